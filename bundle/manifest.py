@@ -1,0 +1,134 @@
+"""The manifest: names of a release's files, and the hash and size each must have.
+
+Names are labels only and never become paths: a file is found by its SHA-256, which is checked to
+be 64 hex digits, so no name can lead outside the folder.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bundle.errors import BundleInvalid
+from bundle.files import canonical_json
+
+FORMAT_VERSION = 1
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_FILES = 4096
+MAX_FILE_BYTES = 4 << 30
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]*(/[a-z0-9][a-z0-9_.\-]*){0,3}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Meta = dict[str, str | int | float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """One file: logical name, content hash, size in bytes, kind, and facts about it."""
+
+    name: str
+    sha256: str
+    bytes: int
+    kind: str
+    meta: Meta = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A release: `name` is shown to people, files are ordered by name, times are unix seconds."""
+
+    name: str
+    recipe_name: str
+    created_utc: int
+    files: tuple[FileEntry, ...]
+    format_version: int = FORMAT_VERSION
+
+    def entry(self, name: str) -> FileEntry:
+        """Return the entry of a logical name.
+
+        Raises:
+            BundleInvalid: the release has no such file.
+        """
+        for file in self.files:
+            if file.name == name:
+                return file
+        raise BundleInvalid(f"the release {self.name!r} has no file {name!r}")
+
+    def models(self, model: str, engine: str) -> list[FileEntry]:
+        """Return the variants of a model for an engine, the default one first."""
+        found = [
+            f
+            for f in self.files
+            if f.kind == "model" and f.meta.get("model") == model and f.meta.get("engine") == engine
+        ]
+        return sorted(found, key=lambda f: (not f.meta.get("default"), f.bytes))
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """Encode a manifest; the same manifest always gives the same bytes."""
+    return canonical_json(asdict(manifest))
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Read a manifest from untrusted bytes.
+
+    Raises:
+        BundleInvalid: too large, not JSON of the right form, a newer format version, a bad name,
+            hash or size, or two files of one name.
+    """
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise BundleInvalid(f"manifest.json: {len(data)} bytes exceed {MAX_MANIFEST_BYTES}")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as err:
+        raise BundleInvalid(f"manifest.json: not JSON ({err})") from err
+    if not isinstance(value, dict):
+        raise BundleInvalid("manifest.json: not an object")
+    version = value.get("format_version")
+    if version != FORMAT_VERSION:
+        raise BundleInvalid(
+            f"manifest.json: format version {version!r}; this reader knows {FORMAT_VERSION}. "
+            "Update the app, or export for version 1."
+        )
+    if value.keys() != Manifest.__dataclass_fields__.keys():
+        raise BundleInvalid(f"manifest.json: unexpected keys {sorted(value)}")
+    files = value["files"]
+    if not isinstance(files, list) or not 1 <= len(files) <= MAX_FILES:
+        raise BundleInvalid(f"manifest.json: files must be a list of 1..{MAX_FILES}")
+    entries = tuple(_entry(file) for file in files)
+    names = [entry.name for entry in entries]
+    if names != sorted(set(names)):
+        raise BundleInvalid("manifest.json: file names must be unique and sorted")
+    for key in ("name", "recipe_name"):
+        if not isinstance(value[key], str) or len(value[key]) > 200:
+            raise BundleInvalid(f"manifest.json: {key} must be a text of at most 200 characters")
+    if not _is_count(value["created_utc"], 1 << 40):
+        raise BundleInvalid("manifest.json: created_utc must be unix seconds")
+    return Manifest(
+        name=value["name"],
+        recipe_name=value["recipe_name"],
+        created_utc=value["created_utc"],
+        files=entries,
+    )
+
+
+def _entry(value: Any) -> FileEntry:
+    if not isinstance(value, dict) or value.keys() != FileEntry.__dataclass_fields__.keys():
+        raise BundleInvalid("manifest.json: a file entry lacks keys or has unknown ones")
+    name, sha256, meta = value["name"], value["sha256"], value["meta"]
+    if not isinstance(name, str) or len(name) > 200 or not _NAME.fullmatch(name):
+        raise BundleInvalid(f"manifest.json: bad file name {str(name)[:80]!r}")
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise BundleInvalid(f"manifest.json: {name}: sha256 must be 64 hex digits")
+    if not _is_count(value["bytes"], MAX_FILE_BYTES):
+        raise BundleInvalid(f"manifest.json: {name}: bytes must be 0..{MAX_FILE_BYTES}")
+    if not isinstance(value["kind"], str) or not isinstance(meta, dict) or len(meta) > 64:
+        raise BundleInvalid(f"manifest.json: {name}: bad kind or meta")
+    if not all(isinstance(v, str | int | float) for v in meta.values()):
+        raise BundleInvalid(f"manifest.json: {name}: meta holds texts and numbers only")
+    return FileEntry(name=name, sha256=sha256, bytes=value["bytes"], kind=value["kind"], meta=meta)
+
+
+def _is_count(value: object, limit: int) -> bool:
+    return type(value) is int and 0 <= value <= limit

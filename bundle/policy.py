@@ -1,0 +1,51 @@
+"""Re-ranking and retrieval settings that travel, signed, with a release (`policy.json`)."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bundle.errors import BundleInvalid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How the device cuts candidates down to a slate.
+
+    slate: items shown; category_cap: most items of one first category in a slate, 0 = no cap;
+    near_duplicate_cosine: two items at or above it are shown once; probes: cells scanned, 0 = all;
+    candidates: items handed from retrieval to the ranker.
+    """
+
+    slate: int
+    category_cap: int
+    near_duplicate_cosine: float
+    probes: int
+    candidates: int
+    version: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, for `policy.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: object) -> "Policy":
+        """Check and build a policy from parsed JSON.
+
+        Raises:
+            BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds.
+        """
+        if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
+            raise BundleInvalid("policy.json: keys differ from version 1")
+        bounds = {
+            "slate": (1, 1000),
+            "category_cap": (0, 1000),
+            "probes": (0, 1 << 24),
+            "candidates": (1, 65_536),
+            "version": (1, 1),
+        }
+        for key, (low, high) in bounds.items():
+            if type(value[key]) is not int or not low <= value[key] <= high:
+                raise BundleInvalid(f"policy.json: {key} must be an integer {low}..{high}")
+        cosine = value["near_duplicate_cosine"]
+        if not isinstance(cosine, int | float) or not 0.0 <= cosine <= 2.0:
+            raise BundleInvalid("policy.json: near_duplicate_cosine must be a number 0..2")
+        return cls(**value)

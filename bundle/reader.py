@@ -1,0 +1,201 @@
+"""Open a bundle, from its folder or from a device's store, and hand out what is inside.
+
+Every file is checked for size and SHA-256 before any other code sees its bytes.
+"""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.arrays import Array, open_array
+from bundle.catalogue import CatalogueItem, read_catalogue
+from bundle.errors import BundleInvalid
+from bundle.features import FeatureSpec
+from bundle.files import sha256_file
+from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
+from bundle.policy import Policy
+
+MAX_JSON_BYTES = 64 << 20
+AVAILABLE = 1
+"""Bit 0 of `items/flags`: the item may be recommended."""
+
+
+class Bundle:
+    """A verified release. Arrays are memory-mapped; nothing is loaded before it is asked for."""
+
+    def __init__(self, manifest: Manifest, blob_dir: Path) -> None:
+        self.manifest = manifest
+        self._blob_dir = blob_dir
+        self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
+        self.policy = Policy.from_json(self.json("policy.json"))
+        self.item_count = len(self.array("items/flags"))
+        self._check_shapes()
+
+    def path(self, name: str) -> Path:
+        """Return the file behind a logical name.
+
+        Raises:
+            BundleInvalid: the release has no such file.
+        """
+        return self._blob_dir / self.manifest.entry(name).sha256
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content.
+
+        Raises:
+            BundleInvalid: the release has no such file, or it cannot be read.
+        """
+        try:
+            return self.path(name).read_bytes()
+        except OSError as err:
+            raise BundleInvalid(f"{name}: cannot be read ({err.strerror or err})") from err
+
+    def json(self, name: str) -> Any:
+        """Return a JSON file, parsed.
+
+        Raises:
+            BundleInvalid: it is missing, above 64 MiB, or not JSON.
+        """
+        if self.manifest.entry(name).bytes > MAX_JSON_BYTES:
+            raise BundleInvalid(f"{name}: exceeds {MAX_JSON_BYTES} bytes")
+        try:
+            return json.loads(self.read(name))
+        except (ValueError, RecursionError) as err:
+            raise BundleInvalid(f"{name}: not JSON ({err})") from err
+
+    def array(self, name: str) -> Array:
+        """Return an array file, memory-mapped read-only.
+
+        Raises:
+            BundleInvalid: it is missing or its header is wrong.
+        """
+        return open_array(self.path(name))
+
+    @cached_property
+    def _id_index(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        return (
+            self.array("items/ids_offsets"),
+            self.array("items/ids_bytes"),
+            self.array("items/ids_order"),
+        )
+
+    def item_id(self, row: int) -> str:
+        """Return the app's own id of an item row."""
+        return self._id_bytes(row).decode("utf-8", errors="replace")
+
+    def _id_bytes(self, row: int) -> bytes:
+        offsets, data, _ = self._id_index
+        return data[int(offsets[row]) : int(offsets[row + 1])].tobytes()
+
+    def row_of(self, item_id: str) -> int:
+        """Return the row of an item id, or -1; a binary search over `items/ids_order`."""
+        order = self._id_index[2]
+        wanted, low, high = item_id.encode("utf-8"), 0, len(order)
+        while low < high:
+            middle = (low + high) // 2
+            if self._id_bytes(int(order[middle])) < wanted:
+                low = middle + 1
+            else:
+                high = middle
+        if low < len(order) and self._id_bytes(int(order[low])) == wanted:
+            return int(order[low])
+        return -1
+
+    def catalogue(self, rows: list[int]) -> list[CatalogueItem]:
+        """Return what to display for some rows, in their order; rows unknown there are left out.
+
+        Raises:
+            BundleInvalid: the catalogue is not a readable SQLite file.
+        """
+        return read_catalogue(self.path("catalogue.sqlite"), rows)
+
+    def _check_shapes(self) -> None:
+        """Check that the arrays agree with each other, so that no row number can go astray."""
+        n, spec = self.item_count, self.spec
+        cells = self.array("index/offsets")
+        expected: dict[str, tuple[str, tuple[int, ...]]] = {
+            "index/centroids": ("f4", (len(cells) - 1, spec.dim)),
+            "index/offsets": ("i4", cells.shape[:1]),
+            "index/rows": ("i1", (n, spec.dim)),
+            "index/scales": ("f4", (n,)),
+            "items/ids_offsets": ("i4", (n + 1,)),
+            "items/ids_order": ("i4", (n,)),
+            "items/categories": ("u2", (n, spec.max_categories)),
+            "items/numeric": ("f4", (n, len(spec.numeric))),
+            "items/flags": ("u1", (n,)),
+        }
+        for name, (code, shape) in expected.items():
+            array = self.array(name)
+            if array.dtype.str[1:] != code or array.shape != shape:
+                raise BundleInvalid(
+                    f"{name}: {array.dtype.str[1:]}{list(array.shape)}, "
+                    f"expected {code}{list(shape)}"
+                )
+        _check_offsets("index/offsets", cells, n)
+        _check_offsets("items/ids_offsets", self._id_index[0], len(self.array("items/ids_bytes")))
+        for name, limit in (
+            ("items/ids_order", n),
+            ("items/popular", n),
+            ("items/categories", len(spec.categories) + 1),
+        ):
+            values = self.array(name)
+            if values.size and not 0 <= int(values.min()) <= int(values.max()) < limit:
+                raise BundleInvalid(f"{name}: a value lies outside 0..{limit - 1}")
+        if not np.isfinite(self.array("index/scales")).all():
+            raise BundleInvalid("index/scales: a scale is not finite")
+
+
+def _check_offsets(name: str, offsets: NDArray[Any], end: int) -> None:
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != end or (np.diff(offsets) < 0).any():
+        raise BundleInvalid(f"{name}: offsets must rise from 0 to {end}")
+
+
+def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
+    """Open a bundle folder (`manifest.json` and `files/`).
+
+    Raises:
+        BundleInvalid: no bundle there, or it fails a check.
+    """
+    path = folder / "manifest.json"
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as err:
+        raise BundleInvalid(f"{folder}: not a bundle, no readable manifest.json") from err
+    return open_files(parse_manifest(data), folder / "files", verify=verify)
+
+
+def open_files(manifest: Manifest, blob_dir: Path, *, verify: bool = True) -> Bundle:
+    """Open a release whose files lie in `blob_dir` under their SHA-256.
+
+    Args:
+        manifest: a parsed, and on a device signed, manifest.
+        blob_dir: folder of content-addressed files.
+        verify: hash every file; without it only sizes are checked (they were hashed at install).
+
+    Raises:
+        BundleInvalid: a file is missing or fails its check.
+    """
+    for entry in manifest.files:
+        verify_file(entry, blob_dir / entry.sha256, hash_it=verify)
+    return Bundle(manifest, blob_dir)
+
+
+def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:
+    """Check one file against its entry: size first, then SHA-256.
+
+    Raises:
+        BundleInvalid: it is missing, of another size, or of another hash.
+    """
+    try:
+        size = path.stat().st_size
+        if size != entry.bytes:
+            raise BundleInvalid(f"{entry.name}: {size} bytes, the manifest says {entry.bytes}")
+        if hash_it and sha256_file(path) != entry.sha256:
+            raise BundleInvalid(f"{entry.name}: its SHA-256 differs from the manifest's")
+    except OSError as err:
+        raise BundleInvalid(f"{entry.name}: missing or unreadable in the bundle") from err

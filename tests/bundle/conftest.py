@@ -1,0 +1,83 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundle.arrays import encode_array
+from bundle.catalogue import CatalogueItem, write_catalogue
+from bundle.features import FeatureSpec
+from bundle.files import canonical_json
+from bundle.golden import Golden
+from bundle.policy import Policy
+from bundle.writer import BundleWriter
+
+IDS = ["b", "a", "é-1", "10", "9"]
+
+
+@pytest.fixture
+def spec() -> FeatureSpec:
+    return FeatureSpec(
+        dim=4,
+        max_history=3,
+        event_types=("rating", "like"),
+        categories=("drama", "war"),
+        max_categories=2,
+        heads=("engage", "like"),
+        head_weights=(1.0, 0.5),
+        candidates=4,
+    )
+
+
+@pytest.fixture
+def make_bundle(spec: FeatureSpec, tmp_path: Path):
+    """Return a function that writes a five-item bundle without models and returns its folder."""
+
+    def make(name: str = "five", *, title: str = "T") -> Path:
+        rng = np.random.default_rng(5)
+        n = len(IDS)
+        encoded = [i.encode() for i in IDS]
+        arrays = {
+            "index/centroids": np.zeros((2, 4), np.float32),
+            "index/offsets": np.array([0, 2, n], np.int32),
+            "index/rows": rng.integers(-127, 128, (n, 4)).astype(np.int8),
+            "index/scales": np.full(n, 0.01, np.float32),
+            "items/ids_offsets": np.cumsum([0, *map(len, encoded)]).astype(np.int32),
+            "items/ids_bytes": np.frombuffer(b"".join(encoded), np.uint8),
+            "items/ids_order": np.array(sorted(range(n), key=lambda r: encoded[r]), np.int32),
+            "items/categories": np.array([[1, 0], [1, 2], [2, 0], [0, 0], [1, 0]], np.uint16),
+            "items/numeric": np.full((n, 3), -1, np.float32),
+            "items/flags": np.ones(n, np.uint8),
+            "items/popular": np.array([3, 1], np.int32),
+        }
+        database = tmp_path / "catalogue.sqlite"
+        write_catalogue(
+            database,
+            [CatalogueItem(r, IDS[r], f"{title} {IDS[r]}", "drama", None, 1990) for r in range(n)],
+        )
+        policy = Policy(slate=3, category_cap=2, near_duplicate_cosine=0.98, probes=0, candidates=4)
+        golden = Golden(cases=(), vector_tolerance=1e-3, score_tolerance=1e-3)
+        with BundleWriter(tmp_path / name) as writer:
+            for key, array in arrays.items():
+                writer.add(key, encode_array(array), "array")
+            writer.add("catalogue.sqlite", database.read_bytes(), "catalogue")
+            writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
+            writer.add("policy.json", canonical_json(policy.to_json()), "json")
+            writer.add("golden.json", canonical_json(golden.to_json()), "json")
+            writer.finish(name=name, recipe_name="test", created_utc=1)
+        return tmp_path / name
+
+    return make
+
+
+@pytest.fixture
+def edit_manifest():
+    """Return a function that changes a bundle's manifest in place, keeping it valid JSON."""
+
+    def edit(folder: Path, change) -> None:
+        path = folder / "manifest.json"
+        value = json.loads(path.read_bytes())
+        change(value)
+        path.write_bytes(canonical_json(value))
+
+    return edit
