@@ -1,0 +1,50 @@
+# What CI calls is what you call. `make demo` and `make test` need only Python 3.11 and pip.
+PYTHON ?= python3.11
+BIN := .venv/bin
+
+.PHONY: setup demo test lint fmt bench docs lock wheel clean
+
+setup: .venv/stamp
+
+# Rebuilt when the lock or the project's metadata changes; the seconds it took are kept for the demo.
+.venv/stamp: requirements.txt pyproject.toml
+	@start=$$(date +%s) && \
+	{ [ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv; } && \
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt && \
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+	echo $$(( $$(date +%s) - start )) > .venv/setup_s && \
+	touch $@ && echo "set up in $$(cat .venv/setup_s) s"
+
+demo: setup
+	$(BIN)/pocketrec bench demo --json benchmarks/out/demo.json
+
+test: setup
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+fmt: setup
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+bench: setup
+	$(BIN)/pocketrec bench all --json benchmarks/out
+
+docs: setup
+	$(BIN)/python -m pocketrec.reference docs/cli-reference.md
+
+# Linux x86-64, Python 3.11. Needs uv (https://docs.astral.sh/uv); keeps locked versions where it can.
+lock:
+	uv pip compile pyproject.toml --extra train --extra edge --extra server --extra dev \
+		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+		--custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links --output-file requirements.txt
+
+# The wheel, installed alone (numpy and click) in a fresh environment.
+wheel: setup
+	rm -rf dist && $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && \
+	rm -rf dist/venv && $(BIN)/python -m venv dist/venv && \
+	dist/venv/bin/pip install --quiet --disable-pip-version-check dist/pocketrec-*.whl && \
+	cd dist && venv/bin/pocketrec --version && venv/bin/python -c "import bundle, edge_runtime"
+
+clean:
+	rm -rf dist out work benchmarks/out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,14 @@
+"""Benchmarks: one file a claim, one command each, one JSON form.
+
+In: a trained or synthetic data set, the command line, the rooms' public names.
+Out: `pocketrec bench NAME --json FILE`, the form that `benchmarks/harness.py` writes.
+Reading order: `harness.py`, then the benchmark you want; `README.md` has the table of claims.
+Rule: times are compared as ratios within one run; nothing here is imported by a room.
+"""
+
+# name -> the claim; the module `benchmarks.<name>` has `run(options: harness.Options) -> Result`.
+BENCHMARKS = {
+    "demo": "MovieLens-100K end to end: train, export, publish, sync, recommend offline, update.",
+}
+
+__all__ = ["BENCHMARKS"]

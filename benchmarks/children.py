@@ -1,0 +1,70 @@
+"""Run `pocketrec` as child processes, the way a person would."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bundle.errors import PocketRecError
+
+START_S = 30.0  # a server that is not up by then will not come up
+POLL_S = 0.05
+
+
+class ChildFailed(PocketRecError):
+    """A step of the benchmark ended with an error; its own message stands above."""
+
+
+def argv(*words: str | Path) -> list[str]:
+    """The command line of a child: this interpreter, this installation."""
+    return [sys.executable, "-m", "pocketrec", *map(str, words)]
+
+
+def call(*words: str | Path) -> str:
+    """Run one command; its progress goes to our stderr, its result comes back as text."""
+    done = subprocess.run(argv(*words), stdout=subprocess.PIPE, text=True)  # noqa: S603
+    if done.returncode != 0:
+        told = " ".join(map(str, words))
+        raise ChildFailed(f"`pocketrec {told}` ended with exit code {done.returncode}.")
+    return done.stdout
+
+
+def call_json(*words: str | Path) -> dict[str, Any]:
+    """Run one command with `--json` and parse the one object it prints."""
+    found: dict[str, Any] = json.loads(call(*words, "--json"))
+    return found
+
+
+@contextmanager
+def server(repo: Path, work: Path) -> Iterator[str]:
+    """Serve a repository on a free loopback port; the process is gone when the block ends."""
+    port_file = work / "port"
+    port_file.unlink(missing_ok=True)
+    with (work / "server.log").open("ab") as log:
+        command = argv("serve", "--repo", repo, "--port", "0", "--port-file", port_file)
+        child = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
+        try:
+            yield f"http://127.0.0.1:{wait_for_port(child, port_file, log.name)}"
+        finally:
+            child.terminate()
+            try:
+                child.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def wait_for_port(child: subprocess.Popen[bytes], port_file: Path, log: str) -> int:
+    """Wait until the server has written the port it listens on."""
+    end = time.monotonic() + START_S
+    while time.monotonic() < end:
+        if child.poll() is not None:
+            raise ChildFailed(f"the server ended with exit code {child.returncode}; see {log}.")
+        if port_file.exists() and (text := port_file.read_text().strip()):
+            return int(text)
+        time.sleep(POLL_S)
+    raise ChildFailed(f"the server named no port within {START_S:.0f} s; see {log}.")

@@ -1,0 +1,219 @@
+"""The whole line on MovieLens-100K, through the command line, with a phone that loses its network.
+
+Claim: on a fresh machine with two cores, two tables become a signed release of a few MB that three
+phones sync once and then use with the server gone; a changed catalogue follows without retraining.
+Data: MovieLens-100K. Peers: popularity, item-kNN and transition counts (in the evaluation).
+Repetitions: 300 recommendations per engine for the latencies; everything else runs once.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rich.console import Console
+
+from benchmarks import children, demo_table, phones
+from benchmarks.harness import Options, Result
+from bundle.errors import InputError, PocketRecError
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
+REPETITIONS = 300
+LIKED_PLACE = 2  # index in the slate of what each user likes: the third line
+MARK = ".pocketrec-demo"
+ENGINES = ("litert", "onnx")
+
+# Younger than the data set, so certainly unknown to the models.
+ADDED = {
+    "item_id": "toy-story-2",
+    "title": "Toy Story 2",
+    "categories": ["Animation", "Children's", "Comedy"],
+    "price": None,
+    "year": 1999,
+}
+
+
+@dataclass(slots=True)
+class Line:
+    """The folders of one run, its console, and the seconds of each step."""
+
+    work: Path
+    console: Console
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str, says: str) -> Iterator[None]:
+        """Announce a step and time it."""
+        self.console.rule(f"[bold]{name}[/bold]  {says}", align="left")
+        started = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - started
+        self.console.print(f"[dim]{name}: {self.seconds[name]:.1f} s[/dim]")
+
+
+def empty(work: Path) -> Path:
+    """Make the work folder, emptied if an earlier run made it; nobody else's folder is touched."""
+    if work.exists() and any(work.iterdir()):
+        if not (work / MARK).exists():
+            raise InputError(
+                f"{work}: holds files that no demo wrote. Give an empty --work folder."
+            )
+        shutil.rmtree(work)
+    work.mkdir(parents=True, exist_ok=True)
+    (work / MARK).touch()
+    return work
+
+
+def run(options: Options, recipe: Path = RECIPE, repetitions: int = REPETITIONS) -> Result:
+    """Do all of it; prints as it goes, returns the last table and the figures."""
+    line = Line(empty(options.work), Console())
+    build(line, options, recipe)
+    bundle = line.work / "bundle"
+    publish(line, bundle)
+    owners = phones.typical_users(line.work / "data" / "interactions.parquet")
+    fleet = [
+        phones.set_up(line.work / "data" / "interactions.parquet", user, line.work / "phones")
+        for user in owners
+    ]
+    first = sync(line, fleet, "first sync")
+    slates = recommend_offline(line, fleet)
+    changed = change_catalogue(line, bundle, withdrawn=slates[0][0])
+    publish(line, changed)
+    second = sync(line, fleet, "second sync")
+    show_change(line, fleet, slates)
+    latency = {each: measure(line, fleet[-1], each, repetitions) for each in ENGINES}
+    found = demo_table.Found(
+        work=line.work, seconds=line.seconds, first=first, second=second, latency=latency
+    )
+    rows = demo_table.rows(found)
+    demo_table.show(line.console, rows)
+    return Result(name="demo", seed=options.seed, rows=rows, figures=demo_table.figures(found))
+
+
+def build(line: Line, options: Options, recipe: Path) -> None:
+    """Tables, models, evaluation, bundle."""
+    work = line.work
+    source: tuple[str | Path, ...] = ("--source", options.data) if options.data else ()
+    budget = ("--minutes", str(options.minutes)) if options.minutes else ()
+    with line.step("data", "two tables, checked and cleaned"):
+        line.console.print(children.call("data", recipe, "--out", work / "data", *source))
+    with line.step("train", "two towers and a ranker, on this processor"):
+        trained = children.call(
+            "train", recipe, "--data", work / "data", "--out", work / "run", *budget
+        )
+        line.console.print(trained)
+    with line.step("evaluate", "beside popularity, item-kNN and transition counts"):
+        line.console.print(
+            children.call(
+                "evaluate", work / "run", "--data", work / "data", "--out", work / "report"
+            )
+        )
+    with line.step("export", "TFLite and ONNX, three variants each, compared with Keras"):
+        line.console.print(children.call("export", work / "run", "--out", work / "bundle"))
+    with line.step("inspect", "what the phone will get"):
+        line.console.print(children.call("inspect", work / "bundle"))
+    with line.step("keys", "Ed25519 keys that sign releases"):
+        line.console.print(children.call("keys", "--out", work / "keys"))
+
+
+def publish(line: Line, bundle: Path) -> None:
+    """Sign a bundle and put it on the stable channel."""
+    with line.step(f"publish {bundle.name}", "signed, on channel stable"):
+        words = ("--repo", line.work / "repo", "--keys", line.work / "keys", "--channel", "stable")
+        line.console.print(children.call("publish", bundle, *words))
+
+
+def sync(line: Line, fleet: Sequence[phones.Phone], name: str) -> dict[str, float]:
+    """Start the server, sync every phone, sync the last one again, end the server.
+
+    Returns:
+        Bytes of one phone's sync (the largest), of a sync that finds nothing new, and seconds.
+    """
+    root = line.work / "repo" / "metadata" / "1.root.json"
+    with line.step(name, "server up, phones sync, server gone"):
+        with children.server(line.work / "repo", line.work) as url:
+            reports = [phone.sync(url, "--root", root) for phone in fleet]
+            idle = fleet[-1].sync(url, "--root", root)
+        refuse_if_answering(url)
+        for phone, report in zip(fleet, reports, strict=True):
+            line.console.print(
+                f"user {phone.user_id}: {report['status']}, {report['bytes_down']:,} bytes,"
+                f" {report['files_fetched']} files, {report['seconds']:.2f} s"
+            )
+        line.console.print(f"and once more: {idle['status']}, {idle['bytes_down']:,} bytes")
+    return {
+        "bytes": max(float(str(each["bytes_down"])) for each in reports),
+        "idle_bytes": float(str(idle["bytes_down"])),
+        "seconds": max(float(str(each["seconds"])) for each in reports),
+    }
+
+
+def refuse_if_answering(url: str) -> None:
+    """Make sure that the server is really gone."""
+    where = urlsplit(url)
+    try:
+        socket.create_connection((where.hostname or "", where.port or 0), timeout=1).close()
+    except OSError:
+        return
+    raise PocketRecError(f"{url} still answers after the server process ended.")
+
+
+def recommend_offline(line: Line, fleet: Sequence[phones.Phone]) -> list[list[phones.Suggestion]]:
+    """Top ten of every phone before and after a like, the server gone and sockets refused."""
+    slates = []
+    with line.step("offline", "no server, every socket refused"):
+        for phone in fleet:
+            before = phone.recommend()
+            liked = before[min(LIKED_PLACE, len(before) - 1)]
+            phone.like(liked.item_id)
+            after = phone.recommend()
+            title = f"user {phone.user_id} ({phone.n_events} events) likes {liked.title}"
+            phones.show(line.console, title, before, after)
+            slates.append(after)
+    return slates
+
+
+def change_catalogue(line: Line, bundle: Path, withdrawn: phones.Suggestion) -> Path:
+    """Add one film, withdraw the one on top of the first user's slate; no training."""
+    changes = line.work / "changes.json"
+    changes.write_text(json.dumps({"add": [ADDED], "withdraw": [withdrawn.item_id]}))
+    out = line.work / "bundle-changed"
+    with line.step("catalogue", f"adds {ADDED['title']}, withdraws {withdrawn.title}"):
+        words = ("--catalogue", changes, "--base", bundle, "--out", out)
+        line.console.print(children.call("export", "--run", line.work / "run", *words))
+    return out
+
+
+def show_change(
+    line: Line, fleet: Sequence[phones.Phone], slates: Sequence[Sequence[phones.Suggestion]]
+) -> None:
+    """Show that the withdrawn film is gone and that the added one is usable at once."""
+    with line.step("offline again", "server gone; the withdrawn film too"):
+        for phone, before in zip(fleet, slates, strict=True):
+            title = f"user {phone.user_id}, before and after the catalogue changed"
+            phones.show(line.console, title, before, phone.recommend())
+        phone = fleet[0]
+        before = phone.recommend()
+        phone.like(str(ADDED["item_id"]))
+        title = f"user {phone.user_id} likes the added {ADDED['title']}"
+        phones.show(line.console, title, before, phone.recommend())
+
+
+def measure(line: Line, phone: phones.Phone, engine: str, repetitions: int) -> demo_table.Latency:
+    """Time recommendations in a process of their own, all sockets refused."""
+    with line.step(f"latency {engine}", f"{repetitions} slates in one offline process"):
+        words = ("-m", "benchmarks.latency_child", str(phone.home), engine, str(repetitions))
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, *words], stdout=subprocess.PIPE, text=True
+        )
+        if done.returncode != 0:
+            raise children.ChildFailed(f"timing {engine} ended with {done.returncode}.")
+        found = json.loads(done.stdout)
+    return demo_table.Latency(first_slate_ms=found["first_slate_ms"], stages=found["stages"])

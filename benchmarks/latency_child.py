@@ -1,0 +1,30 @@
+"""Child process of the demo: time many recommendations on one phone, all sockets refused.
+
+Run as `python -m benchmarks.latency_child HOME ENGINE REPETITIONS`; prints one JSON object with
+the milliseconds from import to first slate and the samples of every stage.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+
+def main(home: Path, engine: str, repetitions: int) -> None:
+    """Warm up with the first slate, imports counted, then record the stages of the others."""
+    started = time.perf_counter()
+    from edge_runtime.device import Device
+
+    device = Device(home, engine=engine, offline=True)
+    first = device.recommend(10)
+    first_slate_ms = (time.perf_counter() - started) * 1000
+    stages: dict[str, list[float]] = {}
+    for _ in range(repetitions):
+        for stage, elapsed_ms in device.recommend(10).stage_ms.items():
+            stages.setdefault(stage, []).append(elapsed_ms)
+    found = {"source": first.source, "first_slate_ms": first_slate_ms, "stages": stages}
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,132 @@
+"""The one command, `pocketrec`: wiring only; each sub-command is a module of `pocketrec.commands`.
+
+A sub-command is imported when it is used, so `pocketrec --help` stays fast and a phone that has
+only the `edge` extra can run `pocketrec device` although TensorFlow is nowhere near.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 a gate refused.
+"""
+
+import errno
+import importlib
+from typing import Any
+
+import click
+
+from bundle.errors import PocketRecError
+
+# name -> what `pocketrec --help` says of it, in the order in which data flows.
+COMMANDS = {
+    "data": "Read, check and clean the two tables: interactions and items.",
+    "train": "Train the two-tower model and the ranker of a recipe.",
+    "evaluate": "Measure a trained run beside simple baselines; write a report.",
+    "export": "Freeze, quantize and pack a run into a bundle for the device.",
+    "inspect": "Show and verify a bundle.",
+    "keys": "Make the Ed25519 keys that sign releases.",
+    "publish": "Sign a bundle and put it on a channel.",
+    "serve": "Run the sync server.",
+    "device": "Be the phone: sync, recommend, feedback, status.",
+    "bench": "Run one benchmark and write its figures as JSON.",
+}
+
+# top-level module that may be missing -> the extra that brings it.
+EXTRA_OF = {
+    "ai_edge_litert": "edge",
+    "tuf": "edge",
+    "securesystemslib": "edge",
+    "zstandard": "edge",
+    "flask": "server",
+    "sqlalchemy": "server",
+    "waitress": "server",
+    "prometheus_client": "server",
+    "hatchling": "dev",
+    "psutil": "dev",
+    **dict.fromkeys(
+        (
+            "duckdb",
+            "ibis",
+            "jinja2",
+            "keras",
+            "keras_rs",
+            "matplotlib",
+            "onnx",
+            "onnxruntime",
+            "onnxslim",
+            "pandas",
+            "pyarrow",
+            "pydantic",
+            "rich",
+            "scipy",
+            "sklearn",
+            "tensorflow",
+            "tf2onnx",
+        ),
+        "train",
+    ),
+}
+
+
+def message_of(err: BaseException) -> tuple[str, int] | None:
+    """What to tell the reader and the exit code; None where the error is our own bug."""
+    if isinstance(err, PocketRecError):
+        return str(err), err.exit_code
+    if isinstance(err, ModuleNotFoundError):
+        missing = (err.name or "").partition(".")[0]
+        if missing not in EXTRA_OF:
+            return None
+        return (
+            f"this command needs {missing}, which is not installed."
+            f" Install it with: pip install 'pocketrec[{EXTRA_OF[missing]}]'"
+        ), 1
+    if isinstance(err, OSError):
+        where = f"{err.filename}: " if err.filename else ""
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            return (
+                f"{where}no space left on the disk. Free some space and run the command again;"
+                " what was complete before is untouched."
+            ), 1
+        if err.filename:
+            return f"{where}{err.strerror}", 1
+    return None
+
+
+class LazyGroup(click.Group):
+    """A group whose sub-commands are imported when they are first asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click calls it so)
+        """Name the sub-commands in the order of the data flow."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import `pocketrec.commands.<name>` and hand out its `command`."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"pocketrec.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the sub-commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the sub-command; expected errors end as one message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except (PocketRecError, ModuleNotFoundError, OSError) as err:
+            told = message_of(err)
+            if told is None:
+                raise
+            message, exit_code = told
+            click.echo(f"Error: {message}", err=True)
+            ctx.exit(exit_code)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: pocketrec bench demo --json demo.json",
+)
+@click.version_option(package_name="pocketrec")
+def main() -> None:
+    """Build recommenders that live on the phone: train, quantize, sign, sync, serve offline."""

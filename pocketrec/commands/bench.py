@@ -1,0 +1,60 @@
+"""`pocketrec bench`: run one benchmark, or all, and write the JSON twin of its table."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from benchmarks import BENCHMARKS
+from bundle.files import write_atomic
+
+NAMES = "\n".join(f"  {name:10} {claim}" for name, claim in BENCHMARKS.items())
+
+
+@click.command(
+    help=f"Run benchmark NAME, or `all` of them.\n\n\b\nNames:\n{NAMES}",
+    epilog="Example: pocketrec bench demo --json benchmarks/out/demo.json",
+)
+@click.argument("name", type=click.Choice([*BENCHMARKS, "all"]))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder with the raw data set; the default fetches it.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Wall-clock budget for training; the default is the recipe's.",
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("benchmarks/out"),
+    show_default=True,
+    help="Folder for everything the benchmark writes.",
+)
+@click.option("--seed", type=int, default=7, show_default=True, help="Seed of what it draws.")
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File for the figures; for `all` a folder, one NAME.json each.",
+)
+def command(
+    name: str, data: Path | None, minutes: float | None, work: Path, seed: int, json_path: Path
+) -> None:
+    """Run one benchmark, or all of them; each writes one JSON object."""
+    from benchmarks.harness import Options, document
+
+    for each in BENCHMARKS if name == "all" else (name,):
+        module = importlib.import_module(f"benchmarks.{each}")
+        options = Options(work=work / each, data=data, minutes=minutes, seed=seed)
+        result = module.run(options)
+        path = json_path / f"{each}.json" if name == "all" else json_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(document(result), indent=2, sort_keys=True)
+        write_atomic(path, f"{text}\n".encode())
+        click.echo(f"figures written to {path}", file=sys.stderr)

@@ -1,0 +1,53 @@
+"""The reference page of the command line, generated from `--help`; a test compares them."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from bundle.files import write_atomic
+from pocketrec.cli import main
+
+HEADER = """# Command line reference
+
+Generated from `--help` by `make docs`; do not edit. Results go to stdout, progress and messages to
+stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 a gate refused.
+"""
+WIDTH = 100
+
+
+def walk() -> Iterator[tuple[tuple[str, ...], click.Command, click.Context]]:
+    """Yield every command with its words after `pocketrec`, in the order of `--help`."""
+    top = click.Context(main, info_name="pocketrec", terminal_width=WIDTH)
+    yield (), main, top
+    for name in main.list_commands(top):
+        command = main.get_command(top, name)
+        if command is None:
+            raise LookupError(f"pocketrec.cli.COMMANDS names {name}, which is not there")
+        context = click.Context(command, parent=top, info_name=name, terminal_width=WIDTH)
+        yield (name,), command, context
+        if isinstance(command, click.Group):
+            for inner in command.list_commands(context):
+                child = command.get_command(context, inner)
+                if child is not None:
+                    yield (
+                        (name, inner),
+                        child,
+                        click.Context(child, parent=context, info_name=inner, terminal_width=WIDTH),
+                    )
+
+
+def page() -> str:
+    """The whole page: one heading and one block a command."""
+    parts = [HEADER]
+    for words, command, context in walk():
+        title = " ".join(("pocketrec", *words))
+        level = "#" * (2 if len(words) < 2 else 3)
+        text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+        parts.append(f"{level} {title}\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    write_atomic(Path(sys.argv[1]), page().encode())

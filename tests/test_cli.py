@@ -1,0 +1,103 @@
+"""The command line: lazy, one message an error, the documented exit codes."""
+
+import errno
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from bundle.errors import BundleInvalid, InputError, PocketRecError
+from pocketrec import cli, reference
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Make `pocketrec data` raise `error`."""
+
+    @click.command()
+    def command() -> None:
+        raise error
+
+    monkeypatch.setattr(cli.LazyGroup, "get_command", lambda *_: command)
+
+
+class GateRefused(PocketRecError):
+    exit_code = 3
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "said"),
+    [
+        (InputError("interactions.csv: no column 'user'"), 2, "no column 'user'"),
+        (BundleInvalid("files/ab: hash differs"), 1, "hash differs"),
+        (GateRefused("int8 lost 2% of NDCG@10"), 3, "int8 lost"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run/x"), 1, "no space left"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "no space left"),
+        (PermissionError(errno.EACCES, "Permission denied", "keys/root.pem"), 1, "keys/root.pem"),
+        (ModuleNotFoundError("x", name="flask.app"), 1, "pip install 'pocketrec[server]'"),
+        (ModuleNotFoundError("x", name="tensorflow"), 1, "pip install 'pocketrec[train]'"),
+        (ModuleNotFoundError("x", name="ai_edge_litert"), 1, "pip install 'pocketrec[edge]'"),
+    ],
+)
+def test_expected_error_is_one_message_and_its_exit_code(
+    runner: CliRunner, monkeypatch, error: Exception, exit_code: int, said: str
+):
+    failing(monkeypatch, error)
+    done = runner.invoke(cli.main, ["data"])
+    assert done.exit_code == exit_code
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("ours"), ModuleNotFoundError("x", name="bundle.nothing")]
+)
+def test_our_own_bug_keeps_its_traceback(runner: CliRunner, monkeypatch, error: Exception):
+    failing(monkeypatch, error)
+    assert runner.invoke(cli.main, ["data"]).exception is error
+
+
+def test_unknown_command_is_wrong_usage(runner: CliRunner):
+    done = runner.invoke(cli.main, ["dat"])
+    assert done.exit_code == 2
+    assert "dat" in done.stderr
+
+
+def test_module_and_script_are_the_same_command(repository: Path):
+    command = [sys.executable, "-m", "pocketrec", "--version"]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"pocketrec, version \d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_every_help_ends_with_an_example_that_parses(runner: CliRunner):
+    for words, _, _ in reference.walk():
+        check_example(runner, words)
+
+
+def check_example(runner: CliRunner, words: tuple[str, ...]) -> None:
+    done = runner.invoke(cli.main, [*words, "--help"])
+    assert done.exit_code == 0
+    _, found, example = done.stdout.rpartition("Example:")
+    assert found, f"pocketrec {' '.join(words)} --help shows no example"
+    argv = shlex.split(example.replace("\\", " "))
+    assert argv[0] == "pocketrec"
+    parse(argv[1:])
+
+
+def parse(argv: list[str]) -> None:
+    """Parse an example down to its command; missing files are fine, wrong options are not."""
+    command: click.Command = cli.main
+    context = click.Context(command, info_name="pocketrec")
+    while isinstance(command, click.Group):
+        name, *argv = argv
+        child = command.get_command(context, name)
+        assert child is not None, f"the example names no command {name}"
+        command, context = child, click.Context(child, parent=context, info_name=name)
+    context.resilient_parsing = True  # no check that paths exist
+    command.make_parser(context).parse_args(list(argv))

@@ -1,0 +1,92 @@
+"""The documentation names what exists, and nothing else."""
+
+import dataclasses
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pocketrec import reference
+
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+MENTION = re.compile(
+    r"`((?:bundle|training|export|edge_runtime|sync_server|pocketrec|benchmarks|docs|recipes|tests)"
+    r"/[\w./-]+\.\w+)`"
+)
+SHELL = re.compile(r"^\$ (.+)$|^(pocketrec .+)$", re.MULTILINE)
+
+
+def documents(repository: Path) -> list[Path]:
+    found = [*repository.glob("*.md"), *(repository / "docs").rglob("*.md")]
+    return [*found, *(repository / "benchmarks").glob("*.md"), repository / "bundle/FORMAT.md"]
+
+
+def test_links_lead_to_files(repository: Path):
+    broken = [
+        f"{path.relative_to(repository)}: {target}"
+        for path in documents(repository)
+        for target in LINK.findall(path.read_text())
+        if "://" not in target and not (path.parent / target).exists()
+    ]
+    assert not broken
+
+
+def test_files_named_in_text_exist(repository: Path):
+    missing = [
+        f"{path.relative_to(repository)}: {name}"
+        for path in documents(repository)
+        for name in MENTION.findall(path.read_text())
+        if not (repository / name).exists()
+    ]
+    assert not missing
+
+
+def test_command_reference_is_what_help_says(repository: Path):
+    written = (repository / "docs" / "cli-reference.md").read_text()
+    assert written == reference.page(), "run `make docs`"
+
+
+def test_every_command_shown_in_the_documentation_exists(repository: Path):
+    known = {" ".join(words) for words, _, _ in reference.walk()}
+    groups = {words[0] for words, _, _ in reference.walk() if len(words) == 2}
+    for path in documents(repository):
+        for match in SHELL.finditer(path.read_text()):
+            words = (match[1] or match[2]).split()
+            if words[0] != "pocketrec" or len(words) < 2 or words[1].startswith("-"):
+                continue
+            shown = " ".join(words[1:3]) if words[1] in groups and len(words) > 2 else words[1]
+            assert shown in known, f"{path.relative_to(repository)}: pocketrec {shown}"
+
+
+def test_readme_stays_short(repository: Path):
+    assert len((repository / "README.md").read_text().splitlines()) < 150
+
+
+def test_every_make_target_of_the_readme_exists(repository: Path):
+    rules = re.findall(r"^([a-z]+):", (repository / "Makefile").read_text(), re.MULTILINE)
+    named = re.findall(r"\bmake ([a-z]+)\b", (repository / "README.md").read_text())
+    assert set(named) <= set(rules)
+
+
+def recipe_keys() -> list[str]:
+    recipe = pytest.importorskip("training.recipe").Recipe
+    keys: list[str] = []
+    for section in dataclasses.fields(recipe):
+        if dataclasses.is_dataclass(section.type):
+            names = [field.name for field in dataclasses.fields(section.type)]
+            keys += [f"{section.name}.{name}" for name in names]
+        else:
+            keys.append(section.name)
+    return keys
+
+
+def test_every_recipe_key_is_explained(repository: Path):
+    text = (repository / "docs" / "bring-your-own-data.md").read_text()
+    assert [key for key in recipe_keys() if f"`{key}`" not in text] == []
+
+
+def test_the_demo_recipe_shows_every_section(repository: Path):
+    recipe = tomllib.loads((repository / "recipes" / "ml100k.toml").read_text())
+    sections = {key.partition(".")[0] for key in recipe_keys() if "." in key}
+    assert sections <= set(recipe)

@@ -1,0 +1,124 @@
+"""Imports go one way through the rooms, and the device pulls in almost nothing."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOMS = ("bundle", "training", "export", "edge_runtime", "sync_server", "pocketrec", "benchmarks")
+
+# room -> rooms it may import (STYLE: "Who may import whom"); itself always.
+ALLOWED = {
+    "bundle": set(),
+    "training": {"bundle"},
+    "export": {"bundle", "training", "edge_runtime"},
+    "edge_runtime": {"bundle"},
+    "sync_server": {"bundle"},
+    "pocketrec": set(ROOMS),
+    "benchmarks": set(ROOMS),
+}
+
+# room -> third-party modules; None: whatever its extra brings, less the room's own bans below.
+THIRD_PARTY = {
+    "bundle": {"numpy"},
+    "edge_runtime": {"numpy"},
+    "training": None,
+    "export": None,
+    "sync_server": None,
+    "pocketrec": None,
+    "benchmarks": None,
+}
+
+# device modules that may import one thing more than numpy.
+DEVICE_EXTRA = {
+    "litert_engine": {"ai_edge_litert", "tflite_runtime"},
+    "onnx_engine": {"onnxruntime"},
+}
+SYNC_MODULES = {"tuf", "securesystemslib", "zstandard", "urllib3"}
+
+SERVER_BANS = {"tensorflow", "keras", "pandas", "ibis", "ai_edge_litert", "onnxruntime"}
+DEVICE_LOADS = {"numpy", "bundle", "edge_runtime"}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Top-level names of every import of a file, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name.partition(".")[0]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield (node.module or "").partition(".")[0]
+
+
+def files(repository: Path, room: str) -> list[Path]:
+    return sorted((repository / room).rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_room_imports_only_the_rooms_it_may(repository: Path, room: str):
+    allowed = ALLOWED[room] | {room}
+    wrong = [
+        f"{path.relative_to(repository)} imports {name}"
+        for path in files(repository, room)
+        for name in imported(path)
+        if name in ROOMS and name not in allowed
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("room", [room for room, names in THIRD_PARTY.items() if names])
+def test_room_imports_only_the_libraries_it_may(repository: Path, room: str):
+    wrong = []
+    for path in files(repository, room):
+        allowed = THIRD_PARTY[room] | set(ROOMS) | sys.stdlib_module_names
+        if room == "edge_runtime":
+            allowed |= DEVICE_EXTRA.get(path.stem, set())
+            allowed |= SYNC_MODULES if "sync" in path.stem else set()
+        wrong += [
+            f"{path.relative_to(repository)} imports {name}"
+            for name in imported(path)
+            if name not in allowed
+        ]
+    assert not wrong
+
+
+def test_server_imports_no_training_library(repository: Path):
+    for path in files(repository, "sync_server"):
+        assert not SERVER_BANS & set(imported(path)), path
+
+
+def test_nobody_imports_tests(repository: Path):
+    for room in ROOMS:
+        for path in files(repository, room):
+            assert "tests" not in set(imported(path)), path
+
+
+def test_import_linter_contracts_hold(repository: Path):
+    code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--no-cache"], cwd=repository, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def loaded(repository: Path, statement: str) -> set[str]:
+    """Top-level modules in a fresh process after `statement`, less the standard library."""
+    code = f"import sys; {statement}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    names = set(done.stdout.split()) - sys.stdlib_module_names
+    return {name for name in names if not name.startswith("_")} - {"sitecustomize", "usercustomize"}
+
+
+def test_importing_the_device_loads_numpy_and_the_bundle_only(repository: Path):
+    assert loaded(repository, "import edge_runtime.device") <= DEVICE_LOADS
+
+
+def test_importing_the_command_line_loads_no_room_but_errors(repository: Path):
+    names = loaded(repository, "import pocketrec.cli")
+    assert names <= {"pocketrec", "click", "bundle", "numpy"}

@@ -1,0 +1,126 @@
+import json
+
+import duckdb
+import pytest
+
+from training.errors import RecipeInvalid, TableInvalid
+from training.recipe import Recipe, load_recipe, parse_recipe
+from training.tables import build_tables
+
+
+def recipe(**data: object) -> Recipe:
+    columns = {"user": "user", "item": "item", "timestamp": "time", "value": "stars"}
+    value = {
+        "name": "t",
+        "data": {"interactions": "i.csv", "max_bad_share": 0.9, **data},
+        "columns": columns | {"item_id": "sku", "title": "name", "price": "gbp"},
+        "events": {"like_value": 4.0},
+    }
+    return parse_recipe(value, "t.toml")
+
+
+def rows(folder, file):
+    return duckdb.sql(f"SELECT * FROM '{folder / file}'").fetchall()
+
+
+GOOD = "user,item,time,stars\n"
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "1577836800",
+        "1577836800000",
+        "2020-01-01",
+        "2020-01-01 00:00:00",
+        "2020-01-01T00:00:00Z",
+        "2020-01-01T01:00:00+01:00",
+        "01/01/2020 00:00",
+    ],
+)
+def test_each_form_of_time_stamp_gives_the_same_second(tmp_path, stamp):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,{stamp},5\nb,y,1577836801,3\n")
+    build_tables(recipe(), tmp_path / "out", tmp_path)
+    assert rows(tmp_path / "out", "interactions.parquet") == [
+        ("a", "x", "like", 5.0, 1577836800),
+        ("b", "y", "rating", 3.0, 1577836801),
+    ]
+
+
+def test_bad_rows_are_quarantined_with_their_reason(tmp_path):
+    (tmp_path / "i.csv").write_text(
+        GOOD + "a,x,1,5\nb,y,2,3\n,x,3,1\na,,4,1\na,x,,1\na,x,soon,1\na,x,9999999999999,1\n"
+        "a,x,5,good\na,x,6,nan\na,x,1,5\n"
+    )
+    report = build_tables(recipe(), tmp_path / "out", tmp_path)
+    assert (report.rows_in, report.interactions, report.duplicates) == (10, 2, 1)
+    assert report.reasons == {
+        "interactions: item id missing": 1,
+        "interactions: timestamp missing": 1,
+        "interactions: timestamp unreadable": 2,
+        "interactions: user id missing": 1,
+        "interactions: value is not a number": 2,
+    }
+    saved = json.loads((tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()[0])
+    assert saved["reason"] == "item id missing"
+    assert saved["row"] == "user=a; item=; time=4; stars=1"
+
+
+def test_items_are_completed_and_checked(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
+    (tmp_path / "p.jsonl").write_text(
+        '{"sku": "x", "name": "Xylophone", "gbp": 9.5}\n{"sku": "z", "name": "Zither", "gbp": 1}\n'
+        '{"sku": "w", "name": "W", "gbp": "dear"}\n'
+    )
+    report = build_tables(recipe(items="p.jsonl"), tmp_path / "out", tmp_path)
+    assert report.reasons == {"items: price is not a number": 1}
+    assert [r[:2] + r[3:4] for r in rows(tmp_path / "out", "items.parquet")] == [
+        ("x", "Xylophone", 9.5),
+        ("y", "y", None),
+        ("z", "Zither", 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "i.csv"),
+        (GOOD, "no rows"),
+        ("usr,item,time,stars\na,x,1,1\n", r'columns\.user = "usr"'),
+        (f"{GOOD}a,x,1,1\na,y,2,1\n", "1 user"),
+        (f"{GOOD}a,x,1,1\nb,x,2,1\n", r"1 item\(s\)"),
+        (f"{GOOD}a,x,1,1\n" + "a,x,never,1\n" * 10, "10 of 11 rows are bad"),
+    ],
+)
+def test_unusable_table_is_refused_and_the_old_one_stays(tmp_path, text, message):
+    (tmp_path / "i.csv").write_text(text)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("kept")
+    with pytest.raises(TableInvalid, match=message):
+        build_tables(recipe(), tmp_path / "out", tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["i.csv", "out"]
+    assert (tmp_path / "out" / "old").read_text() == "kept"
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(TableInvalid, match=r"i\.csv: no such file"):
+        build_tables(recipe(), tmp_path / "out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "Invalid value|invalid"),
+        ('name = "x"\n[data]\ndataset = "d"\n[columns]\nuzer = "u"', "did you mean 'user'"),
+        ('name = "x"\n[data]\ndataset = "d"\n[retrieval]\ndim = "64"', r"retrieval\.dim"),
+        ('name = "x"\n[data]\ndataset = "d"\n[retrieval]\ndim = 63', "multiple"),
+        ('name = "x"', "dataset or interactions"),
+        ('name = "x"\n[data]\ndataset = "d"\n[ranker]\nhead_weights = [1.0]', "head_weights"),
+    ],
+)
+def test_bad_recipe_says_which_key(tmp_path, text, message):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeInvalid, match=message) as caught:
+        load_recipe(path)
+    assert str(caught.value).startswith(str(path))

@@ -1,0 +1,20 @@
+"""Column names of the canonical tables, spelt once; `pocketrec data` writes, training reads."""
+
+USER_ID = "user_id"
+ITEM_ID = "item_id"
+EVENT = "event"
+VALUE = "value"
+TS = "ts"
+TITLE = "title"
+CATEGORIES = "categories"
+PRICE = "price"
+YEAR = "year"
+REASON = "reason"
+
+INTERACTIONS = (USER_ID, ITEM_ID, EVENT, VALUE, TS)
+ITEMS = (ITEM_ID, TITLE, CATEGORIES, PRICE, YEAR)
+
+INTERACTIONS_FILE = "interactions.parquet"
+ITEMS_FILE = "items.parquet"
+QUARANTINE_FILE = "quarantine.jsonl"
+REPORT_FILE = "data_report.json"

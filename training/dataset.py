@@ -1,0 +1,207 @@
+"""The canonical tables as arrays: sequences in time order, and which events are held out."""
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.features import MISSING, FeatureSpec, History
+from training import columns as col
+from training.errors import RunInvalid, TableInvalid
+from training.recipe import Recipe
+
+MAX_CATEGORIES = 8
+"""Category slots of one item; further categories of an item are dropped, rarest first."""
+
+TRAIN, VALID, TEST = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Items:
+    """Item columns in canonical row order (sorted by id).
+
+    categories: names per item; price, year: float32, -1 = unknown.
+    """
+
+    ids: list[str]
+    titles: list[str]
+    categories: list[tuple[str, ...]]
+    price: NDArray[np.float32]
+    year: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Interactions of each user, oldest first, in compressed rows.
+
+    User u owns positions offsets[u]:offsets[u+1] of `rows` (item rows), `events` (codes), `ts`
+    (unix seconds) and `fold` (TRAIN, VALID or TEST).
+    """
+
+    items: Items
+    user_ids: list[str]
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    events: NDArray[np.int32]
+    ts: NDArray[np.int64]
+    fold: NDArray[np.int8]
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.user_ids)
+
+    def history(self, user: int, end: int | None = None) -> History:
+        """Return a user's events from the first up to position `end` of that user (exclusive)."""
+        start, stop = int(self.offsets[user]), int(self.offsets[user + 1])
+        part = slice(start, stop if end is None else start + end)
+        return History(self.rows[part], self.events[part], self.ts[part])
+
+    def held_out(self, fold: int) -> list[tuple[int, int]]:
+        """Return (user, position) of each user's first event of a fold; one case a user."""
+        found = []
+        for user in range(self.n_users):
+            part = self.fold[self.offsets[user] : self.offsets[user + 1]]
+            at = np.flatnonzero(part == fold)
+            if len(at) and at[0] > 0:
+                found.append((user, int(at[0])))
+        return found
+
+    def popularity(self) -> NDArray[np.float32]:
+        """Return how often each item occurs in the training fold, float32 [n_items]."""
+        counts = np.bincount(self.rows[self.fold == TRAIN], minlength=len(self.items))
+        return counts.astype(np.float32)
+
+
+def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
+    """Load the tables that `pocketrec data` wrote and mark the held-out events.
+
+    Raises:
+        TableInvalid: the tables are not there.
+        RunInvalid: no user has enough events to hold one out.
+    """
+    items = load_items(data_dir)
+    row_of = {item_id: row for row, item_id in enumerate(items.ids)}
+    table = _fetch(data_dir / col.INTERACTIONS_FILE, col.INTERACTIONS)
+    user_ids, users = np.unique(np.asarray(table[col.USER_ID], dtype=str), return_inverse=True)
+    rows = np.array([row_of[i] for i in table[col.ITEM_ID]], np.int32)
+    codes = {name: code for code, name in enumerate(recipe.events.types)}
+    events = np.array([codes[e] for e in table[col.EVENT]], np.int32)
+    ts = np.asarray(table[col.TS], np.int64)
+    # Equal time stamps say nothing about order: a hash breaks the tie, so that no order of ids or
+    # of the file (which may follow the baskets or the ratings) can leak into the test.
+    tie = np.array(
+        [
+            zlib.crc32(f"{recipe.seed}:{u}:{i}".encode())
+            for u, i in zip(table[col.USER_ID], table[col.ITEM_ID], strict=True)
+        ],
+        np.uint32,
+    )
+    order = np.lexsort((tie, ts, users))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))])
+    rows, events, ts = rows[order], events[order], ts[order]
+    fold = _folds(recipe, offsets, ts)
+    if not (fold == VALID).any():
+        raise RunInvalid(
+            f"{data_dir}: no user has split.min_user_events = {recipe.split.min_user_events} "
+            "events, so none can be held out. Lower it, or bring more data."
+        )
+    return Dataset(
+        items=items,
+        user_ids=user_ids.tolist(),
+        offsets=offsets.astype(np.int64),
+        rows=rows,
+        events=events,
+        ts=ts,
+        fold=fold,
+    )
+
+
+def load_items(folder: Path) -> Items:
+    """Load `items.parquet` of a data or run folder, sorted by id.
+
+    Raises:
+        TableInvalid: it is not there.
+    """
+    table = _fetch(folder / col.ITEMS_FILE, col.ITEMS)
+    order = np.argsort(np.asarray(table[col.ITEM_ID], dtype=str), kind="stable")
+    return Items(
+        ids=[str(table[col.ITEM_ID][i]) for i in order],
+        titles=[str(table[col.TITLE][i]) for i in order],
+        categories=[split_categories(str(table[col.CATEGORIES][i])) for i in order],
+        price=_numbers(table[col.PRICE])[order],
+        year=_numbers(table[col.YEAR])[order],
+    )
+
+
+def split_categories(text: str) -> tuple[str, ...]:
+    """Split the joined categories of an item."""
+    return tuple(part for part in text.split("|") if part)
+
+
+def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
+    """Derive the feature spec of a recipe: its vocabularies come from the items."""
+    names = sorted({name for categories in items.categories for name in categories})
+    widest = max((len(c) for c in items.categories), default=1)
+    return FeatureSpec(
+        dim=recipe.retrieval.dim,
+        max_history=recipe.retrieval.max_history,
+        event_types=recipe.events.types,
+        categories=tuple(names),
+        max_categories=max(1, min(widest, MAX_CATEGORIES)),
+        heads=recipe.ranker.heads,
+        head_weights=recipe.ranker.head_weights,
+        candidates=recipe.ranker.candidates,
+    )
+
+
+def category_codes(spec: FeatureSpec, categories: list[tuple[str, ...]]) -> NDArray[np.int32]:
+    """Encode categories, int32 [n_items, C]; 0 = padding, unknown names are left out."""
+    code = {name: i + 1 for i, name in enumerate(spec.categories)}
+    out = np.zeros((len(categories), spec.max_categories), np.int32)
+    for row, names in enumerate(categories):
+        known = [code[name] for name in names if name in code][: spec.max_categories]
+        out[row, : len(known)] = known
+    return out
+
+
+def numeric_columns(items: Items, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the raw numeric columns in the spec's order: popularity, year, price; [n_items, 3]."""
+    return np.stack([popularity, items.year, items.price], axis=1).astype(np.float32)
+
+
+def _fetch(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    if not path.is_file():
+        raise TableInvalid(f"{path}: not there. Run `pocketrec data` first.")
+    with duckdb.connect() as connection:
+        arrays = connection.sql("SELECT * FROM read_parquet(?)", params=[str(path)]).fetchnumpy()
+    return {name: arrays[name] for name in names}
+
+
+def _numbers(column: Any) -> NDArray[np.float32]:
+    numbers = np.ma.filled(np.ma.asarray(column, dtype=np.float64), MISSING)
+    return np.where(np.isnan(numbers), MISSING, numbers).astype(np.float32)
+
+
+def _folds(recipe: Recipe, offsets: NDArray[np.int64], ts: NDArray[np.int64]) -> NDArray[np.int8]:
+    fold = np.full(len(ts), TRAIN, np.int8)
+    counts = np.diff(offsets)
+    if recipe.split.kind == "leave_last":
+        eligible = counts >= max(recipe.split.min_user_events, 3)
+        fold[offsets[1:][eligible] - 1] = TEST
+        fold[offsets[1:][eligible] - 2] = VALID
+        return fold
+    times = np.sort(ts)
+    n = len(times)
+    test_from = times[int(n * (1 - recipe.split.test_share))]
+    valid_from = times[int(n * (1 - recipe.split.test_share - recipe.split.valid_share))]
+    fold[ts >= valid_from] = VALID
+    fold[ts >= test_from] = TEST
+    return fold

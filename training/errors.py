@@ -1,0 +1,27 @@
+"""Errors of the training room.
+
+PocketRecError (bundle)
+├── InputError (bundle)     also a ValueError
+│   ├── RecipeInvalid       the recipe file: unknown key, wrong type, out of bounds
+│   ├── TableInvalid        a table: missing column, empty, too many bad rows
+│   └── DatasetUnavailable  a known data set can't be fetched or fails its checksum
+└── RunInvalid              a run folder lacks files or was made by another recipe
+"""
+
+from bundle.errors import InputError, PocketRecError
+
+
+class RecipeInvalid(InputError):
+    """The recipe is not usable; the text names the file, the key and the mend."""
+
+
+class TableInvalid(InputError):
+    """A table is not usable; the text names the file, the column or row and the mend."""
+
+
+class DatasetUnavailable(InputError):
+    """A registered data set cannot be had here; the text says how to provide it by hand."""
+
+
+class RunInvalid(PocketRecError):
+    """A run folder is incomplete or belongs to another recipe or data set."""

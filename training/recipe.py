@@ -1,0 +1,234 @@
+"""The recipe: everything tunable of one recommender, one TOML file a data set.
+
+Types only; `load_recipe` is the one place where untrusted TOML becomes a `Recipe`.
+"""
+
+import difflib
+import json
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import TypeAdapter, ValidationError
+
+from training.errors import RecipeInvalid
+
+Share = Annotated[float, Ge(0.0), Le(1.0)]
+Positive = Annotated[int, Ge(1)]
+Count = Annotated[int, Ge(0)]
+Above0 = Annotated[float, Gt(0.0)]
+_FORBID = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    """Where the tables come from: a registered data set, or two files."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    dataset: str = ""
+    interactions: str = ""
+    items: str = ""
+    max_bad_share: Share = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Names of the source's columns; an empty text means the source has none."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    user: str = "user_id"
+    item: str = "item_id"
+    timestamp: str = "timestamp"
+    event: str = ""
+    value: str = ""
+    item_id: str = "item_id"
+    title: str = ""
+    categories: str = ""
+    categories_separator: str = "|"
+    price: str = ""
+    year: str = ""
+    timestamp_format: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """The closed vocabulary of events; a value >= `like_value` turns `default` into "like"."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    default: str = "rating"
+    types: tuple[str, ...] = ("rating", "like")
+    like_value: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """How interactions are held out, always by time."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    kind: Literal["leave_last", "global_time"] = "leave_last"
+    valid_share: Share = 0.1
+    test_share: Share = 0.1
+    min_user_events: Positive = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalConfig:
+    """The two-tower model and its training; `minutes` caps the stage's wall-clock time."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    dim: Positive = 64
+    blocks: Positive = 2
+    heads: Positive = 2
+    max_history: Positive = 50
+    dropout: Share = 0.3
+    id_dropout: Share = 0.1
+    title_buckets: Positive = 2048
+    batch: Positive = 64
+    epochs: Positive = 60
+    patience: Positive = 6
+    learning_rate: Above0 = 0.001
+    minutes: Above0 = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankerConfig:
+    """The DCN-v2 ranker; `candidates` is the fixed batch B of the exported graph."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    cross_layers: Positive = 3
+    cross_rank: Positive = 32
+    deep: tuple[Positive, ...] = (128, 64)
+    candidates: Positive = 200
+    negatives: Positive = 4
+    batch: Positive = 1024
+    epochs: Positive = 4
+    learning_rate: Above0 = 0.001
+    minutes: Above0 = 1.0
+    heads: tuple[Literal["engage", "like"], ...] = ("engage", "like")
+    head_weights: tuple[float, ...] = (1.0, 0.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexConfig:
+    """Cells of the candidate index and how many a search scans; 0 means one cell, all cells."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    cells: Count = 0
+    probes: Count = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankConfig:
+    """The slate's rules; a category cap of 0 is off."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    slate: Positive = 10
+    category_cap: Count = 4
+    near_duplicate_cosine: Annotated[float, Ge(0.0), Le(2.0)] = 0.98
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """Variants to build of each model, and how many golden cases travel."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    variants: tuple[Literal["fp32", "fp16", "dynamic"], ...] = ("fp32", "fp16", "dynamic")
+    golden_cases: Positive = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One recommender, from columns to budgets."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    name: str
+    seed: int = 7
+    data: DataConfig = field(default_factory=DataConfig)
+    columns: Columns = field(default_factory=Columns)
+    events: Events = field(default_factory=Events)
+    split: Split = field(default_factory=Split)
+    retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    ranker: RankerConfig = field(default_factory=RankerConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    rerank: RerankConfig = field(default_factory=RerankConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe, from TOML or from the `recipe.json` of a run.
+
+    Raises:
+        RecipeInvalid: it cannot be read, is no TOML, or a key is unknown or of the wrong type.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise RecipeInvalid(f"{path}: cannot be read ({err})") from err
+    try:
+        value = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except ValueError as err:
+        raise RecipeInvalid(f"{path}: {err}") from err
+    return parse_recipe(value, str(path))
+
+
+def parse_recipe(value: object, where: str) -> Recipe:
+    """Check a parsed recipe; `where` begins the error's text.
+
+    Raises:
+        RecipeInvalid: as for `load_recipe`.
+    """
+    try:
+        recipe = TypeAdapter(Recipe).validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError as err:
+        lines = [f"{where}: {_explain(dict(e))}" for e in err.errors()]
+        raise RecipeInvalid("\n".join(lines)) from err
+    _check_together(recipe, where)
+    return recipe
+
+
+def recipe_json(recipe: Recipe) -> bytes:
+    """Encode a recipe as indented JSON, for `RUN/recipe.json`."""
+    return TypeAdapter(Recipe).dump_json(recipe, indent=2)
+
+
+def _explain(error: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        *parents, key = [str(part) for part in error["loc"]]
+        close = difflib.get_close_matches(key, _keys(parents), n=1)
+        hint = f", did you mean '{close[0]}'?" if close else f"; known: {', '.join(_keys(parents))}"
+        return f"{place}: unknown key{hint}"
+    return f"{place}: {error['msg']} (found {error['input']!r})"
+
+
+def _keys(parents: list[str]) -> list[str]:
+    kind: Any = Recipe
+    for parent in parents:
+        kind = next((f.type for f in fields(kind) if f.name == parent), None)
+        if not is_dataclass(kind):
+            return []
+    return [f.name for f in fields(kind)]
+
+
+def _check_together(recipe: Recipe, where: str) -> None:
+    """Check what one field alone cannot show."""
+    data, ranker, events, split = recipe.data, recipe.ranker, recipe.events, recipe.split
+    if bool(data.dataset) == bool(data.interactions):
+        raise RecipeInvalid(f"{where}: data: set either dataset or interactions (with items)")
+    if len(ranker.heads) != len(ranker.head_weights):
+        raise RecipeInvalid(
+            f"{where}: ranker.head_weights: {len(ranker.head_weights)} weights for "
+            f"{len(ranker.heads)} heads"
+        )
+    if events.default not in events.types:
+        raise RecipeInvalid(f"{where}: events.default: {events.default!r} is not in events.types")
+    if events.like_value is not None and "like" not in events.types:
+        raise RecipeInvalid(f"{where}: events.like_value needs 'like' in events.types")
+    if recipe.retrieval.dim % recipe.retrieval.heads:
+        raise RecipeInvalid(f"{where}: retrieval.dim must be a multiple of retrieval.heads")
+    if split.valid_share + split.test_share >= 1:
+        raise RecipeInvalid(f"{where}: split: valid_share + test_share must stay below 1")
+    if recipe.rerank.slate > ranker.candidates:
+        raise RecipeInvalid(f"{where}: rerank.slate must not exceed ranker.candidates")

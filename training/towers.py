@@ -1,0 +1,236 @@
+"""The two towers: an item tower that stays on the server, a user tower that goes to the phone.
+
+The user tower is a causal transformer over the vectors of the user's last items (SASRec; Kang and
+McAuley 2018, with full softmax as in Klenitskiy and Vasilev 2023). It holds no item or user table.
+"""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from bundle.features import FeatureSpec
+from training.recipe import RetrievalConfig
+
+MAX_TITLE_TOKENS = 12
+N_YEAR_BUCKETS = 32
+_NEGATIVE = -1e9
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
+class UserTower(layers.Layer):
+    """Causal transformer; returns a vector for every prefix of the history.
+
+    Inputs: history_vectors f32 [B, L, d], history_events i32 [B, L], history_ages_s f32 [B, L].
+    Output: f32 [B, L + 1, d]; index n is the user after n events, index 0 a learned new user.
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        blocks: int,
+        heads: int,
+        max_history: int,
+        n_events: int,
+        dropout: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.settings = {
+            "dim": dim,
+            "blocks": blocks,
+            "heads": heads,
+            "max_history": max_history,
+            "n_events": n_events,
+            "dropout": dropout,
+        }
+        self.dim, self.n_heads, self.length = dim, heads, max_history + 1
+        near = keras.initializers.RandomNormal(stddev=0.02)
+        self.event_table = layers.Embedding(n_events + 1, dim, embeddings_initializer=near)
+        self.gap_dense = layers.Dense(dim, kernel_initializer=near)
+        self.dropout = layers.Dropout(dropout)
+        self.norms = [layers.LayerNormalization(epsilon=1e-6) for _ in range(2 * blocks + 1)]
+        self.qkv = [layers.Dense(3 * dim) for _ in range(blocks)]
+        self.out = [layers.Dense(dim) for _ in range(blocks)]
+        self.up = [layers.Dense(2 * dim, activation="silu") for _ in range(blocks)]
+        self.down = [layers.Dense(dim) for _ in range(blocks)]
+
+    def build(self, *_: Any) -> None:
+        """Create the start token and the positions."""
+        near = keras.initializers.RandomNormal(stddev=0.02)
+        self.start = self.add_weight(shape=(1, 1, self.dim), initializer=near, name="start")
+        self.positions = self.add_weight(
+            shape=(1, self.length, self.dim), initializer=near, name="positions"
+        )
+        self.built = True
+
+    def call(
+        self, history_vectors: Any, history_events: Any, history_ages_s: Any, training: bool = False
+    ) -> Any:
+        """Run the blocks; nothing at a position depends on a later one."""
+        # The gap to the event before, not the age: it is known when the event happens, so one pass
+        # trains every position without a look at when later events come.
+        gaps = ops.maximum(history_ages_s[:, :-1] - history_ages_s[:, 1:], 0.0)
+        gaps = ops.concatenate([ops.zeros_like(gaps[:, :1]), gaps], axis=1)
+        gaps = ops.expand_dims(ops.log1p(gaps) / 10.0, -1)  # [B, L, 1]
+        x = history_vectors * math.sqrt(self.dim)
+        x = x + self.event_table(history_events) + self.gap_dense(gaps)
+        start = self.start + ops.zeros_like(x[:, :1])  # [B, 1, d]
+        x = ops.concatenate([start, x], axis=1) + self.positions  # [B, L + 1, d]
+        x = self.dropout(x, training=training)
+        mask = np.triu(np.full((self.length, self.length), _NEGATIVE, np.float32), 1)[None, None]
+        for block in range(len(self.qkv)):
+            x = x + self.dropout(
+                self._attend(block, self.norms[2 * block](x), mask), training=training
+            )
+            hidden = self.up[block](self.norms[2 * block + 1](x))
+            x = x + self.dropout(self.down[block](hidden), training=training)
+        return self.norms[-1](x)
+
+    def _attend(self, block: int, x: Any, mask: Any) -> Any:
+        shape = (-1, self.length, self.n_heads, self.dim // self.n_heads)
+        query, key, value = (
+            ops.transpose(ops.reshape(part, shape), (0, 2, 1, 3))  # [B, H, L + 1, d / H]
+            for part in ops.split(self.qkv[block](x), 3, axis=-1)
+        )
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
+        weights = ops.softmax(scores / math.sqrt(shape[-1]) + mask, axis=-1)
+        mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+        return self.out[block](ops.reshape(mixed, (-1, self.length, self.dim)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, for the .keras file."""
+        return {**super().get_config(), **self.settings}
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
+class ItemTower(layers.Layer):
+    """Item id embedding + content; the id is dropped at random so that content can stand alone.
+
+    Inputs (all [N, ...]): ids i32 [N] (0 = unknown, else 1 + row), tokens i32 [N, T] (0 = padding),
+    categories i32 [N, C] (0 = padding), year_bucket i32 [N], price f32 [N] (-1 = unknown).
+    Output: f32 [N, d].
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        n_items: int,
+        title_buckets: int,
+        n_categories: int,
+        id_dropout: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.settings = {
+            "dim": dim,
+            "n_items": n_items,
+            "title_buckets": title_buckets,
+            "n_categories": n_categories,
+            "id_dropout": id_dropout,
+        }
+        near = keras.initializers.RandomNormal(stddev=0.02)
+        self.id_dropout = id_dropout
+        self.seeds = keras.random.SeedGenerator()
+        self.id_table = layers.Embedding(n_items + 1, dim, embeddings_initializer=near)
+        self.token_table = layers.Embedding(title_buckets + 1, dim, embeddings_initializer=near)
+        self.category_table = layers.Embedding(n_categories + 1, dim, embeddings_initializer=near)
+        self.year_table = layers.Embedding(N_YEAR_BUCKETS, dim, embeddings_initializer=near)
+        self.price_dense = layers.Dense(dim, kernel_initializer=near, use_bias=False)
+
+    def call(
+        self,
+        ids: Any,
+        tokens: Any,
+        categories: Any,
+        year_bucket: Any,
+        price: Any,
+        training: bool = False,
+    ) -> Any:
+        """Sum the parts; an unknown id adds nothing."""
+        keep = ops.cast(ids > 0, "float32")
+        if training and self.id_dropout > 0:
+            draw = keras.random.uniform(ops.shape(keep), seed=self.seeds)
+            keep = keep * ops.cast(draw >= self.id_dropout, "float32")
+        price = ops.expand_dims(ops.log1p(ops.maximum(price, 0.0)), -1)
+        return (
+            self.id_table(ids) * ops.expand_dims(keep, -1)
+            + _mean(self.token_table(tokens), tokens)
+            + _mean(self.category_table(categories), categories)
+            + self.year_table(year_bucket)
+            + self.price_dense(price)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, for the .keras file."""
+        return {**super().get_config(), **self.settings}
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
+class LastPosition(layers.Layer):
+    """Pick index n of [B, L + 1, d], n = history_length [B, 1], by a one-hot product."""
+
+    def __init__(self, *, length: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.length = length
+
+    def call(self, states: Any, history_length: Any) -> Any:
+        """Return f32 [B, d]."""
+        # Keras casts integer inputs to float on the way in, hence the cast back.
+        at = ops.reshape(ops.cast(history_length, "int32"), (-1, 1))
+        places = ops.cast(ops.equal(at, np.arange(self.length, dtype=np.int32)[None]), "float32")
+        return ops.sum(states * ops.expand_dims(places, -1), axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, for the .keras file."""
+        return {**super().get_config(), "length": self.length}
+
+
+def build_user_tower(config: RetrievalConfig, spec: FeatureSpec) -> keras.Model:
+    """Build the exported form: four named inputs, the vector at `history_length` as output."""
+    length, dim = spec.max_history, spec.dim
+    vectors = keras.Input((length, dim), name="history_vectors")
+    events = keras.Input((length,), dtype="int32", name="history_events")
+    ages = keras.Input((length,), name="history_ages_s")
+    n = keras.Input((), dtype="int32", name="history_length")
+    tower = UserTower(
+        dim=dim,
+        blocks=config.blocks,
+        heads=config.heads,
+        max_history=length,
+        n_events=len(spec.event_types),
+        dropout=config.dropout,
+        name="tower",
+    )
+    last = LastPosition(length=length + 1, name="user_vector")(tower(vectors, events, ages), n)
+    return keras.Model([vectors, events, ages, n], last, name="user_tower")
+
+
+def build_item_tower(config: RetrievalConfig, spec: FeatureSpec, n_items: int) -> keras.Model:
+    """Build the item tower with named inputs, see `ItemTower`."""
+    inputs = {
+        "ids": keras.Input((), dtype="int32", name="ids"),
+        "tokens": keras.Input((MAX_TITLE_TOKENS,), dtype="int32", name="tokens"),
+        "categories": keras.Input((spec.max_categories,), dtype="int32", name="categories"),
+        "year_bucket": keras.Input((), dtype="int32", name="year_bucket"),
+        "price": keras.Input((), name="price"),
+    }
+    tower = ItemTower(
+        dim=spec.dim,
+        n_items=n_items,
+        title_buckets=config.title_buckets,
+        n_categories=len(spec.categories),
+        id_dropout=config.id_dropout,
+        name="tower",
+    )
+    return keras.Model(inputs, tower(**inputs), name="item_tower")
+
+
+def _mean(vectors: Any, codes: Any) -> Any:
+    """Mean over axis 1 of the vectors whose code is not 0; zeros where all are."""
+    weight = ops.expand_dims(ops.cast(codes > 0, "float32"), -1)
+    return ops.sum(vectors * weight, axis=1) / ops.maximum(ops.sum(weight, axis=1), 1.0)

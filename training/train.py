@@ -1,0 +1,111 @@
+"""Train one recipe from its tables to a run folder; resumes after a kill where it stopped."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from bundle.files import canonical_json, replace_dir, write_atomic, write_failed
+from training import columns as col
+from training.dataset import feature_spec, load_dataset
+from training.errors import RunInvalid
+from training.ranker_fit import Candidates, fit_ranker
+from training.recipe import Recipe, recipe_json
+from training.retrieval import fit_towers, item_inputs, prepare_process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReport:
+    """How training went; saved as `train_report.json`. curve: loss and ndcg10 an epoch."""
+
+    recipe: str
+    seed: int
+    epochs: int
+    valid_ndcg10: float
+    curve: list[dict[str, float]]
+    ranker_losses: list[float]
+    retrieval_s: float
+    ranker_s: float
+    user_tower_parameters: int
+    ranker_parameters: int
+    last_ts: int
+
+
+def train(
+    recipe: Recipe, data_dir: Path, run_dir: Path, *, minutes: float | None = None
+) -> TrainReport:
+    """Train both stages and write `run_dir` as a whole; go on from an earlier, killed try.
+
+    Args:
+        recipe: what to train.
+        data_dir: folder that `pocketrec data` wrote.
+        run_dir: the finished run; unfinished work waits beside it in `.NAME.work`.
+        minutes: caps both stages together, in the proportion of the recipe's own caps.
+
+    Raises:
+        RunInvalid: the unfinished work beside `run_dir` belongs to another recipe or other data.
+        TableInvalid: the tables are missing.
+    """
+    prepare_process(recipe.seed)
+    data = load_dataset(recipe, data_dir)
+    spec = feature_spec(recipe, data.items)
+    caps = recipe.retrieval.minutes, recipe.ranker.minutes
+    if minutes is not None:
+        caps = caps[0] * minutes / sum(caps), caps[1] * minutes / sum(caps)
+    work = run_dir.parent / f".{run_dir.name}.work"
+    _claim(work, recipe, data_dir)
+    checkpoint = work / "retrieval.npz"
+    towers = fit_towers(recipe, spec, data, checkpoint, caps[0])
+    inputs = item_inputs(spec, data.items, recipe.retrieval.title_buckets)
+    table = np.asarray(towers.item_tower(inputs, training=False), np.float32)
+    candidates = Candidates(spec, data, towers.user_tower, table)
+    keras.utils.set_random_seed(recipe.seed)  # the ranker starts alike, resumed or not
+    fitted = fit_ranker(recipe, spec, data, candidates, caps[1])
+    report = TrainReport(
+        recipe=recipe.name,
+        seed=recipe.seed,
+        epochs=len(towers.curve),
+        valid_ndcg10=max(point["ndcg10"] for point in towers.curve),
+        curve=towers.curve,
+        ranker_losses=fitted.losses,
+        retrieval_s=round(towers.seconds, 2),
+        ranker_s=round(fitted.seconds, 2),
+        user_tower_parameters=towers.user_tower.count_params(),
+        ranker_parameters=fitted.ranker.count_params(),
+        last_ts=int(data.ts.max()),
+    )
+    out = work / "run"
+    shutil.rmtree(out, ignore_errors=True)
+    try:
+        out.mkdir()
+        (out / "recipe.json").write_bytes(recipe_json(recipe))
+        (out / "feature_spec.json").write_bytes(canonical_json(spec.to_json()))
+        (out / "train_report.json").write_text(json.dumps(asdict(report), indent=2))
+        shutil.copyfile(data_dir / col.ITEMS_FILE, out / col.ITEMS_FILE)
+        np.save(out / "item_vectors.npy", table)
+        towers.user_tower.save(out / "user_tower.keras")
+        towers.item_tower.save(out / "item_tower.keras")
+        fitted.ranker.save(out / "ranker.keras")
+        replace_dir(out, run_dir)
+        shutil.rmtree(work)
+    except OSError as err:
+        raise write_failed(run_dir, err) from err
+    return report
+
+
+def _claim(work: Path, recipe: Recipe, data_dir: Path) -> None:
+    """Make the work folder, or accept that of a killed try of the same recipe and data."""
+    report = data_dir / col.REPORT_FILE
+    mark = recipe_json(recipe) + (report.read_bytes() if report.is_file() else b"")
+    path = work / "claim"
+    if path.is_file():
+        if path.read_bytes() != mark:
+            raise RunInvalid(
+                f"{work}: unfinished work of another recipe or other data. Remove it, or train "
+                "with the recipe and data it began with."
+            )
+        return
+    write_atomic(path, mark)

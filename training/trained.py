@@ -1,0 +1,74 @@
+"""A finished run folder, loaded: what export and evaluation start from."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import training.ranker
+import training.towers
+from bundle.features import FeatureSpec
+from training.dataset import Items, load_items
+from training.errors import RunInvalid
+from training.recipe import Recipe, load_recipe
+from training.retrieval import Floats, item_inputs
+
+_LAYERS = (training.ranker, training.towers)  # imported so that keras knows their layers
+
+FILES = (
+    "recipe.json",
+    "feature_spec.json",
+    "train_report.json",
+    "items.parquet",
+    "item_vectors.npy",
+    "user_tower.keras",
+    "item_tower.keras",
+    "ranker.keras",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """Models and tables of a run; item_vectors is float32 [n_items, d] in canonical row order."""
+
+    recipe: Recipe
+    spec: FeatureSpec
+    items: Items
+    item_vectors: Floats
+    user_tower: keras.Model
+    item_tower: keras.Model
+    ranker: keras.Model
+
+    def item_vectors_for(self, items: Items) -> Floats:
+        """Return vectors of items that training never saw, by content alone; float32 [n, d]."""
+        inputs = item_inputs(self.spec, items, self.recipe.retrieval.title_buckets, known=False)
+        return np.asarray(self.item_tower(inputs, training=False), np.float32)
+
+
+def load_trained(run_dir: Path) -> Trained:
+    """Load a run.
+
+    Raises:
+        RunInvalid: a file is missing or unreadable.
+    """
+    missing = [name for name in FILES if not (run_dir / name).is_file()]
+    if missing:
+        raise RunInvalid(f"{run_dir}: not a finished run, it lacks {', '.join(missing)}.")
+    try:
+        spec = FeatureSpec.from_json(json.loads((run_dir / "feature_spec.json").read_bytes()))
+        models = {
+            name: keras.models.load_model(run_dir / f"{name}.keras", compile=False)
+            for name in ("user_tower", "item_tower", "ranker")
+        }
+        vectors = np.load(run_dir / "item_vectors.npy", allow_pickle=False)
+    except (OSError, ValueError, KeyError) as err:
+        raise RunInvalid(f"{run_dir}: damaged ({err}). Train again.") from err
+    return Trained(
+        recipe=load_recipe(run_dir / "recipe.json"),
+        spec=spec,
+        items=load_items(run_dir),
+        item_vectors=vectors,
+        **models,
+    )
