@@ -7,6 +7,7 @@ dimensions, u32 zero, four u64 sizes (unused ones 1), u64 payload bytes, u64 zer
 import math
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ MAX_ARRAY_BYTES = 4 << 30
 _HEADER = struct.Struct("<4sH2sII4QQQ")
 _DTYPES = {code: np.dtype(f"<{code}") for code in ("u1", "i1", "u2", "i4", "i8", "f2", "f4")}
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 def encode_array(array: Array) -> bytes:

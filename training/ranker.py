@@ -22,6 +22,10 @@ class Numbers(layers.Layer):
         self.n_categories, self.context = n_categories, list(context)
         self.table = layers.Embedding(n_categories + 1, CATEGORY_DIM)
 
+    def build(self, *_: Any, **__: Any) -> None:
+        """Nothing of its own to create; the table builds itself when first called."""
+        self.built = True
+
     def call(
         self,
         user_vector: Any,
@@ -37,9 +41,9 @@ class Numbers(layers.Layer):
         popularity, year, price = ops.split(item_numeric, 3, axis=1)
         numbers = ops.concatenate(
             [
-                ops.log1p(ops.maximum(popularity, 0.0)) / 5.0,
+                _log1p(ops.maximum(popularity, 0.0)) / 5.0,
                 (ops.maximum(year, 1900.0) - 1980.0) / 20.0 * known[:, 1:2],
-                ops.log1p(ops.maximum(price, 0.0)) / 3.0,
+                _log1p(ops.maximum(price, 0.0)) / 3.0,
                 known,
             ],
             axis=1,
@@ -75,10 +79,10 @@ class Numbers(layers.Layer):
                 parts += [ops.sin(angle), ops.cos(angle)]
         for name, scale in (("session_depth", 4.0), ("n_events", 6.0)):
             if name in column:
-                parts.append(ops.log1p(column[name]) / scale)
+                parts.append(_log1p(column[name]) / scale)
         if "seconds_since_last" in column:
             since = column["seconds_since_last"]
-            parts += [ops.log1p(ops.maximum(since, 0.0)) / 15.0, ops.cast(since >= 0, "float32")]
+            parts += [_log1p(ops.maximum(since, 0.0)) / 15.0, ops.cast(since >= 0, "float32")]
         if "like_share" in column:
             parts.append(column["like_share"])
         return ops.concatenate(parts, axis=1)
@@ -131,3 +135,8 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
     joined = layers.Concatenate()([cross, deep])
     logits = layers.Dense(len(spec.heads), name="logits")(joined)
     return keras.Model(inputs, Calibration(name="probabilities")(logits), name="ranker")
+
+
+def _log1p(x: Any) -> Any:
+    """log(1 + x), spelt out: ONNX has no Log1p operator and tf2onnx does not rewrite it."""
+    return ops.log(x + 1.0)

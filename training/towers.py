@@ -75,7 +75,7 @@ class UserTower(layers.Layer):
         # trains every position without a look at when later events come.
         gaps = ops.maximum(history_ages_s[:, :-1] - history_ages_s[:, 1:], 0.0)
         gaps = ops.concatenate([ops.zeros_like(gaps[:, :1]), gaps], axis=1)
-        gaps = ops.expand_dims(ops.log1p(gaps) / 10.0, -1)  # [B, L, 1]
+        gaps = ops.expand_dims(_log1p(gaps) / 10.0, -1)  # [B, L, 1]
         x = history_vectors * math.sqrt(self.dim)
         x = x + self.event_table(history_events) + self.gap_dense(gaps)
         start = self.start + ops.zeros_like(x[:, :1])  # [B, 1, d]
@@ -142,6 +142,10 @@ class ItemTower(layers.Layer):
         self.year_table = layers.Embedding(N_YEAR_BUCKETS, dim, embeddings_initializer=near)
         self.price_dense = layers.Dense(dim, kernel_initializer=near, use_bias=False)
 
+    def build(self, *_: Any, **__: Any) -> None:
+        """Nothing of its own to create; the parts build themselves when first called."""
+        self.built = True
+
     def call(
         self,
         ids: Any,
@@ -156,7 +160,7 @@ class ItemTower(layers.Layer):
         if training and self.id_dropout > 0:
             draw = keras.random.uniform(ops.shape(keep), seed=self.seeds)
             keep = keep * ops.cast(draw >= self.id_dropout, "float32")
-        price = ops.expand_dims(ops.log1p(ops.maximum(price, 0.0)), -1)
+        price = ops.expand_dims(_log1p(ops.maximum(price, 0.0)), -1)
         return (
             self.id_table(ids) * ops.expand_dims(keep, -1)
             + _mean(self.token_table(tokens), tokens)
@@ -234,3 +238,8 @@ def _mean(vectors: Any, codes: Any) -> Any:
     """Mean over axis 1 of the vectors whose code is not 0; zeros where all are."""
     weight = ops.expand_dims(ops.cast(codes > 0, "float32"), -1)
     return ops.sum(vectors * weight, axis=1) / ops.maximum(ops.sum(weight, axis=1), 1.0)
+
+
+def _log1p(x: Any) -> Any:
+    """log(1 + x), spelt out: ONNX has no Log1p operator and tf2onnx does not rewrite it."""
+    return ops.log(x + 1.0)

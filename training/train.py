@@ -84,7 +84,9 @@ def train(
         (out / "recipe.json").write_bytes(recipe_json(recipe))
         (out / "feature_spec.json").write_bytes(canonical_json(spec.to_json()))
         (out / "train_report.json").write_text(json.dumps(asdict(report), indent=2))
-        shutil.copyfile(data_dir / col.ITEMS_FILE, out / col.ITEMS_FILE)
+        for name in (col.ITEMS_FILE, col.INTERACTIONS_FILE, col.REPORT_FILE):
+            if (data_dir / name).is_file():
+                shutil.copyfile(data_dir / name, out / name)
         np.save(out / "item_vectors.npy", table)
         towers.user_tower.save(out / "user_tower.keras")
         towers.item_tower.save(out / "item_tower.keras")

@@ -22,6 +22,7 @@ FILES = (
     "feature_spec.json",
     "train_report.json",
     "items.parquet",
+    "interactions.parquet",
     "item_vectors.npy",
     "user_tower.keras",
     "item_tower.keras",

@@ -1,0 +1,158 @@
+"""A phone: its store, its event log, its clock; it answers whatever is broken.
+
+Home folder: `store/` (releases), `events.sqlite` (what the user did), `tuf/` (trusted metadata).
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bundle.features import History
+from bundle.reader import Bundle, open_bundle
+from edge_runtime.errors import EventLogError
+from edge_runtime.eventlog import IMPRESSION, Event, EventLog
+from edge_runtime.pipeline import Recommender, Slate
+from edge_runtime.selftest import replay
+from edge_runtime.store import Store
+
+
+class Device:
+    """One simulated phone."""
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        engine: str = "auto",
+        bundle_dir: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open the phone; a missing or broken release or log is a fault in the answers.
+
+        Args:
+            home: the phone's folder.
+            engine: litert, onnx or auto.
+            bundle_dir: use this bundle folder instead of the installed release.
+            clock: unix seconds.
+
+        Raises:
+            BundleInvalid: `bundle_dir` was given and fails its checks.
+        """
+        self.home, self.store = home, Store(home / "store")
+        self._clock, self._engine = clock, engine
+        self._log: EventLog | None = None
+        self._log_fault: str | None = None
+        try:
+            self._log = EventLog(home / "events.sqlite")
+        except EventLogError as err:
+            self._log_fault = str(err)
+        self.bundle: Bundle | None
+        if bundle_dir is not None:
+            self.bundle, self._release_fault = open_bundle(bundle_dir), None
+        else:
+            self.bundle, self._release_fault = self.store.open_active()
+        self._recommender = Recommender(self.bundle, engine) if self.bundle else None
+
+    def close(self) -> None:
+        """Close the event log."""
+        if self._log is not None:
+            self._log.close()
+
+    def install(self, bundle_dir: Path) -> str:
+        """Install a bundle folder after its golden vectors pass; returns the manifest's hash.
+
+        Raises:
+            PocketRecError: it is invalid, does not run here, or cannot be stored.
+        """
+        return self.store.install_bundle(bundle_dir, lambda b: _test(b, self._engine))
+
+    def recommend(self, k: int | None = None, *, log_impressions: bool = True) -> dict[str, Any]:
+        """Answer with a slate as plain values: items, stage_ms, source, faults, release.
+
+        Every item is also logged as an impression. Without any release the slate is empty.
+        """
+        faults = [f for f in (self._release_fault, self._log_fault) if f]
+        now = int(self._clock())
+        if self._recommender is None or self.bundle is None:
+            return {"items": [], "stage_ms": {}, "source": "none", "faults": faults, "release": ""}
+        history, unknown = History.empty(), 0
+        if self._log is not None:
+            try:
+                history, unknown = self._log.history(self.bundle)
+            except EventLogError as err:
+                faults.append(str(err))
+        slate = self._recommender.recommend(history, now, k)
+        if slate.fault:
+            faults.append(slate.fault)
+        if log_impressions:
+            faults += self._impressions(slate, now)
+        return {
+            "items": [asdict(item) for item in slate.items],
+            "stage_ms": {name: round(ms, 3) for name, ms in slate.stage_ms.items()},
+            "source": slate.source,
+            "engine": self._recommender.engine,
+            "history": len(history),
+            "unknown_items": unknown,
+            "faults": faults,
+            "release": self.bundle.manifest.name,
+        }
+
+    def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
+        """Log what the user did; returns the event's id once it is on the disk.
+
+        Raises:
+            EventLogError: it could not be stored.
+        """
+        if self._log is None:
+            raise EventLogError(self._log_fault or "the event log is closed")
+        return self._log.append(item_id, event, value=value, ts=int(self._clock()))
+
+    def status(self) -> dict[str, Any]:
+        """Return release, engine, counts and faults as plain values."""
+        faults = [f for f in (self._release_fault, self._log_fault) if f]
+        counts: dict[str, int] = {}
+        if self._log is not None:
+            try:
+                counts = self._log.counts()
+            except EventLogError as err:
+                faults.append(str(err))
+        if self._recommender is not None and self._recommender.fault:
+            faults.append(self._recommender.fault)
+        active, previous = self.store.active()
+        return {
+            "release": self.bundle.manifest.name if self.bundle else None,
+            "items": self.bundle.item_count if self.bundle else 0,
+            "active": active,
+            "previous": previous,
+            "engine": self._recommender.engine if self._recommender else None,
+            **counts,
+            "faults": faults,
+        }
+
+    def _impressions(self, slate: Slate, now: int) -> list[str]:
+        if self._log is None:
+            return []
+        shown = [
+            Event(
+                id=str(uuid.uuid4()),
+                kind=IMPRESSION,
+                item_id=item.item_id,
+                event="shown",
+                value=None,
+                ts=now,
+                context={"place": place + 1, "score": item.score, "source": slate.source},
+            )
+            for place, item in enumerate(slate.items)
+        ]
+        try:
+            self._log.append_many(shown)
+        except EventLogError as err:
+            return [str(err)]
+        return []
+
+
+def _test(bundle: Bundle, engine: str) -> None:
+    replay(bundle, engine)

@@ -1,0 +1,36 @@
+"""Errors of the device.
+
+PocketRecError (bundle)
+├── EngineError       a model cannot be loaded or run, or gives numbers that are not finite
+├── EventLogError     the event log cannot be read or written
+├── SelfTestFailed    golden vectors differ on this device
+├── StoreError        an install could not be done; the earlier release stays
+├── SyncError         the server, the network or a signature; the earlier release stays
+└── OfflineError      something tried to open a socket in offline mode
+"""
+
+from bundle.errors import PocketRecError
+
+
+class EngineError(PocketRecError):
+    """A model cannot be loaded or run here, or its answer is not finite."""
+
+
+class EventLogError(PocketRecError):
+    """The event log is locked, read-only, full or damaged."""
+
+
+class SelfTestFailed(PocketRecError):
+    """A release does not reproduce its golden vectors on this device."""
+
+
+class StoreError(PocketRecError):
+    """A release could not be installed; what was active before is untouched."""
+
+
+class SyncError(PocketRecError):
+    """A sync failed; what was active before is untouched."""
+
+
+class OfflineError(PocketRecError):
+    """A socket was asked for while the process is offline on purpose."""

@@ -1,0 +1,234 @@
+"""One recommendation on the device: features, user tower, retrieval, ranker, re-ranking.
+
+Whatever fails on the way, an answer comes out: without the ranker the retrieval order, without
+the tower the release's popular items; `Slate.fault` says what happened.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.errors import PocketRecError
+from bundle.features import (
+    History,
+    context_vector,
+    ranker_inputs,
+    tower_inputs,
+    used_rows,
+    user_categories,
+)
+from bundle.reader import AVAILABLE, Bundle
+from edge_runtime.engines import choose_engine, open_model
+from edge_runtime.errors import EngineError
+from edge_runtime.index import Floats, Index, probe
+from edge_runtime.rerank import rerank
+
+POPULAR_REASON = "popular now"
+
+
+@dataclass(frozen=True, slots=True)
+class SlateItem:
+    """One recommended item; probabilities by head, reason in words."""
+
+    row: int
+    item_id: str
+    title: str
+    score: float
+    retrieval_score: float
+    reason: str
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Slate:
+    """The answer, best first; source is "model", "retrieval" or "fallback"."""
+
+    items: tuple[SlateItem, ...]
+    stage_ms: dict[str, float]
+    source: str
+    fault: str | None
+    user_vector: Floats = field(repr=False)
+    candidates: NDArray[np.int32] = field(repr=False)
+
+
+class Recommender:
+    """A release with its models loaded. Not thread-safe: an interpreter holds one request."""
+
+    def __init__(self, bundle: Bundle, engine: str = "auto", variant: str | None = None) -> None:
+        """Load both models; one that fails to load is a fault of each slate, not an error here."""
+        self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
+        self.fault: str | None = None
+        self.index = Index.of(bundle)
+        self.categories = np.asarray(bundle.array("items/categories"))
+        self.numeric = np.asarray(bundle.array("items/numeric"))
+        self.withdrawn = (np.asarray(bundle.array("items/flags")) & AVAILABLE) == 0
+        self._tower = self._ranker = None
+        self.engine = engine
+        try:
+            self.engine = choose_engine(engine)
+            self._tower = open_model(bundle, "user_tower", self.engine, variant)
+            self._ranker = open_model(bundle, "ranker", self.engine, variant)
+        except PocketRecError as err:
+            self.fault = str(err)
+
+    def recommend(
+        self, history: History, now_utc: int, k: int | None = None, *, exclude_seen: bool = True
+    ) -> Slate:
+        """Answer one request.
+
+        Args:
+            history: the user's events as rows of this release.
+            now_utc: unix seconds.
+            k: slate size, by default the policy's.
+            exclude_seen: leave out all items of the history.
+        """
+        wanted = max(1, k if k is not None else self.policy.slate)
+        clock = _Stages()
+        fault = self.fault
+        excluded = self.withdrawn.copy()
+        if exclude_seen:
+            excluded[history.rows] = True
+        clock.mark("features")
+        try:
+            user = self._user_vector(history, now_utc)
+        except PocketRecError as err:
+            return self._fallback(excluded, wanted, clock, fault or str(err))
+        clock.mark("tower")
+        rows, scores = probe(
+            self.index,
+            user,
+            min(self.policy.candidates, self.spec.candidates),
+            self.policy.probes,
+            excluded,
+        )
+        vectors = self.index.vectors(rows)
+        clock.mark("retrieve")
+        probabilities = np.zeros((len(rows), 0), np.float32)
+        final, source = scores, "retrieval"
+        try:
+            if len(rows):
+                probabilities = self._rank(user, rows, vectors, history, now_utc)
+                final = probabilities @ np.array(self.spec.head_weights, np.float32)
+            source = "model"
+        except PocketRecError as err:
+            fault = fault or str(err)
+        clock.mark("rank")
+        chosen = rerank(self.policy, final, vectors, self.categories[rows, 0], wanted)
+        items = self._describe(history, rows, vectors, final, scores, probabilities, chosen)
+        clock.mark("rerank")
+        return Slate(items, clock.total(), source, fault, user, rows)
+
+    def _user_vector(self, history: History, now_utc: int) -> Floats:
+        if self._tower is None:
+            raise EngineError("no user tower is loaded")
+        vectors = self.index.vectors(used_rows(self.spec, history))
+        found = self._tower.run(tower_inputs(self.spec, history, vectors, now_utc))
+        if found.shape != (1, self.spec.dim) or not np.isfinite(found).all():
+            raise EngineError("the user tower's answer is not finite, or of the wrong shape")
+        user: Floats = found[0]
+        return user
+
+    def _rank(
+        self,
+        user: Floats,
+        rows: NDArray[np.int32],
+        vectors: Floats,
+        history: History,
+        now_utc: int,
+    ) -> Floats:
+        if self._ranker is None:
+            raise EngineError("no ranker is loaded")
+        inputs = ranker_inputs(
+            self.spec,
+            user_vector=user[None],
+            item_vectors=vectors,
+            item_categories=self.categories[rows],
+            item_numeric=self.numeric[rows],
+            context=context_vector(self.spec, history, now_utc),
+            user_category_shares=user_categories(self.spec, history, self.categories),
+        )
+        found = self._ranker.run(inputs)
+        expected = (self.spec.candidates, len(self.spec.heads))
+        if found.shape != expected or not np.isfinite(found[: len(rows)]).all():
+            raise EngineError("the ranker's answer is not finite, or of the wrong shape")
+        return found[: len(rows)]
+
+    def _fallback(self, excluded: Any, k: int, clock: "_Stages", fault: str) -> Slate:
+        """Popular items; seen ones too if nothing else is left, withdrawn ones never."""
+        popular = np.asarray(self.bundle.array("items/popular"))
+        rows = popular[~excluded[popular]]
+        if not len(rows):
+            rows = popular[~self.withdrawn[popular]]
+        titles = self._titles(rows[:k])
+        items = tuple(
+            SlateItem(
+                int(row),
+                self.bundle.item_id(int(row)),
+                titles.get(int(row), ""),
+                1.0 / (place + 1),
+                0.0,
+                POPULAR_REASON,
+                {},
+            )
+            for place, row in enumerate(rows[:k])
+        )
+        zero = np.zeros(self.spec.dim, np.float32)
+        return Slate(items, clock.total(), "fallback", fault, zero, rows.astype(np.int32))
+
+    def _describe(
+        self,
+        history: History,
+        rows: NDArray[np.int32],
+        vectors: Floats,
+        final: Floats,
+        scores: Floats,
+        probabilities: Floats,
+        chosen: list[int],
+    ) -> tuple[SlateItem, ...]:
+        past = used_rows(self.spec, history)
+        nearest = (
+            np.argmax(vectors[chosen] @ self.index.vectors(past).T, axis=1) if len(past) else []
+        )
+        reasons = [int(past[i]) for i in nearest]
+        titles = self._titles([*rows[chosen], *reasons])
+        return tuple(
+            SlateItem(
+                row=int(rows[at]),
+                item_id=self.bundle.item_id(int(rows[at])),
+                title=titles.get(int(rows[at]), ""),
+                score=float(final[at]),
+                retrieval_score=float(scores[at]),
+                reason=f"because of {titles.get(reasons[i], '')}" if reasons else POPULAR_REASON,
+                probabilities=dict(
+                    zip(self.spec.heads, map(float, probabilities[at]), strict=False)
+                ),
+            )
+            for i, at in enumerate(chosen)
+        )
+
+    def _titles(self, rows: Any) -> dict[int, str]:
+        """Titles of rows; without a readable catalogue the ids must do."""
+        wanted = sorted({int(row) for row in rows})
+        try:
+            return {item.row: item.title for item in self.bundle.catalogue(wanted)}
+        except PocketRecError:
+            return {row: self.bundle.item_id(row) for row in wanted}
+
+
+class _Stages:
+    """Milliseconds between marks."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+        self._ms: dict[str, float] = {}
+
+    def mark(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._ms[stage] = (now - self._last) * 1000
+        self._last = now
+
+    def total(self) -> dict[str, float]:
+        return {**self._ms, "total": (time.perf_counter() - self._start) * 1000}

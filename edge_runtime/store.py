@@ -1,0 +1,180 @@
+"""Releases on the device: content-addressed files, and one small file that names the active one.
+
+    files/<sha256>             kept once for all releases
+    releases/<sha256>.json     manifests
+    active.json                {"active": sha, "previous": sha or null}, replaced by one rename
+
+A release becomes active only when all its files are verified and its self-test has passed.
+"""
+
+import fcntl
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from bundle.errors import BundleInvalid
+from bundle.files import canonical_json, fsync_dir, write_atomic
+from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
+from bundle.reader import Bundle, open_files, verify_file
+from edge_runtime.errors import StoreError
+
+Fetch = Callable[[FileEntry, Path], None]
+SelfTest = Callable[[Bundle], None]
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Store:
+    """The store of one device home. Readers never wait; writers take a lock."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files, self.releases = root / "files", root / "releases"
+
+    def active(self) -> tuple[str | None, str | None]:
+        """Return the active and the previous release's manifest hash; None where there is none."""
+        try:
+            value = json.loads((self.root / "active.json").read_bytes())
+            found = [value.get("active"), value.get("previous")]
+        except (OSError, ValueError, AttributeError):
+            return None, None
+        good = [sha if isinstance(sha, str) and _SHA256.fullmatch(sha) else None for sha in found]
+        return good[0], good[1]
+
+    def open_active(self, *, verify: bool = True) -> tuple[Bundle | None, str | None]:
+        """Open the active release, or the previous one if that fails its checks.
+
+        Returns:
+            The release, or None if no release opens; and what is wrong, or None.
+        """
+        fault: str | None = None
+        for sha in self.active():
+            if sha is None:
+                continue
+            try:
+                return self.open_release(sha, verify=verify), fault
+            except BundleInvalid as err:
+                fault = fault or f"release {sha[:12]}: {err}"
+        return None, fault or "no release is installed"
+
+    def open_release(self, sha: str, *, verify: bool = True) -> Bundle:
+        """Open one installed release by the hash of its manifest.
+
+        Raises:
+            BundleInvalid: it is not there or fails its checks.
+        """
+        return open_files(self.read_manifest(sha), self.files, verify=verify)
+
+    def read_manifest(self, sha: str) -> Manifest:
+        """Read an installed manifest and check it against its hash.
+
+        Raises:
+            BundleInvalid: it is not there or was changed.
+        """
+        try:
+            with (self.releases / f"{sha}.json").open("rb") as stream:
+                data = stream.read(MAX_MANIFEST_BYTES + 1)
+        except OSError as err:
+            raise BundleInvalid(f"manifest {sha[:12]} is missing ({err.strerror})") from err
+        if hashlib.sha256(data).hexdigest() != sha:
+            raise BundleInvalid(f"manifest {sha[:12]} was changed on the disk")
+        return parse_manifest(data)
+
+    def install(self, manifest_data: bytes, fetch: Fetch, self_test: SelfTest) -> str:
+        """Bring in a release and make it active; returns the hash of its manifest.
+
+        Args:
+            manifest_data: the manifest, already proved to come from the publisher.
+            fetch: writes one file's content to the path it is given; only called for files that
+                are not in the store, and its result is verified before use.
+            self_test: raises if the release does not work on this device.
+
+        Raises:
+            BundleInvalid: the manifest or a file fails its checks.
+            StoreError: another install is running.
+            PocketRecError: the disk is full, or what `fetch` and `self_test` raise. Whatever
+                happens, the release that was active stays active.
+        """
+        sha = hashlib.sha256(manifest_data).hexdigest()
+        manifest = parse_manifest(manifest_data)
+        with self._lock():
+            self.files.mkdir(parents=True, exist_ok=True)
+            for entry in manifest.files:
+                self._bring(entry, fetch)
+            fsync_dir(self.files)
+            write_atomic(self.releases / f"{sha}.json", manifest_data)
+            self_test(self.open_release(sha))
+            active, previous = self.active()
+            if sha != active:
+                pointers = {"active": sha, "previous": active or previous}
+                write_atomic(self.root / "active.json", canonical_json(pointers))
+            self._garbage_collect()
+        return sha
+
+    def install_bundle(self, folder: Path, self_test: SelfTest) -> str:
+        """Install from a bundle folder on this machine, see `install`.
+
+        Raises:
+            BundleInvalid: no bundle there, or it fails its checks.
+        """
+        try:
+            data = (folder / "manifest.json").read_bytes()
+        except OSError as err:
+            raise BundleInvalid(f"{folder}: not a bundle, no readable manifest.json") from err
+
+        def copy(entry: FileEntry, target: Path) -> None:
+            source = folder / "files" / entry.sha256
+            verify_file(entry, source, hash_it=False)
+            write_atomic(target, source.read_bytes())
+
+        return self.install(data, copy, self_test)
+
+    def _bring(self, entry: FileEntry, fetch: Fetch) -> None:
+        target = self.files / entry.sha256
+        with suppress(BundleInvalid):
+            verify_file(entry, target)
+            return
+        incoming = self.files / f".{entry.sha256}.incoming"
+        try:
+            fetch(entry, incoming)
+            verify_file(entry, incoming)
+            incoming.replace(target)
+        except OSError as err:
+            raise StoreError(f"{entry.name}: cannot be stored ({err.strerror or err})") from err
+        finally:
+            with suppress(OSError):
+                incoming.unlink(missing_ok=True)
+
+    def _garbage_collect(self) -> None:
+        """Remove what neither the active nor the previous release needs; errors can wait."""
+        kept = [sha for sha in self.active() if sha]
+        needed = set()
+        for sha in kept:
+            try:
+                needed |= {entry.sha256 for entry in self.read_manifest(sha).files}
+            except BundleInvalid:
+                return
+        with suppress(OSError):
+            for path in self.files.iterdir():
+                if path.name not in needed:
+                    path.unlink(missing_ok=True)
+            for path in self.releases.iterdir():
+                if path.stem not in kept:
+                    path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One writer at a time, over processes; the kernel frees it if the holder is killed."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            stream = (self.root / "lock").open("wb")
+        except OSError as err:
+            raise StoreError(f"{self.root}: cannot be written ({err.strerror or err})") from err
+        with stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as err:
+                raise StoreError(f"{self.root}: another install is running.") from err
+            yield

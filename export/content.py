@@ -1,0 +1,72 @@
+"""Everything of a bundle that comes from items rather than models."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.arrays import encode_array
+from bundle.catalogue import CatalogueItem, write_catalogue
+from bundle.features import FeatureSpec
+from bundle.writer import BundleWriter
+from export.index_builder import BuiltIndex
+from training.dataset import Items, category_codes, numeric_columns
+
+MAX_POPULAR = 1000
+
+
+def add_items(
+    writer: BundleWriter,
+    spec: FeatureSpec,
+    items: Items,
+    index: BuiltIndex,
+    popularity: NDArray[np.float32],
+    available: NDArray[np.bool_],
+) -> None:
+    """Add index, item columns, ids, fallback list and catalogue, all in bundle row order.
+
+    Args:
+        writer: the bundle being made.
+        spec: vocabularies of the columns.
+        items: canonical order.
+        index: built from these items' vectors.
+        popularity: float32 [N], canonical order.
+        available: bool [N], canonical order; False withdraws an item and keeps its row.
+    """
+    order = index.order
+    ids = [items.ids[i].encode("utf-8") for i in order]
+    by_popularity = np.lexsort((np.arange(len(order)), -popularity[order]))
+    popular = by_popularity[available[order][by_popularity]][:MAX_POPULAR]
+    arrays: dict[str, NDArray[Any]] = {
+        "index/centroids": index.centroids,
+        "index/offsets": index.offsets,
+        "index/rows": index.rows,
+        "index/scales": index.scales,
+        "items/ids_offsets": np.cumsum([0, *map(len, ids)]).astype(np.int32),
+        "items/ids_bytes": np.frombuffer(b"".join(ids), np.uint8),
+        "items/ids_order": np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int32),
+        "items/categories": category_codes(spec, items.categories)[order].astype(np.uint16),
+        "items/numeric": numeric_columns(items, popularity)[order],
+        "items/flags": available[order].astype(np.uint8),
+        "items/popular": popular.astype(np.int32),
+    }
+    for name, array in arrays.items():
+        writer.add(name, encode_array(array), "array")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "catalogue.sqlite"
+        write_catalogue(path, (_display(items, row, int(at)) for row, at in enumerate(order)))
+        writer.add("catalogue.sqlite", path.read_bytes(), "catalogue")
+
+
+def _display(items: Items, row: int, at: int) -> CatalogueItem:
+    price, year = float(items.price[at]), float(items.year[at])
+    return CatalogueItem(
+        row=row,
+        item_id=items.ids[at],
+        title=items.titles[at],
+        categories="|".join(items.categories[at]),
+        price=price if price >= 0 else None,
+        year=int(year) if year >= 0 else None,
+    )

@@ -1,0 +1,83 @@
+"""The candidate index: k-means cells, int8 rows in cell order, a scale a row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+_ROUNDS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltIndex:
+    """Arrays of FORMAT.md; order[r] is the canonical item row behind bundle row r."""
+
+    centroids: Floats
+    offsets: NDArray[np.int32]
+    rows: NDArray[np.int8]
+    scales: Floats
+    order: NDArray[np.int64]
+
+
+def build_index(vectors: Floats, ids: list[str], cells: int, seed: int) -> BuiltIndex:
+    """Cluster and quantize item vectors, float32 [N, d]; rows are sorted by cell, then id."""
+    centroids = k_means(vectors, max(1, min(cells, len(vectors))), seed)
+    return arrange(vectors, ids, centroids)
+
+
+def arrange(vectors: Floats, ids: list[str], centroids: Floats) -> BuiltIndex:
+    """Put items into given cells: a catalogue update keeps centroids and order stable."""
+    cell = nearest(vectors, centroids)
+    order = np.array(
+        sorted(range(len(ids)), key=lambda i: (int(cell[i]), ids[i].encode())), np.int64
+    )
+    counts = np.bincount(cell, minlength=len(centroids))
+    rows, scales = quantize_rows(vectors[order])
+    return BuiltIndex(
+        centroids=centroids,
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+        rows=rows,
+        scales=scales,
+        order=order,
+    )
+
+
+def quantize_rows(vectors: Floats) -> tuple[NDArray[np.int8], Floats]:
+    """Symmetric int8 with a scale a row: int8 [N, d], float32 [N]; error <= scale / 2."""
+    scales = np.abs(vectors).max(axis=1) / 127.0
+    scales = np.where(scales > 0, scales, 1.0).astype(np.float32)
+    rows = np.clip(np.rint(vectors / scales[:, None]), -127, 127).astype(np.int8)
+    return rows, scales
+
+
+def nearest(vectors: Floats, centroids: Floats) -> NDArray[np.int64]:
+    """Return each vector's nearest centroid by Euclidean distance, int64 [N]."""
+    lengths = (centroids**2).sum(1)
+    found: NDArray[np.int64] = np.argmin(lengths - 2 * (vectors @ centroids.T), axis=1)
+    return found
+
+
+def k_means(vectors: Floats, cells: int, seed: int) -> Floats:
+    """Lloyd's algorithm from k-means++ seeds (Arthur, Vassilvitskii 2007); f32 [cells, d]."""
+    if cells == 1:
+        return vectors.mean(axis=0, keepdims=True).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    centroids = np.empty((cells, vectors.shape[1]), np.float32)
+    centroids[0] = vectors[rng.integers(len(vectors))]
+    distance = np.full(len(vectors), np.inf)
+    for i in range(1, cells):
+        distance = np.minimum(distance, ((vectors - centroids[i - 1]) ** 2).sum(1))
+        total = float(distance.sum())
+        share = distance / total if total else np.full(len(vectors), 1 / len(vectors))
+        centroids[i] = vectors[rng.choice(len(vectors), p=share)]
+    for _ in range(_ROUNDS):
+        cell = nearest(vectors, centroids)
+        counts = np.bincount(cell, minlength=cells)
+        sums = np.zeros_like(centroids, dtype=np.float64)
+        np.add.at(sums, cell, vectors)
+        moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centroids)
+        if np.allclose(moved, centroids):
+            break
+        centroids = moved.astype(np.float32)
+    return centroids

@@ -1,0 +1,125 @@
+"""`pocketrec device`: be the phone."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_runtime.offline import forbid_sockets
+from pocketrec.commands.device_sync import command as sync
+
+HOME = click.option(
+    "--home", type=click.Path(path_type=Path), required=True, help="Folder of this phone."
+)
+ENGINE = click.option(
+    "--engine", type=click.Choice(["auto", "litert", "onnx"]), default="auto", help="Runtime."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def _go_offline(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    if value:
+        forbid_sockets()
+    return value
+
+
+OFFLINE = click.option(
+    "--offline",
+    is_flag=True,
+    is_eager=True,
+    callback=_go_offline,
+    expose_value=False,
+    help="Refuse every socket in this process.",
+)
+
+
+@click.group(epilog="Example: pocketrec device recommend --home work/phone --offline")
+def command() -> None:
+    """Be the phone: sync, then recommend with no network."""
+
+
+@command.command(epilog="Example: pocketrec device recommend --home work/phone -k 10 --offline")
+@HOME
+@ENGINE
+@OFFLINE
+@JSON
+@click.option("-k", type=click.IntRange(1, 1000), help="Items wanted; default: the release's.")
+@click.option("--bundle", type=click.Path(path_type=Path), help="Use this bundle folder.")
+def recommend(home: Path, engine: str, as_json: bool, k: int | None, bundle: Path | None) -> None:
+    """Print the phone's slate, with reasons and stage timings."""
+    from edge_runtime.device import Device
+
+    device = Device(home, engine=engine, bundle_dir=bundle)
+    answer = device.recommend(k)
+    device.close()
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    for place, item in enumerate(answer["items"], 1):
+        click.echo(f"{place:>3}  {item['score']:.3f}  {item['title']}  ({item['reason']})")
+    stages = "  ".join(f"{name} {ms:.2f}" for name, ms in answer["stage_ms"].items())
+    click.echo(f"{answer['source']}, ms: {stages}", err=True)
+    _say_faults(answer["faults"])
+
+
+@command.command(epilog="Example: pocketrec device feedback --home work/phone 50 --event like")
+@HOME
+@OFFLINE
+@JSON
+@click.argument("item_id")
+@click.option("--event", default="like", help="Event type of the recipe.", show_default=True)
+@click.option("--value", type=float, help="A number that goes with it, such as a rating.")
+def feedback(home: Path, as_json: bool, item_id: str, event: str, value: float | None) -> None:
+    """Log what the user did with ITEM_ID."""
+    from edge_runtime.device import Device
+
+    device = Device(home)
+    made = device.feedback(item_id, event, value)
+    device.close()
+    click.echo(json.dumps({"id": made}) if as_json else f"logged {event} of {item_id}")
+
+
+@command.command(epilog="Example: pocketrec device status --home work/phone")
+@HOME
+@ENGINE
+@OFFLINE
+@JSON
+def status(home: Path, engine: str, as_json: bool) -> None:
+    """Print what is installed, logged and wrong."""
+    _show(home, engine, as_json, lambda device: device.status())
+
+
+@command.command(epilog="Example: pocketrec device install --home work/phone work/bundle")
+@HOME
+@ENGINE
+@OFFLINE
+@JSON
+@click.argument("bundle", type=click.Path(path_type=Path))
+def install(home: Path, engine: str, as_json: bool, bundle: Path) -> None:
+    """Install a bundle folder without a server; its golden vectors must pass."""
+    _show(home, engine, as_json, lambda device: {"installed": device.install(bundle), "faults": []})
+
+
+def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str, Any]]) -> None:
+    from edge_runtime.device import Device
+
+    device = Device(home, engine=engine)
+    answer = ask(device)
+    device.close()
+    if as_json:
+        click.echo(json.dumps(answer))
+        return
+    for name, value in answer.items():
+        if name != "faults":
+            click.echo(f"{name:<14}{value}")
+    _say_faults(answer["faults"])
+
+
+def _say_faults(faults: list[str]) -> None:
+    for fault in faults:
+        click.echo(f"fault: {fault}", err=True)
+
+
+command.add_command(sync, "sync")
