@@ -84,10 +84,11 @@ def run(options: Options, recipe: Path = RECIPE, repetitions: int = REPETITIONS)
     ]
     first = sync(line, fleet, "first sync")
     slates = recommend_offline(line, fleet)
-    changed = change_catalogue(line, bundle, withdrawn=slates[0][0])
+    withdrawn = slates[0][0]
+    changed = change_catalogue(line, bundle, withdrawn)
     publish(line, changed)
     second = sync(line, fleet, "second sync")
-    show_change(line, fleet, slates)
+    show_change(line, fleet, slates, withdrawn)
     latency = {each: measure(line, fleet[-1], each, repetitions) for each in ENGINES}
     found = demo_table.Found(
         work=line.work, seconds=line.seconds, first=first, second=second, latency=latency
@@ -192,16 +193,29 @@ def change_catalogue(line: Line, bundle: Path, withdrawn: phones.Suggestion) -> 
 
 
 def show_change(
-    line: Line, fleet: Sequence[phones.Phone], slates: Sequence[Sequence[phones.Suggestion]]
+    line: Line,
+    fleet: Sequence[phones.Phone],
+    slates: Sequence[Sequence[phones.Suggestion]],
+    withdrawn: phones.Suggestion,
 ) -> None:
     """Show that the withdrawn film is gone and that the added one is usable at once."""
     with line.step("offline again", "server gone; the withdrawn film too"):
         for phone, before in zip(fleet, slates, strict=True):
             title = f"user {phone.user_id}, before and after the catalogue changed"
-            phones.show(line.console, title, before, phone.recommend())
+            after = phone.recommend()
+            phones.show(line.console, title, before, after)
+            if withdrawn.item_id in {each.item_id for each in after}:
+                raise PocketRecError(f"{withdrawn.title} was withdrawn, yet it is recommended.")
+        added = str(ADDED["item_id"])
+        for phone in fleet:
+            place = phone.place(added)
+            told = f"place {place[0]} of {place[1]}" if place else "not"
+            line.console.print(
+                f"user {phone.user_id}: {ADDED['title']} is {told} among the candidates"
+            )
         phone = fleet[0]
         before = phone.recommend()
-        phone.like(str(ADDED["item_id"]))
+        phone.like(added)
         title = f"user {phone.user_id} likes the added {ADDED['title']}"
         phones.show(line.console, title, before, phone.recommend())
 
@@ -216,4 +230,8 @@ def measure(line: Line, phone: phones.Phone, engine: str, repetitions: int) -> d
         if done.returncode != 0:
             raise children.ChildFailed(f"timing {engine} ended with {done.returncode}.")
         found = json.loads(done.stdout)
+        if found["source"] != "model" or found["engine"] != engine:
+            raise children.ChildFailed(
+                f"{engine}: {found['engine']} answered, by {found['source']}; nothing to time."
+            )
     return demo_table.Latency(first_slate_ms=found["first_slate_ms"], stages=found["stages"])

@@ -14,15 +14,23 @@ def main(home: Path, engine: str, repetitions: int) -> None:
     """Warm up with the first slate, imports counted, then record the stages of the others."""
     started = time.perf_counter()
     from edge_runtime.device import Device
+    from edge_runtime.offline import forbid_sockets
 
-    device = Device(home, engine=engine, offline=True)
-    first = device.recommend(10)
+    forbid_sockets()
+    device = Device(home, engine=engine)
+    first = device.recommend(10, log_impressions=False)
     first_slate_ms = (time.perf_counter() - started) * 1000
     stages: dict[str, list[float]] = {}
     for _ in range(repetitions):
-        for stage, elapsed_ms in device.recommend(10).stage_ms.items():
+        answer = device.recommend(10, log_impressions=False)
+        for stage, elapsed_ms in answer["stage_ms"].items():
             stages.setdefault(stage, []).append(elapsed_ms)
-    found = {"source": first.source, "first_slate_ms": first_slate_ms, "stages": stages}
+    found = {
+        "source": first["source"],
+        "engine": first["engine"],
+        "first_slate_ms": first_slate_ms,
+        "stages": stages,
+    }
     json.dump(found, sys.stdout)
 
 

@@ -1,6 +1,7 @@
 """Simulated phones: device homes that hold a real user's history, and what they show."""
 
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +12,11 @@ from rich.table import Table
 
 from benchmarks import children
 from bundle.errors import InputError
-from edge_runtime.eventlog import EventLog
+from edge_runtime.device import Device
+from edge_runtime.eventlog import INTERACTION, Event, EventLog
+from edge_runtime.pipeline import Recommender
 
 WEEK_S = 7 * 24 * 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One row of a user's history, as `interactions.parquet` has it; `ts` in unix seconds."""
-
-    item_id: str
-    event: str
-    value: float | None
-    ts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +46,27 @@ class Phone:
         found = children.call_json(
             "device", "recommend", "--home", self.home, "--offline", "-k", str(k)
         )
+        if found["source"] != "model":
+            raise children.ChildFailed(f"user {self.user_id}: answered by {found['source']} only.")
         return [
             Suggestion(
                 str(each["item_id"]), str(each["title"]), float(each["score"]), str(each["reason"])
             )
             for each in found["items"]
         ]
+
+    def place(self, item_id: str) -> tuple[int, int] | None:
+        """Place of an item among the candidates, and their number; None if it is not one."""
+        device = Device(self.home)
+        if device.bundle is None:
+            return None
+        log = EventLog(self.home / "events.sqlite")
+        known, _ = log.history(device.bundle)
+        log.close()
+        device.close()
+        rows = Recommender(device.bundle).recommend(known, int(time.time())).candidates.tolist()
+        row = device.bundle.row_of(item_id)
+        return (rows.index(row) + 1, len(rows)) if row in rows else None
 
     def like(self, item_id: str) -> None:
         """Log a like, as a tap in the app would."""
@@ -86,7 +94,18 @@ def history(interactions: Path, user_id: str, now_utc: int) -> list[Event]:
         [str(interactions), user_id],
     ).fetchall()
     shift = (now_utc - int(rows[-1][3])) // WEEK_S * WEEK_S
-    return [Event(str(item), str(event), value, int(ts) + shift) for item, event, value, ts in rows]
+    return [
+        Event(
+            id=str(uuid.uuid4()),
+            kind=INTERACTION,
+            item_id=str(item),
+            event=str(event),
+            value=value,
+            ts=int(ts) + shift,
+            context={},
+        )
+        for item, event, value, ts in rows
+    ]
 
 
 def set_up(interactions: Path, user_id: str, homes: Path) -> Phone:
@@ -95,8 +114,7 @@ def set_up(interactions: Path, user_id: str, homes: Path) -> Phone:
     home.mkdir(parents=True)
     events = history(interactions, user_id, int(time.time()))
     log = EventLog(home / "events.sqlite")
-    for each in events:
-        log.append(each.item_id, each.event, value=each.value, ts=each.ts)
+    log.append_many(events)
     log.close()
     return Phone(user_id, home, len(events))
 

@@ -57,6 +57,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as stream:
+            os.fchmod(handle, 0o644)  # mkstemp makes 0600; a web server must read what is published
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())

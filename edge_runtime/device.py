@@ -67,7 +67,7 @@ class Device:
         Raises:
             PocketRecError: it is invalid, does not run here, or cannot be stored.
         """
-        return self.store.install_bundle(bundle_dir, lambda b: _test(b, self._engine))
+        return self.store.install_bundle(bundle_dir, lambda b: replay(b, self._engine))
 
     def recommend(self, k: int | None = None, *, log_impressions: bool = True) -> dict[str, Any]:
         """Answer with a slate as plain values: items, stage_ms, source, faults, release.
@@ -152,7 +152,3 @@ class Device:
         except EventLogError as err:
             return [str(err)]
         return []
-
-
-def _test(bundle: Bundle, engine: str) -> None:
-    replay(bundle, engine)

@@ -22,7 +22,7 @@ from bundle.reader import Bundle, open_files, verify_file
 from edge_runtime.errors import StoreError
 
 Fetch = Callable[[FileEntry, Path], None]
-SelfTest = Callable[[Bundle], None]
+SelfTest = Callable[[Bundle], object]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -1,0 +1,195 @@
+"""Fetch the newest release of a channel, verified by TUF from a pinned root; send events back.
+
+The only file of the room that imports python-tuf and opens sockets.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import urllib3
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
+from tuf.ngclient import Updater, UpdaterConfig, Urllib3Fetcher
+
+from bundle.files import write_atomic
+from bundle.manifest import FileEntry
+from bundle.reader import Bundle
+from edge_runtime.errors import SyncError
+from edge_runtime.eventlog import EventLog
+from edge_runtime.store import Store
+
+BATCH = 500
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncReport:
+    """What a sync did; bytes count HTTP bodies."""
+
+    status: str
+    from_release: str | None
+    to_release: str
+    bytes_down: int
+    bytes_up: int
+    requests: int
+    files_fetched: int
+    events_sent: int
+    seconds: float
+
+
+class CountingFetcher(Urllib3Fetcher):
+    """python-tuf's fetcher, counting requests and bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(socket_timeout=int(TIMEOUT_S))
+        self.requests = self.bytes = 0
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        self.requests += 1
+        for chunk in super()._fetch(url):
+            self.bytes += len(chunk)
+            yield chunk
+
+
+def sync(
+    home: Path,
+    server_url: str,
+    self_test: Callable[[Bundle], object],
+    *,
+    channel: str = "stable",
+    root_path: Path | None = None,
+    consent: bool = False,
+) -> SyncReport:
+    """Bring a phone up to date.
+
+    Args:
+        home: the phone's folder.
+        server_url: as http://127.0.0.1:8080.
+        self_test: must pass on a new release before it becomes active.
+        channel: whose release to follow.
+        root_path: trusted root metadata, shipped with the app; needed for the first sync only.
+        consent: the user agreed that events are sent.
+
+    Raises:
+        SyncError: the server cannot be reached, or what it sent fails a check. The phone keeps
+            the release that it had.
+        PocketRecError: the release fails its self-test, or cannot be stored.
+    """
+    started = time.monotonic()
+    store, fetcher, files = Store(home / "store"), CountingFetcher(), 0
+    before, _ = store.active()
+    try:
+        updater = _updater(home, server_url, root_path, fetcher)
+        updater.refresh()
+        info = updater.get_targetinfo(f"channels/{channel}/manifest.json")
+        if info is None:
+            raise SyncError(f"{server_url}: has no channel {channel!r}.")
+        path = home / "tuf" / f"{channel}.manifest.json"
+        if updater.find_cached_target(info, str(path)) is None:
+            updater.download_target(info, str(path))
+        after = info.hashes["sha256"]
+
+        def fetch(entry: FileEntry, target: Path) -> None:
+            nonlocal files
+            files += 1
+            wanted = updater.get_targetinfo(f"files/{entry.sha256}")
+            if wanted is None:
+                raise SyncError(f"{entry.name}: its file is not signed by the publisher.")
+            updater.download_target(wanted, str(target))
+
+        bundle, _ = store.open_active()
+        intact = before == after and bundle is not None
+        if not intact:
+            store.install(path.read_bytes(), fetch, self_test)
+    except (DownloadError, DownloadHTTPError) as err:
+        raise SyncError(f"{server_url}: {err}. The release on this phone stays.") from err
+    except RepositoryError as err:
+        raise SyncError(
+            f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "
+            "stays."
+        ) from err
+    except OSError as err:
+        raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
+    sent, bytes_up = _upload(home, server_url) if consent else (0, 0)
+    return SyncReport(
+        status="current" if intact else "updated",
+        from_release=before,
+        to_release=after,
+        bytes_down=fetcher.bytes,
+        bytes_up=bytes_up,
+        requests=fetcher.requests,
+        files_fetched=files,
+        events_sent=sent,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _updater(
+    home: Path, server_url: str, root_path: Path | None, fetcher: CountingFetcher
+) -> Updater:
+    folder = home / "tuf"
+    folder.mkdir(parents=True, exist_ok=True)
+    trusted = (folder / "root.json").exists()
+    if not trusted and root_path is None:
+        raise SyncError(
+            f"{home}: no trusted root yet. Give the root that came with the app: --root 1.root.json"
+        )
+    root = root_path.read_bytes() if root_path and not trusted else None
+    base = server_url.rstrip("/")
+    return Updater(
+        str(folder),
+        f"{base}/metadata/",
+        str(folder),
+        f"{base}/targets/",
+        fetcher,
+        UpdaterConfig(app_user_agent="pocketrec"),
+        bootstrap=root,
+    )
+
+
+def install_id(home: Path) -> str:
+    """Return this install's random id, made once; it names no person and no device."""
+    path = home / "install_id"
+    if not path.exists():
+        write_atomic(path, uuid.uuid4().hex.encode())
+    return path.read_text()
+
+
+def _upload(home: Path, server_url: str) -> tuple[int, int]:
+    """Send events that no server has acknowledged; returns their number and the bytes sent."""
+    log = EventLog(home / "events.sqlite")
+    sent = bytes_up = 0
+    try:
+        while batch := log.pending(BATCH):
+            body = {
+                "install_id": install_id(home),
+                "consent": True,
+                "events": [asdict(event) for event in batch],
+            }
+            data = json.dumps(body).encode()
+            reply = urllib3.request(
+                "POST",
+                f"{server_url.rstrip('/')}/v1/events",
+                body=data,
+                headers={"Content-Type": "application/json"},
+                timeout=TIMEOUT_S,
+                retries=False,
+            )
+            if reply.status != 200:
+                raise SyncError(f"{server_url}: events were answered with {reply.status}.")
+            answer = reply.json()
+            # A rejected event would be rejected again: both kinds are done with.
+            done = [*answer["accepted"], *(row["id"] for row in answer["rejected"])]
+            bytes_up += len(data)
+            sent += len(answer["accepted"])
+            log.mark_uploaded(done)
+            if not set(done) & {event.id for event in batch}:
+                raise SyncError(f"{server_url}: acknowledged none of the events.")
+    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError) as err:
+        raise SyncError(f"{server_url}: events could not be sent ({err}); they are kept.") from err
+    finally:
+        log.close()
+    return sent, bytes_up

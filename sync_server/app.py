@@ -1,0 +1,96 @@
+"""The HTTP face: signed metadata and files as static content, events in, health and metrics."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, abort, jsonify, request, send_from_directory
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from sync_server import events
+
+YEAR_S = 31_536_000
+
+
+def create_app(repo: Path, database_url: str = "") -> Flask:
+    """Make the app over a repository folder.
+
+    Args:
+        repo: what `publish` writes; may still be empty.
+        database_url: SQLAlchemy URL; by default SQLite beside the repository.
+    """
+    app = Flask("sync_server", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = events.MAX_BODY_BYTES
+    repo = repo.resolve()
+    repo.mkdir(parents=True, exist_ok=True)
+    engine = events.open_database(database_url or f"sqlite:///{repo / 'server.sqlite'}")
+    registry = CollectorRegistry()
+    requests = Counter(
+        "pocketrec_requests",
+        "Requests by route and status.",
+        ["route", "status"],
+        registry=registry,
+    )
+    sent = Counter("pocketrec_sent_bytes", "Bytes of bodies sent.", ["route"], registry=registry)
+    stored = Counter("pocketrec_events_stored", "New events stored.", registry=registry)
+    rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
+
+    @app.get("/metadata/<name>")
+    def metadata(name: str) -> Response:
+        # Numbered metadata never changes; only the timestamp is asked for anew each time.
+        age = 0 if name == "timestamp.json" else YEAR_S
+        return send_from_directory(repo / "metadata", name, max_age=age, conditional=True)
+
+    @app.get("/targets/<path:path>")
+    def targets(path: str) -> Response:
+        return send_from_directory(repo / "targets", path, max_age=YEAR_S, conditional=True)
+
+    @app.post("/v1/events")
+    def upload() -> Any:
+        body = request.get_json(silent=True)
+        if not isinstance(body, dict) or not isinstance(body.get("events"), list):
+            abort(400, 'expected {"install_id": text, "consent": true, "events": [...]}')
+        if body.get("consent") is not True:
+            abort(403, "no consent was given, so nothing was stored")
+        install_id = body.get("install_id")
+        if not isinstance(install_id, str) or not 8 <= len(install_id) <= 64:
+            abort(400, "install_id must be a text of 8..64 characters")
+        if len(body["events"]) > events.MAX_BATCH:
+            abort(413, f"at most {events.MAX_BATCH} events a batch")
+        found = events.store(engine, install_id, body["events"])
+        stored.inc(found.stored)
+        rejected.inc(len(found.rejected))
+        return jsonify(accepted=found.ids, rejected=found.rejected)
+
+    @app.get("/healthz")
+    def health() -> Any:
+        try:
+            with engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+        except SQLAlchemyError:
+            return jsonify(status="database unreachable"), 503
+        published = (repo / "metadata" / "timestamp.json").is_file()
+        return jsonify(status="ok", published=published, time_utc=int(time.time()))
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    @app.errorhandler(SQLAlchemyError)
+    def database_failed(err: SQLAlchemyError) -> Any:
+        app.logger.error("database: %s", err)
+        return jsonify(error="the database is unavailable; send the batch again later"), 503
+
+    for code in (400, 403, 404, 405, 413, 415):
+        app.register_error_handler(code, lambda err: (jsonify(error=err.description), err.code))
+
+    @app.after_request
+    def count(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        requests.labels(route, response.status_code).inc()
+        sent.labels(route).inc(response.content_length or 0)
+        return response
+
+    return app

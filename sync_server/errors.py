@@ -1,0 +1,21 @@
+"""Errors of the sync server.
+
+PocketRecError (bundle)
+├── KeysInvalid        a key file is missing, unreadable, or the passphrase is wrong
+├── RepositoryInvalid  the repository's metadata is damaged, foreign, or being written
+└── ServeFailed        the server cannot start
+"""
+
+from bundle.errors import PocketRecError
+
+
+class KeysInvalid(PocketRecError):
+    """The signing keys cannot be used."""
+
+
+class RepositoryInvalid(PocketRecError):
+    """The repository cannot be read or written."""
+
+
+class ServeFailed(PocketRecError):
+    """The server cannot start; the text says why."""
