@@ -24,13 +24,22 @@ def argv(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "pocketrec", *map(str, words)]
 
 
-def call(*words: str | Path) -> str:
-    """Run one command; its progress goes to our stderr, its result comes back as text."""
-    done = subprocess.run(argv(*words), stdout=subprocess.PIPE, text=True)  # noqa: S603
+def call(*words: str | Path, shows_progress: bool = False) -> str:
+    """Run one command and return what it printed.
+
+    Args:
+        words: after `pocketrec`.
+        shows_progress: let its stderr through as it comes; else it is shown on failure only.
+    """
+    stderr = None if shows_progress else subprocess.PIPE
+    done = subprocess.run(  # noqa: S603
+        argv(*words), stdout=subprocess.PIPE, stderr=stderr, text=True
+    )
     if done.returncode != 0:
         told = " ".join(map(str, words))
-        raise ChildFailed(f"`pocketrec {told}` ended with exit code {done.returncode}.")
-    return done.stdout
+        message = f"`pocketrec {told}` ended with exit code {done.returncode}."
+        raise ChildFailed(f"{message}\n{done.stderr}" if done.stderr else message)
+    return done.stdout.rstrip()
 
 
 def call_json(*words: str | Path) -> dict[str, Any]:

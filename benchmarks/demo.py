@@ -7,6 +7,7 @@ Repetitions: 300 recommendations per engine for the latencies; everything else r
 """
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,7 @@ RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 REPETITIONS = 300
 LIKED_PLACE = 2  # index in the slate of what each user likes: the third line
 MARK = ".pocketrec-demo"
+SLOW = ("data", "train", "evaluate", "export")
 ENGINES = ("litert", "onnx")
 
 # Younger than the data set, so certainly unknown to the models.
@@ -57,6 +59,13 @@ class Line:
         self.seconds[name] = time.monotonic() - started
         self.console.print(f"[dim]{name}: {self.seconds[name]:.1f} s[/dim]")
 
+    def show(self, *words: str | Path) -> None:
+        """Run one command, its progress visible, and print its result as it is."""
+        told = " ".join(str(word) for word in words)
+        self.console.print(f"$ pocketrec {told}", style="bold cyan", markup=False, soft_wrap=True)
+        text = children.call(*words, shows_progress=words[0] in SLOW)
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
 
 def empty(work: Path) -> Path:
     """Make the work folder, emptied if an earlier run made it; nobody else's folder is touched."""
@@ -74,7 +83,7 @@ def empty(work: Path) -> Path:
 def run(options: Options, recipe: Path = RECIPE, repetitions: int = REPETITIONS) -> Result:
     """Do all of it; prints as it goes, returns the last table and the figures."""
     line = Line(empty(options.work), Console())
-    build(line, options, recipe)
+    build(line, options, Path(os.path.relpath(recipe)))
     bundle = line.work / "bundle"
     publish(line, bundle)
     owners = phones.typical_users(line.work / "data" / "interactions.parquet")
@@ -104,31 +113,24 @@ def build(line: Line, options: Options, recipe: Path) -> None:
     source: tuple[str | Path, ...] = ("--source", options.data) if options.data else ()
     budget = ("--minutes", str(options.minutes)) if options.minutes else ()
     with line.step("data", "two tables, checked and cleaned"):
-        line.console.print(children.call("data", recipe, "--out", work / "data", *source))
+        line.show("data", recipe, "--out", work / "data", *source)
     with line.step("train", "two towers and a ranker, on this processor"):
-        trained = children.call(
-            "train", recipe, "--data", work / "data", "--out", work / "run", *budget
-        )
-        line.console.print(trained)
+        line.show("train", recipe, "--data", work / "data", "--out", work / "run", *budget)
     with line.step("evaluate", "beside popularity, item-kNN and transition counts"):
-        line.console.print(
-            children.call(
-                "evaluate", work / "run", "--data", work / "data", "--out", work / "report"
-            )
-        )
+        line.show("evaluate", work / "run", "--data", work / "data", "--out", work / "report")
     with line.step("export", "TFLite and ONNX, three variants each, compared with Keras"):
-        line.console.print(children.call("export", work / "run", "--out", work / "bundle"))
+        line.show("export", work / "run", "--out", work / "bundle")
     with line.step("inspect", "what the phone will get"):
-        line.console.print(children.call("inspect", work / "bundle"))
+        line.show("inspect", work / "bundle")
     with line.step("keys", "Ed25519 keys that sign releases"):
-        line.console.print(children.call("keys", "--out", work / "keys"))
+        line.show("keys", "--out", work / "keys")
 
 
 def publish(line: Line, bundle: Path) -> None:
     """Sign a bundle and put it on the stable channel."""
     with line.step(f"publish {bundle.name}", "signed, on channel stable"):
         words = ("--repo", line.work / "repo", "--keys", line.work / "keys", "--channel", "stable")
-        line.console.print(children.call("publish", bundle, *words))
+        line.show("publish", bundle, *words)
 
 
 def sync(line: Line, fleet: Sequence[phones.Phone], name: str) -> dict[str, float]:
@@ -188,7 +190,7 @@ def change_catalogue(line: Line, bundle: Path, withdrawn: phones.Suggestion) -> 
     out = line.work / "bundle-changed"
     with line.step("catalogue", f"adds {ADDED['title']}, withdraws {withdrawn.title}"):
         words = ("--catalogue", changes, "--base", bundle, "--out", out)
-        line.console.print(children.call("export", "--run", line.work / "run", *words))
+        line.show("export", "--run", line.work / "run", *words)
     return out
 
 
@@ -203,7 +205,10 @@ def show_change(
         for phone, before in zip(fleet, slates, strict=True):
             title = f"user {phone.user_id}, before and after the catalogue changed"
             after = phone.recommend()
-            phones.show(line.console, title, before, after)
+            if [each.item_id for each in after] == [each.item_id for each in before]:
+                line.console.print(f"{title}: the same")
+            else:
+                phones.show(line.console, title, before, after)
             if withdrawn.item_id in {each.item_id for each in after}:
                 raise PocketRecError(f"{withdrawn.title} was withdrawn, yet it is recommended.")
         added = str(ADDED["item_id"])
@@ -225,10 +230,10 @@ def measure(line: Line, phone: phones.Phone, engine: str, repetitions: int) -> d
     with line.step(f"latency {engine}", f"{repetitions} slates in one offline process"):
         words = ("-m", "benchmarks.latency_child", str(phone.home), engine, str(repetitions))
         done = subprocess.run(  # noqa: S603
-            [sys.executable, *words], stdout=subprocess.PIPE, text=True
+            [sys.executable, *words], capture_output=True, text=True
         )
         if done.returncode != 0:
-            raise children.ChildFailed(f"timing {engine} ended with {done.returncode}.")
+            raise children.ChildFailed(f"timing {engine}: {done.stderr.strip()}")
         found = json.loads(done.stdout)
         if found["source"] != "model" or found["engine"] != engine:
             raise children.ChildFailed(

@@ -61,7 +61,8 @@ def nearest(vectors: Floats, centroids: Floats) -> NDArray[np.int64]:
 def k_means(vectors: Floats, cells: int, seed: int) -> Floats:
     """Lloyd's algorithm from k-means++ seeds (Arthur, Vassilvitskii 2007); f32 [cells, d]."""
     if cells == 1:
-        return vectors.mean(axis=0, keepdims=True).astype(np.float32)
+        centre: Floats = vectors.mean(axis=0, keepdims=True).astype(np.float32)
+        return centre
     rng = np.random.default_rng(seed)
     centroids = np.empty((cells, vectors.shape[1]), np.float32)
     centroids[0] = vectors[rng.integers(len(vectors))]

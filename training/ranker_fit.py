@@ -93,6 +93,21 @@ class Candidates:
             inputs=inputs, labels=labels.reshape(-1, heads), weights=weights.reshape(-1, heads)
         )
 
+    def inputs_for(self, case: tuple[int, int], rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Return the ranker's inputs for some items at one (user, position), all [n, ...]."""
+        data, spec = self.data, self.spec
+        user, end = case
+        past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
+        n = len(rows)
+        return {
+            "user_vector": np.repeat(vector[None], n, axis=0),
+            "item_vectors": self.table[rows],
+            "item_categories": self.codes[rows],
+            "item_numeric": self.numeric[rows],
+            "context": np.repeat(context_vector(spec, past, now), n, axis=0),
+            "user_categories": np.repeat(user_categories(spec, past, self.codes), n, axis=0),
+        }
+
     def _negatives(
         self, scores: Floats, user: int, n: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:

@@ -1,0 +1,88 @@
+"""Ranking and classification metrics, in plain numpy.
+
+`places` are 0-based ranks of each case's one relevant item among all candidates.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+_BINS = 10
+
+
+def at_k(places: NDArray[np.int64], k: int) -> dict[str, Floats]:
+    """Return per-case recall, HR, NDCG and MRR at k; with one relevant item recall equals HR."""
+    inside = places < k
+    hit = inside.astype(np.float64)
+    return {
+        f"recall@{k}": hit,
+        f"hr@{k}": hit,
+        f"ndcg@{k}": np.where(inside, 1.0 / np.log2(places + 2.0), 0.0),
+        f"mrr@{k}": np.where(inside, 1.0 / (places + 1.0), 0.0),
+    }
+
+
+def interval(values: Floats, seed: int, draws: int = 1000) -> dict[str, float]:
+    """Return the mean and its 95% bootstrap interval over cases (Efron 1979, percentile)."""
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    means = [float(values[rng.integers(0, n, n)].mean()) for _ in range(draws)]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
+
+
+def roc_auc(labels: NDArray[Any], scores: NDArray[Any]) -> float:
+    """Area under the ROC curve by rank sums, ties counted half (Mann and Whitney 1947)."""
+    positives = int((labels > 0).sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return float("nan")
+    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    ranks = ((last - counts + 1) + last)[inverse] / 2.0
+    total = float(ranks[labels > 0].sum())
+    return (total - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def pr_auc(labels: NDArray[Any], scores: NDArray[Any]) -> float:
+    """Average precision: the step-wise area under precision over recall."""
+    order = np.argsort(-scores, kind="stable")
+    hits, ordered = np.cumsum(labels[order] > 0), scores[order]
+    ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
+    precision, recall = hits[ends] / (ends + 1.0), hits[ends] / hits[-1]
+    return float(np.sum(np.diff(np.append(0.0, recall)) * precision))
+
+
+def f1(labels: NDArray[Any], probabilities: NDArray[Any], threshold: float = 0.5) -> float:
+    """F1 of the decision `probability >= threshold`."""
+    chosen, true = probabilities >= threshold, labels > 0
+    both = float((chosen & true).sum())
+    return 2 * both / float(chosen.sum() + true.sum()) if both else 0.0
+
+
+def log_loss(labels: NDArray[Any], probabilities: NDArray[Any]) -> float:
+    """Mean negative log likelihood, in nats."""
+    safe = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
+    return float(-np.mean(np.where(labels > 0, np.log(safe), np.log1p(-safe))))
+
+
+def calibration(labels: NDArray[Any], probabilities: NDArray[Any]) -> list[dict[str, float]]:
+    """Bins of equal width over [0, 1]: share of cases, mean prediction, observed rate."""
+    bins = np.minimum((probabilities * _BINS).astype(int), _BINS - 1)
+    return [
+        {
+            "share": float((bins == b).mean()),
+            "predicted": float(probabilities[bins == b].mean()),
+            "observed": float((labels[bins == b] > 0).mean()),
+        }
+        for b in range(_BINS)
+        if (bins == b).any()
+    ]
+
+
+def ece(labels: NDArray[Any], probabilities: NDArray[Any]) -> float:
+    """Expected calibration error over ten equal-width bins (Guo et al. 2017, eq. 3)."""
+    bins = calibration(labels, probabilities)
+    return float(sum(b["share"] * abs(b["predicted"] - b["observed"]) for b in bins))
