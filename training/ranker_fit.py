@@ -93,8 +93,13 @@ class Candidates:
             inputs=inputs, labels=labels.reshape(-1, heads), weights=weights.reshape(-1, heads)
         )
 
-    def inputs_for(self, case: tuple[int, int], rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return the ranker's inputs for some items at one (user, position), all [n, ...]."""
+    def inputs_for(
+        self, case: tuple[int, int], vector: Floats, rows: NDArray[np.int64]
+    ) -> dict[str, NDArray[Any]]:
+        """Return the ranker's inputs for some items at one (user, position), all [n, ...].
+
+        vector: float32 [d], the user's vector at that moment.
+        """
         data, spec = self.data, self.spec
         user, end = case
         past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])

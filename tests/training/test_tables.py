@@ -20,7 +20,7 @@ def recipe(**data: object) -> Recipe:
 
 
 def rows(folder, file):
-    return duckdb.sql(f"SELECT * FROM '{folder / file}'").fetchall()
+    return duckdb.sql("SELECT * FROM read_parquet(?)", params=[str(folder / file)]).fetchall()
 
 
 GOOD = "user,item,time,stars\n"
