@@ -80,9 +80,14 @@ def empty(work: Path) -> Path:
     return work
 
 
-def run(options: Options, recipe: Path = RECIPE, repetitions: int = REPETITIONS) -> Result:
+def run(
+    options: Options,
+    recipe: Path = RECIPE,
+    repetitions: int = REPETITIONS,
+    console: Console | None = None,
+) -> Result:
     """Do all of it; prints as it goes, returns the last table and the figures."""
-    line = Line(empty(options.work), Console())
+    line = Line(empty(options.work), console or Console())
     build(line, options, Path(os.path.relpath(recipe)))
     bundle = line.work / "bundle"
     publish(line, bundle)

@@ -14,9 +14,8 @@ from benchmarks.harness import Cell, percentiles
 from bundle.reader import open_bundle
 
 Row = dict[str, Cell]
+METHODS = ("popularity", "item_knn", "transitions", "two_tower", "two_stage")
 STAGES = ("features", "tower", "retrieve", "rank", "rerank", "total")
-BASELINES = ("popularity", "item_knn", "transitions")
-MB = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +41,19 @@ class Found:
         return json.loads((self.work / name).read_text())
 
 
-def metric(measured: Mapping[str, Any], name: str) -> float:
-    """A metric's value, whether or not its bootstrap interval stands beside it."""
-    value = measured[name]
-    return float(value["value"] if isinstance(value, Mapping) else value)
-
-
 def quality(found: Found) -> list[Row]:
     """Retrieval and ranking, each beside what it must beat."""
     report = found.read("report/evaluation.json")
     rows: list[Row] = []
-    for name, measured in report["retrieval"].items():
-        rows += [
-            {"what": f"{label}, {name}", "value": round(metric(measured, key), 4), "unit": ""}
-            for label, key in (("recall@20", "recall@20"), ("NDCG@10", "ndcg@10"))
-        ]
+    for label, key in (("NDCG@10", "ndcg@10"), ("recall@20", "recall@20")):
+        for method in METHODS:
+            measured = report["retrieval"][method]
+            value = f"{measured[key]['value']:.4f}"
+            between = f"95%: {measured[key]['low']:.4f} to {measured[key]['high']:.4f}"
+            rows.append({"what": f"{label}, {method}", "value": value, "unit": between})
     for head, measured in report["ranking"].items():
-        auc = round(metric(measured, "roc_auc"), 4)
-        rows.append({"what": f"ROC-AUC, head {head}", "value": auc, "unit": ""})
+        value = f"{measured['roc_auc']:.4f}"
+        rows.append({"what": f"ROC-AUC, head {head}", "value": value, "unit": ""})
     return rows
 
 
@@ -75,10 +69,9 @@ def sizes(found: Found) -> list[Row]:
         {"what": "bundle, all variants", "value": bundle_bytes(found), "unit": "bytes"}
     ]
     for name, size, meta in model_files(found.work / "bundle"):
-        label = name.removeprefix("models/") + (" (default)" if meta.get("default") else "")
-        rows.append({"what": label, "value": size, "unit": "bytes"})
         error = float(meta["max_abs_error"])
-        rows.append({"what": f"{label}: most off Keras", "value": error, "unit": ""})
+        note = f"bytes, off Keras by {error:.1e}" + (", default" if meta.get("default") else "")
+        rows.append({"what": name.removeprefix("models/"), "value": size, "unit": note})
     return rows
 
 
@@ -91,27 +84,32 @@ def speed(found: Found) -> list[Row]:
     """Latency by stage and engine, median and 99th percentile."""
     rows: list[Row] = []
     for engine, latency in found.latency.items():
-        first = round(latency.first_slate_ms, 1)
+        first = f"{latency.first_slate_ms:.0f}"
         rows.append({"what": f"{engine}: import to first slate", "value": first, "unit": "ms"})
         for stage in STAGES:
             taken = percentiles(latency.stages[stage])
-            text = f"{taken['p50']:.3f} / {taken['p99']:.3f}"
-            rows.append({"what": f"{engine}: {stage}, p50 / p99", "value": text, "unit": "ms"})
+            text = f"{taken['p50']:.2f} / {taken['p99']:.2f}"
+            rows.append({"what": f"{engine}: {stage}", "value": text, "unit": "ms, p50 / p99"})
     return rows
 
 
 def transfers(found: Found) -> list[Row]:
-    """Bytes over the wire, and the seconds of every step."""
-    rows: list[Row] = [
+    """Bytes over the wire, as HTTP bodies."""
+    return [
         {"what": "first sync, one phone", "value": int(found.first["bytes"]), "unit": "bytes"},
         {"what": "catalogue update", "value": int(found.second["bytes"]), "unit": "bytes"},
         {"what": "nothing new", "value": int(found.second["idle_bytes"]), "unit": "bytes"},
     ]
-    if (setup_s := seconds_of_setup()) is not None:
-        rows.append({"what": "set-up", "value": setup_s, "unit": "s"})
-    rows += [{"what": name, "value": round(s, 1), "unit": "s"} for name, s in found.seconds.items()]
-    rows.append({"what": "all steps", "value": round(sum(found.seconds.values()), 1), "unit": "s"})
-    return rows
+
+
+def durations(found: Found) -> list[Row]:
+    """Seconds of every step."""
+    setup_s = seconds_of_setup()
+    steps = {**({"set-up": setup_s} if setup_s is not None else {}), **found.seconds}
+    rows: list[Row] = [
+        {"what": name, "value": f"{s:.1f}", "unit": "s"} for name, s in steps.items()
+    ]
+    return [*rows, {"what": "together", "value": f"{sum(steps.values()):.1f}", "unit": "s"}]
 
 
 def seconds_of_setup() -> float | None:
@@ -120,7 +118,13 @@ def seconds_of_setup() -> float | None:
     return float(note.read_text()) if note.exists() else None
 
 
-SECTIONS = {"quality": quality, "sizes and parity": sizes, "latency": speed, "transfers": transfers}
+SECTIONS = {
+    "quality": quality,
+    "sizes": sizes,
+    "latency": speed,
+    "transfer": transfers,
+    "time": durations,
+}
 
 
 def rows(found: Found) -> list[Row]:
@@ -151,9 +155,7 @@ def figures(found: Found) -> dict[str, float]:
     report = found.read("report/evaluation.json")
     total = percentiles(found.latency["litert"].stages["total"])
     flat = {
-        "recall20": metric(report["retrieval"]["model"], "recall@20"),
-        "ndcg10": metric(report["retrieval"]["model"], "ndcg@10"),
-        "auc": metric(report["ranking"]["engage"], "roc_auc"),
+        **{name: float(value) for name, value in report["figures"].items()},
         "bundle_bytes": float(bundle_bytes(found)),
         "p50_ms": total["p50"],
         "p99_ms": total["p99"],

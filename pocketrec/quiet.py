@@ -1,5 +1,6 @@
 """Load TensorFlow without the notes that it writes around every logging setting."""
 
+import logging
 import os
 import sys
 
@@ -22,3 +23,5 @@ def load_tensorflow() -> None:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+    for name in ("", "absl", "tensorflow"):  # converters warn of their own deprecated calls
+        logging.getLogger(name).setLevel(logging.ERROR)

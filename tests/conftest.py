@@ -7,8 +7,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports Te
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.setdefault("MPLBACKEND", "agg")
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+
+from bundle.arrays import encode_array
+from bundle.catalogue import CatalogueItem, write_catalogue
+from bundle.features import FeatureSpec, History
+from bundle.files import canonical_json
+from bundle.golden import Golden
+from bundle.policy import Policy
+from bundle.reader import Bundle, open_bundle
+from bundle.writer import BundleWriter
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,3 +42,90 @@ def data_root() -> Path:
 def runner() -> CliRunner:
     """Runs `pocketrec` commands in this process."""
     return CliRunner()
+
+
+N, DIM = 300, 16
+
+
+@pytest.fixture(scope="session")
+def small_release(tmp_path_factory) -> Path:
+    """Folder of a bundle whose golden vectors come from its own LiteRT path."""
+    from export import golden
+    from export.convert import convert, ranker_signature, tower_signature
+    from export.index_builder import build_index
+    from training.ranker import build_ranker
+    from training.recipe import RankerConfig, RetrievalConfig
+    from training.towers import build_user_tower
+
+    folder = tmp_path_factory.mktemp("release")
+    spec = FeatureSpec(
+        dim=DIM,
+        max_history=8,
+        event_types=("rating", "like"),
+        categories=("a", "b", "c"),
+        max_categories=2,
+        heads=("engage", "like"),
+        head_weights=(1.0, 0.5),
+        candidates=50,
+    )
+    import keras
+
+    keras.utils.set_random_seed(1)
+    tower = build_user_tower(RetrievalConfig(dim=DIM, blocks=1), spec)
+    ranker = build_ranker(RankerConfig(cross_layers=1, cross_rank=4, deep=(8,)), spec)
+    rng = np.random.default_rng(0)
+    ids = [f"item-{i}" for i in range(N)]
+    index = build_index(rng.normal(size=(N, DIM)).astype(np.float32), ids, 5, 0)
+    ids = [ids[i] for i in index.order]
+    encoded = [i.encode() for i in ids]
+    arrays = {
+        "index/centroids": index.centroids,
+        "index/offsets": index.offsets,
+        "index/rows": index.rows,
+        "index/scales": index.scales,
+        "items/ids_offsets": np.cumsum([0, *map(len, encoded)]).astype(np.int32),
+        "items/ids_bytes": np.frombuffer(b"".join(encoded), np.uint8),
+        "items/ids_order": np.array(sorted(range(N), key=encoded.__getitem__), np.int32),
+        "items/categories": np.stack([np.arange(N) % 4, np.zeros(N)], 1).astype(np.uint16),
+        "items/numeric": rng.uniform(0, 90, (N, 3)).astype(np.float32),
+        "items/flags": (np.arange(N) % 10 > 0).astype(np.uint8),
+        "items/popular": np.arange(20, dtype=np.int32),
+    }
+    policy = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=2, candidates=50)
+    write_catalogue(
+        folder / "c",
+        (CatalogueItem(r, ids[r], f"Title {ids[r]}", "a", None, None) for r in range(N)),
+    )
+    with BundleWriter(folder / "bundle") as writer:
+        for name, array in arrays.items():
+            writer.add(name, encode_array(array), "array")
+        writer.add("catalogue.sqlite", (folder / "c").read_bytes(), "catalogue")
+        writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
+        writer.add("policy.json", canonical_json(policy.to_json()), "json")
+        for model, built, signature in (
+            ("user_tower", tower, tower_signature(spec)),
+            ("ranker", ranker, ranker_signature(spec)),
+        ):
+            for made in convert(built, signature, ("fp32",)):
+                facts = {"model": model, "engine": made.engine, "variant": made.variant}
+                name = f"models/{model}.{made.engine}.{made.variant}"
+                writer.add(name, made.data, "model", **facts, default=1)
+        facts = {"name": "small", "recipe_name": "t", "created_utc": 1_600_000_000}
+        draft = Bundle(writer.manifest(**facts), writer.blob_dir)
+        past = History(
+            np.array([3, 9, 30], np.int32),
+            np.array([0, 1, 1], np.int32),
+            np.array([10, 20, 30], np.int64),
+        )
+        cases = golden.blank_cases([("empty", History.empty()), ("three", past)], ids, 99)
+        answers = tuple(golden.answer(draft, cases, "litert", None))
+        found = Golden(cases=answers, vector_tolerance=1e-3, score_tolerance=1e-3)
+        writer.add("golden.json", canonical_json(found.to_json()), "json")
+        writer.finish(**facts)
+    return folder / "bundle"
+
+
+@pytest.fixture
+def release(small_release) -> Bundle:
+    """The small release, opened."""
+    return open_bundle(small_release)

@@ -1,14 +1,21 @@
 """The demo on a small made-up twin of its data: every step, every child process, in a minute."""
 
 import csv
+import io
 import json
 import random
+import subprocess
+import venv
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from rich.console import Console
 
 from benchmarks import demo
-from benchmarks.harness import Options, document
+from benchmarks.harness import Options, Result, document
 from bundle.errors import InputError
 
 FIGURES = {
@@ -64,12 +71,11 @@ golden_cases = 4
 """
 
 
-@pytest.fixture
-def twin(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two tables and a recipe; each user keeps to films of a favourite genre, mostly."""
     chance = random.Random(7)  # noqa: S311
-    folder = tmp_path / "twin"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("twin")
     (folder / "twin.toml").write_text(RECIPE)
     with (folder / "items.csv").open("w", newline="") as stream:
         rows = csv.writer(stream)
@@ -81,25 +87,50 @@ def twin(tmp_path: Path) -> Path:
         rows = csv.writer(stream)
         rows.writerow(["user", "film", "when", "stars"])
         for user in range(N_USERS):
-            films = sorted(range(N_FILMS), key=lambda f: chance.random() - (f % 5 == user % 5))
+            liking = {film: chance.random() - (film % 5 == user % 5) for film in range(N_FILMS)}
+            films = sorted(liking, key=liking.__getitem__)
             for place in range(8 + user % 12):
                 when = 880_000_000 + user * DAY_S + place * 600
                 rows.writerow([f"u{user}", f"f{films[place]}", when, chance.randint(2, 5)])
     return folder
 
 
-def test_demo_runs_end_to_end(twin: Path, tmp_path: Path, capfd):
-    options = Options(work=tmp_path / "work", data=twin, seed=7)
-    result = demo.run(options, recipe=twin / "twin.toml", repetitions=5)
-    assert set(result.figures) >= FIGURES
-    assert 0 <= result.figures["ndcg10"] <= 1
-    assert 0 < result.figures["p50_ms"] <= result.figures["p99_ms"]
-    assert 0 < result.figures["update_bytes"] < result.figures["sync_bytes"]
-    assert result.figures["idle_bytes"] < result.figures["sync_bytes"]
-    json.dumps(document(result))
-    printed = capfd.readouterr().out
-    assert demo.ADDED["title"] in printed
-    assert "before" in printed
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A finished demo."""
+
+    work: Path
+    result: Result
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def ran(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    work = tmp_path_factory.mktemp("demo")
+    told = io.StringIO()
+    result = demo.run(
+        Options(work=work, data=twin),
+        recipe=twin / "twin.toml",
+        repetitions=5,
+        console=Console(file=told, width=120),
+    )
+    return Ran(work, result, told.getvalue())
+
+
+def test_demo_finds_every_figure(ran: Ran):
+    figures = ran.result.figures
+    assert set(figures) >= FIGURES
+    assert 0 <= figures["ndcg10"] <= 1
+    assert 0 < figures["p50_ms"] <= figures["p99_ms"]
+    assert 0 < figures["update_bytes"] < figures["sync_bytes"]
+    assert figures["idle_bytes"] < figures["update_bytes"]
+    assert json.dumps(document(ran.result))
+
+
+def test_demo_shows_slates_before_and_after(ran: Ran):
+    assert "before" in ran.printed
+    assert "likes Film number" in ran.printed
+    assert f"likes the added {demo.ADDED['title']}" in ran.printed
 
 
 def test_demo_leaves_a_folder_it_did_not_write_alone(tmp_path: Path):
@@ -107,3 +138,53 @@ def test_demo_leaves_a_folder_it_did_not_write_alone(tmp_path: Path):
     with pytest.raises(InputError, match="holds files that no demo wrote"):
         demo.run(Options(work=tmp_path))
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def closure(name: str, extra: str, seen: dict[str, metadata.Distribution]) -> None:
+    """Collect what installing `name[extra]` brings, from what is installed here."""
+    found = metadata.distribution(name)
+    seen[name] = found
+    for text in found.requires or ():
+        need = Requirement(text)
+        if need.marker is None or need.marker.evaluate({"extra": extra}):
+            for each in need.extras or {""}:
+                if need.name not in seen or each:
+                    closure(need.name, each, seen)
+
+
+@pytest.fixture(scope="module")
+def edge_python(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment that holds `pocketrec[edge]` and nothing else, made of links."""
+    folder = tmp_path_factory.mktemp("edge")
+    venv.create(folder, symlinks=True)
+    site = next(folder.glob("lib/python*/site-packages"))
+    found: dict[str, metadata.Distribution] = {}
+    closure("pocketrec", "edge", found)
+    del found["pocketrec"]
+    for each in found.values():
+        for top in {file.parts[0] for file in each.files or ()} - {"..", "__pycache__"}:
+            (site / top).symlink_to(Path(str(each.locate_file(top))))
+    for room in ("bundle", "edge_runtime", "pocketrec"):
+        (site / room).symlink_to(repository / room)
+    return folder / "bin" / "python"
+
+
+def test_the_edge_extra_alone_recommends_from_a_bundle(ran: Ran, edge_python: Path, tmp_path: Path):
+    for absent in ("tensorflow", "keras", "pandas", "flask", "onnxruntime"):
+        done = subprocess.run(
+            [edge_python, "-c", f"import {absent}"], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert "ModuleNotFoundError" in done.stderr
+    words = ("device", "recommend", "--home", tmp_path / "phone", "--bundle", ran.work / "bundle")
+    done = subprocess.run(
+        [edge_python, "-m", "pocketrec", *words, "--offline", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["source"] == "model"
+    assert answer["engine"] == "litert"
+    assert answer["faults"] == []
+    assert len(answer["items"]) == 10

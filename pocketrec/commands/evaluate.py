@@ -1,10 +1,11 @@
 """`pocketrec evaluate`: a run beside simple baselines, as a table, a page and JSON."""
 
 import json
-import os
 from pathlib import Path
 
 import click
+
+from pocketrec.quiet import load_tensorflow
 
 
 @click.command(
@@ -17,7 +18,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(run: Path, data: Path, out: Path, split: str, as_json: bool) -> None:
     """Rank all items for each held-out event of RUN; write evaluation.html and evaluation.json."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    load_tensorflow()
     from training.evaluation import evaluate
 
     found = evaluate(run, data, out, split)

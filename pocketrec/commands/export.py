@@ -1,11 +1,12 @@
 """`pocketrec export`: a run becomes a bundle; or a bundle and changes become the next one."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 import click
+
+from pocketrec.quiet import load_tensorflow
 
 
 @click.command(epilog="Example: pocketrec export work/run --out work/bundle")
@@ -30,7 +31,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Export RUN: TFLite and ONNX variants, checked against Keras, with index and catalogue."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    load_tensorflow()
     run = run or run_option
     if run is None or (catalogue is None) != (base is None):
         raise click.UsageError("RUN is needed; --catalogue and --base go together.")

@@ -1,11 +1,12 @@
 """`pocketrec train`: two-tower retrieval and ranker."""
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 import click
+
+from pocketrec.quiet import load_tensorflow
 
 
 @click.command(
@@ -18,7 +19,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(recipe: Path, data: Path, out: Path, minutes: float | None, as_json: bool) -> None:
     """Train the models of RECIPE; run the same command again to go on after an interruption."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    load_tensorflow()
     from training.recipe import load_recipe
     from training.train import train
 

@@ -1,0 +1,178 @@
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bundle.errors import BundleInvalid
+from edge_runtime.device import Device
+from edge_runtime.errors import EventLogError, StoreError
+from edge_runtime.eventlog import EventLog
+from edge_runtime.store import Store
+
+
+def test_phone_without_a_release_answers_with_an_empty_slate(tmp_path):
+    answer = Device(tmp_path).recommend()
+    assert answer["items"] == []
+    assert answer["faults"] == ["no release is installed"]
+
+
+def test_install_then_recommend_feedback_status(small_release, tmp_path):
+    phone = Device(tmp_path)
+    sha = phone.install(small_release)
+    phone = Device(tmp_path)
+    before = phone.recommend()
+    phone.feedback(before["items"][0]["item_id"], "like")
+    after = phone.recommend()
+    assert after["history"] == 1
+    ids = [i["item_id"] for i in after["items"]]
+    assert before["items"][0]["item_id"] not in ids
+    status = phone.status()
+    assert (status["active"], status["interactions"], status["events"]) == (sha, 1, 21)
+    assert status["faults"] == []
+
+
+def test_damaged_active_release_falls_back_to_the_previous_one(small_release, tmp_path):
+    store = Store(tmp_path / "store")
+    first = store.install_bundle(small_release, lambda bundle: None)
+    second_dir = tmp_path / "second"
+    shutil.copytree(small_release, second_dir)
+    manifest = json.loads((second_dir / "manifest.json").read_bytes())
+    manifest["name"] = "second"
+    (second_dir / "manifest.json").write_text(json.dumps(manifest))
+    second = store.install_bundle(second_dir, lambda bundle: None)
+    assert store.active() == (second, first)
+    (store.releases / f"{second}.json").write_text("{}")
+    answer = Device(tmp_path).recommend()
+    assert answer["release"] == "small"
+    assert len(answer["items"]) == 10
+    assert "changed on the disk" in answer["faults"][0]
+
+
+def test_release_that_fails_its_self_test_is_not_activated(small_release, tmp_path):
+    store = Store(tmp_path / "store")
+
+    def refuse(bundle):
+        raise BundleInvalid("refused on purpose")
+
+    with pytest.raises(BundleInvalid, match="on purpose"):
+        store.install_bundle(small_release, refuse)
+    assert store.active() == (None, None)
+
+
+def test_two_installers_at_once_one_is_refused(small_release, tmp_path):
+    store = Store(tmp_path / "store")
+
+    def install_again(bundle):
+        with pytest.raises(StoreError, match="another install"):
+            Store(tmp_path / "store").install_bundle(small_release, lambda bundle: None)
+
+    store.install_bundle(small_release, install_again)
+    assert store.active()[0]
+
+
+def test_event_is_stored_once_however_often_it_comes(tmp_path):
+    log = EventLog(tmp_path / "e.sqlite")
+    for _ in range(3):
+        log.append("a", "like", ts=5, event_id="one")
+    assert log.counts() == {"events": 1, "interactions": 1, "pending": 1}
+    log.mark_uploaded(["one"])
+    assert log.pending(10) == []
+
+
+def test_locked_log_is_a_fault_and_the_slate_still_comes(small_release, tmp_path, monkeypatch):
+    monkeypatch.setattr("edge_runtime.eventlog._BUSY_MS", 50)
+    phone = Device(tmp_path, bundle_dir=small_release)
+    other = sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    answer = phone.recommend()
+    assert len(answer["items"]) == 10
+    assert "locked" in answer["faults"][0]
+    with pytest.raises(EventLogError, match="locked"):
+        phone.feedback("item-1", "like")
+    other.execute("ROLLBACK")
+    other.close()
+    phone.feedback("item-1", "like")
+
+
+def test_log_that_is_no_database_is_a_fault(small_release, tmp_path):
+    (tmp_path / "events.sqlite").write_bytes(b"x" * 5000)
+    answer = Device(tmp_path, bundle_dir=small_release).recommend()
+    assert len(answer["items"]) == 10
+    assert "not a database" in answer["faults"][0]
+
+
+APPENDER = """
+import sys
+from pathlib import Path
+from edge_runtime.eventlog import EventLog
+log = EventLog(Path(sys.argv[1]))
+for i in range(100_000):
+    log.append(f"item-{i}", "like", ts=i)
+    print(i, flush=True)
+"""
+
+
+def test_killed_while_appending_loses_no_acknowledged_event(tmp_path):
+    path = tmp_path / "e.sqlite"
+    child = subprocess.Popen([sys.executable, "-c", APPENDER, str(path)], stdout=subprocess.PIPE)
+    time.sleep(1.0)
+    child.send_signal(signal.SIGKILL)
+    out, _ = child.communicate()
+    acknowledged = out.count(b"\n")
+    assert acknowledged > 0
+    assert EventLog(path).counts()["events"] >= acknowledged
+
+
+INSTALLER = """
+import os, signal, sys
+from pathlib import Path
+steps = int(sys.argv[3])
+def counted(function):
+    def call(*args, **kwargs):
+        global steps
+        steps -= 1
+        if steps < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return call
+os.fsync = counted(os.fsync)
+Path.replace = counted(Path.replace)
+Path.unlink = counted(Path.unlink)
+from edge_runtime.store import Store
+Store(Path(sys.argv[1])).install_bundle(Path(sys.argv[2]), lambda bundle: None)
+"""
+
+
+def test_killed_at_any_step_of_an_install_a_verified_release_answers(small_release, tmp_path):
+    """Kill -9 at step 0, 5, 10, ... of the second install, until one gets through."""
+    second_dir = tmp_path / "second"
+    shutil.copytree(small_release, second_dir)
+    manifest = json.loads((second_dir / "manifest.json").read_bytes())
+    manifest["name"] = "second"
+    (second_dir / "manifest.json").write_text(json.dumps(manifest))
+    base = tmp_path / "base"
+    Store(base).install_bundle(small_release, lambda bundle: None)
+    for path in list((base / "files").iterdir())[::2]:
+        path.unlink()  # the second install must bring these again
+    killed = 0
+    for steps in range(0, 500, 5):
+        root = tmp_path / f"store-{steps}"
+        shutil.copytree(base, root)
+        words = [sys.executable, "-c", INSTALLER, str(root), str(second_dir), str(steps)]
+        done = subprocess.run(words, capture_output=True, check=False)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL
+        killed += 1
+        Store(root).install_bundle(second_dir, lambda bundle: None)
+        bundle, fault = Store(root).open_active()
+        assert bundle is not None and bundle.manifest.name == "second"
+        assert fault is None
+    else:
+        pytest.fail("the install never got through")
+    assert killed >= 5
