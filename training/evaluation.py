@@ -22,7 +22,6 @@ from training.retrieval import user_vectors
 from training.trained import Trained, load_trained
 
 CUTS = (5, 10, 20)
-NEGATIVES = 20
 SHORT_HISTORY = 50
 
 
@@ -38,6 +37,8 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     if not cases:
         raise RunInvalid(f"{data_dir}: no {split} events are held out.")
     seed = trained.recipe.seed
+    # As many as in training: calibrated probabilities hold for the share of positives they met.
+    negatives = trained.recipe.ranker.negatives
     candidates = Candidates(trained.spec, data, trained.user_tower, trained.item_vectors)
     vectors = user_vectors(trained.user_tower, trained.item_vectors, trained.spec, data, cases)
     scores = {"two_tower": _unseen(vectors @ trained.item_vectors.T, data, cases)}
@@ -61,7 +62,7 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
             "split_kind": trained.recipe.split.kind,
             "cases": len(cases),
             "candidates": "all items the user had not met before",
-            "ranking": f"each held-out event against {NEGATIVES} unmet items drawn from the top "
+            "ranking": f"each held-out event against {negatives} unmet items drawn from the top "
             f"{trained.spec.candidates} of retrieval; head like: held-out events only",
             "seed": seed,
         },
@@ -129,7 +130,8 @@ def _two_stage(
 def _ranking(
     trained: Trained, candidates: Candidates, cases: list[tuple[int, int]], seed: int
 ) -> dict[str, Any]:
-    rows = candidates.examples(cases, NEGATIVES, np.random.default_rng([seed, 3]))
+    negatives = trained.recipe.ranker.negatives
+    rows = candidates.examples(cases, negatives, np.random.default_rng([seed, 3]))
     probabilities = np.asarray(trained.ranker.predict_on_batch(rows.inputs))
     found: dict[str, Any] = {}
     for h, head in enumerate(trained.spec.heads):
