@@ -27,18 +27,36 @@ def build_index(vectors: Floats, ids: list[str], cells: int, seed: int) -> Built
 
 
 def arrange(vectors: Floats, ids: list[str], centroids: Floats) -> BuiltIndex:
-    """Put items into given cells: a catalogue update keeps centroids and order stable."""
-    cell = nearest(vectors, centroids)
+    """Put items into the nearest of given cells and quantize them."""
+    rows, scales = quantize_rows(vectors)
+    return sort_into_cells(rows, scales, ids, nearest(vectors, centroids), centroids)
+
+
+def sort_into_cells(
+    rows: NDArray[np.int8],
+    scales: Floats,
+    ids: list[str],
+    cell: NDArray[np.int64],
+    centroids: Floats,
+) -> BuiltIndex:
+    """Order quantized rows by cell, then id: the order does not depend on what else is there.
+
+    Args:
+        rows: int8 [N, d], canonical order like all that follows.
+        scales: float32 [N].
+        ids: the items' ids.
+        cell: int64 [N], each item's cell.
+        centroids: float32 [cells, d].
+    """
     order = np.array(
         sorted(range(len(ids)), key=lambda i: (int(cell[i]), ids[i].encode())), np.int64
     )
     counts = np.bincount(cell, minlength=len(centroids))
-    rows, scales = quantize_rows(vectors[order])
     return BuiltIndex(
         centroids=centroids,
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
-        rows=rows,
-        scales=scales,
+        rows=rows[order],
+        scales=scales[order],
         order=order,
     )
 

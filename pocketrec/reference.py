@@ -19,7 +19,8 @@ WIDTH = 100
 
 def walk() -> Iterator[tuple[tuple[str, ...], click.Command, click.Context]]:
     """Yield every command with its words after `pocketrec`, in the order of `--help`."""
-    top = click.Context(main, info_name="pocketrec", terminal_width=WIDTH)
+    settings = {**main.context_settings, "terminal_width": WIDTH}
+    top = click.Context(main, info_name="pocketrec", **settings)
     yield (), main, top
     for name in main.list_commands(top):
         command = main.get_command(top, name)

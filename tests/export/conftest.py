@@ -1,0 +1,108 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+IDS = [f"i{n:02d}" for n in range(40)]
+GENRES = ("drama", "comedy", "war", "crime")
+RECIPE = {
+    "name": "tiny",
+    "seed": 3,
+    "data": {"interactions": "i.csv", "items": "j.csv"},
+    "retrieval": {"dim": 32, "max_history": 6, "blocks": 1, "title_buckets": 32},
+    "ranker": {"candidates": 16, "cross_layers": 2, "cross_rank": 16, "deep": [64, 32]},
+    "index": {"cells": 4},
+    "rerank": {"slate": 5},
+    "export": {"golden_cases": 6},
+}
+
+
+@pytest.fixture(scope="session")
+def run_dir(tmp_path_factory) -> Path:
+    """A run of 40 items and 12 users, its models seeded but not trained: parity needs no more."""
+    duckdb = pytest.importorskip("duckdb", reason="needs the train extra")
+    keras = pytest.importorskip("keras", reason="needs the train extra")
+    from bundle.files import canonical_json
+    from training.dataset import feature_spec, load_items
+    from training.ranker import build_ranker
+    from training.recipe import parse_recipe, recipe_json
+    from training.retrieval import item_inputs
+    from training.towers import build_item_tower, build_user_tower
+
+    folder = tmp_path_factory.mktemp("export") / "run"
+    folder.mkdir()
+    rng = np.random.default_rng(11)
+    items = [f"('{i}', 'Film {i}', '{GENRES[n % 4]}', NULL, {1960 + n})" for n, i in enumerate(IDS)]
+    events = [
+        f"('u{u:02d}', '{IDS[int(row)]}', 'like', 4.0, {900_000_000 + 5_000 * (u * 20 + at)})"
+        for u in range(12)
+        for at, row in enumerate(rng.permutation(len(IDS))[: 5 + u])
+    ]
+    tables = {
+        "items": (items, "item_id, title, categories, price, year"),
+        "interactions": (events, "user_id, item_id, event, value, ts"),
+    }
+    with duckdb.connect() as connection:
+        for name, (rows, columns) in tables.items():
+            connection.execute(
+                f"COPY (SELECT * FROM (VALUES {', '.join(rows)}) t({columns})) "  # noqa: S608
+                f"TO '{folder / name}.parquet' (FORMAT parquet)"
+            )
+    recipe = parse_recipe(RECIPE, "tiny")
+    table = load_items(folder)
+    spec = feature_spec(recipe, table)
+    keras.utils.set_random_seed(recipe.seed)
+    towers = build_user_tower(recipe.retrieval, spec)
+    content = build_item_tower(recipe.retrieval, spec, len(table))
+    ranker = build_ranker(recipe.ranker, spec)
+    vectors = 20 * np.asarray(content(item_inputs(spec, table, recipe.retrieval.title_buckets)))
+    np.save(folder / "item_vectors.npy", vectors.astype(np.float32))
+    towers.save(folder / "user_tower.keras")
+    content.save(folder / "item_tower.keras")
+    ranker.save(folder / "ranker.keras")
+    (folder / "recipe.json").write_bytes(recipe_json(recipe))
+    (folder / "feature_spec.json").write_bytes(canonical_json(spec.to_json()))
+    report = {"recipe": "tiny", "seed": 3, "epochs": 0, "valid_ndcg10": 0.0}
+    report |= {"user_tower_parameters": 1, "ranker_parameters": 1}
+    (folder / "train_report.json").write_text(json.dumps(report))
+    (folder / "data_report.json").write_text(json.dumps({"dataset": "tiny", "licence": "none"}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bundle_dir(run_dir: Path) -> Path:
+    """The bundle of `run_dir`; tests must not change it."""
+    from export.build import export_bundle
+
+    out = run_dir.parent / "bundle"
+    export_bundle(run_dir, out)
+    return out
+
+
+@pytest.fixture
+def own_bundle(bundle_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the bundle that a test may damage."""
+    return Path(shutil.copytree(bundle_dir, tmp_path / "own"))
+
+
+@pytest.fixture
+def run_python(repository: Path):
+    """Return a function that runs Python code in a process of its own: (code, environment)."""
+
+    def run(code: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        import os
+
+        environment = {**os.environ, "PYTHONPATH": str(repository), **extra}
+        return subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run

@@ -1,0 +1,135 @@
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="needs the train extra")
+
+from bundle.errors import InputError
+from bundle.golden import Golden
+from bundle.reader import open_bundle
+from edge_runtime.selftest import replay
+from export import golden
+from export.build import export_bundle
+from export.errors import GateRefused
+
+
+@pytest.mark.parametrize("engine", ["litert", "onnx"])
+def test_golden_vectors_hold_on_both_engines(bundle_dir: Path, engine):
+    assert replay(open_bundle(bundle_dir), engine) == 6
+
+
+def test_golden_cases_cover_no_one_and_many_events(bundle_dir: Path):
+    cases = Golden.from_json(open_bundle(bundle_dir).json("golden.json")).cases
+    lengths = [len(case.item_ids) for case in cases]
+    assert {0, 1} <= set(lengths)
+    assert max(lengths) > 6  # more than the tower reads
+    assert all(len(case.slate_ids) == 5 for case in cases)
+
+
+def test_rows_of_the_bundle_are_those_of_the_run(bundle_dir: Path, run_dir: Path):
+    bundle = open_bundle(bundle_dir)
+    vectors = np.load(run_dir / "item_vectors.npy")
+    for canonical in range(40):
+        item_id = f"i{canonical:02d}"
+        row = bundle.row_of(item_id)
+        assert bundle.item_id(row) == item_id
+        restored = bundle.array("index/rows")[row] * bundle.array("index/scales")[row]
+        assert np.abs(restored - vectors[canonical]).max() <= bundle.array("index/scales")[row]
+        (shown,) = bundle.catalogue([row])
+        assert (shown.item_id, shown.title, shown.year) == (
+            item_id,
+            f"Film {item_id}",
+            1960 + canonical,
+        )
+        assert bundle.array("items/numeric")[row].tolist()[1:] == [1960 + canonical, -1]
+
+
+def test_one_variant_an_engine_is_the_default_and_the_card_has_every_error(bundle_dir: Path):
+    bundle = open_bundle(bundle_dir)
+    for model in ("user_tower", "ranker"):
+        for engine in ("litert", "onnx"):
+            files = bundle.manifest.models(model, engine)
+            assert [bool(f.meta.get("default")) for f in files] == [True, False, False]
+    parity = bundle.json("model_card.json")["export"]["parity"]
+    assert len(parity) == 12
+    assert all(row["max_abs_error"] < 1e-4 for row in parity if row["variant"] == "fp32")
+
+
+def test_an_existing_bundle_is_replaced_only_with_force(own_bundle: Path, run_dir: Path):
+    before = (own_bundle / "manifest.json").read_bytes()
+    with pytest.raises(InputError, match="--force"):
+        export_bundle(run_dir, own_bundle)
+    assert (own_bundle / "manifest.json").read_bytes() == before
+    export_bundle(run_dir, own_bundle, force=True)
+    assert (own_bundle / "manifest.json").read_bytes() == before  # same run, same bytes
+
+
+def test_engines_that_disagree_refuse_the_release(run_dir: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(golden, "largest_difference", lambda *_: (0.1, 0.1, 2))
+    with pytest.raises(GateRefused, match="dynamic 2 of 6"):
+        export_bundle(run_dir, tmp_path / "refused")
+    assert list(tmp_path.iterdir()) == []
+    report = export_bundle(run_dir, tmp_path / "forced", force=True)
+    assert report.forced
+    assert b"gate refused" in open_bundle(tmp_path / "forced").read("model_card.md")
+
+
+KILLED_AT = """
+import os, signal
+from pathlib import Path
+from bundle.writer import BundleWriter
+from export.build import export_bundle
+plain, left = BundleWriter.add, {at}
+def add(self, *words, **facts):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(self, *words, **facts)
+BundleWriter.add = add
+export_bundle(Path({run!r}), Path({out!r}), force=True)
+"""
+
+
+@pytest.mark.parametrize("at", [1, 17])
+def test_a_killed_export_leaves_the_old_bundle_and_the_next_cleans_up(
+    at, own_bundle: Path, run_dir: Path, run_python
+):
+    digest = hashlib.sha256((own_bundle / "manifest.json").read_bytes()).digest()
+    done = run_python(KILLED_AT.format(at=at, run=str(run_dir), out=str(own_bundle)))
+    assert done.returncode == -9, done.stderr
+    open_bundle(own_bundle)
+    assert hashlib.sha256((own_bundle / "manifest.json").read_bytes()).digest() == digest
+    assert len(list(own_bundle.parent.iterdir())) == 2  # the bundle, and what the killed one left
+    if at == 17:
+        export_bundle(run_dir, own_bundle, force=True)
+        assert list(own_bundle.parent.iterdir()) == [own_bundle]
+
+
+def test_inspect_shows_what_it_verified(bundle_dir: Path, runner):
+    from pocketrec.cli import main
+
+    done = runner.invoke(main, ["inspect", str(bundle_dir), "--json"])
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert found["items"] == 40
+    assert len([f for f in found["files"] if f["kind"] == "model"]) == 12
+
+
+def test_inspect_refuses_a_damaged_or_foreign_folder(own_bundle: Path, tmp_path: Path, runner):
+    from pocketrec.cli import main
+
+    entry = open_bundle(own_bundle).manifest.entry("index/scales")
+    path = own_bundle / "files" / entry.sha256
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    done = runner.invoke(main, ["inspect", str(own_bundle)])
+    assert done.exit_code == 1
+    assert "index/scales" in done.stderr
+    done = runner.invoke(main, ["inspect", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "not a bundle" in done.stderr

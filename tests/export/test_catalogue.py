@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="needs the train extra")
+
+from bundle.errors import InputError
+from bundle.reader import Bundle, open_bundle
+from edge_runtime.selftest import replay
+from export import golden
+from export.catalogue import update_catalogue
+from export.errors import GateRefused
+
+CHANGES = {
+    "add": [{"item_id": "i99", "title": "Film new", "categories": ["war"], "year": 2001}],
+    "withdraw": ["i07"],
+    "change": [{"item_id": "i03", "title": "Film i03, restored", "price": 4.5}],
+}
+
+
+@pytest.fixture(scope="module")
+def changed(bundle_dir: Path, run_dir: Path, tmp_path_factory) -> Bundle:
+    folder = tmp_path_factory.mktemp("catalogue")
+    (folder / "changes.json").write_text(json.dumps(CHANGES))
+    update_catalogue(bundle_dir, folder / "changes.json", run_dir, folder / "next")
+    return open_bundle(folder / "next")
+
+
+def test_known_items_keep_vector_bytes_cell_and_order(changed: Bundle, bundle_dir: Path):
+    base = open_bundle(bundle_dir)
+    rows = np.array([changed.row_of(base.item_id(row)) for row in range(base.item_count)])
+    assert (np.diff(rows) > 0).all()
+    for name in ("index/rows", "index/scales"):
+        assert (np.asarray(changed.array(name))[rows] == base.array(name)).all()
+    assert (changed.array("index/centroids") == base.array("index/centroids")).all()
+    cells = [
+        np.repeat(np.arange(4), np.diff(each.array("index/offsets"))) for each in (base, changed)
+    ]
+    assert (cells[1][rows] == cells[0]).all()
+
+
+def test_models_spec_and_policy_are_the_same_files(changed: Bundle, bundle_dir: Path):
+    base = open_bundle(bundle_dir)
+    for entry in base.manifest.files:
+        if entry.kind == "model" or entry.name in ("feature_spec.json", "policy.json"):
+            assert changed.manifest.entry(entry.name) == entry
+
+
+def test_changes_are_in_the_columns_and_the_catalogue(changed: Bundle):
+    new, gone, touched = (changed.row_of(i) for i in ("i99", "i07", "i03"))
+    flags = np.asarray(changed.array("items/flags"))
+    assert flags[gone] == 0
+    assert flags.sum() == 40
+    assert gone not in changed.array("items/popular")
+    added, restored = changed.catalogue([new, touched])
+    assert (added.title, added.categories, added.year) == ("Film new", "war", 2001)
+    assert (restored.title, restored.price, restored.year) == ("Film i03, restored", 4.5, 1963)
+    assert changed.array("items/numeric")[new].tolist() == [0, 2001, -1]
+    assert np.abs(changed.array("index/rows")[new]).max() == 127
+
+
+@pytest.mark.parametrize("engine", ["litert", "onnx"])
+def test_new_golden_vectors_hold_and_never_show_the_withdrawn(changed: Bundle, engine):
+    assert replay(changed, engine) == 6
+    cases = changed.json("golden.json")["cases"]
+    assert all("i07" not in case["slate_ids"] for case in cases)
+
+
+def test_the_card_names_base_and_changes(changed: Bundle):
+    card = changed.json("model_card.json")
+    assert card["changes"] == {"add": 1, "change": 1, "withdraw": 1}
+    assert len(card["export"]["parity"]) == 12
+    assert changed.manifest.name in changed.read("model_card.md").decode()
+
+
+def test_engines_that_disagree_refuse_the_new_catalogue(
+    bundle_dir: Path, run_dir: Path, tmp_path: Path, monkeypatch
+):
+    (tmp_path / "c.json").write_text(json.dumps(CHANGES))
+    monkeypatch.setattr(golden, "largest_difference", lambda *_: (0.1, 0.1, 1))
+    with pytest.raises(GateRefused):
+        update_catalogue(bundle_dir, tmp_path / "c.json", run_dir, tmp_path / "next")
+    assert [p.name for p in tmp_path.iterdir()] == ["c.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "JSON"),
+        ("[]", "object"),
+        ('{"ad": []}', "object"),
+        ('{"withdraw": ["nobody"]}', "nobody"),
+        ('{"change": [{"item_id": "nobody"}]}', "nobody"),
+        ('{"add": [{"item_id": "i01", "title": "twice"}]}', "i01"),
+        ('{"add": [{"item_id": "n1", "title": "x", "year": "1999"}]}', "n1"),
+        ('{"withdraw": [5]}', "withdraw"),
+    ],
+)
+def test_changes_that_do_not_fit_are_refused(
+    text, told, bundle_dir: Path, run_dir: Path, tmp_path: Path
+):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(InputError, match=told):
+        update_catalogue(bundle_dir, tmp_path / "c.json", run_dir, tmp_path / "next")
+    assert [p.name for p in tmp_path.iterdir()] == ["c.json"]

@@ -1,0 +1,127 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="needs the train extra")
+
+from edge_runtime.engines import open_engine
+from export.convert import as_function, convert, ranker_signature, run_keras, tower_signature
+from training.trained import Trained, load_trained
+
+SIGNATURES = {"user_tower": tower_signature, "ranker": ranker_signature}
+# float16 keeps 11 bits, int8 per channel 8; the outputs are of size 1.
+LARGEST_ERROR = {"fp32": 1e-5, "fp16": 5e-3, "dynamic": 0.15}
+TEN_YEARS_S = 3e8
+
+
+@pytest.fixture(scope="module")
+def trained(run_dir: Path) -> Trained:
+    return load_trained(run_dir)
+
+
+@pytest.fixture(scope="module")
+def converted(trained: Trained):
+    return {
+        name: convert(getattr(trained, name), make(trained.spec), ("fp32", "fp16", "dynamic"))
+        for name, make in SIGNATURES.items()
+    }
+
+
+def random_inputs(trained: Trained, name: str, seed: int) -> dict:
+    """Inputs of the sizes that occur: ages of years in seconds, popularity in thousands."""
+    rng = np.random.default_rng(seed)
+    spec = trained.spec
+    found = {}
+    for key, (shape, dtype) in SIGNATURES[name](spec).inputs.items():
+        if key == "history_ages_s":
+            value = np.sort(rng.uniform(0, TEN_YEARS_S, shape))[:, ::-1]
+        elif key == "history_length":
+            value = np.full(shape, seed % (spec.max_history + 1))
+        elif key == "item_numeric":
+            value = rng.uniform((0, 1900, -1), (90_000, 2020, 70_000), shape)
+        elif key == "context":
+            value = np.array([[23, 6, 40, 9_000, TEN_YEARS_S, 0.4]])
+        elif key == "user_categories":
+            value = rng.dirichlet(np.ones(shape[1]), shape[0])
+        elif key in ("history_events", "item_categories"):
+            value = rng.integers(0, 3, shape)
+        else:
+            value = rng.normal(size=shape)
+        found[key] = np.ascontiguousarray(value, dtype.as_numpy_dtype)
+    return found
+
+
+@pytest.mark.parametrize("variant", LARGEST_ERROR)
+@pytest.mark.parametrize("engine", ["litert", "onnx"])
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_every_variant_agrees_with_keras_in_its_own_runtime(
+    name, engine, variant, trained, converted, tmp_path
+):
+    signature = SIGNATURES[name](trained.spec)
+    made = next(c for c in converted[name] if (c.engine, c.variant) == (engine, variant))
+    path = tmp_path / "model"
+    path.write_bytes(made.data)
+    runner = open_engine(path, engine)
+    truth = as_function(getattr(trained, name), signature)
+    for seed in range(8):
+        inputs = random_inputs(trained, name, seed)
+        found = runner.run(inputs)
+        assert found.dtype == np.float32
+        assert np.abs(found - run_keras(truth, inputs)).max() <= LARGEST_ERROR[variant]
+
+
+def test_files_keep_the_names_of_the_format(converted, trained, tmp_path):
+    import onnx
+    from ai_edge_litert.interpreter import Interpreter
+
+    for name, files in converted.items():
+        signature = SIGNATURES[name](trained.spec)
+        for made in files:
+            if made.engine == "onnx":
+                graph = onnx.load_from_string(made.data).graph
+                assert [i.name for i in graph.input] == list(signature.inputs)
+                assert [o.name for o in graph.output] == [signature.output]
+                continue
+            interpreter = Interpreter(model_content=made.data)
+            (listed,) = interpreter.get_signature_list().values()
+            assert sorted(listed["inputs"]) == sorted(signature.inputs)
+            assert listed["outputs"] == [signature.output]
+            details = {d["name"]: tuple(d["shape"]) for d in interpreter.get_input_details()}
+            assert details == {key: shape for key, (shape, _) in signature.inputs.items()}
+
+
+def test_smaller_variants_are_smaller_and_only_dynamic_needs_a_new_runtime(converted):
+    for files in converted.values():
+        for engine in ("litert", "onnx"):
+            by_variant = {c.variant: c for c in files if c.engine == engine}
+            assert len(by_variant["fp16"].data) < len(by_variant["fp32"].data)
+        runtime = {c.variant: c.min_runtime for c in files if c.engine == "litert"}
+        as_numbers = {v: tuple(map(int, text.split("."))) for v, text in runtime.items()}
+        # FULLY_CONNECTED version 12 came with TensorFlow 2.17; the last tflite-runtime is 2.14.
+        assert max(as_numbers["fp32"], as_numbers["fp16"]) <= (2, 14)
+        assert as_numbers["dynamic"] >= (2, 17)
+
+
+CODE = """
+import hashlib, json, sys
+from pathlib import Path
+from training.trained import load_trained
+from export.convert import convert, ranker_signature, tower_signature
+trained = load_trained(Path(sys.argv[1] if len(sys.argv) > 1 else {run!r}))
+found = {{}}
+for name, make in (("user_tower", tower_signature), ("ranker", ranker_signature)):
+    for c in convert(getattr(trained, name), make(trained.spec), ("fp32", "fp16", "dynamic")):
+        found[f"{{name}}.{{c.engine}}.{{c.variant}}"] = hashlib.sha256(c.data).hexdigest()
+print(json.dumps(found))
+"""
+
+
+def test_another_process_with_another_hash_seed_writes_the_same_bytes(run_dir, run_python):
+    answers = [
+        run_python(CODE.format(run=str(run_dir)), PYTHONHASHSEED=seed) for seed in ("1", "2")
+    ]
+    one, two = (json.loads(a.stdout.splitlines()[-1]) for a in answers)
+    assert len(one) == 12
+    assert one == two

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("duckdb", reason="needs the train extra")
+
+from export.index_builder import build_index, quantize_rows
+
+
+def test_rows_are_scaled_by_their_largest_value():
+    rows, scales = quantize_rows(np.array([[127.0, -63.5], [0.0, 0.0], [0.5, 1.0]], np.float32))
+    assert scales.tolist() == pytest.approx([1.0, 1.0, 1 / 127])
+    assert rows.tolist() == [[127, -64], [0, 0], [64, 127]]  # half to even: 63.5 -> 64
+
+
+@given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 3))
+def test_every_item_is_in_one_cell_and_no_value_is_off_by_more_than_half_a_step(n, cells, seed):
+    vectors = np.random.default_rng(seed).normal(size=(n, 3)).astype(np.float32)
+    ids = [f"{i}" for i in range(n)]
+    built = build_index(vectors, ids, cells, seed)
+    assert sorted(built.order.tolist()) == list(range(n))
+    assert built.offsets[0] == 0
+    assert built.offsets[-1] == n
+    assert (np.diff(built.offsets) >= 0).all()
+    assert len(built.centroids) == min(cells, n)
+    restored = built.rows * built.scales[:, None]
+    assert (np.abs(restored - vectors[built.order]) <= built.scales[:, None] * 0.5001).all()
+
+
+def test_clusters_apart_become_the_cells_and_ids_order_the_rows():
+    centres = np.array([[10, 0], [0, 10], [-10, -10]], np.float32)
+    rng = np.random.default_rng(5)
+    vectors = (np.repeat(centres, 4, axis=0) + rng.normal(0, 0.1, (12, 2))).astype(np.float32)
+    ids = [f"{(7 * i) % 12:02d}" for i in range(12)]
+    built = build_index(vectors, ids, 3, seed=1)
+    assert np.diff(built.offsets).tolist() == [4, 4, 4]
+    for start in built.offsets[:-1]:
+        members = built.order[start : start + 4]
+        assert len(set(members // 4)) == 1
+        assert [ids[m] for m in members] == sorted(ids[m] for m in members)
+
+
+def test_the_order_of_the_input_does_not_matter_for_one_cell():
+    vectors = np.random.default_rng(2).normal(size=(6, 3)).astype(np.float32)
+    ids = list("fbdace")
+    one = build_index(vectors, ids, 0, seed=1)
+    two = build_index(vectors[::-1].copy(), ids[::-1], 0, seed=1)
+    assert (one.rows == two.rows).all()
+    assert [ids[i] for i in one.order] == list("abcdef")
