@@ -28,6 +28,7 @@ from bundle.errors import InputError, PocketRecError
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 REPETITIONS = 300
 LIKED_PLACE = 2  # index in the slate of what each user likes: the third line
+WIDTH = 100  # columns where the output is no terminal
 MARK = ".pocketrec-demo"
 SLOW = ("data", "train", "evaluate", "export")
 ENGINES = ("litert", "onnx")
@@ -87,7 +88,9 @@ def run(
     console: Console | None = None,
 ) -> Result:
     """Do all of it; prints as it goes, returns the last table and the figures."""
-    line = Line(empty(options.work), console or Console())
+    line = Line(
+        empty(options.work), console or Console(width=None if sys.stdout.isatty() else WIDTH)
+    )
     build(line, options, Path(os.path.relpath(recipe)))
     bundle = line.work / "bundle"
     publish(line, bundle)

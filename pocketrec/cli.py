@@ -47,7 +47,6 @@ EXTRA_OF = {
             "jinja2",
             "keras",
             "keras_rs",
-            "matplotlib",
             "onnx",
             "onnxruntime",
             "onnxslim",

@@ -5,7 +5,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-os.environ.setdefault("MPLBACKEND", "agg")
 
 import numpy as np
 import pytest
