@@ -80,7 +80,7 @@ class RetrievalConfig:
     average: weight of the past in the running average of the weights, 0 = no average;
     quantize_from: share of the schedule after which the item matrix is rounded to int8;
     negatives, negative_power, hard_negatives: for the sampled losses; gbce_t: gBCE's t;
-    warmup: share of the schedule.
+    warmup: share of the schedule; validate_users: most users validated an epoch, 0 = all.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -102,6 +102,7 @@ class RetrievalConfig:
     batch: Positive = 64
     epochs: Positive = 60
     patience: Positive = 6
+    validate_users: Count = 0
     learning_rate: Above0 = 0.001
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: Share = 0.02

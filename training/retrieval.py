@@ -74,6 +74,10 @@ def fit_towers(
         state = _restore(checkpoint, fit)
     started = time.monotonic() - state.seconds
     planned = config.epochs
+    cases = data.held_out(VALID)
+    if 0 < config.validate_users < len(cases):
+        drawn = np.random.default_rng([recipe.seed, 4])
+        cases = [cases[i] for i in drawn.permutation(len(cases))[: config.validate_users]]
     with Progress("two-tower", config.epochs) as bar:
         for epoch in range(len(state.curve), config.epochs):
             best_epoch = int(np.argmax([p["ndcg10"] for p in state.curve])) if state.curve else 0
@@ -89,7 +93,7 @@ def fit_towers(
                 losses.append(fit.step(part, state.done, rng))
             now, averaged = [v.numpy() for v in fit.kept], fit.snapshot()
             fit.restore(averaged)
-            ndcg = validation_ndcg(fit.user_tower, fit.item_table(), spec, data)
+            ndcg = validation_ndcg(fit.user_tower, fit.item_table(), spec, data, cases)
             fit.restore(now)
             state.curve.append({"loss": float(np.mean(losses)), "ndcg10": ndcg})
             state.seconds = time.monotonic() - started
@@ -132,10 +136,13 @@ def user_vectors(
 
 
 def validation_ndcg(
-    user_tower: keras.Model, table: Floats, spec: FeatureSpec, data: Dataset
+    user_tower: keras.Model,
+    table: Floats,
+    spec: FeatureSpec,
+    data: Dataset,
+    cases: list[tuple[int, int]],
 ) -> float:
-    """NDCG@10 of the validation events among all items not seen before."""
-    cases = data.held_out(VALID)
+    """NDCG@10 of held-out events (user, position) among all items not seen before."""
     gains = []
     for at in range(0, len(cases), _EVAL_BATCH):
         part = cases[at : at + _EVAL_BATCH]
