@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from bundle.features import FeatureSpec
 from training import losses
 from training.dataset import Dataset
+from training.item_tower import build_item_tower
 from training.recipe import Recipe, RetrievalConfig
-from training.towers import build_item_tower, build_user_tower
+from training.towers import build_user_tower
 from training.windows import Windows
 
 Floats = NDArray[np.float32]

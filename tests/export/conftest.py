@@ -28,10 +28,10 @@ def run_dir(tmp_path_factory) -> Path:
     keras = pytest.importorskip("keras", reason="needs the train extra")
     from bundle.files import canonical_json
     from training.dataset import feature_spec, load_items
+    from training.item_tower import build_item_tower, item_inputs
     from training.ranker import build_ranker
     from training.recipe import parse_recipe, recipe_json
-    from training.retrieval import item_inputs
-    from training.towers import build_item_tower, build_user_tower
+    from training.towers import build_user_tower
 
     folder = tmp_path_factory.mktemp("export") / "run"
     folder.mkdir()
