@@ -1,6 +1,10 @@
 """Fixtures that every room's tests share."""
 
+import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
@@ -35,6 +39,38 @@ def data_root() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data sets at {folder}; set POCKETREC_DATA to the folder that has them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_disk(tmp_path_factory):
+    """Return a function that runs commands where the disk is full; skips where none can be made.
+
+    (commands, content, free) -> one (exit code, stderr, stdout) a command, and the files left with
+    their SHA-256. `{disk}` in a command is the root of a tmpfs, which holds a copy of the folder
+    `content` and has `free` KiB left; the mount is seen by these commands only.
+    """
+    here = tmp_path_factory.mktemp("disk")
+    for alone in (["unshare", "-m"], ["unshare", "-rm"]):
+        probe = [*alone, "mount", "-t", "tmpfs", "tmpfs", str(here)]
+        if shutil.which("unshare") and not subprocess.run(probe, capture_output=True).returncode:
+            break
+    else:
+        pytest.skip("no tiny disk: `unshare -m` or `mount -t tmpfs` is not permitted here")
+
+    def run(commands, content: Path, free: int):
+        job = {"commands": [[str(w) for w in c] for c in commands], "free": free}
+        job |= {"disk": str(here), "content": str(content)}
+        done = subprocess.run(
+            [*alone, sys.executable, ROOT / "tests" / "tiny_disk_child.py", json.dumps(job)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        return [tuple(each) for each in found["ran"]], found["files"]
+
+    return run
 
 
 @pytest.fixture
