@@ -5,8 +5,8 @@ Python sees counts only. Bad rows go to `quarantine.jsonl` with a reason, never 
 """
 
 import difflib
+import errno
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,15 +55,18 @@ def build_tables(recipe: Recipe, out: Path, source: Path | None = None) -> DataR
         DatasetUnavailable: the registered data set cannot be fetched.
     """
     found = resolve(recipe, source)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    folder = out.parent / f".{out.name}.partial"
     try:
+        shutil.rmtree(folder, ignore_errors=True)  # of a killed try
+        folder.mkdir(parents=True)
         report = _build(recipe, found, folder)
         (folder / col.REPORT_FILE).write_bytes(canonical_json(asdict(report)))
         replace_dir(folder, out)
     except OSError as err:
         raise write_failed(out, err) from err
     except duckdb.IOException as err:
+        if "No space left" in str(err):  # DuckDB hands on the text of the errno, not the number
+            raise write_failed(out, OSError(errno.ENOSPC, "")) from err
         raise TableInvalid(f"{out}: {err}") from err
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -111,4 +111,5 @@ def _claim(work: Path, recipe: Recipe, data_dir: Path) -> None:
                 "with the recipe and data it began with."
             )
         return
+    shutil.rmtree(work, ignore_errors=True)  # killed while it was cleared: no one can claim that
     write_atomic(path, mark)
