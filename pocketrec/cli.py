@@ -56,6 +56,7 @@ EXTRA_OF = {
             "rich",
             "scipy",
             "sklearn",
+            "threadpoolctl",
             "tensorflow",
             "tf2onnx",
         ),
