@@ -19,6 +19,7 @@ COMMANDS = {
     "data": "Read, check and clean the two tables: interactions and items.",
     "train": "Train the two-tower model and the ranker of a recipe.",
     "evaluate": "Measure a trained run beside simple baselines; write a report.",
+    "compare": "Test whether one evaluation is better than another, case by case.",
     "export": "Freeze, quantize and pack a run into a bundle for the device.",
     "inspect": "Show and verify a bundle.",
     "keys": "Make the Ed25519 keys that sign releases.",

@@ -45,6 +45,13 @@ class Cases:
         """Return the item rows that case `case` is scored on."""
         return self.targets[self.offsets[case] : self.offsets[case + 1]]
 
+    def take(self, chosen: NDArray[np.int64]) -> "Cases":
+        """Return the cases at these places, in the order given."""
+        targets = [self.targets_of(int(i)) for i in chosen]
+        return _cases(
+            self.setting, self.users[chosen].tolist(), self.ends[chosen].tolist(), targets
+        )
+
     def digest(self, data: Dataset) -> str:
         """SHA-256 over users, ends and target item ids: equal digests, equal cases."""
         found = hashlib.sha256(self.setting.encode())
@@ -84,13 +91,7 @@ def some(cases: Cases, n: int, seed: int) -> Cases:
     """Draw at most `n` of the cases, in their old order."""
     if len(cases) <= n:
         return cases
-    chosen = np.sort(np.random.default_rng(seed).choice(len(cases), n, replace=False))
-    return _cases(
-        cases.setting,
-        cases.users[chosen].tolist(),
-        cases.ends[chosen].tolist(),
-        [cases.targets_of(i) for i in chosen],
-    )
+    return cases.take(np.sort(np.random.default_rng(seed).choice(len(cases), n, replace=False)))
 
 
 def _cases(

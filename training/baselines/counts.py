@@ -12,19 +12,20 @@ DAY_S = 86_400.0
 
 def popularity(data: Dataset, half_life_days: float = 0.0) -> Scorer:
     """Score by the number of training events; with a half-life, older ones count less."""
-    counts = data.popularity()
+    counts: Floats = data.popularity()
     if half_life_days:
         chosen = data.fold == TRAIN
         ages = (data.ts[chosen].max() - data.ts[chosen]) / DAY_S
         weights = 0.5 ** (ages / half_life_days)
-        counts = np.bincount(data.rows[chosen], weights, len(data.items)).astype(np.float32)
+        recent = np.bincount(data.rows[chosen], weights, len(data.items))
+        counts = np.asarray(recent, np.float32)
     return lambda _user, _past: counts
 
 
 def personal_frequency(data: Dataset) -> Scorer:
     """Score by the user's own number of baskets with the item, ties by popularity."""
     counts = data.popularity()
-    below_one = counts / (counts.max() + 1.0)
+    below_one: Floats = np.asarray(counts / (counts.max() + 1.0), np.float32)
 
     def score(_user: int, past: History) -> Floats:
         own = below_one.copy()
