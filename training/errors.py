@@ -4,7 +4,8 @@ PocketRecError (bundle)
 ├── InputError (bundle)     also a ValueError
 │   ├── RecipeInvalid       the recipe file: unknown key, wrong type, out of bounds
 │   ├── TableInvalid        a table: missing column, empty, too many bad rows
-│   └── DatasetUnavailable  a known data set can't be fetched or fails its checksum
+│   ├── DatasetUnavailable  a known data set can't be fetched or fails its checksum
+│   └── CasesDiffer         two evaluations are not of the same cases or methods
 └── RunInvalid              a run folder lacks files or was made by another recipe
 """
 
@@ -21,6 +22,10 @@ class TableInvalid(InputError):
 
 class DatasetUnavailable(InputError):
     """A registered data set cannot be had here; the text says how to provide it by hand."""
+
+
+class CasesDiffer(InputError):
+    """Two evaluations cannot be compared case by case; the text says where they part."""
 
 
 class RunInvalid(PocketRecError):
