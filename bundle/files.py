@@ -75,16 +75,27 @@ def write_atomic(path: Path, data: bytes) -> None:
 def replace_dir(temporary: Path, final: Path) -> None:
     """Put a finished folder in the place of `final`; an old one is moved aside, then removed.
 
-    Between the two renames a crash leaves the old content under `.NAME.old`; the next call
-    for the same `final` removes it.
+    Between the two renames a crash leaves the old content under `.NAME.old`; `recover_dir` puts it
+    back, and without that the next call for the same `final` removes it.
     """
-    aside = final.parent / f".{final.name}.old"
+    aside = _aside(final)
     shutil.rmtree(aside, ignore_errors=True)
     if final.exists():
         final.replace(aside)
     temporary.replace(final)
     fsync_dir(final.parent)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def recover_dir(final: Path) -> None:
+    """Undo a `replace_dir` that was killed between its renames; call before reading `final`."""
+    if not final.exists() and _aside(final).is_dir():
+        _aside(final).replace(final)
+        fsync_dir(final.parent)
+
+
+def _aside(final: Path) -> Path:
+    return final.parent / f".{final.name}.old"
 
 
 def write_failed(path: Path, err: OSError) -> PocketRecError:
