@@ -17,6 +17,7 @@ from bundle.errors import PocketRecError
 # name -> what `pocketrec --help` says of it, in the order in which data flows.
 COMMANDS = {
     "data": "Read, check and clean the two tables: interactions and items.",
+    "features": "Write the point-in-time features of every past interaction.",
     "train": "Train the two-tower model and the ranker of a recipe.",
     "evaluate": "Measure a trained run beside simple baselines; write a report.",
     "export": "Freeze, quantize and pack a run into a bundle for the device.",
