@@ -3,6 +3,7 @@
 import io
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,28 @@ def item_inputs(
 
 
 def fit_towers(
-    recipe: Recipe, spec: FeatureSpec, data: Dataset, checkpoint: Path, minutes: float
+    recipe: Recipe,
+    spec: FeatureSpec,
+    data: Dataset,
+    checkpoint: Path,
+    minutes: float,
+    *,
+    begin: Callable[[keras.Model, keras.Model], None] | None = None,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Fitted:
     """Train with early stopping on validation NDCG@10; goes on from `checkpoint` if it is there.
 
     The checkpoint is written after each epoch by one rename, so a kill loses one epoch at most.
+
+    Args:
+        recipe: what to train; `spec` and `data` belong to it.
+        spec: features and vocabularies.
+        data: sequences with their folds.
+        checkpoint: file of unfinished work.
+        minutes: wall-clock cap of the stage, earlier tries included.
+        begin: called with the new user tower and item tower before training (a warm start).
+        on_epoch: called with the epoch's number and its point of the curve after each epoch, when
+            the checkpoint is written; an exception of it ends the training.
     """
     config = recipe.retrieval
     user_tower = build_user_tower(config, spec)
@@ -70,6 +88,8 @@ def fit_towers(
     inputs = {
         k: tf.constant(v) for k, v in item_inputs(spec, data.items, config.title_buckets).items()
     }
+    if begin is not None:
+        begin(user_tower, item_tower)
     optimizer = keras.optimizers.Adam(config.learning_rate)
     variables = user_tower.trainable_variables + item_tower.trainable_variables
     optimizer.build(variables)
@@ -107,6 +127,8 @@ def fit_towers(
             if ndcg > state.best_ndcg:
                 state.best_ndcg, state.best = ndcg, [v.numpy() for v in best]
             _save(checkpoint, everything, state)
+            if on_epoch is not None:
+                on_epoch(epoch, state.curve[-1])
             bar.advance(epoch + 1, f"loss {state.curve[-1]['loss']:.3f}  NDCG@10 {ndcg:.4f}")
     for variable, value in zip(best, state.best, strict=True):
         variable.assign(value)
