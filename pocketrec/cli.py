@@ -17,7 +17,9 @@ from bundle.errors import PocketRecError
 # name -> what `pocketrec --help` says of it, in the order in which data flows.
 COMMANDS = {
     "data": "Read, check and clean the two tables: interactions and items.",
+    "features": "Write the point-in-time features of every past interaction.",
     "train": "Train the two-tower model and the ranker of a recipe.",
+    "tune": "Search a recipe's settings for the best validation figure, resumable.",
     "evaluate": "Measure a trained run beside simple baselines; write a report.",
     "compare": "Test whether one evaluation is better than another, case by case.",
     "export": "Freeze, quantize and pack a run into a bundle for the device.",
@@ -51,6 +53,7 @@ EXTRA_OF = {
             "onnx",
             "onnxruntime",
             "onnxslim",
+            "optuna",
             "pandas",
             "pyarrow",
             "pydantic",

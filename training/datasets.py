@@ -27,12 +27,15 @@ _RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Two readable files and where they came from; `items` is None where there is no item table."""
+    """Two readable files and where they came from; None where there is no such table.
+
+    Only a later delivery may lack interactions (`resolve_day`).
+    """
 
     name: str
     licence: str
     origin: str
-    interactions: Path
+    interactions: Path | None
     items: Path | None
 
 
@@ -87,6 +90,29 @@ def resolve(recipe: Recipe, source: Path | None = None) -> Source:
         origin=known.url,
         interactions=folder / "interactions.parquet",
         items=items if items.exists() else None,
+    )
+
+
+def resolve_day(recipe: Recipe, folder: Path) -> Source:
+    """Find the files of a later delivery: named as in the recipe, and one of the two may lack.
+
+    Raises:
+        DatasetUnavailable: a known data set's files are not all there.
+        TableInvalid: neither file is there.
+    """
+    data = recipe.data
+    if data.dataset:
+        return resolve(recipe, folder)
+    paths = {name: folder / name for name in (data.interactions, data.items) if name}
+    there = {name: path for name, path in paths.items() if path.is_file()}
+    if not there:
+        raise TableInvalid(f"{folder}: none of {', '.join(paths)} is there.")
+    return Source(
+        name=recipe.name,
+        licence="the owner's",
+        origin=data.interactions,
+        interactions=there.get(data.interactions),
+        items=there.get(data.items),
     )
 
 

@@ -8,7 +8,7 @@ import json
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
 from pydantic import TypeAdapter, ValidationError
@@ -159,6 +159,28 @@ class ExportConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRange:
+    """What one recipe key may be in a search: low to high (log or in steps), or choices."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    low: int | float | None = None
+    high: int | float | None = None
+    step: int | float | None = None
+    log: bool = False
+    choices: tuple[int | float | str | bool, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuneConfig:
+    """The search space of `pocketrec tune`, by recipe key, and what one trial may take."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    space: dict[str, SearchRange] = field(default_factory=dict)
+    trial_minutes: Above0 = 3.0
+    startup_trials: Count = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """One recommender, from columns to budgets."""
 
@@ -174,6 +196,7 @@ class Recipe:
     index: IndexConfig = field(default_factory=IndexConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    tune: TuneConfig = field(default_factory=TuneConfig)
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -226,8 +249,11 @@ def _explain(error: dict[str, Any]) -> str:
 def _keys(parents: list[str]) -> list[str]:
     kind: Any = Recipe
     for parent in parents:
+        if get_origin(kind) is dict:  # any key, each with a value of one type
+            kind = get_args(kind)[1]
+            continue
         kind = next((f.type for f in fields(kind) if f.name == parent), None)
-        if not is_dataclass(kind):
+        if not is_dataclass(kind) and get_origin(kind) is not dict:
             return []
     return [f.name for f in fields(kind)]
 

@@ -3,6 +3,7 @@
 import io
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,33 @@ class Fitted:
 
 
 def fit_towers(
-    recipe: Recipe, spec: FeatureSpec, data: Dataset, checkpoint: Path, minutes: float
+    recipe: Recipe,
+    spec: FeatureSpec,
+    data: Dataset,
+    checkpoint: Path,
+    minutes: float,
+    *,
+    begin: Callable[[keras.Model, keras.Model], None] | None = None,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
 ) -> Fitted:
     """Train with early stopping on validation NDCG@10; goes on from `checkpoint` if it is there.
 
     The checkpoint is written after each epoch by one rename, so a kill loses one epoch at most.
     Where `minutes` will not do for all epochs, the schedule is drawn together to end in time.
+
+    Args:
+        recipe: what to train; `spec` and `data` belong to it.
+        spec: features and vocabularies.
+        data: sequences with their folds.
+        checkpoint: file of unfinished work.
+        minutes: wall-clock cap of the stage, earlier tries included.
+        begin: called with the new user tower and item tower before training (a warm start).
+        on_epoch: called with the epoch's number and its point of the curve after each epoch, when
+            the checkpoint is written; an exception of it ends the training.
     """
     config = recipe.retrieval
     inputs = item_inputs(spec, data.items, config.title_buckets)
-    fit = TowerFit(recipe, spec, data, inputs)
+    fit = TowerFit(recipe, spec, data, inputs, begin)
     state = _Progressed(curve=[], best=fit.snapshot(), best_ndcg=-1.0, seconds=0.0, done=0.0)
     if checkpoint.exists():
         state = _restore(checkpoint, fit)
@@ -76,6 +94,8 @@ def fit_towers(
             if ndcg > state.best_ndcg:
                 state.best_ndcg, state.best = ndcg, averaged
             _save(checkpoint, fit, state)
+            if on_epoch is not None:
+                on_epoch(epoch, state.curve[-1])
             # The first epoch compiles; from the second on its length tells how many more fit in.
             left = (minutes * 60 - state.seconds) / (state.seconds / (epoch + 1))
             planned = min(config.epochs, epoch + 1 + max(0, int(left)))

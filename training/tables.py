@@ -2,10 +2,13 @@
 
 All work on rows is Ibis expressions, run by DuckDB here and by Spark where the tables are larger;
 Python sees counts only. Bad rows go to `quarantine.jsonl` with a reason, never silently away.
+
+A new day's files join an existing folder by the same code (`append_tables`): the result is that of
+one run over all files, one after the other.
 """
 
-import difflib
 import errno
+import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,12 +18,20 @@ import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
-from bundle.files import canonical_json, replace_dir, write_failed
+from bundle.files import canonical_json, replace_dir, restore_dir, write_failed
 from training import columns as col
-from training.datasets import Source, resolve
+from training.clean import PLACE, clean_interactions, clean_items, read_texts
+from training.datasets import Source, resolve, resolve_day
 from training.errors import TableInvalid
+from training.ingested import Ingested, delivery_of
+from training.quarantine import (
+    bad_rows,
+    count_reasons,
+    refuse_too_many,
+    saved_rows,
+    write_quarantine,
+)
 from training.recipe import Recipe
-from training.timestamps import unix_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +52,19 @@ class DataReport:
     last_ts: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """What one delivery brought; `known` means it was in the folder already, nothing changed."""
+
+    known: bool
+    rows_in: int
+    interactions: int
+    duplicates: int
+    quarantined: int
+    new_items: int
+    report: DataReport
+
+
 def build_tables(recipe: Recipe, out: Path, source: Path | None = None) -> DataReport:
     """Read, check and write the canonical tables of a recipe to the folder `out`, atomically.
 
@@ -55,12 +79,75 @@ def build_tables(recipe: Recipe, out: Path, source: Path | None = None) -> DataR
         DatasetUnavailable: the registered data set cannot be fetched.
     """
     found = resolve(recipe, source)
+    return _write(recipe, found, out, None, Ingested.first(recipe, delivery_of(found)))
+
+
+def append_tables(recipe: Recipe, out: Path, source: Path) -> Appended:
+    """Add a new delivery (a day's interactions, its new or changed items, or both) to `out`.
+
+    The tables, the quarantine and the counts become those of one `build_tables` over all
+    deliveries' files in their order; a killed call leaves the old folder. The same files again
+    change nothing, so a job that does not know whether it got through may simply run again.
+
+    Args:
+        recipe: the one the folder was made with; columns and events must not have changed.
+        out: a folder of `build_tables`.
+        source: folder of the delivery, with files named as in the recipe; one of the two may lack.
+
+    Raises:
+        TableInvalid: `out` holds no tables or was made with other columns, or as `build_tables`;
+            `data.max_bad_share` is asked of the delivery alone.
+        DatasetUnavailable: a known data set's files are not in `source`.
+    """
+    restore_dir(out)
+    old = _saved_report(out)
+    ingested = Ingested.load(out, recipe)
+    found = resolve_day(recipe, source)
+    delivery = delivery_of(found)
+    if ingested.knows(delivery):
+        return Appended(
+            known=True,
+            rows_in=0,
+            interactions=0,
+            duplicates=0,
+            quarantined=0,
+            new_items=0,
+            report=old,
+        )
+    report = _write(recipe, found, out, old, ingested.plus(delivery))
+    return Appended(
+        known=False,
+        rows_in=report.rows_in - old.rows_in,
+        interactions=report.interactions - old.interactions,
+        duplicates=report.duplicates - old.duplicates,
+        quarantined=report.quarantined - old.quarantined,
+        new_items=report.items - old.items,
+        report=report,
+    )
+
+
+def _saved_report(folder: Path) -> DataReport:
+    path = folder / col.REPORT_FILE
+    try:
+        return DataReport(**json.loads(path.read_bytes()))
+    except OSError as err:
+        raise TableInvalid(
+            f"{path}: not there, so nothing to append to. Run `pocketrec data` without --append."
+        ) from err
+    except (ValueError, TypeError) as err:
+        raise TableInvalid(f"{path}: damaged ({err}). Build the folder anew.") from err
+
+
+def _write(
+    recipe: Recipe, found: Source, out: Path, old: DataReport | None, ingested: Ingested
+) -> DataReport:
     folder = out.parent / f".{out.name}.partial"
     try:
         shutil.rmtree(folder, ignore_errors=True)  # of a killed try
         folder.mkdir(parents=True)
-        report = _build(recipe, found, folder)
+        report = _build(recipe, found, folder, old, out)
         (folder / col.REPORT_FILE).write_bytes(canonical_json(asdict(report)))
+        (folder / col.INGESTED_FILE).write_bytes(canonical_json(ingested.to_json()))
         replace_dir(folder, out)
     except OSError as err:
         raise write_failed(out, err) from err
@@ -73,35 +160,44 @@ def build_tables(recipe: Recipe, out: Path, source: Path | None = None) -> DataR
     return report
 
 
-def _build(recipe: Recipe, source: Source, folder: Path) -> DataReport:
+def _build(
+    recipe: Recipe, source: Source, folder: Path, old: DataReport | None, before: Path
+) -> DataReport:
+    """Write the tables to `folder`; with `old`, those in `before` are their beginning."""
     connection: Backend = ibis.duckdb.connect()
-    raw = _read(connection, source.interactions)
-    staged = connection.create_table("staged", _interactions(recipe, raw, source.interactions.name))
-    rows_in = int(staged.count().execute())
-    if rows_in == 0:
-        raise TableInvalid(f"{source.interactions.name}: the table has no rows.")
-    good = staged.filter(staged[col.REASON].isnull()).select(*col.INTERACTIONS)
-    kept = connection.create_table("kept", good.distinct())
-    reasons = _reasons(staged, "interactions")
-    quarantine = [_quarantined(staged, "interactions")]
+    staged = _staged(connection, recipe, source)
+    n_rows = {name: int(table.count().execute()) for name, table in staged.items()}
+    named = source.interactions or source.items
+    assert named is not None
+    if old is None and n_rows["interactions"] == 0:
+        raise TableInvalid(f"{named.name}: the table has no rows.")
+    reasons: dict[str, int] = {}
+    for name, table in staged.items():
+        reasons |= count_reasons(table, name)
+    refuse_too_many(recipe.data.max_bad_share, named.name, reasons, sum(n_rows.values()))
 
-    if source.items is None:
-        items = _bare_items(kept)
-    else:
-        raw_items = _read(connection, source.items)
-        staged_items = connection.create_table(
-            "staged_items", _items(recipe, raw_items, source.items.name)
+    bad = [bad_rows(table, name) for name, table in staged.items()]
+    good, known_items = [], []
+    n_good = 0
+    if "interactions" in staged:
+        good.append(_good(staged["interactions"]).select(*col.INTERACTIONS))
+        n_good = int(good[0].count().execute())
+    if "items" in staged:
+        known_items.append(_last_of_each(_good(staged["items"])))
+    if old is not None:
+        good.append(connection.read_parquet(str(before / col.INTERACTIONS_FILE)))
+        old_items = connection.read_parquet(str(before / col.ITEMS_FILE)).select(*col.ITEMS)
+        replaced = known_items[0] if known_items else None
+        known_items.append(
+            old_items if replaced is None else old_items.anti_join(replaced, col.ITEM_ID)
         )
-        reasons |= _reasons(staged_items, "items")
-        quarantine.append(_quarantined(staged_items, "items"))
-        items = _complete_items(staged_items, kept)
-    items = connection.create_table("items", items)
+        bad.append(saved_rows(connection, before))
+        n_good += old.interactions + old.duplicates
+    kept = connection.create_table("kept", _union(good).distinct())
+    items = connection.create_table("items", _with_bare(known_items, kept))
 
-    n_good, n_kept = int(good.count().execute()), int(kept.count().execute())
-    n_bad = sum(reasons.values())
-    n_rows = rows_in + (int(staged_items.count().execute()) if source.items else 0)
-    _refuse_too_many(recipe, source, reasons, n_bad, n_rows)
     facts = kept.aggregate(
+        n=kept.count(),
         users=kept[col.USER_ID].nunique(),
         used=kept[col.ITEM_ID].nunique(),
         first=kept[col.TS].min(),
@@ -110,24 +206,26 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> DataReport:
     users, used = int(facts["users"][0]), int(facts["used"][0])
     if users < 2 or used < 2:
         raise TableInvalid(
-            f"{source.interactions.name}: {users} user(s) and {used} item(s) in the good rows; "
+            f"{named.name}: {users} user(s) and {used} item(s) in the good rows; "
             "a recommender needs at least 2 of each. Is columns.user or columns.item wrong?"
         )
     kept.order_by([col.TS, col.USER_ID, col.ITEM_ID, col.EVENT, col.VALUE]).to_parquet(
         folder / col.INTERACTIONS_FILE
     )
     items.order_by(col.ITEM_ID).to_parquet(folder / col.ITEMS_FILE)
-    bad_rows = quarantine[0] if len(quarantine) == 1 else ibis.union(*quarantine)
-    _write_quarantine(connection, bad_rows.order_by(["table", col.REASON, "row"]), folder)
+    write_quarantine(connection, _union(bad), folder)
+    earlier = old.reasons if old else {}
+    total = {key: earlier.get(key, 0) + reasons.get(key, 0) for key in [*earlier, *reasons]}
+    n_kept = int(facts["n"][0])
     return DataReport(
         dataset=source.name,
         licence=source.licence,
         source=source.origin,
-        rows_in=rows_in,
+        rows_in=n_rows.get("interactions", 0) + (old.rows_in if old else 0),
         interactions=n_kept,
         duplicates=n_good - n_kept,
-        quarantined=n_bad,
-        reasons=reasons,
+        quarantined=sum(total.values()),
+        reasons=dict(sorted(total.items())),
         users=users,
         items=int(items.count().execute()),
         first_ts=int(facts["first"][0]),
@@ -135,156 +233,47 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> DataReport:
     )
 
 
-def _read(connection: Backend, path: Path) -> ir.Table:
-    """Read a file with every column as text, so that no guess of a type loses a row."""
-    try:
-        match path.suffix.lower():
-            case ".csv" | ".tsv":
-                table = connection.read_csv(str(path), all_varchar=True, header=True)
-            case ".parquet":
-                table = connection.read_parquet(str(path))
-            case ".jsonl" | ".ndjson" | ".json":
-                table = connection.read_json(str(path), format="newline_delimited")
-            case other:
-                raise TableInvalid(f"{path}: {other!r} is not csv, tsv, parquet or jsonl")
-    except duckdb.Error as err:
-        first_line = str(err).partition("\n")[0]
-        raise TableInvalid(f"{path}: cannot be read as {path.suffix[1:]}: {first_line}") from err
-    return table.mutate(**{name: table[name].cast("string") for name in table.columns})
-
-
-def _column(table: ir.Table, name: str, key: str, file: str) -> ir.StringValue:
-    """Return a trimmed text column, empty texts as null; "" as name gives nulls."""
-    if not name:
-        return ibis.null("string")
-    if name not in table.columns:
-        close = difflib.get_close_matches(name, table.columns, n=1, cutoff=0.4)
-        hint = f' Set columns.{key} = "{close[0]}" in the recipe?' if close else ""
-        raise TableInvalid(
-            f"{file}: no column {name!r} for columns.{key} (it has {', '.join(table.columns)})."
-            + hint
+def _staged(connection: Backend, recipe: Recipe, source: Source) -> dict[str, ir.Table]:
+    """Clean each file that is there, once, as a table of the connection."""
+    jobs = (
+        ("interactions", source.interactions, clean_interactions),
+        ("items", source.items, clean_items),
+    )
+    return {
+        name: connection.create_table(
+            f"staged_{name}", clean(recipe, read_texts(connection, path), path.name)
         )
-    return table[name].strip().nullif("")
+        for name, path, clean in jobs
+        if path is not None
+    }
 
 
-def _interactions(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
-    names, events = recipe.columns, recipe.events
-    user = _column(raw, names.user, "user", file)
-    item = _column(raw, names.item, "item", file)
-    time_text = _column(raw, names.timestamp, "timestamp", file)
-    value_text = _column(raw, names.value, "value", file)
-    event_text = _column(raw, names.event, "event", file)
-    value = value_text.try_cast("float64")
-    value_ok = value.isnull() | ~(value.isnan() | value.isinf())
-    event = event_text if names.event else ibis.literal(events.default)
-    if events.like_value is not None:
-        liked = (event == events.default) & (value >= events.like_value)
-        event = ibis.ifelse(liked.fill_null(False), "like", event)
-    ts = unix_seconds(time_text, names.timestamp_format)
-    reason = ibis.cases(
-        (user.isnull(), "user id missing"),
-        (item.isnull(), "item id missing"),
-        (time_text.isnull(), "timestamp missing"),
-        (ts.isnull(), "timestamp unreadable"),
-        (value_text.notnull() & (value.isnull() | ~value_ok), "value is not a number"),
-        (event.isnull(), "event missing"),
-        (~event.isin(list(events.types)), "event unknown"),
-        else_=ibis.null("string"),
-    )
-    return raw.select(
-        user_id=user.cast("string"),
-        item_id=item.cast("string"),
-        event=event.cast("string"),
-        value=value,
-        ts=ts,
-        reason=reason,
-        row=_as_text(raw),
-    )
+def _good(staged: ir.Table) -> ir.Table:
+    return staged.filter(staged[col.REASON].isnull())
 
 
-def _items(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
-    names = recipe.columns
-    item = _column(raw, names.item_id, "item_id", file)
-    title = _column(raw, names.title, "title", file)
-    categories = _column(raw, names.categories, "categories", file)
-    if names.categories_separator not in ("", "|"):
-        categories = categories.replace(names.categories_separator, "|")
-    price_text = _column(raw, names.price, "price", file)
-    year_text = _column(raw, names.year, "year", file)
-    price, year = price_text.try_cast("float64"), year_text.try_cast("float64")
-    reason = ibis.cases(
-        (item.isnull(), "item id missing"),
-        (price_text.notnull() & (price.isnull() | price.isnan()), "price is not a number"),
-        (year_text.notnull() & (year.isnull() | ~year.between(-9999, 9999)), "year unreadable"),
-        else_=ibis.null("string"),
-    )
-    return raw.select(
-        item_id=item.cast("string"),
-        title=title.cast("string"),
-        categories=categories.cast("string").fill_null(""),
-        price=price,
-        year=year.cast("int32"),
-        reason=reason,
-        row=_as_text(raw),
-    )
+def _union(tables: list[ir.Table]) -> ir.Table:
+    return tables[0] if len(tables) == 1 else ibis.union(*tables)
 
 
-def _as_text(raw: ir.Table) -> ir.StringValue:
-    """The whole source row as one text, for the quarantine file."""
-    parts = [name + "=" + raw[name].fill_null("") for name in raw.columns]
-    return ibis.literal("; ").join(parts)
+def _last_of_each(good: ir.Table) -> ir.Table:
+    """One row an item id, the last in the file; an item without a title is called by its id."""
+    latest = ibis.row_number().over(group_by=col.ITEM_ID, order_by=ibis.desc(good[PLACE]))
+    known = good.mutate(from_end=latest).filter(lambda t: t.from_end == 0).select(*col.ITEMS)
+    return known.mutate(title=ibis.coalesce(known[col.TITLE], known[col.ITEM_ID]))
 
 
-def _complete_items(staged: ir.Table, kept: ir.Table) -> ir.Table:
-    """One row an item id, and a bare row for items that only the interactions know."""
-    good = staged.filter(staged[col.REASON].isnull())
-    first = ibis.row_number().over(
-        group_by=col.ITEM_ID, order_by=[good[name] for name in col.ITEMS[1:]]
-    )
-    known = good.mutate(place=first).filter(lambda t: t.place == 0).select(*col.ITEMS)
-    known = known.mutate(title=ibis.coalesce(known[col.TITLE], known[col.ITEM_ID]))
-    bare = _bare_items(kept).anti_join(known, col.ITEM_ID)
-    return ibis.union(known, bare)
-
-
-def _bare_items(kept: ir.Table) -> ir.Table:
+def _with_bare(known: list[ir.Table], kept: ir.Table) -> ir.Table:
+    """All known items, and a bare row for those that only the interactions name."""
     ids = kept.select(col.ITEM_ID).distinct()
-    return ids.select(
+    bare = ids.select(
         item_id=ids[col.ITEM_ID],
         title=ids[col.ITEM_ID],
         categories=ibis.literal(""),
         price=ibis.null("float64"),
         year=ibis.null("int32"),
     )
-
-
-def _reasons(staged: ir.Table, table: str) -> dict[str, int]:
-    counts = staged.filter(staged[col.REASON].notnull())[col.REASON].value_counts(name="n")
-    return {
-        f"{table}: {row[col.REASON]}": int(row["n"])
-        for row in counts.order_by(col.REASON).to_pyarrow().to_pylist()
-    }
-
-
-def _quarantined(staged: ir.Table, table: str) -> ir.Table:
-    bad = staged.filter(staged[col.REASON].notnull())
-    return bad.select(table=ibis.literal(table), reason=bad[col.REASON], row=bad["row"])
-
-
-def _write_quarantine(connection: Backend, bad: ir.Table, folder: Path) -> None:
-    target = str(folder / col.QUARANTINE_FILE).replace("'", "''")
-    # Ibis's to_json writes one array; DuckDB's COPY writes a line an object, and streams.
-    connection.raw_sql(f"COPY ({ibis.to_sql(bad)}) TO '{target}' (FORMAT json)")
-
-
-def _refuse_too_many(
-    recipe: Recipe, source: Source, reasons: dict[str, int], n_bad: int, n_rows: int
-) -> None:
-    if n_bad <= recipe.data.max_bad_share * n_rows:
-        return
-    counts = "; ".join(f"{reason}: {n}" for reason, n in reasons.items())
-    raise TableInvalid(
-        f"{source.interactions.name}: {n_bad} of {n_rows} rows are bad "
-        f"({n_bad / n_rows:.1%}, allowed {recipe.data.max_bad_share:.1%}): {counts}. "
-        "Mend the file or the recipe's columns, or raise data.max_bad_share."
-    )
+    if not known:
+        return bare
+    items = _union(known)
+    return ibis.union(items, bare.anti_join(items, col.ITEM_ID))

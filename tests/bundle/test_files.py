@@ -9,7 +9,7 @@ import pytest
 
 from bundle import files
 from bundle.errors import PocketRecError
-from bundle.files import canonical_json, replace_dir, sha256_file, write_atomic
+from bundle.files import canonical_json, replace_dir, restore_dir, sha256_file, write_atomic
 
 
 def test_canonical_json_does_not_depend_on_key_order():
@@ -22,6 +22,19 @@ def test_sha256_of_a_known_text(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     assert sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_restore_dir_puts_the_old_folder_back_only_where_none_is(tmp_path):
+    final, aside = tmp_path / "final", tmp_path / ".final.old"
+    restore_dir(final)
+    assert not final.exists()
+    aside.mkdir()
+    (aside / "f").write_text("1")
+    restore_dir(final)
+    assert (final / "f").read_text() == "1"
+    aside.mkdir()
+    restore_dir(final)
+    assert (final / "f").exists()
 
 
 def test_replace_dir_swaps_whole_folders(tmp_path):

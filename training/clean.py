@@ -1,0 +1,133 @@
+"""One raw file to rows of canonical columns, each with a reason where it cannot be used."""
+
+import difflib
+from pathlib import Path
+
+import duckdb
+import ibis
+from ibis.backends.duckdb import Backend
+from ibis.expr import types as ir
+
+from training.errors import TableInvalid
+from training.recipe import Recipe
+from training.timestamps import unix_seconds
+
+PLACE = "_place"
+"""Position of a row in its file: of two rows of one item the later one counts."""
+
+
+def read_texts(connection: Backend, path: Path) -> ir.Table:
+    """Read every column as text, so that no guess of a type loses a row; and each row's `PLACE`."""
+    try:
+        match path.suffix.lower():
+            case ".csv" | ".tsv":
+                table = connection.read_csv(str(path), all_varchar=True, header=True)
+            case ".parquet":
+                table = connection.read_parquet(str(path))
+            case ".jsonl" | ".ndjson" | ".json":
+                table = connection.read_json(str(path), format="newline_delimited")
+            case other:
+                raise TableInvalid(f"{path}: {other!r} is not csv, tsv, parquet or jsonl")
+    except duckdb.Error as err:
+        first_line = str(err).partition("\n")[0]
+        raise TableInvalid(f"{path}: cannot be read as {path.suffix[1:]}: {first_line}") from err
+    texts = {name: table[name].cast("string") for name in table.columns}
+    # The position in the file, before any filter or join can lose it.
+    return table.select(**texts, **{PLACE: ibis.row_number()})
+
+
+def _column(table: ir.Table, name: str, key: str, file: str) -> ir.StringValue:
+    """Return a trimmed text column, empty texts as null; "" as name gives nulls."""
+    if not name:
+        return ibis.null("string")
+    known = _names(table)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f' Set columns.{key} = "{close[0]}" in the recipe?' if close else ""
+        raise TableInvalid(
+            f"{file}: no column {name!r} for columns.{key} (it has {', '.join(known)})." + hint
+        )
+    return table[name].strip().nullif("")
+
+
+def clean_interactions(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
+    """Return the canonical columns of interactions, `reason` (null where good) and `row`.
+
+    Raises:
+        TableInvalid: a column that the recipe names is not there.
+    """
+    names, events = recipe.columns, recipe.events
+    user = _column(raw, names.user, "user", file)
+    item = _column(raw, names.item, "item", file)
+    time_text = _column(raw, names.timestamp, "timestamp", file)
+    value_text = _column(raw, names.value, "value", file)
+    event_text = _column(raw, names.event, "event", file)
+    value = value_text.try_cast("float64")
+    value_ok = value.isnull() | ~(value.isnan() | value.isinf())
+    event = event_text if names.event else ibis.literal(events.default)
+    if events.like_value is not None:
+        liked = (event == events.default) & (value >= events.like_value)
+        event = ibis.ifelse(liked.fill_null(False), "like", event)
+    ts = unix_seconds(time_text, names.timestamp_format)
+    reason = ibis.cases(
+        (user.isnull(), "user id missing"),
+        (item.isnull(), "item id missing"),
+        (time_text.isnull(), "timestamp missing"),
+        (ts.isnull(), "timestamp unreadable"),
+        (value_text.notnull() & (value.isnull() | ~value_ok), "value is not a number"),
+        (event.isnull(), "event missing"),
+        (~event.isin(list(events.types)), "event unknown"),
+        else_=ibis.null("string"),
+    )
+    return raw.select(
+        user_id=user.cast("string"),
+        item_id=item.cast("string"),
+        event=event.cast("string"),
+        value=ibis.ifelse(value == 0.0, 0.0, value),  # one zero: -0.0 would be a row of its own
+        ts=ts,
+        reason=reason,
+        row=_as_text(raw),
+    )
+
+
+def clean_items(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
+    """Return the canonical columns of items, `reason`, `row`, and the place in the file.
+
+    Raises:
+        TableInvalid: a column that the recipe names is not there.
+    """
+    names = recipe.columns
+    item = _column(raw, names.item_id, "item_id", file)
+    title = _column(raw, names.title, "title", file)
+    categories = _column(raw, names.categories, "categories", file)
+    if names.categories_separator not in ("", "|"):
+        categories = categories.replace(names.categories_separator, "|")
+    price_text = _column(raw, names.price, "price", file)
+    year_text = _column(raw, names.year, "year", file)
+    price, year = price_text.try_cast("float64"), year_text.try_cast("float64")
+    reason = ibis.cases(
+        (item.isnull(), "item id missing"),
+        (price_text.notnull() & (price.isnull() | price.isnan()), "price is not a number"),
+        (year_text.notnull() & (year.isnull() | ~year.between(-9999, 9999)), "year unreadable"),
+        else_=ibis.null("string"),
+    )
+    return raw.select(
+        item_id=item.cast("string"),
+        title=title.cast("string"),
+        categories=categories.cast("string").fill_null(""),
+        price=price,
+        year=year.cast("int32"),
+        reason=reason,
+        row=_as_text(raw),
+        **{PLACE: raw[PLACE]},
+    )
+
+
+def _as_text(raw: ir.Table) -> ir.StringValue:
+    """The whole source row as one text, for the quarantine file."""
+    parts = [name + "=" + raw[name].fill_null("") for name in _names(raw)]
+    return ibis.literal("; ").join(parts)
+
+
+def _names(table: ir.Table) -> list[str]:
+    return [name for name in table.columns if name != PLACE]
