@@ -95,7 +95,7 @@ def test_killed_at_any_step_an_export_leaves_the_old_bundle_or_the_new(
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -138,7 +138,7 @@ def test_killed_at_many_steps_training_leaves_the_old_run_or_the_new(tmp_path, r
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(repository), f"{repository}/tests"])},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
