@@ -12,7 +12,16 @@ def measured(value: float) -> dict[str, float]:
     return {"low": value - 0.01, "value": value, "high": value + 0.02}
 
 
-CUTS = ("ndcg@10", "recall@10", "recall@20", "mrr@10")
+CUTS = ("ndcg@10", "ndcg@20", "recall@10", "recall@20", "mrr@10")
+METHODS = {"popularity": 0.05, "transitions": 0.1, "two_tower": 0.09}
+RETRIEVAL = {
+    name: {**{cut: measured(at) for cut in CUTS}, "coverage@10": 0.5}
+    for name, at in METHODS.items()
+}
+SHOWN = ("coverage@10", "novelty_bits@10", "diversity@10", "mean_popularity@10", "exposure_gini@10")
+SEGMENT = dict.fromkeys(
+    ("ndcg@10", "recall@20", "best_baseline_ndcg@10", "best_baseline_recall@20"), 0.08
+)
 FOUND = {
     "protocol": {
         "cases": 943,
@@ -20,12 +29,19 @@ FOUND = {
         "split_kind": "leave_last",
         "candidates": "all <unmet> items",
         "ranking": "as retrieval offers",
+        "settings": {"all": {"cases": 900, "candidates": "all items"}},
     },
-    "retrieval": {
-        name: {**{cut: measured(at) for cut in CUTS}, "coverage@10": 0.5}
-        for name, at in (("popularity", 0.05), ("transitions", 0.1), ("two_tower", 0.09))
+    "retrieval": RETRIEVAL,
+    "retrieval_all": RETRIEVAL,
+    "beyond_accuracy": {"new_to_user": {name: dict.fromkeys(SHOWN, 0.5) for name in METHODS}},
+    "best_baseline": "transitions",
+    "segments": {"under 50 events": {"users": 400, **SEGMENT}},
+    "target_segments": {"new items": {"cases": 30, "targets": 40, **SEGMENT}},
+    "baselines": {
+        "tuned_on": "NDCG@10 of validation",
+        "left_out": ["als: implicit is not installed"],
+        "chosen": [{"method": "ease", "setting": "all", "parameters": {"l2": 100.0}}],
     },
-    "segments": {"under 50 events": {"users": 400, "ndcg@10": 0.08}},
     "ranking": {
         "engage": {
             **dict.fromkeys(("roc_auc", "pr_auc", "f1", "log_loss", "ece"), 0.5),
@@ -73,7 +89,7 @@ def test_chromium_shows_tables_and_plots_without_complaint(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     dom = done.stdout
-    assert dom.count("<table>") == 3
+    assert dom.count("<table>") == 7
     assert dom.count("<svg ") == dom.count("<figcaption>") == 3
     for label in ("epoch", "NDCG@10", "predicted probability", "observed share"):
         assert f">{label}</text>" in dom
