@@ -75,20 +75,40 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalConfig:
-    """The two-tower model and its training; `minutes` caps the stage's wall-clock time."""
+    """The two-tower model and its training; `minutes` caps the stage's wall-clock time.
+
+    average: weight of the past in the running average of the weights, 0 = no average;
+    quantize_from: share of the schedule after which the item matrix is rounded to int8;
+    negatives, negative_power, hard_negatives: for the sampled losses; gbce_t: gBCE's t;
+    warmup: share of the schedule; validate_users: most users validated an epoch, 0 = all.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     dim: Positive = 64
     blocks: Positive = 2
     heads: Positive = 2
+    ffn: Positive = 2
+    attention: Literal["softmax", "gated", "hstu"] = "softmax"
+    positions: Literal["absolute", "relative", "both"] = "both"
     max_history: Positive = 50
     dropout: Share = 0.3
     id_dropout: Share = 0.1
     title_buckets: Positive = 2048
+    loss: Literal["softmax", "sampled", "gbce"] = "softmax"
+    negatives: Positive = 512
+    negative_power: Share = 0.5
+    hard_negatives: Count = 0
+    gbce_t: Share = 0.75
     batch: Positive = 64
     epochs: Positive = 60
     patience: Positive = 6
+    validate_users: Count = 0
     learning_rate: Above0 = 0.001
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: Share = 0.02
+    weight_decay: Share = 0.0
+    average: Share = 0.0
+    quantize_from: Share = 0.8
     minutes: Above0 = 3.0
 
 
@@ -252,6 +272,8 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise RecipeInvalid(f"{where}: events.default: {events.default!r} is not in events.types")
     if events.like_value is not None and "like" not in events.types:
         raise RecipeInvalid(f"{where}: events.like_value needs 'like' in events.types")
+    if recipe.retrieval.hard_negatives and recipe.retrieval.loss != "sampled":
+        raise RecipeInvalid(f"{where}: retrieval.hard_negatives needs retrieval.loss = 'sampled'")
     if recipe.retrieval.dim % recipe.retrieval.heads:
         raise RecipeInvalid(f"{where}: retrieval.dim must be a multiple of retrieval.heads")
     if split.valid_share + split.test_share >= 1:

@@ -11,15 +11,16 @@ from zlib import crc32
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec
 from bundle.files import write_atomic
-from training.dataset import TRAIN, VALID, Dataset, Items, category_codes
+from training.dataset import VALID, Dataset, Items, category_codes
 from training.progress import Progress
 from training.recipe import Recipe
-from training.towers import MAX_TITLE_TOKENS, N_YEAR_BUCKETS, build_item_tower, build_user_tower
+from training.tower_fit import TowerFit
+from training.towers import MAX_TITLE_TOKENS, N_YEAR_BUCKETS
+from training.windows import batches, gather_windows
 
 Floats = NDArray[np.float32]
 _EVAL_BATCH = 512
@@ -71,6 +72,7 @@ def fit_towers(
     """Train with early stopping on validation NDCG@10; goes on from `checkpoint` if it is there.
 
     The checkpoint is written after each epoch by one rename, so a kill loses one epoch at most.
+    Where `minutes` will not do for all epochs, the schedule is drawn together to end in time.
 
     Args:
         recipe: what to train; `spec` and `data` belong to it.
@@ -83,57 +85,53 @@ def fit_towers(
             the checkpoint is written; an exception of it ends the training.
     """
     config = recipe.retrieval
-    user_tower = build_user_tower(config, spec)
-    item_tower = build_item_tower(config, spec, len(data.items))
-    inputs = {
-        k: tf.constant(v) for k, v in item_inputs(spec, data.items, config.title_buckets).items()
-    }
+    inputs = item_inputs(spec, data.items, config.title_buckets)
+    fit = TowerFit(recipe, spec, data, inputs)
     if begin is not None:
-        begin(user_tower, item_tower)
-    optimizer = keras.optimizers.Adam(config.learning_rate)
-    variables = user_tower.trainable_variables + item_tower.trainable_variables
-    optimizer.build(variables)
-    states = user_tower.get_layer("tower")
-
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def step(batch: dict[str, Any]) -> Any:
-        with tf.GradientTape() as tape:
-            table = item_tower(inputs, training=True)  # [n_items, d]
-            vectors = tf.gather(table, batch["rows"]) * batch["real"][..., None]
-            users = states(vectors, batch["events"], batch["ages"], training=True)[:, :-1]
-            logits = tf.einsum("bld,nd->bln", users, table)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(batch["rows"], logits)
-            loss = tf.reduce_sum(losses * batch["real"]) / tf.reduce_sum(batch["real"])
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
-        return loss
-
-    everything = [*user_tower.variables, *item_tower.variables, *optimizer.variables]
-    best = [*user_tower.variables, *item_tower.variables]
-    state = _Progressed(curve=[], best=[v.numpy() for v in best], best_ndcg=-1.0, seconds=0.0)
+        begin(fit.user_tower, fit.item_tower)
+    state = _Progressed(curve=[], best=fit.snapshot(), best_ndcg=-1.0, seconds=0.0, done=0.0)
     if checkpoint.exists():
-        state = _restore(checkpoint, everything, len(best))
+        state = _restore(checkpoint, fit)
     started = time.monotonic() - state.seconds
+    planned = config.epochs
+    cases = data.held_out(VALID)
+    if 0 < config.validate_users < len(cases):
+        drawn = np.random.default_rng([recipe.seed, 4])
+        cases = [cases[i] for i in drawn.permutation(len(cases))[: config.validate_users]]
     with Progress("two-tower", config.epochs) as bar:
         for epoch in range(len(state.curve), config.epochs):
             best_epoch = int(np.argmax([p["ndcg10"] for p in state.curve])) if state.curve else 0
-            if state.seconds > minutes * 60 or epoch - best_epoch > config.patience:
+            if epoch >= planned or epoch - best_epoch > config.patience:
                 break
             rng = np.random.default_rng([recipe.seed, epoch])
-            losses = [float(step(b)) for b in _batches(data, spec, config.batch, rng)]
-            table = item_tower(inputs).numpy()
-            ndcg = validation_ndcg(user_tower, table, spec, data)
+            fit.begin_epoch()
+            parts = list(batches(data, spec.max_history, config.batch, rng))
+            pace = (1.0 - state.done) / ((planned - epoch) * len(parts))
+            losses = []
+            for part in parts:
+                state.done = min(1.0, state.done + pace)
+                losses.append(fit.step(part, state.done, rng))
+            now, averaged = [v.numpy() for v in fit.kept], fit.snapshot()
+            fit.restore(averaged)
+            ndcg = validation_ndcg(fit.user_tower, fit.item_table(), spec, data, cases)
+            fit.restore(now)
             state.curve.append({"loss": float(np.mean(losses)), "ndcg10": ndcg})
             state.seconds = time.monotonic() - started
             if ndcg > state.best_ndcg:
-                state.best_ndcg, state.best = ndcg, [v.numpy() for v in best]
-            _save(checkpoint, everything, state)
+                state.best_ndcg, state.best = ndcg, averaged
+            _save(checkpoint, fit, state)
             if on_epoch is not None:
                 on_epoch(epoch, state.curve[-1])
+            # The first epoch compiles; from the second on its length tells how many more fit in.
+            left = (minutes * 60 - state.seconds) / (state.seconds / (epoch + 1))
+            planned = min(config.epochs, epoch + 1 + max(0, int(left)))
             bar.advance(epoch + 1, f"loss {state.curve[-1]['loss']:.3f}  NDCG@10 {ndcg:.4f}")
-    for variable, value in zip(best, state.best, strict=True):
-        variable.assign(value)
+    fit.restore(state.best)
     return Fitted(
-        user_tower=user_tower, item_tower=item_tower, curve=state.curve, seconds=state.seconds
+        user_tower=fit.user_tower,
+        item_tower=fit.item_tower,
+        curve=state.curve,
+        seconds=state.seconds,
     )
 
 
@@ -145,14 +143,13 @@ def user_vectors(
     cases: list[tuple[int, int]],
 ) -> Floats:
     """Run the user tower for histories that end before each (user, position); float32 [n, d]."""
-    windows = [(user, max(0, end - spec.max_history), end) for user, end in cases]
-    batch = _window_arrays(data, spec, windows)
+    ends = np.array([data.offsets[user] + end for user, end in cases])
+    starts = np.array([data.offsets[user] + max(0, end - spec.max_history) for user, end in cases])
     # The moment of the question is the moment of the held-out event.
-    now = np.array([data.ts[data.offsets[u] + end] for u, end in cases])
-    ages = np.maximum(now[:, None] - batch["ts"], 0) * batch["real"]
-    vectors = table[batch["rows"]] * batch["real"][..., None]
-    lengths = batch["real"].sum(1).astype(np.int32)
-    inputs = [vectors, batch["events"], ages.astype(np.float32), lengths]
+    window = gather_windows(data, starts, ends, spec.max_history, now_utc=data.ts[ends])
+    vectors = table[window.rows] * window.real[..., None]
+    lengths = window.real.sum(1).astype(np.int32)
+    inputs = [vectors, window.events, window.ages_s, lengths]
     parts = [
         user_tower([column[at : at + _EVAL_BATCH] for column in inputs], training=False).numpy()
         for at in range(0, len(cases), _EVAL_BATCH)
@@ -161,97 +158,61 @@ def user_vectors(
 
 
 def validation_ndcg(
-    user_tower: keras.Model, table: Floats, spec: FeatureSpec, data: Dataset
+    user_tower: keras.Model,
+    table: Floats,
+    spec: FeatureSpec,
+    data: Dataset,
+    cases: list[tuple[int, int]],
 ) -> float:
-    """NDCG@10 of the validation events among all items not seen before."""
-    cases = data.held_out(VALID)
-    scores = user_vectors(user_tower, table, spec, data, cases) @ table.T
+    """NDCG@10 of held-out events (user, position) among all items not seen before."""
     gains = []
-    for (user, end), row in zip(cases, scores, strict=True):
-        start = int(data.offsets[user])
-        target = int(data.rows[start + end])
-        wanted = row[target]
-        row[data.rows[start : start + end]] = -np.inf
-        place = int((row > wanted).sum())
-        gains.append(1 / np.log2(place + 2) if place < 10 else 0.0)
+    for at in range(0, len(cases), _EVAL_BATCH):
+        part = cases[at : at + _EVAL_BATCH]
+        scores = user_vectors(user_tower, table, spec, data, part) @ table.T
+        for (user, end), row in zip(part, scores, strict=True):
+            start = int(data.offsets[user])
+            wanted = row[data.rows[start + end]]
+            row[data.rows[start : start + end]] = -np.inf
+            place = int((row > wanted).sum())
+            gains.append(1 / np.log2(place + 2) if place < 10 else 0.0)
     return float(np.mean(gains))
 
 
 @dataclass(slots=True)
 class _Progressed:
+    """done: share of the schedule gone by, 0..1."""
+
     curve: list[dict[str, float]]
     best: list[Any]
     best_ndcg: float
     seconds: float
+    done: float
 
 
-def _batches(data: Dataset, spec: FeatureSpec, size: int, rng: np.random.Generator) -> Any:
-    """Windows of up to L training events a user, cut at a new random phase each epoch."""
-    windows = []
-    for user in range(data.n_users):
-        part = data.fold[data.offsets[user] : data.offsets[user + 1]] == TRAIN
-        n = int(part.sum()) if part.all() or not part[-1] else int(np.argmin(part))
-        if n < 2:
-            continue
-        end = n if n <= spec.max_history else n - int(rng.integers(0, spec.max_history))
-        stops = (
-            [n, *range(end, 1, -spec.max_history)] if end != n else range(n, 1, -spec.max_history)
-        )
-        windows += [(user, max(0, stop - spec.max_history), stop) for stop in stops]
-    order = rng.permutation(len(windows))
-    whole = max(size, len(order) // size * size)  # a short last batch would retrace the graph
-    for at in range(0, min(whole, len(order)), size):
-        chosen = [windows[i] for i in order[at : at + size]]
-        batch = _window_arrays(data, spec, chosen)
-        # The tower reads only differences of ages, so any common moment serves.
-        ages = (batch["ts"].max(1, keepdims=True) - batch["ts"]) * batch["real"]
-        yield {
-            "rows": tf.constant(batch["rows"]),
-            "events": tf.constant(batch["events"]),
-            "ages": tf.constant(ages.astype(np.float32)),
-            "real": tf.constant(batch["real"]),
-        }
-
-
-def _window_arrays(
-    data: Dataset, spec: FeatureSpec, windows: list[tuple[int, int, int]]
-) -> dict[str, NDArray[Any]]:
-    """Left-aligned windows (user, start, stop): rows, events (+1), ts, real (1 or 0), [n, L]."""
-    shape = (len(windows), spec.max_history)
-    rows, events = np.zeros(shape, np.int32), np.zeros(shape, np.int32)
-    ts, real = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
-    for i, (user, start, stop) in enumerate(windows):
-        at = slice(int(data.offsets[user]) + start, int(data.offsets[user]) + stop)
-        n = stop - start
-        rows[i, :n], events[i, :n], ts[i, :n] = data.rows[at], data.events[at] + 1, data.ts[at]
-        real[i, :n] = 1.0
-    return {"rows": rows, "events": events, "ts": ts, "real": real}
-
-
-def _save(path: Path, everything: list[Any], state: _Progressed) -> None:
+def _save(path: Path, fit: TowerFit, state: _Progressed) -> None:
     """One .npz with all variables, the best ones and the curve; written whole or not at all."""
-    arrays = {f"now{i}": v.numpy() for i, v in enumerate(everything)}
+    arrays = {f"now{i}": v.numpy() for i, v in enumerate(fit.everything)}
     arrays |= {f"best{i}": v for i, v in enumerate(state.best)}
     curve = np.array([[p["loss"], p["ndcg10"]] for p in state.curve])
     buffer = io.BytesIO()
     np.savez(
         buffer,
         curve=curve,
-        numbers=np.array([state.best_ndcg, state.seconds]),
+        numbers=np.array([state.best_ndcg, state.seconds, state.done]),
         allow_pickle=False,
         **arrays,
     )
     write_atomic(path, buffer.getvalue())
 
 
-def _restore(path: Path, everything: list[Any], n_best: int) -> _Progressed:
+def _restore(path: Path, fit: TowerFit) -> _Progressed:
     with np.load(path, allow_pickle=False) as saved:
-        for i, variable in enumerate(everything):
+        for i, variable in enumerate(fit.everything):
             variable.assign(saved[f"now{i}"])
         curve = [{"loss": float(a), "ndcg10": float(b)} for a, b in saved["curve"]]
-        best_ndcg, seconds = map(float, saved["numbers"])
-        best = [saved[f"best{i}"] for i in range(n_best)]
-    return _Progressed(curve=curve, best=best, best_ndcg=best_ndcg, seconds=seconds)
+        best_ndcg, seconds, done = map(float, saved["numbers"])
+        best = [saved[f"best{i}"] for i in range(len(fit.kept))]
+    return _Progressed(curve=curve, best=best, best_ndcg=best_ndcg, seconds=seconds, done=done)
 
 
 def prepare_process(seed: int) -> None:

@@ -1,7 +1,7 @@
 """The two towers: an item tower that stays on the server, a user tower that goes to the phone.
 
-The user tower is a causal transformer over the vectors of the user's last items (SASRec; Kang and
-McAuley 2018, with full softmax as in Klenitskiy and Vasilev 2023). It holds no item or user table.
+The user tower reads the vectors of the user's last items (SASRec; Kang and McAuley 2018, with full
+softmax as in Klenitskiy and Vasilev 2023, and its successors). It holds no item or user table.
 """
 
 import math
@@ -21,10 +21,17 @@ _NEGATIVE = -1e9
 
 @keras.saving.register_keras_serializable(package="pocketrec")
 class UserTower(layers.Layer):
-    """Causal transformer; returns a vector for every prefix of the history.
+    """Causal sequence model; returns a vector for every prefix of the history.
 
-    Inputs: history_vectors f32 [B, L, d], history_events i32 [B, L], history_ages_s f32 [B, L].
-    Output: f32 [B, L + 1, d]; index n is the user after n events, index 0 a learned new user.
+    Inputs: history_vectors f32 [B, l, d], history_events i32 [B, l], history_ages_s f32 [B, l],
+    with any l <= `max_history`.
+    Output: f32 [B, l + 1, d]; index n is the user after n events, index 0 a learned new user.
+
+    attention: "softmax" is SASRec's block (Kang and McAuley 2018); "gated" multiplies what
+    attention mixes by SiLU of a projection and gates the feed-forward part too (Shazeer 2020);
+    "hstu" is the block of Zhai et al. 2024, sec. 3: SiLU in place of softmax, no feed-forward part.
+    positions: "absolute" adds a learned vector a place, "relative" a learned number a head and
+    distance to the scores (Shaw et al. 2018 in the form of T5), "both" does both.
     """
 
     def __init__(
@@ -33,8 +40,11 @@ class UserTower(layers.Layer):
         dim: int,
         blocks: int,
         heads: int,
+        ffn: int,
         max_history: int,
         n_events: int,
+        attention: str,
+        positions: str,
         dropout: float,
         **kwargs: Any,
     ) -> None:
@@ -43,28 +53,41 @@ class UserTower(layers.Layer):
             "dim": dim,
             "blocks": blocks,
             "heads": heads,
+            "ffn": ffn,
             "max_history": max_history,
             "n_events": n_events,
+            "attention": attention,
+            "positions": positions,
             "dropout": dropout,
         }
         self.dim, self.n_heads, self.length = dim, heads, max_history + 1
+        self.attention, self.placing = attention, positions
         near = keras.initializers.RandomNormal(stddev=0.02)
         self.event_table = layers.Embedding(n_events + 1, dim, embeddings_initializer=near)
         self.gap_dense = layers.Dense(dim, kernel_initializer=near)
         self.dropout = layers.Dropout(dropout)
-        self.norms = [layers.LayerNormalization(epsilon=1e-6) for _ in range(2 * blocks + 1)]
-        self.qkv = [layers.Dense(3 * dim) for _ in range(blocks)]
+        parts = {"softmax": 3, "gated": 4, "hstu": 4}[attention]
+        self.norms = [_norm() for _ in range(blocks)]
+        self.mix = [layers.Dense(parts * dim) for _ in range(blocks)]
         self.out = [layers.Dense(dim) for _ in range(blocks)]
-        self.up = [layers.Dense(2 * dim, activation="silu") for _ in range(blocks)]
-        self.down = [layers.Dense(dim) for _ in range(blocks)]
+        self.last_norm = _norm()
+        if attention != "hstu":
+            width = ffn * dim * (2 if attention == "gated" else 1)
+            self.ffn_norms = [_norm() for _ in range(blocks)]
+            self.up = [layers.Dense(width) for _ in range(blocks)]
+            self.down = [layers.Dense(dim) for _ in range(blocks)]
 
     def build(self, *_: Any) -> None:
-        """Create the start token and the positions."""
+        """Create the start token and what tells places apart."""
         near = keras.initializers.RandomNormal(stddev=0.02)
         self.start = self.add_weight(shape=(1, 1, self.dim), initializer=near, name="start")
-        self.positions = self.add_weight(
-            shape=(1, self.length, self.dim), initializer=near, name="positions"
-        )
+        if self.placing != "relative":
+            self.positions = self.add_weight(
+                shape=(1, self.length, self.dim), initializer=near, name="positions"
+            )
+        if self.placing != "absolute":
+            shape = (len(self.mix), self.n_heads, self.length)
+            self.distances = self.add_weight(shape=shape, initializer=near, name="distances")
         self.built = True
 
     def call(
@@ -75,31 +98,57 @@ class UserTower(layers.Layer):
         # trains every position without a look at when later events come.
         gaps = ops.maximum(history_ages_s[:, :-1] - history_ages_s[:, 1:], 0.0)
         gaps = ops.concatenate([ops.zeros_like(gaps[:, :1]), gaps], axis=1)
-        gaps = ops.expand_dims(_log1p(gaps) / 10.0, -1)  # [B, L, 1]
+        gaps = ops.expand_dims(_log1p(gaps) / 10.0, -1)  # [B, l, 1]
         x = history_vectors * math.sqrt(self.dim)
         x = x + self.event_table(history_events) + self.gap_dense(gaps)
         start = self.start + ops.zeros_like(x[:, :1])  # [B, 1, d]
-        x = ops.concatenate([start, x], axis=1) + self.positions  # [B, L + 1, d]
+        x = ops.concatenate([start, x], axis=1)
+        if self.placing != "relative":
+            x = x + self.positions[:, : x.shape[1]]
         x = self.dropout(x, training=training)
-        mask = np.triu(np.full((self.length, self.length), _NEGATIVE, np.float32), 1)[None, None]
-        for block in range(len(self.qkv)):
-            x = x + self.dropout(
-                self._attend(block, self.norms[2 * block](x), mask), training=training
-            )
-            hidden = self.up[block](self.norms[2 * block + 1](x))
-            x = x + self.dropout(self.down[block](hidden), training=training)
-        return self.norms[-1](x)
+        for block in range(len(self.mix)):
+            x = x + self._attend(block, x, training)
+            if self.attention != "hstu":
+                x = x + self.dropout(self._feed_forward(block, x), training=training)
+        return self.last_norm(x)
 
-    def _attend(self, block: int, x: Any, mask: Any) -> Any:
-        shape = (-1, self.length, self.n_heads, self.dim // self.n_heads)
-        query, key, value = (
-            ops.transpose(ops.reshape(part, shape), (0, 2, 1, 3))  # [B, H, L + 1, d / H]
-            for part in ops.split(self.qkv[block](x), 3, axis=-1)
-        )
-        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))
-        weights = ops.softmax(scores / math.sqrt(shape[-1]) + mask, axis=-1)
-        mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
-        return self.out[block](ops.reshape(mixed, (-1, self.length, self.dim)))
+    def _attend(self, block: int, x: Any, training: bool) -> Any:
+        length = int(x.shape[1])  # l + 1
+        hstu = self.attention == "hstu"
+        mixed = self.mix[block](self.norms[block](x))
+        if hstu:
+            mixed = ops.silu(mixed)
+        query, key, value, *gate = ops.split(mixed, 3 + (self.attention != "softmax"), axis=-1)
+        scores = ops.matmul(self._heads(query), ops.transpose(self._heads(key), (0, 1, 3, 2)))
+        scores = scores / math.sqrt(self.dim // self.n_heads)  # [B, H, l + 1, l + 1]
+        place = np.arange(length)
+        earlier = place[:, None] >= place[None]
+        if self.placing != "absolute":
+            apart = np.maximum(place[:, None] - place[None], 0)
+            scores = scores + ops.take(self.distances[block], apart, axis=1)[None]
+        if hstu:
+            weights = ops.silu(scores) * (earlier / self.length).astype(np.float32)
+        else:
+            weights = ops.softmax(scores + np.where(earlier, 0.0, _NEGATIVE).astype(np.float32))
+        joined = ops.transpose(ops.matmul(weights, self._heads(value)), (0, 2, 1, 3))
+        joined = ops.reshape(joined, (-1, length, self.dim))
+        if hstu:  # the norm takes the place of softmax's, so the gate comes after it
+            joined = ops.layer_normalization(joined, axis=-1, epsilon=1e-6) * gate[0]
+            return self.out[block](self.dropout(joined, training=training))
+        if gate:
+            joined = joined * ops.silu(gate[0])
+        return self.dropout(self.out[block](joined), training=training)
+
+    def _heads(self, x: Any) -> Any:
+        shape = (-1, int(x.shape[1]), self.n_heads, self.dim // self.n_heads)
+        return ops.transpose(ops.reshape(x, shape), (0, 2, 1, 3))  # [B, H, l + 1, d / H]
+
+    def _feed_forward(self, block: int, x: Any) -> Any:
+        hidden = self.up[block](self.ffn_norms[block](x))
+        if self.attention == "gated":
+            gate, hidden = ops.split(hidden, 2, axis=-1)
+            return self.down[block](ops.silu(gate) * hidden)
+        return self.down[block](ops.silu(hidden))
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings, for the .keras file."""
@@ -205,8 +254,11 @@ def build_user_tower(config: RetrievalConfig, spec: FeatureSpec) -> keras.Model:
         dim=dim,
         blocks=config.blocks,
         heads=config.heads,
+        ffn=config.ffn,
         max_history=length,
         n_events=len(spec.event_types),
+        attention=config.attention,
+        positions=config.positions,
         dropout=config.dropout,
         name="tower",
     )
@@ -232,6 +284,10 @@ def build_item_tower(config: RetrievalConfig, spec: FeatureSpec, n_items: int) -
         name="tower",
     )
     return keras.Model(inputs, tower(**inputs), name="item_tower")
+
+
+def _norm() -> layers.LayerNormalization:
+    return layers.LayerNormalization(epsilon=1e-6)
 
 
 def _mean(vectors: Any, codes: Any) -> Any:

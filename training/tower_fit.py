@@ -1,0 +1,204 @@
+"""One training step of both towers, and what is kept of them: weights, averages, best state."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from bundle.features import FeatureSpec
+from training import losses
+from training.dataset import Dataset
+from training.recipe import Recipe, RetrievalConfig
+from training.towers import build_item_tower, build_user_tower
+from training.windows import Windows
+
+Floats = NDArray[np.float32]
+_BETA_2 = 0.98
+"""Adam's memory of squared gradients: shorter than usual, as in Vaswani et al. 2017, sec. 5.3."""
+
+_NOT_DECAYED = ["bias", "gamma", "beta", "start", "positions", "distances"]
+
+
+class TowerFit:
+    """Both towers, their optimizer, and the compiled step.
+
+    everything: variables that a checkpoint needs; kept: those that make up the two models.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        spec: FeatureSpec,
+        data: Dataset,
+        inputs: dict[str, NDArray[Any]],
+    ) -> None:
+        """Build everything; `inputs` are the item tower's, for all items in row order."""
+        self.config = config = recipe.retrieval
+        self.n_items = len(data.items)
+        self.user_tower = build_user_tower(config, spec)
+        self.item_tower = build_item_tower(config, spec, self.n_items)
+        self._inputs = {name: tf.constant(value) for name, value in inputs.items()}
+        self._states = self.user_tower.get_layer("tower")
+        self._trained = self.user_tower.trainable_variables + self.item_tower.trainable_variables
+        self._optimizer = keras.optimizers.Adam(
+            config.learning_rate, beta_2=_BETA_2, weight_decay=config.weight_decay or None
+        )
+        if config.weight_decay:
+            self._optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+        self._optimizer.build(self._trained)
+        self._averages = [tf.Variable(v) for v in self._trained] if config.average else []
+        self._drawn = _sampling(config, data.popularity())
+        self._near = np.zeros((self.n_items, config.hard_negatives), np.int32)
+        self.kept = [*self.user_tower.variables, *self.item_tower.variables]
+        self.everything = [*self.kept, *self._optimizer.variables, *self._averages]
+        # Compiled by XLA, once for each batch length (`docs/quality.md`).
+        self._compiled = tf.function(self._step, jit_compile=True)
+
+    def begin_epoch(self) -> None:
+        """Look up each item's nearest items, where the recipe asks for hard negatives."""
+        if self.config.hard_negatives:
+            self._near = nearest_items(self.item_table(), self.config.hard_negatives)
+
+    def step(self, part: Windows, done: float, rng: np.random.Generator) -> float:
+        """Take one step and return its loss a target; done: share of the schedule, 0..1."""
+        config = self.config
+        self._optimizer.learning_rate.assign(learning_rate(config, done))
+        negatives = np.zeros(0, np.int32)
+        if config.loss != "softmax":
+            drawn = np.searchsorted(np.cumsum(self._drawn), rng.random(config.negatives))
+            negatives = np.minimum(drawn, self.n_items - 1).astype(np.int32)
+        arrays = (part.rows, part.events, part.ages_s, part.real, negatives, self._near)
+        quantized = done > config.quantize_from
+        return float(self._compiled(*map(tf.constant, arrays), quantized=quantized))
+
+    def _step(
+        self, rows: Any, events: Any, ages: Any, real: Any, drawn: Any, near: Any, quantized: bool
+    ) -> Any:
+        flat, weights = tf.reshape(rows, [-1]), tf.reshape(real, [-1])
+        with tf.GradientTape() as tape:
+            if self.config.loss == "softmax":
+                table = self._item_vectors(None, quantized)
+                wanted = tf.gather(table, flat)  # [B l, d]
+            else:
+                both = self._item_vectors(tf.concat([flat, drawn], 0), quantized)
+                wanted, others = both[: flat.shape[0]], both[flat.shape[0] :]
+            shape = (*rows.shape, wanted.shape[-1])
+            vectors = tf.reshape(wanted, shape) * real[..., None]
+            users = self._states(vectors, events, ages, training=True)[:, :-1]
+            users = tf.reshape(users, tf.shape(wanted))
+            if self.config.loss == "softmax":
+                total = losses.full_softmax(users, table, flat, weights)
+            else:
+                total = self._sampled(users, wanted, others, flat, drawn, near, weights, quantized)
+            loss = total / tf.maximum(tf.reduce_sum(real), 1.0)
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self._trained)]
+        self._optimizer.apply_gradients(zip(gradients, self._trained, strict=True))
+        # A young average follows quickly, so that it holds nothing of the first random weights.
+        age = tf.cast(self._optimizer.iterations, tf.float32)
+        pace = tf.minimum(self.config.average, age / (age + 10.0))
+        for average, variable in zip(self._averages, self._trained, strict=bool(self._averages)):
+            average.assign(pace * average + (1.0 - pace) * variable)
+        return loss
+
+    def _sampled(
+        self,
+        users: Any,
+        wanted: Any,
+        others: Any,
+        targets: Any,
+        drawn: Any,
+        near: Any,
+        weights: Any,
+        quantized: bool,
+    ) -> Any:
+        config = self.config
+        if config.loss == "gbce":
+            return losses.gbce(
+                users,
+                wanted,
+                others,
+                targets=targets,
+                negative_rows=drawn,
+                n_items=self.n_items,
+                calibration=config.gbce_t,
+                weights=weights,
+            )
+        hard = None
+        if config.hard_negatives:
+            rows = tf.reshape(tf.gather(near, targets), [-1])
+            shape = (targets.shape[0], config.hard_negatives, users.shape[-1])
+            hard = tf.reshape(self._item_vectors(rows, quantized), shape)
+        expected = np.log(np.maximum(self._drawn * config.negatives, 1e-12))
+        return losses.sampled_softmax(
+            users,
+            wanted,
+            others,
+            targets=targets,
+            negative_rows=drawn,
+            log_expected=tf.constant(expected.astype(np.float32)),
+            weights=weights,
+            hard=hard,
+        )
+
+    def _item_vectors(self, rows: Any, quantized: bool) -> Any:
+        """Run the item tower for some rows, None for all; float32 [n, d]."""
+        inputs = self._inputs
+        if rows is not None:
+            inputs = {name: tf.gather(value, rows) for name, value in inputs.items()}
+        vectors = self.item_tower(inputs, training=True)
+        return int8_rows(vectors) if quantized else vectors
+
+    def item_table(self) -> Floats:
+        """Return the item matrix of the current weights, float32 [n_items, d]."""
+        return np.asarray(self.item_tower(self._inputs, training=False), np.float32)
+
+    def snapshot(self) -> list[Any]:
+        """Copy the models' values, averaged where the recipe averages; order of `kept`."""
+        averages = {id(v): a for v, a in zip(self._trained, self._averages, strict=False)}
+        return [averages.get(id(v), v).numpy() for v in self.kept]
+
+    def restore(self, values: list[Any]) -> None:
+        """Set the models to a snapshot's values."""
+        for variable, value in zip(self.kept, values, strict=True):
+            variable.assign(value)
+
+
+def learning_rate(config: RetrievalConfig, done: float) -> float:
+    """Rise linearly over the warm-up, then fall by a cosine to a fiftieth (Loshchilov 2017)."""
+    if config.schedule == "constant":
+        return config.learning_rate
+    rise = min(1.0, done / config.warmup) if config.warmup else 1.0
+    fall = 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+    return config.learning_rate * rise * fall
+
+
+def int8_rows(vectors: Any) -> Any:
+    """Round to what the phone's int8 rows hold; the gradient passes as if nothing were rounded.
+
+    Args:
+        vectors: float32 [n, d]; the rounding is that of `export.index_builder.quantize_rows`.
+    """
+    scales = tf.maximum(tf.reduce_max(tf.abs(vectors), axis=1, keepdims=True) / 127.0, 1e-12)
+    rounded = tf.round(vectors / scales) * scales
+    return vectors + tf.stop_gradient(rounded - vectors)
+
+
+def nearest_items(table: Floats, k: int, part: int = 1024) -> NDArray[np.int32]:
+    """Return each item's k nearest others by cosine, int32 [n, k], in parts to bound memory."""
+    unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
+    found = []
+    for at in range(0, len(unit), part):
+        cosine = unit[at : at + part] @ unit.T
+        cosine[np.arange(len(cosine)), np.arange(at, at + len(cosine))] = -np.inf
+        found.append(np.argpartition(-cosine, k - 1, axis=1)[:, :k])
+    return np.concatenate(found).astype(np.int32)
+
+
+def _sampling(config: RetrievalConfig, popularity: Floats) -> NDArray[np.float64]:
+    """Chance of each item to be drawn as a negative; uniform for gBCE, which assumes it."""
+    power = 0.0 if config.loss == "gbce" else config.negative_power
+    weights = np.power(popularity.astype(np.float64) + 1.0, power)
+    return np.asarray(weights / weights.sum())
