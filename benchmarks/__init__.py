@@ -10,6 +10,7 @@ Rule: times are compared as ratios within one run; nothing here is imported by a
 BENCHMARKS = {
     "demo": "MovieLens-100K end to end: train, export, publish, sync, recommend offline, update.",
     "quality-ml1m": "MovieLens-1M through int8 models and index, beside the published figures.",
+    "quality-cold": "Items never seen in training, by content alone, in a shop and among films.",
 }
 
 __all__ = ["BENCHMARKS"]

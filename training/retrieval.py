@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bundle.features import FeatureSpec
 from bundle.files import write_atomic
 from training.dataset import VALID, Dataset
-from training.item_tower import item_inputs
+from training.item_content import item_inputs
 from training.progress import Progress
 from training.recipe import Recipe
 from training.tower_fit import TowerFit

@@ -12,7 +12,7 @@ from bundle.files import canonical_json, replace_dir, write_atomic, write_failed
 from training import columns as col
 from training.dataset import feature_spec, load_dataset
 from training.errors import RunInvalid
-from training.item_tower import item_inputs
+from training.item_content import item_inputs
 from training.ranker_fit import Candidates, fit_ranker
 from training.recipe import Recipe, recipe_json
 from training.retrieval import fit_towers, prepare_process

@@ -13,7 +13,7 @@ import training.towers
 from bundle.features import FeatureSpec
 from training.dataset import Items, load_items
 from training.errors import RunInvalid
-from training.item_tower import item_inputs
+from training.item_content import item_inputs
 from training.recipe import Recipe, load_recipe
 from training.retrieval import Floats
 
