@@ -17,8 +17,9 @@ from training.baselines import BASELINES
 from training.dataset import TEST, VALID, Dataset, load_dataset
 from training.errors import RunInvalid
 from training.progress import Progress
-from training.ranker_fit import Candidates
+from training.ranker_fit import score
 from training.retrieval import user_vectors
+from training.slates import Candidates
 from training.trained import Trained, load_trained
 
 CUTS = (5, 10, 20)
@@ -37,9 +38,13 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     if not cases:
         raise RunInvalid(f"{data_dir}: no {split} events are held out.")
     seed = trained.recipe.seed
-    # As many as in training: calibrated probabilities hold for the share of positives they met.
-    negatives = trained.recipe.ranker.negatives
-    candidates = Candidates(trained.spec, data, trained.user_tower, trained.item_vectors)
+    candidates = Candidates(
+        trained.spec,
+        data,
+        trained.user_tower,
+        trained.item_vectors,
+        baskets=trained.recipe.split.kind != "leave_last",
+    )
     vectors = user_vectors(trained.user_tower, trained.item_vectors, trained.spec, data, cases)
     scores = {"two_tower": _unseen(vectors @ trained.item_vectors.T, data, cases)}
     with Progress("evaluate", len(BASELINES) + 1) as bar:
@@ -55,15 +60,15 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     retrieval = {
         name: _retrieval(places[name], table, seed) for name, table in (ranked | scores).items()
     }
-    ranking = _ranking(trained, candidates, cases, seed)
+    ranking = _ranking(trained, candidates, cases)
     found = {
         "protocol": {
             "split": split,
             "split_kind": trained.recipe.split.kind,
             "cases": len(cases),
             "candidates": "all items the user had not met before",
-            "ranking": f"each held-out event against {negatives} unmet items drawn from the top "
-            f"{trained.spec.candidates} of retrieval; head like: held-out events only",
+            "ranking": f"the {trained.spec.candidates} unmet items that retrieval returns for each "
+            "case, as on the device; positive is what the user met (head like: and liked) next",
             "seed": seed,
         },
         "retrieval": retrieval,
@@ -121,22 +126,20 @@ def _two_stage(
     ranked = scores - 1e6
     for at, case in enumerate(cases):
         k = min(spec.candidates, int(np.isfinite(scores[at]).sum()))
-        rows = np.argpartition(-scores[at], k - 1)[:k]
+        rows = np.argsort(-scores[at], kind="stable")[:k]
         inputs = candidates.inputs_for(case, vectors[at], rows)
         ranked[at, rows] = np.asarray(trained.ranker.predict_on_batch(inputs)) @ weights
     return np.where(np.isfinite(scores), ranked, -np.inf)
 
 
 def _ranking(
-    trained: Trained, candidates: Candidates, cases: list[tuple[int, int]], seed: int
+    trained: Trained, candidates: Candidates, cases: list[tuple[int, int]]
 ) -> dict[str, Any]:
-    negatives = trained.recipe.ranker.negatives
-    rows = candidates.examples(cases, negatives, np.random.default_rng([seed, 3]))
-    probabilities = np.asarray(trained.ranker.predict_on_batch(rows.inputs))
+    slates = candidates.slates(cases)
+    probabilities = score(trained.ranker, candidates, slates)
     found: dict[str, Any] = {}
     for h, head in enumerate(trained.spec.heads):
-        counted = rows.weights[:, h] > 0
-        labels, values = rows.labels[counted, h], probabilities[counted, h]
+        labels, values = slates.labels[..., h][slates.real], probabilities[..., h][slates.real]
         if not 0 < labels.sum() < len(labels):
             continue  # one class only: nothing to tell apart
         found[head] = {
