@@ -9,6 +9,7 @@ Rule: times are compared as ratios within one run; nothing here is imported by a
 # name -> the claim; the module `benchmarks.<name>` has `run(options: harness.Options) -> Result`.
 BENCHMARKS = {
     "demo": "MovieLens-100K end to end: train, export, publish, sync, recommend offline, update.",
+    "quality-ranker": "Two stages beat one; the ranker beats logistic regression and LightGBM.",
 }
 
 __all__ = ["BENCHMARKS"]
