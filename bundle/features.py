@@ -1,7 +1,8 @@
-"""The feature spec, and the one implementation of it that training and the device both run.
+"""The feature spec, and the user tower's inputs; `ranker_features.py` has the ranker's.
 
-Only gathering, counting and string lookup happen here; logarithms, buckets and normalisation are
-inside the models' graphs, so a client in another language has little to get wrong.
+One implementation, which training and the device both run. Only gathering, counting and string
+lookup happen here; logarithms, buckets and normalisation are inside the models' graphs, so a client
+in another language has little to get wrong.
 """
 
 from dataclasses import asdict, dataclass
@@ -16,11 +17,31 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
-SESSION_GAP_S = 1800
-"""A pause longer than this starts a new session (30 minutes, the web analytics convention)."""
-
-CONTEXT = ("hour", "weekday", "session_depth", "n_events", "seconds_since_last", "like_share")
 NUMERIC = ("popularity", "year", "price")
+CONTEXT = (
+    "hour",
+    "weekday",
+    "session_depth",
+    "n_events",
+    "seconds_since_last",
+    "seconds_since_first",
+    "like_share",
+    "distinct_share",
+    *(f"recent_{name}" for name in NUMERIC),
+)
+PAIR = (
+    "retrieval_score",
+    "retrieval_gap",
+    "retrieval_share",
+    "retrieval_place",
+    "times_had",
+    "seconds_since_had",
+    "last_cosine",
+    "max_cosine",
+    "mean_cosine",
+    "taste",
+    "recent_taste",
+)
 MISSING = -1.0
 MAX_VOCABULARY = 65_534
 
@@ -39,6 +60,8 @@ class FeatureSpec:
     candidates: int
     numeric: tuple[str, ...] = NUMERIC
     context: tuple[str, ...] = CONTEXT
+    pair: tuple[str, ...] = PAIR
+    recent: int = 5
     version: int = 1
 
     def to_json(self) -> dict[str, Any]:
@@ -55,10 +78,11 @@ class FeatureSpec:
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid("feature_spec.json: keys differ from version 1")
         counts = {"dim": 4096, "max_history": 4096, "max_categories": 256, "candidates": 65_536}
+        counts["recent"] = 4096
         for key, limit in counts.items():
             if type(value[key]) is not int or not 1 <= value[key] <= limit:
                 raise BundleInvalid(f"feature_spec.json: {key} must be an integer 1..{limit}")
-        for key in ("event_types", "categories", "heads", "numeric", "context"):
+        for key in ("event_types", "categories", "heads", "numeric", "context", "pair"):
             names = value[key]
             if not isinstance(names, list) or len(names) > MAX_VOCABULARY:
                 raise BundleInvalid(f"feature_spec.json: {key} must be a list of names")
@@ -69,9 +93,10 @@ class FeatureSpec:
             raise BundleInvalid("feature_spec.json: head_weights must match heads")
         if not all(isinstance(w, int | float) and np.isfinite(w) for w in weights):
             raise BundleInvalid("feature_spec.json: head_weights must be finite numbers")
-        unknown = set(value["context"]) - set(CONTEXT)
+        unknown = set(value["context"]) - set(CONTEXT) | set(value["pair"]) - set(PAIR)
+        unknown |= {name for name in NUMERIC if name not in value["numeric"]}
         if unknown or value["version"] != 1:
-            raise BundleInvalid(f"feature_spec.json: unknown version or context {sorted(unknown)}")
+            raise BundleInvalid(f"feature_spec.json: unknown version or feature {sorted(unknown)}")
         fields: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
         }
@@ -129,81 +154,4 @@ def tower_inputs(
         "history_events": events,
         "history_ages_s": ages,
         "history_length": np.array([n], np.int32),
-    }
-
-
-def context_vector(spec: FeatureSpec, history: History, now_utc: int) -> Floats:
-    """Return the raw context numbers in the order of `spec.context`, float32 [1, K].
-
-    hour 0..23 and weekday 0..6 (Monday 0) are UTC; session_depth counts the events since the last
-    pause of more than 30 minutes, 0 if the session ended; seconds_since_last is -1 for no history;
-    like_share is the share of "like" events.
-    """
-    n = len(history)
-    since_last = float(max(now_utc - int(history.ts[-1]), 0)) if n else MISSING
-    depth = 0
-    if n and since_last <= SESSION_GAP_S:
-        pauses = np.flatnonzero(np.diff(history.ts) > SESSION_GAP_S)
-        depth = n - (int(pauses[-1]) + 1 if len(pauses) else 0)
-    like = spec.event_types.index("like") if "like" in spec.event_types else -1
-    values = {
-        "hour": float(now_utc // 3600 % 24),
-        "weekday": float((now_utc // 86_400 + 3) % 7),
-        "session_depth": float(depth),
-        "n_events": float(n),
-        "seconds_since_last": since_last,
-        "like_share": float(np.mean(history.events == like)) if n else 0.0,
-    }
-    return np.array([[values[name] for name in spec.context]], np.float32)
-
-
-def user_categories(spec: FeatureSpec, history: History, item_categories: NDArray[Any]) -> Floats:
-    """Return the share of the user's category marks that fall on each code, float32 [1, V].
-
-    Args:
-        spec: gives V = number of categories + 1; code 0 is padding and always 0.
-        history: all events are counted, not only the last L.
-        item_categories: integer [n_items, C], code 0 = padding.
-    """
-    size = len(spec.categories) + 1
-    codes = np.asarray(item_categories[history.rows]).ravel()
-    counts = np.bincount(codes, minlength=size)[:size].astype(np.float32)
-    counts[0] = 0.0
-    total = counts.sum()
-    return (counts / total if total else counts)[None, :].astype(np.float32)
-
-
-def ranker_inputs(
-    spec: FeatureSpec,
-    *,
-    user_vector: Floats,
-    item_vectors: Floats,
-    item_categories: NDArray[Any],
-    item_numeric: Floats,
-    context: Floats,
-    user_category_shares: Floats,
-) -> dict[str, NDArray[Any]]:
-    """Build the ranker's inputs for n <= `spec.candidates` candidates, zero-padded to B rows.
-
-    Args:
-        spec: gives B (`candidates`).
-        user_vector: float32 [1, d].
-        item_vectors: float32 [n, d].
-        item_categories: integer [n, C].
-        item_numeric: float32 [n, M], raw, missing = -1.
-        context: float32 [1, K] of `context_vector`.
-        user_category_shares: float32 [1, V] of `user_categories`.
-    """
-    n, batch = len(item_vectors), spec.candidates
-    vectors = np.zeros((batch, spec.dim), np.float32)
-    codes = np.zeros((batch, spec.max_categories), np.int32)
-    numeric = np.zeros((batch, len(spec.numeric)), np.float32)
-    vectors[:n], codes[:n], numeric[:n] = item_vectors, item_categories, item_numeric
-    return {
-        "user_vector": user_vector,
-        "item_vectors": vectors,
-        "item_categories": codes,
-        "item_numeric": numeric,
-        "context": context,
-        "user_categories": user_category_shares,
     }

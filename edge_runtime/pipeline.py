@@ -12,14 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.errors import PocketRecError
-from bundle.features import (
-    History,
-    context_vector,
-    ranker_inputs,
-    tower_inputs,
-    used_rows,
-    user_categories,
-)
+from bundle.features import History, tower_inputs, used_rows
+from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import AVAILABLE, Bundle
 from edge_runtime.engines import choose_engine, open_model
 from edge_runtime.errors import EngineError
@@ -62,8 +56,9 @@ class Recommender:
         self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
         self.fault: str | None = None
         self.index = Index.of(bundle)
-        self.categories = np.asarray(bundle.array("items/categories"))
-        self.numeric = np.asarray(bundle.array("items/numeric"))
+        self.items = ItemColumns(
+            np.asarray(bundle.array("items/categories")), np.asarray(bundle.array("items/numeric"))
+        )
         self.withdrawn = (np.asarray(bundle.array("items/flags")) & AVAILABLE) == 0
         self._tower = self._ranker = None
         self.engine = engine
@@ -116,7 +111,7 @@ class Recommender:
         except PocketRecError as err:
             fault = fault or str(err)
         clock.mark("rank")
-        chosen = rerank(self.policy, final, vectors, self.categories[rows, 0], wanted)
+        chosen = rerank(self.policy, final, vectors, self.items.categories[rows, 0], wanted)
         items = self._describe(history, rows, vectors, final, scores, probabilities, chosen)
         clock.mark("rerank")
         return Slate(items, clock.total(), source, fault, user, rows)
@@ -141,15 +136,9 @@ class Recommender:
     ) -> Floats:
         if self._ranker is None:
             raise EngineError("no ranker is loaded")
-        inputs = ranker_inputs(
-            self.spec,
-            user_vector=user[None],
-            item_vectors=vectors,
-            item_categories=self.categories[rows],
-            item_numeric=self.numeric[rows],
-            context=context_vector(self.spec, history, now_utc),
-            user_category_shares=user_categories(self.spec, history, self.categories),
-        )
+        recent = self.index.vectors(used_rows(self.spec, history))
+        request = Request(history, now_utc, user[None], recent)
+        inputs = padded(self.spec, ranker_features(self.spec, self.items, request, rows, vectors))
         found = self._ranker.run(inputs)
         expected = (self.spec.candidates, len(self.spec.heads))
         if found.shape != expected or not np.isfinite(found[: len(rows)]).all():

@@ -6,17 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from bundle.features import (
-    History,
-    context_vector,
-    ranker_inputs,
-    tower_inputs,
-    used_rows,
-    user_categories,
-)
+from bundle.features import History, tower_inputs, used_rows
 from bundle.files import canonical_json
 from bundle.golden import Golden, GoldenCase
 from bundle.policy import Policy
+from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from bundle.writer import BundleWriter
 from edge_runtime.engines import open_engine
@@ -189,27 +183,21 @@ def _cases(data: Dataset, n: int, seed: int) -> list[tuple[str, History]]:
 
 def _probe(trained: Trained, data: Dataset, cases: list[tuple[str, History]]) -> Probe:
     spec, vectors = trained.spec, trained.item_vectors
-    codes = category_codes(spec, trained.items.categories)
-    numeric = numeric_columns(trained.items, data.popularity())
+    items = ItemColumns(
+        category_codes(spec, trained.items.categories),
+        numeric_columns(trained.items, data.popularity()),
+    )
     tower = as_function(trained.user_tower, tower_signature(spec))
     towers, rankers = [], []
     for _, past in cases:
         now = int(past.ts[-1]) + golden.NOW_AFTER_S if len(past) else int(data.ts.max())
-        inputs = tower_inputs(spec, past, vectors[used_rows(spec, past)], now)
+        recent = vectors[used_rows(spec, past)]
+        inputs = tower_inputs(spec, past, recent, now)
         user = run_keras(tower, inputs)
         best = np.argsort(-(vectors @ user[0]), kind="stable")[: spec.candidates]
+        request = Request(past, now, user, recent)
         towers.append(inputs)
-        rankers.append(
-            ranker_inputs(
-                spec,
-                user_vector=user,
-                item_vectors=vectors[best],
-                item_categories=codes[best],
-                item_numeric=numeric[best],
-                context=context_vector(spec, past, now),
-                user_category_shares=user_categories(spec, past, codes),
-            )
-        )
+        rankers.append(padded(spec, ranker_features(spec, items, request, best, vectors[best])))
     return Probe(tower=towers, ranker=rankers)
 
 

@@ -56,7 +56,7 @@ def ranker_signature(spec: FeatureSpec) -> ModelSignature:
             "item_categories": ((batch, spec.max_categories), tf.int32),
             "item_numeric": ((batch, len(spec.numeric)), tf.float32),
             "context": ((1, len(spec.context)), tf.float32),
-            "user_categories": ((1, len(spec.categories) + 1), tf.float32),
+            "pair": ((batch, len(spec.pair)), tf.float32),
         },
         output="probabilities",
     )

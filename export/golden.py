@@ -80,7 +80,7 @@ def tolerances(
         difference: of user vectors and scores between the engines.
         slack: for processors that round otherwise than this one.
     """
-    vector, score = (max(1e-4, slack * off) for off in difference)
+    vector, score = max(1e-4, slack * difference[0]), max(1e-5, slack * difference[1])
     for entry in draft.manifest.models("user_tower", "litert"):
         other = answer(draft, cases, "litert", str(entry.meta["variant"]))
         apart = largest_difference(cases, other)

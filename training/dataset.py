@@ -160,6 +160,7 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
         heads=recipe.ranker.heads,
         head_weights=recipe.ranker.head_weights,
         candidates=recipe.ranker.candidates,
+        recent=recipe.ranker.recent,
     )
 
 

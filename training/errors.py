@@ -6,7 +6,8 @@ PocketRecError (bundle)
 │   ├── TableInvalid        a table: missing column, empty, too many bad rows
 │   ├── DatasetUnavailable  a known data set can't be fetched or fails its checksum
 │   └── CasesDiffer         two evaluations are not of the same cases or methods
-└── RunInvalid              a run folder lacks files or was made by another recipe
+├── RunInvalid              a run folder lacks files or was made by another recipe
+└── FeatureLeak             our bug: a feature knows the future
 """
 
 from bundle.errors import InputError, PocketRecError
@@ -30,3 +31,7 @@ class CasesDiffer(InputError):
 
 class RunInvalid(PocketRecError):
     """A run folder is incomplete or belongs to another recipe or data set."""
+
+
+class FeatureLeak(PocketRecError):
+    """A feature depends on what happens after its moment; our bug, or that of a new feature."""

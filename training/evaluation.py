@@ -23,7 +23,8 @@ from training.errors import RunInvalid
 from training.methods import two_stage, two_tower
 from training.placement import BlockScorer, Placed, place_all
 from training.progress import Progress
-from training.ranker_fit import Candidates
+from training.ranker_fit import score
+from training.slates import Candidates
 from training.trained import Trained, load_trained
 
 CUTS = (5, 10, 20)
@@ -55,17 +56,23 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     seed = trained.recipe.seed
     results: Results = {cases.setting: (cases, {}) for cases in settings}
     fresh: dict[str, Placed] = {}
-    candidates = Candidates(trained.spec, data, trained.user_tower, trained.item_vectors)
+    candidates = Candidates(
+        trained.spec,
+        data,
+        trained.user_tower,
+        trained.item_vectors,
+        baskets=trained.recipe.split.kind != "leave_last",
+    )
     valid = [some(held_out_cases(data, VALID, c.setting), TUNING_CASES, seed) for c in settings]
     baselines: list[Tuned] = []
     left_out: list[str] = []
     with Progress("evaluate", len(BASELINES) + 1) as bar:
         for cases in settings:
-            for name, score in (
+            for name, method in (
                 ("two_stage", two_stage(trained, data, candidates, cases.setting)),
                 ("two_tower", two_tower(trained, data)),
             ):
-                _answer(name, score, data, cases, newcomers, results, fresh)
+                _answer(name, method, data, cases, newcomers, results, fresh)
         bar.advance(1, "two towers")
         for done, tuned in enumerate(tune(data, BASELINES, valid), 2):
             if isinstance(tuned, str):
@@ -83,8 +90,7 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
         "chosen": [_told(tuned) for tuned in baselines],
         "left_out": left_out,
     }
-    # As many as in training: calibrated probabilities hold for the share of positives they met.
-    found["ranking"] = ranking = _ranking(trained, candidates, data.held_out(fold), seed)
+    found["ranking"] = ranking = _ranking(trained, candidates, data.held_out(fold))
     found["training"] = json.loads((run_dir / "train_report.json").read_bytes())["curve"]
     found["figures"]["auc"] = next(iter(ranking.values()))["roc_auc"]
     write_atomic(out / "evaluation.json", canonical_json(found))
@@ -152,9 +158,8 @@ def _found(trained: Trained, data: Dataset, results: Results, split: str) -> dic
             },
             "cases_sha256": {s: each.digest(data) for s, (each, _) in results.items()},
             "recall": "hits / held-out items of the case",
-            "ranking": f"each held-out event against {trained.recipe.ranker.negatives} unmet items "
-            f"drawn from the top {trained.spec.candidates} of retrieval; head like: held-out "
-            "events only",
+            "ranking": f"the {trained.spec.candidates} unmet items that retrieval returns for each "
+            "case, as on the device; positive is what the user met (head like: and liked) next",
             "seed": seed,
         },
         "retrieval": retrieval,
@@ -222,15 +227,13 @@ def _told(tuned: Tuned) -> dict[str, Any]:
 
 
 def _ranking(
-    trained: Trained, candidates: Candidates, cases: list[tuple[int, int]], seed: int
+    trained: Trained, candidates: Candidates, cases: list[tuple[int, int]]
 ) -> dict[str, Any]:
-    negatives = trained.recipe.ranker.negatives
-    rows = candidates.examples(cases, negatives, np.random.default_rng([seed, 3]))
-    probabilities = np.asarray(trained.ranker.predict_on_batch(rows.inputs))
+    slates = candidates.slates(cases)
+    probabilities = score(trained.ranker, candidates, slates)
     found: dict[str, Any] = {}
     for h, head in enumerate(trained.spec.heads):
-        counted = rows.weights[:, h] > 0
-        labels, values = rows.labels[counted, h], probabilities[counted, h]
+        labels, values = slates.labels[..., h][slates.real], probabilities[..., h][slates.real]
         if not 0 < labels.sum() < len(labels):
             continue  # one class only: nothing to tell apart
         found[head] = {

@@ -5,8 +5,8 @@ import numpy as np
 from training.cases import Setting
 from training.dataset import Dataset
 from training.placement import BlockScorer
-from training.ranker_fit import Candidates
 from training.retrieval import user_vectors
+from training.slates import Candidates
 from training.trained import Trained
 
 
@@ -38,7 +38,7 @@ def two_stage(
         ranked = scores - 1e6
         for at, case in enumerate(block):
             k = min(spec.candidates, int(np.isfinite(scores[at]).sum()))
-            rows = np.argpartition(-scores[at], k - 1)[:k]
+            rows = np.argsort(-scores[at], kind="stable")[:k]
             inputs = candidates.inputs_for(case, vectors[at], rows)
             ranked[at, rows] = np.asarray(trained.ranker.predict_on_batch(inputs)) @ weights
         return ranked

@@ -1,7 +1,7 @@
 """The offline feature store: what the device would have computed, at every past interaction.
 
-`bundle/features.py` is the truth: `context_vector` and `user_categories` over the events of a
-user's log. Here are the same numbers for all interactions at once, as point-in-time joins in Ibis:
+`bundle/ranker_features.py` is the truth: `context_vector` and `category_shares` over the events of
+a user's log. Here are the same numbers for all interactions at once, as point-in-time joins in Ibis:
 an interaction sees the events of its user that are strictly earlier, so neither itself nor another
 event of the same second (the rest of its basket) can leak in.
 
@@ -20,8 +20,9 @@ import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
-from bundle.features import MISSING, SESSION_GAP_S, FeatureSpec
+from bundle.features import MISSING, FeatureSpec
 from bundle.files import canonical_json, replace_dir, restore_dir, write_failed
+from bundle.ranker_features import SESSION_GAP_S
 from training import columns as col
 from training.errors import TableInvalid
 
@@ -118,7 +119,7 @@ def context_features(spec: FeatureSpec, events: ir.Table) -> ir.Table:
         raise TableInvalid(
             f"feature_spec.json: context {', '.join(unknown)} has no offline column (there are "
             f"{', '.join(CONTEXT_COLUMNS)}). Add it to CONTEXT_COLUMNS of training/"
-            "offline_features.py, beside its twin in bundle/features.py."
+            "offline_features.py, beside its twin in bundle/ranker_features.py."
         )
     moments = _moments(events)
     features = {name: CONTEXT_COLUMNS[name](moments).cast("float32") for name in spec.context}
@@ -126,7 +127,7 @@ def context_features(spec: FeatureSpec, events: ir.Table) -> ir.Table:
 
 
 def category_shares(spec: FeatureSpec, events: ir.Table, items: ir.Table) -> ir.Table:
-    """Return `user_categories` of every moment in long form: user_id, ts, code, share > 0."""
+    """Return `category_shares` of every moment in long form: user_id, ts, code, share > 0."""
     marks = _marks(spec, items)
     counts = (
         events.inner_join(marks, col.ITEM_ID)

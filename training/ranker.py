@@ -1,4 +1,8 @@
-"""The ranker: DCN-v2 (Wang et al. 2021) beside a deep part, one calibrated probability a head."""
+"""The ranker: DCN-v2 (Wang et al. 2021) beside a deep part, one calibrated probability a head.
+
+Its logits start as retrieval's own log-probabilities and training adds a correction, so that a
+ranker that has learned nothing keeps retrieval's order.
+"""
 
 from typing import Any
 
@@ -11,15 +15,54 @@ from bundle.features import FeatureSpec
 from training.recipe import RankerConfig
 
 CATEGORY_DIM = 8
+KNOTS = 8
+"""Pieces of the isotonic calibration: few, so that each rests on data."""
+
+# How a raw number becomes one of size about 1: name -> (form, divisor). "known" also adds a flag
+# that tells -1 from 0; "cycle" makes sine and cosine of the divisor's period.
+FORMS: dict[str, tuple[str, float]] = {
+    "hour": ("cycle", 24.0),
+    "weekday": ("cycle", 7.0),
+    "session_depth": ("log", 4.0),
+    "n_events": ("log", 6.0),
+    "seconds_since_last": ("known", 15.0),
+    "seconds_since_first": ("known", 15.0),
+    "like_share": ("plain", 1.0),
+    "distinct_share": ("plain", 1.0),
+    "popularity": ("log", 5.0),
+    "price": ("known", 3.0),
+    "recent_popularity": ("known", 5.0),
+    "recent_price": ("known", 3.0),
+    "retrieval_score": ("plain", 8.0),
+    "retrieval_gap": ("log", 2.0),
+    "retrieval_place": ("log", 5.0),
+    "times_had": ("log", 1.0),
+    "seconds_since_had": ("known", 15.0),
+    "last_cosine": ("plain", 1.0),
+    "max_cosine": ("plain", 1.0),
+    "mean_cosine": ("plain", 1.0),
+    "taste": ("plain", 1.0),
+    "recent_taste": ("plain", 1.0),
+}
+# Retrieval's share enters as a logarithm of its own (`log_share`), years relative to 1980.
 
 
 @keras.saving.register_keras_serializable(package="pocketrec")
 class Numbers(layers.Layer):
     """Turn raw numbers into inputs of size about 1, and crosses of user and item; all in graph."""
 
-    def __init__(self, *, n_categories: int, context: list[str], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        n_categories: int,
+        context: list[str],
+        numeric: list[str],
+        pair: list[str],
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.n_categories, self.context = n_categories, list(context)
+        self.n_categories = n_categories
+        self.names = {"context": list(context), "numeric": list(numeric), "pair": list(pair)}
         self.table = layers.Embedding(n_categories + 1, CATEGORY_DIM)
 
     def build(self, *_: Any, **__: Any) -> None:
@@ -33,79 +76,111 @@ class Numbers(layers.Layer):
         item_categories: Any,
         item_numeric: Any,
         context: Any,
-        user_categories: Any,
-    ) -> Any:
-        """Return f32 [N, features]; user-side inputs may have one row, which broadcasts."""
+        pair: Any,
+    ) -> tuple[Any, Any]:
+        """Return features f32 [N, F], log_share f32 [N, 1]; user-side inputs may have one row."""
         rows = ops.zeros_like(item_vectors[:, :1])  # [N, 1], carries N without a tile
-        known = ops.cast(item_numeric >= 0, "float32")
-        popularity, year, price = ops.split(item_numeric, 3, axis=1)
-        numbers = ops.concatenate(
-            [
-                _log1p(ops.maximum(popularity, 0.0)) / 5.0,
-                (ops.maximum(year, 1900.0) - 1980.0) / 20.0 * known[:, 1:2],
-                _log1p(ops.maximum(price, 0.0)) / 3.0,
-                known,
-            ],
-            axis=1,
-        )
         marks = ops.cast(ops.expand_dims(item_categories, -1) > 0, "float32")  # [N, C, 1]
         n_marks = ops.maximum(ops.sum(marks, axis=1), 1.0)
         content = ops.sum(self.table(item_categories) * marks, axis=1) / n_marks
-        codes = np.arange(self.n_categories + 1, dtype=np.int32)[None, None]
-        hits = ops.cast(ops.equal(ops.expand_dims(item_categories, -1), codes), "float32") * marks
-        taste = ops.sum(ops.sum(hits, axis=1) * user_categories, axis=1, keepdims=True)
-        product = user_vector * item_vectors
-        return ops.concatenate(
-            [
-                user_vector + rows,
-                item_vectors,
-                product,
-                ops.sum(product, axis=1, keepdims=True),
-                numbers,
-                content,
-                taste,
-                taste / n_marks,
-                self._context(context) + rows,
-            ],
-            axis=1,
-        )
-
-    def _context(self, context: Any) -> Any:
-        column = {name: context[:, i : i + 1] for i, name in enumerate(self.context)}
-        parts = []
-        for name, period in (("hour", 24.0), ("weekday", 7.0)):
-            if name in column:
-                angle = column[name] * (2.0 * np.pi / period)
-                parts += [ops.sin(angle), ops.cos(angle)]
-        for name, scale in (("session_depth", 4.0), ("n_events", 6.0)):
-            if name in column:
-                parts.append(_log1p(column[name]) / scale)
-        if "seconds_since_last" in column:
-            since = column["seconds_since_last"]
-            parts += [_log1p(ops.maximum(since, 0.0)) / 15.0, ops.cast(since >= 0, "float32")]
-        if "like_share" in column:
-            parts.append(column["like_share"])
-        return ops.concatenate(parts, axis=1)
+        column = {
+            name: source[:, i : i + 1]
+            for key, source in (("context", context), ("numeric", item_numeric), ("pair", pair))
+            for i, name in enumerate(self.names[key])
+        }
+        log_share = ops.log(ops.maximum(column["retrieval_share"], 1e-9))
+        parts = [
+            user_vector + rows,
+            item_vectors,
+            user_vector * item_vectors,
+            content,
+            log_share / 8,
+        ]
+        for name, value in column.items():
+            parts += [part + rows for part in _scaled(name, value)]
+        parts += [part + rows for part in _against_recent(column)]
+        if "taste" in column:
+            parts.append(column["taste"] / n_marks)
+        return ops.concatenate(parts, axis=1), log_share
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings, for the .keras file."""
-        own = {"n_categories": self.n_categories, "context": self.context}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), "n_categories": self.n_categories, **self.names}
+
+
+def _scaled(name: str, value: Any) -> list[Any]:
+    """Columns [N, 1] (or [1, 1]) for one raw column."""
+    if name in ("year", "recent_year"):
+        known = ops.cast(value >= 0, "float32")
+        return [(ops.maximum(value, 1900.0) - 1980.0) / 20.0 * known, known]
+    if name not in FORMS:
+        return []
+    form, divisor = FORMS[name]
+    if form == "cycle":
+        angle = value * (2.0 * np.pi / divisor)
+        return [ops.sin(angle), ops.cos(angle)]
+    if form == "plain":
+        return [value / divisor]
+    scaled = _log1p(ops.maximum(value, 0.0)) / divisor
+    return [scaled, ops.cast(value >= 0, "float32")] if form == "known" else [scaled]
+
+
+def _against_recent(column: dict[str, Any]) -> list[Any]:
+    """The item's popularity, price and year minus those of the user's last events, 0 if unknown."""
+    found = []
+    for name, scale in (("popularity", 3.0), ("price", 2.0), ("year", 20.0)):
+        if name not in column or f"recent_{name}" not in column:
+            continue
+        one, two = column[name], column[f"recent_{name}"]
+        known = ops.cast(one >= 0, "float32") * ops.cast(two >= 0, "float32")
+        if name != "year":
+            one, two = _log1p(ops.maximum(one, 0.0)), _log1p(ops.maximum(two, 0.0))
+        found.append((one - two) * known / scale)
+    return found
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
+class Prior(layers.Layer):
+    """Add retrieval's log-probability to each head's logit, times a weight that is learned."""
+
+    def build(self, shape: Any) -> None:
+        """Create one weight a head."""
+        size = (int(shape[-1]),)
+        self.weight = self.add_weight(shape=size, initializer="ones", name="weight")
+        self.built = True
+
+    def call(self, logits: Any, log_share: Any) -> Any:
+        """Return logits f32 [N, H]."""
+        return logits + log_share * self.weight
 
 
 @keras.saving.register_keras_serializable(package="pocketrec")
 class Calibration(layers.Layer):
-    """Platt scaling in the graph: sigmoid(scale * logit + shift), set after training."""
+    """Calibration in the graph, set after training: p = sigmoid(f(scale * logit + shift)).
+
+    f is piecewise linear, f(x) = x + sum_k slopes[k] * relu(x - knots[k]): Platt scaling (1999)
+    while the slopes are 0, else isotonic.
+    """
 
     def build(self, shape: Any) -> None:
-        """Create one scale and one shift a head."""
-        size = (int(shape[-1]),)
-        self.scale = self.add_weight(shape=size, initializer="ones", trainable=False, name="scale")
-        self.shift = self.add_weight(shape=size, initializer="zeros", trainable=False, name="shift")
+        """Create one scale and one shift a head, and the knots."""
+        heads = int(shape[-1])
+        make = self.add_weight
+        self.scale = make(shape=(heads,), initializer="ones", trainable=False, name="scale")
+        self.shift = make(shape=(heads,), initializer="zeros", trainable=False, name="shift")
+        self.knots = make(shape=(KNOTS, heads), initializer="zeros", trainable=False, name="knots")
+        self.slopes = make(
+            shape=(KNOTS, heads), initializer="zeros", trainable=False, name="slopes"
+        )
+        self.built = True
 
     def call(self, logits: Any) -> Any:
         """Return probabilities f32 [N, H]."""
-        return ops.sigmoid(logits * self.scale + self.shift)
+        x = logits * self.scale + self.shift
+        bent = x
+        for k in range(KNOTS):
+            bent = bent + self.slopes[k] * ops.relu(x - self.knots[k])
+        return ops.sigmoid(bent)
 
 
 def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
@@ -121,19 +196,29 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
         ),
         "item_numeric": keras.Input((len(spec.numeric),), name="item_numeric"),
         "context": keras.Input((len(spec.context),), name="context"),
-        "user_categories": keras.Input((len(spec.categories) + 1,), name="user_categories"),
+        "pair": keras.Input((len(spec.pair),), name="pair"),
     }
-    numbers = Numbers(n_categories=len(spec.categories), context=list(spec.context), name="numbers")
-    x0 = numbers(**inputs)
+    numbers = Numbers(
+        n_categories=len(spec.categories),
+        context=list(spec.context),
+        numeric=list(spec.numeric),
+        pair=list(spec.pair),
+        name="numbers",
+    )
+    x0, log_share = numbers(**inputs)
+    decay = keras.regularizers.L2(config.weight_decay) if config.weight_decay else None
     cross = x0
     for _ in range(config.cross_layers):
-        cross = keras_rs.layers.FeatureCross(projection_dim=config.cross_rank)(x0, cross)
+        cross = keras_rs.layers.FeatureCross(
+            projection_dim=config.cross_rank, kernel_regularizer=decay
+        )(x0, cross)
     deep = x0
     for width in config.deep:
-        deep = layers.Dense(width, activation="relu")(deep)
-        deep = layers.Dropout(0.1)(deep)
+        deep = layers.Dense(width, activation="relu", kernel_regularizer=decay)(deep)
+        deep = layers.Dropout(config.dropout)(deep)
     joined = layers.Concatenate()([cross, deep])
-    logits = layers.Dense(len(spec.heads), name="logits")(joined)
+    correction = layers.Dense(len(spec.heads), kernel_initializer="zeros")(joined)
+    logits = Prior(name="logits")(correction, log_share)
     return keras.Model(inputs, Calibration(name="probabilities")(logits), name="ranker")
 
 

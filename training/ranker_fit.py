@@ -1,7 +1,7 @@
-"""Train the ranker on what retrieval returns, with features as they stood at each moment.
+"""Train the ranker on what retrieval returns, and calibrate it on whole lists.
 
-Every example's features come from `bundle.features`, the code that the device runs, applied to the
-user's history before the event: nothing later can leak in, and serving cannot differ.
+Learns from validation events by default: the towers never trained on them, so retrieval's scores
+are as good as they will be in use, not better (docs/decisions/0004-ranker-examples.md).
 """
 
 import time
@@ -10,18 +10,23 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
-from bundle.features import FeatureSpec, context_vector, user_categories
-from training.dataset import TRAIN, VALID, Dataset, category_codes, numeric_columns
+from bundle.features import FeatureSpec
+from training.calibration import FITS
+from training.dataset import TRAIN, VALID
 from training.progress import Progress
 from training.ranker import build_ranker
-from training.recipe import Recipe
-from training.retrieval import Floats, user_vectors
+from training.ranker_loss import LOSSES
+from training.recipe import RankerConfig, Recipe
+from training.slates import Candidates, Case, Slates
 
-MAX_POSITIVES = 20_000
-"""Events used as positives, the latest of each user first: enough for a model of this size."""
+MAX_CASES = 5_000
+"""Moments to learn from, the latest of each user first: lists of 200 fill 0.3 GB by then."""
+
+HELD_BACK = 5
+"""With examples = "valid", every fifth case chooses the epoch and sets the calibration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,162 +38,136 @@ class FittedRanker:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Examples:
-    """Rows of the ranker's inputs (all [n, ...]) with labels [n, H] and weights [n, H]."""
-
-    inputs: dict[str, NDArray[Any]]
-    labels: Floats
-    weights: Floats
-
-
-class Candidates:
-    """Draws items to rank for held-out or past events, and looks up their features."""
-
-    def __init__(
-        self, spec: FeatureSpec, data: Dataset, user_tower: keras.Model, table: Floats
-    ) -> None:
-        self.spec, self.data, self.table = spec, data, table
-        self.user_tower = user_tower
-        self.codes = category_codes(spec, data.items.categories)
-        self.numeric = numeric_columns(data.items, data.popularity())
-
-    def examples(
-        self, cases: list[tuple[int, int]], negatives: int, rng: np.random.Generator
-    ) -> Examples:
-        """Build one positive and `negatives` unseen retrieved items a case (user, position)."""
-        data, spec = self.data, self.spec
-        vectors = user_vectors(self.user_tower, self.table, spec, data, cases)
-        scores = vectors @ self.table.T
-        n = negatives + 1
-        rows = np.zeros((len(cases), n), np.int32)
-        context = np.zeros((len(cases), len(spec.context)), np.float32)
-        shares = np.zeros((len(cases), len(spec.categories) + 1), np.float32)
-        labels = np.zeros((len(cases), n, len(spec.heads)), np.float32)
-        weights = np.ones_like(labels)
-        like = spec.event_types.index("like") if "like" in spec.event_types else -1
-        for i, (user, end) in enumerate(cases):
-            at = int(data.offsets[user]) + end
-            past = data.history(user, end)
-            context[i] = context_vector(spec, past, int(data.ts[at]))[0]
-            shares[i] = user_categories(spec, past, self.codes)[0]
-            rows[i, 0] = data.rows[at]
-            rows[i, 1:] = self._negatives(scores[i], user, negatives, rng)
-            liked = float(data.events[at] == like)
-            for h, head in enumerate(spec.heads):
-                labels[i, 0, h] = liked if head == "like" else 1.0
-                # Whether an unseen item would have been liked is unknown: only real events count.
-                weights[i, 1:, h] = 0.0 if head == "like" else 1.0
-        flat = rows.ravel()
-        inputs = {
-            "user_vector": np.repeat(vectors, n, axis=0),
-            "item_vectors": self.table[flat],
-            "item_categories": self.codes[flat],
-            "item_numeric": self.numeric[flat],
-            "context": np.repeat(context, n, axis=0),
-            "user_categories": np.repeat(shares, n, axis=0),
-        }
-        heads = len(spec.heads)
-        return Examples(
-            inputs=inputs, labels=labels.reshape(-1, heads), weights=weights.reshape(-1, heads)
-        )
-
-    def inputs_for(
-        self, case: tuple[int, int], vector: Floats, rows: NDArray[np.int64]
-    ) -> dict[str, NDArray[Any]]:
-        """Return the ranker's inputs for some items at one (user, position), all [n, ...].
-
-        vector: float32 [d], the user's vector at that moment.
-        """
-        data, spec = self.data, self.spec
-        user, end = case
-        past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
-        n = len(rows)
-        return {
-            "user_vector": np.repeat(vector[None], n, axis=0),
-            "item_vectors": self.table[rows],
-            "item_categories": self.codes[rows],
-            "item_numeric": self.numeric[rows],
-            "context": np.repeat(context_vector(spec, past, now), n, axis=0),
-            "user_categories": np.repeat(user_categories(spec, past, self.codes), n, axis=0),
-        }
-
-    def _negatives(
-        self, scores: Floats, user: int, n: int, rng: np.random.Generator
-    ) -> NDArray[np.int64]:
-        """Draw items the user never met, from what retrieval would hand to the ranker."""
-        scores = scores.copy()
-        scores[self.data.history(user).rows] = -np.inf
-        k = min(self.spec.candidates, int(np.isfinite(scores).sum()))
-        best = np.argpartition(-scores, k - 1)[:k]
-        return rng.choice(best, n, replace=k < n)
-
-
 def fit_ranker(
-    recipe: Recipe, spec: FeatureSpec, data: Dataset, candidates: Candidates, minutes: float
+    recipe: Recipe, spec: FeatureSpec, candidates: Candidates, minutes: float
 ) -> FittedRanker:
-    """Train on training events, then set the calibration on validation events."""
+    """Train, keep the epoch with the best NDCG@10 on cases held back, calibrate on those."""
     config, started = recipe.ranker, time.monotonic()
     rng = np.random.default_rng([recipe.seed, 1])
+    learn, check = learning_cases(recipe, candidates)
+    lists, held = candidates.slates(learn), candidates.slates(check)
     ranker = build_ranker(config, spec)
     logits = keras.Model(ranker.inputs, ranker.get_layer("logits").output)
-    rows = candidates.examples(_positives(data), config.negatives, rng)
-    optimizer = keras.optimizers.Adam(config.learning_rate)
-    logits.compile(optimizer=optimizer, loss=_masked_loss)
-    target = np.stack([rows.labels, rows.weights], axis=-1)  # [n, H, 2]
+    step = _step(logits, config, len(spec.heads))
+    best, best_ndcg = [v.numpy() for v in ranker.variables], -1.0
     losses: list[float] = []
     with Progress("ranker", config.epochs) as bar:
         for epoch in range(config.epochs):
-            if time.monotonic() - started > minutes * 60:
+            if time.monotonic() - started > minutes * 60 or not len(lists):
                 break
-            order = rng.permutation(len(target))
-            parts = [
-                float(logits.train_on_batch({k: v[at] for k, v in rows.inputs.items()}, target[at]))
-                for at in np.array_split(order, max(1, len(order) // config.batch))
-            ]
+            order = rng.permutation(len(lists))
+            parts = []
+            for at in np.array_split(order, max(1, len(order) // config.batch)):
+                batch, weights = draw(lists.take(at), config, rng)
+                inputs = {k: tf.constant(v) for k, v in candidates.flat(batch).items()}
+                parts.append(float(step(inputs, tf.constant(batch.labels), tf.constant(weights))))
             losses.append(float(np.mean(parts)))
-            bar.advance(epoch + 1, f"loss {losses[-1]:.4f}")
-    _calibrate(ranker, logits, candidates, data, rng, config.negatives)
+            ndcg = ndcg10(score(logits, candidates, held) @ np.array(spec.head_weights), held)
+            if ndcg > best_ndcg:
+                best, best_ndcg = [v.numpy() for v in ranker.variables], ndcg
+            bar.advance(epoch + 1, f"loss {losses[-1]:.4f}  NDCG@10 {ndcg:.4f}")
+    for variable, value in zip(ranker.variables, best, strict=True):
+        variable.assign(value)
+    calibrate(ranker, config, score(logits, candidates, held), held)
     return FittedRanker(ranker=ranker, losses=losses, seconds=time.monotonic() - started)
 
 
-def _positives(data: Dataset) -> list[tuple[int, int]]:
-    """(user, position) of training events, newest of each user first, at most MAX_POSITIVES."""
-    cases = []
-    for user in range(data.n_users):
-        part = data.fold[data.offsets[user] : data.offsets[user + 1]]
-        trained = np.flatnonzero(part == TRAIN)
-        cases += [(len(trained) - i, user, int(i)) for i in trained if i > 0]
-    cases.sort()
-    return [(user, at) for _, user, at in cases[:MAX_POSITIVES]]
+def learning_cases(recipe: Recipe, candidates: Candidates) -> tuple[list[Case], list[Case]]:
+    """Return the cases to learn from, and others to choose the epoch and calibrate by."""
+    valid = candidates.occasions(VALID, MAX_CASES)
+    if recipe.ranker.examples == "train":
+        return candidates.occasions(TRAIN, MAX_CASES), valid
+    # By user: two occasions of one person are no independent evidence.
+    users = np.random.default_rng([recipe.seed, 6]).permutation(candidates.data.n_users)
+    back = set(users[::HELD_BACK].tolist())
+    return [c for c in valid if c[0] not in back], [c for c in valid if c[0] in back]
 
 
-def _masked_loss(target: Any, logits: Any) -> Any:
-    labels, weights = target[..., 0], target[..., 1]
-    losses = keras.ops.softplus(logits) - labels * logits  # binary cross-entropy from logits
-    return keras.ops.sum(losses * weights) / keras.ops.maximum(keras.ops.sum(weights), 1.0)
+def score(model: keras.Model, candidates: Candidates, slates: Slates) -> NDArray[np.float32]:
+    """Run a model of the ranker's inputs over lists, float32 [n, m, H]."""
+    n, m = slates.rows.shape
+    parts = [
+        np.asarray(model.predict_on_batch(candidates.flat(slates.take(np.arange(at, stop)))))
+        for at in range(0, n, 64)
+        for stop in (min(n, at + 64),)
+    ]
+    return np.concatenate(parts).reshape(n, m, -1) if parts else np.zeros((0, m, 1), np.float32)
 
 
-def _calibrate(
-    ranker: keras.Model,
-    logits: keras.Model,
-    candidates: Candidates,
-    data: Dataset,
-    rng: np.random.Generator,
-    negatives: int,
+def ndcg10(scores: NDArray[Any], slates: Slates) -> float:
+    """NDCG@10 of the first head's labels over lists; a case that retrieval missed counts 0."""
+    order = np.argsort(-np.where(slates.real, scores, -np.inf), axis=1, kind="stable")
+    gains = np.take_along_axis(slates.labels[:, :, 0], order, axis=1)[:, :10]
+    discount = 1.0 / np.log2(np.arange(gains.shape[1]) + 2.0)
+    wanted = np.minimum(slates.labels[:, :, 0].sum(1), len(discount)).astype(int)
+    ideal = np.concatenate([[1.0], np.cumsum(discount)])[wanted]
+    return float(np.mean(gains @ discount / ideal)) if len(gains) else 0.0
+
+
+def draw(
+    slates: Slates, config: RankerConfig, rng: np.random.Generator
+) -> tuple[Slates, NDArray[np.float32]]:
+    """Keep each list's positives and draw negatives, part of them hard.
+
+    Hard ones come from the first tenth of the list, the others from the rest.
+
+    Returns:
+        Lists of `negatives` + 1 places at most, and weights float32 [n, k]: 1 for a positive, for
+        a negative the number of list items that it stands for.
+    """
+    n, m = slates.rows.shape
+    k = min(m, config.negatives + 1)
+    positive = slates.labels.max(axis=2) > 0
+    if k == m:
+        return slates, slates.real.astype(np.float32)
+    far_from = max(1, m // 10)
+    chosen = np.zeros((n, k), np.int64)
+    weights = np.zeros((n, k), np.float32)
+    for i in range(n):
+        found = np.flatnonzero(positive[i])[: k - 1]
+        free = np.flatnonzero(slates.real[i] & ~positive[i])
+        near, far = free[free < far_from], free[free >= far_from]
+        room = k - len(found)
+        n_near = min(len(near), round(room * config.hard_share))
+        n_far = min(len(far), room - n_near)
+        picked = [rng.choice(near, n_near, replace=False), rng.choice(far, n_far, replace=False)]
+        places = np.concatenate([found, *picked]).astype(np.int64)
+        chosen[i, : len(places)] = places
+        weights[i, : len(found)] = 1.0
+        weights[i, len(found) : len(found) + n_near] = len(near) / max(n_near, 1)
+        weights[i, len(found) + n_near : len(places)] = len(far) / max(n_far, 1)
+    return slates.places(chosen), weights
+
+
+def calibrate(
+    ranker: keras.Model, config: RankerConfig, logits: NDArray[np.float32], slates: Slates
 ) -> None:
-    """Fit Platt's two numbers a head (Platt 1999) on validation events."""
-    rows = candidates.examples(data.held_out(VALID), negatives, rng)
-    scores = logits.predict_on_batch(rows.inputs)
+    """Set the ranker's calibration from uncalibrated scores [n, m, H] of whole lists."""
     layer = ranker.get_layer("probabilities")
-    scale, shift = np.ones(scores.shape[1]), np.zeros(scores.shape[1])
-    for head in range(scores.shape[1]):
-        counted = rows.weights[:, head] > 0
-        labels = rows.labels[counted, head]
-        if 0 < labels.sum() < len(labels):
-            platt = LogisticRegression(C=1e6).fit(scores[counted, head, None], labels)
-            # A negative slope would turn the order round; a head that weak stays as it is.
-            if platt.coef_[0, 0] > 0:
-                scale[head], shift[head] = platt.coef_[0, 0], platt.intercept_[0]
-    layer.scale.assign(scale)
-    layer.shift.assign(shift)
+    curves = [
+        FITS[config.calibration](logits[..., h][slates.real], slates.labels[..., h][slates.real])
+        for h in range(len(config.heads))
+    ]
+    layer.scale.assign([c.scale for c in curves])
+    layer.shift.assign([c.shift for c in curves])
+    layer.knots.assign(np.stack([c.knots for c in curves], axis=1))
+    layer.slopes.assign(np.stack([c.slopes for c in curves], axis=1))
+
+
+def _step(logits: keras.Model, config: RankerConfig, heads: int) -> Any:
+    optimizer = keras.optimizers.Adam(config.learning_rate)
+    optimizer.build(logits.trainable_variables)
+    loss_of, share = LOSSES[config.loss], tf.constant(config.head_weights, tf.float32)
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def step(inputs: dict[str, Any], labels: Any, weights: Any) -> Any:
+        with tf.GradientTape() as tape:
+            found = tf.reshape(logits(inputs, training=True), tf.shape(labels))
+            found = tf.ensure_shape(found, (None, None, heads))
+            loss = tf.reduce_sum(loss_of(labels, found, weights) * share)
+            total = loss + sum(logits.losses)
+        variables = logits.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(total, variables), variables, strict=True))
+        return loss
+
+    return step

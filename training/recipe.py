@@ -114,17 +114,28 @@ class RetrievalConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankerConfig:
-    """The DCN-v2 ranker; `candidates` is the fixed batch B of the exported graph."""
+    """The DCN-v2 ranker; `candidates` is the fixed batch B of the exported graph.
+
+    examples: "valid" learns from validation events, which the towers never trained on; "train"
+    from their own training events, where retrieval's scores are better than they will be.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     cross_layers: Positive = 3
     cross_rank: Positive = 32
     deep: tuple[Positive, ...] = (128, 64)
     candidates: Positive = 200
-    negatives: Positive = 4
-    batch: Positive = 1024
-    epochs: Positive = 4
+    examples: Literal["valid", "train"] = "valid"
+    negatives: Positive = 50
+    hard_share: Share = 0.5
+    loss: Literal["pointwise", "pairwise", "listwise"] = "pointwise"
+    calibration: Literal["platt", "isotonic"] = "platt"
+    recent: Positive = 5
+    batch: Positive = 64
+    epochs: Positive = 20
     learning_rate: Above0 = 0.001
+    dropout: Share = 0.2
+    weight_decay: Annotated[float, Ge(0.0)] = 1e-4
     minutes: Above0 = 1.0
     heads: tuple[Literal["engage", "like"], ...] = ("engage", "like")
     head_weights: tuple[float, ...] = (1.0, 0.5)

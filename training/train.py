@@ -13,9 +13,10 @@ from training import columns as col
 from training.dataset import feature_spec, load_dataset
 from training.errors import RunInvalid
 from training.item_content import item_inputs
-from training.ranker_fit import Candidates, fit_ranker
+from training.ranker_fit import fit_ranker
 from training.recipe import Recipe, recipe_json
 from training.retrieval import fit_towers, prepare_process
+from training.slates import Candidates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +63,10 @@ def train(
     towers = fit_towers(recipe, spec, data, checkpoint, caps[0])
     inputs = item_inputs(spec, data.items, recipe.retrieval.title_buckets)
     table = np.asarray(towers.item_tower(inputs, training=False), np.float32)
-    candidates = Candidates(spec, data, towers.user_tower, table)
+    baskets = recipe.split.kind != "leave_last"
+    candidates = Candidates(spec, data, towers.user_tower, table, baskets=baskets)
     keras.utils.set_random_seed(recipe.seed)  # the ranker starts alike, resumed or not
-    fitted = fit_ranker(recipe, spec, data, candidates, caps[1])
+    fitted = fit_ranker(recipe, spec, candidates, caps[1])
     report = TrainReport(
         recipe=recipe.name,
         seed=recipe.seed,

@@ -42,9 +42,15 @@ def random_inputs(trained: Trained, name: str, seed: int) -> dict:
         elif key == "item_numeric":
             value = rng.uniform((0, 1900, -1), (90_000, 2020, 70_000), shape)
         elif key == "context":
-            value = np.array([[23, 6, 40, 9_000, TEN_YEARS_S, 0.4]])
-        elif key == "user_categories":
-            value = rng.dirichlet(np.ones(shape[1]), shape[0])
+            value = np.array(
+                [[23, 6, 40, 9_000, TEN_YEARS_S, TEN_YEARS_S, 0.4, 0.9, 50_000, 1990, -1]]
+            )
+        elif key == "pair":
+            place = np.arange(shape[0])
+            had = place % 2
+            columns = [30 - place, place, 0.3**place, place, 9 * had, TEN_YEARS_S * had - 1 + had]
+            cosines = np.sort(rng.uniform(-1, 1, (3, len(place))), axis=0)
+            value = np.stack([*columns, *cosines, *rng.uniform(0, 1, (2, len(place)))], axis=1)
         elif key in ("history_events", "item_categories"):
             value = rng.integers(0, 3, shape)
         else:

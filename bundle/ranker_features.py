@@ -1,0 +1,190 @@
+"""What the ranker reads besides vectors: the one implementation that training and devices run.
+
+Everything is a count, a gather, a difference or a share over the user's own events up to now and
+the release's item columns, so a client in another language copies it in a page; logarithms,
+buckets and scales are inside the ranker's graph.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.features import MISSING, FeatureSpec, Floats, History, Ints
+
+SESSION_GAP_S = 1800
+"""A pause longer than this starts a new session (30 minutes, the web analytics convention)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemColumns:
+    """The release's item columns.
+
+    categories: integer [N, C], code 0 = padding; numeric: float32 [N, M], raw, -1 = unknown, in
+    the order of the spec's `numeric`.
+    """
+
+    categories: NDArray[Any]
+    numeric: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One moment at which a user is served.
+
+    now_utc: unix seconds; user_vector: float32 [1, d] of the tower; history_vectors: float32
+    [n, d] of `used_rows(spec, history)`.
+    """
+
+    history: History
+    now_utc: int
+    user_vector: Floats
+    history_vectors: Floats
+
+
+def ranker_features(
+    spec: FeatureSpec,
+    items: ItemColumns,
+    request: Request,
+    rows: NDArray[Any],
+    item_vectors: Floats,
+) -> dict[str, NDArray[Any]]:
+    """Build the ranker's inputs for the retrieved items, best first; arrays [n, ...] or [1, ...].
+
+    Args:
+        spec: names and order of the columns.
+        items: columns of all items.
+        request: who asks, and when.
+        rows: integer [n], all that retrieval returned, in its order.
+        item_vectors: float32 [n, d] of `rows`.
+    """
+    return {
+        "user_vector": request.user_vector,
+        "item_vectors": item_vectors,
+        "item_categories": np.asarray(items.categories[rows], np.int32),
+        "item_numeric": np.asarray(items.numeric[rows], np.float32),
+        "context": context_vector(spec, items, request.history, request.now_utc),
+        "pair": pair_columns(spec, items, request, rows, item_vectors),
+    }
+
+
+def padded(spec: FeatureSpec, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Fill the candidate axis with zero rows up to `spec.candidates`, the graph's fixed batch."""
+    found = {}
+    for name, value in inputs.items():
+        if name in ("user_vector", "context"):
+            found[name] = value
+            continue
+        found[name] = np.zeros((spec.candidates, *value.shape[1:]), value.dtype)
+        found[name][: len(value)] = value
+    return found
+
+
+def context_vector(spec: FeatureSpec, items: ItemColumns, history: History, now_utc: int) -> Floats:
+    """Return the user's raw numbers in the order of `spec.context`, float32 [1, K].
+
+    hour 0..23 and weekday 0..6 (Monday 0) are UTC; session_depth counts the events since the last
+    pause of more than 30 minutes, 0 if the session ended; seconds_since_last and
+    seconds_since_first are -1 for no history; like_share is the share of "like" events;
+    distinct_share is distinct items over events (low: the user repeats); recent_X is the mean of
+    the known values of item column X over the last `spec.recent` events, -1 if none is known.
+    """
+    n = len(history)
+    since_last = float(max(now_utc - int(history.ts[-1]), 0)) if n else MISSING
+    depth = 0
+    if n and since_last <= SESSION_GAP_S:
+        pauses = np.flatnonzero(np.diff(history.ts) > SESSION_GAP_S)
+        depth = n - (int(pauses[-1]) + 1 if len(pauses) else 0)
+    like = spec.event_types.index("like") if "like" in spec.event_types else -1
+    values = {
+        "hour": float(now_utc // 3600 % 24),
+        "weekday": float((now_utc // 86_400 + 3) % 7),
+        "session_depth": float(depth),
+        "n_events": float(n),
+        "seconds_since_last": since_last,
+        "seconds_since_first": float(max(now_utc - int(history.ts[0]), 0)) if n else MISSING,
+        "like_share": float(np.mean(history.events == like)) if n else 0.0,
+        "distinct_share": len(np.unique(history.rows)) / n if n else 1.0,
+    }
+    last = np.asarray(items.numeric[history.rows[-spec.recent :]], np.float64)  # [R, M]
+    for column, name in enumerate(spec.numeric):
+        known = last[:, column][last[:, column] >= 0]
+        values[f"recent_{name}"] = float(known.mean()) if len(known) else MISSING
+    return np.array([[values[name] for name in spec.context]], np.float32)
+
+
+def pair_columns(
+    spec: FeatureSpec,
+    items: ItemColumns,
+    request: Request,
+    rows: NDArray[Any],
+    item_vectors: Floats,
+) -> Floats:
+    """Return user-and-item numbers in the order of `spec.pair`, float32 [n, P].
+
+    retrieval_score: inner product of user and item vector; retrieval_gap: the best score of the
+    list minus it; retrieval_share: exp(-gap) over its sum in the list; retrieval_place: 0 for the
+    first. times_had: the user's events with the item; seconds_since_had: since the last of them,
+    -1 if none. last_cosine, max_cosine, mean_cosine: of the item's vector with that of the last
+    event and over the last `spec.recent` events, 0 without history. taste, recent_taste: summed
+    over the item's categories, the share of category marks that fall on each in all events and in
+    the last `spec.recent`.
+    """
+    history, n = request.history, len(rows)
+    scores = item_vectors @ request.user_vector[0]
+    gap = scores.max(initial=-np.inf) - scores
+    odds = np.exp(-gap)
+    cosines = _cosines(item_vectors, request.history_vectors[-spec.recent :])  # [n, R]
+    codes = np.asarray(items.categories[rows])
+    values = {
+        "retrieval_score": scores,
+        "retrieval_gap": gap,
+        "retrieval_share": odds / max(float(odds.sum()), 1e-30),
+        "retrieval_place": np.arange(n),
+        "last_cosine": cosines[:, -1],
+        "max_cosine": cosines.max(axis=1),
+        "mean_cosine": cosines.mean(axis=1),
+        "taste": category_shares(spec, items, history.rows)[codes].sum(axis=1),
+        "recent_taste": category_shares(spec, items, history.rows[-spec.recent :])[codes].sum(1),
+    }
+    values["times_had"], values["seconds_since_had"] = _met_before(history, request.now_utc, rows)
+    return np.stack([values[name] for name in spec.pair], axis=1).astype(np.float32)
+
+
+def category_shares(spec: FeatureSpec, items: ItemColumns, rows: Ints) -> NDArray[np.float64]:
+    """Return the share of the category marks of some events that fall on each code, [V].
+
+    V = number of categories + 1; code 0 is padding and always 0, and so is all without a mark.
+    """
+    size = len(spec.categories) + 1
+    counts = np.bincount(np.asarray(items.categories[rows]).ravel(), minlength=size)[:size]
+    counts[0] = 0
+    shares: NDArray[np.float64] = counts / max(int(counts.sum()), 1)
+    return shares
+
+
+def _cosines(one: Floats, two: Floats) -> Floats:
+    """Cosines [n, m]; m is 1 and all are 0 if `two` is empty."""
+    if not len(two):
+        return np.zeros((len(one), 1), np.float32)
+    lengths = np.linalg.norm(one, axis=1)[:, None] * np.linalg.norm(two, axis=1)[None]
+    cosines: Floats = (one @ two.T) / np.maximum(lengths, np.float32(1e-12))
+    return cosines
+
+
+def _met_before(
+    history: History, now_utc: int, rows: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """How often the user had each row, and the seconds since the last time (-1: never)."""
+    times = np.zeros(len(rows), np.int64)
+    since = np.full(len(rows), MISSING)
+    if not len(history):
+        return times, since
+    size = int(max(history.rows.max(), np.max(rows, initial=0))) + 1
+    had = np.bincount(history.rows, minlength=size)[rows]
+    last = np.zeros(size, np.int64)
+    last[history.rows] = history.ts  # events are in time order: the latest stays
+    met = had > 0
+    since[met] = np.maximum(now_utc - last[rows][met], 0)
+    return had, since

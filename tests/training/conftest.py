@@ -1,0 +1,80 @@
+"""A small world for the ranker's tests: real code, sequences with a pattern, an untrained tower."""
+
+import numpy as np
+import pytest
+
+N_USERS, N_ITEMS, N_EVENTS, DIM = 60, 40, 14, 8
+
+
+@pytest.fixture(scope="session")
+def world():
+    """(recipe, spec, data): 60 users who walk along a ring of 40 items, kind and pace their own."""
+    pytest.importorskip("keras", reason="needs the train extra")
+    from training.dataset import Dataset, Items, _folds, feature_spec
+    from training.recipe import parse_recipe
+
+    recipe = parse_recipe(
+        {
+            "name": "world",
+            "data": {"interactions": "i.csv"},
+            "retrieval": {"dim": DIM, "blocks": 1, "max_history": 6},
+            "ranker": {
+                "candidates": 20,
+                "negatives": 9,
+                "batch": 16,
+                "epochs": 6,
+                "learning_rate": 0.01,
+                "cross_layers": 1,
+                "cross_rank": 4,
+                "deep": [8],
+                "head_weights": [1.0, 0.5],
+            },
+        },
+        "world",
+    )
+    rng = np.random.default_rng(2)
+    items = Items(
+        ids=[f"i{i:02d}" for i in range(N_ITEMS)],
+        titles=[f"T {i}" for i in range(N_ITEMS)],
+        categories=[("a", "b")[: 1 + i % 2] for i in range(N_ITEMS)],
+        price=rng.uniform(1, 9, N_ITEMS).astype(np.float32),
+        year=np.full(N_ITEMS, -1, np.float32),
+    )
+    offsets = np.arange(N_USERS + 1, dtype=np.int64) * N_EVENTS
+    walks = [
+        rng.integers(0, N_ITEMS) + np.cumsum(rng.integers(1, 3, N_EVENTS)) for _ in offsets[1:]
+    ]
+    ts = np.concatenate(
+        [rng.integers(0, 10**6) + np.cumsum(rng.integers(1, 9000, N_EVENTS)) for _ in walks]
+    )
+    data = Dataset(
+        items=items,
+        user_ids=[f"u{u:02d}" for u in range(N_USERS)],
+        offsets=offsets,
+        rows=(np.concatenate(walks) % N_ITEMS).astype(np.int32),
+        events=rng.integers(0, 2, len(ts)).astype(np.int32),
+        ts=ts.astype(np.int64),
+        fold=_folds(recipe, offsets, ts),
+    )
+    return recipe, feature_spec(recipe, items), data
+
+
+@pytest.fixture(scope="session")
+def make_candidates(world):
+    """Return a function that makes `Candidates` of a data set; ring neighbours are near."""
+    import keras
+
+    from training.slates import Candidates
+    from training.towers import build_user_tower
+
+    recipe, spec, _ = world
+    keras.utils.set_random_seed(1)
+    tower = build_user_tower(recipe.retrieval, spec)
+    angle = np.arange(N_ITEMS) * 2 * np.pi / N_ITEMS
+    waves = [wave(angle * k) for k in range(1, DIM // 2 + 1) for wave in (np.sin, np.cos)]
+    table = np.stack(waves, axis=1).astype(np.float32)
+
+    def make(data, **settings) -> Candidates:
+        return Candidates(spec, data, tower, table, **settings)
+
+    return make

@@ -1,0 +1,108 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+pytest.importorskip("keras", reason="needs the train extra")
+
+import keras
+
+from training import metrics
+from training.dataset import TEST, VALID
+from training.importance import feature_importance, feature_names, shuffled
+from training.ranker import build_ranker
+from training.ranker_fit import draw, fit_ranker, ndcg10, score
+
+
+def with_ranker(recipe, **changes):
+    return dataclasses.replace(recipe, ranker=dataclasses.replace(recipe.ranker, **changes))
+
+
+@pytest.fixture(scope="module")
+def fitted(world, make_candidates):
+    recipe, spec, data = world
+    keras.utils.set_random_seed(0)
+    candidates = make_candidates(data)
+    found = fit_ranker(with_ranker(recipe, epochs=25), spec, candidates, 5.0)
+    return found.ranker, candidates, candidates.slates(data.held_out(TEST))
+
+
+def test_an_untrained_ranker_keeps_the_order_of_retrieval(world, make_candidates):
+    recipe, spec, data = world
+    candidates = make_candidates(data)
+    slates = candidates.slates(data.held_out(VALID)[:5])
+    found = score(build_ranker(recipe.ranker, spec), candidates, slates) @ np.array([1.0, 0.5])
+    assert (np.argsort(-found, axis=1, kind="stable") == np.arange(spec.candidates)).all()
+
+
+def test_two_stages_beat_an_untrained_retrieval_on_cases_never_seen(fitted):
+    ranker, candidates, slates = fitted
+    found = score(ranker, candidates, slates)
+    plain = -slates.pair[..., candidates.spec.pair.index("retrieval_place")]
+    assert ndcg10(found @ np.array([1.0, 0.5]), slates) > ndcg10(plain, slates) + 0.05
+    labels = slates.labels[..., 0].ravel()
+    assert metrics.roc_auc(labels, found[..., 0].ravel()) > 0.6
+    # The mean prediction is the observed rate, about one in forty.
+    assert found[..., 0].mean() == pytest.approx(labels.mean(), rel=0.5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": "pointwise"},
+        {"loss": "pairwise", "calibration": "isotonic"},
+        {"examples": "train", "hard_share": 0.0},
+        {"negatives": 500},
+    ],
+)
+def test_every_option_trains_to_finite_probabilities(changes, world, make_candidates):
+    recipe, spec, data = world
+    candidates = make_candidates(data)
+    found = fit_ranker(with_ranker(recipe, epochs=2, **changes), spec, candidates, 5.0)
+    assert len(found.losses) == 2
+    assert np.isfinite(found.losses).all()
+    p = score(found.ranker, candidates, candidates.slates(data.held_out(TEST)[:9]))
+    assert ((p > 0) & (p < 1)).all()
+
+
+def test_drawn_negatives_stand_for_the_whole_list(world, make_candidates):
+    recipe, _, data = world
+    slates = make_candidates(data).slates(data.held_out(VALID))
+    drawn, weights = draw(slates, recipe.ranker, np.random.default_rng(0))
+    assert drawn.rows.shape == (len(slates), 10)
+    for i in range(len(slates)):
+        chosen = drawn.rows[i][weights[i] > 0]
+        assert len(set(chosen.tolist())) == len(chosen)
+        assert weights[i].sum() == pytest.approx(slates.real[i].sum())
+        assert drawn.labels[i].sum() == slates.labels[i].sum()
+    hard = np.isin(drawn.rows[0], slates.rows[0, :2]) & (weights[0] > 0)
+    assert hard.sum() == 2  # the first tenth of 20 holds two, both are taken
+
+
+def test_ndcg_by_hand(world, make_candidates):
+    _, _, data = world
+    slates = make_candidates(data).slates(data.held_out(VALID)[:3])
+    labels = np.zeros_like(slates.labels)
+    labels[0, 2, 0] = labels[1, [0, 5], 0] = 1
+    known = dataclasses.replace(slates, labels=labels)
+    plain = -np.tile(np.arange(20.0), (3, 1))
+    two = (1 + 1 / np.log2(7)) / (1 + 1 / np.log2(3))
+    assert ndcg10(plain, known) == pytest.approx((0.5 + two + 0) / 3)
+
+
+def test_a_feature_that_decides_is_the_most_important(fitted):
+    ranker, candidates, slates = fitted
+    found = feature_importance(ranker, candidates, slates, seed=1)
+    assert {one["feature"] for one in found} == set(feature_names(candidates))
+    by_name = {one["feature"]: one["auc_loss"] for one in found}
+    assert found[0]["auc_loss"] > 0.02
+    assert by_name["pair.times_had"] == 0  # nobody met what is left after the seen filter
+
+
+def test_shuffling_moves_one_feature_and_no_other(fitted):
+    _, candidates, slates = fitted
+    changed = shuffled(candidates, slates, "pair.last_cosine", np.random.default_rng(0))
+    at = candidates.spec.pair.index("last_cosine")
+    moved = (changed.pair != slates.pair).any(axis=(0, 1))
+    assert moved.tolist() == [i == at for i in range(len(moved))]
+    assert sorted(changed.pair[..., at].ravel()) == sorted(slates.pair[..., at].ravel())
