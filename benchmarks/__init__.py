@@ -12,6 +12,7 @@ BENCHMARKS = {
     "quality-ml1m": "MovieLens-1M through int8 models and index, beside the published figures.",
     "quality-cold": "Items never seen in training, by content alone, in a shop and among films.",
     "quality-ranker": "Two stages beat one; the ranker beats logistic regression and LightGBM.",
+    "quality-retail": "Online Retail II, new items and repeats, beside tuned baselines.",
 }
 
 __all__ = ["BENCHMARKS"]
