@@ -1,9 +1,9 @@
 """The offline feature store: what the device would have computed, at every past interaction.
 
 `bundle/ranker_features.py` is the truth: `context_vector` and `category_shares` over the events of
-a user's log. Here are the same numbers for all interactions at once, by point-in-time joins in Ibis:
-an interaction sees the events of its user that are strictly earlier, so neither itself nor any
-other event of the same second (the rest of its basket) can leak in.
+a user's log. Here are the same numbers for all interactions, by point-in-time joins in Ibis: an
+interaction sees the events of its user that are strictly earlier, so neither itself nor any other
+event of the same second (the rest of its basket) can leak in.
 
 All events of one user and second see the same past; such a pair is a *moment* below, and windows
 run over moments, whose order has no ties.
