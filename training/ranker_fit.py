@@ -41,7 +41,11 @@ class FittedRanker:
 def fit_ranker(
     recipe: Recipe, spec: FeatureSpec, candidates: Candidates, minutes: float
 ) -> FittedRanker:
-    """Train, keep the epoch with the best NDCG@10 on cases held back, calibrate on those."""
+    """Train, keep the epoch with the best NDCG@10 on cases held back, calibrate on those.
+
+    Before the first epoch the ranker keeps retrieval's order, and that is a state to keep too:
+    where nothing learned carries over to other users, the ranker does no harm.
+    """
     config, started = recipe.ranker, time.monotonic()
     rng = np.random.default_rng([recipe.seed, 1])
     learn, check = learning_cases(recipe, candidates)
@@ -49,7 +53,9 @@ def fit_ranker(
     ranker = build_ranker(config, spec)
     logits = keras.Model(ranker.inputs, ranker.get_layer("logits").output)
     step = _step(logits, config, len(spec.heads))
-    best, best_ndcg = [v.numpy() for v in ranker.variables], -1.0
+    weights_of = np.array(spec.head_weights)
+    best = [v.numpy() for v in ranker.variables]
+    best_ndcg = ndcg10(score(logits, candidates, held) @ weights_of, held)
     losses: list[float] = []
     with Progress("ranker", config.epochs) as bar:
         for epoch in range(config.epochs):
@@ -62,8 +68,8 @@ def fit_ranker(
                 inputs = {k: tf.constant(v) for k, v in candidates.flat(batch).items()}
                 parts.append(float(step(inputs, tf.constant(batch.labels), tf.constant(weights))))
             losses.append(float(np.mean(parts)))
-            ndcg = ndcg10(score(logits, candidates, held) @ np.array(spec.head_weights), held)
-            if ndcg > best_ndcg:
+            ndcg = ndcg10(score(logits, candidates, held) @ weights_of, held)
+            if ndcg > best_ndcg or not len(held):
                 best, best_ndcg = [v.numpy() for v in ranker.variables], ndcg
             bar.advance(epoch + 1, f"loss {losses[-1]:.4f}  NDCG@10 {ndcg:.4f}")
     for variable, value in zip(ranker.variables, best, strict=True):
