@@ -4,7 +4,7 @@ import numpy as np
 from scipy.sparse import csr_matrix, vstack
 
 from bundle.features import History
-from training.baselines.scorer import Floats, Scorer, baskets
+from training.baselines.scorer import Floats, Scorer
 from training.dataset import TRAIN, Dataset
 
 
@@ -61,9 +61,14 @@ def user_vector(
     counts between^(k - i), divided by k. The oldest group may hold fewer than m.
     """
     out = np.zeros(n_items, np.float32)
-    past = baskets(history)[::-1]  # latest first
-    n_groups = -(-len(past) // group)
-    for i, basket in enumerate(past):
-        size = min(group, len(past) - i // group * group)
-        out[basket] += within ** (i % group) / size * between ** (i // group) / n_groups
+    if not len(history):
+        return out
+    cuts = np.append(0, np.cumsum(np.diff(history.ts) > 0))
+    n = int(cuts[-1]) + 1
+    # Each item once a basket; `age` counts baskets back from the last.
+    basket, rows = np.divmod(np.unique(cuts * n_items + history.rows), n_items)
+    age = n - 1 - basket
+    size = np.minimum(group, n - age // group * group)
+    weights = within ** (age % group) / size * between ** (age // group) / -(-n // group)
+    np.add.at(out, rows, weights.astype(np.float32))
     return out
