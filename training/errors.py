@@ -4,7 +4,8 @@ PocketRecError (bundle)
 ├── InputError (bundle)     also a ValueError
 │   ├── RecipeInvalid       the recipe file: unknown key, wrong type, out of bounds
 │   ├── TableInvalid        a table: missing column, empty, too many bad rows
-│   └── DatasetUnavailable  a known data set can't be fetched or fails its checksum
+│   ├── DatasetUnavailable  a known data set can't be fetched or fails its checksum
+│   └── LogUnavailable      an experiment log is asked for and its library or server is not there
 └── RunInvalid              a run folder lacks files or was made by another recipe
 """
 
@@ -21,6 +22,10 @@ class TableInvalid(InputError):
 
 class DatasetUnavailable(InputError):
     """A registered data set cannot be had here; the text says how to provide it by hand."""
+
+
+class LogUnavailable(InputError):
+    """An experiment log cannot be written; the text says what to install or start."""
 
 
 class RunInvalid(PocketRecError):
