@@ -48,6 +48,12 @@ def call_json(*words: str | Path) -> dict[str, Any]:
     return found
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """Parse a file that a command wrote."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
 @contextmanager
 def server(repo: Path, work: Path) -> Iterator[str]:
     """Serve a repository on a free loopback port; the process is gone when the block ends."""

@@ -115,7 +115,8 @@ def durations(found: Found) -> list[Row]:
 def seconds_of_setup() -> float | None:
     """What `make setup` took, as it noted; None in an environment made otherwise."""
     note = Path(sys.prefix) / "setup_s"
-    return float(note.read_text()) if note.exists() else None
+    text = note.read_text().strip() if note.exists() else ""
+    return float(text) if text else None
 
 
 SECTIONS = {

@@ -1,14 +1,15 @@
 """Atomic files: a reader sees the old content or the new, never a part (POSIX rename)."""
 
 import contextlib
+import ctypes
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bundle.errors import PocketRecError
 
@@ -49,53 +50,85 @@ def fsync_dir(path: Path) -> None:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a whole file: temporary sibling, fsync, rename over `path`, fsync of the folder.
 
+    A killed writer leaves the sibling, `.NAME.partial`; the next write to `path` takes it over.
+
     Raises:
         PocketRecError: the disk is full or the folder cannot be written; `path` is untouched.
     """
-    temporary: str | None = None
+    temporary = path.parent / f".{path.name}.partial"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            os.fchmod(handle, 0o644)  # mkstemp makes 0600; a web server must read what is published
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-        temporary = None
+        with _alone(temporary) as stream:
+            try:
+                stream.truncate(0)
+                os.fchmod(stream.fileno(), 0o644)  # a web server must read what is published
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+                temporary.replace(path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    temporary.unlink()
+                raise
         fsync_dir(path.parent)
     except OSError as err:
         raise write_failed(path, err) from err
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+
+
+def _alone(path: Path) -> BinaryIO:
+    """Open a file for writing, locked: another writer of the same name waits for its turn."""
+    while True:
+        stream = path.open("ab")
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            # The writer we waited for has renamed the file away: the name is another file now.
+            if path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
+                return stream
+        stream.close()
 
 
 def replace_dir(temporary: Path, final: Path) -> None:
-    """Put a finished folder in the place of `final`; an old one is moved aside, then removed.
+    """Put a finished folder in the place of `final`, in one step, and remove the old one.
 
-    Between the two renames a crash leaves the old content under `.NAME.old`; `recover_dir` puts it
-    back, and without that the next call for the same `final` removes it.
+    A crash leaves the old folder under one of the two names. Where the file system cannot swap
+    names, the old folder is moved aside first; `restore_dir` brings it back after a crash there.
     """
-    aside = _aside(final)
-    shutil.rmtree(aside, ignore_errors=True)
-    if final.exists():
-        final.replace(aside)
-    temporary.replace(final)
-    fsync_dir(final.parent)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def recover_dir(final: Path) -> None:
-    """Undo a `replace_dir` that was killed between its renames; call before reading `final`."""
-    if not final.exists() and _aside(final).is_dir():
-        _aside(final).replace(final)
+    restore_dir(final)
+    if not final.exists():
+        temporary.replace(final)
         fsync_dir(final.parent)
+        return
+    old = temporary
+    if not _swap(temporary, final):
+        old = _aside(final)
+        final.replace(old)
+        temporary.replace(final)
+    fsync_dir(final.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def restore_dir(final: Path) -> None:
+    """Undo a `replace_dir` that was killed between two renames; costs two look-ups otherwise."""
+    aside = _aside(final)
+    if aside.exists() and not final.exists():
+        aside.replace(final)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _aside(final: Path) -> Path:
     return final.parent / f".{final.name}.old"
+
+
+def _swap(one: Path, two: Path) -> bool:
+    """Exchange two names atomically (renameat2 of Linux, renamex_np of macOS); False: cannot."""
+    libc = ctypes.CDLL(None)
+    paths = os.fsencode(one), os.fsencode(two)
+    if linux := getattr(libc, "renameat2", None):
+        here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+        return bool(linux(here, paths[0], here, paths[1], exchange) == 0)
+    if macos := getattr(libc, "renamex_np", None):
+        return bool(macos(*paths, 2) == 0)  # RENAME_SWAP
+    return False
 
 
 def write_failed(path: Path, err: OSError) -> PocketRecError:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bundle.errors import InputError
-from bundle.files import fsync_dir, replace_dir, write_atomic, write_failed
+from bundle.files import fsync_dir, replace_dir, restore_dir, write_atomic, write_failed
 from bundle.manifest import FileEntry, Manifest, Meta, manifest_bytes
 
 
@@ -24,6 +24,7 @@ class BundleWriter:
         Raises:
             InputError: `out` exists and `force` is not set.
         """
+        restore_dir(out)
         if out.exists() and not force:
             raise InputError(f"{out}: exists already. Choose another --out, or add --force.")
         self._out = out

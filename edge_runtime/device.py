@@ -47,6 +47,7 @@ class Device:
         self._log_fault: str | None = None
         try:
             self._log = EventLog(home / "events.sqlite")
+            self._log_fault = self._log.fault
         except EventLogError as err:
             self._log_fault = str(err)
         self.bundle: Bundle | None
@@ -88,7 +89,7 @@ class Device:
         if slate.fault:
             faults.append(slate.fault)
         if log_impressions:
-            faults += self._impressions(slate, now)
+            faults += [fault for fault in self._impressions(slate, now) if fault not in faults]
         return {
             "items": [asdict(item) for item in slate.items],
             "stage_ms": {name: round(ms, 3) for name, ms in slate.stage_ms.items()},

@@ -1,6 +1,7 @@
 """The one seam to an inference engine: named arrays in, one array out."""
 
 import importlib.util
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,8 +58,34 @@ def open_engine(path: Path, engine: str, threads: int = 1) -> Engine:
     return OnnxEngine(path, threads)
 
 
+def runtime_version(engine: str) -> str:
+    """Version of the installed runtime, to hold against `min_runtime`; "" where none compares.
+
+    A TFLite model states TensorFlow's numbers. tflite-runtime counts like TensorFlow; LiteRT, which
+    began after TensorFlow 2.17, counts on its own and reads all that TensorFlow's converter writes.
+    """
+    module = next((m for m in _MODULES[engine] if importlib.util.find_spec(m)), "")
+    if module in ("", "ai_edge_litert"):
+        return ""
+    try:
+        return version(module.replace("_", "-"))
+    except PackageNotFoundError:  # a build under another name, such as onnxruntime-gpu
+        return ""
+
+
+def is_older(installed: str, least: str) -> bool:
+    """Whether a runtime's version is below the least one; a version that is no number never is."""
+    try:
+        one, two = (tuple(map(int, text.split(".")[:3])) for text in (installed, least))
+    except ValueError:
+        return False
+    return one < two
+
+
 def open_model(bundle: Bundle, model: str, engine: str, variant: str | None = None) -> Engine:
     """Load a model of a release: the given variant, else its default, else the next that loads.
+
+    A file that needs a newer runtime than the one installed is passed over unopened.
 
     Raises:
         EngineError: the release has no variant for the engine, or none of them loads.
@@ -67,7 +94,12 @@ def open_model(bundle: Bundle, model: str, engine: str, variant: str | None = No
         e for e in bundle.manifest.models(model, engine) if variant in (None, e.meta.get("variant"))
     ]
     failures = []
+    installed = runtime_version(engine)
     for entry in entries:
+        least = str(entry.meta.get("min_runtime", ""))
+        if is_older(installed, least):
+            failures.append(f"{entry.name}: needs runtime {least}, installed is {installed}")
+            continue
         try:
             return open_engine(bundle.path(entry.name), engine)
         except EngineError as err:

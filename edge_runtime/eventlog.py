@@ -4,10 +4,11 @@ An event is acknowledged when `append` returns; it is then on the disk (synchron
 """
 
 import json
+import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,13 @@ from edge_runtime.errors import EventLogError
 
 INTERACTION, IMPRESSION = "interaction", "impression"
 _BUSY_MS = 2000
+_LEAST_FREE_BYTES = 64 << 10  # WAL opens with a shared-memory file of 32 KiB
+_UNWRITABLE = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+)
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS event (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, item_id TEXT NOT NULL, event TEXT NOT NULL,
@@ -47,20 +55,36 @@ class EventLog:
     """Append, read back as a history, hand out what is not uploaded yet."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create the log.
+        """Open or create the log; where it cannot be written, `fault` says so and it can be read.
 
         Raises:
-            EventLogError: it is locked, read-only, damaged, or the disk is full.
+            EventLogError: it is locked or damaged, or the disk is full and there is no log yet.
         """
         self._path = path
-        with self._wrapped():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
-            )
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(_SCHEMA)
+        self.fault: str | None = None
+        try:
+            with self._wrapped():
+                self._open()
+        except EventLogError as err:
+            code = getattr(err.__cause__, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+            if code not in _UNWRITABLE or not path.is_file():
+                raise
+            self.fault = str(err)
+            # Immutable: no shared-memory file, which a full disk has no room for. What a killed
+            # process left in the WAL is not seen until there is space again.
+            address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+            with self._wrapped():
+                self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+                self._connection.execute("SELECT count(*) FROM event")
+
+    def _open(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection = sqlite3.connect(
+            self._path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
+        )
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.executescript(_SCHEMA)
 
     def close(self) -> None:
         """Close the file; the log can be opened again."""
@@ -106,6 +130,8 @@ class EventLog:
         rows = [
             (e.id, e.kind, e.item_id, e.event, e.value, e.ts, json.dumps(e.context)) for e in events
         ]
+        if self.fault:
+            raise EventLogError(self.fault)
         with self._wrapped():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -191,6 +217,13 @@ class EventLog:
         try:
             yield
         except (sqlite3.Error, OSError) as err:
+            found = "no space left on the disk" if self._is_full() else str(err)
             raise EventLogError(
-                f"{self._path}: {err}. The event log must be writable, with space on the disk."
+                f"{self._path}: {found}. The event log must be writable, with space on the disk."
             ) from err
+
+    def _is_full(self) -> bool:
+        """Whether space is what is missing: SQLite often says "disk I/O error" only."""
+        with suppress(OSError):
+            return shutil.disk_usage(self._path.parent).free < _LEAST_FREE_BYTES
+        return False

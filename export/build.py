@@ -168,11 +168,8 @@ def _choose(
             + ", ".join(f"{name} {n} of {len(blank)}" for name, n in differing.items())
             + ". Train longer, or ship anyway with --force."
         )
-    found = Golden(
-        cases=tuple(answers),
-        vector_tolerance=max(1e-4, SLACK * vector),
-        score_tolerance=max(1e-4, SLACK * score),
-    )
+    vector, score = golden.tolerances(draft, answers, (vector, score), SLACK)
+    found = Golden(cases=tuple(answers), vector_tolerance=vector, score_tolerance=score)
     return _Choice(variant=variant, golden=found, differing=differing, forced=not passed)
 
 

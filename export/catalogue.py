@@ -1,8 +1,8 @@
-"""A catalogue-only release: items added, changed or withdrawn, the same models, no training."""
+"""A catalogue-only release: items added, changed, withdrawn or restored; the same models."""
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,18 @@ class CatalogueReport:
     added: int
     changed: int
     withdrawn: int
+    restored: int
     bundle_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Parsed changes: new items, new content of known items, ids to withdraw."""
+    """Parsed changes: new items, new content of known items, ids to withdraw and to bring back."""
 
     add: list[dict[str, Any]]
     change: list[dict[str, Any]]
     withdraw: list[str]
+    restore: list[str]
 
 
 def update_catalogue(
@@ -67,9 +69,11 @@ def update_catalogue(
     known = _known(before)
     items, popularity, available = known.items, known.popularity, known.available
     row_of = {item_id: row for row, item_id in enumerate(items.ids)}
-    _check(changes, row_of)
+    _check(changes, row_of, known.available)
     for item_id in changes.withdraw:
         available[row_of[item_id]] = False
+    for item_id in changes.restore:
+        available[row_of[item_id]] = True
     touched = [row_of[one["item_id"]] for one in changes.change]
     items = _merge(items, changes, touched)
     index = _extend(before, known, _pick(items, list(range(len(row_of), len(items)))), trained)
@@ -97,6 +101,7 @@ def update_catalogue(
         added=len(changes.add),
         changed=len(changes.change),
         withdrawn=len(changes.withdraw),
+        restored=len(changes.restore),
         bundle_bytes=sum(sizes.values()),
     )
 
@@ -113,28 +118,24 @@ def read_changes(path: Path) -> Changes:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError) as err:
         raise InputError(f"{path}: cannot be read as JSON ({err}).") from err
-    if not isinstance(value, dict) or not value or value.keys() - {"add", "change", "withdraw"}:
-        raise InputError(f'{path}: expected an object with "add", "change" or "withdraw".')
-    found = Changes(
-        add=value.get("add", []),
-        change=value.get("change", []),
-        withdraw=value.get("withdraw", []),
-    )
+    known = [field.name for field in fields(Changes)]
+    if not isinstance(value, dict) or not value or value.keys() - set(known):
+        raise InputError(f"{path}: expected an object with some of {', '.join(known)}.")
+    lists = {name: value.get(name, []) for name in known}
+    if wrong := [name for name, one in lists.items() if not isinstance(one, list)]:
+        raise InputError(f"{path}: {wrong[0]} must be a list.")
+    found = Changes(**lists)
     for one in [*found.add, *found.change]:
         if not isinstance(one, dict) or one.keys() - _KEYS or not _fits(one):
             raise InputError(f"{path}: not an item with {', '.join(sorted(_KEYS))}: {one!r:.200}")
-    if not all(isinstance(item_id, str) for item_id in found.withdraw):
-        raise InputError(f"{path}: withdraw must list item ids as texts.")
+    if not all(isinstance(item_id, str) for item_id in [*found.withdraw, *found.restore]):
+        raise InputError(f"{path}: withdraw and restore must list item ids as texts.")
     return found
 
 
 def changes_counts(changes: Changes) -> dict[str, int]:
     """Return how many items each kind of change touches."""
-    return {
-        "add": len(changes.add),
-        "change": len(changes.change),
-        "withdraw": len(changes.withdraw),
-    }
+    return {name: len(each) for name, each in asdict(changes).items()}
 
 
 def _card(before: Bundle, name: str, changes: Changes) -> dict[str, bytes]:
@@ -163,16 +164,21 @@ def _fits(one: dict[str, Any]) -> bool:
     )
 
 
-def _check(changes: Changes, row_of: dict[str, int]) -> None:
+def _check(changes: Changes, row_of: dict[str, int], available: NDArray[np.bool_]) -> None:
     added = [one["item_id"] for one in changes.add]
     twice = [i for i in added if i in row_of or added.count(i) > 1]
-    unknown = [
-        i for i in [*(c["item_id"] for c in changes.change), *changes.withdraw] if i not in row_of
-    ]
+    named = [*(c["item_id"] for c in changes.change), *changes.withdraw, *changes.restore]
+    unknown = [i for i in named if i not in row_of]
     if twice:
-        raise InputError(f"add: {twice[0]!r} is in the catalogue already; use change.")
+        gone = twice[0] in row_of and not available[row_of[twice[0]]]
+        use = "restore, for it was withdrawn" if gone else "change"
+        raise InputError(f"add: {twice[0]!r} is in the catalogue already; use {use}.")
     if unknown:
         raise InputError(f"{unknown[0]!r} is not in the base bundle's catalogue.")
+    if both := set(changes.withdraw) & set(changes.restore):
+        raise InputError(f"{min(both)!r} is both withdrawn and restored.")
+    if here := [i for i in changes.restore if available[row_of[i]]]:
+        raise InputError(f"restore: {here[0]!r} was never withdrawn.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,8 +263,7 @@ def _pick(items: Items, rows: list[int]) -> Items:
 
 
 def _digest(changes: Changes) -> str:
-    value = {"add": changes.add, "change": changes.change, "withdraw": changes.withdraw}
-    return hashlib.sha256(canonical_json(value)).hexdigest()[:8]
+    return hashlib.sha256(canonical_json(asdict(changes))).hexdigest()[:8]
 
 
 def _answers(before: Bundle, draft: Bundle, force: bool) -> Golden:

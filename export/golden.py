@@ -66,6 +66,28 @@ def answer(
     return found
 
 
+def tolerances(
+    draft: Bundle, cases: list[GoldenCase], difference: tuple[float, float], slack: float
+) -> tuple[float, float]:
+    """Return the tolerance of user vectors and of scores that travel with answered cases.
+
+    Wide enough for `slack` times the difference seen between the engines, and for a phone whose
+    runtime is too old for the default variant and takes another (`edge_runtime.engines`).
+
+    Args:
+        draft: the release, models and items complete.
+        cases: answered by LiteRT's default variant.
+        difference: of user vectors and scores between the engines.
+        slack: for processors that round otherwise than this one.
+    """
+    vector, score = (max(1e-4, slack * off) for off in difference)
+    for entry in draft.manifest.models("user_tower", "litert"):
+        other = answer(draft, cases, "litert", str(entry.meta["variant"]))
+        apart = largest_difference(cases, other)
+        vector, score = max(vector, 2 * apart[0]), max(score, 2 * apart[1])
+    return vector, score
+
+
 def largest_difference(one: list[GoldenCase], two: list[GoldenCase]) -> tuple[float, float, int]:
     """Compare answers: largest user-vector and score difference, and cases whose slates differ."""
     vector = max(

@@ -4,14 +4,10 @@ import csv
 import io
 import json
 import random
-import subprocess
-import venv
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 from rich.console import Console
 
 from benchmarks import demo
@@ -138,53 +134,3 @@ def test_demo_leaves_a_folder_it_did_not_write_alone(tmp_path: Path):
     with pytest.raises(InputError, match="holds files that no demo wrote"):
         demo.run(Options(work=tmp_path))
     assert (tmp_path / "thesis.txt").read_text() == "mine"
-
-
-def closure(name: str, extra: str, seen: dict[str, metadata.Distribution]) -> None:
-    """Collect what installing `name[extra]` brings, from what is installed here."""
-    found = metadata.distribution(name)
-    seen[name] = found
-    for text in found.requires or ():
-        need = Requirement(text)
-        if need.marker is None or need.marker.evaluate({"extra": extra}):
-            for each in need.extras or {""}:
-                if need.name not in seen or each:
-                    closure(need.name, each, seen)
-
-
-@pytest.fixture(scope="module")
-def edge_python(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment that holds `pocketrec[edge]` and nothing else, made of links."""
-    folder = tmp_path_factory.mktemp("edge")
-    venv.create(folder, symlinks=True)
-    site = next(folder.glob("lib/python*/site-packages"))
-    found: dict[str, metadata.Distribution] = {}
-    closure("pocketrec", "edge", found)
-    del found["pocketrec"]
-    for each in found.values():
-        for top in {file.parts[0] for file in each.files or ()} - {"..", "__pycache__"}:
-            (site / top).symlink_to(Path(str(each.locate_file(top))))
-    for room in ("bundle", "edge_runtime", "pocketrec"):
-        (site / room).symlink_to(repository / room)
-    return folder / "bin" / "python"
-
-
-def test_the_edge_extra_alone_recommends_from_a_bundle(ran: Ran, edge_python: Path, tmp_path: Path):
-    for absent in ("tensorflow", "keras", "pandas", "flask", "onnxruntime"):
-        done = subprocess.run(
-            [edge_python, "-c", f"import {absent}"], capture_output=True, text=True, cwd=tmp_path
-        )
-        assert "ModuleNotFoundError" in done.stderr
-    words = ("device", "recommend", "--home", tmp_path / "phone", "--bundle", ran.work / "bundle")
-    done = subprocess.run(
-        [edge_python, "-m", "pocketrec", *words, "--offline", "--json"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert answer["source"] == "model"
-    assert answer["engine"] == "litert"
-    assert answer["faults"] == []
-    assert len(answer["items"]) == 10

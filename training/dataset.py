@@ -2,6 +2,7 @@
 
 import zlib
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -198,10 +199,30 @@ def _folds(recipe: Recipe, offsets: NDArray[np.int64], ts: NDArray[np.int64]) ->
         fold[offsets[1:][eligible] - 1] = TEST
         fold[offsets[1:][eligible] - 2] = VALID
         return fold
+    if recipe.split.kind == "last_basket":
+        return _last_baskets(recipe.split.min_user_events, offsets, ts)
     times = np.sort(ts)
     n = len(times)
     test_from = times[int(n * (1 - recipe.split.test_share))]
     valid_from = times[int(n * (1 - recipe.split.test_share - recipe.split.valid_share))]
     fold[ts >= valid_from] = VALID
     fold[ts >= test_from] = TEST
+    return fold
+
+
+def _last_baskets(
+    least: int, offsets: NDArray[np.int64], ts: NDArray[np.int64]
+) -> NDArray[np.int8]:
+    """Hold out whole baskets: events of one user with one time stamp stay together.
+
+    Users with fewer than three baskets or `least` events keep them all for training.
+    """
+    fold = np.full(len(ts), TRAIN, np.int8)
+    for start, stop in pairwise(offsets):
+        times = np.unique(ts[start:stop])
+        if stop - start < least or len(times) < 3:
+            continue
+        part = fold[start:stop]
+        part[ts[start:stop] == times[-1]] = TEST
+        part[ts[start:stop] == times[-2]] = VALID
     return fold

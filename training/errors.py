@@ -5,7 +5,8 @@ PocketRecError (bundle)
 │   ├── RecipeInvalid       the recipe file: unknown key, wrong type, out of bounds
 │   ├── TableInvalid        a table: missing column, empty, too many bad rows
 │   ├── DatasetUnavailable  a known data set can't be fetched or fails its checksum
-│   └── LogUnavailable      an experiment log is asked for and its library or server is not there
+│   ├── LogUnavailable      an experiment log is asked for and its library or server is not there
+│   └── CasesDiffer         two evaluations are not of the same cases or methods
 └── RunInvalid              a run folder lacks files or was made by another recipe
 """
 
@@ -26,6 +27,10 @@ class DatasetUnavailable(InputError):
 
 class LogUnavailable(InputError):
     """An experiment log cannot be written; the text says what to install or start."""
+
+
+class CasesDiffer(InputError):
+    """Two evaluations cannot be compared case by case; the text says where they part."""
 
 
 class RunInvalid(PocketRecError):

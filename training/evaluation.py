@@ -1,130 +1,224 @@
-"""Measure a run on held-out events, beside simple baselines on the same cases.
+"""Offline evaluation: the trained models beside tuned baselines on held-out events.
 
-Retrieval: the first held-out event of each user, ranked among all items that the user had not met
-before it. Ranking: the same events against sampled items that retrieval would offer.
+Retrieval: all items are ranked for each case's set of held-out items, in one or two settings for
+repeats (`training/cases.py`). Ranking: one held-out event of each user against sampled items that
+retrieval would offer.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bundle.files import canonical_json, write_atomic
-from training import metrics, report
+from training import beyond_accuracy, metrics, report, segments
 from training.baselines import BASELINES
+from training.baselines.tuning import Tuned, tune
+from training.case_file import write_cases
+from training.cases import Cases, held_out_cases, some
 from training.dataset import TEST, VALID, Dataset, load_dataset
 from training.errors import RunInvalid
+from training.methods import two_stage, two_tower
+from training.placement import BlockScorer, Placed, place_all
 from training.progress import Progress
 from training.ranker_fit import Candidates
-from training.retrieval import user_vectors
 from training.trained import Trained, load_trained
 
 CUTS = (5, 10, 20)
-SHORT_HISTORY = 50
+SLATE = 10
+"""Length of the lists that coverage, novelty and the like are measured on."""
+TUNING_CASES = 1_000
+"""Validation cases that baselines are tuned on, drawn where there are more."""
+
+Results = dict[str, tuple[Cases, dict[str, Placed]]]
+"""By setting: the cases, and what each method did with them."""
 
 
 def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> dict[str, Any]:
-    """Evaluate and write `evaluation.json` and `evaluation.html` to `out`; returns the former.
+    """Evaluate and write `evaluation.json`, `evaluation.html` and `cases.npz` to `out`.
+
+    Returns:
+        What `evaluation.json` holds.
 
     Raises:
         RunInvalid: the run is incomplete, or no event is held out.
     """
     trained = load_trained(run_dir)
     data = load_dataset(trained.recipe, data_dir)
-    cases = data.held_out(TEST if split == "test" else VALID)
-    if not cases:
+    fold = TEST if split == "test" else VALID
+    settings = _settings(data, fold)
+    if not settings:
         raise RunInvalid(f"{data_dir}: no {split} events are held out.")
+    newcomers = _newcomers(data, fold)
     seed = trained.recipe.seed
-    # As many as in training: calibrated probabilities hold for the share of positives they met.
-    negatives = trained.recipe.ranker.negatives
+    results: Results = {cases.setting: (cases, {}) for cases in settings}
+    fresh: dict[str, Placed] = {}
     candidates = Candidates(trained.spec, data, trained.user_tower, trained.item_vectors)
-    vectors = user_vectors(trained.user_tower, trained.item_vectors, trained.spec, data, cases)
-    scores = {"two_tower": _unseen(vectors @ trained.item_vectors.T, data, cases)}
+    valid = [some(held_out_cases(data, VALID, c.setting), TUNING_CASES, seed) for c in settings]
+    baselines: list[Tuned] = []
+    left_out: list[str] = []
     with Progress("evaluate", len(BASELINES) + 1) as bar:
-        for done, (name, build) in enumerate(BASELINES.items(), 1):
-            scorer = build(data)
-            table = np.stack([scorer(data.history(user, end).rows) for user, end in cases])
-            scores[name] = _unseen(table, data, cases)
-            bar.advance(done, name)
-        ranked = {"two_stage": _two_stage(trained, candidates, vectors, cases, scores["two_tower"])}
-        bar.advance(len(BASELINES) + 1, "two stages")
-    targets = np.array([data.rows[data.offsets[u] + end] for u, end in cases])
-    places = {name: _places(table, targets) for name, table in (ranked | scores).items()}
-    retrieval = {
-        name: _retrieval(places[name], table, seed) for name, table in (ranked | scores).items()
+        for cases in settings:
+            for name, score in (
+                ("two_stage", two_stage(trained, data, candidates, cases.setting)),
+                ("two_tower", two_tower(trained, data)),
+            ):
+                _answer(name, score, data, cases, newcomers, results, fresh)
+        bar.advance(1, "two towers")
+        for done, tuned in enumerate(tune(data, BASELINES, valid), 2):
+            if isinstance(tuned, str):
+                left_out.append(tuned)
+                continue
+            cases = results[tuned.setting][0]
+            _answer(tuned.name, tuned.score, data, cases, newcomers, results, fresh)
+            baselines.append(tuned)
+            bar.advance(min(done, len(BASELINES) + 1), tuned.name)
+    write_cases(out, data, results)
+    found = _found(trained, data, results, split)
+    found["segments"] |= _newcomer_segment(found["best_baseline"], newcomers, fresh)
+    found["baselines"] = {
+        "tuned_on": f"NDCG@20 of {len(valid[0])} validation cases",
+        "chosen": [_told(tuned) for tuned in baselines],
+        "left_out": left_out,
     }
-    ranking = _ranking(trained, candidates, cases, seed)
-    found = {
-        "protocol": {
-            "split": split,
-            "split_kind": trained.recipe.split.kind,
-            "cases": len(cases),
-            "candidates": "all items the user had not met before",
-            "ranking": f"each held-out event against {negatives} unmet items drawn from the top "
-            f"{trained.spec.candidates} of retrieval; head like: held-out events only",
-            "seed": seed,
-        },
-        "retrieval": retrieval,
-        "segments": _segments(places["two_tower"], cases),
-        "ranking": ranking,
-        "training": json.loads((run_dir / "train_report.json").read_bytes())["curve"],
-        "figures": {
-            "recall20": retrieval["two_tower"]["recall@20"]["value"],
-            "ndcg10": retrieval["two_tower"]["ndcg@10"]["value"],
-            "ndcg10_two_stage": retrieval["two_stage"]["ndcg@10"]["value"],
-            "ndcg10_transitions": retrieval["transitions"]["ndcg@10"]["value"],
-            "auc": next(iter(ranking.values()))["roc_auc"],
-        },
-    }
+    # As many as in training: calibrated probabilities hold for the share of positives they met.
+    found["ranking"] = ranking = _ranking(trained, candidates, data.held_out(fold), seed)
+    found["training"] = json.loads((run_dir / "train_report.json").read_bytes())["curve"]
+    found["figures"]["auc"] = next(iter(ranking.values()))["roc_auc"]
     write_atomic(out / "evaluation.json", canonical_json(found))
     write_atomic(out / "evaluation.html", report.render(trained.recipe.name, found).encode())
     return found
 
 
-def _unseen(scores: NDArray[Any], data: Dataset, cases: list[tuple[int, int]]) -> NDArray[Any]:
-    scores = np.array(scores, np.float64)
-    for row, (user, end) in zip(scores, cases, strict=True):
-        row[data.history(user, end).rows] = -np.inf
-    return scores
+def _settings(data: Dataset, fold: int) -> list[Cases]:
+    """Cases in `new_to_user` and, where people take things again, in `all` as well."""
+    new, every = (held_out_cases(data, fold, s) for s in ("new_to_user", "all"))
+    repeats = len(every.targets) > len(new.targets)
+    return [cases for cases in ([new, every] if repeats else [new]) if len(cases)]
 
 
-def _places(scores: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.int64]:
-    """Rank of each target; ties count against the method, so that a flat score gains nothing."""
-    wanted = scores[np.arange(len(targets)), targets][:, None]
-    met = ~np.isfinite(wanted[:, 0])
-    places: NDArray[np.int64] = (scores >= wanted).sum(1) - 1
-    return np.where(met, scores.shape[1], places)
+def _newcomers(data: Dataset, fold: int) -> Cases | None:
+    """Cases of users without any history, if the split leaves some."""
+    every = held_out_cases(data, fold, "new_to_user", newcomers=True)
+    fresh = every.take(np.flatnonzero(every.ends == 0))
+    return fresh if len(fresh) else None
 
 
-def _retrieval(places: NDArray[np.int64], scores: NDArray[Any], seed: int) -> dict[str, Any]:
+def _answer(
+    name: str,
+    score: BlockScorer,
+    data: Dataset,
+    cases: Cases,
+    newcomers: Cases | None,
+    results: Results,
+    fresh: dict[str, Placed],
+) -> None:
+    """Let one method answer the cases of a setting; those without history go with the first."""
+    first = newcomers is not None and name not in fresh
+    asked = [cases, newcomers] if first and newcomers is not None else [cases]
+    placed = place_all(score, data, asked, max(CUTS))
+    results[cases.setting][1][name] = placed[0]
+    if first:
+        fresh[name] = placed[1]
+
+
+def _found(trained: Trained, data: Dataset, results: Results, split: str) -> dict[str, Any]:
+    seed = trained.recipe.seed
+    tables = {
+        setting: {name: _retrieval(cases, p, len(data.items), seed) for name, p in placed.items()}
+        for setting, (cases, placed) in results.items()
+    }
+    main = next(iter(results))
+    cases, placed = results[main]
+    rival = _best_baseline(tables[main])
+    retrieval = tables[main]
+    categories = beyond_accuracy.category_vectors(data.items.categories)
+    counts = data.popularity()
+    return {
+        "protocol": {
+            "split": split,
+            "split_kind": trained.recipe.split.kind,
+            "cases": len(cases),
+            "candidates": _candidates_told(main),
+            "settings": {
+                setting: {
+                    "cases": len(each),
+                    "targets": len(each.targets),
+                    "candidates": _candidates_told(setting),
+                }
+                for setting, (each, _) in results.items()
+            },
+            "cases_sha256": {s: each.digest(data) for s, (each, _) in results.items()},
+            "recall": "hits / held-out items of the case",
+            "ranking": f"each held-out event against {trained.recipe.ranker.negatives} unmet items "
+            f"drawn from the top {trained.spec.candidates} of retrieval; head like: held-out "
+            "events only",
+            "seed": seed,
+        },
+        "retrieval": retrieval,
+        "best_baseline": rival,
+        **{f"retrieval_{s}": table for s, table in tables.items() if s != main},
+        "beyond_accuracy": {
+            setting: {
+                name: beyond_accuracy.measure(
+                    p.top[:, :SLATE], data, trained.item_vectors, categories
+                )
+                for name, p in answers.items()
+            }
+            for setting, (_, answers) in results.items()
+        },
+        "segments": segments.by_history(cases, placed, "two_tower", rival),
+        "target_segments": segments.by_target(cases, placed, counts, "two_tower", rival),
+        "figures": {
+            "recall20": retrieval["two_tower"]["recall@20"]["value"],
+            "ndcg10": retrieval["two_tower"]["ndcg@10"]["value"],
+            "ndcg10_two_stage": retrieval["two_stage"]["ndcg@10"]["value"],
+            "ndcg10_transitions": retrieval["transitions"]["ndcg@10"]["value"],
+            "ndcg10_best_baseline": retrieval[rival]["ndcg@10"]["value"],
+        },
+    }
+
+
+def _candidates_told(setting: str) -> str:
+    return {
+        "new_to_user": "all items the user had not met before",
+        "all": "all items, those the user knows included",
+    }[setting]
+
+
+def _retrieval(cases: Cases, placed: Placed, n_items: int, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for k in CUTS:
-        for name, values in metrics.at_k(places, k).items():
+        for name, values in metrics.at_k(placed.places, k, cases.offsets).items():
             found[name] = metrics.interval(values, seed)
-        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        found[f"coverage@{k}"] = len(np.unique(top)) / scores.shape[1]
+        found[f"coverage@{k}"] = beyond_accuracy.coverage(placed.top[:, :k], n_items)
     return found
 
 
-def _two_stage(
-    trained: Trained,
-    candidates: Candidates,
-    vectors: NDArray[np.float32],
-    cases: list[tuple[int, int]],
-    scores: NDArray[Any],
-) -> NDArray[Any]:
-    """Re-order the first B items of retrieval by the ranker; the others keep their places below."""
-    spec = trained.spec
-    weights = np.array(spec.head_weights)
-    ranked = scores - 1e6
-    for at, case in enumerate(cases):
-        k = min(spec.candidates, int(np.isfinite(scores[at]).sum()))
-        rows = np.argpartition(-scores[at], k - 1)[:k]
-        inputs = candidates.inputs_for(case, vectors[at], rows)
-        ranked[at, rows] = np.asarray(trained.ranker.predict_on_batch(inputs)) @ weights
-    return np.where(np.isfinite(scores), ranked, -np.inf)
+def _best_baseline(table: Mapping[str, Any]) -> str:
+    """The baseline to beat: best by NDCG@10 of those in the table."""
+    return max(
+        (name for name in table if name in BASELINES), key=lambda n: table[n]["ndcg@10"]["value"]
+    )
+
+
+def _newcomer_segment(
+    rival: str, newcomers: Cases | None, fresh: Mapping[str, Placed]
+) -> dict[str, Any]:
+    if newcomers is None:
+        return {}
+    return segments.by_history(newcomers, fresh, "two_tower", rival)
+
+
+def _told(tuned: Tuned) -> dict[str, Any]:
+    return {
+        "method": tuned.name,
+        "setting": tuned.setting,
+        "parameters": dict(tuned.parameters),
+        "tried": [{"parameters": dict(p), "ndcg@20": value} for p, value in tuned.tried],
+    }
 
 
 def _ranking(
@@ -149,18 +243,4 @@ def _ranking(
             "ece": metrics.ece(labels, values),
             "calibration": metrics.calibration(labels, values),
         }
-    return found
-
-
-def _segments(places: NDArray[np.int64], cases: list[tuple[int, int]]) -> dict[str, Any]:
-    lengths = np.array([end for _, end in cases])
-    found = {}
-    for name, chosen in (
-        (f"under {SHORT_HISTORY} events", lengths < SHORT_HISTORY),
-        (f"{SHORT_HISTORY} to 200 events", (lengths >= SHORT_HISTORY) & (lengths <= 200)),
-        ("over 200 events", lengths > 200),
-    ):
-        if chosen.any():
-            gain = metrics.at_k(places[chosen], 10)["ndcg@10"]
-            found[name] = {"users": int(chosen.sum()), "ndcg@10": float(gain.mean())}
     return found

@@ -1,7 +1,4 @@
-"""Ranking and classification metrics, in plain numpy.
-
-`places` are 0-based ranks of each case's one relevant item among all candidates.
-"""
+"""Ranking and classification metrics, in plain numpy."""
 
 from typing import Any
 
@@ -12,16 +9,42 @@ Floats = NDArray[np.float64]
 _BINS = 10
 
 
-def at_k(places: NDArray[np.int64], k: int) -> dict[str, Floats]:
-    """Return per-case recall, HR, NDCG and MRR at k; with one relevant item recall equals HR."""
+def at_k(
+    places: NDArray[np.int64], k: int, offsets: NDArray[np.int64] | None = None
+) -> dict[str, Floats]:
+    """Return per-case recall, precision, HR, NDCG and MRR at k.
+
+    recall = hits / number of targets (so a basket of more than k items cannot reach 1);
+    NDCG = sum of 1 / log2(place + 2) over hits / the same sum for the best possible order of
+    min(k, number of targets) hits; MRR counts the first hit only.
+
+    Args:
+        places: 0-based places of the targets among all candidates.
+        k: length of the list.
+        offsets: int64 [n + 1]; case i owns places[offsets[i]:offsets[i + 1]], at least one.
+            None: each case has one target.
+    """
+    starts = np.arange(len(places)) if offsets is None else offsets[:-1]
+    sizes = np.ones(len(places), int) if offsets is None else np.diff(offsets)
+    if not len(starts):
+        return {f"{name}@{k}": np.zeros(0) for name in RANKING}
     inside = places < k
-    hit = inside.astype(np.float64)
-    return {
-        f"recall@{k}": hit,
-        f"hr@{k}": hit,
-        f"ndcg@{k}": np.where(inside, 1.0 / np.log2(places + 2.0), 0.0),
-        f"mrr@{k}": np.where(inside, 1.0 / (places + 1.0), 0.0),
-    }
+    hits = np.add.reduceat(inside.astype(np.float64), starts)
+    gains = np.add.reduceat(np.where(inside, 1.0 / np.log2(places + 2.0), 0.0), starts)
+    ideal = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))[np.minimum(sizes, k) - 1]
+    first = np.minimum.reduceat(places, starts)
+    values = (
+        hits / sizes,
+        hits / k,
+        (hits > 0).astype(np.float64),
+        gains / ideal,
+        np.where(first < k, 1.0 / (first + 1.0), 0.0),
+    )
+    return {f"{name}@{k}": value for name, value in zip(RANKING, values, strict=True)}
+
+
+RANKING = ("recall", "precision", "hr", "ndcg", "mrr")
+"""Names of what `at_k` returns, in its order."""
 
 
 def interval(values: Floats, seed: int, draws: int = 1000) -> dict[str, float]:

@@ -21,7 +21,7 @@ from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from bundle.features import MISSING, SESSION_GAP_S, FeatureSpec
-from bundle.files import canonical_json, recover_dir, replace_dir, write_failed
+from bundle.files import canonical_json, replace_dir, restore_dir, write_failed
 from training import columns as col
 from training.errors import TableInvalid
 
@@ -64,7 +64,7 @@ def write_features(spec: FeatureSpec, data_dir: Path, out: Path) -> FeaturesRepo
     Raises:
         TableInvalid: the tables are not there, or the spec names an unknown context feature.
     """
-    recover_dir(data_dir)
+    restore_dir(data_dir)
     for name in (col.INTERACTIONS_FILE, col.ITEMS_FILE):
         if not (data_dir / name).is_file():
             raise TableInvalid(f"{data_dir / name}: not there. Run `pocketrec data` first.")

@@ -67,7 +67,7 @@ class Split:
     """How interactions are held out, always by time."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
-    kind: Literal["leave_last", "global_time"] = "leave_last"
+    kind: Literal["leave_last", "global_time", "last_basket"] = "leave_last"
     valid_share: Share = 0.1
     test_share: Share = 0.1
     min_user_events: Positive = 5

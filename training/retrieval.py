@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import keras
 import numpy as np
@@ -15,11 +14,11 @@ from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec
 from bundle.files import write_atomic
-from training.dataset import VALID, Dataset, Items, category_codes
+from training.dataset import VALID, Dataset
+from training.item_content import item_inputs
 from training.progress import Progress
 from training.recipe import Recipe
 from training.tower_fit import TowerFit
-from training.towers import MAX_TITLE_TOKENS, N_YEAR_BUCKETS
 from training.windows import batches, gather_windows
 
 Floats = NDArray[np.float32]
@@ -34,29 +33,6 @@ class Fitted:
     item_tower: keras.Model
     curve: list[dict[str, float]]
     seconds: float
-
-
-def item_inputs(
-    spec: FeatureSpec, items: Items, title_buckets: int, *, known: bool = True
-) -> dict[str, NDArray[Any]]:
-    """Encode items for the item tower; `known=False` leaves the id out (new items).
-
-    Title tokens are CRC-32 hashed into buckets: stable over machines, unlike Python's `hash`.
-    """
-    n = len(items)
-    tokens = np.zeros((n, MAX_TITLE_TOKENS), np.int32)
-    for row, title in enumerate(items.titles):
-        words = title.lower().replace(",", " ").split()[:MAX_TITLE_TOKENS]
-        tokens[row, : len(words)] = [crc32(w.encode()) % title_buckets + 1 for w in words]
-    year = np.where(items.year >= 0, np.clip((items.year - 1920) // 4 + 2, 1, 31), 0)
-    assert int(year.max(initial=0)) < N_YEAR_BUCKETS
-    return {
-        "ids": np.arange(1, n + 1, dtype=np.int32) if known else np.zeros(n, np.int32),
-        "tokens": tokens,
-        "categories": category_codes(spec, items.categories),
-        "year_bucket": year.astype(np.int32),
-        "price": items.price,
-    }
 
 
 def fit_towers(
@@ -86,9 +62,7 @@ def fit_towers(
     """
     config = recipe.retrieval
     inputs = item_inputs(spec, data.items, config.title_buckets)
-    fit = TowerFit(recipe, spec, data, inputs)
-    if begin is not None:
-        begin(fit.user_tower, fit.item_tower)
+    fit = TowerFit(recipe, spec, data, inputs, begin)
     state = _Progressed(curve=[], best=fit.snapshot(), best_ndcg=-1.0, seconds=0.0, done=0.0)
     if checkpoint.exists():
         state = _restore(checkpoint, fit)

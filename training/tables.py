@@ -7,9 +7,9 @@ A new day's files join an existing folder by the same code (`append_tables`): th
 one run over all files, one after the other.
 """
 
+import errno
 import json
 import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
-from bundle.files import canonical_json, recover_dir, replace_dir, write_failed
+from bundle.files import canonical_json, replace_dir, restore_dir, write_failed
 from training import columns as col
 from training.clean import PLACE, clean_interactions, clean_items, read_texts
 from training.datasets import Source, resolve, resolve_day
@@ -99,7 +99,7 @@ def append_tables(recipe: Recipe, out: Path, source: Path) -> Appended:
             `data.max_bad_share` is asked of the delivery alone.
         DatasetUnavailable: a known data set's files are not in `source`.
     """
-    recover_dir(out)
+    restore_dir(out)
     old = _saved_report(out)
     ingested = Ingested.load(out, recipe)
     found = resolve_day(recipe, source)
@@ -141,9 +141,10 @@ def _saved_report(folder: Path) -> DataReport:
 def _write(
     recipe: Recipe, found: Source, out: Path, old: DataReport | None, ingested: Ingested
 ) -> DataReport:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    folder = out.parent / f".{out.name}.partial"
     try:
+        shutil.rmtree(folder, ignore_errors=True)  # of a killed try
+        folder.mkdir(parents=True)
         report = _build(recipe, found, folder, old, out)
         (folder / col.REPORT_FILE).write_bytes(canonical_json(asdict(report)))
         (folder / col.INGESTED_FILE).write_bytes(canonical_json(ingested.to_json()))
@@ -151,6 +152,8 @@ def _write(
     except OSError as err:
         raise write_failed(out, err) from err
     except duckdb.IOException as err:
+        if "No space left" in str(err):  # DuckDB hands on the text of the errno, not the number
+            raise write_failed(out, OSError(errno.ENOSPC, "")) from err
         raise TableInvalid(f"{out}: {err}") from err
     finally:
         shutil.rmtree(folder, ignore_errors=True)

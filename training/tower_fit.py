@@ -1,6 +1,7 @@
 """One training step of both towers, and what is kept of them: weights, averages, best state."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from bundle.features import FeatureSpec
 from training import losses
 from training.dataset import Dataset
+from training.item_tower import build_item_tower
 from training.recipe import Recipe, RetrievalConfig
-from training.towers import build_item_tower, build_user_tower
+from training.towers import build_user_tower
 from training.windows import Windows
 
 Floats = NDArray[np.float32]
@@ -34,12 +36,24 @@ class TowerFit:
         spec: FeatureSpec,
         data: Dataset,
         inputs: dict[str, NDArray[Any]],
+        begin: Callable[[keras.Model, keras.Model], None] | None = None,
     ) -> None:
-        """Build everything; `inputs` are the item tower's, for all items in row order."""
+        """Build everything.
+
+        Args:
+            recipe: what to train.
+            spec: features and vocabularies of it.
+            data: sequences; gives popularity and the number of items.
+            inputs: the item tower's, for all items in row order.
+            begin: sets the first weights of user tower and item tower (a warm start).
+        """
         self.config = config = recipe.retrieval
         self.n_items = len(data.items)
         self.user_tower = build_user_tower(config, spec)
         self.item_tower = build_item_tower(config, spec, self.n_items)
+        if begin is not None:
+            begin(self.user_tower, self.item_tower)
+        self.item_tower.get_layer("tower").weigh_tokens(inputs["tokens"])
         self._inputs = {name: tf.constant(value) for name, value in inputs.items()}
         self._states = self.user_tower.get_layer("tower")
         self._trained = self.user_tower.trainable_variables + self.item_tower.trainable_variables

@@ -15,9 +15,10 @@ from training.align import Alignment
 from training.dataset import feature_spec, load_dataset
 from training.errors import RunInvalid
 from training.experiment_log import ExperimentLog
+from training.item_content import item_inputs
 from training.ranker_fit import Candidates, fit_ranker
 from training.recipe import Recipe, recipe_json
-from training.retrieval import fit_towers, item_inputs, prepare_process
+from training.retrieval import fit_towers, prepare_process
 from training.trained import load_trained
 from training.warm_start import align_towers, check_fits, copy_weights
 
@@ -158,4 +159,5 @@ def _claim(work: Path, recipe: Recipe, data_dir: Path, warm_start: Path | None) 
                 "it, or train with the recipe, data and --warm-start it began with."
             )
         return
+    shutil.rmtree(work, ignore_errors=True)  # killed while it was cleared: no one can claim that
     write_atomic(path, mark)

@@ -7,15 +7,18 @@ from pathlib import Path
 import keras
 import numpy as np
 
+import training.item_tower
 import training.ranker
 import training.towers
 from bundle.features import FeatureSpec
 from training.dataset import Items, load_items
 from training.errors import RunInvalid
+from training.item_content import item_inputs
 from training.recipe import Recipe, load_recipe
-from training.retrieval import Floats, item_inputs
+from training.retrieval import Floats
 
-_LAYERS = (training.ranker, training.towers)  # imported so that keras knows their layers
+# Imported so that keras knows their layers.
+_LAYERS = (training.item_tower, training.ranker, training.towers)
 
 FILES = (
     "recipe.json",

@@ -233,7 +233,8 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),
-        "ndcg10": max(curve.values(), default=0.0),
+        # After a kill the epochs before it are in the trial's value only.
+        "ndcg10": max(curve.values(), default=0.0) if trial.value is None else trial.value,
         "epochs": max(curve, default=-1) + 1,
         "seconds": trial.user_attrs.get("seconds", 0.0),
         "values": dict(trial.params),

@@ -10,7 +10,7 @@ import click
 from benchmarks import BENCHMARKS
 from bundle.files import write_atomic
 
-NAMES = "\n".join(f"  {name:10} {claim}" for name, claim in BENCHMARKS.items())
+NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items())
 
 
 @click.command(
@@ -50,7 +50,7 @@ def command(
     from benchmarks.harness import Options, document
 
     for each in BENCHMARKS if name == "all" else (name,):
-        module = importlib.import_module(f"benchmarks.{each}")
+        module = importlib.import_module(f"benchmarks.{each.replace('-', '_')}")
         options = Options(work=work / each, data=data, minutes=minutes, seed=seed)
         result = module.run(options)
         path = json_path / f"{each}.json" if name == "all" else json_path

@@ -16,7 +16,7 @@ from pocketrec.quiet import load_tensorflow
 @click.option(
     "--catalogue",
     type=click.Path(path_type=Path),
-    help='Changes as JSON: {"add": [items], "withdraw": [ids], "change": [items]}.',
+    help="Changes as JSON: items to add and change, ids to withdraw and restore.",
 )
 @click.option("--base", type=click.Path(path_type=Path), help="Bundle that the changes apply to.")
 @click.option("--force", is_flag=True, help="Overwrite, and ship although a gate refuses.")

@@ -1,12 +1,15 @@
+import contextlib
 import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from bundle import files
 from bundle.errors import PocketRecError
-from bundle.files import canonical_json, recover_dir, replace_dir, sha256_file, write_atomic
+from bundle.files import canonical_json, replace_dir, restore_dir, sha256_file, write_atomic
 
 
 def test_canonical_json_does_not_depend_on_key_order():
@@ -21,16 +24,16 @@ def test_sha256_of_a_known_text(tmp_path):
     assert sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-def test_recover_dir_puts_the_old_folder_back_only_where_none_is(tmp_path):
+def test_restore_dir_puts_the_old_folder_back_only_where_none_is(tmp_path):
     final, aside = tmp_path / "final", tmp_path / ".final.old"
-    recover_dir(final)
+    restore_dir(final)
     assert not final.exists()
     aside.mkdir()
     (aside / "f").write_text("1")
-    recover_dir(final)
+    restore_dir(final)
     assert (final / "f").read_text() == "1"
     aside.mkdir()
-    recover_dir(final)
+    restore_dir(final)
     assert (final / "f").exists()
 
 
@@ -41,6 +44,67 @@ def test_replace_dir_swaps_whole_folders(tmp_path):
     replace_dir(tmp_path / "new", tmp_path / "final")
     assert [p.name for p in tmp_path.iterdir()] == ["final"]
     assert (tmp_path / "final" / "f").read_text() == "2"
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_a_swap_of_folders_survives_a_kill_between_two_renames(tmp_path, monkeypatch, swaps):
+    """`swaps` False: a file system that cannot exchange two names."""
+    if not swaps:
+        monkeypatch.setattr(files, "_swap", lambda one, two: False)
+    for name, text in (("new", "2"), ("final", "1")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "f").write_text(text)
+
+    class Killed(BaseException):
+        pass
+
+    plain, left = Path.replace, [1]
+
+    def replace(self, target):
+        if not left.pop():
+            raise Killed
+        left.append(0)
+        return plain(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    if swaps:
+        replace_dir(tmp_path / "new", tmp_path / "final")
+    else:
+        with pytest.raises(Killed):
+            replace_dir(tmp_path / "new", tmp_path / "final")
+        assert not (tmp_path / "final").exists()
+        monkeypatch.setattr(Path, "replace", plain)
+        files.restore_dir(tmp_path / "final")
+        assert (tmp_path / "final" / "f").read_text() == "1"
+        replace_dir(tmp_path / "new", tmp_path / "final")
+    assert [p.name for p in tmp_path.iterdir()] == ["final"]
+    assert (tmp_path / "final" / "f").read_text() == "2"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from bundle.files import write_atomic
+for n in range(200):
+    write_atomic(Path(sys.argv[1]), sys.argv[2].encode() * 10_000)
+"""
+
+
+def test_writers_of_one_file_take_turns(tmp_path):
+    words = [sys.executable, "-c", WRITER, str(tmp_path / "x")]
+    children = [subprocess.Popen([*words, letter]) for letter in "ab"]
+    while any(child.poll() is None for child in children):
+        with contextlib.suppress(FileNotFoundError):
+            assert (tmp_path / "x").read_bytes() in (b"a" * 10_000, b"b" * 10_000)
+    assert [child.returncode for child in children] == [0, 0]
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_what_a_killed_writer_left_is_taken_over(tmp_path):
+    (tmp_path / ".x.partial").write_bytes(b"torn, and longer than the next")
+    write_atomic(tmp_path / "x", b"whole")
+    assert (tmp_path / "x").read_bytes() == b"whole"
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
 
 
 def test_file_too_large_for_the_disk_leaves_the_old_content(tmp_path):

@@ -28,10 +28,11 @@ def run_dir(tmp_path_factory) -> Path:
     keras = pytest.importorskip("keras", reason="needs the train extra")
     from bundle.files import canonical_json
     from training.dataset import feature_spec, load_items
+    from training.item_content import item_inputs
+    from training.item_tower import build_item_tower
     from training.ranker import build_ranker
     from training.recipe import parse_recipe, recipe_json
-    from training.retrieval import item_inputs
-    from training.towers import build_item_tower, build_user_tower
+    from training.towers import build_user_tower
 
     folder = tmp_path_factory.mktemp("export") / "run"
     folder.mkdir()
@@ -59,6 +60,10 @@ def run_dir(tmp_path_factory) -> Path:
     towers = build_user_tower(recipe.retrieval, spec)
     content = build_item_tower(recipe.retrieval, spec, len(table))
     ranker = build_ranker(recipe.ranker, spec)
+    for (
+        variable
+    ) in content.trainable_variables:  # content starts at zero, as if nothing were learnt
+        variable.assign(rng.normal(0.0, 0.02, variable.shape))
     vectors = 20 * np.asarray(content(item_inputs(spec, table, recipe.retrieval.title_buckets)))
     np.save(folder / "item_vectors.npy", vectors.astype(np.float32))
     towers.save(folder / "user_tower.keras")

@@ -61,6 +61,30 @@ def test_changes_are_in_the_columns_and_the_catalogue(changed: Bundle):
     assert np.abs(changed.array("index/rows")[new]).max() == 127
 
 
+def test_a_withdrawn_item_comes_back_when_it_is_restored_and_only_then(
+    changed: Bundle, bundle_dir: Path, run_dir: Path, tmp_path: Path
+):
+    base = changed.path("policy.json").parent.parent
+    step = tmp_path / "c.json"
+    step.write_text('{"add": [{"item_id": "i07", "title": "again"}]}')
+    with pytest.raises(InputError, match="use restore"):
+        update_catalogue(base, step, run_dir, tmp_path / "next")
+    step.write_text('{"change": [{"item_id": "i07", "title": "Film i07, new copy"}]}')
+    update_catalogue(base, step, run_dir, tmp_path / "edited")
+    edited = open_bundle(tmp_path / "edited")
+    row = edited.row_of("i07")
+    assert edited.array("items/flags")[row] == 0
+    step.write_text('{"restore": ["i07"]}')
+    report = update_catalogue(tmp_path / "edited", step, run_dir, tmp_path / "restored")
+    assert report.restored == 1
+    restored, first = open_bundle(tmp_path / "restored"), open_bundle(bundle_dir)
+    assert restored.array("items/flags")[row] == 1
+    assert row in restored.array("items/popular")
+    assert restored.catalogue([row])[0].title == "Film i07, new copy"
+    same = np.asarray(first.array("index/rows"))[first.row_of("i07")]
+    assert (restored.array("index/rows")[row] == same).all()
+
+
 @pytest.mark.parametrize("engine", ["litert", "onnx"])
 def test_new_golden_vectors_hold_and_never_show_the_withdrawn(changed: Bundle, engine):
     assert replay(changed, engine) == 6
@@ -70,7 +94,7 @@ def test_new_golden_vectors_hold_and_never_show_the_withdrawn(changed: Bundle, e
 
 def test_the_card_names_base_and_changes(changed: Bundle):
     card = changed.json("model_card.json")
-    assert card["changes"] == {"add": 1, "change": 1, "withdraw": 1}
+    assert card["changes"] == {"add": 1, "change": 1, "withdraw": 1, "restore": 0}
     assert len(card["export"]["parity"]) == 12
     assert changed.manifest.name in changed.read("model_card.md").decode()
 
@@ -96,6 +120,10 @@ def test_engines_that_disagree_refuse_the_new_catalogue(
         ('{"add": [{"item_id": "i01", "title": "twice"}]}', "i01"),
         ('{"add": [{"item_id": "n1", "title": "x", "year": "1999"}]}', "n1"),
         ('{"withdraw": [5]}', "withdraw"),
+        ('{"withdraw": "i01"}', "withdraw must be a list"),
+        ('{"restore": ["nobody"]}', "nobody"),
+        ('{"restore": ["i01"]}', "never withdrawn"),
+        ('{"restore": ["i01"], "withdraw": ["i01"]}', "both"),
     ],
 )
 def test_changes_that_do_not_fit_are_refused(

@@ -15,8 +15,9 @@ from training.align import (
     rotated_item_tower,
     rotated_user_tower,
 )
+from training.item_tower import build_item_tower
 from training.recipe import RetrievalConfig
-from training.towers import build_item_tower, build_user_tower
+from training.towers import build_user_tower
 
 DIM = 8
 SPEC = FeatureSpec(

@@ -176,24 +176,22 @@ def test_append_without_tables_says_what_to_run(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from pathlib import Path
 sys.path[:0] = [sys.argv[1]]
-real, left = Path.replace, int(sys.argv[2])
-def replace(self, target):
-    global left
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    left -= 1
-    return real(self, target)
-Path.replace = replace
+import bundle.files as files
+real, when = files._swap, sys.argv[2]
+def swap(one, two):
+    if when == "after":
+        real(one, two)
+    os.kill(os.getpid(), signal.SIGKILL)
+files._swap = swap
 from pocketrec.cli import main
 main(sys.argv[3:], prog_name="pocketrec")
 """
 
 
-@pytest.mark.parametrize("renames_before_the_kill", [0, 1])
-def test_killed_append_leaves_the_old_folder(tmp_path, repository, renames_before_the_kill):
-    """Killed before and between the two renames that put the new folder in place."""
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_append_leaves_the_old_folder_or_the_new_one(tmp_path, repository, when):
+    """Killed before and after the one step that puts the new folder in place."""
     toml = tmp_path / "t.toml"
     toml.write_text(
         'name = "t"\n[data]\ninteractions = "interactions.csv"\nitems = "items.csv"\n[columns]\n'
@@ -205,15 +203,12 @@ def test_killed_append_leaves_the_old_folder(tmp_path, repository, renames_befor
     before = contents(out)
     append = [*words, str(deliver(tmp_path / "1", SECOND)), "--append", "--json"]
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(repository), str(renames_before_the_kill), *append],
+        [sys.executable, "-c", KILLED, str(repository), when, *append],
         capture_output=True,
         text=True,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    if renames_before_the_kill == 0:
-        assert contents(out) == before
-    else:
-        assert not out.exists()  # the old one waits beside it, and the next call finds it
+    assert (contents(out) == before) == (when == "before")
     main(append, standalone_mode=False)
     grown = contents(out)
     shutil.rmtree(out)

@@ -14,6 +14,31 @@ def test_ranking_metrics_by_hand():
     assert found["mrr@10"].tolist() == pytest.approx([1, 1 / 3, 0])
 
 
+def test_ranking_metrics_of_sets_by_hand():
+    # First case: targets at places 0 and 4; second: three targets, one inside at place 1.
+    found = metrics.at_k(np.array([0, 4, 1, 7, 9]), 5, np.array([0, 2, 5]))
+    assert found["recall@5"].tolist() == pytest.approx([1, 1 / 3])
+    assert found["precision@5"].tolist() == pytest.approx([2 / 5, 1 / 5])
+    assert found["hr@5"].tolist() == [1, 1]
+    assert found["mrr@5"].tolist() == pytest.approx([1, 1 / 2])
+    first = (1 + 1 / np.log2(6)) / (1 + 1 / np.log2(3))
+    second = (1 / np.log2(3)) / (1 + 1 / np.log2(3) + 1 / 2)
+    assert found["ndcg@5"].tolist() == pytest.approx([first, second])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12))
+@settings(deadline=None, max_examples=30)
+def test_ndcg_of_sets_equals_scikit_learn(seed, k):
+    rng = np.random.default_rng(seed)
+    scores = rng.permutation(12).astype(float)
+    relevant = rng.random(12) < 0.4
+    relevant[rng.integers(12)] = True
+    places = (-scores).argsort().argsort()[relevant]
+    found = metrics.at_k(places, k, np.array([0, len(places)]))[f"ndcg@{k}"][0]
+    # scikit-learn takes the ideal over k places of all items: the same for 0/1 relevance.
+    assert found == pytest.approx(sk.ndcg_score(relevant[None], scores[None], k=k))
+
+
 @given(st.integers(0, 2**32 - 1))
 @settings(deadline=None, max_examples=30)
 def test_classification_metrics_equal_scikit_learn(seed):

@@ -1,0 +1,54 @@
+import pytest
+
+from bundle.reader import open_bundle
+from edge_runtime import engines
+from edge_runtime.errors import EngineError
+
+
+@pytest.mark.parametrize(
+    ("installed", "least", "expected"),
+    [
+        ("2.14.0", "2.17.0", True),
+        ("2.14.0", "2.3.0", False),
+        ("2.14.0", "2.14", False),
+        ("1.9.0", "1.12.0", True),
+        ("1.12.0rc1", "1.13.0", False),
+        ("", "2.17.0", False),
+        ("2.14.0", "", False),
+    ],
+)
+def test_versions_are_compared_as_numbers(installed, least, expected):
+    assert engines.is_older(installed, least) is expected
+
+
+def names_opened(monkeypatch, release, refused: tuple[str, ...]) -> list[str]:
+    """Open the user tower on LiteRT, some variants refused by the runtime; what was tried."""
+    bundle = open_bundle(release)
+    names = {bundle.path(e.name): e.name for e in bundle.manifest.files}
+    tried = []
+
+    def open_engine(path, engine):
+        tried.append(names[path].rpartition(".")[2])
+        if tried[-1] in refused:
+            raise EngineError("unknown operation")
+
+    monkeypatch.setattr(engines, "open_engine", open_engine)
+    engines.open_model(bundle, "user_tower", "litert")
+    return tried
+
+
+def test_variant_that_does_not_load_gives_way_to_the_next(monkeypatch, quantized_release):
+    assert names_opened(monkeypatch, quantized_release, ("dynamic",)) == ["dynamic", "fp16"]
+
+
+def test_variant_for_a_newer_runtime_is_not_opened(monkeypatch, quantized_release):
+    monkeypatch.setattr(engines, "runtime_version", lambda engine: "2.14.0")
+    assert names_opened(monkeypatch, quantized_release, ()) == ["fp16"]
+
+
+def test_no_variant_left_names_each_with_its_reason(monkeypatch, quantized_release):
+    monkeypatch.setattr(engines, "runtime_version", lambda engine: "2.14.0")
+    with pytest.raises(
+        EngineError, match=r"dynamic: needs runtime 2\.\d+\.0, installed is 2\.14\.0.*fp32: unk"
+    ):
+        names_opened(monkeypatch, quantized_release, ("fp16", "fp32"))

@@ -1,0 +1,37 @@
+"""Trains a recipe, killed at one step after the other; each try goes on where the last one died."""
+
+import json
+import sys
+from pathlib import Path
+
+import keras
+import kill_steps
+import numpy as np
+
+from training import ranker_fit, train
+from training.recipe import load_recipe
+
+folder, work, stride = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+recipe = load_recipe(folder / "r.toml")
+MORE = (
+    (keras.Model, "save"),
+    (keras.Model, "train_on_batch"),
+    (np, "save"),
+    (ranker_fit, "_calibrate"),
+)
+
+
+def train_into(name: str) -> None:
+    train.train(recipe, folder / "data", work / name)
+
+
+# TensorFlow is imported but has not run: each fork starts it for itself.
+facts = {"whole": kill_steps.forked(lambda: train_into("whole"), None), "after": []}
+code, n = -9, 0
+while code == -9:
+    code = kill_steps.forked(lambda: train_into("run"), n, *MORE)
+    left = [path.name for path in work.iterdir() if path.name not in ("whole", "run")]
+    new = sorted(path.name for path in (work / "run").iterdir())
+    facts["after"].append([code, new, left])
+    n += stride
+sys.stdout.write(json.dumps(facts))

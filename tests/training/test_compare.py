@@ -1,0 +1,107 @@
+import json
+
+import numpy as np
+import pytest
+
+from pocketrec.cli import main
+from training.case_file import CASE_FILE, read_cases, write_cases
+from training.cases import Cases
+from training.compare import compare
+from training.errors import CasesDiffer, RunInvalid
+from training.placement import Placed
+
+
+class Names:
+    """The part of a dataset that a case file needs."""
+
+    user_ids = ("ann", "bob", "cy", "dee")
+
+
+def cases(n=4, setting="new_to_user"):
+    return Cases(
+        setting=setting,
+        users=np.arange(n),
+        ends=np.full(n, 3),
+        offsets=2 * np.arange(n + 1),
+        targets=np.tile([5, 6], n).astype(np.int32),
+    )
+
+
+def report(folder, methods, *, digest="same", n=4):
+    folder.mkdir()
+    placed = {
+        name: Placed(places=np.array(places, np.int64), top=np.zeros((n, 1), np.int32))
+        for name, places in methods.items()
+    }
+    write_cases(folder, Names(), {"new_to_user": (cases(n), placed)})
+    protocol = {"cases_sha256": {"new_to_user": digest}}
+    (folder / "evaluation.json").write_text(json.dumps({"protocol": protocol}))
+    return folder
+
+
+BAD, GOOD = [0, 30, 50, 60, 2, 40, 90, 99], [0, 1, 0, 60, 2, 1, 3, 4]
+
+
+def test_case_file_gives_every_metric_back(tmp_path):
+    report(tmp_path / "a", {"two_stage": GOOD})
+    found = read_cases(tmp_path / "a")["new_to_user"]
+    assert found.users.tolist() == ["ann", "bob", "cy", "dee"]
+    values = found.per_case("two_stage", (2, 20))
+    assert values["recall@2"].tolist() == [1, 0.5, 0.5, 0]
+    assert values["recall@20"].tolist() == [1, 0.5, 1, 1]
+    with np.load(tmp_path / "a" / CASE_FILE) as saved:
+        assert saved["new_to_user.places.two_stage"].dtype == np.int32
+
+
+def test_difference_is_b_minus_a(tmp_path):
+    a = report(tmp_path / "a", {"two_stage": BAD})
+    b = report(tmp_path / "b", {"two_stage": GOOD})
+    found = compare(a, b)["settings"]["new_to_user"]["metrics"]
+    assert found["recall@20"]["a"] == pytest.approx((0.5 + 0 + 0.5 + 0) / 4)
+    assert found["recall@20"]["b"] == pytest.approx((1 + 0.5 + 1 + 1) / 4)
+    assert found["recall@20"]["difference"] == pytest.approx(2.5 / 4)
+    assert (found["recall@20"]["wins"], found["recall@20"]["losses"]) == (4, 0)
+
+
+def test_other_cases_are_refused(tmp_path):
+    a = report(tmp_path / "a", {"two_stage": BAD})
+    fewer = report(tmp_path / "fewer", {"two_stage": BAD[:6]}, digest="x", n=3)
+    other = report(tmp_path / "other", {"two_stage": BAD}, digest="y")
+    with pytest.raises(CasesDiffer, match="4 cases against 3"):
+        compare(a, fewer)
+    with pytest.raises(CasesDiffer, match="other held-out items"):
+        compare(a, other)
+
+
+def test_unknown_method_and_damaged_files_are_named(tmp_path):
+    a = report(tmp_path / "a", {"two_stage": BAD})
+    with pytest.raises(CasesDiffer, match=r"'ease' of A .* has two_stage"):
+        compare(a, a, "ease", "two_stage")
+    (a / CASE_FILE).write_bytes(b"PK")
+    with pytest.raises(RunInvalid, match=r"cases\.npz: damaged"):
+        compare(a, a)
+    (a / CASE_FILE).unlink()
+    with pytest.raises(RunInvalid, match=r"cases\.npz: not there"):
+        compare(a, a)
+    (a / "evaluation.json").write_text("{}")
+    with pytest.raises(RunInvalid, match="older version"):
+        compare(a, a)
+
+
+def test_command_prints_a_table_or_one_object(tmp_path, runner):
+    a = report(tmp_path / "a", {"two_stage": BAD, "ease": GOOD})
+    done = runner.invoke(main, ["compare", str(a), str(a), "--method-b", "ease"])
+    assert done.exit_code == 0, done.stderr
+    assert "new_to_user, 4 cases" in done.stdout
+    assert "ndcg@20" in done.stdout
+    done = runner.invoke(main, ["compare", str(a), str(a), "--method-b", "ease", "--json"])
+    found = json.loads(done.stdout)
+    assert found["settings"]["new_to_user"]["metrics"]["ndcg@10"]["difference"] > 0
+    (tmp_path / "c").mkdir()
+    done = runner.invoke(main, ["compare", str(a), str(tmp_path / "c")])
+    assert done.exit_code == 1
+    assert "pocketrec evaluate" in done.stderr
+    (tmp_path / "c" / "train_report.json").write_text("{}")
+    done = runner.invoke(main, ["compare", str(a), str(tmp_path / "c")])
+    assert done.exit_code == 2
+    assert "--data" in done.stderr

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from training.dataset import TRAIN, Dataset, Items
+from training.new_items import arrival_ratio, expected_share, lift, share_of_slates
+
+
+def dataset(events: list[tuple[int, int, int]], n_items: int) -> Dataset:
+    """(user, row, ts), by user and time."""
+    users, rows, ts = np.array(events).T
+    counts = np.bincount(users)
+    return Dataset(
+        items=Items(
+            ids=[f"i{n}" for n in range(n_items)],
+            titles=["t"] * n_items,
+            categories=[()] * n_items,
+            price=np.full(n_items, -1, np.float32),
+            year=np.full(n_items, -1, np.float32),
+        ),
+        user_ids=[f"u{n}" for n in range(len(counts))],
+        offsets=np.concatenate([[0], np.cumsum(counts)]),
+        rows=rows.astype(np.int32),
+        events=np.zeros(len(rows), np.int32),
+        ts=ts.astype(np.int64),
+        fold=np.full(len(rows), TRAIN, np.int8),
+    )
+
+
+def test_arrival_ratio_by_hand():
+    # The last 60% begin after time 5. Items 0 to 2 are known before, 3 arrives, 4 has no event.
+    events = [
+        (0, 0, 1), (0, 1, 3), (0, 3, 6), (0, 0, 7),  # item 3 new; item 0 again: no first touch
+        (1, 1, 2), (1, 2, 4), (1, 3, 8), (1, 0, 9),  # item 3 new, item 0 known
+        (2, 3, 6), (2, 0, 10),  # came after the cut: not counted
+    ]  # fmt: skip
+    ratio = arrival_ratio(dataset(events, 5), window=0.6)
+    assert ratio == pytest.approx((2 / 1) / (1 / 3))
+
+
+def test_nothing_arrived_means_one():
+    assert arrival_ratio(dataset([(0, 0, 1), (0, 1, 1), (0, 0, 9), (0, 1, 9)], 2), 0.5) == 1.0
+
+
+def test_expected_share_by_hand():
+    assert expected_share(2.0, 10, 80) == pytest.approx(0.2)
+    assert expected_share(2.0, 0, 80) == 0.0
+
+
+@pytest.fixture
+def vectors():
+    rng = np.random.default_rng(3)
+    users = (rng.normal(size=(300, 8)) + np.eye(8)[0] * 2).astype(np.float32)
+    known = rng.normal(size=(400, 8)).astype(np.float32)
+    new = (0.2 * rng.normal(size=(60, 8))).astype(np.float32)  # tame: nobody sees them
+    seen = [rng.permutation(400)[:30].astype(np.int32) for _ in users]
+    return users, known, new, seen
+
+
+def shown(users, known, new, seen, slate):
+    scores = users @ np.concatenate([known, new]).T
+    for row, gone in zip(scores, seen, strict=True):
+        row[gone] = -np.inf
+    return float((np.argsort(-scores, axis=1)[:, :slate] >= len(known)).mean())
+
+
+@pytest.mark.parametrize("share", [0.02, 0.15, 0.6])
+def test_lifted_items_get_their_share_of_slates(vectors, share):
+    users, known, new, seen = vectors
+    assert shown(users, known, new, seen, 20) < 0.01
+    lifted = lift(new, known, users, seen, share=share, slate=20)
+    assert shown(users, known, lifted, seen, 20) == pytest.approx(share, abs=0.01)
+
+
+def test_items_that_flood_are_lowered(vectors):
+    users, known, new, seen = vectors
+    flooding = new + users.mean(0) * 6
+    assert shown(users, known, flooding, seen, 20) > 0.8
+    lowered = lift(flooding, known, users, seen, share=0.1, slate=20)
+    assert shown(users, known, lowered, seen, 20) == pytest.approx(0.1, abs=0.01)
+
+
+def test_order_among_new_items_stays(vectors):
+    users, known, new, seen = vectors
+    lifted = lift(new, known, users, seen, share=0.3)
+    for user in users[:20]:
+        assert (np.argsort(new @ user) == np.argsort(lifted @ user)).mean() > 0.9  # near ties aside
+        assert np.ptp((lifted - new) @ user) < 1e-4
+
+
+def test_no_new_items_and_users_without_direction_change_nothing(vectors):
+    users, known, new, seen = vectors
+    assert lift(new[:0], known, users, seen, share=0.1).shape == (0, 8)
+    centred = np.concatenate([users, -users])
+    assert lift(new, known, centred, seen * 2, share=0.1) is new
+
+
+def test_share_of_slates_by_hand():
+    best = np.array([[3.0, 1.0], [9.0, 8.0]], np.float32)
+    new = np.array([[2.0, 0.0, 5.0], [1.0, 2.0, 3.0]], np.float32)
+    assert share_of_slates(new, best) == 0.25  # 5 and 3; 9 and 8

@@ -1,0 +1,87 @@
+"""`cases.npz` beside an evaluation: where every method placed every target, case by case.
+
+Arrays of a setting S (`new_to_user` or `all`): `S.users` texts [n], `S.ends` int32 [n], `S.offsets`
+int64 [n + 1], and for each method M `S.places.M` int32, as long as the last offset. Every metric
+at every k follows from the places, so nothing else is kept.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.files import write_atomic
+from training import metrics
+from training.cases import Cases
+from training.dataset import Dataset
+from training.errors import RunInvalid
+from training.placement import Placed
+
+CASE_FILE = "cases.npz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseResults:
+    """One setting of a `cases.npz`. users: texts [n]; places: int64 by method."""
+
+    users: NDArray[np.str_]
+    ends: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    places: Mapping[str, NDArray[np.int64]]
+
+    def per_case(self, method: str, cuts: tuple[int, ...]) -> dict[str, metrics.Floats]:
+        """Return every ranking metric of a method, float64 [n] each."""
+        found: dict[str, metrics.Floats] = {}
+        for k in cuts:
+            found |= metrics.at_k(self.places[method], k, self.offsets)
+        return found
+
+
+def write_cases(
+    out: Path, data: Dataset, results: Mapping[str, tuple[Cases, Mapping[str, Placed]]]
+) -> None:
+    """Write the places of all methods in all settings."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for setting, (cases, placed) in results.items():
+        arrays[f"{setting}.users"] = np.array([data.user_ids[user] for user in cases.users])
+        arrays[f"{setting}.ends"] = cases.ends.astype(np.int32)
+        arrays[f"{setting}.offsets"] = cases.offsets
+        for method, found in placed.items():
+            arrays[f"{setting}.places.{method}"] = found.places.astype(np.int32)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomic(out / CASE_FILE, buffer.getvalue())
+
+
+def read_cases(folder: Path) -> dict[str, CaseResults]:
+    """Read what `write_cases` wrote, by setting.
+
+    Raises:
+        RunInvalid: the file is missing or damaged.
+    """
+    path = folder / CASE_FILE
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            arrays = {name: saved[name] for name in saved.files}
+        return {
+            setting: CaseResults(
+                users=arrays[f"{setting}.users"],
+                ends=arrays[f"{setting}.ends"],
+                offsets=arrays[f"{setting}.offsets"],
+                places={
+                    name.removeprefix(f"{setting}.places."): values.astype(np.int64)
+                    for name, values in arrays.items()
+                    if name.startswith(f"{setting}.places.")
+                },
+            )
+            for setting in sorted({name.partition(".")[0] for name in arrays})
+        }
+    except FileNotFoundError as err:
+        raise RunInvalid(
+            f"{path}: not there. Write it with `pocketrec evaluate RUN --data DIR --out {folder}`."
+        ) from err
+    except (OSError, ValueError, KeyError, EOFError) as err:
+        raise RunInvalid(f"{path}: damaged ({err}). Evaluate again.") from err

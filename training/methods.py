@@ -1,0 +1,46 @@
+"""The trained model as a method beside the baselines: retrieval alone, and both stages."""
+
+import numpy as np
+
+from training.cases import Setting
+from training.dataset import Dataset
+from training.placement import BlockScorer
+from training.ranker_fit import Candidates
+from training.retrieval import user_vectors
+from training.trained import Trained
+
+
+def two_tower(trained: Trained, data: Dataset) -> BlockScorer:
+    """Score all items by the inner product of user vector and item vector."""
+
+    def score(block: list[tuple[int, int]]) -> np.ndarray:
+        vectors = user_vectors(trained.user_tower, trained.item_vectors, trained.spec, data, block)
+        return np.asarray(vectors @ trained.item_vectors.T, np.float64)
+
+    return score
+
+
+def two_stage(
+    trained: Trained, data: Dataset, candidates: Candidates, setting: Setting
+) -> BlockScorer:
+    """Re-order the first B items of retrieval by the ranker; the others keep their places below.
+
+    setting: in `new_to_user` known items do not take up candidates, as on the device.
+    """
+    spec, weights = trained.spec, np.array(trained.spec.head_weights)
+
+    def score(block: list[tuple[int, int]]) -> np.ndarray:
+        vectors = user_vectors(trained.user_tower, trained.item_vectors, spec, data, block)
+        scores = np.asarray(vectors @ trained.item_vectors.T, np.float64)
+        if setting == "new_to_user":
+            for row, case in zip(scores, block, strict=True):
+                row[data.history(*case).rows] = -np.inf
+        ranked = scores - 1e6
+        for at, case in enumerate(block):
+            k = min(spec.candidates, int(np.isfinite(scores[at]).sum()))
+            rows = np.argpartition(-scores[at], k - 1)[:k]
+            inputs = candidates.inputs_for(case, vectors[at], rows)
+            ranked[at, rows] = np.asarray(trained.ranker.predict_on_batch(inputs)) @ weights
+        return ranked
+
+    return score

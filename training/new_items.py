@@ -1,0 +1,122 @@
+"""Items that training never saw: how often they should be shown, and vectors that lead to that.
+
+A vector from content alone is an average over what its words have meant, so its scores are tamer
+than those of items with a history, and it would hardly ever come first. What new items deserve can
+be measured on the past: which items arrived late in the training data, and how often they were
+taken.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.dataset import Dataset
+
+Floats = NDArray[np.float32]
+_BLOCK = 64
+_HALVINGS = 30
+
+
+def arrival_ratio(data: Dataset, window: float = 0.25) -> float:
+    """How often an item that just arrived is taken, relative to one known before.
+
+    Counted are first touches (a user's first event with an item) in the last `window` of the
+    data's events, by users known before it: per item that first appeared then, over per item known
+    before. 1.0 where nothing arrived.
+
+    Args:
+        data: all folds are read; leave out what comes after the moment in question.
+        window: share of the events, 0..1.
+    """
+    users = np.repeat(np.arange(data.n_users), np.diff(data.offsets))
+    cut = np.quantile(data.ts, 1.0 - window)
+    appeared = np.full(len(data.items), np.iinfo(np.int64).max)
+    np.minimum.at(appeared, data.rows, data.ts)
+    arrived, before = appeared > cut, appeared <= cut
+    arrived &= appeared < np.iinfo(np.int64).max  # an item without events has not come yet
+    # Events are ordered by user and time, so the first index of a pair is its first touch.
+    _, touches = np.unique(users * len(data.items) + data.rows, return_index=True)
+    joined = data.ts[np.minimum(data.offsets[:-1], len(data.ts) - 1)]
+    late = touches[(data.ts[touches] > cut) & (joined[users[touches]] <= cut)]
+    n_arrived = int(arrived[data.rows[late]].sum())
+    n_before = len(late) - n_arrived
+    if not n_arrived or not n_before:
+        return 1.0
+    return float((n_arrived / arrived.sum()) / (n_before / before.sum()))
+
+
+def expected_share(ratio: float, n_new: int, n_known: int) -> float:
+    """Share of first touches that new items should get, 0..1, each `ratio` times a known one's."""
+    return ratio * n_new / (ratio * n_new + n_known)
+
+
+def lift(
+    new: Floats,
+    known: Floats,
+    users: Floats,
+    seen: list[NDArray[np.int32]],
+    *,
+    share: float,
+    slate: int = 20,
+) -> Floats:
+    """Move new items' vectors along the users' mean until they fill `share` of the slates.
+
+    A common shift: the order among new items stays the same for every user, and an inner product
+    stays all that the phone computes. Nothing is known or used of who takes the new items.
+
+    Args:
+        new: float32 [m, d], from content alone.
+        known: float32 [n, d].
+        users: float32 [u, d], a sample of users as they are now.
+        seen: rows of `known` that each user's slate leaves out.
+        share: 0..1, see `expected_share`.
+        slate: places of a slate.
+
+    Returns:
+        float32 [m, d].
+    """
+    mean = users.mean(axis=0)
+    length = float(mean @ mean)
+    if not len(new) or length < 1e-12:
+        return new
+    direction = mean / length  # adds 1 to the mean user's score
+    scores, gains = users @ new.T, users @ direction
+    best = _best_known(known, users, seen, slate)
+    low, high = -_reach(scores, best), _reach(scores, best)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if share_of_slates(scores + middle * gains[:, None], best) < share:
+            low = middle
+        else:
+            high = middle
+    return np.asarray(new + (low + high) / 2 * direction, np.float32)
+
+
+def share_of_slates(new_scores: Floats, best_known: Floats) -> float:
+    """Share of slate places that new items take, 0..1.
+
+    Args:
+        new_scores: float32 [u, m].
+        best_known: float32 [u, k], each user's best k scores of known items; k places a slate.
+    """
+    k = best_known.shape[1]
+    both = np.concatenate([best_known, new_scores], axis=1)
+    top = np.argpartition(-both, k - 1, axis=1)[:, :k]
+    return float((top >= k).mean())
+
+
+def _best_known(known: Floats, users: Floats, seen: list[NDArray[np.int32]], slate: int) -> Floats:
+    """Return each user's best scores of known items not seen, in blocks to bound memory."""
+    k = min(slate, len(known))
+    best = np.empty((len(users), k), np.float32)
+    for at in range(0, len(users), _BLOCK):
+        scores = users[at : at + _BLOCK] @ known.T
+        for row, gone in zip(scores, seen[at : at + _BLOCK], strict=True):
+            row[gone] = -np.inf
+        best[at : at + _BLOCK] = -np.partition(-scores, k - 1, axis=1)[:, :k]
+    return best
+
+
+def _reach(scores: Floats, best: Floats) -> float:
+    """A shift that surely puts all new items first, or last."""
+    real = best[np.isfinite(best)]
+    return float(2 * (np.abs(scores).max() + np.abs(real).max(initial=0.0)) + 1)
