@@ -5,6 +5,7 @@ PocketRecError (bundle)
 │   ├── RecipeInvalid       the recipe file: unknown key, wrong type, out of bounds
 │   ├── TableInvalid        a table: missing column, empty, too many bad rows
 │   ├── DatasetUnavailable  a known data set can't be fetched or fails its checksum
+│   ├── LogUnavailable      an experiment log is asked for and its library or server is not there
 │   └── CasesDiffer         two evaluations are not of the same cases or methods
 ├── RunInvalid              a run folder lacks files or was made by another recipe
 └── FeatureLeak             our bug: a feature knows the future
@@ -23,6 +24,10 @@ class TableInvalid(InputError):
 
 class DatasetUnavailable(InputError):
     """A registered data set cannot be had here; the text says how to provide it by hand."""
+
+
+class LogUnavailable(InputError):
+    """An experiment log cannot be written; the text says what to install or start."""
 
 
 class CasesDiffer(InputError):

@@ -2,26 +2,34 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from bundle.files import canonical_json, replace_dir, write_atomic, write_failed
+from bundle.files import canonical_json, replace_dir, sha256_file, write_atomic, write_failed
 from training import columns as col
+from training.align import Alignment
 from training.dataset import feature_spec, load_dataset
 from training.errors import RunInvalid
+from training.experiment_log import ExperimentLog
 from training.item_content import item_inputs
 from training.ranker_fit import fit_ranker
 from training.recipe import Recipe, recipe_json
 from training.retrieval import fit_towers, prepare_process
 from training.slates import Candidates
+from training.trained import load_trained
+from training.warm_start import align_towers, check_fits, copy_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReport:
-    """How training went; saved as `train_report.json`. curve: loss and ndcg10 an epoch."""
+    """How training went; saved as `train_report.json`.
+
+    curve: loss and ndcg10 an epoch; alignment: how far items moved, after a warm start.
+    """
 
     recipe: str
     seed: int
@@ -34,10 +42,17 @@ class TrainReport:
     user_tower_parameters: int
     ranker_parameters: int
     last_ts: int
+    alignment: Alignment | None = None
 
 
 def train(
-    recipe: Recipe, data_dir: Path, run_dir: Path, *, minutes: float | None = None
+    recipe: Recipe,
+    data_dir: Path,
+    run_dir: Path,
+    *,
+    minutes: float | None = None,
+    warm_start: Path | None = None,
+    logs: Sequence[ExperimentLog] = (),
 ) -> TrainReport:
     """Train both stages and write `run_dir` as a whole; go on from an earlier, killed try.
 
@@ -46,9 +61,13 @@ def train(
         data_dir: folder that `pocketrec data` wrote.
         run_dir: the finished run; unfinished work waits beside it in `.NAME.work`.
         minutes: caps both stages together, in the proportion of the recipe's own caps.
+        warm_start: the previous release's run: training begins with its weights, and the new space
+            is rotated onto its space at the end, so that item vectors move little.
+        logs: where the curves go as they grow.
 
     Raises:
-        RunInvalid: the unfinished work beside `run_dir` belongs to another recipe or other data.
+        RunInvalid: the unfinished work beside `run_dir` belongs to another recipe or other data,
+            or the run to start from does not fit the recipe.
         TableInvalid: the tables are missing.
     """
     prepare_process(recipe.seed)
@@ -58,15 +77,40 @@ def train(
     if minutes is not None:
         caps = caps[0] * minutes / sum(caps), caps[1] * minutes / sum(caps)
     work = run_dir.parent / f".{run_dir.name}.work"
-    _claim(work, recipe, data_dir)
+    _claim(work, recipe, data_dir, warm_start)
+    previous = None
+    if warm_start is not None:
+        previous = load_trained(warm_start)
+        check_fits(previous, spec, data.items)
+
+    def on_epoch(epoch: int, point: dict[str, float]) -> None:
+        for log in logs:
+            log.log(epoch, {f"retrieval/{name}": value for name, value in point.items()})
+
     checkpoint = work / "retrieval.npz"
-    towers = fit_towers(recipe, spec, data, checkpoint, caps[0])
+    towers = fit_towers(
+        recipe,
+        spec,
+        data,
+        checkpoint,
+        caps[0],
+        begin=copy_weights(previous, spec, data.items) if previous else None,
+        on_epoch=on_epoch,
+    )
     inputs = item_inputs(spec, data.items, recipe.retrieval.title_buckets)
     table = np.asarray(towers.item_tower(inputs, training=False), np.float32)
+    user_tower, item_tower, alignment = towers.user_tower, towers.item_tower, None
+    if previous is not None:
+        aligned = align_towers(previous, spec, towers, table, data)
+        user_tower, item_tower = aligned.user_tower, aligned.item_tower
+        table, alignment = aligned.table, aligned.alignment
     baskets = recipe.split.kind != "leave_last"
-    candidates = Candidates(spec, data, towers.user_tower, table, baskets=baskets)
+    candidates = Candidates(spec, data, user_tower, table, baskets=baskets)
     keras.utils.set_random_seed(recipe.seed)  # the ranker starts alike, resumed or not
     fitted = fit_ranker(recipe, spec, candidates, caps[1])
+    for epoch, loss in enumerate(fitted.losses):
+        for log in logs:
+            log.log(epoch, {"ranker/loss": loss})
     report = TrainReport(
         recipe=recipe.name,
         seed=recipe.seed,
@@ -76,9 +120,10 @@ def train(
         ranker_losses=fitted.losses,
         retrieval_s=round(towers.seconds, 2),
         ranker_s=round(fitted.seconds, 2),
-        user_tower_parameters=towers.user_tower.count_params(),
+        user_tower_parameters=user_tower.count_params(),
         ranker_parameters=fitted.ranker.count_params(),
         last_ts=int(data.ts.max()),
+        alignment=alignment,
     )
     out = work / "run"
     shutil.rmtree(out, ignore_errors=True)
@@ -91,8 +136,8 @@ def train(
             if (data_dir / name).is_file():
                 shutil.copyfile(data_dir / name, out / name)
         np.save(out / "item_vectors.npy", table)
-        towers.user_tower.save(out / "user_tower.keras")
-        towers.item_tower.save(out / "item_tower.keras")
+        user_tower.save(out / "user_tower.keras")
+        item_tower.save(out / "item_tower.keras")
         fitted.ranker.save(out / "ranker.keras")
         replace_dir(out, run_dir)
         shutil.rmtree(work)
@@ -101,16 +146,19 @@ def train(
     return report
 
 
-def _claim(work: Path, recipe: Recipe, data_dir: Path) -> None:
+def _claim(work: Path, recipe: Recipe, data_dir: Path, warm_start: Path | None) -> None:
     """Make the work folder, or accept that of a killed try of the same recipe and data."""
     report = data_dir / col.REPORT_FILE
     mark = recipe_json(recipe) + (report.read_bytes() if report.is_file() else b"")
+    if warm_start is not None:
+        vectors = warm_start / "item_vectors.npy"
+        mark += sha256_file(vectors).encode() if vectors.is_file() else b""
     path = work / "claim"
     if path.is_file():
         if path.read_bytes() != mark:
             raise RunInvalid(
-                f"{work}: unfinished work of another recipe or other data. Remove it, or train "
-                "with the recipe and data it began with."
+                f"{work}: unfinished work of another recipe, other data or another start. Remove "
+                "it, or train with the recipe, data and --warm-start it began with."
             )
         return
     shutil.rmtree(work, ignore_errors=True)  # killed while it was cleared: no one can claim that

@@ -16,14 +16,37 @@ from pocketrec.quiet import load_tensorflow
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Canonical tables.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
 @click.option("--minutes", type=click.FloatRange(min=0.01), help="Train within this time.")
+@click.option(
+    "--warm-start",
+    type=click.Path(path_type=Path),
+    help="Run of the previous release to go on from.",
+)
+@click.option("--log-dir", type=click.Path(path_type=Path), help="Folder for TensorBoard's files.")
+@click.option("--mlflow", metavar="URI", help="MLflow tracking URI (pip install mlflow).")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
-def command(recipe: Path, data: Path, out: Path, minutes: float | None, as_json: bool) -> None:
-    """Train the models of RECIPE; run the same command again to go on after an interruption."""
+def command(
+    recipe: Path,
+    data: Path,
+    out: Path,
+    minutes: float | None,
+    warm_start: Path | None,
+    log_dir: Path | None,
+    mlflow: str | None,
+    as_json: bool,
+) -> None:
+    """Train the models of RECIPE; run the same command again to go on after an interruption.
+
+    With --warm-start, training begins with the previous run's weights, and the new item space is
+    rotated onto the previous one: scores stay, item vectors move little, deltas get smaller.
+    """
     load_tensorflow()
+    from training.experiment_log import experiment_logs
     from training.recipe import load_recipe
     from training.train import train
 
-    report = train(load_recipe(recipe), data, out, minutes=minutes)
+    chosen = load_recipe(recipe)
+    with experiment_logs(chosen, log_dir, mlflow) as logs:
+        report = train(chosen, data, out, minutes=minutes, warm_start=warm_start, logs=logs)
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
@@ -35,3 +58,11 @@ def command(recipe: Path, data: Path, out: Path, minutes: float | None, as_json:
         f"user tower {report.user_tower_parameters:,} parameters, "
         f"ranker {report.ranker_parameters:,}"
     )
+    if report.alignment is not None:
+        a = report.alignment
+        click.echo(
+            f"aligned to the previous run: {a.known_items:,} known items moved "
+            f"{a.movement_after:.3f} of their length (unaligned {a.movement_before:.3f}); delta "
+            f"{a.delta_bytes_after:,} bytes (unaligned {a.delta_bytes_before:,}, all rows "
+            f"{a.rows_bytes:,})"
+        )
