@@ -79,7 +79,7 @@ def fit_towers(
                 break
             rng = np.random.default_rng([recipe.seed, epoch])
             fit.begin_epoch()
-            parts = list(batches(data, spec.max_history, config.batch, rng))
+            parts = list(batches(data, spec.max_history, config.batch, rng, baskets=fit.baskets))
             pace = (1.0 - state.done) / ((planned - epoch) * len(parts))
             losses = []
             for part in parts:

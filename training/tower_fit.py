@@ -49,6 +49,7 @@ class TowerFit:
         """
         self.config = config = recipe.retrieval
         self.n_items = len(data.items)
+        self.baskets = recipe.split.kind != "leave_last"
         self.user_tower = build_user_tower(config, spec)
         self.item_tower = build_item_tower(config, spec, self.n_items)
         if begin is not None:
@@ -84,14 +85,26 @@ class TowerFit:
         if config.loss != "softmax":
             drawn = np.searchsorted(np.cumsum(self._drawn), rng.random(config.negatives))
             negatives = np.minimum(drawn, self.n_items - 1).astype(np.int32)
-        arrays = (part.rows, part.events, part.ages_s, part.real, negatives, self._near)
+        arrays = (
+            *(part.rows, part.events, part.ages_s, part.real, part.asked, part.weights),
+            *(negatives, self._near),
+        )
         quantized = done > config.quantize_from
         return float(self._compiled(*map(tf.constant, arrays), quantized=quantized))
 
     def _step(
-        self, rows: Any, events: Any, ages: Any, real: Any, drawn: Any, near: Any, quantized: bool
+        self,
+        rows: Any,
+        events: Any,
+        ages: Any,
+        real: Any,
+        asked: Any,
+        weights: Any,
+        drawn: Any,
+        near: Any,
+        quantized: bool,
     ) -> Any:
-        flat, weights = tf.reshape(rows, [-1]), tf.reshape(real, [-1])
+        flat, weights = tf.reshape(rows, [-1]), tf.reshape(weights, [-1])
         with tf.GradientTape() as tape:
             if self.config.loss == "softmax":
                 table = self._item_vectors(None, quantized)
@@ -101,13 +114,15 @@ class TowerFit:
                 wanted, others = both[: flat.shape[0]], both[flat.shape[0] :]
             shape = (*rows.shape, wanted.shape[-1])
             vectors = tf.reshape(wanted, shape) * real[..., None]
-            users = self._states(vectors, events, ages, training=True)[:, :-1]
+            states = self._states(vectors, events, ages, training=True)  # [B, l + 1, d]
+            # Item n is predicted from the n events before it, or from those before its basket.
+            users = tf.gather(states, asked, batch_dims=1) if self.baskets else states[:, :-1]
             users = tf.reshape(users, tf.shape(wanted))
             if self.config.loss == "softmax":
                 total = losses.full_softmax(users, table, flat, weights)
             else:
                 total = self._sampled(users, wanted, others, flat, drawn, near, weights, quantized)
-            loss = total / tf.maximum(tf.reduce_sum(real), 1.0)
+            loss = total / tf.maximum(tf.reduce_sum(weights), 1.0)
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self._trained)]
         self._optimizer.apply_gradients(zip(gradients, self._trained, strict=True))
         # A young average follows quickly, so that it holds nothing of the first random weights.

@@ -5,7 +5,7 @@ one shape, so that XLA compiles a handful of graphs.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,17 @@ class Windows:
     """Left-aligned events of n windows, zero after the end; all [n, L].
 
     rows: int32 item rows; events: int32 event code + 1; ages_s: float32, seconds before the
-    window's end; real: float32, 1 where there is an event.
+    window's end; real: float32, 1 where there is an event. As targets of training: asked: int32,
+    how many events of the window came before the moment at which the event is predicted; weights:
+    float32, all events of one basket together weigh as much as one event alone.
     """
 
     rows: NDArray[np.int32]
     events: NDArray[np.int32]
     ages_s: NDArray[np.float32]
     real: NDArray[np.float32]
+    asked: NDArray[np.int32]
+    weights: NDArray[np.float32]
 
 
 def gather_windows(
@@ -39,6 +43,7 @@ def gather_windows(
     stops: NDArray[np.int64],
     length: int,
     now_utc: NDArray[np.int64] | None = None,
+    firsts: NDArray[np.int64] | None = None,
 ) -> Windows:
     """Read positions starts[i]:stops[i] of the data set as windows of `length` events.
 
@@ -48,18 +53,42 @@ def gather_windows(
         stops: int64 [n], at most `length` after their start; an equal stop gives an empty window.
         length: L.
         now_utc: int64 [n], the moment that ages count from; None for the window's last event.
+        firsts: `basket_firsts` of the data, where events of one moment are one basket; None where
+            each event is predicted from all before it.
     """
     places = starts[:, None] + np.arange(length)
     real = places < stops[:, None]
     places = np.where(real, places, 0)
     last = data.ts[np.maximum(stops - 1, 0)] if now_utc is None else now_utc
     ages = np.maximum(last[:, None] - data.ts[places], 0)
+    weights = real.astype(np.float32)
+    asked = np.broadcast_to(np.arange(length), places.shape)
+    if firsts is not None:
+        asked = np.maximum(firsts[places], starts[:, None]) - starts[:, None]
+        sizes = np.bincount(firsts, minlength=len(firsts))
+        weights /= sizes[firsts[places]]
     return Windows(
         rows=np.where(real, data.rows[places], 0).astype(np.int32),
         events=np.where(real, data.events[places] + 1, 0).astype(np.int32),
         ages_s=np.where(real, ages, 0).astype(np.float32),
         real=real.astype(np.float32),
+        asked=np.where(real, asked, 0).astype(np.int32),
+        weights=weights,
     )
+
+
+def basket_firsts(data: Dataset) -> NDArray[np.int64]:
+    """Return, for each position, the first position of its user's events of that moment."""
+    new = np.ones(len(data.ts), np.bool_)
+    new[1:] = np.diff(data.ts) != 0
+    new[data.offsets[:-1][data.offsets[:-1] < len(new)]] = True
+    return np.maximum.accumulate(np.where(new, np.arange(len(new)), 0))
+
+
+def shuffled_baskets(data: Dataset, rng: np.random.Generator) -> Dataset:
+    """Return the data with the events of each moment in a new order; the order says nothing."""
+    order = np.lexsort((rng.random(len(data.ts)), basket_firsts(data)))
+    return replace(data, rows=data.rows[order], events=data.events[order])
 
 
 def batch_lengths(max_history: int) -> list[int]:
@@ -94,9 +123,20 @@ def cut(
 
 
 def batches(
-    data: Dataset, max_history: int, batch: int, rng: np.random.Generator
+    data: Dataset,
+    max_history: int,
+    batch: int,
+    rng: np.random.Generator,
+    *,
+    baskets: bool = False,
 ) -> Iterator[Windows]:
-    """Yield one epoch of shuffled batches; `batch` windows of full length, more of shorter ones."""
+    """Yield one epoch of shuffled batches; `batch` windows of full length, more of shorter ones.
+
+    baskets: events of one moment come in a new order and are predicted from earlier moments only.
+    """
+    firsts = None
+    if baskets:
+        data, firsts = shuffled_baskets(data, rng), basket_firsts(data)
     starts, stops = cut(data, max_history, rng)
     order = rng.permutation(len(starts))
     starts, stops = starts[order], stops[order]
@@ -115,4 +155,5 @@ def batches(
             np.concatenate([starts[chosen], empty]),
             np.concatenate([stops[chosen], empty]),
             length,
+            firsts=firsts,
         )

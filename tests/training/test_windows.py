@@ -1,9 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from training.dataset import TEST, TRAIN, VALID, Dataset, Items
-from training.windows import batch_lengths, batches, cut, gather_windows
+from training.windows import (
+    basket_firsts,
+    batch_lengths,
+    batches,
+    cut,
+    gather_windows,
+    shuffled_baskets,
+)
 
 
 def made(lengths, held_out=2):
@@ -74,3 +83,23 @@ def test_batches_hold_every_window_and_few_shapes():
     assert len(seen) == len(set(seen))
     starts, stops = cut(data, 100, np.random.default_rng(1))
     assert len(seen) == (stops - starts).sum()
+
+
+def test_a_basket_is_asked_for_at_its_start_and_weighs_as_one():
+    data = replace(made([4, 3]), ts=np.array([10, 10, 20, 20, 20, 20, 30], np.int64))
+    firsts = basket_firsts(data)
+    assert firsts.tolist() == [0, 0, 2, 2, 4, 4, 6]  # a basket ends where the user does
+    found = gather_windows(data, np.array([0, 4, 1]), np.array([4, 7, 3]), 4, firsts=firsts)
+    assert found.asked.tolist() == [[0, 0, 2, 2], [0, 0, 2, 0], [0, 1, 0, 0]]
+    assert found.weights.tolist() == [[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 1, 0], [0.5, 0.5, 0, 0]]
+    plain = gather_windows(data, np.array([0]), np.array([3]), 4)
+    assert plain.asked.tolist() == [[0, 1, 2, 0]]
+    assert plain.weights.tolist() == [[1, 1, 1, 0]]
+
+
+def test_shuffling_keeps_every_event_in_its_basket():
+    data = replace(made([40, 30]), ts=np.repeat(np.arange(14, dtype=np.int64), 5))
+    found = shuffled_baskets(data, np.random.default_rng(2))
+    assert found.rows.tolist() != data.rows.tolist()
+    assert np.sort(found.rows.reshape(14, 5), axis=1).ravel().tolist() == data.rows.tolist()
+    assert (found.events == found.rows % 2).all()
