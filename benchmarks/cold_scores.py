@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cold_split import ColdSplit
-from bundle.features import FeatureSpec, tower_inputs, used_rows
 from export.index_builder import quantize_rows
-from training.new_items import arrival_ratio, expected_share, lift
+from training.new_items import SAMPLE, arrival_ratio, expected_share, lift
 
 Floats = NDArray[np.float32]
 Values = NDArray[np.float64]
-SAMPLE = 1000  # users whose slates the lift looks at
-_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +33,6 @@ def as_stored(vectors: Floats) -> Floats:
     """Round to int8 rows and back, as the phone's item matrix does."""
     rows, scales = quantize_rows(vectors)
     return rows.astype(np.float32) * scales[:, None]
-
-
-def user_vectors(tower: keras.Model, spec: FeatureSpec, case: ColdSplit, known: Floats) -> Floats:
-    """Run the user tower at the moment of the cut, on the device's own inputs; float32 [u, d]."""
-    parts = []
-    for at in range(0, len(case.users), _BATCH):
-        one = []
-        for user in case.users[at : at + _BATCH]:
-            history = case.known.history(int(user))
-            vectors = known[used_rows(spec, history)]
-            one.append(tower_inputs(spec, history, vectors, case.cut_utc))
-        batch = [
-            np.concatenate([inputs[name] for inputs in one])
-            for name in ("history_vectors", "history_events", "history_ages_s", "history_length")
-        ]
-        parts.append(np.asarray(tower(batch, training=False), np.float32))
-    return np.concatenate(parts)
 
 
 def lifted(case: ColdSplit, users: Floats, known: Floats, new: Floats, seed: int) -> Floats:

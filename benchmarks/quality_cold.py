@@ -20,12 +20,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import title_similarity
-from benchmarks.cold_scores import as_stored, expected, lifted, mixed, recall_at, user_vectors
+from benchmarks.cold_scores import as_stored, expected, lifted, mixed, recall_at
 from benchmarks.cold_split import ColdSplit, split
 from benchmarks.harness import Cell, Options, Result
 from training.dataset import feature_spec
 from training.item_content import item_inputs
 from training.metrics import interval
+from training.new_items import vectors_of_users
 from training.recipe import Recipe, load_recipe
 from training.retrieval import fit_towers, prepare_process
 from training.tables import build_tables
@@ -146,7 +147,7 @@ def measure(
         for items, is_known in ((case.known.items, True), (case.new, False))
     )
     stored = as_stored(known)
-    users = user_vectors(towers.user_tower, spec, case, stored)
+    users = vectors_of_users(towers.user_tower, spec, case.known, case.users, stored, case.cut_utc)
     new = as_stored(lifted(case, users, stored, content, options.seed))
 
     takers = case.takers

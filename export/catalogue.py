@@ -21,7 +21,8 @@ from export.content import add_items
 from export.convert import ENGINES
 from export.errors import GateRefused
 from export.index_builder import BuiltIndex, nearest, quantize_rows, sort_into_cells
-from training.dataset import Items, split_categories
+from training.dataset import Items, load_dataset, split_categories
+from training.new_items import lifted_vectors
 from training.trained import Trained, load_trained
 
 _KEYS = {"item_id", "title", "categories", "price", "year"}
@@ -57,7 +58,8 @@ def update_catalogue(
     """Make the next release from a bundle and a list of changes.
 
     Centroids stay, rows stay in (cell, id) order, and vectors of unchanged items keep their bytes,
-    so a delta carries little more than what changed. New items get their vector from content alone.
+    so a delta carries little more than what changed. New items get their vector from content alone,
+    lifted so that they are shown as often as new items used to be taken.
 
     Raises:
         InputError: the changes are malformed, add a known id, or name an unknown one.
@@ -76,7 +78,8 @@ def update_catalogue(
         available[row_of[item_id]] = True
     touched = [row_of[one["item_id"]] for one in changes.change]
     items = _merge(items, changes, touched)
-    index = _extend(before, known, _pick(items, list(range(len(row_of), len(items)))), trained)
+    new = _pick(items, list(range(len(row_of), len(items))))
+    index = _extend(before, known, new, trained, run_dir)
     popularity = np.concatenate([popularity, np.zeros(len(changes.add), np.float32)])
     available = np.concatenate([available, np.ones(len(changes.add), np.bool_)])
     with BundleWriter(out, force=force) as writer:
@@ -215,7 +218,9 @@ def _known(bundle: Bundle) -> _Known:
     )
 
 
-def _extend(before: Bundle, known: _Known, new: Items, trained: Trained) -> BuiltIndex:
+def _extend(
+    before: Bundle, known: _Known, new: Items, trained: Trained, run_dir: Path
+) -> BuiltIndex:
     """Insert new items; known ones keep their bytes and their cell.
 
     Assigning them anew would move some: an item near the edge of two cells can be nearer the other
@@ -224,7 +229,7 @@ def _extend(before: Bundle, known: _Known, new: Items, trained: Trained) -> Buil
     centroids = np.asarray(before.array("index/centroids")).astype(np.float32)
     rows, scales, cell = known.rows, known.scales, known.cell
     if len(new):
-        vectors = trained.item_vectors_for(new)
+        vectors = lifted_vectors(trained, load_dataset(trained.recipe, run_dir), new)
         new_rows, new_scales = quantize_rows(vectors)
         rows, scales = np.concatenate([rows, new_rows]), np.concatenate([scales, new_scales])
         cell = np.concatenate([cell, nearest(vectors, centroids)])

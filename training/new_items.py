@@ -6,14 +6,78 @@ be measured on the past: which items arrived late in the training data, and how 
 taken.
 """
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from training.dataset import Dataset
+from bundle.features import FeatureSpec, tower_inputs, used_rows
+from training.dataset import Dataset, Items
+from training.trained import Trained
 
 Floats = NDArray[np.float32]
+SAMPLE = 1000
+"""Users whose slates the lift looks at."""
+
 _BLOCK = 64
 _HALVINGS = 30
+_TOWER_BATCH = 256
+_INPUTS = ("history_vectors", "history_events", "history_ages_s", "history_length")
+
+
+def lifted_vectors(trained: Trained, data: Dataset, new: Items) -> Floats:
+    """Vectors for items that join the catalogue of a run, by content and lifted.
+
+    Args:
+        trained: the run.
+        data: its own interactions.
+        new: what joins; items that joined since training do not count as known.
+
+    Returns:
+        float32 [len(new), d].
+    """
+    content = trained.item_vectors_for(new)
+    rng = np.random.default_rng(trained.recipe.seed)
+    users = np.sort(rng.permutation(data.n_users)[:SAMPLE])
+    vectors = vectors_of_users(
+        trained.user_tower, trained.spec, data, users, trained.item_vectors, int(data.ts.max())
+    )
+    return lift(
+        content,
+        trained.item_vectors,
+        vectors,
+        [data.history(int(user)).rows for user in users],
+        share=expected_share(arrival_ratio(data), len(new), len(data.items)),
+    )
+
+
+def vectors_of_users(
+    tower: keras.Model,
+    spec: FeatureSpec,
+    data: Dataset,
+    users: NDArray[np.int64],
+    item_vectors: Floats,
+    now_utc: int,
+) -> Floats:
+    """Run the user tower on whole histories, by the device's own inputs; float32 [u, d].
+
+    Args:
+        tower: the exported form, see `training.towers.build_user_tower`.
+        spec: of the tower.
+        data: histories.
+        users: int64 [u].
+        item_vectors: float32 [n_items, d].
+        now_utc: unix seconds from which ages count.
+    """
+    parts = []
+    for at in range(0, len(users), _TOWER_BATCH):
+        batch = []
+        for user in users[at : at + _TOWER_BATCH]:
+            history = data.history(int(user))
+            vectors = item_vectors[used_rows(spec, history)]
+            batch.append(tower_inputs(spec, history, vectors, now_utc))
+        joined = [np.concatenate([one[name] for one in batch]) for name in _INPUTS]
+        parts.append(np.asarray(tower(joined, training=False), np.float32))
+    return np.concatenate(parts)
 
 
 def arrival_ratio(data: Dataset, window: float = 0.25) -> float:

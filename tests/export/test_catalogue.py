@@ -133,3 +133,23 @@ def test_changes_that_do_not_fit_are_refused(
     with pytest.raises(InputError, match=told):
         update_catalogue(bundle_dir, tmp_path / "c.json", run_dir, tmp_path / "next")
     assert [p.name for p in tmp_path.iterdir()] == ["c.json"]
+
+
+def test_added_items_are_lifted_by_one_common_shift(run_dir):
+    from training.dataset import Items, load_dataset
+    from training.new_items import lifted_vectors
+    from training.trained import load_trained
+
+    trained = load_trained(run_dir)
+    new = Items(
+        ids=["new-1", "new-2", "new-3"],
+        titles=["Film of films", "Another film", "Film 7"],
+        categories=[(), (), ()],
+        price=np.full(3, -1, np.float32),
+        year=np.array([1990, 1970, -1], np.float32),
+    )
+    content = trained.item_vectors_for(new)
+    lifted = lifted_vectors(trained, load_dataset(trained.recipe, run_dir), new)
+    shift = lifted - content
+    assert np.linalg.norm(shift[0]) > 0
+    assert np.allclose(shift, shift[0], atol=1e-4 * np.abs(shift).max())
