@@ -21,12 +21,10 @@ def command(recipe: Path, data: Path, out: Path, as_json: bool) -> None:
     Each interaction sees its user's strictly earlier events: the numbers are those of the device's
     event log at that moment, joined point in time.
     """
-    from training.dataset import feature_spec, load_items
     from training.offline_features import write_features
     from training.recipe import load_recipe
 
-    spec = feature_spec(load_recipe(recipe), load_items(data))
-    report = write_features(spec, data, out)
+    report = write_features(load_recipe(recipe), data, out)
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return

@@ -1,7 +1,16 @@
-"""A small world for the ranker's tests: real code, sequences with a pattern, an untrained tower."""
+"""A small world for the ranker's tests: real code, sequences with a pattern, an untrained tower.
+
+And a device's event log, to replay interactions through.
+"""
+
+import hashlib
+from itertools import groupby
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from edge_runtime.eventlog import Event, EventLog
 
 N_USERS, N_ITEMS, N_EVENTS, DIM = 60, 40, 14, 8
 
@@ -78,3 +87,43 @@ def make_candidates(world):
         return Candidates(spec, data, tower, table, **settings)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def device_pasts(tmp_path_factory):
+    """Return a function that replays interactions through device logs, one a user.
+
+    (spec, item ids in row order, [(user, item, event, value, ts)]) -> one (user, ts, History) each
+    user and second, as the log hands it out just before it. A device's ids are random; these begin
+    with the hash that orders the offline store within a second.
+    """
+
+    def replay(spec, item_ids, interactions):
+        row_of = {item_id: row for row, item_id in enumerate(item_ids)}
+        # All that the log asks of a release.
+        release = SimpleNamespace(spec=spec, row_of=lambda item_id: row_of.get(item_id, -1))
+        folder = tmp_path_factory.mktemp("logs")
+        mine = sorted(interactions, key=lambda row: (row[0], row[4]))
+        for place, (user, rows) in enumerate(groupby(mine, key=lambda row: row[0])):
+            log = EventLog(folder / f"{place}.sqlite")
+            for ts, now in groupby(rows, key=lambda row: row[4]):
+                history, unknown = log.history(release)
+                assert unknown == 0
+                yield user, ts, history
+                log.append_many([_event(n, *row) for n, row in enumerate(now)])
+            log.close()
+
+    return replay
+
+
+def _event(n, user, item, event, value, ts):
+    tie = hashlib.md5(f"{user}:{item}".encode(), usedforsecurity=False).hexdigest()
+    return Event(
+        id=f"{tie}-{n}-{ts}",
+        kind="interaction",
+        item_id=item,
+        event=event,
+        value=value,
+        ts=ts,
+        context={},
+    )
