@@ -146,7 +146,7 @@ def train(
     return report
 
 
-def _claim(work: Path, recipe: Recipe, data_dir: Path, warm_start: Path | None) -> None:
+def _claim(work: Path, recipe: Recipe, data_dir: Path, warm_start: Path | None = None) -> None:
     """Make the work folder, or accept that of a killed try of the same recipe and data."""
     report = data_dir / col.REPORT_FILE
     mark = recipe_json(recipe) + (report.read_bytes() if report.is_file() else b"")

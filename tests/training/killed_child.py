@@ -15,9 +15,9 @@ folder, work, stride = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 recipe = load_recipe(folder / "r.toml")
 MORE = (
     (keras.Model, "save"),
-    (keras.Model, "train_on_batch"),
+    (ranker_fit, "draw"),
     (np, "save"),
-    (ranker_fit, "_calibrate"),
+    (ranker_fit, "calibrate"),
 )
 
 
