@@ -16,14 +16,17 @@ from training import metrics, report
 from training.baselines import BASELINES
 from training.dataset import TEST, VALID, Dataset, load_dataset
 from training.errors import RunInvalid
+from training.importance import feature_importance
 from training.progress import Progress
-from training.ranker_fit import score
+from training.ranker_fit import learning_cases, score
 from training.retrieval import user_vectors
 from training.slates import Candidates
 from training.trained import Trained, load_trained
 
 CUTS = (5, 10, 20)
 SHORT_HISTORY = 50
+IMPORTANCE_CASES = 200
+"""Validation lists, not learned from, over which features are shuffled; 30 passes over them."""
 
 
 def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> dict[str, Any]:
@@ -61,6 +64,8 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
         name: _retrieval(places[name], table, seed) for name, table in (ranked | scores).items()
     }
     ranking = _ranking(trained, candidates, cases)
+    held = candidates.slates(learning_cases(trained.recipe, candidates)[1][:IMPORTANCE_CASES])
+    importance = feature_importance(trained.ranker, candidates, held, seed)
     found = {
         "protocol": {
             "split": split,
@@ -74,6 +79,7 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
         "retrieval": retrieval,
         "segments": _segments(places["two_tower"], cases),
         "ranking": ranking,
+        "importance": importance,
         "training": json.loads((run_dir / "train_report.json").read_bytes())["curve"],
         "figures": {
             "recall20": retrieval["two_tower"]["recall@20"]["value"],
