@@ -20,10 +20,11 @@ from training.case_file import write_cases
 from training.cases import Cases, held_out_cases, some
 from training.dataset import TEST, VALID, Dataset, load_dataset
 from training.errors import RunInvalid
+from training.importance import feature_importance
 from training.methods import two_stage, two_tower
 from training.placement import BlockScorer, Placed, place_all
 from training.progress import Progress
-from training.ranker_fit import score
+from training.ranker_fit import learning_cases, score
 from training.slates import Candidates
 from training.trained import Trained, load_trained
 
@@ -37,6 +38,8 @@ TUNING_CASES = 1_000
 
 Results = dict[str, tuple[Cases, dict[str, Placed]]]
 """By setting: the cases, and what each method did with them."""
+IMPORTANCE_CASES = 200
+"""Validation lists, not learned from, over which features are shuffled; 30 passes over them."""
 
 
 def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> dict[str, Any]:
@@ -95,6 +98,8 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     }
     found["blend"] = blends
     found["ranking"] = ranking = _ranking(trained, candidates, data.held_out(fold))
+    held = candidates.slates(learning_cases(trained.recipe, candidates)[1][:IMPORTANCE_CASES])
+    found["importance"] = feature_importance(trained.ranker, candidates, held, seed)
     found["training"] = json.loads((run_dir / "train_report.json").read_bytes())["curve"]
     found["figures"]["auc"] = next(iter(ranking.values()))["roc_auc"]
     write_atomic(out / "evaluation.json", canonical_json(found))

@@ -15,6 +15,7 @@ from bundle.features import FeatureSpec
 from training.recipe import RankerConfig
 
 CATEGORY_DIM = 8
+LIMIT = 6.0
 KNOTS = 8
 """Pieces of the isotonic calibration: few, so that each rests on data."""
 
@@ -140,6 +141,31 @@ def _against_recent(column: dict[str, Any]) -> list[Any]:
 
 
 @keras.saving.register_keras_serializable(package="pocketrec")
+class Standard(layers.Layer):
+    """Bring each feature to mean 0 and spread 1 over the learning lists, within +-LIMIT.
+
+    The limit holds for what training never met: a column that was always unknown, then is not.
+    """
+
+    def build(self, shape: Any) -> None:
+        """Create mean and reciprocal spread, set once before training."""
+        size = (int(shape[-1]),)
+        self.mean = self.add_weight(shape=size, initializer="zeros", trainable=False, name="mean")
+        self.scale = self.add_weight(shape=size, initializer="ones", trainable=False, name="scale")
+        self.built = True
+
+    def fit(self, features: Any) -> None:
+        """Set both from features f32 [n, F]; what never varies keeps its size."""
+        spread = np.std(features, axis=0)
+        self.mean.assign(np.mean(features, axis=0))
+        self.scale.assign(np.where(spread > 1e-3, 1.0 / np.maximum(spread, 1e-3), 1.0))
+
+    def call(self, features: Any) -> Any:
+        """Return f32 [N, F]."""
+        return ops.clip((features - self.mean) * self.scale, -LIMIT, LIMIT)
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
 class Prior(layers.Layer):
     """Add retrieval's log-probability to each head's logit, times a weight that is learned."""
 
@@ -205,7 +231,8 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
         pair=list(spec.pair),
         name="numbers",
     )
-    x0, log_share = numbers(**inputs)
+    raw, log_share = numbers(**inputs)
+    x0 = Standard(name="standard")(raw)
     decay = keras.regularizers.L2(config.weight_decay) if config.weight_decay else None
     cross = x0
     for _ in range(config.cross_layers):
@@ -217,7 +244,9 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
         deep = layers.Dense(width, activation="relu", kernel_regularizer=decay)(deep)
         deep = layers.Dropout(config.dropout)(deep)
     joined = layers.Concatenate()([cross, deep])
-    correction = layers.Dense(len(spec.heads), kernel_initializer="zeros")(joined)
+    correction = layers.Dense(
+        len(spec.heads), kernel_initializer="zeros", kernel_regularizer=decay
+    )(joined)
     logits = Prior(name="logits")(correction, log_share)
     return keras.Model(inputs, Calibration(name="probabilities")(logits), name="ranker")
 

@@ -16,30 +16,20 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from training.ranker_fit import features
 from training.slates import Candidates, Slates
 
 Doubles = NDArray[np.float64]
 
 
-def features(ranker: keras.Model, candidates: Candidates, slates: Slates) -> NDArray[np.float32]:
-    """Return what enters the ranker's first layer, float32 [n * m, F]."""
-    table = keras.Model(ranker.inputs, ranker.get_layer("numbers").output[0])
-    parts = [
-        np.asarray(table.predict_on_batch(candidates.flat(slates.take(np.arange(at, stop)))))
-        for at in range(0, len(slates), 64)
-        for stop in (min(len(slates), at + 64),)
-    ]
-    return np.concatenate(parts)
-
-
-def logistic(features: NDArray[np.float32], labels: NDArray[np.float32], seed: int) -> Any:
+def logistic(inputs: NDArray[np.float32], labels: NDArray[np.float32], seed: int) -> Any:
     """Fit L2 logistic regression on standardised features; C of .0001, .001, .01, .1."""
     return make_pipeline(
-        StandardScaler(), LogisticRegression(C=0.001, max_iter=200, random_state=seed)
-    ).fit(features, labels)
+        StandardScaler(), LogisticRegression(C=0.01, max_iter=200, random_state=seed)
+    ).fit(inputs, labels)
 
 
-def gradient_boosting(features: NDArray[np.float32], labels: NDArray[np.float32], seed: int) -> Any:
+def gradient_boosting(inputs: NDArray[np.float32], labels: NDArray[np.float32], seed: int) -> Any:
     """Fit LightGBM (Ke et al. 2017); leaves of 4, 8, 16 and 100 to 300 trees."""
     model = lightgbm.LGBMClassifier(
         n_estimators=150,
@@ -55,7 +45,7 @@ def gradient_boosting(features: NDArray[np.float32], labels: NDArray[np.float32]
         force_row_wise=True,
         verbose=-1,
     )
-    return model.fit(features, labels)
+    return model.fit(inputs, labels)
 
 
 RANKING_BASELINES: dict[str, Callable[..., Any]] = {

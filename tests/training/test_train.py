@@ -121,6 +121,7 @@ def test_killed_training_goes_on_and_the_run_is_complete(run, tiny, tmp_path):
     found = evaluate(run, tiny / "data", tmp_path)
     assert found["retrieval"]["two_tower"]["hr@10"]["value"] > 0.5
     assert "tiny" in (tmp_path / "evaluation.html").read_text()
+    assert {"pair.retrieval_score", "user_vector"} <= {i["feature"] for i in found["importance"]}
     assert json.loads((tmp_path / "evaluation.json").read_text())["figures"] == found["figures"]
 
 
