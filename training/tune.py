@@ -134,6 +134,10 @@ def _run(
     checkpoint = work / f"{digest[:16]}.npz"
     started = time.monotonic()
 
+    # The checkpoint goes on after these, and the pruner compares a trial's best epoch so far.
+    for epoch, value in trial.user_attrs.get("curve", {}).items():
+        trial.report(value, int(epoch))
+
     def watch(epoch: int, point: dict[str, float]) -> None:
         trial.report(point["ndcg10"], epoch)
         if trial.should_prune():
@@ -175,7 +179,8 @@ def _open(path: Path, claim: str) -> optuna.Study:
         study.set_user_attr("claim", found)
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params)
+            curve = {str(epoch): value for epoch, value in trial.intermediate_values.items()}
+            study.enqueue_trial(trial.params, user_attrs={"curve": curve})
     except SQLAlchemyError as err:
         raise RunInvalid(f"{path}: not an Optuna study in SQLite ({err}).") from err
     if found != claim:
@@ -233,7 +238,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": trial.state.name.lower(),
-        # After a kill the epochs before it are in the trial's value only.
+        # An epoch that ended just before a kill may be in the trial's value only.
         "ndcg10": max(curve.values(), default=0.0) if trial.value is None else trial.value,
         "epochs": max(curve, default=-1) + 1,
         "seconds": trial.user_attrs.get("seconds", 0.0),

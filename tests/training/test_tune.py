@@ -9,6 +9,7 @@ import time
 from types import SimpleNamespace
 
 import numpy as np
+import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -157,6 +158,36 @@ def test_time_over_stops_the_call_and_the_next_goes_on(tiny, tmp_path, scripted)
     report = tune(recipe, tiny / "data", tmp_path / "s.db", trials=2)
     assert len(scripted) == cut + 2
     assert len(report.trials) == 2
+
+
+class Killed(BaseException):
+    """Ends a call as a kill does: nothing is caught, nothing tidied up."""
+
+
+def test_epochs_before_a_kill_stay_in_the_curve(tiny, tmp_path, monkeypatch):
+    """The curve falls, so its best epoch is before the kill; the next call goes on after it."""
+    recipe = load_recipe(tiny / "r.toml")
+    curve = [{"loss": 1.0, "ndcg10": 0.9 - 0.1 * epoch} for epoch in range(3)]
+    calls = []
+
+    def fit(recipe, spec, data, checkpoint, minutes, *, on_epoch):
+        calls.append(len(calls))
+        for epoch in range(calls[-1], 3):
+            on_epoch(epoch, curve[epoch])
+            if calls == [0]:
+                raise Killed
+        return SimpleNamespace(curve=curve, seconds=1.0)
+
+    monkeypatch.setattr(room, "fit_towers", fit)
+    with pytest.raises(Killed):
+        tune(recipe, tiny / "data", tmp_path / "s.db", trials=1)
+    report = tune(recipe, tiny / "data", tmp_path / "s.db", trials=1)
+    assert calls == [0, 1]
+    assert (report.trials[0]["ndcg10"], report.trials[0]["epochs"]) == (0.9, 3)
+    study = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path / 's.db'}")
+    assert study.best_trial.intermediate_values == {
+        epoch: point["ndcg10"] for epoch, point in enumerate(curve)
+    }
 
 
 def test_values_that_do_not_go_together_are_passed_over(tiny, tmp_path, scripted):
