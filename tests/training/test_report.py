@@ -49,6 +49,7 @@ FOUND = {
             "calibration": [{"predicted": 0.1, "observed": 0.2}, {"predicted": 0.8, "observed": 1}],
         }
     },
+    "importance": [{"feature": "price", "auc_loss": 0.01, "ndcg10_loss": 0.002}],
     "training": [{"loss": 5.0, "ndcg10": 0.02}, {"loss": 4.0, "ndcg10": 0.09}],
 }
 
@@ -89,7 +90,7 @@ def test_chromium_shows_tables_and_plots_without_complaint(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     dom = done.stdout
-    assert dom.count("<table>") == 7
+    assert dom.count("<table>") == 8
     assert dom.count("<svg ") == dom.count("<figcaption>") == 3
     for label in ("epoch", "NDCG@10", "predicted probability", "observed share"):
         assert f">{label}</text>" in dom
