@@ -109,6 +109,7 @@ class RetrievalConfig:
     weight_decay: Share = 0.0
     average: Share = 0.0
     quantize_from: Share = 0.8
+    replicas: Positive = 1
     minutes: Above0 = 3.0
 
 

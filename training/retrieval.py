@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec
 from bundle.files import write_atomic
+from training.data_parallel import mirrored
 from training.dataset import VALID, Dataset
 from training.item_content import item_inputs
 from training.progress import Progress
@@ -62,7 +63,7 @@ def fit_towers(
     """
     config = recipe.retrieval
     inputs = item_inputs(spec, data.items, config.title_buckets)
-    fit = TowerFit(recipe, spec, data, inputs, begin)
+    fit = TowerFit(recipe, spec, data, inputs, begin, mirrored(config.replicas))
     state = _Progressed(curve=[], best=fit.snapshot(), best_ndcg=-1.0, seconds=0.0, done=0.0)
     if checkpoint.exists():
         state = _restore(checkpoint, fit)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec
 from training import losses
+from training.data_parallel import parallel_step
 from training.dataset import Dataset
 from training.item_tower import build_item_tower
 from training.recipe import Recipe, RetrievalConfig
@@ -37,6 +39,7 @@ class TowerFit:
         data: Dataset,
         inputs: dict[str, NDArray[Any]],
         begin: Callable[[keras.Model, keras.Model], None] | None = None,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         """Build everything.
 
@@ -46,10 +49,29 @@ class TowerFit:
             data: sequences; gives popularity and the number of items.
             inputs: the item tower's, for all items in row order.
             begin: sets the first weights of user tower and item tower (a warm start).
+            strategy: devices that share each batch; None for one.
         """
         self.config = config = recipe.retrieval
         self.n_items = len(data.items)
         self.baskets = recipe.split.kind != "leave_last"
+        with strategy.scope() if strategy else nullcontext():
+            self._build(config, spec, inputs, begin)
+        self._drawn = _sampling(config, data.popularity())
+        self._near = np.zeros((self.n_items, config.hard_negatives), np.int32)
+        self.kept = [*self.user_tower.variables, *self.item_tower.variables]
+        self.everything = [*self.kept, *self._optimizer.variables, *self._averages]
+        # Compiled by XLA, once for each batch length (`docs/quality.md`).
+        self._compiled = tf.function(self._step, jit_compile=True)
+        self._parallel = parallel_step(strategy, self._step) if strategy else None
+
+    def _build(
+        self,
+        config: RetrievalConfig,
+        spec: FeatureSpec,
+        inputs: dict[str, NDArray[Any]],
+        begin: Callable[[keras.Model, keras.Model], None] | None,
+    ) -> None:
+        """Make all variables, on every device of the strategy in scope."""
         self.user_tower = build_user_tower(config, spec)
         self.item_tower = build_item_tower(config, spec, self.n_items)
         if begin is not None:
@@ -64,13 +86,11 @@ class TowerFit:
         if config.weight_decay:
             self._optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
         self._optimizer.build(self._trained)
-        self._averages = [tf.Variable(v) for v in self._trained] if config.average else []
-        self._drawn = _sampling(config, data.popularity())
-        self._near = np.zeros((self.n_items, config.hard_negatives), np.int32)
-        self.kept = [*self.user_tower.variables, *self.item_tower.variables]
-        self.everything = [*self.kept, *self._optimizer.variables, *self._averages]
-        # Compiled by XLA, once for each batch length (`docs/quality.md`).
-        self._compiled = tf.function(self._step, jit_compile=True)
+        self._averages = (
+            [tf.Variable(v.numpy(), aggregation=tf.VariableAggregation.MEAN) for v in self._trained]
+            if config.average
+            else []
+        )
 
     def begin_epoch(self) -> None:
         """Look up each item's nearest items, where the recipe asks for hard negatives."""
@@ -85,12 +105,13 @@ class TowerFit:
         if config.loss != "softmax":
             drawn = np.searchsorted(np.cumsum(self._drawn), rng.random(config.negatives))
             negatives = np.minimum(drawn, self.n_items - 1).astype(np.int32)
-        arrays = (
-            *(part.rows, part.events, part.ages_s, part.real, part.asked, part.weights),
-            *(negatives, self._near),
-        )
+        windows = (part.rows, part.events, part.ages_s, part.real, part.asked, part.weights)
+        shared = (negatives, self._near)
         quantized = done > config.quantize_from
-        return float(self._compiled(*map(tf.constant, arrays), quantized=quantized))
+        if self._parallel is not None:
+            n_targets = float(part.weights.sum())
+            return self._parallel(windows, shared, quantized=quantized, n_targets=n_targets)
+        return float(self._compiled(*map(tf.constant, windows + shared), quantized=quantized))
 
     def _step(
         self,
@@ -103,7 +124,9 @@ class TowerFit:
         drawn: Any,
         near: Any,
         quantized: bool,
+        n_targets: Any = None,
     ) -> Any:
+        """Take one step; n_targets: of the whole batch, where this is a device's part of it."""
         flat, weights = tf.reshape(rows, [-1]), tf.reshape(weights, [-1])
         with tf.GradientTape() as tape:
             if self.config.loss == "softmax":
@@ -126,7 +149,8 @@ class TowerFit:
                 total = losses.full_softmax(users, table, flat, weights)
             else:
                 total = self._sampled(users, wanted, others, flat, drawn, near, weights, quantized)
-            loss = total / tf.maximum(tf.reduce_sum(weights), 1.0)
+            n_targets = tf.reduce_sum(weights) if n_targets is None else n_targets
+            loss = total / tf.maximum(n_targets, 1.0)
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self._trained)]
         self._optimizer.apply_gradients(zip(gradients, self._trained, strict=True))
         # A young average follows quickly, so that it holds nothing of the first random weights.

@@ -1,0 +1,48 @@
+"""Two devices that share a batch train what one device trains."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from training.data_parallel import mirrored
+from training.errors import RecipeInvalid
+
+
+def apart(repository, retrieval):
+    child = repository / "tests" / "training" / "data_parallel_child.py"
+    done = subprocess.run(
+        [sys.executable, str(child), json.dumps(retrieval)],
+        env=os.environ | {"PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("retrieval", [{"loss": "softmax"}, {"loss": "sampled", "negatives": 16}])
+def test_two_logical_devices_give_the_result_of_one(repository, retrieval):
+    """Batches of 7 windows: the second device gets an empty one besides its three."""
+    found = apart(repository, retrieval)
+    assert found["first"] == 0.0
+    assert found["losses"] < 1e-4
+    assert found["moved"] > 1e-3
+    # Adam divides by small second moments: rounding of a gradient grows in the first steps.
+    assert found["weights"] < 0.02 * found["moved"]
+    assert found["averages"] < 0.02 * found["moved"]
+
+
+def test_dropout_is_drawn_on_each_device(repository):
+    """Other rows are dropped than on one device, so the result is another, of the same size."""
+    found = apart(repository, {"dropout": 0.5, "id_dropout": 0.2})
+    assert 0.0 < found["losses"] < 1.0
+    assert 0.0 < found["weights"] < 10 * found["moved"]
+
+
+def test_more_devices_than_there_are_is_refused():
+    assert mirrored(1) is None
+    with pytest.raises(RecipeInvalid, match=r"retrieval\.replicas: 64 devices"):
+        mirrored(64)
