@@ -33,6 +33,7 @@ categories = "genre"
 [events]
 like_value = 4.0
 [retrieval]
+quantize_from = 1.0
 dim = 16
 blocks = 1
 max_history = 10

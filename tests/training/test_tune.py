@@ -34,6 +34,7 @@ user = "user"
 item = "item"
 timestamp = "time"
 [retrieval]
+quantize_from = 1.0
 dim = 8
 blocks = 1
 heads = 1

@@ -33,6 +33,7 @@ item_id = "item"
 title = "title"
 categories = "genre"
 [retrieval]
+quantize_from = 1.0
 dim = 8
 blocks = 1
 heads = 1
