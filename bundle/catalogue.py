@@ -1,11 +1,13 @@
 """The display catalogue: one SQLite file, built so that equal items give equal bytes."""
 
+import errno
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from bundle.errors import BundleInvalid
+from bundle.files import write_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,20 @@ class CatalogueItem:
 
 
 def write_catalogue(path: Path, items: Iterable[CatalogueItem]) -> None:
-    """Write a new catalogue file; rows go in by row number, then VACUUM orders the pages."""
+    """Write a new catalogue file; rows go in by row number, then VACUUM orders the pages.
+
+    Raises:
+        PocketRecError: the disk is full or cannot be written; what is there of `path` is no file.
+    """
     path.unlink(missing_ok=True)
+    try:
+        _write(path, items)
+    except sqlite3.Error as err:
+        full = getattr(err, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        raise write_failed(path, OSError(errno.ENOSPC if full else errno.EIO, str(err))) from err
+
+
+def _write(path: Path, items: Iterable[CatalogueItem]) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA page_size = 4096")

@@ -54,7 +54,8 @@ def add_items(
     }
     for name, array in arrays.items():
         writer.add(name, encode_array(array), "array")
-    with tempfile.TemporaryDirectory() as scratch:
+    # Beside the bundle, so that only its own disk need have room.
+    with tempfile.TemporaryDirectory(dir=writer.blob_dir.parent) as scratch:
         path = Path(scratch) / "catalogue.sqlite"
         write_catalogue(path, (_display(items, row, int(at)) for row, at in enumerate(order)))
         writer.add("catalogue.sqlite", path.read_bytes(), "catalogue")

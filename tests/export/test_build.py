@@ -109,6 +109,17 @@ def test_killed_at_any_step_an_export_leaves_the_old_bundle_or_the_new(
     assert len(found["rerun"]) >= 5
 
 
+@pytest.mark.parametrize("free", [0, 24, 48, 96])
+def test_full_disk_is_one_message_and_the_old_bundle_stays(tiny_disk, run_dir, tmp_path, free):
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "old").write_text("kept")
+    words = ["export", run_dir, "--out", "{disk}/bundle", "--force"]
+    ((code, stderr, stdout),), files = tiny_disk([words], tmp_path, free)
+    assert (code, stdout, stderr.count("Error: ")) == (1, "", 1), stderr
+    assert "no space left" in stderr
+    assert list(files) == ["bundle/old"]
+
+
 def test_inspect_shows_what_it_verified(bundle_dir: Path, runner):
     from pocketrec.cli import main
 
