@@ -21,6 +21,7 @@ from benchmarks.harness import Cell, Options, Result
 from bundle.ranker_features import padded
 from bundle.reader import open_bundle
 from edge_runtime.engines import open_model
+from training.metrics import ndcg_by_list
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 DRAWS = 200
@@ -158,15 +159,6 @@ def compare(
 def first_places(scores: NDArray[np.float32], real: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Positions of the ten best of each list, int64 [n, 10]."""
     return np.argsort(-np.where(real, scores, -np.inf), axis=1, kind="stable")[:, :SLATE]
-
-
-def ndcg_by_list(scores: NDArray[np.float32], labels: Doubles, real: NDArray[np.bool_]) -> Doubles:
-    """NDCG@10 of each list; 0 where retrieval missed what happened."""
-    gains = np.take_along_axis(labels, first_places(scores, real), axis=1)
-    discount = 1.0 / np.log2(np.arange(gains.shape[1]) + 2.0)
-    wanted = np.minimum(labels.sum(1), len(discount)).astype(int)
-    found: Doubles = gains @ discount / np.concatenate([[1.0], np.cumsum(discount)])[wanted]
-    return found
 
 
 def _mean(values: Doubles) -> Callable[[NDArray[np.int64]], float]:

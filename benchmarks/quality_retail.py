@@ -9,7 +9,6 @@ ALS, each with its best parameters on the validation period. Repetitions: one tr
 recipe; intervals are bootstraps over customers. The test period is scored once, at the end.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,7 @@ def run(options: Options, recipe: Path = RECIPE, console: Console | None = None)
     report = work / "report"
     words = ("evaluate", work / "run", "--data", work / "data", "--out", report)
     children.call(*words, shows_progress=True)
-    found = json.loads((report / "evaluation.json").read_bytes())
+    found = children.read_json(report / "evaluation.json")
     lines = rows(found) + tests(found, report)
     for setting in TABLES:
         show(console, setting, [row for row in lines if row["setting"] == setting])

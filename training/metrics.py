@@ -47,6 +47,25 @@ RANKING = ("recall", "precision", "hr", "ndcg", "mrr")
 """Names of what `at_k` returns, in its order."""
 
 
+def ndcg_by_list(
+    scores: NDArray[Any], labels: NDArray[Any], real: NDArray[np.bool_], k: int = 10
+) -> Floats:
+    """NDCG@k of lists, float64 [n]; a list without a positive counts 0.
+
+    Args:
+        scores: [n, m].
+        labels: [n, m], 1 or 0.
+        real: [n, m], False where a list has no item.
+        k: places that count.
+    """
+    order = np.argsort(-np.where(real, scores, -np.inf), axis=1, kind="stable")
+    gains = np.take_along_axis(labels, order, axis=1)[:, :k]
+    discount = 1.0 / np.log2(np.arange(gains.shape[1]) + 2.0)
+    wanted = np.minimum(labels.sum(1), len(discount)).astype(int)
+    found: Floats = gains @ discount / np.concatenate([[1.0], np.cumsum(discount)])[wanted]
+    return found
+
+
 def interval(values: Floats, seed: int, draws: int = 1000) -> dict[str, float]:
     """Return the mean and its 95% bootstrap interval over cases (Efron 1979, percentile)."""
     rng = np.random.default_rng(seed)

@@ -4,23 +4,20 @@ What is computed, and how it equals the device, is in `training/point_in_time.py
 it the tables and writes what it finds.
 """
 
-import shutil
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import duckdb
 import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from bundle.features import NUMERIC, FeatureSpec
-from bundle.files import canonical_json, replace_dir, restore_dir, write_failed
+from bundle.files import canonical_json, restore_dir
 from training import columns as col
 from training.dataset import Dataset, feature_spec, load_dataset, numeric_columns
-from training.errors import TableInvalid
 from training.point_in_time import category_shares, context_features
 from training.recipe import Recipe
+from training.staging import staged
 
 FEATURES_FILE = "features.parquet"
 SHARES_FILE = "category_shares.parquet"
@@ -52,18 +49,9 @@ def write_features(recipe: Recipe, data_dir: Path, out: Path) -> FeaturesReport:
     restore_dir(data_dir)
     data = load_dataset(recipe, data_dir)
     spec = feature_spec(recipe, data.items)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with staged(out) as folder:
         report = _write(spec, data, data_dir / col.INTERACTIONS_FILE, folder)
         (folder / FEATURES_REPORT_FILE).write_bytes(canonical_json(asdict(report)))
-        replace_dir(folder, out)
-    except OSError as err:
-        raise write_failed(out, err) from err
-    except duckdb.IOException as err:
-        raise TableInvalid(f"{out}: {err}") from err
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return report
 
 

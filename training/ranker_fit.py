@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec
+from training import metrics
 from training.calibration import FITS
 from training.dataset import TRAIN, VALID
 from training.progress import Progress
@@ -113,12 +114,8 @@ def score(model: keras.Model, candidates: Candidates, slates: Slates) -> NDArray
 
 def ndcg10(scores: NDArray[Any], slates: Slates) -> float:
     """NDCG@10 of the first head's labels over lists; a case that retrieval missed counts 0."""
-    order = np.argsort(-np.where(slates.real, scores, -np.inf), axis=1, kind="stable")
-    gains = np.take_along_axis(slates.labels[:, :, 0], order, axis=1)[:, :10]
-    discount = 1.0 / np.log2(np.arange(gains.shape[1]) + 2.0)
-    wanted = np.minimum(slates.labels[:, :, 0].sum(1), len(discount)).astype(int)
-    ideal = np.concatenate([[1.0], np.cumsum(discount)])[wanted]
-    return float(np.mean(gains @ discount / ideal)) if len(gains) else 0.0
+    found = metrics.ndcg_by_list(scores, slates.labels[:, :, 0], slates.real)
+    return float(np.mean(found)) if len(found) else 0.0
 
 
 def draw(

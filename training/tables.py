@@ -7,18 +7,15 @@ A new day's files join an existing folder by the same code (`append_tables`): th
 one run over all files, one after the other.
 """
 
-import errno
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import duckdb
 import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
-from bundle.files import canonical_json, replace_dir, restore_dir, write_failed
+from bundle.files import canonical_json, restore_dir
 from training import columns as col
 from training.clean import PLACE, clean_interactions, clean_items, read_texts
 from training.datasets import Source, resolve, resolve_day
@@ -32,6 +29,7 @@ from training.quarantine import (
     write_quarantine,
 )
 from training.recipe import Recipe
+from training.staging import staged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,22 +139,10 @@ def _saved_report(folder: Path) -> DataReport:
 def _write(
     recipe: Recipe, found: Source, out: Path, old: DataReport | None, ingested: Ingested
 ) -> DataReport:
-    folder = out.parent / f".{out.name}.partial"
-    try:
-        shutil.rmtree(folder, ignore_errors=True)  # of a killed try
-        folder.mkdir(parents=True)
+    with staged(out) as folder:
         report = _build(recipe, found, folder, old, out)
         (folder / col.REPORT_FILE).write_bytes(canonical_json(asdict(report)))
         (folder / col.INGESTED_FILE).write_bytes(canonical_json(ingested.to_json()))
-        replace_dir(folder, out)
-    except OSError as err:
-        raise write_failed(out, err) from err
-    except duckdb.IOException as err:
-        if "No space left" in str(err):  # DuckDB hands on the text of the errno, not the number
-            raise write_failed(out, OSError(errno.ENOSPC, "")) from err
-        raise TableInvalid(f"{out}: {err}") from err
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return report
 
 

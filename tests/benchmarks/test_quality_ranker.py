@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.quality_ranker import compare, first_places, ndcg_by_list
+from benchmarks.quality_ranker import compare, first_places
+from training.metrics import ndcg_by_list
 
 pytest.importorskip("keras", reason="needs the train extra")
 
