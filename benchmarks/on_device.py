@@ -10,15 +10,14 @@ from bundle.errors import PocketRecError
 from bundle.features import History
 from bundle.reader import open_bundle
 from edge_runtime.pipeline import Recommender
+from training.cases import Cases
 from training.dataset import Dataset
 from training.progress import Progress
-
-CUT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """0-based place of each case's held-out item, int64 [n]; CUT or more where it is not in.
+    """0-based place of each target of the cases, int64, parallel to `Cases.targets`; k: not shown.
 
     slate: after ranker and re-ranking; retrieval: in the order of the index.
     """
@@ -28,16 +27,17 @@ class Places:
 
 
 def answer(
-    folder: Path, data: Dataset, cases: list[tuple[int, int]], engine: str, variant: str
+    folder: Path, data: Dataset, cases: Cases, k: int, engine: str, variant: str | None
 ) -> Places:
-    """Ask a bundle for a slate of ten for each (user, position), at the moment of that event.
+    """Ask a bundle for a slate of `k` for each case, at the moment of its first held-out event.
 
     Args:
         folder: the bundle.
         data: the data set that it was made of.
-        cases: the event at `position` is wanted; everything before it is the history.
+        cases: in `new_to_user` the items of the history are left out, in `all` they are not.
+        k: length of the slates.
         engine: litert or onnx.
-        variant: of both models, as "dynamic".
+        variant: of both models, as "dynamic"; None takes what the bundle runs by default.
 
     Raises:
         PocketRecError: a model does not run, so that another path would have answered.
@@ -46,19 +46,20 @@ def answer(
     device = Recommender(bundle, engine, variant)
     rows = np.array([bundle.row_of(item_id) for item_id in data.items.ids], np.int32)
     slate, retrieval = [], []
-    with Progress(f"{engine} {variant}", len(cases)) as bar:
-        for done, (user, end) in enumerate(cases, 1):
-            past, at = data.history(user, end), int(data.offsets[user]) + end
+    with Progress(f"{engine} {variant or 'default'}, {cases.setting}", len(cases)) as bar:
+        for done, (user, end) in enumerate(cases.pairs, 1):
+            past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
             history = History(rows[past.rows], past.events, past.ts)
-            found = device.recommend(history, int(data.ts[at]), CUT)
+            new_only = cases.setting == "new_to_user"
+            found = device.recommend(history, now, k, exclude_seen=new_only)
             if found.fault or found.source != "model":
                 raise PocketRecError(f"{engine} {variant}: {found.source}, {found.fault}")
-            wanted = int(rows[data.rows[at]])
-            slate.append(_place([item.row for item in found.items], wanted))
-            retrieval.append(_place(found.candidates[:CUT].tolist(), wanted))
+            wanted = rows[cases.targets_of(done - 1)].tolist()
+            slate += _places([item.row for item in found.items], wanted, k)
+            retrieval += _places(found.candidates[:k].tolist(), wanted, k)
             bar.advance(done)
     return Places(slate=np.array(slate, np.int64), retrieval=np.array(retrieval, np.int64))
 
 
-def _place(rows: list[int], wanted: int) -> int:
-    return rows.index(wanted) if wanted in rows else CUT
+def _places(shown: list[int], wanted: list[int], k: int) -> list[int]:
+    return [shown.index(row) if row in shown else k for row in wanted]

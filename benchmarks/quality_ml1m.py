@@ -19,6 +19,7 @@ from benchmarks import children, on_device
 from benchmarks.harness import Cell, Options, Result
 from bundle.reader import open_bundle
 from training import metrics
+from training.cases import held_out_cases
 from training.dataset import TEST, load_dataset
 from training.recipe import load_recipe, recipe_json
 from training.trained import load_trained
@@ -26,7 +27,7 @@ from training.trained import load_trained
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml1m.toml"
 VARIANTS = ("fp32", "fp16", "dynamic")
 INT8 = "dynamic"
-K = on_device.CUT
+K = 10
 Row = dict[str, Cell]
 
 # method, HR@10, NDCG@10, source; the same file and protocol except where the source says otherwise.
@@ -70,7 +71,7 @@ def measure(work: Path, options: Options) -> tuple[list[Row], dict[str, float]]:
     """Rank for all test users in Keras and through each variant on the device path."""
     trained = load_trained(work / "run")
     data = load_dataset(trained.recipe, work / "data")
-    cases = data.held_out(TEST)
+    cases = held_out_cases(data, TEST, "new_to_user")
     report = children.read_json(work / "report" / "evaluation.json")
     training = children.read_json(work / "run" / "train_report.json")
     rows: list[Row] = [
@@ -84,7 +85,7 @@ def measure(work: Path, options: Options) -> tuple[list[Row], dict[str, float]]:
     rows.append(_row("two towers, Keras fp32", keras["hr@10"], keras["ndcg@10"], "this run"))
     device: dict[str, float] = {}
     for variant in (v for v in VARIANTS if v in trained.recipe.export.variants):
-        found = on_device.answer(work / "bundle", data, cases, "litert", variant)
+        found = on_device.answer(work / "bundle", data, cases, K, "litert", variant)
         name = f"on the device, {variant} LiteRT and int8 index"
         _measured(f"{name}: retrieval", found.retrieval, options, rows)
         ndcg = _measured(f"{name}: with ranker", found.slate, options, rows)

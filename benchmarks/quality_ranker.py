@@ -60,10 +60,7 @@ def measure(
 
     trained = load_trained(run_dir)
     data = load_dataset(trained.recipe, data_dir)
-    baskets = trained.recipe.split.kind != "leave_last"
-    candidates = Candidates(
-        trained.spec, data, trained.user_tower, trained.item_vectors, baskets=baskets
-    )
+    candidates = Candidates.of(trained, data)
     learn = candidates.slates(learning_cases(trained.recipe, candidates)[0])
     cases = candidates.occasions(TEST, 100_000)
     lists = candidates.slates(cases)

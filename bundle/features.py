@@ -42,13 +42,31 @@ PAIR = (
     "taste",
     "recent_taste",
 )
+"""What every release has; `NEIGHBOUR_PAIR` and `REPEAT_PAIR` come with what they are named for."""
+NEIGHBOUR_PAIR = ("neighbour_sum", "neighbour_recent")
+REPEAT_PAIR = ("recent_had",)
+MAX_NEIGHBOURS = 256
 MISSING = -1.0
 MAX_VOCABULARY = 65_534
+_BOUNDS = {
+    "dim": (1, 4096),
+    "max_history": (1, 4096),
+    "max_categories": (1, 256),
+    "candidates": (1, 65_536),
+    "recent": (1, 4096),
+    "neighbours": (0, MAX_NEIGHBOURS),
+    "neighbour_candidates": (0, 65_536),
+    "own_candidates": (0, 65_536),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
-    """What the models read, in order; the same object drives training and every client."""
+    """What the models read, in order; the same object drives training and every client.
+
+    neighbours: neighbours an item, 0 = the release has none; neighbour_decay: see
+    `Neighbours.votes`; neighbour_candidates, own_candidates: see `extra_candidates`.
+    """
 
     dim: int
     max_history: int
@@ -62,6 +80,10 @@ class FeatureSpec:
     context: tuple[str, ...] = CONTEXT
     pair: tuple[str, ...] = PAIR
     recent: int = 5
+    neighbours: int = 0
+    neighbour_decay: float = 0.0
+    neighbour_candidates: int = 0
+    own_candidates: int = 0
     version: int = 1
 
     def to_json(self) -> dict[str, Any]:
@@ -77,11 +99,12 @@ class FeatureSpec:
         """
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid("feature_spec.json: keys differ from version 1")
-        counts = {"dim": 4096, "max_history": 4096, "max_categories": 256, "candidates": 65_536}
-        counts["recent"] = 4096
-        for key, limit in counts.items():
-            if type(value[key]) is not int or not 1 <= value[key] <= limit:
-                raise BundleInvalid(f"feature_spec.json: {key} must be an integer 1..{limit}")
+        for key, (low, high) in _BOUNDS.items():
+            if type(value[key]) is not int or not low <= value[key] <= high:
+                raise BundleInvalid(f"feature_spec.json: {key} must be an integer {low}..{high}")
+        decay = value["neighbour_decay"]
+        if not isinstance(decay, int | float) or not 0.0 <= decay <= 1.0:
+            raise BundleInvalid("feature_spec.json: neighbour_decay must be a number 0..1")
         for key in ("event_types", "categories", "heads", "numeric", "context", "pair"):
             names = value[key]
             if not isinstance(names, list) or len(names) > MAX_VOCABULARY:
@@ -93,8 +116,11 @@ class FeatureSpec:
             raise BundleInvalid("feature_spec.json: head_weights must match heads")
         if not all(isinstance(w, int | float) and np.isfinite(w) for w in weights):
             raise BundleInvalid("feature_spec.json: head_weights must be finite numbers")
-        unknown = set(value["context"]) - set(CONTEXT) | set(value["pair"]) - set(PAIR)
+        pairs = {*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR}
+        unknown = set(value["context"]) - set(CONTEXT) | set(value["pair"]) - pairs
         unknown |= {name for name in NUMERIC if name not in value["numeric"]}
+        if not value["neighbours"]:
+            unknown |= set(value["pair"]) & set(NEIGHBOUR_PAIR)
         if unknown or value["version"] != 1:
             raise BundleInvalid(f"feature_spec.json: unknown version or feature {sorted(unknown)}")
         fields: dict[str, Any] = {

@@ -12,7 +12,7 @@ class Policy:
 
     slate: items shown; category_cap: most items of one first category in a slate, 0 = no cap;
     near_duplicate_cosine: two items at or above it are shown once; probes: cells scanned, 0 = all;
-    candidates: items handed from retrieval to the ranker.
+    candidates: items handed to the ranker; repeats: items of the user's history may be shown again.
     """
 
     slate: int
@@ -20,6 +20,7 @@ class Policy:
     near_duplicate_cosine: float
     probes: int
     candidates: int
+    repeats: bool = False
     version: int = 1
 
     def to_json(self) -> dict[str, Any]:
@@ -48,4 +49,6 @@ class Policy:
         cosine = value["near_duplicate_cosine"]
         if not isinstance(cosine, int | float) or not 0.0 <= cosine <= 2.0:
             raise BundleInvalid("policy.json: near_duplicate_cosine must be a number 0..2")
+        if type(value["repeats"]) is not bool:
+            raise BundleInvalid("policy.json: repeats must be true or false")
         return cls(**value)

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.features import MISSING, FeatureSpec, Floats, History, Ints
+from bundle.features import MISSING, FeatureSpec, Floats, History, Ints, used_rows
+from bundle.neighbours import Neighbours, looked_up
 
 SESSION_GAP_S = 1800
 """A pause longer than this starts a new session (30 minutes, the web analytics convention)."""
+
+OWN_HALF_LIFE_S = 60 * 86_400
+"""After so long an event counts half in `recent_had` (60 days)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,12 @@ class ItemColumns:
     """The release's item columns.
 
     categories: integer [N, C], code 0 = padding; numeric: float32 [N, M], raw, -1 = unknown, in
-    the order of the spec's `numeric`.
+    the order of the spec's `numeric`; neighbours: if the spec has any.
     """
 
     categories: NDArray[Any]
     numeric: NDArray[Any]
+    neighbours: Neighbours | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +131,12 @@ def pair_columns(
     retrieval_score: inner product of user and item vector; retrieval_gap: the best score of the
     list minus it; retrieval_share: exp(-gap) over its sum in the list; retrieval_place: 0 for the
     first. times_had: the user's events with the item; seconds_since_had: since the last of them,
-    -1 if none. last_cosine, max_cosine, mean_cosine: of the item's vector with that of the last
-    event and over the last `spec.recent` events, 0 without history. taste, recent_taste: summed
-    over the item's categories, the share of category marks that fall on each in all events and in
-    the last `spec.recent`.
+    -1 if none; recent_had: those events, each halved every 60 days. neighbour_sum,
+    neighbour_recent: the votes of the last `spec.max_history` events, plain and recent, see
+    `Neighbours.votes`. last_cosine, max_cosine, mean_cosine: of the item's vector with that of
+    the last event and over the last `spec.recent` events, 0 without history. taste, recent_taste:
+    summed over the item's categories, the share of category marks that fall on each in all events
+    and in the last `spec.recent`.
     """
     history, n = request.history, len(rows)
     scores = item_vectors @ request.user_vector[0]
@@ -149,7 +156,24 @@ def pair_columns(
         "recent_taste": category_shares(spec, items, history.rows[-spec.recent :])[codes].sum(1),
     }
     values["times_had"], values["seconds_since_had"] = _met_before(history, request.now_utc, rows)
+    if "recent_had" in spec.pair:
+        values["recent_had"] = looked_up(*had_before(history, request.now_utc), rows)
+    if items.neighbours is not None:
+        votes = items.neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
+        values["neighbour_sum"], values["neighbour_recent"] = votes.of(rows)
     return np.stack([values[name] for name in spec.pair], axis=1).astype(np.float32)
+
+
+def had_before(history: History, now_utc: int) -> tuple[Ints, NDArray[np.float64]]:
+    """Return the distinct rows of a history, rising, and how much of each was had lately.
+
+    Returns:
+        int32 [m] and float64 [m]: the item's events, each halved every 60 days.
+    """
+    rows, at = np.unique(history.rows, return_inverse=True)
+    ages = np.maximum(now_utc - history.ts, 0)
+    recent = np.bincount(at, 0.5 ** (ages / OWN_HALF_LIFE_S), len(rows))
+    return rows, recent.astype(np.float64)
 
 
 def category_shares(spec: FeatureSpec, items: ItemColumns, rows: Ints) -> NDArray[np.float64]:

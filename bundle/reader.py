@@ -128,6 +128,10 @@ class Bundle:
             "items/numeric": ("f4", (n, len(spec.numeric))),
             "items/flags": ("u1", (n,)),
         }
+        if spec.neighbours:
+            expected["items/neighbours"] = ("i4", (n, spec.neighbours))
+            expected["items/neighbour_weights"] = ("i1", (n, spec.neighbours))
+            expected["items/neighbour_scales"] = ("f4", (n,))
         for name, (code, shape) in expected.items():
             array = self.array(name)
             if array.dtype.str[1:] != code or array.shape != shape:
@@ -137,16 +141,22 @@ class Bundle:
                 )
         _check_offsets("index/offsets", cells, n)
         _check_offsets("items/ids_offsets", self._id_index[0], len(self.array("items/ids_bytes")))
-        for name, limit in (
-            ("items/ids_order", n),
-            ("items/popular", n),
-            ("items/categories", len(spec.categories) + 1),
-        ):
+        limits = {
+            "items/ids_order": n,
+            "items/popular": n,
+            "items/categories": len(spec.categories) + 1,
+        }
+        scales = ["index/scales"]
+        if spec.neighbours:
+            limits["items/neighbours"] = n
+            scales.append("items/neighbour_scales")
+        for name, limit in limits.items():
             values = self.array(name)
             if values.size and not 0 <= int(values.min()) <= int(values.max()) < limit:
                 raise BundleInvalid(f"{name}: a value lies outside 0..{limit - 1}")
-        if not np.isfinite(self.array("index/scales")).all():
-            raise BundleInvalid("index/scales: a scale is not finite")
+        for name in scales:
+            if not np.isfinite(self.array(name)).all():
+                raise BundleInvalid(f"{name}: a scale is not finite")
 
 
 def _check_offsets(name: str, offsets: NDArray[Any], end: int) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.candidates import extra_candidates, merged
 from bundle.errors import PocketRecError
 from bundle.features import History, tower_inputs, used_rows
+from bundle.neighbours import Neighbours
 from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import AVAILABLE, Bundle
 from edge_runtime.engines import choose_engine, open_model
@@ -21,6 +23,7 @@ from edge_runtime.index import Floats, Index, probe
 from edge_runtime.rerank import rerank
 
 POPULAR_REASON = "popular now"
+AGAIN_REASON = "you had it before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,9 @@ class Recommender:
         self.fault: str | None = None
         self.index = Index.of(bundle)
         self.items = ItemColumns(
-            np.asarray(bundle.array("items/categories")), np.asarray(bundle.array("items/numeric"))
+            np.asarray(bundle.array("items/categories")),
+            np.asarray(bundle.array("items/numeric")),
+            Neighbours.of(bundle),
         )
         self.withdrawn = (np.asarray(bundle.array("items/flags")) & AVAILABLE) == 0
         self._tower = self._ranker = None
@@ -70,7 +75,12 @@ class Recommender:
             self.fault = str(err)
 
     def recommend(
-        self, history: History, now_utc: int, k: int | None = None, *, exclude_seen: bool = True
+        self,
+        history: History,
+        now_utc: int,
+        k: int | None = None,
+        *,
+        exclude_seen: bool | None = None,
     ) -> Slate:
         """Answer one request.
 
@@ -78,13 +88,13 @@ class Recommender:
             history: the user's events as rows of this release.
             now_utc: unix seconds.
             k: slate size, by default the policy's.
-            exclude_seen: leave out all items of the history.
+            exclude_seen: leave out all items of the history; by default as the policy says.
         """
         wanted = max(1, k if k is not None else self.policy.slate)
         clock = _Stages()
         fault = self.fault
         excluded = self.withdrawn.copy()
-        if exclude_seen:
+        if not self.policy.repeats if exclude_seen is None else exclude_seen:
             excluded[history.rows] = True
         clock.mark("features")
         try:
@@ -92,14 +102,7 @@ class Recommender:
         except PocketRecError as err:
             return self._fallback(excluded, wanted, clock, fault or str(err))
         clock.mark("tower")
-        rows, scores = probe(
-            self.index,
-            user,
-            min(self.policy.candidates, self.spec.candidates),
-            self.policy.probes,
-            excluded,
-        )
-        vectors = self.index.vectors(rows)
+        rows, vectors, scores = self._candidates(user, history, now_utc, excluded)
         clock.mark("retrieve")
         probabilities = np.zeros((len(rows), 0), np.float32)
         final, source = scores, "retrieval"
@@ -125,6 +128,22 @@ class Recommender:
             raise EngineError("the user tower's answer is not finite, or of the wrong shape")
         user: Floats = found[0]
         return user
+
+    def _candidates(
+        self, user: Floats, history: History, now_utc: int, excluded: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int32], Floats, Floats]:
+        """Rows, vectors and retrieval scores of what the ranker gets, best score first."""
+        limit = min(self.policy.candidates, self.spec.candidates)
+        rows, scores = probe(self.index, user, limit, self.policy.probes, excluded)
+        neighbours = self.items.neighbours
+        extra = extra_candidates(self.spec, neighbours, history, now_utc, excluded)
+        if not len(extra):
+            return rows, self.index.vectors(rows), scores
+        rows = merged(extra, rows, limit)
+        vectors = self.index.vectors(rows)
+        scores = vectors @ user
+        order = np.lexsort((rows, -scores))
+        return rows[order], vectors[order], scores[order]
 
     def _rank(
         self,
@@ -178,11 +197,16 @@ class Recommender:
         chosen: list[int],
     ) -> tuple[SlateItem, ...]:
         past = used_rows(self.spec, history)
-        nearest = (
-            np.argmax(vectors[chosen] @ self.index.vectors(past).T, axis=1) if len(past) else []
-        )
-        reasons = [int(past[i]) for i in nearest]
-        titles = self._titles([*rows[chosen], *reasons])
+        similar = vectors[chosen] @ self.index.vectors(past).T  # [slate, n]
+        nearest = np.argmax(similar, axis=1) if len(past) else np.zeros(0, np.int64)
+        titles = self._titles([*rows[chosen], *past[nearest]])
+        had = set(history.rows.tolist())
+
+        def reason(i: int, at: int) -> str:
+            if int(rows[at]) in had:
+                return AGAIN_REASON
+            return f"because of {titles.get(int(past[nearest[i]]), '')}" if had else POPULAR_REASON
+
         return tuple(
             SlateItem(
                 row=int(rows[at]),
@@ -190,7 +214,7 @@ class Recommender:
                 title=titles.get(int(rows[at]), ""),
                 score=float(final[at]),
                 retrieval_score=float(scores[at]),
-                reason=f"because of {titles.get(reasons[i], '')}" if reasons else POPULAR_REASON,
+                reason=reason(i, at),
                 probabilities=dict(
                     zip(self.spec.heads, map(float, probabilities[at]), strict=False)
                 ),

@@ -28,7 +28,13 @@ from export.convert import (
 )
 from export.errors import GateRefused
 from export.index_builder import build_index
-from training.dataset import Dataset, category_codes, load_dataset, numeric_columns
+from training.dataset import (
+    Dataset,
+    category_codes,
+    load_dataset,
+    numeric_columns,
+    release_popularity,
+)
 from training.progress import Progress
 from training.trained import Trained, load_trained
 
@@ -94,13 +100,15 @@ def export_bundle(run_dir: Path, out: Path, *, force: bool = False) -> ExportRep
             trained.item_vectors, trained.items.ids, recipe.index.cells, recipe.seed
         )
         available = np.ones(len(trained.items), np.bool_)
-        add_items(writer, spec, trained.items, index, data.popularity(), available)
+        popularity = release_popularity(spec, data)
+        add_items(writer, spec, trained.items, index, popularity, available, trained.neighbours)
         policy = Policy(
             slate=recipe.rerank.slate,
             category_cap=recipe.rerank.category_cap,
             near_duplicate_cosine=recipe.rerank.near_duplicate_cosine,
             probes=recipe.index.probes,
             candidates=recipe.ranker.candidates,
+            repeats=recipe.rerank.repeats,
         )
         writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
         writer.add("policy.json", canonical_json(policy.to_json()), "json")
@@ -185,7 +193,8 @@ def _probe(trained: Trained, data: Dataset, cases: list[tuple[str, History]]) ->
     spec, vectors = trained.spec, trained.item_vectors
     items = ItemColumns(
         category_codes(spec, trained.items.categories),
-        numeric_columns(trained.items, data.popularity()),
+        numeric_columns(spec, trained.items, release_popularity(spec, data)),
+        trained.neighbours,
     )
     tower = as_function(trained.user_tower, tower_signature(spec))
     towers, rankers = [], []

@@ -13,6 +13,7 @@ from bundle.errors import InputError
 from bundle.features import MISSING
 from bundle.files import canonical_json
 from bundle.golden import Golden
+from bundle.neighbours import Neighbours
 from bundle.reader import AVAILABLE, Bundle, open_bundle
 from bundle.writer import BundleWriter
 from export import golden
@@ -21,7 +22,7 @@ from export.content import add_items
 from export.convert import ENGINES
 from export.errors import GateRefused
 from export.index_builder import BuiltIndex, nearest, quantize_rows, sort_into_cells
-from training.dataset import Items, load_dataset, split_categories
+from training.dataset import Items, load_dataset, popularity_columns, split_categories
 from training.new_items import lifted_vectors
 from training.trained import Trained, load_trained
 
@@ -80,13 +81,15 @@ def update_catalogue(
     items = _merge(items, changes, touched)
     new = _pick(items, list(range(len(row_of), len(items))))
     index = _extend(before, known, new, trained, run_dir)
-    popularity = np.concatenate([popularity, np.zeros(len(changes.add), np.float32)])
+    unknown = np.zeros((len(changes.add), popularity.shape[1]), np.float32)
+    popularity = np.concatenate([popularity, unknown])
+    neighbours = known.neighbours.extended(len(changes.add)) if known.neighbours else None
     available = np.concatenate([available, np.ones(len(changes.add), np.bool_)])
     with BundleWriter(out, force=force) as writer:
         for entry in before.manifest.files:
             if entry.kind == "model" or entry.name in ("feature_spec.json", "policy.json"):
                 writer.add(entry.name, before.read(entry.name), entry.kind, **entry.meta)
-        add_items(writer, before.spec, items, index, popularity, available)
+        add_items(writer, before.spec, items, index, popularity, available, neighbours)
         facts = {
             "name": f"{before.manifest.name.partition('+')[0]}+{_digest(changes)}",
             "recipe_name": before.manifest.recipe_name,
@@ -194,6 +197,7 @@ class _Known:
     cell: NDArray[np.int64]
     popularity: NDArray[np.float32]
     available: NDArray[np.bool_]
+    neighbours: Neighbours | None
 
 
 def _known(bundle: Bundle) -> _Known:
@@ -201,7 +205,8 @@ def _known(bundle: Bundle) -> _Known:
     shown = sorted(shown, key=lambda item: item.item_id)
     at = np.array([item.row for item in shown])
     offsets = np.asarray(bundle.array("index/offsets"))
-    popularity = bundle.spec.numeric.index("popularity")
+    popularity = [bundle.spec.numeric.index(name) for name in popularity_columns(bundle.spec)]
+    neighbours = Neighbours.of(bundle)
     return _Known(
         items=Items(
             ids=[item.item_id for item in shown],
@@ -213,8 +218,9 @@ def _known(bundle: Bundle) -> _Known:
         rows=np.asarray(bundle.array("index/rows"))[at].astype(np.int8),
         scales=np.asarray(bundle.array("index/scales"))[at].astype(np.float32),
         cell=np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[at],
-        popularity=np.asarray(bundle.array("items/numeric"))[at, popularity].astype(np.float32),
+        popularity=np.asarray(bundle.array("items/numeric"))[at][:, popularity].astype(np.float32),
         available=(np.asarray(bundle.array("items/flags"))[at] & AVAILABLE) > 0,
+        neighbours=neighbours.reordered(at) if neighbours else None,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bundle.arrays import encode_array
 from bundle.catalogue import CatalogueItem, write_catalogue
 from bundle.features import FeatureSpec
+from bundle.neighbours import Neighbours
 from bundle.writer import BundleWriter
 from export.index_builder import BuiltIndex
 from training.dataset import Items, category_codes, numeric_columns
@@ -24,6 +25,7 @@ def add_items(
     index: BuiltIndex,
     popularity: NDArray[np.float32],
     available: NDArray[np.bool_],
+    neighbours: Neighbours | None,
 ) -> None:
     """Add index, item columns, ids, fallback list and catalogue, all in bundle row order.
 
@@ -32,12 +34,13 @@ def add_items(
         spec: vocabularies of the columns.
         items: canonical order.
         index: built from these items' vectors.
-        popularity: float32 [N], canonical order.
+        popularity: float32 [N, P], canonical order; orders the fallback list by the first column.
         available: bool [N], canonical order; False withdraws an item and keeps its row.
+        neighbours: of all N items, canonical order, if the release has any.
     """
     order = index.order
     ids = [items.ids[i].encode("utf-8") for i in order]
-    by_popularity = np.lexsort((np.arange(len(order)), -popularity[order]))
+    by_popularity = np.lexsort((np.arange(len(order)), -popularity[order, 0]))
     popular = by_popularity[available[order][by_popularity]][:MAX_POPULAR]
     arrays: dict[str, NDArray[Any]] = {
         "index/centroids": index.centroids,
@@ -48,10 +51,15 @@ def add_items(
         "items/ids_bytes": np.frombuffer(b"".join(ids), np.uint8),
         "items/ids_order": np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int32),
         "items/categories": category_codes(spec, items.categories)[order].astype(np.uint16),
-        "items/numeric": numeric_columns(items, popularity)[order],
+        "items/numeric": numeric_columns(spec, items, popularity)[order],
         "items/flags": available[order].astype(np.uint8),
         "items/popular": popular.astype(np.int32),
     }
+    if neighbours is not None:
+        placed = neighbours.reordered(order)
+        arrays["items/neighbours"] = placed.rows.astype(np.int32)
+        arrays["items/neighbour_weights"] = placed.weights
+        arrays["items/neighbour_scales"] = placed.scales
     for name, array in arrays.items():
         writer.add(name, encode_array(array), "array")
     # Beside the bundle, so that only its own disk need have room.

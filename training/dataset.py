@@ -10,7 +10,15 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.features import MISSING, FeatureSpec, History
+from bundle.features import (
+    MISSING,
+    NEIGHBOUR_PAIR,
+    NUMERIC,
+    PAIR,
+    REPEAT_PAIR,
+    FeatureSpec,
+    History,
+)
 from training import columns as col
 from training.errors import RunInvalid, TableInvalid
 from training.recipe import Recipe
@@ -19,6 +27,7 @@ MAX_CATEGORIES = 8
 """Category slots of one item; further categories of an item are dropped, rarest first."""
 
 TRAIN, VALID, TEST = 0, 1, 2
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +84,23 @@ class Dataset:
                 found.append((user, int(at[0])))
         return found
 
-    def popularity(self) -> NDArray[np.float32]:
-        """Return how often each item occurs in the training fold, float32 [n_items]."""
-        counts = np.bincount(self.rows[self.fold == TRAIN], minlength=len(self.items))
-        return counts.astype(np.float32)
+    def popularity(self, half_life_days: float = 0.0) -> NDArray[np.float32]:
+        """Return how often each item occurs in the training fold, float32 [n_items].
+
+        half_life_days: age, before the fold's last event, at which an event counts half; 0 = never.
+        """
+        weights = self.train_weights(half_life_days)
+        return np.bincount(self.rows, weights, len(self.items)).astype(np.float32)
+
+    def train_weights(self, half_life_days: float = 0.0) -> NDArray[np.float64]:
+        """Return each event's weight in `popularity`, float64 [n_events]; 0 outside the fold."""
+        chosen = self.fold == TRAIN
+        if not half_life_days:
+            return np.asarray(chosen, np.float64)
+        ages = self.ts[chosen].max(initial=0) - self.ts[chosen]
+        weights = np.zeros(len(self.ts), np.float64)
+        weights[chosen] = 0.5 ** (ages / DAY_S / half_life_days)
+        return weights
 
 
 def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
@@ -151,16 +173,27 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
     """Derive the feature spec of a recipe: its vocabularies come from the items."""
     names = sorted({name for categories in items.categories for name in categories})
     widest = max((len(c) for c in items.categories), default=1)
+    ranker, per_item = recipe.ranker, min(recipe.neighbours.per_item, len(items) - 1)
     return FeatureSpec(
         dim=recipe.retrieval.dim,
         max_history=recipe.retrieval.max_history,
         event_types=recipe.events.types,
         categories=tuple(names),
         max_categories=max(1, min(widest, MAX_CATEGORIES)),
-        heads=recipe.ranker.heads,
-        head_weights=recipe.ranker.head_weights,
-        candidates=recipe.ranker.candidates,
-        recent=recipe.ranker.recent,
+        heads=ranker.heads,
+        head_weights=ranker.head_weights,
+        candidates=ranker.candidates,
+        numeric=(*NUMERIC, *(f"popularity_{days}_days" for days in ranker.popularity_days)),
+        pair=(
+            *PAIR,
+            *(NEIGHBOUR_PAIR if per_item else ()),
+            *(REPEAT_PAIR if recipe.rerank.repeats else ()),
+        ),
+        recent=ranker.recent,
+        neighbours=per_item,
+        neighbour_decay=recipe.neighbours.decay,
+        neighbour_candidates=ranker.neighbour_candidates if per_item else 0,
+        own_candidates=ranker.own_candidates if recipe.rerank.repeats else 0,
     )
 
 
@@ -174,9 +207,27 @@ def category_codes(spec: FeatureSpec, categories: list[tuple[str, ...]]) -> NDAr
     return out
 
 
-def numeric_columns(items: Items, popularity: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the raw numeric columns in the spec's order: popularity, year, price; [n_items, 3]."""
-    return np.stack([popularity, items.year, items.price], axis=1).astype(np.float32)
+def popularity_columns(spec: FeatureSpec) -> dict[str, float]:
+    """Return the half-life in days of each popularity column of `numeric`; 0 = none."""
+    names = [name for name in spec.numeric if name.startswith("popularity")]
+    return {name: 0.0 if name == "popularity" else float(name.split("_")[1]) for name in names}
+
+
+def release_popularity(spec: FeatureSpec, data: Dataset) -> NDArray[np.float32]:
+    """Return the popularity columns of a release made from `data`, float32 [n_items, P]."""
+    return np.stack([data.popularity(days) for days in popularity_columns(spec).values()], axis=1)
+
+
+def numeric_columns(
+    spec: FeatureSpec, items: Items, popularity: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the raw numeric columns in the spec's order, float32 [n_items, M].
+
+    popularity: float32 [n_items, P], see `release_popularity`.
+    """
+    column = {"year": items.year, "price": items.price}
+    column |= dict(zip(popularity_columns(spec), popularity.T, strict=True))
+    return np.stack([column[name] for name in spec.numeric], axis=1).astype(np.float32)
 
 
 def _fetch(path: Path, names: tuple[str, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bundle.files import canonical_json, write_atomic
-from training import beyond_accuracy, blend, metrics, report, segments
+from training import beyond_accuracy, metrics, report, segments
 from training.baselines import BASELINES
 from training.baselines.tuning import Tuned, tune
 from training.case_file import write_cases
@@ -31,8 +31,6 @@ from training.trained import Trained, load_trained
 CUTS = (5, 10, 20)
 SLATE = 10
 """Length of the lists that coverage, novelty and the like are measured on."""
-BLEND_CASES = 500
-"""Validation cases that the blend's eight weights are fitted on: 70 MB for 4,000 items."""
 TUNING_CASES = 1_000
 """Validation cases that baselines are tuned on, drawn where there are more."""
 
@@ -61,13 +59,7 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     seed = trained.recipe.seed
     results: Results = {cases.setting: (cases, {}) for cases in settings}
     fresh: dict[str, Placed] = {}
-    candidates = Candidates(
-        trained.spec,
-        data,
-        trained.user_tower,
-        trained.item_vectors,
-        baskets=trained.recipe.split.kind != "leave_last",
-    )
+    candidates = Candidates.of(trained, data)
     valid = [some(held_out_cases(data, VALID, c.setting), TUNING_CASES, seed) for c in settings]
     baselines: list[Tuned] = []
     left_out: list[str] = []
@@ -78,7 +70,6 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
                 ("two_tower", two_tower(trained, data)),
             ):
                 _answer(name, method, data, cases, newcomers, results, fresh)
-        blends = _blend(data, trained, settings, valid, newcomers, results, fresh)
         bar.advance(1, "two towers")
         for done, tuned in enumerate(tune(data, BASELINES, valid), 2):
             if isinstance(tuned, str):
@@ -96,7 +87,6 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
         "chosen": [_told(tuned) for tuned in baselines],
         "left_out": left_out,
     }
-    found["blend"] = blends
     found["ranking"] = ranking = _ranking(trained, candidates, data.held_out(fold))
     held = candidates.slates(learning_cases(trained.recipe, candidates)[1][:IMPORTANCE_CASES])
     found["importance"] = feature_importance(trained.ranker, candidates, held, seed)
@@ -137,28 +127,6 @@ def _answer(
     results[cases.setting][1][name] = placed[0]
     if first:
         fresh[name] = placed[1]
-
-
-def _blend(
-    data: Dataset,
-    trained: Trained,
-    settings: list[Cases],
-    valid: list[Cases],
-    newcomers: Cases | None,
-    results: Results,
-    fresh: dict[str, Placed],
-) -> dict[str, dict[str, float]]:
-    """Where people take things again, blend retrieval with their habits; returns the weights."""
-    if "all" not in results:
-        return {}
-    signals = blend.Signals(data, two_tower(trained, data))
-    found: dict[str, dict[str, float]] = {}
-    for cases, known in zip(settings, valid, strict=True):
-        fitted = blend.fit(signals, some(known, BLEND_CASES, trained.recipe.seed))
-        score = blend.scorer(signals, fitted)
-        _answer("two_tower_blend", score, data, cases, newcomers, results, fresh)
-        found[cases.setting] = dict(zip(blend.SIGNALS, fitted.weights.tolist(), strict=True))
-    return found
 
 
 def _found(trained: Trained, data: Dataset, results: Results, split: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def two_tower(trained: Trained, data: Dataset) -> BlockScorer:
 def two_stage(
     trained: Trained, data: Dataset, candidates: Candidates, setting: Setting
 ) -> BlockScorer:
-    """Re-order the first B items of retrieval by the ranker; the others keep their places below.
+    """Order the ranker's candidates by the ranker; all others keep their places below.
 
     setting: in `new_to_user` known items do not take up candidates, as on the device.
     """
@@ -32,13 +32,9 @@ def two_stage(
     def score(block: list[tuple[int, int]]) -> np.ndarray:
         vectors = user_vectors(trained.user_tower, trained.item_vectors, spec, data, block)
         scores = np.asarray(vectors @ trained.item_vectors.T, np.float64)
-        if setting == "new_to_user":
-            for row, case in zip(scores, block, strict=True):
-                row[data.history(*case).rows] = -np.inf
         ranked = scores - 1e6
         for at, case in enumerate(block):
-            k = min(spec.candidates, int(np.isfinite(scores[at]).sum()))
-            rows = np.argsort(-scores[at], kind="stable")[:k]
+            rows = candidates.list_for(case, vectors[at], repeats=setting == "all")
             inputs = candidates.inputs_for(case, vectors[at], rows)
             ranked[at, rows] = np.asarray(trained.ranker.predict_on_batch(inputs)) @ weights
         return ranked

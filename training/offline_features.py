@@ -11,10 +11,10 @@ import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
-from bundle.features import NUMERIC, FeatureSpec
+from bundle.features import FeatureSpec
 from bundle.files import canonical_json, restore_dir
 from training import columns as col
-from training.dataset import Dataset, feature_spec, load_dataset, numeric_columns
+from training.dataset import Dataset, feature_spec, load_dataset
 from training.point_in_time import category_shares, context_features
 from training.recipe import Recipe
 from training.staging import staged
@@ -63,12 +63,13 @@ def item_columns(data: Dataset) -> ir.Table:
     user's own training events included. Training takes those out, a case at a time
     (`training/slates.py`); do not train on this column without doing so.
     """
-    numbers = numeric_columns(data.items, data.popularity())
     return ibis.memtable(
         {
             col.ITEM_ID: data.items.ids,
             col.CATEGORIES: ["|".join(names) for names in data.items.categories],
-            **dict(zip(NUMERIC, numbers.T, strict=True)),
+            "popularity": data.popularity(),
+            "year": data.items.year,
+            "price": data.items.price,
         }
     )
 

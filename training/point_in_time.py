@@ -54,7 +54,7 @@ def context_features(spec: FeatureSpec, events: ir.Table, items: ir.Table) -> ir
         spec: which features, in which order; `recent` is how many events `recent_*` spans.
         events: canonical interactions; only event types of the spec and items of `items`, which
             are the events that the device's log hands out.
-        items: item_id and the columns of `spec.numeric`, raw, -1 = unknown. `recent_*` equals the
+        items: item_id and the columns of `NUMERIC`, raw, -1 = unknown. `recent_*` equals the
             device's if these are the columns of its release: sums of float32 values of ordinary
             scale are exact in float64, whatever the engine's order of adding.
 
@@ -158,7 +158,7 @@ def _recent(spec: FeatureSpec, placed: ir.Table, items: ir.Table) -> ir.Table:
         preceding=spec.recent - 1, following=0, group_by=col.USER_ID, order_by="place"
     )
     means = {}
-    for name in spec.numeric:
+    for name in NUMERIC:
         number = joined[name].cast("float64")
         known = ibis.ifelse(number >= 0, number, ibis.null("float64"))
         means[f"recent_{name}"] = known.mean().over(last)

@@ -20,7 +20,8 @@ KNOTS = 8
 """Pieces of the isotonic calibration: few, so that each rests on data."""
 
 # How a raw number becomes one of size about 1: name -> (form, divisor). "known" also adds a flag
-# that tells -1 from 0; "cycle" makes sine and cosine of the divisor's period.
+# that tells -1 from 0; "cycle" makes sine and cosine of the divisor's period; "votes" adds a
+# logarithm. Columns named popularity_* are as `popularity`.
 FORMS: dict[str, tuple[str, float]] = {
     "hour": ("cycle", 24.0),
     "weekday": ("cycle", 7.0),
@@ -42,6 +43,9 @@ FORMS: dict[str, tuple[str, float]] = {
     "last_cosine": ("plain", 1.0),
     "max_cosine": ("plain", 1.0),
     "mean_cosine": ("plain", 1.0),
+    "recent_had": ("log", 1.0),
+    "neighbour_sum": ("votes", 0.2),
+    "neighbour_recent": ("votes", 0.2),
     "taste": ("plain", 1.0),
     "recent_taste": ("plain", 1.0),
 }
@@ -114,14 +118,18 @@ def _scaled(name: str, value: Any) -> list[Any]:
     if name in ("year", "recent_year"):
         known = ops.cast(value >= 0, "float32")
         return [(ops.maximum(value, 1900.0) - 1980.0) / 20.0 * known, known]
-    if name not in FORMS:
+    form, divisor = FORMS.get(name, ("", 1.0))
+    if name.startswith("popularity_"):
+        form, divisor = FORMS["popularity"]
+    if not form:
         return []
-    form, divisor = FORMS[name]
     if form == "cycle":
         angle = value * (2.0 * np.pi / divisor)
         return [ops.sin(angle), ops.cos(angle)]
     if form == "plain":
         return [value / divisor]
+    if form == "votes":  # signed; how small a positive sum is matters too
+        return [value / divisor, ops.log(ops.maximum(value, 0.0) + 1e-3) / 7.0 + 1.0]
     scaled = _log1p(ops.maximum(value, 0.0)) / divisor
     return [scaled, ops.cast(value >= 0, "float32")] if form == "known" else [scaled]
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import TypeAdapter, ValidationError
 
+from bundle.features import MAX_NEIGHBOURS
 from training.errors import RecipeInvalid
 
 Share = Annotated[float, Ge(0.0), Le(1.0)]
@@ -114,18 +115,39 @@ class RetrievalConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NeighboursConfig:
+    """Item neighbours that travel with the release; `per_item` = 0 makes none.
+
+    kind: "next" is what comes next after a past that fades by `decay` an event, "together" is what
+    the same people take, whatever the order; l2: of the ridge regression behind both.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    kind: Literal["next", "together"] = "next"
+    per_item: Annotated[int, Ge(0), Le(MAX_NEIGHBOURS)] = 0
+    l2: Above0 = 200.0
+    decay: Annotated[float, Ge(0.0), Lt(1.0)] = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RankerConfig:
     """The DCN-v2 ranker; `candidates` is the fixed batch B of the exported graph.
 
+    Of the candidates, `neighbour_candidates` are the history's neighbours, where there are any,
+    and `own_candidates` what the user had, where it may be shown again. popularity_days: half-lives
+    of further popularity columns, beside the one over all time.
     examples: "valid" learns from validation events, which the towers never trained on; "train"
     from their own training events, where retrieval's scores are better than they will be.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
-    cross_layers: Positive = 3
-    cross_rank: Positive = 32
-    deep: tuple[Positive, ...] = (128, 64)
+    cross_layers: Positive = 1
+    cross_rank: Positive = 8
+    deep: tuple[Positive, ...] = (32, 16)
     candidates: Positive = 200
+    neighbour_candidates: Count = 50
+    own_candidates: Count = 50
+    popularity_days: tuple[Positive, ...] = ()
     examples: Literal["valid", "train"] = "valid"
     negatives: Positive = 50
     hard_share: Share = 0.5
@@ -134,9 +156,9 @@ class RankerConfig:
     recent: Positive = 5
     batch: Positive = 64
     epochs: Positive = 20
-    learning_rate: Above0 = 0.001
+    learning_rate: Above0 = 0.003
     dropout: Share = 0.2
-    weight_decay: Annotated[float, Ge(0.0)] = 1e-4
+    weight_decay: Annotated[float, Ge(0.0)] = 0.05
     minutes: Above0 = 1.0
     heads: tuple[Literal["engage", "like"], ...] = ("engage", "like")
     head_weights: tuple[float, ...] = (1.0, 0.5)
@@ -153,12 +175,13 @@ class IndexConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankConfig:
-    """The slate's rules; a category cap of 0 is off."""
+    """The slate's rules; a category cap of 0 is off; repeats: what the user had may come again."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     slate: Positive = 10
     category_cap: Count = 4
     near_duplicate_cosine: Annotated[float, Ge(0.0), Le(2.0)] = 0.98
+    repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +227,7 @@ class Recipe:
     events: Events = field(default_factory=Events)
     split: Split = field(default_factory=Split)
     retrieval: RetrievalConfig = field(default_factory=RetrievalConfig)
+    neighbours: NeighboursConfig = field(default_factory=NeighboursConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     rerank: RerankConfig = field(default_factory=RerankConfig)
@@ -288,6 +312,13 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise RecipeInvalid(f"{where}: retrieval.hard_negatives needs retrieval.loss = 'sampled'")
     if recipe.retrieval.dim % recipe.retrieval.heads:
         raise RecipeInvalid(f"{where}: retrieval.dim must be a multiple of retrieval.heads")
+    near = ranker.neighbour_candidates if recipe.neighbours.per_item else 0
+    own = ranker.own_candidates if recipe.rerank.repeats else 0
+    if near + own > ranker.candidates:
+        raise RecipeInvalid(
+            f"{where}: ranker.neighbour_candidates + ranker.own_candidates ({near} + {own} in use) "
+            f"must not exceed ranker.candidates ({ranker.candidates})"
+        )
     if split.valid_share + split.test_share >= 1:
         raise RecipeInvalid(f"{where}: split: valid_share + test_share must stay below 1")
     if recipe.rerank.slate > ranker.candidates:

@@ -14,10 +14,21 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.candidates import extra_candidates, merged
 from bundle.features import FeatureSpec, used_rows
+from bundle.neighbours import Neighbours
 from bundle.ranker_features import ItemColumns, Request, ranker_features
-from training.dataset import TRAIN, Dataset, category_codes, numeric_columns
+from training.dataset import (
+    TRAIN,
+    Dataset,
+    category_codes,
+    numeric_columns,
+    popularity_columns,
+    release_popularity,
+)
+from training.placement import best_rows
 from training.retrieval import Floats, user_vectors
+from training.trained import Trained
 
 Case = tuple[int, int]
 """(user, position): served just before that event of the user."""
@@ -67,6 +78,8 @@ class Candidates:
         user_tower: keras.Model,
         table: Floats,
         *,
+        neighbours: Neighbours | None = None,
+        repeats: bool = False,
         baskets: bool = False,
     ) -> None:
         """Keep the release's side of the features.
@@ -76,14 +89,34 @@ class Candidates:
             data: sequences; item columns come from its training fold.
             user_tower: trained.
             table: float32 [n_items, d], the item vectors.
+            neighbours: of the release, if the spec has any.
+            repeats: items of the history may be shown again.
             baskets: events of one user at one time are one occasion with several positives;
                 otherwise each event is an occasion of its own.
         """
         self.spec, self.data, self.table = spec, data, table
-        self.user_tower, self.baskets = user_tower, baskets
+        self.user_tower, self.baskets, self.repeats = user_tower, baskets, repeats
         self.items = ItemColumns(
             category_codes(spec, data.items.categories),
-            numeric_columns(data.items, data.popularity()),
+            numeric_columns(spec, data.items, release_popularity(spec, data)),
+            neighbours,
+        )
+        self._counted = [
+            (spec.numeric.index(name), data.train_weights(days))
+            for name, days in popularity_columns(spec).items()
+        ]
+
+    @classmethod
+    def of(cls, trained: Trained, data: Dataset) -> "Candidates":
+        """Take everything from a finished run."""
+        return cls(
+            trained.spec,
+            data,
+            trained.user_tower,
+            trained.item_vectors,
+            neighbours=trained.neighbours,
+            repeats=trained.recipe.rerank.repeats,
+            baskets=trained.recipe.split.kind != "leave_last",
         )
 
     def occasions(self, fold: int, limit: int) -> list[Case]:
@@ -130,7 +163,8 @@ class Candidates:
             real=np.zeros((n, m), np.bool_),
         )
         for i, case in enumerate(cases):
-            rows, labels = self._list(case, vectors[i])
+            rows = self.list_for(case, vectors[i], repeats=self.repeats)
+            labels = self._labels(case, rows)
             inputs = self.inputs_for(case, vectors[i], rows)
             k = len(rows)
             found.context[i] = inputs["context"][0]
@@ -170,18 +204,25 @@ class Candidates:
         one_row = {name: inputs[name][:1] for name in ("user_vector", "context")}
         return {**inputs, **one_row}
 
-    def _list(self, case: Case, vector: Floats) -> tuple[Any, Floats]:
+    def list_for(self, case: Case, vector: Floats, *, repeats: bool) -> NDArray[np.int32]:
+        """Return the rows that the ranker gets at one case, as on the device; int32 [<= B]."""
         user, end = case
+        past = self.data.history(user, end)
+        now = int(self.data.ts[self.data.offsets[user] + end])
+        excluded = np.zeros(len(self.table), np.bool_)
+        excluded[past.rows] = not repeats
         scores = self.table @ vector
-        scores[self.data.history(user, end).rows] = -np.inf
-        k = min(self.spec.candidates, int(np.isfinite(scores).sum()))
-        rows = np.argpartition(-scores, k - 1)[:k]
-        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        found = best_rows(np.where(excluded, -np.inf, scores), self.spec.candidates)
+        extra = extra_candidates(self.spec, self.items.neighbours, past, now, excluded)
+        rows = merged(extra, found, self.spec.candidates)
+        return rows[np.lexsort((rows, -scores[rows]))]
+
+    def _labels(self, case: Case, rows: NDArray[np.int32]) -> Floats:
         wanted, gains = self._outcome(case)
-        labels = np.zeros((k, len(self.spec.heads)), np.float32)
+        labels = np.zeros((len(rows), len(self.spec.heads)), np.float32)
         for row, gain in zip(wanted, gains, strict=True):
             labels[rows == row] = gain
-        return rows, labels
+        return labels
 
     def _outcome(self, case: Case) -> tuple[list[int], list[list[float]]]:
         """Rows of what the user did next, and its label for each head.
@@ -208,10 +249,12 @@ class Candidates:
         counted, an item would betray by one event more that it is the answer.
         """
         start, stop = int(self.data.offsets[user]) + end, int(self.data.offsets[user + 1])
-        own = self.data.rows[start:stop][self.data.fold[start:stop] == TRAIN]
-        column = self.items.numeric[:, self.spec.numeric.index("popularity")]
-        np.subtract.at(column, own, 1.0)
+        events = start + np.flatnonzero(self.data.fold[start:stop] == TRAIN)
+        own, numeric = self.data.rows[events], self.items.numeric
+        before = numeric[own]
+        for column, weights in self._counted:
+            np.subtract.at(numeric[:, column], own, weights[events].astype(np.float32))
         try:
             yield
         finally:
-            np.add.at(column, own, 1.0)
+            numeric[own] = before

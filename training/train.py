@@ -16,11 +16,12 @@ from training.dataset import feature_spec, load_dataset
 from training.errors import RunInvalid
 from training.experiment_log import ExperimentLog
 from training.item_content import item_inputs
+from training.neighbours import fit_neighbours, save_neighbours
 from training.ranker_fit import fit_ranker
 from training.recipe import Recipe, recipe_json
 from training.retrieval import fit_towers, prepare_process
 from training.slates import Candidates
-from training.trained import load_trained
+from training.trained import NEIGHBOURS_FILE, load_trained
 from training.warm_start import align_towers, check_fits, copy_weights
 
 
@@ -105,7 +106,16 @@ def train(
         user_tower, item_tower = aligned.user_tower, aligned.item_tower
         table, alignment = aligned.table, aligned.alignment
     baskets = recipe.split.kind != "leave_last"
-    candidates = Candidates(spec, data, user_tower, table, baskets=baskets)
+    neighbours = fit_neighbours(recipe.neighbours, data)
+    candidates = Candidates(
+        spec,
+        data,
+        user_tower,
+        table,
+        neighbours=neighbours,
+        repeats=recipe.rerank.repeats,
+        baskets=baskets,
+    )
     keras.utils.set_random_seed(recipe.seed)  # the ranker starts alike, resumed or not
     fitted = fit_ranker(recipe, spec, candidates, caps[1])
     for epoch, loss in enumerate(fitted.losses):
@@ -136,6 +146,8 @@ def train(
             if (data_dir / name).is_file():
                 shutil.copyfile(data_dir / name, out / name)
         np.save(out / "item_vectors.npy", table)
+        if neighbours is not None:
+            save_neighbours(out / NEIGHBOURS_FILE, neighbours)
         user_tower.save(out / "user_tower.keras")
         item_tower.save(out / "item_tower.keras")
         fitted.ranker.save(out / "ranker.keras")

@@ -11,9 +11,11 @@ import training.item_tower
 import training.ranker
 import training.towers
 from bundle.features import FeatureSpec
+from bundle.neighbours import Neighbours
 from training.dataset import Items, load_items
 from training.errors import RunInvalid
 from training.item_content import item_inputs
+from training.neighbours import load_neighbours
 from training.recipe import Recipe, load_recipe
 from training.retrieval import Floats
 
@@ -31,6 +33,7 @@ FILES = (
     "item_tower.keras",
     "ranker.keras",
 )
+NEIGHBOURS_FILE = "neighbours.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class Trained:
     user_tower: keras.Model
     item_tower: keras.Model
     ranker: keras.Model
+    neighbours: Neighbours | None
 
     def item_vectors_for(self, items: Items) -> Floats:
         """Return vectors of items that training never saw, by content alone; float32 [n, d]."""
@@ -67,6 +71,7 @@ def load_trained(run_dir: Path) -> Trained:
             for name in ("user_tower", "item_tower", "ranker")
         }
         vectors = np.load(run_dir / "item_vectors.npy", allow_pickle=False)
+        neighbours = load_neighbours(run_dir / NEIGHBOURS_FILE) if spec.neighbours else None
     except (OSError, ValueError, KeyError) as err:
         raise RunInvalid(f"{run_dir}: damaged ({err}). Train again.") from err
     return Trained(
@@ -74,5 +79,6 @@ def load_trained(run_dir: Path) -> Trained:
         spec=spec,
         items=load_items(run_dir),
         item_vectors=vectors,
+        neighbours=neighbours,
         **models,
     )

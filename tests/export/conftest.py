@@ -14,27 +14,55 @@ RECIPE = {
     "seed": 3,
     "data": {"interactions": "i.csv", "items": "j.csv"},
     "retrieval": {"dim": 32, "max_history": 6, "blocks": 1, "title_buckets": 32},
-    "ranker": {"candidates": 16, "cross_layers": 2, "cross_rank": 16, "deep": [64, 32]},
+    "ranker": {
+        "candidates": 16,
+        "neighbour_candidates": 4,
+        "cross_layers": 2,
+        "cross_rank": 16,
+        "deep": [64, 32],
+    },
     "index": {"cells": 4},
+    "neighbours": {"per_item": 4, "l2": 1.0},
     "rerank": {"slate": 5},
     "export": {"golden_cases": 6},
+}
+REPEATS = {
+    **RECIPE,
+    "ranker": {
+        **RECIPE["ranker"],
+        "own_candidates": 5,
+        "neighbour_candidates": 4,
+        "popularity_days": [30],
+    },
+    "rerank": {"slate": 5, "repeats": True},
 }
 
 
 @pytest.fixture(scope="session")
 def run_dir(tmp_path_factory) -> Path:
     """A run of 40 items and 12 users, its models seeded but not trained: parity needs no more."""
+    return write_run(tmp_path_factory.mktemp("export") / "run", RECIPE)
+
+
+@pytest.fixture(scope="session")
+def repeats_run_dir(tmp_path_factory) -> Path:
+    """The same with a recipe that shows again what the user had."""
+    return write_run(tmp_path_factory.mktemp("repeats") / "run", REPEATS)
+
+
+def write_run(folder: Path, settings: dict) -> Path:
+    """Write a run of untrained models."""
     duckdb = pytest.importorskip("duckdb", reason="needs the train extra")
     keras = pytest.importorskip("keras", reason="needs the train extra")
     from bundle.files import canonical_json
-    from training.dataset import feature_spec, load_items
+    from training.dataset import feature_spec, load_dataset, load_items
     from training.item_content import item_inputs
     from training.item_tower import build_item_tower
+    from training.neighbours import fit_neighbours, save_neighbours
     from training.ranker import build_ranker
     from training.recipe import parse_recipe, recipe_json
     from training.towers import build_user_tower
 
-    folder = tmp_path_factory.mktemp("export") / "run"
     folder.mkdir()
     rng = np.random.default_rng(11)
     items = [f"('{i}', 'Film {i}', '{GENRES[n % 4]}', NULL, {1960 + n})" for n, i in enumerate(IDS)]
@@ -53,7 +81,7 @@ def run_dir(tmp_path_factory) -> Path:
                 f"COPY (SELECT * FROM (VALUES {', '.join(rows)}) t({columns})) "  # noqa: S608
                 f"TO '{folder / name}.parquet' (FORMAT parquet)"
             )
-    recipe = parse_recipe(RECIPE, "tiny")
+    recipe = parse_recipe(settings, "tiny")
     table = load_items(folder)
     spec = feature_spec(recipe, table)
     keras.utils.set_random_seed(recipe.seed)
@@ -66,6 +94,9 @@ def run_dir(tmp_path_factory) -> Path:
         variable.assign(rng.normal(0.0, 0.02, variable.shape))
     vectors = 20 * np.asarray(content(item_inputs(spec, table, recipe.retrieval.title_buckets)))
     np.save(folder / "item_vectors.npy", vectors.astype(np.float32))
+    neighbours = fit_neighbours(recipe.neighbours, load_dataset(recipe, folder))
+    assert neighbours is not None
+    save_neighbours(folder / "neighbours.npz", neighbours)
     towers.save(folder / "user_tower.keras")
     content.save(folder / "item_tower.keras")
     ranker.save(folder / "ranker.keras")

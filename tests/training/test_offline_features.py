@@ -9,7 +9,13 @@ import pytest
 import bundle.ranker_features as device
 from bundle.features import CONTEXT
 from pocketrec.cli import main
-from training.dataset import category_codes, feature_spec, load_dataset, numeric_columns
+from training.dataset import (
+    category_codes,
+    feature_spec,
+    load_dataset,
+    numeric_columns,
+    release_popularity,
+)
 from training.errors import DatasetUnavailable
 from training.offline_features import write_features
 from training.recipe import load_recipe
@@ -42,7 +48,7 @@ def test_real_ratings_replayed_through_the_event_log_give_the_same_numbers(movie
     # As `export/build.py` packs them.
     items = device.ItemColumns(
         category_codes(spec, data.items.categories),
-        numeric_columns(data.items, data.popularity()),
+        numeric_columns(spec, data.items, release_popularity(spec, data)),
     )
     moments: dict[tuple[str, int], list[tuple[object, ...]]] = {}
     for row in fetch(folder / "features", "features.parquet"):

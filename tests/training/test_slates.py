@@ -35,14 +35,15 @@ def test_a_like_is_an_event_that_was_liked(world, make_candidates):
 def test_features_are_those_of_the_device(world, make_candidates):
     from bundle.features import used_rows
     from bundle.ranker_features import ItemColumns, Request, ranker_features
-    from training.dataset import category_codes, numeric_columns
+    from training.dataset import category_codes, numeric_columns, release_popularity
 
     _, spec, data = world
     candidates = make_candidates(data)
     user, end = case = data.held_out(TEST)[3]
     slates = candidates.slates([case])
     items = ItemColumns(
-        category_codes(spec, data.items.categories), numeric_columns(data.items, data.popularity())
+        category_codes(spec, data.items.categories),
+        numeric_columns(spec, data.items, release_popularity(spec, data)),
     )
     past = data.history(user, end)
     request = Request(

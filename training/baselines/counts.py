@@ -7,18 +7,10 @@ from bundle.features import History
 from training.baselines.scorer import Floats, Scorer, baskets
 from training.dataset import TRAIN, Dataset
 
-DAY_S = 86_400.0
-
 
 def popularity(data: Dataset, half_life_days: float = 0.0) -> Scorer:
     """Score by the number of training events; with a half-life, older ones count less."""
-    counts: Floats = data.popularity()
-    if half_life_days:
-        chosen = data.fold == TRAIN
-        ages = (data.ts[chosen].max() - data.ts[chosen]) / DAY_S
-        weights = 0.5 ** (ages / half_life_days)
-        recent = np.bincount(data.rows[chosen], weights, len(data.items))
-        counts = np.asarray(recent, np.float32)
+    counts = data.popularity(half_life_days)
     return lambda _user, _past: counts
 
 

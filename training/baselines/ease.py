@@ -12,14 +12,20 @@ def ease(data: Dataset, l2: float = 300.0) -> Scorer:
 
     Time grows with n_items^3: 5 s for 4,000 items on one core.
     """
-    table = user_item_table(data)
-    gram = (table.T @ table).toarray().astype(np.float64)
-    gram[np.diag_indices_from(gram)] += l2
-    precision = np.linalg.inv(gram)
-    weights = (-precision / np.diag(precision)).astype(np.float32)
-    np.fill_diagonal(weights, 0.0)
+    weights = ease_weights(data, l2)
 
     def score(_user: int, past: History) -> Floats:
         return np.asarray(weights[np.unique(past.rows)].sum(0), np.float32)
 
     return score
+
+
+def ease_weights(data: Dataset, l2: float) -> Floats:
+    """Return B, float32 [n_items, n_items]; row = item of the history, column = item scored."""
+    table = user_item_table(data)
+    gram = (table.T @ table).toarray().astype(np.float64)
+    gram[np.diag_indices_from(gram)] += l2
+    precision = np.linalg.inv(gram)
+    weights: Floats = (-precision / np.diag(precision)).astype(np.float32)
+    np.fill_diagonal(weights, 0.0)
+    return weights

@@ -1,0 +1,110 @@
+"""Item neighbours: for each item, the few others that its owners take most, with weights.
+
+A sparse item-by-item matrix of a linear model (`training/neighbours.py`), small enough to travel:
+it remembers which item follows which one, which two vectors of d numbers cannot hold.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.reader import Bundle
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Votes:
+    """What a history votes for; only items with a vote are held.
+
+    rows: int64 [m], rising; plain, recent: float64 [m], sums of weights, see `Neighbours.votes`.
+    """
+
+    rows: NDArray[np.int64]
+    plain: Doubles
+    recent: Doubles
+
+    def of(self, rows: NDArray[Any]) -> tuple[Doubles, Doubles]:
+        """Return plain and recent votes of some items, float64 [n] each; 0 without a vote."""
+        return looked_up(self.rows, self.plain, rows), looked_up(self.rows, self.recent, rows)
+
+
+def looked_up(keys: NDArray[Any], values: Doubles, rows: NDArray[Any]) -> Doubles:
+    """Return the value of each row, float64 [n]; 0 for a row that is no key.
+
+    >>> looked_up(np.array([2, 5]), np.array([0.5, 1.5]), np.array([5, 3, 2]))
+    array([1.5, 0. , 0.5])
+    """
+    if not len(keys):
+        return np.zeros(len(rows))
+    at = np.minimum(np.searchsorted(keys, rows), len(keys) - 1)
+    return np.where(keys[at] == rows, values[at], 0.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """K neighbours an item; the weight of neighbour j of item i is weights[i, j] * scales[i].
+
+    rows: integer [N, K], item rows; weights: int8 [N, K]; scales: float32 [N].
+    """
+
+    rows: NDArray[Any]
+    weights: NDArray[np.int8]
+    scales: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "Neighbours | None":
+        """Open those of a release, memory-mapped; None if it has none."""
+        if not bundle.spec.neighbours:
+            return None
+        return cls(
+            rows=np.asarray(bundle.array("items/neighbours")),
+            weights=np.asarray(bundle.array("items/neighbour_weights")),
+            scales=np.asarray(bundle.array("items/neighbour_scales")),
+        )
+
+    def votes(self, history_rows: NDArray[Any], decay: float) -> Votes:
+        """Add up the neighbours of a history's items.
+
+        plain: each distinct item counts once; recent: each event counts `decay` times the one
+        after it, the last one fully.
+
+        Args:
+            history_rows: integer [n], oldest first.
+            decay: 0..1.
+        """
+        items, at = np.unique(history_rows[::-1], return_inverse=True)
+        fading = np.power(decay, np.arange(len(at), dtype=np.float64))
+        recent = _sums(at, fading, len(items))  # [items]
+        weights = self.weights[items] * self.scales[items][:, None].astype(np.float64)
+        rows, at = np.unique(self.rows[items], return_inverse=True)
+        return Votes(
+            rows=rows.astype(np.int64),
+            plain=_sums(at, weights, len(rows)),
+            recent=_sums(at, weights * recent[:, None], len(rows)),
+        )
+
+    def reordered(self, order: NDArray[np.int64]) -> "Neighbours":
+        """Return them for another row order; order: int64 [N], the old row of each new one."""
+        new_row = np.argsort(order)
+        return Neighbours(
+            rows=new_row[self.rows[order]],
+            weights=self.weights[order],
+            scales=self.scales[order],
+        )
+
+    def extended(self, n: int) -> "Neighbours":
+        """Return them with `n` more items, which have no neighbours yet."""
+        k = self.rows.shape[1]
+        return Neighbours(
+            rows=np.concatenate([self.rows, np.zeros((n, k), self.rows.dtype)]),
+            weights=np.concatenate([self.weights, np.zeros((n, k), np.int8)]),
+            scales=np.concatenate([self.scales, np.ones(n, np.float32)]),
+        )
+
+
+def _sums(at: NDArray[Any], values: Doubles, n: int) -> Doubles:
+    """Add up the values that share a place 0..n-1, float64 [n]."""
+    return np.bincount(at.ravel(), values.ravel(), n).astype(np.float64)

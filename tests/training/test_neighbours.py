@@ -1,0 +1,99 @@
+"""The fit of item neighbours: against a dense least-squares solution, and on the training fold."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from training.dataset import TRAIN
+from training.errors import RunInvalid
+from training.neighbours import (
+    MOST_ITEMS,
+    fit_neighbours,
+    load_neighbours,
+    next_item_weights,
+    save_neighbours,
+    strongest,
+)
+from training.recipe import NeighboursConfig
+
+
+def dense_next(data, decay, l2):
+    """The same ridge regression from explicit rows, one event at a time."""
+    n = len(data.items)
+    past, following = [], []
+    for user in range(data.n_users):
+        start, stop = data.offsets[user], data.offsets[user + 1]
+        rows = data.rows[start:stop][data.fold[start:stop] == TRAIN]
+        for at in range(1, len(rows)):
+            line = np.zeros(n)
+            for back in range(1, at + 1):
+                if decay ** (back - 1) >= 0.02:
+                    line[rows[at - back]] += decay ** (back - 1)
+            past.append(line)
+            following.append(np.eye(n)[rows[at]])
+    x, y = np.array(past), np.array(following)
+    top = np.vstack([x, np.sqrt(l2) * np.eye(n)])
+    return np.linalg.lstsq(top, np.vstack([y, np.zeros((n, n))]), rcond=None)[0]
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.6])
+def test_weights_are_those_of_least_squares(world, decay):
+    _, _, data = world
+    found = next_item_weights(data, decay, 3.0)
+    assert found == pytest.approx(dense_next(data, decay, 3.0), abs=1e-5)
+
+
+def test_the_walk_along_the_ring_is_found(world):
+    """Users go one or two items on, so these two neighbours outweigh all others."""
+    _, _, data = world
+    neighbours = fit_neighbours(NeighboursConfig(per_item=2, l2=3.0, decay=0.3), data)
+    n = len(data.items)
+    right = [set(rows) == {(i + 1) % n, (i + 2) % n} for i, rows in enumerate(neighbours.rows)]
+    assert np.mean(right) > 0.9
+
+
+@pytest.mark.parametrize("kind", ["next", "together"])
+def test_held_out_events_do_not_count(world, kind):
+    _, _, data = world
+    rows = data.rows.copy()
+    rows[data.fold != TRAIN] = 0
+    config = NeighboursConfig(kind=kind, per_item=3)
+    one, two = (
+        fit_neighbours(config, each) for each in (data, dataclasses.replace(data, rows=rows))
+    )
+    assert (one.rows == two.rows).all()
+    assert (one.weights == two.weights).all()
+
+
+def test_the_largest_weights_of_either_sign_are_kept_within_half_a_step():
+    weights = np.random.default_rng(0).normal(size=(30, 30)).astype(np.float32)
+    found = strongest(weights, 5)
+    kept = np.take_along_axis(weights, found.rows, axis=1)
+    assert np.abs(kept).min(axis=1) == pytest.approx(np.sort(np.abs(weights), axis=1)[:, -5])
+    error = np.abs(found.weights * found.scales[:, None] - kept)
+    assert (error <= found.scales[:, None] * 0.501).all()
+    assert (np.diff(found.rows, axis=1) > 0).all()
+
+
+def test_a_row_of_zeros_has_no_say():
+    found = strongest(np.zeros((4, 4), np.float32), 2)
+    assert not found.weights.any()
+    assert (found.scales == 1).all()
+
+
+def test_a_file_gives_back_what_was_written(world, tmp_path):
+    _, _, data = world
+    neighbours = fit_neighbours(NeighboursConfig(per_item=3), data)
+    save_neighbours(tmp_path / "n.npz", neighbours)
+    again = load_neighbours(tmp_path / "n.npz")
+    for name in ("rows", "weights", "scales"):
+        assert (getattr(neighbours, name) == getattr(again, name)).all()
+
+
+def test_none_are_made_unless_asked_for_and_too_many_items_are_refused(world):
+    _, _, data = world
+    assert fit_neighbours(NeighboursConfig(), data) is None
+    many = dataclasses.replace(data.items, ids=["x"] * (MOST_ITEMS + 1))
+    with pytest.raises(RunInvalid, match="per_item = 0"):
+        fit_neighbours(NeighboursConfig(per_item=1), dataclasses.replace(data, items=many))

@@ -1,0 +1,93 @@
+"""Fit the item neighbours of a release: linear item models, cut to a few weights an item."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from bundle.neighbours import Neighbours
+from training.baselines.ease import ease_weights
+from training.dataset import TRAIN, Dataset
+from training.errors import RunInvalid
+from training.recipe import NeighboursConfig
+
+Floats = NDArray[np.float32]
+MOST_ITEMS = 20_000
+"""Both models invert a matrix of items by items: 3.2 GB at this size."""
+_LEAST_SHARE = 0.02
+"""Events of the past that would weigh less are left out of the fit."""
+
+
+def fit_neighbours(config: NeighboursConfig, data: Dataset) -> Neighbours | None:
+    """Fit on the training fold; None if the recipe asks for none.
+
+    Raises:
+        RunInvalid: the catalogue is too large for the matrix behind it.
+    """
+    n = len(data.items)
+    k = min(config.per_item, n - 1)
+    if not k:
+        return None
+    if n > MOST_ITEMS:
+        raise RunInvalid(
+            f"neighbours: {n} items, and the fit holds a matrix of items by items up to "
+            f"{MOST_ITEMS}. Set neighbours.per_item = 0 in the recipe."
+        )
+    if config.kind == "together":
+        return strongest(ease_weights(data, config.l2), k)
+    return strongest(next_item_weights(data, config.decay, config.l2), k)
+
+
+def next_item_weights(data: Dataset, decay: float, l2: float) -> Floats:
+    """Ridge regression of the next item on the faded past, float32 [n_items, n_items].
+
+    B = (X'X + l2 I)^-1 X'Y; a row of X holds the events before one of the training fold, each
+    worth `decay` times the one after it, and the row of Y that event (SLIT; Choi et al. 2021,
+    sec. 3.3, without their weights of time).
+    """
+    n, n_events = len(data.items), len(data.rows)
+    user = np.repeat(np.arange(data.n_users), np.diff(data.offsets))
+    window = 1 if decay == 0 else 1 + math.floor(math.log(_LEAST_SHARE) / math.log(decay))
+    past = csr_matrix((n_events, n), dtype=np.float64)
+    for gap in range(1, min(window, n_events - 1) + 1):
+        at = gap + np.flatnonzero((user[gap:] == user[:-gap]) & (data.fold[gap:] == TRAIN))
+        weights = np.full(len(at), decay ** (gap - 1))
+        past = past + csr_matrix((weights, (at, data.rows[at - gap])), past.shape)
+    following = csr_matrix((np.ones(n_events), (np.arange(n_events), data.rows)), past.shape)
+    gram = (past.T @ past).toarray()
+    gram[np.diag_indices_from(gram)] += l2
+    weights = np.linalg.solve(gram, (past.T @ following).toarray())
+    return np.asarray(weights, np.float32)
+
+
+def strongest(weights: Floats, k: int) -> Neighbours:
+    """Keep the k largest weights of each row by size, as int8 with a scale a row.
+
+    weights: float32 [n, n], row = item of the history.
+    """
+    rows = np.sort(np.argpartition(-np.abs(weights), k - 1, axis=1)[:, :k], axis=1)
+    kept = np.take_along_axis(weights, rows, axis=1)
+    scales = np.abs(kept).max(axis=1) / 127.0
+    scales = np.where(scales > 0, scales, 1.0).astype(np.float32)
+    return Neighbours(
+        rows=rows.astype(np.int32),
+        weights=np.rint(kept / scales[:, None]).astype(np.int8),
+        scales=scales,
+    )
+
+
+def save_neighbours(path: Path, neighbours: Neighbours) -> None:
+    """Write them to a .npz file."""
+    np.savez(path, **{name: getattr(neighbours, name) for name in Neighbours.__slots__})
+
+
+def load_neighbours(path: Path) -> Neighbours:
+    """Read what `save_neighbours` wrote.
+
+    Raises:
+        OSError, ValueError, KeyError: it is missing or damaged.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        return Neighbours(**{name: arrays[name] for name in Neighbours.__slots__})
