@@ -39,9 +39,10 @@ def extra_candidates(
     own = _best(had[free], recent[free], spec.own_candidates)
     if neighbours is None or not spec.neighbour_candidates:
         return own
-    votes = neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
-    free = ~excluded[votes.rows] & (votes.plain > 0) & ~np.isin(votes.rows, own)
-    near = _best(votes.rows[free], votes.plain[free], spec.neighbour_candidates)
+    votes, _ = neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
+    votes[own] = 0.0
+    rows = np.flatnonzero((votes > 0) & ~excluded)
+    near = _best(rows, votes[rows], spec.neighbour_candidates)
     return np.concatenate([own, near])
 
 

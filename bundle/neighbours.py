@@ -16,34 +16,6 @@ Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Votes:
-    """What a history votes for; only items with a vote are held.
-
-    rows: int64 [m], rising; plain, recent: float64 [m], sums of weights, see `Neighbours.votes`.
-    """
-
-    rows: NDArray[np.int64]
-    plain: Doubles
-    recent: Doubles
-
-    def of(self, rows: NDArray[Any]) -> tuple[Doubles, Doubles]:
-        """Return plain and recent votes of some items, float64 [n] each; 0 without a vote."""
-        return looked_up(self.rows, self.plain, rows), looked_up(self.rows, self.recent, rows)
-
-
-def looked_up(keys: NDArray[Any], values: Doubles, rows: NDArray[Any]) -> Doubles:
-    """Return the value of each row, float64 [n]; 0 for a row that is no key.
-
-    >>> looked_up(np.array([2, 5]), np.array([0.5, 1.5]), np.array([5, 3, 2]))
-    array([1.5, 0. , 0.5])
-    """
-    if not len(keys):
-        return np.zeros(len(rows))
-    at = np.minimum(np.searchsorted(keys, rows), len(keys) - 1)
-    return np.where(keys[at] == rows, values[at], 0.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
     """K neighbours an item; the weight of neighbour j of item i is weights[i, j] * scales[i].
 
@@ -65,26 +37,26 @@ class Neighbours:
             scales=np.asarray(bundle.array("items/neighbour_scales")),
         )
 
-    def votes(self, history_rows: NDArray[Any], decay: float) -> Votes:
+    def votes(self, history_rows: NDArray[Any], decay: float) -> tuple[Doubles, Doubles]:
         """Add up the neighbours of a history's items.
-
-        plain: each distinct item counts once; recent: each event counts `decay` times the one
-        after it, the last one fully.
 
         Args:
             history_rows: integer [n], oldest first.
             decay: 0..1.
+
+        Returns:
+            float64 [N] each. Plain: each distinct item of the history counts once. Recent: each
+            event counts `decay` times the one after it, the last one fully.
         """
         items, at = np.unique(history_rows[::-1], return_inverse=True)
         fading = np.power(decay, np.arange(len(at), dtype=np.float64))
         recent = _sums(at, fading, len(items))  # [items]
         weights = self.weights[items] * self.scales[items][:, None].astype(np.float64)
-        rows, at = np.unique(self.rows[items], return_inverse=True)
-        return Votes(
-            rows=rows.astype(np.int64),
-            plain=_sums(at, weights, len(rows)),
-            recent=_sums(at, weights * recent[:, None], len(rows)),
-        )
+        at = self.rows[items]
+        return _sums(at, weights, len(self)), _sums(at, weights * recent[:, None], len(self))
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     def reordered(self, order: NDArray[np.int64]) -> "Neighbours":
         """Return them for another row order; order: int64 [N], the old row of each new one."""

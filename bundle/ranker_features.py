@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.features import MISSING, FeatureSpec, Floats, History, Ints, used_rows
-from bundle.neighbours import Neighbours, looked_up
+from bundle.neighbours import Neighbours
 
 SESSION_GAP_S = 1800
 """A pause longer than this starts a new session (30 minutes, the web analytics convention)."""
@@ -157,10 +157,10 @@ def pair_columns(
     }
     values["times_had"], values["seconds_since_had"] = _met_before(history, request.now_utc, rows)
     if "recent_had" in spec.pair:
-        values["recent_had"] = looked_up(*had_before(history, request.now_utc), rows)
+        values["recent_had"] = _recently_had(history, request.now_utc, rows)
     if items.neighbours is not None:
-        votes = items.neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
-        values["neighbour_sum"], values["neighbour_recent"] = votes.of(rows)
+        plain, recent = items.neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
+        values["neighbour_sum"], values["neighbour_recent"] = plain[rows], recent[rows]
     return np.stack([values[name] for name in spec.pair], axis=1).astype(np.float32)
 
 
@@ -174,6 +174,15 @@ def had_before(history: History, now_utc: int) -> tuple[Ints, NDArray[np.float64
     ages = np.maximum(now_utc - history.ts, 0)
     recent = np.bincount(at, 0.5 ** (ages / OWN_HALF_LIFE_S), len(rows))
     return rows, recent.astype(np.float64)
+
+
+def _recently_had(history: History, now_utc: int, rows: NDArray[Any]) -> NDArray[np.float64]:
+    """How much each row was had lately, see `had_before`; 0: never."""
+    had, recent = had_before(history, now_utc)
+    if not len(had):
+        return np.zeros(len(rows))
+    at = np.minimum(np.searchsorted(had, rows), len(had) - 1)
+    return np.where(had[at] == rows, recent[at], 0.0)
 
 
 def category_shares(spec: FeatureSpec, items: ItemColumns, rows: Ints) -> NDArray[np.float64]:

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -5,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.features import FeatureSpec, History
+from bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec, History
+from bundle.neighbours import Neighbours
 from bundle.ranker_features import (
     ItemColumns,
     Request,
@@ -175,3 +177,28 @@ def test_ranker_inputs_are_padded_to_the_batch(spec):
 def test_format_names_every_column(spec, repository):
     text = (repository / "bundle" / "FORMAT.md").read_text()
     assert [name for name in (*spec.context, *spec.pair) if f"`{name}`" not in text] == []
+
+
+def test_votes_and_own_events_are_columns_where_the_spec_has_them(spec):
+    day = 86_400
+    spec = dataclasses.replace(
+        spec, pair=(*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR), neighbours=1, neighbour_decay=0.5
+    )
+    leads_on = Neighbours(
+        rows=np.array([[1], [2], [0]]),
+        weights=np.array([[100], [-50], [20]], np.int8),
+        scales=np.full(3, 0.01, np.float32),
+    )
+    items = dataclasses.replace(ITEMS, neighbours=leads_on)
+    past = history([0, 1, 0], [0, 0, 0], [0, 60 * day, 120 * day])
+    asked = request(past, 120 * day, np.ones((3, 4)))
+    found = pair_columns(spec, items, asked, np.array([1, 2]), np.ones((2, 4), np.float32))
+    one, two = (named(spec.pair, line) for line in found)
+    # Item 0 votes for 1, now and two events ago; item 1, in between, votes against 2.
+    assert one["neighbour_sum"] == pytest.approx(1.0)
+    assert one["neighbour_recent"] == pytest.approx(1.0 + 0.25)
+    assert two["neighbour_sum"] == pytest.approx(-0.5)
+    assert two["neighbour_recent"] == pytest.approx(-0.25)
+    assert (one["recent_had"], two["recent_had"]) == (pytest.approx(0.5), 0)
+    again = pair_columns(spec, items, asked, np.array([0]), np.ones((1, 4), np.float32))
+    assert named(spec.pair, again[0])["recent_had"] == pytest.approx(0.25 + 1.0)
