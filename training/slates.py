@@ -86,6 +86,10 @@ class Candidates:
             numeric_columns(data.items, data.popularity()),
         )
 
+    def over(self, data: Dataset) -> "Candidates":
+        """Return the same retrieval over other sequences, their item columns made anew."""
+        return type(self)(self.spec, data, self.user_tower, self.table, baskets=self.baskets)
+
     def occasions(self, fold: int, limit: int) -> list[Case]:
         """Return (user, position) of a fold's events, or baskets' first events; newest first.
 
@@ -215,3 +219,10 @@ class Candidates:
             yield
         finally:
             np.add.at(column, own, 1.0)
+
+
+def feature_names(spec: FeatureSpec) -> list[str]:
+    """Name each column of lists as "pair.times_had", and user vector and rows as a whole."""
+    groups = {"context": spec.context, "numeric": spec.numeric, "pair": spec.pair}
+    columns = [f"{group}.{name}" for group, given in groups.items() for name in given]
+    return ["user_vector", "rows", *columns]
