@@ -80,6 +80,7 @@ class RetrievalConfig:
     average: weight of the past in the running average of the weights, 0 = no average;
     quantize_from: share of the schedule after which the item matrix is rounded to int8;
     negatives, negative_power, hard_negatives: for the sampled losses; gbce_t: gBCE's t;
+    precision: Keras' dtype policy of the user tower's products in training; nothing saved has it;
     warmup: share of the schedule; validate_users: most users validated an epoch, 0 = all.
     """
 
@@ -110,6 +111,7 @@ class RetrievalConfig:
     average: Share = 0.0
     quantize_from: Share = 0.8
     replicas: Positive = 1
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     minutes: Above0 = 3.0
 
 
