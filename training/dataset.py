@@ -89,18 +89,10 @@ class Dataset:
 
         half_life_days: age, before the fold's last event, at which an event counts half; 0 = never.
         """
-        weights = self.train_weights(half_life_days)
-        return np.bincount(self.rows, weights, len(self.items)).astype(np.float32)
-
-    def train_weights(self, half_life_days: float = 0.0) -> NDArray[np.float64]:
-        """Return each event's weight in `popularity`, float64 [n_events]; 0 outside the fold."""
         chosen = self.fold == TRAIN
-        if not half_life_days:
-            return np.asarray(chosen, np.float64)
         ages = self.ts[chosen].max(initial=0) - self.ts[chosen]
-        weights = np.zeros(len(self.ts), np.float64)
-        weights[chosen] = 0.5 ** (ages / DAY_S / half_life_days)
-        return weights
+        weights = 0.5 ** (ages / DAY_S / half_life_days) if half_life_days else None
+        return np.bincount(self.rows[chosen], weights, len(self.items)).astype(np.float32)
 
 
 def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:

@@ -6,9 +6,9 @@ PocketRecError (bundle)
 │   ├── TableInvalid        a table: missing column, empty, too many bad rows
 │   ├── DatasetUnavailable  a known data set can't be fetched or fails its checksum
 │   ├── LogUnavailable      an experiment log is asked for and its library or server is not there
-│   └── CasesDiffer         two evaluations are not of the same cases or methods
-├── RunInvalid              a run folder lacks files or was made by another recipe
-└── FeatureLeak             our bug: a feature knows the future
+│   ├── CasesDiffer         two evaluations are not of the same cases or methods
+│   └── FeatureLeak         a feature added to the ranker knows the future
+└── RunInvalid              a run folder lacks files or was made by another recipe
 """
 
 from bundle.errors import InputError, PocketRecError
@@ -34,9 +34,9 @@ class CasesDiffer(InputError):
     """Two evaluations cannot be compared case by case; the text says where they part."""
 
 
+class FeatureLeak(InputError):
+    """A ranker feature depends on what happens after its moment; the text names it and a case."""
+
+
 class RunInvalid(PocketRecError):
     """A run folder is incomplete or belongs to another recipe or data set."""
-
-
-class FeatureLeak(PocketRecError):
-    """A feature depends on what happens after its moment; our bug, or that of a new feature."""

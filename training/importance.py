@@ -12,7 +12,7 @@ import numpy as np
 
 from training import metrics
 from training.ranker_fit import ndcg10, score
-from training.slates import Candidates, Slates
+from training.slates import Candidates, Slates, feature_names
 
 
 def feature_importance(
@@ -21,19 +21,11 @@ def feature_importance(
     """Return feature, auc_loss and ndcg10_loss, the most important by AUC first."""
     whole = _quality(ranker, candidates, slates)
     found = []
-    for name in feature_names(candidates):
+    for name in feature_names(candidates.spec):
         rng = np.random.default_rng([seed, 5])  # the same shuffle for each, so losses compare
         auc, ndcg = _quality(ranker, candidates, shuffled(candidates, slates, name, rng))
         found.append({"feature": name, "auc_loss": whole[0] - auc, "ndcg10_loss": whole[1] - ndcg})
     return sorted(found, key=lambda one: -one["auc_loss"])
-
-
-def feature_names(candidates: Candidates) -> list[str]:
-    """Name each column, and each vector as a whole."""
-    spec = candidates.spec
-    names = {"context": spec.context, "numeric": spec.numeric, "pair": spec.pair}
-    columns = [f"{group}.{name}" for group, given in names.items() for name in given]
-    return ["user_vector", "rows", *columns]
 
 
 def shuffled(candidates: Candidates, slates: Slates, name: str, rng: np.random.Generator) -> Slates:

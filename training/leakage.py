@@ -5,49 +5,85 @@ case is then all else from its moment on: the user's own events, and everybody's
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.features import FeatureSpec
 from training.dataset import TRAIN, Dataset
 from training.errors import FeatureLeak
-from training.slates import Candidates, Case, Slates
+from training.slates import Candidates, Case, Slates, feature_names
 
 Builder = Callable[[Dataset], Candidates]
 
+SAMPLE = 16
+"""Cases checked before a ranker trains; a feature that knows the future shows in nearly each."""
 
-def check_no_leak(build: Builder, data: Dataset, cases: list[Case], seed: int) -> None:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakCheck:
+    """What was checked and found free of leaks; saved in `train_report.json`."""
+
+    cases: int
+    features: tuple[str, ...]
+
+
+def check_learning_cases(candidates: Candidates, cases: list[Case], seed: int) -> LeakCheck:
+    """Check a sample of the cases that a ranker is about to learn from.
+
+    Raises:
+        FeatureLeak: as for `check_no_leak`.
+    """
+    drawn = np.random.default_rng([seed, 8]).permutation(len(cases))[:SAMPLE]
+    return check_no_leak(candidates.over, candidates.data, [cases[i] for i in drawn], seed)
+
+
+def check_no_leak(build: Builder, data: Dataset, cases: list[Case], seed: int) -> LeakCheck:
     """Rebuild the features of cases with another future and compare.
 
     Args:
         build: makes the candidates of a data set, as training does.
         data: the real sequences.
-        cases: a few hundred are plenty; each costs two lists.
+        cases: a few hundred are plenty; each costs two lists and the item columns.
         seed: of the altered future.
 
     Raises:
-        FeatureLeak: a feature changed; names the columns.
+        FeatureLeak: a feature changed; names the features and a case of each.
     """
     leaks = find_leaks(build, data, cases, seed)
     if leaks:
-        raise FeatureLeak(
-            f"ranker features that depend on what happens later: {', '.join(leaks)}. Compute them "
-            "from the history before the event and from the training fold only."
+        where = ", ".join(
+            f"{name} (user {data.user_ids[user]!r}, event {end + 1} of {len(data.history(user))})"
+            for name, (user, end) in leaks.items()
         )
+        raise FeatureLeak(
+            f"ranker features that know the future: {where}. They changed when what comes later "
+            "was altered. Compute them from the events before the moment and from the training "
+            "fold only, in bundle/ranker_features.py or training/slates.py, and run the command "
+            "again: the towers trained so far are kept."
+        )
+    return LeakCheck(cases=len(cases), features=tuple(feature_names(build(data).spec)))
 
 
-def find_leaks(build: Builder, data: Dataset, cases: list[Case], seed: int) -> list[str]:
-    """Return the names of features that change with the future, sorted, e.g. "pair.times_had"."""
+def find_leaks(build: Builder, data: Dataset, cases: list[Case], seed: int) -> dict[str, Case]:
+    """Return features that change with the future, as "pair.times_had", with the first such case.
+
+    Sorted by name.
+    """
     rng = np.random.default_rng([seed, 4])
-    found: set[str] = set()
+    found: dict[str, Case] = {}
     before = build(data)
     for case in cases:
         real = before.slates([case])
         # What is not the user's own stays in the release, so its columns are counted only once.
         altered = build(altered_future(data, case, rng)).slates([case])
-        found |= set(_differing(before, real, altered))
-    return sorted(found)
+        for name in feature_names(before.spec):
+            one, two = (_feature(before.spec, slates, name) for slates in (real, altered))
+            if not np.array_equal(one, two):
+                found.setdefault(name, case)
+    return dict(sorted(found.items()))
 
 
 def altered_future(data: Dataset, case: Case, rng: np.random.Generator) -> Dataset:
@@ -78,18 +114,8 @@ def _past(data: Dataset, user: int, end: int) -> NDArray[np.bool_]:
     return mark
 
 
-def _differing(candidates: Candidates, one: Slates, two: Slates) -> list[str]:
-    spec = candidates.spec
-    found = [
-        f"{group}.{name}"
-        for group, names in (
-            ("context", spec.context),
-            ("numeric", spec.numeric),
-            ("pair", spec.pair),
-        )
-        for i, name in enumerate(names)
-        if not np.array_equal(getattr(one, group)[..., i], getattr(two, group)[..., i])
-    ]
-    if not np.array_equal(one.user_vector, two.user_vector):
-        found.append("user_vector")
-    return found if np.array_equal(one.rows, two.rows) else [*found, "rows"]
+def _feature(spec: FeatureSpec, slates: Slates, name: str) -> NDArray[Any]:
+    """Take one of `feature_names` from lists."""
+    group, _, column = name.partition(".")
+    values: NDArray[Any] = getattr(slates, group)
+    return values[..., getattr(spec, group).index(column)] if column else values

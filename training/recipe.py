@@ -81,6 +81,7 @@ class RetrievalConfig:
     average: weight of the past in the running average of the weights, 0 = no average;
     quantize_from: share of the schedule after which the item matrix is rounded to int8;
     negatives, negative_power, hard_negatives: for the sampled losses; gbce_t: gBCE's t;
+    precision: Keras' dtype policy of the user tower's products in training; nothing saved has it;
     warmup: share of the schedule; validate_users: most users validated an epoch, 0 = all.
     """
 
@@ -111,6 +112,7 @@ class RetrievalConfig:
     average: Share = 0.0
     quantize_from: Share = 0.8
     replicas: Positive = 1
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     minutes: Above0 = 3.0
 
 
@@ -312,6 +314,11 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise RecipeInvalid(f"{where}: retrieval.hard_negatives needs retrieval.loss = 'sampled'")
     if recipe.retrieval.dim % recipe.retrieval.heads:
         raise RecipeInvalid(f"{where}: retrieval.dim must be a multiple of retrieval.heads")
+    if ranker.popularity_days and ranker.examples == "train":
+        raise RecipeInvalid(
+            f"{where}: ranker.popularity_days needs ranker.examples = 'valid': the columns count "
+            "the training events, so they would know the answers"
+        )
     near = ranker.neighbour_candidates if recipe.neighbours.per_item else 0
     own = ranker.own_candidates if recipe.rerank.repeats else 0
     if near + own > ranker.candidates:

@@ -23,7 +23,6 @@ from training.dataset import (
     Dataset,
     category_codes,
     numeric_columns,
-    popularity_columns,
     release_popularity,
 )
 from training.placement import best_rows
@@ -101,10 +100,6 @@ class Candidates:
             numeric_columns(spec, data.items, release_popularity(spec, data)),
             neighbours,
         )
-        self._counted = [
-            (spec.numeric.index(name), data.train_weights(days))
-            for name, days in popularity_columns(spec).items()
-        ]
 
     @classmethod
     def of(cls, trained: Trained, data: Dataset) -> "Candidates":
@@ -117,6 +112,18 @@ class Candidates:
             neighbours=trained.neighbours,
             repeats=trained.recipe.rerank.repeats,
             baskets=trained.recipe.split.kind != "leave_last",
+        )
+
+    def over(self, data: Dataset) -> "Candidates":
+        """Return the same retrieval over other sequences, their item columns made anew."""
+        return type(self)(
+            self.spec,
+            data,
+            self.user_tower,
+            self.table,
+            neighbours=self.items.neighbours,
+            repeats=self.repeats,
+            baskets=self.baskets,
         )
 
     def occasions(self, fold: int, limit: int) -> list[Case]:
@@ -249,12 +256,17 @@ class Candidates:
         counted, an item would betray by one event more that it is the answer.
         """
         start, stop = int(self.data.offsets[user]) + end, int(self.data.offsets[user + 1])
-        events = start + np.flatnonzero(self.data.fold[start:stop] == TRAIN)
-        own, numeric = self.data.rows[events], self.items.numeric
-        before = numeric[own]
-        for column, weights in self._counted:
-            np.subtract.at(numeric[:, column], own, weights[events].astype(np.float32))
+        own = self.data.rows[start:stop][self.data.fold[start:stop] == TRAIN]
+        column = self.items.numeric[:, self.spec.numeric.index("popularity")]
+        np.subtract.at(column, own, 1.0)
         try:
             yield
         finally:
-            numeric[own] = before
+            np.add.at(column, own, 1.0)
+
+
+def feature_names(spec: FeatureSpec) -> list[str]:
+    """Name each column of lists as "pair.times_had", and user vector and rows as a whole."""
+    groups = {"context": spec.context, "numeric": spec.numeric, "pair": spec.pair}
+    columns = [f"{group}.{name}" for group, given in groups.items() for name in given]
+    return ["user_vector", "rows", *columns]

@@ -80,11 +80,7 @@ class TowerFit:
         self._inputs = {name: tf.constant(value) for name, value in inputs.items()}
         self._states = self.user_tower.get_layer("tower")
         self._trained = self.user_tower.trainable_variables + self.item_tower.trainable_variables
-        self._optimizer = keras.optimizers.Adam(
-            config.learning_rate, beta_2=_BETA_2, weight_decay=config.weight_decay or None
-        )
-        if config.weight_decay:
-            self._optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+        self._optimizer = _optimizer(config)
         self._optimizer.build(self._trained)
         self._averages = (
             [tf.Variable(v.numpy(), aggregation=tf.VariableAggregation.MEAN) for v in self._trained]
@@ -108,10 +104,11 @@ class TowerFit:
         windows = (part.rows, part.events, part.ages_s, part.real, part.asked, part.weights)
         shared = (negatives, self._near)
         quantized = done > config.quantize_from
-        if self._parallel is not None:
-            n_targets = float(part.weights.sum())
-            return self._parallel(windows, shared, quantized=quantized, n_targets=n_targets)
-        return float(self._compiled(*map(tf.constant, windows + shared), quantized=quantized))
+        with self._states.computing_in(config.precision):
+            if self._parallel is not None:
+                n_targets = float(part.weights.sum())
+                return self._parallel(windows, shared, quantized=quantized, n_targets=n_targets)
+            return float(self._compiled(*map(tf.constant, windows + shared), quantized=quantized))
 
     def _step(
         self,
@@ -151,7 +148,8 @@ class TowerFit:
                 total = self._sampled(users, wanted, others, flat, drawn, near, weights, quantized)
             n_targets = tf.reduce_sum(weights) if n_targets is None else n_targets
             loss = total / tf.maximum(n_targets, 1.0)
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self._trained)]
+            scaled = self._optimizer.scale_loss(loss)
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(scaled, self._trained)]
         self._optimizer.apply_gradients(zip(gradients, self._trained, strict=True))
         # A young average follows quickly, so that it holds nothing of the first random weights.
         age = tf.cast(self._optimizer.iterations, tf.float32)
@@ -221,6 +219,19 @@ class TowerFit:
         """Set the models to a snapshot's values."""
         for variable, value in zip(self.kept, values, strict=True):
             variable.assign(value)
+
+
+def _optimizer(config: RetrievalConfig) -> keras.optimizers.Optimizer:
+    """Adam with what the recipe asks for; LossScaleOptimizer around it in float16."""
+    adam = keras.optimizers.Adam(
+        config.learning_rate, beta_2=_BETA_2, weight_decay=config.weight_decay or None
+    )
+    if config.weight_decay:
+        adam.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    if config.precision != "mixed_float16":
+        return adam
+    # Below 6e-8 a gradient in float16 is 0; a step that overflows is left out, the scale halved.
+    return keras.optimizers.LossScaleOptimizer(adam)
 
 
 def learning_rate(config: RetrievalConfig, done: float) -> float:

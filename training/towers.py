@@ -5,6 +5,8 @@ softmax as in Klenitskiy and Vasilev 2023, and its successors). It holds no item
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -75,6 +77,28 @@ class UserTower(layers.Layer):
             self.up = [layers.Dense(width) for _ in range(blocks)]
             self.down = [layers.Dense(dim) for _ in range(blocks)]
 
+    @contextmanager
+    def computing_in(self, precision: str) -> Iterator[None]:
+        """Multiply the blocks' matrices in another precision whenever this block calls the tower.
+
+        Softmax, norms and the sum that runs through the blocks stay in float32, as all weights do;
+        outside, and in a saved file, nothing is left of it. A `tf.function` must be traced inside.
+
+        Args:
+            precision: Keras' dtype policy, "float32", "mixed_bfloat16" or "mixed_float16".
+        """
+        products = [*self.mix, *self.out]
+        if self.attention != "hstu":
+            products += [*self.up, *self.down]
+        usual = products[0].dtype_policy
+        for layer in products:
+            layer.dtype_policy = precision
+        try:
+            yield
+        finally:
+            for layer in products:
+                layer.dtype_policy = usual
+
     def build(self, *_: Any) -> None:
         """Create the start token and what tells places apart."""
         near = keras.initializers.RandomNormal(stddev=0.02)
@@ -118,7 +142,9 @@ class UserTower(layers.Layer):
             mixed = ops.silu(mixed)
         query, key, value, *gate = ops.split(mixed, 3 + (self.attention != "softmax"), axis=-1)
         scores = ops.matmul(self._heads(query), ops.transpose(self._heads(key), (0, 1, 3, 2)))
-        scores = scores / math.sqrt(self.dim // self.n_heads)  # [B, H, l + 1, l + 1]
+        scores = ops.cast(scores, "float32") / math.sqrt(
+            self.dim // self.n_heads
+        )  # [B, H, l + 1, l + 1]
         place = np.arange(length)
         earlier = place[:, None] >= place[None]
         if self.placing != "absolute":
@@ -128,11 +154,13 @@ class UserTower(layers.Layer):
             weights = ops.silu(scores) * (earlier / self.length).astype(np.float32)
         else:
             weights = ops.softmax(scores + np.where(earlier, 0.0, _NEGATIVE).astype(np.float32))
+        weights = ops.cast(weights, value.dtype)
         joined = ops.transpose(ops.matmul(weights, self._heads(value)), (0, 2, 1, 3))
         joined = ops.reshape(joined, (-1, length, self.dim))
         if hstu:  # the norm takes the place of softmax's, so the gate comes after it
             joined = ops.layer_normalization(joined, axis=-1, epsilon=1e-6) * gate[0]
-            return self.out[block](self.dropout(joined, training=training))
+            out = self.out[block](self.dropout(joined, training=training))
+            return ops.cast(out, "float32")
         if gate:
             joined = joined * ops.silu(gate[0])
         return self.dropout(self.out[block](joined), training=training)

@@ -16,6 +16,7 @@ from training.dataset import feature_spec, load_dataset
 from training.errors import RunInvalid
 from training.experiment_log import ExperimentLog
 from training.item_content import item_inputs
+from training.leakage import LeakCheck
 from training.neighbours import fit_neighbours, save_neighbours
 from training.ranker_fit import fit_ranker
 from training.recipe import Recipe, recipe_json
@@ -29,7 +30,8 @@ from training.warm_start import align_towers, check_fits, copy_weights
 class TrainReport:
     """How training went; saved as `train_report.json`.
 
-    curve: loss and ndcg10 an epoch; alignment: how far items moved, after a warm start.
+    curve: loss and ndcg10 an epoch; leak_check: which of the ranker's features were tried with
+    another future, and on how many cases; alignment: how far items moved, after a warm start.
     """
 
     recipe: str
@@ -43,6 +45,7 @@ class TrainReport:
     user_tower_parameters: int
     ranker_parameters: int
     last_ts: int
+    leak_check: LeakCheck
     alignment: Alignment | None = None
 
 
@@ -70,6 +73,7 @@ def train(
         RunInvalid: the unfinished work beside `run_dir` belongs to another recipe or other data,
             or the run to start from does not fit the recipe.
         TableInvalid: the tables are missing.
+        FeatureLeak: a ranker feature knows the future; the towers stay in the unfinished work.
     """
     prepare_process(recipe.seed)
     data = load_dataset(recipe, data_dir)
@@ -133,6 +137,7 @@ def train(
         user_tower_parameters=user_tower.count_params(),
         ranker_parameters=fitted.ranker.count_params(),
         last_ts=int(data.ts.max()),
+        leak_check=fitted.leak_check,
         alignment=alignment,
     )
     out = work / "run"

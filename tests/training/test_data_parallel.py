@@ -35,6 +35,14 @@ def test_two_logical_devices_give_the_result_of_one(repository, retrieval):
     assert found["averages"] < 0.02 * found["moved"]
 
 
+def test_two_devices_agree_in_float16_with_its_loss_scaling(repository):
+    """Each rounds its part of a gradient, so weights of small gradients part; the loss does not."""
+    found = apart(repository, {"precision": "mixed_float16"})
+    assert found["first"] == 0.0
+    assert found["losses"] < 1e-4
+    assert found["moved"] > 1e-3
+
+
 def test_dropout_is_drawn_on_each_device(repository):
     """Other rows are dropped than on one device, so the result is another, of the same size."""
     found = apart(repository, {"dropout": 0.5, "id_dropout": 0.2})

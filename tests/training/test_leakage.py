@@ -59,8 +59,8 @@ def test_a_planted_leak_is_found_and_named(leaky, name, world, make_candidates):
         return leaky(spec, changed, plain.user_tower, plain.table)
 
     cases = data.held_out(VALID)[:4]
-    assert find_leaks(build, data, cases, seed=1) == [name]
-    with pytest.raises(FeatureLeak, match=name):
+    assert find_leaks(build, data, cases, seed=1) == {name: cases[0]}
+    with pytest.raises(FeatureLeak, match=rf"{name} \(user 'u00', event 13 of 14\)"):
         check_no_leak(build, data, cases, seed=1)
 
 

@@ -9,9 +9,10 @@ import keras
 
 from training import metrics
 from training.dataset import TEST, VALID
-from training.importance import feature_importance, feature_names, shuffled
+from training.importance import feature_importance, shuffled
 from training.ranker import build_ranker
 from training.ranker_fit import draw, fit_ranker, ndcg10, score
+from training.slates import feature_names
 
 
 def with_ranker(recipe, **changes):
@@ -93,7 +94,7 @@ def test_ndcg_by_hand(world, make_candidates):
 def test_a_feature_that_decides_is_the_most_important(fitted):
     ranker, candidates, slates = fitted
     found = feature_importance(ranker, candidates, slates, seed=1)
-    assert {one["feature"] for one in found} == set(feature_names(candidates))
+    assert {one["feature"] for one in found} == set(feature_names(candidates.spec))
     by_name = {one["feature"]: one["auc_loss"] for one in found}
     assert found[0]["auc_loss"] > 0.02
     assert by_name["pair.times_had"] == 0  # nobody met what is left after the seen filter

@@ -183,6 +183,35 @@ def test_work_of_another_recipe_is_not_taken_over(run, tiny, tmp_path):
         _claim(tmp_path / "w", recipe, tiny / "data")
 
 
+def test_training_refuses_a_planted_leak_and_goes_on_once_it_is_mended(
+    tmp_path, runner, monkeypatch
+):
+    from pocketrec.cli import main
+    from training.slates import Candidates
+
+    def whole_log(self, case, vector, rows, honest=Candidates.inputs_for):
+        """Counts the user's events up to the end of the log, not up to the case."""
+        found = honest(self, case, vector, rows)
+        counts = np.bincount(self.data.history(case[0]).rows, minlength=len(self.data.items))
+        found["pair"][:, self.spec.pair.index("times_had")] = counts[rows]
+        return found
+
+    write_tables(tmp_path, RECIPE.replace("epochs = 12", "epochs = 1"))
+    words = ["train", tmp_path / "r.toml", "--data", tmp_path / "data", "--out", tmp_path / "run"]
+    with monkeypatch.context() as planted:
+        planted.setattr(Candidates, "inputs_for", whole_log)
+        done = runner.invoke(main, [*map(str, words), "--json"])
+    assert done.exit_code == 2
+    assert "know the future: pair.times_had (user 'u" in done.stderr
+    assert "training/slates.py" in done.stderr
+    assert not (tmp_path / "run").exists()
+    assert (tmp_path / ".run.work" / "retrieval.npz").exists()
+    assert runner.invoke(main, list(map(str, words))).exit_code == 0
+    checked = json.loads((tmp_path / "run" / "train_report.json").read_text())["leak_check"]
+    assert checked["cases"] == 16
+    assert {"pair.times_had", "context.hour", "user_vector", "rows"} <= set(checked["features"])
+
+
 def test_later_events_do_not_change_an_earlier_state(run):
     trained = load_trained(run)
     states = trained.user_tower.get_layer("tower")
