@@ -36,11 +36,16 @@ def choose_engine(name: str) -> str:
     if name != "auto" and name not in ENGINES:
         raise EngineError(f"engine {name!r} is unknown; choose litert, onnx or auto")
     for engine in ENGINES if name == "auto" else (name,):
-        if any(importlib.util.find_spec(module) for module in _MODULES[engine]):
+        if runtime(engine):
             return engine
     raise EngineError(
         f"no runtime for engine {name!r} is installed; pip install 'pocketrec[edge]' brings LiteRT"
     )
+
+
+def runtime(engine: str) -> str:
+    """Module of the runtime that an engine uses here; "" if none is installed."""
+    return next((m for m in _MODULES[engine] if importlib.util.find_spec(m)), "")
 
 
 def open_engine(path: Path, engine: str, threads: int = 1) -> Engine:
@@ -64,7 +69,7 @@ def runtime_version(engine: str) -> str:
     A TFLite model states TensorFlow's numbers. tflite-runtime counts like TensorFlow; LiteRT, which
     began after TensorFlow 2.17, counts on its own and reads all that TensorFlow's converter writes.
     """
-    module = next((m for m in _MODULES[engine] if importlib.util.find_spec(m)), "")
+    module = runtime(engine)
     if module in ("", "ai_edge_litert"):
         return ""
     try:

@@ -93,16 +93,14 @@ class Recommender:
         wanted = max(1, k if k is not None else self.policy.slate)
         clock = _Stages()
         fault = self.fault
-        excluded = self.withdrawn.copy()
-        if not self.policy.repeats if exclude_seen is None else exclude_seen:
-            excluded[history.rows] = True
+        excluded = self.excluded(history, exclude_seen)
         clock.mark("features")
         try:
             user = self._user_vector(history, now_utc)
         except PocketRecError as err:
             return self._fallback(excluded, wanted, clock, fault or str(err))
         clock.mark("tower")
-        rows, vectors, scores = self._candidates(user, history, now_utc, excluded)
+        rows, vectors, scores = self.candidates(user, history, now_utc, excluded)
         clock.mark("retrieve")
         probabilities = np.zeros((len(rows), 0), np.float32)
         final, source = scores, "retrieval"
@@ -119,20 +117,34 @@ class Recommender:
         clock.mark("rerank")
         return Slate(items, clock.total(), source, fault, user, rows)
 
+    def excluded(self, history: History, exclude_seen: bool | None = None) -> NDArray[np.bool_]:
+        """Rows that must not be shown, bool [N]: withdrawn, and seen unless they may repeat."""
+        found: NDArray[np.bool_] = self.withdrawn.copy()
+        if not self.policy.repeats if exclude_seen is None else exclude_seen:
+            found[history.rows] = True
+        return found
+
+    def tower_inputs(self, history: History, now_utc: int) -> dict[str, NDArray[Any]]:
+        """Return the user tower's inputs, see FORMAT.md."""
+        vectors = self.index.vectors(used_rows(self.spec, history))
+        return tower_inputs(self.spec, history, vectors, now_utc)
+
     def _user_vector(self, history: History, now_utc: int) -> Floats:
         if self._tower is None:
             raise EngineError("no user tower is loaded")
-        vectors = self.index.vectors(used_rows(self.spec, history))
-        found = self._tower.run(tower_inputs(self.spec, history, vectors, now_utc))
+        found = self._tower.run(self.tower_inputs(history, now_utc))
         if found.shape != (1, self.spec.dim) or not np.isfinite(found).all():
             raise EngineError("the user tower's answer is not finite, or of the wrong shape")
         user: Floats = found[0]
         return user
 
-    def _candidates(
+    def candidates(
         self, user: Floats, history: History, now_utc: int, excluded: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int32], Floats, Floats]:
-        """Rows, vectors and retrieval scores of what the ranker gets, best score first."""
+        """Rows, vectors and retrieval scores of what the ranker gets, best score first.
+
+        user: float32 [d]; returns int32 [n], float32 [n, d], float32 [n].
+        """
         limit = min(self.policy.candidates, self.spec.candidates)
         rows, scores = probe(self.index, user, limit, self.policy.probes, excluded)
         neighbours = self.items.neighbours
@@ -145,6 +157,19 @@ class Recommender:
         order = np.lexsort((rows, -scores))
         return rows[order], vectors[order], scores[order]
 
+    def ranker_inputs(
+        self,
+        user: Floats,
+        rows: NDArray[np.int32],
+        vectors: Floats,
+        history: History,
+        now_utc: int,
+    ) -> dict[str, NDArray[Any]]:
+        """Return the ranker's inputs for these candidates, see FORMAT.md, before padding."""
+        recent = self.index.vectors(used_rows(self.spec, history))
+        request = Request(history, now_utc, user[None], recent)
+        return ranker_features(self.spec, self.items, request, rows, vectors)
+
     def _rank(
         self,
         user: Floats,
@@ -155,10 +180,8 @@ class Recommender:
     ) -> Floats:
         if self._ranker is None:
             raise EngineError("no ranker is loaded")
-        recent = self.index.vectors(used_rows(self.spec, history))
-        request = Request(history, now_utc, user[None], recent)
-        inputs = padded(self.spec, ranker_features(self.spec, self.items, request, rows, vectors))
-        found = self._ranker.run(inputs)
+        inputs = self.ranker_inputs(user, rows, vectors, history, now_utc)
+        found = self._ranker.run(padded(self.spec, inputs))
         expected = (self.spec.candidates, len(self.spec.heads))
         if found.shape != expected or not np.isfinite(found[: len(rows)]).all():
             raise EngineError("the ranker's answer is not finite, or of the wrong shape")

@@ -1,0 +1,278 @@
+"""Prove a bundle on the runtimes of this machine: every model file, golden slates, hard inputs.
+
+What `edge_runtime/selftest.py` asks of the default variant before a release becomes active, asked
+of every file, with figures instead of a verdict.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.golden import Golden, GoldenCase
+from bundle.manifest import FileEntry
+from bundle.ranker_features import padded
+from bundle.reader import Bundle
+from edge_runtime.engines import ENGINES, Engine, is_older, open_engine, runtime, runtime_version
+from edge_runtime.errors import EngineError, SelfTestFailed
+from edge_runtime.index import probe
+from edge_runtime.pipeline import Recommender
+from edge_runtime.selftest import golden_history, replay
+
+Inputs = dict[str, NDArray[Any]]
+MODELS = ("user_tower", "ranker")
+TOP = {"user_tower": 100, "ranker": 10}
+"""Items whose choice is compared: what retrieval hands on, what a slate shows."""
+HUGE, DENORMAL = 1e9, 1e-42
+_TIMED = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileCheck:
+    """One model file on one runtime, on the inputs that golden requests lead to.
+
+    status: "ok", "passed over" (the runtime is older than the file needs) or "failed". to_keras:
+    largest error against Keras, as measured at export. max_error, mean_error: absolute, against
+    the fp32 file on the first runtime present. overlap: share of its first 100 items (user tower)
+    or 10 (ranker) that are chosen too. rank_correlation: Spearman's, of the scores of all items or
+    candidates; mean over the requests. ms: median of one run, one thread.
+    """
+
+    model: str
+    engine: str
+    runtime: str
+    variant: str
+    default: bool
+    bytes: int
+    status: str
+    note: str = ""
+    to_keras: float = 0.0
+    max_error: float = 0.0
+    mean_error: float = 0.0
+    overlap: float = 0.0
+    rank_correlation: float = 0.0
+    ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlateCheck:
+    """The golden requests on one engine, by the variants it runs on its own; note: what failed."""
+
+    engine: str
+    runtime: str
+    cases: int
+    passed: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """All checks. passed: no default file failed, and the golden slates hold on every runtime."""
+
+    name: str
+    passed: bool
+    files: list[FileCheck]
+    slates: list[SlateCheck]
+
+
+def verify(bundle: Bundle) -> Verification:
+    """Run every model file of a release on every runtime present.
+
+    Raises:
+        EngineError: no runtime is installed, or none runs the release's reference file.
+        BundleInvalid: the golden vectors are malformed.
+    """
+    engines = [engine for engine in ENGINES if runtime(engine)]
+    if not engines:
+        raise EngineError("no runtime is installed; pip install 'pocketrec[edge]' brings LiteRT")
+    golden = Golden.from_json(bundle.json("golden.json"))
+    device = Recommender(bundle, engines[0])
+    requests = list(_requests(device, bundle, golden.cases))
+    files: list[FileCheck] = []
+    for model in MODELS:
+        inputs = [request[model] for request in requests]
+        entries = [e for engine in engines for e in bundle.manifest.models(model, engine)]
+        truth = _truth(bundle, entries, inputs)
+        files += [_check_file(bundle, device, entry, inputs, truth) for entry in entries]
+    slates = [_check_slates(bundle, engine) for engine in engines]
+    passed = all(s.passed for s in slates)
+    passed &= not any(f.default and f.status == "failed" for f in files)
+    return Verification(name=bundle.manifest.name, passed=passed, files=files, slates=slates)
+
+
+def hard_inputs(model: str, ordinary: Inputs) -> dict[str, Inputs]:
+    """Inputs that a model must survive with finite numbers, made from ordinary ones by name."""
+    floats = [name for name, value in ordinary.items() if value.dtype == np.float32]
+
+    def filled(value: float) -> Inputs:
+        return {n: np.full_like(v, value) if n in floats else v for n, v in ordinary.items()}
+
+    found = {"zeros": filled(0.0), "denormals": filled(DENORMAL)}
+    if model == "user_tower":
+        full = np.full_like(ordinary["history_length"], ordinary["history_events"].shape[1])
+        long_ago = np.full_like(ordinary["history_ages_s"], HUGE)
+        found |= {
+            "empty history": {n: np.zeros_like(v) for n, v in ordinary.items()},
+            "full history": {**ordinary, "history_length": full},
+            "very old events": {**ordinary, "history_ages_s": long_ago},
+            "long vectors": {**ordinary, "history_vectors": ordinary["history_vectors"] * 1e3},
+        }
+        return found
+    one = {
+        name: value if len(value) == 1 else np.concatenate([value[:1], np.zeros_like(value[1:])])
+        for name, value in ordinary.items()
+    }
+    everything = {n: np.full_like(ordinary[n], HUGE) for n in ("context", "pair", "item_numeric")}
+    nothing = {n: np.full_like(v, -1) for n, v in everything.items()}
+    return found | {
+        "one candidate": one,
+        "huge numbers": {**ordinary, **everything},
+        "all unknown": {**ordinary, **nothing},
+    }
+
+
+def _requests(
+    device: Recommender, bundle: Bundle, cases: tuple[GoldenCase, ...]
+) -> Iterator[dict[str, Inputs]]:
+    """Both models' inputs for each golden request, by the pipeline's own steps."""
+    for case in cases:
+        history = golden_history(bundle, case)
+        excluded = device.excluded(history)
+        user = np.array(case.user_vector, np.float32)
+        rows, vectors, _ = device.candidates(user, history, case.now_utc, excluded)
+        features = device.ranker_inputs(user, rows, vectors, history, case.now_utc)
+        yield {
+            "user_tower": device.tower_inputs(history, case.now_utc),
+            "ranker": padded(bundle.spec, features),
+        }
+
+
+def _truth(bundle: Bundle, entries: list[FileEntry], inputs: list[Inputs]) -> list[NDArray[Any]]:
+    """Answers of the most exact file that runs here: fp32 if the release has it."""
+    failures = []
+    for entry in sorted(entries, key=lambda e: (e.meta["variant"] != "fp32", -e.bytes)):
+        try:
+            engine = _open(bundle, entry)
+            return [engine.run(one) for one in inputs]
+        except EngineError as err:
+            failures.append(f"{entry.name}: {err}")
+    raise EngineError("; ".join(failures) or "the release has no model for the runtimes here")
+
+
+def _open(bundle: Bundle, entry: FileEntry) -> Engine:
+    return open_engine(bundle.path(entry.name), str(entry.meta["engine"]))
+
+
+def _check_file(
+    bundle: Bundle,
+    device: Recommender,
+    entry: FileEntry,
+    inputs: list[Inputs],
+    truth: list[NDArray[Any]],
+) -> FileCheck:
+    model, engine = str(entry.meta["model"]), str(entry.meta["engine"])
+    facts: dict[str, Any] = {
+        "model": model,
+        "engine": engine,
+        "runtime": _runtime_told(engine),
+        "variant": str(entry.meta["variant"]),
+        "default": bool(entry.meta.get("default")),
+        "bytes": entry.bytes,
+        "to_keras": float(entry.meta.get("max_abs_error", 0.0)),
+    }
+    least = str(entry.meta.get("min_runtime", ""))
+    if is_older(runtime_version(engine), least):
+        return FileCheck(**facts, status="passed over", note=f"needs runtime {least}")
+    try:
+        loaded = _open(bundle, entry)
+        answers = [loaded.run(one) for one in inputs]
+        broken = [
+            name
+            for name, hard in hard_inputs(model, inputs[-1]).items()
+            if not np.isfinite(loaded.run(hard)).all()
+        ]
+    except EngineError as err:
+        return FileCheck(**facts, status="failed", note=str(err))
+    apart = np.concatenate([np.abs(a - b).ravel() for a, b in zip(answers, truth, strict=True)])
+    if not np.isfinite(apart).all():
+        broken.append("golden requests")
+    scores = [
+        tuple(_scores(bundle, device, model, one, answer) for answer in pair)
+        for one, *pair in zip(inputs, answers, truth, strict=True)
+    ]
+    return FileCheck(
+        **facts,
+        status="failed" if broken else "ok",
+        note=f"not finite on: {', '.join(broken)}" if broken else "",
+        max_error=float(apart.max()),
+        mean_error=float(apart.mean()),
+        overlap=float(np.mean([_overlap(a, b, TOP[model]) for a, b in scores])),
+        rank_correlation=float(np.mean([_spearman(a, b) for a, b in scores])),
+        ms=_median_ms(loaded, inputs[-1]),
+    )
+
+
+def _scores(
+    bundle: Bundle, device: Recommender, model: str, inputs: Inputs, answer: NDArray[Any]
+) -> NDArray[Any]:
+    """What a model's answer makes of each item, or of each candidate."""
+    if model == "ranker":
+        real = inputs["item_vectors"].any(axis=1)  # padding is zero
+        return answer[real] @ np.array(bundle.spec.head_weights, np.float32)
+    nobody = np.zeros(bundle.item_count, np.bool_)
+    rows, found = probe(device.index, answer[0], bundle.item_count, 0, nobody)
+    scores = np.zeros(bundle.item_count, np.float32)
+    scores[rows] = found
+    return scores
+
+
+def _overlap(one: NDArray[Any], two: NDArray[Any], k: int) -> float:
+    k = min(k, len(one))
+    first, second = (np.argsort(-scores, kind="stable")[:k] for scores in (one, two))
+    return len(np.intersect1d(first, second)) / k
+
+
+def _spearman(one: NDArray[Any], two: NDArray[Any]) -> float:
+    """Spearman's rank correlation, ties by their mean rank; 1 where either has no order at all."""
+    first, second = _ranks(one), _ranks(two)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 1.0
+    return float(np.asarray(np.corrcoef(first, second))[0, 1])
+
+
+def _ranks(scores: NDArray[Any]) -> NDArray[np.float64]:
+    _, at, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[at]
+    return ranks
+
+
+def _median_ms(engine: Engine, inputs: Inputs) -> float:
+    times = []
+    for _ in range(_TIMED):
+        start = time.perf_counter()
+        engine.run(inputs)
+        times.append((time.perf_counter() - start) * 1000)
+    return float(np.median(times))
+
+
+def _check_slates(bundle: Bundle, engine: str) -> SlateCheck:
+    facts: dict[str, Any] = {"engine": engine, "runtime": _runtime_told(engine)}
+    cases = len(bundle.json("golden.json")["cases"])
+    try:
+        replay(bundle, engine)
+    except SelfTestFailed as err:
+        return SlateCheck(**facts, cases=cases, passed=False, note=str(err))
+    return SlateCheck(**facts, cases=cases, passed=True)
+
+
+def _runtime_told(engine: str) -> str:
+    """Name and version of the runtime behind an engine, for people."""
+    name = runtime(engine).replace("_", "-")
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return name
