@@ -17,7 +17,7 @@ from training.dataset import Items
 class ContentFeatures:
     """Tf-idf rows, one block for each kind of content, each block of length 1.
 
-    Blocks: letter groups of 3 to 5 within the words of the title; categories; the year; pairs of
+    Blocks: letter groups of 2 to 4 within the words of the title; categories; the year; pairs of
     category and year, since what sells is this year's action film. Weights by rarity are those of
     the items given first; what those never had adds nothing to a later item.
     """
@@ -45,14 +45,14 @@ def _letters(items: Items) -> list[list[str]]:
 
 
 def letter_groups(title: str) -> Iterable[str]:
-    """Yield groups of 3 to 5 letters of each word, a blank before and after it.
+    """Yield groups of 2 to 4 letters of each word, a blank before and after it.
 
     >>> list(letter_groups("Tea"))
-    [' te', 'tea', 'ea ', ' tea', 'tea ', ' tea ']
+    [' t', 'te', 'ea', 'a ', ' te', 'tea', 'ea ', ' tea', 'tea ']
     """
     for word in title.lower().split():
         padded = f" {word} "
-        for size in (3, 4, 5):
+        for size in (2, 3, 4):
             yield from (padded[at : at + size] for at in range(len(padded) - size + 1))
 
 

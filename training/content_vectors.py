@@ -22,11 +22,8 @@ _ALREADY_THERE = 0.02
 _HEAD_START = 0.5
 """Added to an arrival's time on sale, as a share of the log, so that a lucky first day is tamed."""
 
-_RATE_WEIGHT = 2.0
-"""What a standard deviation of arrivals' rates is worth in standard deviations of likeness."""
-
 _SHRINKAGE = 30.0
-"""Ridge penalty of the regression on arrivals; a row of features has a length of 1 to 2."""
+"""Ridge penalty of the regression on arrivals; each kind of content has rows of length 1."""
 
 _EPSILON = 0.01
 _SAMPLE = 2000
@@ -44,8 +41,9 @@ def content_vectors(
 ) -> Floats:
     """Add likeness to the past and the rate of arrivals to the vectors of the item tower.
 
-    Both scores are centred and scaled by what they are among known items and then brought to the
-    spread of the known items' scores: a vector does not depend on what else arrives.
+    Both scores are centred and scaled by what they are among known items, then brought to the
+    spread of the known items' scores: a vector does not depend on what else arrives, and the three
+    parts count about alike (`docs/quality-cold.md`).
 
     Args:
         data: the past; nothing is known of what happened to `new`.
@@ -73,7 +71,7 @@ def content_vectors(
     rates = arrival_rates(data, known, fresh)[:, None] * agreed
     among_known = user_vectors @ item_vectors[some].T
     spread = (among_known - among_known.mean(axis=1, keepdims=True)).std()
-    return np.asarray(own + spread * (likeness + _RATE_WEIGHT * rates), np.float32)
+    return np.asarray(own + spread * (likeness + rates), np.float32)
 
 
 def histories(data: Dataset, users: NDArray[np.int64]) -> csr_matrix:
