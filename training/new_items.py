@@ -1,9 +1,10 @@
 """Items that training never saw: how often they should be shown, and vectors that lead to that.
 
-A vector from content alone (`training/content_vectors.py`) is an estimate, its scores are tamer
-than those of items with a history, and it would hardly ever come first. What new items deserve can
-be measured on the past: which items arrived late in the training data, and how often they were
-taken.
+A vector from content alone (`training/content_vectors.py`) is an estimate, and its scores do not
+compare with those of items that have a history: the item tower's alone would hardly ever come
+first, with what is added to them new items would fill the slates (`docs/quality-cold.md`). What
+they deserve can be measured on the past: which items arrived late in the training data, and how
+often they were taken.
 """
 
 import keras
