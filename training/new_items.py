@@ -1,9 +1,10 @@
 """Items that training never saw: how often they should be shown, and vectors that lead to that.
 
-A vector from content alone is an average over what its words have meant, so its scores are tamer
-than those of items with a history, and it would hardly ever come first. What new items deserve can
-be measured on the past: which items arrived late in the training data, and how often they were
-taken.
+A vector from content alone (`training/content_vectors.py`) is an estimate, and its scores do not
+compare with those of items that have a history: the item tower's alone would hardly ever come
+first, with what is added to them new items would fill the slates (`docs/quality-cold.md`). What
+they deserve can be measured on the past: which items arrived late in the training data, and how
+often they were taken.
 """
 
 import keras
@@ -11,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec, tower_inputs, used_rows
+from training.content_vectors import content_vectors
 from training.dataset import Dataset, Items
 from training.trained import Trained
 
 Floats = NDArray[np.float32]
 SAMPLE = 1000
 """Users whose slates the lift looks at."""
+
+FIT_SAMPLE = 5000
+"""Users to whose scores new items' vectors are fitted."""
 
 _BLOCK = 64
 _HALVINGS = 30
@@ -35,19 +40,30 @@ def lifted_vectors(trained: Trained, data: Dataset, new: Items) -> Floats:
     Returns:
         float32 [len(new), d].
     """
-    content = trained.item_vectors_for(new)
-    rng = np.random.default_rng(trained.recipe.seed)
-    users = np.sort(rng.permutation(data.n_users)[:SAMPLE])
+    users = fit_users(data, trained.recipe.seed)
     vectors = vectors_of_users(
         trained.user_tower, trained.spec, data, users, trained.item_vectors, int(data.ts.max())
+    )
+    content = content_vectors(
+        data,
+        new,
+        trained.item_vectors_for(new),
+        users=users,
+        user_vectors=vectors,
+        item_vectors=trained.item_vectors,
     )
     return lift(
         content,
         trained.item_vectors,
-        vectors,
-        [data.history(int(user)).rows for user in users],
+        vectors[:SAMPLE],
+        [data.history(int(user)).rows for user in users[:SAMPLE]],
         share=expected_share(arrival_ratio(data), len(new), len(data.items)),
     )
+
+
+def fit_users(data: Dataset, seed: int) -> NDArray[np.int64]:
+    """Draw the users to whose scores vectors are fitted, in random order, int64 [u]."""
+    return np.random.default_rng(seed).permutation(data.n_users)[:FIT_SAMPLE]
 
 
 def vectors_of_users(

@@ -136,11 +136,13 @@ def test_changes_that_do_not_fit_are_refused(
 
 
 def test_added_items_are_lifted_by_one_common_shift(run_dir):
+    from training.content_vectors import content_vectors
     from training.dataset import Items, load_dataset
-    from training.new_items import lifted_vectors
+    from training.new_items import fit_users, lifted_vectors, vectors_of_users
     from training.trained import load_trained
 
     trained = load_trained(run_dir)
+    data = load_dataset(trained.recipe, run_dir)
     new = Items(
         ids=["new-1", "new-2", "new-3"],
         titles=["Film of films", "Another film", "Film 7"],
@@ -148,8 +150,17 @@ def test_added_items_are_lifted_by_one_common_shift(run_dir):
         price=np.full(3, -1, np.float32),
         year=np.array([1990, 1970, -1], np.float32),
     )
-    content = trained.item_vectors_for(new)
-    lifted = lifted_vectors(trained, load_dataset(trained.recipe, run_dir), new)
-    shift = lifted - content
+    users, known = fit_users(data, trained.recipe.seed), trained.item_vectors
+    content = content_vectors(
+        data,
+        new,
+        trained.item_vectors_for(new),
+        users=users,
+        user_vectors=vectors_of_users(
+            trained.user_tower, trained.spec, data, users, known, int(data.ts.max())
+        ),
+        item_vectors=known,
+    )
+    shift = lifted_vectors(trained, data, new) - content
     assert np.linalg.norm(shift[0]) > 0
     assert np.allclose(shift, shift[0], atol=1e-4 * np.abs(shift).max())
