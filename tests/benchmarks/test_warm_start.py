@@ -43,14 +43,10 @@ slate = 5
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    """40 people walk up 20 items; five people of the last tenth of time know two more."""
+    """40 people walk up 20 items; four who come in the last tenth of time know two more."""
     folder = tmp_path_factory.mktemp("warm-start")
     lines = [f"u{u},i{(u + n) % 20},{u * 100 + n}" for u in range(40) for n in range(9)]
-    lines += [
-        f"v{u},i{20 + n % 2 if n < 2 else n},{9000 + u * 10 + n}"
-        for u in range(5)
-        for n in range(6)
-    ]
+    lines += [f"v{u},i{20 + n if n < 2 else n},{9000 + n}" for u in range(4) for n in range(9)]
     (folder / "i.csv").write_text("\n".join(["user,item,time", *lines]))
     rows = [f"i{n},Film {n}" for n in range(22)]
     (folder / "p.csv").write_text("\n".join(["item,title", *rows]))
