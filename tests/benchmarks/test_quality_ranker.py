@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.quality_ranker import compare, first_places
+from benchmarks.harness import Options, document
+from benchmarks.quality_ranker import Source, compare, first_places, run
 from training.metrics import ndcg_by_list
 
 pytest.importorskip("keras", reason="needs the train extra")
@@ -66,3 +67,68 @@ def test_ndcg_of_a_list_by_hand():
     values = np.array([[3, 2, 1], [3, 2, 1], [1, 2, 9]], np.float32)
     assert ndcg_by_list(values, labels, real) == pytest.approx([1 / np.log2(3), 0, 1])
     assert first_places(values, real)[2].tolist() == [1, 0, 2]
+
+
+TWIN = """
+name = "ranker-twin"
+seed = 3
+[data]
+interactions = "FOLDER/interactions.csv"
+[columns]
+user = "who"
+item = "what"
+timestamp = "when"
+[retrieval]
+dim = 8
+blocks = 1
+heads = 1
+max_history = 10
+epochs = 2
+[neighbours]
+per_item = 4
+l2 = 5.0
+[ranker]
+candidates = 20
+neighbour_candidates = 5
+negatives = 19
+epochs = 6
+heads = ["engage"]
+head_weights = [1.0]
+[rerank]
+slate = 5
+[export]
+golden_cases = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def twin(tmp_path_factory):
+    """People who go one or two items on, along a ring of 40; every step of the benchmark."""
+    folder = tmp_path_factory.mktemp("ranker")
+    rng = np.random.default_rng(1)
+    lines = ["who,what,when"]
+    for user in range(120):
+        steps = rng.integers(0, 40) + np.cumsum(rng.integers(1, 3, 12))
+        lines += [f"u{user},i{step % 40},{60 * (user + 200 * at)}" for at, step in enumerate(steps)]
+    (folder / "interactions.csv").write_text("\n".join(lines))
+    (folder / "twin.toml").write_text(TWIN.replace("FOLDER", str(folder)))
+    recipe = folder / "twin.toml"
+    sources = (
+        Source(title="Ring", suffix="", recipe=recipe, folder=""),
+        Source(title="Needs --data", suffix="_other", recipe=recipe, folder="nowhere"),
+    )
+    return run(Options(work=folder / "work"), sources)
+
+
+def test_the_twin_runs_every_step_and_the_device_ranks_as_keras_does(twin):
+    figures = twin.figures
+    assert figures["ndcg10_two_stage"] > figures["ndcg10_retrieval"]  # neighbours know the ring
+    assert figures["ndcg10_device"] == pytest.approx(figures["ndcg10_two_stage"], abs=0.02)
+    assert figures["auc_device"] == pytest.approx(figures["auc"], abs=0.01)
+    assert {"auc", "auc_lightgbm", "auc_logistic", "ece"} <= figures.keys()
+    assert document(twin)["name"] == "quality-ranker"
+
+
+def test_a_data_set_that_was_not_given_is_left_out(twin):
+    assert {row["data"] for row in twin.rows} == {"Ring"}
+    assert not any(name.endswith("_other") for name in twin.figures)
