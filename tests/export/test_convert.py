@@ -50,7 +50,9 @@ def random_inputs(trained: Trained, name: str, seed: int) -> dict:
             had = place % 2
             columns = [30 - place, place, 0.3**place, place, 9 * had, TEN_YEARS_S * had - 1 + had]
             cosines = np.sort(rng.uniform(-1, 1, (3, len(place))), axis=0)
-            value = np.stack([*columns, *cosines, *rng.uniform(0, 1, (2, len(place)))], axis=1)
+            tastes = rng.uniform(0, 1, (2, len(place)))
+            votes = rng.normal(0, 0.3, (2, len(place)))
+            value = np.stack([*columns, *cosines, *tastes, *votes], axis=1)
         elif key in ("history_events", "item_categories"):
             value = rng.integers(0, 3, shape)
         else:
