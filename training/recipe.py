@@ -314,11 +314,16 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise RecipeInvalid(f"{where}: retrieval.hard_negatives needs retrieval.loss = 'sampled'")
     if recipe.retrieval.dim % recipe.retrieval.heads:
         raise RecipeInvalid(f"{where}: retrieval.dim must be a multiple of retrieval.heads")
-    if ranker.popularity_days and ranker.examples == "train":
-        raise RecipeInvalid(
-            f"{where}: ranker.popularity_days needs ranker.examples = 'valid': the columns count "
-            "the training events, so they would know the answers"
-        )
+    fitted = {
+        "ranker.popularity_days": ranker.popularity_days,
+        "neighbours.per_item": recipe.neighbours.per_item,
+    }
+    for key, value in fitted.items():
+        if value and ranker.examples == "train":
+            raise RecipeInvalid(
+                f"{where}: {key} needs ranker.examples = 'valid': it comes from the training "
+                "events, so it would know the answers"
+            )
     near = ranker.neighbour_candidates if recipe.neighbours.per_item else 0
     own = ranker.own_candidates if recipe.rerank.repeats else 0
     if near + own > ranker.candidates:

@@ -116,6 +116,17 @@ def test_missing_file_is_named(tmp_path):
         ('name = "x"\n[data]\ndataset = "d"\n[retrieval]\ndim = 63', "multiple"),
         ('name = "x"', "dataset or interactions"),
         ('name = "x"\n[data]\ndataset = "d"\n[ranker]\nhead_weights = [1.0]', "head_weights"),
+        (
+            'name = "x"\n[data]\ndataset = "d"\n[neighbours]\nper_item = 4\n'
+            '[ranker]\nexamples = "train"',
+            r"neighbours\.per_item needs",
+        ),
+        (
+            'name = "x"\n[data]\ndataset = "d"\n[neighbours]\nper_item = 4\n'
+            "[ranker]\ncandidates = 40",
+            r"50 \+ 0 in use",
+        ),
+        ('name = "x"\n[data]\ndataset = "d"\n[neighbours]\ndecay = 1.0', r"neighbours\.decay"),
     ],
 )
 def test_bad_recipe_says_which_key(tmp_path, text, message):
