@@ -37,9 +37,10 @@ class FileCheck:
 
     status: "ok", "passed over" (the runtime is older than the file needs) or "failed". to_keras:
     largest error against Keras, as measured at export. max_error, mean_error: absolute, against
-    the fp32 file on the first runtime present. overlap: share of its first 100 items (user tower)
-    or 10 (ranker) that are chosen too. rank_correlation: Spearman's, of the scores of all items or
-    candidates; mean over the requests. ms: median of one run, one thread.
+    the fp32 file on the first runtime present; cosine: the least of an answer with its. overlap:
+    share of its first 100 items (user tower) or 10 (ranker) that are chosen too. rank_correlation:
+    Spearman's, of the scores of all items or candidates; mean over the requests. ms: median of one
+    run, one thread.
     """
 
     model: str
@@ -53,6 +54,7 @@ class FileCheck:
     to_keras: float = 0.0
     max_error: float = 0.0
     mean_error: float = 0.0
+    cosine: float = 0.0
     overlap: float = 0.0
     rank_correlation: float = 0.0
     ms: float = 0.0
@@ -210,6 +212,7 @@ def _check_file(
         note=f"not finite on: {', '.join(broken)}" if broken else "",
         max_error=float(apart.max()),
         mean_error=float(apart.mean()),
+        cosine=min(_cosine(a, b) for a, b in zip(answers, truth, strict=True)),
         overlap=float(np.mean([_overlap(a, b, TOP[model]) for a, b in scores])),
         rank_correlation=float(np.mean([_spearman(a, b) for a, b in scores])),
         ms=_median_ms(loaded, inputs[-1]),
@@ -228,6 +231,11 @@ def _scores(
     scores = np.zeros(bundle.item_count, np.float32)
     scores[rows] = found
     return scores
+
+
+def _cosine(one: NDArray[Any], two: NDArray[Any]) -> float:
+    a, b = one.ravel().astype(np.float64), two.ravel().astype(np.float64)
+    return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30))
 
 
 def _overlap(one: NDArray[Any], two: NDArray[Any], k: int) -> float:

@@ -23,6 +23,7 @@ def test_every_file_is_checked_on_its_runtime_and_exact_ones_agree(quantized_rel
         if file.variant == "fp32":
             assert file.max_error < 1e-5
             assert file.overlap == pytest.approx(1.0)
+            assert file.cosine == pytest.approx(1.0)
             assert file.rank_correlation == pytest.approx(1.0, abs=1e-3)  # scores nearly tie
     by_variant = {f.variant: f for f in found.files if (f.model, f.engine) == MODEL}
     assert by_variant["fp32"].max_error < by_variant["fp16"].max_error

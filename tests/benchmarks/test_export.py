@@ -1,0 +1,82 @@
+"""The small twin: a ring of items, every variant on both runtimes, a few thousand rows."""
+
+import numpy as np
+import pytest
+
+from benchmarks import export
+from benchmarks.harness import Options, document
+
+pytest.importorskip("keras", reason="needs the train extra")
+
+RECIPE = """
+name = "export-twin"
+seed = 3
+[data]
+interactions = "FOLDER/interactions.csv"
+[columns]
+user = "who"
+item = "what"
+timestamp = "when"
+[retrieval]
+dim = 32
+blocks = 1
+heads = 1
+max_history = 10
+epochs = 1
+[ranker]
+candidates = 20
+epochs = 1
+heads = ["engage"]
+head_weights = [1.0]
+[rerank]
+slate = 5
+[export]
+golden_cases = 4
+"""
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export")
+    rng = np.random.default_rng(1)
+    lines = ["who,what,when"]
+    for user in range(60):
+        steps = rng.integers(0, 40) + np.cumsum(rng.integers(1, 3, 12))
+        lines += [f"u{user},i{step % 40},{60 * (user + 200 * at)}" for at, step in enumerate(steps)]
+    (folder / "interactions.csv").write_text("\n".join(lines))
+    (folder / "twin.toml").write_text(RECIPE.replace("FOLDER", str(folder)))
+    return export.run(Options(work=folder / "work"), folder / "twin.toml", items=3000)
+
+
+def test_every_file_has_its_bytes_error_time_and_quality(result):
+    files = [row for row in result.rows if "model" in row]
+    assert len(files) == 2 * 2 * 3
+    for row in files:
+        assert row["status"] == "ok"
+        assert row["bytes"] > 1000
+        assert row["ms"] > 0
+        assert 0 <= row["ndcg10"] <= 1
+    exact = {row["ndcg10"] for row in files if row["variant"] == "fp32"}
+    assert max(exact) - min(exact) < 0.02  # the runtimes agree
+
+
+def test_figures_are_those_of_the_files(result):
+    figures = document(result)["figures"]
+    tower = [
+        row
+        for row in result.rows
+        if (row.get("model"), row.get("engine"), row.get("default"))
+        == ("user_tower", "litert", True)
+    ]
+    assert figures["tower_bytes"] == tower[0]["bytes"]
+    assert 0.99 < figures["tower_cosine"] <= 1.0
+    assert 0.9 < figures["top100_overlap"] <= 1.0
+    assert figures["export_s"] > 0
+
+
+def test_the_large_bundle_holds_a_vector_an_item(result):
+    sizes = {row["file"]: row["bytes"] for row in result.rows if "file" in row}
+    assert sizes["index/rows"] == 64 + 3000 * 32
+    models = sum(row["bytes"] for row in result.rows if "model" in row)
+    without = sum(sizes.values()) - sizes["catalogue.sqlite"]
+    assert result.figures["bundle_bytes_1m"] == without + models
