@@ -94,7 +94,8 @@ class Bundle:
     def row_of(self, item_id: str) -> int:
         """Return the row of an item id, or -1; a binary search over `items/ids_order`."""
         order = self._id_index[2]
-        wanted, low, high = item_id.encode("utf-8"), 0, len(order)
+        # An id that is no Unicode text has bytes that no id of a release can have.
+        wanted, low, high = item_id.encode("utf-8", errors="surrogatepass"), 0, len(order)
         while low < high:
             middle = (low + high) // 2
             if self._id_bytes(int(order[middle])) < wanted:
