@@ -36,7 +36,7 @@ def answers(bundle: Bundle) -> str:
     rows = list(range(bundle.item_count))
     ids = [bundle.item_id(row) for row in rows]
     found = [bundle.row_of(item_id) for item_id in [*ids, "", "no such item", "\udc80"]]
-    golden = Golden.from_json(bundle.json("golden.json"))
+    golden = Golden.of(bundle)
     parts: list[Any] = [ids, found, bundle.spec.to_json(), bundle.policy.to_json()]
     parts.append(golden.to_json())
     parts.append([repr(item) for item in bundle.catalogue([*rows, -1])])
@@ -51,7 +51,7 @@ def serve(bundle: Bundle) -> int:
         AssertionError: a model would have been given what FORMAT.md rules out.
     """
     spec, n = bundle.spec, bundle.item_count
-    golden = Golden.from_json(bundle.json("golden.json"))
+    golden = Golden.of(bundle)
     requests = [(golden_history(bundle, case), case.now_utc) for case in golden.cases]
     rows = np.arange(n, dtype=np.int32)
     past = History(rows, np.zeros(n, np.int32), np.arange(n, dtype=np.int64))

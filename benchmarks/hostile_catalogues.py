@@ -1,5 +1,7 @@
 """SQLite files that a careless reader of catalogues would run, or fill its memory with."""
 
+# ruff: noqa: S608  # hostile SQL is what this file is about
+
 import sqlite3
 from functools import cache
 

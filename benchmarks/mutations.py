@@ -265,7 +265,9 @@ def array_header(base: Base, rng: Generator) -> Mutant:
     data = bytearray(base.files[name])
     if rng.random() < 0.5:
         for _ in range(int(rng.integers(1, 4))):
-            at, form = pick(rng, ((4, "H"), (8, "I"), (12, "I"), *((n, "Q") for n in range(16, 64, 8))))
+            at, form = pick(
+                rng, ((4, "H"), (8, "I"), (12, "I"), *((n, "Q") for n in range(16, 64, 8)))
+            )
             limit = 1 << 8 * struct.calcsize(form)
             number = (pick(rng, HUGE) + int(rng.integers(-1, 2))) % limit
             struct.pack_into(f"<{form}", data, at, number)
@@ -276,7 +278,9 @@ def array_header(base: Base, rng: Generator) -> Mutant:
         struct.pack_into("<I", data, 8, 4)
         struct.pack_into("<5Q", data, 16, *sizes, 0)
     else:
-        data[6:8] = pick(rng, (b"u1", b"i1", b"u2", b"i4", b"i8", b"f2", b"f4", b"O8", b"f8", b"\xff\xff"))
+        data[6:8] = pick(
+            rng, (b"u1", b"i1", b"u2", b"i4", b"i8", b"f2", b"f4", b"O8", b"f8", b"\xff\xff")
+        )
     return base.signed({name: bytes(data)})
 
 
@@ -295,7 +299,9 @@ def array_form(base: Base, rng: Generator) -> Mutant:
     elif how == "empty":
         array = array.reshape(-1)[:0].reshape(pick(rng, ((0,), (0, 7), (0, 1, 1, 1))))
     else:
-        array = np.resize(array, (max(0, len(array) + (-1 if how == "shorter" else 1)), *array.shape[1:]))
+        array = np.resize(
+            array, (max(0, len(array) + (-1 if how == "shorter" else 1)), *array.shape[1:])
+        )
     return base.signed({name: encode_array(array)})
 
 
@@ -371,7 +377,9 @@ def ids(base: Base, rng: Generator) -> Mutant:
     if how == "equal":
         data = np.full_like(base.arrays["items/ids_bytes"], ord("a"))
         return base.signed({"items/ids_bytes": encode_array(data)})
-    order = rng.integers(0, len(base.arrays["items/ids_order"]), base.arrays["items/ids_order"].shape)
+    order = rng.integers(
+        0, len(base.arrays["items/ids_order"]), base.arrays["items/ids_order"].shape
+    )
     return base.signed({"items/ids_order": encode_array(order.astype(np.int32))})
 
 
