@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from benchmarks.hostile_catalogues import hostile_catalogues
 from bundle.arrays import HEADER_BYTES, encode_array, parse_header
+from bundle.strict_json import MAX_JSON_BYTES
 
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 JSON_FILES = ("feature_spec.json", "golden.json", "policy.json")
@@ -244,7 +245,7 @@ def hostile_text(data: bytes, rng: Generator) -> bytes:
                 *(b"", b"null", b"[]", b"{}", b"0", b'"\xff"', b"\x00" * 100, data + b"{}"),
                 b"[" * depth,
                 b'{"a":' * depth + b"1" + b"}" * depth,
-                b"[" + b"[]," * 300_000 + b"[]]",
+                b"[" + b'{"":[]},' * ((MAX_JSON_BYTES >> 3) - 1) + b"0]",
                 b"1" * 5000,
             ),
         )
