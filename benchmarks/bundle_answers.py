@@ -87,7 +87,7 @@ class MeanTower:
 
 
 class FirstColumn:
-    """Stands in for the ranker: every head gives the candidates' first pair column."""
+    """Stands in for the ranker: every head gives the first pair column, cut to 0..1."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         self._spec = spec
@@ -99,4 +99,4 @@ class FirstColumn:
         assert inputs["context"].shape == (1, len(spec.context))
         assert codes.shape == (spec.candidates, spec.max_categories)
         assert 0 <= codes.min(initial=0) <= codes.max(initial=0) <= len(spec.categories)
-        return np.repeat(inputs["pair"][:, :1], len(spec.heads), axis=1)
+        return np.repeat(inputs["pair"][:, :1].clip(0, 1), len(spec.heads), axis=1)

@@ -4,9 +4,9 @@ Each case is the sound bundle of `tiny_bundle.py`, changed in one of the ways of
 handed to the reader, then to a walk over all that a device touches. It must end in `BundleInvalid`
 with a reason (`refused`) or in the sound bundle's answers (`accepted_equal`). Where the manifest
 was made to fit, other numbers are another release, which the signature must refuse, not the reader:
-`accepted_other`; a device then answers from it. Another exception, a case over 5 s, a process over
-1 GiB of address space, or a death is one of `crashes`. Repetitions: 100,000 cases, or what
-`--minutes` leaves time for; one process after the other.
+`accepted_other`; a device then answers from it. Another exception or warning, a case over 5 s of
+processor time, a process over 1 GiB of address space, or a death is one of `crashes`. Repetitions:
+100,000 cases, or what `--minutes` leaves time for; one process after the other.
 """
 
 import json
@@ -31,6 +31,7 @@ from benchmarks.tiny_bundle import write_tiny_bundle
 from training.progress import Progress
 
 CASES = 100_000
+CHILD = ["-W", "error", "-m", "benchmarks.fuzz_child"]  # a numeric warning is a crash too
 OUTCOMES = ("refused", "accepted_equal", "accepted_other", "crash")
 MOST_CRASHES_TOLD = 50
 
@@ -90,7 +91,7 @@ def verdicts(work: Path, seed: int, cases: int) -> Iterator[tuple[int, dict[str,
     kinds, number = list(MUTATORS), 0
     while number < cases:
         words = [work / "base", work / "case", seed, number, cases]
-        command = [sys.executable, "-m", "benchmarks.fuzz_child", *map(str, words)]
+        command = [sys.executable, *CHILD, *map(str, words)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
             assert child.stdout is not None
             try:
@@ -110,7 +111,7 @@ def verdicts(work: Path, seed: int, cases: int) -> Iterator[tuple[int, dict[str,
 
 def died(code: int) -> str:
     """What ended a child, in words."""
-    if code == -signal.SIGALRM:
+    if -code in (signal.SIGALRM, signal.SIGPROF):
         return "it hangs"
     return f"the process ended with {signal.Signals(-code).name if code < 0 else code}"
 

@@ -12,7 +12,7 @@ import math
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -237,19 +237,19 @@ def hostile_json(value: Any, rng: Generator) -> bytes:
 def hostile_text(data: bytes, rng: Generator) -> bytes:
     """JSON of another encoding, of great depth, or none at all."""
     depth = pick(rng, (900, 100_000))
-    return bytes(
-        pick(
-            rng,
-            (
-                *(data.decode().encode(name) for name in ("utf-16", "utf-32", "utf-8-sig")),
-                *(b"", b"null", b"[]", b"{}", b"0", b'"\xff"', b"\x00" * 100, data + b"{}"),
-                b"[" * depth,
-                b'{"a":' * depth + b"1" + b"}" * depth,
-                b"[" + b'{"":[]},' * ((MAX_JSON_BYTES >> 3) - 1) + b"0]",
-                b"1" * 5000,
-            ),
-        )
+    objects = pick(rng, (100, 10_000, (MAX_JSON_BYTES >> 3) - 1))  # most memory a byte of JSON
+    made: Callable[[], bytes] = pick(
+        rng,
+        (
+            *(partial(data.decode().encode, name) for name in ("utf-16", "utf-32", "utf-8-sig")),
+            *(lambda: b"", lambda: b"null", lambda: b"[]", lambda: b"{}", lambda: b'"\xff"'),
+            *(lambda: bytes(100), lambda: data + b"{}", lambda: b"1" * 5000),
+            lambda: b"[" * depth,
+            lambda: b'{"a":' * depth + b"1" + b"}" * depth,
+            lambda: b"[" + b'{"":[]},' * objects + b"0]",
+        ),
     )
+    return made()
 
 
 def places(value: Any) -> Any:
@@ -312,7 +312,7 @@ def array_values(base: Base, rng: Generator) -> Mutant:
     array = base.arrays[name].copy()
     flat = array.reshape(-1)
     if array.dtype.kind == "f":
-        extreme = [np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45, 0, -1]
+        extreme = [np.nan, np.inf, -np.inf, 3e38, -3e38, 9e14, -9e14, 1e-45, 0, -1]
     else:
         info = np.iinfo(array.dtype)
         extreme = [info.min, info.min + 1, -1, 0, 1, 3, 24, 25, info.max - 1, info.max]

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from bundle.arrays import Array, open_array
@@ -19,7 +18,7 @@ from bundle.features import FeatureSpec
 from bundle.files import sha256_file
 from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from bundle.policy import Policy
-from bundle.strict_json import MAX_JSON_BYTES, parse_json
+from bundle.strict_json import MAX_JSON_BYTES, MAX_NUMBER, parse_json
 
 MAX_POPULAR = 1000
 _CHUNK_BYTES = 1 << 20
@@ -33,6 +32,7 @@ class Bundle:
     def __init__(self, manifest: Manifest, blob_dir: Path) -> None:
         self.manifest = manifest
         self._blob_dir = blob_dir
+        self._arrays: dict[str, Array] = {}
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
         self.policy = Policy.from_json(self.json("policy.json"))
         self.item_count = len(self.array("items/flags"))
@@ -68,12 +68,14 @@ class Bundle:
         return parse_json(name, self.read(name))
 
     def array(self, name: str) -> Array:
-        """Return an array file, memory-mapped read-only.
+        """Return an array file, memory-mapped read-only, the same one each time.
 
         Raises:
             BundleInvalid: it is missing or its header is wrong.
         """
-        return open_array(self.path(name))
+        if name not in self._arrays:
+            self._arrays[name] = open_array(self.path(name))
+        return self._arrays[name]
 
     @cached_property
     def _id_index(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -163,8 +165,8 @@ class Bundle:
                 raise BundleInvalid(f"{name}: a value lies outside 0..{limit - 1}")
         for name in floats:
             values = self.array(name)
-            if values.size and not -np.inf < values.min() <= values.max() < np.inf:
-                raise BundleInvalid(f"{name}: a number is not finite")
+            if values.size and not -MAX_NUMBER <= values.min() <= values.max() <= MAX_NUMBER:
+                raise BundleInvalid(f"{name}: a number is not within {MAX_NUMBER:g} of 0")
 
 
 def _check_offsets(name: str, offsets: NDArray[Any], end: int) -> None:

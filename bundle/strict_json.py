@@ -9,8 +9,8 @@ from bundle.errors import BundleInvalid
 MAX_JSON_BYTES = 8 << 20
 MAX_TEXT = 200
 """Characters of a name or a label."""
-MAX_NUMBER = 3.4e38
-"""What float32 holds, as most numbers end up there."""
+MAX_NUMBER = 1e15
+"""Of numbers that a device calculates with: inner products of such vectors still fit float32."""
 MAX_UTC = 253_402_300_799
 """The end of the year 9999 in unix seconds, and the bound before 1970 too."""
 
@@ -57,7 +57,7 @@ def is_integer(value: object, low: int, high: int) -> bool:
 
 
 def is_number(value: object, low: float = -MAX_NUMBER, high: float = MAX_NUMBER) -> bool:
-    """Whether a value is an integer or a finite fraction in low..high."""
+    """Whether a value is an integer or a fraction, neither NaN nor infinite, in low..high."""
     return type(value) in (int, float) and low <= value <= high  # type: ignore[operator]
 
 

@@ -141,9 +141,10 @@ def test_folder_without_manifest_says_so(tmp_path):
     [
         ("index/offsets", np.array([0, 2, 4], np.int32), "rise"),
         ("index/offsets", np.zeros(0, np.int32), "centroids"),
-        ("index/centroids", np.full((2, 4), np.nan, np.float32), "not finite"),
-        ("index/scales", np.full(5, np.inf, np.float32), "not finite"),
-        ("items/numeric", np.full((5, 3), -np.inf, np.float32), "not finite"),
+        ("index/centroids", np.full((2, 4), np.nan, np.float32), "not within"),
+        ("index/scales", np.full(5, 1.1e15, np.float32), "not within"),
+        ("index/scales", np.full(5, np.inf, np.float32), "not within"),
+        ("items/numeric", np.full((5, 3), -np.inf, np.float32), "not within"),
         ("items/popular", np.zeros(2, np.float32), "popular"),
         ("items/popular", np.zeros((2, 2), np.int32), "popular"),
         ("items/popular", np.zeros(1001, np.int32), "1000"),
