@@ -101,8 +101,8 @@ class Store:
         manifest = parse_manifest(manifest_data)
         with self._lock():
             self.files.mkdir(parents=True, exist_ok=True)
-            for entry in manifest.files:
-                self._bring(entry, fetch)
+            for entry in {entry.sha256: entry for entry in manifest.files}.values():
+                self._bring(entry, fetch)  # once, however many names it has
             fsync_dir(self.files)
             write_atomic(self.releases / f"{sha}.json", manifest_data)
             self_test(self.open_release(sha))

@@ -55,6 +55,13 @@ def test_abandoned_writer_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_json_that_no_device_would_read_is_not_written(tmp_path):
+    with BundleWriter(tmp_path / "b") as writer:
+        writer.add("golden.json", b" " * reader.MAX_JSON_BYTES, "json")
+        with pytest.raises(InputError, match="golden_cases"):
+            writer.add("policy.json", b" " * (reader.MAX_JSON_BYTES + 1), "json")
+
+
 def test_flipped_bit_in_any_file_is_refused(make_bundle):
     folder = make_bundle()
     for path in sorted((folder / "files").iterdir()):
