@@ -99,7 +99,7 @@ def read_catalogue(path: Path, rows: Iterable[int]) -> list[CatalogueItem]:
             found = [connection.execute(query, (row,)).fetchone() for row in wanted]
         finally:
             connection.close()
-    except sqlite3.Error as err:
+    except (sqlite3.Error, UnicodeDecodeError) as err:  # SQLite's message may quote the file
         raise BundleInvalid(f"catalogue.sqlite: cannot be read ({str(err)[:200]})") from err
     return [_item(values) for values in found if values is not None]
 
