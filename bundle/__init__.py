@@ -1,9 +1,9 @@
 """The contract between server and phone: what a release is, as files.
 
 In: arrays, models and settings from `export`. Out: a verified, memory-mapped `Bundle`.
-Read in this order: FORMAT.md, manifest.py, arrays.py, features.py, policy.py, golden.py,
-catalogue.py, writer.py, reader.py. Rule of the room: standard library and numpy only, and
-nothing read from a file is used before its size and hash are checked.
+Read in this order: FORMAT.md, strict_json.py, manifest.py, arrays.py, features.py, policy.py,
+golden.py, catalogue.py, writer.py, reader.py. Rule of the room: standard library and numpy only,
+and nothing read from a file is used before its size and hash are checked.
 """
 
 from bundle.errors import BundleInvalid, InputError, PocketRecError

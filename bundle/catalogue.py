@@ -1,13 +1,28 @@
-"""The display catalogue: one SQLite file, built so that equal items give equal bytes."""
+"""The display catalogue: one SQLite file, built so that equal items give equal bytes.
+
+A reader takes it for hostile: a view could run forever, a text fill the memory.
+"""
 
 import errno
+import math
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from bundle.errors import BundleInvalid
+from bundle.errors import BundleInvalid, InputError
 from bundle.files import write_failed
+
+MAX_ITEM_BYTES = 64 << 10
+"""Most that an item's texts may take together."""
+TABLE = (
+    "CREATE TABLE item (row INTEGER PRIMARY KEY, item_id TEXT NOT NULL, "
+    "title TEXT NOT NULL, categories TEXT NOT NULL, price REAL, year INTEGER)"
+)
+"""The one form of the table: a view or computed column would run what its author wrote."""
+
+_STEPS = 1000
+"""SQLite's steps for the schema; one look-up by row number takes about 15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +44,16 @@ def write_catalogue(path: Path, items: Iterable[CatalogueItem]) -> None:
     """Write a new catalogue file; rows go in by row number, then VACUUM orders the pages.
 
     Raises:
+        InputError: the texts of an item are too long.
         PocketRecError: the disk is full or cannot be written; what is there of `path` is no file.
     """
     path.unlink(missing_ok=True)
     try:
         _write(path, items)
+    except sqlite3.DataError as err:
+        raise InputError(
+            f"an item's id, title and categories exceed {MAX_ITEM_BYTES} bytes. Shorten them."
+        ) from err
     except sqlite3.Error as err:
         full = getattr(err, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
         raise write_failed(path, OSError(errno.ENOSPC if full else errno.EIO, str(err))) from err
@@ -41,14 +61,12 @@ def write_catalogue(path: Path, items: Iterable[CatalogueItem]) -> None:
 
 def _write(path: Path, items: Iterable[CatalogueItem]) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ITEM_BYTES)
     try:
         connection.execute("PRAGMA page_size = 4096")
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA user_version = 1")
-        connection.execute(
-            "CREATE TABLE item (row INTEGER PRIMARY KEY, item_id TEXT NOT NULL, "
-            "title TEXT NOT NULL, categories TEXT NOT NULL, price REAL, year INTEGER)"
-        )
+        connection.execute(TABLE)
         connection.execute("BEGIN")
         connection.executemany(
             "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?)",
@@ -64,7 +82,7 @@ def read_catalogue(path: Path, rows: Iterable[int]) -> list[CatalogueItem]:
     """Return the items of some rows, in the order asked; rows unknown there are left out.
 
     Raises:
-        BundleInvalid: the file is not a readable catalogue.
+        BundleInvalid: the file is not a readable catalogue, or holds more than it should.
     """
     wanted = [int(row) for row in rows]
     address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
@@ -72,9 +90,25 @@ def read_catalogue(path: Path, rows: Iterable[int]) -> list[CatalogueItem]:
     try:
         connection = sqlite3.connect(address, uri=True)
         try:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ITEM_BYTES)
+            connection.set_progress_handler(lambda: True, _STEPS + 100 * len(wanted))  # interrupts
+            connection.execute("PRAGMA cell_size_check = ON")
+            schema = connection.execute("SELECT type, sql FROM sqlite_master WHERE name = 'item'")
+            if schema.fetchall() != [("table", TABLE)]:
+                raise BundleInvalid("catalogue.sqlite: has no table item of version 1")
             found = [connection.execute(query, (row,)).fetchone() for row in wanted]
         finally:
             connection.close()
-    except sqlite3.Error as err:
-        raise BundleInvalid(f"catalogue.sqlite: cannot be read ({err})") from err
-    return [CatalogueItem(*values) for values in found if values is not None]
+    except (sqlite3.Error, UnicodeDecodeError) as err:  # SQLite's message may quote the file
+        raise BundleInvalid(f"catalogue.sqlite: cannot be read ({str(err)[:200]})") from err
+    return [_item(values) for values in found if values is not None]
+
+
+def _item(values: tuple[object, ...]) -> CatalogueItem:
+    """Check one row: SQLite stores a text in a column of numbers and the other way round."""
+    match values:
+        case int(row), str(item_id), str(title), str(joined), float() | None as price, (
+            int() | None as year
+        ) if price is None or math.isfinite(price):
+            return CatalogueItem(row, item_id, title, joined, price, year)
+    raise BundleInvalid("catalogue.sqlite: an item has a value of the wrong type")

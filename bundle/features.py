@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.errors import BundleInvalid
+from bundle.strict_json import is_integer, is_number, shown
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -49,15 +50,26 @@ MAX_NEIGHBOURS = 256
 MISSING = -1.0
 MAX_VOCABULARY = 65_534
 _BOUNDS = {
-    "dim": (1, 4096),
+    "dim": (1, 1024),
     "max_history": (1, 4096),
     "max_categories": (1, 256),
-    "candidates": (1, 65_536),
-    "recent": (1, 4096),
+    "candidates": (1, 8192),
+    "recent": (1, 256),
     "neighbours": (0, MAX_NEIGHBOURS),
-    "neighbour_candidates": (0, 65_536),
-    "own_candidates": (0, 65_536),
+    "neighbour_candidates": (0, 8192),
+    "own_candidates": (0, 8192),
+    "version": (1, 1),
 }
+"""Least and most of each integer; together they keep a model's inputs below 64 MiB each."""
+_LENGTHS = {
+    "event_types": (1, 256),
+    "categories": (0, MAX_VOCABULARY),
+    "heads": (1, 64),
+    "numeric": (len(NUMERIC), 64),
+    "context": (1, len(CONTEXT)),
+    "pair": (1, len((*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR))),
+}
+"""Fewest and most names in each list."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,29 +112,30 @@ class FeatureSpec:
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid("feature_spec.json: keys differ from version 1")
         for key, (low, high) in _BOUNDS.items():
-            if type(value[key]) is not int or not low <= value[key] <= high:
+            if not is_integer(value[key], low, high):
                 raise BundleInvalid(f"feature_spec.json: {key} must be an integer {low}..{high}")
-        decay = value["neighbour_decay"]
-        if not isinstance(decay, int | float) or not 0.0 <= decay <= 1.0:
+        if not is_number(value["neighbour_decay"], 0.0, 1.0):
             raise BundleInvalid("feature_spec.json: neighbour_decay must be a number 0..1")
-        for key in ("event_types", "categories", "heads", "numeric", "context", "pair"):
+        for key, (low, high) in _LENGTHS.items():
             names = value[key]
-            if not isinstance(names, list) or len(names) > MAX_VOCABULARY:
-                raise BundleInvalid(f"feature_spec.json: {key} must be a list of names")
-            if not all(isinstance(n, str) for n in names):
-                raise BundleInvalid(f"feature_spec.json: {key} must hold texts only")
+            if not isinstance(names, list) or not low <= len(names) <= high:
+                raise BundleInvalid(f"feature_spec.json: {key} must be a list of {low}..{high}")
+            if not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
+                raise BundleInvalid(f"feature_spec.json: {key} must hold different texts")
         weights = value["head_weights"]
         if not isinstance(weights, list) or len(weights) != len(value["heads"]):
             raise BundleInvalid("feature_spec.json: head_weights must match heads")
-        if not all(isinstance(w, int | float) and np.isfinite(w) for w in weights):
+        if not all(map(is_number, weights)):
             raise BundleInvalid("feature_spec.json: head_weights must be finite numbers")
         pairs = {*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR}
         unknown = set(value["context"]) - set(CONTEXT) | set(value["pair"]) - pairs
         unknown |= {name for name in NUMERIC if name not in value["numeric"]}
         if not value["neighbours"]:
             unknown |= set(value["pair"]) & set(NEIGHBOUR_PAIR)
-        if unknown or value["version"] != 1:
-            raise BundleInvalid(f"feature_spec.json: unknown version or feature {sorted(unknown)}")
+        if unknown:
+            raise BundleInvalid(
+                f"feature_spec.json: unknown or missing feature {shown(sorted(unknown))}"
+            )
         fields: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
         }

@@ -1,11 +1,15 @@
 """Golden vectors: inputs and expected outputs by which any client proves itself right."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from bundle.errors import BundleInvalid
+from bundle.features import MAX_VOCABULARY
 from bundle.files import canonical_json
+from bundle.reader import Bundle
+from bundle.strict_json import MAX_UTC, is_integer, is_number, is_text, shown
 
 MAX_CASES = 1000
 
@@ -45,6 +49,26 @@ class Golden:
         return value
 
     @classmethod
+    def of(cls, bundle: Bundle) -> "Golden":
+        """Read those of a release, and check that they fit its other parts.
+
+        Raises:
+            BundleInvalid: there are none, or they are not of version 1, or of another release.
+        """
+        golden = cls.from_json(bundle.json("golden.json"))
+        spec = bundle.spec
+        for case in golden.cases:
+            if len(case.user_vector) != spec.dim:
+                raise BundleInvalid(
+                    f"golden.json: {shown(case.name)}: not {spec.dim} numbers a vector"
+                )
+            if max(case.events, default=0) >= len(spec.event_types):
+                raise BundleInvalid(f"golden.json: {shown(case.name)}: an event of no type")
+            if max(case.candidates, default=-1) >= bundle.item_count:
+                raise BundleInvalid(f"golden.json: {shown(case.name)}: a candidate that is no item")
+        return golden
+
+    @classmethod
     def from_json(cls, value: object) -> "Golden":
         """Check and build golden vectors from parsed JSON.
 
@@ -53,33 +77,45 @@ class Golden:
         """
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid("golden.json: keys differ from version 1")
+        if not is_integer(value["version"], 1, 1):
+            raise BundleInvalid(f"golden.json: version {shown(value['version'])} is not 1")
+        for key in ("vector_tolerance", "score_tolerance"):
+            if not is_number(value[key], 0.0):
+                raise BundleInvalid(f"golden.json: {key} must be a number from 0")
         cases = value["cases"]
-        if value["version"] != 1 or not isinstance(cases, list) or len(cases) > MAX_CASES:
-            raise BundleInvalid(f"golden.json: version 1 with at most {MAX_CASES} cases expected")
-        try:
-            return cls(
-                cases=tuple(_case(case) for case in cases),
-                vector_tolerance=float(value["vector_tolerance"]),
-                score_tolerance=float(value["score_tolerance"]),
-            )
-        except (TypeError, KeyError, ValueError, AttributeError) as err:
-            raise BundleInvalid(f"golden.json: bad case ({err})") from err
+        if not isinstance(cases, list) or len(cases) > MAX_CASES:
+            raise BundleInvalid(f"golden.json: cases must be a list of at most {MAX_CASES}")
+        return cls(**{**value, "cases": tuple(map(_case, cases))})
 
 
-def _case(value: dict[str, Any]) -> GoldenCase:
-    if value.keys() != GoldenCase.__dataclass_fields__.keys():
-        raise ValueError(f"keys {sorted(value)}")
-    case = GoldenCase(
-        name=str(value["name"]),
-        now_utc=int(value["now_utc"]),
-        item_ids=tuple(map(str, value["item_ids"])),
-        events=tuple(map(int, value["events"])),
-        ts=tuple(map(int, value["ts"])),
-        user_vector=tuple(map(float, value["user_vector"])),
-        candidates=tuple(map(int, value["candidates"])),
-        slate_ids=tuple(map(str, value["slate_ids"])),
-        slate_scores=tuple(map(float, value["slate_scores"])),
-    )
-    if not len(case.item_ids) == len(case.events) == len(case.ts):
-        raise ValueError(f"{case.name}: the history's columns differ in length")
-    return case
+_IS_RIGHT: dict[str, Callable[[object], bool]] = {
+    "item_ids": lambda v: isinstance(v, str),
+    "events": lambda v: is_integer(v, 0, MAX_VOCABULARY),
+    "ts": lambda v: is_integer(v, -MAX_UTC, MAX_UTC),
+    "user_vector": is_number,
+    "candidates": lambda v: is_integer(v, 0, 2**31 - 1),
+    "slate_ids": lambda v: isinstance(v, str),
+    "slate_scores": is_number,
+}
+"""What each element of a case's lists must be."""
+
+
+def _case(value: object) -> GoldenCase:
+    if not isinstance(value, dict) or value.keys() != GoldenCase.__dataclass_fields__.keys():
+        raise BundleInvalid("golden.json: a case lacks keys or has unknown ones")
+    if not is_text(value["name"]) or not is_integer(value["now_utc"], -MAX_UTC, MAX_UTC):
+        raise BundleInvalid("golden.json: a case has a bad name or now_utc")
+    where = f"golden.json: {shown(value['name'])}"
+    for key, is_right in _IS_RIGHT.items():
+        if not isinstance(value[key], list) or not all(map(is_right, value[key])):
+            raise BundleInvalid(f"{where}: {key} is no list, or holds what does not belong there")
+    if not len(value["item_ids"]) == len(value["events"]) == len(value["ts"]):
+        raise BundleInvalid(f"{where}: the history's columns differ in length")
+    if len(value["slate_ids"]) != len(value["slate_scores"]):
+        raise BundleInvalid(f"{where}: the slate's columns differ in length")
+    if value["ts"] != sorted(value["ts"]):
+        raise BundleInvalid(f"{where}: the history is not in order of time")
+    fields: dict[str, Any] = {
+        key: tuple(found) if isinstance(found, list) else found for key, found in value.items()
+    }
+    return GoldenCase(**fields)

@@ -4,23 +4,34 @@ Names are labels only and never become paths: a file is found by its SHA-256, wh
 be 64 hex digits, so no name can lead outside the folder.
 """
 
-import json
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bundle.errors import BundleInvalid
 from bundle.files import canonical_json
+from bundle.strict_json import MAX_UTC, is_integer, is_number, is_text, parse_json, shown
 
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 4096
 MAX_FILE_BYTES = 4 << 30
+MAX_META = 64
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]*(/[a-z0-9][a-z0-9_.\-]*){0,3}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 Meta = dict[str, str | int | float]
+
+_KNOWN_META: dict[str, Callable[[object], bool]] = {
+    "model": is_text,
+    "engine": is_text,
+    "variant": is_text,
+    "min_runtime": is_text,
+    "max_abs_error": is_number,
+    "default": is_number,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,22 +88,17 @@ def parse_manifest(data: bytes) -> Manifest:
         BundleInvalid: too large, not JSON of the right form, a newer format version, a bad name,
             hash or size, or two files of one name.
     """
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise BundleInvalid(f"manifest.json: {len(data)} bytes exceed {MAX_MANIFEST_BYTES}")
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as err:
-        raise BundleInvalid(f"manifest.json: not JSON ({err})") from err
+    value = parse_json("manifest.json", data, MAX_MANIFEST_BYTES)
     if not isinstance(value, dict):
         raise BundleInvalid("manifest.json: not an object")
     version = value.get("format_version")
-    if version != FORMAT_VERSION:
+    if not is_integer(version, FORMAT_VERSION, FORMAT_VERSION):
         raise BundleInvalid(
-            f"manifest.json: format version {version!r}; this reader knows {FORMAT_VERSION}. "
+            f"manifest.json: format version {shown(version)}; this reader knows {FORMAT_VERSION}. "
             "Update the app, or export for version 1."
         )
     if value.keys() != Manifest.__dataclass_fields__.keys():
-        raise BundleInvalid(f"manifest.json: unexpected keys {sorted(value)}")
+        raise BundleInvalid(f"manifest.json: unexpected keys {shown(sorted(value))}")
     files = value["files"]
     if not isinstance(files, list) or not 1 <= len(files) <= MAX_FILES:
         raise BundleInvalid(f"manifest.json: files must be a list of 1..{MAX_FILES}")
@@ -101,9 +107,9 @@ def parse_manifest(data: bytes) -> Manifest:
     if names != sorted(set(names)):
         raise BundleInvalid("manifest.json: file names must be unique and sorted")
     for key in ("name", "recipe_name"):
-        if not isinstance(value[key], str) or len(value[key]) > 200:
+        if not is_text(value[key]):
             raise BundleInvalid(f"manifest.json: {key} must be a text of at most 200 characters")
-    if not _is_count(value["created_utc"], 1 << 40):
+    if not is_integer(value["created_utc"], 0, MAX_UTC):
         raise BundleInvalid("manifest.json: created_utc must be unix seconds")
     return Manifest(
         name=value["name"],
@@ -117,18 +123,17 @@ def _entry(value: Any) -> FileEntry:
     if not isinstance(value, dict) or value.keys() != FileEntry.__dataclass_fields__.keys():
         raise BundleInvalid("manifest.json: a file entry lacks keys or has unknown ones")
     name, sha256, meta = value["name"], value["sha256"], value["meta"]
-    if not isinstance(name, str) or len(name) > 200 or not _NAME.fullmatch(name):
-        raise BundleInvalid(f"manifest.json: bad file name {str(name)[:80]!r}")
+    if not is_text(name) or not _NAME.fullmatch(name):
+        raise BundleInvalid(f"manifest.json: bad file name {shown(name)}")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         raise BundleInvalid(f"manifest.json: {name}: sha256 must be 64 hex digits")
-    if not _is_count(value["bytes"], MAX_FILE_BYTES):
+    if not is_integer(value["bytes"], 0, MAX_FILE_BYTES):
         raise BundleInvalid(f"manifest.json: {name}: bytes must be 0..{MAX_FILE_BYTES}")
-    if not isinstance(value["kind"], str) or not isinstance(meta, dict) or len(meta) > 64:
+    if not is_text(value["kind"]) or not isinstance(meta, dict) or len(meta) > MAX_META:
         raise BundleInvalid(f"manifest.json: {name}: bad kind or meta")
-    if not all(isinstance(v, str | int | float) for v in meta.values()):
-        raise BundleInvalid(f"manifest.json: {name}: meta holds texts and numbers only")
+    if not all(is_text(v) or is_number(v) for v in (*meta, *meta.values())):
+        raise BundleInvalid(f"manifest.json: {name}: meta holds short texts and numbers only")
+    for key, is_right in _KNOWN_META.items():
+        if key in meta and not is_right(meta[key]):
+            raise BundleInvalid(f"manifest.json: {name}: bad {key} in meta")
     return FileEntry(name=name, sha256=sha256, bytes=value["bytes"], kind=value["kind"], meta=meta)
-
-
-def _is_count(value: object, limit: int) -> bool:
-    return type(value) is int and 0 <= value <= limit

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bundle.errors import BundleInvalid
+from bundle.strict_json import is_integer, is_number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +45,9 @@ class Policy:
             "version": (1, 1),
         }
         for key, (low, high) in bounds.items():
-            if type(value[key]) is not int or not low <= value[key] <= high:
+            if not is_integer(value[key], low, high):
                 raise BundleInvalid(f"policy.json: {key} must be an integer {low}..{high}")
-        cosine = value["near_duplicate_cosine"]
-        if not isinstance(cosine, int | float) or not 0.0 <= cosine <= 2.0:
+        if not is_number(value["near_duplicate_cosine"], 0.0, 2.0):
             raise BundleInvalid("policy.json: near_duplicate_cosine must be a number 0..2")
         if type(value["repeats"]) is not bool:
             raise BundleInvalid("policy.json: repeats must be true or false")

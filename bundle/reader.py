@@ -3,12 +3,12 @@
 Every file is checked for size and SHA-256 before any other code sees its bytes.
 """
 
-import json
+import codecs
+import stat
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from bundle.arrays import Array, open_array
@@ -18,8 +18,10 @@ from bundle.features import FeatureSpec
 from bundle.files import sha256_file
 from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from bundle.policy import Policy
+from bundle.strict_json import MAX_JSON_BYTES, MAX_NUMBER, parse_json
 
-MAX_JSON_BYTES = 64 << 20
+MAX_POPULAR = 1000
+_CHUNK_BYTES = 1 << 20
 AVAILABLE = 1
 """Bit 0 of `items/flags`: the item may be recommended."""
 
@@ -30,6 +32,7 @@ class Bundle:
     def __init__(self, manifest: Manifest, blob_dir: Path) -> None:
         self.manifest = manifest
         self._blob_dir = blob_dir
+        self._arrays: dict[str, Array] = {}
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
         self.policy = Policy.from_json(self.json("policy.json"))
         self.item_count = len(self.array("items/flags"))
@@ -58,22 +61,21 @@ class Bundle:
         """Return a JSON file, parsed.
 
         Raises:
-            BundleInvalid: it is missing, above 64 MiB, or not JSON.
+            BundleInvalid: it is missing, above 8 MiB, or not JSON.
         """
         if self.manifest.entry(name).bytes > MAX_JSON_BYTES:
             raise BundleInvalid(f"{name}: exceeds {MAX_JSON_BYTES} bytes")
-        try:
-            return json.loads(self.read(name))
-        except (ValueError, RecursionError) as err:
-            raise BundleInvalid(f"{name}: not JSON ({err})") from err
+        return parse_json(name, self.read(name))
 
     def array(self, name: str) -> Array:
-        """Return an array file, memory-mapped read-only.
+        """Return an array file, memory-mapped read-only, the same one each time.
 
         Raises:
             BundleInvalid: it is missing or its header is wrong.
         """
-        return open_array(self.path(name))
+        if name not in self._arrays:
+            self._arrays[name] = open_array(self.path(name))
+        return self._arrays[name]
 
     @cached_property
     def _id_index(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -94,7 +96,8 @@ class Bundle:
     def row_of(self, item_id: str) -> int:
         """Return the row of an item id, or -1; a binary search over `items/ids_order`."""
         order = self._id_index[2]
-        wanted, low, high = item_id.encode("utf-8"), 0, len(order)
+        # An id that is no Unicode text has bytes that no id of a release can have.
+        wanted, low, high = item_id.encode("utf-8", errors="surrogatepass"), 0, len(order)
         while low < high:
             middle = (low + high) // 2
             if self._id_bytes(int(order[middle])) < wanted:
@@ -116,17 +119,20 @@ class Bundle:
     def _check_shapes(self) -> None:
         """Check that the arrays agree with each other, so that no row number can go astray."""
         n, spec = self.item_count, self.spec
-        cells = self.array("index/offsets")
+        cells, popular = self.array("index/offsets"), self.array("items/popular")
+        ids_bytes = self.array("items/ids_bytes")
         expected: dict[str, tuple[str, tuple[int, ...]]] = {
             "index/centroids": ("f4", (len(cells) - 1, spec.dim)),
             "index/offsets": ("i4", cells.shape[:1]),
             "index/rows": ("i1", (n, spec.dim)),
             "index/scales": ("f4", (n,)),
             "items/ids_offsets": ("i4", (n + 1,)),
+            "items/ids_bytes": ("u1", ids_bytes.shape[:1]),
             "items/ids_order": ("i4", (n,)),
             "items/categories": ("u2", (n, spec.max_categories)),
             "items/numeric": ("f4", (n, len(spec.numeric))),
             "items/flags": ("u1", (n,)),
+            "items/popular": ("i4", popular.shape[:1]),
         }
         if spec.neighbours:
             expected["items/neighbours"] = ("i4", (n, spec.neighbours))
@@ -140,28 +146,48 @@ class Bundle:
                     f"expected {code}{list(shape)}"
                 )
         _check_offsets("index/offsets", cells, n)
-        _check_offsets("items/ids_offsets", self._id_index[0], len(self.array("items/ids_bytes")))
+        _check_offsets("items/ids_offsets", self._id_index[0], len(ids_bytes))
+        _check_ids(self._id_index[0], ids_bytes)
+        if len(cells) < 2 or len(popular) > MAX_POPULAR:
+            raise BundleInvalid(f"no cells, or more than {MAX_POPULAR} popular items")
         limits = {
             "items/ids_order": n,
             "items/popular": n,
             "items/categories": len(spec.categories) + 1,
         }
-        scales = ["index/scales"]
+        floats = ["index/centroids", "index/scales", "items/numeric"]
         if spec.neighbours:
             limits["items/neighbours"] = n
-            scales.append("items/neighbour_scales")
+            floats.append("items/neighbour_scales")
         for name, limit in limits.items():
             values = self.array(name)
             if values.size and not 0 <= int(values.min()) <= int(values.max()) < limit:
                 raise BundleInvalid(f"{name}: a value lies outside 0..{limit - 1}")
-        for name in scales:
-            if not np.isfinite(self.array(name)).all():
-                raise BundleInvalid(f"{name}: a scale is not finite")
+        for name in floats:
+            values = self.array(name)
+            if values.size and not -MAX_NUMBER <= values.min() <= values.max() <= MAX_NUMBER:
+                raise BundleInvalid(f"{name}: a number is not within {MAX_NUMBER:g} of 0")
 
 
 def _check_offsets(name: str, offsets: NDArray[Any], end: int) -> None:
-    if not len(offsets) or offsets[0] != 0 or offsets[-1] != end or (np.diff(offsets) < 0).any():
+    # Compared, not subtracted: differences of hostile offsets wrap round and look right.
+    falls = (offsets[1:] < offsets[:-1]).any()
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != end or falls:
         raise BundleInvalid(f"{name}: offsets must rise from 0 to {end}")
+
+
+def _check_ids(offsets: NDArray[Any], data: NDArray[Any]) -> None:
+    """Check that all ids together are UTF-8, and that none begins inside a letter."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(data), _CHUNK_BYTES):
+            decoder.decode(data[start : start + _CHUNK_BYTES].tobytes())
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as err:
+        raise BundleInvalid(f"items/ids_bytes: not UTF-8 ({err.reason})") from err
+    starts = offsets[offsets < len(data)]
+    if (data[starts] & 0xC0 == 0x80).any():
+        raise BundleInvalid("items/ids_offsets: an id begins inside a letter")
 
 
 def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
@@ -170,13 +196,22 @@ def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
     Raises:
         BundleInvalid: no bundle there, or it fails a check.
     """
+    return open_files(parse_manifest(manifest_of(folder)), folder / "files", verify=verify)
+
+
+def manifest_of(folder: Path) -> bytes:
+    """Return the bytes of a bundle folder's manifest; of one that is too large, a part.
+
+    Raises:
+        BundleInvalid: there is none.
+    """
     path = folder / "manifest.json"
     try:
+        _size(path)
         with path.open("rb") as stream:
-            data = stream.read(MAX_MANIFEST_BYTES + 1)
+            return stream.read(MAX_MANIFEST_BYTES + 1)
     except OSError as err:
         raise BundleInvalid(f"{folder}: not a bundle, no readable manifest.json") from err
-    return open_files(parse_manifest(data), folder / "files", verify=verify)
 
 
 def open_files(manifest: Manifest, blob_dir: Path, *, verify: bool = True) -> Bundle:
@@ -190,8 +225,10 @@ def open_files(manifest: Manifest, blob_dir: Path, *, verify: bool = True) -> Bu
     Raises:
         BundleInvalid: a file is missing or fails its check.
     """
-    for entry in manifest.files:
-        verify_file(entry, blob_dir / entry.sha256, hash_it=verify)
+    hashed: set[str] = set()
+    for entry in manifest.files:  # 4096 names of one large file cost one hash
+        verify_file(entry, blob_dir / entry.sha256, hash_it=verify and entry.sha256 not in hashed)
+        hashed.add(entry.sha256)
     return Bundle(manifest, blob_dir)
 
 
@@ -202,10 +239,18 @@ def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:
         BundleInvalid: it is missing, of another size, or of another hash.
     """
     try:
-        size = path.stat().st_size
+        size = _size(path)
         if size != entry.bytes:
             raise BundleInvalid(f"{entry.name}: {size} bytes, the manifest says {entry.bytes}")
         if hash_it and sha256_file(path) != entry.sha256:
             raise BundleInvalid(f"{entry.name}: its SHA-256 differs from the manifest's")
     except OSError as err:
         raise BundleInvalid(f"{entry.name}: missing or unreadable in the bundle") from err
+
+
+def _size(path: Path) -> int:
+    """Size of a file in bytes; a pipe or device, on which reading might never end, is an error."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"{path.name} is no file")
+    return found.st_size

@@ -9,6 +9,7 @@ from types import TracebackType
 from bundle.errors import InputError
 from bundle.files import fsync_dir, replace_dir, restore_dir, write_atomic, write_failed
 from bundle.manifest import FileEntry, Manifest, Meta, manifest_bytes
+from bundle.strict_json import MAX_JSON_BYTES
 
 
 class BundleWriter:
@@ -51,10 +52,16 @@ class BundleWriter:
         """Store one file under its hash and return its entry; equal contents are stored once.
 
         Raises:
+            InputError: it is JSON beyond what a reader takes.
             PocketRecError: the disk is full or cannot be written.
         """
         if name in self._entries:
             raise ValueError(f"{name} was added twice")
+        if kind == "json" and len(data) > MAX_JSON_BYTES:
+            raise InputError(
+                f"{name}: {len(data)} bytes, and a device reads at most {MAX_JSON_BYTES}. "
+                "Use fewer golden cases (export.golden_cases) or categories."
+            )
         sha256 = hashlib.sha256(data).hexdigest()
         path = self._folder / "files" / sha256
         if not path.exists():

@@ -29,7 +29,7 @@ def replay(bundle: Bundle, engine: str = "auto") -> int:
         SelfTestFailed: a vector or score is off by more than the release's tolerance, or a slate
             differs where its scores do not nearly tie.
     """
-    golden = Golden.from_json(bundle.json("golden.json"))
+    golden = Golden.of(bundle)
     recommender = Recommender(bundle, engine)
     for case in golden.cases:
         slate = recommender.recommend(

@@ -18,7 +18,7 @@ from pathlib import Path
 from bundle.errors import BundleInvalid
 from bundle.files import canonical_json, fsync_dir, write_atomic
 from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
-from bundle.reader import Bundle, open_files, verify_file
+from bundle.reader import Bundle, manifest_of, open_files, verify_file
 from edge_runtime.errors import StoreError
 
 Fetch = Callable[[FileEntry, Path], None]
@@ -101,8 +101,8 @@ class Store:
         manifest = parse_manifest(manifest_data)
         with self._lock():
             self.files.mkdir(parents=True, exist_ok=True)
-            for entry in manifest.files:
-                self._bring(entry, fetch)
+            for entry in {entry.sha256: entry for entry in manifest.files}.values():
+                self._bring(entry, fetch)  # once, however many names it has
             fsync_dir(self.files)
             write_atomic(self.releases / f"{sha}.json", manifest_data)
             self_test(self.open_release(sha))
@@ -119,17 +119,13 @@ class Store:
         Raises:
             BundleInvalid: no bundle there, or it fails its checks.
         """
-        try:
-            data = (folder / "manifest.json").read_bytes()
-        except OSError as err:
-            raise BundleInvalid(f"{folder}: not a bundle, no readable manifest.json") from err
 
         def copy(entry: FileEntry, target: Path) -> None:
             source = folder / "files" / entry.sha256
             verify_file(entry, source, hash_it=False)
             write_atomic(target, source.read_bytes())
 
-        return self.install(data, copy, self_test)
+        return self.install(manifest_of(folder), copy, self_test)
 
     def _bring(self, entry: FileEntry, fetch: Fetch) -> None:
         target = self.files / entry.sha256

@@ -91,7 +91,7 @@ def verify(bundle: Bundle) -> Verification:
     engines = [engine for engine in ENGINES if runtime(engine)]
     if not engines:
         raise EngineError("no runtime is installed; pip install 'pocketrec[edge]' brings LiteRT")
-    golden = Golden.from_json(bundle.json("golden.json"))
+    golden = Golden.of(bundle)
     device = Recommender(bundle, engines[0])
     requests = list(_requests(device, bundle, golden.cases))
     files: list[FileCheck] = []
@@ -269,7 +269,7 @@ def _median_ms(engine: Engine, inputs: Inputs) -> float:
 
 def _check_slates(bundle: Bundle, engine: str) -> SlateCheck:
     facts: dict[str, Any] = {"engine": engine, "runtime": _runtime_told(engine)}
-    cases = len(bundle.json("golden.json")["cases"])
+    cases = len(Golden.of(bundle).cases)
     try:
         replay(bundle, engine)
     except SelfTestFailed as err:

@@ -283,7 +283,7 @@ def _answers(before: Bundle, draft: Bundle, force: bool) -> Golden:
     Raises:
         GateRefused: LiteRT and ONNX Runtime give different slates.
     """
-    old = Golden.from_json(before.json("golden.json"))
+    old = Golden.of(before)
     one, two = (golden.answer(draft, list(old.cases), engine, None) for engine in ENGINES)
     vector, score, differing = golden.largest_difference(one, two)
     if differing and not force:

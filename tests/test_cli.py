@@ -1,9 +1,11 @@
 """The command line: lazy, one message an error, the documented exit codes."""
 
 import errno
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +103,15 @@ def parse(argv: list[str]) -> None:
         command, context = child, click.Context(child, parent=context, info_name=name)
     context.resilient_parsing = True  # no check that paths exist
     command.make_parser(context).parse_args(list(argv))
+
+
+def test_inspect_shows_facts_of_files_that_only_claim_to_be_models(runner, repository, tmp_path):
+    bundle = Path(shutil.copytree(repository / "tests/bundle/data/v1", tmp_path / "v1"))
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    manifest["files"][0]["meta"] = {"bytes": "many", "name": "x", "max_abs_error": 0.5}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    done = runner.invoke(cli.main, ["inspect", str(bundle)])
+    assert done.exit_code == 0, done.exception
+    line = next(line for line in done.stdout.splitlines() if "error 5.0e-01" in line)
+    assert line.startswith(manifest["files"][0]["name"])
+    assert f"{manifest['files'][0]['bytes']:,}" in line

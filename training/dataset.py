@@ -10,6 +10,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.errors import BundleInvalid
 from bundle.features import (
     MISSING,
     NEIGHBOUR_PAIR,
@@ -20,7 +21,7 @@ from bundle.features import (
     History,
 )
 from training import columns as col
-from training.errors import RunInvalid, TableInvalid
+from training.errors import RecipeInvalid, RunInvalid, TableInvalid
 from training.recipe import Recipe
 
 MAX_CATEGORIES = 8
@@ -162,11 +163,15 @@ def split_categories(text: str) -> tuple[str, ...]:
 
 
 def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
-    """Derive the feature spec of a recipe: its vocabularies come from the items."""
+    """Derive the feature spec of a recipe: its vocabularies come from the items.
+
+    Raises:
+        RecipeInvalid: a device would refuse it, so that training would be in vain.
+    """
     names = sorted({name for categories in items.categories for name in categories})
     widest = max((len(c) for c in items.categories), default=1)
     ranker, per_item = recipe.ranker, min(recipe.neighbours.per_item, len(items) - 1)
-    return FeatureSpec(
+    spec = FeatureSpec(
         dim=recipe.retrieval.dim,
         max_history=recipe.retrieval.max_history,
         event_types=recipe.events.types,
@@ -187,6 +192,10 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
         neighbour_candidates=ranker.neighbour_candidates if per_item else 0,
         own_candidates=ranker.own_candidates if recipe.rerank.repeats else 0,
     )
+    try:
+        return FeatureSpec.from_json(spec.to_json())
+    except BundleInvalid as err:
+        raise RecipeInvalid(f"recipe {recipe.name!r}: no device would take it, {err}") from err
 
 
 def category_codes(spec: FeatureSpec, categories: list[tuple[str, ...]]) -> NDArray[np.int32]:

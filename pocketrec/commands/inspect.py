@@ -19,6 +19,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(bundle: Path, engine: str | None, as_json: bool) -> None:
     """Verify every file of BUNDLE and print what is in it; exit code 1 if a check fails."""
+    from bundle.golden import Golden
     from bundle.reader import open_bundle
 
     opened = open_bundle(bundle)
@@ -34,9 +35,9 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
         "cells": len(opened.array("index/offsets")) - 1,
         "history": spec.max_history,
         "heads": dict(zip(spec.heads, spec.head_weights, strict=True)),
-        "golden_cases": len(opened.json("golden.json")["cases"]),
+        "golden_cases": len(Golden.of(opened).cases),
         "files": [
-            {"name": e.name, "kind": e.kind, "bytes": e.bytes, "sha256": e.sha256, **e.meta}
+            {**e.meta, "name": e.name, "kind": e.kind, "bytes": e.bytes, "sha256": e.sha256}
             for e in manifest.files
         ],
     }
@@ -53,7 +54,11 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
     click.echo(f"\n{'file':<34}{'bytes':>11}  facts")
     for file in found["files"]:
         error = file.get("max_abs_error")
-        facts = f"error {error:.1e}, runtime >= {file['min_runtime']}" if error is not None else ""
+        facts = (
+            f"error {error:.1e}, runtime >= {file.get('min_runtime', '?')}"
+            if error is not None
+            else ""
+        )
         default = "  default" if file.get("default") else ""
         click.echo(f"{file['name']:<34}{file['bytes']:>11,}  {facts}{default}".rstrip())
     click.echo("\nall files verified")

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -81,3 +82,22 @@ def edit_manifest():
         path.write_bytes(canonical_json(value))
 
     return edit
+
+
+@pytest.fixture
+def resign(edit_manifest):
+    """Return a function that changes files of a bundle and its manifest to fit, as a signer can."""
+
+    def change(folder: Path, files: dict[str, bytes]) -> None:
+        def entries(manifest) -> None:
+            known = {entry["name"]: entry for entry in manifest["files"]}
+            for name, data in files.items():
+                sha256 = hashlib.sha256(data).hexdigest()
+                (folder / "files" / sha256).write_bytes(data)
+                entry = known.setdefault(name, {"name": name, "kind": "array", "meta": {}})
+                entry |= {"sha256": sha256, "bytes": len(data)}
+            manifest["files"] = [known[name] for name in sorted(known)]
+
+        edit_manifest(folder, entries)
+
+    return change

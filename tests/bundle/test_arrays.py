@@ -47,6 +47,7 @@ def test_header_is_laid_out_as_the_specification_says():
         (12, b"\x01"),
         (16, b"\xff" * 8),
         (16, struct.pack("<QQ", 1 << 33, 1 << 33)),  # product wraps round in 64 bits
+        (16, struct.pack("<5Q", 0, 1 << 62, 1, 1, 0)),  # nothing, in a shape that is none
         (32, struct.pack("<Q", 2)),
         (48, b"\x00"),
         (56, b"\x01"),

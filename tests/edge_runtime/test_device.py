@@ -64,6 +64,21 @@ def test_release_that_fails_its_self_test_is_not_activated(small_release, tmp_pa
     assert store.active() == (None, None)
 
 
+def test_a_file_of_many_names_is_installed_once(small_release, tmp_path):
+    manifest = json.loads((small_release / "manifest.json").read_bytes())
+    last = manifest["files"][-1]
+    manifest["files"] += [{**last, "name": f"z/{i}"} for i in range(5)]
+    brought = []
+
+    def fetch(entry, target):
+        brought.append(entry.sha256)
+        target.write_bytes((small_release / "files" / entry.sha256).read_bytes())
+
+    store = Store(tmp_path)
+    store.install(json.dumps(manifest).encode(), fetch, lambda bundle: None)
+    assert len(brought) == len(set(brought)) == len(list(store.files.iterdir()))
+
+
 def test_two_installers_at_once_one_is_refused(small_release, tmp_path):
     store = Store(tmp_path / "store")
 

@@ -1,0 +1,95 @@
+"""A release of 24 items with everything but models: small enough to open thousands of times."""
+
+from pathlib import Path
+
+import numpy as np
+
+from bundle.arrays import encode_array
+from bundle.catalogue import CatalogueItem, write_catalogue
+from bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec
+from bundle.files import canonical_json
+from bundle.golden import Golden, GoldenCase
+from bundle.manifest import Manifest
+from bundle.policy import Policy
+from bundle.writer import BundleWriter
+
+N_ITEMS, DIM, CELLS, NEIGHBOURS = 24, 8, 4, 3
+CREATED_UTC = 1_700_000_000
+IDS = [f"é-{row}" if row % 5 == 0 else f"item {row * 7 % N_ITEMS}" for row in range(N_ITEMS)]
+
+SPEC = FeatureSpec(
+    dim=DIM,
+    max_history=6,
+    event_types=("rating", "like"),
+    categories=("drama", "war", "comedy"),
+    max_categories=2,
+    heads=("engage", "like"),
+    head_weights=(1.0, 0.5),
+    candidates=8,
+    pair=(*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR),
+    neighbours=NEIGHBOURS,
+    neighbour_decay=0.8,
+    neighbour_candidates=3,
+    own_candidates=2,
+)
+POLICY = Policy(
+    slate=5, category_cap=2, near_duplicate_cosine=0.98, probes=2, candidates=8, repeats=True
+)
+
+
+def write_tiny_bundle(out: Path) -> Manifest:
+    """Write the release at `out`, in the place of what is there; always the same bytes."""
+    rng = np.random.default_rng(11)
+    encoded = [item_id.encode() for item_id in IDS]
+    arrays = {
+        "index/centroids": rng.normal(size=(CELLS, DIM)).astype(np.float32),
+        "index/offsets": np.array([0, 5, 5, 14, N_ITEMS], np.int32),
+        "index/rows": rng.integers(-127, 128, (N_ITEMS, DIM)).astype(np.int8),
+        "index/scales": rng.uniform(0.005, 0.01, N_ITEMS).astype(np.float32),
+        "items/ids_offsets": np.cumsum([0, *map(len, encoded)]).astype(np.int32),
+        "items/ids_bytes": np.frombuffer(b"".join(encoded), np.uint8),
+        "items/ids_order": np.array(sorted(range(N_ITEMS), key=encoded.__getitem__), np.int32),
+        "items/categories": rng.integers(0, 4, (N_ITEMS, 2)).astype(np.uint16),
+        "items/numeric": rng.integers(-1, 90, (N_ITEMS, 3)).astype(np.float32),
+        "items/flags": (np.arange(N_ITEMS) % 9 > 0).astype(np.uint8),
+        "items/popular": np.array([3, 1, 20, 8, 11, 2], np.int32),
+        "items/neighbours": rng.integers(0, N_ITEMS, (N_ITEMS, NEIGHBOURS)).astype(np.int32),
+        "items/neighbour_weights": rng.integers(-127, 128, (N_ITEMS, NEIGHBOURS)).astype(np.int8),
+        "items/neighbour_scales": rng.uniform(0.001, 0.01, N_ITEMS).astype(np.float32),
+    }
+    with BundleWriter(out, force=True) as writer:
+        for name, array in arrays.items():
+            writer.add(name, encode_array(array), "array")
+        database = writer.blob_dir.parent / "catalogue.sqlite"
+        write_catalogue(database, map(_display, range(N_ITEMS)))
+        writer.add("catalogue.sqlite", database.read_bytes(), "catalogue")
+        database.unlink()
+        writer.add("feature_spec.json", canonical_json(SPEC.to_json()), "json")
+        writer.add("policy.json", canonical_json(POLICY.to_json()), "json")
+        writer.add("golden.json", canonical_json(_golden().to_json()), "json")
+        writer.add("model_card.json", canonical_json({"licence": "CC0"}), "card", licence="CC0")
+        return writer.finish(name="tiny", recipe_name="tiny", created_utc=CREATED_UTC)
+
+
+def _display(row: int) -> CatalogueItem:
+    price = row + 0.5 if row % 3 else None
+    return CatalogueItem(row, IDS[row], f"Title {row}", "drama|war", price, 1990 + row)
+
+
+def _golden() -> Golden:
+    """Histories of 0, 1 and 7 events; without models the answers are only well formed."""
+    cases = tuple(
+        GoldenCase(
+            name=f"{n} events",
+            now_utc=CREATED_UTC,
+            item_ids=tuple(IDS[row * 3] for row in range(n)),
+            events=tuple(row % 2 for row in range(n)),
+            ts=tuple(CREATED_UTC - 5000 * (n - row) for row in range(n)),
+            user_vector=(0.25,) * DIM,
+            candidates=(3, 1),
+            slate_ids=(IDS[3], IDS[1]),
+            slate_scores=(0.75, 0.5),
+        )
+        for n in (0, 1, 7)
+    )
+    return Golden(cases=cases, vector_tolerance=1e-3, score_tolerance=1e-3)

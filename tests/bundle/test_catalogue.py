@@ -1,0 +1,43 @@
+import pytest
+
+from benchmarks.hostile_catalogues import hostile_catalogues
+from bundle.catalogue import MAX_ITEM_BYTES, CatalogueItem, read_catalogue, write_catalogue
+from bundle.errors import BundleInvalid, InputError
+
+ITEM = CatalogueItem(0, "a", "T", "c", 1.5, 1990)
+HARMLESS = {"empty", "trigger", "index on an expression", "UTF-16"}
+
+
+def test_items_come_back_in_the_order_asked(tmp_path):
+    other = CatalogueItem(7, "é", "", "", None, None)
+    write_catalogue(tmp_path / "c", [other, ITEM])
+    assert read_catalogue(tmp_path / "c", [0, 5, 7, 0]) == [ITEM, other, ITEM]
+
+
+@pytest.mark.parametrize("name", hostile_catalogues())
+def test_a_hostile_catalogue_is_refused_or_does_no_harm(tmp_path, name):
+    path = tmp_path / "c"
+    path.write_bytes(hostile_catalogues()[name])
+    if name in HARMLESS:
+        assert all(item.row == 0 for item in read_catalogue(path, [0, 1]))
+        return
+    with pytest.raises(BundleInvalid, match=r"^catalogue\.sqlite: .{1,250}$"):
+        read_catalogue(path, [0, 1])
+
+
+def test_a_thousand_items_are_within_the_steps_allowed(tmp_path):
+    items = [CatalogueItem(row, str(row), "T" * 100, "c", 1.0, 1) for row in range(1000)]
+    write_catalogue(tmp_path / "c", items)
+    assert read_catalogue(tmp_path / "c", range(1000)) == items
+
+
+def test_a_text_that_no_reader_would_take_is_not_written(tmp_path):
+    long = CatalogueItem(1, "a", "T" * MAX_ITEM_BYTES, "c", None, None)
+    with pytest.raises(InputError, match="65536 bytes"):
+        write_catalogue(tmp_path / "c", [ITEM, long])
+
+
+def test_what_fits_is_written_and_read(tmp_path):
+    item = CatalogueItem(0, "a", "T" * (MAX_ITEM_BYTES - 100), "c", None, None)
+    write_catalogue(tmp_path / "c", [item])
+    assert read_catalogue(tmp_path / "c", [0]) == [item]

@@ -1,0 +1,133 @@
+"""Releases of version 1 that are out there: today's reader opens one and answers as it did then.
+
+`data/v1` is a release of version 1 and `data/v1.json` what was answered from it when it was made.
+Neither is ever written again: if one of these tests fails, devices that hold such a release fail
+too.
+"""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bundle.candidates import extra_candidates
+from bundle.errors import BundleInvalid
+from bundle.features import tower_inputs, used_rows
+from bundle.golden import Golden
+from bundle.neighbours import Neighbours
+from bundle.ranker_features import ItemColumns, Request, ranker_features
+from bundle.reader import Bundle, open_bundle
+from edge_runtime.index import Index, probe
+from edge_runtime.pipeline import Recommender
+from edge_runtime.rerank import rerank
+from edge_runtime.selftest import golden_history
+
+DATA = Path(__file__).parent / "data"
+
+
+def answers(bundle: Bundle) -> dict[str, object]:
+    """What a device takes from a release, up to the models: their inputs, and what is without."""
+    golden, spec = Golden.of(bundle), bundle.spec
+    index, neighbours = Index.of(bundle), Neighbours.of(bundle)
+    columns = ItemColumns(
+        bundle.array("items/categories"), bundle.array("items/numeric"), neighbours
+    )
+    query = np.linspace(-1, 1, spec.dim, dtype=np.float32)
+    withdrawn = np.asarray(bundle.array("items/flags")) & 1 == 0
+    ids = [bundle.item_id(row) for row in range(bundle.item_count)]
+    found: dict[str, object] = {
+        "manifest": dataclasses.asdict(bundle.manifest),
+        "ids": ids,
+        "rows": [bundle.row_of(item_id) for item_id in [*ids, "no such item"]],
+        "catalogue": [dataclasses.astuple(item) for item in bundle.catalogue([2, 0, 99])],
+        "spec": spec.to_json(),
+        "policy": bundle.policy.to_json(),
+        "golden": golden.to_json(),
+    }
+    for case in golden.cases:
+        history, now = golden_history(bundle, case), case.now_utc
+        rows, scores = probe(index, query, spec.candidates, bundle.policy.probes, withdrawn)
+        vectors, past = index.vectors(rows), index.vectors(used_rows(spec, history))
+        request = Request(history, now, query[None], past)
+        slate = Recommender(bundle).recommend(history, now)
+        found[case.name] = {
+            "retrieved": rows.tolist(),
+            "scores": scores.tolist(),
+            "extra": extra_candidates(spec, neighbours, history, now, withdrawn).tolist(),
+            "tower": {k: v.tolist() for k, v in tower_inputs(spec, history, past, now).items()},
+            "ranker": {
+                k: v.tolist()
+                for k, v in ranker_features(spec, columns, request, rows, vectors).items()
+            },
+            "order": rerank(bundle.policy, scores, vectors, columns.categories[rows, 0], 5),
+            "fallback": [(item.item_id, item.title, item.score) for item in slate.items],
+        }
+    return json.loads(json.dumps(found))
+
+
+def assert_same(found, wanted, where="answers"):
+    """Equal in every part; fractions within float32."""
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys(), where
+        for key, value in wanted.items():
+            assert_same(found[key], value, f"{where}.{key}")
+    elif isinstance(wanted, list):
+        assert len(found) == len(wanted), where
+        for at, value in enumerate(wanted):
+            assert_same(found[at], value, f"{where}[{at}]")
+    elif isinstance(wanted, float):
+        assert found == pytest.approx(wanted, rel=1e-5, abs=1e-6), where
+    else:
+        assert found == wanted, where
+
+
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    return Path(shutil.copytree(DATA / "v1", tmp_path / "v1"))
+
+
+def test_a_release_of_version_1_is_answered_from_as_it_was():
+    assert_same(answers(open_bundle(DATA / "v1")), json.loads((DATA / "v1.json").read_bytes()))
+
+
+def test_files_of_other_names_and_kinds_change_nothing(copy, resign, edit_manifest):
+    resign(copy, {"items/embeddings.v2": b"anything", "readme.txt": b""})
+
+    def new_kind(manifest):
+        entry = next(e for e in manifest["files"] if e["name"] == "readme.txt")
+        entry |= {"kind": "leaflet", "meta": {"new_fact": 1}}
+
+    edit_manifest(copy, new_kind)
+    wanted = json.loads((DATA / "v1.json").read_bytes())
+    found = answers(open_bundle(copy))
+    assert len(found.pop("manifest")["files"]) == len(wanted.pop("manifest")["files"]) + 2
+    assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("version", [0, 2, 2**63, 1.0, "1", True, None])
+def test_another_format_version_says_to_update_the_app(copy, edit_manifest, version):
+    edit_manifest(copy, lambda manifest: manifest.update(format_version=version, new_key={}))
+    with pytest.raises(BundleInvalid, match=r"format version .*knows 1\. Update the app"):
+        open_bundle(copy)
+
+
+@pytest.mark.parametrize("name", ["feature_spec.json", "policy.json", "golden.json"])
+@pytest.mark.parametrize("change", ["new key", "lost key", "next version"])
+def test_what_a_json_file_of_version_1_has_no_word_for_is_refused(copy, resign, name, change):
+    value = open_bundle(copy).json(name)
+    if change == "lost key":
+        del value["version"]
+    else:
+        value |= {"a_new_key": 1} if change == "new key" else {"version": 2}
+    resign(copy, {name: json.dumps(value).encode()})
+    with pytest.raises(BundleInvalid, match=name):
+        Golden.of(open_bundle(copy))
+
+
+def test_a_key_that_the_manifest_of_version_1_lacks_is_refused(copy, edit_manifest):
+    edit_manifest(copy, lambda manifest: manifest["files"][0].update(compression="zstd"))
+    with pytest.raises(BundleInvalid, match="unknown"):
+        open_bundle(copy)

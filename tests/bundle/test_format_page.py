@@ -1,0 +1,73 @@
+"""The bounds that FORMAT.md states are those that the reader has."""
+
+import re
+
+import pytest
+
+from bundle import catalogue
+from bundle.errors import BundleInvalid
+from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR, FeatureSpec
+from bundle.policy import Policy
+
+POLICY = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=0, candidates=200)
+
+
+@pytest.fixture
+def page(repository) -> str:
+    return (repository / "bundle" / "FORMAT.md").read_text()
+
+
+def rows(page: str, heading: str) -> dict[str, str]:
+    """The value column of a section's table by key."""
+    section = page.partition(f"### {heading}\n")[2].partition("\n#")[0]
+    found = {}
+    for keys, value in re.findall(r"^\| (`.+?`) \| (.+?) \|", section, re.MULTILINE):
+        values = value.split(", ") if value.count("..") > 1 else [value] * 9
+        found |= dict(zip(re.findall(r"`(\w+)`", keys), values, strict=False))
+    return found
+
+
+@pytest.mark.parametrize("heading", ["feature_spec.json", "policy.json"])
+def test_stated_bounds_are_the_reader_s(page, spec, heading):
+    sound = spec if heading == "feature_spec.json" else POLICY
+    kind, value = type(sound), sound.to_json()
+    stated = rows(page, heading)
+    assert stated.keys() == value.keys()
+    bounds = {
+        key: tuple(map(int, found.groups()))
+        for key, text in stated.items()
+        if (found := re.fullmatch(r"(?:integer|number) (\d+)\.\.(\d+)", text))
+    }
+    assert len(bounds) >= 6
+    for key, (low, high) in bounds.items():
+        for inside in (low, high):
+            kind.from_json(value | {key: inside})
+        for outside in (low - 1, high + 1):
+            with pytest.raises(BundleInvalid, match=key):
+                kind.from_json(value | {key: outside})
+
+
+def test_stated_numbers_of_texts_are_the_reader_s(page, spec):
+    value = spec.to_json() | {"neighbours": 1}
+    known = {
+        "context": list(CONTEXT),
+        "pair": [*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR],
+        "numeric": [*NUMERIC, *(f"n{i}" for i in range(62))],
+    }
+    for key, text in rows(page, "feature_spec.json").items():
+        if not (found := re.fullmatch(r"(\d+)\.\.(\d+)(?: texts)?", text)):
+            continue
+        low, high = map(int, found.groups())
+        names = known.pop(key, None) or [f"n{i}" for i in range(high + 1)]
+        for n in (low, high):
+            weights = {"head_weights": [1.0] * n} if key == "heads" else {}
+            FeatureSpec.from_json(value | {key: names[:n]} | weights)
+        more = [*names[:high], "one more"]
+        for wrong in (names[: low - 1] if low else None, more):
+            with pytest.raises(BundleInvalid, match=key):
+                FeatureSpec.from_json(value | {key: wrong})
+    assert not known
+
+
+def test_the_catalogue_s_table_is_the_writer_s(page):
+    assert f"```sql\n{catalogue.TABLE}\n```" in page
