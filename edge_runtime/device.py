@@ -70,10 +70,21 @@ class Device:
         """
         return self.store.install_bundle(bundle_dir, lambda b: replay(b, self._engine))
 
-    def recommend(self, k: int | None = None, *, log_impressions: bool = True) -> dict[str, Any]:
+    def recommend(
+        self,
+        k: int | None = None,
+        *,
+        exclude_seen: bool | None = None,
+        log_impressions: bool = True,
+    ) -> dict[str, Any]:
         """Answer with a slate as plain values: items, stage_ms, source, faults, release.
 
         Every item is also logged as an impression. Without any release the slate is empty.
+
+        Args:
+            k: slate size, by default the release's.
+            exclude_seen: leave out what the user had; by default as the release's policy says.
+            log_impressions: False for slates that nobody looks at.
         """
         faults = [f for f in (self._release_fault, self._log_fault) if f]
         now = int(self._clock())
@@ -85,7 +96,7 @@ class Device:
                 history, unknown = self._log.history(self.bundle)
             except EventLogError as err:
                 faults.append(str(err))
-        slate = self._recommender.recommend(history, now, k)
+        slate = self._recommender.recommend(history, now, k, exclude_seen=exclude_seen)
         if slate.fault:
             faults.append(slate.fault)
         if log_impressions:

@@ -46,13 +46,25 @@ def command() -> None:
 @OFFLINE
 @JSON
 @click.option("-k", type=click.IntRange(1, 1000), help="Items wanted; default: the release's.")
+@click.option(
+    "--again/--new-only",
+    default=None,
+    help="Show what was had before too, or never; default: the release's policy.",
+)
 @click.option("--bundle", type=click.Path(path_type=Path), help="Use this bundle folder.")
-def recommend(home: Path, engine: str, as_json: bool, k: int | None, bundle: Path | None) -> None:
+def recommend(
+    home: Path,
+    engine: str,
+    as_json: bool,
+    k: int | None,
+    again: bool | None,
+    bundle: Path | None,
+) -> None:
     """Print the phone's slate, with reasons and stage timings."""
     from edge_runtime.device import Device
 
     device = Device(home, engine=engine, bundle_dir=bundle)
-    answer = device.recommend(k)
+    answer = device.recommend(k, exclude_seen=None if again is None else not again)
     device.close()
     if as_json:
         click.echo(json.dumps(answer))

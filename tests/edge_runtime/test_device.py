@@ -13,6 +13,7 @@ from edge_runtime.device import Device
 from edge_runtime.errors import EventLogError, StoreError
 from edge_runtime.eventlog import EventLog
 from edge_runtime.store import Store
+from pocketrec.cli import main
 
 
 def test_phone_without_a_release_answers_with_an_empty_slate(tmp_path):
@@ -34,6 +35,25 @@ def test_install_then_recommend_feedback_status(small_release, tmp_path):
     status = phone.status()
     assert (status["active"], status["interactions"], status["events"]) == (sha, 1, 21)
     assert status["faults"] == []
+
+
+def test_an_app_may_ask_for_what_was_had_before_or_for_new_items_only(
+    small_release, tmp_path, runner
+):
+    Device(tmp_path).install(small_release)
+    phone = Device(tmp_path)
+    liked = {item["item_id"] for item in phone.recommend(50)["items"][:20]}
+    for item_id in liked:
+        phone.feedback(item_id, "like")
+    by_default, new, every = (
+        {item["item_id"] for item in phone.recommend(50, exclude_seen=seen)["items"]}
+        for seen in (None, True, False)
+    )
+    assert not liked & (by_default | new)
+    assert liked & every
+    words = ["device", "recommend", "--home", str(tmp_path), "-k", "50", "--json", "--again"]
+    told = json.loads(runner.invoke(main, words).output)
+    assert {item["item_id"] for item in told["items"]} == every
 
 
 def test_damaged_active_release_falls_back_to_the_previous_one(small_release, tmp_path):
