@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve
 from scipy.sparse import csr_matrix
 
 from bundle.neighbours import Neighbours
 from training.baselines.ease import ease_weights
 from training.dataset import TRAIN, Dataset
 from training.errors import RunInvalid
+from training.progress import Progress
 from training.recipe import NeighboursConfig
 
 Floats = NDArray[np.float32]
@@ -35,9 +37,14 @@ def fit_neighbours(config: NeighboursConfig, data: Dataset) -> Neighbours | None
             f"neighbours: {n} items, and the fit holds a matrix of items by items up to "
             f"{MOST_ITEMS}. Set neighbours.per_item = 0 in the recipe."
         )
-    if config.kind == "together":
-        return strongest(ease_weights(data, config.l2), k)
-    return strongest(next_item_weights(data, config.decay, config.l2), k)
+    with Progress("neighbours", 1) as bar:
+        if config.kind == "together":
+            weights = ease_weights(data, config.l2)
+        else:
+            weights = next_item_weights(data, config.decay, config.l2)
+        found = strongest(weights, k)
+        bar.advance(1, f"{k} of each of {n:,} items")
+    return found
 
 
 def next_item_weights(data: Dataset, decay: float, l2: float) -> Floats:
@@ -58,7 +65,8 @@ def next_item_weights(data: Dataset, decay: float, l2: float) -> Floats:
     following = csr_matrix((np.ones(n_events), (np.arange(n_events), data.rows)), past.shape)
     gram = (past.T @ past).toarray()
     gram[np.diag_indices_from(gram)] += l2
-    weights = np.linalg.solve(gram, (past.T @ following).toarray())
+    wanted = (past.T @ following).toarray()
+    weights = solve(gram, wanted, assume_a="pos", overwrite_a=True, overwrite_b=True)
     return np.asarray(weights, np.float32)
 
 
