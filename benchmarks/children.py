@@ -42,6 +42,22 @@ def call(*words: str | Path, shows_progress: bool = False) -> str:
     return done.stdout.rstrip()
 
 
+def train(recipe: Path, work: Path, source: Path | None, minutes: float | None) -> None:
+    """Bring a recipe's tables to `work/data` and its run to `work/run`.
+
+    Args:
+        recipe: TOML.
+        work: folder of the benchmark.
+        source: folder with the raw data; None lets the registry fetch it.
+        minutes: wall-clock budget; None leaves the recipe's own.
+    """
+    given: tuple[str | Path, ...] = ("--source", source) if source else ()
+    budget = ("--minutes", str(minutes)) if minutes else ()
+    call("data", recipe, "--out", work / "data", *given, shows_progress=True)
+    words = ("train", recipe, "--data", work / "data", "--out", work / "run", *budget)
+    call(*words, shows_progress=True)
+
+
 def call_json(*words: str | Path) -> dict[str, Any]:
     """Run one command with `--json` and parse the one object it prints."""
     found: dict[str, Any] = json.loads(call(*words, "--json"))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cold_split import ColdSplit
-from export.index_builder import quantize_rows
+from bundle.quantize import quantize_rows
 from training.new_items import SAMPLE, arrival_ratio, expected_share, lift
 
 Floats = NDArray[np.float32]

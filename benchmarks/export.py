@@ -22,11 +22,12 @@ from rich.table import Table
 
 from benchmarks import children, on_device
 from benchmarks.harness import Cell, Options, Result
+from bundle.quantize import quantize_rows
 from bundle.reader import open_bundle
 from bundle.writer import BundleWriter
 from edge_runtime.verify import FileCheck, verify
 from export.content import add_items
-from export.index_builder import quantize_rows, sort_into_cells
+from export.index_builder import sort_into_cells
 from training import metrics
 from training.cases import held_out_cases
 from training.dataset import VALID, Items, load_dataset, popularity_columns
@@ -45,12 +46,8 @@ Row = dict[str, Cell]
 def run(options: Options, recipe: Path = RECIPE, items: int = MILLION) -> Result:
     """Train, export, check every file; `items` of the large bundle."""
     work = options.work
-    source: tuple[str | Path, ...] = ("--source", options.data) if options.data else ()
-    budget = ("--minutes", str(options.minutes)) if options.minutes else ()
     run_dir, bundle_dir = work / "run", work / "bundle"
-    children.call("data", recipe, "--out", work / "data", *source)
-    words = ("train", recipe, "--data", work / "data", "--out", run_dir, *budget)
-    children.call(*words, shows_progress=True)
+    children.train(recipe, work, options.data, options.minutes)
     started = time.monotonic()
     children.call("export", run_dir, "--out", bundle_dir, "--force", shows_progress=True)
     export_s = time.monotonic() - started

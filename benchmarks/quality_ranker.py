@@ -58,16 +58,14 @@ SOURCES = (
 def run(options: Options, sources: tuple[Source, ...] = SOURCES) -> Result:
     """Train, export, and measure on the test events of each data set; prints the tables."""
     usable = [source for source in sources if options.data or not source.folder]
-    budget = ("--minutes", str(options.minutes / len(usable))) if options.minutes else ()
+    minutes = options.minutes / len(usable) if options.minutes else None
     rows: list[Row] = []
     figures: dict[str, float] = {}
     for source in usable:
         work = options.work / source.recipe.stem
-        given = ("--source", options.data / source.folder) if options.data and source.folder else ()
-        children.call("data", source.recipe, "--out", work / "data", *given)
+        given = options.data / source.folder if options.data and source.folder else None
+        children.train(source.recipe, work, given, minutes)
         run_dir, bundle_dir = work / "run", work / "bundle"
-        words = ("train", source.recipe, "--data", work / "data", "--out", run_dir, *budget)
-        children.call(*words, shows_progress=True)
         children.call("export", run_dir, "--out", bundle_dir, "--force", shows_progress=True)
         found = measure(run_dir, work / "data", bundle_dir, options.seed)
         show(source.title, found[0])

@@ -41,18 +41,14 @@ def run(options: Options, recipe: Path = RECIPE, console: Console | None = None)
     """Tables, models, evaluation through the command line; returns the table and the figures."""
     console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
     work = empty(options.work)
-    source: tuple[str | Path, ...] = ("--source", options.data) if options.data else ()
-    budget = ("--minutes", str(options.minutes)) if options.minutes else ()
     told = f"{options.minutes:g} minutes" if options.minutes else "the recipe's minutes"
     console.print(f"training within {told}, then one look at the test period")
-    children.call("data", recipe, "--out", work / "data", *source, shows_progress=True)
-    words = ("train", recipe, "--data", work / "data", "--out", work / "run")
-    children.call(*words, *budget, shows_progress=True)
+    children.train(recipe, work, options.data, options.minutes)
     report = work / "report"
     words = ("evaluate", work / "run", "--data", work / "data", "--out", report)
     children.call(*words, shows_progress=True)
-    words = ("export", work / "run", "--out", work / "bundle", "--force")
-    children.call(*words, shows_progress=True)
+    run_dir, bundle_dir = work / "run", work / "bundle"
+    children.call("export", run_dir, "--out", bundle_dir, "--force", shows_progress=True)
     found = children.read_json(report / "evaluation.json")
     lines = rows(found) + device_rows(work, options.seed) + tests(found, report)
     for setting in TABLES:

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
-from export.index_builder import quantize_rows
+from bundle.quantize import quantize_rows
 from training import columns as col
 from training import metrics
 from training.align import Floats, movement, procrustes, rotated_user_tower

@@ -14,6 +14,7 @@ from bundle.features import MISSING
 from bundle.files import canonical_json
 from bundle.golden import Golden
 from bundle.neighbours import Neighbours
+from bundle.quantize import quantize_rows
 from bundle.reader import AVAILABLE, Bundle, open_bundle
 from bundle.writer import BundleWriter
 from export import golden
@@ -21,7 +22,7 @@ from export.build import SLACK
 from export.content import add_items
 from export.convert import ENGINES
 from export.errors import GateRefused
-from export.index_builder import BuiltIndex, nearest, quantize_rows, sort_into_cells
+from export.index_builder import BuiltIndex, nearest, sort_into_cells
 from training.dataset import Items, load_dataset, popularity_columns, split_categories
 from training.new_items import lifted_vectors
 from training.trained import Trained, load_trained

@@ -11,11 +11,10 @@ from bundle.arrays import encode_array
 from bundle.catalogue import CatalogueItem, write_catalogue
 from bundle.features import FeatureSpec
 from bundle.neighbours import Neighbours
+from bundle.reader import MAX_POPULAR
 from bundle.writer import BundleWriter
 from export.index_builder import BuiltIndex
 from training.dataset import Items, category_codes, numeric_columns
-
-MAX_POPULAR = 1000
 
 
 def add_items(

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.quantize import quantize_rows
+
 Floats = NDArray[np.float32]
 _ROUNDS = 20
 
@@ -59,14 +61,6 @@ def sort_into_cells(
         scales=scales[order],
         order=order,
     )
-
-
-def quantize_rows(vectors: Floats) -> tuple[NDArray[np.int8], Floats]:
-    """Symmetric int8 with a scale a row: int8 [N, d], float32 [N]; error <= scale / 2."""
-    scales = np.abs(vectors).max(axis=1) / 127.0
-    scales = np.where(scales > 0, scales, 1.0).astype(np.float32)
-    rows = np.clip(np.rint(vectors / scales[:, None]), -127, 127).astype(np.int8)
-    return rows, scales
 
 
 def nearest(vectors: Floats, centroids: Floats) -> NDArray[np.int64]:

@@ -14,6 +14,8 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from bundle.quantize import quantize_rows
+
 Floats = NDArray[np.float32]
 _LEVEL = 9
 
@@ -89,7 +91,7 @@ def delta_bytes(old: Floats, new: Floats) -> int:
     Element by element: a dictionary coder finds nothing once every value has moved by one.
     """
     with np.errstate(over="ignore"):  # int8 arithmetic goes round, and back on the device
-        difference = _int8_rows(new) - _int8_rows(old)
+        difference = quantize_rows(new)[0] - quantize_rows(old)[0]
     # Column by column, as values of one dimension have one spread.
     return len(zlib.compress(np.ascontiguousarray(difference.T).tobytes(), _LEVEL))
 
@@ -116,10 +118,3 @@ def _fixed(matrix: Floats, name: str) -> layers.Dense:
     layer.build((None, len(matrix)))
     layer.set_weights([matrix])
     return layer
-
-
-def _int8_rows(vectors: Floats) -> NDArray[np.int8]:
-    """The rows as `export.index_builder.quantize_rows` rounds them."""
-    scales = np.maximum(np.abs(vectors).max(1, keepdims=True) / 127.0, 1e-12)
-    rows: NDArray[np.int8] = np.clip(np.rint(vectors / scales), -127, 127).astype(np.int8)
-    return rows

@@ -86,7 +86,7 @@ def measure(
     `category_vectors`, without a column of ones the diversity by category is left out.
     """
     trained = data.fold == TRAIN
-    users = np.repeat(np.arange(data.n_users), np.diff(data.offsets))[trained]
+    users = data.event_users[trained]
     pairs = np.unique(np.stack([users, data.rows[trained]]), axis=1)
     users_of_item = np.bincount(pairs[1], minlength=len(data.items))
     counts = data.popularity()

@@ -99,13 +99,12 @@ def arrival_rates(data: Dataset, known: csr_matrix, fresh: csr_matrix) -> Floats
         float32 [m]; zeros where no two items arrived.
     """
     n = len(data.items)
-    first = np.full(n, np.iinfo(np.int64).max)
-    np.minimum.at(first, data.rows, data.ts)
+    first = data.first_seen()
     begin, end = int(data.ts.min()), int(data.ts.max())
     arrived = (first > np.quantile(data.ts, _ALREADY_THERE)) & (first <= end)
     if arrived.sum() < 2:
         return np.zeros(fresh.shape[0], np.float32)
-    users = np.repeat(np.arange(data.n_users), np.diff(data.offsets))
+    users = data.event_users
     won = np.bincount(np.unique(users * n + data.rows) % n, minlength=n)[arrived]
     on_sale = (end - first[arrived]) / (end - begin)
     rates = np.log((won + 0.5) / (on_sale + _HEAD_START))

@@ -69,6 +69,17 @@ class Dataset:
         """Number of users."""
         return len(self.user_ids)
 
+    @property
+    def event_users(self) -> NDArray[np.int64]:
+        """User of each event, int64 [n_events]."""
+        return np.repeat(np.arange(self.n_users), np.diff(self.offsets))
+
+    def first_seen(self) -> NDArray[np.int64]:
+        """Time of each item's first event, int64 [n_items]; the largest number if it has none."""
+        first = np.full(len(self.items), np.iinfo(np.int64).max)
+        np.minimum.at(first, self.rows, self.ts)
+        return first
+
     def history(self, user: int, end: int | None = None) -> History:
         """Return a user's events from the first up to position `end` of that user (exclusive)."""
         start, stop = int(self.offsets[user]), int(self.offsets[user + 1])

@@ -9,6 +9,7 @@ from scipy.linalg import solve
 from scipy.sparse import csr_matrix
 
 from bundle.neighbours import Neighbours
+from bundle.quantize import quantize_rows
 from training.baselines.ease import ease_weights
 from training.dataset import TRAIN, Dataset
 from training.errors import RunInvalid
@@ -55,7 +56,7 @@ def next_item_weights(data: Dataset, decay: float, l2: float) -> Floats:
     sec. 3.3, without their weights of time).
     """
     n, n_events = len(data.items), len(data.rows)
-    user = np.repeat(np.arange(data.n_users), np.diff(data.offsets))
+    user = data.event_users
     window = 1 if decay == 0 else 1 + math.floor(math.log(_LEAST_SHARE) / math.log(decay))
     past = csr_matrix((n_events, n), dtype=np.float64)
     for gap in range(1, min(window, n_events - 1) + 1):
@@ -76,14 +77,8 @@ def strongest(weights: Floats, k: int) -> Neighbours:
     weights: float32 [n, n], row = item of the history.
     """
     rows = np.sort(np.argpartition(-np.abs(weights), k - 1, axis=1)[:, :k], axis=1)
-    kept = np.take_along_axis(weights, rows, axis=1)
-    scales = np.abs(kept).max(axis=1) / 127.0
-    scales = np.where(scales > 0, scales, 1.0).astype(np.float32)
-    return Neighbours(
-        rows=rows.astype(np.int32),
-        weights=np.rint(kept / scales[:, None]).astype(np.int8),
-        scales=scales,
-    )
+    kept, scales = quantize_rows(np.take_along_axis(weights, rows, axis=1))
+    return Neighbours(rows=rows.astype(np.int32), weights=kept, scales=scales)
 
 
 def save_neighbours(path: Path, neighbours: Neighbours) -> None:

@@ -107,10 +107,9 @@ def arrival_ratio(data: Dataset, window: float = 0.25) -> float:
         data: all folds are read; leave out what comes after the moment in question.
         window: share of the events, 0..1.
     """
-    users = np.repeat(np.arange(data.n_users), np.diff(data.offsets))
+    users = data.event_users
     cut = np.quantile(data.ts, 1.0 - window)
-    appeared = np.full(len(data.items), np.iinfo(np.int64).max)
-    np.minimum.at(appeared, data.rows, data.ts)
+    appeared = data.first_seen()
     arrived, before = appeared > cut, appeared <= cut
     arrived &= appeared < np.iinfo(np.int64).max  # an item without events has not come yet
     # Events are ordered by user and time, so the first index of a pair is its first touch.

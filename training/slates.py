@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.candidates import extra_candidates, merged
-from bundle.features import FeatureSpec, used_rows
+from bundle.features import FeatureSpec, History, used_rows
 from bundle.neighbours import Neighbours
 from bundle.ranker_features import ItemColumns, Request, ranker_features
 from training.dataset import (
@@ -185,11 +185,9 @@ class Candidates:
 
         vector: float32 [d], the user's vector at that moment; rows: best first.
         """
-        user, end = case
-        past = self.data.history(user, end)
-        now = int(self.data.ts[self.data.offsets[user] + end])
+        past, now = self._moment(case)
         request = Request(past, now, vector[None], self.table[used_rows(self.spec, past)])
-        with self._popularity_without(user, end):
+        with self._popularity_without(*case):
             return ranker_features(self.spec, self.items, request, rows, self.table[rows])
 
     def flat(self, slates: Slates) -> dict[str, NDArray[Any]]:
@@ -211,11 +209,14 @@ class Candidates:
         one_row = {name: inputs[name][:1] for name in ("user_vector", "context")}
         return {**inputs, **one_row}
 
+    def _moment(self, case: Case) -> tuple[History, int]:
+        """The history before a case, and its time in unix seconds."""
+        user, end = case
+        return self.data.history(user, end), int(self.data.ts[self.data.offsets[user] + end])
+
     def list_for(self, case: Case, vector: Floats, *, repeats: bool) -> NDArray[np.int32]:
         """Return the rows that the ranker gets at one case, as on the device; int32 [<= B]."""
-        user, end = case
-        past = self.data.history(user, end)
-        now = int(self.data.ts[self.data.offsets[user] + end])
+        past, now = self._moment(case)
         excluded = np.zeros(len(self.table), np.bool_)
         excluded[past.rows] = not repeats
         scores = self.table @ vector

@@ -247,7 +247,7 @@ def int8_rows(vectors: Any) -> Any:
     """Round to what the phone's int8 rows hold; the gradient passes as if nothing were rounded.
 
     Args:
-        vectors: float32 [n, d]; the rounding is that of `export.index_builder.quantize_rows`.
+        vectors: float32 [n, d]; the rounding is that of `bundle.quantize.quantize_rows`.
     """
     scales = tf.maximum(tf.reduce_max(tf.abs(vectors), axis=1, keepdims=True) / 127.0, 1e-12)
     rounded = tf.round(vectors / scales) * scales

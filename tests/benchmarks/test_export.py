@@ -1,6 +1,5 @@
 """The small twin: a ring of items, every variant on both runtimes, a few thousand rows."""
 
-import numpy as np
 import pytest
 
 from benchmarks import export
@@ -36,16 +35,10 @@ golden_cases = 4
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory):
+def result(tmp_path_factory, write_ring):
     folder = tmp_path_factory.mktemp("export")
-    rng = np.random.default_rng(1)
-    lines = ["who,what,when"]
-    for user in range(60):
-        steps = rng.integers(0, 40) + np.cumsum(rng.integers(1, 3, 12))
-        lines += [f"u{user},i{step % 40},{60 * (user + 200 * at)}" for at, step in enumerate(steps)]
-    (folder / "interactions.csv").write_text("\n".join(lines))
-    (folder / "twin.toml").write_text(RECIPE.replace("FOLDER", str(folder)))
-    return export.run(Options(work=folder / "work"), folder / "twin.toml", items=3000)
+    recipe = write_ring(folder, 60, RECIPE)
+    return export.run(Options(work=folder / "work"), recipe, items=3000)
 
 
 def test_every_file_has_its_bytes_error_time_and_quality(result):

@@ -102,17 +102,10 @@ golden_cases = 4
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory):
-    """People who go one or two items on, along a ring of 40; every step of the benchmark."""
+def twin(tmp_path_factory, write_ring):
+    """Every step of the benchmark."""
     folder = tmp_path_factory.mktemp("ranker")
-    rng = np.random.default_rng(1)
-    lines = ["who,what,when"]
-    for user in range(120):
-        steps = rng.integers(0, 40) + np.cumsum(rng.integers(1, 3, 12))
-        lines += [f"u{user},i{step % 40},{60 * (user + 200 * at)}" for at, step in enumerate(steps)]
-    (folder / "interactions.csv").write_text("\n".join(lines))
-    (folder / "twin.toml").write_text(TWIN.replace("FOLDER", str(folder)))
-    recipe = folder / "twin.toml"
+    recipe = write_ring(folder, 120, TWIN)
     sources = (
         Source(title="Ring", suffix="", recipe=recipe, folder=""),
         Source(title="Needs --data", suffix="_other", recipe=recipe, folder="nowhere"),

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 pytest.importorskip("duckdb", reason="needs the train extra")
 
-from export.index_builder import build_index, quantize_rows
+from bundle.quantize import quantize_rows
+from export.index_builder import build_index
 
 
 def test_rows_are_scaled_by_their_largest_value():

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from bundle.features import FeatureSpec
-from export.index_builder import quantize_rows
+from bundle.quantize import quantize_rows
 from training.recipe import RetrievalConfig
 from training.tower_fit import int8_rows, learning_rate, nearest_items
 from training.towers import build_user_tower

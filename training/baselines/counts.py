@@ -35,7 +35,7 @@ def transitions(data: Dataset, window: int = 5, decay: float = 0.8) -> Scorer:
     """
     n = len(data.items)
     counts = csr_matrix((n, n), dtype=np.float32)
-    user = np.repeat(np.arange(data.n_users), np.diff(data.offsets))
+    user = data.event_users
     for gap in range(1, window + 1):
         both = (user[gap:] == user[:-gap]) & (data.fold[gap:] == TRAIN)
         weight = np.full(int(both.sum()), 1.0 / gap, np.float32)

@@ -37,7 +37,7 @@ class Baseline:
 def user_item_table(data: Dataset) -> csr_matrix:
     """Return 1.0 where a user has an item in the training fold, float32 [n_users, n_items]."""
     chosen = data.fold == TRAIN
-    users = np.repeat(np.arange(data.n_users), np.diff(data.offsets))[chosen]
+    users = data.event_users[chosen]
     ones = np.ones(len(users), np.float32)
     table = csr_matrix((ones, (users, data.rows[chosen])), (data.n_users, len(data.items)))
     table.data[:] = 1.0

@@ -31,7 +31,7 @@ def tifu_knn(
     def vector(past: History) -> Floats:
         return user_vector(past, n_items, group=group, within=within, between=between)
 
-    users = np.repeat(np.arange(data.n_users), np.diff(data.offsets))
+    users = data.event_users
     trained = np.bincount(users[data.fold == TRAIN], minlength=data.n_users)
     histories = [data.history(user, int(end)) for user, end in enumerate(trained)]
     table = vstack([csr_matrix(vector(past)) for past in histories]).tocsr()  # [n_users, n_items]
