@@ -4,9 +4,8 @@ What `edge_runtime/selftest.py` asks of the default variant before a release bec
 of every file, with figures instead of a verdict.
 """
 
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -20,15 +19,9 @@ from bundle.reader import Bundle
 from edge_runtime.engines import ENGINES, Engine, is_older, open_engine, runtime, runtime_version
 from edge_runtime.errors import EngineError, SelfTestFailed
 from edge_runtime.index import probe
+from edge_runtime.parity import MODELS, Inputs, hard_inputs, likeness, median_ms, ranked
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import golden_history, replay
-
-Inputs = dict[str, NDArray[Any]]
-MODELS = ("user_tower", "ranker")
-TOP = {"user_tower": 100, "ranker": 10}
-"""Items whose choice is compared: what retrieval hands on, what a slate shows."""
-HUGE, DENORMAL = 1e9, 1e-42
-_TIMED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,37 +99,6 @@ def verify(bundle: Bundle) -> Verification:
     return Verification(name=bundle.manifest.name, passed=passed, files=files, slates=slates)
 
 
-def hard_inputs(model: str, ordinary: Inputs) -> dict[str, Inputs]:
-    """Inputs that a model must survive with finite numbers, made from ordinary ones by name."""
-    floats = [name for name, value in ordinary.items() if value.dtype == np.float32]
-
-    def filled(value: float) -> Inputs:
-        return {n: np.full_like(v, value) if n in floats else v for n, v in ordinary.items()}
-
-    found = {"zeros": filled(0.0), "denormals": filled(DENORMAL)}
-    if model == "user_tower":
-        full = np.full_like(ordinary["history_length"], ordinary["history_events"].shape[1])
-        long_ago = np.full_like(ordinary["history_ages_s"], HUGE)
-        found |= {
-            "empty history": {n: np.zeros_like(v) for n, v in ordinary.items()},
-            "full history": {**ordinary, "history_length": full},
-            "very old events": {**ordinary, "history_ages_s": long_ago},
-            "long vectors": {**ordinary, "history_vectors": ordinary["history_vectors"] * 1e3},
-        }
-        return found
-    one = {
-        name: value if len(value) == 1 else np.concatenate([value[:1], np.zeros_like(value[1:])])
-        for name, value in ordinary.items()
-    }
-    everything = {n: np.full_like(ordinary[n], HUGE) for n in ("context", "pair", "item_numeric")}
-    nothing = {n: np.full_like(v, -1) for n, v in everything.items()}
-    return found | {
-        "one candidate": one,
-        "huge numbers": {**ordinary, **everything},
-        "all unknown": {**ordinary, **nothing},
-    }
-
-
 def _requests(
     device: Recommender, bundle: Bundle, cases: tuple[GoldenCase, ...]
 ) -> Iterator[dict[str, Inputs]]:
@@ -199,23 +161,18 @@ def _check_file(
         ]
     except EngineError as err:
         return FileCheck(**facts, status="failed", note=str(err))
-    apart = np.concatenate([np.abs(a - b).ravel() for a, b in zip(answers, truth, strict=True)])
-    if not np.isfinite(apart).all():
+    if not all(np.isfinite(answer).all() for answer in answers):
         broken.append("golden requests")
     scores = [
-        tuple(_scores(bundle, device, model, one, answer) for answer in pair)
-        for one, *pair in zip(inputs, answers, truth, strict=True)
+        (_scores(bundle, device, model, one, a), _scores(bundle, device, model, one, b))
+        for one, a, b in zip(inputs, answers, truth, strict=True)
     ]
     return FileCheck(
         **facts,
         status="failed" if broken else "ok",
         note=f"not finite on: {', '.join(broken)}" if broken else "",
-        max_error=float(apart.max()),
-        mean_error=float(apart.mean()),
-        cosine=min(_cosine(a, b) for a, b in zip(answers, truth, strict=True)),
-        overlap=float(np.mean([_overlap(a, b, TOP[model]) for a, b in scores])),
-        rank_correlation=float(np.mean([_spearman(a, b) for a, b in scores])),
-        ms=_median_ms(loaded, inputs[-1]),
+        **asdict(likeness(model, answers, truth, scores)),
+        ms=median_ms(loaded, inputs[-1]),
     )
 
 
@@ -224,47 +181,12 @@ def _scores(
 ) -> NDArray[Any]:
     """What a model's answer makes of each item, or of each candidate."""
     if model == "ranker":
-        real = inputs["item_vectors"].any(axis=1)  # padding is zero
-        return answer[real] @ np.array(bundle.spec.head_weights, np.float32)
+        return ranked(inputs, answer, bundle.spec.head_weights)
     nobody = np.zeros(bundle.item_count, np.bool_)
     rows, found = probe(device.index, answer[0], bundle.item_count, 0, nobody)
     scores = np.zeros(bundle.item_count, np.float32)
     scores[rows] = found
     return scores
-
-
-def _cosine(one: NDArray[Any], two: NDArray[Any]) -> float:
-    a, b = one.ravel().astype(np.float64), two.ravel().astype(np.float64)
-    return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30))
-
-
-def _overlap(one: NDArray[Any], two: NDArray[Any], k: int) -> float:
-    k = min(k, len(one))
-    first, second = (np.argsort(-scores, kind="stable")[:k] for scores in (one, two))
-    return len(np.intersect1d(first, second)) / k
-
-
-def _spearman(one: NDArray[Any], two: NDArray[Any]) -> float:
-    """Spearman's rank correlation, ties by their mean rank; 1 where either has no order at all."""
-    first, second = _ranks(one), _ranks(two)
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return 1.0
-    return float(np.asarray(np.corrcoef(first, second))[0, 1])
-
-
-def _ranks(scores: NDArray[Any]) -> NDArray[np.float64]:
-    _, at, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[at]
-    return ranks
-
-
-def _median_ms(engine: Engine, inputs: Inputs) -> float:
-    times = []
-    for _ in range(_TIMED):
-        start = time.perf_counter()
-        engine.run(inputs)
-        times.append((time.perf_counter() - start) * 1000)
-    return float(np.median(times))
 
 
 def _check_slates(bundle: Bundle, engine: str, cases: int) -> SlateCheck:
