@@ -20,15 +20,16 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children, on_device
+from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
 from bundle.quantize import quantize_rows
 from bundle.reader import open_bundle
 from bundle.writer import BundleWriter
+from edge_runtime.pipeline import Recommender
 from edge_runtime.verify import FileCheck, verify
+from export import on_device
 from export.content import add_items
 from export.index_builder import sort_into_cells
-from training import metrics
 from training.cases import held_out_cases
 from training.dataset import VALID, Items, load_dataset, popularity_columns
 from training.progress import Progress
@@ -49,16 +50,18 @@ def run(options: Options, recipe: Path = RECIPE, items: int = MILLION) -> Result
     run_dir, bundle_dir = work / "run", work / "bundle"
     children.train(recipe, work, options.data, options.minutes)
     started = time.monotonic()
-    children.call("export", run_dir, "--out", bundle_dir, "--force", shows_progress=True)
+    words = ("export", run_dir, "--out", bundle_dir, "--force", "--all-variants")
+    children.call(*words, shows_progress=True)
     export_s = time.monotonic() - started
     trained = load_trained(run_dir)
     data = load_dataset(trained.recipe, work / "data")
     cases = held_out_cases(data, VALID, "new_to_user")
-    checked = verify(open_bundle(bundle_dir)).files
+    bundle = open_bundle(bundle_dir)
+    checked = verify(bundle).files
     rows: list[Row] = [{**asdict(file), "ndcg10": None} for file in checked]
     for engine, variant in sorted({(file.engine, file.variant) for file in checked}):
-        places = on_device.answer(bundle_dir, data, cases, K, engine, variant)
-        quality = float(metrics.at_k(places.slate, K, cases.offsets)[f"ndcg@{K}"].mean())
+        device = Recommender(bundle, engine, variant)
+        quality = on_device.answer(device, data, cases, K, f"{engine} {variant}").ndcg(cases, K)
         for row in rows:
             if (row["engine"], row["variant"]) == (engine, variant):
                 row["ndcg10"] = quality

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children, on_device
+from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
 from bundle.reader import open_bundle
+from edge_runtime.pipeline import Recommender
+from export import on_device
 from training import metrics
 from training.cases import held_out_cases
 from training.dataset import TEST, load_dataset
@@ -54,7 +56,7 @@ def run(options: Options, recipe: Path = RECIPE) -> Result:
         children.call(*words, shows_progress=True)
     words = ("evaluate", work / "run", "--data", work / "data", "--out", work / "report")
     children.call(*words, shows_progress=True)
-    words = ("export", work / "run", "--out", work / "bundle", "--force")
+    words = ("export", work / "run", "--out", work / "bundle", "--force", "--all-variants")
     children.call(*words, shows_progress=True)
     rows, figures = measure(work, options)
     show(rows)
@@ -83,9 +85,12 @@ def measure(work: Path, options: Options) -> tuple[list[Row], dict[str, float]]:
             rows.append(_row(name, found["hr@10"], found["ndcg@10"], "this run"))
     keras = report["retrieval"]["two_tower"]
     rows.append(_row("two towers, Keras fp32", keras["hr@10"], keras["ndcg@10"], "this run"))
+    bundle = open_bundle(work / "bundle")
     device: dict[str, float] = {}
     for variant in (v for v in VARIANTS if v in trained.recipe.export.variants):
-        found = on_device.answer(work / "bundle", data, cases, K, "litert", variant)
+        found = on_device.answer(
+            Recommender(bundle, "litert", variant), data, cases, K, f"LiteRT {variant}"
+        )
         name = f"on the device, {variant} LiteRT and int8 index"
         _measured(f"{name}: retrieval", found.retrieval, options, rows)
         ndcg = _measured(f"{name}: with ranker", found.slate, options, rows)
@@ -99,7 +104,7 @@ def measure(work: Path, options: Options) -> tuple[list[Row], dict[str, float]]:
             }
     models = [
         entry
-        for entry in open_bundle(work / "bundle").manifest.files
+        for entry in bundle.manifest.files
         if entry.kind == "model"
         and entry.meta["engine"] == "litert"
         and entry.meta["variant"] == INT8

@@ -17,9 +17,12 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children, on_device
+from benchmarks import children
 from benchmarks.demo import WIDTH, empty
 from benchmarks.harness import Cell, Options, Result
+from bundle.reader import open_bundle
+from edge_runtime.pipeline import Recommender
+from export import on_device
 from training import metrics
 from training.cases import Setting, held_out_cases
 from training.dataset import TEST, load_dataset
@@ -76,10 +79,11 @@ def device_rows(work: Path, seed: int) -> list[Row]:
     """Answer the test cases of both settings from the bundle."""
     trained = load_trained(work / "run")
     data = load_dataset(trained.recipe, work / "data")
+    device = Recommender(open_bundle(work / "bundle"), "litert")
     lines: list[Row] = []
     for setting in get_args(Setting):
         cases = held_out_cases(data, TEST, setting)
-        found = on_device.answer(work / "bundle", data, cases, K, "litert", None)
+        found = on_device.answer(device, data, cases, K, "LiteRT")
         measured = metrics.at_k(found.slate, K, cases.offsets)
         line: Row = {"setting": setting, "method": DEVICE, "parameters": ""}
         for name, metric in METRICS.items():

@@ -19,6 +19,7 @@ TOP = {"user_tower": 100, "ranker": 10}
 """Items whose choice is compared: what retrieval hands on, what a slate shows."""
 HUGE, DENORMAL = 1e9, 1e-42
 _TIMED = 20
+_TIE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +114,10 @@ def overlap(one: NDArray[Any], two: NDArray[Any], k: int) -> float:
 
 
 def spearman(one: NDArray[Any], two: NDArray[Any]) -> float:
-    """Spearman's rank correlation, ties by their mean rank; 1 where either has no order at all."""
+    """Spearman's rank correlation, ties by their mean rank; 1 where either has no order at all.
+
+    Scores nearer to each other than a millionth of their range tie: the order among them is noise.
+    """
     first, second = _ranks(one), _ranks(two)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 1.0
@@ -121,7 +125,10 @@ def spearman(one: NDArray[Any], two: NDArray[Any]) -> float:
 
 
 def _ranks(scores: NDArray[Any]) -> NDArray[np.float64]:
-    _, at, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    step = max(float(np.ptp(scores)) * _TIE, 1e-30)
+    _, at, counts = np.unique(
+        np.round(scores.astype(np.float64) / step), return_inverse=True, return_counts=True
+    )
     ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[at]
     return ranks
 

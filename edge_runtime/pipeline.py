@@ -17,7 +17,7 @@ from bundle.features import History, tower_inputs, used_rows
 from bundle.neighbours import Neighbours
 from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import AVAILABLE, Bundle
-from edge_runtime.engines import choose_engine, open_model
+from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError
 from edge_runtime.index import Floats, Index, probe
 from edge_runtime.rerank import rerank
@@ -41,7 +41,10 @@ class SlateItem:
 
 @dataclass(frozen=True, slots=True)
 class Slate:
-    """The answer, best first; source is "model", "retrieval" or "fallback"."""
+    """The answer, best first; source is "model", "retrieval" or "fallback".
+
+    candidates: int32 [n] rows in retrieval's order; scores: float32 [n], their final scores.
+    """
 
     items: tuple[SlateItem, ...]
     stage_ms: dict[str, float]
@@ -49,13 +52,28 @@ class Slate:
     fault: str | None
     user_vector: Floats = field(repr=False)
     candidates: NDArray[np.int32] = field(repr=False)
+    scores: Floats = field(repr=False)
 
 
 class Recommender:
     """A release with its models loaded. Not thread-safe: an interpreter holds one request."""
 
-    def __init__(self, bundle: Bundle, engine: str = "auto", variant: str | None = None) -> None:
-        """Load both models; one that fails to load is a fault of each slate, not an error here."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: str = "auto",
+        variant: str | None = None,
+        *,
+        models: tuple[Engine, Engine] | None = None,
+    ) -> None:
+        """Load both models; one that fails to load is a fault of each slate, not an error here.
+
+        Args:
+            bundle: the release.
+            engine: litert, onnx or auto.
+            variant: of both models; by default what the release says.
+            models: user tower and ranker, loaded already; the release then needs none.
+        """
         self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
         self.fault: str | None = None
         self.index = Index.of(bundle)
@@ -65,8 +83,12 @@ class Recommender:
             Neighbours.of(bundle),
         )
         self.withdrawn = (np.asarray(bundle.array("items/flags")) & AVAILABLE) == 0
-        self._tower = self._ranker = None
+        self._tower: Engine | None = None
+        self._ranker: Engine | None = None
         self.engine = engine
+        if models is not None:
+            self._tower, self._ranker = models
+            return
         try:
             self.engine = choose_engine(engine)
             self._tower = open_model(bundle, "user_tower", self.engine, variant)
@@ -115,7 +137,7 @@ class Recommender:
         chosen = rerank(self.policy, final, vectors, self.items.categories[rows, 0], wanted)
         items = self._describe(history, rows, vectors, final, scores, probabilities, chosen)
         clock.mark("rerank")
-        return Slate(items, clock.total(), source, fault, user, rows)
+        return Slate(items, clock.total(), source, fault, user, rows, final)
 
     def excluded(self, history: History, exclude_seen: bool | None = None) -> NDArray[np.bool_]:
         """Rows that must not be shown, bool [N]: withdrawn, and seen unless they may repeat."""
@@ -207,7 +229,8 @@ class Recommender:
             for place, row in enumerate(rows[:k])
         )
         zero = np.zeros(self.spec.dim, np.float32)
-        return Slate(items, clock.total(), "fallback", fault, zero, rows.astype(np.int32))
+        scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
+        return Slate(items, clock.total(), "fallback", fault, zero, rows.astype(np.int32), scores)
 
     def _describe(
         self,

@@ -6,7 +6,7 @@ from bundle.features import History
 from bundle.golden import Golden, GoldenCase
 from bundle.reader import Bundle
 from edge_runtime.errors import SelfTestFailed
-from edge_runtime.pipeline import Recommender
+from edge_runtime.pipeline import Recommender, Slate
 
 
 def golden_history(bundle: Bundle, case: GoldenCase) -> History:
@@ -35,20 +35,28 @@ def replay(bundle: Bundle, engine: str = "auto") -> int:
         slate = recommender.recommend(
             golden_history(bundle, case), case.now_utc, len(case.slate_ids)
         )
-        where = f"golden case {case.name!r} on {recommender.engine}"
-        if slate.fault:
-            raise SelfTestFailed(f"{where}: {slate.fault}")
-        off = float(np.abs(slate.user_vector - np.array(case.user_vector, np.float32)).max())
-        if not off <= golden.vector_tolerance:
-            raise SelfTestFailed(f"{where}: the user vector is off by {off:.2g}")
-        scores = [item.score for item in slate.items]
-        if len(scores) != len(case.slate_scores):
-            raise SelfTestFailed(f"{where}: {len(scores)} items, not {len(case.slate_scores)}")
-        off = max((abs(a - b) for a, b in zip(scores, case.slate_scores, strict=True)), default=0)
-        if not off <= golden.score_tolerance:
-            raise SelfTestFailed(f"{where}: a score is off by {off:.2g}")
-        _check_order(where, [i.item_id for i in slate.items], case, golden.score_tolerance)
+        check_slate(f"golden case {case.name!r} on {recommender.engine}", slate, case, golden)
     return len(golden.cases)
+
+
+def check_slate(where: str, slate: Slate, case: GoldenCase, golden: Golden) -> None:
+    """Hold an answer against a golden case's; `where` begins the error's text.
+
+    Raises:
+        SelfTestFailed: as `replay`.
+    """
+    if slate.fault:
+        raise SelfTestFailed(f"{where}: {slate.fault}")
+    off = float(np.abs(slate.user_vector - np.array(case.user_vector, np.float32)).max())
+    if not off <= golden.vector_tolerance:
+        raise SelfTestFailed(f"{where}: the user vector is off by {off:.2g}")
+    scores = [item.score for item in slate.items]
+    if len(scores) != len(case.slate_scores):
+        raise SelfTestFailed(f"{where}: {len(scores)} items, not {len(case.slate_scores)}")
+    off = max((abs(a - b) for a, b in zip(scores, case.slate_scores, strict=True)), default=0)
+    if not off <= golden.score_tolerance:
+        raise SelfTestFailed(f"{where}: a score is off by {off:.2g}")
+    _check_order(where, [i.item_id for i in slate.items], case, golden.score_tolerance)
 
 
 def _check_order(where: str, ids: list[str], case: GoldenCase, tolerance: float) -> None:

@@ -1,265 +1,223 @@
-"""Build a release from a finished run: convert, check, choose, pack. All of it, or nothing."""
+"""Build a release from a finished run: convert, measure, choose, pack. All of it, or nothing."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bundle.features import History, tower_inputs, used_rows
 from bundle.files import canonical_json
-from bundle.golden import Golden, GoldenCase
 from bundle.policy import Policy
-from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from bundle.writer import BundleWriter
-from edge_runtime.engines import open_engine
-from export import card, golden
+from edge_runtime.parity import Inputs, ranked
+from export import card, gates, golden
 from export.content import add_items
-from export.convert import (
-    ENGINES,
-    Converted,
-    ModelSignature,
-    as_function,
-    convert,
-    ranker_signature,
-    run_keras,
-    tower_signature,
-)
+from export.convert import convert, ranker_signature, tower_signature
 from export.errors import GateRefused
+from export.gates import Choice, GateRow
 from export.index_builder import build_index
-from training.dataset import (
-    Dataset,
-    category_codes,
-    load_dataset,
-    numeric_columns,
-    release_popularity,
+from export.measure import FileFigures, Measured, Truth, measure
+from export.probe import (
+    golden_histories,
+    probe,
+    whole_histories,
 )
+from export.quality import PairQuality
+from training.dataset import Dataset, load_dataset, release_popularity
 from training.progress import Progress
+from training.recipe import Recipe
 from training.trained import Trained, load_trained
 
-SMALLEST_FIRST = ("dynamic", "fp16", "fp32")
-SLACK = 4.0
-"""Golden tolerances are this many times the difference seen between the engines here."""
+PARITY_MOMENTS, CALIBRATION_MOMENTS = 64, 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParityRow:
-    """One model file against Keras on real inputs: bytes, largest and mean absolute error."""
+class Shipped:
+    """What one target gets; passed is False if only `--force` let it ship."""
 
-    model: str
+    target: str
     engine: str
-    variant: str
-    bytes: int
-    max_abs_error: float
-    mean_abs_error: float
+    user_tower: str
+    ranker: str
+    models_bytes: int
+    passed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What the export found; differing: golden slates that differ between engines, by variant."""
+    """What the export found; golden_left_out: cases that rounding decides (`golden.answered`)."""
 
     name: str
     items: int
     bundle_bytes: int
-    models_bytes: int
-    default_variant: str
-    differing: dict[str, int]
-    parity: list[ParityRow]
-    forced: bool
+    shipped: list[Shipped]
+    files: list[FileFigures]
+    gates: list[GateRow]
+    golden_cases: int
+    golden_left_out: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """Real inputs of both models, as the device would build them."""
-
-    tower: list[dict[str, Any]]
-    ranker: list[dict[str, Any]]
-
-
-def export_bundle(run_dir: Path, out: Path, *, force: bool = False) -> ExportReport:
+def export_bundle(
+    run_dir: Path, out: Path, *, force: bool = False, all_variants: bool = False
+) -> ExportReport:
     """Export a run as a bundle at `out`.
 
     Args:
-        run_dir: a finished run; its tables give golden histories and popularity.
+        run_dir: a finished run; its tables give histories and popularity.
         out: the bundle folder; replaced only with `force`.
-        force: also ship when the gate refuses; the card says so.
+        force: also ship where no variant passes the gates; the manifest and the card say so.
+        all_variants: pack also the files that no target ships, to study them.
 
     Raises:
-        GateRefused: no variant gives the same slates on both engines.
+        GateRefused: no variant is within a target's budgets; nothing was written.
+        ConversionFailed: a model has no fp32 file.
         RunInvalid: the run is incomplete.
         InputError: `out` exists.
     """
-    with BundleWriter(out, force=force) as writer:
+    with ExitStack() as stack:
+        writer = stack.enter_context(BundleWriter(out, force=force))
         trained = load_trained(run_dir)
-        spec, recipe = trained.spec, trained.recipe
+        recipe = trained.recipe
         data = load_dataset(recipe, run_dir)
-        cases = _cases(data, recipe.export.golden_cases, recipe.seed)
-        probe = _probe(trained, data, cases)
-        index = build_index(
-            trained.item_vectors, trained.items.ids, recipe.index.cells, recipe.seed
-        )
-        available = np.ones(len(trained.items), np.bool_)
-        popularity = release_popularity(spec, data)
-        add_items(writer, spec, trained.items, index, popularity, available, trained.neighbours)
-        policy = Policy(
-            slate=recipe.rerank.slate,
-            category_cap=recipe.rerank.category_cap,
-            near_duplicate_cosine=recipe.rerank.near_duplicate_cosine,
-            probes=recipe.index.probes,
-            candidates=recipe.ranker.candidates,
-            repeats=recipe.rerank.repeats,
-        )
-        writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
-        writer.add("policy.json", canonical_json(policy.to_json()), "json")
-        parity = _add_models(writer, trained, probe)
+        _add_content(writer, trained, data)
         last_ts = int(data.ts.max())
         facts = {"name": f"{recipe.name}-{last_ts}", "recipe_name": recipe.name}
         draft = Bundle(writer.manifest(**facts, created_utc=last_ts), writer.blob_dir)
-        blank = golden.blank_cases(cases, trained.items.ids, last_ts)
-        choice = _choose(draft, blank, recipe.export.variants, force)
-        writer.add("golden.json", canonical_json(choice.golden.to_json()), "json")
-        for entry in draft.manifest.files:
-            if entry.kind == "model" and entry.meta["variant"] == choice.variant:
-                entry.meta["default"] = 1
-        models_bytes = sum(
-            entry.bytes
-            for entry in draft.manifest.models("user_tower", "litert")[:1]
-            + draft.manifest.models("ranker", "litert")[:1]
-        )
-        known = {e.sha256: e.bytes for e in draft.manifest.files}
+        histories = golden_histories(data, recipe.export.golden_cases, recipe.seed)
+        blank = golden.blank_cases(histories, trained.items.ids, last_ts)
+        # Beside the bundle, so that only its own disk need have room.
+        scratch = stack.enter_context(TemporaryDirectory(dir=writer.blob_dir.parent))
+        measured = _measured(Path(scratch), trained, data, draft)
+        engines = {
+            (m.figures.model, m.made.engine, m.made.variant): m.engine
+            for m in measured
+            if m.engine is not None
+        }
+        files = [m.figures for m in measured]
+        quality = PairQuality(draft, engines, trained, data, blank)
+        choices = [
+            gates.choose(name, recipe.export.targets[name], files, quality)
+            for name in gates.TARGETS
+            if name in recipe.export.targets
+        ]
+        refused = [choice.target for choice in choices if not choice.passed]
+        if refused and not force:
+            raise GateRefused(
+                f"no variant is within the budgets of {', '.join(refused)}:\n"
+                f"{gates.table(choices)}\n"
+                "Train longer, widen export.targets in the recipe, or ship anyway with --force."
+            )
+        _add_models(writer, measured, choices, all_variants)
+        draft = Bundle(writer.manifest(**facts, created_utc=last_ts), writer.blob_dir)
+        vectors, left_out = golden.answered(draft, blank, force=force)
+        writer.add("golden.json", canonical_json(vectors.to_json()), "json")
         report = ExportReport(
             name=facts["name"],
             items=len(trained.items),
-            bundle_bytes=sum(known.values()),
-            models_bytes=models_bytes,
-            default_variant=choice.variant,
-            differing=choice.differing,
-            parity=parity,
-            forced=choice.forced,
+            bundle_bytes=sum({e.sha256: e.bytes for e in draft.manifest.files}.values()),
+            shipped=[_shipped(choice) for choice in choices],
+            files=files,
+            gates=[row for choice in choices for row in choice.rows],
+            golden_cases=len(vectors.cases),
+            golden_left_out=left_out,
         )
-        for name, text in card.render(asdict(report), run_dir).items():
+        for name, text in card.render(report, run_dir).items():
             writer.add(name, text, "card")
         writer.finish(**facts, created_utc=last_ts)
     return report
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Choice:
-    variant: str
-    golden: Golden
-    differing: dict[str, int]
-    forced: bool
+def _add_content(writer: BundleWriter, trained: Trained, data: Dataset) -> None:
+    """Add all that is neither a model nor an answer of one."""
+    spec, recipe = trained.spec, trained.recipe
+    index = build_index(trained.item_vectors, trained.items.ids, recipe.index.cells, recipe.seed)
+    available = np.ones(len(trained.items), np.bool_)
+    popularity = release_popularity(spec, data)
+    add_items(writer, spec, trained.items, index, popularity, available, trained.neighbours)
+    writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
+    writer.add("policy.json", canonical_json(_policy(recipe).to_json()), "json")
 
 
-def _choose(
-    draft: Bundle, blank: list[GoldenCase], variants: tuple[str, ...], force: bool
-) -> _Choice:
-    """Take the smallest variant that gives the same slates on LiteRT and ONNX Runtime."""
-    differing: dict[str, int] = {}
-    answers: list[GoldenCase] = []
-    for variant in (v for v in SMALLEST_FIRST if v in variants):
-        answers, other = (golden.answer(draft, blank, engine, variant) for engine in ENGINES)
-        vector, score, differing[variant] = golden.largest_difference(answers, other)
-        if not differing[variant]:
-            break
-    passed = not differing[variant]
-    if not passed and not force:
-        raise GateRefused(
-            "the engines disagree on golden slates, by variant: "
-            + ", ".join(f"{name} {n} of {len(blank)}" for name, n in differing.items())
-            + ". Train longer, or ship anyway with --force."
-        )
-    vector, score = golden.tolerances(draft, answers, (vector, score), SLACK)
-    found = Golden(cases=tuple(answers), vector_tolerance=vector, score_tolerance=score)
-    return _Choice(variant=variant, golden=found, differing=differing, forced=not passed)
-
-
-def _cases(data: Dataset, n: int, seed: int) -> list[tuple[str, History]]:
-    """An empty, a one-event and a more than full history, then users drawn at random."""
-    rng = np.random.default_rng([seed, 2])
-    lengths = np.diff(data.offsets)
-    longest = int(np.argmax(lengths))
-    cases = [
-        ("empty", History.empty()),
-        ("one event", data.history(longest, 1)),
-        (f"full, {int(lengths[longest])} events", data.history(longest)),
-    ]
-    drawn = rng.choice(data.n_users, size=min(max(0, n - 3), data.n_users), replace=False)
-    return [*cases, *((f"user {i}", data.history(int(u))) for i, u in enumerate(drawn))][:n]
-
-
-def _probe(trained: Trained, data: Dataset, cases: list[tuple[str, History]]) -> Probe:
-    spec, vectors = trained.spec, trained.item_vectors
-    items = ItemColumns(
-        category_codes(spec, trained.items.categories),
-        numeric_columns(spec, trained.items, release_popularity(spec, data)),
-        trained.neighbours,
+def _policy(recipe: Recipe) -> Policy:
+    return Policy(
+        slate=recipe.rerank.slate,
+        category_cap=recipe.rerank.category_cap,
+        near_duplicate_cosine=recipe.rerank.near_duplicate_cosine,
+        probes=recipe.index.probes,
+        candidates=recipe.ranker.candidates,
+        repeats=recipe.rerank.repeats,
     )
-    tower = as_function(trained.user_tower, tower_signature(spec))
-    towers, rankers = [], []
-    for _, past in cases:
-        now = int(past.ts[-1]) + golden.NOW_AFTER_S if len(past) else int(data.ts.max())
-        recent = vectors[used_rows(spec, past)]
-        inputs = tower_inputs(spec, past, recent, now)
-        user = run_keras(tower, inputs)
-        best = np.argsort(-(vectors @ user[0]), kind="stable")[: spec.candidates]
-        request = Request(past, now, user, recent)
-        towers.append(inputs)
-        rankers.append(padded(spec, ranker_features(spec, items, request, best, vectors[best])))
-    return Probe(tower=towers, ranker=rankers)
 
 
-def _add_models(writer: BundleWriter, trained: Trained, probe: Probe) -> list[ParityRow]:
-    """Convert both models, run every file in its own runtime, and add it with its error."""
-    spec, variants = trained.spec, trained.recipe.export.variants
-    jobs = (
-        ("user_tower", trained.user_tower, tower_signature(spec), probe.tower),
-        ("ranker", trained.ranker, ranker_signature(spec), probe.ranker),
-    )
-    parity: list[ParityRow] = []
-    with Progress("export", len(jobs)) as bar:
-        for done, (name, model, signature, inputs) in enumerate(jobs, 1):
-            function = as_function(model, signature)
-            truth = [run_keras(function, one) for one in inputs]
-            parity += [
-                _add_model(writer, name, signature, made, inputs, truth)
-                for made in convert(model, signature, variants)
-            ]
-            bar.advance(done, name)
-    return parity
-
-
-def _add_model(
-    writer: BundleWriter,
-    model: str,
-    signature: ModelSignature,
-    made: Converted,
-    inputs: list[dict[str, Any]],
-    truth: list[Any],
-) -> ParityRow:
-    name = f"models/{model}.{made.engine}.{made.variant}"
-    facts: dict[str, str | int | float] = {
-        "model": model,
-        "engine": made.engine,
-        "variant": made.variant,
-        "min_runtime": made.min_runtime,
-        "output": signature.output,
+def _measured(scratch: Path, trained: Trained, data: Dataset, draft: Bundle) -> list[Measured]:
+    """Convert both models to every variant and measure each file; fp32 is always among them."""
+    recipe, spec = trained.recipe, trained.spec
+    real = probe(trained, data, whole_histories(data, PARITY_MOMENTS, recipe.seed))
+    variants = tuple(dict.fromkeys((gates.EXACT, *recipe.export.variants)))
+    parts = {
+        "user_tower": (trained.user_tower, tower_signature(spec)),
+        "ranker": (trained.ranker, ranker_signature(spec)),
     }
-    entry = writer.add(name, made.data, "model", **facts)
-    engine = open_engine(writer.path_of(name), made.engine)
-    errors = np.concatenate(
-        [
-            np.abs(engine.run(one) - wanted).ravel()
-            for one, wanted in zip(inputs, truth, strict=True)
-        ]
-    )
-    entry.meta["max_abs_error"] = float(errors.max())
-    return ParityRow(
-        model=model,
-        engine=made.engine,
-        variant=made.variant,
-        bytes=len(made.data),
-        max_abs_error=float(errors.max()),
-        mean_abs_error=float(errors.mean()),
+    rows, scales = draft.array("index/rows"), draft.array("index/scales")
+
+    def scores(inputs: Inputs, answer: NDArray[np.float32]) -> NDArray[np.float32]:
+        if "item_vectors" in inputs:
+            return ranked(inputs, answer, spec.head_weights)
+        found: NDArray[np.float32] = (rows @ answer[0]) * scales
+        return found
+
+    found: list[Measured] = []
+    with Progress("export", len(parts)) as bar:
+        for done, (model, (layers, signature)) in enumerate(parts.items(), 1):
+            truth = Truth(model, layers, signature, real.of(model))
+            for made in convert(layers, signature, variants):
+                path = scratch / f"{model}.{made.engine}.{made.variant}"
+                path.write_bytes(made.data)
+                found.append(measure(made, path, truth, scores))
+            bar.advance(done, model)
+    return found
+
+
+def _add_models(
+    writer: BundleWriter, measured: Sequence[Measured], choices: Sequence[Choice], every: bool
+) -> None:
+    """Add what the targets ship, or everything; the first target of an engine sets its default."""
+    targets = gates.targets_of(choices)
+    first: dict[str, Choice] = {}
+    for choice in choices:
+        first.setdefault(choice.engine, choice)
+    forced = {choice.target for choice in choices if not choice.passed}
+    for one in measured:
+        figures, made = one.figures, one.made
+        mine = targets.get((figures.model, made.engine, made.variant), [])
+        if not mine and not every:
+            continue
+        meta: dict[str, str | int | float] = {
+            "model": figures.model,
+            "engine": made.engine,
+            "variant": made.variant,
+            "min_runtime": made.min_runtime,
+            "max_abs_error": figures.max_error,
+        }
+        if mine:
+            meta["targets"] = ",".join(mine)
+            meta["default"] = int(first[made.engine].target in mine)
+        if forced & {*mine}:
+            meta["forced"] = 1
+        name = f"models/{figures.model}.{made.engine}.{made.variant}"
+        writer.add(name, made.data, "model", **meta)
+
+
+def _shipped(choice: Choice) -> Shipped:
+    return Shipped(
+        target=choice.target,
+        engine=choice.engine,
+        user_tower=choice.tower.variant,
+        ranker=choice.ranker.variant,
+        models_bytes=choice.tower.bytes + choice.ranker.bytes,
+        passed=choice.passed,
     )

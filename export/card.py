@@ -1,14 +1,21 @@
 """The model card: where a release comes from and how good it is, for people and for machines."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bundle.files import canonical_json
+from export.gates import shown
 from training import columns as col
 
+if TYPE_CHECKING:
+    from export.build import ExportReport
 
-def render(report: dict[str, Any], run_dir: Path) -> dict[str, bytes]:
+_CLOCKED = "latency ratio"
+
+
+def render(report: "ExportReport", run_dir: Path) -> dict[str, bytes]:
     """Return `model_card.json` and `model_card.md`, without any time that differs between runs."""
     training = json.loads((run_dir / "train_report.json").read_bytes())
     path = run_dir / col.REPORT_FILE
@@ -21,25 +28,62 @@ def render(report: dict[str, Any], run_dir: Path) -> dict[str, bytes]:
         "user_tower_parameters",
         "ranker_parameters",
     )
-    card = {"export": report, "training": {k: training[k] for k in keep}, "data": data}
-    rows = "\n".join(
-        f"| {r['model']} | {r['engine']} | {r['variant']} | {r['bytes']} "
-        f"| {r['max_abs_error']:.2e} | {r['mean_abs_error']:.2e} |"
-        for r in report["parity"]
+    export = _without_times(asdict(report))
+    card = {"export": export, "training": {k: training[k] for k in keep}, "data": data}
+    files = "\n".join(
+        f"| {r['model']} | {r['engine']} | {r['variant']} | {r['bytes']} | {r['max_error']:.2e} "
+        f"| {r['mean_error']:.2e} | {r['cosine']:.6f} | {r['hard_error']:.2e} | {r['note']} |"
+        for r in export["files"]
     )
-    forced = "\n**Shipped with --force: the gate refused.**\n" if report["forced"] else ""
-    text = f"""# {report["name"]}
-{forced}
+    shipped = "\n".join(
+        f"| {s['target']} | {s['engine']} | {s['user_tower']} | {s['ranker']} "
+        f"| {s['models_bytes']} "
+        f"| {'passed' if s['passed'] else '**refused, shipped with --force**'} |"
+        for s in export["shipped"]
+    )
+    gates = "\n".join(
+        f"| {g['target']} | {g['model']} | {g['variant']} | {g['check']} | {shown(g['value'])} "
+        f"| {shown(g['limit'])} | {'passed' if g['passed'] else 'failed'} |"
+        for g in export["gates"]
+    )
+    text = f"""# {report.name}
+
 - Data: {data.get("dataset", "unknown")}, licence: {data.get("licence", "unknown")}; \
 {data.get("interactions", 0)} interactions of {data.get("users", 0)} users with \
-{report["items"]} items
+{report.items} items
 - Training: {training["epochs"]} epochs, seed {training["seed"]}, best validation NDCG@10 \
 {training["valid_ndcg10"]:.4f}
-- Default variant: {report["default_variant"]}, the smallest whose golden slates agree on both \
-engines (slates that differ, by variant: {report["differing"]})
+- Golden cases: {report.golden_cases}; {report.golden_left_out} more were left out, for rounding \
+decides their order
 
-| model | engine | variant | bytes | largest error | mean error |
+## What each target gets
+The smallest pair of files within the recipe's budgets.
+
+| target | engine | user tower | ranker | bytes | gates |
 |---|---|---|---|---|---|
-{rows}
+{shipped}
+
+## Files beside Keras
+On real histories; the last error on hard inputs (empty, full, huge numbers, denormals).
+
+| model | engine | variant | bytes | largest error | mean error | least cosine | hard inputs | |
+|---|---|---|---|---|---|---|---|---|
+{files}
+
+## Gates
+| target | model | variant | check | found | limit | |
+|---|---|---|---|---|---|---|
+{gates}
 """
     return {"model_card.json": canonical_json(card), "model_card.md": text.encode()}
+
+
+def _without_times(report: dict[str, Any]) -> dict[str, Any]:
+    """Drop what a clock measured: equal runs must give equal bytes."""
+    files = [{k: v for k, v in file.items() if k != "ms"} for file in report["files"]]
+    gates = [
+        {**row, "value": "over"} if row["check"] == _CLOCKED else row
+        for row in report["gates"]
+        if row["check"] != _CLOCKED or not row["passed"]
+    ]
+    return {**report, "files": files, "gates": gates}

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,7 @@ from bundle.quantize import quantize_rows
 from bundle.reader import AVAILABLE, Bundle, open_bundle
 from bundle.writer import BundleWriter
 from export import golden
-from export.build import SLACK
 from export.content import add_items
-from export.convert import ENGINES
-from export.errors import GateRefused
 from export.index_builder import BuiltIndex, nearest, sort_into_cells
 from training.dataset import Items, load_dataset, popularity_columns, split_categories
 from training.new_items import lifted_vectors
@@ -65,7 +62,7 @@ def update_catalogue(
 
     Raises:
         InputError: the changes are malformed, add a known id, or name an unknown one.
-        GateRefused: the engines disagree on the new catalogue.
+        GateRefused: see `golden.answered`.
         BundleInvalid: the base fails its checks.
     """
     before, trained = open_bundle(base), load_trained(run_dir)
@@ -279,21 +276,11 @@ def _digest(changes: Changes) -> str:
 
 
 def _answers(before: Bundle, draft: Bundle, force: bool) -> Golden:
-    """The base's golden requests, answered from the new catalogue by the default variants.
-
-    Raises:
-        GateRefused: LiteRT and ONNX Runtime give different slates.
-    """
+    """The base's golden requests, answered from the new catalogue by the default variants."""
     old = Golden.of(before)
-    one, two = (golden.answer(draft, list(old.cases), engine, None) for engine in ENGINES)
-    vector, score, differing = golden.largest_difference(one, two)
-    if differing and not force:
-        raise GateRefused(
-            f"the engines disagree on {differing} of {len(one)} golden slates of the new "
-            "catalogue. Export the run anew, or ship anyway with --force."
-        )
-    return Golden(
-        cases=tuple(one),
-        vector_tolerance=max(old.vector_tolerance, SLACK * vector),
-        score_tolerance=max(old.score_tolerance, SLACK * score),
+    found, _ = golden.answered(draft, list(old.cases), force=force)
+    return replace(
+        found,
+        vector_tolerance=max(old.vector_tolerance, found.vector_tolerance),
+        score_tolerance=max(old.score_tolerance, found.score_tolerance),
     )

@@ -1,13 +1,21 @@
 """Golden cases from real histories, answered by the reference device path."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 
 from bundle.features import History
-from bundle.golden import GoldenCase
+from bundle.golden import Golden, GoldenCase
 from bundle.reader import Bundle
-from edge_runtime.errors import EngineError
-from edge_runtime.pipeline import Recommender
-from edge_runtime.selftest import golden_history
+from edge_runtime.engines import ENGINES, open_engine, runtime
+from edge_runtime.errors import EngineError, SelfTestFailed
+from edge_runtime.parity import MODELS
+from edge_runtime.pipeline import Recommender, Slate
+from edge_runtime.selftest import check_slate, golden_history
+from export.errors import GateRefused
+
+_SLACK = 2.0
 
 NOW_AFTER_S = 3600
 """A golden request comes an hour after the history's last event."""
@@ -36,72 +44,98 @@ def blank_cases(
     return cases
 
 
-def answer(
-    bundle: Bundle, cases: list[GoldenCase], engine: str, variant: str | None
-) -> list[GoldenCase]:
-    """Run cases through a release on one engine and variant and return them with the answers.
+def answer(device: Recommender, cases: list[GoldenCase]) -> list[GoldenCase]:
+    """Return the cases with a device's answers.
 
     Raises:
         EngineError: a model does not load or run.
     """
-    recommender = Recommender(bundle, engine, variant)
-    found = []
-    for case in cases:
-        slate = recommender.recommend(golden_history(bundle, case), case.now_utc)
-        if slate.fault:
-            raise EngineError(f"{engine} {variant}: {slate.fault}")
-        found.append(
-            GoldenCase(
-                name=case.name,
-                now_utc=case.now_utc,
-                item_ids=case.item_ids,
-                events=case.events,
-                ts=case.ts,
-                user_vector=tuple(float(v) for v in slate.user_vector),
-                candidates=tuple(map(int, slate.candidates[:20])),
-                slate_ids=tuple(item.item_id for item in slate.items),
-                slate_scores=tuple(float(np.float32(item.score)) for item in slate.items),
-            )
-        )
-    return found
+    return [_answered(case, _ask(device, case)) for case in cases]
 
 
-def tolerances(
-    draft: Bundle, cases: list[GoldenCase], difference: tuple[float, float], slack: float
-) -> tuple[float, float]:
-    """Return the tolerance of user vectors and of scores that travel with answered cases.
+def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> tuple[Golden, int]:
+    """Answer cases by the default files of a release, its models complete, and set tolerances.
 
-    Wide enough for `slack` times the difference seen between the engines, and for a phone whose
-    runtime is too old for the default variant and takes another (`edge_runtime.engines`).
+    A tolerance is twice the largest difference that any pair of the release's files shows on the
+    runtimes here, for a phone may run any pair that its runtime loads. A case that some pair
+    answers with another order of items is left out: it would prove rounding, not a client.
 
     Args:
-        draft: the release, models and items complete.
-        cases: answered by LiteRT's default variant.
-        difference: of user vectors and scores between the engines.
-        slack: for processors that round otherwise than this one.
+        draft: the release.
+        blank: cases without answers.
+        force: go on also where most cases had to be left out.
+
+    Returns:
+        The golden vectors, and how many cases were left out.
+
+    Raises:
+        GateRefused: the files disagree on more than half of the cases.
+        EngineError: a file does not load or run.
     """
-    vector, score = max(1e-4, slack * difference[0]), max(1e-5, slack * difference[1])
-    for entry in draft.manifest.models("user_tower", "litert"):
-        other = answer(draft, cases, "litert", str(entry.meta["variant"]))
-        apart = largest_difference(cases, other)
-        vector, score = max(vector, 2 * apart[0]), max(score, 2 * apart[1])
-    return vector, score
-
-
-def largest_difference(one: list[GoldenCase], two: list[GoldenCase]) -> tuple[float, float, int]:
-    """Compare answers: largest user-vector and score difference, and cases whose slates differ."""
-    vector = max(
-        float(np.abs(np.subtract(a.user_vector, b.user_vector)).max())
-        for a, b in zip(one, two, strict=True)
+    devices = list(_devices(draft))
+    answers = answer(devices[0], blank)
+    found = [[_ask(device, case) for case in blank] for device in devices[1:]]
+    vector, score = 1e-4, 1e-5
+    for slates in found:
+        for case, slate in zip(answers, slates, strict=True):
+            off = np.abs(slate.user_vector - np.array(case.user_vector, np.float32)).max()
+            known = dict(zip(case.slate_ids, case.slate_scores, strict=True))
+            apart = [abs(i.score - known[i.item_id]) for i in slate.items if i.item_id in known]
+            vector = max(vector, _SLACK * float(off))
+            score = max([score, *(_SLACK * each for each in apart)])
+    golden = Golden(cases=tuple(answers), vector_tolerance=vector, score_tolerance=score)
+    stable = tuple(
+        case
+        for at, case in enumerate(answers)
+        if all(_holds(slates[at], case, golden) for slates in found)
     )
-    score, differing = 0.0, 0
-    for a, b in zip(one, two, strict=True):
-        known = dict(zip(b.slate_ids, b.slate_scores, strict=True))
-        both = [
-            abs(s - known[i])
-            for i, s in zip(a.slate_ids, a.slate_scores, strict=True)
-            if i in known
-        ]
-        score = max([score, *both])
-        differing += a.slate_ids != b.slate_ids
-    return vector, score, differing
+    left_out = len(answers) - len(stable)
+    if 2 * left_out > len(answers) and not force:
+        raise GateRefused(
+            f"the release's own files disagree on {left_out} of {len(answers)} golden slates, so "
+            "there is little to prove a phone by. Train longer, or ship anyway with --force."
+        )
+    return replace(golden, cases=stable), left_out
+
+
+def _devices(draft: Bundle) -> Iterator[Recommender]:
+    """Every pair of a release's files that runs here; the defaults of its first engine first."""
+    for engine in ENGINES:
+        if not runtime(engine):
+            continue
+        towers, rankers = (draft.manifest.models(model, engine) for model in MODELS)
+        for tower in towers:
+            for ranker in rankers:
+                yield Recommender(
+                    draft,
+                    engine,
+                    models=(
+                        open_engine(draft.path(tower.name), engine),
+                        open_engine(draft.path(ranker.name), engine),
+                    ),
+                )
+
+
+def _ask(device: Recommender, case: GoldenCase) -> Slate:
+    slate = device.recommend(golden_history(device.bundle, case), case.now_utc)
+    if slate.fault:
+        raise EngineError(f"{case.name}: {slate.fault}")
+    return slate
+
+
+def _answered(case: GoldenCase, slate: Slate) -> GoldenCase:
+    return replace(
+        case,
+        user_vector=tuple(float(v) for v in slate.user_vector),
+        candidates=tuple(map(int, slate.candidates[:20])),
+        slate_ids=tuple(item.item_id for item in slate.items),
+        slate_scores=tuple(float(np.float32(item.score)) for item in slate.items),
+    )
+
+
+def _holds(slate: Slate, case: GoldenCase, golden: Golden) -> bool:
+    try:
+        check_slate("", slate, case, golden)
+    except SelfTestFailed:
+        return False
+    return True

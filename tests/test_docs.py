@@ -81,6 +81,9 @@ def recipe_keys() -> list[str]:
         if dataclasses.is_dataclass(section.type):
             names = [field.name for field in dataclasses.fields(section.type)]
             keys += [f"{section.name}.{name}" for name in names]
+            if section.name == "export":
+                target = pytest.importorskip("training.recipe").Target
+                keys += [f"export.targets.NAME.{f.name}" for f in dataclasses.fields(target)]
         else:
             keys.append(section.name)
     return keys

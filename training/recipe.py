@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import TypeAdapter, ValidationError
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from bundle.features import MAX_NEIGHBOURS
 from training.errors import RecipeInvalid
@@ -187,12 +187,48 @@ class RerankConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExportConfig:
-    """Variants to build of each model, and how many golden cases travel."""
+class Target:
+    """What the models may cost one kind of phone; the smallest variant within all of it ships.
+
+    runtime: the oldest that must load them, as "2.14.0"; models_bytes: both files; latency_ratio:
+    median time over that of the fp32 file in the same runtime; cosine, overlap: of the user tower's
+    vectors with Keras, the least, and of the first 100 items they find; rank_correlation: of the
+    ranker's scores; slate_overlap: of golden slates with fp32's; ndcg_loss (relative) and auc_loss
+    (absolute): on validation cases, through the device path. engine and runtime: "auto" is what
+    `export/gates.py` says of the target.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
-    variants: tuple[Literal["fp32", "fp16", "dynamic"], ...] = ("fp32", "fp16", "dynamic")
+    engine: Literal["auto", "litert", "onnx"] = "auto"
+    runtime: Annotated[str, StringConstraints(pattern=r"^(auto|[0-9]+(\.[0-9]+){1,2})$")] = "auto"
+    models_bytes: Positive = 1_000_000
+    latency_ratio: Above0 = 3.0
+    cosine: Share = 0.9999
+    overlap: Share = 0.99
+    rank_correlation: Share = 0.99
+    slate_overlap: Share = 0.9
+    ndcg_loss: Share = 0.005
+    auc_loss: Share = 0.001
+
+
+TargetName = Literal["android", "ios", "web", "legacy"]
+Variant = Literal["fp32", "fp16", "dynamic"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """Variants that the gates choose from, targets that they choose for, and golden cases.
+
+    gate_cases: most validation cases on which quality is measured.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
+    variants: tuple[Variant, ...] = ("fp32", "fp16", "dynamic")
+    targets: dict[TargetName, Target] = field(
+        default_factory=lambda: {name: Target() for name in get_args(TargetName)}
+    )
     golden_cases: Positive = 16
+    gate_cases: Positive = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

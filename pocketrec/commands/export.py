@@ -3,10 +3,14 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pocketrec.quiet import load_tensorflow
+
+if TYPE_CHECKING:
+    from export.build import ExportReport
 
 
 @click.command(epilog="Example: pocketrec export work/run --out work/bundle")
@@ -20,6 +24,7 @@ from pocketrec.quiet import load_tensorflow
 )
 @click.option("--base", type=click.Path(path_type=Path), help="Bundle that the changes apply to.")
 @click.option("--force", is_flag=True, help="Overwrite, and ship although a gate refuses.")
+@click.option("--all-variants", is_flag=True, help="Pack also files that no target ships.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
     run: Path | None,
@@ -28,9 +33,13 @@ def command(
     catalogue: Path | None,
     base: Path | None,
     force: bool,
+    all_variants: bool,
     as_json: bool,
 ) -> None:
-    """Export RUN: TFLite and ONNX variants, checked against Keras, with index and catalogue."""
+    """Export RUN as a bundle: for each target the smallest models within the recipe's budgets.
+
+    Exit code 3: no variant is within a target's budgets; the table says by how much.
+    """
     load_tensorflow()
     run = run or run_option
     if run is None or (catalogue is None) != (base is None):
@@ -43,19 +52,30 @@ def command(
         return
     from export.build import export_bundle
 
-    report = export_bundle(run, out, force=force)
-    if as_json:
-        click.echo(json.dumps(asdict(report)))
-        return
-    click.echo(f"{'model':<12}{'engine':<8}{'variant':<9}{'bytes':>9}{'max error':>12}")
-    for row in report.parity:
-        click.echo(
-            f"{row.model:<12}{row.engine:<8}{row.variant:<9}{row.bytes:>9,}{row.max_abs_error:>12.2e}"
-        )
-    click.echo(
-        f"{report.name}: {report.items:,} items, {report.bundle_bytes:,} bytes; "
-        f"default variant {report.default_variant}, models {report.models_bytes:,} bytes"
-    )
+    report = export_bundle(run, out, force=force, all_variants=all_variants)
+    click.echo(json.dumps(asdict(report)) if as_json else _told(report))
+
+
+def _told(report: "ExportReport") -> str:
+    """Two tables: every file beside Keras, and what each target gets."""
+    lines = [
+        f"{'model':<12}{'engine':<8}{'variant':<11}{'bytes':>9}{'max error':>11}{'cosine':>10}"
+        f"{'overlap':>9}{'ms':>7}"
+    ]
+    lines += [
+        f"{f.model:<12}{f.engine:<8}{f.variant:<11}{f.bytes:>9,}"
+        + (f"  {f.note}" if f.note else f"{f.max_error:>11.1e}{f.cosine:>10.6f}")
+        + ("" if f.note else f"{f.overlap:>9.4f}{f.ms:>7.2f}")
+        for f in report.files
+    ]
+    lines.append(f"\n{'target':<9}{'engine':<8}{'user tower':<12}{'ranker':<11}{'bytes':>9}  gates")
+    lines += [
+        f"{s.target:<9}{s.engine:<8}{s.user_tower:<12}{s.ranker:<11}{s.models_bytes:>9,}  "
+        f"{'passed' if s.passed else 'refused, shipped with --force'}"
+        for s in report.shipped
+    ]
+    lines.append(f"\n{report.name}: {report.items:,} items, {report.bundle_bytes:,} bytes")
+    return "\n".join(lines)
 
 
 def _lines(values: dict[str, object]) -> str:

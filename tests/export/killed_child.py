@@ -15,7 +15,7 @@ from export import build
 run, old, folder = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 out = folder / "bundle"
 # What needs TensorFlow is done once: a fork of a process that ran it must not run it again.
-SLOW = ("load_trained", "load_dataset", "_probe", "convert", "as_function", "run_keras")
+SLOW = ("load_trained", "load_dataset", "_measured")
 remembered = [kill_steps.Remembered(getattr(build, name)) for name in SLOW]
 for name, function in zip(SLOW, remembered, strict=True):
     setattr(build, name, function)

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ pytest.importorskip("tensorflow", reason="needs the train extra")
 from bundle.errors import InputError
 from bundle.golden import Golden
 from bundle.reader import open_bundle
+from edge_runtime.engines import is_older
 from edge_runtime.selftest import replay
-from export import golden
+from export import build, golden
 from export.build import export_bundle
 from export.errors import GateRefused
+from training.recipe import Target
+from training.trained import load_trained
 
 
 @pytest.mark.parametrize("engine", ["litert", "onnx"])
@@ -50,15 +54,40 @@ def test_rows_of_the_bundle_are_those_of_the_run(bundle_dir: Path, run_dir: Path
         assert bundle.array("items/numeric")[row].tolist()[1:] == [1960 + canonical, -1]
 
 
-def test_one_variant_an_engine_is_the_default_and_the_card_has_every_error(bundle_dir: Path):
+def test_each_target_ships_files_and_the_first_of_an_engine_is_its_default(bundle_dir: Path):
     bundle = open_bundle(bundle_dir)
-    for model in ("user_tower", "ranker"):
-        for engine in ("litert", "onnx"):
-            files = bundle.manifest.models(model, engine)
-            assert [bool(f.meta.get("default")) for f in files] == [True, False, False]
-    parity = bundle.json("model_card.json")["export"]["parity"]
-    assert len(parity) == 12
-    assert all(row["max_abs_error"] < 1e-4 for row in parity if row["variant"] == "fp32")
+    report = bundle.json("model_card.json")["export"]
+    assert [s["target"] for s in report["shipped"]] == ["android", "ios", "web", "legacy"]
+    for shipped in report["shipped"]:
+        assert shipped["passed"]
+        for model in ("user_tower", "ranker"):
+            entry = bundle.manifest.entry(f"models/{model}.{shipped['engine']}.{shipped[model]}")
+            assert shipped["target"] in str(entry.meta["targets"]).split(",")
+            assert "forced" not in entry.meta
+            if shipped["target"] in ("android", "ios"):
+                assert bundle.manifest.models(model, shipped["engine"])[0] == entry
+                assert entry.meta["default"] == 1
+            if shipped["target"] == "legacy":
+                assert not is_older("2.14.0", str(entry.meta["min_runtime"]))
+
+
+def test_the_card_has_every_file_and_every_gate_and_no_time(bundle_dir: Path):
+    report = open_bundle(bundle_dir).json("model_card.json")["export"]
+    files = report["files"]
+    assert len(files) == 12
+    assert all(
+        f["max_error"] < 1e-4 and f["hard_error"] < 1e-3 for f in files if f["variant"] == "fp32"
+    )
+    assert all("ms" not in f for f in files)
+    assert {g["check"] for g in report["gates"]} >= {"cosine", "overlap", "bytes", "NDCG@10 loss"}
+
+
+def test_all_variants_pack_also_what_no_target_ships(run_dir: Path, tmp_path: Path):
+    export_bundle(run_dir, tmp_path / "all", all_variants=True)
+    manifest = open_bundle(tmp_path / "all").manifest
+    models = [entry for entry in manifest.files if entry.kind == "model"]
+    assert len(models) == 12
+    assert 0 < sum("targets" in entry.meta for entry in models) < 12
 
 
 def test_an_existing_bundle_is_replaced_only_with_force(own_bundle: Path, run_dir: Path):
@@ -70,14 +99,36 @@ def test_an_existing_bundle_is_replaced_only_with_force(own_bundle: Path, run_di
     assert (own_bundle / "manifest.json").read_bytes() == before  # same run, same bytes
 
 
-def test_engines_that_disagree_refuse_the_release(run_dir: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(golden, "largest_difference", lambda *_: (0.1, 0.1, 2))
-    with pytest.raises(GateRefused, match="dynamic 2 of 6"):
+def test_budgets_that_nothing_meets_refuse_the_release_and_force_is_recorded(
+    run_dir: Path, tmp_path: Path, monkeypatch
+):
+    def small(folder: Path):
+        trained = load_trained(folder)
+        targets = {**trained.recipe.export.targets, "web": Target(models_bytes=1000)}
+        export = replace(trained.recipe.export, targets=targets)
+        return replace(trained, recipe=replace(trained.recipe, export=export))
+
+    monkeypatch.setattr(build, "load_trained", small)
+    with pytest.raises(GateRefused, match=r"budgets of web:(?s:.*)bytes .* 1,000") as refused:
         export_bundle(run_dir, tmp_path / "refused")
+    assert refused.value.exit_code == 3
     assert list(tmp_path.iterdir()) == []
     report = export_bundle(run_dir, tmp_path / "forced", force=True)
-    assert report.forced
-    assert b"gate refused" in open_bundle(tmp_path / "forced").read("model_card.md")
+    assert [s.target for s in report.shipped if not s.passed] == ["web"]
+    bundle = open_bundle(tmp_path / "forced")
+    forced = [e for e in bundle.manifest.files if e.meta.get("forced")]
+    assert [e.name for e in forced] == ["models/ranker.onnx.fp32", "models/user_tower.onnx.fp32"]
+    assert all("web" in str(e.meta["targets"]) for e in forced)
+    assert b"shipped with --force" in bundle.read("model_card.md")
+
+
+def test_files_that_disagree_on_most_golden_slates_refuse_the_release(
+    run_dir: Path, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setattr(golden, "_holds", lambda *_: False)
+    with pytest.raises(GateRefused, match="6 of 6 golden slates"):
+        export_bundle(run_dir, tmp_path / "refused")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_killed_at_any_step_an_export_leaves_the_old_bundle_or_the_new(
@@ -127,7 +178,7 @@ def test_inspect_shows_what_it_verified(bundle_dir: Path, runner):
     assert done.exit_code == 0
     found = json.loads(done.stdout)
     assert found["items"] == 40
-    assert len([f for f in found["files"] if f["kind"] == "model"]) == 12
+    assert len([f for f in found["files"] if f["kind"] == "model"]) >= 4
 
 
 def test_inspect_refuses_a_damaged_or_foreign_folder(own_bundle: Path, tmp_path: Path, runner):

@@ -1,0 +1,80 @@
+"""Answer held-out cases through the device path: what a phone would show, not what Keras thinks."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.errors import PocketRecError
+from bundle.features import History
+from edge_runtime.pipeline import Recommender
+from training import metrics
+from training.cases import Cases
+from training.dataset import Dataset
+from training.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What came out.
+
+    slate, retrieval: 0-based place of each target after re-ranking and in the order of the index,
+    int64, parallel to `Cases.targets`; k: not shown. scores, taken: of each candidate of each case
+    its final score, float32, and whether it is a target, bool.
+    """
+
+    slate: NDArray[np.int64]
+    retrieval: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    taken: NDArray[np.bool_]
+
+    def auc(self) -> float:
+        """ROC-AUC over all candidates of all cases; nan if no target was retrieved."""
+        return metrics.roc_auc(self.taken, self.scores)
+
+    def ndcg(self, cases: Cases, k: int) -> float:
+        """Mean NDCG@k of the slates."""
+        return float(metrics.at_k(self.slate, k, cases.offsets)[f"ndcg@{k}"].mean())
+
+
+def answer(device: Recommender, data: Dataset, cases: Cases, k: int, told: str) -> Answers:
+    """Ask for a slate of `k` for each case, at the moment of its first held-out event.
+
+    Args:
+        device: of a release that was made of the data set.
+        data: gives the histories.
+        cases: in `new_to_user` the items of the history are left out, in `all` they are not.
+        k: length of the slates.
+        told: what the progress bar says.
+
+    Raises:
+        PocketRecError: a model does not run, so that another path would have answered.
+    """
+    rows = np.array([device.bundle.row_of(item_id) for item_id in data.items.ids], np.int32)
+    new_only = cases.setting == "new_to_user"
+    slate: list[int] = []
+    retrieval: list[int] = []
+    scores, taken = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)]
+    with Progress(f"{told}, {cases.setting}", len(cases)) as bar:
+        for done, (user, end) in enumerate(cases.pairs, 1):
+            past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
+            history = History(rows[past.rows], past.events, past.ts)
+            found = device.recommend(history, now, k, exclude_seen=new_only)
+            if found.fault or found.source != "model":
+                raise PocketRecError(f"{told}: {found.source}, {found.fault}")
+            wanted = rows[cases.targets_of(done - 1)]
+            slate += _places([item.row for item in found.items], wanted.tolist(), k)
+            retrieval += _places(found.candidates[:k].tolist(), wanted.tolist(), k)
+            scores.append(found.scores)
+            taken.append(np.isin(found.candidates, wanted))
+            bar.advance(done)
+    return Answers(
+        slate=np.array(slate, np.int64),
+        retrieval=np.array(retrieval, np.int64),
+        scores=np.concatenate(scores),
+        taken=np.concatenate(taken),
+    )
+
+
+def _places(shown: list[int], wanted: list[int], k: int) -> list[int]:
+    return [shown.index(row) if row in shown else k for row in wanted]
