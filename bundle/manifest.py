@@ -31,6 +31,8 @@ _KNOWN_META: dict[str, Callable[[object], bool]] = {
     "min_runtime": is_text,
     "max_abs_error": is_number,
     "default": is_number,
+    "targets": is_text,
+    "forced": is_number,
 }
 
 

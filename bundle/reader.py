@@ -46,6 +46,10 @@ class Bundle:
         """
         return self._blob_dir / self.manifest.entry(name).sha256
 
+    def has(self, name: str) -> bool:
+        """Whether the file of a name is here; on a phone models of other runtimes are not."""
+        return self.path(name).exists()
+
     def read(self, name: str) -> bytes:
         """Return a file's content.
 
@@ -214,19 +218,24 @@ def manifest_of(folder: Path) -> bytes:
         raise BundleInvalid(f"{folder}: not a bundle, no readable manifest.json") from err
 
 
-def open_files(manifest: Manifest, blob_dir: Path, *, verify: bool = True) -> Bundle:
+def open_files(
+    manifest: Manifest, blob_dir: Path, *, verify: bool = True, all_models: bool = True
+) -> Bundle:
     """Open a release whose files lie in `blob_dir` under their SHA-256.
 
     Args:
         manifest: a parsed, and on a device signed, manifest.
         blob_dir: folder of content-addressed files.
         verify: hash every file; without it only sizes are checked (they were hashed at install).
+        all_models: False where model files may be missing: a phone has those that it runs.
 
     Raises:
         BundleInvalid: a file is missing or fails its check.
     """
     hashed: set[str] = set()
     for entry in manifest.files:  # 4096 names of one large file cost one hash
+        if not all_models and entry.kind == "model" and not (blob_dir / entry.sha256).exists():
+            continue
         verify_file(entry, blob_dir / entry.sha256, hash_it=verify and entry.sha256 not in hashed)
         hashed.add(entry.sha256)
     return Bundle(manifest, blob_dir)

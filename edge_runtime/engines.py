@@ -7,11 +7,12 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from bundle.manifest import FileEntry
+from bundle.manifest import FileEntry, Manifest
 from bundle.reader import Bundle
 from edge_runtime.errors import EngineError
 
 ENGINES = ("litert", "onnx")
+MODELS = ("user_tower", "ranker")
 _MODULES = {"litert": ("ai_edge_litert", "tflite_runtime"), "onnx": ("onnxruntime",)}
 
 
@@ -87,10 +88,52 @@ def is_older(installed: str, least: str) -> bool:
     return one < two
 
 
+def needed_files(manifest: Manifest) -> list[FileEntry]:
+    """Files of a release that this device wants: everything but models that it would never open.
+
+    Of each model it is one file for each runtime installed, the one that `open_model` tries first;
+    phones have one runtime.
+    """
+    wanted = {
+        found.name
+        for model in MODELS
+        for engine in ENGINES
+        if runtime(engine) and (found := _first_that_loads(manifest, model, engine))
+    }
+    return [e for e in manifest.files if e.kind != "model" or e.name in wanted]
+
+
+def spare_files(manifest: Manifest) -> list[FileEntry]:
+    """Further model files that the runtimes here may load, should a needed one fail after all."""
+    needed = needed_files(manifest)
+    return [
+        entry
+        for engine in ENGINES
+        if runtime(engine)
+        for model in MODELS
+        for entry in manifest.models(model, engine)
+        if entry not in needed
+        and not is_older(runtime_version(engine), str(entry.meta.get("min_runtime", "")))
+    ]
+
+
+def _first_that_loads(manifest: Manifest, model: str, engine: str) -> FileEntry | None:
+    installed = runtime_version(engine)
+    return next(
+        (
+            entry
+            for entry in manifest.models(model, engine)
+            if not is_older(installed, str(entry.meta.get("min_runtime", "")))
+        ),
+        None,
+    )
+
+
 def open_model(bundle: Bundle, model: str, engine: str, variant: str | None = None) -> Engine:
     """Load a model of a release: the given variant, else its default, else the next that loads.
 
-    A file that needs a newer runtime than the one installed is passed over unopened.
+    A file that is not on this device, or needs a newer runtime than the one installed, is passed
+    over unopened.
 
     Raises:
         EngineError: the release has no variant for the engine, or none of them loads.
@@ -102,6 +145,9 @@ def open_model(bundle: Bundle, model: str, engine: str, variant: str | None = No
     installed = runtime_version(engine)
     for entry in entries:
         least = str(entry.meta.get("min_runtime", ""))
+        if not bundle.has(entry.name):
+            failures.append(f"{entry.name}: not on this device")
+            continue
         if is_older(installed, least):
             failures.append(f"{entry.name}: needs runtime {least}, installed is {installed}")
             continue

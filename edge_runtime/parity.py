@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from edge_runtime.engines import Engine
 
 Inputs = dict[str, NDArray[Any]]
-MODELS = ("user_tower", "ranker")
 TOP = {"user_tower": 100, "ranker": 10}
 """Items whose choice is compared: what retrieval hands on, what a slate shows."""
 HUGE, DENORMAL = 1e9, 1e-42

@@ -19,7 +19,8 @@ from bundle.errors import BundleInvalid
 from bundle.files import canonical_json, fsync_dir, write_atomic
 from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from bundle.reader import Bundle, manifest_of, open_files, verify_file
-from edge_runtime.errors import StoreError
+from edge_runtime.engines import needed_files, spare_files
+from edge_runtime.errors import EngineError, SelfTestFailed, StoreError
 
 Fetch = Callable[[FileEntry, Path], None]
 SelfTest = Callable[[Bundle], object]
@@ -65,7 +66,18 @@ class Store:
         Raises:
             BundleInvalid: it is not there or fails its checks.
         """
-        return open_files(self.read_manifest(sha), self.files, verify=verify)
+        return open_files(self.read_manifest(sha), self.files, verify=verify, all_models=False)
+
+    def lacks(self, sha: str) -> list[str]:
+        """Names of files that this device wants of an installed release and does not have.
+
+        They are missing after an app has changed its runtime.
+
+        Raises:
+            BundleInvalid: the release is not installed.
+        """
+        needed = needed_files(self.read_manifest(sha))
+        return [entry.name for entry in needed if not (self.files / entry.sha256).exists()]
 
     def read_manifest(self, sha: str) -> Manifest:
         """Read an installed manifest and check it against its hash.
@@ -85,6 +97,9 @@ class Store:
     def install(self, manifest_data: bytes, fetch: Fetch, self_test: SelfTest) -> str:
         """Bring in a release and make it active; returns the hash of its manifest.
 
+        Of its models come those that this device runs, see `needed_files`, and others only if the
+        self-test fails with these.
+
         Args:
             manifest_data: the manifest, already proved to come from the publisher.
             fetch: writes one file's content to the path it is given; only called for files that
@@ -101,11 +116,15 @@ class Store:
         manifest = parse_manifest(manifest_data)
         with self._lock():
             self.files.mkdir(parents=True, exist_ok=True)
-            for entry in {entry.sha256: entry for entry in manifest.files}.values():
-                self._bring(entry, fetch)  # once, however many names it has
-            fsync_dir(self.files)
+            self._bring_all(needed_files(manifest), fetch)
             write_atomic(self.releases / f"{sha}.json", manifest_data)
-            self_test(self.open_release(sha))
+            try:
+                self_test(self.open_release(sha))
+            except (EngineError, SelfTestFailed):
+                if not (spare := spare_files(manifest)):
+                    raise
+                self._bring_all(spare, fetch)
+                self_test(self.open_release(sha))
             active, previous = self.active()
             if sha != active:
                 pointers = {"active": sha, "previous": active or previous}
@@ -126,6 +145,11 @@ class Store:
             write_atomic(target, source.read_bytes())
 
         return self.install(manifest_of(folder), copy, self_test)
+
+    def _bring_all(self, entries: list[FileEntry], fetch: Fetch) -> None:
+        for entry in {entry.sha256: entry for entry in entries}.values():
+            self._bring(entry, fetch)  # once, however many names it has
+        fsync_dir(self.files)
 
     def _bring(self, entry: FileEntry, fetch: Fetch) -> None:
         target = self.files / entry.sha256

@@ -101,7 +101,7 @@ def sync(
             updater.download_target(wanted, str(target))
 
         bundle, _ = store.open_active()
-        intact = before == after and bundle is not None
+        intact = before == after and bundle is not None and not store.lacks(after)
         if not intact:
             store.install(path.read_bytes(), fetch, self_test)
     except (DownloadError, DownloadHTTPError) as err:

@@ -16,10 +16,18 @@ from bundle.golden import Golden, GoldenCase
 from bundle.manifest import FileEntry
 from bundle.ranker_features import padded
 from bundle.reader import Bundle
-from edge_runtime.engines import ENGINES, Engine, is_older, open_engine, runtime, runtime_version
+from edge_runtime.engines import (
+    ENGINES,
+    MODELS,
+    Engine,
+    is_older,
+    open_engine,
+    runtime,
+    runtime_version,
+)
 from edge_runtime.errors import EngineError, SelfTestFailed
 from edge_runtime.index import probe
-from edge_runtime.parity import MODELS, Inputs, hard_inputs, likeness, median_ms, ranked
+from edge_runtime.parity import Inputs, hard_inputs, likeness, median_ms, ranked
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import golden_history, replay
 

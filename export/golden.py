@@ -8,9 +8,8 @@ import numpy as np
 from bundle.features import History
 from bundle.golden import Golden, GoldenCase
 from bundle.reader import Bundle
-from edge_runtime.engines import ENGINES, open_engine, runtime
+from edge_runtime.engines import ENGINES, MODELS, open_engine, runtime
 from edge_runtime.errors import EngineError, SelfTestFailed
-from edge_runtime.parity import MODELS
 from edge_runtime.pipeline import Recommender, Slate
 from edge_runtime.selftest import check_slate, golden_history
 from export.errors import GateRefused

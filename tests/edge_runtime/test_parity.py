@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from bundle.golden import Golden
-from edge_runtime.parity import MODELS, hard_inputs, likeness, overlap, spearman
+from edge_runtime.engines import MODELS
+from edge_runtime.parity import hard_inputs, likeness, overlap, spearman
 from edge_runtime.pipeline import Recommender
 from edge_runtime.verify import _requests
 
