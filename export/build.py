@@ -1,10 +1,10 @@
 """Build a release from a finished run: convert, measure, choose, pack. All of it, or nothing."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,32 +78,24 @@ def export_bundle(
         RunInvalid: the run is incomplete.
         InputError: `out` exists.
     """
-    with ExitStack() as stack:
-        writer = stack.enter_context(BundleWriter(out, force=force))
+    with BundleWriter(out, force=force) as writer:
         trained = load_trained(run_dir)
         recipe = trained.recipe
         data = load_dataset(recipe, run_dir)
         _add_content(writer, trained, data)
         last_ts = int(data.ts.max())
-        facts = {"name": f"{recipe.name}-{last_ts}", "recipe_name": recipe.name}
-        draft = Bundle(writer.manifest(**facts, created_utc=last_ts), writer.blob_dir)
+        facts: dict[str, Any] = {
+            "name": f"{recipe.name}-{last_ts}",
+            "recipe_name": recipe.name,
+            "created_utc": last_ts,
+        }
+        draft = Bundle(writer.manifest(**facts), writer.blob_dir)
         histories = golden_histories(data, recipe.export.golden_cases, recipe.seed)
         blank = golden.blank_cases(histories, trained.items.ids, last_ts)
         # Beside the bundle, so that only its own disk need have room.
-        scratch = stack.enter_context(TemporaryDirectory(dir=writer.blob_dir.parent))
-        measured = _measured(Path(scratch), trained, data, draft)
-        engines = {
-            (m.figures.model, m.made.engine, m.made.variant): m.engine
-            for m in measured
-            if m.engine is not None
-        }
-        files = [m.figures for m in measured]
-        quality = PairQuality(draft, engines, trained, data, blank)
-        choices = [
-            gates.choose(name, recipe.export.targets[name], files, quality)
-            for name in gates.TARGETS
-            if name in recipe.export.targets
-        ]
+        with TemporaryDirectory(dir=writer.blob_dir.parent) as scratch:
+            measured = _measured(Path(scratch), trained, data, draft)
+            choices = _chosen(measured, PairQuality(draft, measured, trained, data, blank), recipe)
         refused = [choice.target for choice in choices if not choice.passed]
         if refused and not force:
             raise GateRefused(
@@ -112,23 +104,33 @@ def export_bundle(
                 "Train longer, widen export.targets in the recipe, or ship anyway with --force."
             )
         _add_models(writer, measured, choices, all_variants)
-        draft = Bundle(writer.manifest(**facts, created_utc=last_ts), writer.blob_dir)
+        draft = Bundle(writer.manifest(**facts), writer.blob_dir)
         vectors, left_out = golden.answered(draft, blank, force=force)
         writer.add("golden.json", canonical_json(vectors.to_json()), "json")
         report = ExportReport(
             name=facts["name"],
             items=len(trained.items),
-            bundle_bytes=sum({e.sha256: e.bytes for e in draft.manifest.files}.values()),
+            bundle_bytes=sum({e.sha256: e.bytes for e in writer.manifest(**facts).files}.values()),
             shipped=[_shipped(choice) for choice in choices],
-            files=files,
+            files=[m.figures for m in measured],
             gates=[row for choice in choices for row in choice.rows],
             golden_cases=len(vectors.cases),
             golden_left_out=left_out,
         )
         for name, text in card.render(report, run_dir).items():
             writer.add(name, text, "card")
-        writer.finish(**facts, created_utc=last_ts)
+        writer.finish(**facts)
     return report
+
+
+def _chosen(measured: Sequence[Measured], quality: PairQuality, recipe: Recipe) -> list[Choice]:
+    files = [m.figures for m in measured]
+    targets = recipe.export.targets
+    return [
+        gates.choose(name, targets[name], files, quality)
+        for name in gates.TARGETS
+        if name in targets
+    ]
 
 
 def _add_content(writer: BundleWriter, trained: Trained, data: Dataset) -> None:

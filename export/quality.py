@@ -1,16 +1,15 @@
 """What a pair of model files makes of slates: the device path on validation cases, beside fp32."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from bundle.golden import GoldenCase
 from bundle.reader import Bundle
-from edge_runtime.engines import Engine
 from edge_runtime.pipeline import Recommender
 from export import golden, on_device
 from export.gates import EXACT, Quality
-from export.measure import FileFigures
+from export.measure import FileFigures, Measured
 from training.cases import Setting, held_out_cases, some
 from training.dataset import VALID, Dataset
 from training.trained import Trained
@@ -26,7 +25,7 @@ class PairQuality:
     def __init__(
         self,
         draft: Bundle,
-        engines: Mapping[tuple[str, str, str], Engine],
+        measured: Sequence[Measured],
         trained: Trained,
         data: Dataset,
         blank: Sequence[GoldenCase],
@@ -35,14 +34,19 @@ class PairQuality:
 
         Args:
             draft: the release with all but its models.
-            engines: loaded files by (model, engine, variant).
+            measured: all files, those that run loaded.
             trained: gives the recipe.
             data: validation events; the test split is not read.
             blank: golden requests without answers.
         """
         recipe = trained.recipe
         setting: Setting = "all" if recipe.rerank.repeats else "new_to_user"
-        self._draft, self._engines, self._data = draft, engines, data
+        self._draft, self._data = draft, data
+        self._engines = {
+            (m.figures.model, m.made.engine, m.made.variant): m.engine
+            for m in measured
+            if m.engine is not None
+        }
         self._blank = list(blank)
         cases = held_out_cases(data, VALID, setting)
         self._cases = some(cases, recipe.export.gate_cases, recipe.seed)

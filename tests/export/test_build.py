@@ -55,6 +55,7 @@ def test_rows_of_the_bundle_are_those_of_the_run(bundle_dir: Path, run_dir: Path
 
 
 def test_each_target_ships_files_and_the_first_of_an_engine_is_its_default(bundle_dir: Path):
+    assert sorted(path.name for path in bundle_dir.iterdir()) == ["files", "manifest.json"]
     bundle = open_bundle(bundle_dir)
     report = bundle.json("model_card.json")["export"]
     assert [s["target"] for s in report["shipped"]] == ["android", "ios", "web", "legacy"]
