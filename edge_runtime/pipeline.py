@@ -118,7 +118,7 @@ class Recommender:
         excluded = self.excluded(history, exclude_seen)
         clock.mark("features")
         try:
-            user = self._user_vector(history, now_utc)
+            user = self.user_vector(history, now_utc)
         except PocketRecError as err:
             return self._fallback(excluded, wanted, clock, fault or str(err))
         clock.mark("tower")
@@ -128,7 +128,8 @@ class Recommender:
         final, source = scores, "retrieval"
         try:
             if len(rows):
-                probabilities = self._rank(user, rows, vectors, history, now_utc)
+                inputs = self.ranker_inputs(user, rows, vectors, history, now_utc)
+                probabilities = self.probabilities(inputs)
                 final = probabilities @ np.array(self.spec.head_weights, np.float32)
             source = "model"
         except PocketRecError as err:
@@ -151,7 +152,12 @@ class Recommender:
         vectors = self.index.vectors(used_rows(self.spec, history))
         return tower_inputs(self.spec, history, vectors, now_utc)
 
-    def _user_vector(self, history: History, now_utc: int) -> Floats:
+    def user_vector(self, history: History, now_utc: int) -> Floats:
+        """Run the user tower; float32 [d].
+
+        Raises:
+            EngineError: there is none, or it fails.
+        """
         if self._tower is None:
             raise EngineError("no user tower is loaded")
         found = self._tower.run(self.tower_inputs(history, now_utc))
@@ -192,22 +198,20 @@ class Recommender:
         request = Request(history, now_utc, user[None], recent)
         return ranker_features(self.spec, self.items, request, rows, vectors)
 
-    def _rank(
-        self,
-        user: Floats,
-        rows: NDArray[np.int32],
-        vectors: Floats,
-        history: History,
-        now_utc: int,
-    ) -> Floats:
+    def probabilities(self, inputs: dict[str, NDArray[Any]]) -> Floats:
+        """Run the ranker on the inputs of n candidates, n at most the spec's; float32 [n, H].
+
+        Raises:
+            EngineError: there is none, or it fails.
+        """
         if self._ranker is None:
             raise EngineError("no ranker is loaded")
-        inputs = self.ranker_inputs(user, rows, vectors, history, now_utc)
+        n = len(inputs["pair"])
         found = self._ranker.run(padded(self.spec, inputs))
         expected = (self.spec.candidates, len(self.spec.heads))
-        if found.shape != expected or not np.isfinite(found[: len(rows)]).all():
+        if found.shape != expected or not np.isfinite(found[:n]).all():
             raise EngineError("the ranker's answer is not finite, or of the wrong shape")
-        return found[: len(rows)]
+        return found[:n]
 
     def _fallback(self, excluded: Any, k: int, clock: "_Stages", fault: str) -> Slate:
         """Popular items; seen ones too if nothing else is left, withdrawn ones never."""

@@ -30,6 +30,7 @@ from edge_runtime.index import probe
 from edge_runtime.parity import Inputs, hard_inputs, likeness, median_ms, ranked
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import golden_history, replay
+from edge_runtime.stages import StageCheck, check_stages, read_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,18 +64,22 @@ class FileCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlateCheck:
-    """The golden requests on one engine, by the variants it runs on its own; note: what failed."""
+    """The golden requests on one engine, by the variants it runs on its own; note: what failed.
+
+    stages: in the order of the path; empty for a release without stage vectors.
+    """
 
     engine: str
     runtime: str
     cases: int
     passed: bool
     note: str = ""
+    stages: tuple[StageCheck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """All checks. passed: no default file failed, and the golden slates hold on every runtime."""
+    """All checks. passed: no default file failed, golden vectors hold on every runtime."""
 
     name: str
     passed: bool
@@ -101,7 +106,7 @@ def verify(bundle: Bundle) -> Verification:
         entries = [e for engine in engines for e in bundle.manifest.models(model, engine)]
         truth = _truth(bundle, entries, inputs)
         files += [_check_file(bundle, device, entry, inputs, truth) for entry in entries]
-    slates = [_check_slates(bundle, engine, len(golden.cases)) for engine in engines]
+    slates = [_check_slates(bundle, engine, golden) for engine in engines]
     passed = all(s.passed for s in slates)
     passed &= not any(f.default and f.status == "failed" for f in files)
     return Verification(name=bundle.manifest.name, passed=passed, files=files, slates=slates)
@@ -197,13 +202,17 @@ def _scores(
     return scores
 
 
-def _check_slates(bundle: Bundle, engine: str, cases: int) -> SlateCheck:
+def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
     facts: dict[str, Any] = {"engine": engine, "runtime": _runtime_told(engine)}
+    facts["cases"] = len(golden.cases)
+    stages: tuple[StageCheck, ...] = ()
     try:
+        if (expected := read_stages(bundle, golden)) is not None:
+            stages = tuple(check_stages(Recommender(bundle, engine), golden, expected))
         replay(bundle, engine)
-    except SelfTestFailed as err:
-        return SlateCheck(**facts, cases=cases, passed=False, note=str(err))
-    return SlateCheck(**facts, cases=cases, passed=True)
+    except (SelfTestFailed, EngineError) as err:
+        return SlateCheck(**facts, passed=False, note=str(err), stages=stages)
+    return SlateCheck(**facts, passed=all(s.passed for s in stages), stages=stages)
 
 
 def _runtime_told(engine: str) -> str:

@@ -105,8 +105,8 @@ def export_bundle(
             )
         _add_models(writer, measured, choices, all_variants)
         draft = Bundle(writer.manifest(**facts), writer.blob_dir)
-        vectors, left_out = golden.answered(draft, blank, force=force)
-        writer.add("golden.json", canonical_json(vectors.to_json()), "json")
+        answered = golden.answered(draft, blank, force=force)
+        golden.add(writer, answered)
         report = ExportReport(
             name=facts["name"],
             items=len(trained.items),
@@ -114,8 +114,8 @@ def export_bundle(
             shipped=[_shipped(choice) for choice in choices],
             files=[m.figures for m in measured],
             gates=[row for choice in choices for row in choice.rows],
-            golden_cases=len(vectors.cases),
-            golden_left_out=left_out,
+            golden_cases=len(answered.golden.cases),
+            golden_left_out=answered.left_out,
         )
         for name, text in card.render(report, run_dir).items():
             writer.add(name, text, "card")

@@ -94,7 +94,7 @@ def update_catalogue(
         }
         created = before.manifest.created_utc
         draft = Bundle(writer.manifest(**facts, created_utc=created), writer.blob_dir)
-        writer.add("golden.json", canonical_json(_answers(before, draft, force).to_json()), "json")
+        golden.add(writer, _answers(before, draft, force))
         for name, text in _card(before, facts["name"], changes).items():
             writer.add(name, text, "card")
         manifest = writer.finish(**facts, created_utc=created)
@@ -275,12 +275,13 @@ def _digest(changes: Changes) -> str:
     return hashlib.sha256(canonical_json(asdict(changes))).hexdigest()[:8]
 
 
-def _answers(before: Bundle, draft: Bundle, force: bool) -> Golden:
+def _answers(before: Bundle, draft: Bundle, force: bool) -> golden.Answered:
     """The base's golden requests, answered from the new catalogue by the default variants."""
     old = Golden.of(before)
-    found, _ = golden.answered(draft, list(old.cases), force=force)
-    return replace(
-        found,
-        vector_tolerance=max(old.vector_tolerance, found.vector_tolerance),
-        score_tolerance=max(old.score_tolerance, found.score_tolerance),
+    made = golden.answered(draft, list(old.cases), force=force)
+    wide = replace(
+        made.golden,
+        vector_tolerance=max(old.vector_tolerance, made.golden.vector_tolerance),
+        score_tolerance=max(old.score_tolerance, made.golden.score_tolerance),
     )
+    return replace(made, golden=wide)

@@ -1,13 +1,17 @@
 """Golden cases from real histories, answered by the reference device path."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bundle.arrays import encode_array
 from bundle.features import History
+from bundle.files import canonical_json
 from bundle.golden import Golden, GoldenCase
 from bundle.reader import Bundle
+from bundle.writer import BundleWriter
+from edge_runtime import stages
 from edge_runtime.engines import ENGINES, MODELS, open_engine, runtime
 from edge_runtime.errors import EngineError, SelfTestFailed
 from edge_runtime.pipeline import Recommender, Slate
@@ -52,7 +56,16 @@ def answer(device: Recommender, cases: list[GoldenCase]) -> list[GoldenCase]:
     return [_answered(case, _ask(device, case)) for case in cases]
 
 
-def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> tuple[Golden, int]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """Golden vectors, of every stage too, and how many cases were left out."""
+
+    golden: Golden
+    stages: stages.Arrays
+    left_out: int
+
+
+def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> Answered:
     """Answer cases by the default files of a release, its models complete, and set tolerances.
 
     A tolerance is twice the largest difference that any pair of the release's files shows on the
@@ -63,9 +76,6 @@ def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> 
         draft: the release.
         blank: cases without answers.
         force: go on also where most cases had to be left out.
-
-    Returns:
-        The golden vectors, and how many cases were left out.
 
     Raises:
         GateRefused: the files disagree on more than half of the cases.
@@ -94,7 +104,20 @@ def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> 
             f"the release's own files disagree on {left_out} of {len(answers)} golden slates, so "
             "there is little to prove a phone by. Train longer, or ship anyway with --force."
         )
-    return replace(golden, cases=stable), left_out
+    golden = replace(golden, cases=stable)
+    recorded = stages.record(devices[0], golden)
+    for device in devices[1:]:
+        again = stages.record(device, golden, recorded)["probabilities"]
+        apart = np.abs(again - recorded["probabilities"]).max(initial=0.0)
+        golden = replace(golden, score_tolerance=max(golden.score_tolerance, _SLACK * float(apart)))
+    return Answered(golden=golden, stages=recorded, left_out=left_out)
+
+
+def add(writer: BundleWriter, made: Answered) -> None:
+    """Add golden vectors to a bundle: requests with answers, and every stage between."""
+    writer.add("golden.json", canonical_json(made.golden.to_json()), "json")
+    for stage, array in made.stages.items():
+        writer.add(f"golden/{stage}", encode_array(array), "array")
 
 
 def _devices(draft: Bundle) -> Iterator[Recommender]:

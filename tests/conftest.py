@@ -169,8 +169,7 @@ def write_release(
             np.array([10, 20, 30], np.int64),
         )
         cases = golden.blank_cases([("empty", History.empty()), ("three", past)], ids, 99)
-        found, _ = golden.answered(draft, cases)
-        writer.add("golden.json", canonical_json(found.to_json()), "json")
+        golden.add(writer, golden.answered(draft, cases))
         writer.finish(**facts)
     return folder / "bundle"
 

@@ -35,6 +35,9 @@ def command(bundle: Path, as_json: bool) -> None:
             )
         for slates in found.slates:
             told = f"{slates.cases} golden requests on {slates.runtime}"
-            click.echo(f"{told}: {'passed' if slates.passed else slates.note}")
+            click.echo(f"{told}: {'passed' if slates.passed else slates.note or 'failed'}")
+            for stage in slates.stages:
+                share = f"{stage.of_tolerance:.2g} of the tolerance"
+                click.echo(f"  {stage.stage:<18}{share:<26}{stage.note or 'passed'}")
     if not found.passed:
         click.get_current_context().exit(3)
