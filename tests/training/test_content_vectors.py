@@ -69,7 +69,7 @@ def lamps_sell():
 def test_arrivals_like_those_that_sold_are_foretold_to_sell(lamps_sell):
     features = ContentFeatures(lamps_sell.items)
     fresh = features(items(["white lamp", "short rope", "zzz"]))
-    lamp, rope, other = arrival_rates(lamps_sell, features(lamps_sell.items), fresh)
+    lamp, rope, other = arrival_rates(lamps_sell, features(lamps_sell.items))(fresh)
     assert lamp > 0.5 > other > -0.5 > rope
 
 
@@ -91,7 +91,7 @@ def test_what_is_foretold_to_sell_is_ranked_first_for_a_user_without_a_past(lamp
 def test_where_nothing_arrived_all_rates_are_zero():
     data = dataset(["a lamp", "a rope"], [(0, 0, 5), (0, 1, 5), (1, 0, 5)])
     features = ContentFeatures(data.items)
-    rates = arrival_rates(data, features(data.items), features(items(["lamp", "rope", "jar"])))
+    rates = arrival_rates(data, features(data.items))(features(items(["lamp", "rope", "jar"])))
     assert rates.tolist() == [0.0, 0.0, 0.0]
 
 
