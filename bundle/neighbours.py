@@ -67,6 +67,21 @@ class Neighbours:
             scales=self.scales[order],
         )
 
+    def kept(self, keep: NDArray[np.bool_]) -> "Neighbours":
+        """Return those of some items alone; a neighbour that went weighs 0 and points to row 0.
+
+        Args:
+            keep: bool [N], at least one of them true.
+        """
+        new_row = np.cumsum(keep) - 1
+        rows = self.rows[keep]
+        here = keep[rows]
+        return Neighbours(
+            rows=np.where(here, new_row[rows], 0).astype(self.rows.dtype),
+            weights=np.where(here, self.weights[keep], 0).astype(np.int8),
+            scales=self.scales[keep],
+        )
+
     def extended(self, n: int) -> "Neighbours":
         """Return them with `n` more items, which have no neighbours yet."""
         k = self.rows.shape[1]

@@ -188,11 +188,12 @@ class RerankConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """Variants to build of each model, and how many golden cases travel."""
+    """Variants to build of each model, how many golden cases travel, when withdrawn rows go."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     variants: tuple[Literal["fp32", "fp16", "dynamic"], ...] = ("fp32", "fp16", "dynamic")
     golden_cases: Positive = 16
+    compact_share: Share = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
