@@ -72,7 +72,7 @@ def update_catalogue(
             raise InputError(f"{run_dir}: not the run that {base} was exported from.")
         centroids = np.asarray(before.array("index/centroids"))
         table = apply_changes(
-            _known(before),
+            known_items(before),
             changes,
             centroids,
             frozenset(trained.items.ids),
@@ -117,7 +117,7 @@ def update_catalogue(
     )
 
 
-def _known(bundle: Bundle) -> ItemTable:
+def known_items(bundle: Bundle) -> ItemTable:
     """Read all that a release holds of its items, in its own row order."""
     offsets = np.asarray(bundle.array("index/offsets"))
     popularity = [bundle.spec.numeric.index(name) for name in popularity_columns(bundle.spec)]

@@ -22,7 +22,7 @@ from bundle.quantize import quantize_rows
 from bundle.reader import Bundle
 from bundle.writer import BundleWriter
 from export.apply_changes import apply_changes
-from export.catalogue import _known
+from export.catalogue import known_items
 from export.changes import read_changes
 from export.content import add_items
 from export.index_builder import nearest, sort_into_cells
@@ -214,7 +214,7 @@ def fitting(world: dict[str, Item], drawn) -> list[dict]:
     return steps
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(STEPS, max_size=4))
 def test_releases_hold_what_a_plain_dict_of_items_holds(releases):
     with tempfile.TemporaryDirectory() as scratch:
@@ -226,7 +226,7 @@ def test_releases_hold_what_a_plain_dict_of_items_holds(releases):
             (folder / "c.jsonl").write_text("".join(json.dumps(s) + "\n" for s in steps))
             changes = read_changes(folder / "c.jsonl")
             table = apply_changes(
-                _known(bundle), changes, CENTROIDS, frozenset(TRAINED), vectors_for
+                known_items(bundle), changes, CENTROIDS, frozenset(TRAINED), vectors_for
             )
             bundle = released(table.compacted(SHARE), folder / "bundle")
             apply_plainly(world, steps)
@@ -236,7 +236,7 @@ def test_releases_hold_what_a_plain_dict_of_items_holds(releases):
 def assert_equal(bundle: Bundle, world: dict[str, Item]) -> None:
     ids = [bundle.item_id(row) for row in range(bundle.item_count)]
     assert ids == sorted(world, key=lambda i: (world[i].cell, i.encode()))
-    assert plain(_known(bundle)) == world
+    assert plain(known_items(bundle)) == world
     columns = {name: np.asarray(bundle.array(f"items/{name}")) for name in ("numeric", "flags")}
     codes = np.asarray(bundle.array("items/categories"))
     for row, item_id in enumerate(ids):
@@ -268,7 +268,7 @@ def test_an_update_of_one_in_a_hundred_changes_these_rows_alone(tmp_path: Path):
     trained = frozenset(ids) - {"i010"}
     after = apply_changes(table, read_changes(path), CENTROIDS, trained, vectors_for)
     one, two = released(table, tmp_path / "one"), released(after, tmp_path / "two")
-    old, new = plain(_known(one)), plain(_known(two))
+    old, new = plain(known_items(one)), plain(known_items(two))
     moved = {
         i for i in new if i not in old or (old[i].row, old[i].scale) != (new[i].row, new[i].scale)
     }
