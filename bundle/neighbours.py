@@ -60,7 +60,7 @@ class Neighbours:
 
     def reordered(self, order: NDArray[np.int64]) -> "Neighbours":
         """Return them for another row order; order: int64 [N], the old row of each new one."""
-        new_row = np.argsort(order)
+        new_row = np.argsort(order).astype(self.rows.dtype)
         return Neighbours(
             rows=new_row[self.rows[order]],
             weights=self.weights[order],

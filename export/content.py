@@ -63,8 +63,10 @@ def add_items(
         arrays["items/neighbours"] = placed.rows.astype(np.int32)
         arrays["items/neighbour_weights"] = placed.weights
         arrays["items/neighbour_scales"] = placed.scales
-    for name, array in arrays.items():
-        writer.add(name, encode_array(array), "array")
+    with Progress("item files", len(arrays)) as bar:
+        for done, (name, array) in enumerate(arrays.items(), 1):
+            writer.add(name, encode_array(array), "array")
+            bar.advance(done, name)
     # Beside the bundle, so that only its own disk need have room.
     with (
         tempfile.TemporaryDirectory(dir=writer.blob_dir.parent) as scratch,
