@@ -73,7 +73,7 @@ class Neighbours:
         Args:
             keep: bool [N], at least one of them true.
         """
-        new_row = np.cumsum(keep) - 1
+        new_row = (np.cumsum(keep) - 1).astype(self.rows.dtype)
         rows = self.rows[keep]
         here = keep[rows]
         return Neighbours(

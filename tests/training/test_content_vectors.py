@@ -134,6 +134,15 @@ def test_a_vector_does_not_depend_on_what_else_arrives(world):
     np.testing.assert_allclose(one[0], both[0], rtol=1e-4, atol=1e-5)
 
 
+def test_blocks_of_items_change_nothing(world, monkeypatch):
+    data, users, vectors, known = world
+    new, own = items(["lamp stand", "rope ladder", "jar"]), np.ones((3, 3), np.float32)
+    given = {"users": users, "user_vectors": vectors, "item_vectors": known}
+    whole = content_vectors(data, new, own, **given)
+    monkeypatch.setattr("training.content_vectors._BLOCK", 2)
+    np.testing.assert_allclose(content_vectors(data, new, own, **given), whole, rtol=1e-5)
+
+
 def test_the_item_tower_is_added_to(world):
     data, users, vectors, known = world
     given = {"users": users, "user_vectors": vectors, "item_vectors": known}
