@@ -40,7 +40,6 @@ from export.content import add_items
 from export.index_builder import sort_into_cells
 from training.cases import held_out_cases
 from training.dataset import VALID, Items, load_dataset, popularity_columns
-from training.progress import Progress
 from training.trained import Trained, load_trained
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -168,10 +167,9 @@ def enlarged(trained: Trained, n: int, folder: Path, seed: int) -> dict[str, int
     index = sort_into_cells(rows, scales, items.ids, rng.integers(0, CELLS, n), centroids)
     popularity = np.ones((n, len(popularity_columns(spec))), np.float32)
     folder.mkdir(parents=True, exist_ok=True)
-    with Progress("large bundle", 1) as bar, BundleWriter(folder / "bundle", force=True) as writer:
+    with BundleWriter(folder / "bundle", force=True) as writer:
         add_items(writer, spec, items, index, popularity, np.ones(n, np.bool_), None)
         manifest = writer.manifest(name="large", recipe_name="large", created_utc=0)
-        bar.advance(1, f"{n:,} items")
     return {entry.name: entry.bytes for entry in manifest.files}
 
 

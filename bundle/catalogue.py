@@ -6,8 +6,9 @@ A reader takes it for hostile: a view could run forever, a text fill the memory.
 import errno
 import math
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.errors import BundleInvalid, InputError
@@ -20,6 +21,8 @@ TABLE = (
     "title TEXT NOT NULL, categories TEXT NOT NULL, price REAL, year INTEGER)"
 )
 """The one form of the table: a view or computed column would run what its author wrote."""
+
+_SELECT = "SELECT row, item_id, title, categories, price, year FROM item"
 
 _STEPS = 1000
 """SQLite's steps for the schema; one look-up by row number takes about 15."""
@@ -41,7 +44,7 @@ class CatalogueItem:
 
 
 def write_catalogue(path: Path, items: Iterable[CatalogueItem]) -> None:
-    """Write a new catalogue file; rows go in by row number, then VACUUM orders the pages.
+    """Write a new catalogue file; VACUUM orders it by row number.
 
     Raises:
         InputError: the texts of an item are too long.
@@ -50,10 +53,6 @@ def write_catalogue(path: Path, items: Iterable[CatalogueItem]) -> None:
     path.unlink(missing_ok=True)
     try:
         _write(path, items)
-    except sqlite3.DataError as err:
-        raise InputError(
-            f"an item's id, title and categories exceed {MAX_ITEM_BYTES} bytes. Shorten them."
-        ) from err
     except sqlite3.Error as err:
         full = getattr(err, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
         raise write_failed(path, OSError(errno.ENOSPC if full else errno.EIO, str(err))) from err
@@ -68,14 +67,25 @@ def _write(path: Path, items: Iterable[CatalogueItem]) -> None:
         connection.execute("PRAGMA user_version = 1")
         connection.execute(TABLE)
         connection.execute("BEGIN")
-        connection.executemany(
-            "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?)",
-            (astuple(item) for item in sorted(items, key=lambda item: item.row)),
-        )
+        for item in items:
+            _insert(connection, item)
         connection.execute("COMMIT")
         connection.execute("VACUUM")
     finally:
         connection.close()
+
+
+def _insert(connection: sqlite3.Connection, item: CatalogueItem) -> None:
+    texts = item.item_id, item.title, item.categories
+    try:
+        connection.execute(
+            "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?)", (item.row, *texts, item.price, item.year)
+        )
+    except sqlite3.DataError as err:
+        raise InputError(
+            f"item {item.item_id!r:.200}: its id, title and categories exceed {MAX_ITEM_BYTES} "
+            "bytes. Shorten them."
+        ) from err
 
 
 def read_catalogue(path: Path, rows: Iterable[int]) -> list[CatalogueItem]:
@@ -85,23 +95,45 @@ def read_catalogue(path: Path, rows: Iterable[int]) -> list[CatalogueItem]:
         BundleInvalid: the file is not a readable catalogue, or holds more than it should.
     """
     wanted = [int(row) for row in rows]
+    with _opened(path, len(wanted)) as connection:
+        found = [connection.execute(f"{_SELECT} WHERE row = ?", (r,)).fetchone() for r in wanted]
+    return [_item(values) for values in found if values is not None]
+
+
+def read_whole_catalogue(path: Path, n: int) -> Iterator[CatalogueItem]:
+    """Yield the items of rows 0..n-1 in order, one pass over the file.
+
+    Raises:
+        BundleInvalid: as `read_catalogue`; or the rows there are others.
+    """
+    with _opened(path, n) as connection:
+        rows = connection.execute(f"{_SELECT} ORDER BY row")
+        for row, values in enumerate(rows):
+            if values[0] != row or row >= n:
+                raise BundleInvalid(f"catalogue.sqlite: its rows are not 0..{n - 1}")
+            yield _item(values)
+        if connection.execute("SELECT count(*) FROM item").fetchone() != (n,):
+            raise BundleInvalid(f"catalogue.sqlite: has fewer rows than {n}")
+
+
+@contextmanager
+def _opened(path: Path, n: int) -> Iterator[sqlite3.Connection]:
+    """Open a catalogue for `n` rows; whatever SQLite finds wrong there is a BundleInvalid."""
     address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
-    query = "SELECT row, item_id, title, categories, price, year FROM item WHERE row = ?"
     try:
         connection = sqlite3.connect(address, uri=True)
         try:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ITEM_BYTES)
-            connection.set_progress_handler(lambda: True, _STEPS + 100 * len(wanted))  # interrupts
+            connection.set_progress_handler(lambda: True, _STEPS + 100 * n)  # interrupts
             connection.execute("PRAGMA cell_size_check = ON")
             schema = connection.execute("SELECT type, sql FROM sqlite_master WHERE name = 'item'")
             if schema.fetchall() != [("table", TABLE)]:
                 raise BundleInvalid("catalogue.sqlite: has no table item of version 1")
-            found = [connection.execute(query, (row,)).fetchone() for row in wanted]
+            yield connection
         finally:
             connection.close()
     except (sqlite3.Error, UnicodeDecodeError) as err:  # SQLite's message may quote the file
         raise BundleInvalid(f"catalogue.sqlite: cannot be read ({str(err)[:200]})") from err
-    return [_item(values) for values in found if values is not None]
 
 
 def _item(values: tuple[object, ...]) -> CatalogueItem:

@@ -60,11 +60,26 @@ class Neighbours:
 
     def reordered(self, order: NDArray[np.int64]) -> "Neighbours":
         """Return them for another row order; order: int64 [N], the old row of each new one."""
-        new_row = np.argsort(order)
+        new_row = np.argsort(order).astype(self.rows.dtype)
         return Neighbours(
             rows=new_row[self.rows[order]],
             weights=self.weights[order],
             scales=self.scales[order],
+        )
+
+    def kept(self, keep: NDArray[np.bool_]) -> "Neighbours":
+        """Return those of some items alone; a neighbour that went weighs 0 and points to row 0.
+
+        Args:
+            keep: bool [N], at least one of them true.
+        """
+        new_row = (np.cumsum(keep) - 1).astype(self.rows.dtype)
+        rows = self.rows[keep]
+        here = keep[rows]
+        return Neighbours(
+            rows=np.where(here, new_row[rows], 0).astype(self.rows.dtype),
+            weights=np.where(here, self.weights[keep], 0).astype(np.int8),
+            scales=self.scales[keep],
         )
 
     def extended(self, n: int) -> "Neighbours":

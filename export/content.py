@@ -1,6 +1,7 @@
 """Everything of a bundle that comes from items rather than models."""
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ from bundle.reader import MAX_POPULAR
 from bundle.writer import BundleWriter
 from export.index_builder import BuiltIndex
 from training.dataset import Items, category_codes, numeric_columns
+from training.progress import Progress
+
+_SHOWN_EVERY = 10_000
 
 
 def add_items(
@@ -59,13 +63,26 @@ def add_items(
         arrays["items/neighbours"] = placed.rows.astype(np.int32)
         arrays["items/neighbour_weights"] = placed.weights
         arrays["items/neighbour_scales"] = placed.scales
-    for name, array in arrays.items():
-        writer.add(name, encode_array(array), "array")
+    with Progress("item files", len(arrays)) as bar:
+        for done, (name, array) in enumerate(arrays.items(), 1):
+            writer.add(name, encode_array(array), "array")
+            bar.advance(done, name)
     # Beside the bundle, so that only its own disk need have room.
-    with tempfile.TemporaryDirectory(dir=writer.blob_dir.parent) as scratch:
+    with (
+        tempfile.TemporaryDirectory(dir=writer.blob_dir.parent) as scratch,
+        Progress("catalogue", len(order)) as bar,
+    ):
         path = Path(scratch) / "catalogue.sqlite"
-        write_catalogue(path, (_display(items, row, int(at)) for row, at in enumerate(order)))
+        write_catalogue(path, _displays(items, order, bar))
         writer.add("catalogue.sqlite", path.read_bytes(), "catalogue")
+
+
+def _displays(items: Items, order: NDArray[np.int64], bar: Progress) -> Iterator[CatalogueItem]:
+    for row, at in enumerate(order):
+        if row % _SHOWN_EVERY == 0:
+            bar.advance(row)
+        yield _display(items, row, int(at))
+    bar.advance(len(order))
 
 
 def _display(items: Items, row: int, at: int) -> CatalogueItem:

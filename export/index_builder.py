@@ -4,11 +4,25 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from bundle.quantize import quantize_rows
+from training.progress import Progress
 
 Floats = NDArray[np.float32]
+
+POINTS_A_CELL = 64
+"""Vectors a cell on which centroids are trained; more of them hardly move a centroid."""
+
+MIN_SAMPLE = 1 << 16
+"""Up to so many vectors all of them train, however few the cells."""
+
 _ROUNDS = 20
+_SEED_DISTANCES = 1 << 28
+"""Distances that choosing the seeds may take, some ten seconds, before it draws several at once."""
+
+_BLOCK_DISTANCES = 1 << 22
+"""Distances held at a time, 16 MiB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +39,10 @@ class BuiltIndex:
 def build_index(vectors: Floats, ids: list[str], cells: int, seed: int) -> BuiltIndex:
     """Cluster and quantize item vectors, float32 [N, d]; rows are sorted by cell, then id."""
     centroids = k_means(vectors, max(1, min(cells, len(vectors))), seed)
-    return arrange(vectors, ids, centroids)
-
-
-def arrange(vectors: Floats, ids: list[str], centroids: Floats) -> BuiltIndex:
-    """Put items into the nearest of given cells and quantize them."""
     rows, scales = quantize_rows(vectors)
-    return sort_into_cells(rows, scales, ids, nearest(vectors, centroids), centroids)
+    with Progress("cells", len(vectors)) as bar:
+        cell = nearest(vectors, centroids, bar)
+    return sort_into_cells(rows, scales, ids, cell, centroids)
 
 
 def sort_into_cells(
@@ -50,9 +61,9 @@ def sort_into_cells(
         cell: int64 [N], each item's cell.
         centroids: float32 [cells, d].
     """
-    order = np.array(
-        sorted(range(len(ids)), key=lambda i: (int(cell[i]), ids[i].encode())), np.int64
-    )
+    # Texts compare by code point, which is the order of their UTF-8 bytes.
+    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+    order = by_id[np.argsort(cell[by_id], kind="stable")]
     counts = np.bincount(cell, minlength=len(centroids))
     return BuiltIndex(
         centroids=centroids,
@@ -63,34 +74,72 @@ def sort_into_cells(
     )
 
 
-def nearest(vectors: Floats, centroids: Floats) -> NDArray[np.int64]:
-    """Return each vector's nearest centroid by Euclidean distance, int64 [N]."""
-    lengths = (centroids**2).sum(1)
-    found: NDArray[np.int64] = np.argmin(lengths - 2 * (vectors @ centroids.T), axis=1)
+def nearest(vectors: Floats, centroids: Floats, bar: Progress | None = None) -> NDArray[np.int64]:
+    """Return each vector's nearest centroid by Euclidean distance, int64 [N].
+
+    In blocks, to bound memory; `bar` counts vectors.
+    """
+    half_lengths = (centroids**2).sum(1) / 2
+    found = np.empty(len(vectors), np.int64)
+    block = max(1, _BLOCK_DISTANCES // len(centroids))
+    for at in range(0, len(vectors), block):
+        nearness = vectors[at : at + block] @ centroids.T
+        nearness -= half_lengths
+        found[at : at + block] = np.argmax(nearness, axis=1)
+        if bar is not None:
+            bar.advance(at + len(nearness))
     return found
 
 
 def k_means(vectors: Floats, cells: int, seed: int) -> Floats:
-    """Lloyd's algorithm from k-means++ seeds (Arthur, Vassilvitskii 2007); f32 [cells, d]."""
+    """Lloyd's algorithm from k-means++ seeds (Arthur, Vassilvitskii 2007); f32 [cells, d].
+
+    Many vectors are sampled, see `POINTS_A_CELL`.
+    """
     if cells == 1:
         centre: Floats = vectors.mean(axis=0, keepdims=True).astype(np.float32)
         return centre
     rng = np.random.default_rng(seed)
+    sample = max(MIN_SAMPLE, POINTS_A_CELL * cells)
+    if len(vectors) > sample:
+        vectors = vectors[np.sort(rng.choice(len(vectors), sample, replace=False))]
+    with Progress("k-means", cells + _ROUNDS) as bar:
+        centroids = _seeds(vectors, cells, rng, bar)
+        for done in range(_ROUNDS):
+            cell = nearest(vectors, centroids)
+            counts = np.bincount(cell, minlength=cells)
+            # Row c of this matrix adds up the vectors of cell c.
+            ends = np.concatenate([[0], np.cumsum(counts)])
+            members = np.argsort(cell, kind="stable")
+            ones = np.ones(len(vectors), np.float64)
+            sums = csr_matrix((ones, members, ends), shape=(cells, len(vectors))) @ vectors
+            moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centroids)
+            if np.allclose(moved, centroids):
+                break
+            centroids = moved.astype(np.float32)
+            bar.advance(cells + done + 1)
+    return centroids
+
+
+def _seeds(vectors: Floats, cells: int, rng: np.random.Generator, bar: Progress) -> Floats:
+    """Draw seeds far from each other, each by its squared distance to those before it.
+
+    Of many vectors and cells several are drawn at a time, as k-means|| does (Bahmani et al. 2012).
+    """
     centroids = np.empty((cells, vectors.shape[1]), np.float32)
     centroids[0] = vectors[rng.integers(len(vectors))]
+    lengths = (vectors**2).sum(1)
     distance = np.full(len(vectors), np.inf)
-    for i in range(1, cells):
-        distance = np.minimum(distance, ((vectors - centroids[i - 1]) ** 2).sum(1))
-        total = float(distance.sum())
-        share = distance / total if total else np.full(len(vectors), 1 / len(vectors))
-        centroids[i] = vectors[rng.choice(len(vectors), p=share)]
-    for _ in range(_ROUNDS):
-        cell = nearest(vectors, centroids)
-        counts = np.bincount(cell, minlength=cells)
-        sums = np.zeros_like(centroids, dtype=np.float64)
-        np.add.at(sums, cell, vectors)
-        moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centroids)
-        if np.allclose(moved, centroids):
-            break
-        centroids = moved.astype(np.float32)
+    at_a_time = -(-cells * len(vectors) // _SEED_DISTANCES)
+    last, done = centroids[:1], 1
+    while done < cells:
+        apart = lengths[:, None] + (last**2).sum(1) - 2 * (vectors @ last.T)  # [N, drawn]
+        distance = np.minimum(distance, np.maximum(apart.min(axis=1), 0.0))
+        draw = min(at_a_time, cells - done)
+        enough = np.count_nonzero(distance) >= draw
+        share = distance / distance.sum() if enough else np.full(len(vectors), 1 / len(vectors))
+        drawn = rng.choice(len(vectors), draw, replace=False, p=share)
+        last = centroids[done : done + draw] = vectors[drawn]
+        done += draw
+        bar.advance(done)
     return centroids

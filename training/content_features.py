@@ -6,6 +6,7 @@ never stored.
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 
 import numpy as np
 from scipy.sparse import csr_matrix, hstack
@@ -51,9 +52,15 @@ def letter_groups(title: str) -> Iterable[str]:
     [' t', 'te', 'ea', 'a ', ' te', 'tea', 'ea ', ' tea', 'tea ']
     """
     for word in title.lower().split():
-        padded = f" {word} "
-        for size in (2, 3, 4):
-            yield from (padded[at : at + size] for at in range(len(padded) - size + 1))
+        yield from _word_groups(word)
+
+
+@lru_cache(maxsize=1 << 16)  # titles share their words
+def _word_groups(word: str) -> tuple[str, ...]:
+    padded = f" {word} "
+    return tuple(
+        padded[at : at + size] for size in (2, 3, 4) for at in range(len(padded) - size + 1)
+    )
 
 
 def _categories(items: Items) -> list[list[str]]:

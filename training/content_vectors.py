@@ -6,6 +6,8 @@ content were taken when they had just arrived. Both are scores; they become the 
 products with the users' vectors come nearest to them.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -13,6 +15,7 @@ from sklearn.linear_model import Ridge
 
 from training.content_features import ContentFeatures
 from training.dataset import Dataset, Items
+from training.progress import Progress
 
 Floats = NDArray[np.float32]
 
@@ -26,6 +29,9 @@ _SHRINKAGE = 30.0
 """Ridge penalty of the regression on arrivals; each kind of content has rows of length 1."""
 
 _EPSILON = 0.01
+_BLOCK = 8192
+"""New items whose features are in memory at a time, some hundred numbers each."""
+
 _SAMPLE = 2000
 """Known items on which scores are brought to one scale."""
 
@@ -59,19 +65,28 @@ def content_vectors(
     if not len(new):
         return own
     features = ContentFeatures(data.items)
-    known, fresh = features(data.items), features(new)
+    known = features(data.items)
     some = np.random.default_rng(0).permutation(len(data.items))[:_SAMPLE]
     profiles = histories(data, users) @ known  # [u, features]
     usual = np.asarray((profiles @ known[some].T).toarray(), np.float32)
     mean = usual.mean(axis=1, keepdims=True)
-    likeness = fresh @ fit_vectors(user_vectors, profiles) - fit_vectors(user_vectors, mean)
-    likeness /= max(float((usual - mean).std()), 1e-12)
+    tastes, centre = fit_vectors(user_vectors, profiles), fit_vectors(user_vectors, mean)
+    usual_spread = max(float((usual - mean).std()), 1e-12)
     # One score for all users: its vector is the one on which they agree.
     agreed = fit_vectors(user_vectors, np.ones_like(mean))  # [1, d]
-    rates = arrival_rates(data, known, fresh)[:, None] * agreed
+    rates = arrival_rates(data, known)
     among_known = user_vectors @ item_vectors[some].T
     spread = (among_known - among_known.mean(axis=1, keepdims=True)).std()
-    return np.asarray(own + spread * (likeness + rates), np.float32)
+    found = np.empty_like(own)
+    with Progress("content vectors", len(new)) as bar:
+        for at in range(0, len(new), _BLOCK):
+            part = range(at, min(at + _BLOCK, len(new)))
+            fresh = features(new.pick(part))
+            likeness = (fresh @ tastes - centre) / usual_spread
+            extra = spread * (likeness + rates(fresh)[:, None] * agreed)
+            found[at : at + _BLOCK] = own[at : at + _BLOCK] + extra
+            bar.advance(part.stop)
+    return found
 
 
 def histories(data: Dataset, users: NDArray[np.int64]) -> csr_matrix:
@@ -84,8 +99,8 @@ def histories(data: Dataset, users: NDArray[np.int64]) -> csr_matrix:
     return csr_matrix((values, columns, ends), shape=(len(users), len(data.items)))
 
 
-def arrival_rates(data: Dataset, known: csr_matrix, fresh: csr_matrix) -> Floats:
-    """Foretell how fast each new item will be taken, in standard deviations of past arrivals.
+def arrival_rates(data: Dataset, known: csr_matrix) -> Callable[[csr_matrix], Floats]:
+    """Learn to foretell how fast a new item will be taken, in standard deviations of past arrivals.
 
     A ridge regression from content to log(users an arrival won / its time on sale). Items that were
     there when the log began are left out: they tell of what lasts, not of what arrives.
@@ -93,24 +108,24 @@ def arrival_rates(data: Dataset, known: csr_matrix, fresh: csr_matrix) -> Floats
     Args:
         data: the past.
         known: float32 [n_items, features].
-        fresh: float32 [m, features].
 
     Returns:
-        float32 [m]; zeros where no two items arrived.
+        A function from features of new items, float32 [m, features], to their rates, float32 [m];
+        zeros where no two items arrived.
     """
     n = len(data.items)
     first = data.first_seen()
     begin, end = int(data.ts.min()), int(data.ts.max())
     arrived = (first > np.quantile(data.ts, _ALREADY_THERE)) & (first <= end)
     if arrived.sum() < 2:
-        return np.zeros(fresh.shape[0], np.float32)
+        return lambda fresh: np.zeros(fresh.shape[0], np.float32)
     users = data.event_users
     won = np.bincount(np.unique(users * n + data.rows) % n, minlength=n)[arrived]
     on_sale = (end - first[arrived]) / (end - begin)
     rates = np.log((won + 0.5) / (on_sale + _HEAD_START))
     model = Ridge(alpha=_SHRINKAGE, solver="sparse_cg").fit(known[arrived], rates)
-    spread = max(float(model.predict(known[arrived]).std()), 1e-12)
-    return np.asarray((model.predict(fresh) - rates.mean()) / spread, np.float32)
+    spread, centre = max(float(model.predict(known[arrived]).std()), 1e-12), rates.mean()
+    return lambda fresh: np.asarray((model.predict(fresh) - centre) / spread, np.float32)
 
 
 def fit_vectors(users: Floats, scores: Floats | csr_matrix) -> Floats:

@@ -1,6 +1,7 @@
 """The canonical tables as arrays: sequences in time order, and which events are held out."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -46,6 +47,17 @@ class Items:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def pick(self, rows: Sequence[int] | NDArray[np.int64]) -> "Items":
+        """Return some items, in the order of `rows`."""
+        at = np.asarray(rows, np.int64)
+        return Items(
+            ids=[self.ids[row] for row in at],
+            titles=[self.titles[row] for row in at],
+            categories=[self.categories[row] for row in at],
+            price=self.price[at],
+            year=self.year[at],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,11 +224,14 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
 def category_codes(spec: FeatureSpec, categories: list[tuple[str, ...]]) -> NDArray[np.int32]:
     """Encode categories, int32 [n_items, C]; 0 = padding, unknown names are left out."""
     code = {name: i + 1 for i, name in enumerate(spec.categories)}
-    out = np.zeros((len(categories), spec.max_categories), np.int32)
-    for row, names in enumerate(categories):
+    # Millions of items share some thousand combinations, and each is encoded once.
+    place: dict[tuple[str, ...], int] = {}
+    at = np.array([place.setdefault(names, len(place)) for names in categories], np.int64)
+    out = np.zeros((len(place), spec.max_categories), np.int32)
+    for row, names in enumerate(place):
         known = [code[name] for name in names if name in code][: spec.max_categories]
         out[row, : len(known)] = known
-    return out
+    return out[at]
 
 
 def popularity_columns(spec: FeatureSpec) -> dict[str, float]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bundle.features import FeatureSpec, tower_inputs, used_rows
 from training.content_vectors import content_vectors
 from training.dataset import Dataset, Items
+from training.progress import Progress
 from training.trained import Trained
 
 Floats = NDArray[np.float32]
@@ -23,7 +24,9 @@ SAMPLE = 1000
 FIT_SAMPLE = 5000
 """Users to whose scores new items' vectors are fitted."""
 
-_BLOCK = 64
+_BLOCK = 8192
+"""Items scored for all users at a time."""
+
 _HALVINGS = 30
 _TOWER_BATCH = 256
 _INPUTS = ("history_vectors", "history_events", "history_ages_s", "history_length")
@@ -85,14 +88,16 @@ def vectors_of_users(
         now_utc: unix seconds from which ages count.
     """
     parts = []
-    for at in range(0, len(users), _TOWER_BATCH):
-        batch = []
-        for user in users[at : at + _TOWER_BATCH]:
-            history = data.history(int(user))
-            vectors = item_vectors[used_rows(spec, history)]
-            batch.append(tower_inputs(spec, history, vectors, now_utc))
-        joined = [np.concatenate([one[name] for one in batch]) for name in _INPUTS]
-        parts.append(np.asarray(tower(joined, training=False), np.float32))
+    with Progress("user tower", len(users)) as bar:
+        for at in range(0, len(users), _TOWER_BATCH):
+            batch = []
+            for user in users[at : at + _TOWER_BATCH]:
+                history = data.history(int(user))
+                vectors = item_vectors[used_rows(spec, history)]
+                batch.append(tower_inputs(spec, history, vectors, now_utc))
+            joined = [np.concatenate([one[name] for one in batch]) for name in _INPUTS]
+            parts.append(np.asarray(tower(joined, training=False), np.float32))
+            bar.advance(at + len(batch))
     return np.concatenate(parts)
 
 
@@ -158,8 +163,11 @@ def lift(
     if not len(new) or length < 1e-12:
         return new
     direction = mean / length  # adds 1 to the mean user's score
-    scores, gains = users @ new.T, users @ direction
-    best = _best_known(known, users, seen, slate)
+    gains = users @ direction
+    with Progress("lift", len(known) + len(new)) as bar:
+        best = _best_scores(known, users, seen, slate, bar, 0)
+        # All new items move alike for a user, so only that user's best ones can reach the slate.
+        scores = _best_scores(new, users, [], slate, bar, len(known))
     low, high = -_reach(scores, best), _reach(scores, best)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -183,15 +191,29 @@ def share_of_slates(new_scores: Floats, best_known: Floats) -> float:
     return float((top >= k).mean())
 
 
-def _best_known(known: Floats, users: Floats, seen: list[NDArray[np.int32]], slate: int) -> Floats:
-    """Return each user's best scores of known items not seen, in blocks to bound memory."""
-    k = min(slate, len(known))
-    best = np.empty((len(users), k), np.float32)
-    for at in range(0, len(users), _BLOCK):
-        scores = users[at : at + _BLOCK] @ known.T
-        for row, gone in zip(scores, seen[at : at + _BLOCK], strict=True):
-            row[gone] = -np.inf
-        best[at : at + _BLOCK] = -np.partition(-scores, k - 1, axis=1)[:, :k]
+def _best_scores(
+    items: Floats,
+    users: Floats,
+    seen: list[NDArray[np.int32]],
+    slate: int,
+    bar: Progress,
+    done: int,
+) -> Floats:
+    """Return each user's best scores of items not seen, float32 [u, <= slate], in no order.
+
+    In blocks of items, to bound memory; `done`: where the bar stands before.
+    """
+    k = min(slate, len(items))
+    best = np.full((len(users), k), -np.inf, np.float32)
+    who = np.repeat(np.arange(len(seen)), [len(rows) for rows in seen])
+    what = np.concatenate([np.zeros(0, np.int32), *seen])
+    for at in range(0, len(items), _BLOCK):
+        scores = users @ items[at : at + _BLOCK].T  # [u, block]
+        here = (what >= at) & (what < at + _BLOCK)
+        scores[who[here], what[here] - at] = -np.inf
+        both = np.concatenate([best, scores], axis=1)
+        best = np.partition(both, both.shape[1] - k, axis=1)[:, -k:]
+        bar.advance(done + at + scores.shape[1])
     return best
 
 

@@ -219,7 +219,8 @@ Variant = Literal["fp32", "fp16", "dynamic"]
 class ExportConfig:
     """Variants that the gates choose from, targets that they choose for, and golden cases.
 
-    gate_cases: most validation cases on which quality is measured.
+    gate_cases: most validation cases on which quality is measured; compact_share: share of all rows
+    that withdrawn items may take before a catalogue release drops them.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -229,6 +230,7 @@ class ExportConfig:
     )
     golden_cases: Positive = 16
     gate_cases: Positive = 1000
+    compact_share: Share = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

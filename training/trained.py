@@ -16,6 +16,7 @@ from training.dataset import Items, load_items
 from training.errors import RunInvalid
 from training.item_content import item_inputs
 from training.neighbours import load_neighbours
+from training.progress import Progress
 from training.recipe import Recipe, load_recipe
 from training.retrieval import Floats
 
@@ -35,6 +36,9 @@ FILES = (
 )
 NEIGHBOURS_FILE = "neighbours.npz"
 
+_BLOCK = 8192
+"""Items that the item tower takes at a time; each looks up some 30 vectors."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
@@ -51,8 +55,15 @@ class Trained:
 
     def item_vectors_for(self, items: Items) -> Floats:
         """Return vectors of items that training never saw, by content alone; float32 [n, d]."""
-        inputs = item_inputs(self.spec, items, self.recipe.retrieval.title_buckets, known=False)
-        return np.asarray(self.item_tower(inputs, training=False), np.float32)
+        vectors = np.empty((len(items), self.spec.dim), np.float32)
+        buckets = self.recipe.retrieval.title_buckets
+        with Progress("item tower", len(items)) as bar:
+            for at in range(0, len(items), _BLOCK):
+                part = items.pick(range(at, min(at + _BLOCK, len(items))))
+                inputs = item_inputs(self.spec, part, buckets, known=False)
+                vectors[at : at + _BLOCK] = self.item_tower(inputs, training=False)
+                bar.advance(at + len(part))
+        return vectors
 
 
 def load_trained(run_dir: Path) -> Trained:

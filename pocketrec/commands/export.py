@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.option(
     "--catalogue",
     type=click.Path(path_type=Path),
-    help="Changes as JSON: items to add and change, ids to withdraw and restore.",
+    help="Changes as JSON, or JSON Lines (.jsonl) for many: items to add and change, ids to "
+    "withdraw and restore. Once withdrawn items are more than the recipe's export.compact_share, "
+    "their rows go: histories then lack them, and they can only be added anew.",
 )
 @click.option("--base", type=click.Path(path_type=Path), help="Bundle that the changes apply to.")
 @click.option("--force", is_flag=True, help="Overwrite, and ship although a gate refuses.")

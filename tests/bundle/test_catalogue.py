@@ -1,7 +1,13 @@
 import pytest
 
 from benchmarks.hostile_catalogues import hostile_catalogues
-from bundle.catalogue import MAX_ITEM_BYTES, CatalogueItem, read_catalogue, write_catalogue
+from bundle.catalogue import (
+    MAX_ITEM_BYTES,
+    CatalogueItem,
+    read_catalogue,
+    read_whole_catalogue,
+    write_catalogue,
+)
 from bundle.errors import BundleInvalid, InputError
 
 ITEM = CatalogueItem(0, "a", "T", "c", 1.5, 1990)
@@ -33,7 +39,7 @@ def test_a_thousand_items_are_within_the_steps_allowed(tmp_path):
 
 def test_a_text_that_no_reader_would_take_is_not_written(tmp_path):
     long = CatalogueItem(1, "a", "T" * MAX_ITEM_BYTES, "c", None, None)
-    with pytest.raises(InputError, match="65536 bytes"):
+    with pytest.raises(InputError, match=r"item .a.: .* 65536 bytes"):
         write_catalogue(tmp_path / "c", [ITEM, long])
 
 
@@ -41,3 +47,14 @@ def test_what_fits_is_written_and_read(tmp_path):
     item = CatalogueItem(0, "a", "T" * (MAX_ITEM_BYTES - 100), "c", None, None)
     write_catalogue(tmp_path / "c", [item])
     assert read_catalogue(tmp_path / "c", [0]) == [item]
+
+
+def test_the_whole_catalogue_is_read_in_row_order_whatever_order_it_was_written_in(tmp_path):
+    items = [CatalogueItem(row, str(row), "T" * 100, "c", 1.0, 1) for row in range(3000)]
+    write_catalogue(tmp_path / "one", items)
+    write_catalogue(tmp_path / "two", reversed(items))
+    assert list(read_whole_catalogue(tmp_path / "two", 3000)) == items
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    for wrong in (2999, 3001):
+        with pytest.raises(BundleInvalid, match="rows"):
+            list(read_whole_catalogue(tmp_path / "one", wrong))

@@ -55,3 +55,17 @@ def test_items_that_join_have_no_neighbours_and_change_nothing():
     past = np.array([1, 4])
     assert more.votes(past, 0.5)[0][:N] == pytest.approx(neighbours.votes(past, 0.5)[0])
     assert not more.votes(np.array([N, N + 1]), 0.5)[0].any()
+
+
+@given(ITEMS, st.lists(st.booleans(), min_size=N, max_size=N).filter(any), st.integers(0, 5))
+def test_items_that_stay_keep_their_votes_for_each_other(past, keep, seed):
+    neighbours, keep = table(seed), np.array(keep)
+    past = [item for item in past if keep[item]]
+    new_row = np.cumsum(keep) - 1
+    fewer = neighbours.kept(keep)
+    assert fewer.rows.min() >= 0
+    assert fewer.rows.max() < keep.sum()
+    before = neighbours.votes(np.array(past, np.int32), 0.5)
+    after = fewer.votes(new_row[np.array(past, np.int32)], 0.5)
+    for one, two in zip(before, after, strict=True):
+        assert two == pytest.approx(one[keep])

@@ -85,6 +85,90 @@ def test_a_withdrawn_item_comes_back_when_it_is_restored_and_only_then(
     assert (restored.array("index/rows")[row] == same).all()
 
 
+@pytest.fixture(scope="module")
+def compacted(bundle_dir: Path, run_dir: Path, tmp_path_factory):
+    """A release whose last tenth too many was withdrawn, and its report."""
+    folder = tmp_path_factory.mktemp("compacted")
+    gone = "".join(f'{{"withdraw": "i{n:02d}"}}\n' for n in range(9))
+    (folder / "changes.jsonl").write_text(gone)
+    report = update_catalogue(bundle_dir, folder / "changes.jsonl", run_dir, folder / "next")
+    return folder / "next", report
+
+
+def test_withdrawn_rows_leave_every_file_once_they_are_many(compacted, bundle_dir: Path):
+    report, bundle, base = compacted[1], open_bundle(compacted[0]), open_bundle(bundle_dir)
+    assert (report.compacted, report.removed, report.items, report.withdrawn) == (True, 9, 31, 9)
+    assert bundle.item_count == 31
+    assert np.asarray(bundle.array("items/flags")).all()
+    assert [bundle.row_of(f"i{n:02d}") for n in range(9)] == [-1] * 9
+    assert len(bundle.catalogue(list(range(40)))) == 31
+    rows = [base.row_of(bundle.item_id(row)) for row in range(31)]
+    assert (np.diff(rows) > 0).all()
+    for name in ("index/rows", "index/scales", "items/numeric", "items/categories"):
+        assert (np.asarray(bundle.array(name)) == np.asarray(base.array(name))[rows]).all()
+    assert (bundle.array("index/centroids") == base.array("index/centroids")).all()
+    assert bundle.json("model_card.json")["removed"] == 9
+
+
+@pytest.mark.parametrize("engine", ["litert", "onnx"])
+def test_golden_requests_with_removed_items_are_answered_anew(compacted, engine):
+    bundle = open_bundle(compacted[0])
+    assert replay(bundle, engine) == 6
+    cases = bundle.json("golden.json")["cases"]
+    gone = {f"i{n:02d}" for n in range(9)}
+    assert any(gone & set(case["item_ids"]) for case in cases)
+    assert not any(gone & set(case["slate_ids"]) for case in cases)
+
+
+def test_a_removed_item_is_added_anew_and_gets_the_vector_that_training_gave_it(
+    compacted, bundle_dir: Path, run_dir: Path, tmp_path: Path
+):
+    step = tmp_path / "c.json"
+    step.write_text('{"restore": ["i07"]}')
+    with pytest.raises(InputError, match="add it anew"):
+        update_catalogue(compacted[0], step, run_dir, tmp_path / "next")
+    step.write_text('{"add": [{"item_id": "i07", "title": "Film i07"}]}')
+    update_catalogue(compacted[0], step, run_dir, tmp_path / "next")
+    again, base = open_bundle(tmp_path / "next"), open_bundle(bundle_dir)
+    one, two = again.row_of("i07"), base.row_of("i07")
+    for name in ("index/rows", "index/scales"):
+        assert (np.asarray(again.array(name))[one] == np.asarray(base.array(name))[two]).all()
+
+
+def test_new_content_moves_the_vector_of_an_item_known_by_content_alone(
+    changed: Bundle, run_dir: Path, tmp_path: Path
+):
+    base = changed.path("policy.json").parent.parent
+    lines = [
+        {"change": {"item_id": "i99", "title": "Another film", "categories": ["crime"]}},
+        {"change": {"item_id": "i03", "categories": ["crime"]}},
+    ]
+    (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    update_catalogue(base, tmp_path / "c.jsonl", run_dir, tmp_path / "next")
+    after = open_bundle(tmp_path / "next")
+    rows, old = np.asarray(after.array("index/rows")), np.asarray(changed.array("index/rows"))
+    ids = [changed.item_id(row) for row in range(changed.item_count)]
+    moved = [
+        item_id
+        for row, item_id in enumerate(ids)
+        if (rows[after.row_of(item_id)] != old[row]).any()
+    ]
+    assert moved == ["i99"]
+
+
+def test_equal_inputs_give_equal_bytes(changed: Bundle, bundle_dir, run_dir, tmp_path, run_python):
+    (tmp_path / "changes.json").write_text(json.dumps(CHANGES))
+    code = (
+        "from pathlib import Path\n"
+        "from export.catalogue import update_catalogue\n"
+        f"update_catalogue(Path({str(bundle_dir)!r}), Path({str(tmp_path / 'changes.json')!r}), "
+        f"Path({str(run_dir)!r}), Path({str(tmp_path / 'next')!r}))"
+    )
+    done = run_python(code, PYTHONHASHSEED="77")
+    assert done.returncode == 0, done.stderr
+    assert open_bundle(tmp_path / "next").manifest == changed.manifest
+
+
 @pytest.mark.parametrize("engine", ["litert", "onnx"])
 def test_new_golden_vectors_hold_and_never_show_the_withdrawn(changed: Bundle, engine):
     assert replay(changed, engine) == 6
@@ -97,6 +181,15 @@ def test_the_card_names_base_and_changes(changed: Bundle):
     assert card["changes"] == {"add": 1, "change": 1, "withdraw": 1, "restore": 0}
     assert len(card["export"]["files"]) == 12
     assert changed.manifest.name in changed.read("model_card.md").decode()
+
+
+def test_the_run_of_another_release_is_refused(
+    bundle_dir: Path, repeats_run_dir: Path, tmp_path: Path
+):
+    (tmp_path / "c.json").write_text(json.dumps(CHANGES))
+    with pytest.raises(InputError, match="not the run"):
+        update_catalogue(bundle_dir, tmp_path / "c.json", repeats_run_dir, tmp_path / "next")
+    assert [p.name for p in tmp_path.iterdir()] == ["c.json"]
 
 
 def test_files_that_disagree_on_most_golden_slates_refuse_the_new_catalogue(

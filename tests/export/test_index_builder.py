@@ -5,8 +5,10 @@ from hypothesis import strategies as st
 
 pytest.importorskip("duckdb", reason="needs the train extra")
 
+from bundle import quantize
 from bundle.quantize import quantize_rows
-from export.index_builder import build_index
+from export import index_builder
+from export.index_builder import build_index, k_means, nearest
 
 
 def test_rows_are_scaled_by_their_largest_value():
@@ -49,3 +51,57 @@ def test_the_order_of_the_input_does_not_matter_for_one_cell():
     two = build_index(vectors[::-1].copy(), ids[::-1], 0, seed=1)
     assert (one.rows == two.rows).all()
     assert [ids[i] for i in one.order] == list("abcdef")
+
+
+def plain_k_means(vectors, cells, seed):
+    """k-means++ and Lloyd's algorithm as they are written in the books, all vectors at once."""
+    rng = np.random.default_rng(seed)
+    centroids = vectors[[rng.integers(len(vectors))]]
+    for _ in range(1, cells):
+        apart = ((vectors[:, None] - centroids) ** 2).sum(2).min(axis=1).astype(np.float64)
+        drawn = rng.choice(len(vectors), 1, p=apart / apart.sum())
+        centroids = np.concatenate([centroids, vectors[drawn]])
+    for _ in range(20):
+        cell = ((vectors[:, None] - centroids) ** 2).sum(2).argmin(axis=1)
+        for c in np.unique(cell):
+            centroids[c] = vectors[cell == c].astype(np.float64).mean(axis=0)
+    return centroids
+
+
+def spread(vectors, centroids) -> float:
+    return float(((vectors - centroids[nearest(vectors, centroids)]) ** 2).sum())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_few_vectors_are_clustered_as_by_the_plain_algorithm(seed):
+    vectors = np.random.default_rng(seed).normal(size=(200, 4)).astype(np.float32)
+    found = k_means(vectors, 12, seed)
+    assert np.allclose(found, plain_k_means(vectors, 12, seed), atol=1e-4)
+
+
+def test_a_sample_and_seeds_drawn_together_cluster_nearly_as_well(monkeypatch):
+    rng = np.random.default_rng(4)
+    centres = rng.normal(size=(40, 4)) * 5
+    vectors = (centres[rng.integers(40, size=8000)] + rng.normal(size=(8000, 4))).astype(np.float32)
+    whole = [spread(vectors, k_means(vectors, 40, seed)) for seed in range(4)]
+    monkeypatch.setattr(index_builder, "MIN_SAMPLE", 100)
+    monkeypatch.setattr(index_builder, "_SEED_DISTANCES", 40 * 2560 // 4)
+    sampled = [k_means(vectors, 40, seed) for seed in range(4)]
+    assert np.mean([spread(vectors, each) for each in sampled]) < 1.1 * np.mean(whole)
+    assert (sampled[1] == k_means(vectors, 40, 1)).all()
+
+
+def test_equal_vectors_make_cells_too(monkeypatch):
+    monkeypatch.setattr(index_builder, "_SEED_DISTANCES", 10)
+    built = build_index(np.ones((30, 2), np.float32), [str(n) for n in range(30)], 5, 1)
+    assert built.offsets[-1] == 30
+
+
+def test_blocks_change_nothing(monkeypatch):
+    vectors = np.random.default_rng(6).normal(size=(50, 3)).astype(np.float32)
+    before = nearest(vectors, vectors[:7]), quantize_rows(vectors)
+    monkeypatch.setattr(index_builder, "_BLOCK_DISTANCES", 20)
+    monkeypatch.setattr(quantize, "_BLOCK", 8)
+    assert (nearest(vectors, vectors[:7]) == before[0]).all()
+    for one, two in zip(quantize_rows(vectors), before[1], strict=True):
+        assert (one == two).all()

@@ -69,7 +69,7 @@ def lamps_sell():
 def test_arrivals_like_those_that_sold_are_foretold_to_sell(lamps_sell):
     features = ContentFeatures(lamps_sell.items)
     fresh = features(items(["white lamp", "short rope", "zzz"]))
-    lamp, rope, other = arrival_rates(lamps_sell, features(lamps_sell.items), fresh)
+    lamp, rope, other = arrival_rates(lamps_sell, features(lamps_sell.items))(fresh)
     assert lamp > 0.5 > other > -0.5 > rope
 
 
@@ -91,7 +91,7 @@ def test_what_is_foretold_to_sell_is_ranked_first_for_a_user_without_a_past(lamp
 def test_where_nothing_arrived_all_rates_are_zero():
     data = dataset(["a lamp", "a rope"], [(0, 0, 5), (0, 1, 5), (1, 0, 5)])
     features = ContentFeatures(data.items)
-    rates = arrival_rates(data, features(data.items), features(items(["lamp", "rope", "jar"])))
+    rates = arrival_rates(data, features(data.items))(features(items(["lamp", "rope", "jar"])))
     assert rates.tolist() == [0.0, 0.0, 0.0]
 
 
@@ -132,6 +132,15 @@ def test_a_vector_does_not_depend_on_what_else_arrives(world):
     both = content_vectors(data, items(["lamp stand", "rope ladder", "jar"]), own, **given)
     one = content_vectors(data, items(["lamp stand"]), own[:1], **given)
     np.testing.assert_allclose(one[0], both[0], rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_of_items_change_nothing(world, monkeypatch):
+    data, users, vectors, known = world
+    new, own = items(["lamp stand", "rope ladder", "jar"]), np.ones((3, 3), np.float32)
+    given = {"users": users, "user_vectors": vectors, "item_vectors": known}
+    whole = content_vectors(data, new, own, **given)
+    monkeypatch.setattr("training.content_vectors._BLOCK", 2)
+    np.testing.assert_allclose(content_vectors(data, new, own, **given), whole, rtol=1e-5)
 
 
 def test_the_item_tower_is_added_to(world):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from training import new_items
 from training.dataset import TRAIN, Dataset, Items
 from training.new_items import arrival_ratio, expected_share, lift, share_of_slates
 
@@ -92,6 +93,13 @@ def test_no_new_items_and_users_without_direction_change_nothing(vectors):
     assert lift(new[:0], known, users, seen, share=0.1).shape == (0, 8)
     centred = np.concatenate([users, -users])
     assert lift(new, known, centred, seen * 2, share=0.1) is new
+
+
+def test_blocks_of_items_change_nothing(vectors, monkeypatch):
+    users, known, new, seen = vectors
+    whole = lift(new, known, users, seen, share=0.3)
+    monkeypatch.setattr(new_items, "_BLOCK", 37)
+    np.testing.assert_allclose(lift(new, known, users, seen, share=0.3), whole, atol=1e-4)
 
 
 def test_share_of_slates_by_hand():

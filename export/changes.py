@@ -1,0 +1,205 @@
+"""Changes of a catalogue, read from a file: one JSON object, or JSON Lines for many.
+
+JSON is an object of the lists `add`, `change`, `withdraw` and `restore`. JSON Lines (`.jsonl`) has
+one change a line, `{"add": {...}}`, `{"change": {...}}`, `{"withdraw": "id"}` or
+`{"restore": "id"}`, and is read line by line.
+"""
+
+import json
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bundle.errors import InputError
+from bundle.features import MISSING
+from bundle.files import sha256_file
+from training.dataset import Items, split_categories
+from training.progress import Progress
+
+MAX_JSON_BYTES = 256 << 20
+"""Of a JSON file, which is in memory as a whole."""
+MAX_LINES_BYTES = 4 << 30
+MAX_LINE_BYTES = 1 << 20
+
+_KEYS = {"item_id", "title", "categories", "price", "year"}
+_KINDS = ("add", "change", "withdraw", "restore")
+_SHOWN_EVERY = 10_000
+
+Entry = tuple[str, str, Any]
+"""Where it stands, its kind, its value."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a change says of an item; None: nothing. price and year: -1 = unknown."""
+
+    item_id: str
+    title: str | None
+    categories: tuple[str, ...] | None
+    price: float | None
+    year: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """New items, new content of known items, ids to withdraw and to bring back.
+
+    digest: 8 hex digits of the file's SHA-256, for the release's name.
+    """
+
+    path: Path
+    digest: str
+    add: Items
+    change: list[Content]
+    withdraw: list[str]
+    restore: list[str]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many items each kind of change touches."""
+        return {kind: len(getattr(self, kind)) for kind in _KINDS}
+
+
+def read_changes(path: Path) -> Changes:
+    """Read and check a changes file.
+
+    Raises:
+        InputError: it is missing, too large, no JSON, or not of the form in `docs/operator.md`.
+    """
+    try:
+        entries = _lines(path) if path.suffix == ".jsonl" else _lists(path)
+        return _collect(path, entries)
+    except OSError as err:
+        raise InputError(f"{path}: cannot be read ({err.strerror or err}).") from err
+
+
+def _collect(path: Path, entries: Iterator[Entry]) -> Changes:
+    ids: list[str] = []
+    titles: list[str] = []
+    categories: list[tuple[str, ...]] = []
+    price, year = array("f"), array("f")
+    change: list[Content] = []
+    named: dict[str, list[str]] = {"withdraw": [], "restore": []}
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}  # many items share their categories
+    for where, kind, value in entries:
+        if kind in named:
+            named[kind].append(_item_id(where, kind, value))
+            continue
+        found = _content(where, value)
+        if kind == "change":
+            change.append(found)
+            continue
+        ids.append(found.item_id)
+        titles.append(found.item_id if found.title is None else found.title)
+        names = found.categories or ()
+        categories.append(same.setdefault(names, names))
+        price.append(MISSING if found.price is None else found.price)
+        year.append(MISSING if found.year is None else found.year)
+    return Changes(
+        path=path,
+        digest=sha256_file(path)[:8],
+        add=Items(
+            ids=ids,
+            titles=titles,
+            categories=categories,
+            price=np.array(price, np.float32),
+            year=np.array(year, np.float32),
+        ),
+        change=change,
+        **named,
+    )
+
+
+def _lists(path: Path) -> Iterator[Entry]:
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise InputError(f"{path}: larger than {MAX_JSON_BYTES} bytes; use JSON Lines (.jsonl).")
+    value = _parsed(str(path), path.read_bytes())
+    if not isinstance(value, dict) or not value or value.keys() - set(_KINDS):
+        raise InputError(f"{path}: expected an object with some of {', '.join(_KINDS)}.")
+    for kind in _KINDS:
+        entries = value.get(kind, [])
+        if not isinstance(entries, list):
+            raise InputError(f"{path}: {kind} must be a list.")
+        for place, one in enumerate(entries, 1):
+            yield f"{path}: {kind}, entry {place}", kind, one
+
+
+def _lines(path: Path) -> Iterator[Entry]:
+    size = path.stat().st_size
+    if size > MAX_LINES_BYTES:
+        raise InputError(f"{path}: larger than {MAX_LINES_BYTES} bytes; use several releases.")
+    with path.open("rb") as stream, Progress("changes, MiB", size >> 20) as bar:
+        number = 0
+        while line := stream.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            where = f"{path}, line {number}"
+            if len(line) > MAX_LINE_BYTES:
+                raise InputError(f"{where}: longer than {MAX_LINE_BYTES} bytes.")
+            if number % _SHOWN_EVERY == 0:
+                bar.advance(stream.tell() >> 20)
+            if not line.strip():
+                continue
+            value = _parsed(where, line)
+            if not isinstance(value, dict) or len(value) != 1 or value.keys() - set(_KINDS):
+                raise InputError(f"{where}: expected an object with one of {', '.join(_KINDS)}.")
+            ((kind, one),) = value.items()
+            yield where, kind, one
+        bar.advance(size >> 20)
+
+
+def _parsed(where: str, data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as err:
+        raise InputError(f"{where}: cannot be read as JSON ({err}).") from err
+
+
+def _item_id(where: str, kind: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise InputError(f"{where}: {kind} takes an item id as a text, not {value!r:.200}.")
+    return value
+
+
+def _content(where: str, one: Any) -> Content:
+    """Check an item and bring it to the form in which a release can give it back."""
+    if not isinstance(one, dict) or one.keys() - _KEYS or not _fits(one):
+        raise InputError(f"{where}: not an item with {', '.join(sorted(_KEYS))}: {one!r:.200}")
+    categories = one.get("categories")
+    if categories is not None:
+        # A release joins them by "|", so that a name with one inside comes back as two.
+        categories = tuple(part for name in categories for part in split_categories(name))
+    return Content(
+        item_id=one["item_id"],
+        title=one.get("title"),
+        categories=categories,
+        price=_number(one["price"]) if "price" in one else None,
+        year=float(int(_number(one["year"]))) if "year" in one else None,
+    )
+
+
+def _fits(one: dict[str, Any]) -> bool:
+    categories = one.get("categories", [])
+    numbers = (one.get("price"), one.get("year"))
+    texts = [one.get("item_id"), one.get("title", "")]
+    return (
+        bool(texts[0])
+        and isinstance(categories, list)
+        and all(isinstance(text, str) and _is_whole(text) for text in [*texts, *categories])
+        and all(n is None or _is_number(n) for n in numbers)
+    )
+
+
+def _is_whole(text: str) -> bool:
+    """Whether a text has whole letters: an escape may be half of one, which no UTF-8 holds."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e12
+
+
+def _number(value: float | None) -> float:
+    return MISSING if value is None or value < 0 else float(value)
