@@ -15,7 +15,7 @@ from bundle.files import canonical_json
 from bundle.golden import Golden
 from bundle.neighbours import Neighbours
 from bundle.quantize import quantize_rows
-from bundle.reader import AVAILABLE, Bundle, open_bundle
+from bundle.reader import Bundle, open_bundle
 from bundle.writer import BundleWriter
 from export import golden
 from export.build import SLACK
@@ -86,11 +86,12 @@ def update_catalogue(
     popularity = np.concatenate([popularity, unknown])
     neighbours = known.neighbours.extended(len(changes.add)) if known.neighbours else None
     available = np.concatenate([available, np.ones(len(changes.add), np.bool_)])
-    with BundleWriter(out, force=force) as writer:
+    version = before.manifest.format_version
+    with BundleWriter(out, force=force, format_version=version) as writer:
         for entry in before.manifest.files:
             if entry.kind == "model" or entry.name in ("feature_spec.json", "policy.json"):
                 writer.add(entry.name, before.read(entry.name), entry.kind, **entry.meta)
-        add_items(writer, before.spec, items, index, popularity, available, neighbours)
+        add_items(writer, before.spec, items, index, popularity, available, neighbours, before)
         facts = {
             "name": f"{before.manifest.name.partition('+')[0]}+{_digest(changes)}",
             "recipe_name": before.manifest.recipe_name,
@@ -217,10 +218,10 @@ def _known(bundle: Bundle) -> _Known:
             year=np.array([MISSING if i.year is None else i.year for i in shown], np.float32),
         ),
         rows=np.asarray(bundle.array("index/rows"))[at].astype(np.int8),
-        scales=np.asarray(bundle.array("index/scales"))[at].astype(np.float32),
+        scales=bundle.scales[at].astype(np.float32),
         cell=np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))[at],
-        popularity=np.asarray(bundle.array("items/numeric"))[at][:, popularity].astype(np.float32),
-        available=(np.asarray(bundle.array("items/flags"))[at] & AVAILABLE) > 0,
+        popularity=bundle.numeric[at][:, popularity].astype(np.float32),
+        available=bundle.available[at],
         neighbours=neighbours.reordered(at) if neighbours else None,
     )
 

@@ -50,9 +50,8 @@ def sort_into_cells(
         cell: int64 [N], each item's cell.
         centroids: float32 [cells, d].
     """
-    order = np.array(
-        sorted(range(len(ids)), key=lambda i: (int(cell[i]), ids[i].encode())), np.int64
-    )
+    ranked = by_id(ids)
+    order = ranked[np.argsort(cell[ranked], kind="stable")]
     counts = np.bincount(cell, minlength=len(centroids))
     return BuiltIndex(
         centroids=centroids,
@@ -61,6 +60,11 @@ def sort_into_cells(
         scales=scales[order],
         order=order,
     )
+
+
+def by_id(ids: list[str]) -> NDArray[np.int64]:
+    """Return the places of the ids in their order, int64 [N]; code points, as their UTF-8."""
+    return np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
 
 
 def nearest(vectors: Floats, centroids: Floats) -> NDArray[np.int64]:

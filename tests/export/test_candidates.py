@@ -63,6 +63,6 @@ def test_columns_of_recent_popularity_travel(exported):
     bundle, _, data = exported
     assert bundle.spec.numeric[-1] == "popularity_30_days"
     rows = np.array([bundle.row_of(item_id) for item_id in data.items.ids], np.int32)
-    found = bundle.array("items/numeric")[rows, -1]
+    found = bundle.numeric[rows][:, -1]
     assert found == pytest.approx(data.popularity(30.0))
-    assert (found < bundle.array("items/numeric")[rows, 0]).any()
+    assert (found < bundle.numeric[rows][:, 0]).any()
