@@ -2,7 +2,8 @@
 
 Claim: both models together take at most 1 MB at d = 64; a dynamic-range or better user tower has a
 cosine of .9999 with fp32 and shares .99 of its first 100 items; a bundle of a million items without
-its catalogue texts takes at most 80 MB.
+its catalogue texts takes at most 80 MB. Rows named `..., random ids` are what its id files take if
+ids are 10 random letters and digits.
 Data: MovieLens-100K, quality on validation events, from most of which the ranker learned, so it
 compares variants and says nothing else (the test split is not touched). Peers: the fp32
 file on the first runtime present, and Keras as measured at export. The million items are the same
@@ -11,6 +12,7 @@ without neighbours, which are fitted for up to 20,000 items. Repetitions: one tr
 are medians of 20 runs, one thread.
 """
 
+import string
 import sys
 import time
 from dataclasses import asdict
@@ -22,6 +24,8 @@ from rich.table import Table
 
 from benchmarks import children, on_device
 from benchmarks.harness import Cell, Options, Result
+from bundle.arrays import encode_array
+from bundle.items_v2 import id_files
 from bundle.quantize import quantize_rows
 from bundle.reader import open_bundle
 from bundle.writer import BundleWriter
@@ -64,8 +68,12 @@ def run(options: Options, recipe: Path = RECIPE, items: int = MILLION) -> Result
                 row["ndcg10"] = quality
     large = enlarged(trained, items, work / "large", options.seed)
     rows += [{"file": name, "bytes": size} for name, size in large.items()]
+    drawn = random_ids(items, options.seed)
+    rows += [{"file": f"{name}, random ids", "bytes": size} for name, size in drawn.items()]
     show(rows)
     figures = summary(checked, large) | {"export_s": export_s}
+    same = sum(large[name] for name in drawn)
+    figures["bundle_bytes_1m_random_ids"] = figures["bundle_bytes_1m"] - same + sum(drawn.values())
     return Result(name="export", seed=options.seed, rows=rows, figures=figures)
 
 
@@ -107,6 +115,14 @@ def enlarged(trained: Trained, n: int, folder: Path, seed: int) -> dict[str, int
         manifest = writer.manifest(name="large", recipe_name="large", created_utc=0)
         bar.advance(1, f"{n:,} items")
     return {entry.name: entry.bytes for entry in manifest.files}
+
+
+def random_ids(n: int, seed: int) -> dict[str, int]:
+    """Bytes of the files of `n` ids of 10 random letters and digits."""
+    letters = np.array(list(string.ascii_letters + string.digits))
+    drawn = letters[np.random.default_rng(seed).integers(0, len(letters), (n, 10))]
+    ids = sorted({"".join(row) for row in drawn})
+    return {name: len(encode_array(array)) for name, array in id_files(ids).items()}
 
 
 def show(rows: list[Row]) -> None:

@@ -1,4 +1,4 @@
-"""Item columns: a value a row, stored as it is or as a code into a table of the different values.
+"""Item columns: a value a row, stored as it is, once for all, or as codes of different values.
 
 Dictionary encoding, as in Parquet: exact, and a row of a million costs one or two bytes where a
 catalogue repeats itself. FORMAT.md, "Column".
@@ -55,7 +55,7 @@ class Coded:
 def numbers_at(column: Column, place: int) -> NDArray[np.int32]:
     """Return one of the numbers of every row of an integer column [N, K], int32 [N]."""
     if isinstance(column, Coded):
-        return column.values[:, place].astype(np.int32)[column.codes]
+        return np.asarray(column.values[:, place].astype(np.int32)[column.codes])
     return np.asarray(column[:][:, place], np.int32)
 
 
@@ -92,10 +92,11 @@ def open_column(
     dtype, (n, *row) = form
     values = source.array(f"{name}.values")
     coded = source.has(f"{name}.codes")
-    expect_form(f"{name}.values", values, dtype, (len(values) if coded else n, *row))
+    one_for_all = not coded and values.shape[:1] == (1,)
+    expect_form(f"{name}.values", values, dtype, (len(values) if coded or one_for_all else n, *row))
     check(f"{name}.values", values)
     if not coded:
-        return values
+        return np.broadcast_to(values, (n, *row))
     codes = source.array(f"{name}.codes")
     expect_codes(f"{name}.codes", codes, n, len(values))
     return Coded(codes, values)
@@ -115,7 +116,7 @@ def expect_codes(name: str, codes: Array, n: int, limit: int) -> None:
 def column_files(
     name: str, values: NDArray[Any], base: ArraySource | None = None
 ) -> dict[str, Array]:
-    """Return the array files of a column, coded where that is smaller.
+    """Return the array files of a column, in the smallest form.
 
     Args:
         name: of the column.
@@ -127,9 +128,10 @@ def column_files(
     if base is not None and base.has(f"{name}.codes"):
         table = base.array(f"{name}.values")
     made = coded(values, table)
+    if len(made.values) == 1:
+        return {f"{name}.values": made.values}
     files = {f"{name}.codes": made.codes, f"{name}.values": made.values}
-    plain = {f"{name}.values": values}
-    return min(plain, files, key=_bytes)
+    return min({f"{name}.values": values}, files, key=_bytes)
 
 
 def coded(values: NDArray[Any], base: NDArray[Any] | None = None) -> Coded:

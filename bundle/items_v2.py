@@ -66,7 +66,6 @@ class IdsByCell:
 
 def item_files(items: ItemArrays, base: ArraySource | None) -> dict[str, Array]:
     """Return the item files; value tables go on from those of the release before, if it has any."""
-    shapes, text = front_coded([items.ids[row] for row in items.by_id.tolist()])
     n_cells = len(items.offsets) - 1
     cells = np.repeat(np.arange(n_cells), np.diff(items.offsets))[items.by_id]
     return {
@@ -77,8 +76,13 @@ def item_files(items: ItemArrays, base: ArraySource | None) -> dict[str, Array]:
             for place, column in enumerate(items.numeric.T)
             for name, array in column_files(f"items/numeric.{place}", column, base).items()
         },
-        **column_files(SHAPES, shapes, base),
-        LETTERS: text,
+        **id_files([items.ids[row] for row in items.by_id.tolist()], base),
         CELLS: cells.astype(code_dtype(n_cells)),
         "items/available": np.packbits(items.available, bitorder="little"),
     }
+
+
+def id_files(ids: list[str], base: ArraySource | None = None) -> dict[str, Array]:
+    """Return the files of the ids alone, which must be sorted and each there once."""
+    shapes, text = front_coded(ids)
+    return {**column_files(SHAPES, shapes, base), LETTERS: text}

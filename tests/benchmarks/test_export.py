@@ -69,6 +69,11 @@ def test_figures_are_those_of_the_files(result):
 
 def test_the_large_bundle_holds_a_vector_an_item(result):
     sizes = {row["file"]: row["bytes"] for row in result.rows if "file" in row}
+    drawn = [name for name in sizes if name.endswith(", random ids")]
+    more = sum(sizes.pop(name) - sizes[name.partition(",")[0]] for name in drawn)
+    figures = result.figures
+    assert figures["bundle_bytes_1m_random_ids"] == figures["bundle_bytes_1m"] + more
+    assert more > 3000
     assert sizes["index/rows"] == 64 + 3000 * 32
     models = sum(row["bytes"] for row in result.rows if "model" in row)
     without = sum(sizes.values()) - sizes["catalogue.sqlite"]

@@ -108,6 +108,16 @@ def test_stacked_columns_read_as_one_array():
     assert stacked[1].tolist() == [2, 5]
 
 
+def test_a_value_that_all_rows_have_is_stored_once():
+    for values in (np.full(500, 2.5, np.float32), np.tile(np.array([[1, 0]], np.uint16), (500, 1))):
+        files = column_files("c", values)
+        assert files["c.values"].tobytes() == values[:1].tobytes()
+        form = (values.dtype.str[1:], values.shape)
+        opened = open_column(Release(files), "c", form, accept)
+        assert opened[:].tobytes() == values.tobytes()
+        assert len(opened[np.array([499, 3])]) == 2
+
+
 @pytest.mark.parametrize(
     ("codes", "message"),
     [
