@@ -34,7 +34,7 @@ class ArraySource(Protocol):
     def array(self, name: str) -> Array:
         """Return an array of the release."""
 
-    def has(self, name: str) -> bool:
+    def lists(self, name: str) -> bool:
         """Whether the release has a file of that name."""
 
 
@@ -91,7 +91,7 @@ def open_column(
     """
     dtype, (n, *row) = form
     values = source.array(f"{name}.values")
-    coded = source.has(f"{name}.codes")
+    coded = source.lists(f"{name}.codes")
     one_for_all = not coded and values.shape[:1] == (1,)
     expect_form(f"{name}.values", values, dtype, (len(values) if coded or one_for_all else n, *row))
     check(f"{name}.values", values)
@@ -125,7 +125,7 @@ def column_files(
             delta carries new values and little else.
     """
     table = None
-    if base is not None and base.has(f"{name}.codes"):
+    if base is not None and base.lists(f"{name}.codes"):
         table = base.array(f"{name}.values")
     made = coded(values, table)
     if len(made.values) == 1:

@@ -78,7 +78,7 @@ class Bundle:
             self._arrays[name] = open_array(self.path(name))
         return self._arrays[name]
 
-    def has(self, name: str) -> bool:
+    def lists(self, name: str) -> bool:
         """Whether the release has a file of that logical name."""
         return any(entry.name == name for entry in self.manifest.files)
 

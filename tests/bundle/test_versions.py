@@ -21,7 +21,7 @@ class Release(dict):
     def array(self, name):
         return self[name]
 
-    def has(self, name):
+    def lists(self, name):
         return name in self
 
 
