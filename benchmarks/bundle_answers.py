@@ -13,11 +13,7 @@ from bundle.reader import Bundle
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import golden_history
 
-ARRAYS = (
-    *(f"index/{name}" for name in ("centroids", "offsets", "rows", "scales")),
-    *(f"items/{name}" for name in ("categories", "flags", "numeric", "popular")),
-    *(f"items/{name}" for name in ("ids_bytes", "ids_offsets", "ids_order")),
-)
+ARRAYS = ("index/centroids", "index/offsets", "index/rows", "items/popular")
 NEIGHBOUR_ARRAYS = tuple(f"items/neighbour{name}" for name in ("s", "_scales", "_weights"))
 NOW_UTC = 1_700_000_000
 
@@ -29,12 +25,14 @@ def answers(bundle: Bundle) -> str:
         BundleInvalid: a part that is only checked when it is read fails its check.
     """
     digest = hashlib.sha256()
-    for name in (*ARRAYS, *(NEIGHBOUR_ARRAYS if bundle.spec.neighbours else ())):
-        array = bundle.array(name)
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+    names = (*ARRAYS, *(NEIGHBOUR_ARRAYS if bundle.spec.neighbours else ()))
+    columns = (bundle.scales, bundle.categories, bundle.numeric, bundle.available)
+    for array in (*(bundle.array(name) for name in names), *(column[:] for column in columns)):
+        digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
     rows = list(range(bundle.item_count))
     ids = [bundle.item_id(row) for row in rows]
+    assert ids == bundle.item_ids()
     found = [bundle.row_of(item_id) for item_id in [*ids, "", "no such item", "\udc80"]]
     golden = Golden.of(bundle)
     parts: list[Any] = [ids, found, bundle.spec.to_json(), bundle.policy.to_json()]

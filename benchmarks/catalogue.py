@@ -160,12 +160,11 @@ def rebuilt(source: Path, out: Path, seed: int) -> Row:
 
 def compared(old: Bundle, new: Bundle) -> Row:
     """Count the rows of `new` whose bytes `old` lacks for that item, and where the order breaks."""
-    row_of = {old.item_id(row): row for row in range(old.item_count)}
-    at = np.array([row_of.get(new.item_id(row), -1) for row in range(new.item_count)])
+    row_of = {item_id: row for row, item_id in enumerate(old.item_ids())}
+    at = np.array([row_of.get(item_id, -1) for item_id in new.item_ids()])
     same = at >= 0
-    for name in ("index/rows", "index/scales"):
-        one, two = np.asarray(old.array(name))[at], np.asarray(new.array(name))
-        same &= (one == two).reshape(len(at), -1).all(axis=1)
+    same &= (old.array("index/rows")[at] == new.array("index/rows")).all(axis=1)
+    same &= old.scales[at] == new.scales[np.arange(new.item_count)]
     at[~same] = -1
     follows = at[1:] == at[:-1] + 1
     moves = int(np.count_nonzero(same[1:] & ~follows))

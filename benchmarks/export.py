@@ -3,7 +3,8 @@
 Claim: both models together take at most 1 MB at d = 64; a dynamic-range or better user tower has a
 cosine of .9999 with fp32 and shares .99 of its first 100 items; a bundle of a million items without
 its catalogue texts takes at most 80 MB; MovieLens-1M exports in less than three minutes on two
-cores; equal inputs give equal bytes.
+cores; equal inputs give equal bytes. Rows named `..., random ids` are what the id files of the
+large bundle take if ids are 10 random letters and digits.
 Data: MovieLens-100K, quality on validation events, from most of which the ranker learned, so it
 compares variants and says nothing else (the test split is not touched). Peers: Keras and the most
 exact file, on LiteRT, ONNX Runtime and, where pip brings it, tflite-runtime 2.14. The million items
@@ -15,6 +16,7 @@ Repetitions: one training; milliseconds are medians of 20 runs, one thread.
 """
 
 import json
+import string
 import sys
 import time
 from collections import Counter
@@ -29,6 +31,8 @@ from rich.table import Table
 from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.old_runtime import verify_there
+from bundle.arrays import encode_array
+from bundle.items_v2 import id_files
 from bundle.quantize import quantize_rows
 from bundle.reader import Bundle, open_bundle
 from bundle.writer import BundleWriter
@@ -75,12 +79,16 @@ def run(options: Options, recipe: Path = RECIPE, items: int = MILLION) -> Result
     ]
     large = enlarged(load_trained(run_dir), items, work / "large", options.seed)
     rows += [{"file": name, "bytes": size} for name, size in large.items()]
+    drawn = random_ids(items, options.seed)
+    rows += [{"file": f"{name}, random ids", "bytes": size} for name, size in drawn.items()]
     show(rows)
+    same = sum(large[name] for name in drawn)
     figures = summary(found.files, bundle, large) | {
         "export_s": export_s,
         "same_bytes": float(content(bundle_dir) == content(work / "elsewhere" / "again")),
         "verified": float(found.passed and (old is None or bool(old["passed"]))),
     }
+    figures["bundle_bytes_1m_random_ids"] = figures["bundle_bytes_1m"] - same + sum(drawn.values())
     if options.data is not None:
         figures |= movielens_1m(work / "ml1m", options.data)
     return Result(name="export", seed=options.seed, rows=rows, figures=figures)
@@ -171,6 +179,14 @@ def enlarged(trained: Trained, n: int, folder: Path, seed: int) -> dict[str, int
         add_items(writer, spec, items, index, popularity, np.ones(n, np.bool_), None)
         manifest = writer.manifest(name="large", recipe_name="large", created_utc=0)
     return {entry.name: entry.bytes for entry in manifest.files}
+
+
+def random_ids(n: int, seed: int) -> dict[str, int]:
+    """Bytes of the files of `n` ids of 10 random letters and digits."""
+    letters = np.array(list(string.ascii_letters + string.digits))
+    drawn = letters[np.random.default_rng(seed).integers(0, len(letters), (n, 10))]
+    ids = sorted({"".join(row) for row in drawn})
+    return {name: len(encode_array(array)) for name, array in id_files(ids).items()}
 
 
 def show(rows: list[Row]) -> None:

@@ -1,12 +1,13 @@
 """Claim: no bundle, however damaged or hostile, does more to a reader than be refused.
 
-Each case is the sound bundle of `tiny_bundle.py`, changed in one of the ways of `mutations.py`, and
-handed to the reader, then to a walk over all that a device touches. It must end in `BundleInvalid`
-with a reason (`refused`) or in the sound bundle's answers (`accepted_equal`). Where the manifest
-was made to fit, other numbers are another release, which the signature must refuse, not the reader:
-`accepted_other`; a device then answers from it. Another exception or warning, a case over 5 s of
-processor time, a process over 1 GiB of address space, or a death is one of `crashes`. Repetitions:
-100,000 cases, or what `--minutes` leaves time for; one process after the other.
+Each case is the sound bundle of `tiny_bundle.py`, in either format version, changed in one of the
+ways of `mutations/`, and handed to the reader, then to a walk over all that a device touches. It
+must end in `BundleInvalid` with a reason (`refused`) or in the sound bundle's answers
+(`accepted_equal`). Where the manifest was made to fit, other numbers are another release, which the
+signature must refuse, not the reader: `accepted_other`; a device then answers from it. Another
+exception or warning, a case over 5 s of processor time, a process over 1 GiB of address space, or a
+death is one of `crashes`. Repetitions: 100,000 cases, or what `--minutes` leaves time for; one
+process after the other.
 """
 
 import json
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.children import ChildFailed
-from benchmarks.fuzz_child import READY
+from benchmarks.fuzz_child import READY, VERSIONS
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.mutations import MUTATORS
 from benchmarks.tiny_bundle import write_tiny_bundle
@@ -59,7 +60,8 @@ class Tally:
 def run(options: Options, cases: int = CASES) -> Result:
     """Judge mutated bundles; prints the table, and each crash with the case that repeats it."""
     options.work.mkdir(parents=True, exist_ok=True)
-    write_tiny_bundle(options.work / "base")
+    for version in VERSIONS:
+        write_tiny_bundle(options.work / f"base-{version}", version)
     end = time.monotonic() + 60 * options.minutes if options.minutes else None
     tally, done = Tally(), 0
     with Progress("fuzz-bundle", cases) as bar:
@@ -90,7 +92,7 @@ def verdicts(work: Path, seed: int, cases: int) -> Iterator[tuple[int, dict[str,
     """Run children until all cases are judged; one that dies is the crash of its case."""
     kinds, number = list(MUTATORS), 0
     while number < cases:
-        words = [work / "base", work / "case", seed, number, cases]
+        words = [work, seed, number, cases]
         command = [sys.executable, *CHILD, *map(str, words)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603
             assert child.stdout is not None

@@ -1,7 +1,7 @@
 """Child process of `fuzz-bundle`: judge cases one by one, within limits that end it if need be.
 
-Run as `python -m benchmarks.fuzz_child BASE SCRATCH SEED FROM TO`; prints `READY`, then one
-JSON object a case.
+Run as `python -m benchmarks.fuzz_child WORK SEED FROM TO`; prints `READY`, then one JSON object a
+case. WORK has the sound bundle of each format version in `base-VERSION`.
 """
 
 import json
@@ -12,10 +12,11 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.bundle_answers import answers, serve
-from benchmarks.mutations import Base, Mutant, mutant
+from benchmarks.mutations import MUTATORS, Base, Mutant, mutant
 from bundle.errors import BundleInvalid
 from bundle.reader import open_bundle
 
@@ -28,24 +29,47 @@ ADDRESS_SPACE_MIB = 1024
 """More than this, libraries and their stacks included, is a MemoryError."""
 LONGEST_REASON = 1000
 READY = "ready"
+VERSIONS = (2, 1)
 
 
-def main(base_dir: Path, scratch: Path, seed: int, start: int, stop: int) -> None:
-    """Judge the cases `start` to `stop` - 1, once the sound bundle has been opened and read."""
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The sound bundle of a format version: its folder, what it answers, and a folder for cases."""
+
+    base: Base
+    base_dir: Path
+    scratch: Path
+    expected: str
+
+    @classmethod
+    def of(cls, work: Path, version: int) -> "Sound":
+        """Open and read it, and lay the folder for cases out."""
+        base_dir, scratch = work / f"base-{version}", work / f"case-{version}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.copytree(base_dir, scratch, copy_function=os.link)
+        return cls(Base.read(base_dir), base_dir, scratch, answers(open_bundle(base_dir)))
+
+
+def main(work: Path, seed: int, start: int, stop: int) -> None:
+    """Judge the cases `start` to `stop` - 1, once the sound bundles have been opened and read."""
     limit = ADDRESS_SPACE_MIB << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    base, expected = Base.read(base_dir), answers(open_bundle(base_dir))
-    shutil.rmtree(scratch, ignore_errors=True)
-    shutil.copytree(base_dir, scratch, copy_function=os.link)
+    sound = {version: Sound.of(work, version) for version in VERSIONS}
     print(READY, flush=True)
     for number in range(start, stop):
-        kind, made = mutant(base, seed, number)
-        with placed(made, scratch, base_dir):
+        of = sound[version_of(number)]
+        kind, made = mutant(of.base, seed, number)
+        with placed(made, of.scratch, of.base_dir):
             limit_case(CASE_S, CASE_WALL_S)
-            outcome, detail = judge(scratch, expected)
+            outcome, detail = judge(of.scratch, of.expected)
             limit_case(0, 0)
         told = {"kind": kind, "outcome": outcome, "detail": detail, "peak_mib": peak_mib()}
         print(json.dumps(told), flush=True)
+
+
+def version_of(number: int) -> int:
+    """Format version of a case: every mutation of one, then every one of the other."""
+    return VERSIONS[number // len(MUTATORS) % len(VERSIONS)]
 
 
 def limit_case(processor_s: float, wall_s: float) -> None:
@@ -125,4 +149,4 @@ def peak_mib() -> float:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:6]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:5]))

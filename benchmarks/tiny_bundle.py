@@ -1,5 +1,6 @@
-"""A release of 24 items with everything but models: small enough to open thousands of times."""
+"""A release of 48 items with everything but models: small enough to open thousands of times."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,17 @@ from bundle.catalogue import CatalogueItem, write_catalogue
 from bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec
 from bundle.files import canonical_json
 from bundle.golden import Golden, GoldenCase
-from bundle.manifest import Manifest
+from bundle.items import ItemArrays
+from bundle.manifest import FORMAT_VERSION, Manifest
 from bundle.policy import Policy
+from bundle.versions import item_files
 from bundle.writer import BundleWriter
 
-N_ITEMS, DIM, CELLS, NEIGHBOURS = 24, 8, 4, 3
+N_ITEMS, DIM, NEIGHBOURS = 48, 8, 3
+OFFSETS = (0, 11, 11, 29, N_ITEMS)
 CREATED_UTC = 1_700_000_000
-IDS = [f"é-{row}" if row % 5 == 0 else f"item {row * 7 % N_ITEMS}" for row in range(N_ITEMS)]
+_NAMES = [f"é-{row}" if row % 5 == 0 else f"item {row * 7 % N_ITEMS}" for row in range(N_ITEMS)]
+IDS = [one for start, stop in pairwise(OFFSETS) for one in sorted(_NAMES[start:stop])]
 
 SPEC = FeatureSpec(
     dim=DIM,
@@ -37,27 +42,35 @@ POLICY = Policy(
 )
 
 
-def write_tiny_bundle(out: Path) -> Manifest:
-    """Write the release at `out`, in the place of what is there; always the same bytes."""
+def tiny_items() -> ItemArrays:
+    """The items: some columns of few values, which version 2 codes, and one that it does not."""
     rng = np.random.default_rng(11)
-    encoded = [item_id.encode() for item_id in IDS]
+    few = rng.integers(-1, 9, (N_ITEMS, 2))
+    return ItemArrays(
+        ids=IDS,
+        by_id=np.array(sorted(range(N_ITEMS), key=IDS.__getitem__)),
+        offsets=np.array(OFFSETS, np.int32),
+        scales=rng.choice(np.array([0.005, 0.0075, 0.01], np.float32), N_ITEMS),
+        categories=rng.integers(0, 4, (N_ITEMS, 2)).astype(np.uint16),
+        numeric=np.column_stack([few, np.arange(N_ITEMS) / 4]).astype(np.float32),
+        available=np.arange(N_ITEMS) % 9 > 0,
+    )
+
+
+def write_tiny_bundle(out: Path, version: int = FORMAT_VERSION) -> Manifest:
+    """Write the release at `out`, in the place of what is there; always the same bytes."""
+    rng = np.random.default_rng(12)
     arrays = {
-        "index/centroids": rng.normal(size=(CELLS, DIM)).astype(np.float32),
-        "index/offsets": np.array([0, 5, 5, 14, N_ITEMS], np.int32),
+        "index/centroids": rng.normal(size=(len(OFFSETS) - 1, DIM)).astype(np.float32),
+        "index/offsets": np.array(OFFSETS, np.int32),
         "index/rows": rng.integers(-127, 128, (N_ITEMS, DIM)).astype(np.int8),
-        "index/scales": rng.uniform(0.005, 0.01, N_ITEMS).astype(np.float32),
-        "items/ids_offsets": np.cumsum([0, *map(len, encoded)]).astype(np.int32),
-        "items/ids_bytes": np.frombuffer(b"".join(encoded), np.uint8),
-        "items/ids_order": np.array(sorted(range(N_ITEMS), key=encoded.__getitem__), np.int32),
-        "items/categories": rng.integers(0, 4, (N_ITEMS, 2)).astype(np.uint16),
-        "items/numeric": rng.integers(-1, 90, (N_ITEMS, 3)).astype(np.float32),
-        "items/flags": (np.arange(N_ITEMS) % 9 > 0).astype(np.uint8),
         "items/popular": np.array([3, 1, 20, 8, 11, 2], np.int32),
         "items/neighbours": rng.integers(0, N_ITEMS, (N_ITEMS, NEIGHBOURS)).astype(np.int32),
         "items/neighbour_weights": rng.integers(-127, 128, (N_ITEMS, NEIGHBOURS)).astype(np.int8),
         "items/neighbour_scales": rng.uniform(0.001, 0.01, N_ITEMS).astype(np.float32),
+        **item_files(version, tiny_items()),
     }
-    with BundleWriter(out, force=True) as writer:
+    with BundleWriter(out, force=True, format_version=version) as writer:
         for name, array in arrays.items():
             writer.add(name, encode_array(array), "array")
         database = writer.blob_dir.parent / "catalogue.sqlite"

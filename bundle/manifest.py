@@ -13,7 +13,8 @@ from bundle.errors import BundleInvalid
 from bundle.files import canonical_json
 from bundle.strict_json import MAX_UTC, is_integer, is_number, is_text, parse_json, shown
 
-FORMAT_VERSION = 1
+OLDEST_VERSION, FORMAT_VERSION = 1, 2
+"""Least and newest version of the format that is read and written (FORMAT.md, "Versions")."""
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 4096
 MAX_FILE_BYTES = 4 << 30
@@ -93,11 +94,11 @@ def parse_manifest(data: bytes) -> Manifest:
     value = parse_json("manifest.json", data, MAX_MANIFEST_BYTES)
     if not isinstance(value, dict):
         raise BundleInvalid("manifest.json: not an object")
-    version = value.get("format_version")
-    if not is_integer(version, FORMAT_VERSION, FORMAT_VERSION):
+    version: Any = value.get("format_version")
+    if not is_integer(version, OLDEST_VERSION, FORMAT_VERSION):
         raise BundleInvalid(
-            f"manifest.json: format version {shown(version)}; this reader knows {FORMAT_VERSION}. "
-            "Update the app, or export for version 1."
+            f"manifest.json: format version {shown(version)}; this reader knows {OLDEST_VERSION} "
+            f"to {FORMAT_VERSION}. Update the app, or export for version {FORMAT_VERSION}."
         )
     if value.keys() != Manifest.__dataclass_fields__.keys():
         raise BundleInvalid(f"manifest.json: unexpected keys {shown(sorted(value))}")
@@ -118,6 +119,7 @@ def parse_manifest(data: bytes) -> Manifest:
         recipe_name=value["recipe_name"],
         created_utc=value["created_utc"],
         files=entries,
+        format_version=version,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.columns import Column
 from bundle.features import MISSING, FeatureSpec, Floats, History, Ints, used_rows
 from bundle.neighbours import Neighbours
 
@@ -23,14 +24,14 @@ OWN_HALF_LIFE_S = 60 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class ItemColumns:
-    """The release's item columns.
+    """The release's item columns, which are read by `column[rows]`.
 
     categories: integer [N, C], code 0 = padding; numeric: float32 [N, M], raw, -1 = unknown, in
     the order of the spec's `numeric`; neighbours: if the spec has any.
     """
 
-    categories: NDArray[Any]
-    numeric: NDArray[Any]
+    categories: Column
+    numeric: Column
     neighbours: Neighbours | None = None
 
 

@@ -3,27 +3,26 @@
 Every file is checked for size and SHA-256 before any other code sees its bytes.
 """
 
-import codecs
 import stat
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from bundle.array_checks import expect_below, expect_finite, expect_form, expect_rising
 from bundle.arrays import Array, open_array
 from bundle.catalogue import CatalogueItem, read_catalogue
+from bundle.columns import Column
 from bundle.errors import BundleInvalid
 from bundle.features import FeatureSpec
 from bundle.files import sha256_file
 from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from bundle.policy import Policy
-from bundle.strict_json import MAX_JSON_BYTES, MAX_NUMBER, parse_json
+from bundle.strict_json import MAX_JSON_BYTES, parse_json
+from bundle.versions import open_items
 
 MAX_POPULAR = 1000
-_CHUNK_BYTES = 1 << 20
-AVAILABLE = 1
-"""Bit 0 of `items/flags`: the item may be recommended."""
 
 
 class Bundle:
@@ -35,8 +34,10 @@ class Bundle:
         self._arrays: dict[str, Array] = {}
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
         self.policy = Policy.from_json(self.json("policy.json"))
-        self.item_count = len(self.array("items/flags"))
-        self._check_shapes()
+        self.item_count = len(self.array("index/rows"))
+        self._check_arrays()
+        offsets = self.array("index/offsets")
+        self._items = open_items(manifest.format_version, self, self.spec, offsets)
 
     def path(self, name: str) -> Path:
         """Return the file behind a logical name.
@@ -81,36 +82,41 @@ class Bundle:
             self._arrays[name] = open_array(self.path(name))
         return self._arrays[name]
 
-    @cached_property
-    def _id_index(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-        return (
-            self.array("items/ids_offsets"),
-            self.array("items/ids_bytes"),
-            self.array("items/ids_order"),
-        )
+    def lists(self, name: str) -> bool:
+        """Whether the release has a file of that logical name."""
+        return any(entry.name == name for entry in self.manifest.files)
 
     def item_id(self, row: int) -> str:
-        """Return the app's own id of an item row."""
-        return self._id_bytes(row).decode("utf-8", errors="replace")
-
-    def _id_bytes(self, row: int) -> bytes:
-        offsets, data, _ = self._id_index
-        return data[int(offsets[row]) : int(offsets[row + 1])].tobytes()
+        """Return the app's own id of an item row 0..N-1."""
+        return self._items.ids.at(row)
 
     def row_of(self, item_id: str) -> int:
-        """Return the row of an item id, or -1; a binary search over `items/ids_order`."""
-        order = self._id_index[2]
-        # An id that is no Unicode text has bytes that no id of a release can have.
-        wanted, low, high = item_id.encode("utf-8", errors="surrogatepass"), 0, len(order)
-        while low < high:
-            middle = (low + high) // 2
-            if self._id_bytes(int(order[middle])) < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        if low < len(order) and self._id_bytes(int(order[low])) == wanted:
-            return int(order[low])
-        return -1
+        """Return the row of an item id, or -1; a binary search."""
+        return self._items.ids.row_of(item_id)
+
+    def item_ids(self) -> list[str]:
+        """Return all ids in row order; decodes them all, so a device asks for single ones."""
+        return self._items.ids.all()
+
+    @property
+    def scales(self) -> Column:
+        """The scale of each row of `index/rows`, float32 [N]."""
+        return self._items.scales
+
+    @property
+    def categories(self) -> Column:
+        """Category codes, integer [N, K], 0 = padding; `categories[rows]` reads those rows only."""
+        return self._items.categories
+
+    @property
+    def numeric(self) -> Column:
+        """Numeric columns, float32 [N, M], -1 = unknown; read like `categories`."""
+        return self._items.numeric
+
+    @property
+    def available(self) -> NDArray[np.bool_]:
+        """Whether each item may be recommended, bool [N]; False on withdrawn ones."""
+        return self._items.available
 
     def catalogue(self, rows: list[int]) -> list[CatalogueItem]:
         """Return what to display for some rows, in their order; rows unknown there are left out.
@@ -120,78 +126,32 @@ class Bundle:
         """
         return read_catalogue(self.path("catalogue.sqlite"), rows)
 
-    def _check_shapes(self) -> None:
+    def _check_arrays(self) -> None:
         """Check that the arrays agree with each other, so that no row number can go astray."""
         n, spec = self.item_count, self.spec
         cells, popular = self.array("index/offsets"), self.array("items/popular")
-        ids_bytes = self.array("items/ids_bytes")
         expected: dict[str, tuple[str, tuple[int, ...]]] = {
             "index/centroids": ("f4", (len(cells) - 1, spec.dim)),
             "index/offsets": ("i4", cells.shape[:1]),
             "index/rows": ("i1", (n, spec.dim)),
-            "index/scales": ("f4", (n,)),
-            "items/ids_offsets": ("i4", (n + 1,)),
-            "items/ids_bytes": ("u1", ids_bytes.shape[:1]),
-            "items/ids_order": ("i4", (n,)),
-            "items/categories": ("u2", (n, spec.max_categories)),
-            "items/numeric": ("f4", (n, len(spec.numeric))),
-            "items/flags": ("u1", (n,)),
             "items/popular": ("i4", popular.shape[:1]),
         }
+        below, finite = ["items/popular"], ["index/centroids"]
         if spec.neighbours:
             expected["items/neighbours"] = ("i4", (n, spec.neighbours))
             expected["items/neighbour_weights"] = ("i1", (n, spec.neighbours))
             expected["items/neighbour_scales"] = ("f4", (n,))
+            below.append("items/neighbours")
+            finite.append("items/neighbour_scales")
         for name, (code, shape) in expected.items():
-            array = self.array(name)
-            if array.dtype.str[1:] != code or array.shape != shape:
-                raise BundleInvalid(
-                    f"{name}: {array.dtype.str[1:]}{list(array.shape)}, "
-                    f"expected {code}{list(shape)}"
-                )
-        _check_offsets("index/offsets", cells, n)
-        _check_offsets("items/ids_offsets", self._id_index[0], len(ids_bytes))
-        _check_ids(self._id_index[0], ids_bytes)
+            expect_form(name, self.array(name), code, shape)
+        expect_rising("index/offsets", cells, n)
         if len(cells) < 2 or len(popular) > MAX_POPULAR:
             raise BundleInvalid(f"no cells, or more than {MAX_POPULAR} popular items")
-        limits = {
-            "items/ids_order": n,
-            "items/popular": n,
-            "items/categories": len(spec.categories) + 1,
-        }
-        floats = ["index/centroids", "index/scales", "items/numeric"]
-        if spec.neighbours:
-            limits["items/neighbours"] = n
-            floats.append("items/neighbour_scales")
-        for name, limit in limits.items():
-            values = self.array(name)
-            if values.size and not 0 <= int(values.min()) <= int(values.max()) < limit:
-                raise BundleInvalid(f"{name}: a value lies outside 0..{limit - 1}")
-        for name in floats:
-            values = self.array(name)
-            if values.size and not -MAX_NUMBER <= values.min() <= values.max() <= MAX_NUMBER:
-                raise BundleInvalid(f"{name}: a number is not within {MAX_NUMBER:g} of 0")
-
-
-def _check_offsets(name: str, offsets: NDArray[Any], end: int) -> None:
-    # Compared, not subtracted: differences of hostile offsets wrap round and look right.
-    falls = (offsets[1:] < offsets[:-1]).any()
-    if not len(offsets) or offsets[0] != 0 or offsets[-1] != end or falls:
-        raise BundleInvalid(f"{name}: offsets must rise from 0 to {end}")
-
-
-def _check_ids(offsets: NDArray[Any], data: NDArray[Any]) -> None:
-    """Check that all ids together are UTF-8, and that none begins inside a letter."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        for start in range(0, len(data), _CHUNK_BYTES):
-            decoder.decode(data[start : start + _CHUNK_BYTES].tobytes())
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as err:
-        raise BundleInvalid(f"items/ids_bytes: not UTF-8 ({err.reason})") from err
-    starts = offsets[offsets < len(data)]
-    if (data[starts] & 0xC0 == 0x80).any():
-        raise BundleInvalid("items/ids_offsets: an id begins inside a letter")
+        for name in below:
+            expect_below(name, self.array(name), n)
+        for name in finite:
+            expect_finite(name, self.array(name))
 
 
 def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:

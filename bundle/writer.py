@@ -8,7 +8,14 @@ from types import TracebackType
 
 from bundle.errors import InputError
 from bundle.files import fsync_dir, replace_dir, restore_dir, write_atomic, write_failed
-from bundle.manifest import FileEntry, Manifest, Meta, manifest_bytes
+from bundle.manifest import (
+    FORMAT_VERSION,
+    OLDEST_VERSION,
+    FileEntry,
+    Manifest,
+    Meta,
+    manifest_bytes,
+)
 from bundle.strict_json import MAX_JSON_BYTES
 
 
@@ -19,12 +26,24 @@ class BundleWriter:
     leaves only `.NAME.partial`, which the next writer for the same `out` removes.
     """
 
-    def __init__(self, out: Path, *, force: bool = False) -> None:
+    def __init__(
+        self, out: Path, *, force: bool = False, format_version: int = FORMAT_VERSION
+    ) -> None:
         """Start a bundle at `out`.
 
+        Args:
+            out: the bundle folder.
+            force: replace what is there.
+            format_version: 1 for apps that do not read 2 yet.
+
         Raises:
-            InputError: `out` exists and `force` is not set.
+            InputError: `out` exists and `force` is not set, or there is no such version.
         """
+        if not OLDEST_VERSION <= format_version <= FORMAT_VERSION:
+            raise InputError(
+                f"format version {format_version}: there is {OLDEST_VERSION} to {FORMAT_VERSION}."
+            )
+        self.format_version = format_version
         restore_dir(out)
         if out.exists() and not force:
             raise InputError(f"{out}: exists already. Choose another --out, or add --force.")
@@ -89,7 +108,13 @@ class BundleWriter:
     def manifest(self, *, name: str, recipe_name: str, created_utc: int) -> Manifest:
         """Return the manifest of what was added so far, files sorted by name."""
         files = tuple(self._entries[key] for key in sorted(self._entries))
-        return Manifest(name=name, recipe_name=recipe_name, created_utc=created_utc, files=files)
+        return Manifest(
+            name=name,
+            recipe_name=recipe_name,
+            created_utc=created_utc,
+            files=files,
+            format_version=self.format_version,
+        )
 
     def finish(self, *, name: str, recipe_name: str, created_utc: int) -> Manifest:
         """Write the manifest and move the folder to its place.

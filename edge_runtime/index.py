@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.columns import Column
 from bundle.reader import Bundle
 
 Floats = NDArray[np.float32]
@@ -21,13 +22,15 @@ class Index:
     centroids: Floats
     offsets: NDArray[np.int32]
     rows: NDArray[np.int8]
-    scales: Floats
+    scales: Column
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Index":
         """Open the index of a release."""
-        names = ("centroids", "offsets", "rows", "scales")
-        return cls(*(np.asarray(bundle.array(f"index/{name}")) for name in names))
+        centroids, offsets, rows = (
+            bundle.array(f"index/{name}") for name in ("centroids", "offsets", "rows")
+        )
+        return cls(centroids, offsets, rows, bundle.scales)
 
     def vectors(self, rows: NDArray[np.int32]) -> Floats:
         """Return item vectors of some rows, float32 [n, d]."""

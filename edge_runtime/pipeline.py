@@ -16,7 +16,7 @@ from bundle.errors import PocketRecError
 from bundle.features import History, tower_inputs, used_rows
 from bundle.neighbours import Neighbours
 from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
-from bundle.reader import AVAILABLE, Bundle
+from bundle.reader import Bundle
 from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError
 from edge_runtime.index import Floats, Index, probe
@@ -77,12 +77,8 @@ class Recommender:
         self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
         self.fault: str | None = None
         self.index = Index.of(bundle)
-        self.items = ItemColumns(
-            np.asarray(bundle.array("items/categories")),
-            np.asarray(bundle.array("items/numeric")),
-            Neighbours.of(bundle),
-        )
-        self.withdrawn = (np.asarray(bundle.array("items/flags")) & AVAILABLE) == 0
+        self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
+        self.withdrawn = ~bundle.available
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
         self.engine = engine
@@ -135,7 +131,7 @@ class Recommender:
         except PocketRecError as err:
             fault = fault or str(err)
         clock.mark("rank")
-        chosen = rerank(self.policy, final, vectors, self.items.categories[rows, 0], wanted)
+        chosen = rerank(self.policy, final, vectors, self.items.categories[rows][:, 0], wanted)
         items = self._describe(history, rows, vectors, final, scores, probabilities, chosen)
         clock.mark("rerank")
         return Slate(items, clock.total(), source, fault, user, rows, final)

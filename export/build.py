@@ -164,12 +164,12 @@ def _measured(scratch: Path, trained: Trained, data: Dataset, draft: Bundle) -> 
         "user_tower": (trained.user_tower, tower_signature(spec)),
         "ranker": (trained.ranker, ranker_signature(spec)),
     }
-    rows, scales = draft.array("index/rows"), draft.array("index/scales")
+    matrix, scales = draft.array("index/rows"), draft.scales[np.arange(draft.item_count)]
 
     def scores(inputs: Inputs, answer: NDArray[np.float32]) -> NDArray[np.float32]:
         if "item_vectors" in inputs:
             return ranked(inputs, answer, spec.head_weights)
-        found: NDArray[np.float32] = (rows @ answer[0]) * scales
+        found: NDArray[np.float32] = (matrix @ answer[0]) * scales
         return found
 
     found: list[Measured] = []

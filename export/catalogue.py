@@ -12,7 +12,7 @@ from bundle.features import MISSING
 from bundle.files import canonical_json
 from bundle.golden import Golden
 from bundle.neighbours import Neighbours
-from bundle.reader import AVAILABLE, Bundle, open_bundle
+from bundle.reader import Bundle, open_bundle
 from bundle.writer import BundleWriter
 from export import golden
 from export.apply_changes import apply_changes
@@ -62,8 +62,9 @@ def update_catalogue(
         GateRefused: the release's files disagree on the new catalogue, see `golden.answered`.
         BundleInvalid: the base fails its checks.
     """
-    with BundleWriter(out, force=force) as writer:
-        changes, before = read_changes(changes_path), open_bundle(base)
+    changes, before = read_changes(changes_path), open_bundle(base)
+    version = before.manifest.format_version
+    with BundleWriter(out, force=force, format_version=version) as writer:
         trained = load_trained(run_dir)
         if trained.spec != before.spec:
             raise InputError(f"{run_dir}: not the run that {base} was exported from.")
@@ -89,6 +90,7 @@ def update_catalogue(
             table.popularity,
             table.available,
             table.neighbours,
+            before,
         )
         facts = {
             "name": f"{before.manifest.name.partition('+')[0]}+{changes.digest}",
@@ -118,13 +120,14 @@ def known_items(bundle: Bundle) -> ItemTable:
     """Read all that a release holds of its items, in its own row order."""
     offsets = np.asarray(bundle.array("index/offsets"))
     popularity = [bundle.spec.numeric.index(name) for name in popularity_columns(bundle.spec)]
+    rows = np.arange(bundle.item_count)
     return ItemTable(
         items=_items(bundle),
         rows=np.asarray(bundle.array("index/rows")),
-        scales=np.asarray(bundle.array("index/scales")),
+        scales=bundle.scales[rows],
         cell=np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)),
-        popularity=np.asarray(bundle.array("items/numeric"))[:, popularity],
-        available=(np.asarray(bundle.array("items/flags")) & AVAILABLE) > 0,
+        popularity=bundle.numeric[rows][:, popularity],
+        available=bundle.available[rows],
         neighbours=Neighbours.of(bundle),
     )
 

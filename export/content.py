@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from bundle.arrays import encode_array
 from bundle.catalogue import CatalogueItem, write_catalogue
 from bundle.features import FeatureSpec
+from bundle.items import ItemArrays
 from bundle.neighbours import Neighbours
-from bundle.reader import MAX_POPULAR
+from bundle.reader import MAX_POPULAR, Bundle
+from bundle.versions import item_files
 from bundle.writer import BundleWriter
-from export.index_builder import BuiltIndex
+from export.index_builder import BuiltIndex, by_id
 from training.dataset import Items, category_codes, numeric_columns
 from training.progress import Progress
 
@@ -29,35 +31,40 @@ def add_items(
     popularity: NDArray[np.float32],
     available: NDArray[np.bool_],
     neighbours: Neighbours | None,
+    base: Bundle | None = None,
 ) -> None:
     """Add index, item columns, ids, fallback list and catalogue, all in bundle row order.
 
     Args:
-        writer: the bundle being made.
+        writer: the bundle being made; its format version says how the items are stored.
         spec: vocabularies of the columns.
         items: canonical order.
         index: built from these items' vectors.
         popularity: float32 [N, P], canonical order; orders the fallback list by the first column.
         available: bool [N], canonical order; False withdraws an item and keeps its row.
         neighbours: of all N items, canonical order, if the release has any.
+        base: the release that this one follows, so that a delta between them stays small.
     """
     order = index.order
-    ids = [items.ids[i].encode("utf-8") for i in order]
+    row = np.argsort(order)  # of each canonical item
     by_popularity = np.lexsort((np.arange(len(order)), -popularity[order, 0]))
     popular = by_popularity[available[order][by_popularity]][:MAX_POPULAR]
     arrays: dict[str, NDArray[Any]] = {
         "index/centroids": index.centroids,
         "index/offsets": index.offsets,
         "index/rows": index.rows,
-        "index/scales": index.scales,
-        "items/ids_offsets": np.cumsum([0, *map(len, ids)]).astype(np.int32),
-        "items/ids_bytes": np.frombuffer(b"".join(ids), np.uint8),
-        "items/ids_order": np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int32),
-        "items/categories": category_codes(spec, items.categories)[order].astype(np.uint16),
-        "items/numeric": numeric_columns(spec, items, popularity)[order],
-        "items/flags": available[order].astype(np.uint8),
         "items/popular": popular.astype(np.int32),
     }
+    in_rows = ItemArrays(
+        ids=[items.ids[i] for i in order.tolist()],
+        by_id=row[by_id(items.ids)],
+        offsets=index.offsets,
+        scales=index.scales,
+        categories=category_codes(spec, items.categories)[order].astype(np.uint16),
+        numeric=numeric_columns(spec, items, popularity)[order],
+        available=available[order],
+    )
+    arrays |= item_files(writer.format_version, in_rows, base)
     if neighbours is not None:
         placed = neighbours.reordered(order)
         arrays["items/neighbours"] = placed.rows.astype(np.int32)

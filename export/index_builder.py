@@ -61,9 +61,8 @@ def sort_into_cells(
         cell: int64 [N], each item's cell.
         centroids: float32 [cells, d].
     """
-    # Texts compare by code point, which is the order of their UTF-8 bytes.
-    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
-    order = by_id[np.argsort(cell[by_id], kind="stable")]
+    ranked = by_id(ids)
+    order = ranked[np.argsort(cell[ranked], kind="stable")]
     counts = np.bincount(cell, minlength=len(centroids))
     return BuiltIndex(
         centroids=centroids,
@@ -72,6 +71,11 @@ def sort_into_cells(
         scales=scales[order],
         order=order,
     )
+
+
+def by_id(ids: list[str]) -> NDArray[np.int64]:
+    """Return the places of the ids in their order, int64 [N]; code points, as their UTF-8."""
+    return np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
 
 
 def nearest(vectors: Floats, centroids: Floats, bar: Progress | None = None) -> NDArray[np.int64]:

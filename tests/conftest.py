@@ -18,8 +18,11 @@ from bundle.arrays import encode_array
 from bundle.catalogue import CatalogueItem, write_catalogue
 from bundle.features import FeatureSpec, History
 from bundle.files import canonical_json
+from bundle.items import ItemArrays
+from bundle.manifest import FORMAT_VERSION
 from bundle.policy import Policy
 from bundle.reader import Bundle, open_bundle
+from bundle.versions import item_files
 from bundle.writer import BundleWriter
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +106,7 @@ def write_release(
     """
     from export import golden
     from export.convert import convert, ranker_signature, tower_signature
-    from export.index_builder import build_index
+    from export.index_builder import build_index, by_id
     from training.ranker import build_ranker
     from training.recipe import RankerConfig, RetrievalConfig
     from training.towers import build_user_tower
@@ -127,19 +130,21 @@ def write_release(
     ids = [f"item-{i}" for i in range(N)]
     index = build_index(rng.normal(size=(N, dim)).astype(np.float32), ids, 5, 0)
     ids = [ids[i] for i in index.order]
-    encoded = [i.encode() for i in ids]
+    items = ItemArrays(
+        ids=ids,
+        by_id=by_id(ids),
+        offsets=index.offsets,
+        scales=index.scales,
+        categories=np.stack([np.arange(N) % 4, np.zeros(N)], 1).astype(np.uint16),
+        numeric=rng.uniform(0, 90, (N, 3)).astype(np.float32),
+        available=np.arange(N) % 10 > 0,
+    )
     arrays = {
         "index/centroids": index.centroids,
         "index/offsets": index.offsets,
         "index/rows": index.rows,
-        "index/scales": index.scales,
-        "items/ids_offsets": np.cumsum([0, *map(len, encoded)]).astype(np.int32),
-        "items/ids_bytes": np.frombuffer(b"".join(encoded), np.uint8),
-        "items/ids_order": np.array(sorted(range(N), key=encoded.__getitem__), np.int32),
-        "items/categories": np.stack([np.arange(N) % 4, np.zeros(N)], 1).astype(np.uint16),
-        "items/numeric": rng.uniform(0, 90, (N, 3)).astype(np.float32),
-        "items/flags": (np.arange(N) % 10 > 0).astype(np.uint8),
         "items/popular": np.arange(20, dtype=np.int32),
+        **item_files(FORMAT_VERSION, items),
     }
     policy = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=2, candidates=50)
     write_catalogue(

@@ -90,7 +90,7 @@ def file_lost(bundle: Path) -> None:
 
 def of_a_newer_format(bundle: Path) -> None:
     value = json.loads((bundle / "manifest.json").read_bytes())
-    (bundle / "manifest.json").write_text(json.dumps(value | {"format_version": 2}))
+    (bundle / "manifest.json").write_text(json.dumps(value | {"format_version": 3}))
 
 
 def foreign(bundle: Path) -> None:

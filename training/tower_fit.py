@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec
+from bundle.quantize import SLACK, STEPS_PER_OCTAVE
 from training import losses
 from training.data_parallel import parallel_step
 from training.dataset import Dataset
@@ -249,8 +250,12 @@ def int8_rows(vectors: Any) -> Any:
     Args:
         vectors: float32 [n, d]; the rounding is that of `bundle.quantize.quantize_rows`.
     """
-    scales = tf.maximum(tf.reduce_max(tf.abs(vectors), axis=1, keepdims=True) / 127.0, 1e-12)
-    rounded = tf.round(vectors / scales) * scales
+    largest = tf.reduce_max(tf.abs(vectors), axis=1, keepdims=True) / 127.0
+    # In float64, as there: a scale next to a step must fall to the same side of it.
+    octaves = tf.math.log(tf.cast(tf.maximum(largest, 1e-12), tf.float64)) / math.log(2.0)
+    steps = tf.math.ceil(octaves * STEPS_PER_OCTAVE - SLACK)
+    scales = tf.cast(2.0 ** (steps / STEPS_PER_OCTAVE), tf.float32)
+    rounded = tf.clip_by_value(tf.round(vectors / scales), -127.0, 127.0) * scales
     return vectors + tf.stop_gradient(rounded - vectors)
 
 

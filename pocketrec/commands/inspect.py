@@ -27,6 +27,7 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
     sizes = {entry.sha256: entry.bytes for entry in manifest.files}
     found: dict[str, Any] = {
         "name": manifest.name,
+        "format_version": manifest.format_version,
         "recipe": manifest.recipe_name,
         "data_until": datetime.fromtimestamp(manifest.created_utc, UTC).isoformat(),
         "items": opened.item_count,

@@ -13,9 +13,9 @@ from bundle.errors import BundleInvalid
 from bundle.reader import open_bundle
 
 
-@pytest.fixture
-def base_dir(tmp_path):
-    write_tiny_bundle(tmp_path / "base")
+@pytest.fixture(params=[1, 2])
+def base_dir(tmp_path, request):
+    write_tiny_bundle(tmp_path / "base", request.param)
     return tmp_path / "base"
 
 
@@ -74,6 +74,11 @@ def test_only_a_refusal_with_a_reason_is_one(base_dir, monkeypatch, error, outco
 def test_other_answers_are_told_from_equal_ones(base_dir):
     assert fuzz_child.judge(base_dir, "others")[0] == "accepted_other"
     assert fuzz_child.judge(base_dir, answers(open_bundle(base_dir)))[0] == "accepted_equal"
+
+
+def test_versions_take_turns():
+    n = len(MUTATORS)
+    assert [fuzz_child.version_of(at) for at in (0, n - 1, n, 2 * n - 1, 2 * n)] == [2, 2, 1, 1, 2]
 
 
 def test_children_are_counted_to_the_last_case_and_a_dead_one_is_a_crash(tmp_path, monkeypatch):

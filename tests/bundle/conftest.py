@@ -10,10 +10,13 @@ from bundle.catalogue import CatalogueItem, write_catalogue
 from bundle.features import FeatureSpec
 from bundle.files import canonical_json
 from bundle.golden import Golden
+from bundle.items import ItemArrays
+from bundle.manifest import FORMAT_VERSION
 from bundle.policy import Policy
+from bundle.versions import item_files
 from bundle.writer import BundleWriter
 
-IDS = ["b", "a", "é-1", "10", "9"]
+IDS = ["a", "b", "10", "9", "é-1"]  # two cells, each in order
 
 
 @pytest.fixture
@@ -34,22 +37,25 @@ def spec() -> FeatureSpec:
 def make_bundle(spec: FeatureSpec, tmp_path: Path):
     """Return a function that writes a five-item bundle without models and returns its folder."""
 
-    def make(name: str = "five", *, title: str = "T") -> Path:
+    def make(name: str = "five", *, title: str = "T", version: int = FORMAT_VERSION) -> Path:
         rng = np.random.default_rng(5)
         n = len(IDS)
-        encoded = [i.encode() for i in IDS]
+        offsets = np.array([0, 2, n], np.int32)
+        items = ItemArrays(
+            ids=IDS,
+            by_id=np.array(sorted(range(n), key=IDS.__getitem__)),
+            offsets=offsets,
+            scales=np.full(n, 0.01, np.float32),
+            categories=np.array([[1, 0], [1, 2], [2, 0], [0, 0], [1, 0]], np.uint16),
+            numeric=np.full((n, 3), -1, np.float32),
+            available=np.ones(n, np.bool_),
+        )
         arrays = {
             "index/centroids": np.zeros((2, 4), np.float32),
-            "index/offsets": np.array([0, 2, n], np.int32),
+            "index/offsets": offsets,
             "index/rows": rng.integers(-127, 128, (n, 4)).astype(np.int8),
-            "index/scales": np.full(n, 0.01, np.float32),
-            "items/ids_offsets": np.cumsum([0, *map(len, encoded)]).astype(np.int32),
-            "items/ids_bytes": np.frombuffer(b"".join(encoded), np.uint8),
-            "items/ids_order": np.array(sorted(range(n), key=lambda r: encoded[r]), np.int32),
-            "items/categories": np.array([[1, 0], [1, 2], [2, 0], [0, 0], [1, 0]], np.uint16),
-            "items/numeric": np.full((n, 3), -1, np.float32),
-            "items/flags": np.ones(n, np.uint8),
             "items/popular": np.array([3, 1], np.int32),
+            **item_files(version, items),
         }
         database = tmp_path / "catalogue.sqlite"
         write_catalogue(
@@ -58,7 +64,7 @@ def make_bundle(spec: FeatureSpec, tmp_path: Path):
         )
         policy = Policy(slate=3, category_cap=2, near_duplicate_cosine=0.98, probes=0, candidates=4)
         golden = Golden(cases=(), vector_tolerance=1e-3, score_tolerance=1e-3)
-        with BundleWriter(tmp_path / name) as writer:
+        with BundleWriter(tmp_path / name, format_version=version) as writer:
             for key, array in arrays.items():
                 writer.add(key, encode_array(array), "array")
             writer.add("catalogue.sqlite", database.read_bytes(), "catalogue")

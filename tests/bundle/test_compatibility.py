@@ -1,8 +1,8 @@
-"""Releases of version 1 that are out there: today's reader opens one and answers as it did then.
+"""Releases that are out there: today's reader opens one of each version and answers as it did then.
 
 `data/v1` is a release of version 1 and `data/v1.json` what was answered from it when it was made.
-Neither is ever written again: if one of these tests fails, devices that hold such a release fail
-too.
+None of them is ever written again: if one of these tests fails, devices that hold such a release
+fail too.
 """
 
 import dataclasses
@@ -32,11 +32,9 @@ def answers(bundle: Bundle) -> dict[str, object]:
     """What a device takes from a release, up to the models: their inputs, and what is without."""
     golden, spec = Golden.of(bundle), bundle.spec
     index, neighbours = Index.of(bundle), Neighbours.of(bundle)
-    columns = ItemColumns(
-        bundle.array("items/categories"), bundle.array("items/numeric"), neighbours
-    )
+    columns = ItemColumns(bundle.categories, bundle.numeric, neighbours)
     query = np.linspace(-1, 1, spec.dim, dtype=np.float32)
-    withdrawn = np.asarray(bundle.array("items/flags")) & 1 == 0
+    withdrawn = ~bundle.available
     ids = [bundle.item_id(row) for row in range(bundle.item_count)]
     found: dict[str, object] = {
         "manifest": dataclasses.asdict(bundle.manifest),
@@ -62,7 +60,7 @@ def answers(bundle: Bundle) -> dict[str, object]:
                 k: v.tolist()
                 for k, v in ranker_features(spec, columns, request, rows, vectors).items()
             },
-            "order": rerank(bundle.policy, scores, vectors, columns.categories[rows, 0], 5),
+            "order": rerank(bundle.policy, scores, vectors, columns.categories[rows][:, 0], 5),
             "fallback": [(item.item_id, item.title, item.score) for item in slate.items],
         }
     return json.loads(json.dumps(found))
@@ -84,16 +82,25 @@ def assert_same(found, wanted, where="answers"):
         assert found == wanted, where
 
 
+VERSIONS = pytest.mark.parametrize("kept", ["v1", "v2"])
+
+
+def kept_answers(kept: str) -> dict[str, object]:
+    return json.loads((DATA / f"{kept}.json").read_bytes())
+
+
 @pytest.fixture
-def copy(tmp_path) -> Path:
-    return Path(shutil.copytree(DATA / "v1", tmp_path / "v1"))
+def copy(tmp_path, kept) -> Path:
+    return Path(shutil.copytree(DATA / kept, tmp_path / kept))
 
 
-def test_a_release_of_version_1_is_answered_from_as_it_was():
-    assert_same(answers(open_bundle(DATA / "v1")), json.loads((DATA / "v1.json").read_bytes()))
+@VERSIONS
+def test_a_kept_release_is_answered_from_as_it_was(kept):
+    assert_same(answers(open_bundle(DATA / kept)), kept_answers(kept))
 
 
-def test_files_of_other_names_and_kinds_change_nothing(copy, resign, edit_manifest):
+@VERSIONS
+def test_files_of_other_names_and_kinds_change_nothing(copy, kept, resign, edit_manifest):
     resign(copy, {"items/embeddings.v2": b"anything", "readme.txt": b""})
 
     def new_kind(manifest):
@@ -101,22 +108,30 @@ def test_files_of_other_names_and_kinds_change_nothing(copy, resign, edit_manife
         entry |= {"kind": "leaflet", "meta": {"new_fact": 1}}
 
     edit_manifest(copy, new_kind)
-    wanted = json.loads((DATA / "v1.json").read_bytes())
-    found = answers(open_bundle(copy))
+    wanted, found = kept_answers(kept), answers(open_bundle(copy))
     assert len(found.pop("manifest")["files"]) == len(wanted.pop("manifest")["files"]) + 2
     assert_same(found, wanted)
 
 
-@pytest.mark.parametrize("version", [0, 2, 2**63, 1.0, "1", True, None])
+@VERSIONS
+@pytest.mark.parametrize("version", [0, 3, 2**63, 1.0, "1", True, None])
 def test_another_format_version_says_to_update_the_app(copy, edit_manifest, version):
     edit_manifest(copy, lambda manifest: manifest.update(format_version=version, new_key={}))
-    with pytest.raises(BundleInvalid, match=r"format version .*knows 1\. Update the app"):
+    with pytest.raises(BundleInvalid, match=r"format version .*knows 1 to 2\. Update the app"):
         open_bundle(copy)
 
 
+@VERSIONS
+def test_a_release_that_says_the_other_version_is_refused(copy, kept, edit_manifest):
+    edit_manifest(copy, lambda manifest: manifest.update(format_version=3 - int(kept[1])))
+    with pytest.raises(BundleInvalid, match="has no file"):
+        open_bundle(copy)
+
+
+@VERSIONS
 @pytest.mark.parametrize("name", ["feature_spec.json", "policy.json", "golden.json"])
 @pytest.mark.parametrize("change", ["new key", "lost key", "next version"])
-def test_what_a_json_file_of_version_1_has_no_word_for_is_refused(copy, resign, name, change):
+def test_what_a_json_file_has_no_word_for_is_refused(copy, resign, name, change):
     value = open_bundle(copy).json(name)
     if change == "lost key":
         del value["version"]
@@ -127,7 +142,8 @@ def test_what_a_json_file_of_version_1_has_no_word_for_is_refused(copy, resign, 
         Golden.of(open_bundle(copy))
 
 
-def test_a_key_that_the_manifest_of_version_1_lacks_is_refused(copy, edit_manifest):
+@VERSIONS
+def test_a_key_that_the_manifest_lacks_is_refused(copy, edit_manifest):
     edit_manifest(copy, lambda manifest: manifest["files"][0].update(compression="zstd"))
     with pytest.raises(BundleInvalid, match="unknown"):
         open_bundle(copy)

@@ -4,10 +4,12 @@ import re
 
 import pytest
 
+from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle import catalogue
 from bundle.errors import BundleInvalid
 from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR, FeatureSpec
 from bundle.policy import Policy
+from bundle.sorted_ids import MAX_BLOCK, MAX_SHARED
 
 POLICY = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=0, candidates=200)
 
@@ -67,6 +69,35 @@ def test_stated_numbers_of_texts_are_the_reader_s(page, spec):
             with pytest.raises(BundleInvalid, match=key):
                 FeatureSpec.from_json(value | {key: wrong})
     assert not known
+
+
+def names(page: str, heading: str) -> set[str]:
+    """The first column of a section's table, without what is made from a column's name."""
+    section = page.partition(f"# {heading}\n")[2].partition("\n#")[0]
+    cells = re.findall(r"^\| (`.+?) \|", section, re.MULTILINE)
+    return {name for cell in cells for name in re.findall(r"`([\w/.<>]+)`", cell)}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_files_of_each_version_are_those_that_are_written(page, tmp_path, version):
+    written = {file.name for file in write_tiny_bundle(tmp_path / "b", version).files}
+    written = {re.sub(r"\.(codes|values)$", "", name) for name in written}
+    written = {re.sub(r"numeric\.\d", "numeric.<m>", name) for name in written}
+    common = {name for name in names(page, "Files") if not name.startswith("models/")}
+    stated = common | names(page, f"Items, version {version}")
+    optional = {"model_card.md", "model_card.json"}
+    assert written - optional == stated - optional
+    assert names(page, f"Items, version {version}") & names(
+        page, f"Items, version {3 - version}"
+    ) <= {
+        "index/scales",
+        "items/categories",
+    }
+
+
+def test_stated_limits_of_ids_are_the_reader_s(page):
+    assert f"shares at most {MAX_SHARED} letters" in page
+    assert f"at most {MAX_BLOCK} ids" in page
 
 
 def test_the_catalogue_s_table_is_the_writer_s(page):

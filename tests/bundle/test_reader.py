@@ -16,10 +16,12 @@ from bundle.reader import open_bundle
 from bundle.writer import BundleWriter
 
 
-def test_every_id_is_found_and_unknown_ones_are_not(make_bundle):
-    opened = open_bundle(make_bundle())
+@pytest.mark.parametrize("version", [1, 2])
+def test_every_id_is_found_and_unknown_ones_are_not(make_bundle, version):
+    opened = open_bundle(make_bundle(version=version))
+    assert opened.manifest.format_version == version
     ids = [opened.item_id(row) for row in range(opened.item_count)]
-    assert ids == ["b", "a", "é-1", "10", "9"]
+    assert ids == opened.item_ids() == ["a", "b", "10", "9", "é-1"]
     assert [opened.row_of(i) for i in ids] == [0, 1, 2, 3, 4]
     assert [opened.row_of(i) for i in ("", "A", "1", "zz", "é")] == [-1] * 5
 
@@ -27,8 +29,8 @@ def test_every_id_is_found_and_unknown_ones_are_not(make_bundle):
 def test_catalogue_keeps_the_asked_order(make_bundle):
     items = open_bundle(make_bundle()).catalogue([4, 0, 99])
     assert [(i.row, i.title, i.price, i.year) for i in items] == [
-        (4, "T 9", None, 1990),
-        (0, "T b", None, 1990),
+        (4, "T é-1", None, 1990),
+        (0, "T a", None, 1990),
     ]
 
 
@@ -93,7 +95,7 @@ def test_missing_truncated_and_swapped_files_are_refused(make_bundle):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format_version=2), "version"),
+        (lambda m: m.update(format_version=3), "version"),
         (lambda m: m.update(extra=1), "keys"),
         (lambda m: m.update(files=[]), "files"),
         (lambda m: m["files"].reverse(), "sorted"),
@@ -149,24 +151,72 @@ def test_folder_without_manifest_says_so(tmp_path):
         ("index/offsets", np.array([0, 2, 4], np.int32), "rise"),
         ("index/offsets", np.zeros(0, np.int32), "centroids"),
         ("index/centroids", np.full((2, 4), np.nan, np.float32), "not within"),
-        ("index/scales", np.full(5, 1.1e15, np.float32), "not within"),
-        ("index/scales", np.full(5, np.inf, np.float32), "not within"),
-        ("items/numeric", np.full((5, 3), -np.inf, np.float32), "not within"),
         ("items/popular", np.zeros(2, np.float32), "popular"),
         ("items/popular", np.zeros((2, 2), np.int32), "popular"),
         ("items/popular", np.zeros(1001, np.int32), "1000"),
         ("items/popular", np.array([5], np.int32), "outside"),
-        ("items/ids_order", np.array([0, 1, 2, 3, -1], np.int32), "outside"),
-        ("items/categories", np.full((5, 2), 3, np.uint16), "outside"),
-        ("items/ids_bytes", np.frombuffer("baé-1109".encode(), np.int8), "ids_bytes"),
-        ("items/ids_bytes", np.frombuffer(b"ba\xff\xff-1109", np.uint8), "UTF-8"),
-        ("items/ids_bytes", np.frombuffer(b"baa-1109\xc3", np.uint8), "UTF-8"),
-        ("items/ids_offsets", np.array([0, 1, 3, 6, 8, 9], np.int32), "inside a letter"),
     ],
 )
 def test_an_array_that_a_signer_spoilt_is_refused(make_bundle, resign, name, array, message):
     folder = make_bundle()
     resign(folder, {name: encode_array(array)})
+    with pytest.raises(BundleInvalid, match=message):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("index/scales", np.full(5, 1.1e15, np.float32), "not within"),
+        ("index/scales", np.full(5, np.inf, np.float32), "not within"),
+        ("items/numeric", np.full((5, 3), -np.inf, np.float32), "not within"),
+        ("items/ids_order", np.array([0, 1, 2, 3, -1], np.int32), "outside"),
+        ("items/categories", np.full((5, 2), 3, np.uint16), "outside"),
+        ("items/flags", np.ones(4, np.uint8), "expected"),
+        ("items/ids_bytes", np.frombuffer("ab109é-1".encode(), np.int8), "ids_bytes"),
+        ("items/ids_bytes", np.frombuffer(b"ab109\xff\xff-1", np.uint8), "UTF-8"),
+        ("items/ids_bytes", np.frombuffer(b"ab109-11\xc3", np.uint8), "UTF-8"),
+        ("items/ids_offsets", np.array([0, 1, 2, 4, 6, 9], np.int32), "inside a letter"),
+    ],
+)
+def test_an_item_array_of_version_1_that_a_signer_spoilt_is_refused(
+    make_bundle, resign, name, array, message
+):
+    folder = make_bundle(version=1)
+    resign(folder, {name: encode_array(array)})
+    with pytest.raises(BundleInvalid, match=message):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"index/scales.values": np.full(5, np.inf, np.float32)}, "not within"),
+        ({"index/scales.values": np.ones(4, np.float32)}, "expected"),
+        ({"items/numeric.2.values": np.full(5, np.nan, np.float32)}, "not within"),
+        ({"items/numeric.2.values": np.full((5, 1), 1, np.float32)}, "expected"),
+        ({"items/categories.values": np.full((5, 2), 3, np.uint16)}, "outside"),
+        ({"items/categories.codes": np.array([0, 1, 2, 3, 5], np.uint8)}, "outside 0..4"),
+        ({"items/categories.codes": np.array([0, 1, 2, -1, 0], np.int32)}, "outside"),
+        ({"items/categories.codes": np.zeros(4, np.uint8)}, "expected"),
+        ({"items/categories.codes": np.zeros(5, np.int8)}, "u1 or u2 or i4"),
+        ({"items/categories.codes": np.zeros((5, 1), np.uint8)}, "expected"),
+        ({"items/available": np.ones(2, np.uint8)}, "expected"),
+        ({"items/available": np.ones(5, np.bool_).view(np.uint8)}, "expected"),
+        ({"items/id_cells": np.array([1, 1, 0, 0, 2], np.uint8)}, "outside"),
+        ({"items/id_cells": np.array([1, 0, 0, 0, 1], np.uint8)}, "as often"),
+        ({"items/id_bytes": np.frombuffer("109abé-".encode(), np.uint8)}, "bytes in"),
+        ({"items/id_bytes": np.frombuffer(b"109ab\xff\xff-1", np.uint8)}, "UTF-8"),
+        ({"items/id_bytes": np.frombuffer(b"10\xc3\xa9ab9-1", np.uint8)}, "inside a letter"),
+        ({"items/id_shapes.values": np.zeros((5, 3), np.uint16)}, "expected"),
+    ],
+)
+def test_an_item_array_of_version_2_that_a_signer_spoilt_is_refused(
+    make_bundle, resign, arrays, message
+):
+    folder = make_bundle(version=2)
+    assert open_bundle(folder).item_ids() == ["a", "b", "10", "9", "é-1"]
+    resign(folder, {name: encode_array(array) for name, array in arrays.items()})
     with pytest.raises(BundleInvalid, match=message):
         open_bundle(folder)
 
@@ -212,8 +262,9 @@ def test_neighbours_that_a_signer_spoilt_are_refused(make_bundle, resign, spec, 
         open_bundle(folder)
 
 
-def test_a_release_without_items_or_cells_is_refused(make_bundle, resign):
-    folder = make_bundle()
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_release_without_items_or_cells_is_refused(make_bundle, resign, version):
+    folder = make_bundle(version=version)
     opened = open_bundle(folder)
     names = [entry.name for entry in opened.manifest.files if entry.kind == "array"]
     none = {name: encode_array(opened.array(name)[:0]) for name in names}
@@ -271,5 +322,11 @@ def test_a_file_of_many_names_is_hashed_once(make_bundle, edit_manifest, monkeyp
     assert len(seen) == len(set(seen)) == len(list((folder / "files").iterdir()))
 
 
-def test_an_id_that_is_no_text_is_found_nowhere(make_bundle):
-    assert open_bundle(make_bundle()).row_of("\udc80") == -1
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_id_that_is_no_text_is_found_nowhere(make_bundle, version):
+    assert open_bundle(make_bundle(version=version)).row_of("\udc80") == -1
+
+
+def test_a_version_that_there_is_not_is_not_written(tmp_path):
+    with pytest.raises(InputError, match="format version 3"):
+        BundleWriter(tmp_path / "b", format_version=3)

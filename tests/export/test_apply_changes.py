@@ -237,13 +237,13 @@ def assert_equal(bundle: Bundle, world: dict[str, Item]) -> None:
     ids = [bundle.item_id(row) for row in range(bundle.item_count)]
     assert ids == sorted(world, key=lambda i: (world[i].cell, i.encode()))
     assert plain(known_items(bundle)) == world
-    columns = {name: np.asarray(bundle.array(f"items/{name}")) for name in ("numeric", "flags")}
-    codes = np.asarray(bundle.array("items/categories"))
+    every = np.arange(bundle.item_count)
+    numeric, codes = bundle.numeric[every], bundle.categories[every]
     for row, item_id in enumerate(ids):
         item = world[item_id]
         assert bundle.row_of(item_id) == row
-        assert columns["flags"][row] == item.available
-        assert columns["numeric"][row, 1:].tolist() == [item.year, item.price]
+        assert bundle.available[row] == item.available
+        assert numeric[row, 1:].tolist() == [item.year, item.price]
         known = [SPEC.categories.index(c) + 1 for c in item.categories if c in SPEC.categories][:2]
         assert codes[row].tolist() == known + [0] * (2 - len(known))
     offsets = np.asarray(bundle.array("index/offsets"))

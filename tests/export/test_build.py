@@ -43,15 +43,15 @@ def test_rows_of_the_bundle_are_those_of_the_run(bundle_dir: Path, run_dir: Path
         item_id = f"i{canonical:02d}"
         row = bundle.row_of(item_id)
         assert bundle.item_id(row) == item_id
-        restored = bundle.array("index/rows")[row] * bundle.array("index/scales")[row]
-        assert np.abs(restored - vectors[canonical]).max() <= bundle.array("index/scales")[row]
+        restored = bundle.array("index/rows")[row] * bundle.scales[row]
+        assert np.abs(restored - vectors[canonical]).max() <= bundle.scales[row]
         (shown,) = bundle.catalogue([row])
         assert (shown.item_id, shown.title, shown.year) == (
             item_id,
             f"Film {item_id}",
             1960 + canonical,
         )
-        assert bundle.array("items/numeric")[row].tolist()[1:] == [1960 + canonical, -1]
+        assert bundle.numeric[row].tolist()[1:] == [1960 + canonical, -1]
 
 
 def test_each_target_ships_files_and_the_first_of_an_engine_is_its_default(bundle_dir: Path):
@@ -185,14 +185,14 @@ def test_inspect_shows_what_it_verified(bundle_dir: Path, runner):
 def test_inspect_refuses_a_damaged_or_foreign_folder(own_bundle: Path, tmp_path: Path, runner):
     from pocketrec.cli import main
 
-    entry = open_bundle(own_bundle).manifest.entry("index/scales")
+    entry = open_bundle(own_bundle).manifest.entry("index/rows")
     path = own_bundle / "files" / entry.sha256
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
     done = runner.invoke(main, ["inspect", str(own_bundle)])
     assert done.exit_code == 1
-    assert "index/scales" in done.stderr
+    assert "index/rows" in done.stderr
     done = runner.invoke(main, ["inspect", str(tmp_path)])
     assert done.exit_code == 1
     assert "not a bundle" in done.stderr

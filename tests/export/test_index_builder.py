@@ -11,10 +11,24 @@ from export import index_builder
 from export.index_builder import build_index, k_means, nearest
 
 
-def test_rows_are_scaled_by_their_largest_value():
-    rows, scales = quantize_rows(np.array([[127.0, -63.5], [0.0, 0.0], [0.5, 1.0]], np.float32))
-    assert scales.tolist() == pytest.approx([1.0, 1.0, 1 / 127])
-    assert rows.tolist() == [[127, -64], [0, 0], [64, 127]]  # half to even: 63.5 -> 64
+def test_rows_are_scaled_by_the_next_power_of_a_32nd_of_an_octave():
+    given = np.array([[127, -63.5], [0, 0], [0.5, 1], [127 * 2**0.03, 0]], np.float32)
+    rows, scales = quantize_rows(given)
+    steps = [0, 0, -223 / 32, 1 / 32]  # log2(1/127) * 32 = -223.6; 0.03 * 32 = 0.96
+    assert scales.tolist() == pytest.approx([2**step for step in steps])
+    assert rows.tolist() == [[127, -64], [0, 0], [63, 125], [127, 0]]  # half to even: 63.5 -> 64
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(-40, 40))
+def test_a_row_uses_nearly_all_of_its_127_steps_whatever_its_size(seed, octave):
+    vectors = np.random.default_rng(seed).normal(size=(20, 5)).astype(np.float32) * 2.0**octave
+    rows, scales = quantize_rows(vectors)
+    largest = np.abs(rows.astype(int)).max(axis=1)
+    assert (largest >= 124).all()  # 127 / 2^(1/32) = 124.3
+    assert (largest <= 127).all()
+    assert (np.abs(rows * scales[:, None] - vectors) <= scales[:, None] * 0.50001).all()
+    alone = [quantize_rows(vectors[i : i + 1]) for i in range(20)]
+    assert (np.concatenate([one[0] for one in alone]) == rows).all()
 
 
 @given(st.integers(1, 40), st.integers(1, 50), st.integers(0, 3))
