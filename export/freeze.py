@@ -26,14 +26,6 @@ class ModelSignature:
     output: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFile:
-    """A converted model, and the least version of its runtime that loads it, as "2.17.0"."""
-
-    data: bytes
-    min_runtime: str
-
-
 def tower_signature(spec: FeatureSpec) -> ModelSignature:
     """Inputs of the user tower, as in FORMAT.md."""
     length = spec.max_history

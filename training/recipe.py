@@ -20,6 +20,7 @@ Share = Annotated[float, Ge(0.0), Le(1.0)]
 Positive = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(0)]
 Above0 = Annotated[float, Gt(0.0)]
+Variant = Literal["fp32", "fp16", "dynamic", "int8", "selective"]
 _FORBID = {"extra": "forbid"}
 
 
@@ -191,7 +192,7 @@ class ExportConfig:
     """Variants to build of each model, and how many golden cases travel."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
-    variants: tuple[Literal["fp32", "fp16", "dynamic"], ...] = ("fp32", "fp16", "dynamic")
+    variants: tuple[Variant, ...] = ("fp32", "fp16", "dynamic")
     golden_cases: Positive = 16
 
 
