@@ -12,8 +12,17 @@ from bundle.reader import Bundle
 from edge_runtime.errors import EngineError
 
 ENGINES = ("litert", "onnx")
+"""What a device chooses from."""
+
+KINDS = (*ENGINES, "ort")
+"""What model files are made for; "ort" is ONNX Runtime's own format, for its small builds."""
+
 MODELS = ("user_tower", "ranker")
-_MODULES = {"litert": ("ai_edge_litert", "tflite_runtime"), "onnx": ("onnxruntime",)}
+_MODULES = {
+    "litert": ("ai_edge_litert", "tflite_runtime"),
+    "onnx": ("onnxruntime",),
+    "ort": ("onnxruntime",),
+}
 
 
 class Engine(Protocol):

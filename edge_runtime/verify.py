@@ -18,6 +18,7 @@ from bundle.ranker_features import padded
 from bundle.reader import Bundle
 from edge_runtime.engines import (
     ENGINES,
+    KINDS,
     MODELS,
     Engine,
     is_older,
@@ -103,7 +104,12 @@ def verify(bundle: Bundle) -> Verification:
     files: list[FileCheck] = []
     for model in MODELS:
         inputs = [request[model] for request in requests]
-        entries = [e for engine in engines for e in bundle.manifest.models(model, engine)]
+        entries = [
+            entry
+            for kind in KINDS
+            if runtime(kind)
+            for entry in bundle.manifest.models(model, kind)
+        ]
         truth = _truth(bundle, entries, inputs)
         files += [_check_file(bundle, device, entry, inputs, truth) for entry in entries]
     slates = [_check_slates(bundle, engine, golden) for engine in engines]

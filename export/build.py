@@ -16,16 +16,12 @@ from bundle.writer import BundleWriter
 from edge_runtime.parity import Inputs, ranked
 from export import card, gates, golden
 from export.content import add_items
-from export.convert import convert, ranker_signature, tower_signature
+from export.convert import Converted, attempt, ort_twin, ranker_signature, tower_signature
 from export.errors import GateRefused
 from export.gates import Choice, GateRow
 from export.index_builder import build_index
 from export.measure import FileFigures, Measured, Truth, measure
-from export.probe import (
-    golden_histories,
-    probe,
-    whole_histories,
-)
+from export.probe import golden_histories, probe, training_histories, whole_histories
 from export.quality import PairQuality
 from training.dataset import Dataset, load_dataset, release_popularity
 from training.progress import Progress
@@ -78,9 +74,10 @@ def export_bundle(
         RunInvalid: the run is incomplete.
         InputError: `out` exists.
     """
-    with BundleWriter(out, force=force) as writer:
-        trained = load_trained(run_dir)
-        recipe = trained.recipe
+    trained = load_trained(run_dir)
+    recipe = trained.recipe
+    version = recipe.export.format_version
+    with BundleWriter(out, force=force, format_version=version) as writer:
         data = load_dataset(recipe, run_dir)
         _add_content(writer, trained, data)
         last_ts = int(data.ts.max())
@@ -94,8 +91,9 @@ def export_bundle(
         blank = golden.blank_cases(histories, trained.items.ids, last_ts)
         # Beside the bundle, so that only its own disk need have room.
         with TemporaryDirectory(dir=writer.blob_dir.parent) as scratch:
-            measured = _measured(Path(scratch), trained, data, draft)
-            choices = _chosen(measured, PairQuality(draft, measured, trained, data, blank), recipe)
+            measured, unmade = _measured(Path(scratch), trained, data, draft)
+            files = [*(m.figures for m in measured), *unmade]
+            choices = _chosen(files, PairQuality(draft, measured, trained, data, blank), recipe)
         refused = [choice.target for choice in choices if not choice.passed]
         if refused and not force:
             raise GateRefused(
@@ -103,7 +101,13 @@ def export_bundle(
                 f"{gates.table(choices)}\n"
                 "Train longer, widen export.targets in the recipe, or ship anyway with --force."
             )
-        _add_models(writer, measured, choices, all_variants)
+        _add_models(
+            writer,
+            measured,
+            choices,
+            every=all_variants,
+            ort_format=recipe.export.ort_format,
+        )
         draft = Bundle(writer.manifest(**facts), writer.blob_dir)
         answered = golden.answered(draft, blank, force=force)
         golden.add(writer, answered)
@@ -112,7 +116,7 @@ def export_bundle(
             items=len(trained.items),
             bundle_bytes=sum({e.sha256: e.bytes for e in writer.manifest(**facts).files}.values()),
             shipped=[_shipped(choice) for choice in choices],
-            files=[m.figures for m in measured],
+            files=files,
             gates=[row for choice in choices for row in choice.rows],
             golden_cases=len(answered.golden.cases),
             golden_left_out=answered.left_out,
@@ -123,8 +127,7 @@ def export_bundle(
     return report
 
 
-def _chosen(measured: Sequence[Measured], quality: PairQuality, recipe: Recipe) -> list[Choice]:
-    files = [m.figures for m in measured]
+def _chosen(files: Sequence[FileFigures], quality: PairQuality, recipe: Recipe) -> list[Choice]:
     targets = recipe.export.targets
     return [
         gates.choose(name, targets[name], files, quality)
@@ -155,10 +158,17 @@ def _policy(recipe: Recipe) -> Policy:
     )
 
 
-def _measured(scratch: Path, trained: Trained, data: Dataset, draft: Bundle) -> list[Measured]:
-    """Convert both models to every variant and measure each file; fp32 is always among them."""
+def _measured(
+    scratch: Path, trained: Trained, data: Dataset, draft: Bundle
+) -> tuple[list[Measured], list[FileFigures]]:
+    """Convert both models to every variant and measure each file; fp32 is always among them.
+
+    Returns:
+        The files, and those that could not be made, with the reason.
+    """
     recipe, spec = trained.recipe, trained.spec
     real = probe(trained, data, whole_histories(data, PARITY_MOMENTS, recipe.seed))
+    log = probe(trained, data, training_histories(data, CALIBRATION_MOMENTS, recipe.seed))
     variants = tuple(dict.fromkeys((gates.EXACT, *recipe.export.variants)))
     parts = {
         "user_tower": (trained.user_tower, tower_signature(spec)),
@@ -173,19 +183,37 @@ def _measured(scratch: Path, trained: Trained, data: Dataset, draft: Bundle) -> 
         return found
 
     found: list[Measured] = []
+    unmade: list[FileFigures] = []
     with Progress("export", len(parts)) as bar:
         for done, (model, (layers, signature)) in enumerate(parts.items(), 1):
             truth = Truth(model, layers, signature, real.of(model))
-            for made in convert(layers, signature, variants):
-                path = scratch / f"{model}.{made.engine}.{made.variant}"
-                path.write_bytes(made.data)
-                found.append(measure(made, path, truth, scores))
+            made, failed = attempt(layers, signature, variants, log.of(model))
+            for one in made:
+                path = scratch / f"{model}.{one.engine}.{one.variant}"
+                path.write_bytes(one.data)
+                found.append(measure(one, path, truth, scores))
+            unmade += [
+                FileFigures(
+                    model=model,
+                    engine=one.engine,
+                    variant=one.variant,
+                    bytes=0,
+                    min_runtime="",
+                    note=one.reason,
+                )
+                for one in failed
+            ]
             bar.advance(done, model)
-    return found
+    return found, unmade
 
 
 def _add_models(
-    writer: BundleWriter, measured: Sequence[Measured], choices: Sequence[Choice], every: bool
+    writer: BundleWriter,
+    measured: Sequence[Measured],
+    choices: Sequence[Choice],
+    *,
+    every: bool,
+    ort_format: bool,
 ) -> None:
     """Add what the targets ship, or everything; the first target of an engine sets its default."""
     targets = gates.targets_of(choices)
@@ -198,20 +226,29 @@ def _add_models(
         mine = targets.get((figures.model, made.engine, made.variant), [])
         if not mine and not every:
             continue
-        meta: dict[str, str | int | float] = {
-            "model": figures.model,
-            "engine": made.engine,
-            "variant": made.variant,
-            "min_runtime": made.min_runtime,
-            "max_abs_error": figures.max_error,
-        }
+        facts: dict[str, str | int | float] = {"max_abs_error": figures.max_error}
         if mine:
-            meta["targets"] = ",".join(mine)
-            meta["default"] = int(first[made.engine].target in mine)
+            facts["targets"] = ",".join(mine)
+            facts["default"] = int(first[made.engine].target in mine)
         if forced & {*mine}:
-            meta["forced"] = 1
-        name = f"models/{figures.model}.{made.engine}.{made.variant}"
-        writer.add(name, made.data, "model", **meta)
+            facts["forced"] = 1
+        _add_file(writer, figures.model, made, facts)
+        if ort_format and mine and made.engine == "onnx":
+            _add_file(writer, figures.model, ort_twin(made), facts)
+
+
+def _add_file(
+    writer: BundleWriter, model: str, made: Converted, facts: dict[str, str | int | float]
+) -> None:
+    meta: dict[str, str | int | float] = {
+        "model": model,
+        "engine": made.engine,
+        "variant": made.variant,
+        "min_runtime": made.min_runtime,
+        **facts,
+        **{f"operator.{name}": version for name, version in made.operators.items()},
+    }
+    writer.add(f"models/{model}.{made.engine}.{made.variant}", made.data, "model", **meta)
 
 
 def _shipped(choice: Choice) -> Shipped:

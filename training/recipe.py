@@ -20,6 +20,7 @@ Share = Annotated[float, Ge(0.0), Le(1.0)]
 Positive = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(0)]
 Above0 = Annotated[float, Gt(0.0)]
+Variant = Literal["fp32", "fp16", "dynamic", "int8", "selective"]
 _FORBID = {"extra": "forbid"}
 
 
@@ -212,7 +213,6 @@ class Target:
 
 
 TargetName = Literal["android", "ios", "web", "legacy"]
-Variant = Literal["fp32", "fp16", "dynamic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,12 +224,14 @@ class ExportConfig:
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
-    variants: tuple[Variant, ...] = ("fp32", "fp16", "dynamic")
+    variants: tuple[Variant, ...] = ("fp32", "fp16", "dynamic", "int8", "selective")
     targets: dict[TargetName, Target] = field(
         default_factory=lambda: {name: Target() for name in get_args(TargetName)}
     )
     golden_cases: Positive = 16
     gate_cases: Positive = 1000
+    format_version: Literal[1, 2] = 2
+    ort_format: bool = False
     compact_share: Share = 0.2
 
 

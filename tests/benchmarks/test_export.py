@@ -44,12 +44,13 @@ def result(tmp_path_factory, write_ring):
 def test_every_file_has_its_bytes_error_time_and_quality(result):
     here = ("ai-edge-litert", "onnxruntime")
     files = [r for r in result.rows if "model" in r and r["runtime"].startswith(here)]
-    assert len(files) == 2 * 2 * 3
+    assert len(files) == 2 * (5 + 4)
     for row in files:
         assert row["status"] == "ok"
         assert row["bytes"] > 1000
         assert row["ms"] > 0
         assert 0 <= row["ndcg10"] <= 1
+        assert row["hard_error"] < 1
     exact = {row["ndcg10"] for row in files if row["variant"] == "fp32"}
     assert max(exact) - min(exact) < 0.02  # the runtimes agree
 
@@ -75,7 +76,7 @@ def test_the_old_runtime_passes_over_what_it_cannot_load_and_runs_the_rest(resul
     if not old:
         pytest.skip("pip brings no tflite-runtime here")
     status = {(row["model"], row["variant"]): row["status"] for row in old}
-    assert len(status) == 2 * 3
+    assert len(status) == 2 * 5
     assert status["user_tower", "fp16"] == status["ranker", "fp32"] == "ok"
     legacy = next(row for row in result.rows if row.get("target") == "legacy")
     assert status["user_tower", legacy["user_tower"]] == "ok"

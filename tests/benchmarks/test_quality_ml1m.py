@@ -37,6 +37,7 @@ category_cap = 0
 near_duplicate_cosine = 2.0
 [export]
 golden_cases = 4
+variants = ["fp32", "fp16", "dynamic"]
 """
 
 

@@ -98,6 +98,7 @@ head_weights = [1.0]
 slate = 5
 [export]
 golden_cases = 4
+variants = ["fp32", "fp16", "dynamic"]
 """
 
 

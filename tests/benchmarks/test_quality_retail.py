@@ -50,6 +50,7 @@ near_duplicate_cosine = 2.0
 repeats = true
 [export]
 golden_cases = 4
+variants = ["fp32", "fp16", "dynamic"]
 """
 
 

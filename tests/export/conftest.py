@@ -24,7 +24,7 @@ RECIPE = {
     "index": {"cells": 4},
     "neighbours": {"per_item": 4, "l2": 1.0},
     "rerank": {"slate": 5},
-    "export": {"golden_cases": 6},
+    "export": {"golden_cases": 6, "variants": ["fp32", "fp16", "dynamic"]},
 }
 REPEATS = {
     **RECIPE,
