@@ -55,16 +55,11 @@ def _shared_letters(ids: list[str]) -> NDArray[np.int64]:
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     for start in range(0, len(ids), _PART):  # a part with the id before it
         first = max(0, start - 1)
-        part = [one[:MAX_SHARED] for one in ids[first : start + _PART]]
-        letters = np.array(part)
-        width = letters.dtype.itemsize // 4
-        if len(part) < 2 or not width:
-            continue
-        codes = letters.view(np.uint32).reshape(len(part), width)
-        differ = np.pad(codes[1:] != codes[:-1], ((0, 0), (0, 1)), constant_values=True)
-        shortest = np.minimum(
-            lengths[first : first + len(part) - 1], lengths[first + 1 :][: len(part) - 1]
-        )
+        part = np.array([one[:MAX_SHARED] for one in ids[first : start + _PART]])
+        letters = part.view(np.uint32).reshape(len(part), -1)  # filled up with zeros
+        differ = np.pad(letters[1:] != letters[:-1], ((0, 0), (0, 1)), constant_values=True)
+        length = lengths[first : first + len(part)]
+        shortest = np.minimum(length[1:], length[:-1])
         found[first + 1 : first + len(part)] = np.minimum(differ.argmax(axis=1), shortest)
     return found
 

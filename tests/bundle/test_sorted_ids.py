@@ -63,7 +63,8 @@ def test_a_new_id_changes_its_own_block_only():
     ids = [f"item-{i:06}" for i in range(0, 20_000, 2)]
     before, _ = front_coded(ids)
     at = ids.index("item-007000") + 1
-    after, _ = front_coded([*ids[:at], "item-007001", *ids[at:]])
+    after, data = front_coded([*ids[:at], "item-007001", *ids[at:]])
+    assert SortedIds("ids", after, data).all() == [*ids[:at], "item-007001", *ids[at:]]
     same = np.flatnonzero((np.delete(after, at, axis=0) != before).any(axis=1))
     assert len(same) <= MAX_BLOCK
     assert all(abs(place - at) <= MAX_BLOCK for place in same)
