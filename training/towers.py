@@ -121,11 +121,10 @@ class UserTower(layers.Layer):
         place = np.arange(int(x.shape[1]))
         apart = place[:, None] - place[None]
         for block in range(len(self.mix)):
-            bias = np.where(apart >= 0, 0.0, _NEGATIVE).astype(np.float32)[
-                None
-            ]  # [1, l + 1, l + 1]
+            bias = np.where(apart >= 0, 0.0, _NEGATIVE).astype(np.float32)[None]
             if self.placing != "absolute":
                 bias = bias + ops.take(self.distances[block], np.maximum(apart, 0), axis=1)
+            # bias: [H or 1, l + 1, l + 1]
             x = x + self.attend(block, x, bias, training)
             if self.attention != "hstu":
                 x = x + self.dropout(self.feed_forward(block, x), training=training)
