@@ -45,9 +45,6 @@ VARIANTS = {
 CALIBRATED = ("int8", "selective")
 """Variants with scales fixed at export, which need calibration inputs."""
 
-_HIDDEN_IN_INT8 = -20.0
-"""What hides a place from attention where scores are int8: at -1e9 all others would round to 0."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
@@ -120,10 +117,7 @@ def attempt(
     def data_of(engine: str, variant: str) -> bytes:
         if engine == "onnx":
             return variant_of(plain, signature, variant, calibration)
-        if variant == "int8":
-            mild = tflite.to_tflite(freeze(model, signature, _HIDDEN_IN_INT8), signature, "fp32")
-            return static(mild, signature, variant, calibration)
-        if variant == "selective":
+        if variant in CALIBRATED:
             return static(fp32, signature, variant, calibration)
         return fp32 if variant == "fp32" else tflite.to_tflite(frozen, signature, variant)
 

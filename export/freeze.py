@@ -15,7 +15,6 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from bundle.features import FeatureSpec
 from export.tower_form import exported_form
-from training.towers import NEGATIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,17 +72,11 @@ def run_keras(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     return np.asarray(function(**{name: tf.constant(v) for name, v in inputs.items()}))
 
 
-def freeze(model: keras.Model, signature: ModelSignature, hidden: float = NEGATIVE) -> Any:
-    """Trace a model's exported form with static shapes and turn its variables into constants.
-
-    Args:
-        model: a Keras model.
-        signature: names of inputs and output.
-        hidden: what hides a place from attention, see `exported_form`.
-    """
+def freeze(model: keras.Model, signature: ModelSignature) -> Any:
+    """Trace a model's exported form with static shapes and turn its variables into constants."""
     specs = {
         name: tf.TensorSpec(shape, dtype, name=name)
         for name, (shape, dtype) in signature.inputs.items()
     }
-    function = tf.function(as_function(exported_form(model, hidden), signature), autograph=False)
+    function = tf.function(as_function(exported_form(model), signature), autograph=False)
     return convert_variables_to_constants_v2(function.get_concrete_function(**specs))

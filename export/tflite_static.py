@@ -30,9 +30,9 @@ _INTEGER = (
     *("BATCH_MATMUL", "ADD", "SUB", "MUL", "MEAN", "SUM", "SQUARED_DIFFERENCE", "RSQRT"),
     *("SOFTMAX", "LOGISTIC", "CONCATENATION", "SPLIT", "STRIDED_SLICE", "GATHER", *_MOVES),
 )
-"""What "int8" computes in integers: all that has an int8 kernel in TensorFlow 2.14.
+"""What "int8" computes in integers, of what our graphs hold behind a product.
 
-DIV, MAXIMUM and SELECT are left out: 2.14 loads them in int8 and fails when it runs them.
+DIV is left out: tflite-runtime 2.14 loads it in int8 and fails when it runs it.
 """
 
 

@@ -16,8 +16,7 @@ from keras import layers, ops
 from bundle.features import FeatureSpec
 from training.recipe import RetrievalConfig
 
-NEGATIVE = -1e9
-"""What hides a place from attention, where it is added to a score."""
+_NEGATIVE = -1e9
 
 
 @keras.saving.register_keras_serializable(package="pocketrec")
@@ -122,9 +121,10 @@ class UserTower(layers.Layer):
         place = np.arange(int(x.shape[1]))
         apart = place[:, None] - place[None]
         for block in range(len(self.mix)):
-            bias = np.where(apart >= 0, 0.0, NEGATIVE).astype(np.float32)[None]  # [1, l + 1, l + 1]
+            bias = np.where(apart >= 0, 0.0, _NEGATIVE).astype(np.float32)[None]
             if self.placing != "absolute":
                 bias = bias + ops.take(self.distances[block], np.maximum(apart, 0), axis=1)
+            # bias: [H or 1, l + 1, l + 1]
             x = x + self.attend(block, x, bias, training)
             if self.attention != "hstu":
                 x = x + self.dropout(self.feed_forward(block, x), training=training)
@@ -151,7 +151,7 @@ class UserTower(layers.Layer):
         Args:
             block: which.
             x: f32 [B, l + 1, d].
-            bias: f32 [H or 1, l + 1, l + 1], added to the scores; `NEGATIVE` or less: not seen.
+            bias: f32 [H or 1, l + 1, l + 1], added to the scores; -1e9 hides a place.
             training: with dropout.
         """
         mixed = self.activate(self.mix[block](self.norms[block](x)))
