@@ -1,10 +1,13 @@
-"""One Keras model to TFLite and ONNX files: fp32, fp16 and dynamic-range int8."""
+"""One Keras model to TFLite and ONNX files, in float and in int8."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
-from export import onnx_export, tflite
+from export import onnx_export, operators, tflite
+from export.errors import ConversionFailed
 from export.freeze import (
     ModelSignature,
     as_function,
@@ -13,12 +16,17 @@ from export.freeze import (
     run_keras,
     tower_signature,
 )
+from export.onnx_variants import variant_of
+from export.tflite_static import static
 
 __all__ = [
     "ENGINES",
+    "VARIANTS",
     "Converted",
+    "Failed",
     "ModelSignature",
     "as_function",
+    "attempt",
     "convert",
     "ranker_signature",
     "run_keras",
@@ -26,41 +34,115 @@ __all__ = [
 ]
 
 ENGINES = ("litert", "onnx")
+VARIANTS = {
+    "litert": ("fp32", "fp16", "dynamic", "int8", "selective"),
+    "onnx": ("fp32", "fp16", "dynamic", "int8"),
+}
+"""What can be made for each engine; see `export/tflite.py` and `export/onnx_variants.py`."""
+
+CALIBRATED = ("int8", "selective")
+"""Variants with scales fixed at export, which need calibration inputs."""
+
+_HIDDEN_IN_INT8 = -20.0
+"""What hides a place from attention where scores are int8: at -1e9 all others would round to 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """One file: bytes of a model for an engine, and the least runtime that loads it."""
+    """One file: bytes of a model for an engine, its operators, the least runtime that loads it.
+
+    operators: by name, the version, as `export/operators.py` reads it from the bytes; min_runtime:
+    as "2.3.0", "" if unknown, which is newer than any.
+    """
 
     engine: str
     variant: str
     data: bytes
+    operators: dict[str, int]
     min_runtime: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A variant that could not be made for an engine, and why."""
+
+    engine: str
+    variant: str
+    reason: str
+
+
 def convert(
-    model: keras.Model, signature: ModelSignature, variants: tuple[str, ...]
+    model: keras.Model,
+    signature: ModelSignature,
+    variants: tuple[str, ...],
+    calibration: Sequence[dict[str, Any]] = (),
 ) -> list[Converted]:
-    """Convert a model to every variant for both engines; equal models give equal bytes.
+    """Convert a model to every variant for both engines; see `attempt`.
 
     Raises:
-        ConversionFailed: a converter refused the model, or made a file no built-in runtime can run.
+        ConversionFailed: also if a single variant could not be made.
     """
+    made, failed = attempt(model, signature, variants, calibration)
+    if failed:
+        raise ConversionFailed("; ".join(one.reason for one in failed))
+    return made
+
+
+def attempt(
+    model: keras.Model,
+    signature: ModelSignature,
+    variants: tuple[str, ...],
+    calibration: Sequence[dict[str, Any]] = (),
+) -> tuple[list[Converted], list[Failed]]:
+    """Convert a model to each variant that an engine has; equal inputs give equal bytes.
+
+    Args:
+        model: a Keras model.
+        signature: names, shapes and dtypes of its inputs.
+        variants: of `VARIANTS`; what an engine does not have is left out.
+        calibration: inputs by the signature's names, from the training log, for `CALIBRATED`.
+
+    Raises:
+        ConversionFailed: the model has no float form for an engine, so no other variant either, or
+            a variant needs calibration inputs and there are none.
+    """
+    if not calibration and (needy := [v for v in variants if v in CALIBRATED]):
+        raise ConversionFailed(
+            f"{signature.output}: {' and '.join(needy)} need calibration inputs, histories of the "
+            "training log; none were given."
+        )
     frozen = freeze(model, signature)
+    fp32 = tflite.to_tflite(frozen, signature, "fp32")
     plain = onnx_export.to_onnx(frozen, signature)
-    found = []
+
+    def data_of(engine: str, variant: str) -> bytes:
+        if engine == "onnx":
+            return variant_of(plain, signature, variant, calibration)
+        if variant == "int8":
+            mild = tflite.to_tflite(freeze(model, signature, _HIDDEN_IN_INT8), signature, "fp32")
+            return static(mild, signature, variant, calibration)
+        if variant == "selective":
+            return static(fp32, signature, variant, calibration)
+        return fp32 if variant == "fp32" else tflite.to_tflite(frozen, signature, variant)
+
+    made: list[Converted] = []
+    failed: list[Failed] = []
     for variant in variants:
-        made = {
-            "litert": tflite.to_tflite(frozen, signature, variant),
-            "onnx": onnx_export.variant_of(plain, signature, variant),
-        }
-        found += [
-            Converted(
-                engine=engine,
-                variant=variant,
-                data=made[engine].data,
-                min_runtime=made[engine].min_runtime,
-            )
-            for engine in ENGINES
-        ]
-    return found
+        for engine in (e for e in ENGINES if variant in VARIANTS[e]):
+            try:
+                made.append(_read(engine, variant, data_of(engine, variant)))
+            except ConversionFailed as err:
+                failed.append(Failed(engine=engine, variant=variant, reason=str(err)))
+    return made, failed
+
+
+def _read(engine: str, variant: str, data: bytes) -> Converted:
+    """Read from a file what it needs."""
+    if engine == "litert":
+        found = operators.tflite_operators(data)
+        least = operators.least_tflite_runtime(found)
+    else:
+        found = operators.onnx_operators(data)
+        domains = {name.rpartition(".")[0] for name in found}
+        least = operators.least_onnx_runtime(operators.onnx_opset(data), domains)
+    return Converted(engine=engine, variant=variant, data=data, operators=found, min_runtime=least)

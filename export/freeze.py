@@ -14,6 +14,8 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from bundle.features import FeatureSpec
+from export.tower_form import exported_form
+from training.towers import NEGATIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +24,6 @@ class ModelSignature:
 
     inputs: dict[str, tuple[tuple[int, ...], Any]]
     output: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFile:
-    """A converted model, and the least version of its runtime that loads it, as "2.17.0"."""
-
-    data: bytes
-    min_runtime: str
 
 
 def tower_signature(spec: FeatureSpec) -> ModelSignature:
@@ -79,11 +73,17 @@ def run_keras(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
     return np.asarray(function(**{name: tf.constant(v) for name, v in inputs.items()}))
 
 
-def freeze(model: keras.Model, signature: ModelSignature) -> Any:
-    """Trace a model with static shapes and turn its variables into constants."""
+def freeze(model: keras.Model, signature: ModelSignature, hidden: float = NEGATIVE) -> Any:
+    """Trace a model's exported form with static shapes and turn its variables into constants.
+
+    Args:
+        model: a Keras model.
+        signature: names of inputs and output.
+        hidden: what hides a place from attention, see `exported_form`.
+    """
     specs = {
         name: tf.TensorSpec(shape, dtype, name=name)
         for name, (shape, dtype) in signature.inputs.items()
     }
-    function = tf.function(as_function(model, signature), autograph=False)
+    function = tf.function(as_function(exported_form(model, hidden), signature), autograph=False)
     return convert_variables_to_constants_v2(function.get_concrete_function(**specs))

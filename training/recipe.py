@@ -20,6 +20,7 @@ Share = Annotated[float, Ge(0.0), Le(1.0)]
 Positive = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(0)]
 Above0 = Annotated[float, Gt(0.0)]
+Variant = Literal["fp32", "fp16", "dynamic", "int8", "selective"]
 _FORBID = {"extra": "forbid"}
 
 
@@ -212,7 +213,6 @@ class Target:
 
 
 TargetName = Literal["android", "ios", "web", "legacy"]
-Variant = Literal["fp32", "fp16", "dynamic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

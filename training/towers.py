@@ -16,7 +16,8 @@ from keras import layers, ops
 from bundle.features import FeatureSpec
 from training.recipe import RetrievalConfig
 
-_NEGATIVE = -1e9
+NEGATIVE = -1e9
+"""What hides a place from attention, where it is added to a score."""
 
 
 @keras.saving.register_keras_serializable(package="pocketrec")
@@ -66,9 +67,9 @@ class UserTower(layers.Layer):
         self.event_table = layers.Embedding(n_events + 1, dim, embeddings_initializer=near)
         self.gap_dense = layers.Dense(dim, kernel_initializer=near)
         self.dropout = layers.Dropout(dropout)
-        parts = {"softmax": 3, "gated": 4, "hstu": 4}[attention]
+        self.parts = 3 if attention == "softmax" else 4  # query, key, value, gate
         self.norms = [_norm() for _ in range(blocks)]
-        self.mix = [layers.Dense(parts * dim) for _ in range(blocks)]
+        self.mix = [layers.Dense(self.parts * dim) for _ in range(blocks)]
         self.out = [layers.Dense(dim) for _ in range(blocks)]
         self.last_norm = _norm()
         if attention != "hstu":
@@ -116,6 +117,21 @@ class UserTower(layers.Layer):
         self, history_vectors: Any, history_events: Any, history_ages_s: Any, training: bool = False
     ) -> Any:
         """Run the blocks; nothing at a position depends on a later one."""
+        x = self.embed(history_vectors, history_events, history_ages_s)
+        x = self.dropout(x, training=training)
+        place = np.arange(int(x.shape[1]))
+        apart = place[:, None] - place[None]
+        for block in range(len(self.mix)):
+            bias = np.where(apart >= 0, 0.0, NEGATIVE).astype(np.float32)[None]  # [1, l + 1, l + 1]
+            if self.placing != "absolute":
+                bias = bias + ops.take(self.distances[block], np.maximum(apart, 0), axis=1)
+            x = x + self.attend(block, x, bias, training)
+            if self.attention != "hstu":
+                x = x + self.dropout(self.feed_forward(block, x), training=training)
+        return self.last_norm(x)
+
+    def embed(self, history_vectors: Any, history_events: Any, history_ages_s: Any) -> Any:
+        """Return what the first block reads, the start token first; f32 [B, l + 1, d]."""
         # The gap to the event before, not the age: it is known when the event happens, so one pass
         # trains every position without a look at when later events come.
         gaps = ops.maximum(history_ages_s[:, :-1] - history_ages_s[:, 1:], 0.0)
@@ -127,36 +143,51 @@ class UserTower(layers.Layer):
         x = ops.concatenate([start, x], axis=1)
         if self.placing != "relative":
             x = x + self.positions[:, : x.shape[1]]
-        x = self.dropout(x, training=training)
-        for block in range(len(self.mix)):
-            x = x + self._attend(block, x, training)
-            if self.attention != "hstu":
-                x = x + self.dropout(self._feed_forward(block, x), training=training)
-        return self.last_norm(x)
+        return x
 
-    def _attend(self, block: int, x: Any, training: bool) -> Any:
-        length = int(x.shape[1])  # l + 1
+    def attend(self, block: int, x: Any, bias: Any, training: bool = False) -> Any:
+        """Return what a block's attention adds to x, f32 [B, l + 1, d].
+
+        Args:
+            block: which.
+            x: f32 [B, l + 1, d].
+            bias: f32 [H or 1, l + 1, l + 1], added to the scores; `NEGATIVE` or less: not seen.
+            training: with dropout.
+        """
+        mixed = self.activate(self.mix[block](self.norms[block](x)))
+        query, key, value, *gate = ops.split(mixed, self.parts, axis=-1)
+        return self.mixture(block, (query, *gate), (key, value), bias, training)
+
+    def activate(self, projected: Any) -> Any:
+        """Return queries, keys, values and gates as attention takes them, of any shape."""
+        return ops.silu(projected) if self.attention == "hstu" else projected
+
+    def mixture(
+        self,
+        block: int,
+        asking: tuple[Any, ...],
+        asked: tuple[Any, Any],
+        bias: Any,
+        training: bool = False,
+    ) -> Any:
+        """Mix values by query and key, f32 [B, q, d].
+
+        Args:
+            block: which.
+            asking: query and, unless attention is "softmax", gate; [B, q, d].
+            asked: key and value, [B, k, d].
+            bias: f32 [H or 1, q, k].
+            training: with dropout.
+        """
         hstu = self.attention == "hstu"
-        mixed = self.mix[block](self.norms[block](x))
-        if hstu:
-            mixed = ops.silu(mixed)
-        query, key, value, *gate = ops.split(mixed, 3 + (self.attention != "softmax"), axis=-1)
+        (query, *gate), (key, value) = asking, asked
         scores = ops.matmul(self._heads(query), ops.transpose(self._heads(key), (0, 1, 3, 2)))
-        scores = ops.cast(scores, "float32") / math.sqrt(
-            self.dim // self.n_heads
-        )  # [B, H, l + 1, l + 1]
-        place = np.arange(length)
-        earlier = place[:, None] >= place[None]
-        if self.placing != "absolute":
-            apart = np.maximum(place[:, None] - place[None], 0)
-            scores = scores + ops.take(self.distances[block], apart, axis=1)[None]
-        if hstu:
-            weights = ops.silu(scores) * (earlier / self.length).astype(np.float32)
-        else:
-            weights = ops.softmax(scores + np.where(earlier, 0.0, _NEGATIVE).astype(np.float32))
+        scores = ops.cast(scores, "float32") / math.sqrt(self.dim // self.n_heads)  # [B, H, q, k]
+        scores = scores + bias
+        weights = ops.silu(scores) * (1.0 / self.length) if hstu else ops.softmax(scores)
         weights = ops.cast(weights, value.dtype)
         joined = ops.transpose(ops.matmul(weights, self._heads(value)), (0, 2, 1, 3))
-        joined = ops.reshape(joined, (-1, length, self.dim))
+        joined = ops.reshape(joined, (-1, int(query.shape[1]), self.dim))
         if hstu:  # the norm takes the place of softmax's, so the gate comes after it
             joined = ops.layer_normalization(joined, axis=-1, epsilon=1e-6) * gate[0]
             out = self.out[block](self.dropout(joined, training=training))
@@ -169,7 +200,8 @@ class UserTower(layers.Layer):
         shape = (-1, int(x.shape[1]), self.n_heads, self.dim // self.n_heads)
         return ops.transpose(ops.reshape(x, shape), (0, 2, 1, 3))  # [B, H, l + 1, d / H]
 
-    def _feed_forward(self, block: int, x: Any) -> Any:
+    def feed_forward(self, block: int, x: Any) -> Any:
+        """Return what a block's second part adds to x [B, n, d]; "hstu" has none."""
         hidden = self.up[block](self.ffn_norms[block](x))
         if self.attention == "gated":
             gate, hidden = ops.split(hidden, 2, axis=-1)

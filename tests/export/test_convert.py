@@ -7,12 +7,23 @@ import pytest
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
 from edge_runtime.engines import open_engine
-from export.convert import as_function, convert, ranker_signature, run_keras, tower_signature
+from export import convert as convert_module
+from export.convert import (
+    as_function,
+    attempt,
+    convert,
+    ranker_signature,
+    run_keras,
+    tower_signature,
+)
+from export.errors import ConversionFailed
 from training.trained import Trained, load_trained
 
 SIGNATURES = {"user_tower": tower_signature, "ranker": ranker_signature}
 # float16 keeps 11 bits, int8 per channel 8; the outputs are of size 1.
-LARGEST_ERROR = {"fp32": 1e-5, "fp16": 5e-3, "dynamic": 0.15}
+LARGEST_ERROR = {"fp32": 1e-5, "fp16": 5e-3, "dynamic": 0.15, "int8": 0.5, "selective": 0.15}
+FILES = [("litert", variant) for variant in LARGEST_ERROR]
+FILES += [("onnx", variant) for variant in LARGEST_ERROR if variant != "selective"]
 TEN_YEARS_S = 3e8
 
 
@@ -24,7 +35,12 @@ def trained(run_dir: Path) -> Trained:
 @pytest.fixture(scope="module")
 def converted(trained: Trained):
     return {
-        name: convert(getattr(trained, name), make(trained.spec), ("fp32", "fp16", "dynamic"))
+        name: convert(
+            getattr(trained, name),
+            make(trained.spec),
+            tuple(LARGEST_ERROR),
+            [random_inputs(trained, name, 100 + seed) for seed in range(16)],
+        )
         for name, make in SIGNATURES.items()
     }
 
@@ -61,8 +77,7 @@ def random_inputs(trained: Trained, name: str, seed: int) -> dict:
     return found
 
 
-@pytest.mark.parametrize("variant", LARGEST_ERROR)
-@pytest.mark.parametrize("engine", ["litert", "onnx"])
+@pytest.mark.parametrize(("engine", "variant"), FILES)
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_every_variant_agrees_with_keras_in_its_own_runtime(
     name, engine, variant, trained, converted, tmp_path
@@ -100,27 +115,66 @@ def test_files_keep_the_names_of_the_format(converted, trained, tmp_path):
             assert details == {key: shape for key, (shape, _) in signature.inputs.items()}
 
 
+def test_each_engine_gets_the_variants_it_has(converted):
+    for files in converted.values():
+        assert sorted((c.engine, c.variant) for c in files) == sorted(FILES)
+
+
 def test_smaller_variants_are_smaller_and_only_dynamic_needs_a_new_runtime(converted):
     for files in converted.values():
         for engine in ("litert", "onnx"):
             by_variant = {c.variant: c for c in files if c.engine == engine}
             assert len(by_variant["fp16"].data) < len(by_variant["fp32"].data)
+            assert len(by_variant["int8"].data) < len(by_variant["fp16"].data)
         runtime = {c.variant: c.min_runtime for c in files if c.engine == "litert"}
         as_numbers = {v: tuple(map(int, text.split("."))) for v, text in runtime.items()}
         # FULLY_CONNECTED version 12 came with TensorFlow 2.17; the last tflite-runtime is 2.14.
-        assert max(as_numbers["fp32"], as_numbers["fp16"]) <= (2, 14)
-        assert as_numbers["dynamic"] >= (2, 17)
+        assert as_numbers.pop("dynamic") >= (2, 17)
+        assert max(as_numbers.values()) <= (2, 14)
+
+
+@pytest.mark.parametrize("variant", ["int8", "selective"])
+def test_fixed_scales_need_calibration_inputs(variant, trained):
+    with pytest.raises(ConversionFailed, match=f"{variant} need.*training log"):
+        convert(trained.ranker, ranker_signature(trained.spec), ("fp32", variant))
+
+
+def test_a_variant_that_fails_is_told_beside_the_others(trained, monkeypatch):
+    def refuse(*_):
+        raise ConversionFailed("no such kernel")
+
+    monkeypatch.setattr(convert_module, "static", refuse)
+    words = (trained.ranker, ranker_signature(trained.spec), ("fp32", "selective"))
+    calibration = [random_inputs(trained, "ranker", 1)]
+    made, failed = attempt(*words, calibration)
+    assert [(c.engine, c.variant) for c in made] == [("litert", "fp32"), ("onnx", "fp32")]
+    assert [(f.engine, f.variant, f.reason) for f in failed] == [
+        ("litert", "selective", "no such kernel")
+    ]
+    with pytest.raises(ConversionFailed, match="no such kernel"):
+        convert(*words, calibration)
 
 
 CODE = """
 import hashlib, json, sys
+import numpy as np
 from pathlib import Path
 from training.trained import load_trained
 from export.convert import convert, ranker_signature, tower_signature
 trained = load_trained(Path(sys.argv[1] if len(sys.argv) > 1 else {run!r}))
 found = {{}}
 for name, make in (("user_tower", tower_signature), ("ranker", ranker_signature)):
-    for c in convert(getattr(trained, name), make(trained.spec), ("fp32", "fp16", "dynamic")):
+    rng = np.random.default_rng(1)
+    signature = make(trained.spec)
+    inputs = [
+        {{
+            key: rng.integers(0, 2, shape).astype(kind.as_numpy_dtype)
+            for key, (shape, kind) in signature.inputs.items()
+        }}
+        for _ in range(8)
+    ]
+    variants = ("fp32", "fp16", "dynamic", "int8", "selective")
+    for c in convert(getattr(trained, name), signature, variants, inputs):
         found[f"{{name}}.{{c.engine}}.{{c.variant}}"] = hashlib.sha256(c.data).hexdigest()
 print(json.dumps(found))
 """
@@ -131,5 +185,5 @@ def test_another_process_with_another_hash_seed_writes_the_same_bytes(run_dir, r
         run_python(CODE.format(run=str(run_dir)), PYTHONHASHSEED=seed) for seed in ("1", "2")
     ]
     one, two = (json.loads(a.stdout.splitlines()[-1]) for a in answers)
-    assert len(one) == 12
+    assert len(one) == 18
     assert one == two
