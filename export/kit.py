@@ -5,15 +5,15 @@ is read from their files.
 """
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bundle.errors import BundleInvalid, InputError
 from bundle.files import replace_dir, restore_dir, write_atomic, write_failed
-from bundle.manifest import FileEntry
+from bundle.manifest import FileEntry, manifest_bytes
 from bundle.reader import Bundle, open_bundle
 from bundle.strict_json import parse_json
-from bundle.writer import BundleWriter
+from edge_runtime.engines import open_engine
 from export.kit_facts import Facts, facts_of
 from export.kit_sources import PLATFORMS, RELEASE_FOLDER, render
 from export.operators import onnx_operators, tflite_operators
@@ -50,6 +50,7 @@ def write_kit(
 
     Raises:
         BundleInvalid: the bundle fails its checks.
+        EngineError: the runtime here refuses a model, or is missing.
         InputError: `out` exists, `root` is no TUF root, or the bundle has no models for the target.
         PocketRecError: the disk is full or cannot be written; `out` is untouched.
     """
@@ -59,6 +60,9 @@ def write_kit(
             raise InputError(f"{given} lies in {out}, which the kit would replace; choose another.")
     whole = open_bundle(base)
     models = models_of(whole.manifest, target)
+    engine = str(models[0].meta["engine"])
+    for entry in models:
+        open_engine(whole.path(entry.name), engine)  # what no runtime loads is refused here
     pinned = None if root is None else _root(root)
     folder = out.parent / f".{out.name}.partial"
     shutil.rmtree(folder, ignore_errors=True)
@@ -69,7 +73,6 @@ def write_kit(
         if pinned is not None:
             write_atomic(release_dir / "root.json", pinned)
         facts = facts_of(release, RELEASE_FOLDER)
-        engine = str(models[0].meta["engine"])
         texts = _beside(whole, release, facts, engine)
         texts |= render(target, facts, [*texts], pinned=pinned is not None)
         for path, data in texts.items():
@@ -141,18 +144,14 @@ def _root(path: Path) -> bytes:
 
 def _reduced(whole: Bundle, models: list[FileEntry], out: Path) -> Bundle:
     """Write the release with two models, both default, and without the cards for people."""
-    manifest = whole.manifest
-    with BundleWriter(out) as writer:
-        for entry in manifest.files:
-            if entry.kind == "card" or (entry.kind == "model" and entry not in models):
-                continue
-            meta = {**entry.meta, "default": 1} if entry.kind == "model" else entry.meta
-            writer.add(entry.name, whole.read(entry.name), entry.kind, **meta)
-        writer.finish(
-            name=manifest.name,
-            recipe_name=manifest.recipe_name,
-            created_utc=manifest.created_utc,
-        )
+    entries = tuple(
+        replace(entry, meta={**entry.meta, "default": 1}) if entry in models else entry
+        for entry in whole.manifest.files
+        if entry in models or entry.kind not in ("model", "card")
+    )
+    for entry in entries:
+        write_atomic(out / "files" / entry.sha256, whole.read(entry.name))
+    write_atomic(out / "manifest.json", manifest_bytes(replace(whole.manifest, files=entries)))
     return open_bundle(out)
 
 

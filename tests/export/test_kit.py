@@ -1,4 +1,6 @@
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +17,7 @@ from bundle.errors import BundleInvalid, InputError, PocketRecError
 from bundle.golden import Golden
 from bundle.reader import Bundle, open_bundle
 from edge_runtime.engines import is_older
+from edge_runtime.errors import EngineError
 from edge_runtime.selftest import replay
 from export import kit, kit_versions
 from export.errors import GateRefused
@@ -378,6 +381,20 @@ def test_a_damaged_bundle_leaves_nothing(own_bundle, tmp_path):
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("target", PLATFORMS)
+def test_a_model_that_no_runtime_loads_leaves_nothing(own_bundle, tmp_path, target):
+    manifest = json.loads((own_bundle / "manifest.json").read_bytes())
+    for entry in manifest["files"]:
+        if entry["kind"] == "model":
+            entry |= {"sha256": hashlib.sha256(b"no model").hexdigest(), "bytes": 8}
+            (own_bundle / "files" / entry["sha256"]).write_bytes(b"no model")
+    (own_bundle / "manifest.json").write_text(json.dumps(manifest))
+    before = tree(tmp_path)
+    with pytest.raises(EngineError, match="cannot load"):
+        write_kit(own_bundle, target, tmp_path / "kit")
+    assert tree(tmp_path) == before
+
+
 @pytest.mark.parametrize("step", ["render", "to_ort", "replace_dir"])
 def test_a_failure_at_any_step_leaves_the_old_kit(bundle_dir, tmp_path, monkeypatch, step):
     def fail(*_args, **_more):
@@ -390,6 +407,35 @@ def test_a_failure_at_any_step_leaves_the_old_kit(bundle_dir, tmp_path, monkeypa
     with pytest.raises(PocketRecError, match="no space left"):
         write_kit(bundle_dir, "ios", out, force=True)
     assert tree(tmp_path) == {"kit/old": b"kept"}
+
+
+def test_killed_at_any_step_the_old_kit_stays_or_the_new_is_there(
+    run_python, repository, bundle_dir, kits, tmp_path
+):
+    """SIGKILL before some of the steps that touch the disk; then the same again, to its end."""
+    out = tmp_path / "kit"
+    out.mkdir()
+    (out / "old").write_text("kept")
+    done = run_python(
+        "import hashlib, json, kill_steps\n"
+        "from pathlib import Path\n"
+        "from export.kit import write_kit\n"
+        f"base, out = Path({str(bundle_dir)!r}), Path({str(out)!r})\n"
+        "job = lambda: write_kit(base, 'web', out, force=True)\n"
+        "code, step = -9, 0\n"
+        "while code == -9:\n"
+        "    code = kill_steps.forked(job, step)\n"
+        "    print(code, (out / 'old').exists(), (out / 'package.json').exists())\n"
+        "    step += 17\n"
+        "print(kill_steps.forked(job, None))\n",
+        PYTHONPATH=os.pathsep.join([str(repository), str(repository / "tests")]),
+    )
+    assert done.returncode == 0, done.stderr
+    *killed, last, again = done.stdout.splitlines()
+    assert set(killed) <= {"-9 True False", "-9 False True"}
+    assert killed.count("-9 True False") >= 5
+    assert (last, again) == ("0 False True", "0")
+    assert tree(tmp_path) == {f"kit/{path}": data for path, data in tree(kits["web"]).items()}
 
 
 @pytest.mark.parametrize("free", [0, 64, 200])
