@@ -25,12 +25,13 @@ _OPERATORS = {"litert": tflite_operators, "onnx": onnx_operators}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KitReport:
-    """What was written; bundle_bytes are those of the release in it, kit_bytes of everything."""
+    """What was written: names of the models; bytes of the release in the kit, and of everything."""
 
     target: str
     engine: str
     release: str
-    models: dict[str, str]
+    user_tower: str
+    ranker: str
     models_bytes: int
     bundle_bytes: int
     kit_bytes: int
@@ -81,8 +82,9 @@ def write_kit(
             target=target,
             engine=engine,
             release=release.manifest.name,
-            models={m.name: m.file.name for m in facts.models},
-            models_bytes=sum(m.file.bytes for m in facts.models),
+            user_tower=models[0].name,
+            ranker=models[1].name,
+            models_bytes=sum(entry.bytes for entry in models),
             bundle_bytes=_bytes(release_dir),
             kit_bytes=_bytes(folder),
         )
