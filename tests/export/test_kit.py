@@ -188,6 +188,22 @@ def test_constants_are_those_of_the_bundle(kits, target):
     assert files == {e.name: (e.sha256, e.bytes) for e in release.manifest.files}
 
 
+@pytest.mark.parametrize(
+    ("target", "type_of", "separator"),
+    [
+        ("android", r"enum class {}Column \{{(.*?)\}}", ","),
+        ("ios", r"enum {}Column: Int, CaseIterable, Sendable \{{(.*?)\}}", "case "),
+    ],
+)
+def test_columns_are_a_type_in_their_order(kits, target, type_of, separator):
+    release, name = release_of(kits, target), PLATFORMS[target].language.name
+    source = (kits[target] / SOURCES[target]).read_text()
+    for field in ("context", "pair"):
+        (inside,) = re.findall(type_of.format(field.capitalize()), source, re.DOTALL)
+        cases = [case.strip() for case in inside.split(separator) if case.strip()]
+        assert cases == [name(column) for column in getattr(release.spec, field)]
+
+
 @pytest.mark.parametrize("target", PLATFORMS)
 def test_tensors_of_both_models_are_those_of_the_format(kits, target):
     release = release_of(kits, target)
