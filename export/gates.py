@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from edge_runtime.engines import is_older
 from export.measure import FileFigures
+from export.targets import ENGINE_OF
 from training.recipe import Target
 
-ENGINE_OF = {"android": "litert", "ios": "onnx", "web": "onnx", "legacy": "litert"}
 OLDEST = {"legacy": "2.14.0"}
 """The last tflite-runtime there was (2023); apps of that time carry runtimes like it."""
 

@@ -1,10 +1,10 @@
-"""Read and write the graph of a TFLite file, by TensorFlow's own schema."""
+"""Read and write the graph of a TFLite file, by LiteRT's own schema."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from tensorflow.lite.python import schema_py_generated as schema
-from tensorflow.lite.tools import flatbuffer_utils
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
 
 _NAMES: dict[int, str] = {
     value: key for key, value in vars(schema.BuiltinOperator).items() if key.isupper()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tensorflow.lite.python import schema_py_generated as schema
+from ai_edge_litert import schema_py_generated as schema
 
 from export import tflite_graph
 from export.errors import ConversionFailed

@@ -1,4 +1,4 @@
-"""`pocketrec export`: a run becomes a bundle; or a bundle and changes become the next one."""
+"""`pocketrec export`: a run becomes a bundle; a bundle becomes the next one, or an app's kit."""
 
 import json
 from dataclasses import asdict
@@ -11,6 +11,7 @@ from pocketrec.quiet import load_tensorflow
 
 if TYPE_CHECKING:
     from export.build import ExportReport
+    from export.kit import KitReport
 
 
 @click.command(epilog="Example: pocketrec export work/run --out work/bundle")
@@ -24,9 +25,21 @@ if TYPE_CHECKING:
     "withdraw and restore. Once withdrawn items are more than the recipe's export.compact_share, "
     "their rows go: histories then lack them, and they can only be added anew.",
 )
-@click.option("--base", type=click.Path(path_type=Path), help="Bundle that the changes apply to.")
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path),
+    help="Bundle that the changes apply to, or that the kit is of.",
+)
 @click.option("--force", is_flag=True, help="Overwrite, and ship although a gate refuses.")
 @click.option("--all-variants", is_flag=True, help="Pack also files that no target ships.")
+@click.option(
+    "--kit",
+    type=click.Choice(["android", "ios", "web"]),
+    help="Write what an app developer drops in, of RUN or --base.",
+)
+@click.option(
+    "--root", type=click.Path(path_type=Path), help="1.root.json for the kit: whom to trust."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
     run: Path | None,
@@ -36,14 +49,29 @@ def command(
     base: Path | None,
     force: bool,
     all_variants: bool,
+    kit: str | None,
+    root: Path | None,
     as_json: bool,
 ) -> None:
     """Export RUN as a bundle: for each target the smallest models within the recipe's budgets.
 
     Exit code 3: no variant is within a target's budgets; the table says by how much.
+
+    With --kit the folder is one for an app instead: models of that target, resources, constants in
+    its language, operators for a smaller runtime and a README.
     """
-    load_tensorflow()
     run = run or run_option
+    if kit is not None:
+        if (run is None) == (base is None) or catalogue is not None or all_variants:
+            raise click.UsageError(
+                "--kit takes either RUN or --base, and neither changes nor more."
+            )
+        written = asdict(_kit(run, base, kit, out, root, force))
+        click.echo(json.dumps(written) if as_json else _lines(written))
+        return
+    if root is not None:
+        raise click.UsageError("--root goes into a kit: add --kit.")
+    load_tensorflow()
     if run is None or (catalogue is None) != (base is None):
         raise click.UsageError("RUN is needed; --catalogue and --base go together.")
     if catalogue is not None and base is not None:
@@ -56,6 +84,20 @@ def command(
 
     report = export_bundle(run, out, force=force, all_variants=all_variants)
     click.echo(json.dumps(asdict(report)) if as_json else _told(report))
+
+
+def _kit(
+    run: Path | None, base: Path | None, target: str, out: Path, root: Path | None, force: bool
+) -> "KitReport":
+    """Write a kit; TensorFlow is needed only where there is no bundle yet."""
+    if run is not None:
+        load_tensorflow()
+    from export.kit import kit_of_run, write_kit
+
+    if run is not None:
+        return kit_of_run(run, target, out, root=root, force=force)
+    assert base is not None
+    return write_kit(base, target, out, root=root, force=force)
 
 
 def _told(report: "ExportReport") -> str:

@@ -50,7 +50,7 @@ def test_every_file_has_its_bytes_error_time_and_quality(result):
         assert row["bytes"] > 1000
         assert row["ms"] > 0
         assert 0 <= row["ndcg10"] <= 1
-        assert row["hard_error"] < 1
+        assert row["variant"] not in ("fp32", "fp16") or row["hard_error"] < 0.1
     exact = {row["ndcg10"] for row in files if row["variant"] == "fp32"}
     assert max(exact) - min(exact) < 0.02  # the runtimes agree
 

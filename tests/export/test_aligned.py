@@ -45,7 +45,7 @@ def aligned(aligned_dir: Path) -> Trained:
 
 @pytest.fixture(scope="module")
 def bundle(aligned_dir: Path) -> Bundle:
-    export_bundle(aligned_dir, aligned_dir.parent / "bundle")
+    export_bundle(aligned_dir, aligned_dir.parent / "bundle", all_variants=True)
     return open_bundle(aligned_dir.parent / "bundle")
 
 

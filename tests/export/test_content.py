@@ -1,6 +1,7 @@
 """`add_items` in both format versions: what a device reads is the same."""
 
-from functools import partial
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,13 +82,17 @@ def test_a_release_that_follows_another_goes_on_from_its_tables(tmp_path):
     assert np.array_equal(after.numeric[:], alone.numeric[:])
 
 
-def test_a_catalogue_release_keeps_the_version_of_its_base(run_dir, tmp_path, monkeypatch):
+def test_the_recipe_chooses_the_version_and_a_catalogue_release_keeps_it(run_dir, tmp_path):
     pytest.importorskip("tensorflow", reason="needs the train extra")
-    from export import build
+    from export.build import export_bundle
     from export.catalogue import update_catalogue
 
-    monkeypatch.setattr(build, "BundleWriter", partial(BundleWriter, format_version=1))
-    build.export_bundle(run_dir, tmp_path / "base")
+    older = Path(shutil.copytree(run_dir, tmp_path / "run"))
+    recipe = json.loads((older / "recipe.json").read_bytes())
+    recipe["export"] |= {"format_version": 1, "variants": ["fp32"]}
+    (older / "recipe.json").write_text(json.dumps(recipe))
+    export_bundle(older, tmp_path / "base")
+    assert open_bundle(tmp_path / "base").manifest.format_version == 1
     (tmp_path / "changes.json").write_text('{"add": [{"item_id": "i99", "title": "new"}]}')
     update_catalogue(tmp_path / "base", tmp_path / "changes.json", run_dir, tmp_path / "next")
     found = open_bundle(tmp_path / "next")
