@@ -5,6 +5,7 @@ compare with.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +18,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The arrays of FORMAT.md's "Search"; views of the mapped files, nothing is copied."""
+    """The arrays of FORMAT.md's "Search"; views of the mapped files, nothing is copied.
+
+    rows: int8 [N, d]; an export's gates put float32 there, to see what rounding costs.
+    """
 
     centroids: Floats
     offsets: NDArray[np.int32]
-    rows: NDArray[np.int8]
+    rows: NDArray[Any]
     scales: Column
 
     @classmethod

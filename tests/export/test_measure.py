@@ -129,7 +129,9 @@ def test_a_file_that_is_not_finite_or_does_not_run_gets_a_note(tower, monkeypatc
     assert measure.measure(made, path, truth, scores).figures.note == "no such operator"
 
 
-def test_quality_counts_losses_from_the_fp32_pair(bundle_dir, trained, data, tmp_path):
+def test_quality_counts_losses_from_exact_models_and_item_vectors(
+    bundle_dir, trained, data, tmp_path
+):
     draft = open_bundle(bundle_dir)
     histories = probe.golden_histories(data, 4, seed=5)
     blank = golden.blank_cases(histories, trained.items.ids, int(data.ts.max()))
@@ -140,8 +142,15 @@ def test_quality_counts_losses_from_the_fp32_pair(bundle_dir, trained, data, tmp
             ("ranker", trained.ranker, ranker_signature),
         )
     )
-    same = PairQuality(draft, [tower, ranker], trained, data, blank)(tower.figures, ranker.figures)
-    assert (same.slate_overlap, same.ndcg_loss, same.auc_loss) == (1.0, 0.0, 0.0)
+    rounded = PairQuality(draft, [tower, ranker], trained, data, blank)
+    near = rounded(tower.figures, ranker.figures)
+    assert (near.slate_overlap, near.ndcg_loss) == (1.0, 0.0)
+    assert 0 < abs(near.auc_loss) < 0.01  # int8 items, and nothing else
+    device = rounded._device("litert", "fp32", "fp32")
+    exact = rounded._exact.auc
+    vectors = trained.item_vectors[[int(i[1:]) for i in draft.item_ids()]]
+    device.index = replace(device.index, rows=vectors, scales=np.ones(40, np.float32))
+    assert rounded._of(device).auc == exact
     bad = Measured(
         made=replace(tower.made, variant="bad"),
         figures=replace(tower.figures, variant="bad"),
