@@ -8,10 +8,10 @@ large bundle take if ids are 10 random letters and digits.
 Data: MovieLens-100K, quality on validation events, from most of which the ranker learned, so it
 compares variants and says nothing else (the test split is not touched). Peers: Keras and the most
 exact file, on LiteRT, ONNX Runtime and, where pip brings it, tflite-runtime 2.14. The million items
-are the same models and item columns with vectors and ids drawn at random, on which sizes do not
-depend, and without neighbours, which are fitted for up to 20,000 items. With `--data`, the folder
-of the MovieLens-1M sequences, that set is exported too, after a short training if the work folder
-holds no finished one: neither time nor size of an export depends on how well it was trained.
+are the same models and item columns with vectors, ids and 5,000 prices drawn at random, and
+without neighbours, which are fitted for up to 20,000 items. With `--data`, the folder of the
+MovieLens-1M sequences, that set is exported too, after a short training if the work folder holds
+no finished one: neither time nor size of an export depends on how well it was trained.
 Repetitions: one training; milliseconds are medians of 20 runs, one thread.
 """
 
@@ -43,7 +43,7 @@ from export import on_device
 from export.content import add_items
 from export.index_builder import sort_into_cells
 from training.cases import held_out_cases
-from training.dataset import VALID, Items, load_dataset, popularity_columns
+from training.dataset import VALID, Dataset, Items, load_dataset, release_popularity
 from training.trained import Trained, load_trained
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -51,6 +51,7 @@ RECIPE, ML1M = RECIPES / "ml100k.toml", RECIPES / "ml1m.toml"
 SHORT_MINUTES = 3.0
 MILLION = 1_000_000
 CELLS = 1024
+PRICES = np.round(np.geomspace(1, 2000, 5000), 2)
 K = 10
 INT8 = "dynamic"
 
@@ -70,14 +71,16 @@ def run(options: Options, recipe: Path = RECIPE, items: int = MILLION) -> Result
     bundle = open_bundle(bundle_dir)
     found = verify(bundle)
     rows: list[Row] = file_rows(found.files, report["files"])
-    add_quality(rows, bundle, load_trained(run_dir), work / "data")
+    trained = load_trained(run_dir)
+    data = load_dataset(trained.recipe, work / "data")
+    add_quality(rows, bundle, data)
     if old := verify_there(bundle_dir, work):
         rows += file_rows([FileCheck(**file) for file in old["files"]], report["files"])
     rows += [
         {**shipped, "gate": "passed" if shipped["passed"] else "refused"}
         for shipped in report["shipped"]
     ]
-    large = enlarged(load_trained(run_dir), items, work / "large", options.seed)
+    large = enlarged(trained, data, items, work / "large", options.seed)
     rows += [{"file": name, "bytes": size} for name, size in large.items()]
     drawn = random_ids(items, options.seed)
     rows += [{"file": f"{name}, random ids", "bytes": size} for name, size in drawn.items()]
@@ -103,9 +106,8 @@ def file_rows(files: list[FileCheck], figures: list[dict[str, Any]]) -> list[Row
     ]
 
 
-def add_quality(rows: list[Row], bundle: Bundle, trained: Trained, data_dir: Path) -> None:
+def add_quality(rows: list[Row], bundle: Bundle, data: Dataset) -> None:
     """Set NDCG@10 of the device path with both models of one variant, where both run."""
-    data = load_dataset(trained.recipe, data_dir)
     cases = held_out_cases(data, VALID, "new_to_user")
     both = Counter((row["engine"], row["variant"]) for row in rows if row["status"] == "ok")
     for (engine, variant), models in both.items():
@@ -158,7 +160,7 @@ def summary(files: list[FileCheck], bundle: Bundle, large: dict[str, int]) -> di
     }
 
 
-def enlarged(trained: Trained, n: int, folder: Path, seed: int) -> dict[str, int]:
+def enlarged(trained: Trained, data: Dataset, n: int, folder: Path, seed: int) -> dict[str, int]:
     """Pack `n` items as an export does; returns the bytes of each file but the models'."""
     rng = np.random.default_rng(seed)
     spec, known = trained.spec, len(trained.items)
@@ -167,13 +169,13 @@ def enlarged(trained: Trained, n: int, folder: Path, seed: int) -> dict[str, int
         ids=[f"item-{i:07d}" for i in range(n)],
         titles=[trained.items.titles[i] for i in like],
         categories=[trained.items.categories[i] for i in like],
-        price=trained.items.price[like],
+        price=rng.choice(PRICES, n).astype(np.float32),
         year=trained.items.year[like],
     )
     rows, scales = quantize_rows(rng.normal(size=(n, spec.dim)).astype(np.float32))
     centroids = rng.normal(size=(CELLS, spec.dim)).astype(np.float32)
     index = sort_into_cells(rows, scales, items.ids, rng.integers(0, CELLS, n), centroids)
-    popularity = np.ones((n, len(popularity_columns(spec))), np.float32)
+    popularity = release_popularity(spec, data)[like]
     folder.mkdir(parents=True, exist_ok=True)
     with BundleWriter(folder / "bundle", force=True) as writer:
         add_items(writer, spec, items, index, popularity, np.ones(n, np.bool_), None)
@@ -191,7 +193,7 @@ def random_ids(n: int, seed: int) -> dict[str, int]:
 
 def show(rows: list[Row]) -> None:
     """Print the variants, what each target ships, then the large bundle's files."""
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    console = Console(width=None if sys.stdout.isatty() else 180)
     heads = ("model", "runtime", "variant", "bytes", "ms", "to Keras", "hard inputs", "to fp32")
     table = _table("Model files, MovieLens-100K", *heads, "cosine", "overlap", "ranks", f"NDCG@{K}")
     for row in (row for row in rows if "model" in row):
