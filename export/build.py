@@ -1,7 +1,6 @@
 """Build a release from a finished run: convert, measure, choose, pack. All of it, or nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,43 +17,18 @@ from export import card, gates, golden
 from export.content import add_items
 from export.convert import Converted, attempt, ort_twin, ranker_signature, tower_signature
 from export.errors import GateRefused
-from export.gates import Choice, GateRow
+from export.gates import Choice
 from export.index_builder import build_index
 from export.measure import FileFigures, Measured, Truth, measure
 from export.probe import golden_histories, probe, training_histories, whole_histories
 from export.quality import PairQuality
+from export.report import ExportReport, Shipped
 from training.dataset import Dataset, load_dataset, release_popularity
 from training.progress import Progress
 from training.recipe import Recipe
 from training.trained import Trained, load_trained
 
 PARITY_MOMENTS, CALIBRATION_MOMENTS = 64, 128
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shipped:
-    """What one target gets; passed is False if only `--force` let it ship."""
-
-    target: str
-    engine: str
-    user_tower: str
-    ranker: str
-    models_bytes: int
-    passed: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportReport:
-    """What the export found; golden_left_out: cases that rounding decides (`golden.answered`)."""
-
-    name: str
-    items: int
-    bundle_bytes: int
-    shipped: list[Shipped]
-    files: list[FileFigures]
-    gates: list[GateRow]
-    golden_cases: int
-    golden_left_out: int
 
 
 def export_bundle(
@@ -115,7 +89,7 @@ def export_bundle(
             name=facts["name"],
             items=len(trained.items),
             bundle_bytes=sum({e.sha256: e.bytes for e in writer.manifest(**facts).files}.values()),
-            shipped=[_shipped(choice) for choice in choices],
+            shipped=[Shipped.of(choice) for choice in choices],
             files=files,
             gates=[row for choice in choices for row in choice.rows],
             golden_cases=len(answered.golden.cases),
@@ -249,14 +223,3 @@ def _add_file(
         **{f"operator.{name}": version for name, version in made.operators.items()},
     }
     writer.add(f"models/{model}.{made.engine}.{made.variant}", made.data, "model", **meta)
-
-
-def _shipped(choice: Choice) -> Shipped:
-    return Shipped(
-        target=choice.target,
-        engine=choice.engine,
-        user_tower=choice.tower.variant,
-        ranker=choice.ranker.variant,
-        models_bytes=choice.tower.bytes + choice.ranker.bytes,
-        passed=choice.passed,
-    )

@@ -3,19 +3,17 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bundle.files import canonical_json
 from export.gates import shown
+from export.report import ExportReport
 from training import columns as col
-
-if TYPE_CHECKING:
-    from export.build import ExportReport
 
 _CLOCKED = "latency ratio"
 
 
-def render(report: "ExportReport", run_dir: Path) -> dict[str, bytes]:
+def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
     """Return `model_card.json` and `model_card.md`, without any time that differs between runs."""
     training = json.loads((run_dir / "train_report.json").read_bytes())
     path = run_dir / col.REPORT_FILE

@@ -10,8 +10,8 @@ import click
 from pocketrec.quiet import load_tensorflow
 
 if TYPE_CHECKING:
-    from export.build import ExportReport
     from export.kit import KitReport
+    from export.report import ExportReport
 
 
 @click.command(epilog="Example: pocketrec export work/run --out work/bundle")
