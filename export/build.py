@@ -189,7 +189,7 @@ def _add_models(
     every: bool,
     ort_format: bool,
 ) -> None:
-    """Add what the targets ship, or everything; the first target of an engine sets its default."""
+    """Add what the targets ship, or all that runs; an engine's first target sets its default."""
     targets = gates.targets_of(choices)
     first: dict[str, Choice] = {}
     for choice in choices:
@@ -198,7 +198,7 @@ def _add_models(
     for one in measured:
         figures, made = one.figures, one.made
         mine = targets.get((figures.model, made.engine, made.variant), [])
-        if not mine and not every:
+        if not mine and (figures.note or not every):
             continue
         facts: dict[str, str | int | float] = {"max_abs_error": figures.max_error}
         if mine:

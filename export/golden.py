@@ -9,6 +9,7 @@ from bundle.arrays import encode_array
 from bundle.features import History
 from bundle.files import canonical_json
 from bundle.golden import Golden, GoldenCase
+from bundle.manifest import FileEntry
 from bundle.reader import Bundle
 from bundle.writer import BundleWriter
 from edge_runtime import stages
@@ -125,7 +126,7 @@ def _devices(draft: Bundle) -> Iterator[Recommender]:
     for engine in ENGINES:
         if not runtime(engine):
             continue
-        towers, rankers = (draft.manifest.models(model, engine) for model in MODELS)
+        towers, rankers = (_shipped(draft, model, engine) for model in MODELS)
         for tower in towers:
             for ranker in rankers:
                 yield Recommender(
@@ -136,6 +137,12 @@ def _devices(draft: Bundle) -> Iterator[Recommender]:
                         open_engine(draft.path(ranker.name), engine),
                     ),
                 )
+
+
+def _shipped(draft: Bundle, model: str, engine: str) -> list[FileEntry]:
+    """Files that some target ships, the default first; all, if the release names no targets."""
+    files = draft.manifest.models(model, engine)
+    return [file for file in files if file.meta.get("targets")] or files
 
 
 def _ask(device: Recommender, case: GoldenCase) -> Slate:

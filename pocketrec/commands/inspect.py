@@ -51,7 +51,7 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
         return
     for name, value in found.items():
         if name != "files":
-            click.echo(f"{name:<14}{value:,}" if isinstance(value, int) else f"{name:<14}{value}")
+            click.echo(f"{name:<16}{value:,}" if isinstance(value, int) else f"{name:<16}{value}")
     click.echo(f"\n{'file':<34}{'bytes':>11}  facts")
     for file in found["files"]:
         error = file.get("max_abs_error")
@@ -60,6 +60,8 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
             if error is not None
             else ""
         )
-        default = "  default" if file.get("default") else ""
-        click.echo(f"{file['name']:<34}{file['bytes']:>11,}  {facts}{default}".rstrip())
+        marks = [f"for {file['targets']}"] if file.get("targets") else []
+        marks += [mark for mark in ("default", "forced") if file.get(mark)]
+        told = ", ".join([facts, *marks] if facts else marks)
+        click.echo(f"{file['name']:<34}{file['bytes']:>11,}  {told}".rstrip())
     click.echo("\nall files verified")
