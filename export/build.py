@@ -18,17 +18,19 @@ from export.content import add_items
 from export.convert import Converted, attempt, ort_twin, ranker_signature, tower_signature
 from export.errors import GateRefused
 from export.gates import Choice
-from export.index_builder import build_index
+from export.index_builder import BuiltIndex, build_index
 from export.measure import FileFigures, Measured, Truth, measure
 from export.probe import golden_histories, probe, training_histories, whole_histories
+from export.probes import choose_probes
 from export.quality import PairQuality
 from export.report import ExportReport, Shipped
 from training.dataset import Dataset, load_dataset, release_popularity
+from training.new_items import fit_users, vectors_of_users
 from training.progress import Progress
 from training.recipe import Recipe
 from training.trained import Trained, load_trained
 
-PARITY_MOMENTS, CALIBRATION_MOMENTS = 64, 128
+PARITY_MOMENTS, CALIBRATION_MOMENTS, PROBE_USERS = 64, 128, 200
 
 
 def export_bundle(
@@ -114,19 +116,33 @@ def _add_content(writer: BundleWriter, trained: Trained, data: Dataset) -> None:
     """Add all that is neither a model nor an answer of one."""
     spec, recipe = trained.spec, trained.recipe
     index = build_index(trained.item_vectors, trained.items.ids, recipe.index.cells, recipe.seed)
+    probes = _probes(trained, data, index)
     available = np.ones(len(trained.items), np.bool_)
     popularity = release_popularity(spec, data)
     add_items(writer, spec, trained.items, index, popularity, available, trained.neighbours)
     writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
-    writer.add("policy.json", canonical_json(_policy(recipe).to_json()), "json")
+    writer.add("policy.json", canonical_json(_policy(recipe, probes).to_json()), "json")
 
 
-def _policy(recipe: Recipe) -> Policy:
+def _probes(trained: Trained, data: Dataset, index: BuiltIndex) -> int:
+    """Cells a search reads: the recipe's number, or the fewest that reach the recipe's recall."""
+    recipe, spec = trained.recipe, trained.spec
+    if not recipe.index.recall:
+        return recipe.index.probes
+    users = fit_users(data, recipe.seed)[:PROBE_USERS]
+    now = int(data.ts.max())
+    vectors = vectors_of_users(trained.user_tower, spec, data, users, trained.item_vectors, now)
+    return choose_probes(
+        index, trained.item_vectors, vectors, recipe.ranker.candidates, recipe.index.recall
+    ).probes
+
+
+def _policy(recipe: Recipe, probes: int) -> Policy:
     return Policy(
         slate=recipe.rerank.slate,
         category_cap=recipe.rerank.category_cap,
         near_duplicate_cosine=recipe.rerank.near_duplicate_cosine,
-        probes=recipe.index.probes,
+        probes=probes,
         candidates=recipe.ranker.candidates,
         repeats=recipe.rerank.repeats,
     )

@@ -169,11 +169,15 @@ class RankerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexConfig:
-    """Cells of the candidate index and how many a search scans; 0 means one cell, all cells."""
+    """Cells of the candidate index and how many a search scans; 0 means one cell, all cells.
+
+    recall: in place of `probes`, the share of the best items that must lie in the cells read.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     cells: Count = 0
     probes: Count = 0
+    recall: Share = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -352,6 +356,8 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise RecipeInvalid(f"{where}: events.like_value needs 'like' in events.types")
     if recipe.retrieval.hard_negatives and recipe.retrieval.loss != "sampled":
         raise RecipeInvalid(f"{where}: retrieval.hard_negatives needs retrieval.loss = 'sampled'")
+    if recipe.index.probes and recipe.index.recall:
+        raise RecipeInvalid(f"{where}: index: set either probes or recall")
     if recipe.retrieval.dim % recipe.retrieval.heads:
         raise RecipeInvalid(f"{where}: retrieval.dim must be a multiple of retrieval.heads")
     fitted = {

@@ -123,6 +123,23 @@ def test_budgets_that_nothing_meets_refuse_the_release_and_force_is_recorded(
     assert b"shipped with --force" in bundle.read("model_card.md")
 
 
+def test_the_recipes_recall_chooses_how_many_cells_a_search_reads(
+    run_dir: Path, tmp_path: Path, monkeypatch
+):
+    def searching(recall: float):
+        trained = load_trained(run_dir)
+        index = replace(trained.recipe.index, recall=recall)
+        export = replace(trained.recipe.export, variants=("fp32",), golden_cases=3)
+        return replace(trained, recipe=replace(trained.recipe, index=index, export=export))
+
+    probes = {}
+    for recall in (0.3, 0.999):
+        monkeypatch.setattr(build, "load_trained", lambda _run, r=recall: searching(r))
+        export_bundle(run_dir, tmp_path / str(recall))
+        probes[recall] = open_bundle(tmp_path / str(recall)).policy.probes
+    assert probes == {0.3: 1, 0.999: 0}  # of four cells
+
+
 def test_files_that_disagree_on_most_golden_slates_refuse_the_release(
     run_dir: Path, tmp_path: Path, monkeypatch
 ):
