@@ -126,7 +126,7 @@ def build(line: Line, options: Options, recipe: Path) -> None:
         line.show("train", recipe, "--data", work / "data", "--out", work / "run", *budget)
     with line.step("evaluate", "beside popularity, item-kNN and transition counts"):
         line.show("evaluate", work / "run", "--data", work / "data", "--out", work / "report")
-    with line.step("export", "TFLite and ONNX, three variants each, compared with Keras"):
+    with line.step("export", "every variant beside Keras, the smallest that are right"):
         line.show("export", work / "run", "--out", work / "bundle")
     with line.step("inspect", "what the phone will get"):
         line.show("inspect", work / "bundle")

@@ -66,7 +66,7 @@ def model_files(bundle: Path) -> list[tuple[str, int, dict[str, Any]]]:
 def sizes(found: Found) -> list[Row]:
     """Bundle, models, and the largest difference of each variant to Keras."""
     rows: list[Row] = [
-        {"what": "bundle, all variants", "value": bundle_bytes(found), "unit": "bytes"}
+        {"what": "bundle, all targets", "value": bundle_bytes(found), "unit": "bytes"}
     ]
     for name, size, meta in model_files(found.work / "bundle"):
         error = float(meta["max_abs_error"])
