@@ -123,7 +123,10 @@ def _empty(path: Path) -> int | None:
     except sqlite3.Error as err:
         code = getattr(err, "sqlite_errorcode", 0) & 0xFF
         if code not in _DAMAGED and not isinstance(err, Unreadable):
-            raise EventLogError(f"{path}: {err}. Not everything is erased: repeat.") from err
+            raise EventLogError(
+                f"{path}: {err}. Not everything is erased: close the app, see that there is space on"
+                " the disk, and repeat."
+            ) from err
     try:
         for end in ("", "-wal", "-shm"):
             _destroy(path.with_name(path.name + end))

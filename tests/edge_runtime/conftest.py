@@ -1,6 +1,8 @@
 """Event logs as tests need them."""
 
 import json
+import os
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -35,6 +37,50 @@ def write_first_log():
         connection.close()
 
     return write
+
+
+@pytest.fixture
+def killed_at():
+    """Return a function that runs a job in a fork; True: it got through, False: it was killed.
+
+    It is killed after n times twenty instructions of SQLite's virtual machine, in one connection.
+    """
+
+    def run(n: int, job) -> bool:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            sqlite3.connect = killing_connect(n)
+            try:
+                job()
+                code = 0
+            finally:
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, -signal.SIGKILL)
+        return code == 0
+
+    return run
+
+
+def killing_connect(n: int):
+    """`sqlite3.connect` whose connections kill the process after n times twenty instructions."""
+    plain = sqlite3.connect
+
+    def connect(*args, **kwargs):
+        connection = plain(*args, **kwargs)
+        left = n
+
+        def step():
+            nonlocal left
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= 1
+
+        connection.set_progress_handler(step, 20)
+        return connection
+
+    return connect
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+from itertools import count
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -57,7 +58,8 @@ def test_what_the_events_say_is_in_no_file_and_comes_back(tmp_path, cipher, byte
 def test_history_and_slates_are_those_of_a_plain_log(tmp_path, small_release, cipher):
     slates = []
     for name, key in (("plain", None), ("sealed", cipher)):
-        phone = Device(tmp_path / name, bundle_dir=small_release, cipher=key, clock=lambda: 1e9)
+        clock = count(10**9).__next__  # within a second, events have the order of random ids
+        phone = Device(tmp_path / name, bundle_dir=small_release, cipher=key, clock=clock)
         for n in (3, 4, 5):
             phone.feedback(f"item-{n}", "like")
         answer = phone.recommend()
@@ -127,6 +129,24 @@ def test_wiping_that_was_killed_is_done_at_the_next_open(tmp_path, cipher, bytes
     sealed = EventLog(tmp_path / "e.sqlite", cipher=cipher)
     assert sealed.status().events == 3
     assert not [secret for secret in SECRETS if secret in bytes_of(tmp_path)]
+
+
+def test_killed_at_any_step_the_log_is_plain_or_sealed_and_then_wiped(
+    tmp_path, cipher, bytes_of, killed_at
+):
+    finished = False
+    for n in range(0, 4000, 5):
+        path = tmp_path / str(n) / "e.sqlite"
+        log = EventLog(path)
+        fill(log)
+        log.close()
+        finished = killed_at(n, lambda path=path: EventLog(path, cipher=cipher))
+        assert EventLog(path, cipher=cipher).status().events == 3
+        assert not [secret for secret in SECRETS if secret in bytes_of(path.parent)]
+        if finished:
+            break
+    assert finished
+    assert n > 0
 
 
 def test_a_changed_row_is_told(tmp_path, cipher, small_release):

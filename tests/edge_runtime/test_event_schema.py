@@ -1,7 +1,5 @@
 """Logs of other schemas: migrated whole or not at all, read where nothing can be written."""
 
-import os
-import signal
 import sqlite3
 
 import pytest
@@ -29,41 +27,14 @@ def test_a_log_of_the_first_schema_is_migrated_with_all_it_holds(tmp_path, write
     assert sqlite3.connect(path).execute("PRAGMA auto_vacuum").fetchone() == (2,)
 
 
-def killing_connect(n):
-    """`sqlite3.connect` whose connections kill the process after n steps of the virtual machine."""
-
-    def connect(*args, **kwargs):
-        connection = plain(*args, **kwargs)
-        left = n
-
-        def step():
-            nonlocal left
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left -= 1
-
-        connection.set_progress_handler(step, 20)
-        return connection
-
-    plain = sqlite3.connect
-    return connect
-
-
 def test_killed_at_any_step_of_a_migration_the_log_is_the_old_or_the_new_one(
-    tmp_path, write_first_log, monkeypatch
+    tmp_path, write_first_log, killed_at
 ):
     versions = set()
     for n in range(0, 4000, 21):
         path = tmp_path / str(n) / "e.sqlite"
         write_first_log(path, 40)
-        child = os.fork()
-        if child == 0:
-            monkeypatch.setattr("sqlite3.connect", killing_connect(n))
-            try:
-                EventLog(path)
-            finally:
-                os._exit(0)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        finished = killed_at(n, lambda path=path: EventLog(path))
         left = sqlite3.connect(path)
         versions.add(found := left.execute("PRAGMA user_version").fetchone()[0])
         names = {row[0] for row in left.execute("SELECT name FROM sqlite_master")}
@@ -72,9 +43,8 @@ def test_killed_at_any_step_of_a_migration_the_log_is_the_old_or_the_new_one(
         assert left.execute("SELECT count(*) FROM event").fetchone() == (40,)
         left.close()
         assert EventLog(path).status().events == 40
-        if code == 0:
+        if finished:
             break
-        assert code == -signal.SIGKILL
     else:
         pytest.fail("the migration never got through")
     assert versions == {0, 1}

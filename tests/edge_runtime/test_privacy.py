@@ -122,6 +122,27 @@ def test_a_log_in_the_middle_of_a_write_is_not_half_erased(phone, monkeypatch):
     assert phone.erase().events == 11
 
 
+def test_killed_at_any_step_an_erasure_is_finished_by_the_next(tmp_path, bytes_of, killed_at):
+    finished = False
+    for n in range(0, 4000, 5):
+        home = tmp_path / str(n)
+        log = EventLog(home / "events.sqlite")
+        for i in range(20):
+            log.append(f"zebra-{i}", "like", ts=i)
+        log.close()
+        install_id(home)
+        finished = killed_at(n, lambda home=home: erase(home))
+        left = EventLog(home / "events.sqlite").status().events
+        assert left in ((0,) if finished else (0, 20))
+        erase(home)
+        assert b"zebra" not in bytes_of(home)
+        assert not (home / "install_id").exists()
+        if finished:
+            break
+    assert finished
+    assert n > 0
+
+
 def test_erasing_twice_is_erasing_once(phone):
     phone.erase()
     again = phone.erase()
