@@ -17,7 +17,8 @@ from edge_runtime import event_schema, privacy
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
-from edge_runtime.eventlog import IMPRESSION, Event, EventLog
+from edge_runtime.event import IMPRESSION, Event
+from edge_runtime.eventlog import EventLog
 from edge_runtime.pipeline import Recommender, Slate
 from edge_runtime.retention import Retention
 from edge_runtime.selftest import replay

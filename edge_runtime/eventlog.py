@@ -4,7 +4,6 @@ An event is acknowledged when `append` returns; it is then on the disk (synchron
 stays until `retention.py` removes it, which is counted. It leaves the device only with consent.
 """
 
-import json
 import shutil
 import sqlite3
 import time
@@ -20,9 +19,10 @@ import numpy as np
 from bundle.features import History
 from bundle.reader import Bundle
 from edge_runtime import consent, retention
-from edge_runtime.cipher import Cipher, check_key, encrypt_all, seal, unseal
+from edge_runtime.cipher import Cipher, check_key, encrypt_all, unseal
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
+from edge_runtime.event import INTERACTION, Event, decode, encode
 from edge_runtime.event_schema import (
     SENT,
     UNSENT,
@@ -35,7 +35,6 @@ from edge_runtime.event_schema import (
 )
 from edge_runtime.retention import Retention
 
-INTERACTION, IMPRESSION = "interaction", "impression"
 _BUSY_MS = 2000
 _LEAST_FREE_BYTES = 64 << 10  # WAL opens with a shared-memory file of 32 KiB
 _UNWRITABLE = (
@@ -44,19 +43,6 @@ _UNWRITABLE = (
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One row of the log; ts is unix seconds, id a random UUID made on the device."""
-
-    id: str
-    kind: str
-    item_id: str
-    event: str
-    value: float | None
-    ts: int
-    context: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,9 +179,9 @@ class EventLog:
             said_no = consent.current(self._connection).state == consent.WITHDRAWN
             uploaded = WITHHELD if said_no else UNSENT
             self._connection.executemany(
-                "INSERT INTO event (id, kind, ts, uploaded, item_id, event, value, context, sealed)"
+                "INSERT INTO event (id, kind, ts, item_id, event, value, context, sealed, uploaded)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-                [(e.id, e.kind, e.ts, uploaded, *self._content(e)) for e in events],
+                [(*encode(event, self._cipher), uploaded) for event in events],
             )
         self._unchecked += len(events)
         if self._limits and self._unchecked >= self._limits.every:
@@ -293,7 +279,7 @@ class EventLog:
                 "WHERE uploaded = ? ORDER BY ts, id LIMIT ?",
                 (UNSENT, limit),
             )
-            return [self._event(*row) for row in rows]
+            return [decode(row, self._cipher) for row in rows]
 
     def mark_uploaded(self, ids: list[str]) -> None:
         """Note that a server has acknowledged these events.
@@ -319,38 +305,13 @@ class EventLog:
             try:
                 yield self.status()
                 yield from consent.decisions(self._connection)
-                for *row, uploaded in self._connection.execute(
+                for row in self._connection.execute(
                     "SELECT id, kind, ts, item_id, event, value, context, sealed, uploaded "
                     "FROM event ORDER BY ts, id"
                 ):
-                    yield self._event(*row), uploaded
+                    yield decode(row[:-1], self._cipher), row[-1]
             finally:
                 self._connection.execute("ROLLBACK")
-
-    def _content(self, event: Event) -> tuple[str, str, float | None, str, bytes | None]:
-        """Return the columns that a cipher empties, and what it fills."""
-        if self._cipher is None:
-            return event.item_id, event.event, event.value, json.dumps(event.context), None
-        content = (event.item_id, event.event, event.value, event.context)
-        return "", "", None, "", seal(self._cipher, content)
-
-    def _event(
-        self,
-        event_id: str,
-        kind: str,
-        ts: int,
-        item_id: str,
-        event: str,
-        value: float | None,
-        context: str,
-        sealed: bytes | None,
-    ) -> Event:
-        if sealed is None:
-            said = item_id, event, value, json.loads(context)
-        else:
-            said = unseal(self._cipher, sealed)
-        names = ("item_id", "event", "value", "context")
-        return Event(id=event_id, kind=kind, ts=ts, **dict(zip(names, said, strict=True)))
 
     def _retain(self) -> None:
         """Apply the limits; what was appended is stored whether this works or not."""

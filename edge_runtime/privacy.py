@@ -23,8 +23,9 @@ from edge_runtime import event_schema, install_id
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
+from edge_runtime.event import Event
 from edge_runtime.event_schema import SENT, UNSENT, WITHHELD, Unreadable
-from edge_runtime.eventlog import Event, EventLog, LogStatus
+from edge_runtime.eventlog import EventLog, LogStatus
 
 FORMAT, VERSION = "pocketrec-user-data", 1
 _UPLOADED = {UNSENT: "no", SENT: "yes", WITHHELD: "never"}
@@ -124,8 +125,8 @@ def _empty(path: Path) -> int | None:
         code = getattr(err, "sqlite_errorcode", 0) & 0xFF
         if code not in _DAMAGED and not isinstance(err, Unreadable):
             raise EventLogError(
-                f"{path}: {err}. Not everything is erased: close the app, see that there is space on"
-                " the disk, and repeat."
+                f"{path}: {err}. Not everything is erased: close the app, see that there is space"
+                " on the disk, and repeat."
             ) from err
     try:
         for end in ("", "-wal", "-shm"):

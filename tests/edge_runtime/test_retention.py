@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.device import Device
+from edge_runtime.event import IMPRESSION, INTERACTION, Event
 from edge_runtime.event_schema import WITHHELD
-from edge_runtime.eventlog import IMPRESSION, INTERACTION, Event, EventLog
+from edge_runtime.eventlog import EventLog
 from edge_runtime.retention import DAY_S, Retention, enforce, used_bytes
 
 NOW = 1000 * DAY_S
