@@ -13,7 +13,8 @@ from rich.table import Table
 from benchmarks import children
 from bundle.errors import InputError
 from edge_runtime.device import Device
-from edge_runtime.eventlog import INTERACTION, Event, EventLog
+from edge_runtime.event import INTERACTION, Event
+from edge_runtime.eventlog import EventLog
 from edge_runtime.pipeline import Recommender
 
 WEEK_S = 7 * 24 * 3600

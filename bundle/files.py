@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -55,18 +56,32 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         PocketRecError: the disk is full or the folder cannot be written; `path` is untouched.
     """
+    write_atomic_parts(path, [data])
+
+
+def write_atomic_parts(path: Path, parts: Iterable[bytes], mode: int = 0o644) -> None:
+    """Write a whole file as `write_atomic` does, from parts that need not fit into memory.
+
+    Args:
+        path: the file.
+        parts: what it will hold; if making one of them raises, `path` is untouched.
+        mode: permissions; by default a web server may read what is published.
+
+    Raises:
+        PocketRecError: the disk is full or the folder cannot be written; `path` is untouched.
+    """
     temporary = path.parent / f".{path.name}.partial"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(temporary) as stream:
             try:
                 stream.truncate(0)
-                os.fchmod(stream.fileno(), 0o644)  # a web server must read what is published
-                stream.write(data)
+                os.fchmod(stream.fileno(), mode)
+                stream.writelines(parts)
                 stream.flush()
                 os.fsync(stream.fileno())
                 temporary.replace(path)
-            except OSError:
+            except BaseException:
                 with contextlib.suppress(OSError):
                     temporary.unlink()
                 raise

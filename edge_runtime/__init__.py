@@ -1,7 +1,8 @@
 """The device: everything a phone does, with no network.
 
 In: a signed release, the user's own events. Out: slates, and events for the server.
-Read in this order: device.py, store.py, eventlog.py, pipeline.py, index.py, engines.py, rerank.py,
+Read in this order: device.py, store.py, eventlog.py with event.py, event_schema.py, consent.py,
+retention.py, cipher.py and privacy.py, then pipeline.py, index.py, engines.py, rerank.py,
 selftest.py, sync.py, offline.py; then the proofs: parity.py, stages.py, verify.py.
 Rule of the room: numpy, one engine, and `bundle`; python-tuf only in sync.py.
 """

@@ -17,7 +17,7 @@ class EngineError(PocketRecError):
 
 
 class EventLogError(PocketRecError):
-    """The event log is locked, read-only, full or damaged."""
+    """The event log is locked, read-only, full or damaged, or has another key or newer schema."""
 
 
 class SelfTestFailed(PocketRecError):

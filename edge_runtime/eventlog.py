@@ -1,13 +1,14 @@
 """The device's own record of what its user did and was shown: one SQLite file in WAL mode.
 
-An event is acknowledged when `append` returns; it is then on the disk (synchronous = FULL).
+An event is acknowledged when `append` returns; it is then on the disk (synchronous = FULL), and it
+stays until `retention.py` removes it, which is counted. It leaves the device only with consent.
 """
 
-import json
 import shutil
 import sqlite3
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,23 @@ import numpy as np
 
 from bundle.features import History
 from bundle.reader import Bundle
+from edge_runtime import consent, retention
+from edge_runtime.cipher import Cipher, check_key, encrypt_all, unseal
+from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
+from edge_runtime.event import INTERACTION, Event, decode, encode
+from edge_runtime.event_schema import (
+    SENT,
+    UNSENT,
+    WITHHELD,
+    Unreadable,
+    configure,
+    migrated_copy,
+    prepare,
+    transaction,
+)
+from edge_runtime.retention import Retention
 
-INTERACTION, IMPRESSION = "interaction", "impression"
 _BUSY_MS = 2000
 _LEAST_FREE_BYTES = 64 << 10  # WAL opens with a shared-memory file of 32 KiB
 _UNWRITABLE = (
@@ -28,40 +43,61 @@ _UNWRITABLE = (
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
 )
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS event (
-    id TEXT PRIMARY KEY, kind TEXT NOT NULL, item_id TEXT NOT NULL, event TEXT NOT NULL,
-    value REAL, ts INTEGER NOT NULL, context TEXT NOT NULL, uploaded INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS event_ts ON event (kind, ts);
-CREATE INDEX IF NOT EXISTS event_pending ON event (uploaded, ts);
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """One row of the log; ts is unix seconds, id a random UUID made on the device."""
+class LogStatus:
+    """What the log holds and what it held.
 
-    id: str
-    kind: str
-    item_id: str
-    event: str
-    value: float | None
-    ts: int
-    context: dict[str, Any]
+    Attributes:
+        events: rows of any kind.
+        interactions: those of what the user did.
+        pending: those that the next sync sends; none without consent.
+        log_bytes: of the file and its WAL.
+        oldest_ts: unix seconds of the oldest event.
+        consent: the last decision.
+        removed: events that retention removed, by reason: age or size.
+        lost: those among the removed ones that waited for their upload, by reason.
+    """
+
+    events: int
+    interactions: int
+    pending: int
+    log_bytes: int
+    oldest_ts: int | None
+    consent: Consent
+    removed: dict[str, int]
+    lost: dict[str, int]
 
 
 class EventLog:
-    """Append, read back as a history, hand out what is not uploaded yet."""
+    """Append, read back as a history, hand out what is to be uploaded."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: Retention | None = None,
+        cipher: Cipher | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """Open or create the log; where it cannot be written, `fault` says so and it can be read.
 
+        Args:
+            path: the file; one of an earlier schema is migrated.
+            limits: what retention leaves, applied now and every so many appends. None removes
+                nothing: the app decides, not every tool that opens its log.
+            cipher: encrypts what the events say; a log that is still plain is encrypted now.
+            clock: unix seconds, for retention and consent.
+
         Raises:
-            EventLogError: it is locked or damaged, or the disk is full and there is no log yet.
+            EventLogError: it is locked or damaged, has another key or a newer schema, or the disk
+                is full and there is no log yet. Nothing was changed.
         """
-        self._path = path
+        self._path, self._limits, self._cipher, self._clock = path, limits, cipher, clock
+        self._unchecked = 0  # events appended since retention ran
         self.fault: str | None = None
+        self.retention_fault: str | None = None
         try:
             with self._wrapped():
                 self._open()
@@ -70,21 +106,33 @@ class EventLog:
             if code not in _UNWRITABLE or not path.is_file():
                 raise
             self.fault = str(err)
-            # Immutable: no shared-memory file, which a full disk has no room for. What a killed
-            # process left in the WAL is not seen until there is space again.
-            address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
             with self._wrapped():
-                self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
-                self._connection.execute("SELECT count(*) FROM event")
+                self._open_to_read()
+        else:
+            self._retain()
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._connection = sqlite3.connect(
             self._path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
         )
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._connection.executescript(_SCHEMA)
+        try:
+            configure(self._connection)
+            prepare(self._connection)
+            check_key(self._connection, self._cipher)
+            if self._cipher:
+                encrypt_all(self._connection, self._cipher)
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    def _open_to_read(self) -> None:
+        # Immutable: no shared-memory file, which a full disk has no room for. What a killed
+        # process left in the WAL is not seen until there is space again.
+        address = f"{self._path.resolve().as_uri()}?mode=ro&immutable=1"
+        found = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+        self._connection = migrated_copy(found)
+        check_key(self._connection, self._cipher)
 
     def close(self) -> None:
         """Close the file; the log can be opened again."""
@@ -127,22 +175,17 @@ class EventLog:
         Raises:
             EventLogError: they could not be stored.
         """
-        rows = [
-            (e.id, e.kind, e.item_id, e.event, e.value, e.ts, json.dumps(e.context)) for e in events
-        ]
-        if self.fault:
-            raise EventLogError(self.fault)
-        with self._wrapped():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(
-                    "INSERT OR IGNORE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, 0)", rows
-                )
-                self._connection.execute("COMMIT")
-            except sqlite3.Error:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._writing():
+            said_no = consent.current(self._connection).state == consent.WITHDRAWN
+            uploaded = WITHHELD if said_no else UNSENT
+            self._connection.executemany(
+                "INSERT INTO event (id, kind, ts, item_id, event, value, context, sealed, uploaded)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                [(*encode(event, self._cipher), uploaded) for event in events],
+            )
+        self._unchecked += len(events)
+        if self._limits and self._unchecked >= self._limits.every:
+            self._retain()
 
     def history(self, bundle: Bundle) -> tuple[History, int]:
         """Return the interactions as rows of a release, and how many it does not know.
@@ -151,10 +194,13 @@ class EventLog:
             EventLogError: the log cannot be read.
         """
         with self._wrapped():
-            found = self._connection.execute(
-                "SELECT item_id, event, ts FROM event WHERE kind = ? ORDER BY ts, id",
-                (INTERACTION,),
-            ).fetchall()
+            found = [
+                (item_id, event, ts) if sealed is None else (*unseal(self._cipher, sealed)[:2], ts)
+                for item_id, event, ts, sealed in self._connection.execute(
+                    "SELECT item_id, event, ts, sealed FROM event WHERE kind = ? ORDER BY ts, id",
+                    (INTERACTION,),
+                )
+            ]
         codes = {name: code for code, name in enumerate(bundle.spec.event_types)}
         known = [
             (row, codes[event], ts)
@@ -167,37 +213,73 @@ class EventLog:
         )
         return history, len(found) - len(known)
 
-    def counts(self) -> dict[str, int]:
-        """Return the number of events, interactions, and events not uploaded.
+    def status(self) -> LogStatus:
+        """Return counts, size and consent.
 
         Raises:
             EventLogError: the log cannot be read.
         """
         with self._wrapped():
-            total, interactions, pending = self._connection.execute(
-                "SELECT count(*), coalesce(sum(kind = ?), 0), coalesce(sum(uploaded = 0), 0) "
-                "FROM event",
-                (INTERACTION,),
+            decision = consent.current(self._connection)
+            events, interactions, unsent, oldest = self._connection.execute(
+                "SELECT count(*), coalesce(sum(kind = ?), 0), coalesce(sum(uploaded = ?), 0), "
+                "min(ts) FROM event",
+                (INTERACTION, UNSENT),
             ).fetchone()
-        return {"events": total, "interactions": interactions, "pending": pending}
+            return LogStatus(
+                events=events,
+                interactions=interactions,
+                pending=unsent if decision.state == consent.GRANTED else 0,
+                log_bytes=sum(
+                    p.stat().st_size for p in self._path.parent.glob(f"{self._path.name}*")
+                ),
+                oldest_ts=oldest,
+                consent=decision,
+                removed=retention.tallies(self._connection, retention.REMOVED),
+                lost=retention.tallies(self._connection, retention.LOST),
+            )
+
+    def consent(self) -> Consent:
+        """Return the user's last decision on uploads.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            return consent.current(self._connection)
+
+    def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
+        """Note the user's decision; events not sent before a withdrawal never will be.
+
+        Args:
+            granted: False withdraws.
+            terms: version of the text that the user was shown.
+
+        Raises:
+            EventLogError: it could not be noted. After a refused withdrawal do not sync.
+        """
+        state = consent.GRANTED if granted else consent.WITHDRAWN
+        with self._writing():
+            decision = Consent(state=state, at=int(self._clock()), terms=terms)
+            consent.decide(self._connection, decision)
+            return consent.current(self._connection)
 
     def pending(self, limit: int) -> list[Event]:
-        """Return the oldest events that no server has acknowledged.
+        """Return the oldest events that the user agreed to send and no server has acknowledged.
 
         Raises:
             EventLogError: the log cannot be read.
         """
+        # With a fault, a withdrawal may lie in the WAL unseen.
+        if self.fault or self.consent().state != consent.GRANTED:
+            return []
         with self._wrapped():
             rows = self._connection.execute(
-                "SELECT id, kind, item_id, event, value, ts, context FROM event "
-                "WHERE uploaded = 0 ORDER BY ts, id LIMIT ?",
-                (limit,),
-            ).fetchall()
-        names = ("id", "kind", "item_id", "event", "value", "ts")
-        return [
-            Event(**dict(zip(names, row[:6], strict=True)), context=json.loads(row[6]))
-            for row in rows
-        ]
+                "SELECT id, kind, ts, item_id, event, value, context, sealed FROM event "
+                "WHERE uploaded = ? ORDER BY ts, id LIMIT ?",
+                (UNSENT, limit),
+            )
+            return [decode(row, self._cipher) for row in rows]
 
     def mark_uploaded(self, ids: list[str]) -> None:
         """Note that a server has acknowledged these events.
@@ -205,17 +287,56 @@ class EventLog:
         Raises:
             EventLogError: it could not be noted; they will be sent again, which does no harm.
         """
-        with self._wrapped():
-            self._connection.execute("BEGIN IMMEDIATE")
+        with self._writing():
             self._connection.executemany(
-                "UPDATE event SET uploaded = 1 WHERE id = ?", [(i,) for i in ids]
+                "UPDATE event SET uploaded = ? WHERE id = ?", [(SENT, i) for i in ids]
             )
-            self._connection.execute("COMMIT")
+
+    def everything(self) -> Iterator[LogStatus | Consent | tuple[Event, int]]:
+        """Yield the status, the decisions on consent, and the events with their upload state.
+
+        All as of one moment, oldest first. Nothing else may use this log meanwhile.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            self._connection.execute("BEGIN")
+            try:
+                yield self.status()
+                yield from consent.decisions(self._connection)
+                for row in self._connection.execute(
+                    "SELECT id, kind, ts, item_id, event, value, context, sealed, uploaded "
+                    "FROM event ORDER BY ts, id"
+                ):
+                    yield decode(row[:-1], self._cipher), row[-1]
+            finally:
+                self._connection.execute("ROLLBACK")
+
+    def _retain(self) -> None:
+        """Apply the limits; what was appended is stored whether this works or not."""
+        self._unchecked, self.retention_fault = 0, None
+        if self._limits is None:
+            return
+        try:
+            with self._wrapped():
+                retention.enforce(self._connection, self._limits, int(self._clock()))
+        except EventLogError as err:
+            self.retention_fault = f"old events could not be removed: {err}"
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self.fault:
+            raise EventLogError(self.fault)
+        with self._wrapped(), transaction(self._connection):
+            yield
 
     @contextmanager
     def _wrapped(self) -> Iterator[None]:
         try:
             yield
+        except Unreadable as err:
+            raise EventLogError(f"{self._path}: {err}.") from err
         except (sqlite3.Error, OSError) as err:
             found = "no space left on the disk" if self._is_full() else str(err)
             raise EventLogError(

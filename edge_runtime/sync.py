@@ -5,7 +5,6 @@ The only file of the room that imports python-tuf and opens sockets.
 
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +13,14 @@ import urllib3
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.ngclient import Updater, UpdaterConfig, Urllib3Fetcher
 
-from bundle.files import write_atomic
 from bundle.manifest import FileEntry
 from bundle.reader import Bundle
-from edge_runtime.errors import SyncError
+from edge_runtime.cipher import Cipher
+from edge_runtime.consent import GRANTED
+from edge_runtime.errors import EventLogError, SyncError
+from edge_runtime.event_schema import FILE_NAME
 from edge_runtime.eventlog import EventLog
+from edge_runtime.install_id import install_id
 from edge_runtime.store import Store
 
 BATCH = 500
@@ -27,7 +29,10 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncReport:
-    """What a sync did; bytes count HTTP bodies."""
+    """What a sync did; bytes count HTTP bodies.
+
+    events_fault is why nothing is known of the user's consent, so that no event was sent.
+    """
 
     status: str
     from_release: str | None
@@ -37,6 +42,7 @@ class SyncReport:
     requests: int
     files_fetched: int
     events_sent: int
+    events_fault: str | None
     seconds: float
 
 
@@ -62,8 +68,9 @@ def sync(
     channel: str = "stable",
     root_path: Path | None = None,
     consent: bool = False,
+    cipher: Cipher | None = None,
 ) -> SyncReport:
-    """Bring a phone up to date.
+    """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
 
     Args:
         home: the phone's folder.
@@ -71,14 +78,18 @@ def sync(
         self_test: must pass on a new release before it becomes active.
         channel: whose release to follow.
         root_path: trusted root metadata, shipped with the app; needed for the first sync only.
-        consent: the user agreed that events are sent.
+        consent: the user agrees now; this is noted before anything else is done.
+        cipher: the app's, where the event log is encrypted.
 
     Raises:
+        EventLogError: the consent could not be noted.
         SyncError: the server cannot be reached, or what it sent fails a check. The phone keeps
             the release that it had.
         PocketRecError: the release fails its self-test, or cannot be stored.
     """
     started = time.monotonic()
+    if consent:
+        _grant(home, cipher)
     store, fetcher, files = Store(home / "store"), CountingFetcher(), 0
     before, _ = store.active()
     try:
@@ -113,7 +124,7 @@ def sync(
         ) from err
     except OSError as err:
         raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
-    sent, bytes_up = _upload(home, server_url) if consent else (0, 0)
+    sent, bytes_up, events_fault = _send_events(home, server_url, cipher)
     return SyncReport(
         status="current" if intact else "updated",
         from_release=before,
@@ -123,6 +134,7 @@ def sync(
         requests=fetcher.requests,
         files_fetched=files,
         events_sent=sent,
+        events_fault=events_fault,
         seconds=round(time.monotonic() - started, 3),
     )
 
@@ -150,17 +162,35 @@ def _updater(
     )
 
 
-def install_id(home: Path) -> str:
-    """Return this install's random id, made once; it names no person and no device."""
-    path = home / "install_id"
+def _grant(home: Path, cipher: Cipher | None) -> None:
+    log = EventLog(home / FILE_NAME, cipher=cipher)
+    try:
+        if log.consent().state != GRANTED:  # keeps the terms that were agreed to before
+            log.set_consent(True)
+    finally:
+        log.close()
+
+
+def _send_events(home: Path, server_url: str, cipher: Cipher | None) -> tuple[int, int, str | None]:
+    """Send what the user agreed to; returns events and bytes sent, and why the log is unread."""
+    path = home / FILE_NAME
     if not path.exists():
-        write_atomic(path, uuid.uuid4().hex.encode())
-    return path.read_text()
+        return 0, 0, None
+    try:
+        log = EventLog(path, cipher=cipher)
+    except EventLogError as err:
+        return 0, 0, str(err)
+    try:
+        return *_upload(log, home, server_url), log.fault
+    finally:
+        log.close()
 
 
-def _upload(home: Path, server_url: str) -> tuple[int, int]:
-    """Send events that no server has acknowledged; returns their number and the bytes sent."""
-    log = EventLog(home / "events.sqlite")
+def _upload(log: EventLog, home: Path, server_url: str) -> tuple[int, int]:
+    """Send events that no server has acknowledged; returns their number and the bytes sent.
+
+    Consent is asked for anew with each batch: a withdrawal holds from the next one on.
+    """
     sent = bytes_up = 0
     try:
         while batch := log.pending(BATCH):
@@ -190,6 +220,4 @@ def _upload(home: Path, server_url: str) -> tuple[int, int]:
                 raise SyncError(f"{server_url}: acknowledged none of the events.")
     except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError) as err:
         raise SyncError(f"{server_url}: events could not be sent ({err}); they are kept.") from err
-    finally:
-        log.close()
     return sent, bytes_up

@@ -137,6 +137,8 @@ def test_feedback(tiny_disk, repository_and_phone):
         [
             ["device", "feedback", *home, "item-5", "--event", "like"],
             ["device", "recommend", *home, "--json"],
+            ["device", "status", *home, "--json"],
+            ["device", "consent", *home, "--grant"],
         ],
         repository_and_phone / "device",
         0,
@@ -148,3 +150,7 @@ def test_feedback(tiny_disk, repository_and_phone):
     assert answer["history"] == 1
     assert len(answer["faults"]) == 1
     assert "no space left" in answer["faults"][0]
+    status = json.loads(ran[2][2])
+    assert (status["events"], status["consent"]["state"]) == (1, "unknown")
+    assert status["faults"] == answer["faults"]
+    assert_told(ran[3])

@@ -7,32 +7,9 @@ from typing import Any
 
 import click
 
-from edge_runtime.offline import forbid_sockets
+from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE
+from pocketrec.commands.device_privacy import consent, erase, export_data
 from pocketrec.commands.device_sync import command as sync
-
-HOME = click.option(
-    "--home", type=click.Path(path_type=Path), required=True, help="Folder of this phone."
-)
-ENGINE = click.option(
-    "--engine", type=click.Choice(["auto", "litert", "onnx"]), default="auto", help="Runtime."
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-
-
-def _go_offline(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
-    if value:
-        forbid_sockets()
-    return value
-
-
-OFFLINE = click.option(
-    "--offline",
-    is_flag=True,
-    is_eager=True,
-    callback=_go_offline,
-    expose_value=False,
-    help="Refuse every socket in this process.",
-)
 
 
 @click.group(epilog="Example: pocketrec device recommend --home work/phone --offline")
@@ -124,6 +101,8 @@ def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str,
         click.echo(json.dumps(answer))
         return
     for name, value in answer.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{key} {each}" for key, each in value.items()) or "none"
         if name != "faults":
             click.echo(f"{name:<14}{value}")
     _say_faults(answer["faults"])
@@ -135,3 +114,5 @@ def _say_faults(faults: list[str]) -> None:
 
 
 command.add_command(sync, "sync")
+for each in (consent, export_data, erase):
+    command.add_command(each)

@@ -1,4 +1,4 @@
-"""`pocketrec device sync`: fetch the newest release, send events if the user agreed."""
+"""`pocketrec device sync`: fetch the newest release, send events if the user has agreed."""
 
 import json
 from dataclasses import asdict
@@ -15,7 +15,11 @@ import click
 @click.option("--server", required=True, help="Address of the sync server.")
 @click.option("--channel", default="stable", show_default=True, help="Release channel.")
 @click.option("--root", type=click.Path(path_type=Path), help="Trusted root, for the first sync.")
-@click.option("--consent", is_flag=True, help="The user agreed that events are sent.")
+@click.option(
+    "--consent",
+    is_flag=True,
+    help="The user agrees that events are sent, now and later: as `device consent --grant`.",
+)
 @click.option(
     "--engine", type=click.Choice(["auto", "litert", "onnx"]), default="auto", help="Runtime."
 )
@@ -29,7 +33,10 @@ def command(
     engine: str,
     as_json: bool,
 ) -> None:
-    """Bring the phone up to date; what it had stays active until the new release is proved."""
+    """Bring the phone up to date; what it had stays active until the new release is proved.
+
+    Events go up only if the user has agreed, see `pocketrec device consent`.
+    """
     from edge_runtime.selftest import replay
     from edge_runtime.sync import sync
 
@@ -48,3 +55,5 @@ def command(
         f"{report.status}: release {report.to_release[:12]}, {report.bytes_down:,} bytes down in "
         f"{report.requests} requests, {report.events_sent} events up, {report.seconds:.2f} s"
     )
+    if report.events_fault:
+        click.echo(f"fault: no events were sent: {report.events_fault}", err=True)

@@ -9,7 +9,14 @@ import pytest
 
 from bundle import files
 from bundle.errors import PocketRecError
-from bundle.files import canonical_json, replace_dir, restore_dir, sha256_file, write_atomic
+from bundle.files import (
+    canonical_json,
+    replace_dir,
+    restore_dir,
+    sha256_file,
+    write_atomic,
+    write_atomic_parts,
+)
 
 
 def test_canonical_json_does_not_depend_on_key_order():
@@ -22,6 +29,16 @@ def test_sha256_of_a_known_text(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(b"abc")  # FIPS 180-2, appendix B.1
     assert sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_parts_become_a_whole_file_or_none(tmp_path):
+    path = tmp_path / "x"
+    write_atomic_parts(path, (b"%d" % n for n in range(4)), mode=0o600)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"0123", 0o600)
+    with pytest.raises(ZeroDivisionError):
+        write_atomic_parts(path, (b"%d" % (1 // n) for n in (1, 0)))
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+    assert path.read_bytes() == b"0123"
 
 
 def test_restore_dir_puts_the_old_folder_back_only_where_none_is(tmp_path):

@@ -29,16 +29,6 @@ def accept(bundle) -> None:
 
 
 @pytest.fixture
-def published(small_release, tmp_path):
-    """(repository, signers) with the small release on channel stable."""
-    make_keys(tmp_path / "keys")
-    signers = load_signers(tmp_path / "keys")
-    report = publish(small_release, tmp_path / "repo", signers, "stable")
-    assert report.changed
-    return tmp_path / "repo", signers
-
-
-@pytest.fixture
 def server(published, tmp_path):
     """Address of a real server process over the repository; ended after the test."""
     port_file = tmp_path / "port"
@@ -141,6 +131,9 @@ def test_events_go_up_once_and_only_with_consent(published, server, tmp_path):
     assert sync(home, server, accept, root_path=root_of(published[0])).events_sent == 0
     assert sync(home, server, accept, consent=True).events_sent == 700
     assert sync(home, server, accept, consent=True).events_sent == 0
+    log.append("later", "like", ts=701)
+    log.set_consent(False)
+    assert sync(home, server, accept).events_sent == 0
     engine = open_database(f"sqlite:///{published[0] / 'server.sqlite'}")
     with engine.connect() as connection:
         assert len(connection.execute(select(EVENT)).all()) == 700

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge_runtime.eventlog import Event, EventLog
+from edge_runtime.event import Event
+from edge_runtime.eventlog import EventLog
 
 N_USERS, N_ITEMS, N_EVENTS, DIM = 60, 40, 14, 8
 

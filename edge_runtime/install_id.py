@@ -1,0 +1,25 @@
+"""The random id under which this install's events go up; it names no person and no device.
+
+Made with the first upload, so a phone whose user never agreed has none.
+"""
+
+import uuid
+from pathlib import Path
+
+from bundle.files import write_atomic
+
+FILE_NAME = "install_id"
+
+
+def install_id(home: Path) -> str:
+    """Return the id, made once."""
+    if (found := existing(home)) is None:
+        found = uuid.uuid4().hex
+        write_atomic(home / FILE_NAME, found.encode())
+    return found
+
+
+def existing(home: Path) -> str | None:
+    """Return the id if it was made."""
+    path = home / FILE_NAME
+    return path.read_text() if path.exists() else None

@@ -1,0 +1,146 @@
+"""What a person may ask of the device: a copy of their data, and to have it erased.
+
+GDPR articles 15 and 20 (access, portability) shape the export: complete, with what was done with
+each event, in a format that programs read. Article 17 (erasure) shapes `erase`: all of it, also
+without the key and from a damaged log, with no copy of the bytes left in the files.
+
+Personal in a phone's folder are the event log and the install id. Releases and their metadata are
+the same for everybody and stay. Candidates and slates are never stored.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bundle.errors import InputError
+from bundle.files import fsync_dir, write_atomic_parts, write_failed
+from edge_runtime import event_schema, install_id
+from edge_runtime.cipher import Cipher
+from edge_runtime.consent import Consent
+from edge_runtime.errors import EventLogError
+from edge_runtime.event import Event
+from edge_runtime.event_schema import SENT, UNSENT, WITHHELD, Unreadable
+from edge_runtime.eventlog import EventLog, LogStatus
+
+FORMAT, VERSION = "pocketrec-user-data", 1
+_UPLOADED = {UNSENT: "no", SENT: "yes", WITHHELD: "never"}
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_BUSY_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """What was erased; events is None where a damaged log was destroyed unread.
+
+    The events of `install_id` that went up are still on the server; whoever wants them erased
+    there needs this id, and it is nowhere else now.
+    """
+
+    events: int | None
+    install_id: str | None
+
+
+def export_data(home: Path, out: Path, *, now: int, cipher: Cipher | None = None) -> int:
+    """Write all that the device holds about its user as JSON Lines; returns the number of events.
+
+    The first line is a header with counts, so that a cut copy shows. Nothing is held in memory,
+    and `out`, which only its owner may read, appears whole or not at all.
+
+    Args:
+        home: the phone's folder.
+        out: the file to write.
+        now: unix seconds, for the header.
+        cipher: the app's, where the log is encrypted.
+
+    Raises:
+        InputError: there is no such phone.
+        EventLogError: the log cannot be read, or not with this key.
+        PocketRecError: `out` cannot be written.
+    """
+    log = EventLog(_log_of(home), cipher=cipher)
+    events = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal events
+        for each in log.everything():
+            events += isinstance(each, tuple)
+            yield json.dumps(_line(each, home, now), ensure_ascii=False).encode() + b"\n"
+
+    with closing(log):
+        write_atomic_parts(out, lines(), mode=0o600)
+    return events
+
+
+def erase(home: Path) -> Erased:
+    """Erase all that the device holds about its user, the decisions on consent included.
+
+    Works without the key. Killed half-way, it is repeated; what an app has open goes on, empty.
+
+    Raises:
+        InputError: there is no such phone.
+        EventLogError: another process uses the log, or it cannot be written.
+        PocketRecError: the install id cannot be removed.
+    """
+    path = _log_of(home)
+    events = _empty(path) if path.exists() else 0
+    known = install_id.existing(home)
+    try:
+        for name in (install_id.FILE_NAME, f".{install_id.FILE_NAME}.partial"):
+            _destroy(home / name)
+    except OSError as err:
+        raise write_failed(home / install_id.FILE_NAME, err) from err
+    fsync_dir(home)
+    return Erased(events=events, install_id=known)
+
+
+def _log_of(home: Path) -> Path:
+    if not home.is_dir():
+        raise InputError(f"{home}: no phone there; --home is the folder of one.")
+    return home / event_schema.FILE_NAME
+
+
+def _line(each: LogStatus | Consent | tuple[Event, int], home: Path, now: int) -> dict[str, Any]:
+    match each:
+        case LogStatus():
+            facts = {"type": "header", "format": FORMAT, "version": VERSION, "exported_utc": now}
+            return {**facts, "install_id": install_id.existing(home), **asdict(each)}
+        case Consent():
+            return {"type": "consent", **asdict(each)}
+        case event, uploaded:
+            return {"type": "event", **asdict(event), "uploaded": _UPLOADED[uploaded]}
+
+
+def _empty(path: Path) -> int | None:
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as connection:
+            event_schema.configure(connection)
+            event_schema.prepare(connection)
+            return event_schema.delete_all(connection)
+    except sqlite3.Error as err:
+        code = getattr(err, "sqlite_errorcode", 0) & 0xFF
+        if code not in _DAMAGED and not isinstance(err, Unreadable):
+            raise EventLogError(
+                f"{path}: {err}. Not everything is erased: close the app, see that there is space"
+                " on the disk, and repeat."
+            ) from err
+    try:
+        for end in ("", "-wal", "-shm"):
+            _destroy(path.with_name(path.name + end))
+    except OSError as err:
+        raise write_failed(path, err) from err
+    return None
+
+
+def _destroy(path: Path) -> None:
+    """Overwrite a file with zeros, then remove it: an open handle or a hard link sees zeros."""
+    with suppress(FileNotFoundError):
+        with path.open("r+b") as stream:
+            stream.write(bytes(path.stat().st_size))
+            stream.flush()
+            os.fsync(stream.fileno())
+        path.unlink()
