@@ -1,9 +1,9 @@
 """The device: everything a phone does, with no network.
 
 In: a signed release, the user's own events. Out: slates, and events for the server.
-Read in this order: device.py, store.py, eventlog.py, pipeline.py, index.py, engines.py, rerank.py, rules/,
-selftest.py, sync.py, offline.py. Rule of the room: numpy, one engine, and `bundle`; python-tuf only
-in sync.py.
+Read in this order: device.py, store.py, eventlog.py, pipeline.py, index.py, engines.py, rerank.py,
+rules/, paging.py, selftest.py, sync.py, offline.py. Rule of the room: numpy, one engine, and
+`bundle`; python-tuf only in sync.py.
 """
 
 from edge_runtime.device import Device
