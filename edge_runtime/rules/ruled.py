@@ -29,7 +29,7 @@ from edge_runtime.rules.caps import bands, within_cap
 from edge_runtime.rules.exploration import Random, explore
 from edge_runtime.rules.relevance import Doubles, freshened, relevance
 from edge_runtime.rules.removal import above_floor, distinct
-from edge_runtime.rules.selection import calibrated, category_marks, dpp, mmr
+from edge_runtime.rules.selection import calibrated, category_marks, commonest, dpp, mmr
 from edge_runtime.rules.titles import same_words
 
 Floats = NDArray[np.float32]
@@ -149,8 +149,7 @@ class _Work:
                 units = _units(self._candidates.vectors[self._at])
                 self._select(name, select(self._values, units, rule.relevance, self._reach))
             case CategoryCalibration():
-                past = self._moment.past_categories
-                codes, counts = np.unique(past[past > 0], return_counts=True)
+                codes, counts = commonest(self._moment.past_categories)
                 self._calibrate(
                     name, category_marks(self._categories(), codes), counts, rule.weight
                 )

@@ -11,6 +11,8 @@ from edge_runtime.rules.relevance import Doubles
 
 Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
+MAX_GROUPS = 128
+"""Most categories of a history that a slate is calibrated to, so that a step stays short."""
 LEAST_VOLUME = 1e-10
 """What a determinant may at least grow by: items in the span of those chosen count as this."""
 SMOOTHING = 0.01
@@ -101,11 +103,25 @@ def calibrated(values: Doubles, marks: Doubles, taste: Doubles, weight: float, k
     return np.array(chosen, np.int64)
 
 
+def commonest(codes: NDArray[np.int64]) -> tuple[Positions, Positions]:
+    """Return the codes above 0 that stand most often in an array, rising, and how often each does.
+
+    At most `MAX_GROUPS`; ties: the lower code.
+    """
+    found, counts = np.unique(codes[codes > 0], return_counts=True)
+    most = np.sort(np.lexsort((found, -counts))[:MAX_GROUPS])
+    return found[most], counts[most]
+
+
 def category_marks(codes: NDArray[np.int64], wanted: NDArray[np.int64]) -> Doubles:
     """Return the share of an item's categories that each wanted one is, float64 [n, len(wanted)].
 
     codes: integer [n, K], 0 = padding; wanted: codes above 0, rising, each once.
     """
-    marks = (codes[:, :, None] == wanted).sum(axis=1)  # [n, W]
-    found: Doubles = marks / np.maximum((codes > 0).sum(axis=1, keepdims=True), 1)
-    return found
+    found = np.zeros((len(codes), len(wanted) + 1))  # the last column is for all others
+    at = np.searchsorted(wanted, codes)
+    known = np.append(wanted, 0)[at] == codes
+    places = np.where(known & (codes > 0), at, len(wanted))
+    np.add.at(found, (np.arange(len(codes))[:, None], places), 1.0)
+    marks: Doubles = found[:, :-1] / np.maximum((codes > 0).sum(axis=1, keepdims=True), 1)
+    return marks

@@ -9,7 +9,7 @@ from edge_runtime.rules import reference
 from edge_runtime.rules.caps import bands, within_cap
 from edge_runtime.rules.relevance import YEAR_S, freshened, relevance
 from edge_runtime.rules.removal import above_floor, distinct
-from edge_runtime.rules.selection import calibrated, category_marks, dpp, mmr
+from edge_runtime.rules.selection import calibrated, category_marks, commonest, dpp, mmr
 from edge_runtime.rules.titles import same_words
 
 MANY = settings(deadline=None, max_examples=60)
@@ -165,6 +165,18 @@ def test_a_slate_calibrated_alone_has_the_shares_of_the_taste():
     assert calibrated(np.linspace(1, 0, 20), marks, np.zeros(2), 0.99, 10).tolist() == [*range(10)]
 
 
+def test_taste_is_made_of_the_commonest_categories():
+    codes, counts = commonest(np.array([[3, 0], [3, 9], [2, 1]]))
+    assert (codes.tolist(), counts.tolist()) == ([1, 2, 3, 9], [1, 1, 2, 1])
+    many = np.concatenate([np.arange(1, 200), [180, 190, 190]])[:, None]
+    codes, counts = commonest(many)
+    assert codes.tolist() == [*range(1, 127), 180, 190]
+    assert counts.tolist() == [*[1] * 126, 2, 3]
+
+
 def test_marks_share_an_item_between_its_categories():
     marks = category_marks(np.array([[1, 3], [2, 0], [0, 0]]), np.array([1, 2, 3]))
     assert marks.tolist() == [[0.5, 0, 0.5], [0, 1, 0], [0, 0, 0]]
+    marks = category_marks(np.array([[1, 9], [9, 3]]), np.array([3, 5]))
+    assert marks.tolist() == [[0, 0], [0.5, 0]]  # what is not wanted still shares
+    assert category_marks(np.array([[1, 0]]), np.zeros(0, int)).shape == (1, 0)
