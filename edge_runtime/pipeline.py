@@ -28,6 +28,8 @@ from edge_runtime.rules.exploration import Random
 POPULAR_REASON = "popular now"
 AGAIN_REASON = "you had it before"
 NO_ROWS = np.zeros(0, np.int32)
+MOST_TITLES = 4096
+"""Titles that are remembered between requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Recommender:
         self.index = Index.of(bundle)
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
         self.withdrawn = ~bundle.available
+        self._known_titles: dict[int, str] = {}
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
         self.engine = engine
@@ -333,8 +336,14 @@ class Recommender:
         )
 
     def _titles_of(self, rows: NDArray[np.int32]) -> Sequence[str]:
-        titles = self._titles(rows)
-        return [titles.get(row, "") for row in rows.tolist()]
+        """Titles of candidates, remembered: 200 look-ups take 7 ms, and most come again."""
+        new = [row for row in rows.tolist() if row not in self._known_titles]
+        if new:
+            if len(self._known_titles) + len(new) > MOST_TITLES:
+                self._known_titles, new = {}, rows.tolist()
+            found = self._titles(new)
+            self._known_titles |= {row: found.get(row, "") for row in new}
+        return [self._known_titles[row] for row in rows.tolist()]
 
     def _titles(self, rows: Any) -> dict[int, str]:
         """Titles of rows; without a readable catalogue the ids must do."""

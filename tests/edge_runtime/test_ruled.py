@@ -195,6 +195,20 @@ def test_a_device_follows_the_release_s_rules(release):
     assert replay(release, "litert") == 2  # golden slates are the policy's
 
 
+def test_titles_of_candidates_are_looked_up_once(release, monkeypatch):
+    release.rules = Rules(rules=(NearDuplicates(cosine=2.0, titles=True),), depth=50)
+    device, asked = Recommender(release), []
+    look_up = release.catalogue
+    monkeypatch.setattr(release, "catalogue", lambda rows: asked.append(len(rows)) or look_up(rows))
+    one, two = (device.recommend(History.empty(), NOW) for _ in range(2))
+    assert one.items == two.items
+    assert asked == [50, 10, 10]  # all candidates once; each slate's for display
+    monkeypatch.setattr("edge_runtime.pipeline.MOST_TITLES", 60)
+    past = History(np.array([7], np.int32), np.zeros(1, np.int32), np.array([NOW - 60]))
+    assert len(device.recommend(past, NOW).items) == 10  # forgets and goes on
+    assert len(device._known_titles) <= 60
+
+
 def test_a_device_explores_only_with_a_source_of_randomness(release):
     release.rules = Rules(rules=(Exploration(epsilon=0.5, pool=20, first=1),), depth=50)
     device, nobody = Recommender(release), History.empty()
