@@ -20,7 +20,7 @@ from edge_runtime.errors import EventLogError
 from edge_runtime.eventlog import IMPRESSION, Event, EventLog
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
 from edge_runtime.pipeline import NO_ROWS, Recommender
-from edge_runtime.rules.exploration import Random
+from edge_runtime.rules.exploration import Random, SystemRandom
 from edge_runtime.selftest import replay
 from edge_runtime.store import Store
 
@@ -44,14 +44,14 @@ class Device:
             engine: litert, onnx or auto.
             bundle_dir: use this bundle folder instead of the installed release.
             clock: unix seconds.
-            rng: for releases that explore; by default seeded by the system.
+            rng: for releases that explore; by default the system's.
 
         Raises:
             BundleInvalid: `bundle_dir` was given and fails its checks.
         """
         self.home, self.store = home, Store(home / "store")
         self._clock, self._engine = clock, engine
-        self._rng: Random = np.random.default_rng() if rng is None else rng
+        self._rng: Random = SystemRandom() if rng is None else rng
         self._sessions = Sessions(home / "sessions.json")
         self._log: EventLog | None = None
         self._log_fault: str | None = None

@@ -4,6 +4,7 @@ The probabilities make off-policy evaluation possible: an impression's reward di
 unbiased estimate of what another policy would have earned (inverse propensity scoring).
 """
 
+import random
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,21 @@ class Random(Protocol):
 
     def permutation(self, n: int, /) -> NDArray[np.int64]:
         """Return 0..n - 1 in a random order."""
+
+
+class SystemRandom:
+    """The system's own randomness; a phone then need not load `numpy.random`."""
+
+    def __init__(self) -> None:
+        self._source = random.SystemRandom()
+
+    def random(self, size: int, /) -> NDArray[np.float64]:
+        """Return numbers in [0, 1)."""
+        return np.array([self._source.random() for _ in range(size)])
+
+    def permutation(self, n: int, /) -> NDArray[np.int64]:
+        """Return 0..n - 1 in a random order."""
+        return np.array(self._source.sample(range(n), n), np.int64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from edge_runtime.rules.exploration import explore
+from edge_runtime.rules.exploration import SystemRandom, explore
 
 
 class Given:
@@ -45,6 +45,15 @@ def test_propensities_are_the_shares_of_all_that_can_happen(k, pool, first):
     assert {key: float(value) for key, value in odds.items()} == pytest.approx(said)
     for place in range(k):
         assert sum(value for (at, _), value in odds.items() if at == place) == 1
+
+
+def test_the_system_s_randomness_has_the_form_of_numpy_s():
+    rng = SystemRandom()
+    numbers, order = rng.random(50), rng.permutation(50)
+    assert numbers.shape == (50,) and (numbers >= 0).all() and (numbers < 1).all()
+    assert len(set(numbers.tolist())) > 40
+    assert sorted(order.tolist()) == list(range(50)) != order.tolist()
+    assert len(explore(10, 20, 1.0, 1, rng).other) == 10
 
 
 def test_nothing_is_open_without_a_pool_or_before_the_first_place():
