@@ -36,7 +36,7 @@ def answers(bundle: Bundle) -> str:
     found = [bundle.row_of(item_id) for item_id in [*ids, "", "no such item", "\udc80"]]
     golden = Golden.of(bundle)
     parts: list[Any] = [ids, found, bundle.spec.to_json(), bundle.policy.to_json()]
-    parts.append(golden.to_json())
+    parts += [golden.to_json(), bundle.rules.to_json() if bundle.rules else None]
     parts.append([repr(item) for item in bundle.catalogue([*rows, -1])])
     digest.update(canonical_json(parts))
     return digest.hexdigest()
@@ -59,7 +59,7 @@ def serve(bundle: Bundle) -> int:
         device.recommend(history, now)
     device._tower, device._ranker = MeanTower(spec), FirstColumn(spec)
     for history, now in requests:
-        slate = device.recommend(history, now)
+        slate = device.recommend(history, now, rng=np.random.default_rng(0))
         assert len({item.row for item in slate.items}) == len(slate.items)
         assert all(0 <= item.row < n for item in slate.items)
     return 2 * len(requests)

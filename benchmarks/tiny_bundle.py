@@ -13,6 +13,18 @@ from bundle.golden import Golden, GoldenCase
 from bundle.items import ItemArrays
 from bundle.manifest import FORMAT_VERSION, Manifest
 from bundle.policy import Policy
+from bundle.reader import RULES_SINCE
+from bundle.rules import FILE as RULES_FILE
+from bundle.rules import (
+    BandCalibration,
+    BandCap,
+    CategoryCap,
+    Exploration,
+    Freshness,
+    NearDuplicates,
+    QualityFloor,
+    Rules,
+)
 from bundle.versions import item_files
 from bundle.writer import BundleWriter
 
@@ -39,6 +51,18 @@ SPEC = FeatureSpec(
 )
 POLICY = Policy(
     slate=5, category_cap=2, near_duplicate_cosine=0.98, probes=2, candidates=8, repeats=True
+)
+RULES = Rules(
+    depth=8,
+    rules=(
+        Freshness(half_life_years=5.0, weight=0.1),
+        QualityFloor(relevance=0.05),
+        NearDuplicates(cosine=0.98, titles=True),
+        BandCalibration(column="popularity", bounds=(2.0, 5.0), weight=0.3),
+        CategoryCap(place=0, limit=2),
+        BandCap(column="price", bounds=(4.0, 8.0), limit=3),
+        Exploration(epsilon=0.2, pool=4, first=2),
+    ),
 )
 
 
@@ -79,6 +103,8 @@ def write_tiny_bundle(out: Path, version: int = FORMAT_VERSION) -> Manifest:
         database.unlink()
         writer.add("feature_spec.json", canonical_json(SPEC.to_json()), "json")
         writer.add("policy.json", canonical_json(POLICY.to_json()), "json")
+        if version >= RULES_SINCE:
+            writer.add(RULES_FILE, canonical_json(RULES.to_json()), "json")
         writer.add("golden.json", canonical_json(_golden().to_json()), "json")
         writer.add("model_card.json", canonical_json({"licence": "CC0"}), "card", licence="CC0")
         return writer.finish(name="tiny", recipe_name="tiny", created_utc=CREATED_UTC)

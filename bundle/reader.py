@@ -19,10 +19,14 @@ from bundle.features import FeatureSpec
 from bundle.files import sha256_file
 from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from bundle.policy import Policy
+from bundle.rules import FILE as RULES_FILE
+from bundle.rules import Rules
 from bundle.strict_json import MAX_JSON_BYTES, parse_json
 from bundle.versions import open_items
 
 MAX_POPULAR = 1000
+RULES_SINCE = 2
+"""The format version from which a reader looks for `rules.json`."""
 
 
 class Bundle:
@@ -34,6 +38,7 @@ class Bundle:
         self._arrays: dict[str, Array] = {}
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
         self.policy = Policy.from_json(self.json("policy.json"))
+        self.rules = self._read_rules()
         self.item_count = len(self.array("index/rows"))
         self._check_arrays()
         offsets = self.array("index/offsets")
@@ -125,6 +130,12 @@ class Bundle:
             BundleInvalid: the catalogue is not a readable SQLite file.
         """
         return read_catalogue(self.path("catalogue.sqlite"), rows)
+
+    def _read_rules(self) -> Rules | None:
+        """Return the rules that take the place of the policy's, if the release has any."""
+        if self.manifest.format_version < RULES_SINCE or not self.lists(RULES_FILE):
+            return None
+        return Rules.from_json(self.json(RULES_FILE), self.spec)
 
     def _check_arrays(self) -> None:
         """Check that the arrays agree with each other, so that no row number can go astray."""

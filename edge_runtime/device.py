@@ -1,7 +1,8 @@
 """A phone: its store, its event log, its clock; it answers whatever is broken.
 
-Home folder: `store/` (releases), `events.sqlite` (what the user did), `tuf/` (trusted metadata) and
-`install_id`, once events went up. Only `sync.py` opens sockets; events leave with consent only.
+Home folder: `store/` (releases), `events.sqlite` (what the user did), `sessions.json` (pages
+shown), `tuf/` (trusted metadata) and `install_id`, once events went up. Only `sync.py` opens
+sockets; events leave with consent only.
 """
 
 import time
@@ -11,6 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bundle.features import History
 from bundle.reader import Bundle, open_bundle
 from edge_runtime import event_schema, privacy
@@ -19,8 +23,11 @@ from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.event import IMPRESSION, Event
 from edge_runtime.eventlog import EventLog
-from edge_runtime.pipeline import Recommender, Slate
+from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
+from edge_runtime.paging import MAX_ITEMS, Session, Sessions
+from edge_runtime.pipeline import NO_ROWS, Recommender
 from edge_runtime.retention import Retention
+from edge_runtime.rules.exploration import Random, SystemRandom
 from edge_runtime.selftest import replay
 from edge_runtime.store import Store
 
@@ -39,6 +46,7 @@ class Device:
         limits: Retention | None = _DEFAULT_LIMITS,
         cipher: Cipher | None = None,
         clock: Callable[[], float] = time.time,
+        rng: Random | None = None,
     ) -> None:
         """Open the phone; a missing or broken release or log is a fault in the answers.
 
@@ -49,6 +57,7 @@ class Device:
             limits: how long and how large the event log may be; None: for ever.
             cipher: encrypts the event log with the app's key; sync and export need it too.
             clock: unix seconds.
+            rng: for releases that explore; by default the system's.
 
         Raises:
             BundleInvalid: `bundle_dir` was given and fails its checks.
@@ -56,6 +65,8 @@ class Device:
         self.home, self.store = home, Store(home / "store")
         self._clock, self._engine = clock, engine
         self._limits, self._cipher = limits, cipher
+        self._rng: Random = SystemRandom() if rng is None else rng
+        self._sessions = Sessions(home / SESSIONS_FILE)
         self._open_log()
         self.bundle: Bundle | None
         if bundle_dir is not None:
@@ -96,33 +107,62 @@ class Device:
         *,
         exclude_seen: bool | None = None,
         log_impressions: bool = True,
+        page: int | None = None,
+        session: str | None = None,
     ) -> dict[str, Any]:
         """Answer with a slate as plain values: items, stage_ms, source, faults, release.
 
-        Every item is also logged as an impression. Without any release the slate is empty.
+        Every item is also logged as an impression, with the probability of its being shown at its
+        place. Without any release the slate is empty.
+
+        Pages of one session never repeat an item, whatever happens between them. The answer's
+        `session` is the token for the next page, its `page` the one that came: a page that was
+        shown before comes as it was (`source` is then "page", and nothing is logged), a later one
+        than the next is the next, and a session that has ended or is unknown begins at page 1.
 
         Args:
             k: slate size, by default the release's.
             exclude_seen: leave out what the user had; by default as the release's policy says.
             log_impressions: False for slates that nobody looks at.
+            page: from 1; None: a slate of its own, which no session remembers.
+            session: the token that page 1 gave.
         """
         faults = self._faults()
         now = int(self._clock())
         if self._recommender is None or self.bundle is None:
             return {"items": [], "stage_ms": {}, "source": "none", "faults": faults, "release": ""}
+        opened = None if page is None else self._sessions.open(session, now)
+        if opened is not None and page is not None and 1 <= page <= len(opened.pages):
+            return self._shown_again(opened, page, now, faults)
         history, unknown = History.empty(), 0
         if self._log is not None:
             try:
                 history, unknown = self._log.history(self.bundle)
             except EventLogError as err:
                 faults.append(str(err))
-        slate = self._recommender.recommend(history, now, k, exclude_seen=exclude_seen)
+        slate = self._recommender.recommend(
+            history,
+            now,
+            k,
+            exclude_seen=exclude_seen,
+            shown=NO_ROWS if opened is None else self._rows(opened.shown()),
+            rng=self._rng,
+        )
         if slate.fault:
             faults.append(slate.fault)
+        items = [asdict(item) for item in slate.items]
+        paged: dict[str, Any] = {}
+        if opened is not None:
+            items = items[: max(MAX_ITEMS - len(opened.shown()), 0)]
+            number = len(opened.pages) + 1
+            opened.pages += [items] if items else []  # the list may have ended
+            paged = self._kept(opened, number, now, faults)
         if log_impressions:
-            faults += [fault for fault in self._impressions(slate, now) if fault not in faults]
+            faults += [
+                f for f in self._impressions(items, slate.source, now, paged) if f not in faults
+            ]
         return {
-            "items": [asdict(item) for item in slate.items],
+            "items": items,
             "stage_ms": {name: round(ms, 3) for name, ms in slate.stage_ms.items()},
             "source": slate.source,
             "engine": self._recommender.engine,
@@ -130,7 +170,36 @@ class Device:
             "unknown_items": unknown,
             "faults": faults,
             "release": self.bundle.manifest.name,
+            **paged,
         }
+
+    def _shown_again(
+        self, opened: Session, page: int, now: int, faults: list[str]
+    ) -> dict[str, Any]:
+        """A page as it was, less what the release no longer has or may not show."""
+        assert self.bundle is not None
+        items = [item for item in opened.pages[page - 1] if len(self._rows([item["item_id"]]))]
+        return {
+            "items": items,
+            "stage_ms": {},
+            "source": "page",
+            **self._kept(opened, page, now, faults),
+            "faults": faults,
+            "release": self.bundle.manifest.name,
+        }
+
+    def _kept(self, opened: Session, page: int, now: int, faults: list[str]) -> dict[str, Any]:
+        """Remember a session; returns what its answer says of it."""
+        told = self._sessions.fault
+        faults += [fault for fault in (told, self._sessions.keep(opened, now)) if fault]
+        return {"session": opened.token, "page": page}
+
+    def _rows(self, item_ids: list[str]) -> NDArray[np.int32]:
+        """Rows of those ids that the release knows and may show."""
+        assert self.bundle is not None
+        found = np.array([self.bundle.row_of(item_id) for item_id in item_ids], np.int32)
+        found = found[found >= 0]
+        return found[self.bundle.available[found]]
 
     def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
         """Log what the user did; returns the event's id once it is on the disk.
@@ -166,13 +235,14 @@ class Device:
 
         Raises:
             EventLogError: another process uses the log, or it cannot be written.
-            PocketRecError: the install id cannot be removed.
+            PocketRecError: the install id, or the pages shown, cannot be removed.
         """
         self.close()
         try:
             return privacy.erase(self.home)
         finally:
             self._open_log()
+            self._sessions = Sessions(self.home / SESSIONS_FILE)
 
     def status(self) -> dict[str, Any]:
         """Return release, engine, what the log holds (`LogStatus`), and faults as plain values."""
@@ -205,20 +275,28 @@ class Device:
         of_log = (self._log.fault, self._log.retention_fault) if self._log else (self._log_fault,)
         return [fault for fault in (self._release_fault, *of_log) if fault]
 
-    def _impressions(self, slate: Slate, now: int) -> list[str]:
+    def _impressions(
+        self, items: list[dict[str, Any]], source: str, now: int, paged: dict[str, Any]
+    ) -> list[str]:
         if self._log is None:
             return []
         shown = [
             Event(
                 id=str(uuid.uuid4()),
                 kind=IMPRESSION,
-                item_id=item.item_id,
+                item_id=item["item_id"],
                 event="shown",
                 value=None,
                 ts=now,
-                context={"place": place + 1, "score": item.score, "source": slate.source},
+                context={
+                    "place": place,
+                    "score": item["score"],
+                    "source": source,
+                    "propensity": item["propensity"],
+                    **paged,
+                },
             )
-            for place, item in enumerate(slate.items)
+            for place, item in enumerate(items, 1)
         ]
         try:
             self._log.append_many(shown)

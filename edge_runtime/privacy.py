@@ -19,7 +19,7 @@ from typing import Any
 
 from bundle.errors import InputError
 from bundle.files import fsync_dir, write_atomic_parts, write_failed
-from edge_runtime import event_schema, install_id
+from edge_runtime import event_schema, install_id, paging
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
@@ -84,16 +84,17 @@ def erase(home: Path) -> Erased:
     Raises:
         InputError: there is no such phone.
         EventLogError: another process uses the log, or it cannot be written.
-        PocketRecError: the install id cannot be removed.
+        PocketRecError: the install id, or the pages shown, cannot be removed.
     """
     path = _log_of(home)
     events = _empty(path) if path.exists() else 0
     known = install_id.existing(home)
     try:
-        for name in (install_id.FILE_NAME, f".{install_id.FILE_NAME}.partial"):
+        for name in (install_id.FILE_NAME, paging.FILE_NAME):
             _destroy(home / name)
+            _destroy(home / f".{name}.partial")
     except OSError as err:
-        raise write_failed(home / install_id.FILE_NAME, err) from err
+        raise write_failed(home, err) from err
     fsync_dir(home)
     return Erased(events=events, install_id=known)
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.errors import BundleInvalid
-from bundle.features import FeatureSpec, used_rows
+from bundle.features import FeatureSpec, Floats, History, used_rows
 from bundle.golden import Golden, GoldenCase
 from bundle.reader import Bundle
 from edge_runtime.pipeline import Recommender
@@ -24,7 +24,7 @@ FIRST = 20
 NONE = -1
 """Row number where a history or a list of candidates has ended."""
 
-ROWS = ("history_rows", "candidates")
+ROWS = ("history_rows", "candidates", "slate")
 _RELATIVE = 1e-4
 """Sums in another order: float32 keeps seven digits, a client in another language five of them."""
 
@@ -39,10 +39,12 @@ class StageCheck:
     note: str = ""
 
 
-def shapes(spec: FeatureSpec, cases: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Dtype and shape of each file `golden/STAGE`, see FORMAT.md."""
+def shapes(
+    spec: FeatureSpec, cases: int, *, ruled: bool = False
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Dtype and shape of each file `golden/STAGE`, see FORMAT.md; ruled: the release has rules."""
     length = spec.max_history
-    return {
+    found: dict[str, tuple[str, tuple[int, ...]]] = {
         "history_rows": ("i4", (cases, length)),
         "history_events": ("i4", (cases, length)),
         "history_ages_s": ("f4", (cases, length)),
@@ -54,6 +56,12 @@ def shapes(spec: FeatureSpec, cases: int) -> dict[str, tuple[str, tuple[int, ...
         "pair": ("f4", (cases, FIRST, len(spec.pair))),
         "probabilities": ("f4", (cases, FIRST, len(spec.heads))),
     }
+    return found | ({"slate": ("i4", (cases, FIRST))} if ruled else {})
+
+
+def _shapes(bundle: Bundle, golden: Golden) -> dict[str, tuple[str, tuple[int, ...]]]:
+    ruled = bundle.rules is not None
+    return shapes(bundle.spec, len(golden.cases), ruled=ruled)
 
 
 def record(device: Recommender, golden: Golden, expected: Arrays | None = None) -> Arrays:
@@ -70,7 +78,7 @@ def record(device: Recommender, golden: Golden, expected: Arrays | None = None) 
     """
     found: Arrays = {
         stage: np.full(shape, NONE if stage in ROWS else 0, code)
-        for stage, (code, shape) in shapes(device.spec, len(golden.cases)).items()
+        for stage, (code, shape) in _shapes(device.bundle, golden).items()
     }
     for at, case in enumerate(golden.cases):
         before = None if expected is None else {name: a[at] for name, a in expected.items()}
@@ -102,7 +110,8 @@ def _record(device: Recommender, case: GoldenCase, expected: Arrays | None) -> A
             "pair": expected["pair"][: len(kept)],
         }
     none = np.zeros((0, len(device.spec.heads)), np.float32)
-    return {
+    answer = device.probabilities(first) if len(first["pair"]) else none
+    recorded = {
         "history_rows": used_rows(device.spec, history),
         "history_events": tower["history_events"][0],
         "history_ages_s": tower["history_ages_s"][0],
@@ -112,8 +121,23 @@ def _record(device: Recommender, case: GoldenCase, expected: Arrays | None) -> A
         "candidate_scores": scores[:FIRST],
         "context": features["context"][0],
         "pair": features["pair"][:FIRST],
-        "probabilities": device.probabilities(first) if len(first["pair"]) else none,
+        "probabilities": answer,
     }
+    if device.bundle.rules is not None:
+        if expected is not None:
+            rows, answer = kept, expected["probabilities"][: len(kept)]
+        recorded["slate"] = _ruled(device, history, now, rows[:FIRST], answer)
+    return recorded
+
+
+def _ruled(
+    device: Recommender, history: History, now: int, rows: NDArray[Any], probabilities: Floats
+) -> NDArray[Any]:
+    """Rows of the slate that the rules make of the first candidates, without exploration."""
+    scores = probabilities @ np.array(device.spec.head_weights, np.float32)
+    k = min(device.policy.slate, FIRST)
+    found = device.ruled(history, now, rows, device.index.vectors(rows), scores, k)
+    return rows[found.positions]
 
 
 def read_stages(bundle: Bundle, golden: Golden) -> Arrays | None:
@@ -126,12 +150,12 @@ def read_stages(bundle: Bundle, golden: Golden) -> Arrays | None:
     if not any(name.startswith("golden/") for name in names):
         return None
     found = {}
-    for stage, (code, shape) in shapes(bundle.spec, len(golden.cases)).items():
+    for stage, (code, shape) in _shapes(bundle, golden).items():
         array = bundle.array(f"golden/{stage}")
         if array.dtype.str[1:] != code or array.shape != shape:
             raise BundleInvalid(f"golden/{stage}: not {code}{list(shape)}")
         found[stage] = array
-    for stage in ROWS:
+    for stage in found.keys() & {*ROWS}:
         rows = found[stage]
         if rows.size and not NONE <= int(rows.min()) <= int(rows.max()) < bundle.item_count:
             raise BundleInvalid(f"golden/{stage}: a row that is no item")
@@ -158,6 +182,8 @@ def check_stages(device: Recommender, golden: Golden, expected: Arrays) -> list[
             allowed = np.full_like(allowed, golden.vector_tolerance)
         elif stage == "probabilities":
             allowed = np.full_like(allowed, golden.score_tolerance)
+        elif stage in ROWS:
+            allowed = np.full_like(allowed, 0.5)  # a row is right or wrong
         elif stage == "pair":
             apart = np.where(same[..., None], apart, 0.0)
         shares = (apart / allowed).reshape(len(golden.cases), -1).max(axis=1, initial=0.0)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bundle.files import canonical_json
 from bundle.policy import Policy
 from bundle.reader import Bundle
+from bundle.rules import FILE as RULES_FILE
 from bundle.writer import BundleWriter
 from edge_runtime.parity import Inputs, ranked
 from export import card, gates, golden
@@ -24,6 +25,7 @@ from export.probe import golden_histories, probe, training_histories, whole_hist
 from export.probes import choose_probes
 from export.quality import PairQuality
 from export.report import ExportReport, Shipped
+from export.rules import release_rules
 from training.dataset import Dataset, load_dataset, release_popularity
 from training.new_items import fit_users, vectors_of_users
 from training.progress import Progress
@@ -122,6 +124,8 @@ def _add_content(writer: BundleWriter, trained: Trained, data: Dataset) -> None:
     add_items(writer, spec, trained.items, index, popularity, available, trained.neighbours)
     writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
     writer.add("policy.json", canonical_json(_policy(recipe, probes).to_json()), "json")
+    if (rules := release_rules(recipe.rerank, popularity[:, 0])) is not None:
+        writer.add(RULES_FILE, canonical_json(rules.to_json()), "json")
 
 
 def _probes(trained: Trained, data: Dataset, index: BuiltIndex) -> int:

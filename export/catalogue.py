@@ -13,6 +13,7 @@ from bundle.files import canonical_json
 from bundle.golden import Golden
 from bundle.neighbours import Neighbours
 from bundle.reader import Bundle, open_bundle
+from bundle.rules import FILE as RULES_FILE
 from bundle.writer import BundleWriter
 from export import golden
 from export.apply_changes import apply_changes
@@ -79,7 +80,7 @@ def update_catalogue(
         all_rows, table = len(table), table.compacted(trained.recipe.export.compact_share)
         removed = all_rows - len(table)
         for entry in before.manifest.files:
-            if entry.kind == "model" or entry.name in ("feature_spec.json", "policy.json"):
+            if entry.kind == "model" or entry.name in _POLICY_FILES:
                 writer.add(entry.name, before.read(entry.name), entry.kind, **entry.meta)
         index = sort_into_cells(table.rows, table.scales, table.items.ids, table.cell, centroids)
         add_items(
@@ -114,6 +115,10 @@ def update_catalogue(
         removed=removed,
         bundle_bytes=sum(sizes.values()),
     )
+
+
+_POLICY_FILES = ("feature_spec.json", "policy.json", RULES_FILE)
+"""What a catalogue release takes over from its base beside the models."""
 
 
 def known_items(bundle: Bundle) -> ItemTable:

@@ -146,7 +146,8 @@ def _shipped(draft: Bundle, model: str, engine: str) -> list[FileEntry]:
 
 
 def _ask(device: Recommender, case: GoldenCase) -> Slate:
-    slate = device.recommend(golden_history(device.bundle, case), case.now_utc)
+    history = golden_history(device.bundle, case)
+    slate = device.recommend(history, case.now_utc, policy_alone=True)
     if slate.fault:
         raise EngineError(f"{case.name}: {slate.fault}")
     return slate

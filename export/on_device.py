@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from bundle.errors import PocketRecError
 from bundle.features import History
 from edge_runtime.pipeline import Recommender
+from edge_runtime.rules.exploration import Random
 from training import metrics
 from training.cases import Cases
 from training.dataset import Dataset
+from training.placement import NOBODY
 from training.progress import Progress
 
 
@@ -20,13 +22,16 @@ class Answers:
 
     slate, retrieval: 0-based place of each target after re-ranking and in the order of the index,
     int64, parallel to `Cases.targets`; k: not shown. scores, taken: of each candidate of each case
-    its final score, float32, and whether it is a target, bool.
+    its final score, float32, and whether it is a target, bool. lists: int32 [n, k], rows of the
+    release, NOBODY where a slate is shorter. rerank_ms: float64 [n], of the last stage.
     """
 
     slate: NDArray[np.int64]
     retrieval: NDArray[np.int64]
     scores: NDArray[np.float32]
     taken: NDArray[np.bool_]
+    lists: NDArray[np.int32]
+    rerank_ms: NDArray[np.float64]
 
     def auc(self) -> float:
         """ROC-AUC over all candidates of all cases; nan if no target was retrieved."""
@@ -37,7 +42,14 @@ class Answers:
         return float(metrics.at_k(self.slate, k, cases.offsets)[f"ndcg@{k}"].mean())
 
 
-def answer(device: Recommender, data: Dataset, cases: Cases, k: int, told: str) -> Answers:
+def answer(
+    device: Recommender,
+    data: Dataset,
+    cases: Cases,
+    k: int,
+    told: str,
+    rng: Random | None = None,
+) -> Answers:
     """Ask for a slate of `k` for each case, at the moment of its first held-out event.
 
     Args:
@@ -46,6 +58,7 @@ def answer(device: Recommender, data: Dataset, cases: Cases, k: int, told: str) 
         cases: in `new_to_user` the items of the history are left out, in `all` they are not.
         k: length of the slates.
         told: what the progress bar says.
+        rng: for a release that explores; None: it does not.
 
     Raises:
         PocketRecError: a model does not run, so that another path would have answered.
@@ -55,15 +68,20 @@ def answer(device: Recommender, data: Dataset, cases: Cases, k: int, told: str) 
     slate: list[int] = []
     retrieval: list[int] = []
     scores, taken = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)]
+    lists = np.full((len(cases), k), NOBODY, np.int32)
+    rerank_ms = np.zeros(len(cases))
     with Progress(f"{told}, {cases.setting}", len(cases)) as bar:
         for done, (user, end) in enumerate(cases.pairs, 1):
             past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
             history = History(rows[past.rows], past.events, past.ts)
-            found = device.recommend(history, now, k, exclude_seen=new_only)
+            found = device.recommend(history, now, k, exclude_seen=new_only, rng=rng)
             if found.fault or found.source != "model":
                 raise PocketRecError(f"{told}: {found.source}, {found.fault}")
             wanted = rows[cases.targets_of(done - 1)]
-            slate += _places([item.row for item in found.items], wanted.tolist(), k)
+            shown = [item.row for item in found.items]
+            lists[done - 1, : len(shown)] = shown
+            rerank_ms[done - 1] = found.stage_ms["rerank"]
+            slate += _places(shown, wanted.tolist(), k)
             retrieval += _places(found.candidates[:k].tolist(), wanted.tolist(), k)
             scores.append(found.scores)
             taken.append(np.isin(found.candidates, wanted))
@@ -73,6 +91,8 @@ def answer(device: Recommender, data: Dataset, cases: Cases, k: int, told: str) 
         retrieval=np.array(retrieval, np.int64),
         scores=np.concatenate(scores),
         taken=np.concatenate(taken),
+        lists=lists,
+        rerank_ms=rerank_ms,
     )
 
 

@@ -7,19 +7,23 @@ import difflib
 import json
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from bundle.features import MAX_NEIGHBOURS
+from bundle.rules import MAX_BOUNDS, MAX_DEPTH
+from bundle.strict_json import MAX_NUMBER
 from training.errors import RecipeInvalid
 
 Share = Annotated[float, Ge(0.0), Le(1.0)]
 Positive = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(0)]
 Above0 = Annotated[float, Gt(0.0)]
+Price = Annotated[float, Ge(0.0), Le(MAX_NUMBER)]
 Variant = Literal["fp32", "fp16", "dynamic", "int8", "selective"]
 _FORBID = {"extra": "forbid"}
 
@@ -182,13 +186,31 @@ class IndexConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankConfig:
-    """The slate's rules; a category cap of 0 is off; repeats: what the user had may come again."""
+    """The slate's rules; 0 switches one off; repeats: what the user had may come again.
+
+    Of `diversity`, `category_calibration` and `popularity_calibration` one at most is on.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     slate: Positive = 10
     category_cap: Count = 4
     near_duplicate_cosine: Annotated[float, Ge(0.0), Le(2.0)] = 0.98
     repeats: bool = False
+    depth: Annotated[int, Ge(1), Le(MAX_DEPTH)] = 200
+    category_cap_place: Annotated[int, Ge(0), Le(255)] = 0
+    near_duplicate_titles: bool = False
+    floor: Share = 0.0
+    freshness: Share = 0.0
+    freshness_half_life: Annotated[float, Ge(0.1), Le(1000.0)] = 5.0
+    diversity: Literal["none", "mmr", "dpp"] = "none"
+    diversity_relevance: Share = 0.7
+    category_calibration: Share = 0.0
+    popularity_calibration: Share = 0.0
+    price_cap: Annotated[int, Ge(0), Le(1000)] = 0
+    price_bounds: Annotated[tuple[Price, ...], Len(0, MAX_BOUNDS)] = ()
+    explore: Share = 0.0
+    explore_pool: Annotated[int, Ge(1), Le(1000)] = 50
+    explore_first: Annotated[int, Ge(1), Le(1000)] = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -381,3 +403,25 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise RecipeInvalid(f"{where}: split: valid_share + test_share must stay below 1")
     if recipe.rerank.slate > ranker.candidates:
         raise RecipeInvalid(f"{where}: rerank.slate must not exceed ranker.candidates")
+    _check_rules(recipe.rerank, recipe.export.format_version, where)
+
+
+def _check_rules(rerank: RerankConfig, format_version: int, where: str) -> None:
+    chosen = {
+        "diversity": rerank.diversity != "none",
+        "category_calibration": rerank.category_calibration > 0,
+        "popularity_calibration": rerank.popularity_calibration > 0,
+    }
+    if sum(chosen.values()) > 1:
+        names = ", ".join(f"rerank.{name}" for name, is_on in chosen.items() if is_on)
+        raise RecipeInvalid(f"{where}: {names}: each chooses the whole slate; set one of them")
+    rising = all(one < two for one, two in pairwise(rerank.price_bounds))
+    if rerank.price_cap and (not rerank.price_bounds or not rising):
+        raise RecipeInvalid(f"{where}: rerank.price_cap needs rerank.price_bounds, rising")
+    others = (rerank.floor, rerank.freshness, rerank.price_cap, rerank.explore)
+    more = (*others, rerank.near_duplicate_titles, rerank.category_cap_place, *chosen.values())
+    if any(more) and format_version == 1:
+        raise RecipeInvalid(
+            f"{where}: export.format_version = 1 has no rules but rerank.category_cap and "
+            "rerank.near_duplicate_cosine"
+        )

@@ -29,6 +29,8 @@ def command() -> None:
     help="Show what was had before too, or never; default: the release's policy.",
 )
 @click.option("--bundle", type=click.Path(path_type=Path), help="Use this bundle folder.")
+@click.option("--page", type=click.IntRange(1), help="A page of a list that never repeats an item.")
+@click.option("--session", help="The list's token, as page 1 gave it; without it a new list.")
 def recommend(
     home: Path,
     engine: str,
@@ -36,12 +38,15 @@ def recommend(
     k: int | None,
     again: bool | None,
     bundle: Path | None,
+    page: int | None,
+    session: str | None,
 ) -> None:
     """Print the phone's slate, with reasons and stage timings."""
     from edge_runtime.device import Device
 
     device = Device(home, engine=engine, bundle_dir=bundle)
-    answer = device.recommend(k, exclude_seen=None if again is None else not again)
+    new_only = None if again is None else not again
+    answer = device.recommend(k, exclude_seen=new_only, page=page, session=session)
     device.close()
     if as_json:
         click.echo(json.dumps(answer))
@@ -50,6 +55,8 @@ def recommend(
         click.echo(f"{place:>3}  {item['score']:.3f}  {item['title']}  ({item['reason']})")
     stages = "  ".join(f"{name} {ms:.2f}" for name, ms in answer["stage_ms"].items())
     click.echo(f"{answer['source']}, ms: {stages}", err=True)
+    if "session" in answer:
+        click.echo(f"page {answer['page']} of session {answer['session']}", err=True)
     _say_faults(answer["faults"])
 
 

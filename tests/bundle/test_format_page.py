@@ -9,6 +9,7 @@ from bundle import catalogue
 from bundle.errors import BundleInvalid
 from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR, FeatureSpec
 from bundle.policy import Policy
+from bundle.rules import INTEGERS, KINDS, MAX_BOUNDS, MAX_DEPTH, MAX_RULES, NUMBERS
 from bundle.sorted_ids import MAX_BLOCK, MAX_SHARED
 
 POLICY = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=0, candidates=200)
@@ -85,7 +86,7 @@ def test_the_files_of_each_version_are_those_that_are_written(page, tmp_path, ve
     written = {re.sub(r"numeric\.\d", "numeric.<m>", name) for name in written}
     common = {name for name in names(page, "Files") if not name.startswith("models/")}
     stated = common | names(page, f"Items, version {version}")
-    optional = {"model_card.md", "model_card.json"}
+    optional = {"model_card.md", "model_card.json"} | ({"rules.json"} if version == 1 else set())
     assert written - optional == stated - optional
     assert names(page, f"Items, version {version}") & names(
         page, f"Items, version {3 - version}"
@@ -93,6 +94,30 @@ def test_the_files_of_each_version_are_those_that_are_written(page, tmp_path, ve
         "index/scales",
         "items/categories",
     }
+
+
+def test_stated_rules_and_bounds_of_their_settings_are_the_reader_s(page, spec):
+    section = page.partition("### rules.json\n")[2].partition("\n###")[0]
+    found = dict(re.findall(r"^\| (`.+?`) \| (.+?) \|", section, re.MULTILINE))
+    stated = {key.strip("`"): re.findall(r"`(\w+)`", text) for key, text in found.items()}
+    kinds = {name: [*kind.__dataclass_fields__] for name, kind in KINDS.items()}
+    assert {name: stated[name] for name in kinds} == kinds
+    does = page.partition("## Rules\n")[2].partition("\n#")[0]
+    assert re.findall(r"^\| `(\w+)` \|", does, re.MULTILINE) == [*kinds]
+    ranges = {
+        key: re.match(r"(integer|number) ([\d.]+?)\.\.(\d+)", text)
+        for keys, text in found.items()
+        for key in re.findall(r"`(\w+)`", keys)
+    }
+    bounds = {
+        key: (float(match[2]), float(match[3]))
+        for key, match in ranges.items()
+        if match is not None
+    }
+    assert bounds == NUMBERS | INTEGERS
+    assert f"`depth` (integer 1..{MAX_DEPTH})" in section
+    assert f"a list of at most {MAX_RULES}" in section
+    assert stated["bounds"] == [] and f"1..{MAX_BOUNDS} numbers" in found["`bounds`"]
 
 
 def test_stated_limits_of_ids_are_the_reader_s(page):

@@ -83,9 +83,15 @@ def test_nothing_erased_is_left_in_any_file_and_the_release_stays(phone, bytes_o
     found = bytes_of(home)
     assert all(secret in found for secret in secrets)
 
+    page = phone.recommend(page=1)
+    assert (home / "sessions.json").exists()
+
     erased = phone.erase()
 
-    assert (erased.events, erased.install_id) == (11, known)
+    assert (erased.events, erased.install_id) == (21, known)
+    assert not (home / "sessions.json").exists()
+    assert phone.recommend(page=2, session=page["session"])["session"] != page["session"]
+    phone.erase()
     found = bytes_of(home)
     assert not [secret for secret in secrets if secret in found]
     assert not (home / "install_id").exists()

@@ -8,8 +8,9 @@ from bundle.errors import BundleInvalid
 from bundle.golden import Golden
 from bundle.manifest import Manifest
 from bundle.reader import Bundle
+from bundle.rules import Mmr, Rules
 from edge_runtime.pipeline import Recommender
-from edge_runtime.stages import FIRST, check_stages, read_stages, shapes
+from edge_runtime.stages import FIRST, check_stages, read_stages, record, shapes
 
 ORDER = [
     "history_rows",
@@ -81,6 +82,19 @@ def test_a_release_from_before_has_no_stages(release, golden):
     files = tuple(e for e in release.manifest.files if not e.name.startswith("golden/"))
     older = Bundle(replace(release.manifest, files=files), release.path("policy.json").parent)
     assert read_stages(older, golden) is None
+
+
+def test_the_slate_that_rules_make_is_a_stage_of_its_own(release, golden):
+    release.rules = Rules(rules=(Mmr(relevance=0.3),), depth=50)
+    device = Recommender(release, "litert")
+    recorded = record(device, golden)
+    slate, candidates = recorded["slate"][1], recorded["candidates"][1]
+    assert (slate[:10] >= 0).all() and (slate[10:] == -1).all()
+    assert set(slate[:10].tolist()) < set(candidates.tolist())
+    assert [check.stage for check in check_stages(device, golden, recorded)] == [*ORDER, "slate"]
+    release.rules = Rules(rules=(Mmr(relevance=0.9),), depth=50)
+    wrong = [check for check in check_stages(device, golden, recorded) if not check.passed]
+    assert [check.stage for check in wrong] == ["slate"]
 
 
 @pytest.mark.parametrize(

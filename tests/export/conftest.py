@@ -34,7 +34,7 @@ REPEATS = {
         "neighbour_candidates": 4,
         "popularity_days": [30],
     },
-    "rerank": {"slate": 5, "repeats": True},
+    "rerank": {"slate": 5, "repeats": True, "diversity": "mmr", "explore": 0.2},
 }
 
 

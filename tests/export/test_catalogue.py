@@ -44,7 +44,11 @@ def test_known_items_keep_vector_bytes_cell_and_order(changed: Bundle, bundle_di
 def test_models_spec_and_policy_are_the_same_files(changed: Bundle, bundle_dir: Path):
     base = open_bundle(bundle_dir)
     for entry in base.manifest.files:
-        if entry.kind == "model" or entry.name in ("feature_spec.json", "policy.json"):
+        if entry.kind == "model" or entry.name in (
+            "feature_spec.json",
+            "policy.json",
+            "rules.json",
+        ):
             assert changed.manifest.entry(entry.name) == entry
 
 

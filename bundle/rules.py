@@ -1,0 +1,217 @@
+"""The rules of re-ranking as data: an ordered list that travels, signed, in `rules.json`.
+
+A release without the file is re-ranked by `policy.json` alone. What each rule does is said in
+FORMAT.md, "Rules", and done in `edge_runtime/rules/`.
+"""
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from bundle.errors import BundleInvalid
+from bundle.features import FeatureSpec
+from bundle.strict_json import is_integer, is_number, shown
+
+FILE = "rules.json"
+MAX_RULES = 32
+MAX_DEPTH = 1000
+MAX_BOUNDS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """Mix into the relevance how new an item is; weight: of that; half_life_years: of newness."""
+
+    half_life_years: float
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityFloor:
+    """Never show an item below this relevance, 0..1."""
+
+    relevance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearDuplicates:
+    """Of two items whose vectors have this cosine, or titles the same words, show the better."""
+
+    cosine: float
+    titles: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mmr:
+    """Maximal marginal relevance; relevance: its share against unlikeness, lambda of the paper."""
+
+    relevance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dpp:
+    """A determinantal point process; relevance: its share against diversity, theta of the paper."""
+
+    relevance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryCalibration:
+    """Bring a slate's categories near those of the history; weight: lambda of the paper."""
+
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandCalibration:
+    """The same with bands of a numeric column; bounds: rising, each begins the next band."""
+
+    column: str
+    bounds: tuple[float, ...]
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryCap:
+    """At most `limit` items of one category in a slate; place: which of an item's categories."""
+
+    place: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandCap:
+    """At most `limit` items of one band of a numeric column, such as the price, in a slate."""
+
+    column: str
+    bounds: tuple[float, ...]
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exploration:
+    """Show another item at a place with probability epsilon, uniformly out of the next `pool`.
+
+    first: the first place, from 1, at which this may happen.
+    """
+
+    epsilon: float
+    pool: int
+    first: int
+
+
+Rule = (
+    Freshness
+    | QualityFloor
+    | NearDuplicates
+    | Mmr
+    | Dpp
+    | CategoryCalibration
+    | BandCalibration
+    | CategoryCap
+    | BandCap
+    | Exploration
+)
+
+KINDS: dict[str, type[Rule]] = {
+    "freshness": Freshness,
+    "quality_floor": QualityFloor,
+    "near_duplicates": NearDuplicates,
+    "mmr": Mmr,
+    "dpp": Dpp,
+    "category_calibration": CategoryCalibration,
+    "band_calibration": BandCalibration,
+    "category_cap": CategoryCap,
+    "band_cap": BandCap,
+    "exploration": Exploration,
+}
+NAMES = {kind: name for name, kind in KINDS.items()}
+SELECTING = (Mmr, Dpp, CategoryCalibration, BandCalibration)
+"""Rules that choose a slate item by item: a second one would undo the first."""
+
+NUMBERS = {
+    "half_life_years": (0.1, 1000.0),
+    "weight": (0.0, 1.0),
+    "relevance": (0.0, 1.0),
+    "cosine": (0.0, 2.0),
+    "epsilon": (0.0, 1.0),
+}
+INTEGERS = {"place": (0, 255), "limit": (1, 1000), "pool": (1, 1000), "first": (1, 1000)}
+"""Least and most of each setting, whatever the rule."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The list, applied in its order; depth: so many of the best candidates enter it."""
+
+    rules: tuple[Rule, ...]
+    depth: int
+    version: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, for `rules.json`."""
+        listed = [{"kind": NAMES[type(rule)], **asdict(rule)} for rule in self.rules]
+        for rule in listed:
+            if "bounds" in rule:
+                rule["bounds"] = list(rule["bounds"])
+        return {"version": self.version, "depth": self.depth, "rules": listed}
+
+    @classmethod
+    def from_json(cls, value: object, spec: FeatureSpec) -> "Rules":
+        """Check and build rules from parsed JSON; spec: of the release, whose columns they name.
+
+        Raises:
+            BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds, or the
+                rules do not go together.
+        """
+        if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
+            raise BundleInvalid(f"{FILE}: keys differ from version 1")
+        if not is_integer(value["version"], 1, 1):
+            raise BundleInvalid(f"{FILE}: version {shown(value['version'])} is not 1")
+        if not is_integer(value["depth"], 1, MAX_DEPTH):
+            raise BundleInvalid(f"{FILE}: depth must be an integer 1..{MAX_DEPTH}")
+        listed = value["rules"]
+        if not isinstance(listed, list) or len(listed) > MAX_RULES:
+            raise BundleInvalid(f"{FILE}: rules must be a list of at most {MAX_RULES}")
+        rules = tuple(_rule(at, rule, spec) for at, rule in enumerate(listed, 1))
+        if sum(isinstance(rule, SELECTING) for rule in rules) > 1:
+            names = ", ".join(NAMES[kind] for kind in SELECTING)
+            raise BundleInvalid(f"{FILE}: more than one of {names}")
+        if any(isinstance(rule, Exploration) for rule in rules[:-1]):
+            raise BundleInvalid(f"{FILE}: exploration must be the last rule")
+        return cls(rules=rules, depth=value["depth"])
+
+
+def _rule(at: int, value: object, spec: FeatureSpec) -> Rule:
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(kind, str) or kind not in KINDS:
+        raise BundleInvalid(f"{FILE}: rule {at}: unknown kind {shown(kind)}")
+    found = KINDS[kind]
+    settings = {key: setting for key, setting in value.items() if key != "kind"}
+    if settings.keys() != found.__dataclass_fields__.keys():
+        raise BundleInvalid(f"{FILE}: rule {at}, {kind}: keys differ from version 1")
+    for key, setting in settings.items():
+        if wrong := _wrong(key, setting, spec):
+            raise BundleInvalid(f"{FILE}: rule {at}, {kind}: {key} must be {wrong}")
+    if "bounds" in settings:
+        settings["bounds"] = tuple(settings["bounds"])
+    return found(**settings)
+
+
+def _wrong(key: str, value: object, spec: FeatureSpec) -> str:
+    """Return what a setting should be, or "" if it is."""
+    if key in NUMBERS:
+        low, high = NUMBERS[key]
+        return "" if is_number(value, low, high) else f"a number {low:g}..{high:g}"
+    if key in INTEGERS:
+        least, most = INTEGERS[key]
+        if key == "place":
+            most = min(most, spec.max_categories - 1)
+        return "" if is_integer(value, least, most) else f"an integer {least}..{most}"
+    if key == "titles":
+        return "" if type(value) is bool else "true or false"
+    if key == "column":
+        return "" if value in spec.numeric else f"one of {', '.join(spec.numeric)}"
+    if isinstance(value, list) and 1 <= len(value) <= MAX_BOUNDS and all(map(is_number, value)):
+        return "" if all(one < two for one, two in pairwise(value)) else "rising"
+    return f"a list of 1..{MAX_BOUNDS} numbers"

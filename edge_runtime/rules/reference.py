@@ -1,0 +1,86 @@
+"""The rules in their plainest form, one item at a time; tests hold the others against them."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge_runtime.rules.selection import SMOOTHING
+
+Vectors = Sequence[Sequence[float]]
+
+
+def dot(one: Sequence[float], two: Sequence[float]) -> float:
+    """Inner product."""
+    return sum(a * b for a, b in zip(one, two, strict=True))
+
+
+def distinct(units: Vectors, cosine: float, titles: Sequence[str]) -> list[int]:
+    """Positions that are no near duplicate of one kept before."""
+    kept: list[int] = []
+    for at, unit in enumerate(units):
+        like = any(dot(unit, units[other]) >= cosine for other in kept)
+        same = bool(titles) and titles[at] != "" and titles[at] in [titles[o] for o in kept]
+        if not like and not same:
+            kept.append(at)
+    return kept
+
+
+def capped(groups: Sequence[int], limit: int) -> list[int]:
+    """All positions, those over the limit of their group behind the others."""
+    used: dict[int, int] = {}
+    inside: list[int] = []
+    over: list[int] = []
+    for at, group in enumerate(groups):
+        used[group] = used.get(group, 0) + 1
+        (over if group and used[group] > limit else inside).append(at)
+    return inside + over
+
+
+def mmr(values: Sequence[float], units: Vectors, share: float, k: int) -> list[int]:
+    """Maximal marginal relevance, all cosines anew at each step."""
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(values)):
+        gains = {}
+        for at in range(len(values)):
+            if at not in chosen:
+                similar = max((dot(units[at], units[other]) for other in chosen), default=0.0)
+                gains[at] = share * values[at] - (1 - share) * similar
+        chosen.append(max(gains, key=gains.__getitem__))
+    return chosen
+
+
+def dpp(values: Sequence[float], units: Vectors, share: float, k: int) -> list[int]:
+    """Greedy MAP, a determinant anew for each item at each step."""
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(values)):
+        gains = {}
+        for at in range(len(values)):
+            if at not in chosen:
+                some = [*chosen, at]
+                kernel = [[(1 + dot(units[i], units[j])) / 2 for j in some] for i in some]
+                volume = float(np.linalg.slogdet(np.array(kernel)).logabsdet)
+                gains[at] = share * sum(values[i] for i in some) + (1 - share) * volume
+        chosen.append(max(gains, key=gains.__getitem__))
+    return chosen
+
+
+def calibrated(
+    values: Sequence[float], marks: Vectors, taste: Sequence[float], weight: float, k: int
+) -> list[int]:
+    """Steck's greedy selection, the whole objective anew for each item at each step."""
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(values)):
+        gains = {}
+        for at in range(len(values)):
+            if at not in chosen:
+                some = [*chosen, at]
+                divergence = 0.0
+                for group, wanted in enumerate(taste):
+                    share = sum(marks[i][group] for i in some) / len(some)
+                    if wanted:
+                        share = (1 - SMOOTHING) * share + SMOOTHING * wanted
+                        divergence += wanted * math.log(wanted / share)
+                gains[at] = (1 - weight) * sum(values[i] for i in some) - weight * divergence
+        chosen.append(max(gains, key=gains.__getitem__))
+    return chosen

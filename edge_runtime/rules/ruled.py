@@ -1,0 +1,249 @@
+"""Apply a release's rules, one after the other, to the candidates of one request.
+
+Between two rules there is a list of candidates, best first, with their relevance. A rule takes
+items out, puts them in another order or, the last one, draws others in.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.rules import (
+    NAMES,
+    BandCalibration,
+    BandCap,
+    CategoryCalibration,
+    CategoryCap,
+    Dpp,
+    Exploration,
+    Freshness,
+    Mmr,
+    NearDuplicates,
+    QualityFloor,
+    Rule,
+    Rules,
+)
+from edge_runtime.rules.caps import bands, within_cap
+from edge_runtime.rules.exploration import Random, explore
+from edge_runtime.rules.relevance import Doubles, freshened, relevance
+from edge_runtime.rules.removal import above_floor, distinct
+from edge_runtime.rules.selection import calibrated, category_marks, commonest, dpp, mmr
+from edge_runtime.rules.titles import same_words
+
+Floats = NDArray[np.float32]
+Positions = NDArray[np.int64]
+MOVED, CAPPED, INSERTED = "moved", "capped", "inserted"
+RESERVE = 2
+"""A selection goes on to twice the slate, so that what a cap takes out has its next to follow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """What the rules choose from, in any order.
+
+    rows: int32 [n], of the release; scores: float32 [n], final ones; vectors: float32 [n, d];
+    categories: integer [n, K] codes, 0 = padding; numeric: float32 [n, M] by `columns`; titles:
+    looks up those of rows, called by rules that read them.
+    """
+
+    rows: NDArray[np.int32]
+    scores: Floats
+    vectors: Floats
+    categories: NDArray[np.int64]
+    numeric: Floats
+    columns: tuple[str, ...]
+    titles: Callable[[NDArray[np.int32]], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """Who asks, and when.
+
+    now_utc: unix seconds; past_categories, past_numeric: of the history's events, as the
+    candidates'; shown: rows of earlier pages, shown_vectors: float32 [m, d], theirs; rng: the
+    source of randomness, None: no exploration.
+    """
+
+    now_utc: int
+    past_categories: NDArray[np.int64]
+    past_numeric: Floats
+    shown: NDArray[np.int32]
+    shown_vectors: Floats
+    rng: Random | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touch:
+    """What a rule did to an item of the slate; places from 1, among what was left to it."""
+
+    rule: str
+    how: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruled:
+    """The slate: positions into the candidates, and of each its touches and propensity."""
+
+    positions: list[int]
+    touched: list[tuple[Touch, ...]]
+    propensities: list[float]
+
+    @classmethod
+    def untouched(cls, positions: list[int]) -> "Ruled":
+        """Return a slate that no rule had a part in."""
+        return cls(
+            positions=positions,
+            touched=[()] * len(positions),
+            propensities=[1.0] * len(positions),
+        )
+
+
+def apply(rules: Rules, candidates: Candidates, moment: Moment, k: int) -> Ruled:
+    """Choose a slate of at most k items; equal scores count in the order of rows."""
+    at = np.lexsort((candidates.rows, -candidates.scores))[: max(rules.depth, k)]
+    work = _Work(candidates, moment, k, at)
+    for rule in rules.rules:
+        if not isinstance(rule, Exploration):
+            work.step(rule)
+        elif moment.rng is not None:
+            return work.explored(rule, moment.rng)
+    return work.slate()
+
+
+class _Work:
+    """The list between two rules: positions `at` of the candidates, best first.
+
+    values: float64 [n], their relevance; held: bool [n], whether a cap has put them back.
+    """
+
+    def __init__(self, candidates: Candidates, moment: Moment, k: int, at: Positions) -> None:
+        self._candidates, self._moment, self._k = candidates, moment, k
+        self._at = at
+        self._values: Doubles = relevance(candidates.scores[at])
+        self._held = np.zeros(len(at), np.bool_)
+        self._touched: dict[int, list[Touch]] = {}
+
+    def step(self, rule: Rule) -> None:
+        """Apply one rule that draws nothing."""
+        name = NAMES[type(rule)]
+        match rule:
+            case Freshness():
+                now, years = self._moment.now_utc, self._numeric("year")
+                half, weight = rule.half_life_years, rule.weight
+                self._values = freshened(self._values, years, now, half, weight)
+                self._reorder(name, np.argsort(-self._values, kind="stable"))
+            case QualityFloor():
+                self._take(above_floor(self._values, rule.relevance))
+            case NearDuplicates():
+                self._take(self._distinct(rule))
+            case CategoryCap():
+                self._cap(name, self._categories()[:, rule.place], rule.limit)
+            case BandCap():
+                self._cap(name, bands(self._numeric(rule.column), rule.bounds), rule.limit)
+            case Mmr() | Dpp():
+                select = mmr if isinstance(rule, Mmr) else dpp
+                units = _units(self._candidates.vectors[self._at])
+                self._select(name, select(self._values, units, rule.relevance, self._reach))
+            case CategoryCalibration():
+                codes, counts = commonest(self._moment.past_categories)
+                self._calibrate(
+                    name, category_marks(self._categories(), codes), counts, rule.weight
+                )
+            case BandCalibration():
+                codes = np.arange(1, len(rule.bounds) + 2)
+                column = self._candidates.columns.index(rule.column)
+                past = bands(self._moment.past_numeric[:, column].astype(np.float64), rule.bounds)
+                counts = (past[:, None] == codes).sum(axis=0)
+                found = bands(self._numeric(rule.column), rule.bounds)
+                self._calibrate(name, category_marks(found[:, None], codes), counts, rule.weight)
+
+    def explored(self, rule: Exploration, rng: Random) -> Ruled:
+        """End with a draw: others come from what follows the slate and no cap has put back."""
+        k = min(self._k, len(self._at))
+        pool = (k + np.flatnonzero(~self._held[k:]))[: rule.pool]
+        draw = explore(k, len(pool), rule.epsilon, rule.first, rng)
+        order = np.arange(k)
+        for after in np.flatnonzero(draw.other >= 0).tolist():
+            order[after] = pool[draw.other[after]]
+            self._touch(NAMES[Exploration], INSERTED, int(order[after]), after)
+        self._take(order)
+        return self.slate(draw.propensity.tolist())
+
+    def slate(self, propensities: list[float] | None = None) -> Ruled:
+        """Return the first k of the list."""
+        positions: list[int] = self._at[: self._k].tolist()
+        return Ruled(
+            positions=positions,
+            touched=[tuple(self._touched.get(at, ())) for at in positions],
+            propensities=propensities or [1.0] * len(positions),
+        )
+
+    @property
+    def _reach(self) -> int:
+        """So many of the list may still come to be shown."""
+        return RESERVE * self._k
+
+    def _take(self, order: Positions) -> None:
+        self._at, self._values = self._at[order], self._values[order]
+        self._held = self._held[order]
+
+    def _reorder(self, name: str, order: Positions) -> None:
+        for after in np.flatnonzero(order != np.arange(len(order))).tolist():
+            if after >= self._reach:
+                break
+            self._touch(name, MOVED, int(order[after]), after)
+        self._take(order)
+
+    def _select(self, name: str, first: Positions) -> None:
+        others = np.ones(len(self._at), np.bool_)
+        others[first] = False
+        self._reorder(name, np.concatenate([first, np.flatnonzero(others)]))
+
+    def _cap(self, name: str, groups: Positions, limit: int) -> None:
+        inside = within_cap(groups, limit)
+        n_inside = int(inside.sum())
+        back = np.flatnonzero(~inside)
+        for after, before in enumerate(back.tolist(), n_inside):
+            if after >= self._reach:
+                break
+            self._touch(name, CAPPED, before, after)
+        self._held |= ~inside
+        self._take(np.concatenate([np.flatnonzero(inside), back]))
+
+    def _calibrate(self, name: str, marks: Doubles, counts: Positions, weight: float) -> None:
+        taste = counts / max(int(counts.sum()), 1)
+        self._select(name, calibrated(self._values, marks, taste, weight, self._reach))
+
+    def _distinct(self, rule: NearDuplicates) -> Positions:
+        moment, found = self._moment, self._candidates
+        rows = [found.rows[self._at], moment.shown] if rule.titles else []
+        titles = [[same_words(title) for title in found.titles(each)] for each in rows]
+        return distinct(
+            _units(found.vectors[self._at]),
+            rule.cosine,
+            titles[0] if titles else (),
+            _units(moment.shown_vectors),
+            titles[1] if titles else (),
+        )
+
+    def _categories(self) -> Positions:
+        return np.asarray(self._candidates.categories[self._at], np.int64)
+
+    def _numeric(self, column: str) -> Doubles:
+        place = self._candidates.columns.index(column)
+        found: Doubles = self._candidates.numeric[self._at, place].astype(np.float64)
+        return found
+
+    def _touch(self, rule: str, how: str, before: int, after: int) -> None:
+        touch = Touch(rule=rule, how=how, before=before + 1, after=after + 1)
+        self._touched.setdefault(int(self._at[before]), []).append(touch)
+
+
+def _units(vectors: Floats) -> Floats:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units: Floats = vectors / np.maximum(lengths, np.float32(1e-12))
+    return units

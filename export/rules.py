@@ -1,0 +1,85 @@
+"""The rules of a release, from the recipe's settings and the release's own popularity."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bundle.rules import (
+    BandCalibration,
+    BandCap,
+    CategoryCalibration,
+    CategoryCap,
+    Dpp,
+    Exploration,
+    Freshness,
+    Mmr,
+    NearDuplicates,
+    QualityFloor,
+    Rule,
+    Rules,
+)
+from training.recipe import RerankConfig
+
+HEAD_SHARE = TAIL_SHARE = 0.2
+"""Of all events, what the most and the least popular items have (Abdollahpouri et al. 2021)."""
+
+
+def release_rules(config: RerankConfig, popularity: NDArray[np.float32]) -> Rules | None:
+    """Return the rules that a recipe asks for, in the order in which they make sense.
+
+    First what changes relevance and takes items out, then the selection, then caps, which may put
+    back what it chose, last exploration.
+
+    Args:
+        config: of the recipe.
+        popularity: float32 [N], events of each item.
+
+    Returns:
+        None if the recipe asks for nothing that `policy.json` cannot say.
+    """
+    before: list[Rule] = []
+    if config.freshness:
+        half_life = config.freshness_half_life
+        before.append(Freshness(half_life_years=half_life, weight=config.freshness))
+    if config.floor:
+        before.append(QualityFloor(relevance=config.floor))
+    after: list[Rule] = []
+    if config.price_cap:
+        limit, bounds = config.price_cap, config.price_bounds
+        after.append(BandCap(column="price", bounds=bounds, limit=limit))
+    if config.explore:
+        pool, first = config.explore_pool, config.explore_first
+        after.append(Exploration(epsilon=config.explore, pool=pool, first=first))
+    chosen = _selection(config, popularity)
+    policy_says_all = not config.near_duplicate_titles and not config.category_cap_place
+    if policy_says_all and not (before or chosen or after):
+        return None
+    cosine, titles = config.near_duplicate_cosine, config.near_duplicate_titles
+    before.append(NearDuplicates(cosine=cosine, titles=titles))
+    if config.category_cap:
+        place = config.category_cap_place
+        after.insert(0, CategoryCap(place=place, limit=config.category_cap))
+    return Rules(rules=(*before, *chosen, *after), depth=config.depth)
+
+
+def _selection(config: RerankConfig, popularity: NDArray[np.float32]) -> list[Rule]:
+    """The one rule that chooses the slate item by item, if there is any."""
+    if config.diversity == "mmr":
+        return [Mmr(relevance=config.diversity_relevance)]
+    if config.diversity == "dpp":
+        return [Dpp(relevance=config.diversity_relevance)]
+    if config.category_calibration:
+        return [CategoryCalibration(weight=config.category_calibration)]
+    if config.popularity_calibration:
+        weight, bounds = config.popularity_calibration, popularity_bounds(popularity)
+        return [BandCalibration(column="popularity", bounds=bounds, weight=weight)]
+    return []
+
+
+def popularity_bounds(popularity: NDArray[np.float32]) -> tuple[float, ...]:
+    """Return where the middle and the head begin, rising; one number where they are the same."""
+    falling = np.sort(popularity)[::-1].astype(np.float64)
+    before = np.cumsum(falling) - falling  # events of what is more popular
+    total = max(float(falling.sum()), 1.0)
+    head = falling[before < HEAD_SHARE * total][-1]
+    middle = falling[before < (1 - TAIL_SHARE) * total][-1]
+    return tuple(sorted({float(middle), float(head)}))
