@@ -150,6 +150,7 @@ def test_impressions_carry_page_and_propensity(small_release, tmp_path):
     phone = Device(tmp_path, bundle_dir=small_release, rng=np.random.default_rng(1))
     rules = Rules(rules=(Exploration(epsilon=0.5, pool=20, first=3),), depth=50)
     phone.bundle.rules = rules
+    phone.set_consent(True, "terms")  # the log hands out nothing else
     answer = phone.recommend(page=1)
     logged = {e.item_id: e.context for e in phone._log.pending(99)}
     odds = [logged[item_id]["propensity"] for item_id in ids(answer)]
