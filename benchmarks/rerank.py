@@ -28,6 +28,7 @@ from rich.table import Table
 from benchmarks import children
 from benchmarks.harness import Cell, Options, Result, percentiles
 from bundle.reader import Bundle, open_bundle
+from edge_runtime.index import Index
 from edge_runtime.pipeline import Recommender
 from edge_runtime.rules.selection import SMOOTHING, category_marks
 from export import on_device
@@ -98,7 +99,7 @@ class Ruler:
             had = codes[row_of[data.history(user, end).rows]]
             marks[at] = np.bincount(had[had > 0] - 1, minlength=marks.shape[1])
         return cls(
-            vectors=bundle.array("index/rows") * bundle.scales[rows][:, None],
+            vectors=Index.of(bundle).vectors(rows),
             categories=codes,
             taste=marks / np.maximum(marks.sum(axis=1, keepdims=True), 1),
             head=numeric["popularity"] >= popularity_bounds(numeric["popularity"])[-1],

@@ -98,6 +98,11 @@ class FeatureSpec:
     own_candidates: int = 0
     version: int = 1
 
+    def final_scores(self, probabilities: Floats) -> Floats:
+        """Weigh the ranker's heads, float32 [n, H]; returns float32 [n]."""
+        found: Floats = probabilities @ np.array(self.head_weights, np.float32)
+        return found
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `feature_spec.json`."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}

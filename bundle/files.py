@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bundle.errors import PocketRecError
+from bundle.errors import InputError, PocketRecError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -120,6 +120,17 @@ def replace_dir(temporary: Path, final: Path) -> None:
         temporary.replace(final)
     fsync_dir(final.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def check_free(out: Path, *, force: bool) -> None:
+    """Refuse a place that is taken, before any work is done for it.
+
+    Raises:
+        InputError: `out` exists and `force` is not set.
+    """
+    restore_dir(out)
+    if out.exists() and not force:
+        raise InputError(f"{out}: exists already. Choose another --out, or add --force.")
 
 
 def restore_dir(final: Path) -> None:

@@ -69,6 +69,10 @@ class Manifest:
                 return file
         raise BundleInvalid(f"the release {self.name!r} has no file {name!r}")
 
+    def total_bytes(self) -> int:
+        """Return the bytes of all files, one that has several names counted once."""
+        return sum({file.sha256: file.bytes for file in self.files}.values())
+
     def models(self, model: str, engine: str) -> list[FileEntry]:
         """Return the variants of a model for an engine, the default one first."""
         found = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bundle.errors import InputError
-from bundle.files import fsync_dir, replace_dir, restore_dir, write_atomic, write_failed
+from bundle.files import check_free, fsync_dir, replace_dir, write_atomic, write_failed
 from bundle.manifest import (
     FORMAT_VERSION,
     OLDEST_VERSION,
@@ -44,9 +44,7 @@ class BundleWriter:
                 f"format version {format_version}: there is {OLDEST_VERSION} to {FORMAT_VERSION}."
             )
         self.format_version = format_version
-        restore_dir(out)
-        if out.exists() and not force:
-            raise InputError(f"{out}: exists already. Choose another --out, or add --force.")
+        check_free(out, force=force)
         self._out = out
         self._folder = out.parent / f".{out.name}.partial"
         self._entries: dict[str, FileEntry] = {}

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,6 @@ class Device:
         self._clock, self._engine = clock, engine
         self._limits, self._cipher = limits, cipher
         self._rng: Random = SystemRandom() if rng is None else rng
-        self._sessions = Sessions(home / SESSIONS_FILE)
         self._open_log()
         self.bundle: Bundle | None
         if bundle_dir is not None:
@@ -79,6 +79,11 @@ class Device:
         """Close the event log."""
         if self._log is not None:
             self._log.close()
+
+    @cached_property
+    def _sessions(self) -> Sessions:
+        """Lists in pages, read when the first page is asked for."""
+        return Sessions(self.home / SESSIONS_FILE)
 
     def _open_log(self) -> None:
         self._log: EventLog | None = None
@@ -242,7 +247,7 @@ class Device:
             return privacy.erase(self.home)
         finally:
             self._open_log()
-            self._sessions = Sessions(self.home / SESSIONS_FILE)
+            self.__dict__.pop("_sessions", None)
 
     def status(self) -> dict[str, Any]:
         """Return release, engine, what the log holds (`LogStatus`), and faults as plain values."""

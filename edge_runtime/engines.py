@@ -103,39 +103,27 @@ def needed_files(manifest: Manifest) -> list[FileEntry]:
     Of each model it is one file for each runtime installed, the one that `open_model` tries first;
     phones have one runtime.
     """
-    wanted = {
-        found.name
-        for model in MODELS
-        for engine in ENGINES
-        if runtime(engine) and (found := _first_that_loads(manifest, model, engine))
-    }
+    wanted = {files[0].name for files in _loadable(manifest) if files}
     return [e for e in manifest.files if e.kind != "model" or e.name in wanted]
 
 
 def spare_files(manifest: Manifest) -> list[FileEntry]:
     """Further model files that the runtimes here may load, should a needed one fail after all."""
-    needed = needed_files(manifest)
+    return [entry for files in _loadable(manifest) for entry in files[1:]]
+
+
+def _loadable(manifest: Manifest) -> list[list[FileEntry]]:
+    """Files that are not too new, by runtime installed and model, as `open_model` tries them."""
     return [
-        entry
+        [
+            entry
+            for entry in manifest.models(model, engine)
+            if not is_older(runtime_version(engine), str(entry.meta.get("min_runtime", "")))
+        ]
         for engine in ENGINES
         if runtime(engine)
         for model in MODELS
-        for entry in manifest.models(model, engine)
-        if entry not in needed
-        and not is_older(runtime_version(engine), str(entry.meta.get("min_runtime", "")))
     ]
-
-
-def _first_that_loads(manifest: Manifest, model: str, engine: str) -> FileEntry | None:
-    installed = runtime_version(engine)
-    return next(
-        (
-            entry
-            for entry in manifest.models(model, engine)
-            if not is_older(installed, str(entry.meta.get("min_runtime", "")))
-        ),
-        None,
-    )
 
 
 def open_model(bundle: Bundle, model: str, engine: str, variant: str | None = None) -> Engine:

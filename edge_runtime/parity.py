@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.features import FeatureSpec
 from edge_runtime.engines import Engine
 
 Inputs = dict[str, NDArray[Any]]
@@ -92,11 +93,10 @@ def hard_inputs(model: str, ordinary: Inputs) -> dict[str, Inputs]:
     }
 
 
-def ranked(inputs: Inputs, answer: NDArray[Any], head_weights: Sequence[float]) -> NDArray[Any]:
+def ranked(spec: FeatureSpec, inputs: Inputs, answer: NDArray[Any]) -> NDArray[Any]:
     """Final score of each real candidate, float32 [n]; the padding's vectors are zero."""
     real = inputs["item_vectors"].any(axis=1)
-    found: NDArray[Any] = answer[real] @ np.array(head_weights, np.float32)
-    return found
+    return spec.final_scores(answer[real])
 
 
 def cosine(one: NDArray[Any], two: NDArray[Any]) -> float:

@@ -147,7 +147,7 @@ class Recommender:
             if len(rows):
                 inputs = self.ranker_inputs(user, rows, vectors, history, now_utc)
                 probabilities = self.probabilities(inputs)
-                final = probabilities @ np.array(self.spec.head_weights, np.float32)
+                final = self.spec.final_scores(probabilities)
             source = "model"
         except PocketRecError as err:
             fault = fault or str(err)

@@ -4,8 +4,9 @@ GDPR articles 15 and 20 (access, portability) shape the export: complete, with w
 each event, in a format that programs read. Article 17 (erasure) shapes `erase`: all of it, also
 without the key and from a damaged log, with no copy of the bytes left in the files.
 
-Personal in a phone's folder are the event log and the install id. Releases and their metadata are
-the same for everybody and stay. Candidates and slates are never stored.
+Personal in a phone's folder are the event log, the install id and the pages shown of late, whose
+items the log has as impressions too, so that the export leaves them out. Releases and their
+metadata are the same for everybody and stay. No other candidates or slates are stored.
 """
 
 import json

@@ -134,7 +134,7 @@ def _ruled(
     device: Recommender, history: History, now: int, rows: NDArray[Any], probabilities: Floats
 ) -> NDArray[Any]:
     """Rows of the slate that the rules make of the first candidates, without exploration."""
-    scores = probabilities @ np.array(device.spec.head_weights, np.float32)
+    scores = device.spec.final_scores(probabilities)
     k = min(device.policy.slate, FIRST)
     found = device.ruled(history, now, rows, device.index.vectors(rows), scores, k)
     return rows[found.positions]

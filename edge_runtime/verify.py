@@ -200,7 +200,7 @@ def _scores(
 ) -> NDArray[Any]:
     """What a model's answer makes of each item, or of each candidate."""
     if model == "ranker":
-        return ranked(inputs, answer, bundle.spec.head_weights)
+        return ranked(bundle.spec, inputs, answer)
     nobody = np.zeros(bundle.item_count, np.bool_)
     rows, found = probe(device.index, answer[0], bundle.item_count, 0, nobody)
     scores = np.zeros(bundle.item_count, np.float32)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.files import canonical_json
+from bundle.files import canonical_json, check_free
 from bundle.policy import Policy
 from bundle.reader import Bundle
 from bundle.rules import FILE as RULES_FILE
@@ -52,6 +52,7 @@ def export_bundle(
         RunInvalid: the run is incomplete.
         InputError: `out` exists.
     """
+    check_free(out, force=force)
     trained = load_trained(run_dir)
     recipe = trained.recipe
     version = recipe.export.format_version
@@ -92,7 +93,7 @@ def export_bundle(
         report = ExportReport(
             name=facts["name"],
             items=len(trained.items),
-            bundle_bytes=sum({e.sha256: e.bytes for e in writer.manifest(**facts).files}.values()),
+            bundle_bytes=writer.manifest(**facts).total_bytes(),
             shipped=[Shipped.of(choice) for choice in choices],
             files=files,
             gates=[row for choice in choices for row in choice.rows],
@@ -172,7 +173,7 @@ def _measured(
 
     def scores(inputs: Inputs, answer: NDArray[np.float32]) -> NDArray[np.float32]:
         if "item_vectors" in inputs:
-            return ranked(inputs, answer, spec.head_weights)
+            return ranked(spec, inputs, answer)
         found: NDArray[np.float32] = (matrix @ answer[0]) * scales
         return found
 

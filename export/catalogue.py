@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bundle.catalogue import read_whole_catalogue
 from bundle.errors import InputError
 from bundle.features import MISSING
-from bundle.files import canonical_json
+from bundle.files import canonical_json, check_free
 from bundle.golden import Golden
 from bundle.neighbours import Neighbours
 from bundle.reader import Bundle, open_bundle
@@ -23,10 +23,8 @@ from export.index_builder import sort_into_cells
 from export.item_table import ItemTable
 from training.dataset import Items, load_dataset, popularity_columns, split_categories
 from training.new_items import lifted_vectors
-from training.progress import Progress
+from training.progress import SHOWN_EVERY, Progress
 from training.trained import Trained, load_trained
-
-_SHOWN_EVERY = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +61,7 @@ def update_catalogue(
         GateRefused: the release's files disagree on the new catalogue, see `golden.answered`.
         BundleInvalid: the base fails its checks.
     """
+    check_free(out, force=force)
     changes, before = read_changes(changes_path), open_bundle(base)
     version = before.manifest.format_version
     with BundleWriter(out, force=force, format_version=version) as writer:
@@ -103,7 +102,6 @@ def update_catalogue(
         for name, text in _card(before, facts["name"], changes, removed).items():
             writer.add(name, text, "card")
         manifest = writer.finish(**facts, created_utc=created)
-    sizes = {entry.sha256: entry.bytes for entry in manifest.files}
     return CatalogueReport(
         name=facts["name"],
         items=len(table),
@@ -113,7 +111,7 @@ def update_catalogue(
         restored=len(changes.restore),
         compacted=removed > 0,
         removed=removed,
-        bundle_bytes=sum(sizes.values()),
+        bundle_bytes=manifest.total_bytes(),
     )
 
 
@@ -153,7 +151,7 @@ def _items(bundle: Bundle) -> Items:
                 price[item.row] = item.price
             if item.year is not None:
                 year[item.row] = item.year
-            if item.row % _SHOWN_EVERY == 0:
+            if item.row % SHOWN_EVERY == 0:
                 bar.advance(item.row)
         bar.advance(n)
     return Items(ids=ids, titles=titles, categories=categories, price=price, year=year)

@@ -18,7 +18,7 @@ from bundle.errors import InputError
 from bundle.features import MISSING
 from bundle.files import sha256_file
 from training.dataset import Items, split_categories
-from training.progress import Progress
+from training.progress import SHOWN_EVERY, Progress
 
 MAX_JSON_BYTES = 256 << 20
 """Of a JSON file, which is in memory as a whole."""
@@ -27,7 +27,6 @@ MAX_LINE_BYTES = 1 << 20
 
 _KEYS = {"item_id", "title", "categories", "price", "year"}
 _KINDS = ("add", "change", "withdraw", "restore")
-_SHOWN_EVERY = 10_000
 
 Entry = tuple[str, str, Any]
 """Where it stands, its kind, its value."""
@@ -138,7 +137,7 @@ def _lines(path: Path) -> Iterator[Entry]:
             where = f"{path}, line {number}"
             if len(line) > MAX_LINE_BYTES:
                 raise InputError(f"{where}: longer than {MAX_LINE_BYTES} bytes.")
-            if number % _SHOWN_EVERY == 0:
+            if number % SHOWN_EVERY == 0:
                 bar.advance(stream.tell() >> 20)
             if not line.strip():
                 continue

@@ -18,9 +18,7 @@ from bundle.versions import item_files
 from bundle.writer import BundleWriter
 from export.index_builder import BuiltIndex, by_id
 from training.dataset import Items, category_codes, numeric_columns
-from training.progress import Progress
-
-_SHOWN_EVERY = 10_000
+from training.progress import SHOWN_EVERY, Progress
 
 
 def add_items(
@@ -86,7 +84,7 @@ def add_items(
 
 def _displays(items: Items, order: NDArray[np.int64], bar: Progress) -> Iterator[CatalogueItem]:
     for row, at in enumerate(order):
-        if row % _SHOWN_EVERY == 0:
+        if row % SHOWN_EVERY == 0:
             bar.advance(row)
         yield _display(items, row, int(at))
     bar.advance(len(order))

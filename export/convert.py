@@ -21,7 +21,6 @@ from export.ort_format import least_ort_runtime, to_ort
 from export.tflite_static import static
 
 __all__ = [
-    "ENGINES",
     "VARIANTS",
     "Converted",
     "Failed",
@@ -35,7 +34,6 @@ __all__ = [
     "tower_signature",
 ]
 
-ENGINES = ("litert", "onnx")
 VARIANTS = {
     "litert": ("fp32", "fp16", "dynamic", "int8", "selective"),
     "onnx": ("fp32", "fp16", "dynamic", "int8"),
@@ -124,7 +122,7 @@ def attempt(
     made: list[Converted] = []
     failed: list[Failed] = []
     for variant in variants:
-        for engine in (e for e in ENGINES if variant in VARIANTS[e]):
+        for engine in (e for e, all_of in VARIANTS.items() if variant in all_of):
             try:
                 made.append(_read(engine, variant, data_of(engine, variant)))
             except ConversionFailed as err:

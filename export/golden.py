@@ -157,7 +157,7 @@ def _answered(case: GoldenCase, slate: Slate) -> GoldenCase:
     return replace(
         case,
         user_vector=tuple(float(v) for v in slate.user_vector),
-        candidates=tuple(map(int, slate.candidates[:20])),
+        candidates=tuple(map(int, slate.candidates[: stages.FIRST])),
         slate_ids=tuple(item.item_id for item in slate.items),
         slate_scores=tuple(float(np.float32(item.score)) for item in slate.items),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bundle.errors import BundleInvalid, InputError
-from bundle.files import replace_dir, restore_dir, write_atomic, write_failed
+from bundle.files import check_free, replace_dir, write_atomic, write_failed
 from bundle.manifest import FileEntry, manifest_bytes
 from bundle.reader import Bundle, open_bundle
 from bundle.strict_json import parse_json
@@ -115,17 +115,6 @@ def kit_of_run(
         return write_kit(base, target, out, root=root, force=force)
     finally:
         shutil.rmtree(base, ignore_errors=True)
-
-
-def check_free(out: Path, *, force: bool) -> None:
-    """Refuse a place that is taken.
-
-    Raises:
-        InputError: `out` exists and `force` is not set.
-    """
-    restore_dir(out)
-    if out.exists() and not force:
-        raise InputError(f"{out}: exists already. Choose another --out, or add --force.")
 
 
 def _root(path: Path) -> bytes:

@@ -5,20 +5,16 @@ operation in int8 the user tower's least cosine with fp32 was .58 (MovieLens-100
 made. Activations are int8 too: uint8 with int8 weights overflows 16 bits on x86 without VNNI.
 """
 
-import logging
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from export.errors import ConversionFailed
 from export.freeze import ModelSignature
+from export.onnx_quantizer import PRODUCTS, quantized
 
-_PRODUCTS = ("MatMul", "Gemm")
 _MOVES = ("Reshape", "Transpose")
 
 
@@ -36,30 +32,27 @@ def static(
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     fixed = {tensor.name for tensor in model.graph.initializer}
-    products = [n for n in model.graph.node if n.op_type in _PRODUCTS and n.input[1] in fixed]
+    products = [n for n in model.graph.node if n.op_type in PRODUCTS and n.input[1] in fixed]
     delicate = [n for n in products if n is products[-1] or _reads_a_gate(model, n, fixed)]
     for node in delicate:
         _store_as_int8(model, node)
     chosen = [node.name for node in products if node not in delicate]
     if not chosen:
         return model  # the quantizer would take an empty list for all operations
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "static.onnx"
-        logging.getLogger().setLevel(logging.ERROR)  # it advises a pre-processing already done
-        try:
-            quantize_static(
-                model,
-                path,
-                _Reader(calibration),
-                quant_format=QuantFormat.QDQ,
-                nodes_to_quantize=chosen,
-                per_channel=True,
-                activation_type=QuantType.QInt8,
-                weight_type=QuantType.QInt8,
-            )
-        except (ValueError, RuntimeError, KeyError, AttributeError) as err:
-            raise ConversionFailed(f"{signature.output}: no ONNX int8 file ({err})") from err
-        return onnx.load(path)
+    return quantized(
+        signature,
+        "int8",
+        lambda path: quantize_static(
+            model,
+            path,
+            _Reader(calibration),
+            quant_format=QuantFormat.QDQ,
+            nodes_to_quantize=chosen,
+            per_channel=True,
+            activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8,
+        ),
+    )
 
 
 class _Reader:

@@ -1,17 +1,14 @@
 """Smaller variants of an ONNX model: fp16, dynamic-range int8, static int8."""
 
-import logging
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.errors import ConversionFailed
 from export.freeze import ModelSignature
+from export.onnx_quantizer import PRODUCTS, quantized
 from export.onnx_static import static
 from export.onnx_tidy import tidy
 
@@ -72,18 +69,15 @@ def _halve(model: onnx.ModelProto) -> None:
 def _quantize(signature: ModelSignature, model: onnx.ModelProto) -> onnx.ModelProto:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "dynamic.onnx"
-        logging.getLogger().setLevel(logging.ERROR)  # it advises a pre-processing already done
-        try:
-            # Weights as uint8: on x86 without VNNI the int8 x uint8 product saturates at 16 bits.
-            quantize_dynamic(
-                model,
-                path,
-                op_types_to_quantize=["MatMul", "Gemm"],
-                per_channel=True,
-                weight_type=QuantType.QUInt8,
-            )
-        except (ValueError, RuntimeError, KeyError, AttributeError) as err:
-            raise ConversionFailed(f"{signature.output}: no ONNX dynamic file ({err})") from err
-        return onnx.load(path)
+    # Weights as uint8: on x86 without VNNI the int8 x uint8 product saturates at 16 bits.
+    return quantized(
+        signature,
+        "dynamic",
+        lambda path: quantize_dynamic(
+            model,
+            path,
+            op_types_to_quantize=[*PRODUCTS],
+            per_channel=True,
+            weight_type=QuantType.QUInt8,
+        ),
+    )

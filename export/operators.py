@@ -40,20 +40,24 @@ def onnx_operators(data: bytes) -> dict[str, int]:
     Types of other domains than ONNX's own are written "domain.Type".
     """
     model = onnx.load_from_string(data)
-    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    opsets = {entry.domain: int(entry.version) for entry in model.opset_import}
+    own = _own_opset(model)
     found = {}
     for node in model.graph.node:
         if node.domain in _DEFAULT_DOMAINS:
-            schema = onnx.defs.get_schema(node.op_type, onnx_opset(data))
-            found[node.op_type] = int(schema.since_version)
+            found[node.op_type] = int(onnx.defs.get_schema(node.op_type, own).since_version)
         else:
-            found[f"{node.domain}.{node.op_type}"] = int(opsets.get(node.domain, 1))
+            found[f"{node.domain}.{node.op_type}"] = opsets.get(node.domain, 1)
     return dict(sorted(found.items()))
 
 
 def onnx_opset(data: bytes) -> int:
     """Return the version of ONNX's own operators that a file imports."""
-    imports = onnx.load_from_string(data).opset_import
+    return _own_opset(onnx.load_from_string(data))
+
+
+def _own_opset(model: onnx.ModelProto) -> int:
+    imports = model.opset_import
     return max((int(e.version) for e in imports if e.domain in _DEFAULT_DOMAINS), default=0)
 
 

@@ -6,6 +6,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+SHOWN_EVERY = 10_000
+"""Steps between two `advance` of a loop over a million things, each too short to tell."""
+
 
 class Progress:
     """A bar of `total` steps; on a pipe, where bars make no sense, it prints nothing."""

@@ -24,14 +24,13 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
 
     opened = open_bundle(bundle)
     manifest, spec = opened.manifest, opened.spec
-    sizes = {entry.sha256: entry.bytes for entry in manifest.files}
     found: dict[str, Any] = {
         "name": manifest.name,
         "format_version": manifest.format_version,
         "recipe": manifest.recipe_name,
         "data_until": datetime.fromtimestamp(manifest.created_utc, UTC).isoformat(),
         "items": opened.item_count,
-        "bytes": sum(sizes.values()),
+        "bytes": manifest.total_bytes(),
         "dim": spec.dim,
         "cells": len(opened.array("index/offsets")) - 1,
         "history": spec.max_history,
