@@ -90,7 +90,7 @@ class Ruler:
     @classmethod
     def of(cls, bundle: Bundle, data: Dataset, cases: Cases) -> "Ruler":
         """Take it from a release and the cases' histories."""
-        rows = np.arange(bundle.item_count)
+        rows = np.arange(bundle.item_count, dtype=np.int32)
         numeric = dict(zip(bundle.spec.numeric, bundle.numeric[rows].T, strict=True))
         codes = np.asarray(bundle.categories[rows], np.int64)
         row_of = np.array([bundle.row_of(item_id) for item_id in data.items.ids])
