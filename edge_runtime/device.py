@@ -24,6 +24,7 @@ from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.event import IMPRESSION, Event
 from edge_runtime.eventlog import EventLog
+from edge_runtime.filters import Filters
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
 from edge_runtime.pipeline import NO_ROWS, Recommender
@@ -111,6 +112,7 @@ class Device:
         k: int | None = None,
         *,
         exclude_seen: bool | None = None,
+        filters: Filters | None = None,
         log_impressions: bool = True,
         page: int | None = None,
         session: str | None = None,
@@ -125,9 +127,13 @@ class Device:
         shown before comes as it was (`source` is then "page", and nothing is logged), a later one
         than the next is the next, and a session that has ended or is unknown begins at page 1.
 
+        No item that fails a filter is ever shown. Names that the release does not have, and filters
+        that nothing passes, are faults.
+
         Args:
             k: slate size, by default the release's.
             exclude_seen: leave out what the user had; by default as the release's policy says.
+            filters: what all items must be; pass the same ones for all pages of a session.
             log_impressions: False for slates that nobody looks at.
             page: from 1; None: a slate of its own, which no session remembers.
             session: the token that page 1 gave.
@@ -138,7 +144,7 @@ class Device:
             return {"items": [], "stage_ms": {}, "source": "none", "faults": faults, "release": ""}
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
-            return self._shown_again(opened, page, now, faults)
+            return self._shown_again(opened, page, now, faults, filters)
         history, unknown = History.empty(), 0
         if self._log is not None:
             try:
@@ -150,6 +156,7 @@ class Device:
             now,
             k,
             exclude_seen=exclude_seen,
+            filters=filters,
             shown=NO_ROWS if opened is None else self._rows(opened.shown()),
             rng=self._rng,
         )
@@ -179,11 +186,17 @@ class Device:
         }
 
     def _shown_again(
-        self, opened: Session, page: int, now: int, faults: list[str]
+        self, opened: Session, page: int, now: int, faults: list[str], filters: Filters | None
     ) -> dict[str, Any]:
-        """A page as it was, less what the release no longer has or may not show."""
-        assert self.bundle is not None
-        items = [item for item in opened.pages[page - 1] if len(self._rows([item["item_id"]]))]
+        """A page as it was, less what the release no longer has or may not show now."""
+        assert self.bundle is not None and self._recommender is not None
+        barred = self._recommender.bars.barred(filters).rows
+        items = [
+            item
+            for item in opened.pages[page - 1]
+            for row in self._rows([item["item_id"]])
+            if not barred[row]
+        ]
         return {
             "items": items,
             "stage_ms": {},

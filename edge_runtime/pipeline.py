@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.candidates import extra_candidates, merged
+from bundle.columns import column_at
 from bundle.errors import PocketRecError
 from bundle.features import History, tower_inputs, used_rows
 from bundle.neighbours import Neighbours
@@ -20,6 +21,7 @@ from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError
+from edge_runtime.filters import Barred, Bars, Filters
 from edge_runtime.index import Floats, Index, probe
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
@@ -90,7 +92,7 @@ class Recommender:
         self.fault: str | None = None
         self.index = Index.of(bundle)
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
-        self.withdrawn = ~bundle.available
+        self.bars = Bars(bundle)
         self._known_titles: dict[int, str] = {}
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
@@ -112,6 +114,7 @@ class Recommender:
         k: int | None = None,
         *,
         exclude_seen: bool | None = None,
+        filters: Filters | None = None,
         shown: NDArray[np.int32] = NO_ROWS,
         rng: Random | None = None,
         policy_alone: bool = False,
@@ -123,6 +126,7 @@ class Recommender:
             now_utc: unix seconds.
             k: slate size, by default the policy's.
             exclude_seen: leave out all items of the history; by default as the policy says.
+            filters: what all items must be, the fallback's too; a list ends where no more are.
             shown: rows of earlier pages, which must not come again.
             rng: for releases that explore; None: this request does not.
             policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that
@@ -130,16 +134,16 @@ class Recommender:
         """
         wanted = max(1, k if k is not None else self.policy.slate)
         clock = _Stages()
-        fault = self.fault
-        excluded = self.excluded(history, exclude_seen)
+        fault, barred = self.fault, self.bars.barred(filters)
+        excluded = self.excluded(history, exclude_seen, barred)
         excluded[shown] = True
         clock.mark("features")
         try:
             user = self.user_vector(history, now_utc)
         except PocketRecError as err:
-            return self._fallback(excluded, shown, wanted, clock, fault or str(err))
+            return self._fallback(excluded, barred, shown, wanted, clock, fault or str(err))
         clock.mark("tower")
-        rows, vectors, scores = self.candidates(user, history, now_utc, excluded)
+        rows, vectors, scores = self.candidates(user, history, now_utc, excluded, barred.probes)
         clock.mark("retrieve")
         probabilities = np.zeros((len(rows), 0), np.float32)
         final, source = scores, "retrieval"
@@ -159,11 +163,20 @@ class Recommender:
             ruled = self.ruled(history, now_utc, rows, vectors, final, wanted, shown, rng)
         items = self._describe(history, rows, vectors, final, scores, probabilities, ruled)
         clock.mark("rerank")
+        fault = _joined(fault, barred.fault)
         return Slate(items, clock.total(), source, fault, user, rows, final)
 
-    def excluded(self, history: History, exclude_seen: bool | None = None) -> NDArray[np.bool_]:
-        """Rows that must not be shown, bool [N]: withdrawn, and seen unless they may repeat."""
-        found: NDArray[np.bool_] = self.withdrawn.copy()
+    def excluded(
+        self,
+        history: History,
+        exclude_seen: bool | None = None,
+        barred: Barred | None = None,
+    ) -> NDArray[np.bool_]:
+        """Rows that must not be shown, bool [N]: barred ones, and seen unless they may repeat.
+
+        barred: by filters; by default what is withdrawn.
+        """
+        found: NDArray[np.bool_] = (barred or self.bars.barred(None)).rows.copy()
         if not self.policy.repeats if exclude_seen is None else exclude_seen:
             found[history.rows] = True
         return found
@@ -188,14 +201,21 @@ class Recommender:
         return user
 
     def candidates(
-        self, user: Floats, history: History, now_utc: int, excluded: NDArray[np.bool_]
+        self,
+        user: Floats,
+        history: History,
+        now_utc: int,
+        excluded: NDArray[np.bool_],
+        probes: int | None = None,
     ) -> tuple[NDArray[np.int32], Floats, Floats]:
         """Rows, vectors and retrieval scores of what the ranker gets, best score first.
 
-        user: float32 [d]; returns int32 [n], float32 [n, d], float32 [n].
+        user: float32 [d]; probes: cells to read, by default the policy's; returns int32 [n],
+        float32 [n, d], float32 [n].
         """
         limit = min(self.policy.candidates, self.spec.candidates)
-        rows, scores = probe(self.index, user, limit, self.policy.probes, excluded)
+        probes = self.policy.probes if probes is None else probes
+        rows, scores = probe(self.index, user, limit, probes, excluded)
         neighbours = self.items.neighbours
         extra = extra_candidates(self.spec, neighbours, history, now_utc, excluded)
         if not len(extra):
@@ -270,16 +290,18 @@ class Recommender:
     def _fallback(
         self,
         excluded: NDArray[np.bool_],
+        barred: Barred,
         shown: NDArray[np.int32],
         k: int,
         clock: "_Stages",
         fault: str,
     ) -> Slate:
-        """Popular items; seen ones too if nothing else is left, withdrawn and shown ones never."""
-        popular = np.asarray(self.bundle.array("items/popular"))
-        rows = popular[~excluded[popular]]
+        """Popular items; seen ones too if nothing else is left, barred and shown ones never."""
+        rows = self._popular(excluded, k, beyond=barred.by_filters)
         if not len(rows):
-            rows = popular[~self.withdrawn[popular] & ~np.isin(popular, shown)]
+            excluded = barred.rows.copy()
+            excluded[shown] = True
+            rows = self._popular(excluded, k, beyond=barred.by_filters)
         titles = self._titles(rows[:k])
         items = tuple(
             SlateItem(
@@ -295,7 +317,18 @@ class Recommender:
         )
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
-        return Slate(items, clock.total(), "fallback", fault, zero, rows.astype(np.int32), scores)
+        told = _joined(fault, barred.fault)
+        return Slate(items, clock.total(), "fallback", told, zero, rows, scores)
+
+    def _popular(self, excluded: NDArray[np.bool_], k: int, *, beyond: bool) -> NDArray[np.int32]:
+        """The popular items that are not left out; `beyond` their list if it has fewer than k."""
+        listed = np.asarray(self.bundle.array("items/popular"))
+        rows: NDArray[np.int32] = listed[~excluded[listed]]
+        if not beyond or len(rows) >= k:
+            return rows
+        others = np.setdiff1d(np.flatnonzero(~excluded), rows)
+        popularity = column_at(self.items.numeric, self.spec.numeric.index("popularity"))[others]
+        return np.concatenate([rows, others[np.lexsort((others, -popularity))]]).astype(np.int32)
 
     def _describe(
         self,
@@ -352,6 +385,10 @@ class Recommender:
             return {item.row: item.title for item in self.bundle.catalogue(wanted)}
         except PocketRecError:
             return {row: self.bundle.item_id(row) for row in wanted}
+
+
+def _joined(*faults: str | None) -> str | None:
+    return "; ".join(fault for fault in faults if fault) or None
 
 
 class _Stages:

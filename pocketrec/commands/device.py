@@ -3,13 +3,17 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from pocketrec.commands.device_filters import checked, filter_options
 from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE
 from pocketrec.commands.device_privacy import consent, erase, export_data
 from pocketrec.commands.device_sync import command as sync
+
+if TYPE_CHECKING:
+    from edge_runtime.filters import Filters
 
 
 @click.group(epilog="Example: pocketrec device recommend --home work/phone --offline")
@@ -28,6 +32,7 @@ def command() -> None:
     default=None,
     help="Show what was had before too, or never; default: the release's policy.",
 )
+@filter_options
 @click.option("--bundle", type=click.Path(path_type=Path), help="Use this bundle folder.")
 @click.option("--page", type=click.IntRange(1), help="A page of a list that never repeats an item.")
 @click.option("--session", help="The list's token, as page 1 gave it; without it a new list.")
@@ -37,6 +42,7 @@ def recommend(
     as_json: bool,
     k: int | None,
     again: bool | None,
+    filters: "Filters | None",
     bundle: Path | None,
     page: int | None,
     session: str | None,
@@ -46,7 +52,13 @@ def recommend(
 
     device = Device(home, engine=engine, bundle_dir=bundle)
     new_only = None if again is None else not again
-    answer = device.recommend(k, exclude_seen=new_only, page=page, session=session)
+    answer = device.recommend(
+        k,
+        exclude_seen=new_only,
+        filters=checked(filters, device.bundle),
+        page=page,
+        session=session,
+    )
     device.close()
     if as_json:
         click.echo(json.dumps(answer))
