@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from bundle.arrays import encode_array
+from bundle.audience import NAMES_FILE, UNRATED, Audience, OpenAudience, audience_files
+from bundle.audience import SINCE as AUDIENCE_SINCE
 from bundle.catalogue import CatalogueItem, write_catalogue
 from bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec
 from bundle.files import canonical_json
@@ -81,6 +83,17 @@ def tiny_items() -> ItemArrays:
     )
 
 
+def tiny_audience() -> Audience:
+    """Forty regions, so that an item's bits take five bytes; some items say nothing."""
+    names = [f"r{at:02}" for at in range(40)]
+    return Audience(
+        regions=[tuple(names[row % 5 :: 5]) if row % 3 else () for row in range(N_ITEMS)],
+        age_ratings=np.array(
+            [(0, 6, 12, 18, UNRATED)[row // 5 % 5] for row in range(N_ITEMS)], np.uint8
+        ),
+    )
+
+
 def write_tiny_bundle(out: Path, version: int = FORMAT_VERSION) -> Manifest:
     """Write the release at `out`, in the place of what is there; always the same bytes."""
     rng = np.random.default_rng(12)
@@ -95,6 +108,11 @@ def write_tiny_bundle(out: Path, version: int = FORMAT_VERSION) -> Manifest:
         **item_files(version, tiny_items()),
     }
     with BundleWriter(out, force=True, format_version=version) as writer:
+        if version >= AUDIENCE_SINCE:
+            region_names, columns = audience_files(tiny_audience(), OpenAudience(), None)
+            assert region_names is not None
+            writer.add(NAMES_FILE, region_names, "json")
+            arrays |= columns
         for name, array in arrays.items():
             writer.add(name, encode_array(array), "array")
         database = writer.blob_dir.parent / "catalogue.sqlite"

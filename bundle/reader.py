@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bundle.array_checks import expect_below, expect_finite, expect_form, expect_rising
 from bundle.arrays import Array, open_array
+from bundle.audience import open_audience
 from bundle.catalogue import CatalogueItem, read_catalogue
 from bundle.columns import Column
 from bundle.errors import BundleInvalid
@@ -43,6 +44,7 @@ class Bundle:
         self._check_arrays()
         offsets = self.array("index/offsets")
         self._items = open_items(manifest.format_version, self, self.spec, offsets)
+        self.audience = open_audience(manifest.format_version, self, self.item_count)
 
     def path(self, name: str) -> Path:
         """Return the file behind a logical name.

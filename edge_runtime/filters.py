@@ -2,7 +2,8 @@
 
 A filter costs time and no recall: retrieval reads more cells for it (`cells_to_read`), and goes on
 until enough items pass (`index.py`). What is not known of an item never passes: an item without a
-price is in no price range.
+price is in no price range, and one without an age rating may be unfit for a child. But an item
+without a list of regions is offered everywhere, for that is what a catalogue means by it.
 """
 
 import difflib
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.audience import UNRATED, OpenAudience
 from bundle.columns import Coded, Column, column_at
 from bundle.reader import Bundle
 from bundle.strict_json import MAX_NUMBER
@@ -35,12 +37,16 @@ class Filters:
     """What an item must be to be shown; all of it must hold.
 
     ranges: such as of `price` or `year`; any_of: names of categories of which it must have one;
-    none_of: of which it may have none.
+    none_of: of which it may have none; region: where it must be offered; max_age_rating: the
+    highest age rating, in years; unrated: whether items without one pass that.
     """
 
     ranges: tuple[Range, ...] = ()
     any_of: tuple[str, ...] = ()
     none_of: tuple[str, ...] = ()
+    region: str | None = None
+    max_age_rating: int | None = None
+    unrated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,7 @@ class FilterColumns:
     categories: Column
     numeric_names: tuple[str, ...]
     numeric: Column
+    audience: OpenAudience
 
     @classmethod
     def of(cls, bundle: Bundle) -> "FilterColumns":
@@ -64,6 +71,7 @@ class FilterColumns:
             categories=bundle.categories,
             numeric_names=bundle.spec.numeric,
             numeric=bundle.numeric,
+            audience=bundle.audience,
         )
 
 
@@ -84,14 +92,20 @@ def failing(columns: FilterColumns, filters: Filters) -> Mask:
         passes &= _decided(columns.categories, _carrying(columns, filters.any_of))
     if filters.none_of:
         passes &= ~_decided(columns.categories, _carrying(columns, filters.none_of))
+    passes &= _offered(columns.audience, filters.region)
+    passes &= _fit(columns.audience, filters)
     return ~passes
 
 
 def unknown_names(columns: FilterColumns, filters: Filters) -> list[str]:
     """Say which names of the filters the release does not have, and which are like them."""
+    audience = columns.audience
+    unrated = filters.max_age_rating is not None and audience.age_ratings is None
     return [
         *_unknown("numeric column", [one.column for one in filters.ranges], columns.numeric_names),
         *_unknown("category", (*filters.any_of, *filters.none_of), columns.category_names),
+        *_unknown("region", [filters.region] if filters.region else [], audience.region_names),
+        *(["this release has no age ratings"] if unrated else []),
     ]
 
 
@@ -177,6 +191,34 @@ def _carrying(columns: FilterColumns, names: Sequence[str]) -> Callable[[NDArray
     wanted = np.zeros(len(code) + 1, np.bool_)
     wanted[[code[name] for name in names if name in code]] = True
     return lambda codes: wanted[codes.T].any(axis=0)
+
+
+def _offered(audience: OpenAudience, region: str | None) -> Mask | np.bool_:
+    """Return what is offered in a region, bool [N], or True for all."""
+    if region is None or audience.regions is None:
+        return np.True_
+    byte, bit = 0, 8  # no region's
+    if region in audience.region_names:
+        byte, bit = divmod(audience.region_names.index(region), 8)
+
+    def decide(bits: NDArray[Any]) -> Mask:
+        found: Mask = (bits[:, byte] & (1 << bit & 255) > 0) | ~bits.any(axis=1)
+        return found
+
+    return _decided(audience.regions, decide)
+
+
+def _fit(audience: OpenAudience, filters: Filters) -> Mask | np.bool_:
+    """Return what is fit for an age, bool [N], or one answer for all."""
+    most = filters.max_age_rating
+    if most is None:
+        return np.True_
+    if audience.age_ratings is None:
+        return np.bool_(filters.unrated)
+    return _decided(
+        audience.age_ratings,
+        lambda ages: np.where(ages == UNRATED, filters.unrated, ages <= most),
+    )
 
 
 def _unknown(kind: str, names: Sequence[str], known: Sequence[str]) -> Iterator[str]:

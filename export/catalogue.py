@@ -154,7 +154,14 @@ def _items(bundle: Bundle) -> Items:
             if item.row % SHOWN_EVERY == 0:
                 bar.advance(item.row)
         bar.advance(n)
-    return Items(ids=ids, titles=titles, categories=categories, price=price, year=year)
+    return Items(
+        ids=ids,
+        titles=titles,
+        categories=categories,
+        price=price,
+        year=year,
+        audience=bundle.audience.of_items(n),
+    )
 
 
 def _vectors(trained: Trained, run_dir: Path, items: Items) -> NDArray[np.float32]:

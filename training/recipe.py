@@ -55,6 +55,8 @@ class Columns:
     categories_separator: str = "|"
     price: str = ""
     year: str = ""
+    regions: str = ""
+    age_rating: str = ""
     timestamp_format: str = ""
 
 
@@ -403,6 +405,10 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise RecipeInvalid(f"{where}: split: valid_share + test_share must stay below 1")
     if recipe.rerank.slate > ranker.candidates:
         raise RecipeInvalid(f"{where}: rerank.slate must not exceed ranker.candidates")
+    if (recipe.columns.regions or recipe.columns.age_rating) and recipe.export.format_version == 1:
+        raise RecipeInvalid(
+            f"{where}: columns.regions, columns.age_rating: export.format_version = 1 has neither"
+        )
     _check_rules(recipe.rerank, recipe.export.format_version, where)
 
 

@@ -37,6 +37,14 @@ _OPTIONS = (
         metavar="NAME",
         help="No items of this category; may be repeated.",
     ),
+    click.option("--region", help="Only items offered there; those without a list are."),
+    click.option(
+        "--max-age-rating",
+        type=click.IntRange(0),
+        metavar="YEARS",
+        help="Only items rated for this age or a lower one; unrated ones are left out.",
+    ),
+    click.option("--unrated", is_flag=True, help="With --max-age-rating: unrated items too."),
 )
 
 
@@ -51,6 +59,9 @@ def filter_options(command: Callable[..., None]) -> Callable[..., None]:
         ranges: tuple[tuple[str, float, float], ...],
         any_of: tuple[str, ...],
         none_of: tuple[str, ...],
+        region: str | None,
+        max_age_rating: int | None,
+        unrated: bool,
         **others: Any,
     ) -> None:
         from edge_runtime.filters import Filters, Range
@@ -61,10 +72,15 @@ def filter_options(command: Callable[..., None]) -> Callable[..., None]:
         for column, low, high in ranges:
             if not low <= high:
                 raise InputError(f"{column}: no number lies between {low:g} and {high:g}.")
+        if unrated and max_age_rating is None:
+            raise InputError("--unrated goes with --max-age-rating.")
         made = Filters(
             ranges=tuple(Range(column=name, low=low, high=high) for name, low, high in ranges),
             any_of=any_of,
             none_of=none_of,
+            region=region,
+            max_age_rating=max_age_rating,
+            unrated=unrated,
         )
         command(filters=None if made == Filters() else made, **others)
 

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle import catalogue
+from bundle.audience import MAX_REGIONS, UNRATED
 from bundle.errors import BundleInvalid
 from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR, FeatureSpec
 from bundle.policy import Policy
@@ -86,7 +87,8 @@ def test_the_files_of_each_version_are_those_that_are_written(page, tmp_path, ve
     written = {re.sub(r"numeric\.\d", "numeric.<m>", name) for name in written}
     common = {name for name in names(page, "Files") if not name.startswith("models/")}
     stated = common | names(page, f"Items, version {version}")
-    optional = {"model_card.md", "model_card.json"} | ({"rules.json"} if version == 1 else set())
+    optional = {"model_card.md", "model_card.json"}
+    optional |= {"rules.json", "regions.json"} if version == 1 else set()
     assert written - optional == stated - optional
     assert names(page, f"Items, version {version}") & names(
         page, f"Items, version {3 - version}"
@@ -123,6 +125,11 @@ def test_stated_rules_and_bounds_of_their_settings_are_the_reader_s(page, spec):
 def test_stated_limits_of_ids_are_the_reader_s(page):
     assert f"shares at most {MAX_SHARED} letters" in page
     assert f"at most {MAX_BLOCK} ids" in page
+
+
+def test_stated_numbers_of_regions_and_ages_are_the_reader_s(page):
+    assert f"a list of 1..{MAX_REGIONS} short texts" in page
+    assert f"least age in years, {UNRATED} = unrated" in page
 
 
 def test_the_catalogue_s_table_is_the_writer_s(page):

@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.tiny_bundle import N_ITEMS, tiny_audience, write_tiny_bundle
+from bundle.audience import OpenAudience
 from bundle.columns import Coded, Stacked
 from bundle.features import History
 from edge_runtime.device import Device
@@ -27,8 +30,24 @@ NAMES = ("drama", "war", "comedy")
 COLUMNS = ("popularity", "year", "price")
 
 
-def fails(filters: Filters, categories: set[str], numbers: dict[str, float]) -> bool:
+REGIONS = tuple(f"r{at}" for at in range(9))  # two bytes of bits
+
+
+def fails(
+    filters: Filters,
+    categories: set[str],
+    numbers: dict[str, float],
+    regions: tuple[str, ...],
+    age: int | None,
+) -> bool:
     """One item, in plain words; numbers: those that are known."""
+    if filters.region is not None and regions and filters.region not in regions:
+        return True
+    if filters.max_age_rating is not None:
+        if age is None and not filters.unrated:
+            return True
+        if age is not None and age > filters.max_age_rating:
+            return True
     for wanted in filters.ranges:
         if not (wanted.column in numbers and wanted.low <= numbers[wanted.column] <= wanted.high):
             return True
@@ -47,13 +66,23 @@ any_filters = st.builds(
     ).map(tuple),
     any_of=names,
     none_of=names,
+    region=st.sampled_from((None, None, "r0", "r7", "r8", "r9")),
+    max_age_rating=st.sampled_from((None, None, 0, 12, 18, 300)),
+    unrated=st.booleans(),
 )
 
 
-@given(any_filters, st.integers(0, 2**32 - 1), st.integers(1, 40), st.booleans())
-@settings(deadline=None, max_examples=200)
-def test_the_mask_says_of_every_item_what_plain_words_say(filters, seed, n, coded):
+FORMS = st.sampled_from(("coded", "plain", "none"))
+
+
+@given(any_filters, st.integers(0, 2**32 - 1), st.integers(1, 40), st.booleans(), FORMS)
+@settings(deadline=None, max_examples=300)
+def test_the_mask_says_of_every_item_what_plain_words_say(filters, seed, n, coded, audience):
     rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (7, 9)) * rng.integers(0, 2, (7, 1))
+    ages = rng.choice(np.array([0, 6, 12, 18, 254, 255], np.uint8), 7)
+    if audience == "none":
+        bits[:], ages[:] = 0, 255
     tables = {
         "categories": rng.integers(0, 4, (7, 2)).astype(np.uint16),
         "numeric": rng.choice(np.array([-1, 0, 0.5, 3, 5, 7.25], np.float32), (7, 3)),
@@ -64,8 +93,21 @@ def test_the_mask_says_of_every_item_what_plain_words_say(filters, seed, n, code
         numeric = Stacked(tuple(Coded(codes, column) for column in tables["numeric"].T))
     else:
         categories, numeric = (table[codes] for table in tables.values())
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    for_whom = OpenAudience()
+    if audience != "none":
+        whole = audience == "plain"
+        for_whom = OpenAudience(
+            region_names=REGIONS,
+            regions=packed[codes] if whole else Coded(codes, packed),
+            age_ratings=ages[codes] if whole else Coded(codes, ages),
+        )
     columns = FilterColumns(
-        category_names=NAMES, categories=categories, numeric_names=COLUMNS, numeric=numeric
+        category_names=NAMES,
+        categories=categories,
+        numeric_names=COLUMNS,
+        numeric=numeric,
+        audience=for_whom,
     )
     expected = [
         fails(
@@ -76,6 +118,8 @@ def test_the_mask_says_of_every_item_what_plain_words_say(filters, seed, n, code
                 for name, value in zip(COLUMNS, tables["numeric"][at], strict=True)
                 if value >= 0
             },
+            tuple(name for name, bit in zip(REGIONS, bits[at], strict=True) if bit),
+            None if ages[at] == 255 else int(ages[at]),
         )
         for at in codes
     ]
@@ -88,6 +132,7 @@ def test_a_bound_is_compared_as_float32_as_prices_are_stored():
         categories=np.zeros((1, 1), np.uint16),
         numeric_names=("price",),
         numeric=np.array([[19.99]], np.float32),
+        audience=OpenAudience(),
     )
     assert not failing(columns, Filters(ranges=(Range(column="price", high=19.99),))).any()
     assert failing(columns, Filters(ranges=(Range(column="price", low=float("nan")),))).all()
@@ -167,18 +212,18 @@ def history(*rows: int) -> History:
 
 
 @given(
-    any_filters.map(lambda f: f if not f.any_of else Filters(ranges=f.ranges, any_of=("a",))),
+    any_filters.map(lambda f: replace(f, any_of=("a",)) if f.any_of else f),
     st.sampled_from(("model", "retrieval", "fallback")),
     st.sampled_from(((), (7, 20), tuple(range(300)))),
 )
 @settings(deadline=None, max_examples=60)
 def test_whatever_answers_shows_nothing_that_fails(recommenders, filters, source, past):
     recommender = recommenders[source]
-    scaled = Filters(
+    scaled = replace(
+        filters,
         ranges=tuple(
             Range(column=r.column, low=r.low * 10, high=r.high * 10) for r in filters.ranges
         ),
-        any_of=filters.any_of,
         none_of=tuple({"drama": "b", "war": "c"}.get(name, "a") for name in filters.none_of),
     )
     slate = recommender.recommend(history(*past), NOW, 20, filters=scaled)
@@ -265,6 +310,9 @@ def test_the_command_filters(runner, small_release, tmp_path):
     ("words", "told"),
     [
         (("--category", "B"), "this release has no category 'B'"),
+        (("--region", "DE"), "this release has no region 'DE'"),
+        (("--max-age-rating", "6"), "this release has no age ratings"),
+        (("--unrated",), "--unrated goes with --max-age-rating"),
         (("--range", "yaer", "1", "2"), "no numeric column 'yaer', did you mean 'year'?"),
         (("--price-min", "5", "--price-max", "4"), "price: no number lies between 5 and 4"),
         (("--range", "year", "nan", "4"), "year: no number lies between nan and 4"),
@@ -281,3 +329,29 @@ def test_filters_that_nothing_passes_give_an_empty_slate_and_say_so(small_releas
     answer = phone.recommend(filters=Filters(ranges=(Range(column="price", low=1e9),)))
     assert answer["items"] == []
     assert answer["faults"] == ["all items filtered"]
+
+
+def test_a_child_in_one_region_sees_what_is_for_it(tmp_path):
+    """Without models popular items answer: the list's, then the others, by popularity."""
+    write_tiny_bundle(tmp_path / "b")
+    phone = Device(tmp_path, bundle_dir=tmp_path / "b")
+    given, numbers = tiny_audience(), phone.bundle.numeric[np.arange(N_ITEMS)]
+    wanted = {
+        row
+        for row in range(N_ITEMS)
+        if row % 9 and given.age_ratings[row] <= 12 and "r03" in (given.regions[row] or ["r03"])
+    }
+    answer = phone.recommend(50, filters=Filters(region="r03", max_age_rating=12))
+    shown = [item["row"] for item in answer["items"]]
+    assert {*shown} == wanted and len(shown) == len(wanted) > 5
+    listed = [row for row in (3, 1, 20, 8, 11, 2) if row in wanted]
+    assert shown[: len(listed)] == listed
+    others = shown[len(listed) :]
+    assert others == sorted(others, key=lambda row: (-numbers[row, 0], row))
+    assert not any("filter" in fault for fault in answer["faults"])
+    unrated = phone.recommend(50, filters=Filters(region="r03", max_age_rating=12, unrated=True))
+    more = {item["row"] for item in unrated["items"]} - wanted
+    assert more and {int(given.age_ratings[row]) for row in more} == {255}
+    lost = phone.recommend(50, filters=Filters(region="r3"))
+    assert all(not given.regions[item["row"]] for item in lost["items"])
+    assert "no region 'r3', did you mean 'r03'?" in lost["faults"][0]
