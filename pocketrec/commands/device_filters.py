@@ -98,7 +98,7 @@ def checked(filters: "Filters | None", bundle: "Bundle | None") -> "Filters | No
     from edge_runtime.filters import FilterColumns, unknown_names
 
     if filters is not None and bundle is not None:
-        unknown = unknown_names(FilterColumns.of(bundle), filters)
+        unknown = unknown_names(FilterColumns.of(bundle), filters, hints=True)
         if unknown:
             raise InputError("\n".join(unknown))
     return filters

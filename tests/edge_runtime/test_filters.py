@@ -324,6 +324,14 @@ def test_the_command_refuses_what_cannot_be_meant(runner, small_release, tmp_pat
     assert told in done.stderr
 
 
+def test_the_command_names_the_region_that_was_meant(runner, tmp_path):
+    write_tiny_bundle(tmp_path / "b")
+    done = call(runner, tmp_path / "b", tmp_path, "--region", "r03 ", "--category", "wars")
+    assert done.exit_code == 2
+    assert "no category 'wars', did you mean 'war'?\n" in done.stderr
+    assert "no region 'r03 ', did you mean 'r03'?" in done.stderr
+
+
 def test_filters_that_nothing_passes_give_an_empty_slate_and_say_so(small_release, tmp_path):
     phone = Device(tmp_path, bundle_dir=small_release)
     answer = phone.recommend(filters=Filters(ranges=(Range(column="price", low=1e9),)))
@@ -352,6 +360,6 @@ def test_a_child_in_one_region_sees_what_is_for_it(tmp_path):
     unrated = phone.recommend(50, filters=Filters(region="r03", max_age_rating=12, unrated=True))
     more = {item["row"] for item in unrated["items"]} - wanted
     assert more and {int(given.age_ratings[row]) for row in more} == {255}
-    lost = phone.recommend(50, filters=Filters(region="r3"))
+    lost = phone.recommend(50, filters=Filters(region="r03 "))
     assert all(not given.regions[item["row"]] for item in lost["items"])
-    assert "no region 'r3', did you mean 'r03'?" in lost["faults"][0]
+    assert "this release has no region 'r03 '" in lost["faults"][0]
