@@ -75,8 +75,8 @@ def synthetic(n: int, dim: int, seed: int) -> Floats:
 
 
 def cells_for(n: int) -> int:
-    """Return about the square root of N, as a power of two: 128 at 10 k, 1,024 at 1 M."""
-    return 1 << round(np.log2(max(n, 4)) / 2)
+    """Return about twice the square root of N, a power of two: 256 at 10 k, 2,048 at 1 M."""
+    return 2 << round(np.log2(max(n, 4)) / 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
