@@ -139,12 +139,7 @@ class Device:
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults)
-        history, unknown = History.empty(), 0
-        if self._log is not None:
-            try:
-                history, unknown = self._log.history(self.bundle)
-            except EventLogError as err:
-                faults.append(str(err))
+        history, unknown = self._history(faults)
         slate = self._recommender.recommend(
             history,
             now,
@@ -178,6 +173,16 @@ class Device:
             **paged,
         }
 
+    def _history(self, faults: list[str]) -> tuple[History, int]:
+        """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
+        assert self.bundle is not None
+        if self._log is not None:
+            try:
+                return self._log.history(self.bundle)
+            except EventLogError as err:
+                faults.append(str(err))
+        return History.empty(), 0
+
     def _shown_again(
         self, opened: Session, page: int, now: int, faults: list[str]
     ) -> dict[str, Any]:
@@ -205,6 +210,36 @@ class Device:
         found = np.array([self.bundle.row_of(item_id) for item_id in item_ids], np.int32)
         found = found[found >= 0]
         return found[self.bundle.available[found]]
+
+    def explain(self, item_id: str | None = None, k: int | None = None) -> dict[str, Any]:
+        """Explain a slate, or one item whether it is in the slate or not; nothing is logged.
+
+        It takes as long as a hundred slates, see `explain.py`. `items` is empty without a release.
+
+        Args:
+            item_id: this item alone.
+            k: slate size, by default the release's.
+
+        Raises:
+            InputError: the release has no such item.
+        """
+        from edge_runtime.explain import explain  # a phone that only recommends never loads it
+
+        faults = self._faults()
+        if self._recommender is None or self.bundle is None:
+            return {"items": [], "source": "none", "faults": faults, "release": ""}
+        now = int(self._clock())
+        history, _ = self._history(faults)
+        slate, items = explain(self._recommender, history, now, k, item_id=item_id, rng=self._rng)
+        return {
+            "items": [asdict(item) for item in items],
+            "slate": [item.item_id for item in slate.items],
+            "candidates": len(slate.candidates),
+            "source": slate.source,
+            "history": len(history),
+            "faults": [*faults, *([slate.fault] if slate.fault else [])],
+            "release": self.bundle.manifest.name,
+        }
 
     def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
         """Log what the user did; returns the event's id once it is on the disk.

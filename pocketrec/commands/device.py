@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE
+from pocketrec.commands.device_explain import explain
+from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE, say_faults
 from pocketrec.commands.device_privacy import consent, erase, export_data
 from pocketrec.commands.device_sync import command as sync
 
@@ -57,7 +58,7 @@ def recommend(
     click.echo(f"{answer['source']}, ms: {stages}", err=True)
     if "session" in answer:
         click.echo(f"page {answer['page']} of session {answer['session']}", err=True)
-    _say_faults(answer["faults"])
+    say_faults(answer["faults"])
 
 
 @command.command(epilog="Example: pocketrec device feedback --home work/phone 50 --event like")
@@ -112,14 +113,9 @@ def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str,
             value = ", ".join(f"{key} {each}" for key, each in value.items()) or "none"
         if name != "faults":
             click.echo(f"{name:<14}{value}")
-    _say_faults(answer["faults"])
-
-
-def _say_faults(faults: list[str]) -> None:
-    for fault in faults:
-        click.echo(f"fault: {fault}", err=True)
+    say_faults(answer["faults"])
 
 
 command.add_command(sync, "sync")
-for each in (consent, export_data, erase):
+for each in (explain, consent, export_data, erase):
     command.add_command(each)
