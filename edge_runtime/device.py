@@ -48,6 +48,7 @@ class Device:
         cipher: Cipher | None = None,
         clock: Callable[[], float] = time.time,
         rng: Random | None = None,
+        storage_bytes: int | None = None,
     ) -> None:
         """Open the phone; a missing or broken release or log is a fault in the answers.
 
@@ -59,11 +60,12 @@ class Device:
             cipher: encrypts the event log with the app's key; sync and export need it too.
             clock: unix seconds.
             rng: for releases that explore; by default the system's.
+            storage_bytes: most that releases may take; an install beyond it is refused.
 
         Raises:
             BundleInvalid: `bundle_dir` was given and fails its checks.
         """
-        self.home, self.store = home, Store(home / "store")
+        self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
         self._clock, self._engine = clock, engine
         self._limits, self._cipher = limits, cipher
         self._rng: Random = SystemRandom() if rng is None else rng

@@ -69,6 +69,7 @@ def sync(
     root_path: Path | None = None,
     consent: bool = False,
     cipher: Cipher | None = None,
+    storage_bytes: int | None = None,
 ) -> SyncReport:
     """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
 
@@ -80,6 +81,7 @@ def sync(
         root_path: trusted root metadata, shipped with the app; needed for the first sync only.
         consent: the user agrees now; this is noted before anything else is done.
         cipher: the app's, where the event log is encrypted.
+        storage_bytes: most that releases may take, see `Store`.
 
     Raises:
         EventLogError: the consent could not be noted.
@@ -90,7 +92,8 @@ def sync(
     started = time.monotonic()
     if consent:
         _grant(home, cipher)
-    store, fetcher, files = Store(home / "store"), CountingFetcher(), 0
+    store = Store(home / "store", limit_bytes=storage_bytes)
+    fetcher, files = CountingFetcher(), 0
     before, _ = store.active()
     try:
         updater = _updater(home, server_url, root_path, fetcher)

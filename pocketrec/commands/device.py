@@ -10,6 +10,7 @@ import click
 from pocketrec.commands.device_explain import explain
 from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE, say_faults
 from pocketrec.commands.device_privacy import consent, erase, export_data
+from pocketrec.commands.device_simulate import simulate
 from pocketrec.commands.device_sync import command as sync
 
 
@@ -117,5 +118,5 @@ def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str,
 
 
 command.add_command(sync, "sync")
-for each in (explain, consent, export_data, erase):
+for each in (explain, simulate, consent, export_data, erase):
     command.add_command(each)
