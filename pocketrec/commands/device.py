@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from pocketrec import facts
+from pocketrec.commands.device_browse import browse
 from pocketrec.commands.device_explain import explain
 from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE, say_faults
 from pocketrec.commands.device_privacy import consent, erase, export_data
@@ -109,14 +111,11 @@ def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str,
     if as_json:
         click.echo(json.dumps(answer))
         return
-    for name, value in answer.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {each}" for key, each in value.items()) or "none"
-        if name != "faults":
-            click.echo(f"{name:<14}{value}")
+    for line in facts.lines(answer):
+        click.echo(line)
     say_faults(answer["faults"])
 
 
 command.add_command(sync, "sync")
-for each in (explain, simulate, consent, export_data, erase):
+for each in (explain, browse, simulate, consent, export_data, erase):
     command.add_command(each)
