@@ -75,8 +75,8 @@ def without_each(
     users = np.zeros((len(events), device.spec.dim), np.float32)
     final: Floats | None = np.zeros((len(events), len(candidates)), np.float32)
     for at, event in enumerate(events):
-        columns = history.rows, history.events, history.ts
-        left = History(*(np.delete(column, event) for column in columns))
+        kept = np.arange(len(history)) != event
+        left = History(history.rows[kept], history.events[kept], history.ts[kept])
         users[at] = device.user_vector(left, now_utc)
         if final is not None and len(candidates):
             order = np.lexsort((candidates, -(vectors @ users[at])))  # the ranker reads places

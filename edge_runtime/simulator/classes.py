@@ -118,14 +118,11 @@ def _device_class(where: str, value: Any) -> DeviceClass:
     where = f"{where} ({value['name']})"
     if not 0 <= value["offline_share"] <= 1:
         raise InputError(f"{where}: offline_share must be 0..1.")
-    periods = value["period"]
-    if not periods:
-        raise InputError(f"{where}: needs one period at least.")
-    for n, each in enumerate(periods, 1):
+    for n, each in enumerate(value["period"], 1):
         _check(f"{where}, period {n}", each, Period, at_least={})
         if each["from_hour"] >= 24:
             raise InputError(f"{where}, period {n}: from_hour must be below 24.")
-    return DeviceClass(**{**value, "period": tuple(Period(**each) for each in periods)})
+    return DeviceClass(**{**value, "period": tuple(Period(**each) for each in value["period"])})
 
 
 def _check(where: str, value: Any, kind: type, at_least: dict[str, float]) -> None:
@@ -137,12 +134,18 @@ def _check(where: str, value: Any, kind: type, at_least: dict[str, float]) -> No
     if unknown := found - expected.keys():
         raise InputError(f"{where}: unknown {', '.join(sorted(unknown))}.")
     for name, wanted in expected.items():
-        each = value[name]
-        if wanted is float:
-            least = at_least.get(name, 0.0)
-            number = isinstance(each, int | float) and not isinstance(each, bool)
-            if not number or not least <= each < math.inf:
-                raise InputError(f"{where}: {name} must be a number from {least:g}.")
-        elif not isinstance(each, wanted if isinstance(wanted, type) else list):
-            told = {bool: "true or false", str: "a text"}.get(wanted, "a list of periods")
+        told = _wrong(value[name], wanted, at_least.get(name, 0.0))
+        if told:
             raise InputError(f"{where}: {name} must be {told}.")
+
+
+def _wrong(value: Any, wanted: Any, least: float) -> str | None:
+    """Return what a value should be instead, None if it is that."""
+    if wanted is float:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return None if number and least <= value < math.inf else f"a number from {least:g}"
+    if wanted is bool:
+        return None if isinstance(value, bool) else "true or false"
+    if wanted is str:
+        return None if isinstance(value, str) and value else "a text"
+    return None if isinstance(value, list) and value else "a list of periods"

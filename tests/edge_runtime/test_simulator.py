@@ -150,7 +150,7 @@ period = [{ from_hour = 0, kb_per_s = 1, latency_ms = 1, metered = true, chargin
         ("[[class]]", "[class]", r"must hold \[\[class\]\] tables"),
         ("[[class]]", "[[class]", "cannot be read as TOML"),
         (SOUND, SOUND + SOUND, "the same name"),
-        (SOUND[SOUND.index("period") :], "period = []", "one period at least"),
+        (SOUND[SOUND.index("period") :], "period = []", "period must be a list of periods"),
     ],
 )
 def test_a_wrong_table_is_refused_with_its_place(tmp_path, was, now, said):
