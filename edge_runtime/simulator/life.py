@@ -46,8 +46,10 @@ class Plan:
 class Life:
     """What happened to one phone; times in ms are as measured here, sync_s is the network's model.
 
-    first_ms: from opening the app to its first slate; unanswered: requests without an item though
-    a release was installed; put_off: reasons why syncs had to wait; events: of any kind, logged.
+    total_ms: of all stages of a slate, without the log; first_ms: from opening the app to its
+    first slate, log and disk included; sources: of all answers; unanswered: requests without an
+    item though a release was installed; put_off: reasons why syncs had to wait; events: of any
+    kind, logged.
     """
 
     release: str | None = None
@@ -145,9 +147,10 @@ class _Phone:
             device.close()
 
     def _ask(self, device: Device, page: int, session: str | None) -> dict[str, Any]:
-        started, life = time.perf_counter(), self._life
+        life = self._life
         answer = device.recommend(self._plan.k, page=page, session=session)
-        life.total_ms.append((time.perf_counter() - started) * 1000)
+        if answer["stage_ms"]:
+            life.total_ms.append(answer["stage_ms"]["total"])
         life.sources[answer["source"]] += 1
         for fault in answer["faults"]:
             self._fault(fault)

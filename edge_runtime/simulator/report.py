@@ -17,8 +17,10 @@ class ClassReport:
     """One class.
 
     Attributes:
-        p50_ms, p99_ms, first_slate_ms: of a request, and of opening the app to the first slate
-            (median): measured here times `cpu_slowdown`, which is a model of a phone; None: none.
+        requests: answers of any source.
+        p50_ms, p99_ms: of all stages of a slate; first_slate_ms: median from opening the app to
+            its first slate, disk included. Both are measured here, times `cpu_slowdown`: a model
+            of a phone. None: no slate.
         sources: requests by the answer's source.
         unanswered: requests without an item though a release was installed.
         faults: how often each was told.
@@ -62,7 +64,7 @@ def summed(kind: DeviceClass, lives: list[Life], peak_bytes: int) -> ClassReport
         name=kind.name,
         devices=len(lives),
         cpu_slowdown=slower,
-        requests=len(total_ms),
+        requests=sum(sum(life.sources.values()) for life in lives),
         p50_ms=_quantile(total_ms, 0.5),
         p99_ms=_quantile(total_ms, 0.99),
         first_slate_ms=_quantile(first_ms, 0.5),

@@ -34,11 +34,12 @@ def _parts(session: Session) -> Iterator[RenderableType]:
 
 def _head(session: Session) -> Table:
     answer = session.answer
+    n = answer.get("history", 0)
     facts = [
         answer["release"] or "no release",
         answer.get("engine", ""),
         f"answered by {answer['source']}",
-        f"{answer.get('history', 0)} events",
+        f"{n} event" if n == 1 else f"{n} events",
     ]
     row = Table.grid(expand=True)
     row.add_column()
