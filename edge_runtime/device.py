@@ -216,7 +216,8 @@ class Device:
     def explain(self, item_id: str | None = None, k: int | None = None) -> dict[str, Any]:
         """Explain a slate, or one item whether it is in the slate or not; nothing is logged.
 
-        It takes as long as a hundred slates, see `explain.py`. `items` is empty without a release.
+        It takes about as long as a slate for each of the last events, see `contributions.py`.
+        `items` is empty without a release.
 
         Args:
             item_id: this item alone.

@@ -12,7 +12,7 @@ import numpy as np
 from bundle.candidates import extra_candidates
 from bundle.errors import InputError, PocketRecError
 from bundle.features import Floats, History, used_rows
-from bundle.rules import NAMES, Exploration, Rules
+from bundle.rules import NAMES, Rules
 from edge_runtime.contributions import Contribution, Without, largest, without_each
 from edge_runtime.index import probe
 from edge_runtime.pipeline import Recommender, Slate
@@ -124,7 +124,9 @@ class _Explaining:
         self._by_row = {item.row: item for item in slate.items}
         self._excluded = device.excluded(history)
         self._vectors = device.index.vectors(self._rows)
+        self._order: list[int] = np.lexsort((self._rows, -slate.scores)).tolist()
         self._past = used_rows(device.spec, history)
+        self._past_titles = self._titles(self._past.tolist())
         self._past_vectors = device.index.vectors(self._past)
         self._cell_order = np.argsort(
             -(device.index.centroids @ slate.user_vector), kind="stable"
@@ -167,7 +169,7 @@ class _Explaining:
             retrieval_place=None if at is None else at + 1,
             probabilities=dict(zip(device.spec.heads, heads, strict=False)),
             score=None if at is None else float(slate.scores[at]),
-            score_place=None if at is None else 1 + self._order().index(at),
+            score_place=None if at is None else 1 + self._order.index(at),
             steps=steps,
             place=None if item is None else 1 + list(self._by_row).index(row),
             why_not=self._why_not(row, at, steps) if item is None else None,
@@ -192,14 +194,9 @@ class _Explaining:
         found = {CELLS: set(cells.tolist()), NEIGHBOURS: both - own, OWN: own}
         return {name: rows & set(self._rows.tolist()) for name, rows in found.items()}
 
-    def _order(self) -> list[int]:
-        """Positions of the candidates by final score alone; ties as the rules see them."""
-        order: list[int] = np.lexsort((self._rows, -self._slate.scores)).tolist()
-        return order
-
     def _steps(self) -> list[tuple[str, list[int]]]:
         """Rows of the first k after each step, the steps before it taken anew each time."""
-        found = [(SCORE, self._order()[: self._k])]
+        found = [(SCORE, self._order[: self._k])]
         rules = self._device.bundle.rules
         if rules is None:
             policy = self._device.policy
@@ -214,12 +211,9 @@ class _Explaining:
             found += [
                 (NAMES[type(rule)], self._ruled(dataclasses.replace(rules, rules=rules.rules[:n])))
                 for n, rule in enumerate(rules.rules, 1)
-                if not isinstance(rule, Exploration)
             ]
         lists = [(name, self._rows[at].tolist()) for name, at in found]
-        if rules is not None and any(isinstance(rule, Exploration) for rule in rules.rules):
-            lists.append((NAMES[Exploration], list(self._by_row)))  # a draw does not come again
-        return lists
+        return [*lists[:-1], (lists[-1][0], list(self._by_row))]  # a draw does not come again
 
     def _ruled(self, rules: Rules) -> list[int]:
         device, past = self._device, self._history.rows
@@ -255,7 +249,6 @@ class _Explaining:
         if self._without is None:
             return ()
         first = len(self._history) - len(self._past)
-        titles = self._titles(self._past.tolist())
         lengths = np.linalg.norm(self._past_vectors, axis=1) * np.linalg.norm(vector)
         cosines = self._past_vectors @ vector / np.maximum(lengths, 1e-12)
         less = (self._slate.user_vector - self._without.users) @ vector
@@ -265,7 +258,7 @@ class _Explaining:
         return tuple(
             Contribution(
                 item_id=self._device.bundle.item_id(row),
-                title=titles[row],
+                title=self._past_titles[row],
                 event=self._device.spec.event_types[self._history.events[first + event]],
                 ts=int(self._history.ts[first + event]),
                 retrieval=float(less[event]),

@@ -102,6 +102,7 @@ def test_pages_explanations_other_events_and_mistakes(home):
     first, second, why, rated, liked, cough, far, hello, status = piped(home, typed)
     assert not set(titles(first)) & set(titles(second))
     assert re.search(r"^ +6 ", second, re.MULTILINE)
+    assert "in one list of 10 items:" in why
     assert "brought by" in why and "retrieval" in why
     assert "rating of" in rated and "like of" in liked
     assert "no event 'cough': rating, like" in cough

@@ -1,5 +1,6 @@
 """One phone's simulated minutes: the real runtime, driven by a person and a clock of its own."""
 
+import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -96,6 +97,7 @@ class _Phone:
         self._person = Person(Habits(), seed)
         self._rng = np.random.default_rng(list(seed.encode()))
         self._now = float(START_UTC)
+        self._next_sync = 0.0  # minutes
         self._life = Life()
 
     def live(self) -> Life:
@@ -108,14 +110,11 @@ class _Phone:
             except PocketRecError as err:
                 self._fault(err)
         device.close()
-        next_sync = 0.0
         for minute in self._person.opens(plan.minutes):
-            while plan.server is not None and next_sync <= minute:
-                self._at(next_sync)
-                self._sync()
-                next_sync += plan.sync_every_min
+            self._sync_until(minute)
             self._at(minute)
             self._use()
+        self._sync_until(math.nextafter(plan.minutes, 0))
         device = self._open()
         status = device.status()
         device.close()
@@ -173,7 +172,13 @@ class _Phone:
                 self._fault(err)
         return bool(answer["items"]) and self._person.goes_on(answer["page"])
 
-    def _sync(self) -> None:
+    def _sync_until(self, minute: float) -> None:
+        while self._plan.server is not None and self._next_sync <= minute:
+            self._at(self._next_sync)
+            self._sync(self._plan.server)
+            self._next_sync += self._plan.sync_every_min
+
+    def _sync(self, server: str) -> None:
         plan, life = self._plan, self._life
         hour = (self._person.day_begins_h + (self._now - START_UTC) / 3600) % 24
         period = self._kind.at(hour)
@@ -186,11 +191,10 @@ class _Phone:
         def self_test(bundle: Bundle) -> int:
             return replay(bundle, plan.engine)
 
-        assert plan.server is not None
         try:
             report = sync(
                 self._home,
-                plan.server,
+                server,
                 self_test,
                 channel=plan.channel,
                 root_path=Path(plan.root) if plan.root else None,

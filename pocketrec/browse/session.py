@@ -168,9 +168,13 @@ class Session:
         return event
 
     def _explain(self, place: int) -> None:
-        item = self._item(place)
-        told = self.device.explain(item["item_id"], self._k)
-        self.said = [
+        item, k = self._item(place), self._k
+        before = []
+        if place > len(self._first_page):  # pages differ, but in one long list it has a place, too
+            k = len(self.items)
+            before = [f"in one list of {k} items:"]
+        told = self.device.explain(item["item_id"], k)
+        self.said = before + [
             line for each in told["items"] for line in explanation.lines(each, told["candidates"])
         ]
 

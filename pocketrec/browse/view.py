@@ -93,7 +93,7 @@ def _timings(session: Session) -> Table:
 
 
 def _keys(session: Session) -> Text:
-    other = f"b N {session.others[-1]}" if session.others else ""
+    other = f"b N {'|'.join(session.others)}" if session.others else ""
     network = "go offline" if session.online else "go online and sync"
     keys = [
         f"l N {session.likes}" if session.likes else "",
