@@ -119,7 +119,8 @@ def sync(
         if not intact:
             store.install(path.read_bytes(), fetch, self_test)
     except (DownloadError, DownloadHTTPError) as err:
-        raise SyncError(f"{server_url}: {err}. The release on this phone stays.") from err
+        said = str(err) or "no answer"  # python-tuf raises some without a word
+        raise SyncError(f"{server_url}: {said}. The release on this phone stays.") from err
     except RepositoryError as err:
         raise SyncError(
             f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "

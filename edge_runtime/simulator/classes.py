@@ -1,6 +1,7 @@
 """Device classes as data: how fast, how large, and what network and mains by the hour."""
 
 import math
+import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +12,7 @@ from bundle.errors import InputError
 BUILT_IN = Path(__file__).with_name("classes.toml")
 OFFLINE, METERED, ON_BATTERY = "offline", "metered", "on battery"
 """Why a sync is put off."""
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,8 @@ def _tables(path: Path, value: dict[str, Any]) -> list[tuple[int, Any]]:
 
 def _device_class(where: str, value: Any) -> DeviceClass:
     _check(where, value, DeviceClass, at_least={"cpu_slowdown": 0.01, "share": 0.001})
+    if not _NAME.fullmatch(value["name"]):
+        raise InputError(f"{where}: name must be letters, digits, - and _, as it names folders.")
     where = f"{where} ({value['name']})"
     if not 0 <= value["offline_share"] <= 1:
         raise InputError(f"{where}: offline_share must be 0..1.")

@@ -149,6 +149,7 @@ def simulate(
 def _show(reports: "list[ClassReport]") -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -156,7 +157,7 @@ def _show(reports: "list[ClassReport]") -> None:
     for each in reports:
         table.add_column(each.name, justify="right")
     for name, values in _rows(reports):
-        table.add_row(name, *values)
+        table.add_row(name, *map(Text, values))  # a release may be called "[b]"
     console.print(table)
     for each in reports:
         for fault, n in each.faults.items():

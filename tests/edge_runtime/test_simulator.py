@@ -146,6 +146,7 @@ period = [{ from_hour = 0, kb_per_s = 1, latency_ms = 1, metered = true, chargin
         ("from_hour = 0", "from_hour = 24", "from_hour must be below 24"),
         ("metered = true", "metered = true, wifi = 1", "unknown wifi"),
         ('name = "a"', "name = 3", "name must be a text"),
+        ('name = "a"', 'name = "../a"', "name must be letters"),
         ("period = [{", 'period = ["x", {', "period 1: no charging"),
         ("[[class]]", "[class]", r"must hold \[\[class\]\] tables"),
         ("[[class]]", "[[class]", "cannot be read as TOML"),
