@@ -170,6 +170,8 @@ def test_a_server_that_is_gone_leaves_the_phone_as_it_is(home, served):
     assert "The release on this phone stays" in re.sub(r"\s+", " ", tried)
     assert titles(tried) == titles(first)
     assert "offline" in tried.splitlines()[0]
+    both = argv(home, "--url", url, "--bundle", home)
+    assert subprocess.run(both, stdin=subprocess.DEVNULL, capture_output=True).returncode == 2
     (_, alone) = piped(home, "o\n")
     assert "start with --url" in alone
 

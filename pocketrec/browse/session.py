@@ -142,6 +142,7 @@ class Session:
             return
         if answer["page"] == 1:  # the session has ended: a new list
             self.items = []
+            self._first_page = [item["item_id"] for item in answer["items"]]
         self.page_start = len(self.items)
         self.answer, self.moved = answer, []
         self.items = [*self.items, *answer["items"]]

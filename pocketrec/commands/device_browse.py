@@ -51,6 +51,8 @@ def browse(
         given = ("--root", str(root)) if root else ()
         return _sync(["--home", str(home), "--server", url, "--channel", channel, *given], engine)
 
+    if bundle is not None and url is not None:
+        raise InputError("--bundle shows that folder's release, and --url would sync another.")
     forbid_sockets()
     typed = sys.stdin.isatty()
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
