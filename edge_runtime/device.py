@@ -24,6 +24,7 @@ from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.event import IMPRESSION, Event
 from edge_runtime.eventlog import EventLog
+from edge_runtime.late_check import LateCheck
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
 from edge_runtime.pipeline import NO_ROWS, Recommender
@@ -74,11 +75,14 @@ class Device:
         if bundle_dir is not None:
             self.bundle, self._release_fault = open_bundle(bundle_dir), None
         else:
-            self.bundle, self._release_fault = self.store.open_active()
+            self.bundle, self._release_fault = self.store.open_active(hash_large=False)
         self._recommender = Recommender(self.bundle, engine) if self.bundle else None
+        self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
 
     def close(self) -> None:
-        """Close the event log."""
+        """Close the event log; waits for the check of the release's large files, if one began."""
+        if self._late_check is not None:
+            self._late_check.wait()
         if self._log is not None:
             self._log.close()
 
@@ -134,6 +138,7 @@ class Device:
             page: from 1; None: a slate of its own, which no session remembers.
             session: the token that page 1 gave.
         """
+        self._leave_damaged()
         faults = self._faults()
         now = int(self._clock())
         if self._recommender is None or self.bundle is None:
@@ -150,6 +155,8 @@ class Device:
             shown=NO_ROWS if opened is None else self._rows(opened.shown()),
             rng=self._rng,
         )
+        if self._late_check is not None:
+            self._late_check.start()
         if slate.fault:
             faults.append(slate.fault)
         items = [asdict(item) for item in slate.items]
@@ -184,6 +191,15 @@ class Device:
             except EventLogError as err:
                 faults.append(str(err))
         return History.empty(), 0
+
+    def _leave_damaged(self) -> None:
+        """Go over to the previous release, if there is one, once a file was found damaged."""
+        if self._late_check is None or not (fault := self._late_check.fault):
+            return
+        self._late_check, self._release_fault = None, fault
+        sound, _ = self.store.open_active()
+        if sound is not None:  # else a few wrong bytes are better than no answer
+            self.bundle, self._recommender = sound, Recommender(sound, self._engine)
 
     def _shown_again(
         self, opened: Session, page: int, now: int, faults: list[str]
@@ -228,6 +244,7 @@ class Device:
         """
         from edge_runtime.explain import explain  # a phone that only recommends never loads it
 
+        self._leave_damaged()
         faults = self._faults()
         if self._recommender is None or self.bundle is None:
             return {"items": [], "source": "none", "faults": faults, "release": ""}
@@ -289,6 +306,7 @@ class Device:
 
     def status(self) -> dict[str, Any]:
         """Return release, engine, what the log holds (`LogStatus`), and faults as plain values."""
+        self._leave_damaged()
         faults = self._faults()
         logged: dict[str, Any] = {}
         if self._log is not None:

@@ -50,8 +50,11 @@ class Store:
         good = [sha if isinstance(sha, str) and _SHA256.fullmatch(sha) else None for sha in found]
         return good[0], good[1]
 
-    def open_active(self, *, verify: bool = True) -> tuple[Bundle | None, str | None]:
+    def open_active(self, *, hash_large: bool = True) -> tuple[Bundle | None, str | None]:
         """Open the active release, or the previous one if that fails its checks.
+
+        Args:
+            hash_large: see `bundle.reader.open_files`.
 
         Returns:
             The release, or None if no release opens; and what is wrong, or None.
@@ -61,18 +64,38 @@ class Store:
             if sha is None:
                 continue
             try:
-                return self.open_release(sha, verify=verify), fault
+                return self.open_release(sha, hash_large=hash_large), fault
             except BundleInvalid as err:
                 fault = fault or f"release {sha[:12]}: {err}"
         return None, fault or "no release is installed"
 
-    def open_release(self, sha: str, *, verify: bool = True) -> Bundle:
+    def open_release(self, sha: str, *, hash_large: bool = True) -> Bundle:
         """Open one installed release by the hash of its manifest.
 
         Raises:
             BundleInvalid: it is not there or fails its checks.
         """
-        return open_files(self.read_manifest(sha), self.files, verify=verify, all_models=False)
+        manifest = self.read_manifest(sha)
+        return open_files(manifest, self.files, all_models=False, hash_large=hash_large)
+
+    def hash_rest(self, bundle: Bundle, stop: Callable[[], bool]) -> str | None:
+        """Hash what `open_active` left of a release; a sync replaces what is damaged.
+
+        Args:
+            bundle: a release of this store.
+            stop: asked before each file; True ends it.
+
+        Returns:
+            What is wrong, or None.
+        """
+        for entry in bundle.unhashed:
+            if stop():
+                return None
+            try:
+                verify_file(entry, self.files / entry.sha256)
+            except BundleInvalid as err:
+                return f"release {bundle.manifest.name}: {err}"
+        return None
 
     def lacks(self, sha: str) -> list[str]:
         """Names of files that this device wants of an installed release and does not have.
