@@ -49,6 +49,7 @@ class Device:
         cipher: Cipher | None = None,
         clock: Callable[[], float] = time.time,
         rng: Random | None = None,
+        storage_bytes: int | None = None,
     ) -> None:
         """Open the phone; a missing or broken release or log is a fault in the answers.
 
@@ -60,11 +61,12 @@ class Device:
             cipher: encrypts the event log with the app's key; sync and export need it too.
             clock: unix seconds.
             rng: for releases that explore; by default the system's.
+            storage_bytes: most that releases may take; an install beyond it is refused.
 
         Raises:
             BundleInvalid: `bundle_dir` was given and fails its checks.
         """
-        self.home, self.store = home, Store(home / "store")
+        self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
         self._clock, self._engine = clock, engine
         self._limits, self._cipher = limits, cipher
         self._rng: Random = SystemRandom() if rng is None else rng
@@ -144,12 +146,7 @@ class Device:
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults)
-        history, unknown = History.empty(), 0
-        if self._log is not None:
-            try:
-                history, unknown = self._log.history(self.bundle)
-            except EventLogError as err:
-                faults.append(str(err))
+        history, unknown = self._history(faults)
         slate = self._recommender.recommend(
             history,
             now,
@@ -184,6 +181,16 @@ class Device:
             "release": self.bundle.manifest.name,
             **paged,
         }
+
+    def _history(self, faults: list[str]) -> tuple[History, int]:
+        """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
+        assert self.bundle is not None
+        if self._log is not None:
+            try:
+                return self._log.history(self.bundle)
+            except EventLogError as err:
+                faults.append(str(err))
+        return History.empty(), 0
 
     def _leave_damaged(self) -> None:
         """Go over to the previous release, if there is one, once a file was found damaged."""
@@ -221,6 +228,38 @@ class Device:
         found = np.array([self.bundle.row_of(item_id) for item_id in item_ids], np.int32)
         found = found[found >= 0]
         return found[self.bundle.available[found]]
+
+    def explain(self, item_id: str | None = None, k: int | None = None) -> dict[str, Any]:
+        """Explain a slate, or one item whether it is in the slate or not; nothing is logged.
+
+        It takes about as long as a slate for each of the last events, see `contributions.py`.
+        `items` is empty without a release.
+
+        Args:
+            item_id: this item alone.
+            k: slate size, by default the release's.
+
+        Raises:
+            InputError: the release has no such item.
+        """
+        from edge_runtime.explain import explain  # a phone that only recommends never loads it
+
+        self._leave_damaged()
+        faults = self._faults()
+        if self._recommender is None or self.bundle is None:
+            return {"items": [], "source": "none", "faults": faults, "release": ""}
+        now = int(self._clock())
+        history, _ = self._history(faults)
+        slate, items = explain(self._recommender, history, now, k, item_id=item_id, rng=self._rng)
+        return {
+            "items": [asdict(item) for item in items],
+            "slate": [item.item_id for item in slate.items],
+            "candidates": len(slate.candidates),
+            "source": slate.source,
+            "history": len(history),
+            "faults": [*faults, *([slate.fault] if slate.fault else [])],
+            "release": self.bundle.manifest.name,
+        }
 
     def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
         """Log what the user did; returns the event's id once it is on the disk.

@@ -30,8 +30,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Store:
     """The store of one device home. Readers never wait; writers take a lock."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, limit_bytes: int | None = None) -> None:
+        """Name a store's folder.
+
+        Args:
+            root: is made by the first install.
+            limit_bytes: of all files together; an install that needs more is refused.
+        """
+        self.root, self._limit_bytes = root, limit_bytes
         self.files, self.releases = root / "files", root / "releases"
 
     def active(self) -> tuple[str | None, str | None]:
@@ -170,9 +176,24 @@ class Store:
         return self.install(manifest_of(folder), copy, self_test)
 
     def _bring_all(self, entries: list[FileEntry], fetch: Fetch) -> None:
-        for entry in {entry.sha256: entry for entry in entries}.values():
-            self._bring(entry, fetch)  # once, however many names it has
+        once = {entry.sha256: entry for entry in entries}  # however many names it has
+        self._check_limit({sha: entry.bytes for sha, entry in once.items()})
+        for entry in once.values():
+            self._bring(entry, fetch)
         fsync_dir(self.files)
+
+    def _check_limit(self, wanted: dict[str, int]) -> None:
+        """Count what is here, too: the release before stays until the new one is active."""
+        if self._limit_bytes is None:
+            return
+        here = {path.name: path.stat().st_size for path in self.files.glob("[!.]*")}
+        total = sum((wanted | here).values())
+        if total > self._limit_bytes:
+            raise StoreError(
+                f"{self.root}: with this release it would take {total:,} bytes, and may take "
+                f"{self._limit_bytes:,}. The release on this phone stays; publish a smaller one, "
+                "or allow more."
+            )
 
     def _bring(self, entry: FileEntry, fetch: Fetch) -> None:
         target = self.files / entry.sha256
