@@ -4,6 +4,7 @@ Every file is checked for size and SHA-256 before any other code sees its bytes.
 """
 
 import stat
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from bundle.array_checks import expect_below, expect_finite, expect_form, expect_rising
 from bundle.arrays import Array, open_array
 from bundle.audience import open_audience
-from bundle.catalogue import CatalogueItem, read_catalogue
+from bundle.catalogue import Catalogue, CatalogueItem
 from bundle.columns import Column
 from bundle.errors import BundleInvalid
 from bundle.features import FeatureSpec
@@ -26,15 +27,26 @@ from bundle.strict_json import MAX_JSON_BYTES, parse_json
 from bundle.versions import open_items
 
 MAX_POPULAR = 1000
+LARGE_BYTES = 1 << 20
+"""From this size on, a file of `CHECKED_IN_FORM` may be hashed after the first answer."""
+CHECKED_IN_FORM = ("array", "catalogue")
+"""Kinds whose readers take nothing for granted: a wrong byte there is a wrong answer, no more."""
+REMEMBERED_IDS = 8192
+"""Ids and their rows that stay decoded; a look-up among a million takes 30 us."""
 RULES_SINCE = 2
 """The format version from which a reader looks for `rules.json`."""
 
 
 class Bundle:
-    """A verified release. Arrays are memory-mapped; nothing is loaded before it is asked for."""
+    """A verified release. Arrays are memory-mapped; nothing is loaded before it is asked for.
 
-    def __init__(self, manifest: Manifest, blob_dir: Path) -> None:
-        self.manifest = manifest
+    unhashed: files that are still to be hashed, see `open_files`.
+    """
+
+    def __init__(
+        self, manifest: Manifest, blob_dir: Path, unhashed: tuple[FileEntry, ...] = ()
+    ) -> None:
+        self.manifest, self.unhashed = manifest, unhashed
         self._blob_dir = blob_dir
         self._arrays: dict[str, Array] = {}
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
@@ -45,6 +57,9 @@ class Bundle:
         offsets = self.array("index/offsets")
         self._items = open_items(manifest.format_version, self, self.spec, offsets)
         self.audience = open_audience(manifest.format_version, self, self.item_count)
+        self._id_at = lru_cache(REMEMBERED_IDS)(self._items.ids.at)
+        self._row_of = lru_cache(REMEMBERED_IDS)(self._items.ids.row_of)
+        self._catalogue: Catalogue | None = None
 
     def path(self, name: str) -> Path:
         """Return the file behind a logical name.
@@ -95,11 +110,11 @@ class Bundle:
 
     def item_id(self, row: int) -> str:
         """Return the app's own id of an item row 0..N-1."""
-        return self._items.ids.at(row)
+        return self._id_at(row)
 
     def row_of(self, item_id: str) -> int:
         """Return the row of an item id, or -1; a binary search."""
-        return self._items.ids.row_of(item_id)
+        return self._row_of(item_id)
 
     def item_ids(self) -> list[str]:
         """Return all ids in row order; decodes them all, so a device asks for single ones."""
@@ -131,7 +146,9 @@ class Bundle:
         Raises:
             BundleInvalid: the catalogue is not a readable SQLite file.
         """
-        return read_catalogue(self.path("catalogue.sqlite"), rows)
+        if self._catalogue is None:
+            self._catalogue = Catalogue(self.path("catalogue.sqlite"))
+        return self._catalogue.items(rows)
 
     def _read_rules(self) -> Rules | None:
         """Return the rules that take the place of the policy's, if the release has any."""
@@ -192,7 +209,12 @@ def manifest_of(folder: Path) -> bytes:
 
 
 def open_files(
-    manifest: Manifest, blob_dir: Path, *, verify: bool = True, all_models: bool = True
+    manifest: Manifest,
+    blob_dir: Path,
+    *,
+    verify: bool = True,
+    all_models: bool = True,
+    hash_large: bool = True,
 ) -> Bundle:
     """Open a release whose files lie in `blob_dir` under their SHA-256.
 
@@ -201,17 +223,25 @@ def open_files(
         blob_dir: folder of content-addressed files.
         verify: hash every file; without it only sizes are checked (they were hashed at install).
         all_models: False where model files may be missing: a phone has those that it runs.
+        hash_large: False leaves large arrays and the catalogue to the caller, who finds them in
+            `Bundle.unhashed`; they were hashed at install, and hashing 70 MB takes 100 ms.
 
     Raises:
         BundleInvalid: a file is missing or fails its check.
     """
     hashed: set[str] = set()
+    unhashed: list[FileEntry] = []
     for entry in manifest.files:  # 4096 names of one large file cost one hash
         if not all_models and entry.kind == "model" and not (blob_dir / entry.sha256).exists():
             continue
-        verify_file(entry, blob_dir / entry.sha256, hash_it=verify and entry.sha256 not in hashed)
-        hashed.add(entry.sha256)
-    return Bundle(manifest, blob_dir)
+        later = not hash_large and entry.bytes >= LARGE_BYTES and entry.kind in CHECKED_IN_FORM
+        hash_it = verify and not later and entry.sha256 not in hashed
+        verify_file(entry, blob_dir / entry.sha256, hash_it=hash_it)
+        if later:
+            unhashed.append(entry)
+        else:
+            hashed.add(entry.sha256)
+    return Bundle(manifest, blob_dir, tuple(unhashed))
 
 
 def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:

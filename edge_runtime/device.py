@@ -7,7 +7,7 @@ sockets; events leave with consent only.
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.errors import InputError
 from bundle.features import History
 from bundle.reader import Bundle, open_bundle
-from edge_runtime import event_schema, privacy
+from edge_runtime import event_schema, privacy, scenes
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.event import IMPRESSION, Event
 from edge_runtime.eventlog import EventLog
 from edge_runtime.filters import Filters
+from edge_runtime.late_check import LateCheck
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
 from edge_runtime.pipeline import NO_ROWS, Recommender
@@ -49,6 +51,8 @@ class Device:
         cipher: Cipher | None = None,
         clock: Callable[[], float] = time.time,
         rng: Random | None = None,
+        storage_bytes: int | None = None,
+        threads: int = 1,
     ) -> None:
         """Open the phone; a missing or broken release or log is a fault in the answers.
 
@@ -60,12 +64,14 @@ class Device:
             cipher: encrypts the event log with the app's key; sync and export need it too.
             clock: unix seconds.
             rng: for releases that explore; by default the system's.
+            storage_bytes: most that releases may take; an install beyond it is refused.
+            threads: of each model.
 
         Raises:
             BundleInvalid: `bundle_dir` was given and fails its checks.
         """
-        self.home, self.store = home, Store(home / "store")
-        self._clock, self._engine = clock, engine
+        self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
+        self._clock, self._engine, self._threads = clock, engine, threads
         self._limits, self._cipher = limits, cipher
         self._rng: Random = SystemRandom() if rng is None else rng
         self._open_log()
@@ -73,11 +79,14 @@ class Device:
         if bundle_dir is not None:
             self.bundle, self._release_fault = open_bundle(bundle_dir), None
         else:
-            self.bundle, self._release_fault = self.store.open_active()
-        self._recommender = Recommender(self.bundle, engine) if self.bundle else None
+            self.bundle, self._release_fault = self.store.open_active(hash_large=False)
+        self._recommender = self._loaded(self.bundle) if self.bundle else None
+        self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
 
     def close(self) -> None:
-        """Close the event log."""
+        """Close the event log; waits for the check of the release's large files, if one began."""
+        if self._late_check is not None:
+            self._late_check.wait()
         if self._log is not None:
             self._log.close()
 
@@ -116,6 +125,10 @@ class Device:
         log_impressions: bool = True,
         page: int | None = None,
         session: str | None = None,
+        scene: str = scenes.HOME,
+        item_id: str | None = None,
+        results: Sequence[str] = (),
+        deadline_ms: float | None = None,
     ) -> dict[str, Any]:
         """Answer with a slate as plain values: items, stage_ms, source, faults, release.
 
@@ -137,7 +150,18 @@ class Device:
             log_impressions: False for slates that nobody looks at.
             page: from 1; None: a slate of its own, which no session remembers.
             session: the token that page 1 gave.
+            scene: "home", "similar" (items like `item_id`), "after" (what goes with `item_id`, once
+                it was bought) or "search" (`results` in the user's order). An item that the release
+                does not know leaves the home screen, and a fault.
+            item_id: of "similar" and "after".
+            results: ids that the app's own search found, best first; all that may be shown come
+                back, and `unranked` has the others.
+            deadline_ms: see `Recommender.recommend`.
+
+        Raises:
+            InputError: the scene is unknown, or lacks what it needs.
         """
+        self._leave_damaged()
         faults = self._faults()
         now = int(self._clock())
         if self._recommender is None or self.bundle is None:
@@ -145,12 +169,7 @@ class Device:
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults, filters)
-        history, unknown = History.empty(), 0
-        if self._log is not None:
-            try:
-                history, unknown = self._log.history(self.bundle)
-            except EventLogError as err:
-                faults.append(str(err))
+        history, unknown = self._history(faults)
         slate = self._recommender.recommend(
             history,
             now,
@@ -159,7 +178,11 @@ class Device:
             filters=filters,
             shown=NO_ROWS if opened is None else self._rows(opened.shown()),
             rng=self._rng,
+            scene=self._scene(scene, item_id, results, faults),
+            deadline_ms=deadline_ms,
         )
+        if self._late_check is not None:
+            self._late_check.start()
         if slate.fault:
             faults.append(slate.fault)
         items = [asdict(item) for item in slate.items]
@@ -169,6 +192,10 @@ class Device:
             number = len(opened.pages) + 1
             opened.pages += [items] if items else []  # the list may have ended
             paged = self._kept(opened, number, now, faults)
+        unranked: dict[str, Any] = {}
+        if scene == scenes.SEARCH:
+            ranked = {item["item_id"] for item in items}
+            unranked = {"unranked": [one for one in results if one not in ranked]}
         if log_impressions:
             faults += [
                 f for f in self._impressions(items, slate.source, now, paged) if f not in faults
@@ -183,7 +210,49 @@ class Device:
             "faults": faults,
             "release": self.bundle.manifest.name,
             **paged,
+            **unranked,
         }
+
+    def _scene(
+        self, kind: str, item_id: str | None, results: Sequence[str], faults: list[str]
+    ) -> scenes.Scene:
+        """Find the rows of a scene; without them it is the home screen, and a fault."""
+        assert self.bundle is not None
+        if kind not in scenes.SCENES:
+            raise InputError(f"scene {kind!r} is unknown; there is {', '.join(scenes.SCENES)}.")
+        if kind in (scenes.SIMILAR, scenes.AFTER) and item_id is None:
+            raise InputError(f"scene {kind!r} needs item_id, the item at hand.")
+        if kind == scenes.HOME:
+            return scenes.Scene()
+        if kind == scenes.SEARCH:
+            return scenes.Scene(kind=kind, rows=self._rows(list(dict.fromkeys(results))))
+        row = self.bundle.row_of(str(item_id))
+        if row < 0:
+            faults.append(f"item {item_id!r} is not in the release: these are for the home screen")
+            return scenes.Scene()
+        return scenes.Scene(kind=kind, rows=np.array([row], np.int32))
+
+    def _loaded(self, bundle: Bundle) -> Recommender:
+        return Recommender(bundle, self._engine, threads=self._threads)
+
+    def _history(self, faults: list[str]) -> tuple[History, int]:
+        """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
+        assert self.bundle is not None
+        if self._log is not None:
+            try:
+                return self._log.history(self.bundle)
+            except EventLogError as err:
+                faults.append(str(err))
+        return History.empty(), 0
+
+    def _leave_damaged(self) -> None:
+        """Go over to the previous release, if there is one, once a file was found damaged."""
+        if self._late_check is None or not (fault := self._late_check.fault):
+            return
+        self._late_check, self._release_fault = None, fault
+        sound, _ = self.store.open_active()
+        if sound is not None:  # else a few wrong bytes are better than no answer
+            self.bundle, self._recommender = sound, self._loaded(sound)
 
     def _shown_again(
         self, opened: Session, page: int, now: int, faults: list[str], filters: Filters | None
@@ -218,6 +287,38 @@ class Device:
         found = np.array([self.bundle.row_of(item_id) for item_id in item_ids], np.int32)
         found = found[found >= 0]
         return found[self.bundle.available[found]]
+
+    def explain(self, item_id: str | None = None, k: int | None = None) -> dict[str, Any]:
+        """Explain a slate, or one item whether it is in the slate or not; nothing is logged.
+
+        It takes about as long as a slate for each of the last events, see `contributions.py`.
+        `items` is empty without a release.
+
+        Args:
+            item_id: this item alone.
+            k: slate size, by default the release's.
+
+        Raises:
+            InputError: the release has no such item.
+        """
+        from edge_runtime.explain import explain  # a phone that only recommends never loads it
+
+        self._leave_damaged()
+        faults = self._faults()
+        if self._recommender is None or self.bundle is None:
+            return {"items": [], "source": "none", "faults": faults, "release": ""}
+        now = int(self._clock())
+        history, _ = self._history(faults)
+        slate, items = explain(self._recommender, history, now, k, item_id=item_id, rng=self._rng)
+        return {
+            "items": [asdict(item) for item in items],
+            "slate": [item.item_id for item in slate.items],
+            "candidates": len(slate.candidates),
+            "source": slate.source,
+            "history": len(history),
+            "faults": [*faults, *([slate.fault] if slate.fault else [])],
+            "release": self.bundle.manifest.name,
+        }
 
     def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
         """Log what the user did; returns the event's id once it is on the disk.
@@ -264,6 +365,7 @@ class Device:
 
     def status(self) -> dict[str, Any]:
         """Return release, engine, what the log holds (`LogStatus`), and faults as plain values."""
+        self._leave_damaged()
         faults = self._faults()
         logged: dict[str, Any] = {}
         if self._log is not None:

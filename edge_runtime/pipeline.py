@@ -4,8 +4,7 @@ Whatever fails on the way, an answer comes out: without the ranker the retrieval
 the tower the release's popular items; `Slate.fault` says what happened.
 """
 
-import time
-from collections.abc import Sequence
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,17 +19,23 @@ from bundle.neighbours import Neighbours
 from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from edge_runtime.engines import Engine, choose_engine, open_model
-from edge_runtime.errors import EngineError
+from edge_runtime.errors import EngineError, OutOfTime
 from edge_runtime.filters import Barred, Bars, Filters
 from edge_runtime.index import Floats, Index, probe
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
 from edge_runtime.rules.exploration import Random
+from edge_runtime.scenes import SEARCH, SIMILAR, Scene
+from edge_runtime.stage_clock import StageClock
 
 POPULAR_REASON = "popular now"
 AGAIN_REASON = "you had it before"
+LIKE_REASON, WITH_REASON = "like {}", "goes with {}"
+HOME = Scene()
+REMEMBERED_TIMES = 8
+"""Rankings whose time tells what the next one may take: few, so that one hiccup is soon over."""
 NO_ROWS = np.zeros(0, np.int32)
-MOST_TITLES = 4096
+MOST_TITLES = 8192
 """Titles that are remembered between requests."""
 
 
@@ -79,6 +84,7 @@ class Recommender:
         variant: str | None = None,
         *,
         models: tuple[Engine, Engine] | None = None,
+        threads: int = 1,
     ) -> None:
         """Load both models; one that fails to load is a fault of each slate, not an error here.
 
@@ -87,13 +93,16 @@ class Recommender:
             engine: litert, onnx or auto.
             variant: of both models; by default what the release says.
             models: user tower and ranker, loaded already; the release then needs none.
+            threads: of each model; searches use what OPENBLAS_NUM_THREADS and the like allow.
         """
         self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
         self.fault: str | None = None
         self.index = Index.of(bundle)
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
         self.bars = Bars(bundle)
+        self.withdrawn = self.bars.barred(None).rows
         self._known_titles: dict[int, str] = {}
+        self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
         self.engine = engine
@@ -102,8 +111,8 @@ class Recommender:
             return
         try:
             self.engine = choose_engine(engine)
-            self._tower = open_model(bundle, "user_tower", self.engine, variant)
-            self._ranker = open_model(bundle, "ranker", self.engine, variant)
+            self._tower = open_model(bundle, "user_tower", self.engine, variant, threads)
+            self._ranker = open_model(bundle, "ranker", self.engine, variant, threads)
         except PocketRecError as err:
             self.fault = str(err)
 
@@ -118,6 +127,8 @@ class Recommender:
         shown: NDArray[np.int32] = NO_ROWS,
         rng: Random | None = None,
         policy_alone: bool = False,
+        scene: Scene = HOME,
+        deadline_ms: float | None = None,
     ) -> Slate:
         """Answer one request.
 
@@ -131,37 +142,46 @@ class Recommender:
             rng: for releases that explore; None: this request does not.
             policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that
                 know none; golden slates are made so.
+            scene: where the list stands; search results come back all, in a new order.
+            deadline_ms: if ranking would take longer than what is left of it, as far as the last
+                requests tell, the slate is in retrieval's order and its fault says so.
         """
         wanted = max(1, k if k is not None else self.policy.slate)
-        clock = _Stages()
+        clock = StageClock()
         fault, barred = self.fault, self.bars.barred(filters)
-        excluded = self.excluded(history, exclude_seen, barred)
+        excluded = self.excluded(history, exclude_seen, scene, barred)
         excluded[shown] = True
         clock.mark("features")
         try:
             user = self.user_vector(history, now_utc)
         except PocketRecError as err:
-            return self._fallback(excluded, barred, shown, wanted, clock, fault or str(err))
+            return self._fallback(excluded, barred, shown, wanted, clock, fault or str(err), scene)
         clock.mark("tower")
-        rows, vectors, scores = self.candidates(user, history, now_utc, excluded, barred.probes)
+        rows, vectors, scores = self.candidates(
+            user, history, now_utc, excluded, scene, barred.probes
+        )
         clock.mark("retrieve")
         probabilities = np.zeros((len(rows), 0), np.float32)
         final, source = scores, "retrieval"
         try:
+            self._expect_time(deadline_ms, clock)
             if len(rows):
                 inputs = self.ranker_inputs(user, rows, vectors, history, now_utc)
                 probabilities = self.probabilities(inputs)
                 final = self.spec.final_scores(probabilities)
+                self._rank_ms.append(clock.since_mark())
             source = "model"
         except PocketRecError as err:
             fault = fault or str(err)
         clock.mark("rank")
-        if self.bundle.rules is None or policy_alone:
+        if scene.kind == SEARCH:
+            ruled = Ruled.untouched(np.lexsort((rows, -final)).tolist())
+        elif self.bundle.rules is None or policy_alone:
             first_category = self.items.categories[rows][:, 0]
             ruled = Ruled.untouched(rerank(self.policy, final, vectors, first_category, wanted))
         else:
             ruled = self.ruled(history, now_utc, rows, vectors, final, wanted, shown, rng)
-        items = self._describe(history, rows, vectors, final, scores, probabilities, ruled)
+        items = self._describe(history, rows, vectors, final, scores, probabilities, ruled, scene)
         clock.mark("rerank")
         fault = _joined(fault, barred.fault)
         return Slate(items, clock.total(), source, fault, user, rows, final)
@@ -170,16 +190,32 @@ class Recommender:
         self,
         history: History,
         exclude_seen: bool | None = None,
+        scene: Scene = HOME,
         barred: Barred | None = None,
     ) -> NDArray[np.bool_]:
-        """Rows that must not be shown, bool [N]: barred ones, and seen unless they may repeat.
+        """Rows that must not be shown, bool [N].
 
-        barred: by filters; by default what is withdrawn.
+        Barred ones (by filters; by default what is withdrawn), and seen ones unless they may repeat
+        or the user searched for them; beside an item, that item.
         """
         found: NDArray[np.bool_] = (barred or self.bars.barred(None)).rows.copy()
-        if not self.policy.repeats if exclude_seen is None else exclude_seen:
+        repeats = self.policy.repeats or scene.kind == SEARCH
+        if not repeats if exclude_seen is None else exclude_seen:
             found[history.rows] = True
+        if scene.item is not None:
+            found[scene.item] = True
         return found
+
+    def _expect_time(self, deadline_ms: float | None, clock: StageClock) -> None:
+        """Raise `OutOfTime` if ranking is likely to end after the deadline."""
+        if deadline_ms is None:
+            return
+        left, likely = deadline_ms - clock.elapsed(), max(self._rank_ms, default=0.0)
+        if likely > left:
+            raise OutOfTime(
+                f"deadline: ranking takes up to {likely:.1f} ms and {max(left, 0):.1f} of "
+                f"{deadline_ms:g} ms are left; the slate is in retrieval's order"
+            )
 
     def tower_inputs(self, history: History, now_utc: int) -> dict[str, NDArray[Any]]:
         """Return the user tower's inputs, see FORMAT.md."""
@@ -206,6 +242,7 @@ class Recommender:
         history: History,
         now_utc: int,
         excluded: NDArray[np.bool_],
+        scene: Scene = HOME,
         probes: int | None = None,
     ) -> tuple[NDArray[np.int32], Floats, Floats]:
         """Rows, vectors and retrieval scores of what the ranker gets, best score first.
@@ -213,18 +250,27 @@ class Recommender:
         user: float32 [d]; probes: cells to read, by default the policy's; returns int32 [n],
         float32 [n, d], float32 [n].
         """
-        limit = min(self.policy.candidates, self.spec.candidates)
+        limit, neighbours = self._limit, self.items.neighbours
         probes = self.policy.probes if probes is None else probes
-        rows, scores = probe(self.index, user, limit, probes, excluded)
-        neighbours = self.items.neighbours
-        extra = extra_candidates(self.spec, neighbours, history, now_utc, excluded)
-        if not len(extra):
-            return rows, self.index.vectors(rows), scores
-        rows = merged(extra, rows, limit)
+        own = scene.candidates(self.index, neighbours, limit, probes, excluded)
+        if scene.is_closed:
+            rows = own
+        else:
+            rows, scores = probe(self.index, user, limit, probes, excluded)
+            extra = extra_candidates(self.spec, neighbours, history, now_utc, excluded)
+            extra = merged(own, extra, limit) if len(own) else extra
+            if not len(extra):
+                return rows, self.index.vectors(rows), scores
+            rows = merged(extra, rows, limit)
         vectors = self.index.vectors(rows)
         scores = vectors @ user
         order = np.lexsort((rows, -scores))
         return rows[order], vectors[order], scores[order]
+
+    @property
+    def _limit(self) -> int:
+        """Most candidates of a request."""
+        return min(self.policy.candidates, self.spec.candidates)
 
     def ranker_inputs(
         self,
@@ -275,7 +321,7 @@ class Recommender:
             categories=np.asarray(columns.categories[rows]),
             numeric=np.asarray(columns.numeric[rows]),
             columns=self.spec.numeric,
-            titles=self._titles_of,
+            titles=self._titles,
         )
         moment = Moment(
             now_utc=now_utc,
@@ -293,27 +339,30 @@ class Recommender:
         barred: Barred,
         shown: NDArray[np.int32],
         k: int,
-        clock: "_Stages",
+        clock: StageClock,
         fault: str,
+        scene: Scene,
     ) -> Slate:
-        """Popular items; seen ones too if nothing else is left, barred and shown ones never."""
-        rows = self._popular(excluded, k, beyond=barred.by_filters)
-        if not len(rows):
-            excluded = barred.rows.copy()
-            excluded[shown] = True
-            rows = self._popular(excluded, k, beyond=barred.by_filters)
+        """Popular items; seen ones too if nothing else is left, barred and shown ones never.
+
+        Beside an item those that go with it come first, and search results stay as they were.
+        """
+        neighbours, beyond = self.items.neighbours, barred.by_filters
+        rows = scene.candidates(self.index, neighbours, self._limit, barred.probes, excluded)
+        if not scene.is_closed:
+            popular = self._popular(excluded, k, beyond=beyond)
+            rows = merged(rows, popular, max(k, len(rows)))
+            if not len(rows):
+                excluded = barred.rows.copy()
+                excluded[shown] = True
+                rows = self._popular(excluded, k, beyond=beyond)
+        k = len(rows) if scene.kind == SEARCH else k
         titles = self._titles(rows[:k])
         items = tuple(
             SlateItem(
-                int(row),
-                self.bundle.item_id(int(row)),
-                titles.get(int(row), ""),
-                1.0 / (place + 1),
-                0.0,
-                POPULAR_REASON,
-                {},
+                row, self.bundle.item_id(row), title, 1.0 / (place + 1), 0.0, POPULAR_REASON, {}
             )
-            for place, row in enumerate(rows[:k])
+            for place, (row, title) in enumerate(zip(rows[:k].tolist(), titles, strict=True))
         )
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
@@ -339,69 +388,57 @@ class Recommender:
         scores: Floats,
         probabilities: Floats,
         ruled: Ruled,
+        scene: Scene,
     ) -> tuple[SlateItem, ...]:
         past, chosen = used_rows(self.spec, history), ruled.positions
-        similar = vectors[chosen] @ self.index.vectors(past).T  # [slate, n]
-        nearest = np.argmax(similar, axis=1) if len(past) else np.zeros(0, np.int64)
-        titles = self._titles([*rows[chosen], *past[nearest]])
-        had = set(history.rows.tolist())
-
-        def reason(i: int, at: int) -> str:
-            if int(rows[at]) in had:
-                return AGAIN_REASON
-            return f"because of {titles.get(int(past[nearest[i]]), '')}" if had else POPULAR_REASON
-
+        shown = rows[chosen]
+        reasons = [POPULAR_REASON] * len(shown)
+        if len(past):
+            nearest = np.argmax(vectors[chosen] @ self.index.vectors(past).T, axis=1)  # [slate]
+            again = np.isin(shown, history.rows).tolist()
+            because = self._titles(past[nearest])
+            reasons = [
+                AGAIN_REASON if had else f"because of {title}"
+                for had, title in zip(again, because, strict=True)
+            ]
+        if scene.item is not None:
+            said = LIKE_REASON if scene.kind == SIMILAR else WITH_REASON
+            reasons = [said.format(self._titles(scene.rows)[0])] * len(shown)
+        titles, odds = self._titles(shown), probabilities[chosen].tolist()
+        own, retrieved = final[chosen].tolist(), scores[chosen].tolist()
         return tuple(
             SlateItem(
-                row=int(rows[at]),
-                item_id=self.bundle.item_id(int(rows[at])),
-                title=titles.get(int(rows[at]), ""),
-                score=float(final[at]),
-                retrieval_score=float(scores[at]),
-                reason=reason(i, at),
-                probabilities=dict(
-                    zip(self.spec.heads, map(float, probabilities[at]), strict=False)
-                ),
+                row=row,
+                item_id=self.bundle.item_id(row),
+                title=titles[i],
+                score=own[i],
+                retrieval_score=retrieved[i],
+                reason=reasons[i],
+                probabilities=dict(zip(self.spec.heads, odds[i], strict=False)),
                 propensity=ruled.propensities[i],
                 touched=ruled.touched[i],
             )
-            for i, at in enumerate(chosen)
+            for i, row in enumerate(shown.tolist())
         )
 
-    def _titles_of(self, rows: NDArray[np.int32]) -> Sequence[str]:
-        """Titles of candidates, remembered: 200 look-ups take 7 ms, and most come again."""
-        new = [row for row in rows.tolist() if row not in self._known_titles]
-        if new:
-            if len(self._known_titles) + len(new) > MOST_TITLES:
-                self._known_titles, new = {}, rows.tolist()
-            found = self._titles(new)
-            self._known_titles |= {row: found.get(row, "") for row in new}
-        return [self._known_titles[row] for row in rows.tolist()]
+    def _titles(self, rows: NDArray[np.int32]) -> list[str]:
+        """Titles of rows, remembered: most come again, and a look-up takes 10 us.
 
-    def _titles(self, rows: Any) -> dict[int, str]:
-        """Titles of rows; without a readable catalogue the ids must do."""
-        wanted = sorted({int(row) for row in rows})
-        try:
-            return {item.row: item.title for item in self.bundle.catalogue(wanted)}
-        except PocketRecError:
-            return {row: self.bundle.item_id(row) for row in wanted}
+        Without a readable catalogue the ids must do.
+        """
+        wanted = rows.tolist()
+        known = self._known_titles
+        if new := {row for row in wanted if row not in known}:
+            if len(known) + len(new) > MOST_TITLES:
+                known, new = {}, set(wanted)
+            try:
+                found = {item.row: item.title for item in self.bundle.catalogue(sorted(new))}
+            except PocketRecError:
+                found = {row: self.bundle.item_id(row) for row in new}
+            known.update((row, found.get(row, "")) for row in new)
+            self._known_titles = known
+        return [self._known_titles[row] for row in wanted]
 
 
 def _joined(*faults: str | None) -> str | None:
     return "; ".join(fault for fault in faults if fault) or None
-
-
-class _Stages:
-    """Milliseconds between marks."""
-
-    def __init__(self) -> None:
-        self._start = self._last = time.perf_counter()
-        self._ms: dict[str, float] = {}
-
-    def mark(self, stage: str) -> None:
-        now = time.perf_counter()
-        self._ms[stage] = (now - self._last) * 1000
-        self._last = now
-
-    def total(self) -> dict[str, float]:
-        return {**self._ms, "total": (time.perf_counter() - self._start) * 1000}

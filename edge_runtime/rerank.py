@@ -1,11 +1,15 @@
 """Re-ranking: the policy's rules, applied greedily from the best score down."""
 
+from collections import Counter
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bundle.policy import Policy
 
 Floats = NDArray[np.float32]
+_BLOCK = 128
+"""Candidates compared with each other at a time; most slates end within the first."""
 
 
 def rerank(
@@ -28,32 +32,45 @@ def rerank(
     Returns:
         Positions into `scores`, in slate order, at most k.
     """
-    order = np.argsort(-scores, kind="stable")
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units = vectors / np.maximum(lengths, 1e-12)
     chosen: list[int] = []
-    capped: list[int] = []
-    used: dict[int, int] = {}
-    for position in map(int, order):
-        if len(chosen) == k:
-            break
-        if _is_duplicate(policy, units, chosen, position):
-            continue
-        category = int(first_category[position])
-        if policy.category_cap and category and used.get(category, 0) >= policy.category_cap:
-            capped.append(position)
-            continue
-        used[category] = used.get(category, 0) + 1
-        chosen.append(position)
-    for position in capped:
-        if len(chosen) == k:
-            break
-        if not _is_duplicate(policy, units, chosen, position):
-            chosen.append(position)
+    order = np.argsort(-scores, kind="stable")
+    _choose(chosen, order, policy, vectors, first_category, k, policy.category_cap)
+    if len(chosen) < k:
+        rest = order[~np.isin(order, chosen)]
+        _choose(chosen, rest, policy, vectors, first_category, k, cap=0)
     return chosen
 
 
-def _is_duplicate(policy: Policy, units: Floats, chosen: list[int], position: int) -> bool:
-    if not chosen:
-        return False
-    return bool((units[chosen] @ units[position]).max() >= policy.near_duplicate_cosine)
+def _choose(
+    chosen: list[int],
+    order: NDArray[np.int64],
+    policy: Policy,
+    vectors: Floats,
+    first_category: NDArray[np.int32],
+    k: int,
+    cap: int,
+) -> None:
+    """Add to the chosen positions, in the order given, what duplicates and caps leave."""
+    used: Counter[int] = Counter()
+    while len(order) and len(chosen) < k:
+        block, order = order[:_BLOCK], order[_BLOCK:]
+        units = _units(vectors[block])
+        near = units @ units.T >= policy.near_duplicate_cosine  # [block, block]
+        known = units @ _units(vectors[chosen]).T  # [block, chosen]
+        free = ~np.any(known >= policy.near_duplicate_cosine, axis=1)
+        category = first_category[block]
+        while len(chosen) < k and free[place := int(free.argmax())]:
+            chosen.append(int(block[place]))
+            free &= ~near[place]
+            free[place] = False
+            group = int(category[place])
+            used[group] += 1
+            if group and used[group] == cap:
+                free &= category != group
+                order = order[first_category[order] != group]
+
+
+def _units(vectors: Floats) -> Floats:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units: Floats = vectors / np.maximum(lengths, np.float32(1e-12))
+    return units

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_runtime.scenes import HOME as HOME_SCREEN
+from edge_runtime.scenes import SCENES
+from pocketrec import facts
+from pocketrec.commands.device_browse import browse
+from pocketrec.commands.device_explain import explain
 from pocketrec.commands.device_filters import checked, filter_options
-from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE
+from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE, say_faults
 from pocketrec.commands.device_privacy import consent, erase, export_data
+from pocketrec.commands.device_simulate import simulate
 from pocketrec.commands.device_sync import command as sync
 
 if TYPE_CHECKING:
@@ -36,6 +42,19 @@ def command() -> None:
 @click.option("--bundle", type=click.Path(path_type=Path), help="Use this bundle folder.")
 @click.option("--page", type=click.IntRange(1), help="A page of a list that never repeats an item.")
 @click.option("--session", help="The list's token, as page 1 gave it; without it a new list.")
+@click.option(
+    "--scene",
+    type=click.Choice(SCENES),
+    default=HOME_SCREEN,
+    show_default=True,
+    help="Where the list stands; similar and after need --item, search needs --result.",
+)
+@click.option("--item", "item_id", help="Id of the item at hand.")
+@click.option("--result", "results", multiple=True, help="Id found by the app's search; repeat.")
+@click.option("--deadline-ms", type=click.FloatRange(min=0), help="Skip the ranker beyond it.")
+@click.option(
+    "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of each model."
+)
 def recommend(
     home: Path,
     engine: str,
@@ -46,18 +65,26 @@ def recommend(
     bundle: Path | None,
     page: int | None,
     session: str | None,
+    scene: str,
+    item_id: str | None,
+    results: tuple[str, ...],
+    deadline_ms: float | None,
+    threads: int,
 ) -> None:
     """Print the phone's slate, with reasons and stage timings."""
     from edge_runtime.device import Device
 
-    device = Device(home, engine=engine, bundle_dir=bundle)
-    new_only = None if again is None else not again
+    device = Device(home, engine=engine, bundle_dir=bundle, threads=threads)
     answer = device.recommend(
         k,
-        exclude_seen=new_only,
+        exclude_seen=None if again is None else not again,
         filters=checked(filters, device.bundle),
         page=page,
         session=session,
+        scene=scene,
+        item_id=item_id,
+        results=results,
+        deadline_ms=deadline_ms,
     )
     device.close()
     if as_json:
@@ -69,7 +96,7 @@ def recommend(
     click.echo(f"{answer['source']}, ms: {stages}", err=True)
     if "session" in answer:
         click.echo(f"page {answer['page']} of session {answer['session']}", err=True)
-    _say_faults(answer["faults"])
+    say_faults(answer["faults"])
 
 
 @command.command(epilog="Example: pocketrec device feedback --home work/phone 50 --event like")
@@ -119,19 +146,11 @@ def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str,
     if as_json:
         click.echo(json.dumps(answer))
         return
-    for name, value in answer.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {each}" for key, each in value.items()) or "none"
-        if name != "faults":
-            click.echo(f"{name:<14}{value}")
-    _say_faults(answer["faults"])
-
-
-def _say_faults(faults: list[str]) -> None:
-    for fault in faults:
-        click.echo(f"fault: {fault}", err=True)
+    for line in facts.lines(answer):
+        click.echo(line)
+    say_faults(answer["faults"])
 
 
 command.add_command(sync, "sync")
-for each in (consent, export_data, erase):
+for each in (explain, browse, simulate, consent, export_data, erase):
     command.add_command(each)

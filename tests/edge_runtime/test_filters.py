@@ -23,6 +23,7 @@ from edge_runtime.filters import (
 from edge_runtime.index import Index, probe
 from edge_runtime.index_reference import exact
 from edge_runtime.pipeline import Recommender
+from edge_runtime.scenes import HOME, SCENES, SEARCH, Scene
 from pocketrec.cli import main
 
 NOW = 1_700_000_000
@@ -215,9 +216,10 @@ def history(*rows: int) -> History:
     any_filters.map(lambda f: replace(f, any_of=("a",)) if f.any_of else f),
     st.sampled_from(("model", "retrieval", "fallback")),
     st.sampled_from(((), (7, 20), tuple(range(300)))),
+    st.sampled_from(SCENES),
 )
-@settings(deadline=None, max_examples=60)
-def test_whatever_answers_shows_nothing_that_fails(recommenders, filters, source, past):
+@settings(deadline=None, max_examples=80)
+def test_whatever_answers_shows_nothing_that_fails(recommenders, filters, source, past, kind):
     recommender = recommenders[source]
     scaled = replace(
         filters,
@@ -226,13 +228,19 @@ def test_whatever_answers_shows_nothing_that_fails(recommenders, filters, source
         ),
         none_of=tuple({"drama": "b", "war": "c"}.get(name, "a") for name in filters.none_of),
     )
-    slate = recommender.recommend(history(*past), NOW, 20, filters=scaled)
+    at_hand = {HOME: [], SEARCH: [*range(90, 140)]}.get(kind, [5])
+    scene = Scene(kind=kind, rows=np.array(at_hand, np.int32))
+    slate = recommender.recommend(history(*past), NOW, 20, filters=scaled, scene=scene)
     columns = FilterColumns.of(recommender.bundle)
     barred = failing(columns, scaled) | ~recommender.bundle.available
     assert not barred[[item.row for item in slate.items]].any()
     free = ~barred
     free[list(past)] = False
-    if source == "fallback":
+    if kind == SEARCH:
+        assert {item.row for item in slate.items} == {*np.flatnonzero(~barred)} & {*at_hand}
+    elif kind != HOME:
+        assert source == "fallback" or 5 not in {item.row for item in slate.items}
+    elif source == "fallback":
         # What was seen comes again where nothing else is left.
         assert len(slate.items) == min(20, free.sum() or (~barred).sum())
     else:
