@@ -138,14 +138,20 @@ def cells_to_read(probes: int, available: int, passing: int) -> int:
 class Barred:
     """What one release must not show: withdrawn items, and those that fail the filters.
 
-    rows: bool [N]; probes: cells to read; by_filters: whether there were any; fault: names that the
-    release does not have, or that nothing is left.
+    rows: bool [N]; available, passing: items that are not withdrawn, and those of them that pass;
+    by_filters: whether there were any; fault: names that the release does not have, or that nothing
+    is left.
     """
 
     rows: Mask
-    probes: int
+    available: int
+    passing: int
     by_filters: bool = False
     fault: str | None = None
+
+    def cells(self, probes: int) -> int:
+        """Return how many cells to read in the place of `probes`."""
+        return cells_to_read(probes, self.available, self.passing)
 
 
 class Bars:
@@ -158,7 +164,8 @@ class Bars:
 
     def __init__(self, bundle: Bundle) -> None:
         self._columns = FilterColumns.of(bundle)
-        self._without = Barred(rows=~bundle.available, probes=bundle.policy.probes)
+        n = int(bundle.available.sum())
+        self._without = Barred(rows=~bundle.available, available=n, passing=n)
         self._filters: Filters | None = None
         self._last = self._without
 
@@ -168,14 +175,15 @@ class Bars:
             return self._without
         if filters != self._filters:
             rows = self._without.rows | failing(self._columns, filters)
-            available, passing = (int((~mask).sum()) for mask in (self._without.rows, rows))
+            passing = int((~rows).sum())
             faults = [f"filters: {text}" for text in unknown_names(self._columns, filters)]
             if not passing:
                 faults.append("all items filtered")
             self._filters = filters
             self._last = Barred(
                 rows=rows,
-                probes=cells_to_read(self._without.probes, available, passing),
+                available=self._without.available,
+                passing=passing,
                 by_filters=True,
                 fault="; ".join(faults) or None,
             )

@@ -157,9 +157,8 @@ class Recommender:
         except PocketRecError as err:
             return self._fallback(excluded, barred, shown, wanted, clock, fault or str(err), scene)
         clock.mark("tower")
-        rows, vectors, scores = self.candidates(
-            user, history, now_utc, excluded, scene, barred.probes
-        )
+        probes = barred.cells(self.policy.probes)
+        rows, vectors, scores = self.candidates(user, history, now_utc, excluded, scene, probes)
         clock.mark("retrieve")
         probabilities = np.zeros((len(rows), 0), np.float32)
         final, source = scores, "retrieval"
@@ -347,8 +346,8 @@ class Recommender:
 
         Beside an item those that go with it come first, and search results stay as they were.
         """
-        neighbours, beyond = self.items.neighbours, barred.by_filters
-        rows = scene.candidates(self.index, neighbours, self._limit, barred.probes, excluded)
+        probes, beyond = barred.cells(self.policy.probes), barred.by_filters
+        rows = scene.candidates(self.index, self.items.neighbours, self._limit, probes, excluded)
         if not scene.is_closed:
             popular = self._popular(excluded, k, beyond=beyond)
             rows = merged(rows, popular, max(k, len(rows)))
