@@ -81,6 +81,7 @@ class Device:
             self.bundle, self._release_fault = self.store.open_active(hash_large=False)
         self._recommender = self._loaded(self.bundle) if self.bundle else None
         self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
+        self._answer_faults: list[str] = []
 
     def close(self) -> None:
         """Close the event log; waits for the check of the release's large files, if one began."""
@@ -193,6 +194,7 @@ class Device:
             faults += [
                 f for f in self._impressions(items, slate.source, now, paged) if f not in faults
             ]
+        self._answer_faults = faults
         return {
             "items": items,
             "stage_ms": {name: round(ms, 3) for name, ms in slate.stage_ms.items()},
@@ -310,10 +312,16 @@ class Device:
     def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
         """Log what the user did; returns the event's id once it is on the disk.
 
+        Where the clock was set back, the event counts as simultaneous with the last one, for it
+        came after it; `clock_utc` of its context has what the clock said.
+
         Raises:
             EventLogError: it could not be stored.
         """
-        return self._opened_log().append(item_id, event, value=value, ts=int(self._clock()))
+        log, now = self._opened_log(), int(self._clock())
+        ts = max(now, log.last_interaction())
+        context = {"clock_utc": now} if now < ts else {}
+        return log.append(item_id, event, value=value, ts=ts, context=context)
 
     def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
         """Note whether the user agrees that events are sent; without that, none ever is.
@@ -351,7 +359,10 @@ class Device:
             self.__dict__.pop("_sessions", None)
 
     def status(self) -> dict[str, Any]:
-        """Return release, engine, what the log holds (`LogStatus`), and faults as plain values."""
+        """Return release, engine, what the log holds (`LogStatus`), and faults as plain values.
+
+        Faults are those that last, and those of the last slate.
+        """
         self._leave_damaged()
         faults = self._faults()
         logged: dict[str, Any] = {}
@@ -362,6 +373,7 @@ class Device:
                 faults.append(str(err))
         if self._recommender is not None and self._recommender.fault:
             faults.append(self._recommender.fault)
+        faults += [fault for fault in self._answer_faults if fault not in faults]
         active, previous = self.store.active()
         return {
             "release": self.bundle.manifest.name if self.bundle else None,

@@ -207,7 +207,7 @@ class EventLog:
             found = [
                 (item_id, event, ts) if sealed is None else (*unseal(self._cipher, sealed)[:2], ts)
                 for item_id, event, ts, sealed in self._connection.execute(
-                    "SELECT item_id, event, ts, sealed FROM event WHERE kind = ? ORDER BY ts, id",
+                    "SELECT item_id, event, ts, sealed FROM event WHERE kind = ? ORDER BY ts, seq",
                     (INTERACTION,),
                 )
             ]
@@ -223,6 +223,16 @@ class EventLog:
         )
         self._known = state, (history, len(found) - len(known))
         return self._known[1]
+
+    def last_interaction(self) -> int:
+        """Return the time of the latest interaction, unix seconds; 0 without any.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            latest = "SELECT coalesce(max(ts), 0) FROM event WHERE kind = ?"
+            return int(self._connection.execute(latest, (INTERACTION,)).fetchone()[0])
 
     def status(self) -> LogStatus:
         """Return counts, size and consent.
