@@ -139,10 +139,12 @@ class Device:
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults)
-        history, unknown = History.empty(), 0
+        history, unknown, impressions = History.empty(), 0, None
         if self._log is not None:
             try:
                 history, unknown = self._log.history(self.bundle)
+                if self.bundle.rules is not None and self.bundle.rules.learn:
+                    impressions = self._log.impressions(self.bundle)
             except EventLogError as err:
                 faults.append(str(err))
         slate = self._recommender.recommend(
@@ -152,6 +154,7 @@ class Device:
             exclude_seen=exclude_seen,
             shown=NO_ROWS if opened is None else self._rows(opened.shown()),
             rng=self._rng,
+            impressions=impressions,
         )
         if slate.fault:
             faults.append(slate.fault)

@@ -18,7 +18,7 @@ import numpy as np
 
 from bundle.features import History
 from bundle.reader import Bundle
-from edge_runtime import consent, retention
+from edge_runtime import consent, feedback, retention
 from edge_runtime.cipher import Cipher, check_key, encrypt_all, unseal
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
@@ -33,6 +33,7 @@ from edge_runtime.event_schema import (
     prepare,
     transaction,
 )
+from edge_runtime.feedback import Impressions
 from edge_runtime.retention import Retention
 
 _BUSY_MS = 2000
@@ -212,6 +213,21 @@ class EventLog:
             np.array(rows, np.int32), np.array(events, np.int32), np.array(ts, np.int64)
         )
         return history, len(found) - len(known)
+
+    def impressions(self, bundle: Bundle) -> Impressions:
+        """Return the latest impressions of items that a release knows, with what became of them.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            found = feedback.latest(self._connection, self._cipher)
+        row_of = {item_id: bundle.row_of(item_id) for item_id, _ in found}
+        known = [(row_of[item_id], followed) for item_id, followed in found if row_of[item_id] >= 0]
+        return Impressions(
+            rows=np.array([row for row, _ in known], np.int32),
+            followed=np.array([followed for _, followed in known], np.bool_),
+        )
 
     def status(self) -> LogStatus:
         """Return counts, size and consent.

@@ -20,10 +20,12 @@ from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError
+from edge_runtime.feedback import Impressions
 from edge_runtime.index import Floats, Index, probe
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
 from edge_runtime.rules.exploration import Random
+from edge_runtime.rules.thompson import Feedback
 
 POPULAR_REASON = "popular now"
 AGAIN_REASON = "you had it before"
@@ -114,6 +116,7 @@ class Recommender:
         exclude_seen: bool | None = None,
         shown: NDArray[np.int32] = NO_ROWS,
         rng: Random | None = None,
+        impressions: Impressions | None = None,
         policy_alone: bool = False,
     ) -> Slate:
         """Answer one request.
@@ -125,6 +128,7 @@ class Recommender:
             exclude_seen: leave out all items of the history; by default as the policy says.
             shown: rows of earlier pages, which must not come again.
             rng: for releases that explore; None: this request does not.
+            impressions: for releases that learn from what became of them.
             policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that
                 know none; golden slates are made so.
         """
@@ -156,7 +160,9 @@ class Recommender:
             first_category = self.items.categories[rows][:, 0]
             ruled = Ruled.untouched(rerank(self.policy, final, vectors, first_category, wanted))
         else:
-            ruled = self.ruled(history, now_utc, rows, vectors, final, wanted, shown, rng)
+            ruled = self.ruled(
+                history, now_utc, rows, vectors, final, wanted, shown, rng, impressions
+            )
         items = self._describe(history, rows, vectors, final, scores, probabilities, ruled)
         clock.mark("rerank")
         return Slate(items, clock.total(), source, fault, user, rows, final)
@@ -244,6 +250,7 @@ class Recommender:
         k: int,
         shown: NDArray[np.int32] = NO_ROWS,
         rng: Random | None = None,
+        impressions: Impressions | None = None,
     ) -> Ruled:
         """Apply the release's rules, which it must have, to scored candidates."""
         assert self.bundle.rules is not None
@@ -264,8 +271,18 @@ class Recommender:
             shown=shown,
             shown_vectors=self.index.vectors(shown),
             rng=rng,
+            feedback=self._feedback(impressions),
         )
         return apply(self.bundle.rules, candidates, moment, k)
+
+    def _feedback(self, seen: Impressions | None) -> Feedback | None:
+        if seen is None:
+            return None
+        return Feedback(
+            categories=np.asarray(self.items.categories[seen.rows]),
+            numeric=np.asarray(self.items.numeric[seen.rows]),
+            followed=seen.followed,
+        )
 
     def _fallback(
         self,

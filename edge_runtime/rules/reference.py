@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_runtime.rules.selection import SMOOTHING
+from edge_runtime.rules.thompson import BINS
 
 Vectors = Sequence[Sequence[float]]
 
@@ -84,3 +85,25 @@ def calibrated(
                 gains[at] = (1 - weight) * sum(values[i] for i in some) - weight * divergence
         chosen.append(max(gains, key=gains.__getitem__))
     return chosen
+
+
+def chances(alphas: Sequence[float], betas: Sequence[float]) -> list[float]:
+    """Probability of each arm that it is the best, bin by bin; two in one bin tie."""
+    posteriors = []
+    for alpha, beta in zip(alphas, betas, strict=True):
+        angles = [math.pi / 2 * (at + 0.5) / BINS for at in range(BINS)]
+        logs = [
+            (2 * alpha - 1) * math.log(math.sin(x)) + (2 * beta - 1) * math.log(math.cos(x))
+            for x in angles
+        ]
+        density = [math.exp(each - max(logs)) for each in logs]
+        posteriors.append([each / sum(density) for each in density])
+    best = [0.0] * len(posteriors)
+    for at in range(BINS):
+        for one, mass in enumerate(posteriors):
+            chance = mass[at]
+            for two, other in enumerate(posteriors):
+                if two != one:
+                    chance *= sum(other[:at]) + other[at] / 2
+            best[one] += chance
+    return [each / sum(best) for each in best]

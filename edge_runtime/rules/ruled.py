@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.rules import (
+    EXPLORING,
     NAMES,
     BandCalibration,
     BandCap,
+    BandThompson,
     CategoryCalibration,
     CategoryCap,
+    CategoryThompson,
     Dpp,
     Exploration,
     Freshness,
@@ -26,15 +29,18 @@ from bundle.rules import (
     Rules,
 )
 from edge_runtime.rules.caps import bands, within_cap
-from edge_runtime.rules.exploration import Random, explore
+from edge_runtime.rules.exploration import Draw, Random, explore
 from edge_runtime.rules.relevance import Doubles, freshened, relevance
 from edge_runtime.rules.removal import above_floor, distinct
 from edge_runtime.rules.selection import calibrated, category_marks, commonest, dpp, mmr
+from edge_runtime.rules.thompson import Feedback, explore_arms, posteriors
 from edge_runtime.rules.titles import same_words
 
 Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
 MOVED, CAPPED, INSERTED = "moved", "capped", "inserted"
+Thompson = CategoryThompson | BandThompson
+Exploring = Exploration | Thompson
 RESERVE = 2
 """A selection goes on to twice the slate, so that what a cap takes out has its next to follow."""
 
@@ -63,7 +69,7 @@ class Moment:
 
     now_utc: unix seconds; past_categories, past_numeric: of the history's events, as the
     candidates'; shown: rows of earlier pages, shown_vectors: float32 [m, d], theirs; rng: the
-    source of randomness, None: no exploration.
+    source of randomness, None: no exploration; feedback: the latest impressions, None: none known.
     """
 
     now_utc: int
@@ -72,6 +78,7 @@ class Moment:
     shown: NDArray[np.int32]
     shown_vectors: Floats
     rng: Random | None = None
+    feedback: Feedback | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +114,7 @@ def apply(rules: Rules, candidates: Candidates, moment: Moment, k: int) -> Ruled
     at = np.lexsort((candidates.rows, -candidates.scores))[: max(rules.depth, k)]
     work = _Work(candidates, moment, k, at)
     for rule in rules.rules:
-        if not isinstance(rule, Exploration):
+        if not isinstance(rule, EXPLORING):
             work.step(rule)
         elif moment.rng is not None:
             return work.explored(rule, moment.rng)
@@ -161,17 +168,41 @@ class _Work:
                 found = bands(self._numeric(rule.column), rule.bounds)
                 self._calibrate(name, category_marks(found[:, None], codes), counts, rule.weight)
 
-    def explored(self, rule: Exploration, rng: Random) -> Ruled:
+    def explored(self, rule: Exploring, rng: Random) -> Ruled:
         """End with a draw: others come from what follows the slate and no cap has put back."""
         k = min(self._k, len(self._at))
         pool = (k + np.flatnonzero(~self._held[k:]))[: rule.pool]
-        draw = explore(k, len(pool), rule.epsilon, rule.first, rng)
+        if isinstance(rule, Exploration):
+            draw = explore(k, len(pool), rule.epsilon, rule.first, rng)
+        else:
+            arms = self._arms(rule)[pool]
+            pool = pool[arms > 0]
+            draw = self._drawn(rule, k, arms[arms > 0], rng)
         order = np.arange(k)
         for after in np.flatnonzero(draw.other >= 0).tolist():
             order[after] = pool[draw.other[after]]
-            self._touch(NAMES[Exploration], INSERTED, int(order[after]), after)
+            self._touch(NAMES[type(rule)], INSERTED, int(order[after]), after)
         self._take(order)
         return self.slate(draw.propensity.tolist())
+
+    def _arms(self, rule: Thompson) -> Positions:
+        """The category or band of each item, 0: it has none."""
+        if isinstance(rule, CategoryThompson):
+            return self._categories()[:, 0]
+        return bands(self._numeric(rule.column), rule.bounds)
+
+    def _drawn(self, rule: Thompson, k: int, arms: Positions, rng: Random) -> Draw:
+        codes, at = np.unique(arms, return_inverse=True)
+        past, followed = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+        if (seen := self._moment.feedback) is not None:
+            followed = seen.followed
+            if isinstance(rule, CategoryThompson):
+                past = np.asarray(seen.categories[:, 0], np.int64)
+            else:
+                column = self._candidates.columns.index(rule.column)
+                past = bands(seen.numeric[:, column].astype(np.float64), rule.bounds)
+        alphas, betas = posteriors(past, followed, codes, rule.alpha, rule.beta)
+        return explore_arms(k, at, alphas, betas, rule.epsilon, rule.first, rng)
 
     def slate(self, propensities: list[float] | None = None) -> Ruled:
         """Return the first k of the list."""

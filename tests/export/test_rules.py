@@ -61,6 +61,9 @@ def test_rules_come_in_the_order_in_which_each_leaves_the_others_whole():
         ({"popularity_calibration": 0.1}, "band_calibration"),
         ({"price_cap": 1, "price_bounds": (9.0,)}, "band_cap"),
         ({"explore": 0.1}, "exploration"),
+        ({"explore": 0.1, "explore_by": "category"}, "category_thompson"),
+        ({"explore": 0.1, "explore_by": "popularity"}, "band_thompson"),
+        ({"explore": 0.1, "explore_by": "price", "price_bounds": (9.0,)}, "band_thompson"),
     ],
 )
 def test_one_new_rule_comes_with_what_the_policy_said(change, kind):
@@ -85,6 +88,8 @@ def test_head_middle_and_tail_are_shares_of_all_events():
         ({"price_cap": 2, "price_bounds": [9.0, 5.0]}, r"needs rerank\.price_bounds"),
         ({"price_bounds": [-1.0]}, "price_bounds"),
         ({"explore": 1.5}, "explore"),
+        ({"explore": 0.1, "explore_by": "price"}, r"needs rerank\.price_bounds"),
+        ({"explore_prior": [0.1, 1.0]}, "explore_prior"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(rerank, told):
