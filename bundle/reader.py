@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from bundle.array_checks import expect_below, expect_finite, expect_form, expect_rising
 from bundle.arrays import Array, open_array
+from bundle.campaigns import FILE as CAMPAIGNS_FILE
+from bundle.campaigns import Campaigns
 from bundle.catalogue import CatalogueItem, read_catalogue
 from bundle.columns import Column
 from bundle.errors import BundleInvalid
@@ -26,7 +28,7 @@ from bundle.versions import open_items
 
 MAX_POPULAR = 1000
 RULES_SINCE = 2
-"""The format version from which a reader looks for `rules.json`."""
+"""The format version from which a reader looks for `rules.json` and `campaigns.json`."""
 
 
 class Bundle:
@@ -39,6 +41,7 @@ class Bundle:
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
         self.policy = Policy.from_json(self.json("policy.json"))
         self.rules = self._read_rules()
+        self.campaigns = self._read_campaigns()
         self.item_count = len(self.array("index/rows"))
         self._check_arrays()
         offsets = self.array("index/offsets")
@@ -136,6 +139,11 @@ class Bundle:
         if self.manifest.format_version < RULES_SINCE or not self.lists(RULES_FILE):
             return None
         return Rules.from_json(self.json(RULES_FILE), self.spec)
+
+    def _read_campaigns(self) -> Campaigns:
+        if self.manifest.format_version < RULES_SINCE or not self.lists(CAMPAIGNS_FILE):
+            return Campaigns(campaigns=())
+        return Campaigns.from_json(self.json(CAMPAIGNS_FILE))
 
     def _check_arrays(self) -> None:
         """Check that the arrays agree with each other, so that no row number can go astray."""

@@ -139,12 +139,14 @@ class Device:
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults)
-        history, unknown, impressions = History.empty(), 0, None
+        history, unknown, impressions, showings = History.empty(), 0, None, None
         if self._log is not None:
             try:
                 history, unknown = self._log.history(self.bundle)
                 if self.bundle.rules is not None and self.bundle.rules.learn:
                     impressions = self._log.impressions(self.bundle)
+                if log_impressions and not self._log.fault:  # else they could not be counted
+                    showings = self._log.showings(now)
             except EventLogError as err:
                 faults.append(str(err))
         slate = self._recommender.recommend(
@@ -155,13 +157,16 @@ class Device:
             shown=NO_ROWS if opened is None else self._rows(opened.shown()),
             rng=self._rng,
             impressions=impressions,
+            showings=showings,
         )
         if slate.fault:
             faults.append(slate.fault)
         items = [asdict(item) for item in slate.items]
-        paged: dict[str, Any] = {}
         if opened is not None:
             items = items[: max(MAX_ITEMS - len(opened.shown()), 0)]
+        items = self._noted(items, now, faults)
+        paged: dict[str, Any] = {}
+        if opened is not None:
             number = len(opened.pages) + 1
             opened.pages += [items] if items else []  # the list may have ended
             paged = self._kept(opened, number, now, faults)
@@ -283,6 +288,20 @@ class Device:
         of_log = (self._log.fault, self._log.retention_fault) if self._log else (self._log_fault,)
         return [fault for fault in (self._release_fault, *of_log) if fault]
 
+    def _noted(
+        self, items: list[dict[str, Any]], now: int, faults: list[str]
+    ) -> list[dict[str, Any]]:
+        """Note showings of campaigns; where that fails, none is shown: their number is limited."""
+        campaigns = [item["sponsored"]["campaign"] for item in items if item["sponsored"]]
+        if not campaigns:
+            return items
+        try:
+            self._opened_log().add_showings(campaigns, now)
+        except EventLogError as err:
+            faults += [str(err)] if str(err) not in faults else []
+            return [item for item in items if not item["sponsored"]]
+        return items
+
     def _impressions(
         self, items: list[dict[str, Any]], source: str, now: int, paged: dict[str, Any]
     ) -> list[str]:
@@ -301,6 +320,7 @@ class Device:
                     "score": item["score"],
                     "source": source,
                     "propensity": item["propensity"],
+                    **({"sponsored": item["sponsored"]["campaign"]} if item["sponsored"] else {}),
                     **paged,
                 },
             )

@@ -5,7 +5,7 @@ the tower the release's popular items; `Slate.fault` says what happened.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError
 from edge_runtime.feedback import Impressions
 from edge_runtime.index import Floats, Index, probe
+from edge_runtime.offers import Offers
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
 from edge_runtime.rules.exploration import Random
@@ -35,11 +36,20 @@ MOST_TITLES = 4096
 
 
 @dataclass(frozen=True, slots=True)
+class Sponsorship:
+    """For which campaign an item is shown; label: what the app must write on it."""
+
+    campaign: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class SlateItem:
     """One recommended item; probabilities by head, reason in words.
 
     propensity: the probability that this item is at this place, below 1 where the release
-    explores; touched: what the release's rules did to it, in their order.
+    explores; touched: what the release's rules did to it, in their order; sponsored: None where
+    nobody pays for its place.
     """
 
     row: int
@@ -51,6 +61,7 @@ class SlateItem:
     probabilities: dict[str, float]
     propensity: float = 1.0
     touched: tuple[Touch, ...] = ()
+    sponsored: Sponsorship | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,7 @@ class Recommender:
         self.index = Index.of(bundle)
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
         self.withdrawn = ~bundle.available
+        self._offers = Offers(bundle)
         self._known_titles: dict[int, str] = {}
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
@@ -117,6 +129,7 @@ class Recommender:
         shown: NDArray[np.int32] = NO_ROWS,
         rng: Random | None = None,
         impressions: Impressions | None = None,
+        showings: Mapping[str, int] | None = None,
         policy_alone: bool = False,
     ) -> Slate:
         """Answer one request.
@@ -129,6 +142,7 @@ class Recommender:
             shown: rows of earlier pages, which must not come again.
             rng: for releases that explore; None: this request does not.
             impressions: for releases that learn from what became of them.
+            showings: of each campaign today, on this device; None: nothing is sponsored.
             policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that
                 know none; golden slates are made so.
         """
@@ -161,7 +175,7 @@ class Recommender:
             ruled = Ruled.untouched(rerank(self.policy, final, vectors, first_category, wanted))
         else:
             ruled = self.ruled(
-                history, now_utc, rows, vectors, final, wanted, shown, rng, impressions
+                history, now_utc, rows, vectors, final, wanted, shown, rng, impressions, showings
             )
         items = self._describe(history, rows, vectors, final, scores, probabilities, ruled)
         clock.mark("rerank")
@@ -251,6 +265,7 @@ class Recommender:
         shown: NDArray[np.int32] = NO_ROWS,
         rng: Random | None = None,
         impressions: Impressions | None = None,
+        showings: Mapping[str, int] | None = None,
     ) -> Ruled:
         """Apply the release's rules, which it must have, to scored candidates."""
         assert self.bundle.rules is not None
@@ -272,6 +287,7 @@ class Recommender:
             shown_vectors=self.index.vectors(shown),
             rng=rng,
             feedback=self._feedback(impressions),
+            offers=() if showings is None else self._offers.at(now_utc, showings),
         )
         return apply(self.bundle.rules, candidates, moment, k)
 
@@ -348,8 +364,9 @@ class Recommender:
                 ),
                 propensity=ruled.propensities[i],
                 touched=ruled.touched[i],
+                sponsored=offer and Sponsorship(offer.campaign, offer.label),
             )
-            for i, at in enumerate(chosen)
+            for i, (at, offer) in enumerate(zip(chosen, ruled.offers, strict=True))
         )
 
     def _titles_of(self, rows: NDArray[np.int32]) -> Sequence[str]:

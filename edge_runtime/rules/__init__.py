@@ -2,8 +2,8 @@
 
 In: candidates with scores, the list of rules. Out: a slate, what touched each item, and how
 probable each item was at its place. Read in this order: ruled.py, relevance.py, removal.py,
-titles.py, selection.py, caps.py, exploration.py. `reference.py` has the same in plain loops, which
-tests compare.
+titles.py, selection.py, caps.py, sponsored.py, exploration.py, thompson.py. `reference.py` has the
+same in plain loops, which tests compare.
 """
 
 from edge_runtime.rules.ruled import Candidates, Moment, Ruled, Touch, apply

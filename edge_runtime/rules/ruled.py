@@ -27,12 +27,14 @@ from bundle.rules import (
     QualityFloor,
     Rule,
     Rules,
+    Sponsored,
 )
 from edge_runtime.rules.caps import bands, within_cap
 from edge_runtime.rules.exploration import Draw, Random, explore
 from edge_runtime.rules.relevance import Doubles, freshened, relevance
 from edge_runtime.rules.removal import above_floor, distinct
 from edge_runtime.rules.selection import calibrated, category_marks, commonest, dpp, mmr
+from edge_runtime.rules.sponsored import Offer, Placed, placed
 from edge_runtime.rules.thompson import Feedback, explore_arms, posteriors
 from edge_runtime.rules.titles import same_words
 
@@ -69,7 +71,8 @@ class Moment:
 
     now_utc: unix seconds; past_categories, past_numeric: of the history's events, as the
     candidates'; shown: rows of earlier pages, shown_vectors: float32 [m, d], theirs; rng: the
-    source of randomness, None: no exploration; feedback: the latest impressions, None: none known.
+    source of randomness, None: no exploration; feedback: the latest impressions, None: none known;
+    offers: campaigns that may take sponsored places.
     """
 
     now_utc: int
@@ -79,6 +82,7 @@ class Moment:
     shown_vectors: Floats
     rng: Random | None = None
     feedback: Feedback | None = None
+    offers: tuple[Offer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +97,15 @@ class Touch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruled:
-    """The slate: positions into the candidates, and of each its touches and propensity."""
+    """The slate: positions into the candidates, and of each its touches and propensity.
+
+    offers: of each the campaign that it is shown for, if it is sponsored.
+    """
 
     positions: list[int]
     touched: list[tuple[Touch, ...]]
     propensities: list[float]
+    offers: list[Offer | None]
 
     @classmethod
     def untouched(cls, positions: list[int]) -> "Ruled":
@@ -106,6 +114,7 @@ class Ruled:
             positions=positions,
             touched=[()] * len(positions),
             propensities=[1.0] * len(positions),
+            offers=[None] * len(positions),
         )
 
 
@@ -133,6 +142,7 @@ class _Work:
         self._values: Doubles = relevance(candidates.scores[at])
         self._held = np.zeros(len(at), np.bool_)
         self._touched: dict[int, list[Touch]] = {}
+        self._sponsored: list[tuple[Placed, int]] = []  # with their positions
 
     def step(self, rule: Rule) -> None:
         """Apply one rule that draws nothing."""
@@ -167,6 +177,8 @@ class _Work:
                 counts = (past[:, None] == codes).sum(axis=0)
                 found = bands(self._numeric(rule.column), rule.bounds)
                 self._calibrate(name, category_marks(found[:, None], codes), counts, rule.weight)
+            case Sponsored():
+                self._sponsor(rule)
 
     def explored(self, rule: Exploring, rng: Random) -> Ruled:
         """End with a draw: others come from what follows the slate and no cap has put back."""
@@ -205,12 +217,19 @@ class _Work:
         return explore_arms(k, at, alphas, betas, rule.epsilon, rule.first, rng)
 
     def slate(self, propensities: list[float] | None = None) -> Ruled:
-        """Return the first k of the list."""
+        """Return the first k of the list, with sponsored items put in at their places."""
         positions: list[int] = self._at[: self._k].tolist()
+        propensities = propensities or [1.0] * len(positions)
+        offers: list[Offer | None] = [None] * len(positions)
+        for one, position in self._sponsored:
+            positions.insert(one.place - 1, position)
+            propensities.insert(one.place - 1, 1.0)
+            offers.insert(one.place - 1, one.offer)
         return Ruled(
             positions=positions,
             touched=[tuple(self._touched.get(at, ())) for at in positions],
-            propensities=propensities or [1.0] * len(positions),
+            propensities=propensities,
+            offers=offers,
         )
 
     @property
@@ -244,6 +263,17 @@ class _Work:
             self._touch(name, CAPPED, before, after)
         self._held |= ~inside
         self._take(np.concatenate([np.flatnonzero(inside), back]))
+
+    def _sponsor(self, rule: Sponsored) -> None:
+        """Take sponsored items out of the list; `slate` puts them in where nothing moves them."""
+        rows = self._candidates.rows[self._at]
+        settings = rule.places, rule.relevance, rule.per_day
+        found = placed(self._moment.offers, rows, self._values, *settings, self._k)
+        for one in found:
+            self._touch(NAMES[Sponsored], INSERTED, one.at, one.place - 1)
+        self._sponsored = [(one, int(self._at[one.at])) for one in found]
+        self._k -= len(found)
+        self._take(np.delete(np.arange(len(self._at)), [one.at for one in found]))
 
     def _calibrate(self, name: str, marks: Doubles, counts: Positions, weight: float) -> None:
         taste = counts / max(int(counts.sum()), 1)

@@ -1,0 +1,42 @@
+"""Campaigns of a release that may be shown at a moment, on this device."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from bundle.campaigns import Campaign
+from bundle.reader import Bundle
+from edge_runtime.rules.sponsored import Offer
+
+
+class Offers:
+    """The campaigns of one release; their items are looked up once, when first asked for."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    @cached_property
+    def _known(self) -> list[tuple[int, Campaign]]:
+        """Campaigns with the row of their item; a later catalogue may have taken it away."""
+        listed = self._bundle.campaigns.campaigns
+        found = [(self._bundle.row_of(each.item_id), each) for each in listed]
+        return [(row, each) for row, each in found if row >= 0]
+
+    def at(self, now_utc: int, shown_today: Mapping[str, int]) -> tuple[Offer, ...]:
+        """Return the campaigns that run and whose item may be recommended.
+
+        Args:
+            now_utc: unix seconds.
+            shown_today: showings on this device by campaign id, none where it is missing.
+        """
+        available = self._bundle.available
+        return tuple(
+            Offer(
+                campaign=each.id,
+                label=each.label,
+                row=row,
+                priority=each.priority,
+                shown_today=shown_today.get(each.id, 0),
+            )
+            for row, each in self._known
+            if each.runs(now_utc) and available[row]
+        )
