@@ -364,7 +364,7 @@ class Recommender:
                 ),
                 propensity=ruled.propensities[i],
                 touched=ruled.touched[i],
-                sponsored=offer and Sponsorship(offer.campaign, offer.label),
+                sponsored=Sponsorship(offer.campaign, offer.label) if offer else None,
             )
             for i, (at, offer) in enumerate(zip(chosen, ruled.offers, strict=True))
         )

@@ -18,6 +18,7 @@ from bundle.rules import (
     QualityFloor,
     Rule,
     Rules,
+    Sponsored,
 )
 from training.recipe import RerankConfig
 
@@ -29,7 +30,7 @@ def release_rules(config: RerankConfig, popularity: NDArray[np.float32]) -> Rule
     """Return the rules that a recipe asks for, in the order in which they make sense.
 
     First what changes relevance and takes items out, then the selection, then caps, which may put
-    back what it chose, last exploration.
+    back what it chose, sponsored places, last exploration.
 
     Args:
         config: of the recipe.
@@ -48,6 +49,14 @@ def release_rules(config: RerankConfig, popularity: NDArray[np.float32]) -> Rule
     if config.price_cap:
         limit, bounds = config.price_cap, config.price_bounds
         after.append(BandCap(column="price", bounds=bounds, limit=limit))
+    if config.sponsored_places:
+        after.append(
+            Sponsored(
+                places=config.sponsored_places,
+                relevance=config.sponsored_floor,
+                per_day=config.sponsored_per_day,
+            )
+        )
     if config.explore:
         after.append(_exploration(config, popularity))
     chosen = _selection(config, popularity)

@@ -55,7 +55,7 @@ def posteriors(
     known = np.append(arms, -1)[at] == shown
     wins = np.bincount(at[known & followed], minlength=len(arms))
     losses = np.bincount(at[known & ~followed], minlength=len(arms))
-    return alpha + wins, beta + losses
+    return alpha + wins.astype(np.float64), beta + losses.astype(np.float64)
 
 
 def chances(alphas: Doubles, betas: Doubles) -> Doubles:
