@@ -11,6 +11,7 @@ from bundle.errors import InputError
 from bundle.features import History
 from bundle.reader import open_bundle
 from bundle.rules import Mmr, Rules, Sponsored
+from bundle.strict_json import MAX_UTC
 from edge_runtime.offers import Offers
 from edge_runtime.pipeline import Recommender
 from export.build import export_bundle
@@ -76,7 +77,7 @@ def test_campaigns_that_no_place_would_show_are_refused(tmp_path, rules):
 
 def write(path: Path, *item_ids: str) -> Path:
     listed = [
-        LISTED | {"id": item_id, "item_id": item_id, "until_utc": 2 * NOW} for item_id in item_ids
+        LISTED | {"id": item_id, "item_id": item_id, "until_utc": MAX_UTC} for item_id in item_ids
     ]
     path.write_text(json.dumps({"campaigns": listed}))
     return path
@@ -105,6 +106,9 @@ def test_a_release_carries_campaigns_and_the_next_of_its_catalogue_keeps_or_repl
     assert {each.campaign for each in offers} == {*everything} - {"i07"}  # withdrawn: passed over
     changes = ["--catalogue", str(tmp_path / "changes.json"), "--base", base]
     more = ["export", *words, *changes, "--campaigns"]
+    words_on = ["device", "recommend", "--home", str(tmp_path / "phone"), "--bundle", kept]
+    lines = runner.invoke(main, words_on).stdout.splitlines()
+    assert ["[Ad]" in line for line in lines] == [False, True, False, False, False]
     write(campaigns, "i07")
     refused = runner.invoke(main, [*more, str(campaigns), "--out", replaced])
     assert refused.exit_code == 2 and "item 'i07' is withdrawn" in refused.stderr
