@@ -187,7 +187,8 @@ class _Work:
         if isinstance(rule, Exploration):
             draw = explore(k, len(pool), rule.epsilon, rule.first, rng)
         else:
-            arms = self._arms(rule)[pool]
+            found, at = self._candidates, self._at[pool]
+            arms = self._arms(rule, found.categories[at], found.numeric[at])
             pool = pool[arms > 0]
             draw = self._drawn(rule, k, arms[arms > 0], rng)
         order = np.arange(k)
@@ -197,24 +198,20 @@ class _Work:
         self._take(order)
         return self.slate(draw.propensity.tolist())
 
-    def _arms(self, rule: Thompson) -> Positions:
-        """The category or band of each item, 0: it has none."""
-        if isinstance(rule, CategoryThompson):
-            return self._categories()[:, 0]
-        return bands(self._numeric(rule.column), rule.bounds)
-
     def _drawn(self, rule: Thompson, k: int, arms: Positions, rng: Random) -> Draw:
         codes, at = np.unique(arms, return_inverse=True)
         past, followed = np.zeros(0, np.int64), np.zeros(0, np.bool_)
         if (seen := self._moment.feedback) is not None:
-            followed = seen.followed
-            if isinstance(rule, CategoryThompson):
-                past = np.asarray(seen.categories[:, 0], np.int64)
-            else:
-                column = self._candidates.columns.index(rule.column)
-                past = bands(seen.numeric[:, column].astype(np.float64), rule.bounds)
+            past, followed = self._arms(rule, seen.categories, seen.numeric), seen.followed
         alphas, betas = posteriors(past, followed, codes, rule.alpha, rule.beta)
         return explore_arms(k, at, alphas, betas, rule.epsilon, rule.first, rng)
+
+    def _arms(self, rule: Thompson, categories: NDArray[np.int64], numeric: Floats) -> Positions:
+        """First category or band of items, 0: none."""
+        if isinstance(rule, CategoryThompson):
+            return np.asarray(categories[:, 0], np.int64)
+        column = self._candidates.columns.index(rule.column)
+        return bands(numeric[:, column].astype(np.float64), rule.bounds)
 
     def slate(self, propensities: list[float] | None = None) -> Ruled:
         """Return the first k of the list, with sponsored items put in at their places."""
