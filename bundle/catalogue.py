@@ -25,7 +25,9 @@ TABLE = (
 _SELECT = "SELECT row, item_id, title, categories, price, year FROM item"
 
 _STEPS = 1000
-"""SQLite's steps for the schema; one look-up by row number takes about 15."""
+"""Steps of SQLite between two looks at whether it is over; the schema takes fewer."""
+_STEPS_A_ROW = 100
+"""One look-up by row number takes about 15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,50 +90,70 @@ def _insert(connection: sqlite3.Connection, item: CatalogueItem) -> None:
         ) from err
 
 
-def read_catalogue(path: Path, rows: Iterable[int]) -> list[CatalogueItem]:
-    """Return the items of some rows, in the order asked; rows unknown there are left out.
+class Catalogue:
+    """A catalogue file, held open: opening and checking it costs as much as a slate's texts."""
 
-    Raises:
-        BundleInvalid: the file is not a readable catalogue, or holds more than it should.
-    """
-    wanted = [int(row) for row in rows]
-    with _opened(path, len(wanted)) as connection:
-        found = [connection.execute(f"{_SELECT} WHERE row = ?", (r,)).fetchone() for r in wanted]
-    return [_item(values) for values in found if values is not None]
+    def __init__(self, path: Path) -> None:
+        """Open it and check its form.
 
+        Raises:
+            BundleInvalid: the file is not a readable catalogue.
+        """
+        self._left = 0
+        with _wrapped():
+            address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+            self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
+            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ITEM_BYTES)
+            self._connection.set_progress_handler(self._is_over, _STEPS)
+            self._connection.execute("PRAGMA cell_size_check = ON")
+            self._allow(0)
+            schema = "SELECT type, sql FROM sqlite_master WHERE name = 'item'"
+            if self._connection.execute(schema).fetchall() != [("table", TABLE)]:
+                raise BundleInvalid("catalogue.sqlite: has no table item of version 1")
 
-def read_whole_catalogue(path: Path, n: int) -> Iterator[CatalogueItem]:
-    """Yield the items of rows 0..n-1 in order, one pass over the file.
+    def items(self, rows: Iterable[int]) -> list[CatalogueItem]:
+        """Return the items of some rows, in the order asked; rows unknown there are left out.
 
-    Raises:
-        BundleInvalid: as `read_catalogue`; or the rows there are others.
-    """
-    with _opened(path, n) as connection:
-        rows = connection.execute(f"{_SELECT} ORDER BY row")
-        for row, values in enumerate(rows):
-            if values[0] != row or row >= n:
-                raise BundleInvalid(f"catalogue.sqlite: its rows are not 0..{n - 1}")
-            yield _item(values)
-        if connection.execute("SELECT count(*) FROM item").fetchone() != (n,):
-            raise BundleInvalid(f"catalogue.sqlite: has fewer rows than {n}")
+        Raises:
+            BundleInvalid: the file cannot be read, or holds more than it should.
+        """
+        wanted = [int(row) for row in rows]
+        with _wrapped():
+            self._allow(len(wanted))
+            select = f"{_SELECT} WHERE row = ?"
+            found = [self._connection.execute(select, (row,)).fetchone() for row in wanted]
+        return [_item(values) for values in found if values is not None]
+
+    def all_items(self, n: int) -> Iterator[CatalogueItem]:
+        """Yield the items of rows 0..n-1 in order, one pass over the file.
+
+        Raises:
+            BundleInvalid: as `items`; or the rows there are others.
+        """
+        with _wrapped():
+            self._allow(n)
+            for row, values in enumerate(self._connection.execute(f"{_SELECT} ORDER BY row")):
+                if values[0] != row or row >= n:
+                    raise BundleInvalid(f"catalogue.sqlite: its rows are not 0..{n - 1}")
+                yield _item(values)
+            if self._connection.execute("SELECT count(*) FROM item").fetchone() != (n,):
+                raise BundleInvalid(f"catalogue.sqlite: has fewer rows than {n}")
+
+    def _allow(self, n: int) -> None:
+        """Let SQLite work for as long as `n` rows may take."""
+        self._left = 2 + n * _STEPS_A_ROW // _STEPS
+
+    def _is_over(self) -> bool:
+        """Called by SQLite every `_STEPS` steps; True interrupts."""
+        self._left -= 1
+        return self._left < 0
 
 
 @contextmanager
-def _opened(path: Path, n: int) -> Iterator[sqlite3.Connection]:
-    """Open a catalogue for `n` rows; whatever SQLite finds wrong there is a BundleInvalid."""
-    address = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+def _wrapped() -> Iterator[None]:
+    """Whatever SQLite finds wrong in a catalogue is a BundleInvalid."""
     try:
-        connection = sqlite3.connect(address, uri=True)
-        try:
-            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ITEM_BYTES)
-            connection.set_progress_handler(lambda: True, _STEPS + 100 * n)  # interrupts
-            connection.execute("PRAGMA cell_size_check = ON")
-            schema = connection.execute("SELECT type, sql FROM sqlite_master WHERE name = 'item'")
-            if schema.fetchall() != [("table", TABLE)]:
-                raise BundleInvalid("catalogue.sqlite: has no table item of version 1")
-            yield connection
-        finally:
-            connection.close()
+        yield
     except (sqlite3.Error, UnicodeDecodeError) as err:  # SQLite's message may quote the file
         raise BundleInvalid(f"catalogue.sqlite: cannot be read ({str(err)[:200]})") from err
 

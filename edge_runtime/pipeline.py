@@ -5,7 +5,7 @@ the tower the release's popular items; `Slate.fault` says what happened.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from edge_runtime.offers import Offers
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
 from edge_runtime.rules.exploration import Random
+from edge_runtime.rules.sponsored import Offer
 from edge_runtime.rules.thompson import Feedback
 
 POPULAR_REASON = "popular now"
@@ -41,6 +42,11 @@ class Sponsorship:
 
     campaign: str
     label: str
+
+    @classmethod
+    def of(cls, offer: Offer | None) -> "Sponsorship | None":
+        """Return what an item says of the offer that it is shown for."""
+        return cls(offer.campaign, offer.label) if offer else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +283,7 @@ class Recommender:
             categories=np.asarray(columns.categories[rows]),
             numeric=np.asarray(columns.numeric[rows]),
             columns=self.spec.numeric,
-            titles=self._titles_of,
+            titles=self._titles,
         )
         moment = Moment(
             now_utc=now_utc,
@@ -316,15 +322,9 @@ class Recommender:
         titles = self._titles(rows[:k])
         items = tuple(
             SlateItem(
-                int(row),
-                self.bundle.item_id(int(row)),
-                titles.get(int(row), ""),
-                1.0 / (place + 1),
-                0.0,
-                POPULAR_REASON,
-                {},
+                row, self.bundle.item_id(row), title, 1.0 / (place + 1), 0.0, POPULAR_REASON, {}
             )
-            for place, row in enumerate(rows[:k])
+            for place, (row, title) in enumerate(zip(rows[:k].tolist(), titles, strict=True))
         )
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
@@ -341,51 +341,51 @@ class Recommender:
         ruled: Ruled,
     ) -> tuple[SlateItem, ...]:
         past, chosen = used_rows(self.spec, history), ruled.positions
-        similar = vectors[chosen] @ self.index.vectors(past).T  # [slate, n]
-        nearest = np.argmax(similar, axis=1) if len(past) else np.zeros(0, np.int64)
-        titles = self._titles([*rows[chosen], *past[nearest]])
-        had = set(history.rows.tolist())
-
-        def reason(i: int, at: int) -> str:
-            if int(rows[at]) in had:
-                return AGAIN_REASON
-            return f"because of {titles.get(int(past[nearest[i]]), '')}" if had else POPULAR_REASON
-
+        shown = rows[chosen]
+        reasons = [POPULAR_REASON] * len(shown)
+        if len(past):
+            nearest = np.argmax(vectors[chosen] @ self.index.vectors(past).T, axis=1)  # [slate]
+            again = np.isin(shown, history.rows).tolist()
+            because = self._titles(past[nearest])
+            reasons = [
+                AGAIN_REASON if had else f"because of {title}"
+                for had, title in zip(again, because, strict=True)
+            ]
+        titles, odds = self._titles(shown), probabilities[chosen].tolist()
+        own, retrieved = final[chosen].tolist(), scores[chosen].tolist()
         return tuple(
             SlateItem(
-                row=int(rows[at]),
-                item_id=self.bundle.item_id(int(rows[at])),
-                title=titles.get(int(rows[at]), ""),
-                score=float(final[at]),
-                retrieval_score=float(scores[at]),
-                reason=reason(i, at),
-                probabilities=dict(
-                    zip(self.spec.heads, map(float, probabilities[at]), strict=False)
-                ),
+                row=row,
+                item_id=self.bundle.item_id(row),
+                title=titles[i],
+                score=own[i],
+                retrieval_score=retrieved[i],
+                reason=reasons[i],
+                probabilities=dict(zip(self.spec.heads, odds[i], strict=False)),
                 propensity=ruled.propensities[i],
                 touched=ruled.touched[i],
-                sponsored=Sponsorship(offer.campaign, offer.label) if offer else None,
+                sponsored=Sponsorship.of(ruled.offers[i]),
             )
-            for i, (at, offer) in enumerate(zip(chosen, ruled.offers, strict=True))
+            for i, row in enumerate(shown.tolist())
         )
 
-    def _titles_of(self, rows: NDArray[np.int32]) -> Sequence[str]:
-        """Titles of candidates, remembered: 200 look-ups take 7 ms, and most come again."""
-        new = [row for row in rows.tolist() if row not in self._known_titles]
-        if new:
-            if len(self._known_titles) + len(new) > MOST_TITLES:
-                self._known_titles, new = {}, rows.tolist()
-            found = self._titles(new)
-            self._known_titles |= {row: found.get(row, "") for row in new}
-        return [self._known_titles[row] for row in rows.tolist()]
+    def _titles(self, rows: NDArray[np.int32]) -> list[str]:
+        """Titles of rows, remembered: most come again, and a look-up takes 10 us.
 
-    def _titles(self, rows: Any) -> dict[int, str]:
-        """Titles of rows; without a readable catalogue the ids must do."""
-        wanted = sorted({int(row) for row in rows})
-        try:
-            return {item.row: item.title for item in self.bundle.catalogue(wanted)}
-        except PocketRecError:
-            return {row: self.bundle.item_id(row) for row in wanted}
+        Without a readable catalogue the ids must do.
+        """
+        wanted = rows.tolist()
+        known = self._known_titles
+        if new := {row for row in wanted if row not in known}:
+            if len(known) + len(new) > MOST_TITLES:
+                known, new = {}, set(wanted)
+            try:
+                found = {item.row: item.title for item in self.bundle.catalogue(sorted(new))}
+            except PocketRecError:
+                found = {row: self.bundle.item_id(row) for row in new}
+            known.update((row, found.get(row, "")) for row in new)
+            self._known_titles = known
+        return [self._known_titles[row] for row in wanted]
 
 
 class _Stages:

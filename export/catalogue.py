@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.campaigns import FILE as CAMPAIGNS_FILE
-from bundle.catalogue import read_whole_catalogue
+from bundle.catalogue import Catalogue
 from bundle.errors import InputError
 from bundle.features import MISSING
 from bundle.files import canonical_json, check_free
@@ -154,7 +154,7 @@ def _items(bundle: Bundle) -> Items:
     price, year = np.full(n, MISSING, np.float32), np.full(n, MISSING, np.float32)
     split: dict[str, tuple[str, ...]] = {}  # many items share their categories
     with Progress("base catalogue", n) as bar:
-        for item in read_whole_catalogue(bundle.path("catalogue.sqlite"), n):
+        for item in Catalogue(bundle.path("catalogue.sqlite")).all_items(n):
             ids.append(item.item_id)
             titles.append(item.title)
             if item.categories not in split:

@@ -1,0 +1,86 @@
+"""Child process of `bench device` and `bench offline`: one phone, measured from its start.
+
+Run as `python -m benchmarks.device_child JSON`; prints one JSON object. All sockets are refused,
+and counted.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def main(asked: dict[str, Any]) -> dict[str, Any]:
+    """Answer the first request of a phone with a history, then many of many users.
+
+    asked: `home` with an installed release, `engine`, `variant` (None: the release's), `started`
+    (the parent's monotonic clock, ns), `histories` (rows, events, ts of users), `now_utc`, `k`,
+    `requests`, `seed`.
+    """
+    from edge_runtime.device import Device
+    from edge_runtime.offline import forbid_sockets
+
+    forbid_sockets()
+    device = Device(Path(asked["home"]), engine=asked["engine"])
+    first = device.recommend(asked["k"], log_impressions=False)
+    cold_ms = (time.monotonic_ns() - asked["started"]) / 1e6
+    found: dict[str, Any] = {
+        "cold_start_ms": cold_ms,
+        "source": first["source"],
+        "faults": first["faults"],
+        "history": first["history"],
+        "first_rss_mib": resident_mib(),
+    }
+    found |= stages(device, asked)
+    found["rss_mib"] = resident_mib()
+    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1 << 20 if sys.platform == "darwin" else 1 << 10
+    )
+    return found
+
+
+def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
+    """Milliseconds of each stage of many requests, each a user at a random point of the past."""
+    import numpy as np
+
+    from bundle.features import History
+    from edge_runtime.pipeline import Recommender
+
+    recommender = Recommender(device.bundle, asked["engine"], asked["variant"])
+    rng = np.random.default_rng(asked["seed"])
+    pasts = [
+        History(np.array(rows, np.int32), np.array(events, np.int32), np.array(ts, np.int64))
+        for rows, events, ts in asked["histories"]
+    ]
+    samples: dict[str, list[float]] = {}
+    sources: set[str] = set()
+    cpu = 0.0
+    for done in range(-len(pasts), asked["requests"]):  # one round warms up
+        past = pasts[done % len(pasts)]
+        end = int(rng.integers(1, len(past) + 1))
+        history = History(past.rows[:end], past.events[:end], past.ts[:end])
+        began = time.process_time()
+        slate = recommender.recommend(history, asked["now_utc"], asked["k"])
+        if done < 0:
+            continue
+        cpu += time.process_time() - began
+        sources.add(slate.source if slate.fault is None else slate.fault)
+        for stage, ms in slate.stage_ms.items():
+            samples.setdefault(stage, []).append(ms)
+    per_request = cpu * 1000 / max(asked["requests"], 1)
+    return {"stages": samples, "sources": sorted(sources), "cpu_ms": per_request}
+
+
+def resident_mib() -> float:
+    """What the process holds in memory now, mapped files counted."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+
+
+if __name__ == "__main__":
+    json.dump(main(json.loads(sys.argv[1])), sys.stdout)
