@@ -244,7 +244,7 @@ class Rules:
         return cls(rules=rules, depth=value["depth"])
 
     @property
-    def learn(self) -> bool:
+    def learns(self) -> bool:
         """Whether a rule asks what became of the impressions on this device."""
         return any(isinstance(rule, LEARNING) for rule in self.rules)
 

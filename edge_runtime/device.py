@@ -143,7 +143,7 @@ class Device:
         if self._log is not None:
             try:
                 history, unknown = self._log.history(self.bundle)
-                if self.bundle.rules is not None and self.bundle.rules.learn:
+                if self.bundle.rules is not None and self.bundle.rules.learns:
                     impressions = self._log.impressions(self.bundle)
                 if log_impressions and not self._log.fault:  # else they could not be counted
                     showings = self._log.showings(now)

@@ -1,11 +1,25 @@
 """Campaigns of a release that may be shown at a moment, on this device."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 from bundle.campaigns import Campaign
 from bundle.reader import Bundle
 from edge_runtime.rules.sponsored import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Sponsorship:
+    """For which campaign an item is shown; label: what the app must write on it."""
+
+    campaign: str
+    label: str
+
+    @classmethod
+    def of(cls, offer: Offer | None) -> "Sponsorship | None":
+        """Return what an item of a slate says of the offer that it is shown for."""
+        return None if offer is None else cls(offer.campaign, offer.label)
 
 
 class Offers:

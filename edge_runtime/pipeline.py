@@ -22,31 +22,16 @@ from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError
 from edge_runtime.feedback import Impressions
 from edge_runtime.index import Floats, Index, probe
-from edge_runtime.offers import Offers
+from edge_runtime.offers import Offers, Sponsorship
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
 from edge_runtime.rules.exploration import Random
-from edge_runtime.rules.sponsored import Offer
-from edge_runtime.rules.thompson import Feedback
 
 POPULAR_REASON = "popular now"
 AGAIN_REASON = "you had it before"
 NO_ROWS = np.zeros(0, np.int32)
 MOST_TITLES = 4096
 """Titles that are remembered between requests."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sponsorship:
-    """For which campaign an item is shown; label: what the app must write on it."""
-
-    campaign: str
-    label: str
-
-    @classmethod
-    def of(cls, offer: Offer | None) -> "Sponsorship | None":
-        """Return what an item says of the offer that it is shown for."""
-        return cls(offer.campaign, offer.label) if offer else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,19 +277,10 @@ class Recommender:
             shown=shown,
             shown_vectors=self.index.vectors(shown),
             rng=rng,
-            feedback=self._feedback(impressions),
+            feedback=None if impressions is None else impressions.feedback(self.items),
             offers=() if showings is None else self._offers.at(now_utc, showings),
         )
         return apply(self.bundle.rules, candidates, moment, k)
-
-    def _feedback(self, seen: Impressions | None) -> Feedback | None:
-        if seen is None:
-            return None
-        return Feedback(
-            categories=np.asarray(self.items.categories[seen.rows]),
-            numeric=np.asarray(self.items.numeric[seen.rows]),
-            followed=seen.followed,
-        )
 
     def _fallback(
         self,

@@ -4,7 +4,6 @@ Between two rules there is a list of candidates, best first, with their relevanc
 items out, puts them in another order or, the last one, draws others in.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,58 +30,19 @@ from bundle.rules import (
 )
 from edge_runtime.rules.caps import bands, within_cap
 from edge_runtime.rules.exploration import Draw, Random, explore
+from edge_runtime.rules.moment import Candidates, Floats, Moment, Positions
 from edge_runtime.rules.relevance import Doubles, freshened, relevance
 from edge_runtime.rules.removal import above_floor, distinct
 from edge_runtime.rules.selection import calibrated, category_marks, commonest, dpp, mmr
 from edge_runtime.rules.sponsored import Offer, Placed, placed
-from edge_runtime.rules.thompson import Feedback, explore_arms, posteriors
+from edge_runtime.rules.thompson import explore_arms, posteriors
 from edge_runtime.rules.titles import same_words
 
-Floats = NDArray[np.float32]
-Positions = NDArray[np.int64]
 MOVED, CAPPED, INSERTED = "moved", "capped", "inserted"
 Thompson = CategoryThompson | BandThompson
 Exploring = Exploration | Thompson
 RESERVE = 2
 """A selection goes on to twice the slate, so that what a cap takes out has its next to follow."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
-    """What the rules choose from, in any order.
-
-    rows: int32 [n], of the release; scores: float32 [n], final ones; vectors: float32 [n, d];
-    categories: integer [n, K] codes, 0 = padding; numeric: float32 [n, M] by `columns`; titles:
-    looks up those of rows, called by rules that read them.
-    """
-
-    rows: NDArray[np.int32]
-    scores: Floats
-    vectors: Floats
-    categories: NDArray[np.int64]
-    numeric: Floats
-    columns: tuple[str, ...]
-    titles: Callable[[NDArray[np.int32]], Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """Who asks, and when.
-
-    now_utc: unix seconds; past_categories, past_numeric: of the history's events, as the
-    candidates'; shown: rows of earlier pages, shown_vectors: float32 [m, d], theirs; rng: the
-    source of randomness, None: no exploration; feedback: the latest impressions, None: none known;
-    offers: campaigns that may take sponsored places.
-    """
-
-    now_utc: int
-    past_categories: NDArray[np.int64]
-    past_numeric: Floats
-    shown: NDArray[np.int32]
-    shown_vectors: Floats
-    rng: Random | None = None
-    feedback: Feedback | None = None
-    offers: tuple[Offer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
