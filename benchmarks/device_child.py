@@ -48,7 +48,9 @@ def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
     from bundle.features import History
     from edge_runtime.pipeline import Recommender
 
-    recommender = Recommender(device.bundle, asked["engine"], asked["variant"])
+    recommender = device._recommender  # one a phone: a second one would take its memory twice
+    if asked["variant"] is not None:
+        recommender = Recommender(device.bundle, asked["engine"], asked["variant"])
     rng = np.random.default_rng(asked["seed"])
     pasts = [
         History(np.array(rows, np.int32), np.array(events, np.int32), np.array(ts, np.int64))

@@ -8,6 +8,7 @@ come from the item it started from. Synthetic vectors: points about centres, as 
 square root of N, all Gaussian.
 """
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from export.content import add_items
 from export.index_builder import BuiltIndex, build_index
 from export.probes import choose_probes
 from training.dataset import Items, load_dataset, release_popularity
+from training.new_items import vectors_of_users
 from training.trained import load_trained
 
 Floats = NDArray[np.float32]
@@ -75,15 +77,19 @@ def synthetic(n: int, dim: int, seed: int) -> Floats:
 
 
 def cells_for(n: int) -> int:
-    """Return about the square root of N, as a power of two: 128 at 10 k, 1,024 at 1 M."""
-    return 1 << round(np.log2(max(n, 4)) / 2)
+    """Return about twice the square root of N, a power of two: 256 at 10 k, 2,048 at 1 M."""
+    return 2 << round(math.log2(max(n, 4)) / 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A trained run: vectors float32 [M, d], the users' histories by item id, and their time."""
+    """A trained run: vectors float32 [M, d], some users' vectors, float32 [u, d], and histories.
+
+    histories: item ids, event codes and times of each of them; now_utc: when they are served.
+    """
 
     vectors: Floats
+    users: Floats
     items: Items
     popularity: Floats
     histories: list[tuple[list[str], NDArray[np.int32], NDArray[np.int64]]]
@@ -98,12 +104,17 @@ class Source:
         users = np.sort(rng.permutation(data.n_users)[:n_users])
         ids = np.array(data.items.ids)
         past = [data.history(int(user)) for user in users]
+        now = int(data.ts.max()) + 3600
+        vectors = vectors_of_users(
+            trained.user_tower, trained.spec, data, users, trained.item_vectors, now
+        )
         return cls(
             vectors=trained.item_vectors,
+            users=vectors,
             items=trained.items,
             popularity=release_popularity(trained.spec, data),
             histories=[(ids[h.rows].tolist(), h.events, h.ts) for h in past],
-            now_utc=int(data.ts.max()) + 3600,
+            now_utc=now,
         )
 
 
@@ -137,21 +148,21 @@ def history_of(
 
 
 def write(
-    base: Bundle, source: Source, n: int, users: Floats, recall: float, out: Path, seed: int
-) -> tuple[Floats, BuiltIndex]:
+    base: Bundle, source: Source, n: int, recall: float, out: Path, seed: int
+) -> tuple[Floats, BuiltIndex, int]:
     """Write a release of n items with the models of `base`.
 
     Args:
         base: the release of the run.
         source: its vectors, items and users.
         n: items, at least the run's.
-        users: float32 [u, d], user vectors, on which the cells to read are chosen.
-        recall: share of the best items that must lie in them.
+        recall: share of the users' best items that must lie in the cells read.
         out: the bundle folder.
         seed: of what is drawn.
 
     Returns:
-        float32 [n, d], the vectors never rounded, in the release's row order; its index.
+        float32 [n, d], the vectors never rounded, in the release's row order; its index; the
+        cells that it reads.
     """
     vectors, start = extended(source.vectors, n, seed)
     items = made_items(source.items, start, seed)
@@ -159,6 +170,7 @@ def write(
     popularity = source.popularity[start] * rng.random((n, 1), np.float32)
     popularity[: len(source.items)] = source.popularity
     index = build_index(vectors, items.ids, cells_for(n), seed)
+    users = source.users[: len(source.users) // 2]
     probes = choose_probes(index, vectors, users, base.policy.candidates, recall).probes
     policy = replace(base.policy, probes=probes)
     with BundleWriter(out, force=True) as writer:
@@ -166,8 +178,8 @@ def write(
         add_items(writer, base.spec, items, index, popularity, available, None)
         for entry in base.manifest.files:
             if entry.kind == "model":
-                writer.add(entry.name, base.read(entry.name), "model", **entry.meta)
+                writer.add(entry.name, base.read(entry.name), "model", **dict(entry.meta))
         writer.add("feature_spec.json", base.read("feature_spec.json"), "json")
         writer.add("policy.json", canonical_json(policy.to_json()), "json")
         writer.finish(name=f"device-{n}", recipe_name="device", created_utc=source.now_utc)
-    return vectors[index.order], index
+    return vectors[index.order], index, probes

@@ -1,7 +1,11 @@
-"""A release of 48 items with everything but models: small enough to open thousands of times."""
+"""A release of 48 items with everything but models: small enough to open thousands of times.
+
+With those of `tiny_models.py` it answers, and its golden vectors are its own answers.
+"""
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +19,7 @@ from bundle.golden import Golden, GoldenCase
 from bundle.items import ItemArrays
 from bundle.manifest import FORMAT_VERSION, Manifest
 from bundle.policy import Policy
-from bundle.reader import RULES_SINCE
+from bundle.reader import RULES_SINCE, Bundle
 from bundle.rules import FILE as RULES_FILE
 from bundle.rules import (
     BandCalibration,
@@ -106,8 +110,23 @@ def tiny_items() -> ItemArrays:
     )
 
 
-def write_tiny_bundle(out: Path, version: int = FORMAT_VERSION) -> Manifest:
-    """Write the release at `out`, in the place of what is there; always the same bytes."""
+def write_tiny_bundle(
+    out: Path,
+    version: int = FORMAT_VERSION,
+    *,
+    answers: bool = False,
+    name: str = "tiny",
+    rules: Rules | None = RULES,
+) -> Manifest:
+    """Write the release at `out`, in the place of what is there; always the same bytes.
+
+    Args:
+        out: the bundle folder.
+        version: of the format.
+        answers: give it its two ONNX models.
+        name: of the release.
+        rules: None: re-ranking goes by the policy alone.
+    """
     rng = np.random.default_rng(12)
     arrays = {
         "index/centroids": rng.normal(size=(len(OFFSETS) - 1, DIM)).astype(np.float32),
@@ -120,20 +139,39 @@ def write_tiny_bundle(out: Path, version: int = FORMAT_VERSION) -> Manifest:
         **item_files(version, tiny_items()),
     }
     with BundleWriter(out, force=True, format_version=version) as writer:
-        for name, array in arrays.items():
-            writer.add(name, encode_array(array), "array")
+        for each, array in arrays.items():
+            writer.add(each, encode_array(array), "array")
         database = writer.blob_dir.parent / "catalogue.sqlite"
         write_catalogue(database, map(_display, range(N_ITEMS)))
         writer.add("catalogue.sqlite", database.read_bytes(), "catalogue")
         database.unlink()
         writer.add("feature_spec.json", canonical_json(SPEC.to_json()), "json")
         writer.add("policy.json", canonical_json(POLICY.to_json()), "json")
-        if version >= RULES_SINCE:
-            writer.add(RULES_FILE, canonical_json(RULES.to_json()), "json")
+        if rules is not None and version >= RULES_SINCE:
+            writer.add(RULES_FILE, canonical_json(rules.to_json()), "json")
             writer.add(CAMPAIGNS_FILE, canonical_json(CAMPAIGNS.to_json()), "json")
-        writer.add("golden.json", canonical_json(_golden().to_json()), "json")
         writer.add("model_card.json", canonical_json({"licence": "CC0"}), "card", licence="CC0")
-        return writer.finish(name="tiny", recipe_name="tiny", created_utc=CREATED_UTC)
+        facts: dict[str, Any] = {"name": name, "recipe_name": "tiny", "created_utc": CREATED_UTC}
+        if answers:
+            _add_models(writer, facts)
+        else:
+            writer.add("golden.json", canonical_json(_golden().to_json()), "json")
+        return writer.finish(**facts)
+
+
+def _add_models(writer: BundleWriter, facts: dict[str, Any]) -> None:
+    """Add models, and golden vectors that they answer."""
+    from benchmarks import tiny_models  # reading ONNX takes half a second
+    from export import golden
+
+    for model, data in (
+        ("user_tower", tiny_models.user_tower(SPEC)),
+        ("ranker", tiny_models.ranker(SPEC)),
+    ):
+        about = {"model": model, "engine": "onnx", "variant": "fp32", "default": 1}
+        writer.add(f"models/{model}.onnx.fp32", data, "model", **about, min_runtime="1.17.0")
+    draft = Bundle(writer.manifest(**facts), writer.blob_dir)
+    golden.add(writer, golden.answered(draft, list(_golden().cases)))
 
 
 def _display(row: int) -> CatalogueItem:

@@ -211,14 +211,11 @@ def _met_before(
     history: History, now_utc: int, rows: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """How often the user had each row, and the seconds since the last time (-1: never)."""
-    times = np.zeros(len(rows), np.int64)
-    since = np.full(len(rows), MISSING)
-    if not len(history):
-        return times, since
-    size = int(max(history.rows.max(), np.max(rows, initial=0))) + 1
-    had = np.bincount(history.rows, minlength=size)[rows]
-    last = np.zeros(size, np.int64)
-    last[history.rows] = history.ts  # events are in time order: the latest stays
-    met = had > 0
-    since[met] = np.maximum(now_utc - last[rows][met], 0)
-    return had, since
+    had, first, times = np.unique(history.rows[::-1], return_index=True, return_counts=True)
+    if not len(had):
+        return np.zeros(len(rows), np.int64), np.full(len(rows), MISSING)
+    # Events are in time order: the first from behind is the last.
+    since = np.maximum(now_utc - history.ts[::-1][first], 0)
+    at = np.minimum(np.searchsorted(had, rows), len(had) - 1)
+    met = had[at] == rows
+    return np.where(met, times[at], 0), np.where(met, since[at], MISSING)

@@ -28,6 +28,10 @@ from bundle.strict_json import MAX_JSON_BYTES, parse_json
 from bundle.versions import open_items
 
 MAX_POPULAR = 1000
+LARGE_BYTES = 1 << 20
+"""From this size on, a file of `CHECKED_IN_FORM` may be hashed after the first answer."""
+CHECKED_IN_FORM = ("array", "catalogue")
+"""Kinds whose readers take nothing for granted: a wrong byte there is a wrong answer, no more."""
 REMEMBERED_IDS = 8192
 """Ids and their rows that stay decoded; a look-up among a million takes 30 us."""
 RULES_SINCE = 2
@@ -35,10 +39,15 @@ RULES_SINCE = 2
 
 
 class Bundle:
-    """A verified release. Arrays are memory-mapped; nothing is loaded before it is asked for."""
+    """A verified release. Arrays are memory-mapped; nothing is loaded before it is asked for.
 
-    def __init__(self, manifest: Manifest, blob_dir: Path) -> None:
-        self.manifest = manifest
+    unhashed: files that are still to be hashed, see `open_files`.
+    """
+
+    def __init__(
+        self, manifest: Manifest, blob_dir: Path, unhashed: tuple[FileEntry, ...] = ()
+    ) -> None:
+        self.manifest, self.unhashed = manifest, unhashed
         self._blob_dir = blob_dir
         self._arrays: dict[str, Array] = {}
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
@@ -206,7 +215,12 @@ def manifest_of(folder: Path) -> bytes:
 
 
 def open_files(
-    manifest: Manifest, blob_dir: Path, *, verify: bool = True, all_models: bool = True
+    manifest: Manifest,
+    blob_dir: Path,
+    *,
+    verify: bool = True,
+    all_models: bool = True,
+    hash_large: bool = True,
 ) -> Bundle:
     """Open a release whose files lie in `blob_dir` under their SHA-256.
 
@@ -215,17 +229,25 @@ def open_files(
         blob_dir: folder of content-addressed files.
         verify: hash every file; without it only sizes are checked (they were hashed at install).
         all_models: False where model files may be missing: a phone has those that it runs.
+        hash_large: False leaves large arrays and the catalogue to the caller, who finds them in
+            `Bundle.unhashed`; they were hashed at install, and hashing 70 MB takes 100 ms.
 
     Raises:
         BundleInvalid: a file is missing or fails its check.
     """
     hashed: set[str] = set()
+    unhashed: list[FileEntry] = []
     for entry in manifest.files:  # 4096 names of one large file cost one hash
         if not all_models and entry.kind == "model" and not (blob_dir / entry.sha256).exists():
             continue
-        verify_file(entry, blob_dir / entry.sha256, hash_it=verify and entry.sha256 not in hashed)
-        hashed.add(entry.sha256)
-    return Bundle(manifest, blob_dir)
+        later = not hash_large and entry.bytes >= LARGE_BYTES and entry.kind in CHECKED_IN_FORM
+        hash_it = verify and not later and entry.sha256 not in hashed
+        verify_file(entry, blob_dir / entry.sha256, hash_it=hash_it)
+        if later:
+            unhashed.append(entry)
+        else:
+            hashed.add(entry.sha256)
+    return Bundle(manifest, blob_dir, tuple(unhashed))
 
 
 def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:

@@ -24,6 +24,8 @@ from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.event import IMPRESSION, Event
 from edge_runtime.eventlog import EventLog
+from edge_runtime.feedback import Impressions
+from edge_runtime.late_check import LateCheck
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
 from edge_runtime.pipeline import NO_ROWS, Recommender
@@ -48,6 +50,7 @@ class Device:
         cipher: Cipher | None = None,
         clock: Callable[[], float] = time.time,
         rng: Random | None = None,
+        storage_bytes: int | None = None,
     ) -> None:
         """Open the phone; a missing or broken release or log is a fault in the answers.
 
@@ -59,11 +62,12 @@ class Device:
             cipher: encrypts the event log with the app's key; sync and export need it too.
             clock: unix seconds.
             rng: for releases that explore; by default the system's.
+            storage_bytes: most that releases may take; an install beyond it is refused.
 
         Raises:
             BundleInvalid: `bundle_dir` was given and fails its checks.
         """
-        self.home, self.store = home, Store(home / "store")
+        self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
         self._clock, self._engine = clock, engine
         self._limits, self._cipher = limits, cipher
         self._rng: Random = SystemRandom() if rng is None else rng
@@ -72,11 +76,14 @@ class Device:
         if bundle_dir is not None:
             self.bundle, self._release_fault = open_bundle(bundle_dir), None
         else:
-            self.bundle, self._release_fault = self.store.open_active()
+            self.bundle, self._release_fault = self.store.open_active(hash_large=False)
         self._recommender = Recommender(self.bundle, engine) if self.bundle else None
+        self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
 
     def close(self) -> None:
-        """Close the event log."""
+        """Close the event log; waits for the check of the release's large files, if one began."""
+        if self._late_check is not None:
+            self._late_check.wait()
         if self._log is not None:
             self._log.close()
 
@@ -132,6 +139,7 @@ class Device:
             page: from 1; None: a slate of its own, which no session remembers.
             session: the token that page 1 gave.
         """
+        self._leave_damaged()
         faults = self._faults()
         now = int(self._clock())
         if self._recommender is None or self.bundle is None:
@@ -139,16 +147,8 @@ class Device:
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults)
-        history, unknown, impressions, showings = History.empty(), 0, None, None
-        if self._log is not None:
-            try:
-                history, unknown = self._log.history(self.bundle)
-                if self.bundle.rules is not None and self.bundle.rules.learns:
-                    impressions = self._log.impressions(self.bundle)
-                if log_impressions and not self._log.fault:  # else they could not be counted
-                    showings = self._log.showings(now)
-            except EventLogError as err:
-                faults.append(str(err))
+        history, unknown = self._history(faults)
+        impressions, showings = self._shown_before(now, faults)
         slate = self._recommender.recommend(
             history,
             now,
@@ -157,8 +157,10 @@ class Device:
             shown=NO_ROWS if opened is None else self._rows(opened.shown()),
             rng=self._rng,
             impressions=impressions,
-            showings=showings,
+            showings=showings if log_impressions else None,  # what nobody looks at is not counted
         )
+        if self._late_check is not None:
+            self._late_check.start()
         if slate.fault:
             faults.append(slate.fault)
         items = [asdict(item) for item in slate.items]
@@ -185,6 +187,45 @@ class Device:
             "release": self.bundle.manifest.name,
             **paged,
         }
+
+    def _history(self, faults: list[str]) -> tuple[History, int]:
+        """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
+        assert self.bundle is not None
+        if self._log is not None:
+            try:
+                return self._log.history(self.bundle)
+            except EventLogError as err:
+                faults.append(str(err))
+        return History.empty(), 0
+
+    def _shown_before(
+        self, now: int, faults: list[str]
+    ) -> tuple[Impressions | None, dict[str, int] | None]:
+        """What a release asks of the log: impressions, if it learns, and the day's showings.
+
+        None where it does not ask, or cannot be told; of showings also where none could be added.
+        """
+        assert self.bundle is not None
+        impressions: Impressions | None = None
+        if self._log is None or self.bundle.rules is None:
+            return None, None
+        try:
+            if self.bundle.rules.learns:
+                impressions = self._log.impressions(self.bundle)
+            if self.bundle.campaigns.campaigns and not self._log.fault:
+                return impressions, self._log.showings(now)
+        except EventLogError as err:
+            faults += [str(err)] if str(err) not in faults else []
+        return impressions, None
+
+    def _leave_damaged(self) -> None:
+        """Go over to the previous release, if there is one, once a file was found damaged."""
+        if self._late_check is None or not (fault := self._late_check.fault):
+            return
+        self._late_check, self._release_fault = None, fault
+        sound, _ = self.store.open_active()
+        if sound is not None:  # else a few wrong bytes are better than no answer
+            self.bundle, self._recommender = sound, Recommender(sound, self._engine)
 
     def _shown_again(
         self, opened: Session, page: int, now: int, faults: list[str]
@@ -213,6 +254,38 @@ class Device:
         found = np.array([self.bundle.row_of(item_id) for item_id in item_ids], np.int32)
         found = found[found >= 0]
         return found[self.bundle.available[found]]
+
+    def explain(self, item_id: str | None = None, k: int | None = None) -> dict[str, Any]:
+        """Explain a slate, or one item whether it is in the slate or not; nothing is logged.
+
+        It takes about as long as a slate for each of the last events, see `contributions.py`.
+        `items` is empty without a release.
+
+        Args:
+            item_id: this item alone.
+            k: slate size, by default the release's.
+
+        Raises:
+            InputError: the release has no such item.
+        """
+        from edge_runtime.explain import explain  # a phone that only recommends never loads it
+
+        self._leave_damaged()
+        faults = self._faults()
+        if self._recommender is None or self.bundle is None:
+            return {"items": [], "source": "none", "faults": faults, "release": ""}
+        now = int(self._clock())
+        history, _ = self._history(faults)
+        slate, items = explain(self._recommender, history, now, k, item_id=item_id, rng=self._rng)
+        return {
+            "items": [asdict(item) for item in items],
+            "slate": [item.item_id for item in slate.items],
+            "candidates": len(slate.candidates),
+            "source": slate.source,
+            "history": len(history),
+            "faults": [*faults, *([slate.fault] if slate.fault else [])],
+            "release": self.bundle.manifest.name,
+        }
 
     def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
         """Log what the user did; returns the event's id once it is on the disk.
@@ -259,6 +332,7 @@ class Device:
 
     def status(self) -> dict[str, Any]:
         """Return release, engine, what the log holds (`LogStatus`), and faults as plain values."""
+        self._leave_damaged()
         faults = self._faults()
         logged: dict[str, Any] = {}
         if self._log is not None:

@@ -1,7 +1,6 @@
 """The one seam to an inference engine: named arrays in, one array out."""
 
 import importlib.util
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,6 +81,8 @@ def runtime_version(engine: str) -> str:
     module = runtime(engine)
     if module in ("", "ai_edge_litert"):
         return ""
+    from importlib.metadata import PackageNotFoundError, version  # 15 ms of a start
+
     try:
         return version(module.replace("_", "-"))
     except PackageNotFoundError:  # a build under another name, such as onnxruntime-gpu

@@ -4,6 +4,7 @@ PocketRecError (bundle)
 ├── EngineError       a model cannot be loaded or run, or gives numbers that are not finite
 ├── EventLogError     the event log cannot be read or written
 ├── SelfTestFailed    golden vectors differ on this device
+├── SimulationFailed  a simulated phone's process ended with an error
 ├── StoreError        an install could not be done; the earlier release stays
 ├── SyncError         the server, the network or a signature; the earlier release stays
 └── OfflineError      something tried to open a socket in offline mode
@@ -22,6 +23,10 @@ class EventLogError(PocketRecError):
 
 class SelfTestFailed(PocketRecError):
     """A release does not reproduce its golden vectors on this device."""
+
+
+class SimulationFailed(PocketRecError):
+    """The process of a class of simulated phones ended with an error."""
 
 
 class StoreError(PocketRecError):

@@ -13,7 +13,7 @@ from edge_runtime.event import IMPRESSION, INTERACTION
 from edge_runtime.rules.thompson import Feedback
 
 MOST_EVENTS = 1000
-"""Events that are looked at, the latest in the order of logging; reading them takes a millisecond."""
+"""Events that are looked at, the latest to be logged; reading them takes a millisecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

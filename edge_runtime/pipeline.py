@@ -30,7 +30,7 @@ from edge_runtime.rules.exploration import Random
 POPULAR_REASON = "popular now"
 AGAIN_REASON = "you had it before"
 NO_ROWS = np.zeros(0, np.int32)
-MOST_TITLES = 4096
+MOST_TITLES = 8192
 """Titles that are remembered between requests."""
 
 

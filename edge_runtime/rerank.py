@@ -1,6 +1,6 @@
 """Re-ranking: the policy's rules, applied greedily from the best score down."""
 
-from collections.abc import Iterator
+from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,43 +33,41 @@ def rerank(
         Positions into `scores`, in slate order, at most k.
     """
     chosen: list[int] = []
-    capped: list[int] = []
-    used: dict[int, int] = {}
-    categories = first_category.tolist()
     order = np.argsort(-scores, kind="stable")
-    for position in _distinct(vectors, order, policy.near_duplicate_cosine, chosen):
-        category = categories[position]
-        if policy.category_cap and category and used.get(category, 0) >= policy.category_cap:
-            capped.append(position)
-            continue
-        used[category] = used.get(category, 0) + 1
-        chosen.append(position)
-        if len(chosen) == k:
-            return chosen
-    rest = np.array(capped, np.int64)
-    for position in _distinct(vectors, rest, policy.near_duplicate_cosine, chosen):
-        chosen.append(position)
-        if len(chosen) == k:
-            break
+    _choose(chosen, order, policy, vectors, first_category, k, policy.category_cap)
+    if len(chosen) < k:
+        rest = order[~np.isin(order, chosen)]
+        _choose(chosen, rest, policy, vectors, first_category, k, cap=0)
     return chosen
 
 
-def _distinct(
-    vectors: Floats, order: NDArray[np.int64], cosine: float, chosen: list[int]
-) -> Iterator[int]:
-    """Yield positions that are no near-duplicate of one in `chosen`, which the caller adds to."""
-    for start in range(0, len(order), _BLOCK):
-        block = order[start : start + _BLOCK]
+def _choose(
+    chosen: list[int],
+    order: NDArray[np.int64],
+    policy: Policy,
+    vectors: Floats,
+    first_category: NDArray[np.int32],
+    k: int,
+    cap: int,
+) -> None:
+    """Add to the chosen positions, in the order given, what duplicates and caps leave."""
+    used: Counter[int] = Counter()
+    while len(order) and len(chosen) < k:
+        block, order = order[:_BLOCK], order[_BLOCK:]
         units = _units(vectors[block])
-        near = units @ units.T >= cosine  # [block, block]
-        gone = (units @ _units(vectors[chosen]).T >= cosine).any(axis=1)
-        for place, position in enumerate(block.tolist()):
-            if gone[place]:
-                continue
-            before = len(chosen)
-            yield position
-            if len(chosen) > before:
-                gone |= near[place]
+        near = units @ units.T >= policy.near_duplicate_cosine  # [block, block]
+        known = units @ _units(vectors[chosen]).T  # [block, chosen]
+        free: NDArray[np.bool_] = (known < policy.near_duplicate_cosine).all(axis=1)
+        category = first_category[block]
+        while len(chosen) < k and free[place := int(free.argmax())]:
+            chosen.append(int(block[place]))
+            free &= ~near[place]
+            free[place] = False
+            group = int(category[place])
+            used[group] += 1
+            if group and used[group] == cap:
+                free &= category != group
+                order = order[first_category[order] != group]
 
 
 def _units(vectors: Floats) -> Floats:

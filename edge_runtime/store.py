@@ -30,8 +30,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class Store:
     """The store of one device home. Readers never wait; writers take a lock."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, limit_bytes: int | None = None) -> None:
+        """Name a store's folder.
+
+        Args:
+            root: is made by the first install.
+            limit_bytes: of all files together; an install that needs more is refused.
+        """
+        self.root, self._limit_bytes = root, limit_bytes
         self.files, self.releases = root / "files", root / "releases"
 
     def active(self) -> tuple[str | None, str | None]:
@@ -44,8 +50,11 @@ class Store:
         good = [sha if isinstance(sha, str) and _SHA256.fullmatch(sha) else None for sha in found]
         return good[0], good[1]
 
-    def open_active(self, *, verify: bool = True) -> tuple[Bundle | None, str | None]:
+    def open_active(self, *, hash_large: bool = True) -> tuple[Bundle | None, str | None]:
         """Open the active release, or the previous one if that fails its checks.
+
+        Args:
+            hash_large: see `bundle.reader.open_files`.
 
         Returns:
             The release, or None if no release opens; and what is wrong, or None.
@@ -55,18 +64,38 @@ class Store:
             if sha is None:
                 continue
             try:
-                return self.open_release(sha, verify=verify), fault
+                return self.open_release(sha, hash_large=hash_large), fault
             except BundleInvalid as err:
                 fault = fault or f"release {sha[:12]}: {err}"
         return None, fault or "no release is installed"
 
-    def open_release(self, sha: str, *, verify: bool = True) -> Bundle:
+    def open_release(self, sha: str, *, hash_large: bool = True) -> Bundle:
         """Open one installed release by the hash of its manifest.
 
         Raises:
             BundleInvalid: it is not there or fails its checks.
         """
-        return open_files(self.read_manifest(sha), self.files, verify=verify, all_models=False)
+        manifest = self.read_manifest(sha)
+        return open_files(manifest, self.files, all_models=False, hash_large=hash_large)
+
+    def hash_rest(self, bundle: Bundle, stop: Callable[[], bool]) -> str | None:
+        """Hash what `open_active` left of a release; a sync replaces what is damaged.
+
+        Args:
+            bundle: a release of this store.
+            stop: asked before each file; True ends it.
+
+        Returns:
+            What is wrong, or None.
+        """
+        for entry in bundle.unhashed:
+            if stop():
+                return None
+            try:
+                verify_file(entry, self.files / entry.sha256)
+            except BundleInvalid as err:
+                return f"release {bundle.manifest.name}: {err}"
+        return None
 
     def lacks(self, sha: str) -> list[str]:
         """Names of files that this device wants of an installed release and does not have.
@@ -147,9 +176,24 @@ class Store:
         return self.install(manifest_of(folder), copy, self_test)
 
     def _bring_all(self, entries: list[FileEntry], fetch: Fetch) -> None:
-        for entry in {entry.sha256: entry for entry in entries}.values():
-            self._bring(entry, fetch)  # once, however many names it has
+        once = {entry.sha256: entry for entry in entries}  # however many names it has
+        self._check_limit({sha: entry.bytes for sha, entry in once.items()})
+        for entry in once.values():
+            self._bring(entry, fetch)
         fsync_dir(self.files)
+
+    def _check_limit(self, wanted: dict[str, int]) -> None:
+        """Count what is here, too: the release before stays until the new one is active."""
+        if self._limit_bytes is None:
+            return
+        here = {path.name: path.stat().st_size for path in self.files.glob("[!.]*")}
+        total = sum((wanted | here).values())
+        if total > self._limit_bytes:
+            raise StoreError(
+                f"{self.root}: with this release it would take {total:,} bytes, and may take "
+                f"{self._limit_bytes:,}. The release on this phone stays; publish a smaller one, "
+                "or allow more."
+            )
 
     def _bring(self, entry: FileEntry, fetch: Fetch) -> None:
         target = self.files / entry.sha256

@@ -69,6 +69,7 @@ def sync(
     root_path: Path | None = None,
     consent: bool = False,
     cipher: Cipher | None = None,
+    storage_bytes: int | None = None,
 ) -> SyncReport:
     """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
 
@@ -80,6 +81,7 @@ def sync(
         root_path: trusted root metadata, shipped with the app; needed for the first sync only.
         consent: the user agrees now; this is noted before anything else is done.
         cipher: the app's, where the event log is encrypted.
+        storage_bytes: most that releases may take, see `Store`.
 
     Raises:
         EventLogError: the consent could not be noted.
@@ -90,7 +92,8 @@ def sync(
     started = time.monotonic()
     if consent:
         _grant(home, cipher)
-    store, fetcher, files = Store(home / "store"), CountingFetcher(), 0
+    store = Store(home / "store", limit_bytes=storage_bytes)
+    fetcher, files = CountingFetcher(), 0
     before, _ = store.active()
     try:
         updater = _updater(home, server_url, root_path, fetcher)
@@ -116,7 +119,8 @@ def sync(
         if not intact:
             store.install(path.read_bytes(), fetch, self_test)
     except (DownloadError, DownloadHTTPError) as err:
-        raise SyncError(f"{server_url}: {err}. The release on this phone stays.") from err
+        said = str(err) or "no answer"  # python-tuf raises some without a word
+        raise SyncError(f"{server_url}: {said}. The release on this phone stays.") from err
     except RepositoryError as err:
         raise SyncError(
             f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "

@@ -28,7 +28,7 @@ COMMANDS = {
     "keys": "Make the Ed25519 keys that sign releases.",
     "publish": "Sign a bundle and put it on a channel.",
     "serve": "Run the sync server.",
-    "device": "Be the phone: sync, recommend, feedback, status.",
+    "device": "Be the phone: sync, recommend, explain, browse, simulate.",
     "bench": "Run one benchmark and write its figures as JSON.",
 }
 
@@ -42,6 +42,7 @@ EXTRA_OF = {
     "sqlalchemy": "server",
     "waitress": "server",
     "prometheus_client": "server",
+    "rich": "simulator",
     "hatchling": "dev",
     "psutil": "dev",
     **dict.fromkeys(
@@ -58,7 +59,6 @@ EXTRA_OF = {
             "pandas",
             "pyarrow",
             "pydantic",
-            "rich",
             "scipy",
             "sklearn",
             "threadpoolctl",

@@ -7,8 +7,12 @@ from typing import Any
 
 import click
 
-from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE
+from pocketrec import facts
+from pocketrec.commands.device_browse import browse
+from pocketrec.commands.device_explain import explain
+from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE, say_faults
 from pocketrec.commands.device_privacy import consent, erase, export_data
+from pocketrec.commands.device_simulate import simulate
 from pocketrec.commands.device_sync import command as sync
 
 
@@ -58,7 +62,7 @@ def recommend(
     click.echo(f"{answer['source']}, ms: {stages}", err=True)
     if "session" in answer:
         click.echo(f"page {answer['page']} of session {answer['session']}", err=True)
-    _say_faults(answer["faults"])
+    say_faults(answer["faults"])
 
 
 @command.command(epilog="Example: pocketrec device feedback --home work/phone 50 --event like")
@@ -108,19 +112,11 @@ def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str,
     if as_json:
         click.echo(json.dumps(answer))
         return
-    for name, value in answer.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{key} {each}" for key, each in value.items()) or "none"
-        if name != "faults":
-            click.echo(f"{name:<14}{value}")
-    _say_faults(answer["faults"])
-
-
-def _say_faults(faults: list[str]) -> None:
-    for fault in faults:
-        click.echo(f"fault: {fault}", err=True)
+    for line in facts.lines(answer):
+        click.echo(line)
+    say_faults(answer["faults"])
 
 
 command.add_command(sync, "sync")
-for each in (consent, export_data, erase):
+for each in (explain, browse, simulate, consent, export_data, erase):
     command.add_command(each)

@@ -29,3 +29,9 @@ OFFLINE = click.option(
     expose_value=False,
     help="Refuse every socket in this process.",
 )
+
+
+def say_faults(faults: list[str]) -> None:
+    """Tell faults on stderr."""
+    for fault in faults:
+        click.echo(f"fault: {fault}", err=True)

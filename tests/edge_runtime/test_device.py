@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 import signal
@@ -71,6 +72,64 @@ def test_damaged_active_release_falls_back_to_the_previous_one(small_release, tm
     assert answer["release"] == "small"
     assert len(answer["items"]) == 10
     assert "changed on the disk" in answer["faults"][0]
+
+
+def damage(store: Store, sha: str, name: str) -> None:
+    """Change one byte in the middle of a release's file; its size stays."""
+    path = store.files / store.read_manifest(sha).entry(name).sha256
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+
+
+def test_a_large_file_found_damaged_after_the_first_slate_is_left_for_the_previous_release(
+    small_release, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("bundle.reader.LARGE_BYTES", 1)
+    store = Store(tmp_path / "store")
+    store.install_bundle(small_release, lambda bundle: None)
+    other = tmp_path / "other"
+    shutil.copytree(small_release, other)
+    manifest = json.loads((other / "manifest.json").read_bytes())
+    rows = next(entry for entry in manifest["files"] if entry["name"] == "index/rows")
+    data = bytearray((other / "files" / rows["sha256"]).read_bytes())
+    data[-1] ^= 1
+    rows["sha256"] = hashlib.sha256(data).hexdigest()
+    (other / "files" / rows["sha256"]).write_bytes(data)
+    manifest["name"] = "other"
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    damage(store, store.install_bundle(other, lambda bundle: None), "index/rows")
+    phone = Device(tmp_path)
+    assert phone.recommend()["release"] == "other"
+    phone._late_check.wait()
+    answer = phone.recommend()
+    assert answer["release"] == "small"
+    assert "index/rows: its SHA-256 differs" in answer["faults"][0]
+    assert phone.status()["faults"] == answer["faults"]
+    phone.close()
+
+
+def test_a_damaged_large_file_of_the_only_release_is_a_fault_and_answers_go_on(
+    small_release, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("bundle.reader.LARGE_BYTES", 1)
+    store = Store(tmp_path / "store")
+    damage(store, store.install_bundle(small_release, lambda bundle: None), "index/rows")
+    phone = Device(tmp_path)
+    assert phone.recommend()["faults"] == []
+    phone._late_check.wait()
+    answer = phone.recommend()
+    assert (len(answer["items"]), answer["release"]) == (10, "small")
+    assert "index/rows: its SHA-256 differs" in answer["faults"][0]
+
+
+def test_a_damaged_model_is_never_loaded(small_release, tmp_path, monkeypatch):
+    monkeypatch.setattr("bundle.reader.LARGE_BYTES", 1)
+    store = Store(tmp_path / "store")
+    sha = store.install_bundle(small_release, lambda bundle: None)
+    name = next(e.name for e in store.read_manifest(sha).files if e.kind == "model")
+    damage(store, sha, name)
+    assert Device(tmp_path).recommend()["source"] == "none"
 
 
 def test_release_that_fails_its_self_test_is_not_activated(small_release, tmp_path):

@@ -3,7 +3,7 @@ import pytest
 from bundle.features import History
 from bundle.reader import open_bundle
 from edge_runtime import engines
-from edge_runtime.errors import EngineError
+from edge_runtime.errors import EngineError, StoreError
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import replay
 from edge_runtime.store import Store
@@ -101,3 +101,18 @@ def test_a_release_that_fails_with_every_file_is_not_activated(
         store.install_bundle(quantized_release, fail)
     assert asked[1] - asked[0] == 4  # two more variants of two models
     assert store.active() == (None, None)
+
+
+def test_a_release_that_just_fits_its_limit_is_installed_and_a_byte_less_refuses_it(
+    small_release, tmp_path
+):
+    needed = engines.needed_files(open_bundle(small_release).manifest)
+    n_bytes = sum({entry.sha256: entry.bytes for entry in needed}.values())
+    with pytest.raises(StoreError, match=f"{n_bytes:,} bytes, and may take {n_bytes - 1:,}"):
+        Store(tmp_path / "less", limit_bytes=n_bytes - 1).install_bundle(
+            small_release, lambda bundle: None
+        )
+    assert Store(tmp_path / "less").active() == (None, None)
+    store = Store(tmp_path / "fits", limit_bytes=n_bytes)
+    sha = store.install_bundle(small_release, lambda bundle: None)
+    assert store.install_bundle(small_release, lambda bundle: None) == sha  # nothing comes twice

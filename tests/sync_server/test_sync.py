@@ -80,7 +80,7 @@ def test_server_gone_leaves_what_was_there(published, server, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(SyncError, match="stays"):
+    with pytest.raises(SyncError, match=r":\d+: [a-zA-Z].*\. The release on this phone stays"):
         sync(home, f"http://127.0.0.1:{port}", accept)
     assert Store(home / "store").open_active()[1] is None
 

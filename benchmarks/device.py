@@ -1,0 +1,362 @@
+"""The phone's path at 10 thousand to 10 million items, one thread, beside its peers.
+
+Claims: a million items are answered in milliseconds (retrieve 1,000 at recall@1000 >= .95, rank
+them, re-rank to 50), at least ten times faster than exact top-k in the graph and no slower than
+twice faiss IVF-SQ8 at equal recall; process start to first slate and memory stay in the budget;
+cost grows no faster than the square root of N.
+Data: MovieLens-100K trained with 1,000 candidates and no item neighbours (they stop at 20,000
+items), its vectors extended to N and synthetic ones, see `device_world.py`; the users are real.
+Figures of a phone come from a child process with an installed release (`device_child.py`), with
+sockets refused; searches from another (`device_search.py`). Repetitions: 2,000 requests, five of
+each query. Instructions are counted by valgrind where there is one.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import children, device_world
+from benchmarks.device_search import MODULES, save
+from benchmarks.device_world import Source
+from benchmarks.harness import Cell, Options, Result
+from bundle.reader import Bundle, open_bundle
+from edge_runtime.device import Device
+from edge_runtime.event import INTERACTION, Event
+from edge_runtime.store import Store
+from export.index_builder import build_index
+from export.probes import choose_probes
+from training.recipe import load_recipe
+from training.recipe_toml import recipe_toml
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
+SIZES = (10_000, 100_000, 1_000_000)
+ON_DISK = 10_000_000
+DIMS = (32, 128)
+USERS, QUERIES, REQUESTS, VARIANT_REQUESTS, ROUNDS = 200, 100, 2000, 400, 5
+CANDIDATES, SLATE = 1000, 50
+CELL_RECALL = 0.96
+"""Share of the best items in the cells read; int8 takes less than .01 of it."""
+SMALL_PEERS = ("numpy exact", "exact graph", "faiss ivf-sq8", "usearch hnsw-i8", "hnswlib")
+PEERS = ("numpy exact", "exact graph", "faiss ivf-sq8")
+OTHER_MINUTES = 1.0
+"""Training of the towers with other dimensions, which only give their vectors."""
+
+Row = dict[str, Cell]
+
+
+def run(
+    options: Options,
+    recipe: Path = RECIPE,
+    sizes: tuple[int, ...] = SIZES,
+    on_disk: int = ON_DISK,
+    dims: tuple[int, ...] = DIMS,
+    requests: int = REQUESTS,
+) -> Result:
+    """Train, extend, measure; sizes rise, and phones are measured at each."""
+    work = options.work
+    bundle_dir, source = prepared(work, recipe, options)
+    rows: list[Row] = []
+    for n in sizes:
+        rows += phone_rows(open_bundle(bundle_dir), source, n, work, requests, options.seed)
+        peers = PEERS if n == sizes[-1] else SMALL_PEERS
+        rows += search_rows(search_dir(work, n, "real"), installed(peers), n, "real")
+        vectors = device_world.synthetic(n + QUERIES, source.vectors.shape[1], options.seed)
+        folder = search_dir(work, n, "synthetic")
+        index_files(folder, vectors[:n], vectors[n:], options.seed)
+        rows += search_rows(folder, installed(("faiss ivf-sq8",)), n, "synthetic")
+    if on_disk:
+        vectors, _ = device_world.extended(source.vectors, on_disk, options.seed)
+        folder = search_dir(work, on_disk, "real")
+        index_files(folder, vectors, source.users[:QUERIES], options.seed)
+        del vectors
+        rows += search_rows(folder, (), on_disk, "real")
+    for dim in dims:
+        other = trained(work / f"d{dim}", recipe, options, dim, OTHER_MINUTES)
+        for n in sizes[-2:]:
+            vectors, _ = device_world.extended(other.vectors, n, options.seed)
+            folder = search_dir(work, n, f"real-{dim}")
+            index_files(folder, vectors, other.users[:QUERIES], options.seed)
+            rows += search_rows(folder, installed(("faiss ivf-sq8",)), n, "real")
+    show(rows)
+    return Result(name="device", seed=options.seed, rows=rows, figures=summary(rows, sizes[-1]))
+
+
+def prepared(work: Path, recipe: Path, options: Options) -> tuple[Path, Source]:
+    """Train and export with the candidates and slate of this benchmark."""
+    source = trained(work, recipe, options, None, options.minutes)
+    words = ("export", work / "run", "--out", work / "bundle", "--force", "--all-variants")
+    children.call(*words, shows_progress=True)
+    return work / "bundle", source
+
+
+def trained(
+    work: Path, recipe: Path, options: Options, dim: int | None, minutes: float | None
+) -> Source:
+    """Train the recipe with other settings; what its run gives."""
+    work.mkdir(parents=True, exist_ok=True)
+    chosen = load_recipe(recipe)
+    retrieval = chosen.retrieval if dim is None else replace(chosen.retrieval, dim=dim)
+    ranker = replace(chosen.ranker, candidates=CANDIDATES, neighbour_candidates=0)
+    changed = replace(
+        chosen,
+        retrieval=retrieval,
+        neighbours=replace(chosen.neighbours, per_item=0),
+        ranker=ranker,
+        rerank=replace(chosen.rerank, slate=SLATE),
+    )
+    path = work / "recipe.toml"
+    path.write_text(recipe_toml(changed, f"{recipe.name} for bench device"), "utf-8")
+    children.train(path, work, options.data, options.minutes or minutes)
+    return Source.of(work / "run", work / "data", USERS)
+
+
+def search_dir(work: Path, n: int, kind: str) -> Path:
+    """Folder of one index."""
+    return work / f"search-{n}-{kind}"
+
+
+def index_files(folder: Path, vectors: Any, queries: Any, seed: int) -> None:
+    """Cluster vectors and write what a search reads."""
+    n = len(vectors)
+    ids = [f"{at:08d}" for at in range(n)]
+    index = build_index(vectors, ids, device_world.cells_for(n), seed)
+    k = min(CANDIDATES, n)
+    probes = choose_probes(index, vectors, queries[: QUERIES // 2], k, CELL_RECALL).probes
+    save(folder, index, vectors[index.order], queries, probes)
+
+
+def installed(peers: tuple[str, ...]) -> tuple[str, ...]:
+    """Those whose library is here; the others are named on stderr."""
+    missing = {p for p in peers if p in MODULES and not importlib.util.find_spec(MODULES[p])}
+    if missing:
+        told = ", ".join(sorted(missing))
+        sys.stderr.write(f"left out: {told}; pip install 'pocketrec[bench]'\n")
+    return tuple(peer for peer in peers if peer not in missing)
+
+
+def search_rows(folder: Path, peers: tuple[str, ...], n: int, vectors: str) -> list[Row]:
+    """Search one index by all, in a child of one thread."""
+    words = (str(folder), ",".join(peers), str(ROUNDS))
+    found: list[dict[str, Any]] = child("benchmarks.device_search", *words)
+    dim = int(np.load(folder / "vectors.npy", mmap_mode="r").shape[1])
+    size = sum(
+        (folder / name).stat().st_size for name in ("centroids", "offsets", "rows", "scales")
+    )
+    facts: Row = {"kind": "search", "items": n, "dim": dim, "vectors": vectors}
+    return [
+        {**facts, **row, **({"bytes": size} if row["method"] == "pocketrec" else {})}
+        for row in found
+    ]
+
+
+def phone_rows(
+    base: Bundle, source: Source, n: int, work: Path, requests: int, seed: int
+) -> list[Row]:
+    """Install a release of n items, then measure a phone with each variant; the default first."""
+    release = work / f"release-{n}"
+    vectors, index, probes = device_world.write(base, source, n, CELL_RECALL, release, seed)
+    save(search_dir(work, n, "real"), index, vectors, source.users[:QUERIES], probes)
+    home = phone(work / f"phone-{n}", release, source)
+    bundle = open_bundle(release, verify=False)
+    histories = [
+        (past.rows.tolist(), past.events.tolist(), past.ts.tolist())
+        for past in (device_world.history_of(bundle, one) for one in source.histories)
+    ]
+    asked: dict[str, Any] = {
+        "home": str(home),
+        "engine": "litert",
+        "variant": None,
+        "histories": histories,
+        "now_utc": source.now_utc,
+        "k": SLATE,
+        "requests": requests,
+        "seed": seed,
+    }
+    texts = bundle.manifest.entry("catalogue.sqlite").bytes
+    facts: Row = {
+        "kind": "phone",
+        "items": n,
+        "dim": bundle.spec.dim,
+        "bundle_bytes": bundle.manifest.total_bytes() - texts,
+    }
+    rows = [{**facts, **phone_row(asked)}]
+    rows[0]["instructions"] = instructions(asked, work)
+    for engine, variant in variants(bundle):
+        some = {"engine": engine, "variant": variant, "requests": min(requests, VARIANT_REQUESTS)}
+        rows.append({**facts, **phone_row({**asked, **some})})
+    return rows
+
+
+def variants(bundle: Bundle) -> list[tuple[str, str]]:
+    """Engine and variant of which the release has both models."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for entry in bundle.manifest.files:
+        if entry.kind == "model":
+            key = str(entry.meta["engine"]), str(entry.meta["variant"])
+            found.setdefault(key, set()).add(str(entry.meta["model"]))
+    return sorted(key for key, models in found.items() if len(models) == 2 and key[0] != "ort")
+
+
+def phone(home: Path, release: Path, source: Source) -> Path:
+    """Install a release and log one user's events, moved to end now."""
+    store = Store(home / "store")
+    store.install_bundle(release, lambda _: None)
+    device = Device(home)
+    ids, events, ts = source.histories[0]
+    late = int(time.time()) - source.now_utc
+    types = open_bundle(release, verify=False).spec.event_types
+    assert device._log is not None
+    device._log.append_many(
+        [
+            Event(
+                id=f"past-{at}",
+                kind=INTERACTION,
+                item_id=item_id,
+                event=types[event],
+                value=None,
+                ts=when + late,
+                context={},
+            )
+            for at, (item_id, event, when) in enumerate(
+                zip(ids, events.tolist(), ts.tolist(), strict=True)
+            )
+        ]
+    )
+    device.close()
+    return home
+
+
+def phone_row(asked: dict[str, Any]) -> Row:
+    """Measure one phone; the percentiles of all stages."""
+    found: dict[str, Any] = child("benchmarks.device_child", json.dumps(asked), started=True)
+    stages = found.pop("stages")
+    if found["sources"] != ["model"] or found["source"] != "model":
+        raise children.ChildFailed(f"not all requests were answered by the models: {found}")
+    row: Row = {
+        "engine": asked["engine"],
+        "variant": asked["variant"] or "default",
+        "requests": asked["requests"],
+        **{
+            f"{stage}_ms_p{at}": float(np.percentile(samples, at))
+            for stage, samples in stages.items()
+            for at in (50, 95, 99)
+        },
+    }
+    for name in ("cold_start_ms", "first_rss_mib", "rss_mib", "peak_mib", "cpu_ms"):
+        row[name] = found[name]
+    return row
+
+
+def instructions(asked: dict[str, Any], work: Path) -> float | None:
+    """Instructions a request, by callgrind, which energy follows; None where there is none."""
+    counts = []
+    for requests in (10, 30):
+        some = {**asked, "histories": asked["histories"][:10], "requests": requests}
+        path = work / "callgrind.out"
+        words = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={path}", sys.executable)
+        command = (*words, "-m", "benchmarks.device_child", json.dumps({**some, "started": 0}))
+        try:
+            done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # noqa: S603
+        except OSError:
+            return None
+        told = [line for line in done.stderr.splitlines() if "Collected" in line]
+        if done.returncode or not told:
+            return None
+        counts.append(int(told[0].split()[-1]))
+    return (counts[1] - counts[0]) / 20
+
+
+ENVIRONMENT = {
+    **os.environ,
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
+}
+
+
+def child(module: str, *words: str, started: bool = False) -> Any:
+    """Run a module with one thread and parse what it prints; `started`: its JSON gets the time."""
+    given = list(words)
+    if started:
+        given[0] = json.dumps({**json.loads(given[0]), "started": time.monotonic_ns()})
+    command = (sys.executable, "-m", module, *given)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # noqa: S603
+    if done.returncode:
+        raise children.ChildFailed(f"{module} ended with {done.returncode}.\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout)
+
+
+def summary(rows: list[Row], largest: int) -> dict[str, float]:
+    """Figures of the largest phone and its peers, and how cost grows."""
+    phones = [row for row in rows if row["kind"] == "phone" and row["items"] == largest]
+    real = [row for row in rows if row["kind"] == "search" and row["vectors"] == "real"]
+    dim = phones[0]["dim"]
+    here = {row["method"]: row for row in real if row["items"] == largest and row["dim"] == dim}
+    ours = [
+        row
+        for row in real
+        if row["method"] == "pocketrec" and row["dim"] == dim and int(str(row["items"])) > 10_000
+    ]
+    found: Row = {
+        "p50_ms_1m": phones[0]["total_ms_p50"],
+        "p99_ms_1m": phones[0]["total_ms_p99"],
+        "recall1000_1m": here["pocketrec"]["recall1000"],
+        "retrieve_ms_1m": here["pocketrec"]["ms_p50"],
+        "cold_start_ms_1m": phones[0]["cold_start_ms"],
+        "rss_mib_1m": phones[0]["rss_mib"],
+        "peak_mib_1m": phones[0]["peak_mib"],
+        "bundle_bytes_1m": phones[0]["bundle_bytes"],
+        "cpu_ms_1m": phones[0]["cpu_ms"],
+    }
+    for method, name in (
+        ("faiss ivf-sq8", "faiss_ivf_ms_1m"),
+        ("exact graph", "exact_graph_ms_1m"),
+    ):
+        if method in here:
+            found[name] = here[method]["ms_p50"]
+    if phones[0].get("instructions"):
+        found["instructions_1m"] = phones[0]["instructions"]
+    if len(ours) > 1:
+        sizes, ms = ([float(str(row[key])) for row in ours] for key in ("items", "ms_p50"))
+        found["growth_exponent"] = float(np.polyfit(np.log(sizes), np.log(ms), 1)[0])
+    return {name: float(str(value)) for name, value in found.items()}
+
+
+def show(rows: list[Row]) -> None:
+    """Print phones, then searches."""
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150)
+    stages = ("features", "tower", "retrieve", "rank", "rerank", "total")
+    phones = Table(title="phones: milliseconds, p50 (p99)", title_justify="left")
+    for name in ("items", "engine", "variant", *stages, "cold", "MiB", "peak"):
+        phones.add_column(name, justify="left" if name in ("engine", "variant") else "right")
+    searches = Table(title="searches: best 1,000", title_justify="left")
+    for name in ("items", "d", "vectors", "method", "knob", "recall", "p50 ms", "p99 ms"):
+        searches.add_column(name, justify="left" if name in ("vectors", "method") else "right")
+    for row in rows:
+        if row["kind"] == "phone":
+            times = (f"{row[f'{s}_ms_p50']:.2f} ({row[f'{s}_ms_p99']:.2f})" for s in stages)
+            memory = (f"{row[name]:.0f}" for name in ("cold_start_ms", "rss_mib", "peak_mib"))
+            phones.add_row(
+                f"{row['items']:,}", str(row["engine"]), str(row["variant"]), *times, *memory
+            )
+            continue
+        knob = "" if row["knob"] is None else str(row["knob"])
+        figures = (f"{row['recall1000']:.3f}", f"{row['ms_p50']:.2f}", f"{row['ms_p99']:.2f}")
+        searches.add_row(
+            f"{row['items']:,}",
+            str(row["dim"]),
+            str(row["vectors"]),
+            str(row["method"]),
+            knob,
+            *figures,
+        )
+    console.print(phones)
+    console.print(searches)

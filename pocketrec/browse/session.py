@@ -1,0 +1,201 @@
+"""What a person does with a phone: a list in pages, acts on it, and how the list reacts."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bundle.errors import InputError, PocketRecError
+from edge_runtime.device import Device
+from pocketrec import explanation, facts
+
+PLACED = ("l", "b", "e")
+PLAIN = ("n", "o", "s", "h", "q")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One line typed: a letter, for some a place of the list, for `b` an event's name."""
+
+    letter: str
+    place: int = 0
+    word: str | None = None
+
+
+def parse(line: str) -> Command:
+    """Read a line such as "l 3".
+
+    Raises:
+        InputError: it is none.
+    """
+    letter, *words = line.split() or ["h"]
+    if letter in PLAIN and not words:
+        return Command(letter)
+    most = 2 if letter == "b" else 1
+    if letter in PLACED and 1 <= len(words) <= most and words[0].isascii() and words[0].isdigit():
+        return Command(letter, int(words[0]), words[1] if len(words) == 2 else None)
+    raise InputError(f"{line.strip()!r} is no command.")
+
+
+def changes(before: Sequence[str], after: Sequence[str]) -> list[int | None]:
+    """Return by how many places each item of a new list went up; None: it was not there."""
+    places = {item_id: place for place, item_id in enumerate(before)}
+    return [
+        places[item_id] - place if item_id in places else None
+        for place, item_id in enumerate(after)
+    ]
+
+
+class Session:
+    """The list on the screen, and what was said last.
+
+    Attributes:
+        answer: the last one of the phone.
+        items: all items of the list so far; page_start: how many of them were on earlier pages.
+        moved: by how many places each item of page 1 went up since the list before, None: new;
+            empty where there is nothing to compare.
+        said: lines to show below the list.
+    """
+
+    def __init__(
+        self,
+        open_device: Callable[[], Device],
+        sync: Callable[[], str] | None,
+        k: int | None = None,
+    ) -> None:
+        """Open the phone and show its first slate.
+
+        Args:
+            open_device: opens it, again after each sync.
+            sync: brings it up to date and says what it did; None: there is no server.
+            k: items on a page, by default the release's.
+        """
+        self._open_device, self._sync, self._k = open_device, sync, k
+        self.online = False
+        self.said: list[str] = []
+        self.items: list[dict[str, Any]] = []
+        self.page_start = 0
+        self._first_page: list[str] = []
+        self.moved: list[int | None] = []
+        self.device = open_device()
+        self._begin()
+
+    @property
+    def likes(self) -> str | None:
+        """The release's event that `l` logs: "like", or the first that it has."""
+        names = self._events()
+        return "like" if "like" in names else next(iter(names), None)
+
+    @property
+    def others(self) -> list[str]:
+        """The release's other events; `b` logs the last of them unless told which."""
+        return [name for name in self._events() if name != self.likes]
+
+    @property
+    def can_sync(self) -> bool:
+        """Whether there is a server."""
+        return self._sync is not None
+
+    def do(self, command: Command) -> bool:
+        """Do what was asked; returns whether the session goes on."""
+        self.said = []
+        if command.letter == "q":
+            return False
+        try:
+            match command.letter:
+                case "l" | "b":
+                    self._act(command)
+                case "e":
+                    self._explain(command.place)
+                case "n":
+                    self._next()
+                case "o":
+                    self._toggle()
+                case "s":
+                    self._status()
+        except PocketRecError as err:
+            self.said = [str(err)]
+        return True
+
+    def close(self) -> None:
+        """Close the phone."""
+        self.device.close()
+
+    def _events(self) -> tuple[str, ...]:
+        return self.device.bundle.spec.event_types if self.device.bundle else ()
+
+    def _begin(self) -> None:
+        """Ask for a new list, and compare its first page with that of the one before."""
+        before = self._first_page
+        self.answer = self.device.recommend(self._k, page=1)
+        self.items, self.page_start = self.answer["items"], 0
+        self._first_page = [item["item_id"] for item in self.items]
+        self.moved = changes(before, self._first_page) if before else []
+
+    def _next(self) -> None:
+        if "session" not in self.answer:
+            raise InputError("there is no list: no release is installed.")
+        answer = self.device.recommend(
+            self._k, page=self.answer["page"] + 1, session=self.answer["session"]
+        )
+        if not answer["items"]:
+            self.said = ["the list ends here"]
+            return
+        if answer["page"] == 1:  # the session has ended: a new list
+            self.items = []
+            self._first_page = [item["item_id"] for item in answer["items"]]
+        self.page_start = len(self.items)
+        self.answer, self.moved = answer, []
+        self.items = [*self.items, *answer["items"]]
+
+    def _act(self, command: Command) -> None:
+        item, event = self._item(command.place), self._event(command)
+        self.device.feedback(item["item_id"], event)
+        self._begin()
+        new = sum(each is None for each in self.moved)
+        up = sum(each is not None and each > 0 for each in self.moved)
+        self.said = [
+            f"{event} of {item['title']} is logged; in the list now: {new} new, {up} higher"
+        ]
+
+    def _event(self, command: Command) -> str:
+        if command.letter == "l":
+            event = self.likes
+        elif command.word is None:
+            event = self.others[-1] if self.others else self.likes
+        else:
+            event = command.word
+        if event is None or event not in self._events():
+            raise InputError(f"the release has no event {event!r}: {', '.join(self._events())}.")
+        return event
+
+    def _explain(self, place: int) -> None:
+        item, k = self._item(place), self._k
+        before = []
+        if place > len(self._first_page):  # pages differ, but in one long list it has a place, too
+            k = len(self.items)
+            before = [f"in one list of {k} items:"]
+        told = self.device.explain(item["item_id"], k)
+        self.said = before + [
+            line for each in told["items"] for line in explanation.lines(each, told["candidates"])
+        ]
+
+    def _toggle(self) -> None:
+        if self.online:
+            self.online = False
+            self.said = ["offline"]
+            return
+        if self._sync is None:
+            raise InputError("there is no server to sync from: start with --url.")
+        self.said = [self._sync()]
+        self.online = True
+        self.device.close()
+        self.device = self._open_device()
+        self._begin()
+
+    def _status(self) -> None:
+        self.said = list(facts.lines(self.device.status()))
+
+    def _item(self, place: int) -> dict[str, Any]:
+        if not 1 <= place <= len(self.items):
+            raise InputError(f"place {place}: the list has 1 to {len(self.items)}.")
+        return self.items[place - 1]
