@@ -17,6 +17,7 @@ BENCHMARKS = {
     "catalogue": "A million items grown, updated and compacted without training, in minutes.",
     "export": "Every model file: bytes, milliseconds, error, quality; size at a million items.",
     "device": "10 thousand to 10 million items: milliseconds by stage, memory, recall, peers.",
+    "offline": "Ten minutes on a phone of a million items: no growth, no socket, no gap.",
     "rerank": "Each rule of re-ranking, setting by setting: NDCG beside diversity; milliseconds.",
     "warm-start": "The next release: afresh, warm, and rotated back; quality and delta of each.",
 }

@@ -174,6 +174,7 @@ def phone_rows(
     ]
     asked: dict[str, Any] = {
         "home": str(home),
+        "release": str(release),
         "engine": "litert",
         "variant": None,
         "histories": histories,
@@ -189,11 +190,11 @@ def phone_rows(
         "dim": bundle.spec.dim,
         "bundle_bytes": bundle.manifest.total_bytes() - texts,
     }
-    rows = [{**facts, **phone_row(asked)}]
+    rows = [{**facts, **phone_row(asked, work)}]
     rows[0]["instructions"] = instructions(asked, work)
     for engine, variant in variants(bundle):
         some = {"engine": engine, "variant": variant, "requests": min(requests, VARIANT_REQUESTS)}
-        rows.append({**facts, **phone_row({**asked, **some})})
+        rows.append({**facts, **phone_row({**asked, **some}, work)})
     return rows
 
 
@@ -236,15 +237,19 @@ def phone(home: Path, release: Path, source: Source) -> Path:
     return home
 
 
-def phone_row(asked: dict[str, Any]) -> Row:
+def phone_row(asked: dict[str, Any], work: Path) -> Row:
     """Measure one phone; the percentiles of all stages."""
-    found: dict[str, Any] = child("benchmarks.device_child", json.dumps(asked), started=True)
+    path = work / "asked.json"
+    path.write_text(json.dumps(asked), "ascii")
+    words = (str(path), str(time.monotonic_ns()))
+    found: dict[str, Any] = child("benchmarks.device_child", *words)
     stages = found.pop("stages")
-    if found["sources"] != ["model"] or found["source"] != "model":
+    if asked["variant"] is None and (found["sources"] != ["model"] or found["source"] != "model"):
         raise children.ChildFailed(f"not all requests were answered by the models: {found}")
     row: Row = {
         "engine": asked["engine"],
         "variant": asked["variant"] or "default",
+        "answered_by": "; ".join(found["sources"]),
         "requests": asked["requests"],
         **{
             f"{stage}_ms_p{at}": float(np.percentile(samples, at))
@@ -262,9 +267,10 @@ def instructions(asked: dict[str, Any], work: Path) -> float | None:
     counts = []
     for requests in (10, 30):
         some = {**asked, "histories": asked["histories"][:10], "requests": requests}
-        path = work / "callgrind.out"
-        words = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={path}", sys.executable)
-        command = (*words, "-m", "benchmarks.device_child", json.dumps({**some, "started": 0}))
+        path = work / "asked.json"
+        path.write_text(json.dumps(some), "ascii")
+        tool = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={work / 'callgrind.out'}")
+        command = (*tool, sys.executable, "-m", "benchmarks.device_child", str(path), "0")
         try:
             done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # noqa: S603
         except OSError:
@@ -282,12 +288,9 @@ ENVIRONMENT = {
 }
 
 
-def child(module: str, *words: str, started: bool = False) -> Any:
-    """Run a module with one thread and parse what it prints; `started`: its JSON gets the time."""
-    given = list(words)
-    if started:
-        given[0] = json.dumps({**json.loads(given[0]), "started": time.monotonic_ns()})
-    command = (sys.executable, "-m", module, *given)
+def child(module: str, *words: str) -> Any:
+    """Run a module with one thread and parse what it prints."""
+    command = (sys.executable, "-m", module, *words)
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
         raise children.ChildFailed(f"{module} ended with {done.returncode}.\n{done.stderr[-2000:]}")
@@ -341,22 +344,27 @@ def show(rows: list[Row]) -> None:
     for name in ("items", "d", "vectors", "method", "knob", "recall", "p50 ms", "p99 ms"):
         searches.add_column(name, justify="left" if name in ("vectors", "method") else "right")
     for row in rows:
-        if row["kind"] == "phone":
+        if row["kind"] == "phone" and row["answered_by"] != "model":
+            console.print(f"{row['engine']} {row['variant']}: {row['answered_by']}")
+        elif row["kind"] == "phone":
             times = (f"{row[f'{s}_ms_p50']:.2f} ({row[f'{s}_ms_p99']:.2f})" for s in stages)
             memory = (f"{row[name]:.0f}" for name in ("cold_start_ms", "rss_mib", "peak_mib"))
             phones.add_row(
                 f"{row['items']:,}", str(row["engine"]), str(row["variant"]), *times, *memory
             )
-            continue
-        knob = "" if row["knob"] is None else str(row["knob"])
-        figures = (f"{row['recall1000']:.3f}", f"{row['ms_p50']:.2f}", f"{row['ms_p99']:.2f}")
-        searches.add_row(
-            f"{row['items']:,}",
-            str(row["dim"]),
-            str(row["vectors"]),
-            str(row["method"]),
-            knob,
-            *figures,
-        )
+        else:
+            searches.add_row(*search_cells(row))
     console.print(phones)
     console.print(searches)
+
+
+def search_cells(row: Row) -> list[str]:
+    """Cells of a line of the table of searches."""
+    return [
+        f"{row['items']:,}",
+        *(str(row[name]) for name in ("dim", "vectors", "method")),
+        "" if row["knob"] is None else str(row["knob"]),
+        f"{row['recall1000']:.3f}",
+        f"{row['ms_p50']:.2f}",
+        f"{row['ms_p99']:.2f}",
+    ]

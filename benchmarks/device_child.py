@@ -1,43 +1,43 @@
 """Child process of `bench device` and `bench offline`: one phone, measured from its start.
 
-Run as `python -m benchmarks.device_child JSON`; prints one JSON object. All sockets are refused,
-and counted.
+Run as `python -m benchmarks.device_child FILE STARTED`, FILE with what is asked and STARTED the
+parent's monotonic clock in ns; prints one JSON object. All sockets are refused.
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+MIB = 1 << 20
 
-def main(asked: dict[str, Any]) -> dict[str, Any]:
+
+def main(asked: dict[str, Any], started: int) -> dict[str, Any]:
     """Answer the first request of a phone with a history, then many of many users.
 
-    asked: `home` with an installed release, `engine`, `variant` (None: the release's), `started`
-    (the parent's monotonic clock, ns), `histories` (rows, events, ts of users), `now_utc`, `k`,
-    `requests`, `seed`.
+    asked: `home` with an installed release, `release`: its bundle folder, `engine`, `variant`
+    (None: the release's), `histories` (rows, events, ts of users), `now_utc`, `k`, `requests`,
+    `seed`.
     """
     from edge_runtime.device import Device
+    from edge_runtime.memory import peak_bytes, resident_bytes
     from edge_runtime.offline import forbid_sockets
 
     forbid_sockets()
     device = Device(Path(asked["home"]), engine=asked["engine"])
     first = device.recommend(asked["k"], log_impressions=False)
-    cold_ms = (time.monotonic_ns() - asked["started"]) / 1e6
+    cold_ms = (time.monotonic_ns() - started) / 1e6
     found: dict[str, Any] = {
         "cold_start_ms": cold_ms,
         "source": first["source"],
         "faults": first["faults"],
         "history": first["history"],
-        "first_rss_mib": resident_mib(),
+        "first_rss_mib": resident_bytes() / MIB,
     }
     found |= stages(device, asked)
-    found["rss_mib"] = resident_mib()
-    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-        1 << 20 if sys.platform == "darwin" else 1 << 10
-    )
+    found["rss_mib"] = resident_bytes() / MIB
+    found["peak_mib"] = peak_bytes() / MIB
     return found
 
 
@@ -46,11 +46,14 @@ def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from bundle.features import History
+    from bundle.reader import open_bundle
     from edge_runtime.pipeline import Recommender
 
     recommender = device._recommender  # one a phone: a second one would take its memory twice
     if asked["variant"] is not None:
-        recommender = Recommender(device.bundle, asked["engine"], asked["variant"])
+        # The store has the files that this device runs; the bundle folder has all.
+        bundle = open_bundle(Path(asked["release"]), verify=False)
+        recommender = Recommender(bundle, asked["engine"], asked["variant"])
     rng = np.random.default_rng(asked["seed"])
     pasts = [
         History(np.array(rows, np.int32), np.array(events, np.int32), np.array(ts, np.int64))
@@ -75,14 +78,5 @@ def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
     return {"stages": samples, "sources": sorted(sources), "cpu_ms": per_request}
 
 
-def resident_mib() -> float:
-    """What the process holds in memory now, mapped files counted."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
-
-
 if __name__ == "__main__":
-    json.dump(main(json.loads(sys.argv[1])), sys.stdout)
+    json.dump(main(json.loads(Path(sys.argv[1]).read_bytes()), int(sys.argv[2])), sys.stdout)

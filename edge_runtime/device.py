@@ -7,7 +7,7 @@ sockets; events leave with consent only.
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.errors import InputError
 from bundle.features import History
 from bundle.reader import Bundle, open_bundle
-from edge_runtime import event_schema, privacy
+from edge_runtime import event_schema, privacy, scenes
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
@@ -51,6 +52,7 @@ class Device:
         clock: Callable[[], float] = time.time,
         rng: Random | None = None,
         storage_bytes: int | None = None,
+        threads: int = 1,
     ) -> None:
         """Open the phone; a missing or broken release or log is a fault in the answers.
 
@@ -63,12 +65,13 @@ class Device:
             clock: unix seconds.
             rng: for releases that explore; by default the system's.
             storage_bytes: most that releases may take; an install beyond it is refused.
+            threads: of each model.
 
         Raises:
             BundleInvalid: `bundle_dir` was given and fails its checks.
         """
         self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
-        self._clock, self._engine = clock, engine
+        self._clock, self._engine, self._threads = clock, engine, threads
         self._limits, self._cipher = limits, cipher
         self._rng: Random = SystemRandom() if rng is None else rng
         self._open_log()
@@ -77,7 +80,7 @@ class Device:
             self.bundle, self._release_fault = open_bundle(bundle_dir), None
         else:
             self.bundle, self._release_fault = self.store.open_active(hash_large=False)
-        self._recommender = Recommender(self.bundle, engine) if self.bundle else None
+        self._recommender = self._loaded(self.bundle) if self.bundle else None
         self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
 
     def close(self) -> None:
@@ -121,6 +124,10 @@ class Device:
         log_impressions: bool = True,
         page: int | None = None,
         session: str | None = None,
+        scene: str = scenes.HOME,
+        item_id: str | None = None,
+        results: Sequence[str] = (),
+        deadline_ms: float | None = None,
     ) -> dict[str, Any]:
         """Answer with a slate as plain values: items, stage_ms, source, faults, release.
 
@@ -138,6 +145,16 @@ class Device:
             log_impressions: False for slates that nobody looks at.
             page: from 1; None: a slate of its own, which no session remembers.
             session: the token that page 1 gave.
+            scene: "home", "similar" (items like `item_id`), "after" (what goes with `item_id`, once
+                it was bought) or "search" (`results` in the user's order). An item that the release
+                does not know leaves the home screen, and a fault.
+            item_id: of "similar" and "after".
+            results: ids that the app's own search found, best first; all that may be shown come
+                back, and `unranked` has the others.
+            deadline_ms: see `Recommender.recommend`.
+
+        Raises:
+            InputError: the scene is unknown, or lacks what it needs.
         """
         self._leave_damaged()
         faults = self._faults()
@@ -158,6 +175,8 @@ class Device:
             rng=self._rng,
             impressions=impressions,
             showings=showings if log_impressions else None,  # what nobody looks at is not counted
+            scene=self._scene(scene, item_id, results, faults),
+            deadline_ms=deadline_ms,
         )
         if self._late_check is not None:
             self._late_check.start()
@@ -172,6 +191,10 @@ class Device:
             number = len(opened.pages) + 1
             opened.pages += [items] if items else []  # the list may have ended
             paged = self._kept(opened, number, now, faults)
+        unranked: dict[str, Any] = {}
+        if scene == scenes.SEARCH:
+            ranked = {item["item_id"] for item in items}
+            unranked = {"unranked": [one for one in results if one not in ranked]}
         if log_impressions:
             faults += [
                 f for f in self._impressions(items, slate.source, now, paged) if f not in faults
@@ -186,7 +209,30 @@ class Device:
             "faults": faults,
             "release": self.bundle.manifest.name,
             **paged,
+            **unranked,
         }
+
+    def _scene(
+        self, kind: str, item_id: str | None, results: Sequence[str], faults: list[str]
+    ) -> scenes.Scene:
+        """Find the rows of a scene; without them it is the home screen, and a fault."""
+        assert self.bundle is not None
+        if kind not in scenes.SCENES:
+            raise InputError(f"scene {kind!r} is unknown; there is {', '.join(scenes.SCENES)}.")
+        if kind in (scenes.SIMILAR, scenes.AFTER) and item_id is None:
+            raise InputError(f"scene {kind!r} needs item_id, the item at hand.")
+        if kind == scenes.HOME:
+            return scenes.Scene()
+        if kind == scenes.SEARCH:
+            return scenes.Scene(kind=kind, rows=self._rows(list(dict.fromkeys(results))))
+        row = self.bundle.row_of(str(item_id))
+        if row < 0:
+            faults.append(f"item {item_id!r} is not in the release: these are for the home screen")
+            return scenes.Scene()
+        return scenes.Scene(kind=kind, rows=np.array([row], np.int32))
+
+    def _loaded(self, bundle: Bundle) -> Recommender:
+        return Recommender(bundle, self._engine, threads=self._threads)
 
     def _history(self, faults: list[str]) -> tuple[History, int]:
         """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
@@ -225,7 +271,7 @@ class Device:
         self._late_check, self._release_fault = None, fault
         sound, _ = self.store.open_active()
         if sound is not None:  # else a few wrong bytes are better than no answer
-            self.bundle, self._recommender = sound, Recommender(sound, self._engine)
+            self.bundle, self._recommender = sound, self._loaded(sound)
 
     def _shown_again(
         self, opened: Session, page: int, now: int, faults: list[str]

@@ -102,6 +102,8 @@ class EventLog:
         self._unchecked = 0  # events appended since retention ran
         self.fault: str | None = None
         self.retention_fault: str | None = None
+        self._history_writes = 0
+        self._known: tuple[tuple[Bundle, int, int], tuple[History, int]] | None = None
         try:
             with self._wrapped():
                 self._open()
@@ -187,6 +189,7 @@ class EventLog:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
                 [(*encode(event, self._cipher), uploaded) for event in events],
             )
+        self._history_writes += any(event.kind == INTERACTION for event in events)
         self._unchecked += len(events)
         if self._limits and self._unchecked >= self._limits.every:
             self._retain()
@@ -194,10 +197,17 @@ class EventLog:
     def history(self, bundle: Bundle) -> tuple[History, int]:
         """Return the interactions as rows of a release, and how many it does not know.
 
+        Read anew only if something may have changed: of 10,000 events it takes 30 ms.
+
         Raises:
             EventLogError: the log cannot be read.
         """
         with self._wrapped():
+            # Of other connections' writes SQLite tells, of this one's the count.
+            others = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            state = (bundle, others, self._history_writes)
+            if self._known is not None and self._known[0] == state:
+                return self._known[1]
             found = [
                 (item_id, event, ts) if sealed is None else (*unseal(self._cipher, sealed)[:2], ts)
                 for item_id, event, ts, sealed in self._connection.execute(
@@ -215,7 +225,8 @@ class EventLog:
         history = History(
             np.array(rows, np.int32), np.array(events, np.int32), np.array(ts, np.int64)
         )
-        return history, len(found) - len(known)
+        self._known = state, (history, len(found) - len(known))
+        return self._known[1]
 
     def impressions(self, bundle: Bundle) -> Impressions:
         """Return the latest impressions of items that a release knows, with what became of them.
@@ -355,6 +366,7 @@ class EventLog:
     def _retain(self) -> None:
         """Apply the limits; what was appended is stored whether this works or not."""
         self._unchecked, self.retention_fault = 0, None
+        self._history_writes += 1
         if self._limits is None:
             return
         try:

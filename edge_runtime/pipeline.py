@@ -4,7 +4,7 @@ Whatever fails on the way, an answer comes out: without the ranker the retrieval
 the tower the release's popular items; `Slate.fault` says what happened.
 """
 
-import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,16 +19,22 @@ from bundle.neighbours import Neighbours
 from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from edge_runtime.engines import Engine, choose_engine, open_model
-from edge_runtime.errors import EngineError
+from edge_runtime.errors import EngineError, OutOfTime
 from edge_runtime.feedback import Impressions
 from edge_runtime.index import Floats, Index, probe
 from edge_runtime.offers import Offers, Sponsorship
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
 from edge_runtime.rules.exploration import Random
+from edge_runtime.scenes import SEARCH, SIMILAR, Scene
+from edge_runtime.stage_clock import StageClock
 
 POPULAR_REASON = "popular now"
 AGAIN_REASON = "you had it before"
+LIKE_REASON, WITH_REASON = "like {}", "goes with {}"
+HOME = Scene()
+REMEMBERED_TIMES = 8
+"""Rankings whose time tells what the next one may take: few, so that one hiccup is soon over."""
 NO_ROWS = np.zeros(0, np.int32)
 MOST_TITLES = 8192
 """Titles that are remembered between requests."""
@@ -81,6 +87,7 @@ class Recommender:
         variant: str | None = None,
         *,
         models: tuple[Engine, Engine] | None = None,
+        threads: int = 1,
     ) -> None:
         """Load both models; one that fails to load is a fault of each slate, not an error here.
 
@@ -89,6 +96,7 @@ class Recommender:
             engine: litert, onnx or auto.
             variant: of both models; by default what the release says.
             models: user tower and ranker, loaded already; the release then needs none.
+            threads: of each model; searches use what OPENBLAS_NUM_THREADS and the like allow.
         """
         self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
         self.fault: str | None = None
@@ -97,6 +105,7 @@ class Recommender:
         self.withdrawn = ~bundle.available
         self._offers = Offers(bundle)
         self._known_titles: dict[int, str] = {}
+        self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
         self.engine = engine
@@ -105,8 +114,8 @@ class Recommender:
             return
         try:
             self.engine = choose_engine(engine)
-            self._tower = open_model(bundle, "user_tower", self.engine, variant)
-            self._ranker = open_model(bundle, "ranker", self.engine, variant)
+            self._tower = open_model(bundle, "user_tower", self.engine, variant, threads)
+            self._ranker = open_model(bundle, "ranker", self.engine, variant, threads)
         except PocketRecError as err:
             self.fault = str(err)
 
@@ -122,6 +131,8 @@ class Recommender:
         impressions: Impressions | None = None,
         showings: Mapping[str, int] | None = None,
         policy_alone: bool = False,
+        scene: Scene = HOME,
+        deadline_ms: float | None = None,
     ) -> Slate:
         """Answer one request.
 
@@ -136,48 +147,75 @@ class Recommender:
             showings: of each campaign today, on this device; None: nothing is sponsored.
             policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that
                 know none; golden slates are made so.
+            scene: where the list stands; search results come back all, in a new order.
+            deadline_ms: if ranking would take longer than what is left of it, as far as the last
+                requests tell, the slate is in retrieval's order and its fault says so.
         """
         wanted = max(1, k if k is not None else self.policy.slate)
-        clock = _Stages()
+        clock = StageClock()
         fault = self.fault
-        excluded = self.excluded(history, exclude_seen)
+        excluded = self.excluded(history, exclude_seen, scene)
         excluded[shown] = True
         clock.mark("features")
         try:
             user = self.user_vector(history, now_utc)
         except PocketRecError as err:
-            return self._fallback(excluded, shown, wanted, clock, fault or str(err))
+            return self._fallback(excluded, shown, wanted, clock, fault or str(err), scene)
         clock.mark("tower")
-        rows, vectors, scores = self.candidates(user, history, now_utc, excluded)
+        rows, vectors, scores = self.candidates(user, history, now_utc, excluded, scene)
         clock.mark("retrieve")
         probabilities = np.zeros((len(rows), 0), np.float32)
         final, source = scores, "retrieval"
         try:
+            self._expect_time(deadline_ms, clock)
             if len(rows):
                 inputs = self.ranker_inputs(user, rows, vectors, history, now_utc)
                 probabilities = self.probabilities(inputs)
                 final = self.spec.final_scores(probabilities)
+                self._rank_ms.append(clock.since_mark())
             source = "model"
         except PocketRecError as err:
             fault = fault or str(err)
         clock.mark("rank")
-        if self.bundle.rules is None or policy_alone:
+        if scene.kind == SEARCH:
+            ruled = Ruled.untouched(np.lexsort((rows, -final)).tolist())
+        elif self.bundle.rules is None or policy_alone:
             first_category = self.items.categories[rows][:, 0]
             ruled = Ruled.untouched(rerank(self.policy, final, vectors, first_category, wanted))
         else:
             ruled = self.ruled(
                 history, now_utc, rows, vectors, final, wanted, shown, rng, impressions, showings
             )
-        items = self._describe(history, rows, vectors, final, scores, probabilities, ruled)
+        items = self._describe(history, rows, vectors, final, scores, probabilities, ruled, scene)
         clock.mark("rerank")
         return Slate(items, clock.total(), source, fault, user, rows, final)
 
-    def excluded(self, history: History, exclude_seen: bool | None = None) -> NDArray[np.bool_]:
-        """Rows that must not be shown, bool [N]: withdrawn, and seen unless they may repeat."""
+    def excluded(
+        self, history: History, exclude_seen: bool | None = None, scene: Scene = HOME
+    ) -> NDArray[np.bool_]:
+        """Rows that must not be shown, bool [N].
+
+        Withdrawn ones, and seen ones unless they may repeat or the user searched for them; beside
+        an item, that item.
+        """
         found: NDArray[np.bool_] = self.withdrawn.copy()
-        if not self.policy.repeats if exclude_seen is None else exclude_seen:
+        repeats = self.policy.repeats or scene.kind == SEARCH
+        if not repeats if exclude_seen is None else exclude_seen:
             found[history.rows] = True
+        if scene.item is not None:
+            found[scene.item] = True
         return found
+
+    def _expect_time(self, deadline_ms: float | None, clock: StageClock) -> None:
+        """Raise `OutOfTime` if ranking is likely to end after the deadline."""
+        if deadline_ms is None:
+            return
+        left, likely = deadline_ms - clock.elapsed(), max(self._rank_ms, default=0.0)
+        if likely > left:
+            raise OutOfTime(
+                f"deadline: ranking takes up to {likely:.1f} ms and {max(left, 0):.1f} of "
+                f"{deadline_ms:g} ms are left; the slate is in retrieval's order"
+            )
 
     def tower_inputs(self, history: History, now_utc: int) -> dict[str, NDArray[Any]]:
         """Return the user tower's inputs, see FORMAT.md."""
@@ -199,23 +237,37 @@ class Recommender:
         return user
 
     def candidates(
-        self, user: Floats, history: History, now_utc: int, excluded: NDArray[np.bool_]
+        self,
+        user: Floats,
+        history: History,
+        now_utc: int,
+        excluded: NDArray[np.bool_],
+        scene: Scene = HOME,
     ) -> tuple[NDArray[np.int32], Floats, Floats]:
         """Rows, vectors and retrieval scores of what the ranker gets, best score first.
 
         user: float32 [d]; returns int32 [n], float32 [n, d], float32 [n].
         """
-        limit = min(self.policy.candidates, self.spec.candidates)
-        rows, scores = probe(self.index, user, limit, self.policy.probes, excluded)
-        neighbours = self.items.neighbours
-        extra = extra_candidates(self.spec, neighbours, history, now_utc, excluded)
-        if not len(extra):
-            return rows, self.index.vectors(rows), scores
-        rows = merged(extra, rows, limit)
+        limit, neighbours = self._limit, self.items.neighbours
+        own = scene.candidates(self.index, neighbours, limit, self.policy.probes, excluded)
+        if scene.is_closed:
+            rows = own
+        else:
+            rows, scores = probe(self.index, user, limit, self.policy.probes, excluded)
+            extra = extra_candidates(self.spec, neighbours, history, now_utc, excluded)
+            extra = merged(own, extra, limit) if len(own) else extra
+            if not len(extra):
+                return rows, self.index.vectors(rows), scores
+            rows = merged(extra, rows, limit)
         vectors = self.index.vectors(rows)
         scores = vectors @ user
         order = np.lexsort((rows, -scores))
         return rows[order], vectors[order], scores[order]
+
+    @property
+    def _limit(self) -> int:
+        """Most candidates of a request."""
+        return min(self.policy.candidates, self.spec.candidates)
 
     def ranker_inputs(
         self,
@@ -287,14 +339,22 @@ class Recommender:
         excluded: NDArray[np.bool_],
         shown: NDArray[np.int32],
         k: int,
-        clock: "_Stages",
+        clock: StageClock,
         fault: str,
+        scene: Scene,
     ) -> Slate:
-        """Popular items; seen ones too if nothing else is left, withdrawn and shown ones never."""
-        popular = np.asarray(self.bundle.array("items/popular"))
-        rows = popular[~excluded[popular]]
-        if not len(rows):
-            rows = popular[~self.withdrawn[popular] & ~np.isin(popular, shown)]
+        """Popular items; seen ones too if nothing else is left, withdrawn and shown ones never.
+
+        Beside an item those that go with it come first, and search results stay as they were.
+        """
+        probes = self.policy.probes
+        rows = scene.candidates(self.index, self.items.neighbours, self._limit, probes, excluded)
+        if not scene.is_closed:
+            popular = np.asarray(self.bundle.array("items/popular"))
+            rows = merged(rows, popular[~excluded[popular]], max(k, len(rows)))
+            if not len(rows):
+                rows = popular[~self.withdrawn[popular] & ~np.isin(popular, shown)]
+        k = len(rows) if scene.kind == SEARCH else k
         titles = self._titles(rows[:k])
         items = tuple(
             SlateItem(
@@ -315,6 +375,7 @@ class Recommender:
         scores: Floats,
         probabilities: Floats,
         ruled: Ruled,
+        scene: Scene,
     ) -> tuple[SlateItem, ...]:
         past, chosen = used_rows(self.spec, history), ruled.positions
         shown = rows[chosen]
@@ -327,6 +388,9 @@ class Recommender:
                 AGAIN_REASON if had else f"because of {title}"
                 for had, title in zip(again, because, strict=True)
             ]
+        if scene.item is not None:
+            said = LIKE_REASON if scene.kind == SIMILAR else WITH_REASON
+            reasons = [said.format(self._titles(scene.rows)[0])] * len(shown)
         titles, odds = self._titles(shown), probabilities[chosen].tolist()
         own, retrieved = final[chosen].tolist(), scores[chosen].tolist()
         return tuple(
@@ -362,19 +426,3 @@ class Recommender:
             known.update((row, found.get(row, "")) for row in new)
             self._known_titles = known
         return [self._known_titles[row] for row in wanted]
-
-
-class _Stages:
-    """Milliseconds between marks."""
-
-    def __init__(self) -> None:
-        self._start = self._last = time.perf_counter()
-        self._ms: dict[str, float] = {}
-
-    def mark(self, stage: str) -> None:
-        now = time.perf_counter()
-        self._ms[stage] = (now - self._last) * 1000
-        self._last = now
-
-    def total(self) -> dict[str, float]:
-        return {**self._ms, "total": (time.perf_counter() - self._start) * 1000}

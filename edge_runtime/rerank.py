@@ -57,7 +57,7 @@ def _choose(
         units = _units(vectors[block])
         near = units @ units.T >= policy.near_duplicate_cosine  # [block, block]
         known = units @ _units(vectors[chosen]).T  # [block, chosen]
-        free: NDArray[np.bool_] = (known < policy.near_duplicate_cosine).all(axis=1)
+        free = ~np.any(known >= policy.near_duplicate_cosine, axis=1)
         category = first_category[block]
         while len(chosen) < k and free[place := int(free.argmax())]:
             chosen.append(int(block[place]))

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from edge_runtime.scenes import HOME as HOME_SCREEN
+from edge_runtime.scenes import SCENES
 from pocketrec import facts
 from pocketrec.commands.device_browse import browse
 from pocketrec.commands.device_explain import explain
@@ -35,6 +37,19 @@ def command() -> None:
 @click.option("--bundle", type=click.Path(path_type=Path), help="Use this bundle folder.")
 @click.option("--page", type=click.IntRange(1), help="A page of a list that never repeats an item.")
 @click.option("--session", help="The list's token, as page 1 gave it; without it a new list.")
+@click.option(
+    "--scene",
+    type=click.Choice(SCENES),
+    default=HOME_SCREEN,
+    show_default=True,
+    help="Where the list stands; similar and after need --item, search needs --result.",
+)
+@click.option("--item", "item_id", help="Id of the item at hand.")
+@click.option("--result", "results", multiple=True, help="Id found by the app's search; repeat.")
+@click.option("--deadline-ms", type=click.FloatRange(min=0), help="Skip the ranker beyond it.")
+@click.option(
+    "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of each model."
+)
 def recommend(
     home: Path,
     engine: str,
@@ -44,13 +59,26 @@ def recommend(
     bundle: Path | None,
     page: int | None,
     session: str | None,
+    scene: str,
+    item_id: str | None,
+    results: tuple[str, ...],
+    deadline_ms: float | None,
+    threads: int,
 ) -> None:
     """Print the phone's slate, with reasons and stage timings."""
     from edge_runtime.device import Device
 
-    device = Device(home, engine=engine, bundle_dir=bundle)
-    new_only = None if again is None else not again
-    answer = device.recommend(k, exclude_seen=new_only, page=page, session=session)
+    device = Device(home, engine=engine, bundle_dir=bundle, threads=threads)
+    answer = device.recommend(
+        k,
+        exclude_seen=None if again is None else not again,
+        page=page,
+        session=session,
+        scene=scene,
+        item_id=item_id,
+        results=results,
+        deadline_ms=deadline_ms,
+    )
     device.close()
     if as_json:
         click.echo(json.dumps(answer))
