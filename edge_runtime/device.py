@@ -25,6 +25,7 @@ from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.event import IMPRESSION, Event
 from edge_runtime.eventlog import EventLog
+from edge_runtime.feedback import Impressions
 from edge_runtime.late_check import LateCheck
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
@@ -165,6 +166,7 @@ class Device:
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults)
         history, unknown = self._history(faults)
+        impressions, showings = self._shown_before(now, faults)
         slate = self._recommender.recommend(
             history,
             now,
@@ -172,6 +174,8 @@ class Device:
             exclude_seen=exclude_seen,
             shown=NO_ROWS if opened is None else self._rows(opened.shown()),
             rng=self._rng,
+            impressions=impressions,
+            showings=showings if log_impressions else None,  # what nobody looks at is not counted
             scene=self._scene(scene, item_id, results, faults),
             deadline_ms=deadline_ms,
         )
@@ -180,9 +184,11 @@ class Device:
         if slate.fault:
             faults.append(slate.fault)
         items = [asdict(item) for item in slate.items]
-        paged: dict[str, Any] = {}
         if opened is not None:
             items = items[: max(MAX_ITEMS - len(opened.shown()), 0)]
+        items = self._noted(items, now, faults)
+        paged: dict[str, Any] = {}
+        if opened is not None:
             number = len(opened.pages) + 1
             opened.pages += [items] if items else []  # the list may have ended
             paged = self._kept(opened, number, now, faults)
@@ -239,6 +245,26 @@ class Device:
             except EventLogError as err:
                 faults.append(str(err))
         return History.empty(), 0
+
+    def _shown_before(
+        self, now: int, faults: list[str]
+    ) -> tuple[Impressions | None, dict[str, int] | None]:
+        """What a release asks of the log: impressions, if it learns, and the day's showings.
+
+        None where it does not ask, or cannot be told; of showings also where none could be added.
+        """
+        assert self.bundle is not None
+        impressions: Impressions | None = None
+        if self._log is None or self.bundle.rules is None:
+            return None, None
+        try:
+            if self.bundle.rules.learns:
+                impressions = self._log.impressions(self.bundle)
+            if self.bundle.campaigns.campaigns and not self._log.fault:
+                return impressions, self._log.showings(now)
+        except EventLogError as err:
+            faults += [str(err)] if str(err) not in faults else []
+        return impressions, None
 
     def _leave_damaged(self) -> None:
         """Go over to the previous release, if there is one, once a file was found damaged."""
@@ -394,6 +420,20 @@ class Device:
         of_log = (self._log.fault, self._log.retention_fault) if self._log else (self._log_fault,)
         return [fault for fault in (self._release_fault, *of_log) if fault]
 
+    def _noted(
+        self, items: list[dict[str, Any]], now: int, faults: list[str]
+    ) -> list[dict[str, Any]]:
+        """Note showings of campaigns; where that fails, none is shown: their number is limited."""
+        campaigns = [item["sponsored"]["campaign"] for item in items if item["sponsored"]]
+        if not campaigns:
+            return items
+        try:
+            self._opened_log().add_showings(campaigns, now)
+        except EventLogError as err:
+            faults += [str(err)] if str(err) not in faults else []
+            return [item for item in items if not item["sponsored"]]
+        return items
+
     def _impressions(
         self, items: list[dict[str, Any]], source: str, now: int, paged: dict[str, Any]
     ) -> list[str]:
@@ -412,6 +452,7 @@ class Device:
                     "score": item["score"],
                     "source": source,
                     "propensity": item["propensity"],
+                    **({"sponsored": item["sponsored"]["campaign"]} if item["sponsored"] else {}),
                     **paged,
                 },
             )

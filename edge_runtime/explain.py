@@ -89,6 +89,8 @@ def explain(
 ) -> tuple[Slate, tuple[Explanation, ...]]:
     """Make a slate and explain all of it, or one item of the release.
 
+    Nothing in it is sponsored, and a release that learns from impressions draws by its prior.
+
     Args:
         device: with its models.
         history: the user's events as rows of the release.

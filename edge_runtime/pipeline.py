@@ -5,6 +5,7 @@ the tower the release's popular items; `Slate.fault` says what happened.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,9 @@ from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError, OutOfTime
+from edge_runtime.feedback import Impressions
 from edge_runtime.index import Floats, Index, probe
+from edge_runtime.offers import Offers, Sponsorship
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
 from edge_runtime.rules.exploration import Random
@@ -42,7 +45,8 @@ class SlateItem:
     """One recommended item; probabilities by head, reason in words.
 
     propensity: the probability that this item is at this place, below 1 where the release
-    explores; touched: what the release's rules did to it, in their order.
+    explores; touched: what the release's rules did to it, in their order; sponsored: None where
+    nobody pays for its place.
     """
 
     row: int
@@ -54,6 +58,7 @@ class SlateItem:
     probabilities: dict[str, float]
     propensity: float = 1.0
     touched: tuple[Touch, ...] = ()
+    sponsored: Sponsorship | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ class Recommender:
         self.index = Index.of(bundle)
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
         self.withdrawn = ~bundle.available
+        self._offers = Offers(bundle)
         self._known_titles: dict[int, str] = {}
         self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._tower: Engine | None = None
@@ -122,6 +128,8 @@ class Recommender:
         exclude_seen: bool | None = None,
         shown: NDArray[np.int32] = NO_ROWS,
         rng: Random | None = None,
+        impressions: Impressions | None = None,
+        showings: Mapping[str, int] | None = None,
         policy_alone: bool = False,
         scene: Scene = HOME,
         deadline_ms: float | None = None,
@@ -135,6 +143,8 @@ class Recommender:
             exclude_seen: leave out all items of the history; by default as the policy says.
             shown: rows of earlier pages, which must not come again.
             rng: for releases that explore; None: this request does not.
+            impressions: for releases that learn from what became of them.
+            showings: of each campaign today, on this device; None: nothing is sponsored.
             policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that
                 know none; golden slates are made so.
             scene: where the list stands; search results come back all, in a new order.
@@ -173,7 +183,9 @@ class Recommender:
             first_category = self.items.categories[rows][:, 0]
             ruled = Ruled.untouched(rerank(self.policy, final, vectors, first_category, wanted))
         else:
-            ruled = self.ruled(history, now_utc, rows, vectors, final, wanted, shown, rng)
+            ruled = self.ruled(
+                history, now_utc, rows, vectors, final, wanted, shown, rng, impressions, showings
+            )
         items = self._describe(history, rows, vectors, final, scores, probabilities, ruled, scene)
         clock.mark("rerank")
         return Slate(items, clock.total(), source, fault, user, rows, final)
@@ -295,6 +307,8 @@ class Recommender:
         k: int,
         shown: NDArray[np.int32] = NO_ROWS,
         rng: Random | None = None,
+        impressions: Impressions | None = None,
+        showings: Mapping[str, int] | None = None,
     ) -> Ruled:
         """Apply the release's rules, which it must have, to scored candidates."""
         assert self.bundle.rules is not None
@@ -315,6 +329,8 @@ class Recommender:
             shown=shown,
             shown_vectors=self.index.vectors(shown),
             rng=rng,
+            feedback=None if impressions is None else impressions.feedback(self.items),
+            offers=() if showings is None else self._offers.at(now_utc, showings),
         )
         return apply(self.bundle.rules, candidates, moment, k)
 
@@ -388,6 +404,7 @@ class Recommender:
                 probabilities=dict(zip(self.spec.heads, odds[i], strict=False)),
                 propensity=ruled.propensities[i],
                 touched=ruled.touched[i],
+                sponsored=Sponsorship.of(ruled.offers[i]),
             )
             for i, row in enumerate(shown.tolist())
         )
