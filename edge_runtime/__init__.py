@@ -10,6 +10,7 @@ Rule of the room: numpy, one engine, and `bundle`; python-tuf only in sync.py.
 """
 
 from edge_runtime.device import Device
-from edge_runtime.pipeline import Recommender, Slate, SlateItem
+from edge_runtime.pipeline import Recommender
+from edge_runtime.slate import Slate, SlateItem
 
 __all__ = ["Device", "Recommender", "Slate", "SlateItem"]

@@ -183,7 +183,7 @@ class Device:
             self._late_check.start()
         if slate.fault:
             faults.append(slate.fault)
-        items = [asdict(item) for item in slate.items]
+        items = [item.plain() for item in slate.items]
         if opened is not None:
             items = items[: max(MAX_ITEMS - len(opened.shown()), 0)]
         items = self._noted(items, now, faults)

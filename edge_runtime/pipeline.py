@@ -6,7 +6,6 @@ the tower the release's popular items; `Slate.fault` says what happened.
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,10 @@ from edge_runtime.feedback import Impressions
 from edge_runtime.index import Floats, Index, probe
 from edge_runtime.offers import Offers, Sponsorship
 from edge_runtime.rerank import rerank
-from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
+from edge_runtime.rules import Candidates, Moment, Ruled, apply
 from edge_runtime.rules.exploration import Random
 from edge_runtime.scenes import SEARCH, SIMILAR, Scene
+from edge_runtime.slate import Slate, SlateItem
 from edge_runtime.stage_clock import StageClock
 
 POPULAR_REASON = "popular now"
@@ -38,43 +38,6 @@ REMEMBERED_TIMES = 8
 NO_ROWS = np.zeros(0, np.int32)
 MOST_TITLES = 8192
 """Titles that are remembered between requests."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlateItem:
-    """One recommended item; probabilities by head, reason in words.
-
-    propensity: the probability that this item is at this place, below 1 where the release
-    explores; touched: what the release's rules did to it, in their order; sponsored: None where
-    nobody pays for its place.
-    """
-
-    row: int
-    item_id: str
-    title: str
-    score: float
-    retrieval_score: float
-    reason: str
-    probabilities: dict[str, float]
-    propensity: float = 1.0
-    touched: tuple[Touch, ...] = ()
-    sponsored: Sponsorship | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Slate:
-    """The answer, best first; source is "model", "retrieval" or "fallback".
-
-    candidates: int32 [n] rows in retrieval's order; scores: float32 [n], their final scores.
-    """
-
-    items: tuple[SlateItem, ...]
-    stage_ms: dict[str, float]
-    source: str
-    fault: str | None
-    user_vector: Floats = field(repr=False)
-    candidates: NDArray[np.int32] = field(repr=False)
-    scores: Floats = field(repr=False)
 
 
 class Recommender:
