@@ -12,6 +12,8 @@ import numpy as np
 from bundle.arrays import encode_array
 from bundle.audience import NAMES_FILE, UNRATED, Audience, OpenAudience, audience_files
 from bundle.audience import SINCE as AUDIENCE_SINCE
+from bundle.campaigns import FILE as CAMPAIGNS_FILE
+from bundle.campaigns import Campaign, Campaigns
 from bundle.catalogue import CatalogueItem, write_catalogue
 from bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec
 from bundle.files import canonical_json
@@ -24,12 +26,13 @@ from bundle.rules import FILE as RULES_FILE
 from bundle.rules import (
     BandCalibration,
     BandCap,
+    BandThompson,
     CategoryCap,
-    Exploration,
     Freshness,
     NearDuplicates,
     QualityFloor,
     Rules,
+    Sponsored,
 )
 from bundle.versions import item_files
 from bundle.writer import BundleWriter
@@ -67,8 +70,30 @@ RULES = Rules(
         BandCalibration(column="popularity", bounds=(2.0, 5.0), weight=0.3),
         CategoryCap(place=0, limit=2),
         BandCap(column="price", bounds=(4.0, 8.0), limit=3),
-        Exploration(epsilon=0.2, pool=4, first=2),
+        Sponsored(places=(1, 3), relevance=0.1, per_day=2),
+        BandThompson(
+            column="price",
+            bounds=(3.0, 6.0),
+            epsilon=0.2,
+            pool=4,
+            first=2,
+            alpha=1.0,
+            beta=20.0,
+        ),
     ),
+)
+CAMPAIGNS = Campaigns(
+    campaigns=tuple(
+        Campaign(
+            id=f"campaign-{row}",
+            item_id=IDS[row],
+            label="Sponsored",
+            from_utc=CREATED_UTC - 1000,
+            until_utc=CREATED_UTC + 1000,
+            priority=row % 3,
+        )
+        for row in range(0, N_ITEMS, 2)
+    )
 )
 
 
@@ -142,6 +167,7 @@ def write_tiny_bundle(
         writer.add("policy.json", canonical_json(POLICY.to_json()), "json")
         if rules is not None and version >= RULES_SINCE:
             writer.add(RULES_FILE, canonical_json(rules.to_json()), "json")
+            writer.add(CAMPAIGNS_FILE, canonical_json(CAMPAIGNS.to_json()), "json")
         writer.add("model_card.json", canonical_json({"licence": "CC0"}), "card", licence="CC0")
         facts: dict[str, Any] = {"name": name, "recipe_name": "tiny", "created_utc": CREATED_UTC}
         if answers:

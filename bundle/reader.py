@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from bundle.array_checks import expect_below, expect_finite, expect_form, expect_rising
 from bundle.arrays import Array, open_array
 from bundle.audience import open_audience
+from bundle.campaigns import FILE as CAMPAIGNS_FILE
+from bundle.campaigns import Campaigns
 from bundle.catalogue import Catalogue, CatalogueItem
 from bundle.columns import Column
 from bundle.errors import BundleInvalid
@@ -34,7 +36,7 @@ CHECKED_IN_FORM = ("array", "catalogue")
 REMEMBERED_IDS = 8192
 """Ids and their rows that stay decoded; a look-up among a million takes 30 us."""
 RULES_SINCE = 2
-"""The format version from which a reader looks for `rules.json`."""
+"""The format version from which a reader looks for `rules.json` and `campaigns.json`."""
 
 
 class Bundle:
@@ -52,6 +54,7 @@ class Bundle:
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
         self.policy = Policy.from_json(self.json("policy.json"))
         self.rules = self._read_rules()
+        self.campaigns = self._read_campaigns()
         self.item_count = len(self.array("index/rows"))
         self._check_arrays()
         offsets = self.array("index/offsets")
@@ -155,6 +158,11 @@ class Bundle:
         if self.manifest.format_version < RULES_SINCE or not self.lists(RULES_FILE):
             return None
         return Rules.from_json(self.json(RULES_FILE), self.spec)
+
+    def _read_campaigns(self) -> Campaigns:
+        if self.manifest.format_version < RULES_SINCE or not self.lists(CAMPAIGNS_FILE):
+            return Campaigns(campaigns=())
+        return Campaigns.from_json(self.json(CAMPAIGNS_FILE))
 
     def _check_arrays(self) -> None:
         """Check that the arrays agree with each other, so that no row number can go astray."""

@@ -25,6 +25,7 @@ from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.event import IMPRESSION, Event
 from edge_runtime.eventlog import EventLog
+from edge_runtime.feedback import Impressions
 from edge_runtime.filters import Filters
 from edge_runtime.late_check import LateCheck
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
@@ -82,6 +83,7 @@ class Device:
             self.bundle, self._release_fault = self.store.open_active(hash_large=False)
         self._recommender = self._loaded(self.bundle) if self.bundle else None
         self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
+        self._answer_faults: list[str] = []
 
     def close(self) -> None:
         """Close the event log; waits for the check of the release's large files, if one began."""
@@ -170,6 +172,7 @@ class Device:
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults, filters)
         history, unknown = self._history(faults)
+        impressions, showings = self._shown_before(now, faults)
         slate = self._recommender.recommend(
             history,
             now,
@@ -178,6 +181,8 @@ class Device:
             filters=filters,
             shown=NO_ROWS if opened is None else self._rows(opened.shown()),
             rng=self._rng,
+            impressions=impressions,
+            showings=showings if log_impressions else None,  # what nobody looks at is not counted
             scene=self._scene(scene, item_id, results, faults),
             deadline_ms=deadline_ms,
         )
@@ -185,10 +190,12 @@ class Device:
             self._late_check.start()
         if slate.fault:
             faults.append(slate.fault)
-        items = [asdict(item) for item in slate.items]
-        paged: dict[str, Any] = {}
+        items = [item.plain() for item in slate.items]
         if opened is not None:
             items = items[: max(MAX_ITEMS - len(opened.shown()), 0)]
+        items = self._noted(items, now, faults)
+        paged: dict[str, Any] = {}
+        if opened is not None:
             number = len(opened.pages) + 1
             opened.pages += [items] if items else []  # the list may have ended
             paged = self._kept(opened, number, now, faults)
@@ -200,6 +207,7 @@ class Device:
             faults += [
                 f for f in self._impressions(items, slate.source, now, paged) if f not in faults
             ]
+        self._answer_faults = faults
         return {
             "items": items,
             "stage_ms": {name: round(ms, 3) for name, ms in slate.stage_ms.items()},
@@ -244,6 +252,26 @@ class Device:
             except EventLogError as err:
                 faults.append(str(err))
         return History.empty(), 0
+
+    def _shown_before(
+        self, now: int, faults: list[str]
+    ) -> tuple[Impressions | None, dict[str, int] | None]:
+        """What a release asks of the log: impressions, if it learns, and the day's showings.
+
+        None where it does not ask, or cannot be told; of showings also where none could be added.
+        """
+        assert self.bundle is not None
+        impressions: Impressions | None = None
+        if self._log is None or self.bundle.rules is None:
+            return None, None
+        try:
+            if self.bundle.rules.learns:
+                impressions = self._log.impressions(self.bundle)
+            if self.bundle.campaigns.campaigns and not self._log.fault:
+                return impressions, self._log.showings(now)
+        except EventLogError as err:
+            faults += [str(err)] if str(err) not in faults else []
+        return impressions, None
 
     def _leave_damaged(self) -> None:
         """Go over to the previous release, if there is one, once a file was found damaged."""
@@ -323,10 +351,16 @@ class Device:
     def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
         """Log what the user did; returns the event's id once it is on the disk.
 
+        Where the clock was set back, the event counts as simultaneous with the last one, for it
+        came after it; `clock_utc` of its context has what the clock said.
+
         Raises:
             EventLogError: it could not be stored.
         """
-        return self._opened_log().append(item_id, event, value=value, ts=int(self._clock()))
+        log, now = self._opened_log(), int(self._clock())
+        ts = max(now, log.last_interaction())
+        context = {"clock_utc": now} if now < ts else {}
+        return log.append(item_id, event, value=value, ts=ts, context=context)
 
     def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
         """Note whether the user agrees that events are sent; without that, none ever is.
@@ -364,7 +398,10 @@ class Device:
             self.__dict__.pop("_sessions", None)
 
     def status(self) -> dict[str, Any]:
-        """Return release, engine, what the log holds (`LogStatus`), and faults as plain values."""
+        """Return release, engine, what the log holds (`LogStatus`), and faults as plain values.
+
+        Faults are those that last, and those of the last slate.
+        """
         self._leave_damaged()
         faults = self._faults()
         logged: dict[str, Any] = {}
@@ -375,6 +412,7 @@ class Device:
                 faults.append(str(err))
         if self._recommender is not None and self._recommender.fault:
             faults.append(self._recommender.fault)
+        faults += [fault for fault in self._answer_faults if fault not in faults]
         active, previous = self.store.active()
         return {
             "release": self.bundle.manifest.name if self.bundle else None,
@@ -395,6 +433,20 @@ class Device:
         of_log = (self._log.fault, self._log.retention_fault) if self._log else (self._log_fault,)
         return [fault for fault in (self._release_fault, *of_log) if fault]
 
+    def _noted(
+        self, items: list[dict[str, Any]], now: int, faults: list[str]
+    ) -> list[dict[str, Any]]:
+        """Note showings of campaigns; where that fails, none is shown: their number is limited."""
+        campaigns = [item["sponsored"]["campaign"] for item in items if item["sponsored"]]
+        if not campaigns:
+            return items
+        try:
+            self._opened_log().add_showings(campaigns, now)
+        except EventLogError as err:
+            faults += [str(err)] if str(err) not in faults else []
+            return [item for item in items if not item["sponsored"]]
+        return items
+
     def _impressions(
         self, items: list[dict[str, Any]], source: str, now: int, paged: dict[str, Any]
     ) -> list[str]:
@@ -413,6 +465,7 @@ class Device:
                     "score": item["score"],
                     "source": source,
                     "propensity": item["propensity"],
+                    **({"sponsored": item["sponsored"]["campaign"]} if item["sponsored"] else {}),
                     **paged,
                 },
             )

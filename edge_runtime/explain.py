@@ -15,10 +15,11 @@ from bundle.features import Floats, History, used_rows
 from bundle.rules import NAMES, Rules
 from edge_runtime.contributions import Contribution, Without, largest, without_each
 from edge_runtime.index import probe
-from edge_runtime.pipeline import Recommender, Slate
+from edge_runtime.pipeline import Recommender
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Touch, apply
 from edge_runtime.rules.exploration import Random
+from edge_runtime.slate import Slate
 
 CELLS, NEIGHBOURS, OWN, POPULAR = "cells", "neighbours", "own items", "popular items"
 """Stages that bring candidates."""
@@ -88,6 +89,8 @@ def explain(
     rng: Random | None = None,
 ) -> tuple[Slate, tuple[Explanation, ...]]:
     """Make a slate and explain all of it, or one item of the release.
+
+    Nothing in it is sponsored, and a release that learns from impressions draws by its prior.
 
     Args:
         device: with its models.

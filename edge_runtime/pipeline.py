@@ -5,7 +5,7 @@ the tower the release's popular items; `Slate.fault` says what happened.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,15 @@ from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError, OutOfTime
+from edge_runtime.feedback import Impressions
 from edge_runtime.filters import Barred, Bars, Filters
 from edge_runtime.index import Floats, Index, probe
+from edge_runtime.offers import Offers, Sponsorship
 from edge_runtime.rerank import rerank
-from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
+from edge_runtime.rules import Candidates, Moment, Ruled, apply
 from edge_runtime.rules.exploration import Random
 from edge_runtime.scenes import SEARCH, SIMILAR, Scene
+from edge_runtime.slate import Slate, SlateItem
 from edge_runtime.stage_clock import StageClock
 
 POPULAR_REASON = "popular now"
@@ -37,41 +40,6 @@ REMEMBERED_TIMES = 8
 NO_ROWS = np.zeros(0, np.int32)
 MOST_TITLES = 8192
 """Titles that are remembered between requests."""
-
-
-@dataclass(frozen=True, slots=True)
-class SlateItem:
-    """One recommended item; probabilities by head, reason in words.
-
-    propensity: the probability that this item is at this place, below 1 where the release
-    explores; touched: what the release's rules did to it, in their order.
-    """
-
-    row: int
-    item_id: str
-    title: str
-    score: float
-    retrieval_score: float
-    reason: str
-    probabilities: dict[str, float]
-    propensity: float = 1.0
-    touched: tuple[Touch, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Slate:
-    """The answer, best first; source is "model", "retrieval" or "fallback".
-
-    candidates: int32 [n] rows in retrieval's order; scores: float32 [n], their final scores.
-    """
-
-    items: tuple[SlateItem, ...]
-    stage_ms: dict[str, float]
-    source: str
-    fault: str | None
-    user_vector: Floats = field(repr=False)
-    candidates: NDArray[np.int32] = field(repr=False)
-    scores: Floats = field(repr=False)
 
 
 class Recommender:
@@ -101,6 +69,7 @@ class Recommender:
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
         self.bars = Bars(bundle)
         self.withdrawn = self.bars.barred(None).rows
+        self._offers = Offers(bundle)
         self._known_titles: dict[int, str] = {}
         self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._tower: Engine | None = None
@@ -126,6 +95,8 @@ class Recommender:
         filters: Filters | None = None,
         shown: NDArray[np.int32] = NO_ROWS,
         rng: Random | None = None,
+        impressions: Impressions | None = None,
+        showings: Mapping[str, int] | None = None,
         policy_alone: bool = False,
         scene: Scene = HOME,
         deadline_ms: float | None = None,
@@ -140,6 +111,8 @@ class Recommender:
             filters: what all items must be, the fallback's too; a list ends where no more are.
             shown: rows of earlier pages, which must not come again.
             rng: for releases that explore; None: this request does not.
+            impressions: for releases that learn from what became of them.
+            showings: of each campaign today, on this device; None: nothing is sponsored.
             policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that
                 know none; golden slates are made so.
             scene: where the list stands; search results come back all, in a new order.
@@ -179,7 +152,9 @@ class Recommender:
             first_category = self.items.categories[rows][:, 0]
             ruled = Ruled.untouched(rerank(self.policy, final, vectors, first_category, wanted))
         else:
-            ruled = self.ruled(history, now_utc, rows, vectors, final, wanted, shown, rng)
+            ruled = self.ruled(
+                history, now_utc, rows, vectors, final, wanted, shown, rng, impressions, showings
+            )
         items = self._describe(history, rows, vectors, final, scores, probabilities, ruled, scene)
         clock.mark("rerank")
         fault = _joined(fault, barred.fault)
@@ -309,6 +284,8 @@ class Recommender:
         k: int,
         shown: NDArray[np.int32] = NO_ROWS,
         rng: Random | None = None,
+        impressions: Impressions | None = None,
+        showings: Mapping[str, int] | None = None,
     ) -> Ruled:
         """Apply the release's rules, which it must have, to scored candidates."""
         assert self.bundle.rules is not None
@@ -329,6 +306,8 @@ class Recommender:
             shown=shown,
             shown_vectors=self.index.vectors(shown),
             rng=rng,
+            feedback=None if impressions is None else impressions.feedback(self.items),
+            offers=() if showings is None else self._offers.at(now_utc, showings),
         )
         return apply(self.bundle.rules, candidates, moment, k)
 
@@ -416,6 +395,7 @@ class Recommender:
                 probabilities=dict(zip(self.spec.heads, odds[i], strict=False)),
                 propensity=ruled.propensities[i],
                 touched=ruled.touched[i],
+                sponsored=Sponsorship.of(ruled.offers[i]),
             )
             for i, row in enumerate(shown.tolist())
         )

@@ -91,7 +91,8 @@ def recommend(
         click.echo(json.dumps(answer))
         return
     for place, item in enumerate(answer["items"], 1):
-        click.echo(f"{place:>3}  {item['score']:.3f}  {item['title']}  ({item['reason']})")
+        told = f"[{item['sponsored']['label']}]" if item.get("sponsored") else f"({item['reason']})"
+        click.echo(f"{place:>3}  {item['score']:.3f}  {item['title']}  {told}")
     stages = "  ".join(f"{name} {ms:.2f}" for name, ms in answer["stage_ms"].items())
     click.echo(f"{answer['source']}, ms: {stages}", err=True)
     if "session" in answer:
