@@ -34,6 +34,7 @@ from edge_runtime.stage_clock import StageClock
 POPULAR_REASON = "popular now"
 AGAIN_REASON = "you had it before"
 LIKE_REASON, WITH_REASON = "like {}", "goes with {}"
+NOTHING_LEFT = "nothing is left: no item may be shown that the user has not had"
 HOME = Scene()
 REMEMBERED_TIMES = 8
 """Rankings whose time tells what the next one may take: few, so that one hiccup is soon over."""
@@ -157,7 +158,8 @@ class Recommender:
             )
         items = self._describe(history, rows, vectors, final, scores, probabilities, ruled, scene)
         clock.mark("rerank")
-        fault = _joined(fault, barred.fault)
+        left = NOTHING_LEFT if not (len(rows) or len(shown) or barred.fault) else None
+        fault = _joined(_joined(fault, barred.fault), left)
         return Slate(items, clock.total(), source, fault, user, rows, final)
 
     def excluded(

@@ -8,9 +8,17 @@ import sqlite3
 import numpy as np
 import pytest
 
+from bundle.arrays import encode_array
+from bundle.catalogue import write_catalogue
 from bundle.features import History
+from bundle.items import ItemArrays
+from bundle.reader import open_bundle
+from bundle.versions import item_files
+from bundle.writer import BundleWriter
 from edge_runtime.device import Device
 from edge_runtime.errors import EventLogError
+from edge_runtime.filters import Filters
+from edge_runtime.pipeline import NOTHING_LEFT
 from edge_runtime.store import Store
 
 NOW = 1_700_000_000
@@ -94,11 +102,56 @@ def test_every_item_seen_or_withdrawn(small_release, tmp_path):
         History(rows, np.ones(len(rows), np.int32), np.full(len(rows), NOW)),
         0,
     )
-    assert phone.recommend()["items"] == []
+    answer = phone.recommend()
+    assert answer["items"] == []
+    assert answer["faults"] == phone.status()["faults"] == [NOTHING_LEFT]
     assert phone.recommend(exclude_seen=False)["items"]
     phone._recommender._tower = Answers(np.full((1, 16), np.nan))
     popular = phone.recommend()  # better what was seen than nothing
     assert (popular["source"], len(popular["items"])) == ("fallback", 10)
+
+
+def test_all_items_filtered(home):
+    phone = Device(home, clock=lambda: NOW)
+    answer = phone.recommend(filters=Filters(any_of=("no such category",)))
+    assert (answer["items"], answer["source"]) == ([], "model")
+    assert "all items filtered" in answer["faults"][0]
+    assert phone.status()["faults"] == answer["faults"]
+    assert len(phone.recommend()["items"]) == 10
+
+
+def test_an_empty_catalogue(small_release, tmp_path):
+    base, out = open_bundle(small_release), tmp_path / "empty"
+    d, n_cells = base.spec.dim, len(base.array("index/centroids"))
+    arrays = {
+        "index/centroids": base.array("index/centroids"),
+        "index/offsets": np.zeros(n_cells + 1, np.int32),
+        "index/rows": np.zeros((0, d), np.int8),
+        "items/popular": np.zeros(0, np.int32),
+    }
+    items = ItemArrays(
+        ids=[],
+        by_id=np.zeros(0, np.int64),
+        offsets=arrays["index/offsets"],
+        scales=np.zeros(0, np.float32),
+        categories=np.zeros((0, base.spec.max_categories), np.uint16),
+        numeric=np.zeros((0, len(base.spec.numeric)), np.float32),
+        available=np.zeros(0, np.bool_),
+    )
+    write_catalogue(tmp_path / "catalogue", [])
+    with BundleWriter(out) as writer:
+        for name, array in (arrays | item_files(writer.format_version, items, None)).items():
+            writer.add(name, encode_array(array), "array")
+        for entry in base.manifest.files:
+            if entry.kind == "model" or entry.name in ("feature_spec.json", "policy.json"):
+                writer.add(entry.name, base.read(entry.name), entry.kind, **dict(entry.meta))
+        writer.add("catalogue.sqlite", (tmp_path / "catalogue").read_bytes(), "catalogue")
+        writer.finish(name="empty", recipe_name="empty", created_utc=NOW)
+    phone = Device(tmp_path / "phone", bundle_dir=out, clock=lambda: NOW)
+    phone.feedback("item-5", "like")
+    answer = phone.recommend()
+    assert (answer["items"], answer["unknown_items"]) == ([], 1)
+    assert answer["faults"] == phone.status()["faults"] == [NOTHING_LEFT]
 
 
 @pytest.mark.parametrize("back_s", [1, 86_400, NOW])
