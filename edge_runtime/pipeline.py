@@ -18,6 +18,7 @@ from bundle.features import History, tower_inputs, used_rows
 from bundle.neighbours import Neighbours
 from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
+from bundle.rules import Rules
 from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError, OutOfTime
 from edge_runtime.feedback import Impressions
@@ -288,9 +289,11 @@ class Recommender:
         rng: Random | None = None,
         impressions: Impressions | None = None,
         showings: Mapping[str, int] | None = None,
+        rules: Rules | None = None,
     ) -> Ruled:
-        """Apply the release's rules, which it must have, to scored candidates."""
-        assert self.bundle.rules is not None
+        """Apply rules, by default the release's, which it must have, to scored candidates."""
+        rules = rules or self.bundle.rules
+        assert rules is not None
         columns = self.items
         candidates = Candidates(
             rows=rows,
@@ -311,7 +314,7 @@ class Recommender:
             feedback=None if impressions is None else impressions.feedback(self.items),
             offers=() if showings is None else self._offers.at(now_utc, showings),
         )
-        return apply(self.bundle.rules, candidates, moment, k)
+        return apply(rules, candidates, moment, k)
 
     def _fallback(
         self,
