@@ -40,8 +40,8 @@ HOME = Scene()
 REMEMBERED_TIMES = 8
 """Rankings whose time tells what the next one may take: few, so that one hiccup is soon over."""
 NO_ROWS = np.zeros(0, np.int32)
-MOST_TITLES = 8192
-"""Titles that are remembered between requests."""
+MOST_TEXTS = 8192
+"""Items whose id and title are remembered between requests."""
 
 
 class Recommender:
@@ -72,7 +72,7 @@ class Recommender:
         self.bars = Bars(bundle)
         self.withdrawn = self.bars.barred(None).rows
         self._offers = Offers(bundle)
-        self._known_titles: dict[int, str] = {}
+        self._known_texts: dict[int, tuple[str, str]] = {}
         self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
@@ -340,12 +340,10 @@ class Recommender:
                 excluded[shown] = True
                 rows = self._popular(excluded, k, beyond=beyond)
         k = len(rows) if scene.kind == SEARCH else k
-        titles = self._titles(rows[:k])
+        texts = zip(rows[:k].tolist(), self._texts(rows[:k]), strict=True)
         items = tuple(
-            SlateItem(
-                row, self.bundle.item_id(row), title, 1.0 / (place + 1), 0.0, POPULAR_REASON, {}
-            )
-            for place, (row, title) in enumerate(zip(rows[:k].tolist(), titles, strict=True))
+            SlateItem(row, item_id, title, 1.0 / place, 0.0, POPULAR_REASON, {})
+            for place, (row, (item_id, title)) in enumerate(texts, 1)
         )
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
@@ -387,13 +385,13 @@ class Recommender:
         if scene.item is not None:
             said = LIKE_REASON if scene.kind == SIMILAR else WITH_REASON
             reasons = [said.format(self._titles(scene.rows)[0])] * len(shown)
-        titles, odds = self._titles(shown), probabilities[chosen].tolist()
+        texts, odds = self._texts(shown), probabilities[chosen].tolist()
         own, retrieved = final[chosen].tolist(), scores[chosen].tolist()
         return tuple(
             SlateItem(
                 row=row,
-                item_id=self.bundle.item_id(row),
-                title=titles[i],
+                item_id=texts[i][0],
+                title=texts[i][1],
                 score=own[i],
                 retrieval_score=retrieved[i],
                 reason=reasons[i],
@@ -406,22 +404,30 @@ class Recommender:
         )
 
     def _titles(self, rows: NDArray[np.int32]) -> list[str]:
-        """Titles of rows, remembered: most come again, and a look-up takes 10 us.
+        return [title for _, title in self._texts(rows)]
 
-        Without a readable catalogue the ids must do.
+    def _texts(self, rows: NDArray[np.int32]) -> list[tuple[str, str]]:
+        """Id and title of rows, remembered: most come again, and a look-up takes 10 us.
+
+        Both from the catalogue, where finding an id in `items/ids` would take 30 us more. Without a
+        readable catalogue the id must do for a title.
         """
         wanted = rows.tolist()
-        known = self._known_titles
+        known = self._known_texts
         if new := {row for row in wanted if row not in known}:
-            if len(known) + len(new) > MOST_TITLES:
+            if len(known) + len(new) > MOST_TEXTS:
                 known, new = {}, set(wanted)
+            found: dict[int, tuple[str, str]] = {}
             try:
-                found = {item.row: item.title for item in self.bundle.catalogue(sorted(new))}
+                items = self.bundle.catalogue(sorted(new))
+                found = {item.row: (item.item_id, item.title) for item in items}
             except PocketRecError:
-                found = {row: self.bundle.item_id(row) for row in new}
-            known.update((row, found.get(row, "")) for row in new)
-            self._known_titles = known
-        return [self._known_titles[row] for row in wanted]
+                found = {row: (one, one) for row in new for one in [self.bundle.item_id(row)]}
+            for row in new - found.keys():
+                found[row] = self.bundle.item_id(row), ""
+            known.update(found)
+            self._known_texts = known
+        return [self._known_texts[row] for row in wanted]
 
 
 def _joined(*faults: str | None) -> str | None:
