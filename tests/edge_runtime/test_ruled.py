@@ -206,7 +206,7 @@ def test_titles_of_candidates_are_looked_up_once(release, monkeypatch):
     monkeypatch.setattr("edge_runtime.pipeline.MOST_TEXTS", 60)
     past = History(np.array([7], np.int32), np.zeros(1, np.int32), np.array([NOW - 60]))
     assert len(device.recommend(past, NOW).items) == 10  # forgets and goes on
-    assert len(device._known_titles) <= 60
+    assert len(device._known_texts) <= 60
 
 
 def test_a_device_explores_only_with_a_source_of_randomness(release):
