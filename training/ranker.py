@@ -51,6 +51,9 @@ FORMS: dict[str, tuple[str, float]] = {
 }
 # Retrieval's share enters as a logarithm of its own (`log_share`), years relative to 1980.
 
+AGAINST_RECENT = (("popularity", 3.0), ("price", 2.0), ("year", 20.0))
+"""Item columns X that are also compared with the context's recent_X, and a divisor each."""
+
 
 @keras.saving.register_keras_serializable(package="pocketrec")
 class Numbers(layers.Layer):
@@ -137,7 +140,7 @@ def _scaled(name: str, value: Any) -> list[Any]:
 def _against_recent(column: dict[str, Any]) -> list[Any]:
     """The item's popularity, price and year minus those of the user's last events, 0 if unknown."""
     found = []
-    for name, scale in (("popularity", 3.0), ("price", 2.0), ("year", 20.0)):
+    for name, scale in AGAINST_RECENT:
         if name not in column or f"recent_{name}" not in column:
             continue
         one, two = column[name], column[f"recent_{name}"]
