@@ -51,6 +51,7 @@ FORMS: dict[str, tuple[str, float]] = {
 }
 # Retrieval's share enters as a logarithm of its own (`log_share`), years relative to 1980.
 
+SHARE, SHARE_LEAST = "retrieval_share", 1e-9
 AGAINST_RECENT = (("popularity", 3.0), ("price", 2.0), ("year", 20.0))
 """Item columns X that are also compared with the context's recent_X, and a divisor each."""
 
@@ -96,7 +97,7 @@ class Numbers(layers.Layer):
             for key, source in (("context", context), ("numeric", item_numeric), ("pair", pair))
             for i, name in enumerate(self.names[key])
         }
-        log_share = ops.log(ops.maximum(column["retrieval_share"], 1e-9))
+        log_share = ops.log(ops.maximum(column[SHARE], SHARE_LEAST))
         parts = [
             user_vector + rows,
             item_vectors,
