@@ -229,7 +229,7 @@ def _later(learned: Learned, h: Any, user: Half, items: Half) -> list[Any]:
 
 
 def _array(variable: Any) -> Doubles:
-    return np.array(variable, np.float64)
+    return np.asarray(ops.convert_to_numpy(variable), np.float64).copy()
 
 
 def _single(values: Doubles) -> NDArray[np.float32]:
