@@ -29,11 +29,14 @@ Doubles = NDArray[np.float64]
 
 
 def exported_form(model: keras.Model) -> keras.Model:
-    """Return a model with a ranker in its exported form, any other as it is."""
+    """Return a model with a trained ranker in its exported form, any other as it is."""
     if not any(isinstance(layer, Numbers) for layer in model.layers):
         return model
+    form = ListRanker(model)
+    if not form.learned.read.any():
+        return model  # nothing was learned, and int8 kernels abort where every product is 0
     inputs = {tensor.name: tensor for tensor in model.inputs}
-    return keras.Model(inputs, ListRanker(model)(**inputs), name=model.name)
+    return keras.Model(inputs, form(**inputs), name=model.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
