@@ -45,7 +45,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """k features, as rows f32 [k, n]; times factor plus offset they are the features `place`, [k]."""
+    """Rows f32 [k, n] that times factor plus offset are the features `place`; the three are [k]."""
 
     values: Any
     place: NDArray[np.int64]

@@ -46,7 +46,9 @@ class Learned:
     table: a vector a category code, 0 for padding. down, up, bias: V [F, r], U [r, F] and b [F] of
     each cross layer; deep: kernel and bias of each layer; read, offset: [F + D, H] and [H] of the
     read-out, prior: [H], all three with the calibration's scale in them and offset with its shift,
-    so that of Platt's calibration nothing else is left; knots, slopes: [H, KNOTS].
+    so that of Platt's calibration nothing else is left; knots, slopes: [H, KNOTS]. Each unit that
+    a linear map or ReLU reads is brought to one size, and its readers' weights are divided by it:
+    full int8 has one scale for all of them.
     """
 
     table: Doubles
@@ -72,19 +74,28 @@ class Learned:
         (numbers,), (standard,), (prior,) = of_type(Numbers), of_type(Standard), of_type(Prior)
         (calibration,) = of_type(Calibration)
         crosses = of_type(keras_rs.layers.FeatureCross)
-        *deep, read = of_type(layers.Dense)
+        down = [_array(one.down_proj_dense.kernel) for one in crosses]
+        deep = [(_array(one.kernel), _array(one.bias)) for one in of_type(layers.Dense)]
+        for i, (kernel, bias) in enumerate(deep[:-1]):
+            sizes = _sizes(np.vstack([kernel, bias]))
+            deep[i] = kernel / sizes, bias / sizes
+            rows = slice(None) if i < len(deep) - 2 else slice(-len(sizes), None)
+            deep[i + 1][0][rows] *= sizes[:, None]
         table, scale = _array(numbers.table.embeddings), _array(calibration.scale)
         table[0] = 0.0
         return cls(
             table=table,
             mean=_array(standard.mean),
             scale=_array(standard.scale),
-            down=[_array(one.down_proj_dense.kernel) for one in crosses],
-            up=[_array(one.dense.kernel) for one in crosses],
+            down=[v / _sizes(v) for v in down],
+            up=[
+                _array(one.dense.kernel) * _sizes(v)[:, None]
+                for one, v in zip(crosses, down, strict=True)
+            ],
             bias=[_array(one.dense.bias) for one in crosses],
-            deep=[(_array(one.kernel), _array(one.bias)) for one in deep],
-            read=_array(read.kernel) * scale,
-            offset=_array(read.bias) * scale + _array(calibration.shift),
+            deep=deep[:-1],
+            read=deep[-1][0] * scale,
+            offset=deep[-1][1] * scale + _array(calibration.shift),
             prior=_array(prior.weight) * scale,
             knots=_array(calibration.knots).T,
             slopes=_array(calibration.slopes).T,
@@ -146,8 +157,8 @@ class ListRanker(layers.Layer):
         )
         assert sorted([*user.at, *items.at]) == list(range(len(learned.mean)))
         share = pick(raw_pair, [numbers.names["pair"].index(SHARE)])
-        log_share = ops.log(ops.maximum(share, SHARE_LEAST)) * _single(learned.prior[:, None])
-        x = _logits(learned, user, items) + log_share  # [H, N]
+        x = ops.log(ops.maximum(share, SHARE_LEAST)) * _single(learned.prior[:, None])
+        x = _logits(learned, user, items) + (x + _single(learned.offset[:, None]))  # [H, N]
         if learned.slopes.any():
             bends = ops.relu(ops.expand_dims(x, 1) - _single(learned.knots[:, :, None]))
             x = x + ops.sum(bends * _single(learned.slopes[:, :, None]), axis=1)
@@ -188,7 +199,7 @@ class ListRanker(layers.Layer):
 
 
 def _logits(learned: Learned, user: Half, items: Half) -> Any:
-    """Read-out of the cross and the deep part, f32 [H, N]."""
+    """Read-out of the cross and the deep part without its offset, f32 [H, N]."""
     size, heads = len(learned.mean), len(learned.offset)
     read, read_deep = learned.read[:size], learned.read[size:]
     sums = 1.0 + np.cumsum(learned.bias, axis=0)  # c_1 .. c_L
@@ -197,16 +208,18 @@ def _logits(learned: Learned, user: Half, items: Half) -> Any:
     kernel, bias = learned.deep[0] if learned.deep else (np.zeros((size, 0)), np.zeros(0))
     if not learned.deep:
         linear = linear + read_deep
-    parts = [kernel, learned.down[0], gates.reshape(size, -1), linear]
+    gates = gates.reshape(size, -1)
+    parts = [kernel, learned.down[0], gates / _sizes(gates), linear / _sizes(linear)]
     d, r = kernel.shape[1], learned.down[0].shape[1]
     kernels = np.concatenate(parts, axis=1)
-    offsets = np.zeros(kernels.shape[1])
-    offsets[:d], offsets[-heads:] = bias, learned.offset
+    offsets = np.append(bias, np.zeros(kernels.shape[1] - d))
     first = items.times(kernels) + (user.times(kernels) + _single(offsets))
     rows = ops.transpose(first[:, d:])  # [r + H L r + H, N]
     h = ops.concatenate([rows[:r], *_later(learned, first[:, d : d + r], user, items)], axis=0)
     gate = ops.reshape(rows[r:-heads], (heads, len(learned.up) * r, -1))
-    logits = ops.sum(gate * h, axis=1) + rows[-heads:]
+    weights = _sizes(gates).reshape(heads, -1, 1)
+    logits = ops.sum(gate * h * _single(weights), axis=1)
+    logits = logits + rows[-heads:] * _single(_sizes(linear)[:, None])
     if not learned.deep:
         return logits
     deep = ops.relu(first[:, :d])
@@ -233,6 +246,12 @@ def _later(learned: Learned, h: Any, user: Half, items: Half) -> list[Any]:
 
 def _array(variable: Any) -> Doubles:
     return np.asarray(ops.convert_to_numpy(variable), np.float64).copy()
+
+
+def _sizes(columns: Doubles) -> Doubles:
+    """Lengths of columns, [n], 1 for a column of zeros."""
+    found: Doubles = np.linalg.norm(columns, axis=0)
+    return np.where(found > 0, found, 1.0)
 
 
 def _single(values: Doubles) -> NDArray[np.float32]:

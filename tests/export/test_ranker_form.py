@@ -14,7 +14,7 @@ from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR,
 from edge_runtime.engines import open_engine
 from export.convert import as_function, convert, ranker_signature, run_keras
 from export.ranker_form import exported_form
-from training.ranker import KNOTS, build_ranker
+from training.ranker import build_ranker
 from training.recipe import RankerConfig
 
 N = 40
@@ -82,7 +82,7 @@ def difference(model: keras.Model, spec: FeatureSpec, seeds: range) -> float:
     return max(apart)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     heads=st.integers(1, 3),
@@ -104,7 +104,7 @@ def test_answers_as_the_keras_model(
     spec = spec_of(heads, context=tuple(context), numeric=tuple(numeric), pair=tuple(pair))
     config = RankerConfig(cross_layers=layers, cross_rank=3, deep=deep)
     model = ranker_of(config, spec, seed, bent=bent)
-    assert difference(model, spec, range(seed, seed + 3)) <= 1e-5
+    assert difference(model, spec, range(seed, seed + 2)) <= 1e-5
 
 
 def test_other_models_stay_as_they_are():
