@@ -55,7 +55,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Which features the trained ranker has: their numbers in its order, `size` in all.
+    """Which features the trained ranker has: their numbers, in its order.
 
     context, item: of the raw columns; an item's are `numeric`, then `pair`. against: by the name of
     an item's column that is compared with the user's last events. taste: -1 if there is none.
@@ -69,7 +69,6 @@ class Layout:
     item: list[Placed]
     against: dict[str, int]
     taste: int
-    size: int
 
     @classmethod
     def of(cls, numbers: Numbers, dim: int) -> "Layout":
@@ -84,10 +83,8 @@ class Layout:
         )
         placed_context = _placed(context, share.place + 1)
         placed_item = _placed([*numeric, *pair], share.place + 1 + len(placed_context))
-        size = share.place + 1 + len(placed_context) + len(placed_item)
+        end = share.place + 1 + len(placed_context) + len(placed_item)
         compared = [n for n, _ in AGAINST_RECENT if n in numeric and f"recent_{n}" in context]
-        against = {name: size + i for i, name in enumerate(compared)}
-        size += len(against)
         return cls(
             user=user,
             vector=vector,
@@ -95,9 +92,8 @@ class Layout:
             content=content,
             context=placed_context,
             item=[share, *placed_item],
-            against=against,
-            taste=size if "taste" in pair else -1,
-            size=size + ("taste" in pair),
+            against={name: end + i for i, name in enumerate(compared)},
+            taste=end + len(compared) if "taste" in pair else -1,
         )
 
 

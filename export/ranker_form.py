@@ -16,16 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-import keras_rs
 import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
 
 from export.ranker_columns import Block, Layout, against_recent, block, pick, spread
-from training.ranker import LIMIT, SHARE, SHARE_LEAST, Calibration, Numbers, Prior, Standard
-
-Doubles = NDArray[np.float64]
+from export.ranker_weights import Doubles, Learned, sizes
+from training.ranker import LIMIT, SHARE, SHARE_LEAST, Numbers
 
 
 def exported_form(model: keras.Model) -> keras.Model:
@@ -37,69 +35,6 @@ def exported_form(model: keras.Model) -> keras.Model:
         return model  # nothing was learned, and int8 kernels abort where every product is 0
     inputs = {tensor.name: tensor for tensor in model.inputs}
     return keras.Model(inputs, form(**inputs), name=model.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
-    """What a trained ranker has learned; F features, H heads, rank r, L cross layers.
-
-    table: a vector a category code, 0 for padding. down, up, bias: V [F, r], U [r, F] and b [F] of
-    each cross layer; deep: kernel and bias of each layer; read, offset: [F + D, H] and [H] of the
-    read-out, prior: [H], all three with the calibration's scale in them and offset with its shift,
-    so that of Platt's calibration nothing else is left; knots, slopes: [H, KNOTS]. Each unit that
-    a linear map or ReLU reads is brought to one size, and its readers' weights are divided by it:
-    full int8 has one scale for all of them.
-    """
-
-    table: Doubles
-    mean: Doubles
-    scale: Doubles
-    down: list[Doubles]
-    up: list[Doubles]
-    bias: list[Doubles]
-    deep: list[tuple[Doubles, Doubles]]
-    read: Doubles
-    offset: Doubles
-    prior: Doubles
-    knots: Doubles
-    slopes: Doubles
-
-    @classmethod
-    def by(cls, model: keras.Model) -> "Learned":
-        """Read the weights of a model of `build_ranker`."""
-
-        def of_type(kind: type) -> list[Any]:
-            return [layer for layer in model.layers if isinstance(layer, kind)]
-
-        (numbers,), (standard,), (prior,) = of_type(Numbers), of_type(Standard), of_type(Prior)
-        (calibration,) = of_type(Calibration)
-        crosses = of_type(keras_rs.layers.FeatureCross)
-        down = [_array(one.down_proj_dense.kernel) for one in crosses]
-        deep = [(_array(one.kernel), _array(one.bias)) for one in of_type(layers.Dense)]
-        for i, (kernel, bias) in enumerate(deep[:-1]):
-            sizes = _sizes(np.vstack([kernel, bias]))
-            deep[i] = kernel / sizes, bias / sizes
-            rows = slice(None) if i < len(deep) - 2 else slice(-len(sizes), None)
-            deep[i + 1][0][rows] *= sizes[:, None]
-        table, scale = _array(numbers.table.embeddings), _array(calibration.scale)
-        table[0] = 0.0
-        return cls(
-            table=table,
-            mean=_array(standard.mean),
-            scale=_array(standard.scale),
-            down=[v / _sizes(v) for v in down],
-            up=[
-                _array(one.dense.kernel) * _sizes(v)[:, None]
-                for one, v in zip(crosses, down, strict=True)
-            ],
-            bias=[_array(one.dense.bias) for one in crosses],
-            deep=deep[:-1],
-            read=deep[-1][0] * scale,
-            offset=deep[-1][1] * scale + _array(calibration.shift),
-            prior=_array(prior.weight) * scale,
-            knots=_array(calibration.knots).T,
-            slopes=_array(calibration.slopes).T,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +144,7 @@ def _logits(learned: Learned, user: Half, items: Half) -> Any:
     if not learned.deep:
         linear = linear + read_deep
     gates = gates.reshape(size, -1)
-    parts = [kernel, learned.down[0], gates / _sizes(gates), linear / _sizes(linear)]
+    parts = [kernel, learned.down[0], gates / sizes(gates), linear / sizes(linear)]
     d, r = kernel.shape[1], learned.down[0].shape[1]
     kernels = np.concatenate(parts, axis=1)
     offsets = np.append(bias, np.zeros(kernels.shape[1] - d))
@@ -217,9 +152,9 @@ def _logits(learned: Learned, user: Half, items: Half) -> Any:
     rows = ops.transpose(first[:, d:])  # [r + H L r + H, N]
     h = ops.concatenate([rows[:r], *_later(learned, first[:, d : d + r], user, items)], axis=0)
     gate = ops.reshape(rows[r:-heads], (heads, len(learned.up) * r, -1))
-    weights = _sizes(gates).reshape(heads, -1, 1)
+    weights = sizes(gates).reshape(heads, -1, 1)
     logits = ops.sum(gate * h * _single(weights), axis=1)
-    logits = logits + rows[-heads:] * _single(_sizes(linear)[:, None])
+    logits = logits + rows[-heads:] * _single(sizes(linear)[:, None])
     if not learned.deep:
         return logits
     deep = ops.relu(first[:, :d])
@@ -242,16 +177,6 @@ def _later(learned: Learned, h: Any, user: Half, items: Half) -> list[Any]:
         h = ops.concatenate([h, made], axis=1)
         found.append(ops.transpose(made))
     return found
-
-
-def _array(variable: Any) -> Doubles:
-    return np.asarray(ops.convert_to_numpy(variable), np.float64).copy()
-
-
-def _sizes(columns: Doubles) -> Doubles:
-    """Lengths of columns, [n], 1 for a column of zeros."""
-    found: Doubles = np.linalg.norm(columns, axis=0)
-    return np.where(found > 0, found, 1.0)
 
 
 def _single(values: Doubles) -> NDArray[np.float32]:
