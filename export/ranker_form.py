@@ -166,9 +166,9 @@ def _logits(learned: Learned, user: Half, items: Half) -> Any:
 def _later(learned: Learned, h: Any, user: Half, items: Half) -> list[Any]:
     """h_2 .. h_L as rows, f32 [r, N] each, from h_1 [N, r]."""
     found = []
-    c = 1.0
     for layer, down in enumerate(learned.down[1:], 1):
-        up, c = np.concatenate(learned.up[:layer]), c + learned.bias[layer - 1]  # [l r, F], [F]
+        up = np.concatenate(learned.up[:layer])  # [l r, F]
+        c = 1.0 + np.sum(learned.bias[:layer], axis=0)  # [F]
         gate = ops.matmul(h, _single(up[:, items.at])) + _single(c[items.at])
         mixed = Half(values=user.values * _single(up[:, user.at]), at=user.at).times(down)
         fixed = user.times(c[:, None] * down)
