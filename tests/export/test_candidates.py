@@ -28,13 +28,14 @@ def test_training_and_device_rank_the_same_lists(exported, repeats):
     from training.slates import Candidates
 
     bundle, trained, data = exported
-    device, candidates = Recommender(bundle, "litert", "fp32"), Candidates.of(trained, data)
+    device, candidates = Recommender(bundle, "litert"), Candidates.of(trained, data)
     rows = np.array([bundle.row_of(item_id) for item_id in data.items.ids], np.int32)
     end = 6
     for user in np.flatnonzero(np.diff(data.offsets) > end):
         past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
         history = History(rows[past.rows], past.events, past.ts)
         slate = device.recommend(history, now, exclude_seen=not repeats)
+        assert slate.source == "model"
         wanted = candidates.list_for((user, end), slate.user_vector, repeats=repeats)
         # Rounding to int8 may swap neighbours in the order, and the last place.
         same = len({*rows[wanted].tolist()} & {*slate.candidates.tolist()})
