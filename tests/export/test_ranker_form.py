@@ -112,6 +112,11 @@ def test_other_models_stay_as_they_are():
     assert exported_form(model) is model
 
 
+def test_a_ranker_that_learned_nothing_leaves_as_it_is():
+    model = build_ranker(RankerConfig(), spec_of())
+    assert exported_form(model) is model  # its read-out is 0 still
+
+
 def test_names_and_shapes_stay_those_of_the_format():
     spec = spec_of()
     model = ranker_of(RankerConfig(), spec, 1, bent=False)
