@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bundle.array_checks import expect_below, expect_finite, expect_form, expect_rising
 from bundle.arrays import Array, open_array
 from bundle.catalogue import Catalogue, CatalogueItem
+from bundle.cohorts import Cohorts
 from bundle.columns import Column
 from bundle.errors import BundleInvalid
 from bundle.features import FeatureSpec
@@ -34,6 +35,8 @@ REMEMBERED_IDS = 8192
 """Ids and their rows that stay decoded; a look-up among a million takes 30 us."""
 RULES_SINCE = 2
 """The format version from which a reader looks for `rules.json`."""
+COHORTS_SINCE = 2
+"""The same of the cohort lists."""
 
 
 class Bundle:
@@ -53,6 +56,7 @@ class Bundle:
         self.rules = self._read_rules()
         self.item_count = len(self.array("index/rows"))
         self._check_arrays()
+        self.cohorts = self._read_cohorts()
         offsets = self.array("index/offsets")
         self._items = open_items(manifest.format_version, self, self.spec, offsets)
         self._id_at = lru_cache(REMEMBERED_IDS)(self._items.ids.at)
@@ -153,6 +157,12 @@ class Bundle:
         if self.manifest.format_version < RULES_SINCE or not self.lists(RULES_FILE):
             return None
         return Rules.from_json(self.json(RULES_FILE), self.spec)
+
+    def _read_cohorts(self) -> Cohorts | None:
+        """Return the cohort lists, if the release has any."""
+        if self.manifest.format_version < COHORTS_SINCE:
+            return None
+        return Cohorts.of(self, self.item_count, len(self.spec.categories))
 
     def _check_arrays(self) -> None:
         """Check that the arrays agree with each other, so that no row number can go astray."""

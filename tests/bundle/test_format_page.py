@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle import catalogue
+from bundle.cohorts import CODES_FILE, MAX_COHORT_ITEMS, MAX_COHORTS, ROWS_FILE
 from bundle.errors import BundleInvalid
 from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR, FeatureSpec
 from bundle.policy import Policy
@@ -86,7 +87,9 @@ def test_the_files_of_each_version_are_those_that_are_written(page, tmp_path, ve
     written = {re.sub(r"numeric\.\d", "numeric.<m>", name) for name in written}
     common = {name for name in names(page, "Files") if not name.startswith("models/")}
     stated = common | names(page, f"Items, version {version}")
-    optional = {"model_card.md", "model_card.json"} | ({"rules.json"} if version == 1 else set())
+    optional = {"model_card.md", "model_card.json"}
+    if version == 1:
+        optional |= {"rules.json", CODES_FILE, ROWS_FILE}
     assert written - optional == stated - optional
     assert names(page, f"Items, version {version}") & names(
         page, f"Items, version {3 - version}"
@@ -123,6 +126,12 @@ def test_stated_rules_and_bounds_of_their_settings_are_the_reader_s(page, spec):
 def test_stated_limits_of_ids_are_the_reader_s(page):
     assert f"shares at most {MAX_SHARED} letters" in page
     assert f"at most {MAX_BLOCK} ids" in page
+
+
+def test_stated_limits_of_cohorts_are_the_reader_s(page):
+    assert f"G <= {MAX_COHORTS}, m <= {MAX_COHORT_ITEMS}." in page
+    assert f"at most {MAX_COHORTS} lists of at most {MAX_COHORT_ITEMS}" in page
+    assert f"{MAX_COHORTS * MAX_COHORT_ITEMS * 4:,} bytes of rows" in page
 
 
 def test_the_catalogue_s_table_is_the_writer_s(page):
