@@ -1,7 +1,8 @@
 """One recommendation on the device: features, user tower, retrieval, ranker, re-ranking.
 
 Whatever fails on the way, an answer comes out: without the ranker the retrieval order, without
-the tower the release's popular items; `Slate.fault` says what happened.
+the tower the popular items of the user's categories, then of all (`fallback.py`); `Slate.fault`
+says what happened.
 """
 
 import time
@@ -19,6 +20,7 @@ from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError
+from edge_runtime.fallback import fallback_rows, wanted_categories
 from edge_runtime.index import Floats, Index, probe
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
@@ -136,7 +138,7 @@ class Recommender:
         try:
             user = self.user_vector(history, now_utc)
         except PocketRecError as err:
-            return self._fallback(excluded, shown, wanted, clock, fault or str(err))
+            return self._fallback(history, excluded, shown, wanted, clock, fault or str(err))
         clock.mark("tower")
         rows, vectors, scores = self.candidates(user, history, now_utc, excluded)
         clock.mark("retrieve")
@@ -164,7 +166,7 @@ class Recommender:
         """Rows that must not be shown, bool [N]: withdrawn, and seen unless they may repeat."""
         found: NDArray[np.bool_] = self.withdrawn.copy()
         if not self.policy.repeats if exclude_seen is None else exclude_seen:
-            found[history.rows] = True
+            found[history.had().rows] = True
         return found
 
     def tower_inputs(self, history: History, now_utc: int) -> dict[str, NDArray[Any]]:
@@ -268,6 +270,7 @@ class Recommender:
 
     def _fallback(
         self,
+        history: History,
         excluded: NDArray[np.bool_],
         shown: NDArray[np.int32],
         k: int,
@@ -276,19 +279,32 @@ class Recommender:
     ) -> Slate:
         """Popular items; seen ones too if nothing else is left, withdrawn and shown ones never."""
         popular = np.asarray(self.bundle.array("items/popular"))
-        rows = popular[~excluded[popular]]
+        codes = wanted_categories(self.items.categories, history)
+        rows, lists = fallback_rows(self.bundle.cohorts, codes, popular, excluded)
         if not len(rows):
-            rows = popular[~self.withdrawn[popular] & ~np.isin(popular, shown)]
+            hidden = self.withdrawn.copy()
+            hidden[shown] = True
+            rows, lists = fallback_rows(self.bundle.cohorts, codes, popular, hidden)
         titles = self._titles(rows[:k])
         items = tuple(
             SlateItem(
-                row, self.bundle.item_id(row), title, 1.0 / (place + 1), 0.0, POPULAR_REASON, {}
+                row=row,
+                item_id=self.bundle.item_id(row),
+                title=titles[place],
+                score=1.0 / (place + 1),
+                retrieval_score=0.0,
+                reason=f"popular in {self._category(code)}" if code else POPULAR_REASON,
+                probabilities={},
             )
-            for place, (row, title) in enumerate(zip(rows[:k].tolist(), titles, strict=True))
+            for place, (row, code) in enumerate(zip(rows[:k].tolist(), lists, strict=False))
         )
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
-        return Slate(items, clock.total(), "fallback", fault, zero, rows.astype(np.int32), scores)
+        return Slate(items, clock.total(), "fallback", fault, zero, rows, scores)
+
+    def _category(self, code: int) -> str:
+        """Name of a category code from 1 on."""
+        return self.spec.categories[code - 1]
 
     def _describe(
         self,
@@ -305,11 +321,16 @@ class Recommender:
         reasons = [POPULAR_REASON] * len(shown)
         if len(past):
             nearest = np.argmax(vectors[chosen] @ self.index.vectors(past).T, axis=1)  # [slate]
-            again = np.isin(shown, history.rows).tolist()
+            again = np.isin(shown, history.had().rows).tolist()
             because = self._titles(past[nearest])
+            stand = history.interests[len(history) - len(past) :]
             reasons = [
-                AGAIN_REASON if had else f"because of {title}"
-                for had, title in zip(again, because, strict=True)
+                AGAIN_REASON
+                if had
+                else f"because you chose {self._category(stand[event])}"
+                if event < len(stand)
+                else f"because of {title}"
+                for had, title, event in zip(again, because, nearest.tolist(), strict=True)
             ]
         titles, odds = self._titles(shown), probabilities[chosen].tolist()
         own, retrieved = final[chosen].tolist(), scores[chosen].tolist()
