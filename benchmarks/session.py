@@ -1,0 +1,188 @@
+"""A new user's first slates, and what a like does to the next one.
+
+Claim: a like changes the slate of the same second towards the liked item; chosen interests bring
+slates of what was chosen. What they cost or bring in NDCG is in the table. Data: MovieLens-100K,
+validation events through the device path (the ranker learned from most of them, so the figures
+compare rows and say nothing else; the test split is not touched). Peers, in the same process:
+popularity, and the lists of categories by which a phone answers without models. In every row the
+items of the whole history are left out, so that rows differ in what the method knows of the user
+alone. "Interests" are the commonest categories of the history: what a person of this taste might
+choose, not what one chose. `benchmarks/session_reaction.py` has the second table. Repetitions: one
+training.
+
+Columns: NDCG@10 and the 95% interval of its difference to an empty history, paired by case;
+recall@20; share of the first 10 that have one of the user's three commonest categories.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import children, session_reaction
+from benchmarks.harness import Cell, Options, Result
+from bundle.errors import PocketRecError
+from bundle.features import History
+from bundle.reader import Bundle, open_bundle
+from edge_runtime.fallback import COMMONEST, fallback_rows, wanted_categories
+from edge_runtime.interests import EVENT, ITEMS_EACH, with_interests
+from edge_runtime.pipeline import Recommender
+from training import metrics
+from training.cases import Cases, held_out_cases
+from training.dataset import VALID, Dataset, load_dataset
+from training.significance import paired_bootstrap
+from training.trained import load_trained
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
+K, LONG = 10, 20
+EMPTY = "empty history"
+
+Row = dict[str, Cell]
+Rows = NDArray[np.int32]
+Method = Callable[[History, int, NDArray[np.bool_]], Rows]
+"""(whole history, now, rows left out) -> at most `LONG` rows, best first."""
+
+
+class ColdStart:
+    """Ways to make a slate for somebody of whom little is known."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._device, self._bundle = Recommender(bundle), bundle
+        self._popular = np.asarray(bundle.array("items/popular"))
+
+    def methods(self) -> Iterator[tuple[str, Method]]:
+        """Name and method of each row, the peers first."""
+        yield "popularity", lambda _, __, out: self._popular[~out[self._popular]][:LONG]
+        yield f"lists of {COMMONEST} categories", self._lists
+        yield EMPTY, lambda past, now, _: self._slate(past, first(past, 0), now)
+        for n in (1, 2, 3):
+            yield f"{n} interests", self._chosen(n)
+        yield "3 interests, 1 item each", self._chosen(3, each=1)
+        yield "3 interests, 10 items each", self._chosen(3, each=10)
+        yield "3 interests, last event type", self._chosen(3, event=-1)
+        for n in (1, 2, 5):
+            yield f"first {n} events", self._chosen(0, events=n)
+            yield f"first {n} events, 3 interests", self._chosen(3, events=n)
+        yield "whole history", lambda past, now, _: self._slate(past, past, now)
+
+    def commonest(self, past: History) -> list[int]:
+        """Codes of the commonest categories of a history."""
+        return wanted_categories(self._bundle.categories, past)
+
+    def _lists(self, past: History, now: int, out: NDArray[np.bool_]) -> Rows:  # noqa: ARG002
+        none = self._popular[:0]
+        return fallback_rows(self._bundle.cohorts, self.commonest(past), none, out)[0][:LONG]
+
+    def _chosen(
+        self, interests: int, *, events: int = 0, each: int = ITEMS_EACH, event: int = EVENT
+    ) -> Method:
+        spec, cohorts = self._bundle.spec, self._bundle.cohorts
+        code = range(len(spec.event_types))[event]
+
+        def slate(past: History, now: int, _: NDArray[np.bool_]) -> Rows:
+            names = [spec.categories[c - 1] for c in self.commonest(past)[:interests]]
+            known = first(past, events)
+            asked = with_interests(spec, cohorts, names, known, now, each=each, event=code)
+            return self._slate(past, asked, now)
+
+        return slate
+
+    def _slate(self, past: History, known: History, now: int) -> Rows:
+        found = self._device.recommend(known, now, LONG, exclude_seen=False, shown=past.rows)
+        if found.fault or found.source != "model":
+            raise PocketRecError(f"session: {found.source}, {found.fault}")
+        return np.array([item.row for item in found.items], np.int32)
+
+
+def first(history: History, n: int) -> History:
+    """Return the first n events."""
+    return History(history.rows[:n], history.events[:n], history.ts[:n])
+
+
+def cold_start(bundle: Bundle, data: Dataset, cases: Cases, seed: int) -> list[Row]:
+    """Answer the cases by each method."""
+    rows = np.array([bundle.row_of(item_id) for item_id in data.items.ids], np.int32)
+    codes = np.asarray(bundle.categories[np.arange(bundle.item_count)])
+    asking = ColdStart(bundle)
+    found: dict[str, tuple[NDArray[np.float64], Row]] = {}
+    for name, method in asking.methods():
+        places: list[int] = []
+        shares = []
+        for case, (user, end) in enumerate(cases.pairs):
+            past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
+            history = History(rows[past.rows], past.events, past.ts)
+            out = ~bundle.available
+            out[history.rows] = True
+            slate = method(history, now, out).tolist()
+            wanted = rows[cases.targets_of(case)].tolist()
+            places += [slate.index(row) if row in slate else LONG for row in wanted]
+            liked = np.isin(codes[slate[:K]], asking.commonest(history)).any(axis=1)
+            shares.append(float(liked.mean()))
+        at = np.array(places, np.int64)
+        gains = metrics.at_k(at, K, cases.offsets)[f"ndcg@{K}"]
+        recall = metrics.at_k(at, LONG, cases.offsets)[f"recall@{LONG}"]
+        row: Row = {"recall20": float(recall.mean()), "of_interest": float(np.mean(shares))}
+        found[name] = np.asarray(gains, np.float64), row
+    base = found[EMPTY][0]
+    table: list[Row] = []
+    for name, (gains, row) in found.items():
+        low, high = paired_bootstrap((gains - base)[:, None], seed)
+        interval = {"change_low": float(low[0]), "change_high": float(high[0])}
+        table.append(
+            {"table": "cold", "knows": name, "ndcg10": float(gains.mean()), **interval, **row}
+        )
+    return table
+
+
+def run(options: Options, recipe: Path = RECIPE) -> Result:
+    """Train, export, and measure both; prints the tables."""
+    work = options.work
+    children.train(recipe, work, options.data, options.minutes)
+    words = ("export", work / "run", "--out", work / "bundle", "--force")
+    children.call(*words, shows_progress=True)
+    return measure(work / "run", work / "data", work / "bundle", work / "phones", options.seed)
+
+
+def measure(run_dir: Path, data_dir: Path, bundle_dir: Path, homes: Path, seed: int) -> Result:
+    """Measure a trained run; prints the tables.
+
+    Args:
+        run_dir: of the training.
+        data_dir: its tables.
+        bundle_dir: exported from it.
+        homes: folder for phones.
+        seed: of the bootstrap, and of the choice of users.
+    """
+    data = load_dataset(load_trained(run_dir).recipe, data_dir)
+    cases = held_out_cases(data, VALID, "new_to_user")
+    cold = cold_start(open_bundle(bundle_dir), data, cases, seed)
+    show(cold)
+    reactions = session_reaction.measure(bundle_dir, data, cases, homes, seed)
+    session_reaction.show(reactions)
+    figures = {f"ndcg10, {row['knows']}": float(str(row["ndcg10"])) for row in cold}
+    for row in reactions:
+        for column in ("ms_p50", "ms_p99", "new", "cosine_change"):
+            if row[column] is not None:
+                about = f"{row['method']}, {row['history']} events, place {row['place']}"
+                figures[f"{column}, {about}"] = float(str(row[column]))
+    return Result(name="session", seed=seed, rows=[*cold, *reactions], figures=figures)
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print what each method knows and how good its slates are."""
+    table = Table(title="session: cold start, MovieLens-100K, validation events")
+    for name in ("knows", "NDCG@10", "to empty", "recall@20", "of interest"):
+        table.add_column(name, justify="left" if name == "knows" else "right")
+    for row in rows:
+        table.add_row(
+            str(row["knows"]),
+            f"{row['ndcg10']:.4f}",
+            f"{row['change_low']:+.4f} to {row['change_high']:+.4f}",
+            f"{row['recall20']:.4f}",
+            f"{row['of_interest']:.3f}",
+        )
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120).print(table)
