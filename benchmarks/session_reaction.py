@@ -1,7 +1,7 @@
 """What a like does to the next slate, on phones with a real log: how soon, and how much.
 
-A phone with the last 0, 5 or 50 events of a user in its SQLite log shows a slate; the user likes one
-of its items, at the same second, and asks again. Nothing else happens, and the release does not
+A phone with the last 0, 5 or 50 events of a user in its SQLite log shows a slate; the user likes
+one of its items, at the same second, and asks again. Nothing else happens, and the release does not
 explore, so all that changes is the like's doing. A like is the release's last event type. Peer:
 popular items without those had, which lose the liked one and change in nothing else.
 

@@ -23,7 +23,9 @@ def cohort_lists(
     n = len(categories)
     best = np.lexsort((np.arange(n), -popularity))
     best = best[available[best]]
-    marks = categories[best].ravel()  # [items * K], most popular item first
+    codes = np.sort(categories[best], axis=1)
+    codes[:, 1:][codes[:, 1:] == codes[:, :-1]] = 0  # an item stands once in a list
+    marks = codes.ravel()  # [items * K], most popular item first
     order = np.argsort(marks, kind="stable")
     order = order[marks[order] > 0]
     found, starts, counts = np.unique(marks[order], return_index=True, return_counts=True)
