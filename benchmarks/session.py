@@ -11,7 +11,8 @@ choose, not what one chose. `benchmarks/session_reaction.py` has the second tabl
 training.
 
 Columns: NDCG@10 and the 95% interval of its difference to an empty history, paired by case;
-recall@20; share of the first 10 that have one of the user's three commonest categories.
+recall@20; share of the first 10 that have a category of the interests that the row knows (of three
+where it knows none), and the same share with an empty history.
 """
 
 import sys
@@ -54,20 +55,20 @@ class ColdStart:
         self._device, self._bundle = Recommender(bundle), bundle
         self._popular = np.asarray(bundle.array("items/popular"))
 
-    def methods(self) -> Iterator[tuple[str, Method]]:
-        """Name and method of each row, the peers first."""
-        yield "popularity", lambda _, __, out: self._popular[~out[self._popular]][:LONG]
-        yield f"lists of {COMMONEST} categories", self._lists
-        yield EMPTY, lambda past, now, _: self._slate(past, first(past, 0), now)
+    def methods(self) -> Iterator[tuple[str, int, Method]]:
+        """Name, number of interests that it knows, and method of each row, the peers first."""
+        yield "popularity", 0, lambda _, __, out: self._popular[~out[self._popular]][:LONG]
+        yield f"lists of {COMMONEST} categories", COMMONEST, self._lists
+        yield EMPTY, 0, self._chosen(0)
         for n in (1, 2, 3):
-            yield f"{n} interests", self._chosen(n)
-        yield "3 interests, 1 item each", self._chosen(3, each=1)
-        yield "3 interests, 10 items each", self._chosen(3, each=10)
-        yield "3 interests, last event type", self._chosen(3, event=-1)
+            yield f"{n} interests", n, self._chosen(n)
+        yield "3 interests, 1 item each", 3, self._chosen(3, each=1)
+        yield "3 interests, 10 items each", 3, self._chosen(3, each=10)
+        yield "3 interests, last event type", 3, self._chosen(3, event=-1)
         for n in (1, 2, 5):
-            yield f"first {n} events", self._chosen(0, events=n)
-            yield f"first {n} events, 3 interests", self._chosen(3, events=n)
-        yield "whole history", lambda past, now, _: self._slate(past, past, now)
+            yield f"first {n} events", 0, self._chosen(0, events=n)
+            yield f"first {n} events, 3 interests", 3, self._chosen(3, events=n)
+        yield "whole history", 0, lambda past, now, _: self._slate(past, past, now)
 
     def commonest(self, past: History) -> list[int]:
         """Codes of the commonest categories of a history."""
@@ -108,34 +109,58 @@ def cold_start(bundle: Bundle, data: Dataset, cases: Cases, seed: int) -> list[R
     rows = np.array([bundle.row_of(item_id) for item_id in data.items.ids], np.int32)
     codes = np.asarray(bundle.categories[np.arange(bundle.item_count)])
     asking = ColdStart(bundle)
-    found: dict[str, tuple[NDArray[np.float64], Row]] = {}
-    for name, method in asking.methods():
-        places: list[int] = []
-        shares = []
-        for case, (user, end) in enumerate(cases.pairs):
-            past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
-            history = History(rows[past.rows], past.events, past.ts)
-            out = ~bundle.available
-            out[history.rows] = True
-            slate = method(history, now, out).tolist()
-            wanted = rows[cases.targets_of(case)].tolist()
-            places += [slate.index(row) if row in slate else LONG for row in wanted]
-            liked = np.isin(codes[slate[:K]], asking.commonest(history)).any(axis=1)
-            shares.append(float(liked.mean()))
-        at = np.array(places, np.int64)
-        gains = metrics.at_k(at, K, cases.offsets)[f"ndcg@{K}"]
-        recall = metrics.at_k(at, LONG, cases.offsets)[f"recall@{LONG}"]
-        row: Row = {"recall20": float(recall.mean()), "of_interest": float(np.mean(shares))}
-        found[name] = np.asarray(gains, np.float64), row
-    base = found[EMPTY][0]
+    asked: list[tuple[History, int, NDArray[np.bool_]]] = []
+    for user, end in cases.pairs:
+        past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
+        history, out = History(rows[past.rows], past.events, past.ts), ~bundle.available
+        out[history.rows] = True
+        asked.append((history, now, out))
+    methods = list(asking.methods())
+    slates = {name: [method(*each).tolist() for each in asked] for name, _, method in methods}
+
+    def share(name: str, interests: int) -> float:
+        return float(
+            np.mean(
+                [
+                    np.isin(codes[slate[:K]], asking.commonest(each[0])[:interests])
+                    .any(axis=1)
+                    .mean()
+                    for slate, each in zip(slates[name], asked, strict=True)
+                ]
+            )
+        )
+
+    placed = {name: _places(lists, rows, cases) for name, lists in slates.items()}
+    gains = {name: metrics.at_k(at, K, cases.offsets)[f"ndcg@{K}"] for name, at in placed.items()}
     table: list[Row] = []
-    for name, (gains, row) in found.items():
-        low, high = paired_bootstrap((gains - base)[:, None], seed)
-        interval = {"change_low": float(low[0]), "change_high": float(high[0])}
+    for name, interests, _ in methods:
+        low, high = paired_bootstrap((gains[name] - gains[EMPTY])[:, None], seed)
+        recall = metrics.at_k(placed[name], LONG, cases.offsets)[f"recall@{LONG}"]
         table.append(
-            {"table": "cold", "knows": name, "ndcg10": float(gains.mean()), **interval, **row}
+            {
+                "table": "cold",
+                "knows": name,
+                "ndcg10": float(gains[name].mean()),
+                "change_low": float(low[0]),
+                "change_high": float(high[0]),
+                "recall20": float(recall.mean()),
+                "of_interest": share(name, interests or COMMONEST),
+                "of_interest_empty": share(EMPTY, interests or COMMONEST),
+            }
         )
     return table
+
+
+def _places(slates: list[list[int]], rows: Rows, cases: Cases) -> NDArray[np.int64]:
+    """0-based place of each target, parallel to `cases.targets`; `LONG`: not shown."""
+    return np.array(
+        [
+            slate.index(row) if row in slate else LONG
+            for case, slate in enumerate(slates)
+            for row in rows[cases.targets_of(case)].tolist()
+        ],
+        np.int64,
+    )
 
 
 def run(options: Options, recipe: Path = RECIPE) -> Result:
@@ -175,7 +200,7 @@ def measure(run_dir: Path, data_dir: Path, bundle_dir: Path, homes: Path, seed: 
 def show(rows: Sequence[Row]) -> None:
     """Print what each method knows and how good its slates are."""
     table = Table(title="session: cold start, MovieLens-100K, validation events")
-    for name in ("knows", "NDCG@10", "to empty", "recall@20", "of interest"):
+    for name in ("knows", "NDCG@10", "to empty", "recall@20", "of interest", "empty"):
         table.add_column(name, justify="left" if name == "knows" else "right")
     for row in rows:
         table.add_row(
@@ -183,6 +208,6 @@ def show(rows: Sequence[Row]) -> None:
             f"{row['ndcg10']:.4f}",
             f"{row['change_low']:+.4f} to {row['change_high']:+.4f}",
             f"{row['recall20']:.4f}",
-            f"{row['of_interest']:.3f}",
+            *(f"{row[name]:.3f}" for name in ("of_interest", "of_interest_empty")),
         )
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120).print(table)

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import Cell, percentiles
-from bundle.errors import PocketRecError
+from bundle.errors import InputError, PocketRecError
 from bundle.reader import Bundle, open_bundle
 from edge_runtime.device import Device
 from edge_runtime.event import INTERACTION, Event
@@ -75,9 +75,7 @@ class Ruler:
         }
 
 
-def measure(
-    bundle_dir: Path, data: Dataset, cases: Cases, homes: Path, seed: int, users: int = USERS
-) -> list[Row]:
+def measure(bundle_dir: Path, data: Dataset, cases: Cases, homes: Path, seed: int) -> list[Row]:
     """Like an item at each place, with each length of the log, on as many phones.
 
     Args:
@@ -86,11 +84,12 @@ def measure(
         cases: of users; those with a history of at least the longest log are drawn from.
         homes: folder for the phones; each is removed after its slate.
         seed: of the draw.
-        users: how many.
     """
     bundle = open_bundle(bundle_dir)
     long = np.flatnonzero(cases.ends >= max(LENGTHS))
-    chosen, ruler = some(cases.take(long), users, seed), Ruler.of(bundle)
+    chosen, ruler = some(cases.take(long), USERS, seed), Ruler.of(bundle)
+    if not len(chosen):
+        raise InputError(f"session: nobody has the {max(LENGTHS)} events of the longest log.")
     types = bundle.spec.event_types
     popular = np.asarray(bundle.array("items/popular"))
     rows: list[Row] = []

@@ -30,7 +30,7 @@ class Cohorts:
     """
 
     codes: NDArray[Any]
-    rows: NDArray[Any]
+    rows: Ints
 
     @classmethod
     def of(cls, source: ArraySource, n_items: int, n_categories: int) -> "Cohorts | None":
@@ -59,5 +59,5 @@ class Cohorts:
         at = np.flatnonzero(self.codes == code)
         if not code or not len(at):
             return np.zeros(0, np.int32)
-        found = np.asarray(self.rows[at[0]], np.int32)
+        found: Ints = self.rows[at[0]]
         return found[found != NO_ITEM]
