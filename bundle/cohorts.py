@@ -59,5 +59,6 @@ class Cohorts:
         at = np.flatnonzero(self.codes == code)
         if not code or not len(at):
             return np.zeros(0, np.int32)
-        found: Ints = self.rows[at[0]]
-        return found[found != NO_ITEM]
+        line = self.rows[at[0]]
+        found: Ints = line[line != NO_ITEM]
+        return found

@@ -102,6 +102,20 @@ def with_interests(
     )
 
 
+def reason(spec: FeatureSpec, chosen: Sequence[int], nearest: int, own: Sequence[int]) -> str:
+    """Say of an item that was shown for a choice which category of the choice it has.
+
+    Args:
+        spec: names the categories.
+        chosen: codes.
+        nearest: of them, the one whose items are most like this one.
+        own: codes of the item's categories.
+    """
+    has = [code for code in (nearest, *chosen) if code in own]
+    name = spec.categories[(has or [nearest])[0] - 1]
+    return f"because you chose {name}" if has else f"near to {name}, which you chose"
+
+
 def read(home: Path) -> tuple[str, ...]:
     """Return what the user of a phone chose.
 

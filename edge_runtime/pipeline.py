@@ -22,6 +22,7 @@ from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError
 from edge_runtime.fallback import fallback_rows, wanted_categories
 from edge_runtime.index import Floats, Index, probe
+from edge_runtime.interests import reason
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, Touch, apply
 from edge_runtime.rules.exploration import Random
@@ -120,7 +121,7 @@ class Recommender:
         """Answer one request.
 
         Args:
-            history: the user's events as rows of this release.
+            history: the user's events as rows of this release, see `interests.with_interests` too.
             now_utc: unix seconds.
             k: slate size, by default the policy's.
             exclude_seen: leave out all items of the history; by default as the policy says.
@@ -285,7 +286,7 @@ class Recommender:
             hidden = self.withdrawn.copy()
             hidden[shown] = True
             rows, lists = fallback_rows(self.bundle.cohorts, codes, popular, hidden)
-        titles = self._titles(rows[:k])
+        titles, categories = self._titles(rows[:k]), self.spec.categories
         items = tuple(
             SlateItem(
                 row=row,
@@ -293,7 +294,7 @@ class Recommender:
                 title=titles[place],
                 score=1.0 / (place + 1),
                 retrieval_score=0.0,
-                reason=f"popular in {self._category(code)}" if code else POPULAR_REASON,
+                reason=f"popular in {categories[code - 1]}" if code else POPULAR_REASON,
                 probabilities={},
             )
             for place, (row, code) in enumerate(zip(rows[:k].tolist(), lists, strict=False))
@@ -301,10 +302,6 @@ class Recommender:
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
         return Slate(items, clock.total(), "fallback", fault, zero, rows, scores)
-
-    def _category(self, code: int) -> str:
-        """Name of a category code from 1 on."""
-        return self.spec.categories[code - 1]
 
     def _describe(
         self,
@@ -323,15 +320,15 @@ class Recommender:
             nearest = np.argmax(vectors[chosen] @ self.index.vectors(past).T, axis=1)  # [slate]
             again = np.isin(shown, history.had().rows).tolist()
             because = self._titles(past[nearest])
-            stand = history.interests[len(history) - len(past) :]
             reasons = [
-                AGAIN_REASON
-                if had
-                else f"because you chose {self._category(stand[event])}"
-                if event < len(stand)
-                else f"because of {title}"
-                for had, title, event in zip(again, because, nearest.tolist(), strict=True)
+                AGAIN_REASON if had else f"because of {title}"
+                for had, title in zip(again, because, strict=True)
             ]
+            chosen_for = history.interests[len(history) - len(past) :]
+            for at in np.flatnonzero(nearest < len(chosen_for)).tolist():
+                if not again[at]:
+                    own, event = self.items.categories[shown[at]].tolist(), int(nearest[at])
+                    reasons[at] = reason(self.spec, chosen_for, chosen_for[event], own)
         titles, odds = self._titles(shown), probabilities[chosen].tolist()
         own, retrieved = final[chosen].tolist(), scores[chosen].tolist()
         return tuple(
