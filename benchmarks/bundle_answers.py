@@ -11,6 +11,8 @@ from bundle.features import FeatureSpec, History
 from bundle.files import canonical_json
 from bundle.golden import Golden
 from bundle.reader import Bundle
+from edge_runtime.feedback import Impressions
+from edge_runtime.filters import Filters
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import golden_history
 
@@ -40,6 +42,9 @@ def answers(bundle: Bundle) -> str:
     golden = Golden.of(bundle)
     parts: list[Any] = [ids, found, bundle.spec.to_json(), bundle.policy.to_json()]
     parts += [golden.to_json(), bundle.rules.to_json() if bundle.rules else None]
+    audience = bundle.audience.of_items(bundle.item_count)
+    parts += [bundle.audience.region_names, audience.regions, audience.age_ratings.tolist()]
+    parts.append(bundle.campaigns.to_json())
     parts.append([repr(item) for item in bundle.catalogue([*rows, -1])])
     digest.update(canonical_json(parts))
     return digest.hexdigest()
@@ -61,8 +66,12 @@ def serve(bundle: Bundle) -> int:
     for history, now in requests:
         device.recommend(history, now)
     device._tower, device._ranker = MeanTower(spec), FirstColumn(spec)
+    filters = Filters(none_of=spec.categories[:1], region="r01", max_age_rating=12)
+    shown = Impressions(rows=rows, followed=rows % 3 == 0)
     for history, now in requests:
-        slate = device.recommend(history, now, rng=np.random.default_rng(0))
+        device.recommend(history, now, filters=filters)
+        rng = np.random.default_rng(0)
+        slate = device.recommend(history, now, rng=rng, impressions=shown, showings={})
         assert len({item.row for item in slate.items}) == len(slate.items)
         assert all(0 <= item.row < n for item in slate.items)
     return 2 * len(requests)

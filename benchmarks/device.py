@@ -61,13 +61,21 @@ def run(
     on_disk: int = ON_DISK,
     dims: tuple[int, ...] = DIMS,
     requests: int = REQUESTS,
+    counted: int = 10,
 ) -> Result:
-    """Train, extend, measure; sizes rise, and phones are measured at each."""
+    """Train, extend, measure.
+
+    sizes: of the catalogues, rising; phones are measured at each. counted: requests whose
+    instructions are counted, 0 = none.
+    """
     work = options.work
     bundle_dir, source = prepared(work, recipe, options)
     rows: list[Row] = []
     for n in sizes:
-        rows += phone_rows(open_bundle(bundle_dir), source, n, work, requests, options.seed)
+        phones, asked = phone_rows(open_bundle(bundle_dir), source, n, work, requests, options.seed)
+        if counted and n == sizes[-1]:
+            phones[0]["instructions"] = instructions(asked, work, counted)
+        rows += phones
         peers = PEERS if n == sizes[-1] else SMALL_PEERS
         rows += search_rows(search_dir(work, n, "real"), installed(peers), n, "real")
         vectors = device_world.synthetic(n + QUERIES, source.vectors.shape[1], options.seed)
@@ -161,8 +169,12 @@ def search_rows(folder: Path, peers: tuple[str, ...], n: int, vectors: str) -> l
 
 def phone_rows(
     base: Bundle, source: Source, n: int, work: Path, requests: int, seed: int
-) -> list[Row]:
-    """Install a release of n items, then measure a phone with each variant; the default first."""
+) -> tuple[list[Row], dict[str, Any]]:
+    """Install a release of n items, then measure a phone with each variant; the default first.
+
+    Returns:
+        The rows, and what was asked of the first.
+    """
     release = work / f"release-{n}"
     vectors, index, probes = device_world.write(base, source, n, CELL_RECALL, release, seed)
     save(search_dir(work, n, "real"), index, vectors, source.users[:QUERIES], probes)
@@ -191,11 +203,10 @@ def phone_rows(
         "bundle_bytes": bundle.manifest.total_bytes() - texts,
     }
     rows = [{**facts, **phone_row(asked, work)}]
-    rows[0]["instructions"] = instructions(asked, work)
     for engine, variant in variants(bundle):
         some = {"engine": engine, "variant": variant, "requests": min(requests, VARIANT_REQUESTS)}
         rows.append({**facts, **phone_row({**asked, **some}, work)})
-    return rows
+    return rows, asked
 
 
 def variants(bundle: Bundle) -> list[tuple[str, str]]:
@@ -262,11 +273,11 @@ def phone_row(asked: dict[str, Any], work: Path) -> Row:
     return row
 
 
-def instructions(asked: dict[str, Any], work: Path) -> float | None:
+def instructions(asked: dict[str, Any], work: Path, counted: int) -> float | None:
     """Instructions a request, by callgrind, which energy follows; None where there is none."""
     counts = []
-    for requests in (10, 30):
-        some = {**asked, "histories": asked["histories"][:10], "requests": requests}
+    for requests in (counted, 3 * counted):
+        some = {**asked, "histories": asked["histories"][:counted], "requests": requests}
         path = work / "asked.json"
         path.write_text(json.dumps(some), "ascii")
         tool = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={work / 'callgrind.out'}")
@@ -279,7 +290,7 @@ def instructions(asked: dict[str, Any], work: Path) -> float | None:
         if done.returncode or not told:
             return None
         counts.append(int(told[0].split()[-1]))
-    return (counts[1] - counts[0]) / 20
+    return (counts[1] - counts[0]) / (2 * counted)
 
 
 ENVIRONMENT = {

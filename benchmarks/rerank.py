@@ -6,7 +6,9 @@ Data: MovieLens-100K, validation events through the device path; the ranker lear
 them, so the figures compare settings and say nothing else (the test split is not touched). Peer:
 the same release with `policy.json` alone, in the same process; intervals are of the difference to
 it, paired by case, by bootstrap. Each setting is one change of the recipe's `[rerank]`. Prices are
-unknown in this data set, so the cap of price bands is not measured. Repetitions: one training.
+unknown in this data set, so the cap of price bands is not measured. Thompson sampling knows no
+feedback here, so its figures are those of its first slates. Every tenth item has a campaign, which
+the third place shows where it is relevant enough. Repetitions: one training.
 
 Columns: NDCG@10; intra-list distance (1 - mean cosine of the item vectors of a slate); categories
 in a slate; divergence (KL) of a slate's categories from the history's; share of head items, which
@@ -27,7 +29,9 @@ from rich.table import Table
 
 from benchmarks import children
 from benchmarks.harness import Cell, Options, Result, percentiles
+from bundle.campaigns import Campaign, Campaigns
 from bundle.reader import Bundle, open_bundle
+from bundle.strict_json import MAX_UTC
 from edge_runtime.index import Index
 from edge_runtime.pipeline import Recommender
 from edge_runtime.rules.selection import SMOOTHING, category_marks
@@ -71,6 +75,9 @@ def settings() -> Iterator[tuple[str, Changes]]:
         yield f"floor {floor}", {"floor": floor}
     for epsilon in (0.05, 0.1, 0.2):
         yield f"explore {epsilon}", {"explore": epsilon}
+        yield f"thompson {epsilon}", {"explore": epsilon, "explore_by": "category"}
+    for floor in (0.2, 0.5, 0.8):
+        yield f"sponsored {floor}", {"sponsored_places": (3,), "sponsored_floor": floor}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +165,7 @@ def measure(run_dir: Path, data_dir: Path, bundle_dir: Path, seed: int) -> list[
     cases = held_out_cases(data, VALID, "new_to_user")
     ruler = Ruler.of(bundle, data, cases)
     popularity = bundle.numeric[np.arange(bundle.item_count)][:, 0]
+    bundle.campaigns = campaigns_of(bundle)
     rows: list[Row] = []
     base: NDArray[np.float64] | None = None
     for name, changes in settings():
@@ -181,6 +189,16 @@ def measure(run_dir: Path, data_dir: Path, bundle_dir: Path, seed: int) -> list[
     return rows
 
 
+def campaigns_of(bundle: Bundle) -> Campaigns:
+    """A campaign for every tenth item, which always runs."""
+    facts = {"label": "Sponsored", "from_utc": 0, "until_utc": MAX_UTC, "priority": 0}
+    return Campaigns(
+        campaigns=tuple(
+            Campaign(id=item_id, item_id=item_id, **facts) for item_id in bundle.item_ids()[::10]
+        )
+    )
+
+
 def answered(
     bundle: Bundle,
     config: RerankConfig,
@@ -195,7 +213,7 @@ def answered(
     cap, cosine = config.category_cap, config.near_duplicate_cosine
     bundle.policy = replace(bundle.policy, category_cap=cap, near_duplicate_cosine=cosine)
     rng = np.random.default_rng(seed)
-    found = on_device.answer(Recommender(bundle), data, cases, K, name, rng)
+    found = on_device.answer(Recommender(bundle), data, cases, K, name, rng, showings={})
     gains = metrics.at_k(found.slate, K, cases.offsets)[f"ndcg@{K}"]
     return np.asarray(gains, np.float64), found
 

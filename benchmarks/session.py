@@ -76,7 +76,8 @@ class ColdStart:
 
     def _lists(self, past: History, now: int, out: NDArray[np.bool_]) -> Rows:  # noqa: ARG002
         none = self._popular[:0]
-        return fallback_rows(self._bundle.cohorts, self.commonest(past), none, out)[0][:LONG]
+        found = fallback_rows(self._bundle.cohorts, self.commonest(past), none, out)
+        return np.array(list(found), np.int32)[:LONG]
 
     def _chosen(
         self, interests: int, *, events: int = 0, each: int = ITEMS_EACH, event: int = EVENT

@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 
 from bundle.arrays import Array, encode_array
+from bundle.audience import NAMES_FILE, UNRATED, Audience, OpenAudience, audience_files
+from bundle.audience import SINCE as AUDIENCE_SINCE
+from bundle.campaigns import FILE as CAMPAIGNS_FILE
+from bundle.campaigns import Campaign, Campaigns
 from bundle.catalogue import CatalogueItem, write_catalogue
 from bundle.cohorts import CODES_FILE, ROWS_FILE
 from bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec
@@ -23,12 +27,13 @@ from bundle.rules import FILE as RULES_FILE
 from bundle.rules import (
     BandCalibration,
     BandCap,
+    BandThompson,
     CategoryCap,
-    Exploration,
     Freshness,
     NearDuplicates,
     QualityFloor,
     Rules,
+    Sponsored,
 )
 from bundle.versions import item_files
 from bundle.writer import BundleWriter
@@ -67,8 +72,30 @@ RULES = Rules(
         BandCalibration(column="popularity", bounds=(2.0, 5.0), weight=0.3),
         CategoryCap(place=0, limit=2),
         BandCap(column="price", bounds=(4.0, 8.0), limit=3),
-        Exploration(epsilon=0.2, pool=4, first=2),
+        Sponsored(places=(1, 3), relevance=0.1, per_day=2),
+        BandThompson(
+            column="price",
+            bounds=(3.0, 6.0),
+            epsilon=0.2,
+            pool=4,
+            first=2,
+            alpha=1.0,
+            beta=20.0,
+        ),
     ),
+)
+CAMPAIGNS = Campaigns(
+    campaigns=tuple(
+        Campaign(
+            id=f"campaign-{row}",
+            item_id=IDS[row],
+            label="Sponsored",
+            from_utc=CREATED_UTC - 1000,
+            until_utc=CREATED_UTC + 1000,
+            priority=row % 3,
+        )
+        for row in range(0, N_ITEMS, 2)
+    )
 )
 
 
@@ -84,6 +111,17 @@ def tiny_items() -> ItemArrays:
         categories=rng.integers(0, 4, (N_ITEMS, 2)).astype(np.uint16),
         numeric=np.column_stack([few, np.arange(N_ITEMS) / 4]).astype(np.float32),
         available=np.arange(N_ITEMS) % 9 > 0,
+    )
+
+
+def tiny_audience() -> Audience:
+    """Forty regions, so that an item's bits take five bytes; some items say nothing."""
+    names = [f"r{at:02}" for at in range(40)]
+    return Audience(
+        regions=[tuple(names[row % 5 :: 5]) if row % 3 else () for row in range(N_ITEMS)],
+        age_ratings=np.array(
+            [(0, 6, 12, 18, UNRATED)[row // 5 % 5] for row in range(N_ITEMS)], np.uint8
+        ),
     )
 
 
@@ -119,6 +157,11 @@ def write_tiny_bundle(
         cohorts = cohort_lists(items.categories, items.numeric[:, 0], items.available)
         arrays |= {CODES_FILE: cohorts.codes, ROWS_FILE: cohorts.rows}
     with BundleWriter(out, force=True, format_version=version) as writer:
+        if version >= AUDIENCE_SINCE:
+            region_names, columns = audience_files(tiny_audience(), OpenAudience(), None)
+            assert region_names is not None
+            writer.add(NAMES_FILE, region_names, "json")
+            arrays |= columns
         for each, array in arrays.items():
             writer.add(each, encode_array(array), "array")
         database = writer.blob_dir.parent / "catalogue.sqlite"
@@ -129,6 +172,7 @@ def write_tiny_bundle(
         writer.add("policy.json", canonical_json(POLICY.to_json()), "json")
         if rules is not None and version >= RULES_SINCE:
             writer.add(RULES_FILE, canonical_json(rules.to_json()), "json")
+            writer.add(CAMPAIGNS_FILE, canonical_json(CAMPAIGNS.to_json()), "json")
         writer.add("model_card.json", canonical_json({"licence": "CC0"}), "card", licence="CC0")
         facts: dict[str, Any] = {"name": name, "recipe_name": "tiny", "created_utc": CREATED_UTC}
         if answers:

@@ -72,6 +72,14 @@ class Stacked:
         return len(self.columns[0])
 
 
+def column_at(columns: Column, place: int) -> Column:
+    """Return one of several columns that lie side by side, [N, M]; stacked ones as they are."""
+    if isinstance(columns, Stacked):
+        return columns.columns[place]
+    found: Column = columns[:][:, place]
+    return found
+
+
 def open_column(
     source: ArraySource,
     name: str,

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from bundle.array_checks import expect_below, expect_finite, expect_form, expect_rising
 from bundle.arrays import Array, open_array
+from bundle.audience import open_audience
+from bundle.campaigns import FILE as CAMPAIGNS_FILE
+from bundle.campaigns import Campaigns
 from bundle.catalogue import Catalogue, CatalogueItem
 from bundle.cohorts import Cohorts
 from bundle.columns import Column
@@ -34,7 +37,7 @@ CHECKED_IN_FORM = ("array", "catalogue")
 REMEMBERED_IDS = 8192
 """Ids and their rows that stay decoded; a look-up among a million takes 30 us."""
 RULES_SINCE = 2
-"""The format version from which a reader looks for `rules.json`."""
+"""The format version from which a reader looks for `rules.json` and `campaigns.json`."""
 COHORTS_SINCE = 2
 """The same of the cohort lists."""
 
@@ -54,11 +57,13 @@ class Bundle:
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
         self.policy = Policy.from_json(self.json("policy.json"))
         self.rules = self._read_rules()
+        self.campaigns = self._read_campaigns()
         self.item_count = len(self.array("index/rows"))
         self._check_arrays()
         self.cohorts = self._read_cohorts()
         offsets = self.array("index/offsets")
         self._items = open_items(manifest.format_version, self, self.spec, offsets)
+        self.audience = open_audience(manifest.format_version, self, self.item_count)
         self._id_at = lru_cache(REMEMBERED_IDS)(self._items.ids.at)
         self._row_of = lru_cache(REMEMBERED_IDS)(self._items.ids.row_of)
         self._catalogue: Catalogue | None = None
@@ -157,6 +162,11 @@ class Bundle:
         if self.manifest.format_version < RULES_SINCE or not self.lists(RULES_FILE):
             return None
         return Rules.from_json(self.json(RULES_FILE), self.spec)
+
+    def _read_campaigns(self) -> Campaigns:
+        if self.manifest.format_version < RULES_SINCE or not self.lists(CAMPAIGNS_FILE):
+            return Campaigns(campaigns=())
+        return Campaigns.from_json(self.json(CAMPAIGNS_FILE))
 
     def _read_cohorts(self) -> Cohorts | None:
         """Return the cohort lists, if the release has any."""

@@ -16,6 +16,7 @@ FILE = "rules.json"
 MAX_RULES = 32
 MAX_DEPTH = 1000
 MAX_BOUNDS = 32
+MAX_PLACES, MAX_PLACE = 32, 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,45 @@ class Exploration:
     first: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryThompson:
+    """The same, but which first category is tried is drawn by Thompson sampling.
+
+    alpha, beta: the prior's, of impressions that an interaction followed and of others.
+    """
+
+    epsilon: float
+    pool: int
+    first: int
+    alpha: float
+    beta: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandThompson:
+    """The same with bands of a numeric column."""
+
+    column: str
+    bounds: tuple[float, ...]
+    epsilon: float
+    pool: int
+    first: int
+    alpha: float
+    beta: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sponsored:
+    """Show items of the release's campaigns, labelled, at these places, which rise from 1.
+
+    relevance: least of an item; per_day: most showings of one campaign a day on a device.
+    """
+
+    places: tuple[int, ...]
+    relevance: float
+    per_day: int
+
+
 Rule = (
     Freshness
     | QualityFloor
@@ -110,7 +150,10 @@ Rule = (
     | BandCalibration
     | CategoryCap
     | BandCap
+    | Sponsored
     | Exploration
+    | CategoryThompson
+    | BandThompson
 )
 
 KINDS: dict[str, type[Rule]] = {
@@ -123,11 +166,17 @@ KINDS: dict[str, type[Rule]] = {
     "band_calibration": BandCalibration,
     "category_cap": CategoryCap,
     "band_cap": BandCap,
+    "sponsored": Sponsored,
     "exploration": Exploration,
+    "category_thompson": CategoryThompson,
+    "band_thompson": BandThompson,
 }
 NAMES = {kind: name for name, kind in KINDS.items()}
 SELECTING = (Mmr, Dpp, CategoryCalibration, BandCalibration)
 """Rules that choose a slate item by item: a second one would undo the first."""
+LEARNING = (CategoryThompson, BandThompson)
+EXPLORING = (Exploration, *LEARNING)
+"""Rules that draw: the last of a list, so that no rule changes what was drawn."""
 
 NUMBERS = {
     "half_life_years": (0.1, 1000.0),
@@ -135,9 +184,18 @@ NUMBERS = {
     "relevance": (0.0, 1.0),
     "cosine": (0.0, 2.0),
     "epsilon": (0.0, 1.0),
+    "alpha": (0.5, 1000.0),
+    "beta": (0.5, 1000.0),
 }
-INTEGERS = {"place": (0, 255), "limit": (1, 1000), "pool": (1, 1000), "first": (1, 1000)}
+INTEGERS = {
+    "place": (0, 255),
+    "limit": (1, 1000),
+    "pool": (1, 1000),
+    "first": (1, 1000),
+    "per_day": (1, 1000),
+}
 """Least and most of each setting, whatever the rule."""
+LISTS = {"bounds", "places"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,8 +210,8 @@ class Rules:
         """Return plain JSON values, for `rules.json`."""
         listed = [{"kind": NAMES[type(rule)], **asdict(rule)} for rule in self.rules]
         for rule in listed:
-            if "bounds" in rule:
-                rule["bounds"] = list(rule["bounds"])
+            for key in LISTS & rule.keys():
+                rule[key] = list(rule[key])
         return {"version": self.version, "depth": self.depth, "rules": listed}
 
     @classmethod
@@ -177,9 +235,18 @@ class Rules:
         if sum(isinstance(rule, SELECTING) for rule in rules) > 1:
             names = ", ".join(NAMES[kind] for kind in SELECTING)
             raise BundleInvalid(f"{FILE}: more than one of {names}")
-        if any(isinstance(rule, Exploration) for rule in rules[:-1]):
-            raise BundleInvalid(f"{FILE}: exploration must be the last rule")
+        if any(isinstance(rule, EXPLORING) for rule in rules[:-1]):
+            names = ", ".join(NAMES[kind] for kind in EXPLORING)
+            raise BundleInvalid(f"{FILE}: one of {names} can only be the last rule")
+        after = [rule for rule in rules if not isinstance(rule, EXPLORING)]
+        if any(isinstance(rule, Sponsored) for rule in after[:-1]):
+            raise BundleInvalid(f"{FILE}: sponsored comes once, after all rules that do not draw")
         return cls(rules=rules, depth=value["depth"])
+
+    @property
+    def learns(self) -> bool:
+        """Whether a rule asks what became of the impressions on this device."""
+        return any(isinstance(rule, LEARNING) for rule in self.rules)
 
 
 def _rule(at: int, value: object, spec: FeatureSpec) -> Rule:
@@ -193,8 +260,8 @@ def _rule(at: int, value: object, spec: FeatureSpec) -> Rule:
     for key, setting in settings.items():
         if wrong := _wrong(key, setting, spec):
             raise BundleInvalid(f"{FILE}: rule {at}, {kind}: {key} must be {wrong}")
-    if "bounds" in settings:
-        settings["bounds"] = tuple(settings["bounds"])
+    for key in LISTS & settings.keys():
+        settings[key] = tuple(settings[key])
     return found(**settings)
 
 
@@ -212,6 +279,14 @@ def _wrong(key: str, value: object, spec: FeatureSpec) -> str:
         return "" if type(value) is bool else "true or false"
     if key == "column":
         return "" if value in spec.numeric else f"one of {', '.join(spec.numeric)}"
-    if isinstance(value, list) and 1 <= len(value) <= MAX_BOUNDS and all(map(is_number, value)):
-        return "" if all(one < two for one, two in pairwise(value)) else "rising"
-    return f"a list of 1..{MAX_BOUNDS} numbers"
+    if key == "places":
+        most, wanted, belongs = MAX_PLACES, f"integers 1..{MAX_PLACE}", _is_place
+    else:
+        most, wanted, belongs = MAX_BOUNDS, "numbers", is_number
+    if not isinstance(value, list) or not 1 <= len(value) <= most or not all(map(belongs, value)):
+        return f"a list of 1..{most} {wanted}"
+    return "" if all(one < two for one, two in pairwise(value)) else "rising"
+
+
+def _is_place(value: object) -> bool:
+    return is_integer(value, 1, MAX_PLACE)

@@ -1,8 +1,9 @@
 """What an app implements to have its log encrypted with a key from the platform's key store.
 
-Encrypted are an event's item id, name, value and context. Plain stay its random id, `ts`, `kind`
-and `uploaded`, by which the log is queried, and the decisions on consent: who reads the file learns
-when something happened and how often, not what.
+Encrypted are an event's item id, name, value and context, and which campaign was shown. Plain stay
+an event's random id, `ts`, `kind` and `uploaded`, by which the log is queried, when a campaign was
+shown, and the decisions on consent: who reads the file learns when something happened and how
+often, not what.
 
 Why not SQLCipher, which would hide that as well: it is another build of SQLite, for every platform
 and in place of the one that Python and the phone have, and it wants the key's bytes, which a
@@ -41,7 +42,7 @@ def seal(cipher: Cipher, content: Content) -> bytes:
     Raises:
         Unreadable: the cipher failed.
     """
-    return _encrypt(cipher, json.dumps(content).encode())
+    return encrypt(cipher, json.dumps(content).encode())
 
 
 def unseal(cipher: Cipher | None, sealed: bytes) -> Content:
@@ -50,8 +51,34 @@ def unseal(cipher: Cipher | None, sealed: bytes) -> Content:
     Raises:
         Unreadable: there is no cipher, or it has another key.
     """
-    item_id, event, value, context = json.loads(_decrypt(cipher, sealed))
+    item_id, event, value, context = json.loads(decrypt(cipher, sealed))
     return item_id, event, value, context
+
+
+def encrypt(cipher: Cipher, plain: bytes) -> bytes:
+    """Encrypt bytes.
+
+    Raises:
+        Unreadable: the cipher failed.
+    """
+    try:
+        return cipher.encrypt(plain)
+    except Exception as err:  # the app's code, with its library's own errors
+        raise Unreadable(f"its cipher failed ({err!r}); nothing was written") from err
+
+
+def decrypt(cipher: Cipher | None, sealed: bytes) -> bytes:
+    """Decrypt bytes.
+
+    Raises:
+        Unreadable: there is no cipher, or it has another key.
+    """
+    if cipher is None:
+        raise Unreadable("it is encrypted; open it with the app's cipher. Nothing was changed")
+    try:
+        return cipher.decrypt(sealed)
+    except Exception as err:  # the app's code, with its library's own errors
+        raise Unreadable("it is encrypted with another key; nothing was changed") from err
 
 
 def check_key(connection: sqlite3.Connection, cipher: Cipher | None) -> None:
@@ -61,7 +88,7 @@ def check_key(connection: sqlite3.Connection, cipher: Cipher | None) -> None:
         Unreadable: the log is encrypted, and the cipher is missing or has another key.
     """
     found = connection.execute("SELECT sealed FROM key_check").fetchone()
-    if found and _decrypt(cipher, found[0]) != _KNOWN:
+    if found and decrypt(cipher, found[0]) != _KNOWN:
         raise Unreadable("it is encrypted with another key; nothing was changed")
 
 
@@ -92,21 +119,10 @@ def _encrypt_rows(connection: sqlite3.Connection, cipher: Cipher) -> None:
             for seq, item_id, event, value, context in rows
         ),
     )
-    sealed = _encrypt(cipher, _KNOWN)
-    connection.execute("INSERT INTO key_check VALUES (?, ?)", (sealed, int(not rows)))
-
-
-def _encrypt(cipher: Cipher, plain: bytes) -> bytes:
-    try:
-        return cipher.encrypt(plain)
-    except Exception as err:  # the app's code, with its library's own errors
-        raise Unreadable(f"its cipher failed ({err!r}); nothing was written") from err
-
-
-def _decrypt(cipher: Cipher | None, sealed: bytes) -> bytes:
-    if cipher is None:
-        raise Unreadable("it is encrypted; open it with the app's cipher. Nothing was changed")
-    try:
-        return cipher.decrypt(sealed)
-    except Exception as err:  # the app's code, with its library's own errors
-        raise Unreadable("it is encrypted with another key; nothing was changed") from err
+    showings = connection.execute("SELECT rowid, campaign FROM showing").fetchall()
+    connection.executemany(
+        "UPDATE showing SET campaign = '', sealed = ? WHERE rowid = ?",
+        ((encrypt(cipher, campaign.encode()), rowid) for rowid, campaign in showings),
+    )
+    scrubbed = int(not rows and not showings)
+    connection.execute("INSERT INTO key_check VALUES (?, ?)", (encrypt(cipher, _KNOWN), scrubbed))

@@ -16,15 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.errors import PocketRecError
+from bundle.errors import InputError, PocketRecError
 from bundle.features import History
 from bundle.reader import Bundle, open_bundle
-from edge_runtime import event_schema, interests, privacy
+from edge_runtime import event_schema, interests, privacy, scenes
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.event import IMPRESSION, Event
 from edge_runtime.eventlog import EventLog
+from edge_runtime.feedback import Impressions
+from edge_runtime.filters import Filters
 from edge_runtime.late_check import LateCheck
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
@@ -51,6 +53,7 @@ class Device:
         clock: Callable[[], float] = time.time,
         rng: Random | None = None,
         storage_bytes: int | None = None,
+        threads: int = 1,
     ) -> None:
         """Open the phone; a missing or broken release or log is a fault in the answers.
 
@@ -63,12 +66,13 @@ class Device:
             clock: unix seconds.
             rng: for releases that explore; by default the system's.
             storage_bytes: most that releases may take; an install beyond it is refused.
+            threads: of each model.
 
         Raises:
             BundleInvalid: `bundle_dir` was given and fails its checks.
         """
         self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
-        self._clock, self._engine = clock, engine
+        self._clock, self._engine, self._threads = clock, engine, threads
         self._limits, self._cipher = limits, cipher
         self._rng: Random = SystemRandom() if rng is None else rng
         self._open_log()
@@ -78,8 +82,9 @@ class Device:
             self.bundle, self._release_fault = open_bundle(bundle_dir), None
         else:
             self.bundle, self._release_fault = self.store.open_active(hash_large=False)
-        self._recommender = Recommender(self.bundle, engine) if self.bundle else None
+        self._recommender = self._loaded(self.bundle) if self.bundle else None
         self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
+        self._answer_faults: list[str] = []
 
     def close(self) -> None:
         """Close the event log; waits for the check of the release's large files, if one began."""
@@ -127,9 +132,14 @@ class Device:
         k: int | None = None,
         *,
         exclude_seen: bool | None = None,
+        filters: Filters | None = None,
         log_impressions: bool = True,
         page: int | None = None,
         session: str | None = None,
+        scene: str = scenes.HOME,
+        item_id: str | None = None,
+        results: Sequence[str] = (),
+        deadline_ms: float | None = None,
     ) -> dict[str, Any]:
         """Answer with a slate as plain values: items, stage_ms, source, faults, release.
 
@@ -141,12 +151,26 @@ class Device:
         shown before comes as it was (`source` is then "page", and nothing is logged), a later one
         than the next is the next, and a session that has ended or is unknown begins at page 1.
 
+        No item that fails a filter is ever shown. Names that the release does not have, and filters
+        that nothing passes, are faults.
+
         Args:
             k: slate size, by default the release's.
             exclude_seen: leave out what the user had; by default as the release's policy says.
+            filters: what all items must be; pass the same ones for all pages of a session.
             log_impressions: False for slates that nobody looks at.
             page: from 1; None: a slate of its own, which no session remembers.
             session: the token that page 1 gave.
+            scene: "home", "similar" (items like `item_id`), "after" (what goes with `item_id`, once
+                it was bought) or "search" (`results` in the user's order). An item that the release
+                does not know leaves the home screen, and a fault.
+            item_id: of "similar" and "after".
+            results: ids that the app's own search found, best first; all that may be shown come
+                back, and `unranked` has the others.
+            deadline_ms: see `Recommender.recommend`.
+
+        Raises:
+            InputError: the scene is unknown, or lacks what it needs.
         """
         self._leave_damaged()
         faults = self._faults()
@@ -155,31 +179,44 @@ class Device:
             return {"items": [], "stage_ms": {}, "source": "none", "faults": faults, "release": ""}
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
-            return self._shown_again(opened, page, now, faults)
+            return self._shown_again(opened, page, now, faults, filters)
         history, unknown = self._history(faults)
+        impressions, showings = self._shown_before(now, faults)
         slate = self._recommender.recommend(
             self._with_interests(history, now),
             now,
             k,
             exclude_seen=exclude_seen,
+            filters=filters,
             shown=NO_ROWS if opened is None else self._rows(opened.shown()),
             rng=self._rng,
+            impressions=impressions,
+            showings=showings if log_impressions else None,  # what nobody looks at is not counted
+            scene=self._scene(scene, item_id, results, faults),
+            deadline_ms=deadline_ms,
         )
         if self._late_check is not None:
             self._late_check.start()
         if slate.fault:
             faults.append(slate.fault)
-        items = [asdict(item) for item in slate.items]
-        paged: dict[str, Any] = {}
+        items = [item.plain() for item in slate.items]
         if opened is not None:
             items = items[: max(MAX_ITEMS - len(opened.shown()), 0)]
+        items = self._noted(items, now, faults)
+        paged: dict[str, Any] = {}
+        if opened is not None:
             number = len(opened.pages) + 1
             opened.pages += [items] if items else []  # the list may have ended
             paged = self._kept(opened, number, now, faults)
+        unranked: dict[str, Any] = {}
+        if scene == scenes.SEARCH:
+            ranked = {item["item_id"] for item in items}
+            unranked = {"unranked": [one for one in results if one not in ranked]}
         if log_impressions:
             faults += [
                 f for f in self._impressions(items, slate.source, now, paged) if f not in faults
             ]
+        self._answer_faults = faults
         return {
             "items": items,
             "stage_ms": {name: round(ms, 3) for name, ms in slate.stage_ms.items()},
@@ -190,7 +227,30 @@ class Device:
             "faults": faults,
             "release": self.bundle.manifest.name,
             **paged,
+            **unranked,
         }
+
+    def _scene(
+        self, kind: str, item_id: str | None, results: Sequence[str], faults: list[str]
+    ) -> scenes.Scene:
+        """Find the rows of a scene; without them it is the home screen, and a fault."""
+        assert self.bundle is not None
+        if kind not in scenes.SCENES:
+            raise InputError(f"scene {kind!r} is unknown; there is {', '.join(scenes.SCENES)}.")
+        if kind in (scenes.SIMILAR, scenes.AFTER) and item_id is None:
+            raise InputError(f"scene {kind!r} needs item_id, the item at hand.")
+        if kind == scenes.HOME:
+            return scenes.Scene()
+        if kind == scenes.SEARCH:
+            return scenes.Scene(kind=kind, rows=self._rows(list(dict.fromkeys(results))))
+        row = self.bundle.row_of(str(item_id))
+        if row < 0:
+            faults.append(f"item {item_id!r} is not in the release: these are for the home screen")
+            return scenes.Scene()
+        return scenes.Scene(kind=kind, rows=np.array([row], np.int32))
+
+    def _loaded(self, bundle: Bundle) -> Recommender:
+        return Recommender(bundle, self._engine, threads=self._threads)
 
     def _history(self, faults: list[str]) -> tuple[History, int]:
         """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
@@ -207,6 +267,26 @@ class Device:
         spec, cohorts = self.bundle.spec, self.bundle.cohorts
         return interests.with_interests(spec, cohorts, self._chosen, history, now)
 
+    def _shown_before(
+        self, now: int, faults: list[str]
+    ) -> tuple[Impressions | None, dict[str, int] | None]:
+        """What a release asks of the log: impressions, if it learns, and the day's showings.
+
+        None where it does not ask, or cannot be told; of showings also where none could be added.
+        """
+        assert self.bundle is not None
+        impressions: Impressions | None = None
+        if self._log is None or self.bundle.rules is None:
+            return None, None
+        try:
+            if self.bundle.rules.learns:
+                impressions = self._log.impressions(self.bundle)
+            if self.bundle.campaigns.campaigns and not self._log.fault:
+                return impressions, self._log.showings(now)
+        except EventLogError as err:
+            faults += [str(err)] if str(err) not in faults else []
+        return impressions, None
+
     def _leave_damaged(self) -> None:
         """Go over to the previous release, if there is one, once a file was found damaged."""
         if self._late_check is None or not (fault := self._late_check.fault):
@@ -214,14 +294,20 @@ class Device:
         self._late_check, self._release_fault = None, fault
         sound, _ = self.store.open_active()
         if sound is not None:  # else a few wrong bytes are better than no answer
-            self.bundle, self._recommender = sound, Recommender(sound, self._engine)
+            self.bundle, self._recommender = sound, self._loaded(sound)
 
     def _shown_again(
-        self, opened: Session, page: int, now: int, faults: list[str]
+        self, opened: Session, page: int, now: int, faults: list[str], filters: Filters | None
     ) -> dict[str, Any]:
-        """A page as it was, less what the release no longer has or may not show."""
-        assert self.bundle is not None
-        items = [item for item in opened.pages[page - 1] if len(self._rows([item["item_id"]]))]
+        """A page as it was, less what the release no longer has or may not show now."""
+        assert self.bundle is not None and self._recommender is not None
+        barred = self._recommender.bars.barred(filters).rows
+        items = [
+            item
+            for item in opened.pages[page - 1]
+            for row in self._rows([item["item_id"]])
+            if not barred[row]
+        ]
         return {
             "items": items,
             "stage_ms": {},
@@ -280,10 +366,16 @@ class Device:
     def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
         """Log what the user did; returns the event's id once it is on the disk.
 
+        Where the clock was set back, the event counts as simultaneous with the last one, for it
+        came after it; `clock_utc` of its context has what the clock said.
+
         Raises:
             EventLogError: it could not be stored.
         """
-        return self._opened_log().append(item_id, event, value=value, ts=int(self._clock()))
+        log, now = self._opened_log(), int(self._clock())
+        ts = max(now, log.last_interaction())
+        context = {"clock_utc": now} if now < ts else {}
+        return log.append(item_id, event, value=value, ts=ts, context=context)
 
     def set_interests(self, names: Sequence[str]) -> None:
         """Note which categories the user chose, in the place of earlier ones; they stay here.
@@ -343,7 +435,10 @@ class Device:
             self.__dict__.pop("_sessions", None)
 
     def status(self) -> dict[str, Any]:
-        """Return release, engine, what the log holds (`LogStatus`), and faults as plain values."""
+        """Return release, engine, what the log holds (`LogStatus`), and faults as plain values.
+
+        Faults are those that last, and those of the last slate.
+        """
         self._leave_damaged()
         faults = self._faults()
         logged: dict[str, Any] = {}
@@ -354,6 +449,7 @@ class Device:
                 faults.append(str(err))
         if self._recommender is not None and self._recommender.fault:
             faults.append(self._recommender.fault)
+        faults += [fault for fault in self._answer_faults if fault not in faults]
         active, previous = self.store.active()
         return {
             "release": self.bundle.manifest.name if self.bundle else None,
@@ -375,6 +471,20 @@ class Device:
         known = (self._release_fault, *of_log, self._interests_fault)
         return [fault for fault in known if fault]
 
+    def _noted(
+        self, items: list[dict[str, Any]], now: int, faults: list[str]
+    ) -> list[dict[str, Any]]:
+        """Note showings of campaigns; where that fails, none is shown: their number is limited."""
+        campaigns = [item["sponsored"]["campaign"] for item in items if item["sponsored"]]
+        if not campaigns:
+            return items
+        try:
+            self._opened_log().add_showings(campaigns, now)
+        except EventLogError as err:
+            faults += [str(err)] if str(err) not in faults else []
+            return [item for item in items if not item["sponsored"]]
+        return items
+
     def _impressions(
         self, items: list[dict[str, Any]], source: str, now: int, paged: dict[str, Any]
     ) -> list[str]:
@@ -393,6 +503,7 @@ class Device:
                     "score": item["score"],
                     "source": source,
                     "propensity": item["propensity"],
+                    **({"sponsored": item["sponsored"]["campaign"]} if item["sponsored"] else {}),
                     **paged,
                 },
             )

@@ -127,7 +127,9 @@ def _loadable(manifest: Manifest) -> list[list[FileEntry]]:
     ]
 
 
-def open_model(bundle: Bundle, model: str, engine: str, variant: str | None = None) -> Engine:
+def open_model(
+    bundle: Bundle, model: str, engine: str, variant: str | None = None, threads: int = 1
+) -> Engine:
     """Load a model of a release: the given variant, else its default, else the next that loads.
 
     A file that is not on this device, or needs a newer runtime than the one installed, is passed
@@ -150,7 +152,7 @@ def open_model(bundle: Bundle, model: str, engine: str, variant: str | None = No
             failures.append(f"{entry.name}: needs runtime {least}, installed is {installed}")
             continue
         try:
-            return open_engine(bundle.path(entry.name), engine)
+            return open_engine(bundle.path(entry.name), engine, threads)
         except EngineError as err:
             failures.append(f"{entry.name}: {err}")
     raise EngineError("; ".join(failures) or f"the release has no {model} for engine {engine!r}")

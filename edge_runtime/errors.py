@@ -3,6 +3,7 @@
 PocketRecError (bundle)
 ├── EngineError       a model cannot be loaded or run, or gives numbers that are not finite
 ├── EventLogError     the event log cannot be read or written
+├── OutOfTime         ranking would end after the request's deadline
 ├── SelfTestFailed    golden vectors differ on this device
 ├── SimulationFailed  a simulated phone's process ended with an error
 ├── StoreError        an install could not be done; the earlier release stays
@@ -19,6 +20,10 @@ class EngineError(PocketRecError):
 
 class EventLogError(PocketRecError):
     """The event log is locked, read-only, full or damaged, or has another key or newer schema."""
+
+
+class OutOfTime(PocketRecError):
+    """A request's deadline leaves no time for the ranker; the slate has retrieval's order."""
 
 
 class SelfTestFailed(PocketRecError):

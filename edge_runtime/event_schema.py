@@ -1,6 +1,7 @@
 """Tables of the event log's SQLite file, and how an older file becomes the present one.
 
-`PRAGMA user_version` is 0 in a new file and in files of the first schema, 1 in files of this one.
+`PRAGMA user_version` is 0 in a new file and in files of the first schema, 1 in files without
+`showing`, 2 in files of this one.
 
 Rows are stored in the order of insertion (`seq`), which is nearly that of time, so that retention
 empties whole pages. The first schema ordered them by their random ids: of 40,000 events the oldest
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 FILE_NAME = "events.sqlite"  # in the folder of a phone
-VERSION = 1
+VERSION = 2
 _INCREMENTAL = 2  # PRAGMA auto_vacuum
 _WAL_BYTES = 1 << 20  # what a log takes on the disk beyond its pages, at rest
 UNSENT, SENT, WITHHELD = 0, 1, 2  # event.uploaded: WITHHELD is never to be sent
@@ -23,7 +24,7 @@ CREATE TABLE event_made (
     uploaded INTEGER NOT NULL, item_id TEXT NOT NULL, event TEXT NOT NULL, value REAL,
     context TEXT NOT NULL, sealed BLOB
 )"""
-_REST = (
+_FIRST_TO_SECOND = (
     "ALTER TABLE event_made RENAME TO event",
     "CREATE INDEX event_ts ON event (kind, ts)",
     "CREATE INDEX event_pending ON event (uploaded, ts)",
@@ -31,6 +32,10 @@ _REST = (
     "CREATE TABLE tally (fate TEXT, reason TEXT, events INTEGER NOT NULL, "
     "PRIMARY KEY (fate, reason))",
     "CREATE TABLE key_check (sealed BLOB NOT NULL, scrubbed INTEGER NOT NULL)",
+)
+_SECOND_TO_THIRD = (
+    "CREATE TABLE showing (ts INTEGER NOT NULL, campaign TEXT NOT NULL, sealed BLOB)",
+    "CREATE INDEX showing_ts ON showing (ts)",
 )
 
 
@@ -71,12 +76,7 @@ def prepare(connection: sqlite3.Connection) -> None:
     """
     if _version(connection) != VERSION:
         with transaction(connection):
-            if (found := _version(connection)) == 0:  # another process may have been faster
-                _build(connection)
-            elif found != VERSION:
-                raise Unreadable(
-                    f"it has version {found}, and this app reads up to {VERSION}: update the app"
-                )
+            _migrate(connection, _version(connection))  # another process may have been faster
     if not _shrinks(connection):
         # Without space or while another process reads, the next open tries again; until then
         # the log works and its file keeps its size.
@@ -108,8 +108,8 @@ def delete_all(connection: sqlite3.Connection) -> int:
     """
     with transaction(connection):
         events = connection.execute("DELETE FROM event").rowcount
-        for statement in ("DELETE FROM consent", "DELETE FROM tally", "DELETE FROM key_check"):
-            connection.execute(statement)
+        for name in ("consent", "tally", "key_check", "showing"):
+            connection.execute(f"DELETE FROM {name}")  # noqa: S608
     scrub(connection)
     return events
 
@@ -139,7 +139,20 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _build(connection: sqlite3.Connection) -> None:
+def _migrate(connection: sqlite3.Connection, found: int) -> None:
+    if found > VERSION:
+        raise Unreadable(
+            f"it has version {found}, and this app reads up to {VERSION}: update the app"
+        )
+    if found < 1:
+        _order_by_insertion(connection)
+    if found < 2:
+        for statement in _SECOND_TO_THIRD:
+            connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _order_by_insertion(connection: sqlite3.Connection) -> None:
     connection.execute(_EVENT)
     if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'event'").fetchone():
         connection.execute(
@@ -148,6 +161,5 @@ def _build(connection: sqlite3.Connection) -> None:
             "ORDER BY ts, id"
         )
         connection.execute("DROP TABLE event")
-    for statement in _REST:
+    for statement in _FIRST_TO_SECOND:
         connection.execute(statement)
-    connection.execute(f"PRAGMA user_version = {VERSION}")

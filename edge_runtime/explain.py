@@ -15,10 +15,11 @@ from bundle.features import Floats, History, used_rows
 from bundle.rules import NAMES, Rules
 from edge_runtime.contributions import Contribution, Without, largest, without_each
 from edge_runtime.index import probe
-from edge_runtime.pipeline import Recommender, Slate
+from edge_runtime.pipeline import Recommender
 from edge_runtime.rerank import rerank
-from edge_runtime.rules import Candidates, Moment, Touch, apply
+from edge_runtime.rules import Touch
 from edge_runtime.rules.exploration import Random
+from edge_runtime.slate import Slate
 
 CELLS, NEIGHBOURS, OWN, POPULAR = "cells", "neighbours", "own items", "popular items"
 """Stages that bring candidates."""
@@ -88,6 +89,8 @@ def explain(
     rng: Random | None = None,
 ) -> tuple[Slate, tuple[Explanation, ...]]:
     """Make a slate and explain all of it, or one item of the release.
+
+    Nothing in it is sponsored, and a release that learns from impressions draws by its prior.
 
     Args:
         device: with its models.
@@ -216,26 +219,11 @@ class _Explaining:
         return [*lists[:-1], (lists[-1][0], list(self._by_row))]  # a draw does not come again
 
     def _ruled(self, rules: Rules) -> list[int]:
-        device, past = self._device, self._history.rows
-        columns = device.items
-        none = np.zeros(0, np.int32)
-        candidates = Candidates(
-            rows=self._rows,
-            scores=self._slate.scores,
-            vectors=self._vectors,
-            categories=np.asarray(columns.categories[self._rows]),
-            numeric=np.asarray(columns.numeric[self._rows]),
-            columns=device.spec.numeric,
-            titles=lambda rows: list(self._titles(rows.tolist()).values()),
+        scores, vectors = self._slate.scores, self._vectors
+        found = self._device.ruled(
+            self._history, self._now, self._rows, vectors, scores, self._k, rules=rules
         )
-        moment = Moment(
-            now_utc=self._now,
-            past_categories=np.asarray(columns.categories[past]),
-            past_numeric=np.asarray(columns.numeric[past]),
-            shown=none,
-            shown_vectors=device.index.vectors(none),
-        )
-        return apply(rules, candidates, moment, self._k).positions
+        return found.positions
 
     def _why_not(self, row: int, at: int | None, steps: tuple[Step, ...]) -> str:
         if at is None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bundle.cohorts import Cohorts
 from bundle.columns import Column
-from bundle.features import History, Ints
+from bundle.features import History
 
 COMMONEST = 3
 """Categories of the history whose lists are shown."""
@@ -35,7 +35,7 @@ def fallback_rows(
     codes: Sequence[int],
     popular: NDArray[Any],
     excluded: NDArray[np.bool_],
-) -> tuple[Ints, list[int]]:
+) -> dict[int, int]:
     """Take the lists of some categories in turns, then the popular items, each row once.
 
     Args:
@@ -45,7 +45,7 @@ def fallback_rows(
         excluded: bool [N], rows that must not be shown.
 
     Returns:
-        int32 [n] rows, and of each the code of the list that brought it, 0: popular.
+        The rows in their order, and of each the code of the list that brought it, 0: popular.
     """
     brought: dict[int, int] = {}
     lists = [] if cohorts is None else [cohorts.items(code).tolist() for code in codes]
@@ -55,4 +55,4 @@ def fallback_rows(
                 brought.setdefault(row, code)
     for row in popular[~excluded[popular]].tolist():
         brought.setdefault(row, 0)
-    return np.array(list(brought), np.int32), list(brought.values())
+    return brought

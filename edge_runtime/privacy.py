@@ -28,6 +28,7 @@ from edge_runtime.errors import EventLogError
 from edge_runtime.event import Event
 from edge_runtime.event_schema import SENT, UNSENT, WITHHELD, Unreadable
 from edge_runtime.eventlog import EventLog, LogStatus
+from edge_runtime.showings import Showing
 
 FORMAT, VERSION = "pocketrec-user-data", 1
 _UPLOADED = {UNSENT: "no", SENT: "yes", WITHHELD: "never"}
@@ -111,13 +112,17 @@ def _log_of(home: Path) -> Path:
     return home / event_schema.FILE_NAME
 
 
-def _line(each: LogStatus | Consent | tuple[Event, int], home: Path, now: int) -> dict[str, Any]:
+def _line(
+    each: LogStatus | Consent | Showing | tuple[Event, int], home: Path, now: int
+) -> dict[str, Any]:
     match each:
         case LogStatus():
             facts = {"type": "header", "format": FORMAT, "version": VERSION, "exported_utc": now}
             return {**facts, "install_id": install_id.existing(home), **asdict(each)}
         case Consent():
             return {"type": "consent", **asdict(each)}
+        case Showing():
+            return {"type": "showing", **asdict(each)}
         case event, uploaded:
             return {"type": "event", **asdict(event), "uploaded": _UPLOADED[uploaded]}
 

@@ -1,7 +1,8 @@
 """Old events go by themselves: no longer kept than needed (GDPR article 5(1)(e)), and no larger.
 
 Impressions go before interactions and old before new. What waits for an upload that the user
-agreed to stays until the hard limits; what these take is counted as lost.
+agreed to stays until the hard limits; what these take is counted as lost. Showings of campaigns
+are needed for a day and go after a month, or after the events' days where these are fewer.
 """
 
 import sqlite3
@@ -11,6 +12,7 @@ from edge_runtime import consent
 from edge_runtime.event_schema import SENT, UNSENT, WITHHELD, transaction
 
 DAY_S = 24 * 3600
+SHOWING_DAYS = 30
 REMOVED, LOST = "removed", "lost"
 _LEAST_BATCH = 16  # rows; about a page of them, and a page is what can become free
 
@@ -81,7 +83,10 @@ def enforce(connection: sqlite3.Connection, limits: Retention, now: int) -> int:
         if waiting:
             gone += _forget_old(connection, (UNSENT,), now - limits.hard_days * DAY_S, LOST)
             gone += _shrink(connection, (UNSENT,), limits.hard_max_bytes, LOST)
-    if gone:
+        showings = connection.execute(
+            "DELETE FROM showing WHERE ts < ?", (_showings_from(limits, now),)
+        ).rowcount
+    if gone or showings:
         # As a script: `execute` stops after the first page, since the statement has no columns.
         connection.executescript("PRAGMA incremental_vacuum")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # best effort: a reader may be busy
@@ -94,7 +99,14 @@ def _is_due(connection: sqlite3.Connection, limits: Retention, now: int) -> bool
         "SELECT 1 FROM event WHERE uploaded IN (?, ?, ?) AND ts < ? LIMIT 1",
         (UNSENT, SENT, WITHHELD, now - limits.days * DAY_S),
     ).fetchone()
-    return old is not None or used_bytes(connection) > limits.max_bytes
+    old_showing = connection.execute(
+        "SELECT 1 FROM showing WHERE ts < ? LIMIT 1", (_showings_from(limits, now),)
+    ).fetchone()
+    return bool(old or old_showing) or used_bytes(connection) > limits.max_bytes
+
+
+def _showings_from(limits: Retention, now: int) -> int:
+    return now - min(limits.days, SHOWING_DAYS) * DAY_S
 
 
 def _forget_old(

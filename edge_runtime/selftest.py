@@ -6,7 +6,8 @@ from bundle.features import History
 from bundle.golden import Golden, GoldenCase
 from bundle.reader import Bundle
 from edge_runtime.errors import SelfTestFailed
-from edge_runtime.pipeline import Recommender, Slate
+from edge_runtime.pipeline import Recommender
+from edge_runtime.slate import Slate
 
 
 def golden_history(bundle: Bundle, case: GoldenCase) -> History:

@@ -90,9 +90,13 @@ def _check(changes: Changes, row_of: dict[str, int], available: NDArray[np.bool_
 
 
 def _changed(items: Items, changes: Changes, row_of: dict[str, int]) -> tuple[Items, list[int]]:
-    """Return the known items with their new content, and the rows whose content really differs."""
+    """Return the known items with their new content, and the rows whose content really differs.
+
+    Regions and age ratings are no content that a vector is made from.
+    """
     titles, categories = list(items.titles), list(items.categories)
     price, year = items.price.copy(), items.year.copy()
+    audience = items.for_whom().pick(np.arange(len(items)))
     rows = {row_of[one.item_id] for one in changes.change}
     for one in changes.change:
         row = row_of[one.item_id]
@@ -100,6 +104,10 @@ def _changed(items: Items, changes: Changes, row_of: dict[str, int]) -> tuple[It
         categories[row] = categories[row] if one.categories is None else one.categories
         price[row] = price[row] if one.price is None else one.price
         year[row] = year[row] if one.year is None else one.year
+        if one.regions is not None:
+            audience.regions[row] = one.regions
+        if one.age_rating is not None:
+            audience.age_ratings[row] = one.age_rating
     differs = [
         row
         for row in sorted(rows)
@@ -108,7 +116,14 @@ def _changed(items: Items, changes: Changes, row_of: dict[str, int]) -> tuple[It
         or price[row] != items.price[row]
         or year[row] != items.year[row]
     ]
-    found = Items(ids=items.ids, titles=titles, categories=categories, price=price, year=year)
+    found = Items(
+        ids=items.ids,
+        titles=titles,
+        categories=categories,
+        price=price,
+        year=year,
+        audience=audience,
+    )
     return found, differs
 
 
@@ -123,6 +138,7 @@ def _extended(table: ItemTable, new: Items) -> ItemTable:
             categories=[*items.categories, *new.categories],
             price=np.concatenate([items.price, new.price]),
             year=np.concatenate([items.year, new.year]),
+            audience=items.for_whom().plus(new.for_whom()),
         ),
         rows=np.concatenate([table.rows, np.zeros((n, dim), np.int8)]),
         scales=np.concatenate([table.scales, np.ones(n, np.float32)]),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.campaigns import FILE as CAMPAIGNS_FILE
 from bundle.files import canonical_json, check_free
 from bundle.policy import Policy
 from bundle.reader import Bundle
@@ -15,6 +16,7 @@ from bundle.rules import FILE as RULES_FILE
 from bundle.writer import BundleWriter
 from edge_runtime.parity import Inputs, ranked
 from export import card, gates, golden
+from export.campaigns import read_campaigns
 from export.content import add_items
 from export.convert import Converted, attempt, ort_twin, ranker_signature, tower_signature
 from export.errors import GateRefused
@@ -36,7 +38,12 @@ PARITY_MOMENTS, CALIBRATION_MOMENTS, PROBE_USERS = 64, 128, 200
 
 
 def export_bundle(
-    run_dir: Path, out: Path, *, force: bool = False, all_variants: bool = False
+    run_dir: Path,
+    out: Path,
+    *,
+    force: bool = False,
+    all_variants: bool = False,
+    campaigns: Path | None = None,
 ) -> ExportReport:
     """Export a run as a bundle at `out`.
 
@@ -45,12 +52,13 @@ def export_bundle(
         out: the bundle folder; replaced only with `force`.
         force: also ship where no variant passes the gates; the manifest and the card say so.
         all_variants: pack also the files that no target ships, to study them.
+        campaigns: what takes the recipe's sponsored places, see `export/campaigns.py`.
 
     Raises:
         GateRefused: no variant is within a target's budgets; nothing was written.
         ConversionFailed: a model has no fp32 file.
         RunInvalid: the run is incomplete.
-        InputError: `out` exists.
+        InputError: `out` exists, or the campaigns are not as they should be.
     """
     check_free(out, force=force)
     trained = load_trained(run_dir)
@@ -58,7 +66,7 @@ def export_bundle(
     version = recipe.export.format_version
     with BundleWriter(out, force=force, format_version=version) as writer:
         data = load_dataset(recipe, run_dir)
-        _add_content(writer, trained, data)
+        _add_content(writer, trained, data, campaigns)
         last_ts = int(data.ts.max())
         facts: dict[str, Any] = {
             "name": f"{recipe.name}-{last_ts}",
@@ -115,7 +123,9 @@ def _chosen(files: Sequence[FileFigures], quality: PairQuality, recipe: Recipe) 
     ]
 
 
-def _add_content(writer: BundleWriter, trained: Trained, data: Dataset) -> None:
+def _add_content(
+    writer: BundleWriter, trained: Trained, data: Dataset, campaigns: Path | None
+) -> None:
     """Add all that is neither a model nor an answer of one."""
     spec, recipe = trained.spec, trained.recipe
     index = build_index(trained.item_vectors, trained.items.ids, recipe.index.cells, recipe.seed)
@@ -125,8 +135,12 @@ def _add_content(writer: BundleWriter, trained: Trained, data: Dataset) -> None:
     add_items(writer, spec, trained.items, index, popularity, available, trained.neighbours)
     writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
     writer.add("policy.json", canonical_json(_policy(recipe, probes).to_json()), "json")
-    if (rules := release_rules(recipe.rerank, popularity[:, 0])) is not None:
+    rules = release_rules(recipe.rerank, popularity[:, 0])
+    if rules is not None:
         writer.add(RULES_FILE, canonical_json(rules.to_json()), "json")
+    if campaigns is not None:
+        found = read_campaigns(campaigns, rules, trained.items.ids, available)
+        writer.add(CAMPAIGNS_FILE, canonical_json(found.to_json()), "json")
 
 
 def _probes(trained: Trained, data: Dataset, index: BuiltIndex) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.campaigns import FILE as CAMPAIGNS_FILE
 from bundle.catalogue import Catalogue
 from bundle.errors import InputError
 from bundle.features import MISSING
@@ -17,6 +18,7 @@ from bundle.rules import FILE as RULES_FILE
 from bundle.writer import BundleWriter
 from export import golden
 from export.apply_changes import apply_changes
+from export.campaigns import read_campaigns
 from export.changes import Changes, read_changes
 from export.content import add_items
 from export.index_builder import sort_into_cells
@@ -46,18 +48,25 @@ class CatalogueReport:
 
 
 def update_catalogue(
-    base: Path, changes_path: Path, run_dir: Path, out: Path, *, force: bool = False
+    base: Path,
+    changes_path: Path,
+    run_dir: Path,
+    out: Path,
+    *,
+    force: bool = False,
+    campaigns: Path | None = None,
 ) -> CatalogueReport:
     """Make the next release from a bundle and a list of changes.
 
     Centroids stay, rows stay in (cell, id) order, and vectors of unchanged items keep their bytes,
     so a delta carries little more than what changed. New items get their vector from content alone,
     lifted so that they are shown as often as new items used to be taken. Withdrawn items keep their
-    row until they are more than `export.compact_share` of all.
+    row until they are more than `export.compact_share` of all. Without `campaigns` those of the
+    base stay; phones pass over the ones whose item went.
 
     Raises:
-        InputError: the changes are malformed, add a known id, or name an unknown one; or the run is
-            not the base's.
+        InputError: the changes are malformed, add a known id, or name an unknown one; the run is
+            not the base's; or the campaigns are not as they should be.
         GateRefused: the release's files disagree on the new catalogue, see `golden.answered`.
         BundleInvalid: the base fails its checks.
     """
@@ -78,9 +87,13 @@ def update_catalogue(
         )
         all_rows, table = len(table), table.compacted(trained.recipe.export.compact_share)
         removed = all_rows - len(table)
+        taken = _POLICY_FILES if campaigns else (*_POLICY_FILES, CAMPAIGNS_FILE)
         for entry in before.manifest.files:
-            if entry.kind == "model" or entry.name in _POLICY_FILES:
+            if entry.kind == "model" or entry.name in taken:
                 writer.add(entry.name, before.read(entry.name), entry.kind, **entry.meta)
+        if campaigns:
+            found = read_campaigns(campaigns, before.rules, table.items.ids, table.available)
+            writer.add(CAMPAIGNS_FILE, canonical_json(found.to_json()), "json")
         index = sort_into_cells(table.rows, table.scales, table.items.ids, table.cell, centroids)
         add_items(
             writer,
@@ -154,7 +167,14 @@ def _items(bundle: Bundle) -> Items:
             if item.row % SHOWN_EVERY == 0:
                 bar.advance(item.row)
         bar.advance(n)
-    return Items(ids=ids, titles=titles, categories=categories, price=price, year=year)
+    return Items(
+        ids=ids,
+        titles=titles,
+        categories=categories,
+        price=price,
+        year=year,
+        audience=bundle.audience.of_items(n),
+    )
 
 
 def _vectors(trained: Trained, run_dir: Path, items: Items) -> NDArray[np.float32]:

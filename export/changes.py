@@ -9,14 +9,17 @@ import json
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bundle.audience import MAX_AGE, UNRATED, Audience
 from bundle.errors import InputError
 from bundle.features import MISSING
 from bundle.files import sha256_file
+from bundle.strict_json import is_integer
 from training.dataset import Items, split_categories
 from training.progress import SHOWN_EVERY, Progress
 
@@ -25,7 +28,7 @@ MAX_JSON_BYTES = 256 << 20
 MAX_LINES_BYTES = 4 << 30
 MAX_LINE_BYTES = 1 << 20
 
-_KEYS = {"item_id", "title", "categories", "price", "year"}
+_KEYS = {"item_id", "title", "categories", "price", "year", "regions", "age_rating"}
 _KINDS = ("add", "change", "withdraw", "restore")
 
 Entry = tuple[str, str, Any]
@@ -34,13 +37,18 @@ Entry = tuple[str, str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a change says of an item; None: nothing. price and year: -1 = unknown."""
+    """What a change says of an item; None: nothing.
+
+    price and year: -1 = unknown; regions: () = everywhere; age_rating: 255 = unrated.
+    """
 
     item_id: str
     title: str | None
     categories: tuple[str, ...] | None
     price: float | None
     year: float | None
+    regions: tuple[str, ...] | None
+    age_rating: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +87,11 @@ def _collect(path: Path, entries: Iterator[Entry]) -> Changes:
     ids: list[str] = []
     titles: list[str] = []
     categories: list[tuple[str, ...]] = []
-    price, year = array("f"), array("f")
+    price, year, ages = array("f"), array("f"), array("B")
+    regions: list[tuple[str, ...]] = []
     change: list[Content] = []
     named: dict[str, list[str]] = {"withdraw": [], "restore": []}
-    same: dict[tuple[str, ...], tuple[str, ...]] = {}  # many items share their categories
+    same: dict[tuple[str, ...], tuple[str, ...]] = {}  # many items share their names
     for where, kind, value in entries:
         if kind in named:
             named[kind].append(_item_id(where, kind, value))
@@ -97,6 +106,9 @@ def _collect(path: Path, entries: Iterator[Entry]) -> Changes:
         categories.append(same.setdefault(names, names))
         price.append(MISSING if found.price is None else found.price)
         year.append(MISSING if found.year is None else found.year)
+        places = found.regions or ()
+        regions.append(same.setdefault(places, places))
+        ages.append(UNRATED if found.age_rating is None else found.age_rating)
     return Changes(
         path=path,
         digest=sha256_file(path)[:8],
@@ -106,6 +118,7 @@ def _collect(path: Path, entries: Iterator[Entry]) -> Changes:
             categories=categories,
             price=np.array(price, np.float32),
             year=np.array(year, np.float32),
+            audience=Audience(regions=regions, age_ratings=np.array(ages, np.uint8)),
         ),
         change=change,
         **named,
@@ -166,28 +179,34 @@ def _content(where: str, one: Any) -> Content:
     """Check an item and bring it to the form in which a release can give it back."""
     if not isinstance(one, dict) or one.keys() - _KEYS or not _fits(one):
         raise InputError(f"{where}: not an item with {', '.join(sorted(_KEYS))}: {one!r:.200}")
-    categories = one.get("categories")
-    if categories is not None:
-        # A release joins them by "|", so that a name with one inside comes back as two.
-        categories = tuple(part for name in categories for part in split_categories(name))
+    age = one.get("age_rating")
     return Content(
         item_id=one["item_id"],
         title=one.get("title"),
-        categories=categories,
+        categories=_names(one.get("categories")),
         price=_number(one["price"]) if "price" in one else None,
         year=float(int(_number(one["year"]))) if "year" in one else None,
+        regions=_names(one.get("regions")),
+        age_rating=(UNRATED if age is None else age) if "age_rating" in one else None,
     )
 
 
+def _names(names: list[str] | None) -> tuple[str, ...] | None:
+    """Tables join names by "|", so that one with that inside is two everywhere."""
+    return None if names is None else tuple(p for name in names for p in split_categories(name))
+
+
 def _fits(one: dict[str, Any]) -> bool:
-    categories = one.get("categories", [])
+    lists = one.get("categories", []), one.get("regions", [])
+    age = one.get("age_rating")
     numbers = (one.get("price"), one.get("year"))
     texts = [one.get("item_id"), one.get("title", "")]
     return (
         bool(texts[0])
-        and isinstance(categories, list)
-        and all(isinstance(text, str) and _is_whole(text) for text in [*texts, *categories])
+        and all(isinstance(names, list) for names in lists)
+        and all(isinstance(t, str) and _is_whole(t) for t in chain(texts, *lists))
         and all(n is None or _is_number(n) for n in numbers)
+        and (age is None or is_integer(age, 0, MAX_AGE))
     )
 
 

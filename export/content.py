@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.arrays import encode_array
+from bundle.audience import NAMES_FILE, OpenAudience, audience_files
+from bundle.audience import SINCE as AUDIENCE_SINCE
 from bundle.catalogue import CatalogueItem, write_catalogue
 from bundle.cohorts import CODES_FILE, ROWS_FILE
+from bundle.errors import InputError
 from bundle.features import FeatureSpec
 from bundle.items import ItemArrays
 from bundle.neighbours import Neighbours
@@ -44,6 +47,9 @@ def add_items(
         available: bool [N], canonical order; False withdraws an item and keeps its row.
         neighbours: of all N items, canonical order, if the release has any.
         base: the release that this one follows, so that a delta between them stays small.
+
+    Raises:
+        InputError: items have regions or age ratings that the release cannot hold.
     """
     order = index.order
     row = np.argsort(order)  # of each canonical item
@@ -69,6 +75,18 @@ def add_items(
         available=available[order],
     )
     arrays |= item_files(writer.format_version, in_rows, base)
+    audience = items.for_whom().pick(order)
+    if writer.format_version >= AUDIENCE_SINCE:
+        before = OpenAudience() if base is None else base.audience
+        region_names, columns = audience_files(audience, before, base)
+        arrays |= columns
+        if region_names is not None:
+            writer.add(NAMES_FILE, region_names, "json")
+    elif audience.says_something():
+        raise InputError(
+            "items have regions or an age rating, which a release of version "
+            f"{writer.format_version} cannot hold. Set export.format_version = 2."
+        )
     if neighbours is not None:
         placed = neighbours.reordered(order)
         arrays["items/neighbours"] = placed.rows.astype(np.int32)

@@ -15,8 +15,9 @@ from bundle.writer import BundleWriter
 from edge_runtime import stages
 from edge_runtime.engines import ENGINES, MODELS, open_engine, runtime
 from edge_runtime.errors import EngineError, SelfTestFailed
-from edge_runtime.pipeline import Recommender, Slate
+from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import check_slate, golden_history
+from edge_runtime.slate import Slate
 from export.errors import GateRefused
 
 _SLACK = 2.0

@@ -1,5 +1,6 @@
 """Answer held-out cases through the device path: what a phone would show, not what Keras thinks."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,6 +50,7 @@ def answer(
     k: int,
     told: str,
     rng: Random | None = None,
+    showings: Mapping[str, int] | None = None,
 ) -> Answers:
     """Ask for a slate of `k` for each case, at the moment of its first held-out event.
 
@@ -59,6 +61,7 @@ def answer(
         k: length of the slates.
         told: what the progress bar says.
         rng: for a release that explores; None: it does not.
+        showings: of each campaign before each case; None: nothing is sponsored.
 
     Raises:
         PocketRecError: a model does not run, so that another path would have answered.
@@ -74,7 +77,9 @@ def answer(
         for done, (user, end) in enumerate(cases.pairs, 1):
             past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
             history = History(rows[past.rows], past.events, past.ts)
-            found = device.recommend(history, now, k, exclude_seen=new_only, rng=rng)
+            found = device.recommend(
+                history, now, k, exclude_seen=new_only, rng=rng, showings=showings
+            )
             if found.fault or found.source != "model":
                 raise PocketRecError(f"{told}: {found.source}, {found.fault}")
             wanted = rows[cases.targets_of(done - 1)]

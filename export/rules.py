@@ -6,8 +6,10 @@ from numpy.typing import NDArray
 from bundle.rules import (
     BandCalibration,
     BandCap,
+    BandThompson,
     CategoryCalibration,
     CategoryCap,
+    CategoryThompson,
     Dpp,
     Exploration,
     Freshness,
@@ -16,6 +18,7 @@ from bundle.rules import (
     QualityFloor,
     Rule,
     Rules,
+    Sponsored,
 )
 from training.recipe import RerankConfig
 
@@ -27,7 +30,7 @@ def release_rules(config: RerankConfig, popularity: NDArray[np.float32]) -> Rule
     """Return the rules that a recipe asks for, in the order in which they make sense.
 
     First what changes relevance and takes items out, then the selection, then caps, which may put
-    back what it chose, last exploration.
+    back what it chose, sponsored places, last exploration.
 
     Args:
         config: of the recipe.
@@ -46,9 +49,16 @@ def release_rules(config: RerankConfig, popularity: NDArray[np.float32]) -> Rule
     if config.price_cap:
         limit, bounds = config.price_cap, config.price_bounds
         after.append(BandCap(column="price", bounds=bounds, limit=limit))
+    if config.sponsored_places:
+        after.append(
+            Sponsored(
+                places=config.sponsored_places,
+                relevance=config.sponsored_floor,
+                per_day=config.sponsored_per_day,
+            )
+        )
     if config.explore:
-        pool, first = config.explore_pool, config.explore_first
-        after.append(Exploration(epsilon=config.explore, pool=pool, first=first))
+        after.append(_exploration(config, popularity))
     chosen = _selection(config, popularity)
     policy_says_all = not config.near_duplicate_titles and not config.category_cap_place
     if policy_says_all and not (before or chosen or after):
@@ -73,6 +83,25 @@ def _selection(config: RerankConfig, popularity: NDArray[np.float32]) -> list[Ru
         weight, bounds = config.popularity_calibration, popularity_bounds(popularity)
         return [BandCalibration(column="popularity", bounds=bounds, weight=weight)]
     return []
+
+
+def _exploration(config: RerankConfig, popularity: NDArray[np.float32]) -> Rule:
+    epsilon, pool, first = config.explore, config.explore_pool, config.explore_first
+    if config.explore_by == "uniform":
+        return Exploration(epsilon=epsilon, pool=pool, first=first)
+    alpha, beta = config.explore_prior
+    if config.explore_by == "category":
+        return CategoryThompson(epsilon=epsilon, pool=pool, first=first, alpha=alpha, beta=beta)
+    by_price = config.explore_by == "price"
+    return BandThompson(
+        column=config.explore_by,
+        bounds=config.price_bounds if by_price else popularity_bounds(popularity),
+        epsilon=epsilon,
+        pool=pool,
+        first=first,
+        alpha=alpha,
+        beta=beta,
+    )
 
 
 def popularity_bounds(popularity: NDArray[np.float32]) -> tuple[float, ...]:

@@ -43,6 +43,7 @@ EXTRA_OF = {
     "waitress": "server",
     "prometheus_client": "server",
     "rich": "simulator",
+    **dict.fromkeys(("faiss", "usearch", "hnswlib", "matplotlib"), "bench"),
     "hatchling": "dev",
     "psutil": "dev",
     **dict.fromkeys(

@@ -8,6 +8,7 @@ import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
+from bundle.audience import MAX_AGE
 from training.errors import TableInvalid
 from training.recipe import Recipe
 from training.timestamps import unix_seconds
@@ -99,28 +100,42 @@ def clean_items(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
     names = recipe.columns
     item = _column(raw, names.item_id, "item_id", file)
     title = _column(raw, names.title, "title", file)
-    categories = _column(raw, names.categories, "categories", file)
-    if names.categories_separator not in ("", "|"):
-        categories = categories.replace(names.categories_separator, "|")
+    categories, regions = (
+        _joined(_column(raw, getattr(names, key), key, file), names.categories_separator)
+        for key in ("categories", "regions")
+    )
     price_text = _column(raw, names.price, "price", file)
     year_text = _column(raw, names.year, "year", file)
+    age_text = _column(raw, names.age_rating, "age_rating", file)
     price, year = price_text.try_cast("float64"), year_text.try_cast("float64")
+    age = age_text.try_cast("float64")
+    age_ok = age.between(0, MAX_AGE) & (age == age.floor())
     reason = ibis.cases(
         (item.isnull(), "item id missing"),
         (price_text.notnull() & (price.isnull() | price.isnan()), "price is not a number"),
         (year_text.notnull() & (year.isnull() | ~year.between(-9999, 9999)), "year unreadable"),
+        (age_text.notnull() & (age.isnull() | ~age_ok), "age rating unreadable"),
         else_=ibis.null("string"),
     )
     return raw.select(
         item_id=item.cast("string"),
         title=title.cast("string"),
-        categories=categories.cast("string").fill_null(""),
+        categories=categories,
         price=price,
         year=year.cast("int32"),
+        regions=regions,
+        age_rating=age.cast("int32"),
         reason=reason,
         row=_as_text(raw),
         **{PLACE: raw[PLACE]},
     )
+
+
+def _joined(texts: ir.StringValue, separator: str) -> ir.StringValue:
+    """Names joined by "|" in the place of the source's separator; null becomes an empty text."""
+    if separator not in ("", "|"):
+        texts = texts.replace(separator, "|")
+    return texts.cast("string").fill_null("")
 
 
 def _as_text(raw: ir.Table) -> ir.StringValue:

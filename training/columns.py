@@ -9,10 +9,14 @@ TITLE = "title"
 CATEGORIES = "categories"
 PRICE = "price"
 YEAR = "year"
+REGIONS = "regions"
+AGE_RATING = "age_rating"
 REASON = "reason"
 
 INTERACTIONS = (USER_ID, ITEM_ID, EVENT, VALUE, TS)
-ITEMS = (ITEM_ID, TITLE, CATEGORIES, PRICE, YEAR)
+AUDIENCE = (REGIONS, AGE_RATING)
+"""Of items, and what a recipe calls them too; tables from before them lack both."""
+ITEMS = (ITEM_ID, TITLE, CATEGORIES, PRICE, YEAR, *AUDIENCE)
 
 INTERACTIONS_FILE = "interactions.parquet"
 ITEMS_FILE = "items.parquet"

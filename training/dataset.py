@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.audience import UNRATED, Audience
 from bundle.errors import BundleInvalid
 from bundle.features import (
     MISSING,
@@ -36,7 +37,7 @@ DAY_S = 86_400.0
 class Items:
     """Item columns in canonical row order (sorted by id).
 
-    categories: names per item; price, year: float32, -1 = unknown.
+    categories: names per item; price, year: float32, -1 = unknown; audience: None = everyone.
     """
 
     ids: list[str]
@@ -44,9 +45,14 @@ class Items:
     categories: list[tuple[str, ...]]
     price: NDArray[np.float32]
     year: NDArray[np.float32]
+    audience: Audience | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def for_whom(self) -> Audience:
+        """Return the audience of each item."""
+        return Audience.everyone(len(self)) if self.audience is None else self.audience
 
     def pick(self, rows: Sequence[int] | NDArray[np.int64]) -> "Items":
         """Return some items, in the order of `rows`."""
@@ -57,6 +63,7 @@ class Items:
             categories=[self.categories[row] for row in at],
             price=self.price[at],
             year=self.year[at],
+            audience=self.for_whom().pick(at),
         )
 
 
@@ -169,7 +176,7 @@ def load_items(folder: Path) -> Items:
     Raises:
         TableInvalid: it is not there.
     """
-    table = _fetch(folder / col.ITEMS_FILE, col.ITEMS)
+    table = _fetch(folder / col.ITEMS_FILE, col.ITEMS, optional=col.AUDIENCE)
     order = np.argsort(np.asarray(table[col.ITEM_ID], dtype=str), kind="stable")
     return Items(
         ids=[str(table[col.ITEM_ID][i]) for i in order],
@@ -177,6 +184,15 @@ def load_items(folder: Path) -> Items:
         categories=[split_categories(str(table[col.CATEGORIES][i])) for i in order],
         price=_numbers(table[col.PRICE])[order],
         year=_numbers(table[col.YEAR])[order],
+        audience=_audience(table).pick(order) if col.REGIONS in table else None,
+    )
+
+
+def _audience(table: dict[str, Any]) -> Audience:
+    ages = _numbers(table[col.AGE_RATING])
+    return Audience(
+        regions=[split_categories(str(text)) for text in table[col.REGIONS]],
+        age_ratings=np.where(ages < 0, UNRATED, ages).astype(np.uint8),
     )
 
 
@@ -257,12 +273,12 @@ def numeric_columns(
     return np.stack([column[name] for name in spec.numeric], axis=1).astype(np.float32)
 
 
-def _fetch(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+def _fetch(path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     if not path.is_file():
         raise TableInvalid(f"{path}: not there. Run `pocketrec data` first.")
     with duckdb.connect() as connection:
         arrays = connection.sql("SELECT * FROM read_parquet(?)", params=[str(path)]).fetchnumpy()
-    return {name: arrays[name] for name in names}
+    return {name: arrays[name] for name in names if name in arrays or name not in optional}
 
 
 def _numbers(column: Any) -> NDArray[np.float32]:

@@ -67,9 +67,11 @@ def delivery_of(source: Source) -> str:
 
 
 def _reading(recipe: Recipe) -> str:
+    # Without those that are not set, folders from before them can be added to.
+    columns = {k: v for k, v in asdict(recipe.columns).items() if v or k not in col.AUDIENCE}
     rules = {
         "dataset": recipe.data.dataset,
-        "columns": asdict(recipe.columns),
+        "columns": columns,
         "events": asdict(recipe.events),
     }
     return hashlib.sha256(canonical_json(rules)).hexdigest()

@@ -15,7 +15,7 @@ from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
 from bundle.features import MAX_NEIGHBOURS
-from bundle.rules import MAX_BOUNDS, MAX_DEPTH
+from bundle.rules import MAX_BOUNDS, MAX_DEPTH, MAX_PLACE, MAX_PLACES, NUMBERS
 from bundle.strict_json import MAX_NUMBER
 from training.errors import RecipeInvalid
 
@@ -24,6 +24,8 @@ Positive = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(0)]
 Above0 = Annotated[float, Gt(0.0)]
 Price = Annotated[float, Ge(0.0), Le(MAX_NUMBER)]
+Prior = Annotated[float, Ge(NUMBERS["alpha"][0]), Le(NUMBERS["alpha"][1])]
+Place = Annotated[int, Ge(1), Le(MAX_PLACE)]
 Variant = Literal["fp32", "fp16", "dynamic", "int8", "selective"]
 _FORBID = {"extra": "forbid"}
 
@@ -55,6 +57,8 @@ class Columns:
     categories_separator: str = "|"
     price: str = ""
     year: str = ""
+    regions: str = ""
+    age_rating: str = ""
     timestamp_format: str = ""
 
 
@@ -211,6 +215,11 @@ class RerankConfig:
     explore: Share = 0.0
     explore_pool: Annotated[int, Ge(1), Le(1000)] = 50
     explore_first: Annotated[int, Ge(1), Le(1000)] = 1
+    explore_by: Literal["uniform", "category", "popularity", "price"] = "uniform"
+    explore_prior: tuple[Prior, Prior] = (1.0, 1.0)
+    sponsored_places: Annotated[tuple[Place, ...], Len(0, MAX_PLACES)] = ()
+    sponsored_floor: Share = 0.5
+    sponsored_per_day: Annotated[int, Ge(1), Le(1000)] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -403,6 +412,10 @@ def _check_together(recipe: Recipe, where: str) -> None:
         raise RecipeInvalid(f"{where}: split: valid_share + test_share must stay below 1")
     if recipe.rerank.slate > ranker.candidates:
         raise RecipeInvalid(f"{where}: rerank.slate must not exceed ranker.candidates")
+    if (recipe.columns.regions or recipe.columns.age_rating) and recipe.export.format_version == 1:
+        raise RecipeInvalid(
+            f"{where}: columns.regions, columns.age_rating: export.format_version = 1 has neither"
+        )
     _check_rules(recipe.rerank, recipe.export.format_version, where)
 
 
@@ -415,11 +428,22 @@ def _check_rules(rerank: RerankConfig, format_version: int, where: str) -> None:
     if sum(chosen.values()) > 1:
         names = ", ".join(f"rerank.{name}" for name, is_on in chosen.items() if is_on)
         raise RecipeInvalid(f"{where}: {names}: each chooses the whole slate; set one of them")
+    if any(one >= two for one, two in pairwise(rerank.sponsored_places)):
+        raise RecipeInvalid(f"{where}: rerank.sponsored_places must rise")
     rising = all(one < two for one, two in pairwise(rerank.price_bounds))
-    if rerank.price_cap and (not rerank.price_bounds or not rising):
-        raise RecipeInvalid(f"{where}: rerank.price_cap needs rerank.price_bounds, rising")
-    others = (rerank.floor, rerank.freshness, rerank.price_cap, rerank.explore)
-    more = (*others, rerank.near_duplicate_titles, rerank.category_cap_place, *chosen.values())
+    banded = {"rerank.price_cap": rerank.price_cap > 0}
+    banded["rerank.explore_by = 'price'"] = rerank.explore_by == "price"
+    for key, is_on in banded.items():
+        if is_on and (not rerank.price_bounds or not rising):
+            raise RecipeInvalid(f"{where}: {key} needs rerank.price_bounds, rising")
+    others = (*rerank.sponsored_places, rerank.floor, rerank.freshness, rerank.price_cap)
+    more = (
+        *others,
+        rerank.explore,
+        rerank.near_duplicate_titles,
+        rerank.category_cap_place,
+        *chosen.values(),
+    )
     if any(more) and format_version == 1:
         raise RecipeInvalid(
             f"{where}: export.format_version = 1 has no rules but rerank.category_cap and "

@@ -172,7 +172,7 @@ def _build(
         known_items.append(_last_of_each(_good(staged["items"])))
     if old is not None:
         good.append(connection.read_parquet(str(before / col.INTERACTIONS_FILE)))
-        old_items = connection.read_parquet(str(before / col.ITEMS_FILE)).select(*col.ITEMS)
+        old_items = _with_audience(connection.read_parquet(str(before / col.ITEMS_FILE)))
         replaced = known_items[0] if known_items else None
         known_items.append(
             old_items if replaced is None else old_items.anti_join(replaced, col.ITEM_ID)
@@ -242,6 +242,13 @@ def _union(tables: list[ir.Table]) -> ir.Table:
     return tables[0] if len(tables) == 1 else ibis.union(*tables)
 
 
+def _with_audience(items: ir.Table) -> ir.Table:
+    """Return saved items; tables from before the columns of `col.AUDIENCE` say nothing of them."""
+    if col.REGIONS not in items.columns:
+        items = items.mutate(regions=ibis.literal(""), age_rating=ibis.null("int32"))
+    return items.select(*col.ITEMS)
+
+
 def _last_of_each(good: ir.Table) -> ir.Table:
     """One row an item id, the last in the file; an item without a title is called by its id."""
     latest = ibis.row_number().over(group_by=col.ITEM_ID, order_by=ibis.desc(good[PLACE]))
@@ -258,6 +265,8 @@ def _with_bare(known: list[ir.Table], kept: ir.Table) -> ir.Table:
         categories=ibis.literal(""),
         price=ibis.null("float64"),
         year=ibis.null("int32"),
+        regions=ibis.literal(""),
+        age_rating=ibis.null("int32"),
     )
     if not known:
         return bare

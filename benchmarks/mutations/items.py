@@ -12,7 +12,10 @@ from bundle.items import ItemArrays
 from bundle.versions import item_files
 
 ODD_BYTES = (0, 0x80, 0xC0, 0xED, 0xF8, 0xFF)
-COLUMNS = ("index/scales", "items/categories", "items/id_shapes", "items/numeric.0")
+COLUMNS = (
+    *("index/scales", "items/categories", "items/id_shapes", "items/numeric.0"),
+    "items/regions",
+)
 
 
 def other_sizes(base: Base, rng: Generator) -> Mutant:
@@ -49,6 +52,11 @@ def other_sizes(base: Base, rng: Generator) -> Mutant:
     }
     lists = len(arrays[CODES_FILE]), pick(rng, (0, 1, 50, 51))
     arrays[ROWS_FILE] = np.full(lists, pick(rng, (-2, -1, 0, n - 1, n)), np.int32)
+    if base.version > 1:
+        arrays |= {
+            "items/age_rating.values": np.zeros(1, np.uint8),
+            "items/regions.values": np.full((1, 5), 2, np.uint8),
+        }
     files = {name: encode_array(array) for name, array in arrays.items()}
     gone = base.arrays.keys() - arrays.keys()
     return base.signed({**files, "feature_spec.json": encode(spec)}, gone)

@@ -12,7 +12,10 @@ from numpy.random import Generator
 from benchmarks.mutations.sound import Base, Mutant, encode, pick
 from bundle.strict_json import MAX_JSON_BYTES
 
-JSON_FILES = ("feature_spec.json", "golden.json", "policy.json", "rules.json")
+JSON_FILES = (
+    *("campaigns.json", "feature_spec.json", "golden.json"),
+    *("policy.json", "regions.json", "rules.json"),
+)
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, 2, -1, 0.5, -0.0, 1.0, 1e308, 1e-320),
     *(2**31, 2**63, 2**64, 10**400, -(10**400), math.nan, math.inf, -math.inf),
@@ -27,7 +30,7 @@ def manifest_values(base: Base, rng: Generator) -> Mutant:
 
 
 def json_values(base: Base, rng: Generator) -> Mutant:
-    """Feature spec, policy, rules or golden vectors, with a value that does not belong."""
+    """One of a release's JSON files, with a value that does not belong."""
     name = pick(rng, [name for name in JSON_FILES if name in base.files])
     return base.signed({name: hostile_json(json.loads(base.files[name]), rng)})
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_runtime.rules.selection import SMOOTHING
+from edge_runtime.rules.sponsored import Offer
+from edge_runtime.rules.thompson import BINS
 
 Vectors = Sequence[Sequence[float]]
 
@@ -84,3 +86,57 @@ def calibrated(
                 gains[at] = (1 - weight) * sum(values[i] for i in some) - weight * divergence
         chosen.append(max(gains, key=gains.__getitem__))
     return chosen
+
+
+def chances(alphas: Sequence[float], betas: Sequence[float]) -> list[float]:
+    """Probability of each arm that it is the best, bin by bin; two in one bin tie."""
+    posteriors = []
+    for alpha, beta in zip(alphas, betas, strict=True):
+        angles = [math.pi / 2 * (at + 0.5) / BINS for at in range(BINS)]
+        logs = [
+            (2 * alpha - 1) * math.log(math.sin(x)) + (2 * beta - 1) * math.log(math.cos(x))
+            for x in angles
+        ]
+        density = [math.exp(each - max(logs)) for each in logs]
+        posteriors.append([each / sum(density) for each in density])
+    best = [0.0] * len(posteriors)
+    for at in range(BINS):
+        for one, mass in enumerate(posteriors):
+            chance = mass[at]
+            for two, other in enumerate(posteriors):
+                if two != one:
+                    chance *= sum(other[:at]) + other[at] / 2
+            best[one] += chance
+    return [each / sum(best) for each in best]
+
+
+def sponsored(
+    offers: Sequence[Offer],
+    rows: Sequence[int],
+    values: Sequence[float],
+    places: Sequence[int],
+    floor: float,
+    per_day: int,
+    k: int,
+) -> list[int]:
+    """Positions of a slate, place by place: the best offer left, or the best item left."""
+    paid: dict[int, int] = {}
+    for place in places:
+        best: Offer | None = None
+        for offer in offers:
+            if offer.row not in rows or rows.index(offer.row) in paid.values():
+                continue
+            value = values[rows.index(offer.row)]
+            if value < floor or offer.shown_today >= per_day or place > min(k, len(rows)):
+                continue
+            order = (offer.priority, value)
+            best_order = (best.priority, values[rows.index(best.row)]) if best else (-1, -1.0)
+            if order > best_order or (
+                best and order == best_order and offer.campaign < best.campaign
+            ):
+                best = offer
+        if best is not None:
+            paid[place] = rows.index(best.row)
+    organic = [at for at in range(len(rows)) if at not in paid.values()]
+    shown = range(1, min(k, len(rows)) + 1)
+    return [paid[place] if place in paid else organic.pop(0) for place in shown]

@@ -4,18 +4,20 @@ Between two rules there is a list of candidates, best first, with their relevanc
 items out, puts them in another order or, the last one, draws others in.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bundle.rules import (
+    EXPLORING,
     NAMES,
     BandCalibration,
     BandCap,
+    BandThompson,
     CategoryCalibration,
     CategoryCap,
+    CategoryThompson,
     Dpp,
     Exploration,
     Freshness,
@@ -24,54 +26,23 @@ from bundle.rules import (
     QualityFloor,
     Rule,
     Rules,
+    Sponsored,
 )
 from edge_runtime.rules.caps import bands, within_cap
-from edge_runtime.rules.exploration import Random, explore
+from edge_runtime.rules.exploration import Draw, Random, explore
+from edge_runtime.rules.moment import Candidates, Floats, Moment, Positions
 from edge_runtime.rules.relevance import Doubles, freshened, relevance
 from edge_runtime.rules.removal import above_floor, distinct
 from edge_runtime.rules.selection import calibrated, category_marks, commonest, dpp, mmr
+from edge_runtime.rules.sponsored import Offer, Placed, placed
+from edge_runtime.rules.thompson import explore_arms, posteriors
 from edge_runtime.rules.titles import same_words
 
-Floats = NDArray[np.float32]
-Positions = NDArray[np.int64]
 MOVED, CAPPED, INSERTED = "moved", "capped", "inserted"
+Thompson = CategoryThompson | BandThompson
+Exploring = Exploration | Thompson
 RESERVE = 2
 """A selection goes on to twice the slate, so that what a cap takes out has its next to follow."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
-    """What the rules choose from, in any order.
-
-    rows: int32 [n], of the release; scores: float32 [n], final ones; vectors: float32 [n, d];
-    categories: integer [n, K] codes, 0 = padding; numeric: float32 [n, M] by `columns`; titles:
-    looks up those of rows, called by rules that read them.
-    """
-
-    rows: NDArray[np.int32]
-    scores: Floats
-    vectors: Floats
-    categories: NDArray[np.int64]
-    numeric: Floats
-    columns: tuple[str, ...]
-    titles: Callable[[NDArray[np.int32]], Sequence[str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """Who asks, and when.
-
-    now_utc: unix seconds; past_categories, past_numeric: of the history's events, as the
-    candidates'; shown: rows of earlier pages, shown_vectors: float32 [m, d], theirs; rng: the
-    source of randomness, None: no exploration.
-    """
-
-    now_utc: int
-    past_categories: NDArray[np.int64]
-    past_numeric: Floats
-    shown: NDArray[np.int32]
-    shown_vectors: Floats
-    rng: Random | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +57,15 @@ class Touch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruled:
-    """The slate: positions into the candidates, and of each its touches and propensity."""
+    """The slate: positions into the candidates, and of each its touches and propensity.
+
+    offers: of each the campaign that it is shown for, if it is sponsored.
+    """
 
     positions: list[int]
     touched: list[tuple[Touch, ...]]
     propensities: list[float]
+    offers: list[Offer | None]
 
     @classmethod
     def untouched(cls, positions: list[int]) -> "Ruled":
@@ -99,6 +74,7 @@ class Ruled:
             positions=positions,
             touched=[()] * len(positions),
             propensities=[1.0] * len(positions),
+            offers=[None] * len(positions),
         )
 
 
@@ -107,7 +83,7 @@ def apply(rules: Rules, candidates: Candidates, moment: Moment, k: int) -> Ruled
     at = np.lexsort((candidates.rows, -candidates.scores))[: max(rules.depth, k)]
     work = _Work(candidates, moment, k, at)
     for rule in rules.rules:
-        if not isinstance(rule, Exploration):
+        if not isinstance(rule, EXPLORING):
             work.step(rule)
         elif moment.rng is not None:
             return work.explored(rule, moment.rng)
@@ -126,6 +102,7 @@ class _Work:
         self._values: Doubles = relevance(candidates.scores[at])
         self._held = np.zeros(len(at), np.bool_)
         self._touched: dict[int, list[Touch]] = {}
+        self._sponsored: list[tuple[Placed, int]] = []  # with their positions
 
     def step(self, rule: Rule) -> None:
         """Apply one rule that draws nothing."""
@@ -160,26 +137,56 @@ class _Work:
                 counts = (past[:, None] == codes).sum(axis=0)
                 found = bands(self._numeric(rule.column), rule.bounds)
                 self._calibrate(name, category_marks(found[:, None], codes), counts, rule.weight)
+            case Sponsored():
+                self._sponsor(rule)
 
-    def explored(self, rule: Exploration, rng: Random) -> Ruled:
+    def explored(self, rule: Exploring, rng: Random) -> Ruled:
         """End with a draw: others come from what follows the slate and no cap has put back."""
         k = min(self._k, len(self._at))
         pool = (k + np.flatnonzero(~self._held[k:]))[: rule.pool]
-        draw = explore(k, len(pool), rule.epsilon, rule.first, rng)
+        if isinstance(rule, Exploration):
+            draw = explore(k, len(pool), rule.epsilon, rule.first, rng)
+        else:
+            found, at = self._candidates, self._at[pool]
+            arms = self._arms(rule, found.categories[at], found.numeric[at])
+            pool = pool[arms > 0]
+            draw = self._drawn(rule, k, arms[arms > 0], rng)
         order = np.arange(k)
         for after in np.flatnonzero(draw.other >= 0).tolist():
             order[after] = pool[draw.other[after]]
-            self._touch(NAMES[Exploration], INSERTED, int(order[after]), after)
+            self._touch(NAMES[type(rule)], INSERTED, int(order[after]), after)
         self._take(order)
         return self.slate(draw.propensity.tolist())
 
+    def _drawn(self, rule: Thompson, k: int, arms: Positions, rng: Random) -> Draw:
+        codes, at = np.unique(arms, return_inverse=True)
+        past, followed = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+        if (seen := self._moment.feedback) is not None:
+            past, followed = self._arms(rule, seen.categories, seen.numeric), seen.followed
+        alphas, betas = posteriors(past, followed, codes, rule.alpha, rule.beta)
+        return explore_arms(k, at, alphas, betas, rule.epsilon, rule.first, rng)
+
+    def _arms(self, rule: Thompson, categories: NDArray[np.int64], numeric: Floats) -> Positions:
+        """First category or band of items, 0: none."""
+        if isinstance(rule, CategoryThompson):
+            return np.asarray(categories[:, 0], np.int64)
+        column = self._candidates.columns.index(rule.column)
+        return bands(numeric[:, column].astype(np.float64), rule.bounds)
+
     def slate(self, propensities: list[float] | None = None) -> Ruled:
-        """Return the first k of the list."""
+        """Return the first k of the list, with sponsored items put in at their places."""
         positions: list[int] = self._at[: self._k].tolist()
+        propensities = propensities or [1.0] * len(positions)
+        offers: list[Offer | None] = [None] * len(positions)
+        for one, position in self._sponsored:
+            positions.insert(one.place - 1, position)
+            propensities.insert(one.place - 1, 1.0)
+            offers.insert(one.place - 1, one.offer)
         return Ruled(
             positions=positions,
             touched=[tuple(self._touched.get(at, ())) for at in positions],
-            propensities=propensities or [1.0] * len(positions),
+            propensities=propensities,
+            offers=offers,
         )
 
     @property
@@ -213,6 +220,17 @@ class _Work:
             self._touch(name, CAPPED, before, after)
         self._held |= ~inside
         self._take(np.concatenate([np.flatnonzero(inside), back]))
+
+    def _sponsor(self, rule: Sponsored) -> None:
+        """Take sponsored items out of the list; `slate` puts them in where nothing moves them."""
+        rows = self._candidates.rows[self._at]
+        settings = rule.places, rule.relevance, rule.per_day
+        found = placed(self._moment.offers, rows, self._values, *settings, self._k)
+        for one in found:
+            self._touch(NAMES[Sponsored], INSERTED, one.at, one.place - 1)
+        self._sponsored = [(one, int(self._at[one.at])) for one in found]
+        self._k -= len(found)
+        self._take(np.delete(np.arange(len(self._at)), [one.at for one in found]))
 
     def _calibrate(self, name: str, marks: Doubles, counts: Positions, weight: float) -> None:
         taste = counts / max(int(counts.sum()), 1)

@@ -3,18 +3,24 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_runtime.scenes import HOME as HOME_SCREEN
+from edge_runtime.scenes import SCENES
 from pocketrec import facts
 from pocketrec.commands.device_browse import browse
 from pocketrec.commands.device_explain import explain
+from pocketrec.commands.device_filters import checked, filter_options
 from pocketrec.commands.device_interests import interests
 from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE, say_faults
 from pocketrec.commands.device_privacy import consent, erase, export_data
 from pocketrec.commands.device_simulate import simulate
 from pocketrec.commands.device_sync import command as sync
+
+if TYPE_CHECKING:
+    from edge_runtime.filters import Filters
 
 
 @click.group(epilog="Example: pocketrec device recommend --home work/phone --offline")
@@ -33,31 +39,61 @@ def command() -> None:
     default=None,
     help="Show what was had before too, or never; default: the release's policy.",
 )
+@filter_options
 @click.option("--bundle", type=click.Path(path_type=Path), help="Use this bundle folder.")
 @click.option("--page", type=click.IntRange(1), help="A page of a list that never repeats an item.")
 @click.option("--session", help="The list's token, as page 1 gave it; without it a new list.")
+@click.option(
+    "--scene",
+    type=click.Choice(SCENES),
+    default=HOME_SCREEN,
+    show_default=True,
+    help="Where the list stands; similar and after need --item, search needs --result.",
+)
+@click.option("--item", "item_id", help="Id of the item at hand.")
+@click.option("--result", "results", multiple=True, help="Id found by the app's search; repeat.")
+@click.option("--deadline-ms", type=click.FloatRange(min=0), help="Skip the ranker beyond it.")
+@click.option(
+    "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of each model."
+)
 def recommend(
     home: Path,
     engine: str,
     as_json: bool,
     k: int | None,
     again: bool | None,
+    filters: "Filters | None",
     bundle: Path | None,
     page: int | None,
     session: str | None,
+    scene: str,
+    item_id: str | None,
+    results: tuple[str, ...],
+    deadline_ms: float | None,
+    threads: int,
 ) -> None:
     """Print the phone's slate, with reasons and stage timings."""
     from edge_runtime.device import Device
 
-    device = Device(home, engine=engine, bundle_dir=bundle)
-    new_only = None if again is None else not again
-    answer = device.recommend(k, exclude_seen=new_only, page=page, session=session)
+    device = Device(home, engine=engine, bundle_dir=bundle, threads=threads)
+    answer = device.recommend(
+        k,
+        exclude_seen=None if again is None else not again,
+        filters=checked(filters, device.bundle),
+        page=page,
+        session=session,
+        scene=scene,
+        item_id=item_id,
+        results=results,
+        deadline_ms=deadline_ms,
+    )
     device.close()
     if as_json:
         click.echo(json.dumps(answer))
         return
     for place, item in enumerate(answer["items"], 1):
-        click.echo(f"{place:>3}  {item['score']:.3f}  {item['title']}  ({item['reason']})")
+        told = f"[{item['sponsored']['label']}]" if item.get("sponsored") else f"({item['reason']})"
+        click.echo(f"{place:>3}  {item['score']:.3f}  {item['title']}  {told}")
     stages = "  ".join(f"{name} {ms:.2f}" for name, ms in answer["stage_ms"].items())
     click.echo(f"{answer['source']}, ms: {stages}", err=True)
     if "session" in answer:

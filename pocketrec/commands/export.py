@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Bundle that the changes apply to, or that the kit is of.",
 )
+@click.option(
+    "--campaigns",
+    type=click.Path(path_type=Path),
+    help="TOML or JSON: items that take the recipe's rerank.sponsored_places, and when. With "
+    "--catalogue: in place of those of the base.",
+)
 @click.option("--force", is_flag=True, help="Overwrite, and ship although a gate refuses.")
 @click.option("--all-variants", is_flag=True, help="Pack also files that no target ships.")
 @click.option(
@@ -47,6 +53,7 @@ def command(
     out: Path,
     catalogue: Path | None,
     base: Path | None,
+    campaigns: Path | None,
     force: bool,
     all_variants: bool,
     kit: str | None,
@@ -62,7 +69,7 @@ def command(
     """
     run = run or run_option
     if kit is not None:
-        if (run is None) == (base is None) or catalogue is not None or all_variants:
+        if (run is None) == (base is None) or catalogue or campaigns or all_variants:
             raise click.UsageError(
                 "--kit takes either RUN or --base, and neither changes nor more."
             )
@@ -77,12 +84,14 @@ def command(
     if catalogue is not None and base is not None:
         from export.catalogue import update_catalogue
 
-        changed = asdict(update_catalogue(base, catalogue, run, out, force=force))
+        changed = asdict(
+            update_catalogue(base, catalogue, run, out, force=force, campaigns=campaigns)
+        )
         click.echo(json.dumps(changed) if as_json else _lines(changed))
         return
     from export.build import export_bundle
 
-    report = export_bundle(run, out, force=force, all_variants=all_variants)
+    report = export_bundle(run, out, force=force, all_variants=all_variants, campaigns=campaigns)
     click.echo(json.dumps(asdict(report)) if as_json else _told(report))
 
 

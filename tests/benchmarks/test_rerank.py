@@ -77,6 +77,8 @@ def test_each_rule_moves_what_it_is_for(result):
     assert rows["category calibration 0.9"]["divergence"] < policy["divergence"]
     assert rows["freshness 0.2"]["year"] > policy["year"]
     assert rows["floor 0.4"]["items"] < policy["items"]
+    for name in ("thompson 0.2", "sponsored 0.2"):
+        assert rows[name]["year"] != policy["year"]  # others were shown
 
 
 def test_the_ruler_counts_what_a_hand_counts():

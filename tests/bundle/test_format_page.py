@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle import catalogue
+from bundle.audience import MAX_REGIONS, UNRATED
 from bundle.cohorts import CODES_FILE, MAX_COHORT_ITEMS, MAX_COHORTS, ROWS_FILE
 from bundle.errors import BundleInvalid
 from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR, FeatureSpec
@@ -13,6 +14,7 @@ from bundle.policy import Policy
 from bundle.rules import INTEGERS, KINDS, MAX_BOUNDS, MAX_DEPTH, MAX_RULES, NUMBERS
 from bundle.sorted_ids import MAX_BLOCK, MAX_SHARED
 
+NEW = {"rules.json", "campaigns.json", "regions.json", CODES_FILE, ROWS_FILE}
 POLICY = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=0, candidates=200)
 
 
@@ -87,9 +89,7 @@ def test_the_files_of_each_version_are_those_that_are_written(page, tmp_path, ve
     written = {re.sub(r"numeric\.\d", "numeric.<m>", name) for name in written}
     common = {name for name in names(page, "Files") if not name.startswith("models/")}
     stated = common | names(page, f"Items, version {version}")
-    optional = {"model_card.md", "model_card.json"}
-    if version == 1:
-        optional |= {"rules.json", CODES_FILE, ROWS_FILE}
+    optional = {"model_card.md", "model_card.json"} | (NEW if version == 1 else set())
     assert written - optional == stated - optional
     assert names(page, f"Items, version {version}") & names(
         page, f"Items, version {3 - version}"
@@ -132,6 +132,11 @@ def test_stated_limits_of_cohorts_are_the_reader_s(page):
     assert f"G <= {MAX_COHORTS}, m <= {MAX_COHORT_ITEMS}." in page
     assert f"at most {MAX_COHORTS} lists of at most {MAX_COHORT_ITEMS}" in page
     assert f"{MAX_COHORTS * MAX_COHORT_ITEMS * 4:,} bytes of rows" in page
+
+
+def test_stated_numbers_of_regions_and_ages_are_the_reader_s(page):
+    assert f"a list of 1..{MAX_REGIONS} short texts" in page
+    assert f"least age in years, {UNRATED} = unrated" in page
 
 
 def test_the_catalogue_s_table_is_the_writer_s(page):

@@ -24,6 +24,10 @@ SETTINGS = {
     "epsilon": 0.1,
     "pool": 20,
     "first": 2,
+    "alpha": 1.0,
+    "beta": 20.0,
+    "places": [2, 5],
+    "per_day": 3,
 }
 
 
@@ -50,6 +54,11 @@ def test_every_rule_survives_json(kind):
         *(("band_cap", {"bounds": value}) for value in ([], [2, 1], [1, 1], [True], 3, [0] * 33)),
         *(("band_cap", {"column": value}) for value in ("seller", "", None, ["price"])),
         ("near_duplicates", {"titles": 1}),
+        *(("sponsored", {"places": value}) for value in ([], [0], [2, 1], [1.0], 3, [1001])),
+        ("sponsored", {"places": list(range(1, 34))}),
+        ("sponsored", {"per_day": 0}),
+        ("category_thompson", {"alpha": 0.4}),
+        ("band_thompson", {"beta": 1001}),
         ("freshness", {"half_life_years": 0}),
         ("exploration", {"epsilon": 2}),
         ("dpp", {"theta": 0.5}),
@@ -70,6 +79,9 @@ def test_a_setting_that_does_not_belong_is_refused(kind, change):
         {"rules": [{"kind": "quality_floor", "relevance": 0.1}] * 33},
         {"rules": [{"kind": "mmr", "relevance": 0.5}, {"kind": "dpp", "relevance": 0.5}]},
         {"rules": [*one_rule("exploration")["rules"], *one_rule("mmr")["rules"]]},
+        {"rules": [*one_rule("exploration")["rules"], *one_rule("category_thompson")["rules"]]},
+        {"rules": [*one_rule("sponsored")["rules"], *one_rule("mmr")["rules"]]},
+        {"rules": [*one_rule("sponsored")["rules"]] * 2},
         {"more": 1},
     ],
 )

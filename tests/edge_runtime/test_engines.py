@@ -27,7 +27,7 @@ def names_opened(monkeypatch, release, refused: tuple[str, ...]) -> list[str]:
     names = {bundle.path(e.name): e.name for e in bundle.manifest.files}
     tried = []
 
-    def open_engine(path, engine):
+    def open_engine(path, engine, threads=1):
         tried.append(names[path].rpartition(".")[2])
         if tried[-1] in refused:
             raise EngineError("unknown operation")

@@ -9,10 +9,32 @@ from edge_runtime.device import Device
 from edge_runtime.errors import EventLogError
 from edge_runtime.eventlog import EventLog
 
+WITHOUT_SHOWINGS = "DROP TABLE showing; PRAGMA user_version = 1"
 
-def test_a_log_of_the_first_schema_is_migrated_with_all_it_holds(tmp_path, write_first_log):
+
+@pytest.fixture
+def write_second_log(write_first_log):
+    """Return a function that writes a log of version 1 with n likes, every third sent."""
+
+    def write(path, n):
+        write_first_log(path, n)
+        EventLog(path).close()
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.executescript(WITHOUT_SHOWINGS)
+        connection.close()
+
+    return write
+
+
+@pytest.fixture(params=["first", "second"])
+def write_old_log(request, write_first_log, write_second_log):
+    """Return a function that writes a log of an earlier schema."""
+    return {"first": write_first_log, "second": write_second_log}[request.param]
+
+
+def test_a_log_of_an_earlier_schema_is_migrated_with_all_it_holds(tmp_path, write_old_log):
     path = tmp_path / "e.sqlite"
-    write_first_log(path, 30)
+    write_old_log(path, 30)
     log = EventLog(path)
     status, *rows = log.everything()
     assert (status.events, status.interactions, status.consent.state) == (30, 30, "unknown")
@@ -22,23 +44,27 @@ def test_a_log_of_the_first_schema_is_migrated_with_all_it_holds(tmp_path, write
     log.set_consent(True)
     assert len(log.pending(100)) == 20
     log.append("new", "like", ts=99)
+    log.add_showings(["zebra"], 99)
+    assert (log.status().showings, log.showings(99)) == (1, {"zebra": 1})
     log.close()
     assert EventLog(path).status().events == 31
     assert sqlite3.connect(path).execute("PRAGMA auto_vacuum").fetchone() == (2,)
 
 
 def test_killed_at_any_step_of_a_migration_the_log_is_the_old_or_the_new_one(
-    tmp_path, write_first_log, killed_at
+    tmp_path, write_old_log, killed_at
 ):
     versions = set()
     for n in range(0, 4000, 21):
         path = tmp_path / str(n) / "e.sqlite"
-        write_first_log(path, 40)
+        write_old_log(path, 40)
+        old = sqlite3.connect(path).execute("PRAGMA user_version").fetchone()[0]
         finished = killed_at(n, lambda path=path: EventLog(path))
         left = sqlite3.connect(path)
         versions.add(found := left.execute("PRAGMA user_version").fetchone()[0])
         names = {row[0] for row in left.execute("SELECT name FROM sqlite_master")}
-        assert ("consent" in names) == (found == 1)
+        assert ("consent" in names) == (found > 0)
+        assert ("showing" in names) == (found == 2)
         assert "event_made" not in names
         assert left.execute("SELECT count(*) FROM event").fetchone() == (40,)
         left.close()
@@ -47,13 +73,13 @@ def test_killed_at_any_step_of_a_migration_the_log_is_the_old_or_the_new_one(
             break
     else:
         pytest.fail("the migration never got through")
-    assert versions == {0, 1}
+    assert versions == {old, 2}
 
 
 def test_an_old_log_that_cannot_be_written_is_read(
-    tmp_path, write_first_log, unwritable, small_release
+    tmp_path, write_old_log, unwritable, small_release
 ):
-    write_first_log(tmp_path / "events.sqlite", 9)
+    write_old_log(tmp_path / "events.sqlite", 9)
     before = (tmp_path / "events.sqlite").read_bytes()
     unwritable()
     phone = Device(tmp_path, bundle_dir=small_release)
@@ -72,7 +98,7 @@ def test_a_log_of_a_newer_app_is_refused_and_left_alone(tmp_path):
     newer = sqlite3.connect(path)
     newer.execute("PRAGMA user_version = 9")
     newer.close()
-    with pytest.raises(EventLogError, match="version 9, and this app reads up to 1: update"):
+    with pytest.raises(EventLogError, match="version 9, and this app reads up to 2: update"):
         EventLog(path)
 
 

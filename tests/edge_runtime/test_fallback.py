@@ -29,22 +29,29 @@ def history(*rows: int, interests: tuple[int, ...] = ()) -> History:
 
 
 def test_lists_take_turns_and_popular_items_come_last():
-    rows, lists = fallback_rows(COHORTS, [2, 1], POPULAR, NOBODY)
-    assert rows.tolist() == [7, 4, 5, 6, 9, 0]
-    assert lists == [2, 1, 1, 1, 0, 0]  # 4 stands in both, and was its own list's turn first
+    found = fallback_rows(COHORTS, [2, 1], POPULAR, NOBODY)
+    assert list(found) == [7, 4, 5, 6, 9, 0]
+    assert list(found.values()) == [
+        2,
+        1,
+        1,
+        1,
+        0,
+        0,
+    ]  # 4 stands in both, and was its own list's turn first
 
 
 def test_what_must_not_be_shown_is_left_out_of_every_list():
     excluded = NOBODY.copy()
     excluded[[4, 7, 9]] = True
-    rows, lists = fallback_rows(COHORTS, [2, 1], POPULAR, excluded)
-    assert (rows.tolist(), lists) == ([5, 6, 0], [1, 1, 0])
+    found = fallback_rows(COHORTS, [2, 1], POPULAR, excluded)
+    assert list(found.items()) == [(5, 1), (6, 1), (0, 0)]
 
 
 @pytest.mark.parametrize(("cohorts", "codes"), [(None, [1, 2]), (COHORTS, []), (COHORTS, [4])])
 def test_without_lists_the_popular_items_are_shown(cohorts, codes):
-    rows, lists = fallback_rows(cohorts, codes, POPULAR, NOBODY)
-    assert (rows.tolist(), lists) == ([9, 4, 0], [0, 0, 0])
+    found = fallback_rows(cohorts, codes, POPULAR, NOBODY)
+    assert list(found.items()) == [(9, 0), (4, 0), (0, 0)]
 
 
 @given(st.lists(st.integers(0, 4), unique=True), st.sets(st.integers(0, 9)))
@@ -52,10 +59,10 @@ def test_without_lists_the_popular_items_are_shown(cohorts, codes):
 def test_each_row_comes_once_and_from_a_list_that_has_it(codes, hidden):
     excluded = NOBODY.copy()
     excluded[list(hidden)] = True
-    rows, lists = fallback_rows(COHORTS, codes, POPULAR, excluded)
+    found = fallback_rows(COHORTS, codes, POPULAR, excluded)
     wanted = {r for c in codes for r in COHORTS.items(c).tolist()} | set(POPULAR.tolist())
-    assert sorted(rows.tolist()) == sorted(wanted - hidden)
-    for row, code in zip(rows.tolist(), lists, strict=True):
+    assert found.keys() == wanted - hidden
+    for row, code in found.items():
         assert row in (COHORTS.items(code) if code else POPULAR)
 
 
@@ -120,11 +127,10 @@ def test_withdrawn_items_never_come_and_seen_ones_only_if_nothing_else_is_left(t
     bundle = open_bundle(tiny_release)
     device = Recommender(bundle, "onnx")
     device._tower = Broken()
-    device.withdrawn[bundle.cohorts.items(1)[0]] = True  # as a release that no export makes
     everything = history(*range(bundle.item_count))
     slate = device.recommend(everything, NOW, 48, exclude_seen=True)
     shown = {item.row for item in slate.items}
     assert shown
-    assert not shown & set(np.flatnonzero(device.withdrawn).tolist())
+    assert not shown & set(np.flatnonzero(~bundle.available).tolist())
     page = np.array(sorted(shown), np.int32)
     assert not device.recommend(everything, NOW, 48, exclude_seen=True, shown=page).items

@@ -199,3 +199,65 @@ def test_device_answers_in_a_network_namespace_with_no_interface_up(small_releas
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "OSError"  # even loopback is down
     assert socket.AF_INET
+
+
+def chosen_one_by_one(policy, scores, vectors, category, k):
+    """Re-ranking in plain loops."""
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    chosen, capped, used = [], [], {}
+    for position in np.argsort(-scores, kind="stable").tolist():
+        if any(units[position] @ units[other] >= policy.near_duplicate_cosine for other in chosen):
+            continue
+        group = int(category[position])
+        if policy.category_cap and group and used.get(group, 0) == policy.category_cap:
+            capped.append(position)
+            continue
+        used[group] = used.get(group, 0) + 1
+        chosen.append(position)
+    for position in capped:
+        if all(units[position] @ units[other] < policy.near_duplicate_cosine for other in chosen):
+            chosen.append(position)
+    return chosen[:k]
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 20, 200]), st.integers(0, 6))
+@settings(deadline=None, max_examples=40)
+def test_rerank_of_several_blocks_equals_plain_loops(seed, k, cap):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(0, 400))
+    policy = Policy(slate=10, category_cap=cap, near_duplicate_cosine=0.9, probes=0, candidates=50)
+    vectors = rng.integers(-3, 4, (n, 5)).astype(np.float32) + 0.5
+    scores = rng.integers(0, 50, n).astype(np.float32)
+    category = rng.integers(0, 9, n).astype(np.int32)
+    found = rerank(policy, scores, vectors, category, k)
+    # Which of the capped fill up depends on all that was chosen: compare where the slate is full.
+    expected = chosen_one_by_one(policy, scores, vectors, category, k)
+    assert found == expected
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 30), st.integers(1, 12), st.floats(0, 1))
+@settings(deadline=None, max_examples=60)
+def test_probe_reads_the_nearest_cells_and_on_to_the_kth_survivor(seed, k, probes, share):
+    rng = np.random.default_rng(seed)
+    n_cells, n = 12, 200
+    ends = np.sort(rng.integers(0, n + 1, n_cells - 1))
+    index = Index(
+        rng.integers(-9, 10, (n_cells, 4)).astype(np.float32),
+        np.array([0, *ends, n], np.int32),
+        rng.integers(-127, 128, (n, 4)).astype(np.int8),
+        rng.choice(np.array([0.5, 0.25], np.float32), n),
+    )
+    excluded = rng.random(n) < share
+    query = rng.integers(-3, 4, 4).astype(np.float32)
+    read, kept = [], 0
+    for place, cell in enumerate(np.argsort(-(index.centroids @ query), kind="stable")):
+        if place >= probes and kept >= k:
+            break
+        rows = range(index.offsets[cell], index.offsets[cell + 1])
+        read += [row for row in rows if not excluded[row]]
+        kept = len(read)
+    scores = {row: float(index.vectors(np.array([row]))[0] @ query) for row in read}
+    best = sorted(read, key=lambda row: (-scores[row], row))[:k]
+    rows, found = probe(index, query, k, probes, excluded)
+    assert rows.tolist() == best
+    assert found.tolist() == [scores[row] for row in best]

@@ -22,6 +22,7 @@ def phone(tmp_path, small_release):
     phone = Device(home, clock=lambda: 1e9)
     phone.set_consent(True, "terms-zebra")
     phone.recommend()
+    phone._log.add_showings(["campaign-okapi"], 10**9)
     phone.feedback("item-250", "like", 0.5)
     log = EventLog(home / "events.sqlite")
     log.mark_uploaded([log.pending(1)[0].id])
@@ -38,7 +39,7 @@ def lines(path):
 def test_the_copy_holds_everything_under_a_header(phone, tmp_path):
     out = tmp_path / "copy.jsonl"
     assert phone.export_data(out) == 11
-    header, consent, *events = lines(out)
+    header, consent, showing, *events = lines(out)
     assert (header["type"], header["format"], header["version"]) == (
         "header",
         "pocketrec-user-data",
@@ -47,6 +48,8 @@ def test_the_copy_holds_everything_under_a_header(phone, tmp_path):
     assert (header["events"], header["exported_utc"]) == (11, 10**9)
     assert header["install_id"] == install_id(phone.home)
     assert consent == {"type": "consent", "state": "granted", "at": 10**9, "terms": "terms-zebra"}
+    assert showing == {"type": "showing", "campaign": "campaign-okapi", "ts": 10**9}
+    assert header["showings"] == 1
     assert len(events) == 11
     liked = next(event for event in events if event["kind"] == "interaction")
     assert (liked["item_id"], liked["event"], liked["value"], liked["ts"]) == (
@@ -79,7 +82,7 @@ def test_nothing_erased_is_left_in_any_file_and_the_release_stays(phone, bytes_o
     event_id = log.pending(1)[0].id
     log.close()
     known = install_id(home)
-    secrets = [b"item-250", b"terms-zebra", event_id.encode(), known.encode()]
+    secrets = [b"item-250", b"terms-zebra", b"campaign-okapi", event_id.encode(), known.encode()]
     found = bytes_of(home)
     assert all(secret in found for secret in secrets)
 
@@ -135,11 +138,13 @@ def test_killed_at_any_step_an_erasure_is_finished_by_the_next(tmp_path, bytes_o
         log = EventLog(home / "events.sqlite")
         for i in range(20):
             log.append(f"zebra-{i}", "like", ts=i)
+        log.add_showings(["campaign-zebra"], 9)
         log.close()
         install_id(home)
         finished = killed_at(n, lambda home=home: erase(home))
-        left = EventLog(home / "events.sqlite").status().events
-        assert left in ((0,) if finished else (0, 20))
+        left = EventLog(home / "events.sqlite").status()
+        assert left.events in ((0,) if finished else (0, 20))
+        assert left.showings == (left.events > 0)
         erase(home)
         assert b"zebra" not in bytes_of(home)
         assert not (home / "install_id").exists()

@@ -34,7 +34,14 @@ REPEATS = {
         "neighbour_candidates": 4,
         "popularity_days": [30],
     },
-    "rerank": {"slate": 5, "repeats": True, "diversity": "mmr", "explore": 0.2},
+    "rerank": {
+        "slate": 5,
+        "repeats": True,
+        "diversity": "mmr",
+        "explore": 0.2,
+        "sponsored_places": [2],
+        "sponsored_floor": 0.0,
+    },
 }
 
 

@@ -60,6 +60,8 @@ class Item:
     cell: int
     row: bytes
     scale: bytes
+    regions: tuple[str, ...] = ()
+    age: int = 255
 
 
 def vectors_for(items: Items):
@@ -113,7 +115,7 @@ def released(table: ItemTable, folder: Path) -> Bundle:
 
 
 def plain(table: ItemTable) -> dict[str, Item]:
-    items = table.items
+    items, audience = table.items, table.items.for_whom()
     return {
         item_id: Item(
             items.titles[n],
@@ -124,6 +126,8 @@ def plain(table: ItemTable) -> dict[str, Item]:
             int(table.cell[n]),
             table.rows[n].tobytes(),
             table.scales[n].tobytes(),
+            tuple(sorted(audience.regions[n])),
+            int(audience.age_ratings[n]),
         )
         for n, item_id in enumerate(items.ids)
     }
@@ -136,6 +140,10 @@ def known_content(one: dict) -> dict:
         found["title"] = one["title"]
     if "categories" in one:
         found["categories"] = tuple(p for c in one["categories"] for p in c.split("|") if p)
+    if "regions" in one:
+        found["regions"] = tuple(sorted(one["regions"]))
+    if "age_rating" in one:
+        found["age"] = 255 if one["age_rating"] is None else one["age_rating"]
     for key, kept in (("price", float), ("year", int)):
         if key in one:
             value = one[key]
@@ -176,7 +184,8 @@ def apply_plainly(world: dict[str, Item], steps: list[dict]) -> None:
             item_id = value["item_id"]
             world[item_id] = replace(world[item_id], **known_content(value))
     for item_id, item in world.items():
-        if item != before[item_id] and item_id not in TRAINED:
+        same = replace(item, regions=before[item_id].regions, age=before[item_id].age)
+        if same != before[item_id] and item_id not in TRAINED:
             world[item_id] = with_vector(item, item_id)
     gone = [item_id for item_id, item in world.items() if not item.available]
     if len(gone) < len(world) and len(gone) > SHARE * len(world):
@@ -191,6 +200,8 @@ CONTENT = st.fixed_dictionaries(
         "categories": st.lists(st.sampled_from(["x", "y", "x|y", "z", ""]), max_size=3),
         "price": st.sampled_from([None, 0, 2.1, -3]),
         "year": st.sampled_from([None, 1990, 2001.7]),
+        "regions": st.lists(st.sampled_from(["DE", "AT", "CH"]), max_size=2, unique=True),
+        "age_rating": st.sampled_from([None, 0, 16]),
     },
 )
 IDS = st.sampled_from([*TRAINED, "g", "h", "é", "0"])

@@ -13,8 +13,12 @@ LISTS = {
     "add": [
         {"item_id": "n1", "title": "é", "categories": ["a|b", ""], "price": 2.5, "year": 1999.5},
         {"item_id": "n2", "categories": ["a", "b"], "price": -1},
+        {"item_id": "n3", "regions": ["DE|AT", "CH"], "age_rating": 12},
     ],
-    "change": [{"item_id": "i1", "title": "new"}],
+    "change": [
+        {"item_id": "i1", "title": "new"},
+        {"item_id": "i2", "regions": [], "age_rating": None},
+    ],
     "withdraw": ["i2"],
     "restore": ["i3", "i4"],
 }
@@ -28,14 +32,17 @@ def test_json_and_json_lines_say_the_same(tmp_path: Path):
     (tmp_path / "c.json").write_text(json.dumps(LISTS))
     (tmp_path / "c.jsonl").write_text(as_lines(LISTS).replace("\n", "\n\n"))
     one, two = read_changes(tmp_path / "c.json"), read_changes(tmp_path / "c.jsonl")
-    assert one.counts() == two.counts() == {"add": 2, "change": 1, "withdraw": 1, "restore": 2}
+    assert one.counts() == two.counts() == {"add": 3, "change": 2, "withdraw": 1, "restore": 2}
     assert (one.change, one.withdraw, one.restore) == (two.change, two.withdraw, two.restore)
     for found in (one.add, two.add):
-        assert found.ids == ["n1", "n2"]
-        assert found.titles == ["é", "n2"]
-        assert found.categories == [("a", "b"), ("a", "b")]
-        assert found.price.tolist() == [2.5, -1]
-        assert found.year.tolist() == [1999, -1]
+        assert found.ids == ["n1", "n2", "n3"]
+        assert found.titles == ["é", "n2", "n3"]
+        assert found.categories == [("a", "b"), ("a", "b"), ()]
+        assert found.price.tolist() == [2.5, -1, -1]
+        assert found.year.tolist() == [1999, -1, -1]
+        assert found.audience.regions == [(), (), ("DE", "AT", "CH")]
+        assert found.audience.age_ratings.tolist() == [255, 255, 12]
+    assert [(c.regions, c.age_rating) for c in one.change] == [(None, None), ((), 255)]
 
 
 @pytest.mark.parametrize(
@@ -53,6 +60,9 @@ def test_json_and_json_lines_say_the_same(tmp_path: Path):
         ('{"add": {"item_id": "a", "price": NaN}}', "nan"),
         ('{"add": {"item_id": "a", "title": "\\ud800"}}', "ud800"),
         ('{"change": {"item_id": "a", "title": null}}', "None"),
+        ('{"add": {"item_id": "a", "regions": "DE"}}', "DE"),
+        ('{"add": {"item_id": "a", "age_rating": 12.0}}', "12.0"),
+        ('{"change": {"item_id": "a", "age_rating": 100}}', "100"),
         ('{"withdraw": ["a"]}', "item id"),
         ('{"restore": 5}', "item id"),
     ],

@@ -9,6 +9,8 @@ import pytest
 
 pytest.importorskip("duckdb", reason="needs the train extra")
 
+from bundle.audience import Audience
+from bundle.errors import InputError
 from bundle.features import FeatureSpec
 from bundle.files import canonical_json
 from bundle.policy import Policy
@@ -32,7 +34,14 @@ SPEC = FeatureSpec(
 N = 400
 
 
-def release(out: Path, *, prices: list[float], base: Bundle | None = None, **options) -> Bundle:
+def release(
+    out: Path,
+    *,
+    prices: list[float],
+    audience: Audience | None = None,
+    base: Bundle | None = None,
+    **options,
+) -> Bundle:
     """A release of N items, without models."""
     rng = np.random.default_rng(2)
     items = Items(
@@ -41,6 +50,7 @@ def release(out: Path, *, prices: list[float], base: Bundle | None = None, **opt
         categories=[("war",), ("drama", "war"), ()] * (N // 3) + [()] * (N % 3),
         price=np.array(prices, np.float32),
         year=np.full(N, -1, np.float32),
+        audience=audience,
     )
     index = build_index(rng.normal(size=(N, 4)).astype(np.float32), items.ids, 5, seed=1)
     popularity, available = rng.random((N, 1)).astype(np.float32), rng.random(N) < 0.9
@@ -74,6 +84,30 @@ def test_both_versions_hold_the_same_items(tmp_path):
     assert (shown.title, shown.price) == ("T 1", 1.25)
     assert new.numeric[row].tolist()[1:] == [-1, 1.25]
     assert new.categories[row].tolist() == [1, 2]
+
+
+def test_regions_and_age_ratings_reach_the_device_and_version_1_says_it_cannot(tmp_path):
+    prices = [1.0] * N
+    audience = Audience(
+        regions=[("DE", "AT")[: i % 3] for i in range(N)],
+        age_ratings=np.array([(0, 12, 255)[i % 3] for i in range(N)], np.uint8),
+    )
+    plain = release(tmp_path / "plain", prices=prices)
+    bundle = release(tmp_path / "b", prices=prices, audience=audience)
+    row = [bundle.row_of(f"id-{i * 7 % N:03}") for i in range(N)]
+    found = bundle.audience.of_items(N).pick(np.array(row))
+    assert [sorted(one) for one in found.regions] == [sorted(one) for one in audience.regions]
+    assert np.array_equal(found.age_ratings, audience.age_ratings)
+    new = {file.name: file for file in bundle.manifest.files}
+    old = {file.name: file for file in plain.manifest.files}
+    assert {*new} - {*old} == {
+        "regions.json",
+        "items/regions.values",  # a byte an item, as codes would be
+        "items/age_rating.values",
+    }
+    assert all(new[name] == file for name, file in old.items())  # the models' inputs too
+    with pytest.raises(InputError, match="version 1 cannot hold"):
+        release(tmp_path / "old", prices=prices, audience=audience, format_version=1)
 
 
 def test_a_release_that_follows_another_goes_on_from_its_tables(tmp_path):

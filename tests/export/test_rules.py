@@ -30,6 +30,7 @@ EVERYTHING = RerankConfig(
     price_cap=2,
     price_bounds=(5.0, 20.0),
     explore=0.05,
+    sponsored_places=(2, 5),
 )
 
 
@@ -44,7 +45,7 @@ def test_rules_come_in_the_order_in_which_each_leaves_the_others_whole():
     assert rules is not None
     assert [NAMES[type(rule)] for rule in rules.rules] == [
         *("freshness", "quality_floor", "near_duplicates", "dpp"),
-        *("category_cap", "band_cap", "exploration"),
+        *("category_cap", "band_cap", "sponsored", "exploration"),
     ]
     assert Rules.from_json(rules.to_json(), SPEC) == rules
 
@@ -61,6 +62,10 @@ def test_rules_come_in_the_order_in_which_each_leaves_the_others_whole():
         ({"popularity_calibration": 0.1}, "band_calibration"),
         ({"price_cap": 1, "price_bounds": (9.0,)}, "band_cap"),
         ({"explore": 0.1}, "exploration"),
+        ({"sponsored_places": (2,)}, "sponsored"),
+        ({"explore": 0.1, "explore_by": "category"}, "category_thompson"),
+        ({"explore": 0.1, "explore_by": "popularity"}, "band_thompson"),
+        ({"explore": 0.1, "explore_by": "price", "price_bounds": (9.0,)}, "band_thompson"),
     ],
 )
 def test_one_new_rule_comes_with_what_the_policy_said(change, kind):
@@ -85,6 +90,10 @@ def test_head_middle_and_tail_are_shares_of_all_events():
         ({"price_cap": 2, "price_bounds": [9.0, 5.0]}, r"needs rerank\.price_bounds"),
         ({"price_bounds": [-1.0]}, "price_bounds"),
         ({"explore": 1.5}, "explore"),
+        ({"sponsored_places": [3, 3]}, r"sponsored_places must rise"),
+        ({"sponsored_places": [0]}, "sponsored_places"),
+        ({"explore": 0.1, "explore_by": "price"}, r"needs rerank\.price_bounds"),
+        ({"explore_prior": [0.1, 1.0]}, "explore_prior"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(rerank, told):
@@ -97,6 +106,8 @@ def test_a_release_for_older_apps_has_no_rules():
     parse_recipe(value, "t")
     with pytest.raises(RecipeInvalid, match=r"format_version = 1 has no rules"):
         parse_recipe(value | {"rerank": {"floor": 0.1}}, "t")
+    with pytest.raises(RecipeInvalid, match=r"format_version = 1 has no rules"):
+        parse_recipe(value | {"rerank": {"sponsored_places": [2]}}, "t")
 
 
 def test_rules_are_in_the_release_and_in_the_next_of_its_catalogue(
@@ -109,7 +120,7 @@ def test_rules_are_in_the_release_and_in_the_next_of_its_catalogue(
         bundle = open_bundle(tmp_path / folder)
         assert bundle.rules is not None
         kinds = [NAMES[type(rule)] for rule in bundle.rules.rules]
-        assert kinds == ["near_duplicates", "mmr", "category_cap", "exploration"]
+        assert kinds == ["near_duplicates", "mmr", "category_cap", "sponsored", "exploration"]
         golden = Golden.of(bundle)
         expected = read_stages(bundle, golden)
         assert expected is not None and (expected["slate"][:, 0] >= 0).all()

@@ -25,6 +25,10 @@ def test_targets_are_all_by_default_and_those_named_otherwise():
         ({"export": {"targets": {"web": {"cosine": 1.5}}}}, "export.targets.web.cosine"),
         ({"export": {"variants": ["int4"]}}, "export.variants.0"),
         ({"export": {"format_version": 3}}, "export.format_version"),
+        (
+            {"export": {"format_version": 1}, "columns": {"age_rating": "age"}},
+            r"columns\.age_rating: export\.format_version = 1 has neither",
+        ),
         ({"index": {"probes": 4, "recall": 0.9}}, "set either probes or recall"),
     ],
 )

@@ -1,11 +1,15 @@
+import hashlib
 import json
+from dataclasses import asdict, replace
 
 import duckdb
 import pytest
 
+from bundle.files import canonical_json
+from training.dataset import load_items
 from training.errors import RecipeInvalid, TableInvalid
 from training.recipe import Recipe, load_recipe, parse_recipe
-from training.tables import build_tables
+from training.tables import append_tables, build_tables
 
 
 def recipe(**data: object) -> Recipe:
@@ -79,6 +83,49 @@ def test_items_are_completed_and_checked(tmp_path):
         ("y", "y", None),
         ("z", "Zither", 1.0),
     ]
+
+
+def test_regions_and_age_ratings_are_read_and_checked(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\na,z,3,3\n")
+    (tmp_path / "p.csv").write_text(
+        "sku,name,gbp,where,age\nx,X,1,DE;AT,12\ny,Y,2,,0\nz,Z,3,CH,\n"
+        "u,U,4,DE,teen\nv,V,5,DE,-1\nw,W,6,DE,6.5\n"
+    )
+    given = recipe(items="p.csv", max_bad_share=1.0)
+    columns = replace(given.columns, regions="where", age_rating="age", categories_separator=";")
+    given = replace(given, columns=columns)
+    report = build_tables(given, tmp_path / "out", tmp_path)
+    assert report.reasons == {"items: age rating unreadable": 3}
+    items = load_items(tmp_path / "out")
+    assert items.ids == ["x", "y", "z"]
+    assert items.audience.regions == [("DE", "AT"), (), ("CH",)]
+    assert items.audience.age_ratings.tolist() == [12, 0, 255]
+
+
+def test_tables_from_before_regions_are_read_and_added_to(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
+    build_tables(recipe(), tmp_path / "out", tmp_path)
+    path = tmp_path / "out" / "items.parquet"
+    older = "SELECT * EXCLUDE (regions, age_rating) FROM read_parquet(?) ORDER BY item_id"
+    duckdb.sql(older, params=[str(path)]).write_parquet(str(tmp_path / "older.parquet"))
+    (tmp_path / "older.parquet").replace(path)
+    assert load_items(tmp_path / "out").audience is None
+    ingested = json.loads((tmp_path / "out" / "ingested.json").read_bytes())
+    assert ingested["reading"] == reading_before_regions(recipe())
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "i.csv").write_text(f"{GOOD}a,z,4,5\n")
+    append_tables(recipe(), tmp_path / "out", tmp_path / "day")
+    items = load_items(tmp_path / "out")
+    assert (items.ids, items.audience.regions) == (["x", "y", "z"], [(), (), ()])
+    assert items.audience.age_ratings.tolist() == [255, 255, 255]
+
+
+def reading_before_regions(given) -> str:
+    """As `ingested.json` had it when recipes had no regions and age ratings."""
+    columns = asdict(given.columns)
+    del columns["regions"], columns["age_rating"]
+    rules = {"dataset": "", "columns": columns, "events": asdict(given.events)}
+    return hashlib.sha256(canonical_json(rules)).hexdigest()
 
 
 @pytest.mark.parametrize(
