@@ -1,14 +1,15 @@
 """A new user's first slates, and what a like does to the next one.
 
-Claim: a like changes the slate of the same second towards the liked item; chosen interests bring
-slates of what was chosen. What they cost or bring in NDCG is in the table. Data: MovieLens-100K,
-validation events through the device path (the ranker learned from most of them, so the figures
-compare rows and say nothing else; the test split is not touched). Peers, in the same process:
-popularity, and the lists of categories by which a phone answers without models. In every row the
-items of the whole history are left out, so that rows differ in what the method knows of the user
-alone. "Interests" are the commonest categories of the history: what a person of this taste might
-choose, not what one chose. `benchmarks/session_reaction.py` has the second table. Repetitions: one
-training.
+Claim: with some events in the log a like changes the slate of the same second towards the liked
+item; chosen interests bring slates of what was chosen. What they cost or bring in NDCG is in the
+table, by which the number of items and the event that stand for an interest were chosen. Data:
+MovieLens-100K, validation events through the device path (the ranker learned from most of them, so
+the figures compare rows and say nothing else; the test split is not touched). Peers, in the same
+process: popularity, and the lists of categories by which a phone answers without models. In every
+row the items of the whole history are left out, so that rows differ in what the method knows of the
+user alone. "Interests" are the commonest categories of the history: what a person of this taste
+might choose, not what one chose. `benchmarks/session_reaction.py` has the second table.
+Repetitions: one training.
 
 Columns: NDCG@10 and the 95% interval of its difference to an empty history, paired by case;
 recall@20; share of the first 10 that have a category of the interests that the row knows (of three

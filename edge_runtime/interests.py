@@ -47,8 +47,8 @@ def checked(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
         return tuple(dict.fromkeys(names))
     if not known:
         raise InputError(
-            "The release has no lists of categories, so there is nothing to choose. Export it"
-            " again: format version 2 has them where items have categories."
+            "There is nothing to choose: no release with lists of categories is installed. Format"
+            " version 2 has them where items have categories."
         )
     folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(unknown[0].casefold(), folded, _NEAR, 0.5)
