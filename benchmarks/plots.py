@@ -47,20 +47,21 @@ def main(results: Path, out: Path) -> None:
 def searches(axes: Axes, rows: list[Row]) -> None:
     """Milliseconds of a search by catalogue size, with the recall that graphs did not reach."""
     real = [row for row in rows if row["kind"] == "search" and row["vectors"] == "real"]
-    at_64 = [row for row in real if row["dim"] == 64]
+    dim = next(row["dim"] for row in rows if row["kind"] == "phone")
+    same = [row for row in real if row["dim"] == dim]
     for method, label in METHODS.items():
-        found = [row for row in at_64 if row["method"] == method]
+        found = [row for row in same if row["method"] == method]
         least = min((row["recall1000"] for row in found), default=1.0)
         told = f"{label}, recall from {least:.2f}" if least < 0.95 else label
         sizes, ms = [row["items"] for row in found], [row["ms_p50"] for row in found]
         axes.plot(sizes, ms, marker="o", label=told, linewidth=2 if method == "pocketrec" else 1)
-    ours = [row for row in at_64 if row["method"] == "pocketrec"]
+    ours = [row for row in same if row["method"] == "pocketrec"]
     base = next((row for row in ours if row["items"] >= 100_000), ours[0])
     sizes = [row["items"] for row in ours if row["items"] >= base["items"]]
     root = [base["ms_p50"] * (size / base["items"]) ** 0.5 for size in sizes]
     axes.plot(sizes, root, linestyle=":", color="grey", label="square root of N")
     axes.set(xscale="log", yscale="log", xlabel="items", ylabel="ms, p50, one thread")
-    axes.set_title("Best 1,000 of N by inner product, d = 64, recall@1000 >= .95")
+    axes.set_title(f"Best 1,000 of N by inner product, d = {dim}, recall@1000 >= .95")
     axes.legend(fontsize=8)
 
 

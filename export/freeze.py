@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from bundle.features import FeatureSpec
-from export.tower_form import exported_form
+from export import ranker_form, tower_form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,5 +78,6 @@ def freeze(model: keras.Model, signature: ModelSignature) -> Any:
         name: tf.TensorSpec(shape, dtype, name=name)
         for name, (shape, dtype) in signature.inputs.items()
     }
-    function = tf.function(as_function(exported_form(model), signature), autograph=False)
+    form = ranker_form.exported_form(tower_form.exported_form(model))
+    function = tf.function(as_function(form, signature), autograph=False)
     return convert_variables_to_constants_v2(function.get_concrete_function(**specs))

@@ -8,6 +8,8 @@ inputs (ages of 1e8 seconds, years, prices) stay float until the first product h
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_quantizer.calibrator import Calibrator
 from ai_edge_quantizer.qtyping import TFLOperationName
 from ai_edge_quantizer.quantizer import Quantizer
@@ -63,12 +65,28 @@ def static(
             made = quantizer.quantize(
                 seen.get_model_qsvs(), enable_progress_bar=False, enable_progress_report=False
             )
-            # It keeps the operators' versions of the float file, so that an old runtime would load
-            # what it cannot compute. TensorFlow's own writer states what each form of them needs.
-            data = bytes(mlir_sparsify(bytes(made.quantized_model)))
+            data = _with_true_versions(bytes(made.quantized_model))
     except (ValueError, RuntimeError, KeyError, TypeError) as err:
         raise ConversionFailed(f"{signature.output}: no TFLite {variant} file ({err})") from err
     return tidy(signature, variant, _refused_by_old_runtimes(data))
+
+
+def _with_true_versions(data: bytes) -> bytes:
+    """State what version each operator needs, as TensorFlow's own writer does.
+
+    The quantizer keeps those of the float file, so that an old runtime would load what it cannot
+    compute. The writer gets weights of ones: it stores weights with many zeros (64% of a layer, in
+    a ranker with strong weight decay) as sparse, and LiteRT does not load such a file.
+    """
+    model, dense = tflite_graph.read(data), tflite_graph.read(data)
+    for tensor in dense.subgraphs[0].tensors:
+        held = dense.buffers[tensor.buffer]
+        if tensor.type == schema.TensorType.INT8 and held.data is not None:
+            held.data = np.ones(len(held.data), np.uint8)
+    stated = tflite_graph.versions(tflite_graph.read(mlir_sparsify(tflite_graph.write(dense))))
+    for code in model.operatorCodes:
+        code.version = max(code.version, stated.get(tflite_graph.name_of(code), 1))
+    return tflite_graph.write(model)
 
 
 def _refused_by_old_runtimes(data: bytes) -> bytes:

@@ -51,6 +51,10 @@ FORMS: dict[str, tuple[str, float]] = {
 }
 # Retrieval's share enters as a logarithm of its own (`log_share`), years relative to 1980.
 
+SHARE, SHARE_LEAST = "retrieval_share", 1e-9
+AGAINST_RECENT = (("popularity", 3.0), ("price", 2.0), ("year", 20.0))
+"""Item columns X that are also compared with the context's recent_X, and a divisor each."""
+
 
 @keras.saving.register_keras_serializable(package="pocketrec")
 class Numbers(layers.Layer):
@@ -93,7 +97,7 @@ class Numbers(layers.Layer):
             for key, source in (("context", context), ("numeric", item_numeric), ("pair", pair))
             for i, name in enumerate(self.names[key])
         }
-        log_share = ops.log(ops.maximum(column["retrieval_share"], 1e-9))
+        log_share = ops.log(ops.maximum(column[SHARE], SHARE_LEAST))
         parts = [
             user_vector + rows,
             item_vectors,
@@ -137,7 +141,7 @@ def _scaled(name: str, value: Any) -> list[Any]:
 def _against_recent(column: dict[str, Any]) -> list[Any]:
     """The item's popularity, price and year minus those of the user's last events, 0 if unknown."""
     found = []
-    for name, scale in (("popularity", 3.0), ("price", 2.0), ("year", 20.0)):
+    for name, scale in AGAINST_RECENT:
         if name not in column or f"recent_{name}" not in column:
             continue
         one, two = column[name], column[f"recent_{name}"]

@@ -94,8 +94,11 @@ def test_the_figures_are_those_of_the_largest_phone(result):
     assert figures["rss_mib_1m"] == row["rss_mib"]
 
 
-def test_a_phone_works_on_without_a_socket(world, result):  # after `result`, which has trained
+def test_a_phone_works_on_without_a_socket(world, result, monkeypatch):
     options, recipe = world
+    work = options.work  # `result` has trained there
+    source = device_world.Source.of(work / "run", work / "data", device.USERS)
+    monkeypatch.setattr(device, "prepared", lambda *_: (work / "bundle", source))
     found = offline.run(options, recipe, items=300, requests=250, minutes=0.0)
     figures = document(found)["figures"]
     assert figures["requests"] == 250

@@ -95,9 +95,8 @@ def write_run(folder: Path, settings: dict) -> Path:
     towers = build_user_tower(recipe.retrieval, spec)
     content = build_item_tower(recipe.retrieval, spec, len(table))
     ranker = build_ranker(recipe.ranker, spec)
-    for (
-        variable
-    ) in content.trainable_variables:  # content starts at zero, as if nothing were learnt
+    # The content and the ranker's read-out start at zero, as if nothing were learnt.
+    for variable in [*content.trainable_variables, ranker.get_layer(index=-3).kernel]:
         variable.assign(rng.normal(0.0, 0.02, variable.shape))
     vectors = 20 * np.asarray(content(item_inputs(spec, table, recipe.retrieval.title_buckets)))
     np.save(folder / "item_vectors.npy", vectors.astype(np.float32))

@@ -5,11 +5,14 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
+import keras
 import onnx
+import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
+from edge_runtime.engines import open_engine
 from export import tflite_graph
-from export.convert import convert, tower_signature
+from export.convert import ModelSignature, convert, tower_signature
 from training.trained import load_trained
 
 
@@ -57,6 +60,21 @@ def test_int8_computes_all_behind_the_first_product(files):
     assert not [name for name, first, _ in found[:start] if first and name != "FULLY_CONNECTED"]
     assert "LOG" in names[:start]  # of the ages, which int8 could not hold
     assert all(first and second for name, first, second in found if name == "FULLY_CONNECTED")
+
+
+def test_weights_with_many_zeros_stay_dense(tmp_path):
+    signature = ModelSignature(inputs={"x": ((4, 8), tf.float32)}, output="y")
+    x = keras.Input((8,), name="x")
+    first, last = keras.layers.Dense(32, activation="relu"), keras.layers.Dense(2)
+    model = keras.Model(x, last(first(x)))
+    first.kernel.assign(first.kernel * (np.arange(32) % 4 == 0))  # three units of four are dead
+    inputs = [{"x": np.full((4, 8), n, np.float32)} for n in range(4)]
+    for made in convert(model, signature, ("int8", "selective"), inputs):
+        assert "DENSIFY" not in made.operators
+        path = tmp_path / f"{made.engine}.{made.variant}"
+        path.write_bytes(made.data)
+        found = open_engine(path, made.engine).run(inputs[1])
+        assert np.abs(found - np.asarray(model(inputs[1]["x"]))).max() < 0.1
 
 
 def test_onnx_has_the_same_products_in_int8(files):
