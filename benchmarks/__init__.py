@@ -19,6 +19,7 @@ BENCHMARKS = {
     "device": "10 thousand to 10 million items: milliseconds by stage, memory, recall, peers.",
     "offline": "Ten minutes on a phone of a million items: no growth, no socket, no gap.",
     "rerank": "Each rule of re-ranking, setting by setting: NDCG beside diversity; milliseconds.",
+    "session": "A new user's first slates, by what is known; a like and the slate after it.",
     "warm-start": "The next release: afresh, warm, and rotated back; quality and delta of each.",
 }
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.cohorts import CODES_FILE, ROWS_FILE
 from bundle.features import FeatureSpec, History
 from bundle.files import canonical_json
 from bundle.golden import Golden
@@ -28,6 +29,8 @@ def answers(bundle: Bundle) -> str:
     """
     digest = hashlib.sha256()
     names = (*ARRAYS, *(NEIGHBOUR_ARRAYS if bundle.spec.neighbours else ()))
+    if bundle.cohorts is not None:
+        names = (*names, CODES_FILE, ROWS_FILE)
     columns = (bundle.scales, bundle.categories, bundle.numeric, bundle.available)
     for array in (*(bundle.array(name) for name in names), *(column[:] for column in columns)):
         digest.update(f"{array.dtype} {array.shape}".encode())

@@ -9,19 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from bundle.arrays import encode_array
+from bundle.arrays import Array, encode_array
 from bundle.audience import NAMES_FILE, UNRATED, Audience, OpenAudience, audience_files
 from bundle.audience import SINCE as AUDIENCE_SINCE
 from bundle.campaigns import FILE as CAMPAIGNS_FILE
 from bundle.campaigns import Campaign, Campaigns
 from bundle.catalogue import CatalogueItem, write_catalogue
+from bundle.cohorts import CODES_FILE, ROWS_FILE
 from bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec
 from bundle.files import canonical_json
 from bundle.golden import Golden, GoldenCase
 from bundle.items import ItemArrays
 from bundle.manifest import FORMAT_VERSION, Manifest
 from bundle.policy import Policy
-from bundle.reader import RULES_SINCE, Bundle
+from bundle.reader import COHORTS_SINCE, RULES_SINCE, Bundle
 from bundle.rules import FILE as RULES_FILE
 from bundle.rules import (
     BandCalibration,
@@ -36,6 +37,7 @@ from bundle.rules import (
 )
 from bundle.versions import item_files
 from bundle.writer import BundleWriter
+from export.cohorts import cohort_lists
 
 N_ITEMS, DIM, NEIGHBOURS = 48, 8, 3
 OFFSETS = (0, 11, 11, 29, N_ITEMS)
@@ -140,8 +142,8 @@ def write_tiny_bundle(
         name: of the release.
         rules: None: re-ranking goes by the policy alone.
     """
-    rng = np.random.default_rng(12)
-    arrays = {
+    rng, items = np.random.default_rng(12), tiny_items()
+    arrays: dict[str, Array] = {
         "index/centroids": rng.normal(size=(len(OFFSETS) - 1, DIM)).astype(np.float32),
         "index/offsets": np.array(OFFSETS, np.int32),
         "index/rows": rng.integers(-127, 128, (N_ITEMS, DIM)).astype(np.int8),
@@ -149,8 +151,11 @@ def write_tiny_bundle(
         "items/neighbours": rng.integers(0, N_ITEMS, (N_ITEMS, NEIGHBOURS)).astype(np.int32),
         "items/neighbour_weights": rng.integers(-127, 128, (N_ITEMS, NEIGHBOURS)).astype(np.int8),
         "items/neighbour_scales": rng.uniform(0.001, 0.01, N_ITEMS).astype(np.float32),
-        **item_files(version, tiny_items()),
+        **item_files(version, items),
     }
+    if version >= COHORTS_SINCE:
+        cohorts = cohort_lists(items.categories, items.numeric[:, 0], items.available)
+        arrays |= {CODES_FILE: cohorts.codes, ROWS_FILE: cohorts.rows}
     with BundleWriter(out, force=True, format_version=version) as writer:
         if version >= AUDIENCE_SINCE:
             region_names, columns = audience_files(tiny_audience(), OpenAudience(), None)

@@ -34,7 +34,7 @@ def extra_candidates(
         excluded: bool [N], rows that must not be returned; with the history's own in it nothing is
             offered again.
     """
-    had, recent = had_before(history, now_utc)
+    had, recent = had_before(history.had(), now_utc)
     free = ~excluded[had]
     own = _best(had[free], recent[free], spec.own_candidates)
     if neighbours is None or not spec.neighbour_candidates:

@@ -152,17 +152,24 @@ class History:
     """All known events of one user, oldest first.
 
     rows: int32 [n] item rows; events: int32 [n] index into `event_types`; ts: int64 [n] unix
-    seconds UTC, not decreasing.
+    seconds UTC, not decreasing. interests: the first so many events stand for categories that the
+    user chose, these are their codes: models read them, but the user never had their items.
     """
 
     rows: Ints
     events: Ints
     ts: Longs
+    interests: tuple[int, ...] = ()
 
     @classmethod
     def empty(cls) -> "History":
         """Return the history of a new user."""
         return cls(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+    def had(self) -> "History":
+        """Return what the user really did, without the events that stand for interests."""
+        n = len(self.interests)
+        return History(self.rows[n:], self.events[n:], self.ts[n:]) if n else self
 
     def __len__(self) -> int:
         return len(self.rows)

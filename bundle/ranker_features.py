@@ -156,9 +156,10 @@ def pair_columns(
         "taste": category_shares(spec, items, history.rows)[codes].sum(axis=1),
         "recent_taste": category_shares(spec, items, history.rows[-spec.recent :])[codes].sum(1),
     }
-    values["times_had"], values["seconds_since_had"] = _met_before(history, request.now_utc, rows)
+    had, now = history.had(), request.now_utc
+    values["times_had"], values["seconds_since_had"] = _met_before(had, now, rows)
     if "recent_had" in spec.pair:
-        values["recent_had"] = _recently_had(history, request.now_utc, rows)
+        values["recent_had"] = _recently_had(had, now, rows)
     if items.neighbours is not None:
         plain, recent = items.neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
         values["neighbour_sum"], values["neighbour_recent"] = plain[rows], recent[rows]

@@ -17,6 +17,7 @@ from bundle.audience import open_audience
 from bundle.campaigns import FILE as CAMPAIGNS_FILE
 from bundle.campaigns import Campaigns
 from bundle.catalogue import Catalogue, CatalogueItem
+from bundle.cohorts import Cohorts
 from bundle.columns import Column
 from bundle.errors import BundleInvalid
 from bundle.features import FeatureSpec
@@ -37,6 +38,8 @@ REMEMBERED_IDS = 8192
 """Ids and their rows that stay decoded; a look-up among a million takes 30 us."""
 RULES_SINCE = 2
 """The format version from which a reader looks for `rules.json` and `campaigns.json`."""
+COHORTS_SINCE = 2
+"""The same of the cohort lists."""
 
 
 class Bundle:
@@ -57,6 +60,7 @@ class Bundle:
         self.campaigns = self._read_campaigns()
         self.item_count = len(self.array("index/rows"))
         self._check_arrays()
+        self.cohorts = self._read_cohorts()
         offsets = self.array("index/offsets")
         self._items = open_items(manifest.format_version, self, self.spec, offsets)
         self.audience = open_audience(manifest.format_version, self, self.item_count)
@@ -163,6 +167,12 @@ class Bundle:
         if self.manifest.format_version < RULES_SINCE or not self.lists(CAMPAIGNS_FILE):
             return Campaigns(campaigns=())
         return Campaigns.from_json(self.json(CAMPAIGNS_FILE))
+
+    def _read_cohorts(self) -> Cohorts | None:
+        """Return the cohort lists, if the release has any."""
+        if self.manifest.format_version < COHORTS_SINCE:
+            return None
+        return Cohorts.of(self, self.item_count, len(self.spec.categories))
 
     def _check_arrays(self) -> None:
         """Check that the arrays agree with each other, so that no row number can go astray."""

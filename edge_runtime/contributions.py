@@ -59,7 +59,8 @@ def without_each(
     """Answer anew without each of the last `max_history` events.
 
     The event is left out of the whole log: where that is longer, an older event comes into the
-    user tower in its place, and the ranker counts one event less.
+    user tower in its place, and the ranker counts one event less. Events that stand for interests
+    stay, and have no contribution.
 
     Args:
         device: with its models.
@@ -71,12 +72,14 @@ def without_each(
     Raises:
         EngineError: the user tower fails.
     """
-    events = range(len(history))[-device.spec.max_history :]
+    events = range(len(history.interests), len(history))[-device.spec.max_history :]
     users = np.zeros((len(events), device.spec.dim), np.float32)
     final: Floats | None = np.zeros((len(events), len(candidates)), np.float32)
     for at, event in enumerate(events):
         kept = np.arange(len(history)) != event
-        left = History(history.rows[kept], history.events[kept], history.ts[kept])
+        left = History(
+            history.rows[kept], history.events[kept], history.ts[kept], history.interests
+        )
         users[at] = device.user_vector(left, now_utc)
         if final is not None and len(candidates):
             order = np.lexsort((candidates, -(vectors @ users[at])))  # the ranker reads places

@@ -1,8 +1,8 @@
 """A phone: its store, its event log, its clock; it answers whatever is broken.
 
-Home folder: `store/` (releases), `events.sqlite` (what the user did), `sessions.json` (pages
-shown), `tuf/` (trusted metadata) and `install_id`, once events went up. Only `sync.py` opens
-sockets; events leave with consent only.
+Home folder: `store/` (releases), `events.sqlite` (what the user did), `interests.json` (what they
+chose), `sessions.json` (pages shown), `tuf/` (trusted metadata) and `install_id`, once events went
+up. Only `sync.py` opens sockets; events leave with consent only, interests never.
 """
 
 import time
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.errors import InputError
+from bundle.errors import InputError, PocketRecError
 from bundle.features import History
 from bundle.reader import Bundle, open_bundle
-from edge_runtime import event_schema, privacy, scenes
+from edge_runtime import event_schema, interests, privacy, scenes
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
@@ -76,6 +76,7 @@ class Device:
         self._limits, self._cipher = limits, cipher
         self._rng: Random = SystemRandom() if rng is None else rng
         self._open_log()
+        self._read_interests()
         self.bundle: Bundle | None
         if bundle_dir is not None:
             self.bundle, self._release_fault = open_bundle(bundle_dir), None
@@ -109,6 +110,14 @@ class Device:
             )
         except EventLogError as err:
             self._log_fault = str(err)
+
+    def _read_interests(self) -> None:
+        self._chosen: tuple[str, ...] = ()
+        self._interests_fault: str | None = None
+        try:
+            self._chosen = interests.read(self.home)
+        except PocketRecError as err:
+            self._interests_fault = str(err)
 
     def install(self, bundle_dir: Path) -> str:
         """Install a bundle folder after its golden vectors pass; returns the manifest's hash.
@@ -174,7 +183,7 @@ class Device:
         history, unknown = self._history(faults)
         impressions, showings = self._shown_before(now, faults)
         slate = self._recommender.recommend(
-            history,
+            self._with_interests(history, now),
             now,
             k,
             exclude_seen=exclude_seen,
@@ -252,6 +261,11 @@ class Device:
             except EventLogError as err:
                 faults.append(str(err))
         return History.empty(), 0
+
+    def _with_interests(self, history: History, now: int) -> History:
+        assert self.bundle is not None
+        spec, cohorts = self.bundle.spec, self.bundle.cohorts
+        return interests.with_interests(spec, cohorts, self._chosen, history, now)
 
     def _shown_before(
         self, now: int, faults: list[str]
@@ -337,7 +351,8 @@ class Device:
             return {"items": [], "source": "none", "faults": faults, "release": ""}
         now = int(self._clock())
         history, _ = self._history(faults)
-        slate, items = explain(self._recommender, history, now, k, item_id=item_id, rng=self._rng)
+        asked = self._with_interests(history, now)
+        slate, items = explain(self._recommender, asked, now, k, item_id=item_id, rng=self._rng)
         return {
             "items": [asdict(item) for item in items],
             "slate": [item.item_id for item in slate.items],
@@ -361,6 +376,27 @@ class Device:
         ts = max(now, log.last_interaction())
         context = {"clock_utc": now} if now < ts else {}
         return log.append(item_id, event, value=value, ts=ts, context=context)
+
+    def set_interests(self, names: Sequence[str]) -> None:
+        """Note which categories the user chose, in the place of earlier ones; they stay here.
+
+        Args:
+            names: of categories in `interests()["offered"]`; none: nothing is chosen any more.
+
+        Raises:
+            InputError: one is not on offer.
+            PocketRecError: it could not be noted.
+        """
+        chosen = interests.checked(names, self.interests()["offered"])
+        interests.write(self.home, chosen)
+        self._chosen, self._interests_fault = chosen, None
+
+    def interests(self) -> dict[str, Any]:
+        """Return what the user chose, what the release offers to choose from, and faults."""
+        offered: tuple[str, ...] = ()
+        if self.bundle is not None:
+            offered = interests.offered(self.bundle.spec, self.bundle.cohorts)
+        return {"chosen": list(self._chosen), "offered": list(offered), "faults": self._faults()}
 
     def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
         """Note whether the user agrees that events are sent; without that, none ever is.
@@ -388,13 +424,14 @@ class Device:
 
         Raises:
             EventLogError: another process uses the log, or it cannot be written.
-            PocketRecError: the install id, or the pages shown, cannot be removed.
+            PocketRecError: install id, interests or the pages shown cannot be removed.
         """
         self.close()
         try:
             return privacy.erase(self.home)
         finally:
             self._open_log()
+            self._read_interests()
             self.__dict__.pop("_sessions", None)
 
     def status(self) -> dict[str, Any]:
@@ -431,7 +468,8 @@ class Device:
 
     def _faults(self) -> list[str]:
         of_log = (self._log.fault, self._log.retention_fault) if self._log else (self._log_fault,)
-        return [fault for fault in (self._release_fault, *of_log) if fault]
+        known = (self._release_fault, *of_log, self._interests_fault)
+        return [fault for fault in known if fault]
 
     def _noted(
         self, items: list[dict[str, Any]], now: int, faults: list[str]

@@ -1,7 +1,8 @@
 """One recommendation on the device: features, user tower, retrieval, ranker, re-ranking.
 
 Whatever fails on the way, an answer comes out: without the ranker the retrieval order, without
-the tower the release's popular items; `Slate.fault` says what happened.
+the tower the popular items of the user's categories, then of all (`fallback.py`); `Slate.fault`
+says what happened.
 """
 
 from collections import deque
@@ -21,9 +22,11 @@ from bundle.reader import Bundle
 from bundle.rules import Rules
 from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError, OutOfTime
+from edge_runtime.fallback import fallback_rows, wanted_categories
 from edge_runtime.feedback import Impressions
 from edge_runtime.filters import Barred, Bars, Filters
 from edge_runtime.index import Floats, Index, probe
+from edge_runtime.interests import reason
 from edge_runtime.offers import Offers, Sponsorship
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, apply
@@ -106,7 +109,7 @@ class Recommender:
         """Answer one request.
 
         Args:
-            history: the user's events as rows of this release.
+            history: the user's events as rows of this release, see `interests.with_interests` too.
             now_utc: unix seconds.
             k: slate size, by default the policy's.
             exclude_seen: leave out all items of the history; by default as the policy says.
@@ -130,7 +133,9 @@ class Recommender:
         try:
             user = self.user_vector(history, now_utc)
         except PocketRecError as err:
-            return self._fallback(excluded, barred, shown, wanted, clock, fault or str(err), scene)
+            return self._fallback(
+                history, excluded, barred, shown, wanted, clock, fault or str(err), scene
+            )
         clock.mark("tower")
         probes = barred.cells(self.policy.probes)
         rows, vectors, scores = self.candidates(user, history, now_utc, excluded, scene, probes)
@@ -178,7 +183,7 @@ class Recommender:
         found: NDArray[np.bool_] = (barred or self.bars.barred(None)).rows.copy()
         repeats = self.policy.repeats or scene.kind == SEARCH
         if not repeats if exclude_seen is None else exclude_seen:
-            found[history.rows] = True
+            found[history.had().rows] = True
         if scene.item is not None:
             found[scene.item] = True
         return found
@@ -318,6 +323,7 @@ class Recommender:
 
     def _fallback(
         self,
+        history: History,
         excluded: NDArray[np.bool_],
         barred: Barred,
         shown: NDArray[np.int32],
@@ -326,29 +332,44 @@ class Recommender:
         fault: str,
         scene: Scene,
     ) -> Slate:
-        """Popular items; seen ones too if nothing else is left, barred and shown ones never.
+        """Lists of the user's categories, then popular items; barred and shown ones never.
 
-        Beside an item those that go with it come first, and search results stay as they were.
+        Seen ones too if nothing else is left. Beside an item those that go with it come first, and
+        search results stay as they were.
         """
         probes, beyond = barred.cells(self.policy.probes), barred.by_filters
         rows = scene.candidates(self.index, self.items.neighbours, self._limit, probes, excluded)
+        listed: dict[int, int] = {}
         if not scene.is_closed:
-            popular = self._popular(excluded, k, beyond=beyond)
-            rows = merged(rows, popular, max(k, len(rows)))
-            if not len(rows):
+            listed = self._listed(history, excluded, k, beyond=beyond)
+            if not listed and not len(rows):
                 excluded = barred.rows.copy()
                 excluded[shown] = True
-                rows = self._popular(excluded, k, beyond=beyond)
+                listed = self._listed(history, excluded, k, beyond=beyond)
+            rows = merged(rows, np.array(list(listed), np.int32), max(k, len(rows)))
         k = len(rows) if scene.kind == SEARCH else k
         texts = zip(rows[:k].tolist(), self._texts(rows[:k]), strict=True)
         items = tuple(
-            SlateItem(row, item_id, title, 1.0 / place, 0.0, POPULAR_REASON, {})
+            SlateItem(
+                row, item_id, title, 1.0 / place, 0.0, self._popular_in(listed.get(row, 0)), {}
+            )
             for place, (row, (item_id, title)) in enumerate(texts, 1)
         )
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
         told = _joined(fault, barred.fault)
         return Slate(items, clock.total(), "fallback", told, zero, rows, scores)
+
+    def _listed(
+        self, history: History, excluded: NDArray[np.bool_], k: int, *, beyond: bool
+    ) -> dict[int, int]:
+        """What `fallback_rows` finds for a user."""
+        codes = wanted_categories(self.items.categories, history)
+        popular = self._popular(excluded, k, beyond=beyond)
+        return fallback_rows(self.bundle.cohorts, codes, popular, excluded)
+
+    def _popular_in(self, code: int) -> str:
+        return f"popular in {self.spec.categories[code - 1]}" if code else POPULAR_REASON
 
     def _popular(self, excluded: NDArray[np.bool_], k: int, *, beyond: bool) -> NDArray[np.int32]:
         """The popular items that are not left out; `beyond` their list if it has fewer than k."""
@@ -376,12 +397,17 @@ class Recommender:
         reasons = [POPULAR_REASON] * len(shown)
         if len(past):
             nearest = np.argmax(vectors[chosen] @ self.index.vectors(past).T, axis=1)  # [slate]
-            again = np.isin(shown, history.rows).tolist()
+            again = np.isin(shown, history.had().rows).tolist()
             because = self._titles(past[nearest])
             reasons = [
                 AGAIN_REASON if had else f"because of {title}"
                 for had, title in zip(again, because, strict=True)
             ]
+            chosen_for = history.interests[len(history) - len(past) :]
+            for at in np.flatnonzero(nearest < len(chosen_for)).tolist():
+                if not again[at]:
+                    own, event = self.items.categories[shown[at]].tolist(), int(nearest[at])
+                    reasons[at] = reason(self.spec, chosen_for, chosen_for[event], own)
         if scene.item is not None:
             said = LIKE_REASON if scene.kind == SIMILAR else WITH_REASON
             reasons = [said.format(self._titles(scene.rows)[0])] * len(shown)

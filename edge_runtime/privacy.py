@@ -4,8 +4,9 @@ GDPR articles 15 and 20 (access, portability) shape the export: complete, with w
 each event, in a format that programs read. Article 17 (erasure) shapes `erase`: all of it, also
 without the key and from a damaged log, with no copy of the bytes left in the files.
 
-Personal in a phone's folder are the event log, the install id and the pages shown of late, whose
-items the log has as impressions too, so that the export leaves them out. Releases and their
+Personal in a phone's folder are the event log, the install id, the interests that the user chose
+and the pages shown of late, whose items the log has as impressions too, so that the export leaves
+them out. Releases and their
 metadata are the same for everybody and stay. No other candidates or slates are stored.
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 
 from bundle.errors import InputError
 from bundle.files import fsync_dir, write_atomic_parts, write_failed
-from edge_runtime import event_schema, install_id, paging
+from edge_runtime import event_schema, install_id, interests, paging
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
@@ -50,7 +51,8 @@ class Erased:
 def export_data(home: Path, out: Path, *, now: int, cipher: Cipher | None = None) -> int:
     """Write all that the device holds about its user as JSON Lines; returns the number of events.
 
-    The first line is a header with counts, so that a cut copy shows. Nothing is held in memory,
+    The first line is a header with counts, so that a cut copy shows; the second has the interests,
+    if there are any. Nothing is held in memory,
     and `out`, which only its owner may read, appears whole or not at all.
 
     Args:
@@ -62,8 +64,9 @@ def export_data(home: Path, out: Path, *, now: int, cipher: Cipher | None = None
     Raises:
         InputError: there is no such phone.
         EventLogError: the log cannot be read, or not with this key.
-        PocketRecError: `out` cannot be written.
+        PocketRecError: the interests cannot be read, or `out` cannot be written.
     """
+    chosen = interests.read(home)
     log = EventLog(_log_of(home), cipher=cipher)
     events = 0
 
@@ -71,7 +74,9 @@ def export_data(home: Path, out: Path, *, now: int, cipher: Cipher | None = None
         nonlocal events
         for each in log.everything():
             events += isinstance(each, tuple)
-            yield json.dumps(_line(each, home, now), ensure_ascii=False).encode() + b"\n"
+            yield _encoded(_line(each, home, now))
+            if chosen and isinstance(each, LogStatus):
+                yield _encoded({"type": "interests", "categories": chosen})
 
     with closing(log):
         write_atomic_parts(out, lines(), mode=0o600)
@@ -86,13 +91,13 @@ def erase(home: Path) -> Erased:
     Raises:
         InputError: there is no such phone.
         EventLogError: another process uses the log, or it cannot be written.
-        PocketRecError: the install id, or the pages shown, cannot be removed.
+        PocketRecError: install id, interests or the pages shown cannot be removed.
     """
     path = _log_of(home)
     events = _empty(path) if path.exists() else 0
     known = install_id.existing(home)
     try:
-        for name in (install_id.FILE_NAME, paging.FILE_NAME):
+        for name in (install_id.FILE_NAME, interests.FILE_NAME, paging.FILE_NAME):
             _destroy(home / name)
             _destroy(home / f".{name}.partial")
     except OSError as err:
@@ -120,6 +125,10 @@ def _line(
             return {"type": "showing", **asdict(each)}
         case event, uploaded:
             return {"type": "event", **asdict(event), "uploaded": _UPLOADED[uploaded]}
+
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
 def _empty(path: Path) -> int | None:

@@ -12,13 +12,15 @@ from bundle.arrays import encode_array
 from bundle.audience import NAMES_FILE, OpenAudience, audience_files
 from bundle.audience import SINCE as AUDIENCE_SINCE
 from bundle.catalogue import CatalogueItem, write_catalogue
+from bundle.cohorts import CODES_FILE, ROWS_FILE
 from bundle.errors import InputError
 from bundle.features import FeatureSpec
 from bundle.items import ItemArrays
 from bundle.neighbours import Neighbours
-from bundle.reader import MAX_POPULAR, Bundle
+from bundle.reader import COHORTS_SINCE, MAX_POPULAR, Bundle
 from bundle.versions import item_files
 from bundle.writer import BundleWriter
+from export.cohorts import cohort_lists
 from export.index_builder import BuiltIndex, by_id
 from training.dataset import Items, category_codes, numeric_columns
 from training.progress import SHOWN_EVERY, Progress
@@ -34,14 +36,14 @@ def add_items(
     neighbours: Neighbours | None,
     base: Bundle | None = None,
 ) -> None:
-    """Add index, item columns, ids, fallback list and catalogue, all in bundle row order.
+    """Add index, item columns, ids, fallback lists and catalogue, all in bundle row order.
 
     Args:
         writer: the bundle being made; its format version says how the items are stored.
         spec: vocabularies of the columns.
         items: canonical order.
         index: built from these items' vectors.
-        popularity: float32 [N, P], canonical order; orders the fallback list by the first column.
+        popularity: float32 [N, P], canonical order; orders the fallback lists by the first column.
         available: bool [N], canonical order; False withdraws an item and keeps its row.
         neighbours: of all N items, canonical order, if the release has any.
         base: the release that this one follows, so that a delta between them stays small.
@@ -59,12 +61,16 @@ def add_items(
         "index/rows": index.rows,
         "items/popular": popular.astype(np.int32),
     }
+    codes = category_codes(spec, items.categories)[order].astype(np.uint16)
+    if writer.format_version >= COHORTS_SINCE:
+        cohorts = cohort_lists(codes, popularity[order, 0], available[order])
+        arrays |= {CODES_FILE: cohorts.codes, ROWS_FILE: cohorts.rows}
     in_rows = ItemArrays(
         ids=[items.ids[i] for i in order.tolist()],
         by_id=row[by_id(items.ids)],
         offsets=index.offsets,
         scales=index.scales,
-        categories=category_codes(spec, items.categories)[order].astype(np.uint16),
+        categories=codes,
         numeric=numeric_columns(spec, items, popularity)[order],
         available=available[order],
     )

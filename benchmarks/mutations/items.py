@@ -7,6 +7,7 @@ from numpy.random import Generator
 
 from benchmarks.mutations.sound import Base, Mutant, encode, pick
 from bundle.arrays import encode_array
+from bundle.cohorts import CODES_FILE, ROWS_FILE
 from bundle.items import ItemArrays
 from bundle.versions import item_files
 
@@ -43,11 +44,14 @@ def other_sizes(base: Base, rng: Generator) -> Mutant:
         "index/offsets": offsets,
         "index/rows": np.resize(base.arrays["index/rows"], (n, spec["dim"])),
         "items/popular": np.arange(n, dtype=np.int32),
+        CODES_FILE: np.ones(pick(rng, (0, 1, 256, 257)), np.uint16),
         "items/neighbours": np.zeros((n, spec["neighbours"]), np.int32),
         "items/neighbour_weights": np.ones((n, spec["neighbours"]), np.int8),
         "items/neighbour_scales": np.ones(n, np.float32),
         **item_files(base.version, items),
     }
+    lists = len(arrays[CODES_FILE]), pick(rng, (0, 1, 50, 51))
+    arrays[ROWS_FILE] = np.full(lists, pick(rng, (-2, -1, 0, n - 1, n)), np.int32)
     if base.version > 1:
         arrays |= {
             "items/age_rating.values": np.zeros(1, np.uint8),

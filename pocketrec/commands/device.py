@@ -13,6 +13,7 @@ from pocketrec import facts
 from pocketrec.commands.device_browse import browse
 from pocketrec.commands.device_explain import explain
 from pocketrec.commands.device_filters import checked, filter_options
+from pocketrec.commands.device_interests import interests
 from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE, say_faults
 from pocketrec.commands.device_privacy import consent, erase, export_data
 from pocketrec.commands.device_simulate import simulate
@@ -153,5 +154,5 @@ def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str,
 
 
 command.add_command(sync, "sync")
-for each in (explain, browse, simulate, consent, export_data, erase):
+for each in (explain, browse, simulate, interests, consent, export_data, erase):
     command.add_command(each)

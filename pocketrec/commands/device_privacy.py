@@ -66,7 +66,7 @@ def export_data(home: Path, as_json: bool, out: Path, force: bool) -> None:
 @JSON
 @click.option("--yes", is_flag=True, help="Do it; there is no way back.")
 def erase(home: Path, as_json: bool, yes: bool) -> None:
-    """Erase events, consent and install id; releases stay."""
+    """Erase events, consent, interests and install id; releases stay."""
     from edge_runtime import privacy
 
     if not yes:

@@ -7,13 +7,14 @@ import pytest
 from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle import catalogue
 from bundle.audience import MAX_REGIONS, UNRATED
+from bundle.cohorts import CODES_FILE, MAX_COHORT_ITEMS, MAX_COHORTS, ROWS_FILE
 from bundle.errors import BundleInvalid
 from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR, FeatureSpec
 from bundle.policy import Policy
 from bundle.rules import INTEGERS, KINDS, MAX_BOUNDS, MAX_DEPTH, MAX_RULES, NUMBERS
 from bundle.sorted_ids import MAX_BLOCK, MAX_SHARED
 
-NEW = {"rules.json", "campaigns.json", "regions.json"}
+NEW = {"rules.json", "campaigns.json", "regions.json", CODES_FILE, ROWS_FILE}
 POLICY = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=0, candidates=200)
 
 
@@ -125,6 +126,12 @@ def test_stated_rules_and_bounds_of_their_settings_are_the_reader_s(page, spec):
 def test_stated_limits_of_ids_are_the_reader_s(page):
     assert f"shares at most {MAX_SHARED} letters" in page
     assert f"at most {MAX_BLOCK} ids" in page
+
+
+def test_stated_limits_of_cohorts_are_the_reader_s(page):
+    assert f"G <= {MAX_COHORTS}, m <= {MAX_COHORT_ITEMS}." in page
+    assert f"at most {MAX_COHORTS} lists of at most {MAX_COHORT_ITEMS}" in page
+    assert f"{MAX_COHORTS * MAX_COHORT_ITEMS * 4:,} bytes of rows" in page
 
 
 def test_stated_numbers_of_regions_and_ages_are_the_reader_s(page):

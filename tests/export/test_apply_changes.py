@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
+from bundle.cohorts import MAX_COHORT_ITEMS
 from bundle.errors import InputError
 from bundle.features import FeatureSpec
 from bundle.files import canonical_json
@@ -257,12 +258,18 @@ def assert_equal(bundle: Bundle, world: dict[str, Item]) -> None:
         assert numeric[row, 1:].tolist() == [item.year, item.price]
         known = [SPEC.categories.index(c) + 1 for c in item.categories if c in SPEC.categories][:2]
         assert codes[row].tolist() == known + [0] * (2 - len(known))
-    offsets = np.asarray(bundle.array("index/offsets"))
+    available, offsets = bundle.available, np.asarray(bundle.array("index/offsets"))
     assert np.diff(offsets).tolist() == [
         sum(item.cell == cell for item in world.values()) for cell in range(CELLS)
     ]
     popular = [ids[row] for row in np.asarray(bundle.array("items/popular"))]
     assert sorted(popular) == sorted(i for i in world if world[i].available)
+    for code in range(len(SPEC.categories) + 1):
+        best = sorted(
+            (row for row in every if available[row] and code and code in codes[row]),
+            key=lambda row: (-numeric[row, 0], row),
+        )
+        assert bundle.cohorts.items(code).tolist() == best[:MAX_COHORT_ITEMS]
 
 
 def test_an_update_of_one_in_a_hundred_changes_these_rows_alone(tmp_path: Path):

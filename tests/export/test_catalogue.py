@@ -57,6 +57,7 @@ def test_changes_are_in_the_columns_and_the_catalogue(changed: Bundle):
     assert not changed.available[gone]
     assert changed.available.sum() == 40
     assert gone not in changed.array("items/popular")
+    assert gone not in changed.cohorts.rows
     added, restored = changed.catalogue([new, touched])
     assert (added.title, added.categories, added.year) == ("Film new", "war", 2001)
     assert (restored.title, restored.price, restored.year) == ("Film i03, restored", 4.5, 1963)
@@ -83,6 +84,7 @@ def test_a_withdrawn_item_comes_back_when_it_is_restored_and_only_then(
     restored, first = open_bundle(tmp_path / "restored"), open_bundle(bundle_dir)
     assert restored.available[row]
     assert row in restored.array("items/popular")
+    assert row in restored.cohorts.rows
     assert restored.catalogue([row])[0].title == "Film i07, new copy"
     same = np.asarray(first.array("index/rows"))[first.row_of("i07")]
     assert (restored.array("index/rows")[row] == same).all()

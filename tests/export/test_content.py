@@ -73,6 +73,12 @@ def test_both_versions_hold_the_same_items(tmp_path):
         assert np.array_equal(getattr(new, name)[:], getattr(old, name)[:])
     for name in ("index/rows", "index/offsets", "items/popular"):
         assert np.array_equal(new.array(name), old.array(name))
+    assert old.cohorts is None
+    assert new.cohorts.codes.tolist() == [2, 1]  # war has twice as many items
+    popular = np.asarray(new.array("items/popular"))
+    for code in (1, 2):
+        has = (new.categories[popular] == code).any(axis=1)
+        assert new.cohorts.items(code).tolist() == popular[has][:50].tolist()
     row = new.row_of("id-007")  # the second item
     (shown,) = new.catalogue([row])
     assert (shown.title, shown.price) == ("T 1", 1.25)
