@@ -6,7 +6,6 @@ up. Only `sync.py` opens sockets; events leave with consent only, interests neve
 """
 
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
@@ -16,14 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.errors import InputError, PocketRecError
+from bundle.errors import PocketRecError
 from bundle.features import History
 from bundle.reader import Bundle, open_bundle
 from edge_runtime import event_schema, interests, privacy, scenes
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
-from edge_runtime.event import IMPRESSION, Event
+from edge_runtime.event import shown_events
 from edge_runtime.eventlog import EventLog
 from edge_runtime.feedback import Impressions
 from edge_runtime.filters import Filters
@@ -192,7 +191,7 @@ class Device:
             rng=self._rng,
             impressions=impressions,
             showings=showings if log_impressions else None,  # what nobody looks at is not counted
-            scene=self._scene(scene, item_id, results, faults),
+            scene=scenes.find(self.bundle, scene, item_id, results, faults),
             deadline_ms=deadline_ms,
         )
         if self._late_check is not None:
@@ -229,25 +228,6 @@ class Device:
             **paged,
             **unranked,
         }
-
-    def _scene(
-        self, kind: str, item_id: str | None, results: Sequence[str], faults: list[str]
-    ) -> scenes.Scene:
-        """Find the rows of a scene; without them it is the home screen, and a fault."""
-        assert self.bundle is not None
-        if kind not in scenes.SCENES:
-            raise InputError(f"scene {kind!r} is unknown; there is {', '.join(scenes.SCENES)}.")
-        if kind in (scenes.SIMILAR, scenes.AFTER) and item_id is None:
-            raise InputError(f"scene {kind!r} needs item_id, the item at hand.")
-        if kind == scenes.HOME:
-            return scenes.Scene()
-        if kind == scenes.SEARCH:
-            return scenes.Scene(kind=kind, rows=self._rows(list(dict.fromkeys(results))))
-        row = self.bundle.row_of(str(item_id))
-        if row < 0:
-            faults.append(f"item {item_id!r} is not in the release: these are for the home screen")
-            return scenes.Scene()
-        return scenes.Scene(kind=kind, rows=np.array([row], np.int32))
 
     def _loaded(self, bundle: Bundle) -> Recommender:
         return Recommender(bundle, self._engine, threads=self._threads)
@@ -490,27 +470,8 @@ class Device:
     ) -> list[str]:
         if self._log is None:
             return []
-        shown = [
-            Event(
-                id=str(uuid.uuid4()),
-                kind=IMPRESSION,
-                item_id=item["item_id"],
-                event="shown",
-                value=None,
-                ts=now,
-                context={
-                    "place": place,
-                    "score": item["score"],
-                    "source": source,
-                    "propensity": item["propensity"],
-                    **({"sponsored": item["sponsored"]["campaign"]} if item["sponsored"] else {}),
-                    **paged,
-                },
-            )
-            for place, item in enumerate(items, 1)
-        ]
         try:
-            self._log.append_many(shown)
+            self._log.append_many(shown_events(items, source, now, paged))
         except EventLogError as err:
             return [str(err)]
         return []

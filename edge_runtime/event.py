@@ -1,6 +1,7 @@
 """One event, and the row of the log that it becomes, encrypted if there is a key."""
 
 import json
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,38 @@ class Event:
     value: float | None
     ts: int
     context: dict[str, Any]
+
+
+def shown_events(
+    items: list[dict[str, Any]], source: str, now_utc: int, paged: dict[str, Any]
+) -> list[Event]:
+    """Return the impressions of a slate's items.
+
+    Args:
+        items: plain, as `Device.recommend` answers.
+        source: what made the slate.
+        now_utc: unix seconds.
+        paged: session and page, where it is one.
+    """
+    return [
+        Event(
+            id=str(uuid.uuid4()),
+            kind=IMPRESSION,
+            item_id=item["item_id"],
+            event="shown",
+            value=None,
+            ts=now_utc,
+            context={
+                "place": place,
+                "score": item["score"],
+                "source": source,
+                "propensity": item["propensity"],
+                **({"sponsored": item["sponsored"]["campaign"]} if item["sponsored"] else {}),
+                **paged,
+            },
+        )
+        for place, item in enumerate(items, 1)
+    ]
 
 
 def encode(event: Event, cipher: Cipher | None) -> Row:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.cohorts import Cohorts
-from bundle.columns import Column
+from bundle.columns import Column, column_at
 from bundle.features import History
+from bundle.reader import Bundle
 
 COMMONEST = 3
 """Categories of the history whose lists are shown."""
@@ -56,3 +57,31 @@ def fallback_rows(
     for row in popular[~excluded[popular]].tolist():
         brought.setdefault(row, 0)
     return brought
+
+
+class Lists:
+    """The lists of one release."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    def rows(
+        self, history: History, excluded: NDArray[np.bool_], k: int, *, beyond: bool
+    ) -> dict[int, int]:
+        """Return what `fallback_rows` finds for a user.
+
+        Args:
+            history: the user's.
+            excluded: bool [N], rows that must not be shown.
+            k: rows wanted.
+            beyond: whether other items follow, by popularity, where the lists have fewer.
+        """
+        codes = wanted_categories(self._bundle.categories, history)
+        popular = np.asarray(self._bundle.array("items/popular"))
+        rows = popular[~excluded[popular]]
+        if beyond and len(rows) < k:
+            others = np.setdiff1d(np.flatnonzero(~excluded), rows)
+            place = self._bundle.spec.numeric.index("popularity")
+            popularity = column_at(self._bundle.numeric, place)[others]
+            rows = np.concatenate([rows, others[np.lexsort((others, -popularity))]])
+        return fallback_rows(self._bundle.cohorts, codes, rows, excluded)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.candidates import extra_candidates, merged
-from bundle.columns import column_at
 from bundle.errors import PocketRecError
 from bundle.features import History, tower_inputs, used_rows
 from bundle.neighbours import Neighbours
@@ -22,7 +21,7 @@ from bundle.reader import Bundle
 from bundle.rules import Rules
 from edge_runtime.engines import Engine, choose_engine, open_model
 from edge_runtime.errors import EngineError, OutOfTime
-from edge_runtime.fallback import fallback_rows, wanted_categories
+from edge_runtime.fallback import Lists
 from edge_runtime.feedback import Impressions
 from edge_runtime.filters import Barred, Bars, Filters
 from edge_runtime.index import Floats, Index, probe
@@ -34,6 +33,7 @@ from edge_runtime.rules.exploration import Random
 from edge_runtime.scenes import SEARCH, SIMILAR, Scene
 from edge_runtime.slate import Slate, SlateItem
 from edge_runtime.stage_clock import StageClock
+from edge_runtime.texts import Texts
 
 POPULAR_REASON = "popular now"
 AGAIN_REASON = "you had it before"
@@ -43,8 +43,6 @@ HOME = Scene()
 REMEMBERED_TIMES = 8
 """Rankings whose time tells what the next one may take: few, so that one hiccup is soon over."""
 NO_ROWS = np.zeros(0, np.int32)
-MOST_TEXTS = 8192
-"""Items whose id and title are remembered between requests."""
 
 
 class Recommender:
@@ -75,7 +73,8 @@ class Recommender:
         self.bars = Bars(bundle)
         self.withdrawn = self.bars.barred(None).rows
         self._offers = Offers(bundle)
-        self._known_texts: dict[int, tuple[str, str]] = {}
+        self._texts = Texts(bundle)
+        self._lists = Lists(bundle)
         self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
@@ -307,7 +306,7 @@ class Recommender:
             categories=np.asarray(columns.categories[rows]),
             numeric=np.asarray(columns.numeric[rows]),
             columns=self.spec.numeric,
-            titles=self._titles,
+            titles=self._texts.titles,
         )
         moment = Moment(
             now_utc=now_utc,
@@ -341,14 +340,14 @@ class Recommender:
         rows = scene.candidates(self.index, self.items.neighbours, self._limit, probes, excluded)
         listed: dict[int, int] = {}
         if not scene.is_closed:
-            listed = self._listed(history, excluded, k, beyond=beyond)
+            listed = self._lists.rows(history, excluded, k, beyond=beyond)
             if not listed and not len(rows):
                 excluded = barred.rows.copy()
                 excluded[shown] = True
-                listed = self._listed(history, excluded, k, beyond=beyond)
+                listed = self._lists.rows(history, excluded, k, beyond=beyond)
             rows = merged(rows, np.array(list(listed), np.int32), max(k, len(rows)))
         k = len(rows) if scene.kind == SEARCH else k
-        texts = zip(rows[:k].tolist(), self._texts(rows[:k]), strict=True)
+        texts = zip(rows[:k].tolist(), self._texts.of(rows[:k]), strict=True)
         items = tuple(
             SlateItem(
                 row, item_id, title, 1.0 / place, 0.0, self._popular_in(listed.get(row, 0)), {}
@@ -360,26 +359,8 @@ class Recommender:
         told = _joined(fault, barred.fault)
         return Slate(items, clock.total(), "fallback", told, zero, rows, scores)
 
-    def _listed(
-        self, history: History, excluded: NDArray[np.bool_], k: int, *, beyond: bool
-    ) -> dict[int, int]:
-        """What `fallback_rows` finds for a user."""
-        codes = wanted_categories(self.items.categories, history)
-        popular = self._popular(excluded, k, beyond=beyond)
-        return fallback_rows(self.bundle.cohorts, codes, popular, excluded)
-
     def _popular_in(self, code: int) -> str:
         return f"popular in {self.spec.categories[code - 1]}" if code else POPULAR_REASON
-
-    def _popular(self, excluded: NDArray[np.bool_], k: int, *, beyond: bool) -> NDArray[np.int32]:
-        """The popular items that are not left out; `beyond` their list if it has fewer than k."""
-        listed = np.asarray(self.bundle.array("items/popular"))
-        rows: NDArray[np.int32] = listed[~excluded[listed]]
-        if not beyond or len(rows) >= k:
-            return rows
-        others = np.setdiff1d(np.flatnonzero(~excluded), rows)
-        popularity = column_at(self.items.numeric, self.spec.numeric.index("popularity"))[others]
-        return np.concatenate([rows, others[np.lexsort((others, -popularity))]]).astype(np.int32)
 
     def _describe(
         self,
@@ -394,24 +375,8 @@ class Recommender:
     ) -> tuple[SlateItem, ...]:
         past, chosen = used_rows(self.spec, history), ruled.positions
         shown = rows[chosen]
-        reasons = [POPULAR_REASON] * len(shown)
-        if len(past):
-            nearest = np.argmax(vectors[chosen] @ self.index.vectors(past).T, axis=1)  # [slate]
-            again = np.isin(shown, history.had().rows).tolist()
-            because = self._titles(past[nearest])
-            reasons = [
-                AGAIN_REASON if had else f"because of {title}"
-                for had, title in zip(again, because, strict=True)
-            ]
-            chosen_for = history.interests[len(history) - len(past) :]
-            for at in np.flatnonzero(nearest < len(chosen_for)).tolist():
-                if not again[at]:
-                    own, event = self.items.categories[shown[at]].tolist(), int(nearest[at])
-                    reasons[at] = reason(self.spec, chosen_for, chosen_for[event], own)
-        if scene.item is not None:
-            said = LIKE_REASON if scene.kind == SIMILAR else WITH_REASON
-            reasons = [said.format(self._titles(scene.rows)[0])] * len(shown)
-        texts, odds = self._texts(shown), probabilities[chosen].tolist()
+        reasons = self._reasons(history, past, shown, vectors[chosen], scene)
+        texts, odds = self._texts.of(shown), probabilities[chosen].tolist()
         own, retrieved = final[chosen].tolist(), scores[chosen].tolist()
         return tuple(
             SlateItem(
@@ -429,31 +394,32 @@ class Recommender:
             for i, row in enumerate(shown.tolist())
         )
 
-    def _titles(self, rows: NDArray[np.int32]) -> list[str]:
-        return [title for _, title in self._texts(rows)]
-
-    def _texts(self, rows: NDArray[np.int32]) -> list[tuple[str, str]]:
-        """Id and title of rows, remembered: most come again, and a look-up takes 10 us.
-
-        Both from the catalogue, where finding an id in `items/ids` would take 30 us more. Without a
-        readable catalogue the id must do for a title.
-        """
-        wanted = rows.tolist()
-        known = self._known_texts
-        if new := {row for row in wanted if row not in known}:
-            if len(known) + len(new) > MOST_TEXTS:
-                known, new = {}, set(wanted)
-            found: dict[int, tuple[str, str]] = {}
-            try:
-                items = self.bundle.catalogue(sorted(new))
-                found = {item.row: (item.item_id, item.title) for item in items}
-            except PocketRecError:
-                found = {row: (one, one) for row in new for one in [self.bundle.item_id(row)]}
-            for row in new - found.keys():
-                found[row] = self.bundle.item_id(row), ""
-            known.update(found)
-            self._known_texts = known
-        return [self._known_texts[row] for row in wanted]
+    def _reasons(
+        self,
+        history: History,
+        past: NDArray[np.int32],
+        shown: NDArray[np.int32],
+        vectors: Floats,
+        scene: Scene,
+    ) -> list[str]:
+        """Say why each item is shown: the item at hand, a choice, or the nearest past event."""
+        if scene.item is not None:
+            said = LIKE_REASON if scene.kind == SIMILAR else WITH_REASON
+            return [said.format(self._texts.titles(scene.rows)[0])] * len(shown)
+        if not len(past):
+            return [POPULAR_REASON] * len(shown)
+        nearest = np.argmax(vectors @ self.index.vectors(past).T, axis=1)  # [slate]
+        again = np.isin(shown, history.had().rows).tolist()
+        reasons = [
+            AGAIN_REASON if had else f"because of {title}"
+            for had, title in zip(again, self._texts.titles(past[nearest]), strict=True)
+        ]
+        chosen = history.interests[len(history) - len(past) :]
+        for at in np.flatnonzero(nearest < len(chosen)).tolist():
+            if not again[at]:
+                own, event = self.items.categories[shown[at]].tolist(), int(nearest[at])
+                reasons[at] = reason(self.spec, chosen, chosen[event], own)
+        return reasons
 
 
 def _joined(*faults: str | None) -> str | None:

@@ -4,12 +4,15 @@ A scene says which candidates come in; the ranker and the rules then do with the
 the home screen, so that a list of similar items is the user's, not everybody's.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.errors import InputError
 from bundle.neighbours import Neighbours
+from bundle.reader import Bundle
 from edge_runtime.index import Index, probe
 
 Rows = NDArray[np.int32]
@@ -79,3 +82,34 @@ def following(neighbours: Neighbours, row: int, limit: int, excluded: NDArray[np
     order = np.argsort(-weights, kind="stable")
     kept = order[(weights[order] > 0) & ~excluded[rows[order]]]
     return np.asarray(rows[kept][:limit], np.int32)
+
+
+def find(
+    bundle: Bundle, kind: str, item_id: str | None, results: Sequence[str], faults: list[str]
+) -> Scene:
+    """Find the rows of a scene; of an item that is unknown it is the home screen, and a fault.
+
+    Args:
+        bundle: the release.
+        kind: of `SCENES`.
+        item_id: the item at hand of "similar" and "after".
+        results: ids that the app's own search found, best first.
+        faults: takes in what went wrong.
+
+    Raises:
+        InputError: the scene is unknown, or lacks what it needs.
+    """
+    if kind not in SCENES:
+        raise InputError(f"scene {kind!r} is unknown; there is {', '.join(SCENES)}.")
+    if kind in (SIMILAR, AFTER) and item_id is None:
+        raise InputError(f"scene {kind!r} needs item_id, the item at hand.")
+    if kind == HOME:
+        return Scene()
+    if kind == SEARCH:
+        found = np.array([bundle.row_of(one) for one in dict.fromkeys(results)], np.int32)
+        return Scene(kind=kind, rows=found[found >= 0])
+    row = bundle.row_of(str(item_id))
+    if row < 0:
+        faults.append(f"item {item_id!r} is not in the release: these are for the home screen")
+        return Scene()
+    return Scene(kind=kind, rows=np.array([row], np.int32))

@@ -203,10 +203,10 @@ def test_titles_of_candidates_are_looked_up_once(release, monkeypatch):
     one, two = (device.recommend(History.empty(), NOW) for _ in range(2))
     assert one.items == two.items
     assert asked == [50]
-    monkeypatch.setattr("edge_runtime.pipeline.MOST_TEXTS", 60)
+    monkeypatch.setattr("edge_runtime.texts.MOST_TEXTS", 60)
     past = History(np.array([7], np.int32), np.zeros(1, np.int32), np.array([NOW - 60]))
     assert len(device.recommend(past, NOW).items) == 10  # forgets and goes on
-    assert len(device._known_texts) <= 60
+    assert len(device._texts._known) <= 60
 
 
 def test_a_device_explores_only_with_a_source_of_randomness(release):
