@@ -19,6 +19,7 @@ BENCHMARKS = {
     "device": "10 thousand to 10 million items: milliseconds by stage, memory, recall, peers.",
     "offline": "Ten minutes on a phone of a million items: no growth, no socket, no gap.",
     "rerank": "Each rule of re-ranking, setting by setting: NDCG beside diversity; milliseconds.",
+    "sync": "1% of a catalogue's rows, then prices changed: bytes that a phone downloads.",
     "warm-start": "The next release: afresh, warm, and rotated back; quality and delta of each.",
 }
 

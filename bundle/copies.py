@@ -81,8 +81,8 @@ class _Blocks:
     def _search(self, begin: int) -> NDArray[np.int64]:
         """Look up the block at every place of a window: int64 [matches, 2], place and start."""
         part = self._new[begin : begin + _WINDOW + BLOCK - 1]
-        words = np.lib.stride_tricks.sliding_window_view(part, 8)
-        words = np.ascontiguousarray(words).view(np.uint64)[:, 0]
+        eights = np.lib.stride_tricks.sliding_window_view(part, 8)
+        words = np.ascontiguousarray(eights).view(np.uint64)[:, 0]
         hashes = _mixed(words[:-8], words[8:])
         at = np.searchsorted(self._hashes, hashes)
         at[at == len(self._hashes)] = 0
