@@ -18,6 +18,7 @@ from bundle.files import canonical_json
 from bundle.golden import Golden, GoldenCase
 from bundle.items import ItemArrays
 from bundle.manifest import FORMAT_VERSION, Manifest
+from bundle.reader import Bundle
 from bundle.versions import item_files
 from bundle.writer import BundleWriter
 
@@ -54,8 +55,15 @@ class Drawn:
         return replace(self, prices=prices)
 
 
-def write_drawn_release(out: Path, items: Drawn, name: str) -> Manifest:
-    """Write the release at `out`, in the place of what is there; equal items give equal bytes."""
+def write_drawn_release(out: Path, items: Drawn, name: str, base: Bundle | None = None) -> Manifest:
+    """Write the release at `out`, in the place of what is there; equal items give equal bytes.
+
+    Args:
+        out: the bundle folder.
+        items: of the release.
+        name: of the release.
+        base: the release that it follows, whose codes keep their meaning.
+    """
     n, dim = items.rows.shape
     rng = np.random.default_rng(n)
     cells = max(1, round(n**0.5))
@@ -80,7 +88,7 @@ def write_drawn_release(out: Path, items: Drawn, name: str) -> Manifest:
         "items/neighbours": rng.integers(0, n, (n, NEIGHBOURS)).astype(np.int32),
         "items/neighbour_weights": rng.integers(-127, 128, (n, NEIGHBOURS)).astype(np.int8),
         "items/neighbour_scales": rng.uniform(0.001, 0.01, n).astype(np.float32),
-        **item_files(FORMAT_VERSION, columns),
+        **item_files(FORMAT_VERSION, columns, base),
     }
     region_names, audience = audience_files(
         Audience(regions=[()] * n, age_ratings=np.zeros(n, np.uint8)), OpenAudience(), None

@@ -44,8 +44,10 @@ def run(options: Options, items: int = ITEMS, dim: int = DIM) -> Result:
     make_keys(keys)
     signers = load_signers(keys)
     found: list[Row] = []
+    base = None
     for name, drawn in {"first": first, "rows": rows, "prices": prices}.items():
-        write_drawn_release(work / name, drawn, name)
+        write_drawn_release(work / name, drawn, name, base)
+        base = open_bundle(work / name)
         started = time.monotonic()
         report = publish(work / name, repo, signers, "stable")
         made_s = time.monotonic() - started

@@ -40,8 +40,10 @@ def releases(tmp_path_factory):
     first = Drawn.of(N, 16, 1)
     second = first.with_prices(0.01, 2)
     third = second.with_rows(0.01, 3)
+    base = None
     for name, items in {"one": first, "two": second, "three": third}.items():
-        write_drawn_release(folder / name, items, name)
+        write_drawn_release(folder / name, items, name, base)
+        base = open_bundle(folder / name)
     return [folder / name for name in ("one", "two", "three")]
 
 
