@@ -26,7 +26,9 @@ from bundle.errors import BundleInvalid
 COPY, DIFFERENCE = "copy", "difference"
 FORMS = (COPY, DIFFERENCE)
 MAX_BYTES = 256 << 20
-"""Files above this have no deltas, which bounds the memory that making and applying one takes."""
+"""Files above this have no deltas. Measured: making one takes 94 MiB (xz) and up to 3 bytes for
+each of the new file, applying one up to 3 bytes for each of it, so less than 1 GiB each; the old
+file, and in making the new one too, may be mapped and come on top."""
 
 Filters = list[dict[str, int]]
 _PART = 1 << 20

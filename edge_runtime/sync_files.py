@@ -3,7 +3,7 @@
 import hashlib
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tuf.api.exceptions import DownloadError, RepositoryError
@@ -34,7 +34,7 @@ class ReleaseFiles:
         self.fetched = self.by_delta = 0
         self._updater, self._transfer, self._store = updater, transfer, store
         self._targets = targets
-        self._here = list(_entries_here(store))
+        self._here = _files_here(store)
 
     def fetch(self, entry: FileEntry, path: Path) -> None:
         """Write one file to `path`.
@@ -80,7 +80,7 @@ class ReleaseFiles:
 
     def _smallest_delta(self, entry: FileEntry) -> tuple[FileEntry, TargetFile] | None:
         found = []
-        for old in self._here if entry.bytes <= MAX_BYTES else ():
+        for old in self._here.get(entry.name, ()) if entry.bytes <= MAX_BYTES else ():
             target = self._updater.get_targetinfo(f"deltas/{entry.sha256}.{old.sha256}")
             if target is not None and target.length < entry.bytes and "sha256" in target.hashes:
                 found.append((old, target))
@@ -91,18 +91,15 @@ class ReleaseFiles:
         return f"{self._targets}{folder}/{target.hashes['sha256']}.{name}"
 
 
-def _entries_here(store: Store) -> Iterator[FileEntry]:
-    """Files of the active and the previous release that are in the store, each once."""
-    seen = set()
+def _files_here(store: Store) -> dict[str, list[FileEntry]]:
+    """Files of the active and the previous release that are in the store, by logical name."""
+    found: dict[str, list[FileEntry]] = {}
     for sha in store.active():
-        try:
-            files = store.read_manifest(sha).files if sha else ()
-        except BundleInvalid:
-            continue
-        for entry in files:
-            if entry.bytes and entry.sha256 not in seen and (store.files / entry.sha256).exists():
-                seen.add(entry.sha256)
-                yield entry
+        with suppress(BundleInvalid):
+            for entry in store.read_manifest(sha).files if sha else ():
+                if entry.bytes and (store.files / entry.sha256).exists():
+                    found.setdefault(entry.name, []).append(entry)
+    return found
 
 
 @contextmanager

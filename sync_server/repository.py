@@ -244,7 +244,11 @@ def _drop_unused(repo: Path, targets: Targets) -> None:
     needed: dict[str, TargetFile] = {}
     for path, target in channels.items():
         channel, sha = path.split("/")[1], target.hashes["sha256"]
-        (newest,) = _manifests(repo, channel, [sha])
+        newest = next(_manifests(repo, channel, [sha]), None)
+        if newest is None:
+            raise RepositoryInvalid(
+                f"{repo}: the manifest of channel {channel} is gone. Restore the repository."
+            )
         for e in newest.files:
             name = f"files/{e.sha256}"
             needed[name] = TargetFile(e.bytes, {"sha256": e.sha256}, name)
