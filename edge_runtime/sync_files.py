@@ -2,6 +2,7 @@
 
 import hashlib
 import mmap
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,13 +11,15 @@ from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.api.metadata import TargetFile
 from tuf.ngclient import Updater
 
-from bundle.delta import MAX_BYTES, apply_delta
+from bundle.delta import FORMS, MAX_BYTES, apply_delta
 from bundle.errors import BundleInvalid
 from bundle.manifest import FileEntry
 from bundle.reader import verify_file
 from edge_runtime.errors import SyncError
 from edge_runtime.store import Store
 from edge_runtime.sync_transfer import DELTA, FULL, Transfer
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ReleaseFiles:
@@ -66,9 +69,10 @@ class ReleaseFiles:
             source = self._store.files / old.sha256
             verify_file(old, source)
             self._transfer.file(self._url(delta), delta, temporary, DELTA)
-            form = str((delta.custom or {}).get("form"))
             with _mapped(source) as before:
-                made = apply_delta(form, temporary.read_bytes(), before, entry.bytes)
+                made = apply_delta(
+                    delta.custom["form"], temporary.read_bytes(), before, entry.bytes
+                )
             if hashlib.sha256(made).hexdigest() != entry.sha256:
                 raise BundleInvalid(f"{entry.name}: its delta gives something else")
             path.write_bytes(made)
@@ -82,13 +86,25 @@ class ReleaseFiles:
         found = []
         for old in self._here.get(entry.name, ()) if entry.bytes <= MAX_BYTES else ():
             target = self._updater.get_targetinfo(f"deltas/{entry.sha256}.{old.sha256}")
-            if target is not None and target.length < entry.bytes and "sha256" in target.hashes:
+            if target is not None and _is_fit(target, old, entry):
                 found.append((old, target))
         return min(found, key=lambda each: each[1].length, default=None)
 
     def _url(self, target: TargetFile) -> str:
         folder, _, name = target.path.rpartition("/")
         return f"{self._targets}{folder}/{target.hashes['sha256']}.{name}"
+
+
+def _is_fit(target: TargetFile, old: FileEntry, new: FileEntry) -> bool:
+    """Whether a signed delta is for this pair of files, and smaller than the new one."""
+    custom, sha256 = target.custom, target.hashes.get("sha256", "")
+    return (
+        isinstance(custom, dict)
+        and (custom.get("from"), custom.get("to")) == (old.sha256, new.sha256)
+        and custom.get("form") in FORMS
+        and _SHA256.fullmatch(sha256) is not None  # it becomes part of a path
+        and target.length < new.bytes
+    )
 
 
 def _files_here(store: Store) -> dict[str, list[FileEntry]]:

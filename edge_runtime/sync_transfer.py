@@ -157,7 +157,7 @@ class Transfer(FetcherInterface):
         except urllib3.exceptions.HTTPError as err:
             raise DownloadError(str(err)) from err
         finally:
-            response.release_conn()
+            response.close()  # one read to its end has gone back to the pool before
 
 
 def _may_pass(err: DownloadError) -> bool:

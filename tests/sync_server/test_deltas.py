@@ -191,6 +191,28 @@ def test_a_delta_that_does_not_fit_is_refused_and_the_whole_file_comes(
     assert report.full_bytes == sum(entries(releases[2])[n].bytes for n in names)
 
 
+@pytest.mark.parametrize(
+    "custom", [{"from": "0" * 64}, {"to": "0" * 64}, {"form": "patch"}, {"form": ["copy"]}, None]
+)
+def test_a_delta_signed_for_other_files_is_not_even_fetched(
+    releases, repo, signers, go, monkeypatch, custom
+):
+    make = deltas._make
+
+    def wrong(*args):
+        if target := make(*args):
+            right = target.unrecognized_fields["custom"]
+            target.unrecognized_fields["custom"] = "none" if custom is None else right | custom
+        return target
+
+    publish(releases[0], repo, signers, "stable")
+    go()
+    monkeypatch.setattr(deltas, "_make", wrong)
+    assert publish(releases[2], repo, signers, "stable").deltas
+    report = go()
+    assert (report.status, report.files_by_delta, report.delta_bytes) == ("updated", 0, 0)
+
+
 def blobs(repo):
     return sorted((repo / "targets" / "deltas").iterdir())
 
