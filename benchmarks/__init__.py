@@ -20,6 +20,7 @@ BENCHMARKS = {
     "offline": "Ten minutes on a phone of a million items: no growth, no socket, no gap.",
     "rerank": "Each rule of re-ranking, setting by setting: NDCG beside diversity; milliseconds.",
     "session": "A new user's first slates, by what is known; a like and the slate after it.",
+    "sync": "1% of a catalogue's rows, then prices changed: bytes that a phone downloads.",
     "warm-start": "The next release: afresh, warm, and rotated back; quality and delta of each.",
 }
 

@@ -1,19 +1,18 @@
 """Fetch the newest release of a channel, verified by TUF from a pinned root; send events back.
 
-The only file of the room that imports python-tuf and opens sockets.
+Only this file, sync_transfer.py and sync_files.py import python-tuf and open sockets.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import urllib3
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.ngclient import Updater, UpdaterConfig, Urllib3Fetcher
+from tuf.ngclient import Updater, UpdaterConfig
 
-from bundle.manifest import FileEntry
 from bundle.reader import Bundle
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import GRANTED
@@ -22,15 +21,17 @@ from edge_runtime.event_schema import FILE_NAME
 from edge_runtime.eventlog import EventLog
 from edge_runtime.install_id import install_id
 from edge_runtime.store import Store
+from edge_runtime.sync_files import ReleaseFiles
+from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, TIMEOUT_S, Retry, Transfer
 
 BATCH = 500
-TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncReport:
-    """What a sync did; bytes count HTTP bodies.
+    """What a sync did; bytes count HTTP bodies, those down are metadata, whole files and deltas.
 
+    A file whose delta did not work counts in full_bytes, and its delta in delta_bytes.
     events_fault is why nothing is known of the user's consent, so that no event was sent.
     """
 
@@ -38,26 +39,16 @@ class SyncReport:
     from_release: str | None
     to_release: str
     bytes_down: int
+    metadata_bytes: int
+    full_bytes: int
+    delta_bytes: int
     bytes_up: int
     requests: int
     files_fetched: int
+    files_by_delta: int
     events_sent: int
     events_fault: str | None
     seconds: float
-
-
-class CountingFetcher(Urllib3Fetcher):
-    """python-tuf's fetcher, counting requests and bytes."""
-
-    def __init__(self) -> None:
-        super().__init__(socket_timeout=int(TIMEOUT_S))
-        self.requests = self.bytes = 0
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        self.requests += 1
-        for chunk in super()._fetch(url):
-            self.bytes += len(chunk)
-            yield chunk
 
 
 def sync(
@@ -70,6 +61,7 @@ def sync(
     consent: bool = False,
     cipher: Cipher | None = None,
     storage_bytes: int | None = None,
+    retry: Retry = RETRY,
 ) -> SyncReport:
     """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
 
@@ -82,6 +74,7 @@ def sync(
         consent: the user agrees now; this is noted before anything else is done.
         cipher: the app's, where the event log is encrypted.
         storage_bytes: most that releases may take, see `Store`.
+        retry: of requests that get no answer.
 
     Raises:
         EventLogError: the consent could not be noted.
@@ -93,31 +86,23 @@ def sync(
     if consent:
         _grant(home, cipher)
     store = Store(home / "store", limit_bytes=storage_bytes)
-    fetcher, files = CountingFetcher(), 0
+    transfer = Transfer(retry)
     before, _ = store.active()
     try:
-        updater = _updater(home, server_url, root_path, fetcher)
+        updater = _updater(home, server_url, root_path, transfer)
         updater.refresh()
         info = updater.get_targetinfo(f"channels/{channel}/manifest.json")
         if info is None:
             raise SyncError(f"{server_url}: has no channel {channel!r}.")
         path = home / "tuf" / f"{channel}.manifest.json"
         if updater.find_cached_target(info, str(path)) is None:
-            updater.download_target(info, str(path))
+            retry.run(lambda: updater.download_target(info, str(path)))
         after = info.hashes["sha256"]
-
-        def fetch(entry: FileEntry, target: Path) -> None:
-            nonlocal files
-            files += 1
-            wanted = updater.get_targetinfo(f"files/{entry.sha256}")
-            if wanted is None:
-                raise SyncError(f"{entry.name}: its file is not signed by the publisher.")
-            updater.download_target(wanted, str(target))
-
+        files = ReleaseFiles(updater, transfer, store, _targets_url(server_url))
         bundle, _ = store.open_active()
         intact = before == after and bundle is not None and not store.lacks(after)
         if not intact:
-            store.install(path.read_bytes(), fetch, self_test)
+            store.install(path.read_bytes(), files.fetch, self_test)
     except (DownloadError, DownloadHTTPError) as err:
         said = str(err) or "no answer"  # python-tuf raises some without a word
         raise SyncError(f"{server_url}: {said}. The release on this phone stays.") from err
@@ -133,19 +118,21 @@ def sync(
         status="current" if intact else "updated",
         from_release=before,
         to_release=after,
-        bytes_down=fetcher.bytes,
+        bytes_down=transfer.bytes.total(),
+        metadata_bytes=transfer.bytes[METADATA],
+        full_bytes=transfer.bytes[FULL],
+        delta_bytes=transfer.bytes[DELTA],
         bytes_up=bytes_up,
-        requests=fetcher.requests,
-        files_fetched=files,
+        requests=transfer.requests,
+        files_fetched=files.fetched,
+        files_by_delta=files.by_delta,
         events_sent=sent,
         events_fault=events_fault,
         seconds=round(time.monotonic() - started, 3),
     )
 
 
-def _updater(
-    home: Path, server_url: str, root_path: Path | None, fetcher: CountingFetcher
-) -> Updater:
+def _updater(home: Path, server_url: str, root_path: Path | None, transfer: Transfer) -> Updater:
     folder = home / "tuf"
     folder.mkdir(parents=True, exist_ok=True)
     trusted = (folder / "root.json").exists()
@@ -154,16 +141,19 @@ def _updater(
             f"{home}: no trusted root yet. Give the root that came with the app: --root 1.root.json"
         )
     root = root_path.read_bytes() if root_path and not trusted else None
-    base = server_url.rstrip("/")
     return Updater(
         str(folder),
-        f"{base}/metadata/",
+        f"{server_url.rstrip('/')}/metadata/",
         str(folder),
-        f"{base}/targets/",
-        fetcher,
+        _targets_url(server_url),
+        transfer,
         UpdaterConfig(app_user_agent="pocketrec"),
         bootstrap=root,
     )
+
+
+def _targets_url(server_url: str) -> str:
+    return f"{server_url.rstrip('/')}/targets/"
 
 
 def _grant(home: Path, cipher: Cipher | None) -> None:

@@ -2,6 +2,9 @@
 
     metadata/N.root.json  N.targets.json  N.snapshot.json  timestamp.json
     targets/files/<sha256>.<sha256>       targets/channels/<channel>/<sha256>.manifest.json
+    targets/deltas/<sha256>.<to>.<from>   (deltas.py)
+
+The target of a channel's manifest names the releases before it in its custom metadata.
 
 A publish writes blobs, then targets, then snapshot, and last the timestamp by one rename: until
 then devices see the old release, and a killed publish is simply run again.
@@ -12,7 +15,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +38,7 @@ from bundle.errors import InputError
 from bundle.files import write_atomic, write_failed
 from bundle.manifest import Manifest, parse_manifest
 from bundle.reader import open_bundle, verify_file
+from sync_server import deltas
 from sync_server.errors import RepositoryInvalid
 
 EXPIRY = {
@@ -43,12 +47,17 @@ EXPIRY = {
     "snapshot": timedelta(days=30),
     "timestamp": timedelta(days=30),
 }
+KEEP, MOST_KEPT = 3, 20
+"""Releases before the newest from which deltas are made, by default and at most."""
 _CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishReport:
-    """What a publish did; new_bytes are those of files the repository did not have."""
+    """What a publish did; new_bytes are those of files the repository did not have.
+
+    deltas and delta_bytes count what is there for phones that have a release before this one.
+    """
 
     release: str
     channel: str
@@ -56,12 +65,28 @@ class PublishReport:
     changed: bool
     new_files: int
     new_bytes: int
+    deltas: int
+    delta_bytes: int
 
 
 def publish(
-    bundle_dir: Path, repo: Path, signers: dict[str, CryptoSigner], channel: str
+    bundle_dir: Path,
+    repo: Path,
+    signers: dict[str, CryptoSigner],
+    channel: str,
+    *,
+    keep: int = KEEP,
+    tell: deltas.Tell = lambda _done, _total, _name: None,
 ) -> PublishReport:
     """Verify a bundle, store its files, and make it the release of a channel.
+
+    Args:
+        bundle_dir: the bundle.
+        repo: the repository.
+        signers: one a role.
+        channel: its name.
+        keep: make deltas from so many releases before this one; 0 makes none.
+        tell: see `deltas.make_missing`.
 
     Raises:
         BundleInvalid: the bundle fails its checks.
@@ -80,17 +105,22 @@ def publish(
         target = TargetFile.from_data(path, data, ["sha256"])
         known = state.targets.targets.get(path)
         if known is not None and known.hashes == target.hashes and not _expires_soon(state):
-            return _report(manifest, channel, state.version, [], changed=False)
+            return _report(manifest, channel, state, [], {}, changed=False)
+        before = _before(known, target.hashes["sha256"], keep)
+        target.unrecognized_fields["custom"] = {"before": before}
         try:
             added = _store_files(repo, bundle_dir, manifest)
             folder = repo / "targets" / "channels" / channel
             write_atomic(folder / f"{target.hashes['sha256']}.manifest.json", data)
+            wanted = deltas.pairs(manifest, _manifests(repo, channel, before))
+            made = deltas.make_missing(repo, wanted, state.targets.targets, tell)
         except OSError as err:
             raise write_failed(repo, err) from err
-        state.targets.targets[path] = target
-        _drop_unused(repo, state.targets, manifest)
+        state.targets.targets |= {path: target, **made}
+        _drop_unused(repo, state.targets)
         state.sign_and_write(repo, signers)
-        return _report(manifest, channel, state.version, added, changed=True)
+        deltas.remove_others(repo, state.targets.targets)
+        return _report(manifest, channel, state, added, made, changed=True)
 
 
 def refresh(repo: Path, signers: dict[str, CryptoSigner]) -> int:
@@ -192,19 +222,40 @@ def _store_files(repo: Path, bundle_dir: Path, manifest: Manifest) -> list[int]:
     return added
 
 
-def _drop_unused(repo: Path, targets: Targets, newest: Manifest) -> None:
-    """Name exactly the files that some channel's manifest needs; blobs stay on the disk."""
+def _before(known: TargetFile | None, sha: str, keep: int) -> list[str]:
+    """Manifest hashes of the releases that a channel had before one, newest first."""
+    if known is None:
+        return []
+    shas = [known.hashes["sha256"], *(known.custom or {}).get("before", [])]
+    return [each for each in shas if each != sha][:keep]
+
+
+def _manifests(repo: Path, channel: str, shas: list[str]) -> Iterator[Manifest]:
+    """Read manifests of a channel; an old one that was removed by hand is passed over."""
+    for sha in shas:
+        path = repo / "targets" / "channels" / channel / f"{sha}.manifest.json"
+        with suppress(FileNotFoundError):
+            yield parse_manifest(path.read_bytes())
+
+
+def _drop_unused(repo: Path, targets: Targets) -> None:
+    """Name exactly the files and deltas that some channel needs; files stay on the disk."""
     channels = {p: t for p, t in targets.targets.items() if p.startswith("channels/")}
-    manifests = [newest]
+    needed: dict[str, TargetFile] = {}
     for path, target in channels.items():
-        folder, _, name = path.rpartition("/")
-        file = repo / "targets" / folder / f"{target.hashes['sha256']}.{name}"
-        manifests.append(parse_manifest(file.read_bytes()))
-    targets.targets = channels | {
-        f"files/{e.sha256}": TargetFile(e.bytes, {"sha256": e.sha256}, f"files/{e.sha256}")
-        for manifest in manifests
-        for e in manifest.files
-    }
+        channel, sha = path.split("/")[1], target.hashes["sha256"]
+        newest = next(_manifests(repo, channel, [sha]), None)
+        if newest is None:
+            raise RepositoryInvalid(
+                f"{repo}: the manifest of channel {channel} is gone. Restore the repository."
+            )
+        for e in newest.files:
+            name = f"files/{e.sha256}"
+            needed[name] = TargetFile(e.bytes, {"sha256": e.sha256}, name)
+        before = _manifests(repo, channel, _before(target, sha, MOST_KEPT))
+        for name in deltas.pairs(newest, before).keys() & targets.targets.keys():
+            needed[name] = targets.targets[name]
+    targets.targets = channels | needed
 
 
 def _expires_soon(state: _State) -> bool:
@@ -212,15 +263,23 @@ def _expires_soon(state: _State) -> bool:
 
 
 def _report(
-    manifest: Manifest, channel: str, version: int, added: list[int], *, changed: bool
+    manifest: Manifest,
+    channel: str,
+    state: _State,
+    added: list[int],
+    made: dict[str, TargetFile],
+    *,
+    changed: bool,
 ) -> PublishReport:
     return PublishReport(
         release=manifest.name,
         channel=channel,
-        version=version,
+        version=state.version,
         changed=changed,
         new_files=len(added),
         new_bytes=sum(added),
+        deltas=len(made),
+        delta_bytes=sum(target.length for target in made.values()),
     )
 
 

@@ -53,7 +53,9 @@ def command(
         return
     click.echo(
         f"{report.status}: release {report.to_release[:12]}, {report.bytes_down:,} bytes down in "
-        f"{report.requests} requests, {report.events_sent} events up, {report.seconds:.2f} s"
+        f"{report.requests} requests, {report.files_fetched} files "
+        f"({report.files_by_delta} by delta), {report.events_sent} events up, "
+        f"{report.seconds:.2f} s"
     )
     if report.events_fault:
         click.echo(f"fault: no events were sent: {report.events_fault}", err=True)

@@ -1,0 +1,125 @@
+"""Bring one file of a release: the smallest delta from a file that is here, or the file itself."""
+
+import hashlib
+import mmap
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tuf.api.exceptions import DownloadError, RepositoryError
+from tuf.api.metadata import TargetFile
+from tuf.ngclient import Updater
+
+from bundle.delta import FORMS, MAX_BYTES, apply_delta
+from bundle.errors import BundleInvalid
+from bundle.manifest import FileEntry
+from bundle.reader import verify_file
+from edge_runtime.errors import SyncError
+from edge_runtime.store import Store
+from edge_runtime.sync_transfer import DELTA, FULL, Transfer
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class ReleaseFiles:
+    """Fetches what a store asks for; counts files, and those that came by delta."""
+
+    def __init__(self, updater: Updater, transfer: Transfer, store: Store, targets: str) -> None:
+        """Look up what is here.
+
+        Args:
+            updater: refreshed, so it knows the signed targets.
+            transfer: brings the bytes.
+            store: its releases are what deltas start from.
+            targets: URL of the targets, with a slash at its end.
+        """
+        self.fetched = self.by_delta = 0
+        self._updater, self._transfer, self._store = updater, transfer, store
+        self._targets = targets
+        self._here = _files_here(store)
+
+    def fetch(self, entry: FileEntry, path: Path) -> None:
+        """Write one file to `path`.
+
+        Raises:
+            SyncError: it is not signed by the publisher.
+            DownloadError: the server cannot be reached.
+            RepositoryError: what it sent is something else.
+        """
+        self.fetched += 1
+        if self._by_delta(entry, path):
+            self.by_delta += 1
+            return
+        wanted = self._updater.get_targetinfo(f"files/{entry.sha256}")
+        if wanted is None:
+            raise SyncError(f"{entry.name}: its file is not signed by the publisher.")
+        if wanted.length != entry.bytes or wanted.hashes.get("sha256") != entry.sha256:
+            raise SyncError(f"{entry.name}: the publisher signed two sizes or hashes of it.")
+        self._transfer.file(self._url(wanted), wanted, path, FULL)
+
+    def _by_delta(self, entry: FileEntry, path: Path) -> bool:
+        """Try the smallest delta; False: there is none, or it did not work."""
+        found = self._smallest_delta(entry)
+        if found is None:
+            return False
+        old, delta = found
+        temporary = path.with_name(f".{delta.hashes['sha256']}.delta")
+        try:
+            source = self._store.files / old.sha256
+            verify_file(old, source)
+            self._transfer.file(self._url(delta), delta, temporary, DELTA)
+            with _mapped(source) as before:
+                made = apply_delta(
+                    delta.custom["form"], temporary.read_bytes(), before, entry.bytes
+                )
+            if hashlib.sha256(made).hexdigest() != entry.sha256:
+                raise BundleInvalid(f"{entry.name}: its delta gives something else")
+            path.write_bytes(made)
+        except (BundleInvalid, DownloadError, RepositoryError, MemoryError):
+            return False  # whatever it is, the whole file puts it right
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+    def _smallest_delta(self, entry: FileEntry) -> tuple[FileEntry, TargetFile] | None:
+        found = []
+        for old in self._here.get(entry.name, ()) if entry.bytes <= MAX_BYTES else ():
+            target = self._updater.get_targetinfo(f"deltas/{entry.sha256}.{old.sha256}")
+            if target is not None and _is_fit(target, old, entry):
+                found.append((old, target))
+        return min(found, key=lambda each: each[1].length, default=None)
+
+    def _url(self, target: TargetFile) -> str:
+        folder, _, name = target.path.rpartition("/")
+        return f"{self._targets}{folder}/{target.hashes['sha256']}.{name}"
+
+
+def _is_fit(target: TargetFile, old: FileEntry, new: FileEntry) -> bool:
+    """Whether a signed delta is for this pair of files, and smaller than the new one."""
+    custom, sha256 = target.custom, target.hashes.get("sha256", "")
+    return (
+        isinstance(custom, dict)
+        and (custom.get("from"), custom.get("to")) == (old.sha256, new.sha256)
+        and custom.get("form") in FORMS
+        and _SHA256.fullmatch(sha256) is not None  # it becomes part of a path
+        and target.length < new.bytes
+    )
+
+
+def _files_here(store: Store) -> dict[str, list[FileEntry]]:
+    """Files of the active and the previous release that are in the store, by logical name."""
+    found: dict[str, list[FileEntry]] = {}
+    for sha in store.active():
+        with suppress(BundleInvalid):
+            for entry in store.read_manifest(sha).files if sha else ():
+                if entry.bytes and (store.files / entry.sha256).exists():
+                    found.setdefault(entry.name, []).append(entry)
+    return found
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[memoryview]:
+    with path.open("rb") as stream:
+        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+    yield memoryview(mapped)
