@@ -95,8 +95,8 @@ def device_pasts(tmp_path_factory):
     """Return a function that replays interactions through device logs, one a user.
 
     (spec, item ids in row order, [(user, item, event, value, ts)]) -> one (user, ts, History) each
-    user and second, as the log hands it out just before it. A device's ids are random; these begin
-    with the hash that orders the offline store within a second.
+    user and second, as the log hands it out just before it. A log keeps the order in which
+    events came; within a second that is here the order of the hash that orders the offline store.
     """
 
     def replay(spec, item_ids, interactions):
@@ -111,7 +111,9 @@ def device_pasts(tmp_path_factory):
                 history, unknown = log.history(release)
                 assert unknown == 0
                 yield user, ts, history
-                log.append_many([_event(n, *row) for n, row in enumerate(now)])
+                log.append_many(
+                    sorted((_event(n, *row) for n, row in enumerate(now)), key=lambda one: one.id)
+                )
             log.close()
 
     return replay
