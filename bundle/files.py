@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 import shutil
 from collections.abc import Iterable
@@ -36,6 +37,12 @@ def sha256_file(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def mapped(path: Path) -> memoryview:
+    """Return the bytes of a file that is not empty, memory-mapped; freed with the last view."""
+    with path.open("rb") as stream:
+        return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def fsync_dir(path: Path) -> None:

@@ -44,6 +44,13 @@ class Index:
         return found
 
 
+def units(vectors: Floats) -> Floats:
+    """Return vectors [n, d] at length 1; one of length 0 stays."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    found: Floats = vectors / np.maximum(lengths, np.float32(1e-12))
+    return found
+
+
 def probe(
     index: Index, query: Floats, k: int, probes: int, excluded: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], Floats]:

@@ -19,7 +19,6 @@ class LateCheck:
     def __init__(self, store: Store, bundle: Bundle) -> None:
         self.fault: str | None = None
         self._store, self._bundle = store, bundle
-        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="late check", daemon=True)
         self._started = False
 
@@ -34,10 +33,5 @@ class LateCheck:
         if self._started:
             self._thread.join()
 
-    def stop(self) -> None:
-        """End after the file at hand."""
-        self._stopped.set()
-        self.wait()
-
     def _run(self) -> None:
-        self.fault = self._store.hash_rest(self._bundle, self._stopped.is_set)
+        self.fault = self._store.hash_rest(self._bundle)

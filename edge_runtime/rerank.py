@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.policy import Policy
+from edge_runtime.index import Floats, units
 
-Floats = NDArray[np.float32]
 _BLOCK = 128
 """Candidates compared with each other at a time; most slates end within the first."""
 
@@ -54,9 +54,9 @@ def _choose(
     used: Counter[int] = Counter()
     while len(order) and len(chosen) < k:
         block, order = order[:_BLOCK], order[_BLOCK:]
-        units = _units(vectors[block])
-        near = units @ units.T >= policy.near_duplicate_cosine  # [block, block]
-        known = units @ _units(vectors[chosen]).T  # [block, chosen]
+        own = units(vectors[block])
+        near = own @ own.T >= policy.near_duplicate_cosine  # [block, block]
+        known = own @ units(vectors[chosen]).T  # [block, chosen]
         free = ~np.any(known >= policy.near_duplicate_cosine, axis=1)
         category = first_category[block]
         while len(chosen) < k and free[place := int(free.argmax())]:
@@ -68,9 +68,3 @@ def _choose(
             if group and used[group] == cap:
                 free &= category != group
                 order = order[first_category[order] != group]
-
-
-def _units(vectors: Floats) -> Floats:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units: Floats = vectors / np.maximum(lengths, np.float32(1e-12))
-    return units

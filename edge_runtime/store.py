@@ -78,19 +78,16 @@ class Store:
         manifest = self.read_manifest(sha)
         return open_files(manifest, self.files, all_models=False, hash_large=hash_large)
 
-    def hash_rest(self, bundle: Bundle, stop: Callable[[], bool]) -> str | None:
+    def hash_rest(self, bundle: Bundle) -> str | None:
         """Hash what `open_active` left of a release; a sync replaces what is damaged.
 
         Args:
             bundle: a release of this store.
-            stop: asked before each file; True ends it.
 
         Returns:
             What is wrong, or None.
         """
         for entry in bundle.unhashed:
-            if stop():
-                return None
             try:
                 verify_file(entry, self.files / entry.sha256)
             except BundleInvalid as err:

@@ -1,10 +1,8 @@
 """Bring one file of a release: the smallest delta from a file that is here, or the file itself."""
 
 import hashlib
-import mmap
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from tuf.api.exceptions import DownloadError, RepositoryError
@@ -13,6 +11,7 @@ from tuf.ngclient import Updater
 
 from bundle.delta import FORMS, MAX_BYTES, apply_delta
 from bundle.errors import BundleInvalid
+from bundle.files import mapped
 from bundle.manifest import FileEntry
 from bundle.reader import verify_file
 from edge_runtime.errors import SyncError
@@ -69,10 +68,8 @@ class ReleaseFiles:
             source = self._store.files / old.sha256
             verify_file(old, source)
             self._transfer.file(self._url(delta), delta, temporary, DELTA)
-            with _mapped(source) as before:
-                made = apply_delta(
-                    delta.custom["form"], temporary.read_bytes(), before, entry.bytes
-                )
+            form, told = delta.custom["form"], temporary.read_bytes()
+            made = apply_delta(form, told, mapped(source), entry.bytes)
             if hashlib.sha256(made).hexdigest() != entry.sha256:
                 raise BundleInvalid(f"{entry.name}: its delta gives something else")
             path.write_bytes(made)
@@ -116,10 +113,3 @@ def _files_here(store: Store) -> dict[str, list[FileEntry]]:
                 if entry.bytes and (store.files / entry.sha256).exists():
                     found.setdefault(entry.name, []).append(entry)
     return found
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[memoryview]:
-    with path.open("rb") as stream:
-        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    yield memoryview(mapped)

@@ -6,17 +6,16 @@
 Only what some channel's newest release and the releases before it need is named and kept.
 """
 
-import mmap
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tuf.api.metadata import TargetFile
 
 from bundle.delta import MAX_BYTES, make_delta
-from bundle.files import write_atomic
+from bundle.files import mapped, write_atomic
 from bundle.manifest import FileEntry, Manifest
 
 WORTH = 0.8
@@ -85,14 +84,11 @@ def _make(repo: Path, path: str, old: FileEntry, new: FileEntry) -> TargetFile |
         return None
     files = repo / "targets" / "files"
     try:
-        with (
-            _mapped(files / f"{old.sha256}.{old.sha256}") as before,
-            _mapped(files / f"{new.sha256}.{new.sha256}") as after,
-        ):
-            form, delta = make_delta(before, after)
-            if len(delta) >= WORTH * _compressed(after):
-                return None
+        before, after = (mapped(files / f"{sha}.{sha}") for sha in (old.sha256, new.sha256))
     except FileNotFoundError:
+        return None
+    form, delta = make_delta(before, after)
+    if len(delta) >= WORTH * _compressed(after):
         return None
     target = TargetFile.from_data(path, delta, ["sha256"])
     custom: dict[str, Any] = {"from": old.sha256, "to": new.sha256, "form": form}
@@ -105,10 +101,3 @@ def _compressed(data: memoryview) -> int:
     packer = zlib.compressobj()
     parts = range(0, len(data), _PART)
     return sum(len(packer.compress(data[at : at + _PART])) for at in parts) + len(packer.flush())
-
-
-@contextmanager
-def _mapped(path: Path) -> Iterator[memoryview]:
-    with path.open("rb") as stream:
-        mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    yield memoryview(mapped)

@@ -28,6 +28,7 @@ from bundle.rules import (
     Rules,
     Sponsored,
 )
+from edge_runtime.index import units
 from edge_runtime.rules.caps import bands, within_cap
 from edge_runtime.rules.exploration import Draw, Random, explore
 from edge_runtime.rules.moment import Candidates, Floats, Moment, Positions
@@ -123,8 +124,8 @@ class _Work:
                 self._cap(name, bands(self._numeric(rule.column), rule.bounds), rule.limit)
             case Mmr() | Dpp():
                 select = mmr if isinstance(rule, Mmr) else dpp
-                units = _units(self._candidates.vectors[self._at])
-                self._select(name, select(self._values, units, rule.relevance, self._reach))
+                own = units(self._candidates.vectors[self._at])
+                self._select(name, select(self._values, own, rule.relevance, self._reach))
             case CategoryCalibration():
                 codes, counts = commonest(self._moment.past_categories)
                 self._calibrate(
@@ -241,10 +242,10 @@ class _Work:
         rows = [found.rows[self._at], moment.shown] if rule.titles else []
         titles = [[same_words(title) for title in found.titles(each)] for each in rows]
         return distinct(
-            _units(found.vectors[self._at]),
+            units(found.vectors[self._at]),
             rule.cosine,
             titles[0] if titles else (),
-            _units(moment.shown_vectors),
+            units(moment.shown_vectors),
             titles[1] if titles else (),
         )
 
@@ -259,9 +260,3 @@ class _Work:
     def _touch(self, rule: str, how: str, before: int, after: int) -> None:
         touch = Touch(rule=rule, how=how, before=before + 1, after=after + 1)
         self._touched.setdefault(int(self._at[before]), []).append(touch)
-
-
-def _units(vectors: Floats) -> Floats:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units: Floats = vectors / np.maximum(lengths, np.float32(1e-12))
-    return units
