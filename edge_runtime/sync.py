@@ -22,7 +22,8 @@ from edge_runtime.eventlog import EventLog
 from edge_runtime.install_id import install_id
 from edge_runtime.store import Store
 from edge_runtime.sync_files import ReleaseFiles
-from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, TIMEOUT_S, Retry, Transfer
+from edge_runtime.sync_http import PACE, Network, Pace
+from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, Retry, Transfer
 
 BATCH = 500
 
@@ -62,6 +63,7 @@ def sync(
     cipher: Cipher | None = None,
     storage_bytes: int | None = None,
     retry: Retry = RETRY,
+    pace: Pace = PACE,
 ) -> SyncReport:
     """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
 
@@ -75,6 +77,7 @@ def sync(
         cipher: the app's, where the event log is encrypted.
         storage_bytes: most that releases may take, see `Store`.
         retry: of requests that get no answer.
+        pace: how fast answers may and must come.
 
     Raises:
         EventLogError: the consent could not be noted.
@@ -86,7 +89,8 @@ def sync(
     if consent:
         _grant(home, cipher)
     store = Store(home / "store", limit_bytes=storage_bytes)
-    transfer = Transfer(retry)
+    network = Network(pace)
+    transfer = Transfer(retry, network)
     before, _ = store.active()
     try:
         updater = _updater(home, server_url, root_path, transfer)
@@ -123,7 +127,7 @@ def sync(
         full_bytes=transfer.bytes[FULL],
         delta_bytes=transfer.bytes[DELTA],
         bytes_up=bytes_up,
-        requests=transfer.requests,
+        requests=network.requests,
         files_fetched=files.fetched,
         files_by_delta=files.by_delta,
         events_sent=sent,
@@ -199,7 +203,7 @@ def _upload(log: EventLog, home: Path, server_url: str) -> tuple[int, int]:
                 f"{server_url.rstrip('/')}/v1/events",
                 body=data,
                 headers={"Content-Type": "application/json"},
-                timeout=TIMEOUT_S,
+                timeout=pace.timeout_s,
                 retries=False,
             )
             if reply.status != 200:
