@@ -1,14 +1,13 @@
 """The TUF roles of a repository: who may sign what, for how long, and the metadata that says so.
 
-    root         two of its keys; names the keys of the three below
-    targets      names the keys of the channels and of the brake; no files of its own
-    snapshot     names the versions that belong together
-    timestamp    names the newest snapshot
-    CHANNEL      channels/CHANNEL/* and channels/CHANNEL/deltas/*, terminating
-    brake        halts/*, terminating: can stop a release, cannot publish one
+root         two of its keys; names the keys of the three below
+targets      names the keys of the channels and of the brake; no files of its own
+snapshot     names the versions that belong together
+timestamp    names the newest snapshot
+CHANNEL      channels/CHANNEL/* and channels/CHANNEL/deltas/*, terminating
+brake        halts/*, terminating: can stop a release, cannot publish one
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
@@ -16,6 +15,7 @@ from securesystemslib.signer import Key
 from tuf.api.metadata import DelegatedRole, Delegations, Root, Targets
 
 from bundle.errors import InputError
+from bundle.rollout import CHANNEL
 
 ROOT, TARGETS, SNAPSHOT, TIMESTAMP, BRAKE = "root", "targets", "snapshot", "timestamp", "brake"
 TOP_LEVEL = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)
@@ -24,7 +24,6 @@ ONLINE = (SNAPSHOT, TIMESTAMP, BRAKE)
 CHANNELS = ("stable", "beta", "canary")
 THRESHOLD = 2
 """Root keys that have to sign a root."""
-_CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _LIFETIME = {
     ROOT: timedelta(days=365),
     TARGETS: timedelta(days=365),
@@ -46,7 +45,7 @@ def check_channel(name: str) -> None:
     Raises:
         InputError: it is such a name.
     """
-    if not _CHANNEL.fullmatch(name):
+    if not CHANNEL.fullmatch(name):
         raise InputError(f"channel {name!r}: use a-z, 0-9 and '-', at most 32 characters")
     if name in _LIFETIME or name.startswith(f"{ROOT}-"):
         raise InputError(f"channel {name!r}: this is the name of another key; choose another")
