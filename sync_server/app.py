@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sync_server import events
+from sync_server.database import default_url, open_database
 
 YEAR_S = 31_536_000
 
@@ -25,7 +26,7 @@ def create_app(repo: Path, database_url: str = "") -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = events.MAX_BODY_BYTES
     repo = repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
-    engine = events.open_database(database_url or f"sqlite:///{repo / 'server.sqlite'}")
+    engine = open_database(database_url or default_url(repo))
     registry = CollectorRegistry()
     requests = Counter(
         "pocketrec_requests",
