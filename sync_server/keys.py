@@ -128,7 +128,7 @@ def make_keys(
         folder: where they go.
         channels: names of the channels.
         root_keys: how many can sign a root; two of them have to.
-        passphrase: encrypts them; by default POCKETREC_KEY_PASSPHRASE, if it is set.
+        passphrase: encrypts them; None: they are readable for who can read the file.
 
     Raises:
         InputError: a key is there already; keys are never overwritten.
@@ -148,11 +148,10 @@ def make_keys(
 
 def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
     """Make one key; see `make_keys`."""
-    secret = passphrase or os.environ.get(PASSPHRASE)
     pem = Ed25519PrivateKey.generate().private_bytes(
         Encoding.PEM,
         PrivateFormat.PKCS8,
-        BestAvailableEncryption(secret.encode()) if secret else NoEncryption(),
+        BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption(),
     )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.pem"

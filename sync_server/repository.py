@@ -108,12 +108,12 @@ def publish(
     with state.writing(repo):
         found = state.load(repo) if state.exists(repo) else _founded(signers, channel)
         place, sha = Channel(repo, found, channel), sha256(data).hexdigest()
+        for role in (channel, SNAPSHOT, TIMESTAMP):  # before the work, which may take minutes
+            found.signer(role, signers)
         policy = with_newest(place.policy(), sha, manifest.name, percent, max(keep, KEEP))
         metadata = found.targets[channel]
         if policy == place.policy() and not is_due(channel, metadata):
             return _report(manifest, channel, percent, metadata, [], {}, changed=False)
-        for role in (channel, SNAPSHOT, TIMESTAMP):  # before the work, which may take minutes
-            found.signer(role, signers)
         try:
             added = blobs.store_files(repo, bundle_dir, manifest)
             place.add_manifest(sha, data)
