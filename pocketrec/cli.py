@@ -41,6 +41,7 @@ EXTRA_OF = {
     "flask": "server",
     "sqlalchemy": "server",
     "waitress": "server",
+    "gunicorn": "server",
     "prometheus_client": "server",
     "rich": "simulator",
     **dict.fromkeys(("faiss", "usearch", "hnswlib", "matplotlib"), "bench"),
