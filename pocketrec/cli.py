@@ -40,6 +40,7 @@ EXTRA_OF = {
     "zstandard": "edge",
     "flask": "server",
     "sqlalchemy": "server",
+    "alembic": "server",
     "waitress": "server",
     "gunicorn": "server",
     "prometheus_client": "server",

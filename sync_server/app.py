@@ -9,7 +9,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from sync_server import event_routes, events, files, health, metrics, openapi, request_log
+from sync_server import events, files, health, metrics, openapi, request_log
+from sync_server.database import default_url, open_database
+from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
 from sync_server.settings import Settings
 
@@ -20,12 +22,12 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = events.MAX_BODY_BYTES
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
-    engine = events.open_database(settings.database_url or f"sqlite:///{repo / 'server.sqlite'}")
+    engine = open_database(settings.database_url or default_url(repo))
     counted = metrics.Metrics()
     request_log.watch(app, counted, log_requests=settings.log_requests)
     for routes in (
         files.blueprint(repo, settings.blobs_url),
-        event_routes.blueprint(engine, counted),
+        event_routes(engine, counted.registry),
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),
         openapi.blueprint(),

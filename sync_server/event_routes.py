@@ -1,18 +1,18 @@
-"""Events of devices come in."""
+"""POST /v1/events: what devices whose users agreed send."""
 
-from typing import Any
-
-from flask import Blueprint, abort, jsonify, request
+from flask import Blueprint, Response, abort, jsonify, request
+from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy import Engine
 
 from sync_server import events
-from sync_server.metrics import Metrics
 from sync_server.openapi import TEXT, array, described, record
 
 
-def blueprint(engine: Engine, metrics: Metrics) -> Blueprint:
-    """The route that devices send events to."""
+def event_routes(engine: Engine, registry: CollectorRegistry) -> Blueprint:
+    """Return the routes, over a database that is open, counting in a registry."""
     routes = Blueprint("events", __name__)
+    stored = Counter("pocketrec_events_stored", "New events stored.", registry=registry)
+    rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
 
     @routes.post("/v1/events")
     @described(
@@ -26,7 +26,7 @@ def blueprint(engine: Engine, metrics: Metrics) -> Blueprint:
         ok=record(accepted=array(TEXT), rejected=array(record(id=TEXT, reason=TEXT))),
         errors=(400, 403, 413, 415, 503),
     )
-    def upload() -> Any:
+    def upload() -> Response:
         body = request.get_json(silent=True)
         if not isinstance(body, dict) or not isinstance(body.get("events"), list):
             abort(400, 'expected {"install_id": text, "consent": true, "events": [...]}')
@@ -38,8 +38,8 @@ def blueprint(engine: Engine, metrics: Metrics) -> Blueprint:
         if len(body["events"]) > events.MAX_BATCH:
             abort(413, f"at most {events.MAX_BATCH} events a batch")
         found = events.store(engine, install_id, body["events"])
-        metrics.stored.inc(found.stored)
-        metrics.rejected.inc(len(found.rejected))
+        stored.inc(found.stored)
+        rejected.inc(len(found.rejected))
         return jsonify(accepted=found.ids, rejected=found.rejected)
 
     return routes

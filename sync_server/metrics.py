@@ -48,8 +48,6 @@ class Metrics:
             registry=registry,
             buckets=_SECONDS,
         )
-        self.stored = Counter("pocketrec_events_stored", "New events stored.", registry=registry)
-        self.rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
 
     def exposition(self, gauges: Iterable[Collector]) -> bytes:
         """Counters of all workers, and gauges as they are now, in Prometheus' text format."""
