@@ -28,6 +28,7 @@ COMMANDS = {
     "keys": "Make the Ed25519 keys that sign releases.",
     "publish": "Sign a bundle and put it on a channel.",
     "serve": "Run the sync server.",
+    "admin": "Say who may operate a server, and see what was done.",
     "device": "Be the phone: sync, recommend, explain, browse, simulate.",
     "bench": "Run one benchmark and write its figures as JSON.",
 }
