@@ -13,6 +13,7 @@ from sync_server import events, files, health, metrics, openapi, request_log
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
+from sync_server.served import Served
 from sync_server.settings import Settings
 
 
@@ -26,7 +27,7 @@ def create_app(settings: Settings) -> Flask:
     counted = metrics.Metrics()
     request_log.watch(app, counted, log_requests=settings.log_requests)
     for routes in (
-        files.blueprint(repo, settings.blobs_url),
+        files.blueprint(repo, Served(repo, engine), settings.blobs_url),
         event_routes(engine, counted.registry),
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),

@@ -16,6 +16,7 @@ from werkzeug.security import safe_join
 from werkzeug.wrappers import Response as AnyResponse
 
 from sync_server.openapi import TEXT, described
+from sync_server.served import Served
 
 YEAR_S = 31_536_000
 MAX_JSON_BYTES = 1 << 20
@@ -35,11 +36,12 @@ class Stored:
     packed: bytes
 
 
-def blueprint(repo: Path, blobs_url: str = "") -> Blueprint:
+def blueprint(repo: Path, served: Served, blobs_url: str = "") -> Blueprint:
     """Routes of the repository.
 
     Args:
         repo: the repository.
+        served: counts what is sent.
         blobs_url: where targets are, if not here; requests are sent on to there.
     """
     routes = Blueprint("files", __name__)
@@ -79,6 +81,13 @@ def blueprint(repo: Path, blobs_url: str = "") -> Blueprint:
                 repo / "targets", path, max_age=YEAR_S, conditional=True, etag=sha256
             )
         response.cache_control.immutable = True
+        return response
+
+    @routes.after_request
+    def count(response: Response) -> Response:
+        if request.method == "GET" and response.status_code in (200, 206, 304):
+            sent = 0 if response.status_code == 304 else response.content_length or 0
+            served.count(request.path, sent, response.content_range.length or sent)
         return response
 
     return routes
