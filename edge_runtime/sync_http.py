@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 MAX_REDIRECTS = 3
 MAX_HEAD_BYTES = 1 << 17
 """Of an answer's headers, interim answers included; http.client alone would take them for ever."""
+MAX_REPLY_BYTES = 1 << 20
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _MOVED = (301, 302, 303, 307, 308)
 _BURST_S = 0.25
@@ -53,6 +54,15 @@ class Pace:
 
 
 PACE = Pace()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server said to a POST."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
 
 
 class Network:
@@ -101,10 +111,20 @@ class Network:
             url = urljoin(url, place)
         raise urllib3.exceptions.HTTPError(f"{url}: more than {MAX_REDIRECTS} redirects")
 
-    def close(self) -> None:
-        """Close what connections are open."""
-        for pool in self._pools.values():
-            pool.clear()
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Send a body and read the answer, of which more than `MAX_REPLY_BYTES` is cut off.
+
+        Raises:
+            HTTPError: see `ask`.
+        """
+        response = self.ask("POST", url, headers, body)
+        try:
+            data = b""
+            while len(data) < MAX_REPLY_BYTES and (more := response.read1(MAX_REPLY_BYTES)):
+                data += more
+            return Reply(response.status, response.headers, data)
+        finally:
+            response.close()
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         """Connections to a server: direct, or by the proxy that the environment names."""

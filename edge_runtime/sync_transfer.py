@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 import urllib3
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, LengthOrHashMismatchError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    LengthOrHashMismatchError,
+)
 from tuf.api.metadata import TargetFile
 from tuf.ngclient import FetcherInterface
 
@@ -24,7 +29,8 @@ from edge_runtime.sync_http import Network, retry_after_s
 
 METADATA, FULL, DELTA = "metadata", "full", "delta"
 _CHUNK = 1 << 15
-_BUSY = 429
+_PACKED, _PLAIN = {"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"}
+_UNCHANGED, _BUSY = 304, 429
 _TIMES_WRONG = 2
 """A file that came wrong was damaged on its way, or is wrong on the server; once more tells."""
 
@@ -86,8 +92,31 @@ class Transfer(FetcherInterface):
         ask = super().download_bytes
         return self._retry.run(lambda: ask(url, max_length))
 
+    def unless(self, url: str, etag: str | None, max_length: int) -> bytes | None:
+        """Fetch metadata unless it has an ETag; None if it has."""
+
+        def ask() -> bytes | None:
+            if etag:
+                asked = _PACKED | {"If-None-Match": f'"{etag}"'}
+                response = self._get(url, asked, (200, _UNCHANGED))
+            else:
+                response = self._get(url, _PACKED)
+            if response.status == _UNCHANGED:
+                response.close()
+                return None
+            found = b""
+            for chunk in self._metadata(response):
+                found += chunk
+                if len(found) > max_length:
+                    raise DownloadLengthMismatchError(f"{url}: more than {max_length} bytes")
+            return found
+
+        return self._retry.run(ask)
+
     def _fetch(self, url: str) -> Iterator[bytes]:
-        response = self._get(url, {"Accept-Encoding": "gzip"})
+        return self._metadata(self._get(url, _PACKED))
+
+    def _metadata(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         chunks = self._chunks(response, METADATA)
         packed = response.headers.get("Content-Encoding") == "gzip"
         return _unpacked(chunks) if packed else chunks
@@ -126,10 +155,11 @@ class Transfer(FetcherInterface):
                 return
             if have > length:
                 have = stream.truncate(0)
-            headers = {"Accept-Encoding": "identity"}
             if have:
-                headers["Range"] = f"bytes={have}-"
-            response = self._get(url, headers, (200, 206, 416) if have else (200,))
+                asked = _PLAIN | {"Range": f"bytes={have}-"}
+                response = self._get(url, asked, (200, 206, 416))
+            else:
+                response = self._get(url, _PLAIN)
             if response.status == 200:
                 have = stream.truncate(0)
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
