@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +153,14 @@ class World:
         self.repo, self.phone, self.url = work / "repo", work / "phone", ""
         make_keys(work / "keys")
         self.signers = load_signers(work / "keys")
-        for at, name in enumerate(NAMES):
-            # In a fork: making models loads much that every later fork would carry along.
-            made = partial(write_tiny_bundle, self._release(name), name=name, changed=2 * at)
-            if forked(lambda made=made: made(answers=True), None) != 0:
-                raise children.ChildFailed("faults: a release could not be made; see above.")
+        # In a fork: making models loads much that every later fork would carry along.
+        if forked(self._make_releases, None) != 0:
+            raise children.ChildFailed("faults: a release could not be made; see above.")
         self._sha = {name: sha256_file(self._release(name) / "manifest.json") for name in NAMES}
+
+    def _make_releases(self) -> None:
+        for at, name in enumerate(NAMES):
+            write_tiny_bundle(self._release(name), answers=True, name=name, changed=2 * at)
 
     def publish(self, name: str, keep: int = 3) -> str:
         """Be the publisher."""
