@@ -4,12 +4,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, abort, jsonify, request, send_from_directory
+from flask import Flask, Response, jsonify, request, send_from_directory
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from sync_server import events
+from sync_server.database import default_url, open_database
+from sync_server.event_routes import event_routes
 
 YEAR_S = 31_536_000
 
@@ -25,7 +27,7 @@ def create_app(repo: Path, database_url: str = "") -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = events.MAX_BODY_BYTES
     repo = repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
-    engine = events.open_database(database_url or f"sqlite:///{repo / 'server.sqlite'}")
+    engine = open_database(database_url or default_url(repo))
     registry = CollectorRegistry()
     requests = Counter(
         "pocketrec_requests",
@@ -34,8 +36,7 @@ def create_app(repo: Path, database_url: str = "") -> Flask:
         registry=registry,
     )
     sent = Counter("pocketrec_sent_bytes", "Bytes of bodies sent.", ["route"], registry=registry)
-    stored = Counter("pocketrec_events_stored", "New events stored.", registry=registry)
-    rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
+    app.register_blueprint(event_routes(engine, registry))
 
     @app.get("/metadata/<name>")
     def metadata(name: str) -> Response:
@@ -52,23 +53,6 @@ def create_app(repo: Path, database_url: str = "") -> Flask:
         )
         response.cache_control.immutable = True
         return response
-
-    @app.post("/v1/events")
-    def upload() -> Any:
-        body = request.get_json(silent=True)
-        if not isinstance(body, dict) or not isinstance(body.get("events"), list):
-            abort(400, 'expected {"install_id": text, "consent": true, "events": [...]}')
-        if body.get("consent") is not True:
-            abort(403, "no consent was given, so nothing was stored")
-        install_id = body.get("install_id")
-        if not isinstance(install_id, str) or not 8 <= len(install_id) <= 64:
-            abort(400, "install_id must be a text of 8..64 characters")
-        if len(body["events"]) > events.MAX_BATCH:
-            abort(413, f"at most {events.MAX_BATCH} events a batch")
-        found = events.store(engine, install_id, body["events"])
-        stored.inc(found.stored)
-        rejected.inc(len(found.rejected))
-        return jsonify(accepted=found.ids, rejected=found.rejected)
 
     @app.get("/healthz")
     def health() -> Any:
