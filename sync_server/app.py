@@ -1,5 +1,6 @@
 """The server's app: routes put together, each kind in a file of its own."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from sync_server import events, files, health, metrics, openapi, request_log
+from sync_server import events, files, health, metrics, openapi, renewal, request_log
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
+from sync_server.keys import online_signers
 from sync_server.served import Served
 from sync_server.settings import Settings
 
@@ -23,6 +25,8 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = events.MAX_BODY_BYTES
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
+    if settings.keys is not None:
+        renewal.keep_fresh(repo, online_signers(settings.keys), threading.Event())
     engine = open_database(settings.database_url or default_url(repo))
     counted = metrics.Metrics()
     request_log.watch(app, counted, log_requests=settings.log_requests)
