@@ -10,7 +10,12 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
 
 from bundle.manifest import MAX_MANIFEST_BYTES
 from bundle.reader import Bundle
@@ -97,6 +102,12 @@ def sync(
     except (DownloadError, DownloadHTTPError) as err:
         said = str(err) or "no answer"  # python-tuf raises some without a word
         raise SyncError(f"{server_url}: {said}. The release on this phone stays.") from err
+    except ExpiredMetadataError as err:
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        raise SyncError(
+            f"{server_url}: {err}: nobody signed it again in time, or this phone's clock is wrong, "
+            f"which says {today}. The release on this phone stays."
+        ) from err
     except RepositoryError as err:
         raise SyncError(
             f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "

@@ -29,6 +29,7 @@ COMMANDS = {
     "publish": "Sign a bundle and put it on a channel.",
     "refresh": "Sign metadata again before it expires.",
     "serve": "Run the sync server.",
+    "admin": "Say who may operate a server, and see what was done.",
     "device": "Be the phone: sync, recommend, explain, browse, simulate.",
     "bench": "Run one benchmark and write its figures as JSON.",
 }
@@ -43,6 +44,7 @@ EXTRA_OF = {
     "sqlalchemy": "server",
     "alembic": "server",
     "waitress": "server",
+    "gunicorn": "server",
     "prometheus_client": "server",
     "rich": "simulator",
     **dict.fromkeys(("faiss", "usearch", "hnswlib", "matplotlib"), "bench"),

@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy import Engine
 
 from sync_server import events
+from sync_server.openapi import TEXT, array, described, record
 
 
 def event_routes(engine: Engine, registry: CollectorRegistry) -> Blueprint:
@@ -14,6 +15,17 @@ def event_routes(engine: Engine, registry: CollectorRegistry) -> Blueprint:
     rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
 
     @routes.post("/v1/events")
+    @described(
+        "Store events of a device whose user agreed.",
+        tag="devices",
+        body=record(
+            install_id={"type": "string", "minLength": 8, "maxLength": 64},
+            consent={"const": True},
+            events=array({}, events.MAX_BATCH),
+        ),
+        ok=record(accepted=array(TEXT), rejected=array(record(id=TEXT, reason=TEXT))),
+        errors=(400, 403, 413, 415, 503),
+    )
     def upload() -> Response:
         body = request.get_json(silent=True)
         if not isinstance(body, dict) or not isinstance(body.get("events"), list):
