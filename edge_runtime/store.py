@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -50,18 +50,21 @@ class Store:
         good = [sha if isinstance(sha, str) and _SHA256.fullmatch(sha) else None for sha in found]
         return good[0], good[1]
 
-    def open_active(self, *, hash_large: bool = True) -> tuple[Bundle | None, str | None]:
+    def open_active(
+        self, *, hash_large: bool = True, barred: Collection[str] = ()
+    ) -> tuple[Bundle | None, str | None]:
         """Open the active release, or the previous one if that fails its checks.
 
         Args:
             hash_large: see `bundle.reader.open_files`.
+            barred: manifest hashes of releases that must not be opened.
 
         Returns:
             The release, or None if no release opens; and what is wrong, or None.
         """
         fault: str | None = None
         for sha in self.active():
-            if sha is None:
+            if sha is None or sha in barred:
                 continue
             try:
                 return self.open_release(sha, hash_large=hash_large), fault
@@ -153,10 +156,27 @@ class Store:
                 self_test(self.open_release(sha))
             active, previous = self.active()
             if sha != active:
-                pointers = {"active": sha, "previous": active or previous}
-                write_atomic(self.root / "active.json", canonical_json(pointers))
+                self._point(sha, active or previous)
             self._garbage_collect()
         return sha
+
+    def leave(self, manifests: Collection[str]) -> None:
+        """Make the previous release the active one if the active one is among these.
+
+        A previous release that is among them is forgotten; an active one without another to take
+        its place stays.
+
+        Raises:
+            StoreError: an install is running.
+            PocketRecError: it cannot be written.
+        """
+        with self._lock():
+            active, previous = self.active()
+            sound = previous not in manifests
+            if active in manifests and previous is not None and sound:
+                self._point(previous, None)
+            elif not sound:
+                self._point(active, None)
 
     def install_bundle(self, folder: Path, self_test: SelfTest) -> str:
         """Install from a bundle folder on this machine, see `install`.
@@ -171,6 +191,10 @@ class Store:
             write_atomic(target, source.read_bytes())
 
         return self.install(manifest_of(folder), copy, self_test)
+
+    def _point(self, active: str | None, previous: str | None) -> None:
+        pointers = {"active": active, "previous": previous}
+        write_atomic(self.root / "active.json", canonical_json(pointers))
 
     def _bring_all(self, entries: list[FileEntry], fetch: Fetch) -> None:
         once = {entry.sha256: entry for entry in entries}  # however many names it has
