@@ -1,30 +1,24 @@
 """Fetch the newest release of a channel, verified by TUF from a pinned root; send events back.
 
-Only this file, sync_transfer.py and sync_files.py import python-tuf and open sockets.
+Only this file, sync_transfer.py and sync_files.py import python-tuf; they and sync_events.py open
+sockets.
 """
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-import urllib3
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.ngclient import Updater, UpdaterConfig
 
 from bundle.reader import Bundle
 from edge_runtime.cipher import Cipher
-from edge_runtime.consent import GRANTED
-from edge_runtime.errors import EventLogError, SyncError
-from edge_runtime.event_schema import FILE_NAME
-from edge_runtime.eventlog import EventLog
-from edge_runtime.install_id import install_id
+from edge_runtime.errors import SyncError
 from edge_runtime.store import Store
+from edge_runtime.sync_events import grant, send_events
 from edge_runtime.sync_files import ReleaseFiles
-from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, TIMEOUT_S, Retry, Transfer
-
-BATCH = 500
+from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, Retry, Transfer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +78,7 @@ def sync(
     """
     started = time.monotonic()
     if consent:
-        _grant(home, cipher)
+        grant(home, cipher)
     store = Store(home / "store", limit_bytes=storage_bytes)
     transfer = Transfer(retry)
     before, _ = store.active()
@@ -113,7 +107,7 @@ def sync(
         ) from err
     except OSError as err:
         raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
-    sent, bytes_up, events_fault = _send_events(home, server_url, cipher)
+    sent, bytes_up, events_fault = send_events(home, server_url, cipher)
     return SyncReport(
         status="current" if intact else "updated",
         from_release=before,
@@ -154,64 +148,3 @@ def _updater(home: Path, server_url: str, root_path: Path | None, transfer: Tran
 
 def _targets_url(server_url: str) -> str:
     return f"{server_url.rstrip('/')}/targets/"
-
-
-def _grant(home: Path, cipher: Cipher | None) -> None:
-    log = EventLog(home / FILE_NAME, cipher=cipher)
-    try:
-        if log.consent().state != GRANTED:  # keeps the terms that were agreed to before
-            log.set_consent(True)
-    finally:
-        log.close()
-
-
-def _send_events(home: Path, server_url: str, cipher: Cipher | None) -> tuple[int, int, str | None]:
-    """Send what the user agreed to; returns events and bytes sent, and why the log is unread."""
-    path = home / FILE_NAME
-    if not path.exists():
-        return 0, 0, None
-    try:
-        log = EventLog(path, cipher=cipher)
-    except EventLogError as err:
-        return 0, 0, str(err)
-    try:
-        return *_upload(log, home, server_url), log.fault
-    finally:
-        log.close()
-
-
-def _upload(log: EventLog, home: Path, server_url: str) -> tuple[int, int]:
-    """Send events that no server has acknowledged; returns their number and the bytes sent.
-
-    Consent is asked for anew with each batch: a withdrawal holds from the next one on.
-    """
-    sent = bytes_up = 0
-    try:
-        while batch := log.pending(BATCH):
-            body = {
-                "install_id": install_id(home),
-                "consent": True,
-                "events": [asdict(event) for event in batch],
-            }
-            data = json.dumps(body).encode()
-            reply = urllib3.request(
-                "POST",
-                f"{server_url.rstrip('/')}/v1/events",
-                body=data,
-                headers={"Content-Type": "application/json"},
-                timeout=TIMEOUT_S,
-                retries=False,
-            )
-            if reply.status != 200:
-                raise SyncError(f"{server_url}: events were answered with {reply.status}.")
-            answer = reply.json()
-            # A rejected event would be rejected again: both kinds are done with.
-            done = [*answer["accepted"], *(row["id"] for row in answer["rejected"])]
-            bytes_up += len(data)
-            sent += len(answer["accepted"])
-            log.mark_uploaded(done)
-            if not set(done) & {event.id for event in batch}:
-                raise SyncError(f"{server_url}: acknowledged none of the events.")
-    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError) as err:
-        raise SyncError(f"{server_url}: events could not be sent ({err}); they are kept.") from err
-    return sent, bytes_up

@@ -28,6 +28,7 @@ COMMANDS = {
     "keys": "Make the Ed25519 keys that sign releases.",
     "publish": "Sign a bundle and put it on a channel.",
     "serve": "Run the sync server.",
+    "admin": "Say who may operate a server, and see what was done.",
     "device": "Be the phone: sync, recommend, explain, browse, simulate.",
     "bench": "Run one benchmark and write its figures as JSON.",
 }
@@ -40,7 +41,9 @@ EXTRA_OF = {
     "zstandard": "edge",
     "flask": "server",
     "sqlalchemy": "server",
+    "alembic": "server",
     "waitress": "server",
+    "gunicorn": "server",
     "prometheus_client": "server",
     "rich": "simulator",
     **dict.fromkeys(("faiss", "usearch", "hnswlib", "matplotlib"), "bench"),

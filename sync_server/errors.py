@@ -1,12 +1,17 @@
 """Errors of the sync server.
 
 PocketRecError (bundle)
+├── DatabaseInvalid    the database cannot be opened, or its tables are of another version
 ├── KeysInvalid        a key file is missing, unreadable, or the passphrase is wrong
 ├── RepositoryInvalid  the repository's metadata is damaged, foreign, or being written
 └── ServeFailed        the server cannot start
 """
 
 from bundle.errors import PocketRecError
+
+
+class DatabaseInvalid(PocketRecError):
+    """The database cannot be opened, or its tables are not those of this version."""
 
 
 class KeysInvalid(PocketRecError):

@@ -1,43 +1,19 @@
 """Uploaded events: checked row by row, stored once each however often they arrive."""
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Engine,
-    Float,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    func,
-    select,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, Engine, select
+
+from sync_server.database import dialect_of, writing
+from sync_server.tables import EVENT, INSTALL
 
 MAX_BATCH = 1000
 MAX_BODY_BYTES = 1 << 20
 KINDS = ("interaction", "impression")
 _TEXTS = {"id": 64, "item_id": 256, "event": 64}
-
-_metadata = MetaData()
-EVENT = Table(
-    "event",
-    _metadata,
-    Column("id", String(64), primary_key=True),
-    Column("install_id", String(64), nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("item_id", String(256), nullable=False),
-    Column("event", String(64), nullable=False),
-    Column("value", Float),
-    Column("ts", BigInteger, nullable=False, index=True),
-    Column("context", Text, nullable=False),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +23,6 @@ class Accepted:
     ids: list[str]
     rejected: list[dict[str, str]]
     stored: int
-
-
-def open_database(url: str) -> Engine:
-    """Open the events' database and make its table; SQLite or PostgreSQL by URL."""
-    engine = create_engine(url, poolclass=NullPool if url.startswith("sqlite") else None)
-    _metadata.create_all(engine)
-    return engine
 
 
 def store(engine: Engine, install_id: str, events: list[Any]) -> Accepted:
@@ -68,16 +37,25 @@ def store(engine: Engine, install_id: str, events: list[Any]) -> Accepted:
             context = json.dumps(event.get("context") or {})
             names = ("id", "kind", "item_id", "event", "value", "ts")
             row = {key: event.get(key) for key in names}
-            rows.append({**row, "install_id": install_id, "context": context})
+            rows.append({**row, "context": context})
     stored = 0
     if rows:
-        dialect = postgresql if engine.dialect.name == "postgresql" else sqlite
-        with engine.begin() as connection:
-            before = connection.scalar(select(func.count()).select_from(EVENT)) or 0
-            connection.execute(dialect.insert(EVENT).on_conflict_do_nothing(), rows)
-            after = connection.scalar(select(func.count()).select_from(EVENT)) or 0
-            stored = after - before
+        with writing(engine) as connection:
+            number = _number_of(connection, install_id, int(time.time()))
+            insert = dialect_of(connection).insert(EVENT).on_conflict_do_nothing()
+            stored = connection.execute(
+                insert, [row | {"install": number} for row in rows]
+            ).rowcount
     return Accepted([row["id"] for row in rows], rejected, stored)
+
+
+def _number_of(connection: Connection, install_id: str, now: int) -> int:
+    made = {"install_id": install_id, "first_utc": now, "last_utc": now}
+    made |= {"tokens": 0.0, "tokens_utc": 0.0, "quota_day": 0, "quota_used": 0}
+    insert = dialect_of(connection).insert(INSTALL).on_conflict_do_nothing()
+    connection.execute(insert, made)
+    found = select(INSTALL.c.number).where(INSTALL.c.install_id == install_id)
+    return int(connection.execute(found).scalar_one())
 
 
 def why_bad(event: Any) -> str:

@@ -93,7 +93,7 @@ def test_the_flag_of_a_sync_records_the_grant_and_keeps_agreed_terms(go, log):
 def test_a_withdrawal_during_a_sync_stops_it_after_the_batch(
     recorder, go, log, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("edge_runtime.sync.BATCH", 2)
+    monkeypatch.setattr("edge_runtime.sync_events.BATCH", 2)
     log.set_consent(True)
     for n in range(7):
         log.append(f"item-{n}", "like", ts=n)

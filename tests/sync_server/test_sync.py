@@ -17,10 +17,11 @@ from edge_runtime.errors import SyncError
 from edge_runtime.eventlog import EventLog
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
+from sync_server.database import open_database
 from sync_server.errors import KeysInvalid, RepositoryInvalid
-from sync_server.events import EVENT, open_database
 from sync_server.keys import load_signers, make_keys
 from sync_server.repository import publish, refresh
+from sync_server.tables import EVENT
 
 
 def accept(bundle) -> None:

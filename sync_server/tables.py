@@ -1,0 +1,136 @@
+"""Tables of the server's database; `migrations/` makes them, and a test compares the two.
+
+A branch of the schema: add the table here and a file in `migrations/versions/`.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+# A device that has sent something. Instants are unix seconds, days are days since 1970-01-01 (UTC).
+# tokens: uploads left in its bucket at `tokens_utc`; quota_used: events stored on `quota_day`.
+INSTALL = Table(
+    "install",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("install_id", String(64), nullable=False, unique=True),
+    Column("first_utc", BigInteger, nullable=False),
+    Column("last_utc", BigInteger, nullable=False),
+    Column("tokens", Float, nullable=False),
+    Column("tokens_utc", Float, nullable=False),
+    Column("quota_day", Integer, nullable=False),
+    Column("quota_used", Integer, nullable=False),
+)
+
+
+def _of_install() -> Column[int]:
+    """The rows of an install go with it."""
+    key = ForeignKey("install.number", ondelete="CASCADE")
+    return Column("install", Integer, key, primary_key=True)
+
+
+# The key begins with the install: no install can take the id of another's event.
+EVENT = Table(
+    "event",
+    METADATA,
+    _of_install(),
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("item_id", String(256), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("value", Float),
+    Column("ts", BigInteger, nullable=False, index=True),
+    Column("context", Text, nullable=False),
+)
+
+# A batch that was answered: digest is the SHA-256 of its events, rejected the rows as JSON.
+UPLOAD = Table(
+    "upload",
+    METADATA,
+    _of_install(),
+    Column("batch", String(36), primary_key=True),
+    Column("digest", String(64), nullable=False),
+    Column("rejected", Text, nullable=False),
+    Column("received_utc", BigInteger, nullable=False),
+)
+
+# By the events' own day: how many there are, and how often the day has changed (for exports).
+EVENT_DAY = Table(
+    "event_day",
+    METADATA,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("events", BigInteger, nullable=False),
+    Column("changes", BigInteger, nullable=False),
+)
+
+# By the day of the upload: how many events were rejected, and why.
+REJECTED_DAY = Table(
+    "rejected_day",
+    METADATA,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("reason", String(128), primary_key=True),
+    Column("events", BigInteger, nullable=False),
+)
+
+# What is made once for a database, such as the salt of exported ids.
+SETTING = Table(
+    "setting",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# Who may operate the server: `sha256` is of the token, which is nowhere else.
+ADMIN_TOKEN = Table(
+    "admin_token",
+    METADATA,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("scope", String(16), nullable=False),
+    Column("created_utc", BigInteger, nullable=False),
+    Column("expires_utc", BigInteger, nullable=False),
+    Column("revoked_utc", BigInteger),
+)
+
+# What was done by hand, by whom: a row is written before, and its outcome after it.
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("at_utc", BigInteger, nullable=False, index=True),
+    Column("token_id", String(16)),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(256), nullable=False),
+    Column("details", Text, nullable=False),
+    Column("outcome", String(256), nullable=False),
+)
+
+# By day and kind of file: what was sent, and how large the whole files would have been.
+SERVED_DAY = Table(
+    "served_day",
+    METADATA,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("full_bytes", BigInteger, nullable=False),
+)
