@@ -17,7 +17,12 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, LengthOrHashMismatchError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    LengthOrHashMismatchError,
+)
 from tuf.api.metadata import TargetFile
 from tuf.ngclient import FetcherInterface
 
@@ -26,7 +31,7 @@ from bundle.files import sha256_file
 TIMEOUT_S = 30.0
 METADATA, FULL, DELTA = "metadata", "full", "delta"
 _CHUNK = 1 << 15
-_BUSY = 429
+_UNCHANGED, _BUSY = 304, 429
 
 T = TypeVar("T")
 
@@ -71,6 +76,23 @@ class Transfer(FetcherInterface):
         """Fetch metadata, as python-tuf asks for it."""
         ask = super().download_bytes
         return self._retry.run(lambda: ask(url, max_length))
+
+    def unless(self, url: str, etag: str | None, max_length: int) -> bytes | None:
+        """Fetch metadata unless it has an ETag; None if it has."""
+
+        def ask() -> bytes | None:
+            response = self._get(url, 0, etag)
+            if response.status == _UNCHANGED:
+                response.close()
+                return None
+            found = b""
+            for chunk in self._chunks(response, METADATA):
+                found += chunk
+                if len(found) > max_length:
+                    raise DownloadLengthMismatchError(f"{url}: more than {max_length} bytes")
+            return found
+
+        return self._retry.run(ask)
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         return self._chunks(self._get(url, 0), METADATA)
@@ -127,12 +149,14 @@ class Transfer(FetcherInterface):
         if have < length:
             raise DownloadError(f"{url}: {have} of {length} bytes")
 
-    def _get(self, url: str, begin: int) -> urllib3.BaseHTTPResponse:
-        """Ask for a URL from byte `begin` on."""
+    def _get(self, url: str, begin: int, etag: str | None = None) -> urllib3.BaseHTTPResponse:
+        """Ask for a URL from byte `begin` on, or unless it has an ETag."""
         self.requests += 1
         headers = {"User-Agent": "pocketrec", "Accept-Encoding": "identity"}
         if begin:
             headers["Range"] = f"bytes={begin}-"
+        if etag:
+            headers["If-None-Match"] = f'"{etag}"'
         try:
             response = _pool(url).request(
                 "GET",
@@ -144,7 +168,9 @@ class Transfer(FetcherInterface):
             )
         except urllib3.exceptions.HTTPError as err:
             raise DownloadError(str(err)) from err
-        if response.status not in ((200, 206, 416) if begin else (200,)):
+        if response.status not in (
+            (200, 206, 416) if begin else (200, _UNCHANGED) if etag else (200,)
+        ):
             response.close()
             raise DownloadHTTPError(f"answered with {response.status}", response.status)
         return response
