@@ -25,6 +25,7 @@ from edge_runtime.errors import SyncError
 from edge_runtime.store import Store
 from edge_runtime.sync_events import grant, send_events
 from edge_runtime.sync_files import ReleaseFiles
+from edge_runtime.sync_http import PACE, Network, Pace
 from edge_runtime.sync_metadata import Trusted
 from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, Retry, Transfer
 
@@ -64,6 +65,7 @@ def sync(
     cipher: Cipher | None = None,
     storage_bytes: int | None = None,
     retry: Retry = RETRY,
+    pace: Pace = PACE,
 ) -> SyncReport:
     """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
 
@@ -77,6 +79,7 @@ def sync(
         cipher: the app's, where the event log is encrypted.
         storage_bytes: most that releases may take, see `Store`.
         retry: of requests that get no answer.
+        pace: how fast answers may and must come.
 
     Raises:
         EventLogError: the consent could not be noted.
@@ -88,7 +91,8 @@ def sync(
     if consent:
         grant(home, cipher)
     store = Store(home / "store", limit_bytes=storage_bytes)
-    transfer = Transfer(retry)
+    network = Network(pace)
+    transfer = Transfer(retry, network)
     before, _ = store.active()
     try:
         trusted = Trusted(home, server_url, transfer)
@@ -115,7 +119,7 @@ def sync(
         ) from err
     except OSError as err:
         raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
-    sent, bytes_up, events_fault = send_events(home, server_url, cipher)
+    sent, bytes_up, events_fault = send_events(home, server_url, cipher, network)
     return SyncReport(
         status="current" if intact else "updated",
         from_release=before,
@@ -125,7 +129,7 @@ def sync(
         full_bytes=transfer.bytes[FULL],
         delta_bytes=transfer.bytes[DELTA],
         bytes_up=bytes_up,
-        requests=transfer.requests,
+        requests=network.requests,
         files_fetched=files.fetched,
         files_by_delta=files.by_delta,
         events_sent=sent,
