@@ -4,7 +4,6 @@ The attacks are those that the documents of The Update Framework list (theupdate
 "Security"). The publisher and the phone are the real ones.
 """
 
-import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -130,19 +129,8 @@ class Site:
         forged.write(self.repo, signers)
 
 
-@pytest.fixture(scope="session")
-def releases(tiny_release, tmp_path_factory) -> tuple[Path, ...]:
-    """Three bundles that differ in their names, "0", "1" and "evil"."""
-    folder = tmp_path_factory.mktemp("releases")
-    for name in ("0", "1", "evil"):
-        shutil.copytree(tiny_release, folder / name)
-        path = folder / name / "manifest.json"
-        path.write_text(json.dumps(json.loads(path.read_bytes()) | {"name": name}))
-    return tuple(folder / name for name in ("0", "1", "evil"))
-
-
 @pytest.fixture
-def site(releases, tmp_path):
+def site(named_releases, tmp_path):
     """Release 0 on all three channels; the phone has it from channel stable."""
     make_keys(tmp_path / "keys")
     attacks: list = []
@@ -151,7 +139,7 @@ def site(releases, tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    made = Site(tmp_path, f"http://127.0.0.1:{server.server_port}", attacks, releases)
+    made = Site(tmp_path, f"http://127.0.0.1:{server.server_port}", attacks, named_releases)
     for channel in ("stable", "beta", "canary"):
         made.publish(0, channel)
     shutil.copy(made.metadata("1.root.json"), tmp_path)

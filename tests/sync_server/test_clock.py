@@ -29,9 +29,9 @@ def phone_clock(monkeypatch):
 
 
 @pytest.fixture
-def go(published, tmp_path):
+def go(founded, tmp_path):
     """Return a function that syncs a phone with a real server."""
-    repo, _ = published
+    repo, _ = founded
     with children.server(repo, tmp_path) as url:
         root = repo / "metadata" / "1.root.json"
         yield lambda: sync(tmp_path / "phone", url, lambda _: None, root_path=root)
@@ -48,13 +48,13 @@ def test_a_phone_years_ahead_keeps_its_release_and_says_why(go, phone_clock, tmp
 
 
 def test_a_phone_years_behind_follows_and_still_refuses_what_is_older(
-    go, phone_clock, published, quantized_release
+    go, phone_clock, founded, named_releases
 ):
-    repo, signers = published
+    repo, signers = founded
     phone_clock(-YEARS)
     first = go()
     old = (repo / "metadata" / "timestamp.json").read_bytes()
-    publish(quantized_release, repo, signers, "stable")
+    publish(named_releases[1], repo, signers, "stable")
     assert go().to_release != first.to_release
     assert go().requests == 1
     (repo / "metadata" / "timestamp.json").write_bytes(old)
@@ -62,8 +62,8 @@ def test_a_phone_years_behind_follows_and_still_refuses_what_is_older(
         go()
 
 
-def test_a_publisher_years_behind_stops_nobody_for_good(go, published):
-    repo, signers = published
+def test_a_publisher_years_behind_stops_nobody_for_good(go, founded):
+    repo, signers = founded
     go()
     refresh(repo, signers, everything=True, now=datetime.now(UTC) - YEARS)
     with pytest.raises(SyncError, match="expired"):
@@ -72,8 +72,8 @@ def test_a_publisher_years_behind_stops_nobody_for_good(go, published):
     assert go().status == "current"
 
 
-def test_a_publisher_years_ahead_can_still_be_followed_back(go, published):
-    repo, signers = published
+def test_a_publisher_years_ahead_can_still_be_followed_back(go, founded):
+    repo, signers = founded
     refresh(repo, signers, everything=True, now=datetime.now(UTC) + YEARS)
     go()
     refresh(repo, signers, everything=True)

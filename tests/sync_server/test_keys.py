@@ -84,27 +84,25 @@ def test_what_is_no_key_is_refused(tmp_path):
         load_signers(tmp_path / "none")
 
 
-def test_a_publish_takes_the_channel_and_the_online_keys_alone(
-    published, quantized_release, tmp_path
-):
-    repo, _ = published
+def test_a_publish_takes_the_channel_and_the_online_keys_alone(founded, named_releases, tmp_path):
+    repo, _ = founded
     here = only(tmp_path, "stable", "snapshot", "timestamp")
-    assert publish(quantized_release, repo, here, "stable").changed
+    assert publish(named_releases[1], repo, here, "stable").changed
     with pytest.raises(KeysInvalid, match=r"no beta\.pem"):
-        publish(quantized_release, repo, here, "beta")
+        publish(named_releases[1], repo, here, "beta")
     with pytest.raises(KeysInvalid, match=r"no brake\.pem"):
         halt(repo, here, "stable", "0" * 64, "x")
     online = only(tmp_path, "snapshot", "timestamp", "brake")
     assert halt(repo, online, "stable", "0" * 64, "x")
     assert set(refresh(repo, online, everything=True).signed) == {"snapshot", "timestamp", "brake"}
     with pytest.raises(KeysInvalid, match=r"no stable\.pem"):
-        publish(quantized_release, repo, online, "stable", percent=5)
+        publish(named_releases[1], repo, online, "stable", percent=5)
 
 
-def test_keys_lie_in_several_folders(published, quantized_release, tmp_path):
+def test_keys_lie_in_several_folders(founded, named_releases, tmp_path):
     only(tmp_path, "stable"), only(tmp_path, "snapshot", "timestamp")
     signers = load_signers(tmp_path / "stable", tmp_path / "snapshot-timestamp")
-    assert publish(quantized_release, published[0], signers, "stable").changed
+    assert publish(named_releases[1], founded[0], signers, "stable").changed
 
 
 def test_the_server_opens_its_keys_when_it_starts(tmp_path, no_passphrase):
@@ -156,9 +154,7 @@ def as_uri(folder, name, scheme):
     (folder / f"{name}.uri").write_text(text)
 
 
-def test_keys_of_a_service_sign_as_files_do(
-    small_release, quantized_release, tmp_path, monkeypatch
-):
+def test_keys_of_a_service_sign_as_files_do(named_releases, tmp_path, monkeypatch):
     monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "elsewhere", Elsewhere)
     keys, repo = tmp_path / "keys", tmp_path / "repo"
     make_keys(keys)
@@ -167,8 +163,8 @@ def test_keys_of_a_service_sign_as_files_do(
     as_uri(keys, "timestamp", "file2")
     with pytest.raises(InputError, match="exist"):
         make_keys(keys)
-    assert publish(small_release, repo, load_signers(keys), "stable").changed
-    assert publish(quantized_release, repo, load_signers(keys), "stable").changed
+    assert publish(named_releases[0], repo, load_signers(keys), "stable").changed
+    assert publish(named_releases[1], repo, load_signers(keys), "stable").changed
     assert state.load(repo).versions["stable"] == 2  # every signature proved
 
 
