@@ -43,7 +43,7 @@ def watch(app: Flask, metrics: Metrics, *, log_requests: bool) -> Note:
         metrics.sent_bytes.labels(route).inc(sent)
         metrics.seconds.labels(route).observe(seconds)
         if log_requests:
-            fields = {"id": request_id, "method": method, "route": route}
+            fields: dict[str, object] = {"id": request_id, "method": method, "route": route}
             fields |= {"status": status, "bytes": sent, "ms": round(seconds * 1e3, 2)}
             app.logger.info("request", extra={FIELDS: fields})
 
