@@ -201,10 +201,16 @@ def _parsed(data: bytes, passphrase: str | None) -> object:
 def _remote(path: Path) -> Signer:
     try:
         value = json.loads(path.read_bytes())
-        key = dict(value["key"])
-        return Signer.from_priv_key_uri(value["uri"], Key.from_dict(key.pop("keyid"), key))
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        uri, key = str(value["uri"]), dict(value["key"])
+        public = Key.from_dict(key.pop("keyid"), key)
+    except (OSError, ValueError, KeyError, TypeError) as err:
         raise KeysInvalid(
             f'{path}: expected {{"uri": text, "key": {{"keyid", "keytype", "scheme", "keyval"}}}} '
-            f"of a signer that securesystemslib knows ({err})."
+            f"({err})."
         ) from err
+    try:
+        return Signer.from_priv_key_uri(uri, public)
+    except (
+        Exception
+    ) as err:  # signers are plug-ins, which may raise anything, says securesystemslib
+        raise KeysInvalid(f"{path}: {uri} does not open ({err}).") from err
