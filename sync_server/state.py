@@ -42,7 +42,7 @@ class State:
 
     root: Root
     before: Root | None = None
-    """The root version before, which still counts where a change of keys was cut short."""
+    """The root version before a new one, whose keys have to sign that too."""
     timestamp: Timestamp = field(default_factory=Timestamp)
     snapshot: Snapshot = field(default_factory=lambda: Snapshot(meta={}))
     targets: dict[str, Targets] = field(default_factory=dict)
@@ -159,7 +159,6 @@ def load(repo: Path, *, cut_short: bool = False) -> State:
             raise
         found = _named(folder, roots[-2])
     found.root = roots[-1]
-    found.before = roots[-2] if len(roots) > 1 else None
     return found
 
 

@@ -37,7 +37,7 @@ def test_keys_are_private_and_never_overwritten(tmp_path):
     with pytest.raises(InputError, match="stay as they are"):
         make_key(tmp_path, "root-1")
     assert [path.read_bytes() for path in paths] == before
-    with pytest.raises(InputError, match="at least"):
+    with pytest.raises(InputError, match="make 2 to 9"):
         make_keys(tmp_path / "one", root_keys=1)
 
 
