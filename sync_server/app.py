@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from sync_server import events, files, health, metrics, openapi, renewal, request_log
+from sync_server import checks, events, files, health, metrics, openapi, renewal, request_log
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
@@ -29,9 +29,10 @@ def create_app(settings: Settings) -> Flask:
         renewal.keep_fresh(repo, online_signers(settings.keys), threading.Event())
     engine = open_database(settings.database_url or default_url(repo))
     counted = metrics.Metrics()
-    request_log.watch(app, counted, log_requests=settings.log_requests)
+    note = request_log.watch(app, counted, log_requests=settings.log_requests)
+    served = Served(repo, engine)
     for routes in (
-        files.blueprint(repo, Served(repo, engine), settings.blobs_url),
+        files.blueprint(repo, served, settings.blobs_url),
         event_routes(engine, counted.registry),
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),
@@ -40,6 +41,7 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(routes)
     openapi.document(app)  # fails here, not at its first reader, if a route has no description
     _answer_errors(app)
+    app.wsgi_app = checks.Checks(app.wsgi_app, repo, served, note)  # type: ignore[method-assign]
     if settings.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     return app

@@ -23,6 +23,7 @@ import click
 @click.option(
     "--engine", type=click.Choice(["auto", "litert", "onnx"]), default="auto", help="Runtime."
 )
+@click.option("--max-rate", type=click.IntRange(1), help="Bytes a second that may come at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
     home: Path,
@@ -31,6 +32,7 @@ def command(
     root: Path | None,
     consent: bool,
     engine: str,
+    max_rate: int | None,
     as_json: bool,
 ) -> None:
     """Bring the phone up to date; what it had stays active until the new release is proved.
@@ -39,6 +41,7 @@ def command(
     """
     from edge_runtime.selftest import replay
     from edge_runtime.sync import sync
+    from edge_runtime.sync_http import Pace
 
     report = sync(
         home,
@@ -47,6 +50,7 @@ def command(
         channel=channel,
         root_path=root,
         consent=consent,
+        pace=Pace(most=max_rate),
     )
     if as_json:
         click.echo(json.dumps(asdict(report)))
