@@ -47,11 +47,10 @@ class Workers(BaseApplication):
 
 def run(settings: Settings, listener: socket, ready: Callable[[], None], workers: int) -> None:
     """Serve until SIGTERM or Ctrl-C; `ready` is called once the port is served."""
-    listener.set_inheritable(True)
     with tempfile.TemporaryDirectory(prefix="pocketrec-metrics-") as folder:
         os.environ[METRICS_FOLDER] = folder
         options = {
-            "bind": f"fd://{listener.fileno()}",
+            "bind": f"fd://{listener.detach()}",
             "workers": workers,
             "threads": THREADS,
             "worker_class": "gthread",

@@ -40,10 +40,11 @@ def serve(
         ServeFailed: the port is in use or may not be opened.
     """
     listener = _listen(host, port)
+    taken = str(listener.getsockname()[1]).encode()
 
     def ready() -> None:
         if port_file is not None:
-            write_atomic(port_file, str(listener.getsockname()[1]).encode())
+            write_atomic(port_file, taken)
 
     # Imported late: gunicorn's must say where counts go before anything makes a counter.
     if server == GUNICORN:
