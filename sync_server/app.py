@@ -15,10 +15,11 @@ from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
 from sync_server.halting import Brake
+from sync_server.hints import Hints, hint_routes
 from sync_server.keys import load_signers
 from sync_server.outcome_routes import outcome_routes
 from sync_server.served import Served
-from sync_server.settings import Settings
+from sync_server.settings import HINTS, Settings
 
 
 def create_app(settings: Settings) -> Flask:
@@ -29,10 +30,12 @@ def create_app(settings: Settings) -> Flask:
     repo.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.database_url or default_url(repo))
     counted = metrics.Metrics()
+    app.extensions[HINTS] = listening = Hints(repo)
     request_log.watch(app, counted, log_requests=settings.log_requests)
     for routes in (
         files.blueprint(repo, Served(repo, engine), settings.blobs_url),
         event_routes(engine, counted.registry),
+        hint_routes(listening, counted.registry),
         outcome_routes(repo, engine, counted.registry, _brake(settings, repo, engine)),
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),

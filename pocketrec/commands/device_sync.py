@@ -4,33 +4,45 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from pocketrec.commands.device_options import (
+    APP_VERSION,
+    CHANNEL,
+    CONSENT,
+    DEVICE_CLASS,
+    ENGINE,
+    HOME,
+    JSON,
+    METERED,
+    ON_BATTERY,
+    ROOT,
+    SERVER,
+)
+
+if TYPE_CHECKING:
+    from edge_runtime.sync import SyncReport
 
 
 @click.command(
     epilog="Example: pocketrec device sync --home work/phone --server http://127.0.0.1:8080"
     " --root work/repo/metadata/1.root.json"
 )
-@click.option("--home", type=click.Path(path_type=Path), required=True, help="The phone's folder.")
-@click.option("--server", required=True, help="Address of the sync server.")
-@click.option("--channel", default="stable", show_default=True, help="Release channel.")
-@click.option("--root", type=click.Path(path_type=Path), help="Trusted root, for the first sync.")
-@click.option(
-    "--consent",
-    is_flag=True,
-    help="The user agrees that events are sent, now and later: as `device consent --grant`.",
-)
-@click.option(
-    "--engine", type=click.Choice(["auto", "litert", "onnx"]), default="auto", help="Runtime."
-)
-@click.option("--app-version", help="Of the app; a release may be for some versions only.")
-@click.option("--device-class", help="Of the phone; a release may be for some classes only.")
-@click.option("--metered", is_flag=True, help="The network costs by volume.")
-@click.option("--on-battery", is_flag=True, help="The phone is not charging.")
+@HOME
+@SERVER
+@CHANNEL
+@ROOT
+@CONSENT
+@ENGINE
+@APP_VERSION
+@DEVICE_CLASS
+@METERED
+@ON_BATTERY
 @click.option("--now", type=click.IntRange(min=0), help="Unix seconds; default: the clock.")
 @click.option("--anyway", is_flag=True, help="Sync whatever network, power and hour are.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@JSON
 def command(
     home: Path,
     server: str,
@@ -69,6 +81,11 @@ def command(
         conditions=None if anyway else here,
         clock=lambda: at,
     )
+    say_report(report, as_json=as_json)
+
+
+def say_report(report: "SyncReport", *, as_json: bool) -> None:
+    """Tell what a sync did."""
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
