@@ -6,11 +6,13 @@ lines is left.
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import urllib3
 
 from edge_runtime.errors import SyncError
+from edge_runtime.sync_http import Network, Pace
 
 MAX_LINE = 1024
 QUIET_S = 40.0
@@ -31,20 +33,13 @@ def hints(server_url: str, channel: str, last: str | None, most_s: float) -> Ite
         SyncError: the server does not answer, takes no more listeners or sends something else.
     """
     url = f"{server_url.rstrip('/')}/v1/hints"
-    headers = {"Accept": "text/event-stream", "User-Agent": "pocketrec"}
+    headers = {"Accept": "text/event-stream"}
     if last is not None:
         headers["Last-Event-ID"] = last
+    network = Network(Pace(timeout_s=min(QUIET_S, most_s), least=0))
     try:
-        response = urllib3.request(
-            "GET",
-            url,
-            fields={"channel": channel},
-            headers=headers,
-            preload_content=False,
-            timeout=urllib3.Timeout(connect=min(QUIET_S, most_s), read=min(QUIET_S, most_s)),
-            retries=False,
-        )
-        with response:
+        response = network.ask("GET", f"{url}?channel={channel}", headers)
+        with closing(response):
             if response.status != 200:
                 raise SyncError(f"{url}: answered with {response.status}.")
             yield from _events(url, response)

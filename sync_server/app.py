@@ -1,22 +1,22 @@
 """The server's app: routes put together, each kind in a file of its own."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from flask import Flask, jsonify
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from sync_server import events, files, health, metrics, openapi, request_log
+from sync_server import events, files, health, metrics, openapi, renewal, request_log
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
 from sync_server.halting import Brake
 from sync_server.hints import Hints, hint_routes
-from sync_server.keys import load_signers
+from sync_server.keys import online_signers
 from sync_server.outcome_routes import outcome_routes
 from sync_server.served import Served
 from sync_server.settings import HINTS, Settings
@@ -29,6 +29,11 @@ def create_app(settings: Settings) -> Flask:
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.database_url or default_url(repo))
+    brake = None
+    if settings.keys is not None:
+        signers = online_signers(settings.keys)
+        renewal.keep_fresh(repo, signers, threading.Event())
+        brake = Brake(repo, engine, signers)
     counted = metrics.Metrics()
     app.extensions[HINTS] = listening = Hints(repo)
     request_log.watch(app, counted, log_requests=settings.log_requests)
@@ -36,7 +41,7 @@ def create_app(settings: Settings) -> Flask:
         files.blueprint(repo, Served(repo, engine), settings.blobs_url),
         event_routes(engine, counted.registry),
         hint_routes(listening, counted.registry),
-        outcome_routes(repo, engine, counted.registry, _brake(settings, repo, engine)),
+        outcome_routes(repo, engine, counted.registry, brake),
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),
         openapi.blueprint(),
@@ -47,10 +52,6 @@ def create_app(settings: Settings) -> Flask:
     if settings.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     return app
-
-
-def _brake(settings: Settings, repo: Path, engine: Engine) -> Brake | None:
-    return Brake(repo, engine, load_signers(settings.keys)) if settings.keys else None
 
 
 def _expiry_gauge(repo: Path) -> metrics.GaugeNow:
