@@ -5,7 +5,7 @@ lines is left.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +20,9 @@ QUIET_S = 40.0
 _CHUNK = 1024
 
 
-def hints(server_url: str, channel: str, last: str | None, most_s: float) -> Iterator[str | None]:
+def hints(
+    server_url: str, channel: str, last: str | None, most_s: float
+) -> Generator[str | None, None, None]:
     """Yield the id of each hint, and None for each other sign of life.
 
     Args:

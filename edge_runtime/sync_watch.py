@@ -1,7 +1,7 @@
 """Sync whenever the policy or a hint says so, and wait in between; for devices that stay on."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
@@ -16,7 +16,7 @@ from edge_runtime.wake import after_failure, after_hint
 class Listen(Protocol):
     """Yields ids of hints that came after `last`, and None now and then; see `sync_hints`."""
 
-    def __call__(self, last: str | None, most_s: float) -> Iterator[str | None]:
+    def __call__(self, last: str | None, most_s: float) -> Generator[str | None, None, None]:
         """Listen for at most so long without a word."""
         ...
 
