@@ -458,6 +458,7 @@ class Device:
             "items": self.bundle.item_count if self.bundle else 0,
             "active": active,
             "previous": previous,
+            "refused": refusals.read(self.home),
             "engine": self._recommender.engine if self._recommender else None,
             **logged,
             "faults": faults,

@@ -6,12 +6,15 @@ no more with it. Outcomes carry no proof, so this is the most that they may brin
 """
 
 import logging
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sqlalchemy import Engine
 
 from bundle.errors import PocketRecError
-from bundle.rollout import ACTIVE, FailureLimit
+from bundle.halts import Halts
+from bundle.rollout import ACTIVE, FailureLimit, RolloutPolicy
 from sync_server.keys import Signers
 from sync_server.outcomes import Health, healths
 from sync_server.repository import halt, read_halts, read_policy
@@ -32,6 +35,33 @@ def why_halt(limit: FailureLimit | None, health: Health) -> str | None:
     return f"failed on {health.failed} of {health.told} devices ({of_what})"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What a channel says now."""
+
+    policy: RolloutPolicy
+    halts: Halts
+
+
+def published(repo: Path, channel: str) -> Published:
+    """Read policy and halts of a channel; their signatures are checked once a publish.
+
+    Raises:
+        InputError: there is no such channel.
+        RepositoryInvalid: the repository is damaged, or nothing was published.
+    """
+    try:
+        changed = (repo / "metadata" / "timestamp.json").stat()
+    except OSError:
+        return _published(repo, channel, 0, 0)
+    return _published(repo, channel, changed.st_ino, changed.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _published(repo: Path, channel: str, _file: int, _changed_ns: int) -> Published:
+    return Published(policy=read_policy(repo, channel), halts=read_halts(repo, channel))
+
+
 class Brake:
     """Halts releases of one repository."""
 
@@ -45,14 +75,13 @@ class Brake:
         """
         done = []
         try:
-            halts = read_halts(self._repo, channel)
+            found = published(self._repo, channel)
             counted = healths(self._engine, channel)
-            for stage in read_policy(self._repo, channel).releases:
-                health = counted.get(stage.manifest, Health())
-                why = why_halt(stage.most_failures, health)
-                if stage.state != ACTIVE or why is None or halts.reason(stage.manifest) is not None:
+            for stage in found.policy.releases:
+                why = why_halt(stage.most_failures, counted.get(stage.manifest, Health()))
+                if stage.state != ACTIVE or found.halts.reason(stage.manifest) is not None:
                     continue
-                if halt(self._repo, self._signers, channel, stage.manifest, why):
+                if why and halt(self._repo, self._signers, channel, stage.manifest, why):
                     _LOG.warning("halted %s on %s: %s", stage.name, channel, why)
                     done.append(stage.manifest)
         except PocketRecError as err:
