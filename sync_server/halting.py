@@ -2,7 +2,8 @@
 
 The policy, signed by the channel's key, says what is too many (`most_failures`). The server holds
 the brake's key, which can stop a release and not publish one: whoever takes the server over can do
-no more with it. Outcomes carry no proof, so this is the most that they may bring about.
+no more with it. Outcomes carry no proof, so this is the most that they may bring about. A release
+that a person lets go on is judged by the devices that tell of it from then on.
 """
 
 import logging
@@ -16,7 +17,7 @@ from bundle.errors import PocketRecError
 from bundle.halts import Halts
 from bundle.rollout import ACTIVE, FailureLimit, RolloutPolicy
 from sync_server.keys import Signers
-from sync_server.outcomes import Health, healths
+from sync_server.outcomes import Health, mark_halt, since_halt
 from sync_server.repository import halt, read_halts, read_policy
 
 _LOG = logging.getLogger("sync_server")
@@ -76,13 +77,14 @@ class Brake:
         done = []
         try:
             found = published(self._repo, channel)
-            counted = healths(self._engine, channel)
+            counted = since_halt(self._engine, channel)
             for stage in found.policy.releases:
                 why = why_halt(stage.most_failures, counted.get(stage.manifest, Health()))
                 if stage.state != ACTIVE or found.halts.reason(stage.manifest) is not None:
                     continue
                 if why and halt(self._repo, self._signers, channel, stage.manifest, why):
                     _LOG.warning("halted %s on %s: %s", stage.name, channel, why)
+                    mark_halt(self._engine, channel, stage.manifest)
                     done.append(stage.manifest)
         except PocketRecError as err:
             _LOG.error("channel %s cannot be halted: %s", channel, err)

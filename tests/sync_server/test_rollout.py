@@ -318,7 +318,7 @@ def test_the_commands_show_and_change_what_phones_take(fleet, runner):
     assert "second is halted: odd slates" in shown.output
     assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5.00% of 50" in shown.output
     after = told("unhalt", "second")["releases"][0]
-    assert (after["halted"], after["most_failures"]) == (None, None)
+    assert after["halted"] is None
     assert told("kill", "second")["releases"][0]["state"] == "killed"
     back = told("rollback", "tiny", "--percent", "50", "--kill")["releases"]
     assert [(s["name"], s["percent"], s["state"]) for s in back] == [
