@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.kill_steps import forked
+from bundle.errors import InputError
 from edge_runtime import outcomes, refusals
 from edge_runtime.device import Device
 from edge_runtime.store import Store
@@ -99,6 +100,13 @@ def test_starts_that_ask_for_no_slate_count_for_nothing(home):
     for _ in range(MOST_STARTS + 2):
         opened(home).close()
     assert Trial(home).begin(Store(home / "store").active()[0]) == 1  # nor do they forgive
+
+
+def test_what_an_app_asks_wrongly_is_no_fault_of_the_release(home):
+    for _ in range(MOST_STARTS + 1):
+        with pytest.raises(InputError):
+            opened(home).recommend(scene="no such")
+    assert opened(home).recommend()["release"] == "second"
 
 
 class NoNumbers:
