@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, jsonify
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -13,6 +14,9 @@ from sync_server import events, files, health, metrics, openapi, request_log
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
+from sync_server.halting import Brake
+from sync_server.keys import load_signers
+from sync_server.outcome_routes import outcome_routes
 from sync_server.served import Served
 from sync_server.settings import Settings
 
@@ -29,6 +33,7 @@ def create_app(settings: Settings) -> Flask:
     for routes in (
         files.blueprint(repo, Served(repo, engine), settings.blobs_url),
         event_routes(engine, counted.registry),
+        outcome_routes(repo, engine, counted.registry, _brake(settings, repo, engine)),
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),
         openapi.blueprint(),
@@ -39,6 +44,10 @@ def create_app(settings: Settings) -> Flask:
     if settings.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     return app
+
+
+def _brake(settings: Settings, repo: Path, engine: Engine) -> Brake | None:
+    return Brake(repo, engine, load_signers(settings.keys)) if settings.keys else None
 
 
 def _expiry_gauge(repo: Path) -> metrics.GaugeNow:
