@@ -71,12 +71,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def server(repo: Path, work: Path) -> Iterator[str]:
+def server(repo: Path, work: Path, *options: str | Path) -> Iterator[str]:
     """Serve a repository on a free loopback port; the process is gone when the block ends."""
     port_file = work / "port"
     port_file.unlink(missing_ok=True)
     with (work / "server.log").open("ab") as log:
-        command = argv("serve", "--repo", repo, "--port", "0", "--port-file", port_file)
+        words = ("serve", "--repo", repo, "--port", "0", "--port-file", port_file)
+        command = argv(*words, *options)
         child = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
         try:
             yield f"http://127.0.0.1:{wait_for_port(child, port_file, log.name)}"

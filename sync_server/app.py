@@ -5,19 +5,30 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, jsonify
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from sync_server import events, files, health, metrics, openapi, request_log
+from sync_server import (
+    admin_api,
+    admin_site,
+    events,
+    files,
+    health,
+    metrics,
+    openapi,
+    request_log,
+)
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
+from sync_server.gate import Gate
 from sync_server.halting import Brake
 from sync_server.keys import load_signers
+from sync_server.operations import Operations
 from sync_server.outcome_routes import outcome_routes
 from sync_server.served import Served
+from sync_server.sessions import Sessions, cookie_secret
 from sync_server.settings import Settings
 
 
@@ -28,15 +39,22 @@ def create_app(settings: Settings) -> Flask:
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.database_url or default_url(repo))
+    signers = load_signers(*([settings.keys] if settings.keys else []))
     counted = metrics.Metrics()
     request_log.watch(app, counted, log_requests=settings.log_requests)
+    gate, operations = Gate(engine), Operations(repo, engine, signers)
+    sessions = Sessions(engine, cookie_secret(repo))
     for routes in (
         files.blueprint(repo, Served(repo, engine), settings.blobs_url),
         event_routes(engine, counted.registry),
-        outcome_routes(repo, engine, counted.registry, _brake(settings, repo, engine)),
+        outcome_routes(
+            repo, engine, counted.registry, Brake(repo, engine, signers) if settings.keys else None
+        ),
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),
         openapi.blueprint(),
+        admin_api.blueprint(repo, engine, gate, operations),
+        admin_site.blueprint(repo, engine, gate, sessions, operations),
     ):
         app.register_blueprint(routes)
     openapi.document(app)  # fails here, not at its first reader, if a route has no description
@@ -44,10 +62,6 @@ def create_app(settings: Settings) -> Flask:
     if settings.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     return app
-
-
-def _brake(settings: Settings, repo: Path, engine: Engine) -> Brake | None:
-    return Brake(repo, engine, load_signers(settings.keys)) if settings.keys else None
 
 
 def _expiry_gauge(repo: Path) -> metrics.GaugeNow:

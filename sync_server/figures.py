@@ -1,12 +1,13 @@
 """Figures of the last days for the admin site and its API: events, bytes, outcomes."""
 
 import time
+from collections import defaultdict
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, select
 
 from sync_server.served import DELTA, Sum, by_day
-from sync_server.tables import EVENT_DAY, INSTALL, REJECTED_DAY
+from sync_server.tables import EVENT_DAY, INSTALL, OUTCOME_DAY, REJECTED_DAY
 from sync_server.tokens import DAY_S
 
 DAYS = 30
@@ -16,13 +17,15 @@ DAYS = 30
 class Figures:
     """Of the days `days`, the last of which is today (days since 1970-01-01, UTC).
 
-    events: stored, by the events' own day; served: by kind; installs: that sent anything, ever.
+    events: stored, by the events' own day; served: by kind; outcomes: channel, manifest and kind
+    -> devices, day by day; installs: that sent anything, ever.
     """
 
     days: list[int]
     events: list[int]
     rejected: dict[str, int]
     served: list[dict[str, Sum]]
+    outcomes: dict[tuple[str, str, str], list[int]]
     installs: int
 
     def bytes_of(self, kind: str) -> list[int]:
@@ -50,6 +53,10 @@ def read(engine: Engine, n_days: int = DAYS) -> Figures:
             .group_by(REJECTED_DAY.c.reason)
             .order_by(func.sum(REJECTED_DAY.c.events).desc())
         )
+        told: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * n_days)
+        for row in connection.execute(select(OUTCOME_DAY).where(OUTCOME_DAY.c.day >= days[0])):
+            if row.day <= today:
+                told[row.channel, row.manifest, row.outcome][row.day - days[0]] = row.devices
         rejected = {row.reason: int(row.events) for row in connection.execute(reasons)}
         installs = connection.scalar(select(func.count()).select_from(INSTALL)) or 0
     return Figures(
@@ -57,5 +64,6 @@ def read(engine: Engine, n_days: int = DAYS) -> Figures:
         events=[events.get(day, 0) for day in days],
         rejected=rejected,
         served=[served.get(day, {}) for day in days],
+        outcomes=dict(told),
         installs=installs,
     )

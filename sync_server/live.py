@@ -11,7 +11,7 @@ from bundle.rollout import KILLED, RolloutPolicy, Stage
 from sync_server import deltas, state
 from sync_server.channel import Channel
 from sync_server.halts import halts_in
-from sync_server.roles import TARGETS, channels_of
+from sync_server.roles import CHANNELS, TARGETS, channels_of
 
 HALTED = "halted"
 
@@ -47,7 +47,7 @@ class LiveChannel:
 
 
 def live(repo: Path) -> list[LiveChannel]:
-    """Read all channels, proved by their signatures; none before the first publish.
+    """Read all channels, proved by their signatures, stable first; none before the first publish.
 
     Raises:
         RepositoryInvalid: the repository is damaged.
@@ -55,7 +55,10 @@ def live(repo: Path) -> list[LiveChannel]:
     if not state.exists(repo):
         return []
     found = state.load(repo)
-    return [_channel(repo, found, name) for name in channels_of(found.targets[TARGETS])]
+    names = channels_of(found.targets[TARGETS])
+    known = [name for name in CHANNELS if name in names]
+    others = sorted(set(names) - set(known))
+    return [_channel(repo, found, name) for name in [*known, *others]]
 
 
 def _channel(repo: Path, found: state.State, name: str) -> LiveChannel:

@@ -3,16 +3,11 @@
 SIGTERM ends either in order: no new connection is taken, what is being sent is finished.
 """
 
-import logging
 import socket
 from pathlib import Path
-from threading import Event
 
 from bundle.files import write_atomic
 from sync_server.errors import ServeFailed
-from sync_server.json_lines import to_json_lines
-from sync_server.keys import load_signers
-from sync_server.renewal import keep_fresh
 from sync_server.settings import Settings
 
 THREADS = 8
@@ -42,17 +37,12 @@ def serve(
         workers: processes of gunicorn; about as many as cores.
 
     Raises:
-        KeysInvalid: the folder of keys is missing.
         ServeFailed: the port is in use or may not be opened.
     """
-    signers = load_signers(settings.keys) if settings.keys else None
     listener = _listen(host, port)
     taken = str(listener.getsockname()[1]).encode()
-    to_json_lines(logging.getLogger("sync_server"))
 
     def ready() -> None:
-        if signers is not None:
-            keep_fresh(settings.repo, signers, Event())  # ends with this process
         if port_file is not None:
             write_atomic(port_file, taken)
 
