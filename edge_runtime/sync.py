@@ -3,28 +3,36 @@
 Only the files whose name begins with `sync` import python-tuf or open sockets.
 """
 
+import fcntl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
 
-from bundle.errors import BundleInvalid
 from bundle.reader import Bundle
-from edge_runtime import outcomes, refusals
+from edge_runtime import refusals
 from edge_runtime.bucket_id import bucket_id
 from edge_runtime.cipher import Cipher
 from edge_runtime.conditions import Conditions, put_off
 from edge_runtime.errors import EngineError, SelfTestFailed, SyncError
 from edge_runtime.rollout import Facts, Here
 from edge_runtime.store import Store
-from edge_runtime.sync_choice import Wanted, remember, remembered, wanted
+from edge_runtime.sync_choice import remember, remembered, wanted
 from edge_runtime.sync_events import grant, send_events
 from edge_runtime.sync_files import ReleaseFiles
+from edge_runtime.sync_http import PACE, Network, Pace
 from edge_runtime.sync_metadata import Trusted
 from edge_runtime.sync_outcomes import send_outcomes
+from edge_runtime.sync_release import bring
 from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, Retry, Transfer
 from edge_runtime.wake import next_check
 
@@ -73,6 +81,7 @@ def sync(
     cipher: Cipher | None = None,
     storage_bytes: int | None = None,
     retry: Retry = RETRY,
+    pace: Pace = PACE,
     app_version: str | None = None,
     device_class: str | None = None,
     conditions: Conditions | None = None,
@@ -90,6 +99,7 @@ def sync(
         cipher: the app's, where the event log is encrypted.
         storage_bytes: most that releases may take, see `Store`.
         retry: of requests that get no answer.
+        pace: how fast answers may and must come.
         app_version: of the app, as 1.2; releases may be for some versions only.
         device_class: as the publisher names classes; releases may be for some only.
         conditions: of the moment; None: sync whatever they are, the user asks for it.
@@ -115,20 +125,28 @@ def sync(
             to_release=before,
             next_check_utc=int(next_check(now, told, own)),
         )
-    transfer = Transfer(retry)
+    network = Network(pace)
+    transfer = Transfer(retry, network)
     facts = Facts(bucket_id=own, app_version=app_version, device_class=device_class)
     here = Here(active=before, refused=refusals.failed(home))
+    lock = _alone(home)
     try:
         trusted = Trusted(home, server_url, transfer)
         look_up = partial(wanted, channel=channel, facts=facts, here=here, now_utc=now)
         found = trusted.check(root_path, look_up)
         remember(home, found.policy)
         files = ReleaseFiles(trusted, transfer, store, channel)
-        changed = _bring(home, store, found, files, self_test, now)
+        changed = bring(home, store, found, files, self_test, now)
         trusted.forget_others()
     except (DownloadError, DownloadHTTPError) as err:
         said = str(err) or "no answer"  # python-tuf raises some without a word
         raise SyncError(f"{server_url}: {said}. The release on this phone stays.") from err
+    except ExpiredMetadataError as err:
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        raise SyncError(
+            f"{server_url}: {err}: nobody signed it again in time, or this phone's clock is wrong, "
+            f"which says {today}. The release on this phone stays."
+        ) from err
     except RepositoryError as err:
         raise SyncError(
             f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "
@@ -137,10 +155,12 @@ def sync(
     except OSError as err:
         raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
     except (SelfTestFailed, EngineError):
-        send_outcomes(home, server_url, channel, cipher)
+        send_outcomes(home, server_url, channel, cipher, network)
         raise
-    outcomes_sent = send_outcomes(home, server_url, channel, cipher)
-    sent, bytes_up, events_fault = send_events(home, server_url, cipher)
+    finally:
+        lock.close()
+    outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)
+    sent, bytes_up, events_fault = send_events(home, server_url, cipher, network)
     after, _ = store.active()
     stopped = found.choice.stopped and after == before
     return SyncReport(
@@ -154,7 +174,7 @@ def sync(
         full_bytes=transfer.bytes[FULL],
         delta_bytes=transfer.bytes[DELTA],
         bytes_up=bytes_up,
-        requests=transfer.requests,
+        requests=network.requests,
         files_fetched=files.fetched,
         files_by_delta=files.by_delta,
         events_sent=sent,
@@ -164,46 +184,16 @@ def sync(
     )
 
 
-def _bring(
-    home: Path,
-    store: Store,
-    found: Wanted,
-    files: ReleaseFiles,
-    self_test: Callable[[Bundle], object],
-    now_utc: int,
-) -> bool:
-    """Install what is chosen, and leave what is killed; returns whether anything was installed."""
-    changed = False
-    if (sha := found.choice.manifest) is not None:
-        assert found.manifest is not None
-        bundle, _ = store.open_active()
-        changed = sha != store.active()[0] or bundle is None or bool(store.lacks(sha))
-        if changed:
-            _install(home, store, sha, found.manifest, files, self_test, now_utc)
-    killed = found.killed & set(filter(None, store.active()))
-    refusals.set_killed(home, killed)
-    if killed:
-        store.leave(killed)
-    return changed
-
-
-def _install(
-    home: Path,
-    store: Store,
-    sha: str,
-    manifest: bytes,
-    files: ReleaseFiles,
-    self_test: Callable[[Bundle], object],
-    now_utc: int,
-) -> None:
-    """Install a release, and note how that went where it tells of the release."""
+def _alone(home: Path) -> BinaryIO:
+    """Lock a phone's metadata for one sync; the kernel frees it if its holder is killed."""
     try:
-        store.install(manifest, files.fetch, self_test)
-    except (SelfTestFailed, EngineError):
-        outcomes.record(home, sha, outcomes.SELF_TEST_FAILED, now_utc)
-        refusals.refuse(home, sha)
-        raise
-    except (BundleInvalid, RepositoryError, DownloadHTTPError):
-        outcomes.record(home, sha, outcomes.DOWNLOAD_FAILED, now_utc)
-        raise
-    outcomes.record(home, sha, outcomes.INSTALLED, now_utc)
+        home.mkdir(parents=True, exist_ok=True)
+        stream = (home / "sync.lock").open("wb")
+    except OSError as err:
+        raise SyncError(f"{home}: cannot be written ({err.strerror or err}).") from err
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as err:
+        stream.close()
+        raise SyncError(f"{home}: another sync is running.") from err
+    return stream

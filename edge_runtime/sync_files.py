@@ -15,7 +15,7 @@ from bundle.manifest import FileEntry
 from bundle.reader import verify_file
 from edge_runtime.store import Store
 from edge_runtime.sync_metadata import Trusted
-from edge_runtime.sync_transfer import DELTA, FULL, Transfer
+from edge_runtime.sync_transfer import DELTA, FULL, NotReached, Transfer
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -68,6 +68,8 @@ class ReleaseFiles:
             if hashlib.sha256(made).hexdigest() != entry.sha256:
                 raise BundleInvalid(f"{entry.name}: its delta gives something else")
             path.write_bytes(made)
+        except NotReached:
+            raise  # the whole file would not come either, and costs more
         except (BundleInvalid, DownloadError, RepositoryError, MemoryError):
             return False  # whatever it is, the whole file puts it right
         finally:

@@ -11,10 +11,12 @@ from edge_runtime.consent import GRANTED
 from edge_runtime.errors import EventLogError
 from edge_runtime.event_schema import FILE_NAME
 from edge_runtime.eventlog import EventLog
-from edge_runtime.sync_transfer import TIMEOUT_S
+from edge_runtime.sync_http import Network
 
 
-def send_outcomes(home: Path, server_url: str, channel: str, cipher: Cipher | None) -> int:
+def send_outcomes(
+    home: Path, server_url: str, channel: str, cipher: Cipher | None, network: Network
+) -> int:
     """Send what was not sent; returns how many the server has now.
 
     What came about without the user's consent is never sent. Where the server cannot be reached, or
@@ -32,17 +34,14 @@ def send_outcomes(home: Path, server_url: str, channel: str, cipher: Cipher | No
     rows = [{"id": one.id, "manifest": one.manifest, "outcome": one.outcome} for one in told]
     body = {"consent": True, "channel": channel, "outcomes": rows}
     try:
-        reply = urllib3.request(
-            "POST",
+        reply = network.post(
             f"{server_url.rstrip('/')}/v1/outcomes",
-            body=json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-            timeout=TIMEOUT_S,
-            retries=False,
+            {"Content-Type": "application/json"},
+            json.dumps(body).encode(),
         )
         if reply.status != 200:
             return 0
-        answer = reply.json()
+        answer = json.loads(reply.data)
         accepted, rejected = answer["accepted"], [row["id"] for row in answer["rejected"]]
     except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError):
         return 0

@@ -1,5 +1,6 @@
 """The server's app: routes put together, each kind in a file of its own."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sync_server import (
     health,
     metrics,
     openapi,
+    renewal,
     request_log,
 )
 from sync_server.database import default_url, open_database
@@ -24,12 +26,13 @@ from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
 from sync_server.gate import Gate
 from sync_server.halting import Brake
-from sync_server.keys import load_signers
+from sync_server.hints import Hints, hint_routes
+from sync_server.keys import load_signers, online_signers
 from sync_server.operations import Operations
 from sync_server.outcome_routes import outcome_routes
 from sync_server.served import Served
 from sync_server.sessions import Sessions, cookie_secret
-from sync_server.settings import Settings
+from sync_server.settings import HINTS, Settings
 
 
 def create_app(settings: Settings) -> Flask:
@@ -39,17 +42,21 @@ def create_app(settings: Settings) -> Flask:
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.database_url or default_url(repo))
-    signers = load_signers(*([settings.keys] if settings.keys else []))
+    signers, brake = load_signers(), None
+    if settings.keys is not None:
+        signers = online_signers(settings.keys)
+        renewal.keep_fresh(repo, signers, threading.Event())
+        brake = Brake(repo, engine, signers)
     counted = metrics.Metrics()
+    app.extensions[HINTS] = listening = Hints(repo)
     request_log.watch(app, counted, log_requests=settings.log_requests)
     gate, operations = Gate(engine), Operations(repo, engine, signers)
     sessions = Sessions(engine, cookie_secret(repo))
     for routes in (
         files.blueprint(repo, Served(repo, engine), settings.blobs_url),
         event_routes(engine, counted.registry),
-        outcome_routes(
-            repo, engine, counted.registry, Brake(repo, engine, signers) if settings.keys else None
-        ),
+        hint_routes(listening, counted.registry),
+        outcome_routes(repo, engine, counted.registry, brake),
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),
         openapi.blueprint(),

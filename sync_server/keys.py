@@ -28,13 +28,13 @@ from securesystemslib.signer import CryptoSigner, Key, Signer
 
 from bundle.errors import InputError
 from sync_server.errors import KeysInvalid
-from sync_server.roles import CHANNELS, ONLINE, ROOT, TARGETS, THRESHOLD
+from sync_server.roles import BRAKE, CHANNELS, ONLINE, ROOT, TARGETS, THRESHOLD
 
 PASSPHRASE = "POCKETREC_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not a secret
 ROOT_KEYS = 3
 """Made by default: with one lost, two are left, which is what a new root needs."""
-_ROOT_NAME = re.compile(r"root-[1-9][0-9]?")
 _NEXT = ".next"
+_ROOT_NAME = re.compile(rf"root-[1-9](\{_NEXT})?")
 
 Ask = Callable[[Path], str | None]
 """Asks a person for the passphrase of a file; None: there is nobody to ask."""
@@ -48,6 +48,7 @@ class Signers:
         self.folders = tuple(folders)
         self._ask = ask
         self._open: dict[Path, Signer] = {}
+        self._next: set[str] = set()
         self._passphrase = os.environ.get(PASSPHRASE)
 
     def __contains__(self, name: str) -> bool:
@@ -59,10 +60,14 @@ class Signers:
         Raises:
             KeysInvalid: it is missing, damaged, of another kind, or the passphrase is wrong.
         """
-        path = self.path(name)
+        path = self.path(next_name(name) if name in self._next else name)
         if path is None:
             where = ", ".join(map(str, self.folders)) or "no folder of keys"
             raise KeysInvalid(f"{where}: no {name}.pem or {name}.uri, which has to sign this.")
+        return self.open(path)
+
+    def open(self, path: Path) -> Signer:
+        """Open the signer in a file; raises as looking it up by name does."""
         if path not in self._open:
             self._open[path] = _remote(path) if path.suffix == ".uri" else self._local(path)
         return self._open[path]
@@ -73,14 +78,19 @@ class Signers:
         return next(filter(Path.is_file, found), None)
 
     def root_names(self) -> list[str]:
-        """Names of the root keys that are here, `root-1` first."""
+        """Names of the root keys that are here, `root-1` first, and of those to come."""
         paths = [path for folder in self.folders for path in folder.glob(f"{ROOT}-*")]
         names = {path.stem for path in paths if path.suffix in (".pem", ".uri")}
         return sorted(filter(_ROOT_NAME.fullmatch, names), key=lambda name: (len(name), name))
 
+    def take_next(self, name: str) -> None:
+        """From now on, a name means the key that takes its place."""
+        self._next.add(name)
+
     def forget(self) -> None:
-        """Close what is open: the files have changed."""
+        """Close all: the files have changed, and each has its place."""
         self._open.clear()
+        self._next.clear()
 
     def _local(self, path: Path) -> Signer:
         try:
@@ -113,6 +123,19 @@ def load_signers(*folders: Path, ask: Ask = lambda _: None) -> Signers:
         if not folder.is_dir():
             raise KeysInvalid(f"{folder}: no such folder. Make keys with `pocketrec keys make`.")
     return Signers(folders, ask)
+
+
+def online_signers(folder: Path) -> Signers:
+    """Return the signers of a server's folder, those of the online roles opened and so proved.
+
+    Raises:
+        KeysInvalid: the key of snapshot or timestamp is missing, or one cannot be opened.
+    """
+    signers = load_signers(folder)
+    for role in ONLINE:
+        if role != BRAKE or role in signers:
+            signers[role]
+    return signers
 
 
 def make_keys(

@@ -14,9 +14,10 @@ from tuf.api.metadata import Signed
 from bundle.errors import PocketRecError
 from sync_server import state
 from sync_server.keys import Signers
-from sync_server.roles import ROOT, THRESHOLD, lifetime
+from sync_server.roles import ONLINE, ROOT, TARGETS, THRESHOLD, TOP_LEVEL, lifetime
 
 EVERY_S = 3600.0
+OK, DUE, EXPIRED = "ok", "due", "expired"
 _LOG = logging.getLogger(__name__)
 
 
@@ -26,6 +27,24 @@ class Renewed:
 
     signed: list[str]
     due: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleStatus:
+    """One role: until when it is good, who signs it, and what to do about it.
+
+    here: names of its keys that are in the folders that were looked at.
+    """
+
+    role: str
+    version: int
+    expires_utc: int
+    left_s: int
+    state: str
+    threshold: int
+    keyids: list[str]
+    here: list[str]
+    remedy: str
 
 
 def is_due(role: str, signed: Signed, now: datetime | None = None) -> bool:
@@ -56,12 +75,41 @@ def refresh(
             if everything or is_due(role, signed, now)
         ]
         able = [role for role in wanted if _can_sign(role, signers)]
-        if able:
-            if ROOT in able:
-                found.next_root()
-            found.changed.update(able)
-            found.write(repo, signers, now)
-        return Renewed(signed=able, due=[role for role in wanted if role not in able])
+        if ROOT in able:
+            found.next_root()
+        found.changed.update(able)
+        signed = found.write(repo, signers, now) if able else []
+        return Renewed(signed=signed, due=[role for role in wanted if role not in able])
+
+
+def status(repo: Path, signers: Signers, now: datetime | None = None) -> list[RoleStatus]:
+    """How each role stands.
+
+    Raises:
+        RepositoryInvalid: nothing is published, or the repository is damaged.
+    """
+    moment = now or datetime.now(UTC)
+    found = state.load(repo)
+    rows = []
+    for role, signed in found.signed().items():
+        by = found.root if role in TOP_LEVEL else found.targets[TARGETS]
+        delegated = by.get_delegated_role(role)
+        left_s = int((signed.expires - moment).total_seconds())
+        due = DUE if is_due(role, signed, moment) else OK
+        rows.append(
+            RoleStatus(
+                role=role,
+                version=signed.version,
+                expires_utc=int(signed.expires.timestamp()),
+                left_s=left_s,
+                state=EXPIRED if left_s <= 0 else due,
+                threshold=delegated.threshold,
+                keyids=list(delegated.keyids),
+                here=signers.root_names() if role == ROOT else [role] * (role in signers),
+                remedy=_remedy(role),
+            )
+        )
+    return rows
 
 
 def keep_fresh(
@@ -93,6 +141,13 @@ def keep_fresh(
     thread = threading.Thread(target=run, name="renewal", daemon=True)
     thread.start()
     return thread
+
+
+def _remedy(role: str) -> str:
+    if role in ONLINE:
+        return "run `pocketrec serve --keys` or, from cron, `pocketrec refresh`"
+    key = f"{THRESHOLD} keys of root" if role == ROOT else f"the key of {role}"
+    return f"bring {key} beside snapshot and timestamp, and run `pocketrec refresh`"
 
 
 def _can_sign(role: str, signers: Signers) -> bool:

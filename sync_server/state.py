@@ -84,8 +84,11 @@ class State:
             )
         return signer
 
-    def write(self, repo: Path, signers: Signers, now: datetime | None = None) -> None:
+    def write(self, repo: Path, signers: Signers, now: datetime | None = None) -> list[str]:
         """Sign what is changed, then write it; the timestamp comes last, a new root before it.
+
+        Returns:
+            The roles that were signed, in this order.
 
         Raises:
             KeysInvalid: a key that has to sign is missing; nothing was written.
@@ -108,6 +111,7 @@ class State:
         for name, data in made.items():
             write_atomic(repo / "metadata" / name, data)
         self.changed.clear()
+        return [name.split(".")[-2] for name in made]
 
     def _signed(self, role: str, signed: Signed, signers: Signers, now: datetime) -> bytes:
         signed.version = self.versions.get(role, 0) + 1
@@ -121,8 +125,8 @@ class State:
         self.root.expires = now + lifetime(ROOT)
         metadata = _metadata(self.root)
         wanted = [root for root in (self.before, self.root) if root]
-        for name in signers.root_names():
-            signer = signers[name]
+        for path in filter(None, map(signers.path, signers.root_names())):
+            signer = signers.open(path)
             if any(signer.public_key.keyid in root.roles[ROOT].keyids for root in wanted):
                 metadata.sign(signer, append=True)
         for root in wanted:
@@ -259,7 +263,10 @@ def _check_layout(path: Path, root: Root) -> None:
 
 
 def _damaged(path: Path, why: object) -> RepositoryInvalid:
-    return RepositoryInvalid(f"{path}: damaged ({why}). Restore the repository from a backup.")
+    text = f"{path}: damaged ({why}). Restore the repository from a backup."
+    if path.name == "timestamp.json":
+        text += " If `pocketrec keys` was cut short while it changed keys, run it again."
+    return RepositoryInvalid(text)
 
 
 def _metadata(signed: Signed) -> Metadata[Any]:

@@ -15,3 +15,4 @@ KEYS = click.option(
     help="Folder of keys; may be given again.",
 )
 PLAIN = click.option("--plain", is_flag=True, help="Do not encrypt new keys.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -1,6 +1,8 @@
 """A published release, for every test of the room, and real servers over it."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -22,11 +24,34 @@ def published(small_release, tmp_path):
 
 
 @pytest.fixture
+def founded(named_releases, tmp_path):
+    """(repository, signers) with a tiny release on channel stable."""
+    make_keys(tmp_path / "keys")
+    signers = load_signers(tmp_path / "keys")
+    publish(named_releases[0], tmp_path / "repo", signers, "stable")
+    return tmp_path / "repo", signers
+
+
+@pytest.fixture
 def tiny_repo(tiny_release, tmp_path):
     """A repository with the tiny release on channel stable; its keys are in `keys` beside it."""
     make_keys(tmp_path / "keys")
     publish(tiny_release, tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
     return tmp_path / "repo"
+
+
+@pytest.fixture
+def renamed_release(tiny_release, tmp_path):
+    """Return a function that makes the tiny release under another name: its folder."""
+
+    def make(name):
+        folder = tmp_path / f"release-{name}"
+        shutil.copytree(tiny_release, folder)
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"name": name}))
+        return folder
+
+    return make
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from sync_server.app import create_app
 from sync_server.database import default_url, open_database
 from sync_server.keys import load_signers, make_keys
 from sync_server.repository import publish
-from sync_server.settings import Settings
+from sync_server.settings import HINTS, Settings
 
 schemathesis = pytest.importorskip("schemathesis")
 EXAMPLES = int(os.environ.get("POCKETREC_FUZZ_EXAMPLES", "40"))
@@ -42,6 +42,7 @@ def fuzzed(tmp_path_factory, tiny_release):
     engine = open_database(default_url(work / "repo"))
     text, _ = tokens.make(engine, "fuzz", tokens.OPERATE, 1, int(time.time()))
     app = create_app(Settings(repo=work / "repo", keys=work / "keys", log_requests=False))
+    app.extensions[HINTS].is_stopping = lambda: True  # streams end at once
     app.config["PROPAGATE_EXCEPTIONS"] = False  # a crash is an answer 500, as when served
     answer = app.test_client().post("/admin/login", data={"token": text})
     cookie = answer.headers["Set-Cookie"].partition(";")[0]
