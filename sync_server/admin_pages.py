@@ -24,6 +24,7 @@ from sync_server.operations import (
     Action,
     Operations,
 )
+from sync_server.outcomes import Health
 from sync_server.plots import Series, share_bar, stacked_bars
 from sync_server.served import DELTA, FULL, METADATA, RELEASE, Sum
 from sync_server.wording import count, size
@@ -32,7 +33,6 @@ WEEK = 7
 MOST_SERIES = 6
 """As many colours as the style sheet has."""
 INSTALLED = "installed"
-FAILURES = ("self_test_failed", "reverted", "download_failed")
 _NEXT = {"active": (PAUSE, KILL, HALT), "paused": (RESUME, KILL), "killed": (RESUME,)}
 _NEXT |= {HALTED: (UNHALT, PAUSE, KILL)}
 
@@ -43,18 +43,8 @@ class Row:
 
     release: Release
     bar: Markup
-    told: dict[str, int] = field(default_factory=dict)
+    health: Health = field(default_factory=Health)
     actions: list[tuple[Action, bool]] = field(default_factory=list)
-
-    @property
-    def failed(self) -> int:
-        """Devices on which it failed."""
-        return sum(self.told.get(kind, 0) for kind in FAILURES)
-
-    @property
-    def failed_share(self) -> float:
-        """Of those that told of it."""
-        return self.failed / max(1, self.failed + self.told.get(INSTALLED, 0))
 
 
 def overview(repo: Path, engine: Engine) -> dict[str, Any]:
@@ -62,13 +52,15 @@ def overview(repo: Path, engine: Engine) -> dict[str, Any]:
     found, now = figures.read(engine), int(time.time())
     saved, sent = sum(found.saved), sum(sum(found.bytes_of(kind)) for kind in (FULL, DELTA))
     told = _told(found, WEEK)
+    failed = sum(health.failed for health in told.values())
     return {
         "channels": [(one, _rows(one, told)) for one in live(repo)],
         "expires": {role: at - now for role, at in sorted(expiries(repo).items())},
         "saved": saved,
         "saved_share": saved / (saved + sent) if saved else 0.0,
-        "updated": sum(kinds.get(INSTALLED, 0) for kinds in told.values()),
-        "failed": sum(kinds.get(kind, 0) for kinds in told.values() for kind in FAILURES),
+        "updated": sum(health.installed for health in told.values()),
+        "failed": failed,
+        "failed_share": failed / max(1, sum(health.told for health in told.values())),
         "events": sum(found.events[-WEEK:]),
         "checks": sum(day.get(METADATA, Sum()).requests for day in found.served[-1:]),
         "bytes_plot": _bytes_plot(found),
@@ -97,13 +89,12 @@ def fleet(repo: Path, engine: Engine) -> dict[str, Any]:
         if kind == INSTALLED
     }
     rows = [
-        (channel, named.get((channel, sha), sha[:12]), kinds)
-        for (channel, sha), kinds in sorted(told.items(), key=lambda each: -sum(each[1].values()))
+        (channel, named.get((channel, sha), sha[:12]), health)
+        for (channel, sha), health in sorted(told.items(), key=lambda each: -each[1].told)
     ]
     return {
         "versions": _versions(by_release, named, found.days),
         "rows": rows,
-        "failures": FAILURES,
         "rejected": found.rejected,
         "installs": found.installs,
     }
@@ -111,7 +102,7 @@ def fleet(repo: Path, engine: Engine) -> dict[str, Any]:
 
 def _rows(
     channel: LiveChannel,
-    told: dict[tuple[str, str], dict[str, int]],
+    told: dict[tuple[str, str], Health],
     operations: Operations | None = None,
 ) -> list[Row]:
     name = channel.policy.channel
@@ -121,7 +112,7 @@ def _rows(
             bar=share_bar(
                 release.stage.percent / 100, release.state, f"{release.stage.percent:g}% of devices"
             ),
-            told=told.get((name, release.stage.manifest), {}),
+            health=told.get((name, release.stage.manifest), Health()),
             actions=_actions(name, at, release, operations) if operations else [],
         )
         for at, release in enumerate(channel.releases)
@@ -148,13 +139,12 @@ def _actions(
     ]
 
 
-def _told(found: Figures, n_days: int) -> dict[tuple[str, str], dict[str, int]]:
+def _told(found: Figures, n_days: int) -> dict[tuple[str, str], Health]:
     """Outcomes of the last days by channel and release."""
     told: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for (channel, manifest, kind), values in found.outcomes.items():
-        if recent := sum(values[-n_days:]):
-            told[channel, manifest][kind] = recent
-    return told
+        told[channel, manifest][kind] = sum(values[-n_days:])
+    return {key: Health(**kinds) for key, kinds in told.items() if any(kinds.values())}
 
 
 def _bytes_plot(found: Figures) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def _channel(repo: Path, found: state.State, name: str) -> LiveChannel:
     channel = Channel(repo, found, name)
     policy, halts = channel.policy(), halts_in(repo, found, name)
     manifests = [channel.manifest(stage) for stage in policy.releases]
-    before = [*manifests[1:], None]
+    before = [*manifests[1:], None][: len(manifests)]
     known = deltas.named(channel.targets.values())
     releases = tuple(
         Release(
