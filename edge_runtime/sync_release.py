@@ -12,6 +12,7 @@ from edge_runtime.errors import EngineError, SelfTestFailed
 from edge_runtime.store import Store
 from edge_runtime.sync_choice import Wanted
 from edge_runtime.sync_files import ReleaseFiles
+from edge_runtime.sync_transfer import Busy
 
 
 def bring(
@@ -32,8 +33,8 @@ def bring(
     changed = False
     if (sha := found.choice.manifest) is not None:
         assert found.manifest is not None
-        bundle, _ = store.open_active()
-        changed = sha != store.active()[0] or bundle is None or bool(store.lacks(sha))
+        _, damaged = store.open_active()
+        changed = sha != store.active()[0] or damaged is not None or bool(store.lacks(sha))
         if changed:
             _install(home, store, sha, found.manifest, files, self_test, now_utc)
     killed = found.killed & set(filter(None, store.active()))
@@ -58,6 +59,8 @@ def _install(
     except (SelfTestFailed, EngineError):
         outcomes.record(home, sha, outcomes.SELF_TEST_FAILED, now_utc)
         refusals.refuse(home, sha)
+        raise
+    except Busy:  # no fault of the release
         raise
     except (BundleInvalid, RepositoryError, DownloadHTTPError):
         outcomes.record(home, sha, outcomes.DOWNLOAD_FAILED, now_utc)

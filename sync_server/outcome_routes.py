@@ -1,7 +1,6 @@
 """POST /v1/outcomes: what became of releases on devices whose users agreed."""
 
 import time
-from functools import lru_cache
 from pathlib import Path
 
 from flask import Blueprint, Response, abort, jsonify, request
@@ -10,9 +9,8 @@ from sqlalchemy import Engine
 
 from bundle.errors import PocketRecError
 from sync_server import outcomes
-from sync_server.halting import Brake
+from sync_server.halting import Brake, published
 from sync_server.openapi import TEXT, array, described, record
-from sync_server.repository import read_policy
 
 
 def outcome_routes(
@@ -48,7 +46,7 @@ def outcome_routes(
             abort(413, f"at most {outcomes.MAX_BATCH} outcomes a batch")
         channel = str(body.get("channel"))
         try:
-            known = _releases(repo, channel, _changed(repo))
+            known = {stage.manifest for stage in published(repo, channel).policy.releases}
         except PocketRecError:
             abort(404, "there is no such channel")
         found = outcomes.count(engine, channel, known, body["outcomes"], time.time())
@@ -58,17 +56,3 @@ def outcome_routes(
         return jsonify(accepted=found.ids, rejected=found.rejected)
 
     return routes
-
-
-@lru_cache(maxsize=64)
-def _releases(repo: Path, channel: str, _changed: int) -> frozenset[str]:
-    """Manifests that a channel's policy names; all its metadata is proved, which takes a while."""
-    return frozenset(stage.manifest for stage in read_policy(repo, channel).releases)
-
-
-def _changed(repo: Path) -> int:
-    """When something was published last."""
-    try:
-        return (repo / "metadata" / "timestamp.json").stat().st_mtime_ns
-    except OSError:
-        return 0

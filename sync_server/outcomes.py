@@ -6,14 +6,14 @@ No id of a device comes with an outcome, so what is kept are counts.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Engine, delete, func, select
+from sqlalchemy import Engine, Table, delete, func, select
 
 from bundle.rollout import SHA256
 from sync_server.database import dialect_of, writing
-from sync_server.tables import OUTCOME_DAY, OUTCOME_SEEN
+from sync_server.tables import HALT_MARK, OUTCOME_DAY, OUTCOME_SEEN
 
 KINDS = ("installed", "self_test_failed", "reverted", "download_failed")
 MAX_BATCH = 32
@@ -53,6 +53,11 @@ class Health:
     def failed(self) -> int:
         """Devices on which it failed."""
         return self.self_test_failed + self.reverted + self.download_failed
+
+    def without(self, other: "Health") -> "Health":
+        """The devices that told after others had."""
+        mine, theirs = asdict(self), asdict(other)
+        return Health(**{kind: max(mine[kind] - theirs[kind], 0) for kind in mine})
 
 
 def count(
@@ -100,12 +105,38 @@ def count(
 
 def healths(engine: Engine, channel: str) -> dict[str, Health]:
     """Add up what is known of each release of a channel, by the hash of its manifest."""
+    return _added_up(engine, channel, OUTCOME_DAY)
+
+
+def since_halt(engine: Engine, channel: str) -> dict[str, Health]:
+    """Add up as `healths` does, without what was known when the server halted a release last."""
+    before = _added_up(engine, channel, HALT_MARK)
+    return {
+        manifest: health.without(before.get(manifest, Health()))
+        for manifest, health in healths(engine, channel).items()
+    }
+
+
+def mark_halt(engine: Engine, channel: str, manifest: str) -> None:
+    """Note what is known of a release that is halted now."""
+    known = asdict(healths(engine, channel).get(manifest, Health()))
+    with writing(engine) as connection:
+        for outcome, devices in known.items():
+            made = dialect_of(connection).insert(HALT_MARK)
+            made = made.on_conflict_do_update(
+                index_elements=list(HALT_MARK.primary_key), set_={"devices": made.excluded.devices}
+            )
+            key = {"channel": channel, "manifest": manifest, "outcome": outcome}
+            connection.execute(made.values(**key, devices=devices))
+
+
+def _added_up(engine: Engine, channel: str, table: Table) -> dict[str, Health]:
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    table = OUTCOME_DAY.c
+    column = table.c
     wanted = (
-        select(table.manifest, table.outcome, func.sum(table.devices))
-        .where(table.channel == channel)
-        .group_by(table.manifest, table.outcome)
+        select(column.manifest, column.outcome, func.sum(column.devices))
+        .where(column.channel == channel)
+        .group_by(column.manifest, column.outcome)
     )
     with engine.connect() as connection:
         for manifest, outcome, devices in connection.execute(wanted):

@@ -100,6 +100,16 @@ OUTCOME_DAY = Table(
     Column("devices", BigInteger, nullable=False),
 )
 
+# What was counted of a release when the server halted it last: it is judged by what came after.
+HALT_MARK = Table(
+    "halt_mark",
+    METADATA,
+    Column("channel", String(32), primary_key=True),
+    Column("manifest", String(64), primary_key=True),
+    Column("outcome", String(32), primary_key=True),
+    Column("devices", BigInteger, nullable=False),
+)
+
 # Ids of outcomes that were counted, so that one that comes again is not.
 OUTCOME_SEEN = Table(
     "outcome_seen",

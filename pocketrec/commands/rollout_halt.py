@@ -1,16 +1,12 @@
 """`pocketrec rollout halt` and `unhalt`: the brake, by hand."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from pocketrec import passphrase
 from pocketrec.commands.keys_options import KEYS, REPO
 from pocketrec.commands.rollout_options import CHANNEL, JSON, RELEASE, say
-
-if TYPE_CHECKING:
-    from bundle.rollout import RolloutPolicy
 
 
 @click.command(
@@ -37,29 +33,24 @@ def halt(
     say(repo, channel, as_json)
 
 
-@click.command(epilog="Example: pocketrec rollout unhalt spring --repo work/repo --keys work/keys")
+@click.command(
+    epilog="Example: pocketrec rollout unhalt spring --repo work/repo --keys work/online"
+)
 @RELEASE
 @REPO
 @KEYS
 @CHANNEL
 @JSON
 def unhalt(release: str, repo: Path, keys: tuple[Path, ...], channel: str, as_json: bool) -> None:
-    """Let devices take RELEASE again.
+    """Let devices take RELEASE again, by the brake's key alone.
 
-    If it had a limit of failures, that goes, since what was counted is beyond it: set another by
-    `rollout stage --halt-above`. Takes the keys of the channel, too.
+    The server judges it by the devices that tell of it after the halt.
     """
     from sync_server import repository
     from sync_server.keys import load_signers
-    from sync_server.rollout import changed, find
+    from sync_server.rollout import find
 
     found = find(repository.read_policy(repo, channel), release)
     signers = load_signers(*keys, ask=passphrase.asked)
-    if found.most_failures is not None:
-
-        def unlimited(policy: "RolloutPolicy") -> "RolloutPolicy":
-            return changed(policy, find(policy, found.manifest), most_failures=None)
-
-        repository.change_policy(repo, signers, channel, unlimited)
     repository.unhalt(repo, signers, channel, found.manifest)
     say(repo, channel, as_json)

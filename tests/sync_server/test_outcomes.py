@@ -8,8 +8,9 @@ from bundle.rollout import FailureLimit
 from sync_server.app import create_app
 from sync_server.database import open_database
 from sync_server.halting import why_halt
+from sync_server.keys import load_signers
 from sync_server.outcomes import KINDS, MAX_BATCH, SEEN_DAYS, Health, count, healths
-from sync_server.repository import change_policy, read_halts, read_policy
+from sync_server.repository import change_policy, read_halts, read_policy, unhalt
 from sync_server.settings import Settings
 from sync_server.tables import OUTCOME_SEEN
 
@@ -141,6 +142,21 @@ def test_the_server_halts_by_the_brake_alone_what_fails_too_often(published, cli
     assert b"pocketrec_halts_total 1.0" in client.get("/metrics").data
     post(client, [told(5, manifest, "reverted")])
     assert len(read_halts(repo, "stable").halted) == 1
+
+
+def test_a_release_that_a_person_lets_go_on_is_judged_by_what_comes_then(
+    published, client, tmp_path
+):
+    repo, _ = published
+    manifest = read_policy(repo, "stable").releases[0].manifest
+    online = load_signers(tmp_path / "online")
+    post(client, [told(n, manifest, "self_test_failed") for n in range(4)])
+    assert unhalt(repo, online, "stable", manifest)
+    post(client, [told(n, manifest, "self_test_failed") for n in range(4, 7)])
+    assert read_halts(repo, "stable").halted == ()  # three have told of it since then
+    post(client, [told(7, manifest, "self_test_failed")])
+    reason = "failed on 4 of 4 devices (self-test 4)"
+    assert read_halts(repo, "stable").reason(manifest) == reason
 
 
 @pytest.mark.parametrize(

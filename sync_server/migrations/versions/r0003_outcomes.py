@@ -1,4 +1,4 @@
-"""Outcomes of releases on devices: counts by day, and the ids that were counted."""
+"""Outcomes of releases on devices: counts by day and at the last halt, ids that were counted."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,6 +12,13 @@ def upgrade() -> None:
     op.create_table(
         "outcome_day",
         sa.Column("day", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("channel", sa.String(32), primary_key=True),
+        sa.Column("manifest", sa.String(64), primary_key=True),
+        sa.Column("outcome", sa.String(32), primary_key=True),
+        sa.Column("devices", sa.BigInteger, nullable=False),
+    )
+    op.create_table(
+        "halt_mark",
         sa.Column("channel", sa.String(32), primary_key=True),
         sa.Column("manifest", sa.String(64), primary_key=True),
         sa.Column("outcome", sa.String(32), primary_key=True),
