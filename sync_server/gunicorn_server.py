@@ -59,6 +59,7 @@ def run(settings: Settings, listener: socket, ready: Callable[[], None], workers
             "logger_class": JsonLogger,
             "control_socket_disable": True,
             "when_ready": lambda _arbiter: ready(),
+            "child_exit": lambda _arbiter, worker: _forget(worker.pid),
             "post_worker_init": _end_streams,
         }
         Workers(settings, options).run()
@@ -67,3 +68,10 @@ def run(settings: Settings, listener: socket, ready: Callable[[], None], workers
 def _end_streams(worker: Any) -> None:
     """Let those that listen for hints go as soon as their worker is to end."""
     worker.wsgi.extensions[HINTS].is_stopping = lambda: not worker.alive
+
+
+def _forget(pid: int) -> None:
+    """A worker that ended has no listeners any more; what it counted stays."""
+    from prometheus_client.multiprocess import mark_process_dead  # late: see METRICS_FOLDER
+
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]
