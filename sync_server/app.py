@@ -9,7 +9,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, g
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from sync_server import events
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
 
@@ -24,7 +23,6 @@ def create_app(repo: Path, database_url: str = "") -> Flask:
         database_url: SQLAlchemy URL; by default SQLite beside the repository.
     """
     app = Flask("sync_server", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = events.MAX_BODY_BYTES
     repo = repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
     engine = open_database(database_url or default_url(repo))

@@ -44,6 +44,7 @@ def open_database(url: str) -> Engine:
     if not pending(engine):
         return engine
     if engine.dialect.name != "sqlite":
+        engine.dispose()
         raise DatabaseInvalid(
             f"{engine.url}: its tables are not those of this version. Stop the servers that use it"
             f" and run: pocketrec db upgrade --db URL"
