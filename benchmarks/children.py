@@ -73,13 +73,20 @@ def read_json(path: Path) -> dict[str, Any]:
 @contextmanager
 def server(repo: Path, work: Path) -> Iterator[str]:
     """Serve a repository on a free loopback port; the process is gone when the block ends."""
+    with server_process(repo, work) as (url, _):
+        yield url
+
+
+@contextmanager
+def server_process(repo: Path, work: Path) -> Iterator[tuple[str, int]]:
+    """Serve as `server` does; its address and its process id."""
     port_file = work / "port"
     port_file.unlink(missing_ok=True)
     with (work / "server.log").open("ab") as log:
         command = argv("serve", "--repo", repo, "--port", "0", "--port-file", port_file)
         child = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
         try:
-            yield f"http://127.0.0.1:{wait_for_port(child, port_file, log.name)}"
+            yield f"http://127.0.0.1:{wait_for_port(child, port_file, log.name)}", child.pid
         finally:
             child.terminate()
             try:

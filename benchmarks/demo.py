@@ -131,7 +131,7 @@ def build(line: Line, options: Options, recipe: Path) -> None:
     with line.step("inspect", "what the phone will get"):
         line.show("inspect", work / "bundle")
     with line.step("keys", "Ed25519 keys that sign releases"):
-        line.show("keys", "--out", work / "keys")
+        line.show("keys", "make", "--out", work / "keys", "--plain")
 
 
 def publish(line: Line, bundle: Path) -> None:

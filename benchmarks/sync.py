@@ -5,7 +5,10 @@ finds nothing new is one signed file of at most 2 kB.
 Data: drawn, see `drawn_release.py`; the release has all files but models. A real phone syncs with
 a real server over loopback. `delta_bytes` and `price_delta_bytes` are what came by delta in those
 two syncs, `full_bytes` what the first one fetched, and apply_ms the median time to make the
-matrix of rows from its delta, beside writing the whole file (write_ms) in the same run.
+matrix of rows from its delta, beside writing the whole file (write_ms) in the same run. Peers for
+the same files: bsdiff 4, zstd with the old file as dictionary, and a bound by rows
+(`delta_peers.py`). publish_s_1m is the publish of a million items of which 1% changed rows and 1%
+prices, with its deltas.
 """
 
 import resource
@@ -19,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import children
+from benchmarks.delta_peers import peers
 from benchmarks.drawn_release import Drawn, write_drawn_release
 from benchmarks.harness import Cell, Options, Result, percentiles
 from bundle.delta import apply_delta, make_delta
@@ -28,12 +32,14 @@ from sync_server.keys import load_signers, make_keys
 from sync_server.repository import PublishReport, publish
 
 ITEMS, DIM, SHARE, REPETITIONS = 200_000, 64, 0.01, 15
+MILLION = 1_000_000
 
 Row = dict[str, Cell]
+CONSOLE = Console(width=None if sys.stdout.isatty() else 130)
 
 
-def run(options: Options, items: int = ITEMS, dim: int = DIM) -> Result:
-    """Publish three releases, sync one phone after each, and time the codec."""
+def run(options: Options, items: int = ITEMS, dim: int = DIM, million: int = MILLION) -> Result:
+    """Publish three releases, sync one phone after each, and time the codec and its peers."""
     work = options.work
     first = Drawn.of(items, dim, options.seed)
     rows = first.with_rows(SHARE, options.seed + 1)
@@ -55,7 +61,15 @@ def run(options: Options, items: int = ITEMS, dim: int = DIM) -> Result:
             found.append(_row(name, report, made_s, _sync(home, repo, url)))
     with children.server(repo, work) as url:
         idle = _sync(home, repo, url)
-    apply_ms, write_ms = _codec(work, _matrix(work / "first"), _matrix(work / "rows"))
+    before, after = _matrix(work / "first"), _matrix(work / "rows")
+    apply_ms, write_ms = _codec(work, before, after)
+    others = peers("index/rows, 1% of the rows", before, after, record=dim)
+    old, new = open_bundle(work / "rows"), open_bundle(work / "prices")
+    for entry in new.manifest.files:
+        if entry.sha256 != old.manifest.entry(entry.name).sha256:
+            pair = old.read(entry.name), new.read(entry.name)
+            others += peers(f"{entry.name}, 1% of the prices", *pair)
+    publish_s, publish_mib = _publish_large(work / "large", million, dim, options.seed)
     figures = {
         "delta_bytes": float(found[1]["delta_bytes"] or 0),
         "changed_bytes": float((first.rows != rows.rows).any(axis=1).sum() * dim),
@@ -67,10 +81,14 @@ def run(options: Options, items: int = ITEMS, dim: int = DIM) -> Result:
         "apply_ms": apply_ms,
         "write_ms": write_ms,
         "make_s": float(found[1]["publish_s"] or 0),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "publish_s_1m": publish_s,
+        "publish_peak_mib_1m": publish_mib,
     }
-    _show(found, figures)
-    return Result(name="sync", seed=options.seed, rows=found, figures=figures)
+    _show("Syncs", found)
+    _show("The same changes by others", others)
+    for name, value in figures.items():
+        CONSOLE.print(f"{name} {value:,.2f}")
+    return Result(name="sync", seed=options.seed, rows=[*found, *others], figures=figures)
 
 
 def _sync(home: Path, repo: Path, url: str) -> SyncReport:
@@ -95,6 +113,25 @@ def _matrix(folder: Path) -> bytes:
     return open_bundle(folder).read("index/rows")
 
 
+def _publish_large(work: Path, items: int, dim: int, seed: int) -> tuple[float, float]:
+    """Seconds to publish an update of a large catalogue, and MiB at the highest, by the command."""
+    shutil.rmtree(work, ignore_errors=True)
+    first = Drawn.of(items, dim, seed)
+    later = first.with_rows(SHARE, seed + 1).with_prices(SHARE, seed + 2)
+    write_drawn_release(work / "first", first, "first")
+    write_drawn_release(work / "later", later, "later", open_bundle(work / "first"))
+    children.call("keys", "make", "--plain", "--out", work / "keys")
+    words = ("--repo", work / "repo", "--keys", work / "keys")
+    children.call("publish", work / "first", *words)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    started = time.monotonic()
+    children.call("publish", work / "later", *words)
+    seconds = time.monotonic() - started
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    shutil.rmtree(work)
+    return seconds, max(before, peak) / 1024
+
+
 def _codec(work: Path, old: bytes, new: bytes) -> tuple[float, float]:
     """Median milliseconds to apply a delta, and to write the file that it makes."""
     form, delta = make_delta(old, new)
@@ -110,13 +147,10 @@ def _codec(work: Path, old: bytes, new: bytes) -> tuple[float, float]:
     return percentiles(apply_ms)["p50"], percentiles(write_ms)["p50"]
 
 
-def _show(rows: list[Row], figures: dict[str, float]) -> None:
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    table = Table(title="Syncs", title_justify="left")
+def _show(title: str, rows: list[Row]) -> None:
+    table = Table(title=title, title_justify="left")
     for name in rows[0]:
         table.add_column(name.replace("_", " "), justify="right")
     for row in rows:
         table.add_row(*(f"{v:,.2f}" if isinstance(v, float) else f"{v}" for v in row.values()))
-    console.print(table)
-    for name, value in figures.items():
-        console.print(f"{name} {value:,.2f}")
+    CONSOLE.print(table)

@@ -132,6 +132,7 @@ def write_tiny_bundle(
     answers: bool = False,
     name: str = "tiny",
     rules: Rules | None = RULES,
+    changed: int = 0,
 ) -> Manifest:
     """Write the release at `out`, in the place of what is there; always the same bytes.
 
@@ -141,6 +142,7 @@ def write_tiny_bundle(
         answers: give it its two ONNX models.
         name: of the release.
         rules: None: re-ranking goes by the policy alone.
+        changed: so many of the first items have another vector.
     """
     rng, items = np.random.default_rng(12), tiny_items()
     arrays: dict[str, Array] = {
@@ -153,6 +155,7 @@ def write_tiny_bundle(
         "items/neighbour_scales": rng.uniform(0.001, 0.01, N_ITEMS).astype(np.float32),
         **item_files(version, items),
     }
+    arrays["index/rows"][:changed] *= -1
     if version >= COHORTS_SINCE:
         cohorts = cohort_lists(items.categories, items.numeric[:, 0], items.available)
         arrays |= {CODES_FILE: cohorts.codes, ROWS_FILE: cohorts.rows}

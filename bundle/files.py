@@ -45,6 +45,15 @@ def mapped(path: Path) -> memoryview:
         return memoryview(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
 
 
+def fsync_file(path: Path) -> None:
+    """Make the content of a file survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def fsync_dir(path: Path) -> None:
     """Make the renames done inside a folder survive a power cut (a no-op where unsupported)."""
     with contextlib.suppress(OSError):

@@ -1,8 +1,10 @@
 """A phone: its store, its event log, its clock; it answers whatever is broken.
 
 Home folder: `store/` (releases), `events.sqlite` (what the user did), `interests.json` (what they
-chose), `sessions.json` (pages shown), `tuf/` (trusted metadata) and `install_id`, once events went
-up. Only `sync.py` opens sockets; events leave with consent only, interests never.
+chose), `sessions.json` (pages shown), `tuf/` (trusted metadata), `trial`, `refused.json` and
+`outcomes.json` (how releases do here), `bucket_id` (which share of devices it is in) and
+`install_id`, once events went up. Only `sync.py` opens sockets; events and outcomes leave with
+consent only, interests and the bucket id never.
 """
 
 import time
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from bundle.errors import PocketRecError
 from bundle.features import History
 from bundle.reader import Bundle, open_bundle
-from edge_runtime import event_schema, interests, privacy, scenes
+from edge_runtime import event_schema, interests, privacy, refusals, scenes
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
@@ -34,6 +36,7 @@ from edge_runtime.retention import Retention
 from edge_runtime.rules.exploration import Random, SystemRandom
 from edge_runtime.selftest import replay
 from edge_runtime.store import Store
+from edge_runtime.trial import Trial, begin_or_leave
 
 _DEFAULT_LIMITS = Retention()
 
@@ -76,12 +79,15 @@ class Device:
         self._rng: Random = SystemRandom() if rng is None else rng
         self._open_log()
         self._read_interests()
+        self._trial = Trial(home)
+        self._stopped: str | None = None
         self.bundle: Bundle | None
         if bundle_dir is not None:
             self.bundle, self._release_fault = open_bundle(bundle_dir), None
         else:
-            self.bundle, self._release_fault = self.store.open_active(hash_large=False)
+            self.bundle, self._release_fault = self._opened()
         self._recommender = self._loaded(self.bundle) if self.bundle else None
+        self._trial.loaded()
         self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
         self._answer_faults: list[str] = []
 
@@ -91,6 +97,17 @@ class Device:
             self._late_check.wait()
         if self._log is not None:
             self._log.close()
+        self._trial.close()
+
+    def _opened(self) -> tuple[Bundle | None, str | None]:
+        """Open a release that may run here, else one whose lists may answer; and a fault."""
+        left = begin_or_leave(self._trial, self.store, self.home, self._clock)
+        barred = refusals.read(self.home)
+        bundle, fault = self.store.open_active(hash_large=False, barred=barred)
+        if bundle is None and barred:
+            bundle, fault = self.store.open_active(hash_large=False)
+            self._stopped = "no release here may run its models; its lists answer"
+        return bundle, left or fault
 
     @cached_property
     def _sessions(self) -> Sessions:
@@ -124,7 +141,9 @@ class Device:
         Raises:
             PocketRecError: it is invalid, does not run here, or cannot be stored.
         """
-        return self.store.install_bundle(bundle_dir, lambda b: replay(b, self._engine))
+        sha = self.store.install_bundle(bundle_dir, lambda b: replay(b, self._engine))
+        refusals.forgive(self.home, sha)
+        return sha
 
     def recommend(
         self,
@@ -179,6 +198,7 @@ class Device:
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults, filters)
+        self._trial.asked()
         history, unknown = self._history(faults)
         impressions, showings = self._shown_before(now, faults)
         slate = self._recommender.recommend(
@@ -194,6 +214,8 @@ class Device:
             scene=scenes.find(self.bundle, scene, item_id, results, faults),
             deadline_ms=deadline_ms,
         )
+        if slate.source == "model" or self._recommender.fault or deadline_ms is not None:
+            self._trial.answered()  # models that do not load here are no fault of the release
         if self._late_check is not None:
             self._late_check.start()
         if slate.fault:
@@ -230,7 +252,7 @@ class Device:
         }
 
     def _loaded(self, bundle: Bundle) -> Recommender:
-        return Recommender(bundle, self._engine, threads=self._threads)
+        return Recommender(bundle, self._engine, threads=self._threads, stopped=self._stopped)
 
     def _history(self, faults: list[str]) -> tuple[History, int]:
         """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
@@ -272,7 +294,7 @@ class Device:
         if self._late_check is None or not (fault := self._late_check.fault):
             return
         self._late_check, self._release_fault = None, fault
-        sound, _ = self.store.open_active()
+        sound, _ = self.store.open_active(barred=refusals.read(self.home))
         if sound is not None:  # else a few wrong bytes are better than no answer
             self.bundle, self._recommender = sound, self._loaded(sound)
 

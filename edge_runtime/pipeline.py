@@ -56,6 +56,7 @@ class Recommender:
         *,
         models: tuple[Engine, Engine] | None = None,
         threads: int = 1,
+        stopped: str | None = None,
     ) -> None:
         """Load both models; one that fails to load is a fault of each slate, not an error here.
 
@@ -65,9 +66,10 @@ class Recommender:
             variant: of both models; by default what the release says.
             models: user tower and ranker, loaded already; the release then needs none.
             threads: of each model; searches use what OPENBLAS_NUM_THREADS and the like allow.
+            stopped: why no model of the release may run here; its lists answer.
         """
         self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
-        self.fault: str | None = None
+        self.fault = stopped
         self.index = Index.of(bundle)
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
         self.bars = Bars(bundle)
@@ -81,6 +83,8 @@ class Recommender:
         self.engine = engine
         if models is not None:
             self._tower, self._ranker = models
+            return
+        if stopped is not None:
             return
         try:
             self.engine = choose_engine(engine)

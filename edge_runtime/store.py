@@ -11,12 +11,13 @@ import fcntl
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bundle.errors import BundleInvalid
-from bundle.files import canonical_json, fsync_dir, write_atomic
+from bundle.files import canonical_json, fsync_dir, fsync_file, write_atomic
 from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from bundle.reader import Bundle, manifest_of, open_files, verify_file
 from edge_runtime.engines import needed_files, spare_files
@@ -24,20 +25,30 @@ from edge_runtime.errors import EngineError, SelfTestFailed, StoreError
 
 Fetch = Callable[[FileEntry, Path], None]
 SelfTest = Callable[[Bundle], object]
+PARTIAL_LIFE_S = 7 * 86_400
+"""So long a transfer may go on that no install has finished."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Store:
     """The store of one device home. Readers never wait; writers take a lock."""
 
-    def __init__(self, root: Path, *, limit_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        limit_bytes: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """Name a store's folder.
 
         Args:
             root: is made by the first install.
-            limit_bytes: of all files together; an install that needs more is refused.
+            limit_bytes: of all files together; for an install that needs more the previous release
+                goes, and if that is not enough it is refused.
+            clock: unix seconds, as files have them.
         """
-        self.root, self._limit_bytes = root, limit_bytes
+        self.root, self._limit_bytes, self._clock = root, limit_bytes, clock
         self.files, self.releases = root / "files", root / "releases"
 
     def active(self) -> tuple[str | None, str | None]:
@@ -50,18 +61,21 @@ class Store:
         good = [sha if isinstance(sha, str) and _SHA256.fullmatch(sha) else None for sha in found]
         return good[0], good[1]
 
-    def open_active(self, *, hash_large: bool = True) -> tuple[Bundle | None, str | None]:
+    def open_active(
+        self, *, hash_large: bool = True, barred: Collection[str] = ()
+    ) -> tuple[Bundle | None, str | None]:
         """Open the active release, or the previous one if that fails its checks.
 
         Args:
             hash_large: see `bundle.reader.open_files`.
+            barred: manifest hashes of releases that must not be opened.
 
         Returns:
             The release, or None if no release opens; and what is wrong, or None.
         """
         fault: str | None = None
         for sha in self.active():
-            if sha is None:
+            if sha is None or sha in barred:
                 continue
             try:
                 return self.open_release(sha, hash_large=hash_large), fault
@@ -142,21 +156,40 @@ class Store:
         manifest = parse_manifest(manifest_data)
         with self._lock():
             self.files.mkdir(parents=True, exist_ok=True)
-            self._bring_all(needed_files(manifest), fetch)
+            coming = {sha, *(entry.sha256 for entry in manifest.files)}
+            self._sweep_partials(coming)
+            self._bring_all(needed_files(manifest), coming, fetch)
             write_atomic(self.releases / f"{sha}.json", manifest_data)
             try:
                 self_test(self.open_release(sha))
             except (EngineError, SelfTestFailed):
                 if not (spare := spare_files(manifest)):
                     raise
-                self._bring_all(spare, fetch)
+                self._bring_all(spare, coming, fetch)
                 self_test(self.open_release(sha))
             active, previous = self.active()
             if sha != active:
-                pointers = {"active": sha, "previous": active or previous}
-                write_atomic(self.root / "active.json", canonical_json(pointers))
+                self._point(sha, active or previous)
             self._garbage_collect()
         return sha
+
+    def leave(self, manifests: Collection[str]) -> None:
+        """Make the previous release the active one if the active one is among these.
+
+        A previous release that is among them is forgotten; an active one without another to take
+        its place stays.
+
+        Raises:
+            StoreError: an install is running.
+            PocketRecError: it cannot be written.
+        """
+        with self._lock():
+            active, previous = self.active()
+            sound = previous not in manifests
+            if active in manifests and previous is not None and sound:
+                self._point(previous, None)
+            elif not sound:
+                self._point(active, None)
 
     def install_bundle(self, folder: Path, self_test: SelfTest) -> str:
         """Install from a bundle folder on this machine, see `install`.
@@ -172,25 +205,41 @@ class Store:
 
         return self.install(manifest_of(folder), copy, self_test)
 
-    def _bring_all(self, entries: list[FileEntry], fetch: Fetch) -> None:
+    def _point(self, active: str | None, previous: str | None) -> None:
+        pointers = {"active": active, "previous": previous}
+        write_atomic(self.root / "active.json", canonical_json(pointers))
+
+    def _bring_all(self, entries: list[FileEntry], coming: set[str], fetch: Fetch) -> None:
         once = {entry.sha256: entry for entry in entries}  # however many names it has
-        self._check_limit({sha: entry.bytes for sha, entry in once.items()})
+        self._make_room({sha: entry.bytes for sha, entry in once.items()}, coming)
         for entry in once.values():
             self._bring(entry, fetch)
         fsync_dir(self.files)
 
-    def _check_limit(self, wanted: dict[str, int]) -> None:
-        """Count what is here, too: the release before stays until the new one is active."""
-        if self._limit_bytes is None:
+    def _make_room(self, wanted: dict[str, int], coming: set[str]) -> None:
+        """Count what is here, too: what is active stays until the new release takes its place.
+
+        Where it is too much, first what no release needs goes, then the previous release.
+        """
+        if self._limit_bytes is None or self._bytes_with(wanted) <= self._limit_bytes:
             return
-        here = {path.name: path.stat().st_size for path in self.files.glob("[!.]*")}
-        total = sum((wanted | here).values())
-        if total > self._limit_bytes:
+        self._garbage_collect(coming)
+        active, previous = self.active()
+        if previous is not None and self._bytes_with(wanted) > self._limit_bytes:
+            self._point(active, None)
+            self._garbage_collect(coming)
+        if (total := self._bytes_with(wanted)) > self._limit_bytes:
             raise StoreError(
                 f"{self.root}: with this release it would take {total:,} bytes, and may take "
                 f"{self._limit_bytes:,}. The release on this phone stays; publish a smaller one, "
                 "or allow more."
             )
+
+    def _bytes_with(self, wanted: dict[str, int]) -> int:
+        """Bytes of all files once these are here; what is here of them in part is in their size."""
+        here = {path.name: path.stat().st_size for path in self.files.iterdir()}
+        others = {name: size for name, size in here.items() if _sha_of(name) not in wanted}
+        return sum((wanted | others).values())
 
     def _bring(self, entry: FileEntry, fetch: Fetch) -> None:
         target = self.files / entry.sha256
@@ -201,6 +250,7 @@ class Store:
         try:
             fetch(entry, incoming)
             verify_file(entry, incoming)
+            fsync_file(incoming)  # or a power cut leaves the name with other content
             incoming.replace(target)
         except OSError as err:
             raise StoreError(f"{entry.name}: cannot be stored ({err.strerror or err})") from err
@@ -208,10 +258,24 @@ class Store:
             with suppress(OSError):
                 incoming.unlink(missing_ok=True)
 
-    def _garbage_collect(self) -> None:
-        """Remove what neither the active nor the previous release needs; errors can wait."""
+    def _sweep_partials(self, coming: set[str]) -> None:
+        """Remove what is left of transfers that were given up; errors can wait.
+
+        A delta's name does not tell the release that it is for: it may go on for some days.
+        """
+        with suppress(OSError):
+            for path in self.files.glob(".*"):
+                old = self._clock() - path.stat().st_mtime > PARTIAL_LIFE_S
+                if old and _sha_of(path.name) not in coming:
+                    path.unlink(missing_ok=True)
+
+    def _garbage_collect(self, coming: Collection[str] = ()) -> None:
+        """Remove what neither the active nor the previous release needs; errors can wait.
+
+        coming: hashes of files and manifest of a release that is being installed.
+        """
         kept = [sha for sha in self.active() if sha]
-        needed = set()
+        needed = set(coming)
         for sha in kept:
             try:
                 needed |= {entry.sha256 for entry in self.read_manifest(sha).files}
@@ -219,10 +283,10 @@ class Store:
                 return
         with suppress(OSError):
             for path in self.files.iterdir():
-                if path.name not in needed:
+                if _sha_of(path.name) not in needed or (path.name[0] == "." and not coming):
                     path.unlink(missing_ok=True)
             for path in self.releases.iterdir():
-                if path.stem not in kept:
+                if path.stem not in kept and path.stem not in coming:
                     path.unlink(missing_ok=True)
 
     @contextmanager
@@ -239,3 +303,8 @@ class Store:
             except OSError as err:
                 raise StoreError(f"{self.root}: another install is running.") from err
             yield
+
+
+def _sha_of(name: str) -> str:
+    """The hash in a file's name: of itself, or of what a transfer, `.<sha256>.part`, will be."""
+    return name.split(".")[1] if name.startswith(".") else name

@@ -1,23 +1,32 @@
 """Fetch the newest release of a channel, verified by TUF from a pinned root; send events back.
 
-Only this file, sync_transfer.py and sync_files.py import python-tuf; they and sync_events.py open
-sockets.
+Only the files whose name begins with `sync` import python-tuf or open sockets.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.ngclient import Updater, UpdaterConfig
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
 
+from bundle.manifest import MAX_MANIFEST_BYTES
 from bundle.reader import Bundle
+from bundle.rollout import ACTIVE, MAX_BYTES, RolloutPolicy
 from edge_runtime.cipher import Cipher
 from edge_runtime.errors import SyncError
 from edge_runtime.store import Store
 from edge_runtime.sync_events import grant, send_events
 from edge_runtime.sync_files import ReleaseFiles
+from edge_runtime.sync_http import PACE, Network, Pace
+from edge_runtime.sync_metadata import Trusted
 from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, Retry, Transfer
 
 
@@ -56,6 +65,7 @@ def sync(
     cipher: Cipher | None = None,
     storage_bytes: int | None = None,
     retry: Retry = RETRY,
+    pace: Pace = PACE,
 ) -> SyncReport:
     """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
 
@@ -69,6 +79,7 @@ def sync(
         cipher: the app's, where the event log is encrypted.
         storage_bytes: most that releases may take, see `Store`.
         retry: of requests that get no answer.
+        pace: how fast answers may and must come.
 
     Raises:
         EventLogError: the consent could not be noted.
@@ -80,26 +91,27 @@ def sync(
     if consent:
         grant(home, cipher)
     store = Store(home / "store", limit_bytes=storage_bytes)
-    transfer = Transfer(retry)
+    network = Network(pace)
+    transfer = Transfer(retry, network)
     before, _ = store.active()
     try:
-        updater = _updater(home, server_url, root_path, transfer)
-        updater.refresh()
-        info = updater.get_targetinfo(f"channels/{channel}/manifest.json")
-        if info is None:
-            raise SyncError(f"{server_url}: has no channel {channel!r}.")
-        path = home / "tuf" / f"{channel}.manifest.json"
-        if updater.find_cached_target(info, str(path)) is None:
-            retry.run(lambda: updater.download_target(info, str(path)))
-        after = info.hashes["sha256"]
-        files = ReleaseFiles(updater, transfer, store, _targets_url(server_url))
+        trusted = Trusted(home, server_url, transfer)
+        data, after = trusted.check(root_path, partial(_newest, channel=channel))
+        files = ReleaseFiles(trusted, transfer, store, channel)
         bundle, _ = store.open_active()
         intact = before == after and bundle is not None and not store.lacks(after)
         if not intact:
-            store.install(path.read_bytes(), files.fetch, self_test)
+            store.install(data, files.fetch, self_test)
+        trusted.forget_others()
     except (DownloadError, DownloadHTTPError) as err:
         said = str(err) or "no answer"  # python-tuf raises some without a word
         raise SyncError(f"{server_url}: {said}. The release on this phone stays.") from err
+    except ExpiredMetadataError as err:
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        raise SyncError(
+            f"{server_url}: {err}: nobody signed it again in time, or this phone's clock is wrong, "
+            f"which says {today}. The release on this phone stays."
+        ) from err
     except RepositoryError as err:
         raise SyncError(
             f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "
@@ -107,7 +119,7 @@ def sync(
         ) from err
     except OSError as err:
         raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
-    sent, bytes_up, events_fault = send_events(home, server_url, cipher)
+    sent, bytes_up, events_fault = send_events(home, server_url, cipher, network)
     return SyncReport(
         status="current" if intact else "updated",
         from_release=before,
@@ -117,7 +129,7 @@ def sync(
         full_bytes=transfer.bytes[FULL],
         delta_bytes=transfer.bytes[DELTA],
         bytes_up=bytes_up,
-        requests=transfer.requests,
+        requests=network.requests,
         files_fetched=files.fetched,
         files_by_delta=files.by_delta,
         events_sent=sent,
@@ -126,25 +138,16 @@ def sync(
     )
 
 
-def _updater(home: Path, server_url: str, root_path: Path | None, transfer: Transfer) -> Updater:
-    folder = home / "tuf"
-    folder.mkdir(parents=True, exist_ok=True)
-    trusted = (folder / "root.json").exists()
-    if not trusted and root_path is None:
-        raise SyncError(
-            f"{home}: no trusted root yet. Give the root that came with the app: --root 1.root.json"
-        )
-    root = root_path.read_bytes() if root_path and not trusted else None
-    return Updater(
-        str(folder),
-        f"{server_url.rstrip('/')}/metadata/",
-        str(folder),
-        _targets_url(server_url),
-        transfer,
-        UpdaterConfig(app_user_agent="pocketrec"),
-        bootstrap=root,
-    )
-
-
-def _targets_url(server_url: str) -> str:
-    return f"{server_url.rstrip('/')}/targets/"
+def _newest(trusted: Trusted, channel: str) -> tuple[bytes, str]:
+    """The newest release of a channel that is active: its manifest, and the manifest's hash."""
+    told = trusted.read(f"channels/{channel}/policy.json", MAX_BYTES)
+    if told is None:
+        raise SyncError(f"channel {channel!r} has no release there.")
+    policy = RolloutPolicy.from_bytes(told)
+    stage = next((each for each in policy.releases if each.state == ACTIVE), None)
+    if stage is None:
+        raise SyncError(f"channel {channel!r} has no active release.")
+    data = trusted.read(f"channels/{channel}/{stage.manifest}.json", MAX_MANIFEST_BYTES)
+    if data is None or sha256(data).hexdigest() != stage.manifest:
+        raise SyncError(f"release {stage.manifest[:12]} is named and not signed.")
+    return data, stage.manifest

@@ -12,7 +12,7 @@ from edge_runtime.errors import EventLogError, SyncError
 from edge_runtime.event_schema import FILE_NAME
 from edge_runtime.eventlog import EventLog
 from edge_runtime.install_id import install_id
-from edge_runtime.sync_transfer import TIMEOUT_S
+from edge_runtime.sync_http import Network
 
 BATCH = 500
 
@@ -31,7 +31,9 @@ def grant(home: Path, cipher: Cipher | None) -> None:
         log.close()
 
 
-def send_events(home: Path, server_url: str, cipher: Cipher | None) -> tuple[int, int, str | None]:
+def send_events(
+    home: Path, server_url: str, cipher: Cipher | None, network: Network
+) -> tuple[int, int, str | None]:
     """Send what the user agreed to; returns events and bytes sent, and why the log is unread."""
     path = home / FILE_NAME
     if not path.exists():
@@ -41,12 +43,12 @@ def send_events(home: Path, server_url: str, cipher: Cipher | None) -> tuple[int
     except EventLogError as err:
         return 0, 0, str(err)
     try:
-        return *_upload(log, home, server_url), log.fault
+        return *_upload(log, home, server_url, network), log.fault
     finally:
         log.close()
 
 
-def _upload(log: EventLog, home: Path, server_url: str) -> tuple[int, int]:
+def _upload(log: EventLog, home: Path, server_url: str, network: Network) -> tuple[int, int]:
     """Send events that no server has acknowledged; returns their number and the bytes sent.
 
     Consent is asked for anew with each batch: a withdrawal holds from the next one on.
@@ -60,17 +62,12 @@ def _upload(log: EventLog, home: Path, server_url: str) -> tuple[int, int]:
                 "events": [asdict(event) for event in batch],
             }
             data = json.dumps(body).encode()
-            reply = urllib3.request(
-                "POST",
-                f"{server_url.rstrip('/')}/v1/events",
-                body=data,
-                headers={"Content-Type": "application/json"},
-                timeout=TIMEOUT_S,
-                retries=False,
+            reply = network.post(
+                f"{server_url.rstrip('/')}/v1/events", {"Content-Type": "application/json"}, data
             )
             if reply.status != 200:
                 raise SyncError(f"{server_url}: events were answered with {reply.status}.")
-            answer = reply.json()
+            answer = json.loads(reply.data)
             # A rejected event would be rejected again: both kinds are done with.
             done = [*answer["accepted"], *(row["id"] for row in answer["rejected"])]
             bytes_up += len(data)

@@ -7,16 +7,15 @@ from pathlib import Path
 
 from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.api.metadata import TargetFile
-from tuf.ngclient import Updater
 
 from bundle.delta import FORMS, MAX_BYTES, apply_delta
 from bundle.errors import BundleInvalid
 from bundle.files import mapped
 from bundle.manifest import FileEntry
 from bundle.reader import verify_file
-from edge_runtime.errors import SyncError
 from edge_runtime.store import Store
-from edge_runtime.sync_transfer import DELTA, FULL, Transfer
+from edge_runtime.sync_metadata import Trusted
+from edge_runtime.sync_transfer import DELTA, FULL, NotReached, Transfer
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -24,25 +23,24 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 class ReleaseFiles:
     """Fetches what a store asks for; counts files, and those that came by delta."""
 
-    def __init__(self, updater: Updater, transfer: Transfer, store: Store, targets: str) -> None:
+    def __init__(self, trusted: Trusted, transfer: Transfer, store: Store, channel: str) -> None:
         """Look up what is here.
 
         Args:
-            updater: refreshed, so it knows the signed targets.
+            trusted: checked, so it knows the signed targets.
             transfer: brings the bytes.
             store: its releases are what deltas start from.
-            targets: URL of the targets, with a slash at its end.
+            channel: whose deltas may be taken.
         """
         self.fetched = self.by_delta = 0
-        self._updater, self._transfer, self._store = updater, transfer, store
-        self._targets = targets
+        self._trusted, self._transfer, self._store = trusted, transfer, store
+        self._channel = channel
         self._here = _files_here(store)
 
     def fetch(self, entry: FileEntry, path: Path) -> None:
-        """Write one file to `path`.
+        """Write one file of a signed manifest to `path`.
 
         Raises:
-            SyncError: it is not signed by the publisher.
             DownloadError: the server cannot be reached.
             RepositoryError: what it sent is something else.
         """
@@ -50,12 +48,9 @@ class ReleaseFiles:
         if self._by_delta(entry, path):
             self.by_delta += 1
             return
-        wanted = self._updater.get_targetinfo(f"files/{entry.sha256}")
-        if wanted is None:
-            raise SyncError(f"{entry.name}: its file is not signed by the publisher.")
-        if wanted.length != entry.bytes or wanted.hashes.get("sha256") != entry.sha256:
-            raise SyncError(f"{entry.name}: the publisher signed two sizes or hashes of it.")
-        self._transfer.file(self._url(wanted), wanted, path, FULL)
+        name = f"files/{entry.sha256}"
+        wanted = TargetFile(entry.bytes, {"sha256": entry.sha256}, name)
+        self._transfer.file(self._trusted.url(wanted), wanted, path, FULL)
 
     def _by_delta(self, entry: FileEntry, path: Path) -> bool:
         """Try the smallest delta; False: there is none, or it did not work."""
@@ -67,12 +62,14 @@ class ReleaseFiles:
         try:
             source = self._store.files / old.sha256
             verify_file(old, source)
-            self._transfer.file(self._url(delta), delta, temporary, DELTA)
+            self._transfer.file(self._trusted.url(delta), delta, temporary, DELTA)
             form, told = delta.custom["form"], temporary.read_bytes()
             made = apply_delta(form, told, mapped(source), entry.bytes)
             if hashlib.sha256(made).hexdigest() != entry.sha256:
                 raise BundleInvalid(f"{entry.name}: its delta gives something else")
             path.write_bytes(made)
+        except NotReached:
+            raise  # the whole file would not come either, and costs more
         except (BundleInvalid, DownloadError, RepositoryError, MemoryError):
             return False  # whatever it is, the whole file puts it right
         finally:
@@ -82,14 +79,12 @@ class ReleaseFiles:
     def _smallest_delta(self, entry: FileEntry) -> tuple[FileEntry, TargetFile] | None:
         found = []
         for old in self._here.get(entry.name, ()) if entry.bytes <= MAX_BYTES else ():
-            target = self._updater.get_targetinfo(f"deltas/{entry.sha256}.{old.sha256}")
+            target = self._trusted.find(
+                f"channels/{self._channel}/deltas/{entry.sha256}.{old.sha256}"
+            )
             if target is not None and _is_fit(target, old, entry):
                 found.append((old, target))
         return min(found, key=lambda each: each[1].length, default=None)
-
-    def _url(self, target: TargetFile) -> str:
-        folder, _, name = target.path.rpartition("/")
-        return f"{self._targets}{folder}/{target.hashes['sha256']}.{name}"
 
 
 def _is_fit(target: TargetFile, old: FileEntry, new: FileEntry) -> bool:

@@ -1,4 +1,4 @@
-"""HTTP for a sync: retries with growing, random waits, and files that go on where they stopped.
+"""Files and metadata for a sync: growing, random waits, transfers that go on where they stopped.
 
 A file's bytes gather in `.<sha256>.part`, so a later process asks for the rest only (RFC 9110,
 "Range"). Nothing here is trusted: the caller gives size and hash, from signed metadata.
@@ -6,36 +6,56 @@ A file's bytes gather in `.<sha256>.part`, so a later process asks for the rest 
 
 import random
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, LengthOrHashMismatchError
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    LengthOrHashMismatchError,
+)
 from tuf.api.metadata import TargetFile
 from tuf.ngclient import FetcherInterface
 
 from bundle.files import sha256_file
+from edge_runtime.sync_http import Network, retry_after_s
 
-TIMEOUT_S = 30.0
 METADATA, FULL, DELTA = "metadata", "full", "delta"
 _CHUNK = 1 << 15
-_BUSY = 429
+_PACKED, _PLAIN = {"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"}
+_UNCHANGED, _BUSY = 304, 429
+_TIMES_WRONG = 2
+"""A file that came wrong was damaged on its way, or is wrong on the server; once more tells."""
 
 T = TypeVar("T")
+
+
+class NotReached(DownloadError):
+    """The network failed, not the server: there was no answer, or it broke off."""
+
+
+class Busy(DownloadHTTPError):
+    """The server asks to come again, after `wait_s` if it says when."""
+
+    def __init__(self, status: int, wait_s: float) -> None:
+        when = f", to come again in {wait_s:.0f} s" if wait_s else ""
+        super().__init__(f"answered with {status}{when}", status)
+        self.wait_s = wait_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
     """How often to try, and how long to wait: a random part of a span that doubles.
 
-    (Brooker 2015, "Exponential backoff and jitter", full jitter.)
+    (Brooker 2015, "Exponential backoff and jitter", full jitter.) A busy server's Retry-After comes
+    on top; where it is longer than `most_s`, this sync is over.
     """
 
     tries: int = 4
@@ -50,9 +70,10 @@ class Retry:
             try:
                 return job()
             except DownloadError as err:
-                if done + 1 == self.tries or not _may_pass(err):
+                asked_s = err.wait_s if isinstance(err, Busy) else 0.0
+                if done + 1 == self.tries or not _may_pass(err) or asked_s > self.most_s:
                     raise
-            self.sleep(self.random() * min(self.most_s, self.first_s * 2**done))
+            self.sleep(asked_s + self.random() * min(self.most_s, self.first_s * 2**done))
         raise AssertionError("tries is at least 1")
 
 
@@ -60,11 +81,10 @@ RETRY = Retry()
 
 
 class Transfer(FetcherInterface):
-    """python-tuf's fetcher over urllib3, for files besides; counts requests, and bytes by kind."""
+    """python-tuf's fetcher, for files besides; counts bytes of bodies by kind, as they travel."""
 
-    def __init__(self, retry: Retry) -> None:
-        self._retry = retry
-        self.requests = 0
+    def __init__(self, retry: Retry, network: Network) -> None:
+        self._retry, self._network = retry, network
         self.bytes: Counter[str] = Counter()
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
@@ -72,8 +92,34 @@ class Transfer(FetcherInterface):
         ask = super().download_bytes
         return self._retry.run(lambda: ask(url, max_length))
 
+    def unless(self, url: str, etag: str | None, max_length: int) -> bytes | None:
+        """Fetch metadata unless it has an ETag; None if it has."""
+
+        def ask() -> bytes | None:
+            if etag:
+                asked = _PACKED | {"If-None-Match": f'"{etag}"'}
+                response = self._get(url, asked, (200, _UNCHANGED))
+            else:
+                response = self._get(url, _PACKED)
+            if response.status == _UNCHANGED:
+                response.close()
+                return None
+            found = b""
+            for chunk in self._metadata(response):
+                found += chunk
+                if len(found) > max_length:
+                    raise DownloadLengthMismatchError(f"{url}: more than {max_length} bytes")
+            return found
+
+        return self._retry.run(ask)
+
     def _fetch(self, url: str) -> Iterator[bytes]:
-        return self._chunks(self._get(url, 0), METADATA)
+        return self._metadata(self._get(url, _PACKED))
+
+    def _metadata(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        chunks = self._chunks(response, METADATA)
+        packed = response.headers.get("Content-Encoding") == "gzip"
+        return _unpacked(chunks) if packed else chunks
 
     def file(self, url: str, target: TargetFile, path: Path, kind: str) -> None:
         """Fetch a target to `path`, from where its `.part` stopped; check size and hash.
@@ -87,15 +133,15 @@ class Transfer(FetcherInterface):
         part = path.with_name(f".{sha256}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            for again in (True, False):
+            times_wrong = 0
+            while times_wrong < _TIMES_WRONG:
                 begun = part.exists()
                 self._retry.run(lambda: self._rest(url, part, target.length, kind))
                 if sha256_file(part) == sha256:
                     part.replace(path)
                     return
                 part.unlink()
-                if not (begun and again):  # a fresh one that is wrong will not get better
-                    break
+                times_wrong += not begun
         except OSError:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -109,7 +155,11 @@ class Transfer(FetcherInterface):
                 return
             if have > length:
                 have = stream.truncate(0)
-            response = self._get(url, have)
+            if have:
+                asked = _PLAIN | {"Range": f"bytes={have}-"}
+                response = self._get(url, asked, (200, 206, 416))
+            else:
+                response = self._get(url, _PLAIN)
             if response.status == 200:
                 have = stream.truncate(0)
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
@@ -118,62 +168,53 @@ class Transfer(FetcherInterface):
                 raise DownloadError(f"{url}: sent another part than was asked for")
             for chunk in self._chunks(response, kind):
                 have += len(chunk)
-                if have > length:
-                    break
                 stream.write(chunk)
-        if have > length:
-            part.unlink()
-            raise LengthOrHashMismatchError(f"{url}: more than {length} bytes")
+                if have > length:  # its hash will differ
+                    break
         if have < length:
             raise DownloadError(f"{url}: {have} of {length} bytes")
 
-    def _get(self, url: str, begin: int) -> urllib3.BaseHTTPResponse:
-        """Ask for a URL from byte `begin` on."""
-        self.requests += 1
-        headers = {"User-Agent": "pocketrec", "Accept-Encoding": "identity"}
-        if begin:
-            headers["Range"] = f"bytes={begin}-"
+    def _get(
+        self, url: str, headers: dict[str, str], fits: tuple[int, ...] = (200,)
+    ) -> urllib3.BaseHTTPResponse:
         try:
-            response = _pool(url).request(
-                "GET",
-                url,
-                headers=headers,
-                preload_content=False,
-                timeout=urllib3.Timeout(TIMEOUT_S),
-                retries=False,
-            )
+            response = self._network.ask("GET", url, headers)
         except urllib3.exceptions.HTTPError as err:
-            raise DownloadError(str(err)) from err
-        if response.status not in ((200, 206, 416) if begin else (200,)):
+            raise NotReached(str(err)) from err
+        status = response.status
+        if status not in fits:
             response.close()
-            raise DownloadHTTPError(f"answered with {response.status}", response.status)
+            if status == _BUSY or status >= 500:
+                raise Busy(status, retry_after_s(response.headers, time.time()))
+            raise DownloadHTTPError(f"answered with {status}", status)
         return response
 
     def _chunks(self, response: urllib3.BaseHTTPResponse, kind: str) -> Iterator[bytes]:
+        """The body as it comes, in pieces that may be small: what has come can be kept."""
         try:
-            for chunk in response.stream(_CHUNK):
+            while chunk := response.read1(_CHUNK, decode_content=False):
                 self.bytes[kind] += len(chunk)
                 yield chunk
         except urllib3.exceptions.HTTPError as err:
-            raise DownloadError(str(err)) from err
+            raise NotReached(str(err)) from err
         finally:
             response.close()  # one read to its end has gone back to the pool before
 
 
+def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Unpack gzip in small pieces, so that who counts them can stop in time."""
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        for chunk in chunks:
+            while chunk:
+                yield unpacker.decompress(chunk, _CHUNK)
+                chunk = unpacker.unconsumed_tail
+    except zlib.error as err:
+        raise DownloadError(f"not the gzip that it says ({err})") from err
+    if not unpacker.eof:
+        raise DownloadError("its gzip has no end")
+
+
 def _may_pass(err: DownloadError) -> bool:
     """A server that is gone or busy may come back; one that has no such file will not have it."""
-    return not isinstance(err, DownloadHTTPError) or (
-        err.status_code >= 500 or err.status_code == _BUSY
-    )
-
-
-def _pool(url: str) -> urllib3.PoolManager:
-    """The way to a server: direct, or by the proxy that the environment names."""
-    parts = urlsplit(url)
-    proxy = getproxies().get(parts.scheme)
-    return _open_pool(None if proxy_bypass(parts.netloc) else proxy)
-
-
-@cache
-def _open_pool(proxy: str | None) -> urllib3.PoolManager:
-    return urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+    return isinstance(err, Busy) or not isinstance(err, DownloadHTTPError)

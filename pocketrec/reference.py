@@ -22,21 +22,20 @@ def walk() -> Iterator[tuple[tuple[str, ...], click.Command, click.Context]]:
     settings = {**main.context_settings, "terminal_width": WIDTH}
     top = click.Context(main, info_name="pocketrec", **settings)
     yield (), main, top
-    for name in main.list_commands(top):
-        command = main.get_command(top, name)
+    yield from _below((), main, top)
+
+
+def _below(
+    words: tuple[str, ...], group: click.Group, parent: click.Context
+) -> Iterator[tuple[tuple[str, ...], click.Command, click.Context]]:
+    for name in group.list_commands(parent):
+        command = group.get_command(parent, name)
         if command is None:
-            raise LookupError(f"pocketrec.cli.COMMANDS names {name}, which is not there")
-        context = click.Context(command, parent=top, info_name=name, terminal_width=WIDTH)
-        yield (name,), command, context
+            raise LookupError(f"{' '.join((*words, name))} is named but not there")
+        context = click.Context(command, parent=parent, info_name=name, terminal_width=WIDTH)
+        yield (*words, name), command, context
         if isinstance(command, click.Group):
-            for inner in command.list_commands(context):
-                child = command.get_command(context, inner)
-                if child is not None:
-                    yield (
-                        (name, inner),
-                        child,
-                        click.Context(child, parent=context, info_name=inner, terminal_width=WIDTH),
-                    )
+            yield from _below((*words, name), command, context)
 
 
 def page() -> str:

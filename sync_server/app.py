@@ -1,84 +1,72 @@
-"""The HTTP face: signed metadata and files as static content, events in, health and metrics."""
+"""The server's app: routes put together, each kind in a file of its own."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, request, send_from_directory
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, generate_latest
-from sqlalchemy import text
+from flask import Flask, jsonify
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
 
+from sync_server import files, health, metrics, openapi, renewal, request_log, uploads
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
+from sync_server.expiry import expiries
+from sync_server.keys import online_signers
+from sync_server.served import Served
+from sync_server.settings import Settings
 
-YEAR_S = 31_536_000
 
-
-def create_app(repo: Path, database_url: str = "") -> Flask:
-    """Make the app over a repository folder.
-
-    Args:
-        repo: what `publish` writes; may still be empty.
-        database_url: SQLAlchemy URL; by default SQLite beside the repository.
-    """
+def create_app(settings: Settings) -> Flask:
+    """Make the app over a repository folder, which may still be empty."""
     app = Flask("sync_server", static_folder=None)
-    repo = repo.resolve()
+    app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BODY_BYTES
+    repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
-    engine = open_database(database_url or default_url(repo))
-    registry = CollectorRegistry()
-    requests = Counter(
-        "pocketrec_requests",
-        "Requests by route and status.",
-        ["route", "status"],
-        registry=registry,
+    if settings.keys is not None:
+        renewal.keep_fresh(repo, online_signers(settings.keys), threading.Event())
+    engine = open_database(settings.database_url or default_url(repo))
+    counted = metrics.Metrics()
+    request_log.watch(app, counted, log_requests=settings.log_requests)
+    for routes in (
+        files.blueprint(repo, Served(repo, engine), settings.blobs_url),
+        event_routes(engine, counted.registry),
+        health.blueprint(repo, engine),
+        metrics.blueprint(counted, [_expiry_gauge(repo)]),
+        openapi.blueprint(),
+    ):
+        app.register_blueprint(routes)
+    openapi.document(app)  # fails here, not at its first reader, if a route has no description
+    _answer_errors(app)
+    if settings.behind_proxy:
+        app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+    return app
+
+
+def _expiry_gauge(repo: Path) -> metrics.GaugeNow:
+    return metrics.GaugeNow(
+        "pocketrec_metadata_expires_seconds",
+        "Seconds until signed metadata expires, by role.",
+        "role",
+        lambda: {role: at - time.time() for role, at in expiries(repo).items()},
     )
-    sent = Counter("pocketrec_sent_bytes", "Bytes of bodies sent.", ["route"], registry=registry)
-    app.register_blueprint(event_routes(engine, registry))
 
-    @app.get("/metadata/<name>")
-    def metadata(name: str) -> Response:
-        # Numbered metadata never changes; only the timestamp is asked for anew each time.
-        age = 0 if name == "timestamp.json" else YEAR_S
-        return send_from_directory(repo / "metadata", name, max_age=age, conditional=True)
 
-    @app.get("/targets/<path:path>")
-    def targets(path: str) -> Response:
-        # Each file's name begins with its hash, so a copy is right for ever.
-        sha256 = path.rpartition("/")[2].partition(".")[0]
-        response = send_from_directory(
-            repo / "targets", path, max_age=YEAR_S, conditional=True, etag=sha256
-        )
-        response.cache_control.immutable = True
-        return response
+def _answer_errors(app: Flask) -> None:
+    """Every error is answered as {"error": text}; those of the database can be tried again."""
 
-    @app.get("/healthz")
-    def health() -> Any:
-        try:
-            with engine.connect() as connection:
-                connection.execute(text("SELECT 1"))
-        except SQLAlchemyError:
-            return jsonify(status="database unreachable"), 503
-        published = (repo / "metadata" / "timestamp.json").is_file()
-        return jsonify(status="ok", published=published, time_utc=int(time.time()))
-
-    @app.get("/metrics")
-    def metrics() -> Response:
-        return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+    @app.errorhandler(HTTPException)
+    def refused(err: HTTPException) -> Any:
+        if err.response is not None:
+            return err.response
+        answer = err.get_response()  # keeps headers such as Allow and Content-Range
+        answer.set_data(jsonify(error=err.description).get_data())
+        answer.content_type = "application/json"
+        return answer
 
     @app.errorhandler(SQLAlchemyError)
     def database_failed(err: SQLAlchemyError) -> Any:
         app.logger.error("database: %s", err)
         return jsonify(error="the database is unavailable; send the batch again later"), 503
-
-    for code in (400, 403, 404, 405, 413, 415):
-        app.register_error_handler(code, lambda err: (jsonify(error=err.description), err.code))
-
-    @app.after_request
-    def count(response: Response) -> Response:
-        route = request.url_rule.rule if request.url_rule else "unknown"
-        requests.labels(route, response.status_code).inc()
-        sent.labels(route).inc(response.content_length or 0)
-        return response
-
-    return app

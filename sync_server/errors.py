@@ -1,6 +1,7 @@
 """Errors of the sync server.
 
 PocketRecError (bundle)
+├── BackupInvalid      a backup is damaged, cut off, or something else
 ├── DatabaseInvalid    the database cannot be opened, or its tables are of another version
 ├── KeysInvalid        a key file is missing, unreadable, or the passphrase is wrong
 ├── RepositoryInvalid  the repository's metadata is damaged, foreign, or being written
@@ -9,6 +10,10 @@ PocketRecError (bundle)
 """
 
 from bundle.errors import PocketRecError
+
+
+class BackupInvalid(PocketRecError):
+    """A file is not a backup that can be brought back."""
 
 
 class DatabaseInvalid(PocketRecError):

@@ -13,8 +13,10 @@ from sync_server.content_coding import CODINGS, decoded
 from sync_server.erasure import erase
 from sync_server.errors import UploadRefused
 from sync_server.intake import Stored, store
+from sync_server.openapi import COUNT, TEXT, array, described, record
 
 _BUSY_RETRY_S = 60
+_INSTALL_ID = {"type": "string", "pattern": f"^{uploads.INSTALL_ID.pattern}$"}
 
 
 def event_routes(
@@ -30,6 +32,27 @@ def event_routes(
     )
 
     @routes.post("/v1/events")
+    @described(
+        "Store a batch of events of a device whose user agreed; a batch sent twice counts once.",
+        tag="devices",
+        headers={"Content-Encoding": {"enum": [*CODINGS, "identity"]}},
+        body=record(
+            ("schema", "batch"),
+            schema={"const": uploads.SCHEMA},
+            batch={"type": "string", "format": "uuid"},
+            install_id=_INSTALL_ID,
+            consent={"const": True},
+            events=array({}, uploads.MAX_EVENTS),
+        ),
+        ok=record(
+            ("schema", "batch"),
+            schema={"const": uploads.SCHEMA},
+            batch={"type": "string", "format": "uuid"},
+            accepted={"anyOf": [COUNT, array(TEXT)]},
+            rejected=array(record(place=COUNT, id=TEXT, reason=TEXT)),
+        ),
+        errors=(400, 403, 409, 413, 415, 429, 503),
+    )
     def upload() -> Response:
         request.max_content_length = uploads.MAX_BODY_BYTES
         if request.mimetype != "application/json":
@@ -42,6 +65,13 @@ def event_routes(
         return jsonify(_answer(batch, found))
 
     @routes.delete("/v1/installs/<install_id>")
+    @described(
+        "Erase all that an install has sent; who knows its id may ask for it.",
+        tag="devices",
+        path={"install_id": _INSTALL_ID},
+        ok=record(erased=COUNT),
+        errors=(400, 503),
+    )
     def forget(install_id: str) -> Response:
         return jsonify(erased=erase(engine, uploads.checked_install_id(install_id)))
 

@@ -1,71 +1,210 @@
-"""Ed25519 signing keys, one a TUF role, as PKCS #8 PEM files readable by their owner only."""
+"""Signing keys: one file each, readable by its owner only, or a service that signs.
 
+    root-1.pem root-2.pem root-3.pem       two of them sign a root; each in a safe of its own
+    targets.pem                            offline too: says which key signs which channel
+    stable.pem beta.pem canary.pem         one a channel, where its releases are published
+    snapshot.pem timestamp.pem brake.pem   online, what `pocketrec serve --keys` reads
+    NAME.uri                               in place of NAME.pem: a KMS or HSM holds the key
+
+A PEM file is PKCS #8 with an Ed25519 key. NAME.uri is JSON, {"uri": a signer of securesystemslib,
+"key": {"keyid", "keytype", "scheme", "keyval"}}.
+"""
+
+import json
 import os
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, Key, Signer
 
 from bundle.errors import InputError
 from sync_server.errors import KeysInvalid
+from sync_server.roles import BRAKE, CHANNELS, ONLINE, ROOT, TARGETS, THRESHOLD
 
-ROLES = ("root", "targets", "snapshot", "timestamp")
 PASSPHRASE = "POCKETREC_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not a secret
+ROOT_KEYS = 3
+"""Made by default: with one lost, two are left, which is what a new root needs."""
+_NEXT = ".next"
+_ROOT_NAME = re.compile(rf"root-[1-9](\{_NEXT})?")
+
+Ask = Callable[[Path], str | None]
+"""Asks a person for the passphrase of a file; None: there is nobody to ask."""
 
 
-def make_keys(folder: Path) -> list[Path]:
-    """Make one key a role, encrypted if the environment has POCKETREC_KEY_PASSPHRASE.
+class Signers:
+    """The signers in some folders by name; a key is opened when it is first asked for."""
+
+    def __init__(self, folders: Iterable[Path], ask: Ask = lambda _: None) -> None:
+        """Name the folders; nothing is read yet."""
+        self.folders = tuple(folders)
+        self._ask = ask
+        self._open: dict[Path, Signer] = {}
+        self._next: set[str] = set()
+        self._passphrase = os.environ.get(PASSPHRASE)
+
+    def __contains__(self, name: str) -> bool:
+        return self.path(name) is not None
+
+    def __getitem__(self, name: str) -> Signer:
+        """Open a signer.
+
+        Raises:
+            KeysInvalid: it is missing, damaged, of another kind, or the passphrase is wrong.
+        """
+        path = self.path(next_name(name) if name in self._next else name)
+        if path is None:
+            where = ", ".join(map(str, self.folders)) or "no folder of keys"
+            raise KeysInvalid(f"{where}: no {name}.pem or {name}.uri, which has to sign this.")
+        return self.open(path)
+
+    def open(self, path: Path) -> Signer:
+        """Open the signer in a file; raises as looking it up by name does."""
+        if path not in self._open:
+            self._open[path] = _remote(path) if path.suffix == ".uri" else self._local(path)
+        return self._open[path]
+
+    def path(self, name: str) -> Path | None:
+        """Where a key lies, or None."""
+        found = (folder / f"{name}{kind}" for folder in self.folders for kind in (".pem", ".uri"))
+        return next(filter(Path.is_file, found), None)
+
+    def root_names(self) -> list[str]:
+        """Names of the root keys that are here, `root-1` first, and of those to come."""
+        paths = [path for folder in self.folders for path in folder.glob(f"{ROOT}-*")]
+        names = {path.stem for path in paths if path.suffix in (".pem", ".uri")}
+        return sorted(filter(_ROOT_NAME.fullmatch, names), key=lambda name: (len(name), name))
+
+    def take_next(self, name: str) -> None:
+        """From now on, a name means the key that takes its place."""
+        self._next.add(name)
+
+    def forget(self) -> None:
+        """Close all: the files have changed, and each has its place."""
+        self._open.clear()
+        self._next.clear()
+
+    def _local(self, path: Path) -> Signer:
+        try:
+            data = path.read_bytes()
+        except OSError as err:
+            raise KeysInvalid(f"{path}: cannot be read ({err.strerror}).") from err
+        is_encrypted = b"BEGIN ENCRYPTED" in data
+        given = self._passphrase if is_encrypted else None
+        try:
+            key = _parsed(data, given)
+        except (ValueError, TypeError):
+            given = self._ask(path) if is_encrypted else None
+            try:
+                key = _parsed(data, given)
+            except (ValueError, TypeError) as err:
+                raise KeysInvalid(f"{path}: damaged, or {PASSPHRASE} does not fit.") from err
+            self._passphrase = given  # the next file's is often the same
+        if not isinstance(key, Ed25519PrivateKey):
+            raise KeysInvalid(f"{path}: not an Ed25519 key.")
+        return CryptoSigner(key)
+
+
+def load_signers(*folders: Path, ask: Ask = lambda _: None) -> Signers:
+    """Return the signers of folders; the first folder that has a key is taken.
+
+    Raises:
+        KeysInvalid: a folder is missing.
+    """
+    for folder in folders:
+        if not folder.is_dir():
+            raise KeysInvalid(f"{folder}: no such folder. Make keys with `pocketrec keys make`.")
+    return Signers(folders, ask)
+
+
+def online_signers(folder: Path) -> Signers:
+    """Return the signers of a server's folder, those of the online roles opened and so proved.
+
+    Raises:
+        KeysInvalid: the key of snapshot or timestamp is missing, or one cannot be opened.
+    """
+    signers = load_signers(folder)
+    for role in ONLINE:
+        if role != BRAKE or role in signers:
+            signers[role]
+    return signers
+
+
+def make_keys(
+    folder: Path,
+    *,
+    channels: Iterable[str] = CHANNELS,
+    root_keys: int = ROOT_KEYS,
+    passphrase: str | None = None,
+) -> list[Path]:
+    """Make the keys of a new repository, but for names that have a `.uri` file there already.
+
+    Args:
+        folder: where they go.
+        channels: names of the channels.
+        root_keys: how many can sign a root; two of them have to.
+        passphrase: encrypts them; None: they are readable for who can read the file.
 
     Raises:
         InputError: a key is there already; keys are never overwritten.
     """
-    paths = [folder / f"{role}.pem" for role in ROLES]
-    present = [path.name for path in paths if path.exists()]
+    if root_keys < THRESHOLD:
+        raise InputError(f"{root_keys} root keys: {THRESHOLD} have to sign, so make at least that.")
+    names = [f"{ROOT}-{n + 1}" for n in range(root_keys)] + [TARGETS, *channels, *ONLINE]
+    present = [f"{name}.pem" for name in names if (folder / f"{name}.pem").exists()]
     if present:
         raise InputError(f"{folder}: {', '.join(present)} exist already; keys stay as they are.")
+    return [
+        make_key(folder, name, passphrase)
+        for name in names
+        if not (folder / f"{name}.uri").exists()
+    ]
+
+
+def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
+    """Make one key; see `make_keys`."""
+    pem = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM,
+        PrivateFormat.PKCS8,
+        BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption(),
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    for path in paths:
-        pem = Ed25519PrivateKey.generate().private_bytes(
-            Encoding.PEM, PrivateFormat.PKCS8, _encryption()
-        )
+    path = folder / f"{name}.pem"
+    try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(pem)
-    return paths
+    except FileExistsError as err:
+        raise InputError(f"{path}: exists already; keys stay as they are.") from err
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(pem)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return path
 
 
-def load_signers(folder: Path) -> dict[str, CryptoSigner]:
-    """Load the signer of each role.
-
-    Raises:
-        KeysInvalid: a key is missing, damaged, of another kind, or the passphrase is wrong.
-    """
-    signers = {}
-    passphrase = os.environ.get(PASSPHRASE)
-    for role in ROLES:
-        path = folder / f"{role}.pem"
-        try:
-            key = load_pem_private_key(
-                path.read_bytes(), passphrase.encode() if passphrase else None
-            )
-        except OSError as err:
-            raise KeysInvalid(f"{path}: missing. Make keys with `pocketrec keys`.") from err
-        except (ValueError, TypeError) as err:
-            raise KeysInvalid(f"{path}: damaged, or {PASSPHRASE} does not fit.") from err
-        if not isinstance(key, Ed25519PrivateKey):
-            raise KeysInvalid(f"{path}: not an Ed25519 key.")
-        signers[role] = CryptoSigner(key)
-    return signers
+def next_name(name: str) -> str:
+    """Name of the key that takes the place of another, until it has done so."""
+    return f"{name}{_NEXT}"
 
 
-def _encryption() -> KeySerializationEncryption:
-    passphrase = os.environ.get(PASSPHRASE)
-    return BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption()
+def _parsed(data: bytes, passphrase: str | None) -> object:
+    return load_pem_private_key(data, passphrase.encode() if passphrase else None)
+
+
+def _remote(path: Path) -> Signer:
+    try:
+        value = json.loads(path.read_bytes())
+        key = dict(value["key"])
+        return Signer.from_priv_key_uri(value["uri"], Key.from_dict(key.pop("keyid"), key))
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise KeysInvalid(
+            f'{path}: expected {{"uri": text, "key": {{"keyid", "keytype", "scheme", "keyval"}}}} '
+            f"of a signer that securesystemslib knows ({err})."
+        ) from err

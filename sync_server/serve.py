@@ -1,42 +1,72 @@
-"""Run the app with waitress on a TCP port."""
+"""Serve on a TCP port: by waitress in this process, or by gunicorn in several.
+
+SIGTERM ends either in order: no new connection is taken, what is being sent is finished.
+"""
 
 import socket
 from pathlib import Path
 
-from waitress.server import create_server
-
 from bundle.files import write_atomic
-from sync_server.app import create_app
 from sync_server.errors import ServeFailed
+from sync_server.settings import Settings
+
+THREADS = 8
+"""Of each process."""
+GRACE_S = 30
+"""How long what is being sent may take after SIGTERM."""
+WAITRESS, GUNICORN = "waitress", "gunicorn"
 
 
 def serve(
-    repo: Path, host: str, port: int, port_file: Path | None = None, database_url: str = ""
+    settings: Settings,
+    host: str,
+    port: int,
+    port_file: Path | None = None,
+    *,
+    server: str = WAITRESS,
+    workers: int = 2,
 ) -> None:
-    """Serve until the process is ended.
+    """Serve until SIGTERM or Ctrl-C.
 
     Args:
-        repo: the repository folder.
+        settings: of the app.
         host: address to listen on.
         port: 0 takes a free one.
-        port_file: where to write the port once the server listens.
-        database_url: see `create_app`.
+        port_file: where to write the port once the server answers.
+        server: WAITRESS or GUNICORN.
+        workers: processes of gunicorn; about as many as cores.
 
     Raises:
         ServeFailed: the port is in use or may not be opened.
     """
+    listener = _listen(host, port)
+    taken = str(listener.getsockname()[1]).encode()
+
+    def ready() -> None:
+        if port_file is not None:
+            write_atomic(port_file, taken)
+
+    # Imported late: gunicorn's must say where counts go before anything makes a counter.
+    if server == GUNICORN:
+        from sync_server import gunicorn_server
+
+        gunicorn_server.run(settings, listener, ready, workers)
+    else:
+        from sync_server import waitress_server
+
+        waitress_server.run(settings, listener, ready)
+
+
+def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(128)
+        listener.listen(1024)
     except OSError as err:
         listener.close()
         raise ServeFailed(
             f"{host}:{port}: cannot listen ({err.strerror}). "
             "Choose another --port; 0 takes a free one."
         ) from err
-    server = create_server(create_app(repo, database_url), sockets=[listener], threads=8)
-    if port_file is not None:
-        write_atomic(port_file, str(listener.getsockname()[1]).encode())
-    server.run()
+    return listener

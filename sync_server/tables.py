@@ -96,3 +96,41 @@ SETTING = Table(
     Column("name", String(32), primary_key=True),
     Column("value", Text, nullable=False),
 )
+
+# Who may operate the server: `sha256` is of the token, which is nowhere else.
+ADMIN_TOKEN = Table(
+    "admin_token",
+    METADATA,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("scope", String(16), nullable=False),
+    Column("created_utc", BigInteger, nullable=False),
+    Column("expires_utc", BigInteger, nullable=False),
+    Column("revoked_utc", BigInteger),
+)
+
+# What was done by hand, by whom: a row is written before, and its outcome after it.
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("at_utc", BigInteger, nullable=False, index=True),
+    Column("token_id", String(16)),
+    Column("actor", String(64), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(256), nullable=False),
+    Column("details", Text, nullable=False),
+    Column("outcome", String(256), nullable=False),
+)
+
+# By day and kind of file: what was sent, and how large the whole files would have been.
+SERVED_DAY = Table(
+    "served_day",
+    METADATA,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("full_bytes", BigInteger, nullable=False),
+)

@@ -17,7 +17,7 @@ SCHEMA = 1
 MAX_EVENTS = 1000
 MAX_BODY_BYTES = 1 << 20
 MAX_CONTENT_BYTES = 4 << 20
-_INSTALL_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+INSTALL_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def checked_install_id(value: Any) -> str:
     Raises:
         UploadRefused: it is none.
     """
-    if not isinstance(value, str) or not _INSTALL_ID.fullmatch(value):
+    if not isinstance(value, str) or not INSTALL_ID.fullmatch(value):
         raise UploadRefused(400, "install_id must be 8..64 letters, digits, - or _")
     return value
 

@@ -54,13 +54,16 @@ def test_command_reference_is_what_help_says(repository: Path, tmp_path: Path):
 
 def test_every_command_shown_in_the_documentation_exists(repository: Path):
     known = {" ".join(words) for words, _, _ in reference.walk()}
-    groups = {words[0] for words, _, _ in reference.walk() if len(words) == 2}
+    groups = {words[:-1] for words, _, _ in reference.walk()}
     for path in documents(repository):
         for match in SHELL.finditer(path.read_text()):
             words = (match[1] or match[2]).split()
             if words[0] != "pocketrec" or len(words) < 2 or words[1].startswith("-"):
                 continue
-            shown = " ".join(words[1:3]) if words[1] in groups and len(words) > 2 else words[1]
+            depth = 1
+            while tuple(words[1 : depth + 1]) in groups and len(words) > depth + 1:
+                depth += 1
+            shown = " ".join(words[1 : depth + 1])
             assert shown in known, f"{path.relative_to(repository)}: pocketrec {shown}"
 
 

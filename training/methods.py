@@ -5,9 +5,9 @@ import numpy as np
 from training.cases import Setting
 from training.dataset import Dataset
 from training.placement import BlockScorer
-from training.retrieval import user_vectors
 from training.slates import Candidates
 from training.trained import Trained
+from training.user_vectors import user_vectors
 
 
 def two_tower(trained: Trained, data: Dataset) -> BlockScorer:

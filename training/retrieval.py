@@ -20,10 +20,10 @@ from training.item_content import item_inputs
 from training.progress import Progress
 from training.recipe import Recipe
 from training.tower_fit import TowerFit
-from training.windows import batches, gather_windows
+from training.user_vectors import validation_ndcg
+from training.windows import batches
 
 Floats = NDArray[np.float32]
-_EVAL_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,49 +108,6 @@ def fit_towers(
         curve=state.curve,
         seconds=state.seconds,
     )
-
-
-def user_vectors(
-    user_tower: keras.Model,
-    table: Floats,
-    spec: FeatureSpec,
-    data: Dataset,
-    cases: list[tuple[int, int]],
-) -> Floats:
-    """Run the user tower for histories that end before each (user, position); float32 [n, d]."""
-    ends = np.array([data.offsets[user] + end for user, end in cases])
-    starts = np.array([data.offsets[user] + max(0, end - spec.max_history) for user, end in cases])
-    # The moment of the question is the moment of the held-out event.
-    window = gather_windows(data, starts, ends, spec.max_history, now_utc=data.ts[ends])
-    vectors = table[window.rows] * window.real[..., None]
-    lengths = window.real.sum(1).astype(np.int32)
-    inputs = [vectors, window.events, window.ages_s, lengths]
-    parts = [
-        user_tower([column[at : at + _EVAL_BATCH] for column in inputs], training=False).numpy()
-        for at in range(0, len(cases), _EVAL_BATCH)
-    ]
-    return np.concatenate(parts).astype(np.float32)
-
-
-def validation_ndcg(
-    user_tower: keras.Model,
-    table: Floats,
-    spec: FeatureSpec,
-    data: Dataset,
-    cases: list[tuple[int, int]],
-) -> float:
-    """NDCG@10 of held-out events (user, position) among all items not seen before."""
-    gains = []
-    for at in range(0, len(cases), _EVAL_BATCH):
-        part = cases[at : at + _EVAL_BATCH]
-        scores = user_vectors(user_tower, table, spec, data, part) @ table.T
-        for (user, end), row in zip(part, scores, strict=True):
-            start = int(data.offsets[user])
-            wanted = row[data.rows[start + end]]
-            row[data.rows[start : start + end]] = -np.inf
-            place = int((row > wanted).sum())
-            gains.append(1 / np.log2(place + 2) if place < 10 else 0.0)
-    return float(np.mean(gains))
 
 
 @dataclass(slots=True)

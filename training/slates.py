@@ -26,8 +26,8 @@ from training.dataset import (
     release_popularity,
 )
 from training.placement import best_rows
-from training.retrieval import Floats, user_vectors
 from training.trained import Trained
+from training.user_vectors import Floats, user_vectors
 
 Case = tuple[int, int]
 """(user, position): served just before that event of the user."""

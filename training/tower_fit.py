@@ -17,6 +17,7 @@ from training.data_parallel import parallel_step
 from training.dataset import Dataset
 from training.item_tower import build_item_tower
 from training.recipe import Recipe, RetrievalConfig
+from training.schedule import learning_rate
 from training.towers import build_user_tower
 from training.windows import Windows
 
@@ -233,15 +234,6 @@ def _optimizer(config: RetrievalConfig) -> keras.optimizers.Optimizer:
         return adam
     # Below 6e-8 a gradient in float16 is 0; a step that overflows is left out, the scale halved.
     return keras.optimizers.LossScaleOptimizer(adam)
-
-
-def learning_rate(config: RetrievalConfig, done: float) -> float:
-    """Rise linearly over the warm-up, then fall by a cosine to a fiftieth (Loshchilov 2017)."""
-    if config.schedule == "constant":
-        return config.learning_rate
-    rise = min(1.0, done / config.warmup) if config.warmup else 1.0
-    fall = 0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
-    return config.learning_rate * rise * fall
 
 
 def int8_rows(vectors: Any) -> Any:

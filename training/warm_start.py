@@ -17,8 +17,9 @@ from training.align import (
 )
 from training.dataset import VALID, Dataset, Items
 from training.errors import RunInvalid
-from training.retrieval import Fitted, Floats, user_vectors
+from training.retrieval import Fitted, Floats
 from training.trained import Trained
+from training.user_vectors import user_vectors
 
 _CHECKED_USERS = 200
 

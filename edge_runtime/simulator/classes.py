@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bundle.errors import InputError
+from edge_runtime.conditions import METERED, ON_BATTERY
 
 BUILT_IN = Path(__file__).with_name("classes.toml")
-OFFLINE, METERED, ON_BATTERY = "offline", "metered", "on battery"
-"""Why a sync is put off."""
+OFFLINE = "offline"
+"""Why a sync is put off, beside what conditions.py names."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 

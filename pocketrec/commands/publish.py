@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+from pocketrec import passphrase
+from pocketrec.commands.keys_options import KEYS
 from pocketrec.late_bar import LateBar
 
 
 @click.command(epilog="Example: pocketrec publish work/bundle --repo work/repo --keys work/keys")
-@click.argument("bundle", type=click.Path(path_type=Path), required=False)
+@click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--repo", type=click.Path(path_type=Path), required=True, help="The repository.")
-@click.option("--keys", type=click.Path(path_type=Path), required=True, help="Folder of the keys.")
+@KEYS
 @click.option("--channel", default="stable", show_default=True, help="Release channel.")
 @click.option(
     "--deltas",
@@ -21,30 +23,40 @@ from pocketrec.late_bar import LateBar
     show_default=True,
     help="Make deltas from so many releases before this one.",
 )
-@click.option("--refresh", is_flag=True, help="Only renew the expiry dates.")
+@click.option(
+    "--percent",
+    type=click.FloatRange(0, 100),
+    default=100.0,
+    show_default=True,
+    help="Share of the devices that may take it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
-    bundle: Path | None,
+    bundle: Path,
     repo: Path,
-    keys: Path,
+    keys: tuple[Path, ...],
     channel: str,
     deltas: int,
-    refresh: bool,
+    percent: float,
     as_json: bool,
 ) -> None:
-    """Verify BUNDLE, sign it and make it the release of a channel."""
+    """Verify BUNDLE, sign it and make it the newest release of a channel.
+
+    Takes the keys of the channel, snapshot and timestamp. The first publish founds the repository,
+    and takes all keys.
+    """
     from sync_server import repository
     from sync_server.keys import load_signers
 
-    if refresh:
-        version = repository.refresh(repo, load_signers(keys))
-        click.echo(json.dumps({"version": version}) if as_json else f"version {version}")
-        return
-    if bundle is None:
-        raise click.UsageError("BUNDLE is needed (or --refresh).")
     with LateBar("deltas") as bar:
         report = repository.publish(
-            bundle, repo, load_signers(keys), channel, keep=deltas, tell=bar.show
+            bundle,
+            repo,
+            load_signers(*keys, ask=passphrase.asked),
+            channel,
+            percent=percent,
+            keep=deltas,
+            tell=bar.show,
         )
     if as_json:
         click.echo(json.dumps(asdict(report)))
@@ -52,7 +64,8 @@ def command(
     news = f"{report.new_files} new files, {report.new_bytes:,} bytes"
     if report.deltas:
         news += f"; {report.deltas} deltas, {report.delta_bytes:,} bytes"
+    share = f" for {report.percent:g}%" if report.percent < 100 else ""
     click.echo(
-        f"{report.release} on {report.channel}, version {report.version}: "
+        f"{report.release} on {report.channel}{share}, version {report.version}: "
         + (news if report.changed else "already published")
     )

@@ -11,8 +11,50 @@ import click
 @click.option("--port", type=click.IntRange(0, 65_535), default=8080, show_default=True)
 @click.option("--port-file", type=click.Path(path_type=Path), help="Write the port here.")
 @click.option("--database", default="", help="SQLAlchemy URL; default: SQLite in the repository.")
-def command(repo: Path, host: str, port: int, port_file: Path | None, database: str) -> None:
-    """Serve signed metadata, files, event upload, health and metrics; --port 0 takes a free one."""
-    from sync_server.serve import serve
+@click.option(
+    "--keys", type=click.Path(path_type=Path), help="Folder of keys that the server may use."
+)
+@click.option(
+    "--server",
+    type=click.Choice(["waitress", "gunicorn"]),
+    default="waitress",
+    show_default=True,
+    help="One process with threads, or several workers.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Of gunicorn."
+)
+@click.option("--blobs-url", default="", help="Send requests for targets on to this address.")
+@click.option(
+    "--behind-proxy", is_flag=True, help="Believe address and scheme that one proxy adds."
+)
+@click.option("--log/--no-log", default=True, show_default=True, help="A JSON line a request.")
+def command(
+    repo: Path,
+    host: str,
+    port: int,
+    port_file: Path | None,
+    database: str,
+    keys: Path | None,
+    server: str,
+    workers: int,
+    blobs_url: str,
+    behind_proxy: bool,
+    log: bool,
+) -> None:
+    """Serve signed metadata, files, event upload, admin site, health and metrics.
 
-    serve(repo, host, port, port_file, database)
+    --port 0 takes a free one. SIGTERM ends it once everything begun is sent.
+    """
+    from sync_server.serve import serve
+    from sync_server.settings import Settings
+
+    settings = Settings(
+        repo=repo,
+        database_url=database,
+        keys=keys,
+        blobs_url=blobs_url,
+        behind_proxy=behind_proxy,
+        log_requests=log,
+    )
+    serve(settings, host, port, port_file, server=server, workers=workers)

@@ -15,6 +15,7 @@ from bundle.features import FeatureSpec
 from bundle.golden import Golden, GoldenCase
 from bundle.manifest import FileEntry, Manifest, manifest_bytes, parse_manifest
 from bundle.policy import Policy
+from bundle.rollout import FailureLimit, RolloutPolicy, Stage
 
 SPEC = FeatureSpec(
     dim=4,
@@ -41,6 +42,13 @@ CASE = GoldenCase(
 GOLDEN = Golden(cases=(CASE, CASE), vector_tolerance=0.1, score_tolerance=0.2)
 FILE = FileEntry(name="a/b", sha256="0" * 64, bytes=1, kind="model", meta={"default": 1})
 MANIFEST = Manifest(name="n", recipe_name="r", created_utc=1, files=(FILE,))
+ROLLOUT = RolloutPolicy(
+    channel="stable",
+    releases=(
+        Stage(manifest="0" * 64, name="new", percent=5, most_failures=FailureLimit(of=1, share=0)),
+        Stage(manifest="1" * 64, name="old", percent=100, device_classes=("phone",)),
+    ),
+)
 
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=5)  # lone surrogates too
 EXTREMES = st.sampled_from(
@@ -79,7 +87,7 @@ def spoilt(draw, sound):
     return value
 
 
-@pytest.mark.parametrize("sound", [SPEC, POLICY, GOLDEN], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize("sound", [SPEC, POLICY, GOLDEN, ROLLOUT], ids=lambda s: type(s).__name__)
 def test_any_json_value_is_an_object_that_survives_json_or_is_refused(sound):
     kind = type(sound)
     assert kind.from_json(sound.to_json()) == sound

@@ -1,6 +1,7 @@
 """The bounds that FORMAT.md states are those that the reader has."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,9 @@ from bundle.audience import MAX_REGIONS, UNRATED
 from bundle.cohorts import CODES_FILE, MAX_COHORT_ITEMS, MAX_COHORTS, ROWS_FILE
 from bundle.errors import BundleInvalid
 from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR, FeatureSpec
+from bundle.halts import MAX_HALTS
 from bundle.policy import Policy
+from bundle.rollout import MAX_CLASSES, MAX_STAGES, RolloutPolicy, Stage, SyncPolicy
 from bundle.rules import INTEGERS, KINDS, MAX_BOUNDS, MAX_DEPTH, MAX_RULES, NUMBERS
 from bundle.sorted_ids import MAX_BLOCK, MAX_SHARED
 
@@ -141,3 +144,22 @@ def test_stated_numbers_of_regions_and_ages_are_the_reader_s(page):
 
 def test_the_catalogue_s_table_is_the_writer_s(page):
     assert f"```sql\n{catalogue.TABLE}\n```" in page
+
+
+def test_the_rollout_policy_s_tables_and_limits_are_the_reader_s(page):
+    section = page.partition("\n## Rollout policy\n")[2]
+    releases, _, sync = section.partition("`sync` is when")
+    for text, kind in ((releases, Stage), (sync, SyncPolicy)):
+        cells = "".join(re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE))
+        assert set(re.findall(r"`(\w+)`", cells)) == kind.__dataclass_fields__.keys()
+    assert f"a list of at most {MAX_STAGES}, the newest first" in section
+    assert f"a list of at most {MAX_CLASSES} names" in section
+    assert f"a list of at most {MAX_HALTS}" in section
+    bounds = re.findall(r"`(every_s|spread_s)` \| integer (\d+)\.\.(\d+)", sync)
+    assert len(bounds) == len(("every_s", "spread_s"))
+    for key, low, high in bounds:
+        for inside in (int(low), int(high)):
+            RolloutPolicy(channel="a", sync=replace(SyncPolicy(), **{key: inside})).to_bytes()
+        for outside in (int(low) - 1, int(high) + 1):
+            with pytest.raises(BundleInvalid, match=key):
+                RolloutPolicy(channel="a", sync=replace(SyncPolicy(), **{key: outside})).to_bytes()

@@ -6,8 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import kill_steps
-
+from benchmarks import kill_steps
 from bundle.errors import PocketRecError
 from bundle.reader import open_bundle
 from export import build

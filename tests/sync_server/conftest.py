@@ -1,10 +1,11 @@
-"""A published release and empty databases, for every test of the room."""
+"""A published release, real servers over it, and empty databases, for every test of the room."""
 
 import itertools
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +30,44 @@ def published(small_release, tmp_path):
     report = publish(small_release, tmp_path / "repo", signers, "stable")
     assert report.changed
     return tmp_path / "repo", signers
+
+
+@pytest.fixture
+def tiny_repo(tiny_release, tmp_path):
+    """A repository with the tiny release on channel stable; its keys are in `keys` beside it."""
+    make_keys(tmp_path / "keys")
+    publish(tiny_release, tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
+    return tmp_path / "repo"
+
+
+@pytest.fixture
+def start_server(tmp_path):
+    """Return a function that starts `pocketrec serve` over a repository; all end after the test.
+
+    (repo, *options) -> its address and its process. Its log is `tmp_path / "server.log"`.
+    """
+    children = []
+
+    def start(repo, *options):
+        port_file = tmp_path / f"port-{len(children)}"
+        words = [sys.executable, "-m", "pocketrec", "serve", "--repo", repo, "--port", "0"]
+        with (tmp_path / "server.log").open("ab") as log:
+            child = subprocess.Popen(
+                [*map(str, words), "--port-file", str(port_file), *map(str, options)],
+                stderr=log,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+        children.append(child)
+        end = time.monotonic() + 60
+        while not port_file.exists() and child.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        return f"http://127.0.0.1:{port_file.read_text()}", child
+
+    yield start
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.wait()
 
 
 @pytest.fixture(scope="session")

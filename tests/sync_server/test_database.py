@@ -106,7 +106,7 @@ def test_many_processes_may_open_a_new_database_at_once(empty_url):
 
 def test_a_newer_database_and_a_foreign_url_are_refused(engine):
     with writing(engine) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999_later'"))
+        connection.execute(text("INSERT INTO alembic_version VALUES ('9999_later')"))
     for job in (pending, upgrade):
         with pytest.raises(DatabaseInvalid, match=r"newer version.*9999_later"):
             job(engine)

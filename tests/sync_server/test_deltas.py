@@ -11,12 +11,11 @@ import pytest
 
 from benchmarks.drawn_release import Drawn, write_drawn_release
 from bundle.delta import make_delta
-from bundle.manifest import parse_manifest
 from bundle.reader import open_bundle
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from pocketrec.cli import main
-from sync_server import deltas, repository
+from sync_server import deltas, repository, state
 from sync_server.keys import load_signers, make_keys
 from sync_server.repository import publish
 
@@ -86,10 +85,11 @@ def differing(old, new):
     return {name for name in after if before[name].sha256 != after[name].sha256}
 
 
-def targets_of(repo, kind):
-    version = json.loads((repo / "metadata" / "timestamp.json").read_bytes())["signed"]["version"]
-    named = json.loads((repo / "metadata" / f"{version}.targets.json").read_bytes())
-    return {k: v for k, v in named["signed"]["targets"].items() if k.startswith(f"{kind}/")}
+def targets_of(repo, kind, channel="stable"):
+    """Targets that a channel signs now, by path after the channel's name."""
+    named = state.load(repo).targets[channel].targets
+    names = {path.removeprefix(f"channels/{channel}/"): each for path, each in named.items()}
+    return {name: each for name, each in names.items() if name.startswith(kind)}
 
 
 def test_a_phone_two_releases_behind_takes_deltas_and_bytes_are_counted(
@@ -112,6 +112,8 @@ def test_a_phone_two_releases_behind_takes_deltas_and_bytes_are_counted(
     assert changed < second.delta_bytes < sum(entries(releases[2])[n].bytes for n in names) / 10
     again = go()
     assert (again.status, again.bytes_down) == ("current", again.metadata_bytes)
+    assert again.requests == 1
+    assert again.bytes_down <= 2000
 
 
 def test_a_release_of_prices_alone_moves_prices_alone(releases, repo, signers, go):
@@ -127,24 +129,30 @@ def test_deltas_are_signed_kept_for_the_last_releases_and_then_removed(
 ):
     publish(releases[0], repo, signers, "stable", keep=1)
     publish(releases[1], repo, signers, "stable", keep=1)
-    found = targets_of(repo, "deltas")
+    found = targets_of(repo, "deltas/")
     first, second = entries(releases[0]), entries(releases[1])
     names = differing(releases[0], releases[1])
     wanted = {f"deltas/{second[n].sha256}.{first[n].sha256}": n for n in names}
     assert found.keys() == wanted.keys()
     for path, target in found.items():
         name = wanted[path]
-        custom = target["custom"]
+        custom = target.custom
         assert (custom["from"], custom["to"]) == (first[name].sha256, second[name].sha256)
     publish(releases[2], repo, signers, "stable", keep=1)
-    now = targets_of(repo, "deltas")
-    assert {t["custom"]["to"] for t in now.values()} == {
-        entries(releases[2])[n].sha256 for n in differing(releases[1], releases[2])
+    now = targets_of(repo, "deltas/")
+    third = entries(releases[2])
+    ours = {entry.sha256 for entry in third.values()}
+    made = found.keys() | {
+        f"deltas/{third[n].sha256}.{second[n].sha256}" for n in differing(releases[1], releases[2])
     }
-    on_disk = {path.name for path in (repo / "targets" / "deltas").iterdir()}
-    assert on_disk == {f"{t['hashes']['sha256']}.{p.partition('/')[2]}" for p, t in now.items()}
+    assert now.keys() == {path for path in made if path[7:71] in ours}  # a price's file stays
+    on_disk = {path.name for path in blobs(repo)}
+    assert on_disk == {f"{t.hashes['sha256']}.{p.partition('/')[2]}" for p, t in now.items()}
     publish(releases[1], repo, signers, "beta", keep=0)
-    assert targets_of(repo, "deltas") == now  # those of the other channel stay
+    assert targets_of(repo, "deltas/") == now  # those of the other channel stay
+    publish(releases[0], repo, signers, "stable", keep=0)
+    assert targets_of(repo, "deltas/") == {}
+    assert blobs(repo) == []
 
 
 def test_a_delta_is_made_once_and_only_if_it_is_worth_it(releases, repo, signers, monkeypatch):
@@ -159,10 +167,11 @@ def test_a_delta_is_made_once_and_only_if_it_is_worth_it(releases, repo, signers
     publish(releases[0], repo, signers, "beta")
     publish(releases[1], repo, signers, "beta")
     assert len(made) == n
+    assert len(blobs(repo, "beta")) == len(blobs(repo)) > 0
     monkeypatch.setattr(deltas, "WORTH", 0.0)
     publish(releases[2], repo, signers, "stable")
     rows = entries(releases[2])["index/rows"].sha256
-    assert rows not in {target["custom"]["to"] for target in targets_of(repo, "deltas").values()}
+    assert rows not in {target.custom["to"] for target in targets_of(repo, "deltas/").values()}
 
 
 ATTACKS = {
@@ -213,8 +222,8 @@ def test_a_delta_signed_for_other_files_is_not_even_fetched(
     assert (report.status, report.files_by_delta, report.delta_bytes) == ("updated", 0, 0)
 
 
-def blobs(repo):
-    return sorted((repo / "targets" / "deltas").iterdir())
+def blobs(repo, channel="stable"):
+    return sorted((repo / "targets" / "channels" / channel / "deltas").iterdir())
 
 
 def swap(repo):
@@ -274,23 +283,23 @@ def test_a_repository_without_history_or_old_files_is_published_to(
         path.unlink()
     report = publish(releases[1], repo, signers, "stable")
     assert (report.changed, report.deltas) == (True, 0)
-    for path in (repo / "targets" / "channels" / "stable").iterdir():
-        if parse_manifest(path.read_bytes()).name == "one":
-            path.unlink()
+    for stage in repository.read_policy(repo, "stable").releases:
+        if stage.name == "one":
+            sha = stage.manifest
+            (repo / "targets" / "channels" / "stable" / f"{sha}.{sha}.json").unlink()
     assert publish(releases[2], repo, signers, "stable").deltas
 
 
 def test_the_history_of_a_channel_has_each_release_once_newest_first(releases, repo, signers):
     for at in (0, 1, 0, 2, 2):
         publish(releases[at], repo, signers, "stable", keep=repository.KEEP)
-    (target,) = targets_of(repo, "channels").values()
-    names = [
-        parse_manifest(
-            (repo / "targets" / "channels" / "stable" / f"{sha}.manifest.json").read_bytes()
-        ).name
-        for sha in target["custom"]["before"]
-    ]
-    assert names == ["one", "two"]
+    policy = repository.read_policy(repo, "stable")
+    assert [stage.name for stage in policy.releases] == ["three", "one", "two"]
+    named = {f"{stage.manifest}.json" for stage in policy.releases}
+    assert targets_of(repo, "").keys() - targets_of(repo, "deltas/").keys() == {
+        "policy.json",
+        *named,
+    }
 
 
 def test_by_the_commands(releases, repo, signers, tmp_path, runner):

@@ -21,7 +21,7 @@ from edge_runtime.errors import SyncError
 from edge_runtime.sync import sync
 from edge_runtime.sync_transfer import Retry
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import publish, read_policy
 
 HALF = 60_000
 GO_ON = 206
@@ -246,6 +246,6 @@ def test_the_server_answers_parts_and_hashes(repo, files, tmp_path):
         assert urllib3.request("GET", address, headers=known).status == 304
         beyond = {"Range": f"bytes={len(data)}-"}
         assert urllib3.request("GET", address, headers=beyond).status == 416
-        (name,) = (repo / "targets" / "channels" / "stable").iterdir()
-        manifest = urllib3.request("GET", f"{url}/targets/channels/stable/{name.name}")
+        sha = read_policy(repo, "stable").releases[0].manifest
+        manifest = urllib3.request("GET", f"{url}/targets/channels/stable/{sha}.{sha}.json")
         assert json.loads(manifest.data)["name"] == "one"

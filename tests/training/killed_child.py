@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 
 import keras
-import kill_steps
 import numpy as np
 
+from benchmarks import kill_steps
 from training import ranker_fit, train
 from training.recipe import load_recipe
 

@@ -8,7 +8,8 @@ import tensorflow as tf
 from bundle.features import FeatureSpec
 from bundle.quantize import quantize_rows
 from training.recipe import RetrievalConfig
-from training.tower_fit import int8_rows, learning_rate, nearest_items
+from training.schedule import learning_rate
+from training.tower_fit import int8_rows, nearest_items
 from training.towers import build_user_tower
 
 SPEC = FeatureSpec(

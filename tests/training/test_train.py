@@ -137,7 +137,7 @@ def test_killed_at_many_steps_training_leaves_the_old_run_or_the_new(tmp_path, r
     (work / "run" / "old").write_text("kept")
     done = subprocess.run(
         [sys.executable, repository / "tests/training/killed_child.py", tmp_path, work, "3"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(repository), f"{repository}/tests"])},
+        env={**os.environ, "PYTHONPATH": str(repository)},
         capture_output=True,
         text=True,
         timeout=900,

@@ -13,11 +13,11 @@ from training.experiment_log import experiment_logs
 from training.item_content import item_inputs
 from training.item_tower import build_item_tower
 from training.recipe import load_recipe
-from training.retrieval import user_vectors
 from training.tables import append_tables, build_tables
 from training.towers import build_user_tower
 from training.train import train
 from training.trained import load_trained
+from training.user_vectors import user_vectors
 from training.warm_start import check_fits, copy_weights
 
 RECIPE = """

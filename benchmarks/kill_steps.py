@@ -1,5 +1,6 @@
-"""SIGKILL at the n-th step that touches the disk, in a forked child; test children import this."""
+"""SIGKILL at the n-th step that touches the disk, in a forked child; tests import this, too."""
 
+import json
 import os
 import shutil
 import signal
@@ -53,6 +54,23 @@ def forked(job: Callable[[], object], n: int | None, *more: tuple[Any, str]) -> 
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def asked(job: Callable[[], Any]) -> Any:
+    """What a job gives, as JSON, in a fork, so that this process stays without threads and sockets.
+
+    None where it failed; its traceback is on stderr.
+    """
+    reading, writing = os.pipe()
+
+    def tell() -> None:
+        with os.fdopen(writing, "w") as stream:
+            json.dump(job(), stream)
+
+    code = forked(tell, None)  # what it tells fits into a pipe
+    os.close(writing)
+    with os.fdopen(reading) as stream:
+        return json.load(stream) if code == 0 else None
 
 
 class Remembered:

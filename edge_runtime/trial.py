@@ -1,0 +1,102 @@
+"""Starts of a release that gave no slate: after three in a row the phone leaves it by itself.
+
+A model may kill the process that loads or runs it, so a start is noted before. `trial` of the
+phone's home holds the release's hash and one byte for each start that gave no slate so far:
+
+    loading   the models are being loaded: where it stays so, that killed the process
+    idle      they are loaded and no slate was asked for, which is no fault of the release
+    asked     a slate was asked for, and none came, or the models that were loaded gave none
+
+A slate removes them all. Nothing is fsynced: the file outlives a killed process, and a power cut
+loses no more than a count.
+"""
+
+import os
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from bundle.errors import PocketRecError
+from edge_runtime import outcomes, refusals
+from edge_runtime.store import Store
+
+FILE_NAME = "trial"
+MOST_STARTS = 3
+_LOADING, _IDLE, _ASKED = b".", b"i", b"?"
+_HEAD = 64
+
+
+class Trial:
+    """The starts of one phone; where the file cannot be written none is counted."""
+
+    def __init__(self, home: Path) -> None:
+        self._path = home / FILE_NAME
+        self._file: int | None = None
+        self._mark, self._at = _LOADING, _HEAD
+
+    def begin(self, manifest: str) -> int:
+        """Note that a release is about to be loaded; returns how many starts before it failed."""
+        try:
+            if self._file is None:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+                self._close = weakref.finalize(self, os.close, self._file)
+            data = os.pread(self._file, _HEAD + 2 * MOST_STARTS, 0)
+            marks = data[_HEAD:] if data[:_HEAD] == manifest.encode() else b""
+            failed = bytes(mark for mark in marks if mark in _LOADING + _ASKED)
+            self._mark, self._at = _LOADING, _HEAD + len(failed)
+            os.pwrite(self._file, manifest.encode() + failed + self._mark, 0)
+            os.ftruncate(self._file, self._at + 1)
+        except OSError:
+            return 0
+        return len(failed)
+
+    def loaded(self) -> None:
+        """Note that the models are loaded."""
+        self._set(_IDLE)
+
+    def asked(self) -> None:
+        """Note that a slate is asked for."""
+        self._set(_ASKED)
+
+    def answered(self) -> None:
+        """Note that it came; later slates of this process are not counted."""
+        if self._file is not None:
+            with suppress(OSError):
+                os.ftruncate(self._file, _HEAD)
+            self.close()
+
+    def close(self) -> None:
+        """Count no more; what was noted stays."""
+        if self._file is not None:
+            self._file = None
+            self._close()
+
+    def _set(self, mark: bytes) -> None:
+        if self._file is not None and self._mark != mark:
+            self._mark = mark
+            with suppress(OSError):
+                os.pwrite(self._file, mark, self._at)
+
+
+def begin_or_leave(
+    trial: Trial, store: Store, home: Path, clock: Callable[[], float]
+) -> str | None:
+    """Note the start of the active release; leave it for the one before if it failed too often.
+
+    Returns:
+        What happened, if it was left.
+    """
+    active, _ = store.active()
+    if active is None or trial.begin(active) < MOST_STARTS:
+        return None
+    told = f"release {active[:12]}: no slate in {MOST_STARTS} starts; it is used no more"
+    outcomes.record(home, active, outcomes.REVERTED, int(clock()))
+    try:
+        refusals.refuse(home, active)
+        store.leave(frozenset({active}))
+    except PocketRecError as err:  # tried again at the next start
+        return f"{told} ({err})"
+    if (before := store.active()[0]) is not None and before != active:
+        trial.begin(before)
+    return told

@@ -1,0 +1,115 @@
+"""`pocketrec admin`: who may operate a server, and what they did."""
+
+import json
+import time
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+REPO = click.option("--repo", type=click.Path(path_type=Path), required=True, help="Repository.")
+DATABASE = click.option(
+    "--database", default="", help="SQLAlchemy URL; default: SQLite in the repository."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.group(epilog="Example: pocketrec admin token list --repo work/repo")
+def command() -> None:
+    """Say who may operate a server, and see what was done."""
+
+
+@command.group(epilog="Example: pocketrec admin token make --repo work/repo --name alice")
+def token() -> None:
+    """Make, list and revoke the tokens of people who operate a server."""
+
+
+@token.command(
+    epilog="Example: pocketrec admin token make --repo work/repo --name alice --scope operate"
+)
+@REPO
+@DATABASE
+@click.option("--name", required=True, help="Whose it is; the audit log shows it.")
+@click.option(
+    "--scope",
+    type=click.Choice(["read", "operate"]),
+    default="read",
+    show_default=True,
+    help="See the fleet, or also change what it gets.",
+)
+@click.option("--days", type=click.IntRange(1, 366), default=90, show_default=True, help="Lasts.")
+@JSON
+def make(repo: Path, database: str, name: str, scope: str, days: int, as_json: bool) -> None:
+    """Make a token and print it, once: the server keeps only its SHA-256."""
+    from sync_server import audit, tokens
+
+    engine = _open(repo, database)
+    with audit.noted(engine, None, "token make", name, scope=scope, days=days):
+        text, made = tokens.make(engine, name, scope, days, int(time.time()))
+    if as_json:
+        click.echo(json.dumps({"token": text, **asdict(made)}))
+        return
+    click.echo(text)
+    click.echo(f"{made.name} may {made.scope} until {_day(made.expires_utc)}", err=True)
+
+
+@token.command("list", epilog="Example: pocketrec admin token list --repo work/repo")
+@REPO
+@DATABASE
+@JSON
+def list_tokens(repo: Path, database: str, as_json: bool) -> None:
+    """List tokens by id: name, scope, and when they end or ended."""
+    from sync_server import tokens
+
+    found = tokens.listed(_open(repo, database))
+    if as_json:
+        click.echo(json.dumps({"tokens": [asdict(each) for each in found]}))
+        return
+    for each in found:
+        end = f"until {_day(each.expires_utc)}"
+        if each.revoked_utc is not None:
+            end = f"revoked {_day(each.revoked_utc)}"
+        click.echo(f"{each.id}  {each.scope:7}  {end:18}  {each.name}")
+
+
+@token.command(epilog="Example: pocketrec admin token revoke 0a1b2c3d4e5f --repo work/repo")
+@click.argument("token_id")
+@REPO
+@DATABASE
+def revoke(token_id: str, repo: Path, database: str) -> None:
+    """End a token, and the sessions that began with it."""
+    from sync_server import audit, tokens
+
+    engine = _open(repo, database)
+    with audit.noted(engine, None, "token revoke", token_id):
+        tokens.revoke(engine, token_id, int(time.time()))
+    click.echo(f"{token_id} revoked")
+
+
+@command.command("audit", epilog="Example: pocketrec admin audit --repo work/repo > audit.jsonl")
+@REPO
+@DATABASE
+def show_audit(repo: Path, database: str) -> None:
+    """Print the audit log, newest first: one JSON object a line."""
+    from sync_server import audit
+
+    engine, before = _open(repo, database), None
+    while found := audit.entries(engine, 1000, before):
+        for each in found:
+            click.echo(json.dumps(asdict(each)))
+        before = found[-1].number
+
+
+def _open(repo: Path, database: str) -> "Engine":
+    from sync_server.database import default_url, open_database
+
+    return open_database(database or default_url(repo))
+
+
+def _day(utc: int) -> str:
+    return datetime.fromtimestamp(utc, UTC).date().isoformat()

@@ -1,0 +1,83 @@
+"""The audit log: who did what, when, by which token, and what came of it."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, insert, select, update
+
+from bundle.errors import PocketRecError
+from sync_server.database import writing
+from sync_server.tables import AUDIT
+from sync_server.tokens import Token
+
+BEGUN, DONE = "begun", "done"
+COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One action; the outcome is "done", "begun" (running, or cut off), or why it failed."""
+
+    number: int
+    at_utc: int
+    actor: str
+    token_id: str | None
+    action: str
+    subject: str
+    details: dict[str, Any]
+    outcome: str
+
+
+@contextmanager
+def noted(
+    engine: Engine, token: Token | None, action: str, subject: str, **details: Any
+) -> Iterator[int]:
+    """Note an action before it is done, and after it what came of it; yields its number.
+
+    Args:
+        engine: the database.
+        token: whose token is used; None: a command on the server's machine.
+        action: what is done.
+        subject: to what.
+        details: whatever else says what was asked for.
+    """
+    row = {
+        "at_utc": int(time.time()),
+        "token_id": token.id if token else None,
+        "actor": token.name if token else COMMAND_LINE,
+        "action": action,
+        "subject": subject[:256],
+        "details": json.dumps(details),
+        "outcome": BEGUN,
+    }
+    with writing(engine) as connection:
+        number = connection.execute(insert(AUDIT).values(row)).inserted_primary_key[0]
+    outcome = DONE
+    try:
+        yield number
+    except PocketRecError as err:
+        outcome = f"failed: {err}"[:256]
+        raise
+    except BaseException:
+        outcome = "failed"
+        raise
+    finally:
+        with writing(engine) as connection:
+            named = AUDIT.c.number == number
+            connection.execute(update(AUDIT).where(named).values(outcome=outcome))
+
+
+def entries(engine: Engine, most: int, before: int | None = None) -> list[Entry]:
+    """The newest entries, or those before the one of a number, newest first."""
+    wanted = select(AUDIT).order_by(AUDIT.c.number.desc()).limit(most)
+    if before is not None:
+        wanted = wanted.where(AUDIT.c.number < before)
+    with engine.connect() as connection:
+        return [
+            Entry(**(dict(row._mapping) | {"details": json.loads(row.details)}))
+            for row in connection.execute(wanted)
+        ]

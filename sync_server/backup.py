@@ -1,0 +1,135 @@
+"""One file with all that a server needs to begin again elsewhere, but no key.
+
+    repository/metadata/... repository/targets/...    see `inventory.py`
+    database.sqlite                                    a consistent copy (SQLite's backup API)
+    backup.json                                        size and SHA-256 of each of these, last
+
+The form is an uncompressed tar (POSIX pax): releases are compressed or random enough already.
+"""
+
+import hashlib
+import io
+import os
+import sqlite3
+import tarfile
+import tempfile
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sqlalchemy import Engine
+
+from bundle.files import canonical_json, check_free, fsync_dir, write_failed
+from sync_server import inventory
+from sync_server.inventory import TIMESTAMP
+
+FORMAT = 1
+LIST, DATABASE, REPOSITORY = "backup.json", "database.sqlite", "repository/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupReport:
+    """What a backup holds; `database` is False where another program has to save it."""
+
+    created_utc: int
+    files: int
+    bytes: int
+    database: bool
+
+
+def back_up(repo: Path, engine: Engine, out: Path, *, force: bool = False) -> BackupReport:
+    """Write a backup while the server goes on; `out` is whole or untouched.
+
+    Args:
+        repo: the repository.
+        engine: the database; PostgreSQL is left out, `pg_dump` saves it.
+        out: the file.
+        force: replace it.
+
+    Raises:
+        InputError: `out` is there already.
+        RepositoryInvalid: nothing is published, or a file is damaged.
+        PocketRecError: the disk is full.
+    """
+    check_free(out, force=force)
+    source = Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
+    has_database = source is not None and source.is_file()
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as stream, tempfile.TemporaryDirectory(dir=out.parent) as work:
+            os.fchmod(stream.fileno(), 0o600)  # events of people are in it
+            found = inventory.take(repo)
+            database = Path(work) / DATABASE
+            if source is not None and has_database:
+                _copy_database(source, database)
+            report = _write(stream, found, database if has_database else None)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(out)
+        fsync_dir(out.parent)
+    except OSError as err:
+        raise write_failed(out, err) from err
+    finally:
+        partial.unlink(missing_ok=True)
+    return report
+
+
+def _copy_database(source: Path, to: Path) -> None:
+    with closing(sqlite3.connect(source)) as there, closing(sqlite3.connect(to)) as here:
+        there.backup(here)
+        here.execute("PRAGMA journal_mode = DELETE")  # one file, no log beside it
+
+
+def _write(stream: BinaryIO, found: inventory.Inventory, database: Path | None) -> BackupReport:
+    listed: dict[str, dict[str, Any]] = {}
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+
+        def add(name: str, source: BinaryIO, size: int) -> None:
+            member, reader = tarfile.TarInfo(name), Hashed(source)
+            member.size, member.mode = size, 0o644
+            archive.addfile(member, reader)  # type: ignore[arg-type]  # it only reads
+            listed[name] = {"bytes": size, "sha256": reader.sha256.hexdigest()}
+
+        for name, path in found.files.items():
+            try:
+                inventory.check(name, path)
+                with path.open("rb") as source:
+                    add(REPOSITORY + name, source, found.sizes[name])
+            except FileNotFoundError:
+                if not inventory.may_vanish(name):
+                    raise
+        add(REPOSITORY + TIMESTAMP, io.BytesIO(found.timestamp), len(found.timestamp))
+        if database:
+            with database.open("rb") as source:
+                add(DATABASE, source, database.stat().st_size)
+        report = report_of(int(time.time()), listed)
+        value = {"format": FORMAT, "created_utc": report.created_utc, "files": listed}
+        data = canonical_json(value)
+        add(LIST, io.BytesIO(data), len(data))
+    return report
+
+
+def report_of(created_utc: int, listed: dict[str, dict[str, Any]]) -> BackupReport:
+    """Count what a backup lists."""
+    return BackupReport(
+        created_utc=created_utc,
+        files=len(listed),
+        bytes=sum(each["bytes"] for each in listed.values()),
+        database=DATABASE in listed,
+    )
+
+
+class Hashed:
+    """A reader that hashes what went through it."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self.sha256 = source, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """Read."""
+        data = self._source.read(size)
+        self.sha256.update(data)
+        return data

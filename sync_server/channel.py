@@ -1,0 +1,105 @@
+"""One channel of a repository: its policy, the manifests of its releases, the deltas to them.
+
+channels/CHANNEL/policy.json        the rollout policy, see `bundle/rollout.py`
+channels/CHANNEL/<sha256>.json      the manifest of each live release
+channels/CHANNEL/deltas/...         see deltas.py
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from tuf.api.metadata import TargetFile
+
+from bundle.errors import InputError
+from bundle.manifest import Manifest, parse_manifest
+from bundle.rollout import RolloutPolicy, Stage
+from sync_server import blobs, deltas
+from sync_server.errors import RepositoryInvalid
+from sync_server.roles import TARGETS, channels_of
+from sync_server.stages import offered
+from sync_server.state import State
+
+MOST_KEPT = 20
+"""Deltas lead to a release from at most so many before it."""
+
+
+class Channel:
+    """A channel in a state that was read; what is set here is signed when the state is written."""
+
+    def __init__(self, repo: Path, state: State, name: str) -> None:
+        """Look a channel up.
+
+        Raises:
+            InputError: there is no such channel.
+        """
+        names = channels_of(state.targets[TARGETS])
+        if name not in names:
+            raise InputError(
+                f"no channel {name!r}; there are {', '.join(names)}. "
+                f"Add it with `pocketrec keys add-channel {name}`."
+            )
+        self.name, self._repo, self._state = name, repo, state
+        self._policy_path = f"channels/{name}/policy.json"
+
+    @property
+    def targets(self) -> Mapping[str, TargetFile]:
+        """What its metadata names."""
+        return self._state.targets[self.name].targets
+
+    def policy(self) -> RolloutPolicy:
+        """Read its policy, which names no release before the first publish."""
+        target = self.targets.get(self._policy_path)
+        if target is None:
+            return RolloutPolicy(channel=self.name)
+        return RolloutPolicy.from_bytes(blobs.read(self._repo, target))
+
+    def add_manifest(self, sha: str, data: bytes) -> None:
+        """Store a release's manifest; a policy has to name it next."""
+        path = self._manifest_path(sha)
+        self._state.edit(self.name).targets[path] = blobs.store(self._repo, path, data)
+
+    def set_policy(self, policy: RolloutPolicy, made: Mapping[str, TargetFile]) -> None:
+        """Name a policy, the manifests of its releases, and the deltas that lead to them.
+
+        Args:
+            policy: the new one.
+            made: deltas that are new.
+
+        Raises:
+            InputError: the policy names a release that was never published here.
+            BundleInvalid: devices would refuse the policy.
+        """
+        found = {self._policy_path: blobs.store(self._repo, self._policy_path, policy.to_bytes())}
+        for stage in policy.releases:
+            path = self._manifest_path(stage.manifest)
+            if path not in self.targets:
+                raise InputError(f"{self.name}: release {stage.manifest[:12]} is not published.")
+            found[path] = self.targets[path]
+        known = deltas.named(self.targets.values())
+        for stage in offered(policy):
+            for name in self.pairs(policy, stage, MOST_KEPT).keys() & known.keys():
+                found[known[name].path] = known[name]
+        self._state.edit(self.name).targets = {**found, **made}
+
+    def pairs(self, policy: RolloutPolicy, stage: Stage, keep: int) -> dict[str, deltas.Pair]:
+        """What deltas could lead to a release from `keep` before it, see `deltas.pairs`.
+
+        Raises:
+            RepositoryInvalid: its manifest is gone; older ones that are gone are passed over.
+        """
+        at = policy.releases.index(stage)
+        before = policy.releases[at + 1 : at + 1 + keep]
+        return deltas.pairs(self._manifest(stage), self._there(before))
+
+    def _there(self, stages: tuple[Stage, ...]) -> Iterator[Manifest]:
+        for stage in stages:
+            with suppress(RepositoryInvalid):
+                yield self._manifest(stage)
+
+    def _manifest(self, stage: Stage) -> Manifest:
+        target = self.targets[self._manifest_path(stage.manifest)]
+        return parse_manifest(blobs.read(self._repo, target))
+
+    def _manifest_path(self, sha: str) -> str:
+        return f"channels/{self.name}/{sha}.json"

@@ -1,0 +1,41 @@
+"""Who may come in: whose token a request brings, and who guesses too often."""
+
+import time
+
+from flask import abort, jsonify, make_response, request
+from sqlalchemy import Engine
+
+from sync_server import tokens
+from sync_server.failures import Failures
+from sync_server.tokens import Token
+
+
+class Gate:
+    """Looks tokens up; an address that brings too many wrong ones has to wait."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._failures = engine, Failures()
+
+    def bearer(self, scope: str) -> Token:
+        """The token of a program that may what a scope says, or an answer 401, 403 or 429."""
+        kind, _, text = request.headers.get("Authorization", "").partition(" ")
+        token = self.token(text.strip()) if kind.lower() == "bearer" else None
+        if token is None:
+            refused = make_response(jsonify(error="send Authorization: Bearer prt_..."), 401)
+            refused.headers["WWW-Authenticate"] = "Bearer"
+            abort(refused)
+        if not token.may(scope):
+            abort(403, f"this token may {token.scope}; this takes one that may {scope}")
+        return token
+
+    def token(self, text: str) -> Token | None:
+        """The good token of a text, or None; an answer 429 after too many of these."""
+        address, now = request.remote_addr or "", time.time()
+        if wait_s := self._failures.wait_s(address, now):
+            refused = make_response(jsonify(error=f"too many failures; wait {wait_s} s"), 429)
+            refused.headers["Retry-After"] = str(wait_s)
+            abort(refused)
+        token = tokens.find(self._engine, text, int(now))
+        if token is None:
+            self._failures.note(address, now)
+        return token

@@ -1,0 +1,68 @@
+"""All files of a repository that others may have, in the order in which a copy is safe.
+
+Everything but the timestamp never changes once it is there, so a copy that has what a timestamp
+names, and gets the timestamp last, is whole at every moment. No key is among them.
+"""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundle.files import sha256_file
+from sync_server.errors import RepositoryInvalid
+
+TIMESTAMP = "metadata/timestamp.json"
+_METADATA = re.compile(r"metadata/[0-9]{1,9}\.[a-z][a-z0-9-]*\.json")
+_TARGET = re.compile(r"targets/(?:[A-Za-z0-9_-]+/){0,4}([0-9a-f]{64})\.[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Of a repository at one moment: immutable files by name, and the timestamp's bytes."""
+
+    files: dict[str, Path]
+    sizes: dict[str, int]
+    timestamp: bytes
+
+
+def take(repo: Path) -> Inventory:
+    """List a repository; a publish that goes on beside it does no harm.
+
+    Raises:
+        RepositoryInvalid: nothing is published.
+    """
+    try:  # first, so that all it names is there already
+        timestamp = (repo / TIMESTAMP).read_bytes()
+    except OSError as err:
+        raise RepositoryInvalid(f"{repo / TIMESTAMP}: {err.strerror}. Is it published?") from err
+    files, sizes = {}, {}
+    for top, form in (("targets", _TARGET), ("metadata", _METADATA)):
+        for path in sorted((repo / top).rglob("*")):
+            name = path.relative_to(repo).as_posix()
+            with suppress(FileNotFoundError):  # a publish removes deltas and its own halves
+                if form.fullmatch(name):
+                    sizes[name] = path.stat().st_size
+                    files[name] = path
+    return Inventory(files, sizes, timestamp)
+
+
+def is_name(name: str) -> bool:
+    """Whether a file of a repository may have a name; none that may leads out of its folder."""
+    return name == TIMESTAMP or bool(_METADATA.fullmatch(name) or _TARGET.fullmatch(name))
+
+
+def check(name: str, path: Path) -> None:
+    """Check a target against the SHA-256 that its name begins with.
+
+    Raises:
+        RepositoryInvalid: it is another; phones would refuse it.
+    """
+    named = _TARGET.fullmatch(name)
+    if named and sha256_file(path) != named[1]:
+        raise RepositoryInvalid(f"{path}: damaged, its SHA-256 is not the one of its name.")
+
+
+def may_vanish(name: str) -> bool:
+    """Whether a publish may remove a file: a delta; who wants it takes the whole file."""
+    return "/deltas/" in name

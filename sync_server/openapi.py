@@ -1,0 +1,154 @@
+"""The OpenAPI 3.1 document of the server, put together from what stands beside each route.
+
+Each view carries its description (`described`), so a route without one fails when the app starts,
+and nothing is described that is not there.
+"""
+
+import re
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+from flask import Blueprint, Flask, Response, current_app, jsonify
+
+Schema = dict[str, Any]
+View = TypeVar("View", bound=Callable[..., Any])
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+ERROR_TEXTS = {
+    400: "The request is not of the described form.",
+    401: "No valid token came along.",
+    403: "Not allowed.",
+    404: "There is no such thing.",
+    409: "It does not fit what is there.",
+    413: "The body is too large.",
+    415: "The body has another type or encoding.",
+    416: "The part asked for is not in the file.",
+    429: "Too many requests; Retry-After says when to come again.",
+    503: "The database is unavailable; come again later.",
+}
+_ATTRIBUTE = "openapi"
+_PARAMETER = re.compile(r"<(?:[a-z]+:)?([a-z_]+)>")
+
+
+def record(optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
+    """Schema of an object of which nothing is missing but what is optional."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def array(items: Schema, most: int | None = None) -> Schema:
+    """Schema of a list."""
+    return {"type": "array", "items": items} | ({} if most is None else {"maxItems": most})
+
+
+ERROR = record(error=TEXT)
+
+
+def described(
+    summary: str,
+    *,
+    tag: str,
+    ok: Schema | str = "application/octet-stream",
+    status: int = 200,
+    more: dict[int, str] | None = None,
+    errors: tuple[int, ...] = (),
+    path: dict[str, Schema] | None = None,
+    query: dict[str, Schema] | None = None,
+    headers: dict[str, Schema] | None = None,
+    body: Schema | None = None,
+    form: Schema | None = None,
+    scope: str = "",
+) -> Callable[[View], View]:
+    """Put its description on a view.
+
+    Args:
+        summary: one line.
+        tag: who it is for.
+        ok: schema of the JSON that it answers with, or the type of another body.
+        status: when all is well.
+        more: other statuses without a body of their own, such as 304, with their meaning.
+        errors: statuses that carry {"error": text}.
+        path: schemas of the parameters in the path; a text by default.
+        query: of optional parameters.
+        headers: of optional request headers that it looks at.
+        body: schema of the JSON that it takes.
+        form: schema of the form that it takes.
+        scope: that the bearer's token must have.
+    """
+    content = (
+        {ok: {"schema": TEXT}} if isinstance(ok, str) else {"application/json": {"schema": ok}}
+    )
+    responses: dict[str, Any] = {str(status): {"description": "Done.", "content": content}}
+    for code, meaning in (more or {}).items():
+        responses[str(code)] = {"description": meaning}
+    if scope:
+        errors = (401, 403, 429, *errors)
+    for code in errors:
+        error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+        responses[str(code)] = {"description": ERROR_TEXTS[code], "content": error}
+    operation: dict[str, Any] = {"summary": summary, "tags": [tag], "responses": responses}
+    found = [
+        {"name": name, "in": where, "schema": schema}
+        for where, given in (("query", query), ("header", headers))
+        for name, schema in (given or {}).items()
+    ]
+    if found:
+        operation["parameters"] = found
+    taken = {"application/json": body, "application/x-www-form-urlencoded": form}
+    if bodies := {kind: {"schema": schema} for kind, schema in taken.items() if schema}:
+        operation["requestBody"] = {"required": True, "content": bodies}
+    if scope:
+        operation["security"] = [{"token": [scope]}]
+
+    def mark(view: View) -> View:
+        setattr(view, _ATTRIBUTE, (operation, path or {}))
+        return view
+
+    return mark
+
+
+def document(app: Flask) -> dict[str, Any]:
+    """Describe all routes of an app.
+
+    Raises:
+        LookupError: a route has no description.
+    """
+    paths: dict[str, Any] = {}
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        view = app.view_functions[rule.endpoint]
+        if not hasattr(view, _ATTRIBUTE):
+            raise LookupError(f"{rule.rule}: no `described` on {rule.endpoint}")
+        operation, schemas = getattr(view, _ATTRIBUTE)
+        named = [
+            {"name": name, "in": "path", "required": True, "schema": schemas.get(name, TEXT)}
+            for name in _PARAMETER.findall(rule.rule)
+        ]
+        operation = operation | {"operationId": rule.endpoint.replace(".", "_")}
+        if named:
+            operation["parameters"] = named + operation.get("parameters", [])
+        methods = (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        place = paths.setdefault(_PARAMETER.sub(r"{\1}", rule.rule), {})
+        place |= {method.lower(): operation for method in methods}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "PocketRec sync server", "version": version("pocketrec")},
+        "paths": paths,
+        "components": {
+            "schemas": {"Error": ERROR},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def blueprint() -> Blueprint:
+    """Route of the document itself."""
+    routes = Blueprint("openapi", __name__)
+
+    @routes.get("/openapi.json")
+    @described("This document.", tag="operation", ok={"type": "object"})
+    def openapi() -> Response:
+        return jsonify(document(current_app))
+
+    return routes

@@ -1,0 +1,188 @@
+"""Change keys: new ones take the place of old ones, and devices follow from the root they have.
+
+A key is lost or old: `rotate`. A key may be in other hands: `revoke`, which differs in one point: a
+thief of an online key can leave devices with version numbers that no honest ones will reach (a
+fast-forward attack; TUF 1.0.31, 5.3.11), and devices forget those of snapshot and timestamp only
+when both keys are new.
+
+    NAME.next.pem    (or .uri) the key to come; a change that was cut short goes on with it
+    NAME.pem.KEYID   the key that was, once the new one is in place
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from securesystemslib.signer import Key
+from tuf.api.metadata import Root, Targets
+
+from bundle.errors import InputError
+from bundle.files import fsync_dir
+from sync_server import state
+from sync_server.keys import Signers, make_key, next_name
+from sync_server.roles import (
+    BRAKE,
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    TOP_LEVEL,
+    channels_of,
+    check_channel,
+    delegate,
+)
+from sync_server.state import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rotation:
+    """What a change of keys did: where the new keys lie, the root's version, what was signed."""
+
+    keys: dict[str, str]
+    root_version: int
+    signed: list[str]
+
+
+def rotate(
+    repo: Path, signers: Signers, names: Sequence[str], passphrase: str | None = None
+) -> Rotation:
+    """Put new keys in the place of old ones, and sign again what these signed.
+
+    A key of the top level takes two keys of root besides; a channel's or the brake's takes that of
+    targets. All take snapshot and timestamp.
+
+    Args:
+        repo: the repository.
+        signers: those that are here; a key that is lost may be missing.
+        names: of keys, as `root-1`, `timestamp` or a channel.
+        passphrase: of the new keys.
+
+    Raises:
+        InputError: there is no such key, or it cannot be told which one was lost.
+        KeysInvalid: a key that has to sign is missing.
+        RepositoryInvalid: the repository is damaged or being written, or too few root keys are
+            here. Nothing was changed; new keys lie as NAME.next.pem for the next try.
+    """
+    with state.writing(repo):
+        found = state.load(repo, cut_short=True)
+        for name in names:
+            _check_name(found, name)
+        for name in names:
+            if next_name(name) not in signers:
+                make_key(_folder(signers, name), next_name(name), passphrase)
+            signers.take_next(name)
+            _replace(found, signers, name)
+        signed = found.write(repo, signers)
+        keys = {name: str(_put_in_place(signers, name)) for name in names}
+        return Rotation(keys=keys, root_version=found.root.version, signed=signed)
+
+
+def revoke(
+    repo: Path, signers: Signers, names: Sequence[str], passphrase: str | None = None
+) -> Rotation:
+    """Rotate keys that may be in other hands; of snapshot and timestamp always both.
+
+    Args and errors as of `rotate`.
+    """
+    online = (SNAPSHOT, TIMESTAMP)
+    more = [name for name in online if set(online) & set(names) and name not in names]
+    return rotate(repo, signers, [*names, *more], passphrase)
+
+
+def add_channel(
+    repo: Path, signers: Signers, channel: str, passphrase: str | None = None
+) -> Path | None:
+    """Delegate a channel to a key, which is made if there is none of its name.
+
+    Returns:
+        The key's file.
+
+    Raises:
+        InputError: the name is not fit, or there is such a channel.
+        KeysInvalid: the key of targets, snapshot or timestamp is missing.
+        RepositoryInvalid: the repository is damaged or being written.
+    """
+    check_channel(channel)
+    with state.writing(repo):
+        found = state.load(repo)
+        if channel in found.targets:
+            raise InputError(f"{repo}: has a channel {channel!r} already.")
+        for role in (TARGETS, SNAPSHOT, TIMESTAMP):
+            found.signer(role, signers)
+        if channel not in signers:
+            make_key(signers.folders[0], channel, passphrase)
+        delegate(found.edit(TARGETS), channel, signers[channel].public_key)
+        found.targets[channel] = Targets()
+        found.changed.add(channel)
+        found.write(repo, signers)
+        return signers.path(channel)
+
+
+def _check_name(found: State, name: str) -> None:
+    roots = len(found.root.roles[ROOT].keyids)
+    known = [f"{ROOT}-{n + 1}" for n in range(roots)]
+    known += [*TOP_LEVEL[1:], BRAKE, *channels_of(found.targets[TARGETS])]
+    if name not in known:
+        raise InputError(f"no key {name!r}; there are {', '.join(known)}.")
+
+
+def _folder(signers: Signers, name: str) -> Path:
+    path = signers.path(name)
+    return path.parent if path else signers.folders[0]
+
+
+def _replace(found: State, signers: Signers, name: str) -> None:
+    """Change who may sign, in the root or in targets."""
+    new = signers[name].public_key
+    if name in TOP_LEVEL or name.startswith(f"{ROOT}-"):
+        role = name if name in TOP_LEVEL else ROOT
+        if new.keyid not in found.root.roles[role].keyids:  # else a change was cut short
+            root = found.root if ROOT in found.changed else found.next_root()
+            _swap(root, role, _old(root, signers, name), new)
+        if role not in (ROOT, TIMESTAMP):
+            found.changed.add(role)
+    else:
+        by = found.edit(TARGETS)
+        if new.keyid not in by.get_delegated_role(name).keyids:
+            _swap(by, name, list(by.get_delegated_role(name).keyids), new)
+        found.changed.add(name)
+
+
+def _swap(by: Root | Targets, role: str, old: list[str], new: Key) -> None:
+    for keyid in old:
+        by.revoke_key(keyid, role)
+    by.add_key(new, role)
+
+
+def _old(root: Root, signers: Signers, name: str) -> list[str]:
+    """Key ids that a top-level key stands for; that of a lost root key is found by its absence."""
+    if name in TOP_LEVEL:
+        return list(root.roles[name].keyids)
+    own = root.roles[ROOT].keyids
+    if path := signers.path(name):
+        keyid = signers.open(path).public_key.keyid
+        if keyid in own:
+            return [keyid]
+    others = [other for other in signers.root_names() if other != name]
+    here = {signers[other].public_key.keyid for other in others}
+    lost = [keyid for keyid in own if keyid not in here]
+    if len(lost) != 1:
+        raise InputError(
+            f"{name} is not here, and {len(lost)} keys of root may be it. Give the folders of the "
+            "other root keys with --keys, too."
+        )
+    return lost
+
+
+def _put_in_place(signers: Signers, name: str) -> Path:
+    new = signers.path(next_name(name))
+    assert new is not None, "it has signed"
+    old = signers.path(name)
+    if old is not None:
+        keyid = signers.open(old).public_key.keyid
+        old.rename(old.with_name(f"{old.name}.{keyid[:12]}"))
+    place = new.with_name(f"{name}{new.suffix}")
+    new.rename(place)
+    fsync_dir(place.parent)
+    signers.forget()
+    return place

@@ -1,0 +1,51 @@
+"""What a server is told: by options of `pocketrec serve`, or by environment variables."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bundle.errors import InputError
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable by which workers find where they count together; the name is Prometheus'."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Of one server; all its workers have the same.
+
+    Attributes:
+        repo: what `publish` writes; may still be empty.
+        database_url: SQLAlchemy URL; "" is SQLite beside the repository.
+        keys: folder of the keys that the server may use; None: it can sign nothing.
+        blobs_url: where targets lie if not here, such as a bucket behind a CDN; "": here.
+        behind_proxy: believe the address and scheme that one proxy in front adds.
+        log_requests: one JSON line a request on stderr.
+    """
+
+    repo: Path
+    database_url: str = ""
+    keys: Path | None = None
+    blobs_url: str = ""
+    behind_proxy: bool = False
+    log_requests: bool = True
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """Read the variables that `sync_server.wsgi` is configured by.
+
+    Raises:
+        InputError: POCKETREC_REPO is not set.
+    """
+    repo = environ.get("POCKETREC_REPO")
+    if not repo:
+        raise InputError("POCKETREC_REPO is not set. Set it to the folder that `publish` writes.")
+    keys = environ.get("POCKETREC_SERVER_KEYS")
+    return Settings(
+        repo=Path(repo),
+        database_url=environ.get("POCKETREC_DATABASE", ""),
+        keys=Path(keys) if keys else None,
+        blobs_url=environ.get("POCKETREC_BLOBS_URL", ""),
+        behind_proxy=environ.get("POCKETREC_BEHIND_PROXY") == "1",
+        log_requests=environ.get("POCKETREC_LOG_REQUESTS") != "0",
+    )

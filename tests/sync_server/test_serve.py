@@ -1,0 +1,95 @@
+"""Servers as processes: either kind, its logs and figures, and an orderly end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import urllib3
+
+from edge_runtime.sync import sync
+
+KINDS = {"waitress": (), "gunicorn": ("--server", "gunicorn", "--workers", "2")}
+each_kind = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+BIG = 24 << 20
+
+
+def lines(tmp_path):
+    return [json.loads(line) for line in (tmp_path / "server.log").read_text().splitlines()]
+
+
+@each_kind
+def test_a_device_syncs_and_all_workers_count_together(tiny_repo, start_server, tmp_path, options):
+    address, child = start_server(tiny_repo, *options)
+    root = tiny_repo / "metadata" / "1.root.json"
+    report = sync(tmp_path / "phone", address, lambda _: None, root_path=root)
+    assert report.status == "updated"
+    asked = 30
+    for _ in range(asked):  # a connection each: the kernel deals them out
+        reply = urllib3.request("GET", f"{address}/readyz", headers={"Connection": "close"})
+        assert reply.status == 200
+    text = urllib3.request("GET", f"{address}/metrics").data.decode()
+    assert f'pocketrec_requests_total{{route="/readyz",status="200"}} {asked}.0' in text
+    assert 'pocketrec_metadata_expires_seconds{role="timestamp"}' in text
+    assert f'pocketrec_request_seconds_count{{route="/readyz"}} {asked}.0' in text
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(30) == 0
+    told = [line for line in lines(tmp_path) if line["message"] == "request"]
+    assert sum(line["route"] == "/readyz" for line in told) == asked
+    assert all(line["status"] in (200, 404) and line["ms"] >= 0 and line["id"] for line in told)
+
+
+@each_kind
+def test_what_is_being_sent_is_finished_after_sigterm(tiny_repo, start_server, options):
+    sha = "a" * 64
+    blob = tiny_repo / "targets" / "files" / f"{sha}.{sha}"
+    blob.write_bytes(os.urandom(1 << 20) * (BIG >> 20))
+    address, child = start_server(tiny_repo, *options)
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(f"GET /targets/files/{sha}.{sha} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        got = bytearray(client.recv(1 << 16))
+        child.send_signal(signal.SIGTERM)
+        time.sleep(0.5)  # the server has heard by now, and cannot be done: nobody reads
+        while part := client.recv(1 << 20):
+            got += part
+            if len(got) - got.index(b"\r\n\r\n") - 4 == BIG:
+                break
+    assert got.partition(b"\r\n\r\n")[2] == blob.read_bytes()
+    assert child.wait(30) == 0
+
+
+def test_logs_name_neither_addresses_nor_installs_nor_paths(tiny_repo, start_server, tmp_path):
+    address, child = start_server(tiny_repo)
+    body = {"install_id": "install-id-of-somebody", "consent": True, "events": []}
+    urllib3.request("POST", f"{address}/v1/events", json=body)
+    urllib3.request("GET", f"{address}/metadata/nothing-here.json")
+    given = urllib3.request("GET", f"{address}/healthz", headers={"X-Request-ID": "mine-1234"})
+    assert given.headers["X-Request-ID"] == "mine-1234"
+    child.terminate()
+    child.wait(30)
+    text = (tmp_path / "server.log").read_text()
+    for secret in ("install-id-of-somebody", "127.0.0.1", "nothing-here"):
+        assert secret not in text
+    assert [line["id"] for line in lines(tmp_path)][-1] == "mine-1234"
+
+
+def test_wsgi_entry_is_configured_by_the_environment(tiny_repo):
+    code = "from sync_server.wsgi import app; print(app.test_client().get('/readyz').status_code)"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, "-c", code]
+    given = env | {"POCKETREC_REPO": str(tiny_repo), "POCKETREC_LOG_REQUESTS": "0"}
+    done = subprocess.run(words, env=given, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("200\n", "")
+    done = subprocess.run(words, env=env, capture_output=True, text=True)
+    assert "POCKETREC_REPO is not set" in done.stderr
+
+
+def test_logs_can_be_turned_off(tiny_repo, start_server, tmp_path):
+    address, _ = start_server(tiny_repo, "--no-log")
+    assert urllib3.request("GET", f"{address}/healthz").status == 200
+    assert (tmp_path / "server.log").read_text() == ""
