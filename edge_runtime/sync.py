@@ -35,7 +35,7 @@ class SyncReport:
     """What a sync did; bytes count HTTP bodies, those down are metadata, whole files and deltas.
 
     A file whose delta did not work counts in full_bytes, and its delta in delta_bytes.
-    events_fault is why nothing is known of the user's consent, so that no event was sent.
+    events_fault is why events were not sent, or not all; they stay, and the sync is none the worse.
     """
 
     status: str
@@ -50,6 +50,7 @@ class SyncReport:
     files_fetched: int
     files_by_delta: int
     events_sent: int
+    events_rejected: int
     events_fault: str | None
     seconds: float
 
@@ -119,7 +120,7 @@ def sync(
         ) from err
     except OSError as err:
         raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
-    sent, bytes_up, events_fault = send_events(home, server_url, cipher, network)
+    events = send_events(home, server_url, cipher, network, retry)
     return SyncReport(
         status="current" if intact else "updated",
         from_release=before,
@@ -128,12 +129,13 @@ def sync(
         metadata_bytes=transfer.bytes[METADATA],
         full_bytes=transfer.bytes[FULL],
         delta_bytes=transfer.bytes[DELTA],
-        bytes_up=bytes_up,
+        bytes_up=events.bytes_up,
         requests=network.requests,
         files_fetched=files.fetched,
         files_by_delta=files.by_delta,
-        events_sent=sent,
-        events_fault=events_fault,
+        events_sent=events.sent,
+        events_rejected=events.rejected,
+        events_fault=events.fault,
         seconds=round(time.monotonic() - started, 3),
     )
 

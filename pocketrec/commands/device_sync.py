@@ -57,5 +57,10 @@ def command(
         f"({report.files_by_delta} by delta), {report.events_sent} events up, "
         f"{report.seconds:.2f} s"
     )
+    if report.events_rejected:
+        click.echo(
+            f"{report.events_rejected} events were rejected; `device status` has the reasons",
+            err=True,
+        )
     if report.events_fault:
-        click.echo(f"fault: no events were sent: {report.events_fault}", err=True)
+        click.echo(f"fault: {report.events_fault}", err=True)
