@@ -80,6 +80,14 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction whose reads all see the database as of one moment."""
+    options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    with engine.connect().execution_options(**options) as connection, connection.begin():
+        yield connection
+
+
 def dialect_of(connection: Connection) -> ModuleType:
     """Return SQLAlchemy's module with the `insert` that knows conflicts."""
     return postgresql if connection.dialect.name == "postgresql" else sqlite
