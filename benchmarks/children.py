@@ -1,6 +1,7 @@
 """Run `pocketrec` as child processes, the way a person would."""
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -71,19 +72,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def server(repo: Path, work: Path) -> Iterator[str]:
-    """Serve a repository on a free loopback port; the process is gone when the block ends."""
-    with server_process(repo, work) as (url, _):
+def server(repo: Path, work: Path, *, port: int = 0) -> Iterator[str]:
+    """Serve a repository on a loopback port, 0: a free one; the process ends with the block."""
+    with server_process(repo, work, port=port) as (url, _):
         yield url
 
 
 @contextmanager
-def server_process(repo: Path, work: Path) -> Iterator[tuple[str, int]]:
+def server_process(repo: Path, work: Path, *, port: int = 0) -> Iterator[tuple[str, int]]:
     """Serve as `server` does; its address and its process id."""
     port_file = work / "port"
     port_file.unlink(missing_ok=True)
     with (work / "server.log").open("ab") as log:
-        command = argv("serve", "--repo", repo, "--port", "0", "--port-file", port_file)
+        command = argv("serve", "--repo", repo, "--port", str(port), "--port-file", port_file)
         child = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
         try:
             yield f"http://127.0.0.1:{wait_for_port(child, port_file, log.name)}", child.pid
@@ -94,6 +95,14 @@ def server_process(repo: Path, work: Path) -> Iterator[tuple[str, int]]:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on just now."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
 
 
 def wait_for_port(child: subprocess.Popen[bytes], port_file: Path, log: str) -> int:

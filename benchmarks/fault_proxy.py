@@ -111,8 +111,8 @@ class FaultProxy:
         try:
             while asked := await _message(reader):
                 await self._serve(asked, writer)
-        except (Cut, OSError, EOFError, asyncio.LimitOverrunError):
-            pass
+        except (Cut, OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
+            pass  # over, for whatever reason
         finally:
             writer.close()
 
@@ -203,7 +203,7 @@ class FaultProxy:
         await self._send(writer, answer.head(None), answer.body)
         for _ in range(self.faults.endless_bytes // CHUNK):
             await self._send(writer, b"", self._rng.randbytes(CHUNK))
-            await asyncio.sleep(0.001)  # a link's rate: else it would fill the buffers between us
+            await asyncio.sleep(0.005)  # a link's rate: else it would fill the buffers between us
         raise Cut
 
     async def _error(self, writer: asyncio.StreamWriter, _: Answer) -> None:

@@ -3,12 +3,14 @@
 Only the files whose name begins with `sync` import python-tuf or open sockets.
 """
 
+import fcntl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 from tuf.api.exceptions import (
     DownloadError,
@@ -95,6 +97,7 @@ def sync(
     network = Network(pace)
     transfer = Transfer(retry, network)
     before, _ = store.active()
+    lock = _alone(home)
     try:
         trusted = Trusted(home, server_url, transfer)
         data, after = trusted.check(root_path, partial(_newest, channel=channel))
@@ -120,6 +123,8 @@ def sync(
         ) from err
     except OSError as err:
         raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
+    finally:
+        lock.close()
     events = send_events(home, server_url, cipher, network, retry)
     return SyncReport(
         status="current" if intact else "updated",
@@ -138,6 +143,21 @@ def sync(
         events_fault=events.fault,
         seconds=round(time.monotonic() - started, 3),
     )
+
+
+def _alone(home: Path) -> BinaryIO:
+    """Lock a phone's metadata for one sync; the kernel frees it if its holder is killed."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        stream = (home / "sync.lock").open("wb")
+    except OSError as err:
+        raise SyncError(f"{home}: cannot be written ({err.strerror or err}).") from err
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as err:
+        stream.close()
+        raise SyncError(f"{home}: another sync is running.") from err
+    return stream
 
 
 def _newest(trusted: Trusted, channel: str) -> tuple[bytes, str]:

@@ -31,8 +31,8 @@ METADATA, FULL, DELTA = "metadata", "full", "delta"
 _CHUNK = 1 << 15
 _PACKED, _PLAIN = {"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"}
 _UNCHANGED, _BUSY = 304, 429
-_TIMES_WRONG = 2
-"""A file that came wrong was damaged on its way, or is wrong on the server; once more tells."""
+_TIMES_WRONG = {METADATA: 3, DELTA: 3, FULL: 2}
+"""Damaged on its way, or wrong on the server? Asking again tells, at a price."""
 
 T = TypeVar("T")
 
@@ -134,7 +134,7 @@ class Transfer(FetcherInterface):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             times_wrong = 0
-            while times_wrong < _TIMES_WRONG:
+            while times_wrong < _TIMES_WRONG[kind]:
                 begun = part.exists()
                 self._retry.run(lambda: self._rest(url, part, target.length, kind))
                 if sha256_file(part) == sha256:
@@ -206,9 +206,11 @@ def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     try:
         for chunk in chunks:
-            while chunk:
+            while chunk and not unpacker.eof:
                 yield unpacker.decompress(chunk, _CHUNK)
-                chunk = unpacker.unconsumed_tail
+                chunk = unpacker.unconsumed_tail or unpacker.unused_data
+            if chunk:  # it could go on for ever, and who counts would not see it
+                raise DownloadError("something follows its gzip")
     except zlib.error as err:
         raise DownloadError(f"not the gzip that it says ({err})") from err
     if not unpacker.eof:

@@ -5,16 +5,20 @@ targets/channels/CHANNEL/<sha256>.NAME     targets of a channel: policy, manifes
 targets/halts/<sha256>.CHANNEL.json        targets of the brake
 """
 
-import shutil
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from tuf.api.exceptions import LengthOrHashMismatchError
 from tuf.api.metadata import TargetFile
 
-from bundle.files import write_atomic
+from bundle.errors import BundleInvalid
+from bundle.files import write_atomic, write_atomic_parts
 from bundle.manifest import Manifest
 from bundle.reader import verify_file
 from sync_server.errors import RepositoryInvalid
+
+_PART = 1 << 20
 
 
 def file_path(repo: Path, sha256: str) -> Path:
@@ -51,20 +55,16 @@ def read(repo: Path, target: TargetFile) -> bytes:
 
 
 def store_files(repo: Path, bundle_dir: Path, manifest: Manifest) -> list[int]:
-    """Copy the files of a bundle that the repository lacks; returns their sizes."""
+    """Copy the files of a bundle that the repository lacks, or has damaged; returns their sizes."""
     added = []
     for entry in manifest.files:
         path = file_path(repo, entry.sha256)
-        if path.exists() and path.stat().st_size == entry.bytes:
+        with suppress(BundleInvalid):
+            verify_file(entry, path)
             continue
         source = bundle_dir / "files" / entry.sha256
         verify_file(entry, source)
-        incoming = path.with_suffix(".incoming")
-        incoming.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copyfile(source, incoming)
-            incoming.replace(path)
-        finally:
-            incoming.unlink(missing_ok=True)
+        with source.open("rb") as stream:
+            write_atomic_parts(path, iter(partial(stream.read, _PART), b""))
         added.append(entry.bytes)
     return added

@@ -91,6 +91,17 @@ def tiny_release(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def named_releases(tiny_release, tmp_path_factory) -> tuple[Path, ...]:
+    """Folders of three tiny bundles that differ in their names, "0", "1" and "evil"."""
+    folder = tmp_path_factory.mktemp("named")
+    for name in ("0", "1", "evil"):
+        shutil.copytree(tiny_release, folder / name)
+        path = folder / name / "manifest.json"
+        path.write_text(json.dumps(json.loads(path.read_bytes()) | {"name": name}))
+    return tuple(folder / name for name in ("0", "1", "evil"))
+
+
 N, DIM = 300, 16
 
 

@@ -33,6 +33,15 @@ def published(small_release, tmp_path):
 
 
 @pytest.fixture
+def founded(named_releases, tmp_path):
+    """(repository, signers) with a tiny release on channel stable."""
+    make_keys(tmp_path / "keys")
+    signers = load_signers(tmp_path / "keys")
+    publish(named_releases[0], tmp_path / "repo", signers, "stable")
+    return tmp_path / "repo", signers
+
+
+@pytest.fixture
 def tiny_repo(tiny_release, tmp_path):
     """A repository with the tiny release on channel stable; its keys are in `keys` beside it."""
     make_keys(tmp_path / "keys")

@@ -1,0 +1,114 @@
+"""Key compromise: a thief has one key, or all of the server's, and owns the server too."""
+
+from hashlib import sha256
+
+import pytest
+
+from bundle.rollout import RolloutPolicy, Stage
+from edge_runtime.errors import SyncError
+from sync_server.channel import Channel
+from sync_server.roles import TOP_LEVEL
+from sync_server.rotation import revoke
+
+ONE = ["root-1", "targets", "snapshot", "timestamp", "stable", "beta", "brake"]
+
+
+def evil(site, channel):
+    """A change that makes the thief's release the newest of a channel."""
+
+    def change(found):
+        place = Channel(site.repo, found, channel)
+        bundle = site.releases[2]
+        data = (bundle / "manifest.json").read_bytes()
+        sha = sha256(data).hexdigest()
+        place.add_manifest(sha, data)
+        stage = Stage(manifest=sha, name="evil", percent=100.0)
+        place.set_policy(RolloutPolicy(channel=channel, releases=(stage,)), {})
+
+    return change
+
+
+def with_root(site, thief, change):
+    """The same, under a root and targets that name the thief's keys beside the stolen one."""
+
+    def changed(found):
+        root = found.next_root()
+        for role in TOP_LEVEL:
+            names = thief.root_names() if role == "root" else [role]
+            for name in names:
+                key = thief[name].public_key
+                if key.keyid not in root.roles[role].keyids:
+                    root.add_key(key, role)
+        targets = found.edit("targets")
+        for role in ("stable", "beta", "canary", "brake"):
+            key = thief[role].public_key
+            if key.keyid not in targets.get_delegated_role(role).keyids:
+                targets.add_key(key, role)
+        found.changed |= set(found.targets)
+        change(found)
+
+    return changed
+
+
+@pytest.mark.parametrize("stolen", ONE)
+def test_one_stolen_key_installs_nothing(site, stolen):
+    site.forge(site.thief(stolen), evil(site, "stable"))
+    with pytest.raises(SyncError, match="not to be trusted"):
+        site.sync()
+    assert site.release_of() == "0"
+
+
+@pytest.mark.parametrize("stolen", ["root-1", "root-3"])
+def test_one_stolen_key_of_root_makes_no_root(site, stolen):
+    thief = site.thief(stolen)
+    site.forge(thief, with_root(site, thief, evil(site, "stable")))
+    assert site.metadata("2.root.json").exists()
+    with pytest.raises(SyncError, match="not to be trusted"):
+        site.sync()
+    assert site.release_of() == "0"
+
+
+def test_all_keys_of_the_server_publish_nothing(site):
+    thief = site.thief("snapshot", "timestamp", "brake")
+    site.forge(thief, evil(site, "stable"))
+    with pytest.raises(SyncError, match="not to be trusted"):
+        site.sync()
+    assert site.release_of() == "0"
+
+
+@pytest.mark.parametrize("stolen", ["beta", "stable"])
+def test_a_thief_of_a_channel_and_the_server_has_that_channel_until_it_is_revoked(site, stolen):
+    """No other channel, and not for ever."""
+    names, honest = (stolen, "snapshot", "timestamp", "brake"), site.noted()
+    other = "stable" if stolen == "beta" else "beta"
+    for channel in (stolen, other):
+        site.sync(channel, channel)
+    thief = site.thief(*names)
+    site.forge(thief, evil(site, stolen))
+    assert site.sync(stolen, stolen).status == "updated"
+    assert site.release_of(stolen) == "evil"
+    assert site.sync(other, other).status == "current"
+    site.serve(honest)
+    site.publish(1, stolen)
+    revoke(site.repo, site.signers, names)
+    site.sync(stolen, stolen)
+    assert site.release_of(stolen) == "1"
+    site.forge(thief, evil(site, stolen))
+    with pytest.raises(SyncError, match="not to be trusted"):
+        site.sync(stolen, stolen)
+    assert [site.release_of(each) for each in (stolen, other)] == ["1", "0"]
+
+
+def test_a_thief_of_the_timestamp_who_owns_the_server_can_only_freeze(site):
+    """And only until the snapshot expires; the revoked key ends it."""
+    thief, frozen = site.thief("timestamp"), site.noted()
+    site.publish(1)
+    honest = site.noted()
+    site.serve(frozen)
+    site.forge(thief, lambda found: None, versions=1000)
+    assert site.sync().status == "current"
+    assert site.release_of() == "0"
+    site.serve(honest)
+    revoke(site.repo, site.signers, ["timestamp"])
+    assert site.sync().status == "updated"
+    assert site.release_of() == "1"

@@ -1,0 +1,148 @@
+"""Processes that end, or meet, in the middle of a sync: servers and devices, all real."""
+
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from benchmarks import children
+from benchmarks.drawn_release import Drawn, write_drawn_release
+from bundle.files import sha256_file
+from edge_runtime.store import Store
+from edge_runtime.sync import sync
+from edge_runtime.sync_http import Pace
+from edge_runtime.sync_transfer import Retry
+from sync_server.keys import load_signers, make_keys
+from sync_server.repository import publish
+
+SLOW = Pace(most=150_000)
+DEVICE = """
+import sys
+from pathlib import Path
+from bundle.errors import PocketRecError
+from edge_runtime.sync import sync
+from edge_runtime.sync_http import Pace
+home, url, root, most = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    report = sync(home, url, lambda _: None, root_path=root, pace=Pace(most=most))
+except PocketRecError as err:
+    sys.exit(str(err))
+print(report.to_release, report.full_bytes)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Folder with a repository; its only release has some hundred kilobytes."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    make_keys(folder / "keys")
+    write_drawn_release(folder / "bundle", Drawn.of(2000, 16, 1), "one")
+    publish(folder / "bundle", folder / "repo", load_signers(folder / "keys"), "stable")
+    return folder
+
+
+@pytest.fixture
+def root(folder):
+    return folder / "repo" / "metadata" / "1.root.json"
+
+
+@pytest.fixture
+def newest(folder):
+    return sha256_file(folder / "bundle" / "manifest.json")
+
+
+def device(home, url, root, most=100_000_000):
+    """A device's process that waits for a line before it syncs."""
+    words = [sys.executable, "-c", DEVICE, str(home), url, str(root), str(most)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    child = subprocess.Popen(words, text=True, **pipes)
+    assert child.stdout.readline() == "ready\n"
+    return child
+
+
+def wait_for(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.01)
+
+
+def downloading(home):
+    """Whether a file of the release has come in part."""
+    return any(path.stat().st_size for path in (home / "store" / "files").glob(".*.part"))
+
+
+def assert_current(home, newest):
+    store = Store(home / "store")
+    assert store.active() == (newest, None)
+    assert store.open_active()[1] is None
+    assert [path.name for path in store.files.glob(".*")] == []
+
+
+def test_a_server_restarts_in_the_middle_of_ten_downloads(folder, root, newest, tmp_path):
+    homes = [tmp_path / f"phone-{n}" for n in range(10)]
+    retry = Retry(tries=40, first_s=0.05, most_s=0.2)
+    port = children.free_port()
+    with ThreadPoolExecutor(10) as pool:
+        with children.server(folder / "repo", tmp_path, port=port) as url:
+            running = [
+                pool.submit(sync, h, url, lambda _: None, root_path=root, retry=retry, pace=SLOW)
+                for h in homes
+            ]
+            wait_for(lambda: all(map(downloading, homes)))
+            assert not any(each.done() for each in running)
+        with children.server(folder / "repo", tmp_path, port=port):
+            reports = [each.result() for each in running]
+    assert {report.to_release for report in reports} == {newest}
+    whole = {report.full_bytes for report in reports}
+    assert max(whole) < 1.5 * min(whole)  # they went on where they were
+    for home in homes:
+        assert_current(home, newest)
+
+
+def test_two_installers_at_once(folder, root, newest, tmp_path):
+    home = tmp_path / "phone"
+    with children.server(folder / "repo", tmp_path) as url:
+        for _ in range(3):
+            pair = [device(home, url, root, most=2_000_000) for _ in range(2)]
+            for child in pair:
+                child.stdin.write("\n")
+                child.stdin.flush()
+            ends = [(child.communicate(timeout=60), child.returncode) for child in pair]
+            for (_, told), code in ends:
+                assert code == 0 or "another sync is running" in told, told
+            assert any(code == 0 for _, code in ends)
+            assert_current(home, newest)
+            shutil.rmtree(home / "store")
+
+
+def test_a_killed_device_goes_on_where_it_was(folder, root, newest, tmp_path):
+    home = tmp_path / "phone"
+    with children.server(folder / "repo", tmp_path) as url:
+        for _ in range(3):
+            child = device(home, url, root, most=150_000)
+            before = parts(home)
+            child.stdin.write("\n")
+            child.stdin.flush()
+            wait_for(lambda before=before: parts(home) != before and downloading(home))
+            child.send_signal(signal.SIGKILL)
+            child.communicate()
+            assert Store(home / "store").active() == (None, None)
+        kept = sum(p.stat().st_size for p in (home / "store" / "files").iterdir())
+        report = sync(home, url, lambda _: None)
+    whole = sum(p.stat().st_size for p in (home / "store" / "files").iterdir())
+    assert report.full_bytes == whole - kept
+    assert_current(home, newest)
+
+
+def parts(home: Path):
+    """What has come so far: names and sizes."""
+    folder = home / "store" / "files"
+    return {p.name: p.stat().st_size for p in folder.iterdir()} if folder.exists() else {}
