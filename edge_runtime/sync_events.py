@@ -143,7 +143,7 @@ def _post(
 
     def once() -> Reply:
         try:
-            reply = network.exchange("POST", url, headers, data)
+            reply = network.post(url, headers, data)
         except urllib3.exceptions.HTTPError as err:
             raise NotReached(str(err)) from err
         if reply.status >= 500 and "Retry-After" not in reply.headers:

@@ -111,6 +111,14 @@ class Network:
             url = urljoin(url, place)
         raise urllib3.exceptions.HTTPError(f"{url}: more than {MAX_REDIRECTS} redirects")
 
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Send a body and read the answer; see `exchange`.
+
+        Raises:
+            HTTPError: see `ask`.
+        """
+        return self.exchange("POST", url, headers, body)
+
     def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> Reply:
