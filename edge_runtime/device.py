@@ -198,7 +198,8 @@ class Device:
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults, filters)
-        self._trial.asked()
+        wanted = scenes.find(self.bundle, scene, item_id, results, faults)
+        self._trial.asked()  # what the app asks wrongly is no fault of the release
         history, unknown = self._history(faults)
         impressions, showings = self._shown_before(now, faults)
         slate = self._recommender.recommend(
@@ -211,7 +212,7 @@ class Device:
             rng=self._rng,
             impressions=impressions,
             showings=showings if log_impressions else None,  # what nobody looks at is not counted
-            scene=scenes.find(self.bundle, scene, item_id, results, faults),
+            scene=wanted,
             deadline_ms=deadline_ms,
         )
         if slate.source == "model" or self._recommender.fault or deadline_ms is not None:
@@ -458,6 +459,7 @@ class Device:
             "items": self.bundle.item_count if self.bundle else 0,
             "active": active,
             "previous": previous,
+            "refused": refusals.read(self.home),
             "engine": self._recommender.engine if self._recommender else None,
             **logged,
             "faults": faults,

@@ -28,6 +28,7 @@ COMMANDS = {
     "keys": "Make, watch, rotate and revoke the keys that sign releases.",
     "publish": "Sign a bundle and put it on a channel.",
     "refresh": "Sign metadata again before it expires.",
+    "rollout": "Stage, pause, kill, roll back and halt releases.",
     "serve": "Run the sync server.",
     "mirror": "Copy a repository to a folder or bucket that serves it as static files.",
     "backup": "Save a server's repository and database in one file.",

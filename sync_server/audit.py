@@ -55,7 +55,8 @@ def noted(
         "outcome": BEGUN,
     }
     with writing(engine) as connection:
-        number = connection.execute(insert(AUDIT).values(row)).inserted_primary_key[0]
+        made = insert(AUDIT).values(row).returning(AUDIT.c.number)
+        number: int = connection.execute(made).scalar_one()
     outcome = DONE
     try:
         yield number
@@ -69,6 +70,11 @@ def noted(
         with writing(engine) as connection:
             named = AUDIT.c.number == number
             connection.execute(update(AUDIT).where(named).values(outcome=outcome))
+
+
+def entry(engine: Engine, number: int) -> Entry | None:
+    """The entry of a number."""
+    return next(iter(entries(engine, 1, number + 1)), None) if 0 < number < 2**31 else None
 
 
 def entries(engine: Engine, most: int, before: int | None = None) -> list[Entry]:

@@ -1,6 +1,8 @@
 """A published release, for every test of the room, and real servers over it."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -36,6 +38,20 @@ def tiny_repo(tiny_release, tmp_path):
     make_keys(tmp_path / "keys")
     publish(tiny_release, tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
     return tmp_path / "repo"
+
+
+@pytest.fixture
+def renamed_release(tiny_release, tmp_path):
+    """Return a function that makes the tiny release under another name: its folder."""
+
+    def make(name):
+        folder = tmp_path / f"release-{name}"
+        shutil.copytree(tiny_release, folder)
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"name": name}))
+        return folder
+
+    return make
 
 
 @pytest.fixture
