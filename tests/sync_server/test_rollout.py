@@ -331,7 +331,7 @@ def test_the_commands_show_and_change_what_phones_take(fleet, runner):
     assert told("halt", "second", "--reason", "odd slates")["releases"][0]["halted"] == "odd slates"
     shown = runner.invoke(main, ["rollout", "show", "--repo", str(fleet.repo)])
     assert "second is halted: odd slates" in shown.output
-    assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5.00% of 50" in shown.output
+    assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5% of 50" in shown.output
     after = told("unhalt", "second")["releases"][0]
     assert after["halted"] is None
     assert told("kill", "second")["releases"][0]["state"] == "killed"
@@ -343,6 +343,10 @@ def test_the_commands_show_and_change_what_phones_take(fleet, runner):
     when = told("when", "--quiet-hours", "22-7", "--any-network", "--every-s", "600")["sync"]
     assert when["quiet_hours"] == [22, 7] and not when["unmetered"] and when["every_s"] == 600
     assert told("show")["sync"] == when
+    shown = runner.invoke(main, ["rollout", "show", "--repo", str(fleet.repo)]).output
+    assert shown.endswith(
+        "devices sync every 600 to 4200 s, on any network, not from 22:00 to 07:00\n"
+    )
     home = fleet.phone(1)
     fleet.sync(home, consent=True)
     assert told("show")["releases"][0]["health"] is None  # it had it before it could tell
