@@ -1,12 +1,15 @@
 """Releases reach a fleet as their policy says: real phones, a real server process, real sockets."""
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.kill_steps import forked
 from bundle.errors import InputError
 from bundle.rollout import AppVersions, FailureLimit, RolloutPolicy, Stage
 from edge_runtime import bucket_id, outcomes, refusals
@@ -209,6 +212,26 @@ def test_a_release_that_fails_on_too_many_devices_stops_by_itself(fleet):
     assert find(read_policy(fleet.repo, "stable"), "third").most_failures == FailureLimit(
         of=10, share=0.25
     )
+
+
+def test_a_release_whose_self_test_ends_the_process_is_given_up_after_three_times(fleet):
+    def die(bundle):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    second = fleet.publish("second")
+    home = fleet.phone(1)
+    for _ in range(3):
+        assert forked(lambda: fleet.sync(home, die), None) == -signal.SIGKILL
+        assert fleet.has(home) == fleet.first
+    with pytest.raises(SelfTestFailed, match="3 processes ended in its self-test"):
+        fleet.sync(home, die)
+    assert fleet.sync(home, die).why == "second: it failed on this device; tiny: kept"
+    (told,) = [one for one in outcomes.read(home) if one.manifest == second]
+    assert told.outcome == outcomes.SELF_TEST_FAILED
+    sound = fleet.phone(2)
+    for _ in range(2):
+        forked(lambda: fleet.sync(sound, die), None)
+    assert fleet.sync(sound).to_release == second
 
 
 def test_a_phone_that_left_a_release_by_itself_tells_and_is_not_given_it_again(fleet):
