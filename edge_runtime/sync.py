@@ -22,7 +22,7 @@ from bundle.reader import Bundle
 from edge_runtime import refusals
 from edge_runtime.bucket_id import bucket_id
 from edge_runtime.cipher import Cipher
-from edge_runtime.conditions import Conditions, put_off
+from edge_runtime.conditions import Conditions, put_off, until
 from edge_runtime.errors import EngineError, SelfTestFailed, SyncError
 from edge_runtime.rollout import Facts, Here
 from edge_runtime.store import Store
@@ -34,7 +34,7 @@ from edge_runtime.sync_metadata import Trusted
 from edge_runtime.sync_outcomes import send_outcomes
 from edge_runtime.sync_release import bring
 from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, Retry, Transfer
-from edge_runtime.wake import next_check
+from edge_runtime.wake import after_wait, next_check
 
 UPDATED, CURRENT, STOPPED, WAITS = "updated", "current", "stopped", "waits"
 
@@ -124,7 +124,7 @@ def sync(
             why=why,
             from_release=before,
             to_release=before,
-            next_check_utc=int(next_check(now, told, own)),
+            next_check_utc=int(after_wait(until(conditions, told, now), told, own)),
         )
     network = Network(pace)
     transfer = Transfer(retry, network)
