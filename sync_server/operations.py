@@ -16,9 +16,9 @@ from bundle.strict_json import is_number, is_text
 from sync_server import audit
 from sync_server.errors import KeysInvalid
 from sync_server.keys import Signers
-from sync_server.policy_changes import rolled_back, stage_of, with_percent, with_state
 from sync_server.repository import change_policy, halt, read_policy, unhalt
 from sync_server.roles import BRAKE, SNAPSHOT, TIMESTAMP
+from sync_server.rollout import changed, find, rolled_back
 from sync_server.tokens import Token
 
 PERCENT, PAUSE, RESUME, KILL, ROLLBACK = "percent", "pause", "resume", "kill", "rollback"
@@ -76,11 +76,12 @@ class Action:
 
     def changed(self, policy: RolloutPolicy) -> RolloutPolicy:
         """The policy after it."""
+        stage = find(policy, self.manifest)
         if self.percent is not None:
-            return with_percent(policy, self.manifest, self.percent)
+            return changed(policy, stage, percent=self.percent)
         if self.action == ROLLBACK:
-            return rolled_back(policy, self.manifest)
-        return with_state(policy, self.manifest, _STATES[self.action])
+            return rolled_back(policy, stage, 100.0, kill=False)
+        return changed(policy, stage, state=_STATES[self.action])
 
 
 class Operations:
@@ -113,7 +114,7 @@ class Operations:
         channel, manifest = wanted.channel, wanted.manifest
         if not self.may(wanted.action, channel):
             raise KeysInvalid(f"the key for this is not on the server; run: {wanted.command}")
-        stage_of(read_policy(self._repo, channel), manifest)
+        find(read_policy(self._repo, channel), manifest)
         if wanted.action == HALT:
             halt(self._repo, self._signers, channel, manifest, reason)
         elif wanted.action == UNHALT:
