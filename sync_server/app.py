@@ -13,6 +13,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from sync_server import (
     admin_api,
     admin_site,
+    checks,
     events,
     files,
     health,
@@ -49,11 +50,12 @@ def create_app(settings: Settings) -> Flask:
         brake = Brake(repo, engine, signers)
     counted = metrics.Metrics()
     app.extensions[HINTS] = listening = Hints(repo)
-    request_log.watch(app, counted, log_requests=settings.log_requests)
+    note = request_log.watch(app, counted, log_requests=settings.log_requests)
+    served = Served(repo, engine)
     gate, operations = Gate(engine), Operations(repo, engine, signers)
     sessions = Sessions(engine, cookie_secret(repo))
     for routes in (
-        files.blueprint(repo, Served(repo, engine), settings.blobs_url),
+        files.blueprint(repo, served, settings.blobs_url),
         event_routes(engine, counted.registry),
         hint_routes(listening, counted.registry),
         outcome_routes(repo, engine, counted.registry, brake),
@@ -66,6 +68,7 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(routes)
     openapi.document(app)  # fails here, not at its first reader, if a route has no description
     _answer_errors(app)
+    app.wsgi_app = checks.Checks(app.wsgi_app, repo, served, note)  # type: ignore[method-assign]
     if settings.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     return app

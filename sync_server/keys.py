@@ -27,12 +27,14 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.signer import CryptoSigner, Key, Signer
 
 from bundle.errors import InputError
+from bundle.files import fsync_dir
 from sync_server.errors import KeysInvalid
 from sync_server.roles import BRAKE, CHANNELS, ONLINE, ROOT, TARGETS, THRESHOLD
 
 PASSPHRASE = "POCKETREC_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not a secret
 ROOT_KEYS = 3
 """Made by default: with one lost, two are left, which is what a new root needs."""
+MOST_ROOT_KEYS = 9
 _NEXT = ".next"
 _ROOT_NAME = re.compile(rf"root-[1-9](\{_NEXT})?")
 
@@ -156,8 +158,11 @@ def make_keys(
     Raises:
         InputError: a key is there already; keys are never overwritten.
     """
-    if root_keys < THRESHOLD:
-        raise InputError(f"{root_keys} root keys: {THRESHOLD} have to sign, so make at least that.")
+    if not THRESHOLD <= root_keys <= MOST_ROOT_KEYS:
+        raise InputError(
+            f"{root_keys} root keys, of which {THRESHOLD} have to sign; make {THRESHOLD} to "
+            f"{MOST_ROOT_KEYS}."
+        )
     names = [f"{ROOT}-{n + 1}" for n in range(root_keys)] + [TARGETS, *channels, *ONLINE]
     present = [f"{name}.pem" for name in names if (folder / f"{name}.pem").exists()]
     if present:
@@ -176,16 +181,20 @@ def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
         PrivateFormat.PKCS8,
         BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption(),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.pem"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as err:
-        raise InputError(f"{path}: exists already; keys stay as they are.") from err
-    with os.fdopen(handle, "wb") as stream:
+    path, partial = folder / f"{name}.pem", folder / f".{name}.pem.partial"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Not `write_atomic`, whose file others may open before it gets its mode.
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.write(pem)
         stream.flush()
         os.fsync(stream.fileno())
+    try:
+        path.hardlink_to(partial)  # whole at once, and never over a key that is there
+    except FileExistsError as err:
+        raise InputError(f"{path}: exists already; keys stay as they are.") from err
+    finally:
+        partial.unlink()
+    fsync_dir(folder)
     return path
 
 
@@ -201,10 +210,14 @@ def _parsed(data: bytes, passphrase: str | None) -> object:
 def _remote(path: Path) -> Signer:
     try:
         value = json.loads(path.read_bytes())
-        key = dict(value["key"])
-        return Signer.from_priv_key_uri(value["uri"], Key.from_dict(key.pop("keyid"), key))
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        uri, key = str(value["uri"]), dict(value["key"])
+        public = Key.from_dict(key.pop("keyid"), key)
+    except (OSError, ValueError, KeyError, TypeError) as err:
         raise KeysInvalid(
             f'{path}: expected {{"uri": text, "key": {{"keyid", "keytype", "scheme", "keyval"}}}} '
-            f"of a signer that securesystemslib knows ({err})."
+            f"({err})."
         ) from err
+    try:
+        return Signer.from_priv_key_uri(uri, public)
+    except Exception as err:  # a plug-in may raise anything, says securesystemslib
+        raise KeysInvalid(f"{path}: {uri} does not open ({err}).") from err

@@ -63,6 +63,7 @@ def rotate(
         RepositoryInvalid: the repository is damaged or being written, or too few root keys are
             here. Nothing was changed; new keys lie as NAME.next.pem for the next try.
     """
+    names = list(dict.fromkeys(names))
     with state.writing(repo):
         found = state.load(repo, cut_short=True)
         for name in names:

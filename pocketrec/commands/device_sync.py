@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @ON_BATTERY
 @click.option("--now", type=click.IntRange(min=0), help="Unix seconds; default: the clock.")
 @click.option("--anyway", is_flag=True, help="Sync whatever network, power and hour are.")
+@click.option("--max-rate", type=click.IntRange(1), help="Bytes a second that may come at most.")
 @JSON
 def command(
     home: Path,
@@ -50,6 +51,7 @@ def command(
     root: Path | None,
     consent: bool,
     engine: str,
+    max_rate: int | None,
     app_version: str | None,
     device_class: str | None,
     metered: bool,
@@ -66,6 +68,7 @@ def command(
     from edge_runtime.conditions import Conditions
     from edge_runtime.selftest import replay
     from edge_runtime.sync import sync
+    from edge_runtime.sync_http import Pace
 
     at = time.time() if now is None else float(now)
     here = Conditions.local(at, metered=metered, on_battery=on_battery)
@@ -76,6 +79,7 @@ def command(
         channel=channel,
         root_path=root,
         consent=consent,
+        pace=Pace(most=max_rate),
         app_version=app_version,
         device_class=device_class,
         conditions=None if anyway else here,
