@@ -15,7 +15,8 @@ from sync_server.tables import AUDIT
 from sync_server.tokens import Token
 
 BEGUN, DONE = "begun", "done"
-COMMAND_LINE = "command line"
+COMMAND_LINE, SERVER = "command line", "server"
+"""Actors without a token: a command on the server's machine, and the server by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,21 +35,28 @@ class Entry:
 
 @contextmanager
 def noted(
-    engine: Engine, token: Token | None, action: str, subject: str, **details: Any
+    engine: Engine,
+    token: Token | None,
+    action: str,
+    subject: str,
+    *,
+    actor: str = COMMAND_LINE,
+    **details: Any,
 ) -> Iterator[int]:
     """Note an action before it is done, and after it what came of it; yields its number.
 
     Args:
         engine: the database.
-        token: whose token is used; None: a command on the server's machine.
+        token: whose token is used; None: that of nobody.
         action: what is done.
         subject: to what.
+        actor: who does it without a token.
         details: whatever else says what was asked for.
     """
     row = {
         "at_utc": int(time.time()),
         "token_id": token.id if token else None,
-        "actor": token.name if token else COMMAND_LINE,
+        "actor": token.name if token else actor,
         "action": action,
         "subject": subject[:256],
         "details": json.dumps(details),

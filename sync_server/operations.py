@@ -80,7 +80,7 @@ class Action:
         if self.percent is not None:
             return changed(policy, stage, percent=self.percent)
         if self.action == ROLLBACK:
-            return rolled_back(policy, stage, 100.0, kill=False)
+            return rolled_back(policy, stage)
         return changed(policy, stage, state=_STATES[self.action])
 
 
