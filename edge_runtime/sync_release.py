@@ -13,6 +13,7 @@ from edge_runtime.store import Store
 from edge_runtime.sync_choice import Wanted
 from edge_runtime.sync_files import ReleaseFiles
 from edge_runtime.sync_transfer import Busy
+from edge_runtime.trial import watched
 
 
 def bring(
@@ -55,7 +56,7 @@ def _install(
 ) -> None:
     """Install a release, and note how that went where it tells of the release."""
     try:
-        store.install(manifest, files.fetch, self_test)
+        store.install(manifest, files.fetch, watched(home, sha, self_test))
     except (SelfTestFailed, EngineError):
         outcomes.record(home, sha, outcomes.SELF_TEST_FAILED, now_utc)
         refusals.refuse(home, sha)

@@ -35,28 +35,21 @@ class Entry:
 
 @contextmanager
 def noted(
-    engine: Engine,
-    token: Token | None,
-    action: str,
-    subject: str,
-    *,
-    actor: str = COMMAND_LINE,
-    **details: Any,
+    engine: Engine, by: Token | str | None, action: str, subject: str, **details: Any
 ) -> Iterator[int]:
     """Note an action before it is done, and after it what came of it; yields its number.
 
     Args:
         engine: the database.
-        token: whose token is used; None: that of nobody.
+        by: whose token is used, or an actor without one; None: COMMAND_LINE.
         action: what is done.
         subject: to what.
-        actor: who does it without a token.
         details: whatever else says what was asked for.
     """
     row = {
         "at_utc": int(time.time()),
-        "token_id": token.id if token else None,
-        "actor": token.name if token else actor,
+        "token_id": by.id if isinstance(by, Token) else None,
+        "actor": by.name if isinstance(by, Token) else by or COMMAND_LINE,
         "action": action,
         "subject": subject[:256],
         "details": json.dumps(details),

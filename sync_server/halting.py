@@ -93,7 +93,7 @@ class Brake:
 
     def _halt(self, channel: str, manifest: str, why: str) -> bool:
         subject = f"{channel} {manifest}"
-        with audit.noted(self._engine, None, "halt", subject, actor=audit.SERVER, reason=why):
+        with audit.noted(self._engine, audit.SERVER, "halt", subject, reason=why):
             if not halt(self._repo, self._signers, channel, manifest, why):
                 return False
             mark_halt(self._engine, channel, manifest)

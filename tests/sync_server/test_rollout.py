@@ -1,12 +1,15 @@
 """Releases reach a fleet as their policy says: real phones, a real server process, real sockets."""
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.kill_steps import forked
 from bundle.errors import InputError
 from bundle.rollout import AppVersions, FailureLimit, RolloutPolicy, Stage
 from edge_runtime import bucket_id, outcomes, refusals
@@ -211,6 +214,26 @@ def test_a_release_that_fails_on_too_many_devices_stops_by_itself(fleet):
     )
 
 
+def test_a_release_whose_self_test_ends_the_process_is_given_up_after_three_times(fleet):
+    def die(bundle):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    second = fleet.publish("second")
+    home = fleet.phone(1)
+    for _ in range(3):
+        assert forked(lambda: fleet.sync(home, die), None) == -signal.SIGKILL
+        assert fleet.has(home) == fleet.first
+    with pytest.raises(SelfTestFailed, match="3 processes ended in its self-test"):
+        fleet.sync(home, die)
+    assert fleet.sync(home, die).why == "second: it failed on this device; tiny: kept"
+    (told,) = [one for one in outcomes.read(home) if one.manifest == second]
+    assert told.outcome == outcomes.SELF_TEST_FAILED
+    sound = fleet.phone(2)
+    for _ in range(2):
+        forked(lambda: fleet.sync(sound, die), None)
+    assert fleet.sync(sound).to_release == second
+
+
 def test_a_phone_that_left_a_release_by_itself_tells_and_is_not_given_it_again(fleet):
     second = fleet.publish("second")
     home = fleet.phone(1)
@@ -331,7 +354,7 @@ def test_the_commands_show_and_change_what_phones_take(fleet, runner):
     assert told("halt", "second", "--reason", "odd slates")["releases"][0]["halted"] == "odd slates"
     shown = runner.invoke(main, ["rollout", "show", "--repo", str(fleet.repo)])
     assert "second is halted: odd slates" in shown.output
-    assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5.00% of 50" in shown.output
+    assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5% of 50" in shown.output
     after = told("unhalt", "second")["releases"][0]
     assert after["halted"] is None
     assert told("kill", "second")["releases"][0]["state"] == "killed"
@@ -343,6 +366,10 @@ def test_the_commands_show_and_change_what_phones_take(fleet, runner):
     when = told("when", "--quiet-hours", "22-7", "--any-network", "--every-s", "600")["sync"]
     assert when["quiet_hours"] == [22, 7] and not when["unmetered"] and when["every_s"] == 600
     assert told("show")["sync"] == when
+    shown = runner.invoke(main, ["rollout", "show", "--repo", str(fleet.repo)]).output
+    assert shown.endswith(
+        "devices sync every 600 to 4200 s, on any network, not from 22:00 to 07:00\n"
+    )
     home = fleet.phone(1)
     fleet.sync(home, consent=True)
     assert told("show")["releases"][0]["health"] is None  # it had it before it could tell
