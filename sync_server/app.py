@@ -46,11 +46,12 @@ def create_app(settings: Settings) -> Flask:
     signers, brake = load_signers(), None
     if settings.keys is not None:
         signers = online_signers(settings.keys)
-        renewal.keep_fresh(repo, signers, threading.Event())
         brake = Brake(repo, engine, signers)
     counted = metrics.Metrics()
     app.extensions[HINTS] = listening = Hints(repo)
     note = request_log.watch(app, counted, log_requests=settings.log_requests)
+    if settings.keys is not None:  # it logs, so it comes after what says how
+        renewal.keep_fresh(repo, signers, threading.Event())
     served = Served(repo, engine)
     gate, operations = Gate(engine), Operations(repo, engine, signers)
     sessions = Sessions(engine, cookie_secret(repo))
