@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import urllib3
@@ -32,8 +32,8 @@ from edge_runtime.sync import sync
 from sync_server import tokens
 from sync_server.database import default_url, open_database
 from sync_server.keys import Signers, load_signers, make_keys
-from sync_server.policy_changes import with_percent
 from sync_server.repository import change_policy, publish
+from sync_server.rollout import changed
 
 DAYS, PHONES, ITEMS, DIM = 28, 24, 20_000, 32
 DAY_S = 86_400
@@ -75,7 +75,7 @@ class Fleet:
 
     def stage(self, channel: str, percent: float) -> None:
         def more(policy: RolloutPolicy) -> RolloutPolicy:
-            return with_percent(policy, policy.releases[0].manifest, percent)
+            return changed(policy, policy.releases[0], percent=percent)
 
         change_policy(self.repo, self.signers, channel, more)
 
@@ -83,8 +83,8 @@ class Fleet:
         """Let the newest release be halted when it fails on many devices."""
 
         def limited(policy: RolloutPolicy) -> RolloutPolicy:
-            first = replace(policy.releases[0], most_failures=FailureLimit(of=3, share=0.3))
-            return replace(policy, releases=(first, *policy.releases[1:]))
+            limit = FailureLimit(of=3, share=0.3)
+            return changed(policy, policy.releases[0], most_failures=limit)
 
         change_policy(self.repo, self.signers, channel, limited)
 

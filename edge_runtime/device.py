@@ -36,7 +36,7 @@ from edge_runtime.retention import Retention
 from edge_runtime.rules.exploration import Random, SystemRandom
 from edge_runtime.selftest import replay
 from edge_runtime.store import Store
-from edge_runtime.trial import Trial, begin_or_leave
+from edge_runtime.trial import Trial, open_release
 
 _DEFAULT_LIMITS = Retention()
 
@@ -85,7 +85,8 @@ class Device:
         if bundle_dir is not None:
             self.bundle, self._release_fault = open_bundle(bundle_dir), None
         else:
-            self.bundle, self._release_fault = self._opened()
+            opened = open_release(self._trial, self.store, home, clock)
+            self.bundle, self._release_fault, self._stopped = opened
         self._recommender = self._loaded(self.bundle) if self.bundle else None
         self._trial.loaded()
         self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
@@ -98,16 +99,6 @@ class Device:
         if self._log is not None:
             self._log.close()
         self._trial.close()
-
-    def _opened(self) -> tuple[Bundle | None, str | None]:
-        """Open a release that may run here, else one whose lists may answer; and a fault."""
-        left = begin_or_leave(self._trial, self.store, self.home, self._clock)
-        barred = refusals.read(self.home)
-        bundle, fault = self.store.open_active(hash_large=False, barred=barred)
-        if bundle is None and barred:
-            bundle, fault = self.store.open_active(hash_large=False)
-            self._stopped = "no release here may run its models; its lists answer"
-        return bundle, left or fault
 
     @cached_property
     def _sessions(self) -> Sessions:

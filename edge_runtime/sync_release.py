@@ -13,6 +13,7 @@ from edge_runtime.store import Store
 from edge_runtime.sync_choice import Wanted
 from edge_runtime.sync_files import ReleaseFiles
 from edge_runtime.sync_transfer import Busy
+from edge_runtime.trial import watched
 
 
 def bring(
@@ -30,17 +31,19 @@ def bring(
         EngineError, SelfTestFailed: it does not work here, and is refused from now on.
         PocketRecError: it cannot be stored.
     """
-    changed = False
-    if (sha := found.choice.manifest) is not None:
-        assert found.manifest is not None
-        _, damaged = store.open_active()
-        changed = sha != store.active()[0] or damaged is not None or bool(store.lacks(sha))
-        if changed:
-            _install(home, store, sha, found.manifest, files, self_test, now_utc)
-    killed = found.killed & set(filter(None, store.active()))
-    refusals.set_killed(home, killed)
-    if killed:
-        store.leave(killed)
+    sha, changed = found.choice.manifest, False
+    try:
+        if sha is not None:
+            assert found.manifest is not None
+            _, damaged = store.open_active()
+            changed = sha != store.active()[0] or damaged is not None or bool(store.lacks(sha))
+            if changed:
+                _install(home, store, sha, found.manifest, files, self_test, now_utc)
+    finally:  # what is killed goes, though nothing came in its place
+        killed = found.killed & set(filter(None, store.active()))
+        refusals.set_killed(home, killed)
+        if killed:
+            store.leave(killed)
     return changed
 
 
@@ -55,7 +58,7 @@ def _install(
 ) -> None:
     """Install a release, and note how that went where it tells of the release."""
     try:
-        store.install(manifest, files.fetch, self_test)
+        store.install(manifest, files.fetch, watched(home, sha, self_test))
     except (SelfTestFailed, EngineError):
         outcomes.record(home, sha, outcomes.SELF_TEST_FAILED, now_utc)
         refusals.refuse(home, sha)

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pocketrec import facts
-
 
 def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
     """Read policy, halts and, where there is a database, what devices told.
@@ -39,7 +37,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     for stage in found["releases"]:
         if stage["halted"] is not None:
             yield f"{stage['name']} is halted: {stage['halted']}"
-    yield from facts.lines({"sync": found["sync"]})
+    yield f"devices sync {_when(found['sync'])}"
 
 
 def _row(stage: dict[str, Any]) -> tuple[str, ...]:
@@ -64,9 +62,20 @@ def _rules(stage: dict[str, Any]) -> str:
         stage["device_classes"] and f"class {' or '.join(stage['device_classes'])}",
         stage["from_utc"] and f"from {_moment(stage['from_utc'])}",
         stage["until_utc"] is not None and f"until {_moment(stage['until_utc'])}",
-        limit and f"halts above {limit['share']:.2%} of {limit['of']}",
+        limit and f"halts above {limit['share'] * 100:g}% of {limit['of']}",
     ]
     return ", ".join(rule for rule in rules if rule) or "all"
+
+
+def _when(sync: dict[str, Any]) -> str:
+    quiet = sync["quiet_hours"]
+    rules = [
+        f"every {sync['every_s']} to {sync['every_s'] + sync['spread_s']} s",
+        "unmetered" if sync["unmetered"] else "on any network",
+        sync["charging"] and "charging",
+        quiet and f"not from {quiet[0]:02}:00 to {quiet[1]:02}:00",
+    ]
+    return ", ".join(rule for rule in rules if rule)
 
 
 def _moment(utc: int) -> str:

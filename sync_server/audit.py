@@ -15,7 +15,8 @@ from sync_server.tables import AUDIT
 from sync_server.tokens import Token
 
 BEGUN, DONE = "begun", "done"
-COMMAND_LINE = "command line"
+COMMAND_LINE, SERVER = "command line", "server"
+"""Actors without a token: a command on the server's machine, and the server by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,21 +35,21 @@ class Entry:
 
 @contextmanager
 def noted(
-    engine: Engine, token: Token | None, action: str, subject: str, **details: Any
+    engine: Engine, by: Token | str | None, action: str, subject: str, **details: Any
 ) -> Iterator[int]:
     """Note an action before it is done, and after it what came of it; yields its number.
 
     Args:
         engine: the database.
-        token: whose token is used; None: a command on the server's machine.
+        by: whose token is used, or an actor without one; None: COMMAND_LINE.
         action: what is done.
         subject: to what.
         details: whatever else says what was asked for.
     """
     row = {
         "at_utc": int(time.time()),
-        "token_id": token.id if token else None,
-        "actor": token.name if token else COMMAND_LINE,
+        "token_id": by.id if isinstance(by, Token) else None,
+        "actor": by.name if isinstance(by, Token) else by or COMMAND_LINE,
         "action": action,
         "subject": subject[:256],
         "details": json.dumps(details),

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from bundle.errors import PocketRecError
 from bundle.halts import Halts
 from bundle.rollout import ACTIVE, FailureLimit, RolloutPolicy
+from sync_server import audit
 from sync_server.keys import Signers
 from sync_server.outcomes import Health, mark_halt, since_halt
 from sync_server.repository import halt, read_halts, read_policy
@@ -80,12 +81,20 @@ class Brake:
             counted = since_halt(self._engine, channel)
             for stage in found.policy.releases:
                 why = why_halt(stage.most_failures, counted.get(stage.manifest, Health()))
-                if stage.state != ACTIVE or found.halts.reason(stage.manifest) is not None:
+                halted = found.halts.reason(stage.manifest) is not None
+                if why is None or halted or stage.state != ACTIVE:
                     continue
-                if why and halt(self._repo, self._signers, channel, stage.manifest, why):
+                if self._halt(channel, stage.manifest, why):
                     _LOG.warning("halted %s on %s: %s", stage.name, channel, why)
-                    mark_halt(self._engine, channel, stage.manifest)
                     done.append(stage.manifest)
         except PocketRecError as err:
             _LOG.error("channel %s cannot be halted: %s", channel, err)
         return done
+
+    def _halt(self, channel: str, manifest: str, why: str) -> bool:
+        subject = f"{channel} {manifest}"
+        with audit.noted(self._engine, audit.SERVER, "halt", subject, reason=why):
+            if not halt(self._repo, self._signers, channel, manifest, why):
+                return False
+            mark_halt(self._engine, channel, manifest)
+            return True

@@ -7,6 +7,7 @@ change the policy, without the brake's it cannot halt. Then the command to run e
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -16,9 +17,9 @@ from bundle.strict_json import is_number, is_text
 from sync_server import audit
 from sync_server.errors import KeysInvalid
 from sync_server.keys import Signers
-from sync_server.policy_changes import rolled_back, stage_of, with_percent, with_state
 from sync_server.repository import change_policy, halt, read_policy, unhalt
 from sync_server.roles import BRAKE, SNAPSHOT, TIMESTAMP
+from sync_server.rollout import changed, find, rolled_back
 from sync_server.tokens import Token
 
 PERCENT, PAUSE, RESUME, KILL, ROLLBACK = "percent", "pause", "resume", "kill", "rollback"
@@ -76,11 +77,12 @@ class Action:
 
     def changed(self, policy: RolloutPolicy) -> RolloutPolicy:
         """The policy after it."""
+        stage = find(policy, self.manifest)
         if self.percent is not None:
-            return with_percent(policy, self.manifest, self.percent)
+            return changed(policy, stage, percent=self.percent)
         if self.action == ROLLBACK:
-            return rolled_back(policy, self.manifest)
-        return with_state(policy, self.manifest, _STATES[self.action])
+            return rolled_back(policy, stage)
+        return changed(policy, stage, state=_STATES[self.action])
 
 
 class Operations:
@@ -104,7 +106,7 @@ class Operations:
         """
         subject = f"{wanted.channel} {wanted.manifest}"
         told = {"percent": wanted.percent, "reason": wanted.reason}
-        details = {name: value for name, value in told.items() if value not in (None, "")}
+        details: dict[str, Any] = {key: one for key, one in told.items() if one not in (None, "")}
         with audit.noted(self._engine, token, wanted.action, subject, **details) as number:
             self._do(wanted, wanted.reason or f"by {token.name}")
         return number
@@ -113,7 +115,7 @@ class Operations:
         channel, manifest = wanted.channel, wanted.manifest
         if not self.may(wanted.action, channel):
             raise KeysInvalid(f"the key for this is not on the server; run: {wanted.command}")
-        stage_of(read_policy(self._repo, channel), manifest)
+        find(read_policy(self._repo, channel), manifest)
         if wanted.action == HALT:
             halt(self._repo, self._signers, channel, manifest, reason)
         elif wanted.action == UNHALT:

@@ -42,7 +42,7 @@ def changed(policy: RolloutPolicy, stage: Stage, **changes: object) -> RolloutPo
 
 
 def rolled_back(
-    policy: RolloutPolicy, stage: Stage, percent: float, *, kill: bool
+    policy: RolloutPolicy, stage: Stage, percent: float = 100.0, *, kill: bool = False
 ) -> RolloutPolicy:
     """Put an older release first again: a new version of the policy with old content on top.
 
@@ -51,8 +51,13 @@ def rolled_back(
         stage: one of its releases, which becomes active.
         percent: of the devices, which may go back to it.
         kill: the releases that were before it in the list are killed, so that no device keeps them.
+
+    Raises:
+        InputError: it is the newest.
     """
     at = policy.releases.index(stage)
+    if at == 0:
+        raise InputError(f"{stage.name}: is the newest release of {policy.channel} already.")
     newer = policy.releases[:at]
     if kill:
         newer = tuple(replace(each, state=KILLED) for each in newer)

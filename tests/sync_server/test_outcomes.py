@@ -5,8 +5,9 @@ import pytest
 from sqlalchemy import func, select
 
 from bundle.rollout import FailureLimit
+from sync_server import audit
 from sync_server.app import create_app
-from sync_server.database import open_database
+from sync_server.database import default_url, open_database
 from sync_server.halting import why_halt
 from sync_server.keys import load_signers
 from sync_server.outcomes import KINDS, MAX_BATCH, SEEN_DAYS, Health, count, healths
@@ -140,6 +141,9 @@ def test_the_server_halts_by_the_brake_alone_what_fails_too_often(published, cli
     reason = "failed on 2 of 4 devices (self-test 1, reverted 1)"
     assert read_halts(repo, "stable").reason(manifest) == reason
     assert b"pocketrec_halts_total 1.0" in client.get("/metrics").data
+    (entry,) = audit.entries(open_database(default_url(repo)), 9)
+    assert (entry.actor, entry.action, entry.outcome) == ("server", "halt", "done")
+    assert entry.details == {"reason": reason}
     post(client, [told(5, manifest, "reverted")])
     assert len(read_halts(repo, "stable").halted) == 1
 

@@ -1,12 +1,15 @@
 """Releases reach a fleet as their policy says: real phones, a real server process, real sockets."""
 
 import json
+import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.kill_steps import forked
 from bundle.errors import InputError
 from bundle.rollout import AppVersions, FailureLimit, RolloutPolicy, Stage
 from edge_runtime import bucket_id, outcomes, refusals
@@ -138,6 +141,23 @@ def test_a_killed_release_is_left_for_the_one_before_without_a_download(fleet):
     assert Device(home, engine="onnx").recommend()["release"] == "tiny"
 
 
+def test_a_killed_release_goes_though_the_one_to_take_its_place_fails(fleet):
+    second = fleet.publish("second")
+    home = fleet.phone(1)
+    fleet.sync(home)
+    fleet.publish("third")
+    fleet.change("second", state="killed")
+
+    def fail(bundle):
+        raise SelfTestFailed("wrong numbers on this device")
+
+    with pytest.raises(SelfTestFailed):
+        fleet.sync(home, fail)
+    assert Store(home / "store").active() == (fleet.first, None)
+    assert refusals.read(home)[second] == refusals.KILLED
+    assert Device(home, engine="onnx").recommend()["release"] == "tiny"
+
+
 def test_the_only_release_killed_leaves_its_lists_and_the_next_one_ends_that(fleet):
     home = fleet.phone(1)
     fleet.change("tiny", state="killed")
@@ -211,6 +231,26 @@ def test_a_release_that_fails_on_too_many_devices_stops_by_itself(fleet):
     )
 
 
+def test_a_release_whose_self_test_ends_the_process_is_given_up_after_three_times(fleet):
+    def die(bundle):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    second = fleet.publish("second")
+    home = fleet.phone(1)
+    for _ in range(3):
+        assert forked(lambda: fleet.sync(home, die), None) == -signal.SIGKILL
+        assert fleet.has(home) == fleet.first
+    with pytest.raises(SelfTestFailed, match="3 processes ended in its self-test"):
+        fleet.sync(home, die)
+    assert fleet.sync(home, die).why == "second: it failed on this device; tiny: kept"
+    (told,) = [one for one in outcomes.read(home) if one.manifest == second]
+    assert told.outcome == outcomes.SELF_TEST_FAILED
+    sound = fleet.phone(2)
+    for _ in range(2):
+        forked(lambda: fleet.sync(sound, die), None)
+    assert fleet.sync(sound).to_release == second
+
+
 def test_a_phone_that_left_a_release_by_itself_tells_and_is_not_given_it_again(fleet):
     second = fleet.publish("second")
     home = fleet.phone(1)
@@ -252,7 +292,8 @@ def test_what_conditions_forbid_asks_the_server_for_nothing(fleet):
     night = NOON + 10 * 3600  # 22:00 UTC, 23:00 there
     waits = fleet.sync(home, conditions=at_home, clock=lambda: night)
     assert (waits.status, waits.why, waits.requests) == ("waits", QUIET_HOURS, 0)
-    assert night + 3600 <= waits.next_check_utc <= night + 7200
+    morning = night + 8 * 3600  # 7:00 there
+    assert morning <= waits.next_check_utc <= morning + 3600
     metered = replace(at_home, metered=True)
     assert fleet.sync(home, conditions=metered, clock=lambda: NOON).why == METERED
     assert fleet.has(home) == fleet.first
@@ -331,7 +372,7 @@ def test_the_commands_show_and_change_what_phones_take(fleet, runner):
     assert told("halt", "second", "--reason", "odd slates")["releases"][0]["halted"] == "odd slates"
     shown = runner.invoke(main, ["rollout", "show", "--repo", str(fleet.repo)])
     assert "second is halted: odd slates" in shown.output
-    assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5.00% of 50" in shown.output
+    assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5% of 50" in shown.output
     after = told("unhalt", "second")["releases"][0]
     assert after["halted"] is None
     assert told("kill", "second")["releases"][0]["state"] == "killed"
@@ -343,6 +384,10 @@ def test_the_commands_show_and_change_what_phones_take(fleet, runner):
     when = told("when", "--quiet-hours", "22-7", "--any-network", "--every-s", "600")["sync"]
     assert when["quiet_hours"] == [22, 7] and not when["unmetered"] and when["every_s"] == 600
     assert told("show")["sync"] == when
+    shown = runner.invoke(main, ["rollout", "show", "--repo", str(fleet.repo)]).output
+    assert shown.endswith(
+        "devices sync every 600 to 4200 s, on any network, not from 22:00 to 07:00\n"
+    )
     home = fleet.phone(1)
     fleet.sync(home, consent=True)
     assert told("show")["releases"][0]["health"] is None  # it had it before it could tell
