@@ -72,19 +72,22 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def server(repo: Path, work: Path, *, port: int = 0) -> Iterator[str]:
+def server(repo: Path, work: Path, *options: str | Path, port: int = 0) -> Iterator[str]:
     """Serve a repository on a loopback port, 0: a free one; the process ends with the block."""
-    with server_process(repo, work, port=port) as (url, _):
+    with server_process(repo, work, *options, port=port) as (url, _):
         yield url
 
 
 @contextmanager
-def server_process(repo: Path, work: Path, *, port: int = 0) -> Iterator[tuple[str, int]]:
+def server_process(
+    repo: Path, work: Path, *options: str | Path, port: int = 0
+) -> Iterator[tuple[str, int]]:
     """Serve as `server` does; its address and its process id."""
     port_file = work / "port"
     port_file.unlink(missing_ok=True)
     with (work / "server.log").open("ab") as log:
-        command = argv("serve", "--repo", repo, "--port", str(port), "--port-file", port_file)
+        words = ("serve", "--repo", repo, "--port", str(port), "--port-file", port_file)
+        command = argv(*words, *options)
         child = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603
         try:
             yield f"http://127.0.0.1:{wait_for_port(child, port_file, log.name)}", child.pid

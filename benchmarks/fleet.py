@@ -5,7 +5,9 @@ serve` process; a few worker processes, as many as there are cores, take turns w
 devices install a release and then an update by deltas, undisturbed. Then `faulty` of them, current,
 take another update through `fault_proxy.py`, which damages a fifth of all answers; a device may
 need several syncs, as a phone has its next wake-up. bytes_ratio is the bytes of bodies that left
-the proxy, per device, over those of a device that met no fault.
+the proxy, per device, over those of a device that met no fault. Last, checks with no news: how many
+a second one server process on one core answers, see `check_rates.py`; checks_per_s is the best of
+those that kept their connections, and each server's is named.
 Data: drawn, see `drawn_release.py`; seed as given. One repetition.
 """
 
@@ -25,7 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
+from benchmarks import check_rates, children
 from benchmarks.drawn_release import Drawn, write_drawn_release
 from benchmarks.fault_proxy import FaultProxy, Faults
 from benchmarks.fleet_child import Synced, peak_mib
@@ -36,15 +38,24 @@ from sync_server.keys import load_signers, make_keys
 from sync_server.repository import publish
 from training.progress import Progress
 
-DEVICES, FAULTY = 10_000, 1_000
+DEVICES, FAULTY, RATE_S = 10_000, 1_000, 5.0
 ITEMS, DIM, CHANGED = 600, 16, 0.01
 AT_ONCE, TRIES = 8, 12
 
 Row = dict[str, Any]
 
 
-def run(options: Options, devices: int = DEVICES, faulty: int = FAULTY) -> Result:
-    """Update a fleet without faults, then a part of it with them."""
+def run(
+    options: Options, devices: int = DEVICES, faulty: int = FAULTY, rate_s: float = RATE_S
+) -> Result:
+    """Update a fleet without faults, then a part of it with them, and count checks a second.
+
+    Args:
+        options: of the command.
+        devices: of the fleet.
+        faulty: how many of them meet faults.
+        rate_s: seconds that each way to check is measured.
+    """
     fleet, rows = Fleet(options), []
     release = fleet.publish()
     with children.server_process(fleet.repo, options.work) as (url, server):
@@ -60,6 +71,7 @@ def run(options: Options, devices: int = DEVICES, faulty: int = FAULTY) -> Resul
             rows.append(fleet.sync("faults", proxy.url, range(faulty), release, TRIES))
             answers, sent_bytes = proxy.done, proxy.body_bytes
         server_mib = peak_mib(server)
+    rates = check_rates.measure(fleet.repo, options.work, rate_s)
     update, harmed = rows[1], rows[3]
     figures = {
         "devices": float(devices),
@@ -73,9 +85,10 @@ def run(options: Options, devices: int = DEVICES, faulty: int = FAULTY) -> Resul
         "most_tries": float(harmed["most_tries"]),
         "worker_mib": max(row["worker_mib"] for row in rows),
         "server_mib": server_mib,
+        **check_rates.figures(rates),
     }
-    show(rows, answers, figures)
-    return Result(name="fleet", seed=options.seed, rows=rows, figures=figures)
+    show(rows, rates, answers, figures)
+    return Result(name="fleet", seed=options.seed, rows=[*rows, *rates], figures=figures)
 
 
 class Fleet:
@@ -172,15 +185,18 @@ def _forward(lines: Iterable[str], to: "SimpleQueue[str | None]") -> None:
     to.put(None)
 
 
-def show(rows: list[Row], answers: Counter[str], figures: dict[str, float]) -> None:
-    """Print the parts, what the proxy did, and the figures."""
+def show(
+    rows: list[Row], rates: list[Row], answers: Counter[str], figures: dict[str, float]
+) -> None:
+    """Print the parts, the rates, what the proxy did, and the figures."""
     console = Console(width=None if sys.stdout.isatty() else 130)
-    table = Table(title="Fleet", title_justify="left")
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="right")
-    for row in rows:
-        table.add_row(*(f"{v:,.2f}" if isinstance(v, float) else f"{v}" for v in row.values()))
-    console.print(table)
+    for title, each in (("Fleet", rows), ("Checks with no news", rates)):
+        table = Table(title=title, title_justify="left")
+        for name in each[0]:
+            table.add_column(name.replace("_", " "), justify="right")
+        for row in each:
+            table.add_row(*(f"{v:,.2f}" if isinstance(v, float) else f"{v}" for v in row.values()))
+        console.print(table)
     console.print("answers:", ", ".join(f"{name} {n}" for name, n in answers.most_common()))
     for name, value in figures.items():
         console.print(f"{name} {value:,.2f}")

@@ -36,7 +36,7 @@ from edge_runtime.retention import Retention
 from edge_runtime.rules.exploration import Random, SystemRandom
 from edge_runtime.selftest import replay
 from edge_runtime.store import Store
-from edge_runtime.trial import Trial, begin_or_leave
+from edge_runtime.trial import Trial, open_release
 
 _DEFAULT_LIMITS = Retention()
 
@@ -85,7 +85,8 @@ class Device:
         if bundle_dir is not None:
             self.bundle, self._release_fault = open_bundle(bundle_dir), None
         else:
-            self.bundle, self._release_fault = self._opened()
+            opened = open_release(self._trial, self.store, home, clock)
+            self.bundle, self._release_fault, self._stopped = opened
         self._recommender = self._loaded(self.bundle) if self.bundle else None
         self._trial.loaded()
         self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
@@ -98,16 +99,6 @@ class Device:
         if self._log is not None:
             self._log.close()
         self._trial.close()
-
-    def _opened(self) -> tuple[Bundle | None, str | None]:
-        """Open a release that may run here, else one whose lists may answer; and a fault."""
-        left = begin_or_leave(self._trial, self.store, self.home, self._clock)
-        barred = refusals.read(self.home)
-        bundle, fault = self.store.open_active(hash_large=False, barred=barred)
-        if bundle is None and barred:
-            bundle, fault = self.store.open_active(hash_large=False)
-            self._stopped = "no release here may run its models; its lists answer"
-        return bundle, left or fault
 
     @cached_property
     def _sessions(self) -> Sessions:
@@ -198,7 +189,8 @@ class Device:
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults, filters)
-        self._trial.asked()
+        wanted = scenes.find(self.bundle, scene, item_id, results, faults)
+        self._trial.asked()  # what the app asks wrongly is no fault of the release
         history, unknown = self._history(faults)
         impressions, showings = self._shown_before(now, faults)
         slate = self._recommender.recommend(
@@ -211,7 +203,7 @@ class Device:
             rng=self._rng,
             impressions=impressions,
             showings=showings if log_impressions else None,  # what nobody looks at is not counted
-            scene=scenes.find(self.bundle, scene, item_id, results, faults),
+            scene=wanted,
             deadline_ms=deadline_ms,
         )
         if slate.source == "model" or self._recommender.fault or deadline_ms is not None:
@@ -458,6 +450,7 @@ class Device:
             "items": self.bundle.item_count if self.bundle else 0,
             "active": active,
             "previous": previous,
+            "refused": refusals.read(self.home),
             "engine": self._recommender.engine if self._recommender else None,
             **logged,
             "faults": faults,

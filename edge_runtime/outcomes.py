@@ -1,9 +1,12 @@
-"""What became of releases on this device: one file, sent with consent only and without any id.
+"""What became of releases on this device: one file, sent with consent only.
 
-The server counts them, and halts a release that fails on too many devices.
+The server counts them, and halts a release that fails on too many devices. Each has a random id of
+its own, so that one sent twice counts once; none names the device or the install.
 """
 
 import json
+import uuid
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,6 +32,7 @@ MAX_KEPT = 32
 class Outcome:
     """One of `KINDS` of a release; done: it was sent, or never will be."""
 
+    id: str
     manifest: str
     outcome: str
     ts: int
@@ -52,7 +56,8 @@ def record(home: Path, manifest: str, outcome: str, now_utc: int) -> None:
     kept = read(home)
     if any((one.manifest, one.outcome) == (manifest, outcome) for one in kept):
         return
-    _write(home, [*kept, Outcome(manifest=manifest, outcome=outcome, ts=now_utc)])
+    made = Outcome(id=uuid.uuid4().hex, manifest=manifest, outcome=outcome, ts=now_utc)
+    _write(home, [*kept, made])
 
 
 def pending(home: Path) -> list[Outcome]:
@@ -60,10 +65,10 @@ def pending(home: Path) -> list[Outcome]:
     return [one for one in read(home) if not one.done]
 
 
-def finish(home: Path, sent: list[Outcome]) -> None:
+def finish(home: Path, ids: Collection[str]) -> None:
     """Note that these were sent, or never will be: the user has not agreed."""
-    if sent:
-        _write(home, [replace(one, done=one.done or one in sent) for one in read(home)])
+    if ids:
+        _write(home, [replace(one, done=one.done or one.id in ids) for one in read(home)])
 
 
 def _write(home: Path, outcomes: list[Outcome]) -> None:
@@ -76,6 +81,7 @@ def _is_sound(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() == Outcome.__dataclass_fields__.keys()
+        and isinstance(value["id"], str)
         and isinstance(value["manifest"], str)
         and SHA256.fullmatch(value["manifest"]) is not None
         and value["outcome"] in KINDS

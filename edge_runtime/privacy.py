@@ -6,8 +6,9 @@ without the key and from a damaged log, with no copy of the bytes left in the fi
 
 Personal in a phone's folder are the event log, the install id, the interests that the user chose
 and the pages shown of late, whose items the log has as impressions too, so that the export leaves
-them out. Releases and their
-metadata are the same for everybody and stay. No other candidates or slates are stored.
+them out. Releases and their metadata are the same for everybody and stay, and so do how releases
+did on this phone and its bucket id, which tell nothing of a person. No other candidates or slates
+are stored.
 """
 
 import json

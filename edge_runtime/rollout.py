@@ -52,7 +52,7 @@ class Choice:
 
 def choose(policy: RolloutPolicy, halts: Halts, facts: Facts, here: Here, now_utc: int) -> Choice:
     """Return the first release of the list that this device may have."""
-    passed_over = []
+    passed_over: list[str] = []
     for stage in policy.releases:
         why = why_not(stage, halts, facts, here, now_utc)
         if why is None:

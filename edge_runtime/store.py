@@ -190,6 +190,7 @@ class Store:
                 self._point(previous, None)
             elif not sound:
                 self._point(active, None)
+            self._garbage_collect()
 
     def install_bundle(self, folder: Path, self_test: SelfTest) -> str:
         """Install from a bundle folder on this machine, see `install`.

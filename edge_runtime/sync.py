@@ -1,4 +1,4 @@
-"""Fetch the newest release of a channel, verified by TUF from a pinned root; send events back.
+"""Bring a phone to the release that its channel's policy chooses for it; send events back.
 
 Only the files whose name begins with `sync` import python-tuf or open sockets.
 """
@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,42 +18,57 @@ from tuf.api.exceptions import (
     RepositoryError,
 )
 
-from bundle.manifest import MAX_MANIFEST_BYTES
 from bundle.reader import Bundle
-from bundle.rollout import ACTIVE, MAX_BYTES, RolloutPolicy
+from edge_runtime import refusals
+from edge_runtime.bucket_id import bucket_id
 from edge_runtime.cipher import Cipher
-from edge_runtime.errors import SyncError
+from edge_runtime.conditions import Conditions, put_off, until
+from edge_runtime.errors import EngineError, SelfTestFailed, SyncError
+from edge_runtime.rollout import Facts, Here
 from edge_runtime.store import Store
+from edge_runtime.sync_choice import remember, remembered, wanted
 from edge_runtime.sync_events import grant, send_events
 from edge_runtime.sync_files import ReleaseFiles
 from edge_runtime.sync_http import PACE, Network, Pace
 from edge_runtime.sync_metadata import Trusted
+from edge_runtime.sync_outcomes import send_outcomes
+from edge_runtime.sync_release import bring
 from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, Retry, Transfer
+from edge_runtime.wake import after_wait, next_check
+
+UPDATED, CURRENT, STOPPED, WAITS = "updated", "current", "stopped", "waits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncReport:
     """What a sync did; bytes count HTTP bodies, those down are metadata, whole files and deltas.
 
+    status: UPDATED, CURRENT, STOPPED (the release is killed and no other may be had: its lists
+    answer) or WAITS (nothing was asked for); why: how the release was chosen, or what a sync waits
+    for; next_check_utc: when to sync again.
+
     A file whose delta did not work counts in full_bytes, and its delta in delta_bytes.
     events_fault is why events were not sent, or not all; they stay, and the sync is none the worse.
     """
 
     status: str
+    why: str
     from_release: str | None
-    to_release: str
-    bytes_down: int
-    metadata_bytes: int
-    full_bytes: int
-    delta_bytes: int
-    bytes_up: int
-    requests: int
-    files_fetched: int
-    files_by_delta: int
-    events_sent: int
-    events_rejected: int
-    events_fault: str | None
-    seconds: float
+    to_release: str | None
+    next_check_utc: int
+    bytes_down: int = 0
+    metadata_bytes: int = 0
+    full_bytes: int = 0
+    delta_bytes: int = 0
+    bytes_up: int = 0
+    requests: int = 0
+    files_fetched: int = 0
+    files_by_delta: int = 0
+    events_sent: int = 0
+    events_rejected: int = 0
+    outcomes_sent: int = 0
+    events_fault: str | None = None
+    seconds: float = 0.0
 
 
 def sync(
@@ -69,6 +83,10 @@ def sync(
     storage_bytes: int | None = None,
     retry: Retry = RETRY,
     pace: Pace = PACE,
+    app_version: str | None = None,
+    device_class: str | None = None,
+    conditions: Conditions | None = None,
+    clock: Callable[[], float] = time.time,
 ) -> SyncReport:
     """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
 
@@ -76,13 +94,17 @@ def sync(
         home: the phone's folder.
         server_url: as http://127.0.0.1:8080.
         self_test: must pass on a new release before it becomes active.
-        channel: whose release to follow.
+        channel: whose releases to follow.
         root_path: trusted root metadata, shipped with the app; needed for the first sync only.
         consent: the user agrees now; this is noted before anything else is done.
         cipher: the app's, where the event log is encrypted.
         storage_bytes: most that releases may take, see `Store`.
         retry: of requests that get no answer.
         pace: how fast answers may and must come.
+        app_version: of the app, as 1.2; releases may be for some versions only.
+        device_class: as the publisher names classes; releases may be for some only.
+        conditions: of the moment; None: sync whatever they are, the user asks for it.
+        clock: unix seconds.
 
     Raises:
         EventLogError: the consent could not be noted.
@@ -90,22 +112,32 @@ def sync(
             the release that it had.
         PocketRecError: the release fails its self-test, or cannot be stored.
     """
-    started = time.monotonic()
+    started, now = time.monotonic(), int(clock())
     if consent:
         grant(home, cipher)
     store = Store(home / "store", limit_bytes=storage_bytes)
+    before, _ = store.active()
+    told, own = remembered(home, channel).sync, bucket_id(home)
+    if conditions is not None and before and (why := put_off(conditions, told, now)):
+        return SyncReport(
+            status=WAITS,
+            why=why,
+            from_release=before,
+            to_release=before,
+            next_check_utc=int(after_wait(until(conditions, told, now), told, own)),
+        )
     network = Network(pace)
     transfer = Transfer(retry, network)
-    before, _ = store.active()
+    facts = Facts(bucket_id=own, app_version=app_version, device_class=device_class)
+    here = Here(active=before, refused=refusals.failed(home))
     lock = _alone(home)
     try:
         trusted = Trusted(home, server_url, transfer)
-        data, after = trusted.check(root_path, partial(_newest, channel=channel))
+        look_up = partial(wanted, channel=channel, facts=facts, here=here, now_utc=now)
+        found = trusted.check(root_path, look_up)
+        remember(home, found.policy)
         files = ReleaseFiles(trusted, transfer, store, channel)
-        bundle, _ = store.open_active()
-        intact = before == after and bundle is not None and not store.lacks(after)
-        if not intact:
-            store.install(data, files.fetch, self_test)
+        changed = bring(home, store, found, files, self_test, now)
         trusted.forget_others()
     except (DownloadError, DownloadHTTPError) as err:
         said = str(err) or "no answer"  # python-tuf raises some without a word
@@ -123,13 +155,21 @@ def sync(
         ) from err
     except OSError as err:
         raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
+    except (SelfTestFailed, EngineError):
+        send_outcomes(home, server_url, channel, cipher, network)
+        raise
     finally:
         lock.close()
+    outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)
     events = send_events(home, server_url, cipher, network, retry)
+    after, _ = store.active()
+    stopped = found.choice.stopped and after == before
     return SyncReport(
-        status="current" if intact else "updated",
+        status=STOPPED if stopped else UPDATED if changed or after != before else CURRENT,
+        why=found.choice.why,
         from_release=before,
         to_release=after,
+        next_check_utc=int(next_check(now, found.policy.sync, own)),
         bytes_down=transfer.bytes.total(),
         metadata_bytes=transfer.bytes[METADATA],
         full_bytes=transfer.bytes[FULL],
@@ -140,6 +180,7 @@ def sync(
         files_by_delta=files.by_delta,
         events_sent=events.sent,
         events_rejected=events.rejected,
+        outcomes_sent=outcomes_sent,
         events_fault=events.fault,
         seconds=round(time.monotonic() - started, 3),
     )
@@ -158,18 +199,3 @@ def _alone(home: Path) -> BinaryIO:
         stream.close()
         raise SyncError(f"{home}: another sync is running.") from err
     return stream
-
-
-def _newest(trusted: Trusted, channel: str) -> tuple[bytes, str]:
-    """The newest release of a channel that is active: its manifest, and the manifest's hash."""
-    told = trusted.read(f"channels/{channel}/policy.json", MAX_BYTES)
-    if told is None:
-        raise SyncError(f"channel {channel!r} has no release there.")
-    policy = RolloutPolicy.from_bytes(told)
-    stage = next((each for each in policy.releases if each.state == ACTIVE), None)
-    if stage is None:
-        raise SyncError(f"channel {channel!r} has no active release.")
-    data = trusted.read(f"channels/{channel}/{stage.manifest}.json", MAX_MANIFEST_BYTES)
-    if data is None or sha256(data).hexdigest() != stage.manifest:
-        raise SyncError(f"release {stage.manifest[:12]} is named and not signed.")
-    return data, stage.manifest

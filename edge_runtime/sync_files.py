@@ -1,7 +1,6 @@
 """Bring one file of a release: the smallest delta from a file that is here, or the file itself."""
 
 import hashlib
-import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,8 +15,6 @@ from bundle.reader import verify_file
 from edge_runtime.store import Store
 from edge_runtime.sync_metadata import Trusted
 from edge_runtime.sync_transfer import DELTA, FULL, NotReached, Transfer
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ReleaseFiles:
@@ -82,21 +79,15 @@ class ReleaseFiles:
             target = self._trusted.find(
                 f"channels/{self._channel}/deltas/{entry.sha256}.{old.sha256}"
             )
-            if target is not None and _is_fit(target, old, entry):
+            if target is not None and _is_fit(target, entry):
                 found.append((old, target))
         return min(found, key=lambda each: each[1].length, default=None)
 
 
-def _is_fit(target: TargetFile, old: FileEntry, new: FileEntry) -> bool:
-    """Whether a signed delta is for this pair of files, and smaller than the new one."""
-    custom, sha256 = target.custom, target.hashes.get("sha256", "")
-    return (
-        isinstance(custom, dict)
-        and (custom.get("from"), custom.get("to")) == (old.sha256, new.sha256)
-        and custom.get("form") in FORMS
-        and _SHA256.fullmatch(sha256) is not None  # it becomes part of a path
-        and target.length < new.bytes
-    )
+def _is_fit(target: TargetFile, new: FileEntry) -> bool:
+    """Whether a signed delta is of a form that is known, and smaller than the new file."""
+    custom = target.custom
+    return isinstance(custom, dict) and custom.get("form") in FORMS and target.length < new.bytes
 
 
 def _files_here(store: Store) -> dict[str, list[FileEntry]]:

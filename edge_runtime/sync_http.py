@@ -130,7 +130,7 @@ class Network:
         response = self.ask(method, url, headers, body)
         try:
             data = b""
-            while len(data) < MAX_REPLY_BYTES and (more := response.read1(MAX_REPLY_BYTES)):
+            while more := response.read1(MAX_REPLY_BYTES - len(data), decode_content=False):
                 data += more
             return Reply(response.status, response.headers, data)
         finally:

@@ -9,6 +9,9 @@ phone's home holds the release's hash and one byte for each start that gave no s
 
 A slate removes them all. Nothing is fsynced: the file outlives a killed process, and a power cut
 loses no more than a count.
+
+`self_test` counts in the same way, before a release is ever active: a sync whose process died in
+the self-test of a release three times in a row takes it as failed.
 """
 
 import os
@@ -18,10 +21,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from bundle.errors import PocketRecError
+from bundle.reader import Bundle
 from edge_runtime import outcomes, refusals
-from edge_runtime.store import Store
+from edge_runtime.errors import SelfTestFailed
+from edge_runtime.store import SelfTest, Store
 
-FILE_NAME = "trial"
+FILE_NAME, SELF_TEST_NAME = "trial", "self_test"
 MOST_STARTS = 3
 _LOADING, _IDLE, _ASKED = b".", b"i", b"?"
 _HEAD = 64
@@ -30,8 +35,8 @@ _HEAD = 64
 class Trial:
     """The starts of one phone; where the file cannot be written none is counted."""
 
-    def __init__(self, home: Path) -> None:
-        self._path = home / FILE_NAME
+    def __init__(self, home: Path, name: str = FILE_NAME) -> None:
+        self._path = home / name
         self._file: int | None = None
         self._mark, self._at = _LOADING, _HEAD
 
@@ -100,3 +105,38 @@ def begin_or_leave(
     if (before := store.active()[0]) is not None and before != active:
         trial.begin(before)
     return told
+
+
+def open_release(
+    trial: Trial, store: Store, home: Path, clock: Callable[[], float]
+) -> tuple[Bundle | None, str | None, str | None]:
+    """Open the release that may run here, else one whose lists may answer.
+
+    Returns:
+        The release, None if there is none; what is wrong; and why none of its models may run.
+    """
+    left = begin_or_leave(trial, store, home, clock)
+    barred = refusals.read(home)
+    bundle, fault = store.open_active(hash_large=False, barred=barred)
+    if bundle is not None or not barred:
+        return bundle, left or fault, None
+    bundle, fault = store.open_active(hash_large=False)
+    return bundle, left or fault, "no release here may run its models; its lists answer"
+
+
+def watched(home: Path, manifest: str, self_test: Callable[[Bundle], object]) -> SelfTest:
+    """Return a self-test that fails where it ended its process before, again and again."""
+
+    def run(bundle: Bundle) -> None:
+        trial = Trial(home, SELF_TEST_NAME)
+        if trial.begin(manifest) >= MOST_STARTS:
+            trial.answered()
+            raise SelfTestFailed(
+                f"release {bundle.manifest.name}: {MOST_STARTS} processes ended in its self-test"
+            )
+        try:
+            self_test(bundle)
+        finally:
+            trial.answered()
+
+    return run

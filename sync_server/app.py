@@ -10,13 +10,30 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from sync_server import files, health, metrics, openapi, renewal, request_log, uploads
+from sync_server import (
+    admin_api,
+    admin_site,
+    checks,
+    files,
+    health,
+    metrics,
+    openapi,
+    renewal,
+    request_log,
+    uploads,
+)
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
-from sync_server.keys import online_signers
+from sync_server.gate import Gate
+from sync_server.halting import Brake
+from sync_server.hints import Hints, hint_routes
+from sync_server.keys import load_signers, online_signers
+from sync_server.operations import Operations
+from sync_server.outcome_routes import outcome_routes
 from sync_server.served import Served
-from sync_server.settings import Settings
+from sync_server.sessions import Sessions, cookie_secret
+from sync_server.settings import HINTS, Settings
 
 
 def create_app(settings: Settings) -> Flask:
@@ -25,21 +42,34 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BODY_BYTES
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
-    if settings.keys is not None:
-        renewal.keep_fresh(repo, online_signers(settings.keys), threading.Event())
     engine = open_database(settings.database_url or default_url(repo))
+    signers, brake = load_signers(), None
+    if settings.keys is not None:
+        signers = online_signers(settings.keys)
+        brake = Brake(repo, engine, signers)
     counted = metrics.Metrics()
-    request_log.watch(app, counted, log_requests=settings.log_requests)
+    app.extensions[HINTS] = listening = Hints(repo)
+    note = request_log.watch(app, counted, log_requests=settings.log_requests)
+    if settings.keys is not None:  # it logs, so it comes after what says how
+        renewal.keep_fresh(repo, signers, threading.Event())
+    served = Served(repo, engine)
+    gate, operations = Gate(engine), Operations(repo, engine, signers)
+    sessions = Sessions(engine, cookie_secret(repo))
     for routes in (
-        files.blueprint(repo, Served(repo, engine), settings.blobs_url),
+        files.blueprint(repo, served, settings.blobs_url),
         event_routes(engine, counted.registry),
+        hint_routes(listening, counted.registry),
+        outcome_routes(repo, engine, counted.registry, brake),
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),
         openapi.blueprint(),
+        admin_api.blueprint(repo, engine, gate, operations),
+        admin_site.blueprint(repo, engine, gate, sessions, operations),
     ):
         app.register_blueprint(routes)
     openapi.document(app)  # fails here, not at its first reader, if a route has no description
     _answer_errors(app)
+    app.wsgi_app = checks.Checks(app.wsgi_app, repo, served, note)  # type: ignore[method-assign]
     if settings.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     return app

@@ -15,7 +15,8 @@ from sync_server.tables import AUDIT
 from sync_server.tokens import Token
 
 BEGUN, DONE = "begun", "done"
-COMMAND_LINE = "command line"
+COMMAND_LINE, SERVER = "command line", "server"
+"""Actors without a token: a command on the server's machine, and the server by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,28 +35,29 @@ class Entry:
 
 @contextmanager
 def noted(
-    engine: Engine, token: Token | None, action: str, subject: str, **details: Any
+    engine: Engine, by: Token | str | None, action: str, subject: str, **details: Any
 ) -> Iterator[int]:
     """Note an action before it is done, and after it what came of it; yields its number.
 
     Args:
         engine: the database.
-        token: whose token is used; None: a command on the server's machine.
+        by: whose token is used, or an actor without one; None: COMMAND_LINE.
         action: what is done.
         subject: to what.
         details: whatever else says what was asked for.
     """
     row = {
         "at_utc": int(time.time()),
-        "token_id": token.id if token else None,
-        "actor": token.name if token else COMMAND_LINE,
+        "token_id": by.id if isinstance(by, Token) else None,
+        "actor": by.name if isinstance(by, Token) else by or COMMAND_LINE,
         "action": action,
         "subject": subject[:256],
         "details": json.dumps(details),
         "outcome": BEGUN,
     }
     with writing(engine) as connection:
-        number = connection.execute(insert(AUDIT).values(row)).inserted_primary_key[0]
+        made = insert(AUDIT).values(row).returning(AUDIT.c.number)
+        number: int = connection.execute(made).scalar_one()
     outcome = DONE
     try:
         yield number
@@ -69,6 +71,11 @@ def noted(
         with writing(engine) as connection:
             named = AUDIT.c.number == number
             connection.execute(update(AUDIT).where(named).values(outcome=outcome))
+
+
+def entry(engine: Engine, number: int) -> Entry | None:
+    """The entry of a number."""
+    return next(iter(entries(engine, 1, number + 1)), None) if 0 < number < 2**31 else None
 
 
 def entries(engine: Engine, most: int, before: int | None = None) -> list[Entry]:

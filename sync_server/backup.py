@@ -90,7 +90,7 @@ def _write(stream: BinaryIO, found: inventory.Inventory, database: Path | None) 
         def add(name: str, source: BinaryIO, size: int) -> None:
             member, reader = tarfile.TarInfo(name), Hashed(source)
             member.size, member.mode = size, 0o644
-            archive.addfile(member, reader)  # type: ignore[arg-type]  # it only reads
+            archive.addfile(member, reader)
             listed[name] = {"bytes": size, "sha256": reader.sha256.hexdigest()}
 
         for name, path in found.files.items():

@@ -90,14 +90,19 @@ class Channel:
         """
         at = policy.releases.index(stage)
         before = policy.releases[at + 1 : at + 1 + keep]
-        return deltas.pairs(self._manifest(stage), self._there(before))
+        return deltas.pairs(self.manifest(stage), self._there(before))
 
     def _there(self, stages: tuple[Stage, ...]) -> Iterator[Manifest]:
         for stage in stages:
             with suppress(RepositoryInvalid):
-                yield self._manifest(stage)
+                yield self.manifest(stage)
 
-    def _manifest(self, stage: Stage) -> Manifest:
+    def manifest(self, stage: Stage) -> Manifest:
+        """Read the manifest of a release that its policy names.
+
+        Raises:
+            RepositoryInvalid: it is gone or was changed.
+        """
         target = self.targets[self._manifest_path(stage.manifest)]
         return parse_manifest(blobs.read(self._repo, target))
 

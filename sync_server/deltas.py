@@ -1,7 +1,7 @@
 """Deltas of a repository: made at a publish for phones that are some releases behind.
 
-    channels/CHANNEL/deltas/<to>.<from>    a target of the channel, whose custom metadata says
-                                           from which file, to which, and the form
+    channels/CHANNEL/deltas/<to>.<from>    a target of the channel, named by the SHA-256 of both
+                                           files; its custom metadata says the form
 
 Only what a live release and the releases before it need is named and kept.
 """
@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from tuf.api.metadata import TargetFile
 
@@ -110,8 +109,7 @@ def _make(repo: Path, path: str, old: FileEntry, new: FileEntry) -> TargetFile |
     if len(delta) >= WORTH * _compressed(after):
         return None
     target = TargetFile.from_data(path, delta, ["sha256"])
-    custom: dict[str, Any] = {"from": old.sha256, "to": new.sha256, "form": form}
-    target.unrecognized_fields["custom"] = custom
+    target.unrecognized_fields["custom"] = {"form": form}
     write_atomic(target_path(repo, target), delta)
     return target
 

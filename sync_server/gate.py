@@ -1,13 +1,29 @@
 """Who may come in: whose token a request brings, and who guesses too often."""
 
 import time
+from typing import Any
 
 from flask import abort, jsonify, make_response, request
 from sqlalchemy import Engine
+from werkzeug.exceptions import HTTPException
 
 from sync_server import tokens
 from sync_server.failures import Failures
 from sync_server.tokens import Token
+
+
+class TooManyFailures(HTTPException):
+    """Answered with 429 and when to come again."""
+
+    code = 429
+
+    def __init__(self, wait_s: int) -> None:
+        super().__init__(f"too many failures; try again in {wait_s} s")
+        self.wait_s = wait_s
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        """Add the time to wait."""
+        return [*super().get_headers(*args, **kwargs), ("Retry-After", str(self.wait_s))]
 
 
 class Gate:
@@ -17,7 +33,7 @@ class Gate:
         self._engine, self._failures = engine, Failures()
 
     def bearer(self, scope: str) -> Token:
-        """The token of a program that may what a scope says, or an answer 401, 403 or 429."""
+        """The token of a program that may what a scope says, or an answer 401 or 403."""
         kind, _, text = request.headers.get("Authorization", "").partition(" ")
         token = self.token(text.strip()) if kind.lower() == "bearer" else None
         if token is None:
@@ -29,12 +45,14 @@ class Gate:
         return token
 
     def token(self, text: str) -> Token | None:
-        """The good token of a text, or None; an answer 429 after too many of these."""
+        """The good token of a text, or None.
+
+        Raises:
+            TooManyFailures: too many were none.
+        """
         address, now = request.remote_addr or "", time.time()
         if wait_s := self._failures.wait_s(address, now):
-            refused = make_response(jsonify(error=f"too many failures; wait {wait_s} s"), 429)
-            refused.headers["Retry-After"] = str(wait_s)
-            abort(refused)
+            raise TooManyFailures(wait_s)
         token = tokens.find(self._engine, text, int(now))
         if token is None:
             self._failures.note(address, now)

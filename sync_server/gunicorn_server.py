@@ -14,7 +14,7 @@ from gunicorn.glogging import Logger
 
 from sync_server.json_lines import to_json_lines
 from sync_server.serve import GRACE_S, THREADS
-from sync_server.settings import METRICS_FOLDER, Settings
+from sync_server.settings import HINTS, METRICS_FOLDER, MOST_LISTENERS, Settings
 
 
 class JsonLogger(Logger):
@@ -52,12 +52,26 @@ def run(settings: Settings, listener: socket, ready: Callable[[], None], workers
         options = {
             "bind": f"fd://{listener.detach()}",
             "workers": workers,
-            "threads": THREADS,
+            "threads": THREADS + MOST_LISTENERS,
             "worker_class": "gthread",
             "graceful_timeout": GRACE_S,
             "keepalive": 30,
             "logger_class": JsonLogger,
             "control_socket_disable": True,
             "when_ready": lambda _arbiter: ready(),
+            "child_exit": lambda _arbiter, worker: _forget(worker.pid),
+            "post_worker_init": _end_streams,
         }
         Workers(settings, options).run()
+
+
+def _end_streams(worker: Any) -> None:
+    """Let those that listen for hints go as soon as their worker is to end."""
+    worker.wsgi.extensions[HINTS].is_stopping = lambda: not worker.alive
+
+
+def _forget(pid: int) -> None:
+    """A worker that ended has no listeners any more; what it counted stays."""
+    from prometheus_client.multiprocess import mark_process_dead  # late: see METRICS_FOLDER
+
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]

@@ -24,7 +24,7 @@ def read_halts(repo: Path, channel: str) -> Halts:
         InputError: there is no such channel.
         RepositoryInvalid: the repository is damaged, or nothing was published.
     """
-    return _read(repo, state.load(repo), channel)
+    return halts_in(repo, state.load(repo), channel)
 
 
 def halt(repo: Path, signers: Signers, channel: str, manifest: str, reason: str) -> bool:
@@ -60,7 +60,7 @@ def unhalt(repo: Path, signers: Signers, channel: str, manifest: str) -> bool:
 def _change(repo: Path, signers: Signers, channel: str, change: Callable[[Listed], Listed]) -> bool:
     with state.writing(repo):
         found = state.load(repo)
-        before = _read(repo, found, channel)
+        before = halts_in(repo, found, channel)
         after = Halts(halted=change(before.halted))
         if after == before:
             return False
@@ -70,7 +70,8 @@ def _change(repo: Path, signers: Signers, channel: str, change: Callable[[Listed
         return True
 
 
-def _read(repo: Path, found: State, channel: str) -> Halts:
+def halts_in(repo: Path, found: State, channel: str) -> Halts:
+    """Read a channel's halts of a state that was loaded; raises as `read_halts` does."""
     Channel(repo, found, channel)
     target = found.targets[BRAKE].targets.get(_path(channel))
     return Halts.from_bytes(blobs.read(repo, target)) if target else Halts()

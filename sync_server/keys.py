@@ -27,12 +27,14 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.signer import CryptoSigner, Key, Signer
 
 from bundle.errors import InputError
+from bundle.files import fsync_dir
 from sync_server.errors import KeysInvalid
 from sync_server.roles import BRAKE, CHANNELS, ONLINE, ROOT, TARGETS, THRESHOLD
 
 PASSPHRASE = "POCKETREC_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not a secret
 ROOT_KEYS = 3
 """Made by default: with one lost, two are left, which is what a new root needs."""
+MOST_ROOT_KEYS = 9
 _NEXT = ".next"
 _ROOT_NAME = re.compile(rf"root-[1-9](\{_NEXT})?")
 
@@ -47,7 +49,7 @@ class Signers:
         """Name the folders; nothing is read yet."""
         self.folders = tuple(folders)
         self._ask = ask
-        self._open: dict[Path, Signer] = {}
+        self._open: dict[tuple[Path, int, int], Signer] = {}
         self._next: set[str] = set()
         self._passphrase = os.environ.get(PASSPHRASE)
 
@@ -68,9 +70,14 @@ class Signers:
 
     def open(self, path: Path) -> Signer:
         """Open the signer in a file; raises as looking it up by name does."""
-        if path not in self._open:
-            self._open[path] = _remote(path) if path.suffix == ".uri" else self._local(path)
-        return self._open[path]
+        try:
+            facts = path.stat()
+        except OSError as err:
+            raise KeysInvalid(f"{path}: cannot be read ({err.strerror}).") from err
+        opened = path, facts.st_ino, facts.st_mtime_ns  # another key may take its place meanwhile
+        if opened not in self._open:
+            self._open[opened] = _remote(path) if path.suffix == ".uri" else self._local(path)
+        return self._open[opened]
 
     def path(self, name: str) -> Path | None:
         """Where a key lies, or None."""
@@ -87,10 +94,18 @@ class Signers:
         """From now on, a name means the key that takes its place."""
         self._next.add(name)
 
-    def forget(self) -> None:
-        """Close all: the files have changed, and each has its place."""
-        self._open.clear()
-        self._next.clear()
+    def put_in_place(self, name: str) -> Path:
+        """Give a key that has taken a name its file, beside which the old one stays."""
+        new, old = self.path(next_name(name)), self.path(name)
+        assert new is not None, "it has signed"
+        if old is not None:
+            keyid = self.open(old).public_key.keyid
+            old.rename(old.with_name(f"{old.name}.{keyid[:12]}"))
+        place = new.with_name(f"{name}{new.suffix}")
+        new.rename(place)
+        fsync_dir(place.parent)
+        self._next.discard(name)
+        return place
 
     def _local(self, path: Path) -> Signer:
         try:
@@ -156,8 +171,11 @@ def make_keys(
     Raises:
         InputError: a key is there already; keys are never overwritten.
     """
-    if root_keys < THRESHOLD:
-        raise InputError(f"{root_keys} root keys: {THRESHOLD} have to sign, so make at least that.")
+    if not THRESHOLD <= root_keys <= MOST_ROOT_KEYS:
+        raise InputError(
+            f"{root_keys} root keys, of which {THRESHOLD} have to sign; make {THRESHOLD} to "
+            f"{MOST_ROOT_KEYS}."
+        )
     names = [f"{ROOT}-{n + 1}" for n in range(root_keys)] + [TARGETS, *channels, *ONLINE]
     present = [f"{name}.pem" for name in names if (folder / f"{name}.pem").exists()]
     if present:
@@ -176,16 +194,20 @@ def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
         PrivateFormat.PKCS8,
         BestAvailableEncryption(passphrase.encode()) if passphrase else NoEncryption(),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.pem"
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as err:
-        raise InputError(f"{path}: exists already; keys stay as they are.") from err
-    with os.fdopen(handle, "wb") as stream:
+    path, partial = folder / f"{name}.pem", folder / f".{name}.pem.partial"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Not `write_atomic`, whose file others may open before it gets its mode.
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.write(pem)
         stream.flush()
         os.fsync(stream.fileno())
+    try:
+        path.hardlink_to(partial)  # whole at once, and never over a key that is there
+    except FileExistsError as err:
+        raise InputError(f"{path}: exists already; keys stay as they are.") from err
+    finally:
+        partial.unlink()
+    fsync_dir(folder)
     return path
 
 
@@ -201,10 +223,14 @@ def _parsed(data: bytes, passphrase: str | None) -> object:
 def _remote(path: Path) -> Signer:
     try:
         value = json.loads(path.read_bytes())
-        key = dict(value["key"])
-        return Signer.from_priv_key_uri(value["uri"], Key.from_dict(key.pop("keyid"), key))
-    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        uri, key = str(value["uri"]), dict(value["key"])
+        public = Key.from_dict(key.pop("keyid"), key)
+    except (OSError, ValueError, KeyError, TypeError) as err:
         raise KeysInvalid(
             f'{path}: expected {{"uri": text, "key": {{"keyid", "keytype", "scheme", "keyval"}}}} '
-            f"of a signer that securesystemslib knows ({err})."
+            f"({err})."
         ) from err
+    try:
+        return Signer.from_priv_key_uri(uri, public)
+    except Exception as err:  # a plug-in may raise anything, says securesystemslib
+        raise KeysInvalid(f"{path}: {uri} does not open ({err}).") from err

@@ -54,6 +54,7 @@ def described(
     status: int = 200,
     more: dict[int, str] | None = None,
     errors: tuple[int, ...] = (),
+    pages: tuple[int, ...] = (),
     path: dict[str, Schema] | None = None,
     query: dict[str, Schema] | None = None,
     headers: dict[str, Schema] | None = None,
@@ -70,6 +71,7 @@ def described(
         status: when all is well.
         more: other statuses without a body of their own, such as 304, with their meaning.
         errors: statuses that carry {"error": text}.
+        pages: statuses of a failure that is told on a page.
         path: schemas of the parameters in the path; a text by default.
         query: of optional parameters.
         headers: of optional request headers that it looks at.
@@ -85,6 +87,11 @@ def described(
         responses[str(code)] = {"description": meaning}
     if scope:
         errors = (401, 403, 429, *errors)
+    for code in pages:
+        responses[str(code)] = {
+            "description": ERROR_TEXTS[code],
+            "content": {"text/html": {"schema": TEXT}},
+        }
     for code in errors:
         error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
         responses[str(code)] = {"description": ERROR_TEXTS[code], "content": error}
@@ -107,6 +114,18 @@ def described(
         return view
 
     return mark
+
+
+def scope_of(view: Callable[..., Any]) -> str:
+    """The scope that a view's description names.
+
+    Raises:
+        LookupError: it names none, so nobody may call it.
+    """
+    operation, _ = getattr(view, _ATTRIBUTE)
+    for requirement in operation.get("security", ()):
+        return str(requirement["token"][0])
+    raise LookupError(f"{operation['summary']!r} names no scope")
 
 
 def document(app: Flask) -> dict[str, Any]:

@@ -9,6 +9,11 @@ from bundle.errors import InputError
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable by which workers find where they count together; the name is Prometheus'."""
 
+MOST_LISTENERS = 32
+"""Devices that may listen for hints, of a process, which has so many threads more."""
+HINTS = "pocketrec-hints"
+"""Under which name an app keeps them among its extensions."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

@@ -13,7 +13,7 @@ def with_newest(
     Args:
         policy: of the channel so far.
         sha: of the release's manifest; if it is there already, its other settings stay.
-        name: shown to people.
+        name: shown to people. It may fail as often as the one before it.
         percent: of the devices, which may take it.
         spare: of the other releases stay those that devices may take, and at least so many, to
             which one can go back.
@@ -22,9 +22,9 @@ def with_newest(
         The policy; the same one if the release is first already, for so many devices.
     """
     known = next((each for each in policy.releases if each.manifest == sha), None)
-    newest = replace(
-        known or Stage(manifest=sha, name=name, percent=percent), percent=percent, state=ACTIVE
-    )
+    limit = policy.releases[0].most_failures if policy.releases else None
+    new = Stage(manifest=sha, name=name, percent=percent, most_failures=limit)
+    newest = replace(known or new, percent=percent, state=ACTIVE)
     if policy.releases[:1] == (newest,):
         return policy
     others = (each for each in policy.releases if each.manifest != sha)

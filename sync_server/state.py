@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from securesystemslib.signer import Signature, Signer
-from tuf.api.exceptions import RepositoryError
+from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
 from bundle.files import write_atomic, write_failed
-from sync_server.errors import RepositoryInvalid
+from sync_server.errors import KeysInvalid, RepositoryInvalid
 from sync_server.keys import Signers
 from sync_server.roles import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, lifetime
 
@@ -42,7 +42,7 @@ class State:
 
     root: Root
     before: Root | None = None
-    """The root version before, which still counts where a change of keys was cut short."""
+    """The root version before a new one, whose keys have to sign that too."""
     timestamp: Timestamp = field(default_factory=Timestamp)
     snapshot: Snapshot = field(default_factory=lambda: Snapshot(meta={}))
     targets: dict[str, Targets] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class State:
         signed.version = self.versions.get(role, 0) + 1
         signed.expires = now + lifetime(role)
         metadata = _metadata(signed)
-        metadata.sign(self.signer(role, signers))
+        _sign(metadata, self.signer(role, signers), role)
         return metadata.to_bytes(JSONSerializer(compact=True))
 
     def _signed_root(self, signers: Signers, now: datetime) -> bytes:
@@ -128,7 +128,7 @@ class State:
         for path in filter(None, map(signers.path, signers.root_names())):
             signer = signers.open(path)
             if any(signer.public_key.keyid in root.roles[ROOT].keyids for root in wanted):
-                metadata.sign(signer, append=True)
+                _sign(metadata, signer, path.stem)
         for root in wanted:
             found = root.get_verification_result(ROOT, metadata.signed_bytes, metadata.signatures)
             if not found:
@@ -159,7 +159,6 @@ def load(repo: Path, *, cut_short: bool = False) -> State:
             raise
         found = _named(folder, roots[-2])
     found.root = roots[-1]
-    found.before = roots[-2] if len(roots) > 1 else None
     return found
 
 
@@ -267,6 +266,13 @@ def _damaged(path: Path, why: object) -> RepositoryInvalid:
     if path.name == "timestamp.json":
         text += " If `pocketrec keys` was cut short while it changed keys, run it again."
     return RepositoryInvalid(text)
+
+
+def _sign(metadata: Metadata[Any], signer: Signer, name: str) -> None:
+    try:
+        metadata.sign(signer, append=True)
+    except UnsignedMetadataError as err:  # such as a KMS that cannot be reached
+        raise KeysInvalid(f"the {name} key could not sign: {err.__cause__}") from err
 
 
 def _metadata(signed: Signed) -> Metadata[Any]:

@@ -89,6 +89,35 @@ REJECTED_DAY = Table(
     Column("events", BigInteger, nullable=False),
 )
 
+# What became of releases on devices, by the day on which they told it.
+OUTCOME_DAY = Table(
+    "outcome_day",
+    METADATA,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("channel", String(32), primary_key=True),
+    Column("manifest", String(64), primary_key=True),
+    Column("outcome", String(32), primary_key=True),
+    Column("devices", BigInteger, nullable=False),
+)
+
+# What was counted of a release when the server halted it last: it is judged by what came after.
+HALT_MARK = Table(
+    "halt_mark",
+    METADATA,
+    Column("channel", String(32), primary_key=True),
+    Column("manifest", String(64), primary_key=True),
+    Column("outcome", String(32), primary_key=True),
+    Column("devices", BigInteger, nullable=False),
+)
+
+# Ids of outcomes that were counted, so that one that comes again is not.
+OUTCOME_SEEN = Table(
+    "outcome_seen",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("day", Integer, nullable=False, index=True),
+)
+
 # What is made once for a database, such as the salt of exported ids.
 SETTING = Table(
     "setting",

@@ -10,7 +10,7 @@ from waitress.server import TcpWSGIServer, create_server
 
 from sync_server.app import create_app
 from sync_server.serve import GRACE_S, THREADS
-from sync_server.settings import Settings
+from sync_server.settings import HINTS, MOST_LISTENERS, Settings
 
 MOST_CONNECTIONS = 2000
 _TURN_S = 1.0
@@ -18,10 +18,11 @@ _TURN_S = 1.0
 
 def run(settings: Settings, listener: socket, ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; `ready` is called once the server answers."""
+    app = create_app(settings)
     server = create_server(
-        create_app(settings),
+        app,
         sockets=[listener],
-        threads=THREADS,
+        threads=THREADS + MOST_LISTENERS,
         ident=None,
         connection_limit=MOST_CONNECTIONS,
     )
@@ -32,6 +33,7 @@ def run(settings: Settings, listener: socket, ready: Callable[[], None]) -> None
         stopping = True
         server.pull_trigger()
 
+    app.extensions[HINTS].is_stopping = lambda: stopping
     signal.signal(signal.SIGTERM, stop)
     ready()
     try:

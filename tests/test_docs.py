@@ -44,6 +44,27 @@ def test_files_named_in_text_exist(repository: Path):
     assert not missing
 
 
+def test_every_test_named_in_the_threat_model_exists(repository: Path):
+    named = set(re.findall(r"`(test_\w+)`", (repository / "docs" / "security.md").read_text()))
+    there = {
+        name
+        for path in (repository / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE)
+    }
+    assert named - there == set()
+
+
+def test_every_attack_has_its_line_in_the_threat_model(repository: Path):
+    text = (repository / "docs" / "security.md").read_text()
+    missing = [
+        name
+        for path in (repository / "tests" / "attacks").glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE)
+        if f"`{name}`" not in text
+    ]
+    assert not missing
+
+
 def test_command_reference_is_what_help_says(repository: Path, tmp_path: Path):
     # In a process of its own, as `make docs`: click keeps help options of earlier calls.
     words = [sys.executable, "-m", "pocketrec.reference", str(tmp_path / "page.md")]

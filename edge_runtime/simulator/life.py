@@ -200,6 +200,7 @@ class _Phone:
                 root_path=Path(plan.root) if plan.root else None,
                 consent=plan.consent,
                 storage_bytes=self._kind.storage_bytes,
+                device_class=self._kind.name,
             )
         except PocketRecError as err:
             self._fault(err)

@@ -18,6 +18,7 @@ from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE, say_f
 from pocketrec.commands.device_privacy import consent, erase, export_data
 from pocketrec.commands.device_simulate import simulate
 from pocketrec.commands.device_sync import command as sync
+from pocketrec.commands.device_watch import watch
 
 if TYPE_CHECKING:
     from edge_runtime.filters import Filters
@@ -154,5 +155,5 @@ def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str,
 
 
 command.add_command(sync, "sync")
-for each in (explain, browse, simulate, interests, consent, export_data, erase):
+for each in (watch, explain, browse, simulate, interests, consent, export_data, erase):
     command.add_command(each)

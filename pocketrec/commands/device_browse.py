@@ -92,7 +92,7 @@ def _sync(options: list[str], engine: str) -> str:
     Raises:
         PocketRecError: it did not work.
     """
-    command = [sys.executable, "-m", "pocketrec", "device", "sync", "--json", *options]
+    command = [sys.executable, "-m", "pocketrec", "device", "sync", "--json", "--anyway", *options]
     done = subprocess.run(  # noqa: S603 (our own command)
         [*command, "--engine", engine], capture_output=True, text=True
     )
@@ -100,6 +100,6 @@ def _sync(options: list[str], engine: str) -> str:
         raise PocketRecError(done.stderr.strip() or f"the sync ended with {done.returncode}")
     report = json.loads(done.stdout)
     return (
-        f"{report['status']}: release {report['to_release'][:12]}, "
+        f"{report['status']}: release {(report['to_release'] or 'none')[:12]}, "
         f"{report['bytes_down']:,} bytes down, {report['events_sent']} events up"
     )

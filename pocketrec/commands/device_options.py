@@ -13,6 +13,24 @@ ENGINE = click.option(
     "--engine", type=click.Choice(["auto", "litert", "onnx"]), default="auto", help="Runtime."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+SERVER = click.option("--server", required=True, help="Address of the sync server.")
+CHANNEL = click.option("--channel", default="stable", show_default=True, help="Release channel.")
+ROOT = click.option(
+    "--root", type=click.Path(path_type=Path), help="Trusted root, for the first sync."
+)
+CONSENT = click.option(
+    "--consent",
+    is_flag=True,
+    help="The user agrees that events are sent, now and later: as `device consent --grant`.",
+)
+APP_VERSION = click.option(
+    "--app-version", help="Of the app; a release may be for some versions only."
+)
+DEVICE_CLASS = click.option(
+    "--device-class", help="Of the phone; a release may be for some classes only."
+)
+METERED = click.option("--metered", is_flag=True, help="The network costs by volume.")
+ON_BATTERY = click.option("--on-battery", is_flag=True, help="The phone is not charging.")
 
 
 def _go_offline(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:

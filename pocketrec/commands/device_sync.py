@@ -1,29 +1,49 @@
 """`pocketrec device sync`: fetch the newest release, send events if the user has agreed."""
 
 import json
+import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from pocketrec.commands.device_options import (
+    APP_VERSION,
+    CHANNEL,
+    CONSENT,
+    DEVICE_CLASS,
+    ENGINE,
+    HOME,
+    JSON,
+    METERED,
+    ON_BATTERY,
+    ROOT,
+    SERVER,
+)
+
+if TYPE_CHECKING:
+    from edge_runtime.sync import SyncReport
 
 
 @click.command(
     epilog="Example: pocketrec device sync --home work/phone --server http://127.0.0.1:8080"
     " --root work/repo/metadata/1.root.json"
 )
-@click.option("--home", type=click.Path(path_type=Path), required=True, help="The phone's folder.")
-@click.option("--server", required=True, help="Address of the sync server.")
-@click.option("--channel", default="stable", show_default=True, help="Release channel.")
-@click.option("--root", type=click.Path(path_type=Path), help="Trusted root, for the first sync.")
-@click.option(
-    "--consent",
-    is_flag=True,
-    help="The user agrees that events are sent, now and later: as `device consent --grant`.",
-)
-@click.option(
-    "--engine", type=click.Choice(["auto", "litert", "onnx"]), default="auto", help="Runtime."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@HOME
+@SERVER
+@CHANNEL
+@ROOT
+@CONSENT
+@ENGINE
+@APP_VERSION
+@DEVICE_CLASS
+@METERED
+@ON_BATTERY
+@click.option("--now", type=click.IntRange(min=0), help="Unix seconds; default: the clock.")
+@click.option("--anyway", is_flag=True, help="Sync whatever network, power and hour are.")
+@click.option("--max-rate", type=click.IntRange(1), help="Bytes a second that may come at most.")
+@JSON
 def command(
     home: Path,
     server: str,
@@ -31,15 +51,27 @@ def command(
     root: Path | None,
     consent: bool,
     engine: str,
+    max_rate: int | None,
+    app_version: str | None,
+    device_class: str | None,
+    metered: bool,
+    on_battery: bool,
+    now: int | None,
+    anyway: bool,
     as_json: bool,
 ) -> None:
     """Bring the phone up to date; what it had stays active until the new release is proved.
 
-    Events go up only if the user has agreed, see `pocketrec device consent`.
+    Which release it takes, and when it may sync, is in the channel's signed policy, see
+    `pocketrec rollout`. Events go up only if the user has agreed, see `pocketrec device consent`.
     """
+    from edge_runtime.conditions import Conditions
     from edge_runtime.selftest import replay
     from edge_runtime.sync import sync
+    from edge_runtime.sync_http import Pace
 
+    at = time.time() if now is None else float(now)
+    here = Conditions.local(at, metered=metered, on_battery=on_battery)
     report = sync(
         home,
         server,
@@ -47,16 +79,28 @@ def command(
         channel=channel,
         root_path=root,
         consent=consent,
+        pace=Pace(most=max_rate),
+        app_version=app_version,
+        device_class=device_class,
+        conditions=None if anyway else here,
+        clock=lambda: at,
     )
+    say_report(report, as_json=as_json)
+
+
+def say_report(report: "SyncReport", *, as_json: bool) -> None:
+    """Tell what a sync did."""
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
+    release = (report.to_release or "none")[:12]
     click.echo(
-        f"{report.status}: release {report.to_release[:12]}, {report.bytes_down:,} bytes down in "
+        f"{report.status}: release {release}, {report.bytes_down:,} bytes down in "
         f"{report.requests} requests, {report.files_fetched} files "
         f"({report.files_by_delta} by delta), {report.events_sent} events up, "
         f"{report.seconds:.2f} s"
     )
+    click.echo(f"why: {report.why}", err=True)
     if report.events_rejected:
         click.echo(
             f"{report.events_rejected} events were rejected; `device status` has the reasons",

@@ -16,6 +16,7 @@ import pytest
 
 from edge_runtime.store import Store
 from edge_runtime.sync import SyncReport, sync
+from edge_runtime.sync_http import PACE, Pace
 from edge_runtime.sync_transfer import Retry
 from sync_server import repository, state
 from sync_server.keys import Signers, load_signers, make_keys
@@ -76,7 +77,7 @@ class Site:
     def publish(self, release: int, channel: str = "stable", **options) -> None:
         repository.publish(self.releases[release], self.repo, self.signers, channel, **options)
 
-    def sync(self, channel: str = "stable", home: str = "phone") -> SyncReport:
+    def sync(self, channel: str = "stable", home: str = "phone", pace: Pace = PACE) -> SyncReport:
         root = self.folder / "1.root.json"
         return sync(
             self.folder / home,
@@ -85,6 +86,7 @@ class Site:
             channel=channel,
             root_path=root,
             retry=AT_ONCE,
+            pace=pace,
         )
 
     def release_of(self, home: str = "phone") -> str | None:

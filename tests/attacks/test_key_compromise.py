@@ -6,6 +6,7 @@ import pytest
 
 from bundle.rollout import RolloutPolicy, Stage
 from edge_runtime.errors import SyncError
+from sync_server import blobs
 from sync_server.channel import Channel
 from sync_server.roles import TOP_LEVEL
 from sync_server.rotation import revoke
@@ -112,3 +113,31 @@ def test_a_thief_of_the_timestamp_who_owns_the_server_can_only_freeze(site):
     revoke(site.repo, site.signers, ["timestamp"])
     assert site.sync().status == "updated"
     assert site.release_of() == "1"
+
+
+@pytest.mark.parametrize("hashed", ["../../../escaped", "", None])
+def test_a_thief_of_a_channel_makes_a_phone_write_nowhere_else(site, hashed):
+    """A hash becomes a file's name on the phone, so it has to be one."""
+
+    def change(found):
+        target = found.edit("stable").targets["channels/stable/policy.json"]
+        target.hashes = {"sha256": hashed} if hashed is not None else {"sha512": "0" * 128}
+
+    before = sorted(site.folder.rglob("*escaped*"))
+    site.forge(site.thief("stable", "snapshot", "timestamp"), change)
+    with pytest.raises(SyncError):
+        site.sync()
+    assert sorted(site.folder.rglob("*escaped*")) == before == []
+    assert site.release_of() == "0"
+
+
+def test_a_thief_of_a_channel_cannot_fill_a_phone_with_a_policy(site):
+    def change(found):
+        data = b" " * (64 << 10) + b"{}"
+        path = "channels/stable/policy.json"
+        found.edit("stable").targets[path] = blobs.store(site.repo, path, data)
+
+    site.forge(site.thief("stable", "snapshot", "timestamp"), change)
+    with pytest.raises(SyncError, match="exceed"):
+        site.sync()
+    assert site.release_of() == "0"

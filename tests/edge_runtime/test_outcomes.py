@@ -3,7 +3,7 @@ import json
 import pytest
 
 from edge_runtime import bucket_id, outcomes, refusals
-from edge_runtime.outcomes import INSTALLED, MAX_KEPT, REVERTED, Outcome
+from edge_runtime.outcomes import INSTALLED, MAX_KEPT, REVERTED
 
 A, B = "0a" * 32, "0b" * 32
 
@@ -17,10 +17,10 @@ def test_each_outcome_of_a_release_is_kept_once(tmp_path):
 
 def test_what_is_finished_is_not_sent_and_does_not_come_again(tmp_path):
     outcomes.record(tmp_path, A, INSTALLED, 5)
-    sent = outcomes.pending(tmp_path)
+    sent = [one.id for one in outcomes.pending(tmp_path)]
     outcomes.record(tmp_path, B, INSTALLED, 6)  # while they were under way
     outcomes.finish(tmp_path, sent)
-    assert outcomes.pending(tmp_path) == [Outcome(manifest=B, outcome=INSTALLED, ts=6)]
+    assert [(one.manifest, one.ts) for one in outcomes.pending(tmp_path)] == [(B, 6)]
     outcomes.record(tmp_path, A, INSTALLED, 7)
     assert [one.manifest for one in outcomes.pending(tmp_path)] == [B]
 
@@ -38,10 +38,19 @@ def test_only_the_latest_are_kept(tmp_path):
         b"{}",
         b"[1]",
         b"[" * 100_000,
-        json.dumps([{"manifest": "../x", "outcome": INSTALLED, "ts": 1, "done": False}]).encode(),
-        json.dumps([{"manifest": A, "outcome": "fine", "ts": 1, "done": False}]).encode(),
-        json.dumps([{"manifest": A, "outcome": INSTALLED, "ts": "1", "done": False}]).encode(),
-        json.dumps([{"manifest": A, "outcome": INSTALLED, "ts": 1}]).encode(),
+        json.dumps(
+            [{"id": "1", "manifest": "../x", "outcome": INSTALLED, "ts": 1, "done": False}]
+        ).encode(),
+        json.dumps(
+            [{"id": "1", "manifest": A, "outcome": "fine", "ts": 1, "done": False}]
+        ).encode(),
+        json.dumps(
+            [{"id": "1", "manifest": A, "outcome": INSTALLED, "ts": "1", "done": False}]
+        ).encode(),
+        json.dumps([{"id": "1", "manifest": A, "outcome": INSTALLED, "ts": 1}]).encode(),
+        json.dumps(
+            [{"id": 1, "manifest": A, "outcome": INSTALLED, "ts": 1, "done": False}]
+        ).encode(),
     ],
 )
 def test_a_damaged_file_holds_nothing_and_is_written_anew(tmp_path, data):

@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -178,3 +179,41 @@ def test_a_choice_is_stable_and_never_killed_or_refused(stages, bucket_id, data)
     assert took.state == "active" and took.manifest not in refused
     again = chosen(*stages, here=Here(active=took.manifest, refused=refused), bucket_id=bucket_id)
     assert again.manifest == took.manifest
+
+
+OPERATIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["publish", "raise", "lower", "pause", "resume", "halt", "unhalt"]),
+        st.integers(0, 3),
+        st.floats(0, 100),
+    ),
+    max_size=12,
+)
+
+
+@given(OPERATIONS, IDS)
+def test_nothing_but_a_kill_or_a_rollback_takes_a_device_back_to_an_older_release(steps, bucket_id):
+    """Publishing, staging, pausing and halting, in any order, with a sync after each."""
+    stages, stopped, had = [stage(f"{0:064x}")], set(), []
+    for kind, at, percent in steps:
+        at = at % len(stages)
+        manifest, before = stages[at].manifest, stages[at].percent
+        if kind == "publish":
+            stages.insert(0, stage(f"{len(stages):064x}", percent))
+        elif kind in ("raise", "lower"):
+            wanted = (max if kind == "raise" else min)(percent, before)
+            stages[at] = replace(stages[at], percent=wanted)
+        elif kind in ("pause", "resume"):
+            stages[at] = replace(stages[at], state="paused" if kind == "pause" else "active")
+        else:
+            stopped = stopped | {manifest} if kind == "halt" else stopped - {manifest}
+        halts = Halts(
+            halted=tuple(Halt(manifest=m, reason="x", since_utc=0) for m in sorted(stopped))
+        )
+        here = Here(active=had[-1] if had else None)
+        found = chosen(*stages, halts=halts, here=here, bucket_id=bucket_id).manifest
+        if found is not None and found != here.active:
+            assert found not in stopped
+            assert next(s.state for s in stages if s.manifest == found) == "active"
+            had.append(found)
+    assert had == sorted(had)  # releases are numbered in the order in which they came

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.kill_steps import forked
+from bundle.errors import InputError
 from edge_runtime import outcomes, refusals
 from edge_runtime.device import Device
 from edge_runtime.store import Store
@@ -100,6 +102,13 @@ def test_starts_that_ask_for_no_slate_count_for_nothing(home):
     assert Trial(home).begin(Store(home / "store").active()[0]) == 1  # nor do they forgive
 
 
+def test_what_an_app_asks_wrongly_is_no_fault_of_the_release(home):
+    for _ in range(MOST_STARTS + 1):
+        with pytest.raises(InputError):
+            opened(home).recommend(scene="no such")
+    assert opened(home).recommend()["release"] == "second"
+
+
 class NoNumbers:
     def run(self, inputs):
         return np.full((1, 3), np.nan, np.float32)
@@ -162,3 +171,26 @@ def test_whatever_stands_in_the_file_a_start_of_another_release_is_the_first(tmp
     assert trial.begin(A) == 0
     trial.close()
     assert Trial(tmp_path).begin(A) == 1
+
+
+def test_wherever_a_phone_is_killed_while_it_leaves_a_release_it_answers_from_the_other(home):
+    active, previous = Store(home / "store").active()
+    for _ in range(MOST_STARTS):
+        died(home, "loading")
+    steps = 0
+    while True:
+        work = home.with_name(f"step-{steps}")
+        shutil.copytree(home, work)
+        code = forked(lambda work=work: opened(work).recommend(), steps)
+        for _ in range(2):
+            phone = opened(work)
+            answer = phone.recommend()
+            phone.close()
+            assert (answer["source"], answer["release"]) == ("model", "tiny")
+        assert Store(work / "store").active() == (previous, None)
+        assert refusals.failed(work) == {active}
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        steps += 1
+    assert steps >= 9  # three files: two names synced and one renamed each

@@ -1,13 +1,17 @@
 """A published release, real servers over it, and empty databases, for every test of the room."""
 
 import itertools
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -47,6 +51,20 @@ def tiny_repo(tiny_release, tmp_path):
     make_keys(tmp_path / "keys")
     publish(tiny_release, tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
     return tmp_path / "repo"
+
+
+@pytest.fixture
+def renamed_release(tiny_release, tmp_path):
+    """Return a function that makes the tiny release under another name: its folder."""
+
+    def make(name):
+        folder = tmp_path / f"release-{name}"
+        shutil.copytree(tiny_release, folder)
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        (folder / "manifest.json").write_text(json.dumps(manifest | {"name": name}))
+        return folder
+
+    return make
 
 
 @pytest.fixture
@@ -142,3 +160,27 @@ def engine(empty_url):
     upgrade(engine)
     yield engine
     engine.dispose()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def static_of():
+    """Return a function that hands a folder out by Python's own file server: folder -> address."""
+    servers = []
+
+    def start(folder):
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        servers.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server, thread in servers:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -5,8 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import kill_steps
-
+from benchmarks import kill_steps
 from edge_runtime.sync import sync
 from sync_server import state
 from sync_server.keys import load_signers

@@ -8,9 +8,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from edge_runtime import outcomes
 from edge_runtime.device import Device
 from edge_runtime.errors import EventLogError, SyncError
 from edge_runtime.eventlog import EventLog
+from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from pocketrec.cli import main
 
@@ -23,20 +25,32 @@ class Recorder(SimpleHTTPRequestHandler):
 
     def do_POST(self):
         data = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/v1/outcomes":
+            if self.server.outcomes is None:
+                self.send_error(503)
+                return
+            body = json.loads(data)
+            self.server.outcomes.append(body)
+            ids = [outcome["id"] for outcome in body["outcomes"]]
+            self.answer({"accepted": ids, "rejected": []})
+            return
         body = json.loads(gzip.decompress(data))
         self.server.uploads.append(body)
         self.server.on_upload()
+        count = len(body["events"])
+        self.answer({"batch": body["batch"], "accepted": count, "rejected": []})
+
+    def answer(self, answer):
         self.send_response(200)
         self.end_headers()
-        answer = {"batch": body["batch"], "accepted": len(body["events"]), "rejected": []}
         self.wfile.write(json.dumps(answer).encode())
 
 
 @pytest.fixture
 def recorder(published):
-    """The server; `uploads` are the bodies it got."""
+    """The server; `uploads` and `outcomes` are the bodies it got."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Recorder, directory=published[0]))
-    server.uploads, server.on_upload = [], lambda: None
+    server.uploads, server.outcomes, server.on_upload = [], [], lambda: None
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -65,6 +79,32 @@ def test_nothing_leaves_a_phone_whose_user_said_nothing_or_no(recorder, go, log,
     assert go().events_sent == 0
     assert recorder.uploads == []
     assert not (tmp_path / "phone" / "install_id").exists()
+
+
+def test_outcomes_go_up_with_consent_only_without_an_id_of_the_device_and_once(
+    published, recorder, go, log, tmp_path
+):
+    assert go().outcomes_sent == 0
+    log.set_consent(True)
+    assert go().outcomes_sent == 0  # it came about before the user agreed: it is never sent
+    assert recorder.outcomes == []
+    manifest = Store(tmp_path / "phone" / "store").active()[0]
+    outcomes.record(tmp_path / "phone", manifest, outcomes.REVERTED, 5)
+    assert (go().outcomes_sent, go().outcomes_sent) == (1, 0)
+    (body,) = recorder.outcomes
+    (told,) = body["outcomes"]
+    assert body == {"consent": True, "channel": "stable", "outcomes": [told]}
+    assert told == {"id": told["id"], "manifest": manifest, "outcome": "reverted"}
+
+
+def test_outcomes_wait_for_a_server_that_answers(recorder, go, log, tmp_path):
+    log.set_consent(True)
+    go()
+    outcomes.record(tmp_path / "phone", "0a" * 32, outcomes.REVERTED, 5)
+    recorder.outcomes = None  # it fails
+    assert go().outcomes_sent == 0
+    recorder.outcomes = []
+    assert go().outcomes_sent == 1
 
 
 def test_consent_given_once_holds_until_it_is_withdrawn(recorder, go, log):

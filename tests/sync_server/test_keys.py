@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 
@@ -35,7 +37,7 @@ def test_keys_are_private_and_never_overwritten(tmp_path):
     with pytest.raises(InputError, match="stay as they are"):
         make_key(tmp_path, "root-1")
     assert [path.read_bytes() for path in paths] == before
-    with pytest.raises(InputError, match="at least"):
+    with pytest.raises(InputError, match="make 2 to 9"):
         make_keys(tmp_path / "one", root_keys=1)
 
 
@@ -166,6 +168,50 @@ def test_keys_of_a_service_sign_as_files_do(named_releases, tmp_path, monkeypatc
     assert publish(named_releases[0], repo, load_signers(keys), "stable").changed
     assert publish(named_releases[1], repo, load_signers(keys), "stable").changed
     assert state.load(repo).versions["stable"] == 2  # every signature proved
+
+
+def test_a_service_that_cannot_be_reached_is_one_clear_error(founded, tmp_path, monkeypatch):
+    repo, _ = founded
+    as_uri(tmp_path / "keys", "timestamp", "elsewhere")
+    with pytest.raises(KeysInvalid, match=r"elsewhere:.* does not open"):
+        refresh(repo, load_signers(tmp_path / "keys"), everything=True)
+    monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "elsewhere", Elsewhere)
+    (tmp_path / "timestamp-in-its-safe.pem").rename(tmp_path / "gone.pem")
+    before = sorted((repo / "metadata").iterdir())
+    with pytest.raises(KeysInvalid, match="timestamp key could not sign"):
+        refresh(repo, load_signers(tmp_path / "keys"), everything=True)
+    assert sorted((repo / "metadata").iterdir()) == before
+
+
+def test_a_person_types_the_passphrase(tmp_path):
+    """At a real terminal: twice when keys are made, once when they are used."""
+    where = ["--out", str(tmp_path)]
+    assert typed(["keys", "make", *where], [SECRET, "not the same", SECRET, SECRET]) == 0
+    assert b"ENCRYPTED" in (tmp_path / "stable.pem").read_bytes()
+    code = "from pocketrec import passphrase; from sync_server.keys import load_signers; "
+    code += f"load_signers(__import__('pathlib').Path({str(tmp_path)!r}), ask=passphrase.asked)"
+    assert typed(["-c", code + "['stable']"], [SECRET]) == 0
+    assert typed(["-c", code + "['stable']"], ["wrong"]) == 1
+
+
+def typed(words, lines):
+    """Run Python at a terminal of its own, type lines when asked; its exit code."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.pop("POCKETREC_KEY_PASSPHRASE", None)
+        module = [] if words[0] == "-c" else ["-m", "pocketrec"]
+        os.execv(sys.executable, [sys.executable, *module, *words])  # noqa: S606
+    shown, left = b"", list(lines)
+    try:
+        while part := os.read(terminal, 1024):
+            shown += part
+            if re.search(rb"(Passphrase of [^\n]*|Repeat for confirmation): $", shown):
+                os.write(terminal, left.pop(0).encode() + b"\n")
+                shown = b""
+    except OSError:  # the terminal is closed
+        pass
+    assert not left, shown
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_making_keys_passes_over_those_of_a_service(tmp_path):

@@ -1,11 +1,14 @@
 """Transfers that break off, against a server that breaks them off; waits are noted, not waited."""
 
+import gzip
 import json
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +22,9 @@ from benchmarks.drawn_release import Drawn, write_drawn_release
 from bundle.reader import open_bundle
 from edge_runtime.errors import SyncError
 from edge_runtime.sync import sync
-from edge_runtime.sync_transfer import Retry
+from edge_runtime.sync_http import Network
+from edge_runtime.sync_transfer import Retry, Transfer
+from pocketrec.cli import main
 from sync_server.keys import load_signers, make_keys
 from sync_server.repository import publish, read_policy
 
@@ -249,3 +254,62 @@ def test_the_server_answers_parts_and_hashes(repo, files, tmp_path):
         sha = read_policy(repo, "stable").releases[0].manifest
         manifest = urllib3.request("GET", f"{url}/targets/channels/stable/{sha}.{sha}.json")
         assert json.loads(manifest.data)["name"] == "one"
+
+
+def test_metadata_comes_compressed_and_counts_as_it_travels(repo, tmp_path):
+    with children.server(repo, tmp_path) as url:
+        report = sync(
+            tmp_path / "phone", url, lambda _: None, root_path=repo / "metadata" / "1.root.json"
+        )
+    plain = sum(path.stat().st_size for path in (repo / "metadata").iterdir())
+    assert 0 < report.metadata_bytes < plain
+
+
+BOMB = gzip.compress(bytes(100 << 20))
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (BOMB, "exceeding"),
+        (BOMB[:50], "no end"),
+        (b"not gzip at all", "not the gzip"),
+        (gzip.compress(b"{}") + bytes(50), "follows"),
+    ],
+)
+def test_compressed_metadata_is_bounded_and_checked(sent, said):
+    class Packed(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.send_header("Content-Length", str(len(sent)))
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(sent)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Packed) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        transfer = Transfer(Retry(tries=1), Network())
+        tracemalloc.start()
+        with pytest.raises(DownloadError, match=said):
+            transfer.download_bytes(f"http://127.0.0.1:{server.server_port}/x", 100_000)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+        tracemalloc.stop()
+        server.shutdown()
+        thread.join()
+
+
+def test_the_cap_of_the_command(repo, tmp_path, runner, monkeypatch):
+    paces = []
+    monkeypatch.setattr(
+        "edge_runtime.sync.Network", lambda pace: paces.append(pace) or Network(pace)
+    )
+    words = ["device", "sync", "--home", str(tmp_path / "phone"), "--max-rate", "250000"]
+    with children.server(repo, tmp_path) as url:
+        words += ["--server", url, "--root", str(repo / "metadata" / "1.root.json"), "--json"]
+        runner.invoke(main, words)
+    assert [pace.most for pace in paces] == [250_000]

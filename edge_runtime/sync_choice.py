@@ -1,0 +1,75 @@
+"""What the publisher signed for a channel, and which of its releases this device is to have."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from bundle.errors import BundleInvalid
+from bundle.files import write_atomic
+from bundle.halts import MAX_BYTES as MAX_HALTS_BYTES
+from bundle.halts import Halts
+from bundle.manifest import MAX_MANIFEST_BYTES
+from bundle.rollout import KILLED, MAX_BYTES, RolloutPolicy
+from edge_runtime.errors import SyncError
+from edge_runtime.rollout import Choice, Facts, Here, choose
+from edge_runtime.sync_metadata import Trusted
+
+FILE_NAME = "policy.json"
+"""In the phone's home: the channel's policy as it was last, which says when to sync again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a device chose; manifest: the bytes of the chosen release's, None: none is chosen."""
+
+    policy: RolloutPolicy
+    choice: Choice
+    manifest: bytes | None
+
+    @property
+    def killed(self) -> frozenset[str]:
+        """Releases that no device may have."""
+        return frozenset(s.manifest for s in self.policy.releases if s.state == KILLED)
+
+
+def wanted(trusted: Trusted, channel: str, facts: Facts, here: Here, now_utc: int) -> Wanted:
+    """Read policy and halts, choose, and bring the manifest.
+
+    Raises:
+        BundleInvalid: what is signed is not of a form that this device knows.
+        SyncError: the channel has no policy, or what it names is not signed.
+    """
+    told = trusted.read(f"channels/{channel}/policy.json", MAX_BYTES)
+    if told is None:
+        raise SyncError(f"channel {channel!r} has no release there.")
+    policy = RolloutPolicy.from_bytes(told)
+    if policy.channel != channel:
+        raise SyncError(f"the policy of channel {channel!r} is that of {policy.channel!r}.")
+    stopped = trusted.read(f"halts/{channel}.json", MAX_HALTS_BYTES)
+    halts = Halts() if stopped is None else Halts.from_bytes(stopped)
+    choice = choose(policy, halts, facts, here, now_utc)
+    sha, manifest = choice.manifest, None
+    if sha is not None:
+        manifest = trusted.read(f"channels/{channel}/{sha}.json", MAX_MANIFEST_BYTES)
+        if manifest is None or sha256(manifest).hexdigest() != sha:
+            raise SyncError(f"release {sha[:12]} is named and not signed.")
+    return Wanted(policy=policy, choice=choice, manifest=manifest)
+
+
+def remember(home: Path, policy: RolloutPolicy) -> None:
+    """Keep a policy for the time until the next sync.
+
+    Raises:
+        PocketRecError: it cannot be written.
+    """
+    if remembered(home, policy.channel) != policy:
+        write_atomic(home / FILE_NAME, policy.to_bytes())
+
+
+def remembered(home: Path, channel: str) -> RolloutPolicy:
+    """Return the policy as it was last; one of defaults before the first sync of a channel."""
+    try:
+        policy = RolloutPolicy.from_bytes((home / FILE_NAME).read_bytes())
+    except (OSError, BundleInvalid):
+        return RolloutPolicy(channel=channel)
+    return policy if policy.channel == channel else RolloutPolicy(channel=channel)

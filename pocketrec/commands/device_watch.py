@@ -1,0 +1,102 @@
+"""`pocketrec device watch`: stay current, by the policy's hours and the server's hints."""
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pocketrec.commands.device_options import (
+    APP_VERSION,
+    CHANNEL,
+    CONSENT,
+    DEVICE_CLASS,
+    ENGINE,
+    HOME,
+    JSON,
+    METERED,
+    ON_BATTERY,
+    ROOT,
+    SERVER,
+)
+from pocketrec.commands.device_sync import say_report
+
+if TYPE_CHECKING:
+    from bundle.errors import PocketRecError
+    from edge_runtime.sync import SyncReport
+
+
+@click.command(
+    epilog="Example: pocketrec device watch --home work/phone --server http://127.0.0.1:8080"
+)
+@HOME
+@SERVER
+@CHANNEL
+@ROOT
+@CONSENT
+@ENGINE
+@APP_VERSION
+@DEVICE_CLASS
+@METERED
+@ON_BATTERY
+@click.option("--updates", type=click.IntRange(min=1), help="End after so many; default: never.")
+@JSON
+def watch(
+    home: Path,
+    server: str,
+    channel: str,
+    root: Path | None,
+    consent: bool,
+    engine: str,
+    app_version: str | None,
+    device_class: str | None,
+    metered: bool,
+    on_battery: bool,
+    updates: int | None,
+    as_json: bool,
+) -> None:
+    """Sync now, and again whenever the channel's policy or a hint of the server says so.
+
+    A hint only makes the phone ask, after a random part of the policy's spread_s, so that phones do
+    not ask at once. --json prints a line a sync.
+    """
+    from edge_runtime.bucket_id import bucket_id
+    from edge_runtime.conditions import Conditions
+    from edge_runtime.selftest import replay
+    from edge_runtime.sync import UPDATED, sync
+    from edge_runtime.sync_choice import remembered
+    from edge_runtime.sync_hints import hints, known
+    from edge_runtime.sync_watch import Watch
+
+    updated = 0
+
+    def tell(said: "SyncReport | PocketRecError") -> None:
+        nonlocal updated
+        if isinstance(said, Exception):
+            click.echo(f"fault: {said}", err=True)
+            return
+        updated += said.status == UPDATED
+        say_report(said, as_json=as_json)
+
+    def once() -> "SyncReport":
+        return sync(
+            home,
+            server,
+            lambda bundle: replay(bundle, engine),
+            channel=channel,
+            root_path=root,
+            consent=consent,
+            app_version=app_version,
+            device_class=device_class,
+            conditions=Conditions.local(time.time(), metered=metered, on_battery=on_battery),
+        )
+
+    Watch(
+        sync=once,
+        listen=partial(hints, server, channel),
+        known=lambda: known(home, channel),
+        policy=lambda: remembered(home, channel).sync,
+        bucket_id=bucket_id(home),
+        tell=tell,
+    ).run(lambda: updates is not None and updated >= updates)

@@ -1,0 +1,106 @@
+"""`pocketrec rollout`: which devices take which release of a channel."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pocketrec import rollout_table
+from pocketrec.commands.keys_options import KEYS, REPO
+from pocketrec.commands.rollout_halt import halt, unhalt
+from pocketrec.commands.rollout_options import CHANNEL, JSON, PERCENT, RELEASE, change_release
+from pocketrec.commands.rollout_stage import stage, when
+
+if TYPE_CHECKING:
+    from bundle.rollout import RolloutPolicy, Stage
+
+
+@click.group(epilog="Example: pocketrec rollout show --repo work/repo --channel stable")
+def command() -> None:
+    """Stage, pause, kill, roll back and halt releases; devices see it at their next sync.
+
+    RELEASE is a release's name, or the first digits of its manifest's hash. Changes take the keys
+    of the channel, snapshot and timestamp; halts those of brake, snapshot and timestamp.
+    """
+
+
+@command.command(epilog="Example: pocketrec rollout show --repo work/repo --channel stable")
+@REPO
+@CHANNEL
+@click.option("--database", default="", help="SQLAlchemy URL; default: SQLite in the repository.")
+@JSON
+def show(repo: Path, channel: str, database: str, as_json: bool) -> None:
+    """Print the releases of a channel, the newest first, and how devices did with them."""
+    facts = rollout_table.read(repo, channel, database)
+    click.echo(json.dumps(facts) if as_json else "\n".join(rollout_table.lines(facts)))
+
+
+command.add_command(stage)
+
+
+def _state_command(name: str, state: str, said: str) -> None:
+    def run(release: str, repo: Path, keys: tuple[Path, ...], channel: str, as_json: bool) -> None:
+        from sync_server.rollout import changed
+
+        def change(policy: "RolloutPolicy", found: "Stage") -> "RolloutPolicy":
+            return changed(policy, found, state=state)
+
+        change_release(release, repo, keys, channel, as_json, change)
+
+    run.__doc__ = said
+    epilog = f"Example: pocketrec rollout {name} spring --repo work/repo --keys work/keys"
+    for option in (JSON, CHANNEL, KEYS, REPO, RELEASE):
+        run = option(run)
+    command.command(name, epilog=epilog)(run)
+
+
+_state_command("pause", "paused", "Let no further device take RELEASE; those that have it keep it.")
+_state_command("resume", "active", "Let devices take RELEASE again, after a pause or a kill.")
+_state_command(
+    "kill",
+    "killed",
+    """Take RELEASE from all devices at their next sync.
+
+    Each goes to the next release of the list that it may have, else to the one it had before, else
+    it answers from its fallback lists until another comes.
+    """,
+)
+
+
+@command.command(
+    epilog="Example: pocketrec rollout rollback winter --repo work/repo --keys work/keys"
+)
+@RELEASE
+@REPO
+@KEYS
+@CHANNEL
+@click.option(
+    "--percent",
+    type=PERCENT,
+    default=100.0,
+    show_default=True,
+    help="Share of the devices that go back to it.",
+)
+@click.option("--kill", is_flag=True, help="Kill the releases that are newer.")
+@JSON
+def rollback(
+    release: str,
+    repo: Path,
+    keys: tuple[Path, ...],
+    channel: str,
+    percent: float,
+    kill: bool,
+    as_json: bool,
+) -> None:
+    """Make the older RELEASE the newest again, under a new version of the policy."""
+    from sync_server.rollout import rolled_back
+
+    def change(policy: "RolloutPolicy", found: "Stage") -> "RolloutPolicy":
+        return rolled_back(policy, found, percent, kill=kill)
+
+    change_release(release, repo, keys, channel, as_json, change)
+
+
+for each in (when, halt, unhalt):
+    command.add_command(each)

@@ -1,0 +1,61 @@
+"""Options that the commands of `pocketrec rollout` share, and what they all do at their end."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pocketrec import passphrase, rollout_table
+
+if TYPE_CHECKING:
+    from bundle.rollout import RolloutPolicy, Stage
+
+CHANNEL = click.option("--channel", default="stable", show_default=True, help="Release channel.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+RELEASE = click.argument("release")
+PERCENT = click.FloatRange(0, 100)
+
+
+class Moment(click.ParamType[int]):
+    """A time such as 2026-12-01T08:00Z, as unix seconds; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r} is no time such as 2026-12-01T08:00Z", param, ctx)
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def change_release(
+    release: str,
+    repo: Path,
+    keys: tuple[Path, ...],
+    channel: str,
+    as_json: bool,
+    change: Callable[["RolloutPolicy", "Stage"], "RolloutPolicy"],
+) -> None:
+    """Change what a channel's policy says of a release, sign it, and tell how it is then."""
+    from sync_server import repository
+    from sync_server.keys import load_signers
+    from sync_server.rollout import find
+
+    repository.change_policy(
+        repo,
+        load_signers(*keys, ask=passphrase.asked),
+        channel,
+        lambda policy: change(policy, find(policy, release)),
+    )
+    say(repo, channel, as_json)
+
+
+def say(repo: Path, channel: str, as_json: bool) -> None:
+    """Tell how the channel is now."""
+    facts = rollout_table.read(repo, channel)
+    click.echo(json.dumps(facts) if as_json else "\n".join(rollout_table.lines(facts)))

@@ -1,0 +1,99 @@
+"""How the releases of a channel stand: as plain values, and as lines of text."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
+    """Read policy, halts and, where there is a database, what devices told.
+
+    Raises:
+        InputError: there is no such channel.
+        RepositoryInvalid: nothing is published, or metadata is damaged.
+        DatabaseInvalid: the database that was named cannot be read.
+    """
+    from sync_server.repository import read_halts, read_policy
+
+    policy, halts = read_policy(repo, channel), read_halts(repo, channel)
+    health = _healths(repo, channel, database)
+    stages = policy.to_json()["releases"]
+    for stage in stages:
+        stage["halted"] = halts.reason(stage["manifest"])
+        stage["health"] = health.get(stage["manifest"])
+    return {"channel": channel, "releases": stages, "sync": policy.to_json()["sync"]}
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """Tell a channel: its releases as a table, the newest first, and when devices sync."""
+    head = ("release", "manifest", "state", "devices", "told", "failed", "for")
+    rows = [head, *(_row(stage) for stage in found["releases"])]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        yield "  ".join(cells).rstrip()
+    for stage in found["releases"]:
+        if stage["halted"] is not None:
+            yield f"{stage['name']} is halted: {stage['halted']}"
+    yield f"devices sync {_when(found['sync'])}"
+
+
+def _row(stage: dict[str, Any]) -> tuple[str, ...]:
+    health = stage["health"]
+    state = "halted" if stage["halted"] is not None and stage["state"] == "active" else None
+    return (
+        stage["name"],
+        stage["manifest"][:12],
+        state or stage["state"],
+        f"{stage['percent']:g}%",
+        str(health["told"]) if health else "-",
+        str(health["failed"]) if health else "-",
+        _rules(stage),
+    )
+
+
+def _rules(stage: dict[str, Any]) -> str:
+    app, limit = stage["app"], stage["most_failures"]
+    rules = [
+        app["least"] and f"app from {app['least']}",
+        app["below"] and f"app before {app['below']}",
+        stage["device_classes"] and f"class {' or '.join(stage['device_classes'])}",
+        stage["from_utc"] and f"from {_moment(stage['from_utc'])}",
+        stage["until_utc"] is not None and f"until {_moment(stage['until_utc'])}",
+        limit and f"halts above {limit['share'] * 100:g}% of {limit['of']}",
+    ]
+    return ", ".join(rule for rule in rules if rule) or "all"
+
+
+def _when(sync: dict[str, Any]) -> str:
+    quiet = sync["quiet_hours"]
+    rules = [
+        f"every {sync['every_s']} to {sync['every_s'] + sync['spread_s']} s",
+        "unmetered" if sync["unmetered"] else "on any network",
+        sync["charging"] and "charging",
+        quiet and f"not from {quiet[0]:02}:00 to {quiet[1]:02}:00",
+    ]
+    return ", ".join(rule for rule in rules if rule)
+
+
+def _moment(utc: int) -> str:
+    return datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%dT%H:%MZ")
+
+
+def _healths(repo: Path, channel: str, database: str) -> dict[str, dict[str, int]]:
+    from sync_server.database import FILE_NAME, default_url, open_database
+    from sync_server.outcomes import healths
+
+    if not database and not (repo / FILE_NAME).exists():
+        return {}
+    engine = open_database(database or default_url(repo))
+    try:
+        found = healths(engine, channel)
+    finally:
+        engine.dispose()
+    return {
+        manifest: asdict(health) | {"told": health.told, "failed": health.failed}
+        for manifest, health in found.items()
+    }

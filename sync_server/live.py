@@ -1,0 +1,92 @@
+"""What is live: each channel's releases as devices see them, with what they weigh."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuf.api.metadata import TargetFile
+
+from bundle.manifest import Manifest
+from bundle.rollout import KILLED, RolloutPolicy, Stage
+from sync_server import deltas, state
+from sync_server.channel import Channel
+from sync_server.halts import halts_in
+from sync_server.roles import CHANNELS, TARGETS, channels_of
+
+HALTED = "halted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """One live release.
+
+    update_bytes: what a device downloads that has the release before it; None: there is none.
+    """
+
+    stage: Stage
+    created_utc: int
+    full_bytes: int
+    update_bytes: int | None
+    halted: str | None
+
+    @property
+    def state(self) -> str:
+        """Its stage's state, or that it is halted."""
+        return (
+            HALTED if self.halted is not None and self.stage.state != KILLED else self.stage.state
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveChannel:
+    """A channel's policy and its releases, the newest first."""
+
+    policy: RolloutPolicy
+    releases: tuple[Release, ...]
+    expires_utc: int
+
+
+def live(repo: Path) -> list[LiveChannel]:
+    """Read all channels, proved by their signatures, stable first; none before the first publish.
+
+    Raises:
+        RepositoryInvalid: the repository is damaged.
+    """
+    if not state.exists(repo):
+        return []
+    found = state.load(repo)
+    names = channels_of(found.targets[TARGETS])
+    known = [name for name in CHANNELS if name in names]
+    others = sorted(set(names) - set(known))
+    return [_channel(repo, found, name) for name in [*known, *others]]
+
+
+def _channel(repo: Path, found: state.State, name: str) -> LiveChannel:
+    channel = Channel(repo, found, name)
+    policy, halts = channel.policy(), halts_in(repo, found, name)
+    manifests = [channel.manifest(stage) for stage in policy.releases]
+    before = [*manifests[1:], None][: len(manifests)]
+    known = deltas.named(channel.targets.values())
+    releases = tuple(
+        Release(
+            stage=stage,
+            created_utc=manifest.created_utc,
+            full_bytes=sum(entry.bytes for entry in manifest.files),
+            update_bytes=_update_bytes(manifest, old, known) if old else None,
+            halted=halts.reason(stage.manifest),
+        )
+        for stage, manifest, old in zip(policy.releases, manifests, before, strict=True)
+    )
+    expires = int(found.targets[name].expires.timestamp())
+    return LiveChannel(policy=policy, releases=releases, expires_utc=expires)
+
+
+def _update_bytes(new: Manifest, old: Manifest, known: Mapping[str, TargetFile]) -> int:
+    """Bytes from one release to the next: nothing for files that stay, deltas where there are."""
+    sizes = {entry.sha256: entry.bytes for entry in new.files}
+    for entry in old.files:
+        sizes.pop(entry.sha256, None)
+    for name, (_, entry) in deltas.pairs(new, [old]).items():
+        if entry.sha256 in sizes and name in known:
+            sizes[entry.sha256] = min(sizes[entry.sha256], known[name].length)
+    return sum(sizes.values())

@@ -1,0 +1,340 @@
+"""The admin site as a person meets it: logging in, pages, forms, and what it refuses."""
+
+import html
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import time
+
+import click
+import pytest
+
+from benchmarks.tiny_bundle import write_tiny_bundle
+from pocketrec import cli
+from sync_server import admin_site, audit, outcomes, tokens
+from sync_server.app import create_app
+from sync_server.database import default_url, open_database
+from sync_server.failures import MOST
+from sync_server.keys import load_signers
+from sync_server.repository import publish, read_halts, read_policy
+from sync_server.sessions import SESSION_S
+from sync_server.settings import Settings
+
+SERVER_KEYS = ("snapshot", "timestamp", "brake")
+
+
+class Person:
+    """Uses the site as a browser would: cookies, forms, redirects."""
+
+    def __init__(self, app, token):
+        self.client = app.test_client()
+        self.answer = self.client.post("/admin/login", data={"token": token})
+
+    def get(self, path):
+        reply = self.client.get(f"/admin/{path}")
+        assert reply.status_code == 200, (reply.status_code, reply.headers.get("Location"))
+        return reply.text
+
+    def csrf(self):
+        return re.search(r'name="csrf" value="([^"]+)"', self.get(""))[1]
+
+    def press(self, channel, action, manifest, **more):
+        data = {"csrf": self.csrf(), "channel": channel, "action": action, "manifest": manifest}
+        return self.client.post("/admin/actions", data=data | more)
+
+
+@pytest.fixture
+def two_releases(tiny_repo, tmp_path):
+    """Manifests of `second` and `tiny` on stable."""
+    write_tiny_bundle(tmp_path / "second", answers=True, name="second")
+    publish(tmp_path / "second", tiny_repo, load_signers(tmp_path / "keys"), "stable", percent=20)
+    return [stage.manifest for stage in read_policy(tiny_repo, "stable").releases]
+
+
+@pytest.fixture
+def engine(tiny_repo):
+    return open_database(default_url(tiny_repo))
+
+
+def make_app(repo, keys=None):
+    return create_app(Settings(repo=repo, keys=keys, log_requests=False))
+
+
+def token_of(engine, scope="operate", name="alice"):
+    return tokens.make(engine, name, scope, 5, int(time.time()))
+
+
+@pytest.fixture
+def alice(tiny_repo, engine, two_releases, tmp_path):
+    """Somebody who may operate, on a server with the keys of stable."""
+    return Person(make_app(tiny_repo, tmp_path / "keys"), token_of(engine)[0])
+
+
+def test_strangers_see_the_login_page_only(tiny_repo, engine):
+    client = make_app(tiny_repo).test_client()
+    for path in ("", "releases", "fleet", "audit", "audit.jsonl"):
+        reply = client.get(f"/admin/{path}")
+        assert (reply.status_code, reply.headers["Location"]) == (303, "/admin/login")
+    assert client.post("/admin/actions").status_code == 303
+    wrong = client.post("/admin/login", data={"token": "prt_x_y"})
+    assert (wrong.status_code, "not valid" in wrong.text) == (401, True)
+    assert "Set-Cookie" not in wrong.headers
+
+
+def test_a_session_is_a_strict_short_cookie_and_ends_with_its_token(tiny_repo, engine):
+    text, token = token_of(engine)
+    person = Person(make_app(tiny_repo), text)
+    assert person.answer.status_code == 303
+    cookie = person.answer.headers["Set-Cookie"]
+    for part in ("HttpOnly", "SameSite=Strict", "Path=/admin", f"Max-Age={SESSION_S}"):
+        assert part in cookie
+    assert text not in cookie
+    assert "alice" in person.get("")
+    tokens.revoke(engine, token.id, int(time.time()))
+    assert person.client.get("/admin/").status_code == 303
+
+
+def test_a_session_grows_old(tiny_repo, engine, monkeypatch):
+    person = Person(make_app(tiny_repo), token_of(engine)[0])
+    real = time.time
+    monkeypatch.setattr("itsdangerous.timed.time.time", lambda: real() + SESSION_S + 5)
+    assert person.client.get("/admin/").status_code == 303
+
+
+def test_a_cookie_that_was_changed_or_signed_elsewhere_is_nobodys(tiny_repo, engine, tmp_path):
+    text, _ = token_of(engine)
+    person = Person(make_app(tiny_repo), text)
+    value = person.client.get_cookie("pocketrec_admin", path="/admin").value
+    (tiny_repo / "cookie.secret").unlink()  # another server has another secret
+    for app, cookie in ((make_app(tiny_repo), value), (make_app(tiny_repo), value[:-2] + "xx")):
+        client = app.test_client()
+        client.set_cookie("pocketrec_admin", cookie, path="/admin")
+        assert client.get("/admin/").status_code == 303
+    assert (tiny_repo / "cookie.secret").stat().st_mode & 0o077 == 0
+
+
+def test_log_out_forgets(alice):
+    done = alice.client.post("/admin/logout", data={"csrf": alice.csrf()})
+    assert done.headers["Location"] == "/admin/login"
+    assert alice.client.get("/admin/").status_code == 303
+
+
+def test_forms_of_other_sites_and_sessions_are_refused(alice, tiny_repo, engine, two_releases):
+    form = {"channel": "stable", "action": "kill", "manifest": two_releases[0]}
+    other = Person(alice.client.application, token_of(engine, name="eve")[0])
+    for csrf in ("", "x", other.csrf()):
+        reply = alice.client.post("/admin/actions", data=form | {"csrf": csrf})
+        assert reply.status_code == 403
+    for origin in ("https://evil.example", "null"):
+        reply = alice.client.post(
+            "/admin/actions", data=form | {"csrf": alice.csrf()}, headers={"Origin": origin}
+        )
+        assert reply.status_code == 403
+    assert read_policy(tiny_repo, "stable").releases[0].state == "active"
+    same = {"Origin": "http://localhost"}
+    form |= {"csrf": alice.csrf()}
+    assert alice.client.post("/admin/actions", data=form, headers=same).status_code == 303
+    assert read_policy(tiny_repo, "stable").releases[0].state == "killed"
+
+
+def test_pages_may_load_their_style_sheet_and_nothing_else(alice):
+    for path in ("", "releases", "fleet", "audit", "login"):
+        reply = alice.client.get(f"/admin/{path}")
+        policy = reply.headers["Content-Security-Policy"]
+        assert policy == admin_site.CSP
+        assert "default-src 'none'" in policy and "unsafe" not in policy
+        assert reply.headers["Cache-Control"] == "no-store"
+        assert not re.search(r"<script|<style|\sstyle=|\son\w+=|javascript:", reply.text)
+    assert alice.client.get("/admin/style.css").content_type.startswith("text/css")
+
+
+def test_who_guesses_has_to_wait(tiny_repo, engine):
+    app = make_app(tiny_repo)
+    client = app.test_client()
+    for _ in range(MOST):
+        assert client.post("/admin/login", data={"token": "wrong"}).status_code == 401
+    text, _ = token_of(engine)
+    waits = client.post("/admin/login", data={"token": text})
+    assert (waits.status_code, int(waits.headers["Retry-After"]) > 0) == (429, True)
+    program = client.get("/v1/admin/audit", headers={"Authorization": f"Bearer {text}"})
+    assert program.status_code == 429
+    other = {"REMOTE_ADDR": "10.0.0.9"}
+    done = client.post("/admin/login", data={"token": text}, environ_overrides=other)
+    assert done.status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("action", "more", "state", "percent"),
+    [
+        ("pause", {}, "paused", 20),
+        ("kill", {}, "killed", 20),
+        ("percent", {"percent": "62.5"}, "active", 62.5),
+    ],
+)
+def test_buttons_change_the_signed_policy(
+    alice, tiny_repo, two_releases, action, more, state, percent
+):
+    done = alice.press("stable", action, two_releases[0], **more)
+    assert done.status_code == 303
+    first = read_policy(tiny_repo, "stable").releases[0]
+    assert (first.state, first.percent) == (state, percent)
+    said = alice.client.get(done.headers["Location"]).text
+    assert f"{action} of stable {two_releases[0][:12]}: done" in said
+    log = alice.get("audit")
+    assert action in log and "alice" in log
+
+
+def test_roll_back_puts_the_earlier_release_first_for_all(alice, tiny_repo, two_releases):
+    assert alice.press("stable", "rollback", two_releases[1]).status_code == 303
+    first = read_policy(tiny_repo, "stable").releases[0]
+    assert (first.manifest, first.percent) == (two_releases[1], 100)
+
+
+def test_halt_and_lift_it(alice, tiny_repo, two_releases):
+    alice.press("stable", "halt", two_releases[0], reason="crashes <b>")
+    assert read_halts(tiny_repo, "stable").reason(two_releases[0]) == "crashes <b>"
+    assert "halted: crashes &lt;b&gt;" in alice.get("releases")
+    alice.press("stable", "unhalt", two_releases[0])
+    assert read_halts(tiny_repo, "stable").reason(two_releases[0]) is None
+
+
+def test_without_the_channels_key_commands_are_shown_and_the_brake_still_works(
+    tiny_repo, engine, two_releases, tmp_path
+):
+    folder = tmp_path / "server-keys"
+    folder.mkdir()
+    for name in SERVER_KEYS:
+        shutil.copy(tmp_path / "keys" / f"{name}.pem", folder)
+    person = Person(make_app(tiny_repo, folder), token_of(engine)[0])
+    page = html.unescape(person.get("releases"))
+    wanted = f"pocketrec rollout pause {two_releases[0][:12]} --channel stable --repo repo/"
+    assert wanted in page
+    assert 'value="pause"' not in page
+    shown = re.findall(r'<code class="command">([^<]+)</code>', page)
+    assert {command.split()[2] for command in shown} >= {"pause", "stage", "kill", "rollback"}
+    for command in shown:
+        check_parses(shlex.split(command)[1:])
+    assert 'value="halt"' in page
+    refused = person.press("stable", "pause", two_releases[0])
+    assert (refused.status_code, "not on the server" in refused.text) == (409, True)
+    assert person.press("stable", "halt", two_releases[0], reason="x").status_code == 303
+    outcomes_of = [entry.outcome[:6] for entry in audit.entries(engine, 2)]
+    assert outcomes_of == ["done", "failed"]
+
+
+def check_parses(words):
+    """Parse a command as a shell would have it; what it names need not be there."""
+    command, context = cli.main, click.Context(cli.main)
+    while isinstance(command, click.Group):
+        command = command.get_command(context, words[0])
+        assert command is not None, words
+        context, words = click.Context(command, parent=context), words[1:]
+    command.make_context(command.name, words, parent=context.parent)
+
+
+def test_a_token_that_reads_sees_no_button_and_presses_none(
+    tiny_repo, engine, two_releases, tmp_path
+):
+    reader = Person(make_app(tiny_repo, tmp_path / "keys"), token_of(engine, "read")[0])
+    assert 'name="action"' not in reader.get("releases")
+    assert reader.press("stable", "kill", two_releases[0]).status_code == 403
+    assert read_policy(tiny_repo, "stable").releases[0].state == "active"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"action": "explode"},
+        {"manifest": "abc"},
+        {"action": "percent"},
+        {"action": "percent", "percent": "101"},
+        {"action": "percent", "percent": "nan"},
+        {"action": "pause", "percent": "50"},
+        {"channel": "../x"},
+        {"reason": "x" * 201},
+    ],
+)
+def test_odd_forms_are_one_message(alice, two_releases, form):
+    whole = {"channel": "stable", "action": "pause", "manifest": two_releases[0]} | form
+    assert alice.press(**whole).status_code == 400
+    assert alice.press("stable", "pause", "a" * 64).status_code == 409
+
+
+def test_pages_show_what_the_fleet_told(alice, engine, tiny_repo, two_releases):
+    kinds = ["installed"] * 7 + ["self_test_failed"] * 2 + ["reverted"]
+    told = [
+        {"id": f"{at:032x}", "manifest": two_releases[0], "outcome": kind, "ts": int(time.time())}
+        for at, kind in enumerate(kinds)
+    ]
+    outcomes.count(engine, "stable", two_releases, told, time.time())
+    for path in ("", "releases"):
+        assert "7 installed" in alice.get(path)
+        assert "3 failed" in alice.get(path)
+    page = alice.get("fleet")
+    assert re.search(r"<td>second</td><td>stable</td><td class=\"n\">7</td>", page)
+    assert "33.3%" in page
+    assert page.count("<svg") == 1
+    assert "second" in page
+
+
+def test_an_empty_server_has_pages_too(tmp_path):
+    engine = open_database(default_url(tmp_path))
+    person = Person(make_app(tmp_path), token_of(engine)[0])
+    assert "Nothing is published yet" in person.get("")
+    for path in ("releases", "fleet", "audit"):
+        person.get(path)
+
+
+def test_names_from_outside_are_only_text(tiny_repo, engine, tmp_path):
+    evil = "<img src=x onerror=alert(1)>"
+    write_tiny_bundle(tmp_path / "evil", answers=True, name=evil)
+    publish(tmp_path / "evil", tiny_repo, load_signers(tmp_path / "keys"), "stable")
+    person = Person(make_app(tiny_repo), token_of(engine, name=evil)[0])
+    for path in ("", "releases", "fleet", "audit"):
+        page = person.get(path)
+        assert "<img" not in page
+        assert html.escape(evil) in page
+
+
+def test_the_audit_log_is_paged_and_exported(alice, engine):
+    for n in range(admin_site.PAGE_ENTRIES + 5):
+        with audit.noted(engine, None, "try", f"number {n}"):
+            pass
+    first = alice.get("audit")
+    (before,) = re.findall(r"audit\?before=(\d+)", first)
+    assert "number 104" in first and "number 1<" not in first
+    assert "number 1<" in alice.get(f"audit?before={before}")
+    lines = [json.loads(line) for line in alice.get("audit.jsonl").splitlines()]
+    assert len(lines) == admin_site.PAGE_ENTRIES + 6
+    assert lines[-1]["action"] == "log in"
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1200, 500])
+def test_chromium_shows_the_pages_in_their_width_without_complaint(alice, tmp_path, width):
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium on the PATH")
+    style = f"<style>{alice.client.get('/admin/style.css').text}</style>"
+    for path in ("", "releases", "fleet", "audit", "login"):
+        text = alice.client.get(f"/admin/{path}").text
+        # The one script is ours, so that the page's own width can be read.
+        page = tmp_path / "page.html"
+        page.write_text(
+            re.sub(r'<link rel="stylesheet"[^>]*>', style, text)
+            + "<script>document.body.dataset.over = document.documentElement.scrollWidth"
+            " - document.documentElement.clientWidth</script>"
+        )
+        words = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+        words += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},2000"]
+        done = subprocess.run(
+            [chromium, *words, "--dump-dom", page.as_uri()],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        assert 'data-over="0"' in done.stdout, path or "overview"
+        assert "CONSOLE" not in done.stderr

@@ -1,0 +1,181 @@
+"""Hints over real sockets: a device that listens pulls, and a hint can do no more than that."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+import urllib3
+
+from edge_runtime.errors import SyncError
+from edge_runtime.store import Store
+from edge_runtime.sync import sync
+from edge_runtime.sync_hints import hints, known
+from sync_server.keys import load_signers
+from sync_server.repository import change_policy, halt, publish, read_policy
+from sync_server.settings import MOST_LISTENERS
+
+
+@pytest.fixture
+def repo(tiny_repo):
+    """The repository of a channel whose devices follow a hint at once."""
+    signers = load_signers(tiny_repo.parent / "keys")
+    change_policy(
+        tiny_repo,
+        signers,
+        "stable",
+        lambda policy: replace(policy, sync=replace(policy.sync, spread_s=0)),
+    )
+    return tiny_repo
+
+
+def first(address: str, last: str | None, channel: str = "stable") -> str:
+    """The first hint."""
+    with closing(hints(address, channel, last, 60)) as found:
+        return next(hint for hint in found if hint is not None)
+
+
+def wait_for(holds) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("options", [(), ("--server", "gunicorn", "--workers", "1")])
+def test_a_device_that_watches_takes_a_publish_at_once_though_it_checks_once_a_day(
+    repo, start_server, renamed_release, tmp_path, options
+):
+    address, child = start_server(repo, *options)
+    root = repo / "metadata" / "1.root.json"
+    words = [sys.executable, "-m", "pocketrec", "device", "watch", "--home", tmp_path / "phone"]
+    words += ["--server", address, "--root", root, "--engine", "onnx", "--updates", "2", "--json"]
+    watching = subprocess.Popen(
+        list(map(str, words)),
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert json.loads(watching.stdout.readline())["status"] == "updated"
+    listeners = "pocketrec_hint_listeners 1.0"
+    wait_for(lambda: listeners in urllib3.request("GET", f"{address}/metrics").data.decode())
+    publish(renamed_release("second"), repo, load_signers(repo.parent / "keys"), "stable")
+    told = watching.communicate(timeout=60)[0].splitlines()
+    assert watching.returncode == 0
+    newest = read_policy(repo, "stable").releases[0].manifest
+    assert json.loads(told[-1])["to_release"] == newest
+    assert Store(tmp_path / "phone" / "store").active()[0] == newest
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 0
+
+
+def test_hints_are_of_one_channel_and_of_halts_and_nothing_is_missed_in_between(
+    repo, start_server, tmp_path
+):
+    address, _ = start_server(repo)
+    signers = load_signers(repo.parent / "keys")
+    home = tmp_path / "phone"
+    sync(home, address, lambda bundle: None, root_path=repo / "metadata" / "1.root.json")
+    before = known(home, "stable")
+    manifest = read_policy(repo, "stable").releases[0].manifest
+    halt(repo, signers, "stable", manifest, "odd slates")
+    assert first(address, before) != before  # it came while nobody listened
+    sync(home, address, lambda bundle: None)
+    after = known(home, "stable")
+    assert first(address, before) == after
+    got = []
+    listening = threading.Thread(target=lambda: got.append(first(address, after)))
+    listening.start()
+    change_policy(repo, signers, "beta", lambda p: replace(p, sync=replace(p.sync, spread_s=7)))
+    listening.join(2)
+    assert got == []  # another channel's
+    change_policy(repo, signers, "stable", lambda p: replace(p, sync=replace(p.sync, spread_s=7)))
+    listening.join(60)
+    assert got and got[0] not in (before, after)
+
+
+def test_listeners_are_few_and_others_are_still_served(repo, start_server):
+    address, child = start_server(repo)
+    host, port = address.removeprefix("http://").split(":")
+    open_ = []
+    for _ in range(MOST_LISTENERS):
+        client = socket.create_connection((host, int(port)))
+        client.sendall(b"GET /v1/hints HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        open_.append(client)
+    with pytest.raises(SyncError, match="503"):
+        first(address, None)
+    assert urllib3.request("GET", f"{address}/metadata/timestamp.json").status == 200
+    child.send_signal(signal.SIGTERM)  # they do not hold up an orderly end
+    assert child.wait(10) == 0
+    for client in open_:
+        client.close()
+
+
+def test_a_head_request_takes_no_place(repo, start_server):
+    address, _ = start_server(repo)
+    for _ in range(MOST_LISTENERS + 1):
+        reply = urllib3.request("HEAD", f"{address}/v1/hints", headers={"Connection": "close"})
+        assert reply.status == 200
+    assert urllib3.request("GET", f"{address}/v1/hints?channel=../x").status == 400
+
+
+def answer_with(data: bytes) -> str:
+    """Address of a server that answers one request with these bytes, and then says no more."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        client, _ = listener.accept()
+        client.recv(1 << 16)
+        client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + data)
+        client.close()
+        listener.close()
+
+    threading.Thread(target=serve, daemon=True).start()
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"", []),
+        (b": hello\n\n", [None, None]),
+        (b"id: 7.2\nevent: publish\ndata: x\n\n", ["7.2"]),
+        (b"id: 7.2\r\nevent: publish\r\n\r\n", ["7.2"]),
+        (b"event: publish\n\nid: 3\nevent: other\n\n", ["", None]),
+        (b"id: \xff\nevent: publish\n\n", ["\N{REPLACEMENT CHARACTER}"]),
+        (b"id: 1\nevent: publish", []),
+    ],
+)
+def test_what_a_stream_says(data, found):
+    heard = list(hints(answer_with(data), "stable", None, 60))
+    assert [each for each in heard if each is not None] == [e for e in found if e is not None]
+
+
+def test_a_stream_without_lines_is_left():
+    with pytest.raises(SyncError, match="something else than hints"):
+        list(hints(answer_with(b"x" * 5000), "stable", None, 60))
+
+
+def test_a_server_that_is_gone_or_silent_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(SyncError):
+            list(hints(address, "stable", None, 0.2))
+    with pytest.raises(SyncError):
+        list(hints(address, "stable", None, 5))
+
+
+def test_what_a_device_knows_is_nothing_where_its_metadata_is_damaged(tmp_path):
+    assert known(tmp_path, "stable") is None
+    (tmp_path / "tuf").mkdir()
+    for data in ("", "[]", '{"signed": {"meta": []}}', '{"signed": {"meta": {"stable.json": 1}}}'):
+        (tmp_path / "tuf" / "snapshot.json").write_text(data)
+        assert known(tmp_path, "stable") is None
