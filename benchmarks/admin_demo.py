@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import urllib3
@@ -83,8 +83,8 @@ class Fleet:
         """Let the newest release be halted when it fails on many devices."""
 
         def limited(policy: RolloutPolicy) -> RolloutPolicy:
-            first = replace(policy.releases[0], most_failures=FailureLimit(of=3, share=0.3))
-            return replace(policy, releases=(first, *policy.releases[1:]))
+            limit = FailureLimit(of=3, share=0.3)
+            return changed(policy, policy.releases[0], most_failures=limit)
 
         change_policy(self.repo, self.signers, channel, limited)
 

@@ -48,7 +48,7 @@ class SyncReport:
     for; next_check_utc: when to sync again.
 
     A file whose delta did not work counts in full_bytes, and its delta in delta_bytes.
-    events_fault is why nothing is known of the user's consent, so that no event was sent.
+    events_fault is why events were not sent, or not all; they stay, and the sync is none the worse.
     """
 
     status: str
@@ -65,6 +65,7 @@ class SyncReport:
     files_fetched: int = 0
     files_by_delta: int = 0
     events_sent: int = 0
+    events_rejected: int = 0
     outcomes_sent: int = 0
     events_fault: str | None = None
     seconds: float = 0.0
@@ -160,7 +161,7 @@ def sync(
     finally:
         lock.close()
     outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)
-    sent, bytes_up, events_fault = send_events(home, server_url, cipher, network)
+    events = send_events(home, server_url, cipher, network, retry)
     after, _ = store.active()
     stopped = found.choice.stopped and after == before
     return SyncReport(
@@ -173,13 +174,14 @@ def sync(
         metadata_bytes=transfer.bytes[METADATA],
         full_bytes=transfer.bytes[FULL],
         delta_bytes=transfer.bytes[DELTA],
-        bytes_up=bytes_up,
+        bytes_up=events.bytes_up,
         requests=network.requests,
         files_fetched=files.fetched,
         files_by_delta=files.by_delta,
-        events_sent=sent,
+        events_sent=events.sent,
+        events_rejected=events.rejected,
         outcomes_sent=outcomes_sent,
-        events_fault=events_fault,
+        events_fault=events.fault,
         seconds=round(time.monotonic() - started, 3),
     )
 

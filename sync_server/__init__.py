@@ -1,7 +1,13 @@
 """The sync server: signs releases and hands them to phones, and takes their events.
 
-In: bundles and keys. Out: a TUF repository over HTTP, events in a database.
-Read in this order: roles.py, keys.py, state.py, repository.py with channel.py, stages.py, blobs.py,
-deltas.py and halts.py, renewal.py, rotation.py, app.py, events.py, serve.py. Rule of the room: a
-server publishes nothing; what it hands out could come from a static file server.
+In: bundles and keys. Out: a TUF repository over HTTP, events in a database. Read in this order:
+signing   roles.py, keys.py, state.py, repository.py with channel.py, stages.py, blobs.py, deltas.py
+          and halts.py, renewal.py, rotation.py, rollout.py
+serving   app.py with files.py, event_routes.py, outcome_routes.py, hints.py, health.py, metrics.py,
+          each described for openapi.py; serve.py runs it
+operating tokens.py, audit.py, gate.py, sessions.py; live.py and figures.py are what admin_api.py
+          and admin_site.py show, operations.py what they do
+copying   inventory.py, mirror.py, backup.py, restore.py
+Rule of the room: a server publishes nothing that it has no key for; what it hands out could come
+from a static file server.
 """

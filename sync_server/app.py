@@ -14,13 +14,13 @@ from sync_server import (
     admin_api,
     admin_site,
     checks,
-    events,
     files,
     health,
     metrics,
     openapi,
     renewal,
     request_log,
+    uploads,
 )
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
@@ -39,18 +39,19 @@ from sync_server.settings import HINTS, Settings
 def create_app(settings: Settings) -> Flask:
     """Make the app over a repository folder, which may still be empty."""
     app = Flask("sync_server", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = events.MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BODY_BYTES
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.database_url or default_url(repo))
     signers, brake = load_signers(), None
     if settings.keys is not None:
         signers = online_signers(settings.keys)
-        renewal.keep_fresh(repo, signers, threading.Event())
         brake = Brake(repo, engine, signers)
     counted = metrics.Metrics()
     app.extensions[HINTS] = listening = Hints(repo)
     note = request_log.watch(app, counted, log_requests=settings.log_requests)
+    if settings.keys is not None:  # it logs, so it comes after what says how
+        renewal.keep_fresh(repo, signers, threading.Event())
     served = Served(repo, engine)
     gate, operations = Gate(engine), Operations(repo, engine, signers)
     sessions = Sessions(engine, cookie_secret(repo))

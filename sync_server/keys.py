@@ -49,7 +49,7 @@ class Signers:
         """Name the folders; nothing is read yet."""
         self.folders = tuple(folders)
         self._ask = ask
-        self._open: dict[Path, Signer] = {}
+        self._open: dict[tuple[Path, int, int], Signer] = {}
         self._next: set[str] = set()
         self._passphrase = os.environ.get(PASSPHRASE)
 
@@ -70,9 +70,14 @@ class Signers:
 
     def open(self, path: Path) -> Signer:
         """Open the signer in a file; raises as looking it up by name does."""
-        if path not in self._open:
-            self._open[path] = _remote(path) if path.suffix == ".uri" else self._local(path)
-        return self._open[path]
+        try:
+            facts = path.stat()
+        except OSError as err:
+            raise KeysInvalid(f"{path}: cannot be read ({err.strerror}).") from err
+        opened = path, facts.st_ino, facts.st_mtime_ns  # another key may take its place meanwhile
+        if opened not in self._open:
+            self._open[opened] = _remote(path) if path.suffix == ".uri" else self._local(path)
+        return self._open[opened]
 
     def path(self, name: str) -> Path | None:
         """Where a key lies, or None."""
@@ -89,10 +94,18 @@ class Signers:
         """From now on, a name means the key that takes its place."""
         self._next.add(name)
 
-    def forget(self) -> None:
-        """Close all: the files have changed, and each has its place."""
-        self._open.clear()
-        self._next.clear()
+    def put_in_place(self, name: str) -> Path:
+        """Give a key that has taken a name its file, beside which the old one stays."""
+        new, old = self.path(next_name(name)), self.path(name)
+        assert new is not None, "it has signed"
+        if old is not None:
+            keyid = self.open(old).public_key.keyid
+            old.rename(old.with_name(f"{old.name}.{keyid[:12]}"))
+        place = new.with_name(f"{name}{new.suffix}")
+        new.rename(place)
+        fsync_dir(place.parent)
+        self._next.discard(name)
+        return place
 
     def _local(self, path: Path) -> Signer:
         try:

@@ -7,6 +7,7 @@ change the policy, without the brake's it cannot halt. Then the command to run e
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine
 
@@ -105,7 +106,7 @@ class Operations:
         """
         subject = f"{wanted.channel} {wanted.manifest}"
         told = {"percent": wanted.percent, "reason": wanted.reason}
-        details = {name: value for name, value in told.items() if value not in (None, "")}
+        details: dict[str, Any] = {key: one for key, one in told.items() if one not in (None, "")}
         with audit.noted(self._engine, token, wanted.action, subject, **details) as number:
             self._do(wanted, wanted.reason or f"by {token.name}")
         return number

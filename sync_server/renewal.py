@@ -135,7 +135,6 @@ def keep_fresh(
                         _LOG.warning("%s expires; its key is not on this server", role)
             except PocketRecError as err:
                 _LOG.error("metadata was not renewed: %s", err)
-                signers.forget()  # new keys may have come meanwhile
             if stop.wait(every_s):
                 return
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from bundle.errors import InputError
 from bundle.files import check_free, replace_dir, write_failed
-from sync_server import inventory
+from sync_server import inventory, state
 from sync_server.backup import (
     DATABASE,
     FORMAT,
@@ -22,7 +22,7 @@ from sync_server.backup import (
     report_of,
 )
 from sync_server.database import FILE_NAME
-from sync_server.errors import BackupInvalid
+from sync_server.errors import BackupInvalid, RepositoryInvalid
 from sync_server.inventory import TIMESTAMP
 
 MAX_LIST_BYTES = 64 << 20
@@ -76,6 +76,10 @@ def _unpack(file: Path, to: Path) -> BackupReport:
         raise BackupInvalid(f"{file}: not a backup ({err}).") from err
     if listed is None or seen != listed["files"] or REPOSITORY + TIMESTAMP not in seen:
         raise BackupInvalid(f"{file}: damaged or cut off; what it lists is not what it holds.")
+    try:
+        state.load(to)  # the signatures hold, too
+    except RepositoryInvalid as err:
+        raise BackupInvalid(f"{file}: {err}") from err
     if DATABASE in seen:
         with closing(sqlite3.connect(to / FILE_NAME)) as database:
             (told,) = database.execute("PRAGMA integrity_check").fetchone()

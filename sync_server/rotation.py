@@ -17,7 +17,6 @@ from securesystemslib.signer import Key
 from tuf.api.metadata import Root, Targets
 
 from bundle.errors import InputError
-from bundle.files import fsync_dir
 from sync_server import state
 from sync_server.keys import Signers, make_key, next_name
 from sync_server.roles import (
@@ -74,7 +73,7 @@ def rotate(
             signers.take_next(name)
             _replace(found, signers, name)
         signed = found.write(repo, signers)
-        keys = {name: str(_put_in_place(signers, name)) for name in names}
+        keys = {name: str(signers.put_in_place(name)) for name in names}
         return Rotation(keys=keys, root_version=found.root.version, signed=signed)
 
 
@@ -173,17 +172,3 @@ def _old(root: Root, signers: Signers, name: str) -> list[str]:
             "other root keys with --keys, too."
         )
     return lost
-
-
-def _put_in_place(signers: Signers, name: str) -> Path:
-    new = signers.path(next_name(name))
-    assert new is not None, "it has signed"
-    old = signers.path(name)
-    if old is not None:
-        keyid = signers.open(old).public_key.keyid
-        old.rename(old.with_name(f"{old.name}.{keyid[:12]}"))
-    place = new.with_name(f"{name}{new.suffix}")
-    new.rename(place)
-    fsync_dir(place.parent)
-    signers.forget()
-    return place

@@ -1,5 +1,6 @@
 """Backups come back whole or not at all."""
 
+import hashlib
 import io
 import json
 import shutil
@@ -9,13 +10,19 @@ import threading
 
 import pytest
 
+from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle.errors import InputError
+from edge_runtime.errors import SyncError
+from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from sync_server import tokens
 from sync_server.backup import back_up
 from sync_server.database import default_url, open_database
 from sync_server.errors import BackupInvalid
+from sync_server.keys import load_signers
+from sync_server.repository import publish
 from sync_server.restore import restore
+from sync_server.rotation import rotate
 
 
 @pytest.fixture
@@ -71,6 +78,40 @@ def test_no_key_and_no_secret_is_saved(tiny_repo, engine, tmp_path):
     data = (tmp_path / "b.tar").read_bytes()
     assert b"PRIVATE KEY" not in data
     assert b"cookie.secret" not in data
+
+
+def test_devices_that_saw_more_come_back_after_a_rotation(tiny_repo, engine, static_of, tmp_path):
+    keys = tmp_path / "keys"
+    back_up(tiny_repo, engine, tmp_path / "b.tar")
+    home, root = tmp_path / "phone", tiny_repo / "metadata" / "1.root.json"
+    write_tiny_bundle(tmp_path / "second", answers=True, name="second")
+    publish(tmp_path / "second", tiny_repo, load_signers(keys), "stable")
+    sync(home, static_of(tiny_repo), lambda _: None, root_path=root)
+    restore(tmp_path / "b.tar", tiny_repo, force=True)
+    with pytest.raises(SyncError, match="not to be trusted"):
+        sync(home, static_of(tiny_repo), lambda _: None)
+    rotate(tiny_repo, load_signers(keys), ["snapshot", "timestamp", "stable"], None)
+    publish(tmp_path / "second", tiny_repo, load_signers(keys), "stable")
+    report = sync(home, static_of(tiny_repo), lambda _: None)
+    assert Store(home / "store").open_active()[0].manifest.name == "second"
+    assert report.files_fetched == 0
+
+
+def forge(found):
+    """Change what is signed, and the list with it."""
+    named = {member.name: data for member, data in found}
+    name = next(n for n in named if n.endswith("timestamp.json"))
+    value = json.loads(named[name])
+    value["signed"]["version"] += 1
+    replace_member(found, name, json.dumps(value).encode())
+
+
+def replace_member(found, name, data):
+    at = next(i for i, (m, _) in enumerate(found) if m.name == name)
+    found[at] = found[at][0], data
+    listed = json.loads(found[-1][1])
+    listed["files"][name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    found[-1] = found[-1][0], json.dumps(listed).encode()
 
 
 def members(path):
@@ -132,6 +173,7 @@ DAMAGE = [
     of_another_format,
     without_list,
     damage_database,
+    forge,
 ]
 
 

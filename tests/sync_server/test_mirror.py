@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import urllib3
@@ -18,23 +15,12 @@ from sync_server.mirror import Folder, mirror, place_of
 from sync_server.repository import publish
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
-def static(tmp_path):
+def static(static_of, tmp_path):
     """(folder, its address) of Python's own file server."""
     folder = tmp_path / "copy"
     folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    return folder, static_of(folder)
 
 
 def accept(_):

@@ -16,6 +16,7 @@ from sync_server.errors import KeysInvalid, RepositoryInvalid
 from sync_server.keys import load_signers
 from sync_server.renewal import DUE, EXPIRED, OK, is_due, keep_fresh, refresh, status
 from sync_server.roles import lifetime
+from sync_server.rotation import rotate
 
 DAYS = {"root": 365, "targets": 365, "stable": 180, "snapshot": 30, "brake": 30, "timestamp": 7}
 ONLINE = ("snapshot", "timestamp", "brake")
@@ -110,23 +111,46 @@ def test_the_thread_waits_for_a_repository_and_a_publisher_and_goes_on(founded, 
         thread.join()
 
 
-def test_a_server_renews_by_itself_and_refuses_keys_that_do_not_open(founded, online, tmp_path):
+def test_a_server_renews_by_itself_and_says_so(founded, online, start_server, tmp_path):
     repo, signers = founded
-    refresh(repo, signers, everything=True, now=in_days(-6))
+    refresh(repo, signers, everything=True, now=in_days(-100))
     before = expiry(repo)
-    words = [sys.executable, "-m", "pocketrec", "serve", "--repo", str(repo), "--port", "0"]
-    child = subprocess.Popen([*words, "--keys", str(online)], stderr=subprocess.DEVNULL)
-    try:
-        assert wait_until(lambda: expiry(repo)["timestamp"] > before["timestamp"])
-    finally:
-        child.terminate()
-        child.wait()
+    start_server(repo, "--keys", online)
+    assert wait_until(lambda: expiry(repo)["timestamp"] > before["timestamp"])
     assert expiry(repo)["stable"] == before["stable"]
+    log = tmp_path / "server.log"
+    assert wait_until(lambda: "stable expires; its key is not on this server" in log.read_text())
+    assert "signed timestamp again" in log.read_text()
+
+
+def test_a_server_refuses_keys_that_do_not_open(founded, online):
     (online / "timestamp.pem").unlink()
-    done = subprocess.run([*words, "--keys", str(online)], capture_output=True, text=True)
+    words = [sys.executable, "-m", "pocketrec", "serve", "--repo", str(founded[0])]
+    words += ["--port", "0", "--keys", str(online)]
+    done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1
     assert "no timestamp.pem" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_server_takes_keys_that_came_while_it_runs(founded, online, tmp_path):
+    repo, signers = founded
+    refresh(repo, signers, everything=True, now=in_days(-6))
+    stop = threading.Event()
+    server = load_signers(online)
+    assert server["timestamp"].public_key.keyid == signers["timestamp"].public_key.keyid
+    rotate(repo, signers, ["timestamp"])
+    refresh(repo, load_signers(tmp_path / "keys"), everything=True, now=in_days(-6))
+    before = expiry(repo)["timestamp"]
+    thread = keep_fresh(repo, server, stop, every_s=0.02)
+    try:
+        time.sleep(0.1)
+        assert expiry(repo)["timestamp"] == before
+        shutil.copy(tmp_path / "keys" / "timestamp.pem", online)
+        assert wait_until(lambda: expiry(repo)["timestamp"] > before)
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_by_the_command(founded, online, runner):

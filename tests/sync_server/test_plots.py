@@ -1,0 +1,112 @@
+"""Plots and wording: numbers by hand, and nothing from outside becomes markup."""
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sync_server import wording
+from sync_server.plots import HEIGHT, WIDTH, Series, ceiling, share_bar, stacked_bars
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def parsed(markup):
+    return ET.fromstring(  # noqa: S314 - ours
+        str(markup).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ')
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "top"),
+    [
+        (0, 1),
+        (1, 1),
+        (1.01, 2),
+        (2, 2),
+        (2.1, 2.5),
+        (3, 5),
+        (7, 10),
+        (10, 10),
+        (99, 100),
+        (260, 500),
+        (0.03, 0.05),
+    ],
+)
+def test_the_top_of_an_axis_is_the_next_round_number(value, top):
+    assert ceiling(value) == pytest.approx(top)
+
+
+def test_bars_stand_on_each_other_and_in_proportion():
+    series = [Series(label="a", values=[1, 0]), Series(label="b", values=[3, 2])]
+    svg = parsed(stacked_bars("Title", [20_000, 20_001], series, str))
+    first, second = svg.findall(f"{SVG}g")
+    low, high = first.findall(f"{SVG}rect")
+    heights = [float(rect.get("height")) for rect in (low, high)]
+    assert heights[1] / heights[0] == pytest.approx(3, rel=0.01)
+    assert float(high.get("y")) + heights[1] == pytest.approx(float(low.get("y")), abs=0.11)
+    assert first.find(f"{SVG}title").text == "4 Oct: a 1, b 3"
+    assert second.find(f"{SVG}title").text == "5 Oct: b 2"
+    assert len(second.findall(f"{SVG}rect")) == 1
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    values=st.lists(st.lists(st.integers(0, 10**12), min_size=3, max_size=3), max_size=5),
+    label=st.text(max_size=20).filter(lambda t: t.isprintable()),
+)
+def test_any_plot_is_xml_within_its_frame(values, label):
+    series = [Series(label=label, values=each) for each in values]
+    markup = stacked_bars(label, [1, 2, 3], series, wording.size)
+    assert "style=" not in re.sub(r">[^<]*<", "><", str(markup))
+    for rect in parsed(markup).iter(f"{SVG}rect"):
+        x, y, w, h = (float(rect.get(name)) for name in ("x", "y", "width", "height"))
+        assert 0 <= x <= x + w <= WIDTH
+        assert -0.1 <= y <= y + h <= HEIGHT
+
+
+@pytest.mark.parametrize(("share", "width"), [(0, 0), (0.25, 25), (1, 100), (7, 100), (-1, 0)])
+def test_a_share_is_a_bar(share, width):
+    rail, bar = parsed(share_bar(share, "active", "<b>")).findall(f"{SVG}rect")
+    assert (rail.get("width"), float(bar.get("width"))) == ("100", width)
+
+
+def test_sizes_counts_and_shares():
+    assert [wording.size(n) for n in (0, 7, 999, 1000, 1440, 5_400_000, 99_960_000, 3e15)] == [
+        "0 B",
+        "7 B",
+        "999 B",
+        "1 kB",
+        "1.4 kB",
+        "5.4 MB",
+        "100 MB",
+        "3000.0 TB",
+    ]
+    assert [wording.count(n) for n in (0, 12_345, 123_456, 12_345_678)] == [
+        "0",
+        "12,345",
+        "123 k",
+        "12.3 M",
+    ]
+    assert [wording.percent(x) for x in (0, 0.00001, 0.333, 0.9996, 1)] == [
+        "0%",
+        "<0.1%",
+        "33.3%",
+        "100%",
+        "100%",
+    ]
+
+
+def test_spans_and_moments():
+    assert [wording.span(s) for s in (5, 90, 7000, 100_000, 600_000, -90)] == [
+        "less than a minute",
+        "1 minute",
+        "116 minutes",
+        "27 hours",
+        "6 days",
+        "1 minute ago",
+    ]
+    assert wording.moment(1_700_000_000) == "2023-11-14 22:13 UTC"
+    assert wording.date(20_000) == "4 Oct"
