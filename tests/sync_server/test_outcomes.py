@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -24,13 +25,6 @@ def told(n: int, manifest: str = A, outcome: str = "installed") -> dict[str, str
     return {"id": f"{n:032x}", "manifest": manifest, "outcome": outcome}
 
 
-@pytest.fixture
-def engine(tmp_path):
-    engine = open_database(f"sqlite:///{tmp_path / 'server.sqlite'}")
-    yield engine
-    engine.dispose()
-
-
 def test_outcomes_add_up_by_release_and_kind_over_days_and_channels_apart(engine):
     first = [told(1), told(2), told(3, outcome="reverted"), told(4, B, "self_test_failed")]
     found = count(engine, "stable", {A, B}, first, NOW)
@@ -53,6 +47,19 @@ def test_an_outcome_that_comes_again_is_acknowledged_and_counted_once(engine):
     twice = count(engine, "stable", {A}, [told(3), told(3)], NOW)
     assert twice.ids == [told(3)["id"]]
     assert healths(engine, "stable") == {A: Health(installed=2, reverted=1)}
+
+
+def test_devices_that_tell_at_once_are_all_counted(engine):
+    """Both kinds of outcome in either order: writers that hold a row each would never end."""
+    rows = [[told(n, A, KINDS[n % 2]), told(n + 500, B, KINDS[1 - n % 2])] for n in range(60)]
+    batches = [pair[:: 1 - 2 * (n % 2)] for n, pair in enumerate(rows)]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda batch: count(engine, "stable", {A, B}, batch, NOW), batches))
+    assert sum(each.new for each in found) == 120
+    assert healths(engine, "stable") == {
+        A: Health(installed=30, self_test_failed=30),
+        B: Health(installed=30, self_test_failed=30),
+    }
 
 
 def test_ids_are_forgotten_after_a_while_and_counts_are_not(engine):
