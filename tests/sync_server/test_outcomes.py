@@ -114,9 +114,9 @@ def test_the_reason_says_how_many_and_how():
 
 
 @pytest.fixture
-def client(published, tmp_path):
+def client(tiny_repo, tmp_path):
     """A client of the app with the keys of the brake; its release may fail on 1 of 4 devices."""
-    repo, signers = published
+    repo, signers = tiny_repo, load_signers(tmp_path / "keys")
 
     def limited(policy):
         (stage,) = policy.releases
@@ -137,8 +137,8 @@ def post(client, rows, **changes):
     return client.post("/v1/outcomes", data=json.dumps(body), content_type="application/json")
 
 
-def test_the_server_halts_by_the_brake_alone_what_fails_too_often(published, client):
-    repo, _ = published
+def test_the_server_halts_by_the_brake_alone_what_fails_too_often(tiny_repo, client):
+    repo = tiny_repo
     manifest = read_policy(repo, "stable").releases[0].manifest
     post(client, [told(n, manifest) for n in range(3)])
     post(client, [told(3, manifest, "self_test_failed")])
@@ -156,9 +156,9 @@ def test_the_server_halts_by_the_brake_alone_what_fails_too_often(published, cli
 
 
 def test_devices_that_tell_of_success_may_bring_the_count_to_which_failures_are_too_many(
-    published, client
+    tiny_repo, client
 ):
-    repo, _ = published
+    repo = tiny_repo
     manifest = read_policy(repo, "stable").releases[0].manifest
     post(client, [told(n, manifest, "self_test_failed") for n in range(2)])
     post(client, [told(2, manifest)])
@@ -168,9 +168,9 @@ def test_devices_that_tell_of_success_may_bring_the_count_to_which_failures_are_
 
 
 def test_a_release_that_a_person_lets_go_on_is_judged_by_what_comes_then(
-    published, client, tmp_path
+    tiny_repo, client, tmp_path
 ):
-    repo, _ = published
+    repo = tiny_repo
     manifest = read_policy(repo, "stable").releases[0].manifest
     online = load_signers(tmp_path / "online")
     post(client, [told(n, manifest, "self_test_failed") for n in range(4)])
@@ -198,8 +198,8 @@ def test_what_is_no_batch_of_outcomes_is_refused(client, changes, status):
     assert client.post("/v1/outcomes", data="[").status_code in (400, 415)
 
 
-def test_a_server_without_the_brake_counts_and_cannot_halt(published):
-    repo, _ = published
+def test_a_server_without_the_brake_counts_and_cannot_halt(tiny_repo):
+    repo = tiny_repo
     client = create_app(Settings(repo=repo, log_requests=False)).test_client()
     manifest = read_policy(repo, "stable").releases[0].manifest
     answer = post(client, [told(n, manifest, "reverted") for n in range(9)])
