@@ -137,16 +137,23 @@ def start_server(tmp_path):
 @pytest.fixture(scope="session")
 def postgres():
     """URL of a real PostgreSQL cluster of this session, on a socket in a folder of its own."""
-    if not (shutil.which("initdb") and shutil.which("postgres")):
-        pytest.skip("no initdb and postgres on the PATH")
+    places = [
+        *os.environ["PATH"].split(os.pathsep),
+        *map(str, Path("/usr/lib/postgresql").glob("*/bin")),
+    ]
+    initdb, program = (
+        shutil.which(name, path=os.pathsep.join(places)) for name in ("initdb", "postgres")
+    )
+    if not (initdb and program):
+        pytest.skip("no initdb and postgres, on the PATH or in /usr/lib/postgresql")
     user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     folder = Path(tempfile.mkdtemp(prefix="pocketrec-pg-"))
     if user:
         shutil.chown(folder, user)
     data = folder / "data"
-    words = ["initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
+    words = [initdb, "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
     subprocess.run(words, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    words = ["postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+    words = [program, "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(words, user=user, cwd=folder, stdout=log, stderr=log)
     url = f"postgresql://postgres@/postgres?host={folder}"
