@@ -7,6 +7,7 @@ from bundle.rollout import SyncPolicy
 
 METERED, ON_BATTERY, QUIET_HOURS = "metered", "on battery", "quiet hours"
 """Why a sync is put off."""
+ASK_AGAIN_S = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,19 @@ def put_off(conditions: Conditions, policy: SyncPolicy, now_utc: float) -> str |
     if policy.quiet_hours is not None and _within(hour, *policy.quiet_hours):
         return QUIET_HOURS
     return None
+
+
+def until(conditions: Conditions, policy: SyncPolicy, now_utc: float) -> float:
+    """Return when it is worth asking again whether a sync may go on: the end of the quiet hours.
+
+    Nobody knows when network and power change; then it is soon, since the question costs nothing.
+    """
+    if put_off(conditions, policy, now_utc) != QUIET_HOURS:
+        return now_utc + min(policy.every_s, ASK_AGAIN_S)
+    assert policy.quiet_hours is not None
+    local = now_utc + conditions.utc_offset_s
+    hours = (policy.quiet_hours[1] - int(local // 3600)) % 24
+    return (local // 3600 + hours) * 3600 - conditions.utc_offset_s
 
 
 def _within(hour: int, begin: int, end: int) -> bool:

@@ -1,7 +1,7 @@
 """Tables of the event log's SQLite file, and how an older file becomes the present one.
 
 `PRAGMA user_version` is 0 in a new file and in files of the first schema, 1 in files without
-`showing`, 2 in files of this one.
+`showing`, 2 without `batch`, 3 in files of this one.
 
 Rows are stored in the order of insertion (`seq`), which is nearly that of time, so that retention
 empties whole pages. The first schema ordered them by their random ids: of 40,000 events the oldest
@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 FILE_NAME = "events.sqlite"  # in the folder of a phone
-VERSION = 2
+VERSION = 3
 _INCREMENTAL = 2  # PRAGMA auto_vacuum
 _WAL_BYTES = 1 << 20  # what a log takes on the disk beyond its pages, at rest
-UNSENT, SENT, WITHHELD = 0, 1, 2  # event.uploaded: WITHHELD is never to be sent
+# event.uploaded: WITHHELD is never to be sent, REJECTED was sent and the server did not want it.
+UNSENT, SENT, WITHHELD, REJECTED = 0, 1, 2, 3
 
 _EVENT = """
 CREATE TABLE event_made (
@@ -36,6 +37,10 @@ _FIRST_TO_SECOND = (
 _SECOND_TO_THIRD = (
     "CREATE TABLE showing (ts INTEGER NOT NULL, campaign TEXT NOT NULL, sealed BLOB)",
     "CREATE INDEX showing_ts ON showing (ts)",
+)
+_THIRD_TO_FOURTH = (
+    "CREATE TABLE batch (id TEXT NOT NULL, events TEXT NOT NULL)",
+    "CREATE TABLE upload_wait (from_utc INTEGER NOT NULL, until_utc INTEGER NOT NULL)",
 )
 
 
@@ -108,7 +113,7 @@ def delete_all(connection: sqlite3.Connection) -> int:
     """
     with transaction(connection):
         events = connection.execute("DELETE FROM event").rowcount
-        for name in ("consent", "tally", "key_check", "showing"):
+        for name in ("consent", "tally", "key_check", "showing", "batch", "upload_wait"):
             connection.execute(f"DELETE FROM {name}")  # noqa: S608
     scrub(connection)
     return events
@@ -148,6 +153,9 @@ def _migrate(connection: sqlite3.Connection, found: int) -> None:
         _order_by_insertion(connection)
     if found < 2:
         for statement in _SECOND_TO_THIRD:
+            connection.execute(statement)
+    if found < 3:
+        for statement in _THIRD_TO_FOURTH:
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
 

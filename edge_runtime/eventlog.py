@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ import numpy as np
 
 from bundle.features import History
 from bundle.reader import Bundle
-from edge_runtime import consent, feedback, retention, showings
+from edge_runtime import consent, feedback, log_status, outbox, retention, showings
 from edge_runtime.cipher import Cipher, check_key, encrypt_all, unseal
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.event import INTERACTION, Event, decode, encode
 from edge_runtime.event_schema import (
-    SENT,
     UNSENT,
     WITHHELD,
     Unreadable,
@@ -34,6 +32,8 @@ from edge_runtime.event_schema import (
     transaction,
 )
 from edge_runtime.feedback import Impressions
+from edge_runtime.log_status import LogStatus
+from edge_runtime.outbox import Batch
 from edge_runtime.retention import Retention
 from edge_runtime.showings import Showing
 
@@ -45,33 +45,6 @@ _UNWRITABLE = (
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogStatus:
-    """What the log holds and what it held.
-
-    Attributes:
-        events: rows of any kind.
-        interactions: those of what the user did.
-        showings: of campaigns, which are no events.
-        pending: those that the next sync sends; none without consent.
-        log_bytes: of the file and its WAL.
-        oldest_ts: unix seconds of the oldest event.
-        consent: the last decision.
-        removed: events that retention removed, by reason: age or size.
-        lost: those among the removed ones that waited for their upload, by reason.
-    """
-
-    events: int
-    interactions: int
-    showings: int
-    pending: int
-    log_bytes: int
-    oldest_ts: int | None
-    consent: Consent
-    removed: dict[str, int]
-    lost: dict[str, int]
 
 
 class EventLog:
@@ -278,25 +251,7 @@ class EventLog:
             EventLogError: the log cannot be read.
         """
         with self._wrapped():
-            decision = consent.current(self._connection)
-            events, interactions, unsent, oldest = self._connection.execute(
-                "SELECT count(*), coalesce(sum(kind = ?), 0), coalesce(sum(uploaded = ?), 0), "
-                "min(ts) FROM event",
-                (INTERACTION, UNSENT),
-            ).fetchone()
-            return LogStatus(
-                events=events,
-                interactions=interactions,
-                showings=self._connection.execute("SELECT count(*) FROM showing").fetchone()[0],
-                pending=unsent if decision.state == consent.GRANTED else 0,
-                log_bytes=sum(
-                    p.stat().st_size for p in self._path.parent.glob(f"{self._path.name}*")
-                ),
-                oldest_ts=oldest,
-                consent=decision,
-                removed=retention.tallies(self._connection, retention.REMOVED),
-                lost=retention.tallies(self._connection, retention.LOST),
-            )
+            return log_status.read(self._connection, self._path, int(self._clock()))
 
     def consent(self) -> Consent:
         """Return the user's last decision on uploads.
@@ -333,23 +288,59 @@ class EventLog:
         if self.fault or self.consent().state != consent.GRANTED:
             return []
         with self._wrapped():
-            rows = self._connection.execute(
-                "SELECT id, kind, ts, item_id, event, value, context, sealed FROM event "
-                "WHERE uploaded = ? ORDER BY ts, id LIMIT ?",
-                (UNSENT, limit),
-            )
-            return [decode(row, self._cipher) for row in rows]
+            return outbox.pending(self._connection, self._cipher, limit)
 
-    def mark_uploaded(self, ids: list[str]) -> None:
-        """Note that a server has acknowledged these events.
+    def next_batch(self, limit: int) -> Batch | None:
+        """Return what to send next, at most so many events; the same until it is acknowledged.
+
+        None without consent, without events, and where nothing can be noted.
+
+        Raises:
+            EventLogError: the log cannot be read or written.
+        """
+        # With a fault, a withdrawal may lie in the WAL unseen.
+        if self.fault:
+            return None
+        with self._writing():
+            if consent.current(self._connection).state != consent.GRANTED:
+                return None
+            return outbox.next_batch(self._connection, self._cipher, limit)
+
+    def acknowledge(self, batch: Batch, rejected: dict[int, str] | None = None) -> None:
+        """Note that a server has answered a batch; rejected events have a reason, by their place.
 
         Raises:
             EventLogError: it could not be noted; they will be sent again, which does no harm.
         """
         with self._writing():
-            self._connection.executemany(
-                "UPDATE event SET uploaded = ? WHERE id = ?", [(SENT, i) for i in ids]
-            )
+            outbox.acknowledge(self._connection, batch, rejected or {})
+
+    def forget_batch(self) -> None:
+        """Send the events of the noted batch under another id.
+
+        Raises:
+            EventLogError: it could not be noted.
+        """
+        with self._writing():
+            outbox.forget(self._connection)
+
+    def wait(self, seconds: int) -> None:
+        """Note that the server wants no upload for so long.
+
+        Raises:
+            EventLogError: it could not be noted.
+        """
+        with self._writing():
+            outbox.wait(self._connection, int(self._clock()), seconds)
+
+    def waits_until(self) -> int | None:
+        """Return when the server wants uploads again, unix seconds; None: now.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            return outbox.waits_until(self._connection, int(self._clock()))
 
     def everything(self) -> Iterator[LogStatus | Consent | Showing | tuple[Event, int]]:
         """Yield status, decisions on consent, showings, and events with their upload state.

@@ -27,12 +27,13 @@ from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.event import Event
-from edge_runtime.event_schema import SENT, UNSENT, WITHHELD, Unreadable
-from edge_runtime.eventlog import EventLog, LogStatus
+from edge_runtime.event_schema import REJECTED, SENT, UNSENT, WITHHELD, Unreadable
+from edge_runtime.eventlog import EventLog
+from edge_runtime.log_status import LogStatus
 from edge_runtime.showings import Showing
 
 FORMAT, VERSION = "pocketrec-user-data", 1
-_UPLOADED = {UNSENT: "no", SENT: "yes", WITHHELD: "never"}
+_UPLOADED = {UNSENT: "no", SENT: "yes", WITHHELD: "never", REJECTED: "rejected"}
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _BUSY_S = 2.0
 

@@ -8,12 +8,13 @@ are needed for a day and go after a month, or after the events' days where these
 import sqlite3
 from dataclasses import dataclass
 
-from edge_runtime import consent
+from edge_runtime import consent, event_schema
 from edge_runtime.event_schema import SENT, UNSENT, WITHHELD, transaction
 
 DAY_S = 24 * 3600
 SHOWING_DAYS = 30
-REMOVED, LOST = "removed", "lost"
+REMOVED, LOST, REJECTED = "removed", "lost", "rejected"  # fates; the last is of uploads
+_DONE = (SENT, WITHHELD, event_schema.REJECTED)
 _LEAST_BATCH = 16  # rows; about a page of them, and a page is what can become free
 
 
@@ -77,7 +78,7 @@ def enforce(connection: sqlite3.Connection, limits: Retention, now: int) -> int:
         return 0
     with transaction(connection):
         waiting = consent.current(connection).state == consent.GRANTED
-        free = (SENT, WITHHELD) if waiting else (UNSENT, SENT, WITHHELD)
+        free = _DONE if waiting else (UNSENT, *_DONE)
         gone = _forget_old(connection, free, now - limits.days * DAY_S, REMOVED)
         gone += _shrink(connection, free, limits.max_bytes, REMOVED)
         if waiting:
@@ -96,8 +97,8 @@ def enforce(connection: sqlite3.Connection, limits: Retention, now: int) -> int:
 def _is_due(connection: sqlite3.Connection, limits: Retention, now: int) -> bool:
     """Whether something may be beyond a limit; takes no lock, so that opening never waits."""
     old = connection.execute(
-        "SELECT 1 FROM event WHERE uploaded IN (?, ?, ?) AND ts < ? LIMIT 1",
-        (UNSENT, SENT, WITHHELD, now - limits.days * DAY_S),
+        "SELECT 1 FROM event WHERE uploaded IN (?, ?, ?, ?) AND ts < ? LIMIT 1",
+        (UNSENT, *_DONE, now - limits.days * DAY_S),
     ).fetchone()
     old_showing = connection.execute(
         "SELECT 1 FROM showing WHERE ts < ? LIMIT 1", (_showings_from(limits, now),)
@@ -118,32 +119,33 @@ def _forget_old(
         ).rowcount
         for state in states
     )
-    _count(connection, fate, "age", gone)
+    count(connection, fate, "age", gone)
     return gone
 
 
 def _shrink(connection: sqlite3.Connection, states: tuple[int, ...], limit: int, fate: str) -> int:
     """Remove the oldest until the size is within the limit or none is left."""
-    three = (*states, *states, *states)[:3]  # one statement, however many states
+    four = (states * 4)[:4]  # one statement, however many states
     (left,) = connection.execute(
-        "SELECT count(*) FROM event WHERE uploaded IN (?, ?, ?)", three
+        "SELECT count(*) FROM event WHERE uploaded IN (?, ?, ?, ?)", four
     ).fetchone()
     gone = 0
     while left and (used := used_bytes(connection)) > limit:
         # Half of what the mean size asks for: impressions are larger than the mean.
         wanted = max(_LEAST_BATCH, left * (used - limit) // used // 2)
         batch = connection.execute(
-            "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE uploaded IN (?, ?, ?) "
+            "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE uploaded IN (?, ?, ?, ?) "
             "ORDER BY kind = 'interaction', ts, id LIMIT ?)",
-            (*three, wanted),
+            (*four, wanted),
         ).rowcount
         left -= batch
         gone += batch
-    _count(connection, fate, "size", gone)
+    count(connection, fate, "size", gone)
     return gone
 
 
-def _count(connection: sqlite3.Connection, fate: str, reason: str, events: int) -> None:
+def count(connection: sqlite3.Connection, fate: str, reason: str, events: int) -> None:
+    """Add to a tally."""
     if events:
         connection.execute(
             "INSERT INTO tally VALUES (?, ?, ?) "

@@ -22,7 +22,7 @@ from bundle.reader import Bundle
 from edge_runtime import refusals
 from edge_runtime.bucket_id import bucket_id
 from edge_runtime.cipher import Cipher
-from edge_runtime.conditions import Conditions, put_off
+from edge_runtime.conditions import Conditions, put_off, until
 from edge_runtime.errors import EngineError, SelfTestFailed, SyncError
 from edge_runtime.rollout import Facts, Here
 from edge_runtime.store import Store
@@ -34,7 +34,7 @@ from edge_runtime.sync_metadata import Trusted
 from edge_runtime.sync_outcomes import send_outcomes
 from edge_runtime.sync_release import bring
 from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, Retry, Transfer
-from edge_runtime.wake import next_check
+from edge_runtime.wake import after_wait, next_check
 
 UPDATED, CURRENT, STOPPED, WAITS = "updated", "current", "stopped", "waits"
 
@@ -48,7 +48,7 @@ class SyncReport:
     for; next_check_utc: when to sync again.
 
     A file whose delta did not work counts in full_bytes, and its delta in delta_bytes.
-    events_fault is why nothing is known of the user's consent, so that no event was sent.
+    events_fault is why events were not sent, or not all; they stay, and the sync is none the worse.
     """
 
     status: str
@@ -65,6 +65,7 @@ class SyncReport:
     files_fetched: int = 0
     files_by_delta: int = 0
     events_sent: int = 0
+    events_rejected: int = 0
     outcomes_sent: int = 0
     events_fault: str | None = None
     seconds: float = 0.0
@@ -123,7 +124,7 @@ def sync(
             why=why,
             from_release=before,
             to_release=before,
-            next_check_utc=int(next_check(now, told, own)),
+            next_check_utc=int(after_wait(until(conditions, told, now), told, own)),
         )
     network = Network(pace)
     transfer = Transfer(retry, network)
@@ -160,7 +161,7 @@ def sync(
     finally:
         lock.close()
     outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)
-    sent, bytes_up, events_fault = send_events(home, server_url, cipher, network)
+    events = send_events(home, server_url, cipher, network, retry)
     after, _ = store.active()
     stopped = found.choice.stopped and after == before
     return SyncReport(
@@ -173,13 +174,14 @@ def sync(
         metadata_bytes=transfer.bytes[METADATA],
         full_bytes=transfer.bytes[FULL],
         delta_bytes=transfer.bytes[DELTA],
-        bytes_up=bytes_up,
+        bytes_up=events.bytes_up,
         requests=network.requests,
         files_fetched=files.fetched,
         files_by_delta=files.by_delta,
-        events_sent=sent,
+        events_sent=events.sent,
+        events_rejected=events.rejected,
         outcomes_sent=outcomes_sent,
-        events_fault=events_fault,
+        events_fault=events.fault,
         seconds=round(time.monotonic() - started, 3),
     )
 

@@ -58,7 +58,7 @@ PACE = Pace()
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server said to a POST."""
+    """What a server said, whole."""
 
     status: int
     headers: Mapping[str, str]
@@ -112,12 +112,22 @@ class Network:
         raise urllib3.exceptions.HTTPError(f"{url}: more than {MAX_REDIRECTS} redirects")
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """Send a body and read the answer, of which more than `MAX_REPLY_BYTES` is cut off.
+        """Send a body and read the answer; see `exchange`.
 
         Raises:
             HTTPError: see `ask`.
         """
-        response = self.ask("POST", url, headers, body)
+        return self.exchange("POST", url, headers, body)
+
+    def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Reply:
+        """Send a request and read the answer, of which more than `MAX_REPLY_BYTES` is cut off.
+
+        Raises:
+            HTTPError: see `ask`.
+        """
+        response = self.ask(method, url, headers, body)
         try:
             data = b""
             while more := response.read1(MAX_REPLY_BYTES - len(data), decode_content=False):

@@ -31,17 +31,19 @@ def bring(
         EngineError, SelfTestFailed: it does not work here, and is refused from now on.
         PocketRecError: it cannot be stored.
     """
-    changed = False
-    if (sha := found.choice.manifest) is not None:
-        assert found.manifest is not None
-        _, damaged = store.open_active()
-        changed = sha != store.active()[0] or damaged is not None or bool(store.lacks(sha))
-        if changed:
-            _install(home, store, sha, found.manifest, files, self_test, now_utc)
-    killed = found.killed & set(filter(None, store.active()))
-    refusals.set_killed(home, killed)
-    if killed:
-        store.leave(killed)
+    sha, changed = found.choice.manifest, False
+    try:
+        if sha is not None:
+            assert found.manifest is not None
+            _, damaged = store.open_active()
+            changed = sha != store.active()[0] or damaged is not None or bool(store.lacks(sha))
+            if changed:
+                _install(home, store, sha, found.manifest, files, self_test, now_utc)
+    finally:  # what is killed goes, though nothing came in its place
+        killed = found.killed & set(filter(None, store.active()))
+        refusals.set_killed(home, killed)
+        if killed:
+            store.leave(killed)
     return changed
 
 

@@ -34,6 +34,7 @@ class Watch:
         tell: called with each report, and each error.
         clock: unix seconds.
         sleep: waits so many seconds.
+        last: id of the last hint that was heard: none is followed twice, whatever came of it.
     """
 
     sync: Callable[[], SyncReport]
@@ -66,7 +67,7 @@ class Watch:
             self.failures += 1
             return self.clock() + after_failure(self.failures, self.policy(), self.bucket_id)
         self.tell(report)
-        self.failures, self.last = 0, self.known()
+        self.failures, self.last = 0, self.last or self.known()
         return report.next_check_utc
 
     def _heard(self, left_s: float) -> float:

@@ -17,6 +17,11 @@ def next_check(last_utc: float, policy: SyncPolicy, bucket_id: bytes) -> float:
     return last_utc + policy.every_s + policy.spread_s * _share(bucket_id, f"check {last_utc:.0f}")
 
 
+def after_wait(until_utc: float, policy: SyncPolicy, bucket_id: bytes) -> float:
+    """Return when to sync after a wait that ends for many devices at once, such as a night."""
+    return until_utc + policy.spread_s * _share(bucket_id, f"wait {until_utc:.0f}")
+
+
 def after_hint(hint: str, policy: SyncPolicy, bucket_id: bytes) -> float:
     """Return how many seconds to wait after a hint; the hint's text only seeds the draw."""
     return policy.spread_s * _share(bucket_id, f"hint {hint}")

@@ -30,6 +30,8 @@ COMMANDS = {
     "refresh": "Sign metadata again before it expires.",
     "rollout": "Stage, pause, kill, roll back and halt releases.",
     "serve": "Run the sync server.",
+    "events": "Export what devices sent, count it, or erase that of one device.",
+    "db": "Upgrade the server's database, or see whether it needs it.",
     "mirror": "Copy a repository to a folder or bucket that serves it as static files.",
     "backup": "Save a server's repository and database in one file.",
     "restore": "Bring a backup back.",

@@ -14,13 +14,13 @@ from sync_server import (
     admin_api,
     admin_site,
     checks,
-    events,
     files,
     health,
     metrics,
     openapi,
     renewal,
     request_log,
+    uploads,
 )
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
@@ -39,7 +39,7 @@ from sync_server.settings import HINTS, Settings
 def create_app(settings: Settings) -> Flask:
     """Make the app over a repository folder, which may still be empty."""
     app = Flask("sync_server", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = events.MAX_BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BODY_BYTES
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
     engine = open_database(settings.database_url or default_url(repo))

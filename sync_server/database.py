@@ -44,6 +44,7 @@ def open_database(url: str) -> Engine:
     if not pending(engine):
         return engine
     if engine.dialect.name != "sqlite":
+        engine.dispose()
         raise DatabaseInvalid(
             f"{engine.url}: its tables are not those of this version. Stop the servers that use it"
             f" and run: pocketrec db upgrade --db URL"
@@ -76,6 +77,14 @@ def connect(url: str) -> Engine:
 def writing(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that will write; on SQLite it waits here for the lock, not half-way."""
     with engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def snapshot(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction whose reads all see the database as of one moment."""
+    options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
+    with engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 

@@ -5,7 +5,8 @@ PocketRecError (bundle)
 ├── DatabaseInvalid    the database cannot be opened, or its tables are of another version
 ├── KeysInvalid        a key file is missing, unreadable, or the passphrase is wrong
 ├── RepositoryInvalid  the repository's metadata is damaged, foreign, or being written
-└── ServeFailed        the server cannot start
+├── ServeFailed        the server cannot start
+└── UploadRefused      a device's upload is not taken; has the status of the answer
 """
 
 from bundle.errors import PocketRecError
@@ -29,3 +30,11 @@ class RepositoryInvalid(PocketRecError):
 
 class ServeFailed(PocketRecError):
     """The server cannot start; the text says why."""
+
+
+class UploadRefused(PocketRecError):
+    """An upload is answered with `status`; where it may come again, after `retry_after_s`."""
+
+    def __init__(self, status: int, why: str, retry_after_s: int | None = None) -> None:
+        super().__init__(why)
+        self.status, self.retry_after_s = status, retry_after_s

@@ -1,45 +1,106 @@
-"""POST /v1/events: what devices whose users agreed send."""
+"""POST /v1/events: what devices whose users agreed send. DELETE /v1/installs/<id>: erase it."""
 
-from flask import Blueprint, Response, abort, jsonify, request
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
 from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from sync_server import events
-from sync_server.openapi import TEXT, array, described, record
+from sync_server import uploads
+from sync_server.allowance import Limits
+from sync_server.content_coding import CODINGS, decoded
+from sync_server.erasure import erase
+from sync_server.errors import UploadRefused
+from sync_server.intake import Stored, store
+from sync_server.openapi import COUNT, TEXT, array, described, record
+
+_BUSY_RETRY_S = 60
+_INSTALL_ID = {"type": "string", "pattern": f"^{uploads.INSTALL_ID.pattern}$"}
 
 
-def event_routes(engine: Engine, registry: CollectorRegistry) -> Blueprint:
+def event_routes(
+    engine: Engine, registry: CollectorRegistry, limits: Limits | None = None
+) -> Blueprint:
     """Return the routes, over a database that is open, counting in a registry."""
+    limits = limits or Limits()
     routes = Blueprint("events", __name__)
     stored = Counter("pocketrec_events_stored", "New events stored.", registry=registry)
     rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
+    refused = Counter(
+        "pocketrec_uploads_refused", "Uploads refused, by status.", ["status"], registry=registry
+    )
 
     @routes.post("/v1/events")
     @described(
-        "Store events of a device whose user agreed.",
+        "Store a batch of events of a device whose user agreed; a batch sent twice counts once.",
         tag="devices",
+        headers={"Content-Encoding": {"enum": [*CODINGS, "identity"]}},
         body=record(
-            install_id={"type": "string", "minLength": 8, "maxLength": 64},
+            ("schema", "batch"),
+            schema={"const": uploads.SCHEMA},
+            batch={"type": "string", "format": "uuid"},
+            install_id=_INSTALL_ID,
             consent={"const": True},
-            events=array({}, events.MAX_BATCH),
+            events=array({}, uploads.MAX_EVENTS),
         ),
-        ok=record(accepted=array(TEXT), rejected=array(record(id=TEXT, reason=TEXT))),
-        errors=(400, 403, 413, 415, 503),
+        ok=record(
+            ("schema", "batch"),
+            schema={"const": uploads.SCHEMA},
+            batch={"type": "string", "format": "uuid"},
+            accepted={"anyOf": [COUNT, array(TEXT)]},
+            rejected=array(record(place=COUNT, id=TEXT, reason=TEXT)),
+        ),
+        errors=(400, 403, 409, 413, 415, 429, 503),
     )
     def upload() -> Response:
-        body = request.get_json(silent=True)
-        if not isinstance(body, dict) or not isinstance(body.get("events"), list):
-            abort(400, 'expected {"install_id": text, "consent": true, "events": [...]}')
-        if body.get("consent") is not True:
-            abort(403, "no consent was given, so nothing was stored")
-        install_id = body.get("install_id")
-        if not isinstance(install_id, str) or not 8 <= len(install_id) <= 64:
-            abort(400, "install_id must be a text of 8..64 characters")
-        if len(body["events"]) > events.MAX_BATCH:
-            abort(413, f"at most {events.MAX_BATCH} events a batch")
-        found = events.store(engine, install_id, body["events"])
-        stored.inc(found.stored)
+        request.max_content_length = uploads.MAX_BODY_BYTES
+        if request.mimetype != "application/json":
+            raise UploadRefused(415, "Content-Type must be application/json")
+        coding = request.headers.get("Content-Encoding", "")
+        batch = uploads.parse(decoded(request.get_data(), coding, uploads.MAX_CONTENT_BYTES))
+        found = store(engine, batch, limits)
+        stored.inc(found.new)
         rejected.inc(len(found.rejected))
-        return jsonify(accepted=found.ids, rejected=found.rejected)
+        return jsonify(_answer(batch, found))
+
+    @routes.delete("/v1/installs/<install_id>")
+    @described(
+        "Erase all that an install has sent; who knows its id may ask for it.",
+        tag="devices",
+        path={"install_id": _INSTALL_ID},
+        ok=record(erased=COUNT),
+        errors=(400, 503),
+    )
+    def forget(install_id: str) -> Response:
+        return jsonify(erased=erase(engine, uploads.checked_install_id(install_id)))
+
+    @routes.errorhandler(UploadRefused)
+    def refuse(err: UploadRefused) -> Any:
+        refused.labels(err.status).inc()
+        answer = jsonify(error=str(err))
+        if err.retry_after_s is not None:
+            answer.headers["Retry-After"] = str(err.retry_after_s)
+        if err.status == 415:
+            answer.headers["Accept-Encoding"] = ", ".join(CODINGS)
+        return answer, err.status
+
+    @routes.errorhandler(SQLAlchemyError)
+    def unavailable(_: SQLAlchemyError) -> Any:
+        refused.labels(503).inc()
+        answer = jsonify(error="the database is unavailable; send the batch again later")
+        answer.headers["Retry-After"] = str(_BUSY_RETRY_S)
+        return answer, 503
 
     return routes
+
+
+def _answer(batch: uploads.Upload, found: Stored) -> dict[str, Any]:
+    if batch.batch is None:
+        return {"accepted": found.accepted, "rejected": found.rejected}
+    return {
+        "schema": uploads.SCHEMA,
+        "batch": batch.batch,
+        "accepted": len(found.accepted),
+        "rejected": found.rejected,
+    }

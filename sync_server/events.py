@@ -1,78 +1,67 @@
-"""Uploaded events: checked row by row, stored once each however often they arrive."""
+"""Uploaded events, checked row by row: what a row may be, and why it is not stored."""
 
 import json
-import time
-from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, select
+from bundle.strict_json import is_integer, is_number
+from sync_server.allowance import DAY_S
 
-from sync_server.database import dialect_of, writing
-from sync_server.tables import EVENT, INSTALL
-
-MAX_BATCH = 1000
-MAX_BODY_BYTES = 1 << 20
 KINDS = ("interaction", "impression")
+MAX_CONTEXT = 4096
 _TEXTS = {"id": 64, "item_id": 256, "event": 64}
+_KEYS = {*_TEXTS, "kind", "ts", "value", "context"}
+_MAX_TS = 1 << 40
+_MAX_VALUE = 1e300
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """Ids that are stored now (or were before), and why the others are not."""
+def checked(events: list[Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Split a batch into rows of the table `event`, without their install, and rejections.
 
-    ids: list[str]
-    rejected: list[dict[str, str]]
-    stored: int
-
-
-def store(engine: Engine, install_id: str, events: list[Any]) -> Accepted:
-    """Store what is well formed in one transaction; a known id is acknowledged, not stored."""
-    rows, rejected = [], []
+    A rejection says place (from 0), id where there is one, and reason; reasons are few, so that
+    they can be counted.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    rejected = []
     for place, event in enumerate(events):
-        reason = why_bad(event)
+        reason = _why_bad(event)
+        if not reason and event["id"] in rows:
+            reason = "id stands twice in the batch"
         if reason:
             name = event.get("id") if isinstance(event, dict) else None
-            rejected.append({"id": str(name if name is not None else place), "reason": reason})
-        else:
-            context = json.dumps(event.get("context") or {})
-            names = ("id", "kind", "item_id", "event", "value", "ts")
-            row = {key: event.get(key) for key in names}
-            rows.append({**row, "context": context})
-    stored = 0
-    if rows:
-        with writing(engine) as connection:
-            number = _number_of(connection, install_id, int(time.time()))
-            insert = dialect_of(connection).insert(EVENT).on_conflict_do_nothing()
-            stored = connection.execute(
-                insert, [row | {"install": number} for row in rows]
-            ).rowcount
-    return Accepted([row["id"] for row in rows], rejected, stored)
+            known = name if isinstance(name, str) and len(name) <= _TEXTS["id"] else str(place)
+            rejected.append({"place": place, "id": known, "reason": reason})
+            continue
+        value = event.get("value")
+        rows[event["id"]] = {
+            **{key: event[key] for key in ("id", "kind", "item_id", "event", "ts")},
+            "value": None if value is None else float(value),
+            "context": json.dumps(event.get("context") or {}, separators=(",", ":")),
+        }
+    return list(rows.values()), rejected
 
 
-def _number_of(connection: Connection, install_id: str, now: int) -> int:
-    made = {"install_id": install_id, "first_utc": now, "last_utc": now}
-    made |= {"tokens": 0.0, "tokens_utc": 0.0, "quota_day": 0, "quota_used": 0}
-    insert = dialect_of(connection).insert(INSTALL).on_conflict_do_nothing()
-    connection.execute(insert, made)
-    found = select(INSTALL.c.number).where(INSTALL.c.install_id == install_id)
-    return int(connection.execute(found).scalar_one())
+def day_of(ts: int) -> int:
+    """Return the day (UTC) of an instant, counted from 1970-01-01."""
+    return ts // DAY_S
 
 
-def why_bad(event: Any) -> str:
-    """Return why an event cannot be stored, or "" if it can."""
+def _why_bad(event: Any) -> str:
     if not isinstance(event, dict):
         return "not an object"
+    if not event.keys() <= _KEYS:
+        return f"has keys other than {', '.join(sorted(_KEYS))}"
     for key, limit in _TEXTS.items():
         value = event.get(key)
         if not isinstance(value, str) or not 0 < len(value) <= limit or "\0" in value:
             return f"{key} must be a text of 1..{limit} characters"
     if event.get("kind") not in KINDS:
         return f"kind must be one of {', '.join(KINDS)}"
-    ts, value = event.get("ts"), event.get("value")
-    if type(ts) is not int or not 0 <= ts < 1 << 40:
+    if not is_integer(event.get("ts"), 0, _MAX_TS):
         return "ts must be unix seconds"
-    if value is not None and (type(value) not in (int, float) or not abs(value) < 1e300):
+    value = event.get("value")
+    if value is not None and not is_number(value, -_MAX_VALUE, _MAX_VALUE):
         return "value must be a finite number or null"
-    if not isinstance(event.get("context") or {}, dict):
-        return "context must be an object"
+    context = event.get("context") or {}
+    if not isinstance(context, dict) or len(json.dumps(context)) > MAX_CONTEXT:
+        return f"context must be an object of at most {MAX_CONTEXT} bytes"
     return ""

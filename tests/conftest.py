@@ -49,7 +49,8 @@ def tiny_disk(tmp_path_factory):
 
     (commands, content, free) -> one (exit code, stderr, stdout) a command, and the files left with
     their SHA-256. `{disk}` in a command is the root of a tmpfs, which holds a copy of the folder
-    `content` and has `free` KiB left; the mount is seen by these commands only.
+    `content` and has `free` KiB left, until the command `grow`; the mount is seen by these commands
+    only.
     """
     here = tmp_path_factory.mktemp("disk")
     for alone in (["unshare", "-m"], ["unshare", "-rm"]):

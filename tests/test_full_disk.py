@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import children
+from bundle.files import sha256_file
 from edge_runtime.device import Device
 from sync_server.keys import load_signers, make_keys
 from sync_server.repository import publish
@@ -129,6 +130,28 @@ def test_device(tiny_disk, repository_and_phone, quantized_release, tmp_path):
     for name, sha256 in files.items():
         if name.startswith("phone/store/files/"):
             assert name == f"phone/store/files/{sha256}"
+
+
+@pytest.mark.parametrize("free", [0, 100])
+def test_a_sync_goes_on_once_there_is_room(
+    tiny_disk, repository_and_phone, small_release, quantized_release, tmp_path, free
+):
+    folder, home = repository_and_phone, ("--home", "{disk}/phone")
+    repo = Path(shutil.copytree(folder / "server" / "repo", tmp_path / "repo"))
+    publish(quantized_release, repo, load_signers(folder / "keys"), "stable")
+    with children.server(repo, tmp_path) as url:
+        sync = ["device", "sync", *home, "--server", url, "--json"]
+        sync += ["--root", repo / "metadata" / "1.root.json"]
+        look = ["device", "recommend", *home, "--json"]
+        ran, _ = tiny_disk([sync, look, ["grow"], sync, look], folder / "device", free)
+    assert_told(ran[0])
+    report = json.loads(ran[2][2])
+    assert report["status"] == "updated"
+    assert report["from_release"] == sha256_file(small_release / "manifest.json")
+    assert report["to_release"] == sha256_file(quantized_release / "manifest.json")
+    for each in (ran[1], ran[3]):
+        answer = json.loads(each[2])
+        assert (answer["source"], answer["history"], len(answer["items"])) == ("model", 1, 10)
 
 
 def test_feedback(tiny_disk, repository_and_phone):

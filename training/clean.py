@@ -9,6 +9,7 @@ from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from bundle.audience import MAX_AGE
+from training.datasets import parquet_files
 from training.errors import TableInvalid
 from training.recipe import Recipe
 from training.timestamps import unix_seconds
@@ -27,6 +28,9 @@ def read_texts(connection: Backend, path: Path) -> ir.Table:
                 table = connection.read_parquet(str(path))
             case ".jsonl" | ".ndjson" | ".json":
                 table = connection.read_json(str(path), format="newline_delimited")
+            case _ if path.is_dir():
+                files = [str(each) for each in parquet_files(path)]
+                table = connection.read_parquet(files, hive_partitioning=False)
             case other:
                 raise TableInvalid(f"{path}: {other!r} is not csv, tsv, parquet or jsonl")
     except duckdb.Error as err:

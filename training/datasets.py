@@ -27,7 +27,7 @@ _RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Two readable files and where they came from; None where there is no such table.
+    """Two readable files or folders of Parquet files; None where there is no such table.
 
     Only a later delivery may lack interactions (`resolve_day`).
     """
@@ -68,8 +68,11 @@ def resolve(recipe: Recipe, source: Path | None = None) -> Source:
         base = source or Path()
         paths = [base / name for name in (data.interactions, data.items) if name]
         for path in paths:
-            if not path.is_file():
-                raise TableInvalid(f"{path}: no such file (data.interactions, data.items).")
+            if not _is_table(path):
+                raise TableInvalid(
+                    f"{path}: no such file, nor a folder of Parquet files (data.interactions,"
+                    " data.items)."
+                )
         return Source(
             name=recipe.name,
             licence="the owner's",
@@ -104,7 +107,7 @@ def resolve_day(recipe: Recipe, folder: Path) -> Source:
     if data.dataset:
         return resolve(recipe, folder)
     paths = {name: folder / name for name in (data.interactions, data.items) if name}
-    there = {name: path for name, path in paths.items() if path.is_file()}
+    there = {name: path for name, path in paths.items() if _is_table(path)}
     if not there:
         raise TableInvalid(f"{folder}: none of {', '.join(paths)} is there.")
     return Source(
@@ -114,6 +117,15 @@ def resolve_day(recipe: Recipe, folder: Path) -> Source:
         interactions=there.get(data.interactions),
         items=there.get(data.items),
     )
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Return the Parquet files of a table that is a folder, such as one of `events export`."""
+    return sorted(folder.rglob("*.parquet"))
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_file() or bool(parquet_files(path))
 
 
 def cache_dir() -> Path:

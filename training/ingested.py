@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bundle.files import canonical_json, sha256_file
 from training import columns as col
-from training.datasets import Source
+from training.datasets import Source, parquet_files
 from training.errors import TableInvalid
 from training.recipe import Recipe
 
@@ -62,8 +62,14 @@ class Ingested:
 def delivery_of(source: Source) -> str:
     """SHA-256 over the contents of a delivery's files."""
     files = {"interactions": source.interactions, "items": source.items}
-    digests = {name: sha256_file(path) for name, path in files.items() if path is not None}
+    digests = {name: _digest(path) for name, path in files.items() if path is not None}
     return hashlib.sha256(canonical_json(digests)).hexdigest()
+
+
+def _digest(path: Path) -> str | dict[str, str]:
+    if path.is_file():
+        return sha256_file(path)
+    return {str(each.relative_to(path)): sha256_file(each) for each in parquet_files(path)}
 
 
 def _reading(recipe: Recipe) -> str:

@@ -209,6 +209,8 @@ class _Phone:
         life.installs += report.status == "updated"
         life.bytes_down += report.bytes_down
         life.events_sent += report.events_sent
+        if report.events_fault:
+            self._fault(report.events_fault)
         life.sync_s += transfer_s(period, report.requests, report.bytes_down + report.bytes_up)
 
     def _fault(self, said: object) -> None:

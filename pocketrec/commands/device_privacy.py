@@ -65,19 +65,31 @@ def export_data(home: Path, as_json: bool, out: Path, force: bool) -> None:
 @OFFLINE
 @JSON
 @click.option("--yes", is_flag=True, help="Do it; there is no way back.")
-def erase(home: Path, as_json: bool, yes: bool) -> None:
-    """Erase events, consent, interests and install id; releases stay."""
+@click.option("--server", help="Sync server that is to erase first what this phone has sent it.")
+def erase(home: Path, as_json: bool, yes: bool, server: str | None) -> None:
+    """Erase events, consent, interests and install id; releases stay.
+
+    With --server, what was sent is erased there first; where that fails, nothing is erased here.
+    """
     from edge_runtime import privacy
 
     if not yes:
         raise InputError(f"{home}: this erases all data of its user. Add --yes to do it.")
+    there = None
+    if server:
+        from edge_runtime.sync_events import erase_on_server
+        from edge_runtime.sync_http import Network
+
+        there = erase_on_server(home, server, Network())
     erased = privacy.erase(home)
     if as_json:
-        click.echo(json.dumps(asdict(erased)))
+        click.echo(json.dumps(asdict(erased) | {"erased_on_server": there}))
         return
     events = "a damaged log" if erased.events is None else f"{erased.events} events"
     click.echo(f"erased {events}")
-    if erased.install_id:
+    if there is not None:
+        click.echo(f"the server erased {there} events")
+    elif erased.install_id:
         click.echo(
             f"what was sent is on the server still, under install id {erased.install_id}: give it"
             " to the operator to have that erased too",

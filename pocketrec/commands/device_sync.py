@@ -101,5 +101,10 @@ def say_report(report: "SyncReport", *, as_json: bool) -> None:
         f"{report.seconds:.2f} s"
     )
     click.echo(f"why: {report.why}", err=True)
+    if report.events_rejected:
+        click.echo(
+            f"{report.events_rejected} events were rejected; `device status` has the reasons",
+            err=True,
+        )
     if report.events_fault:
-        click.echo(f"fault: no events were sent: {report.events_fault}", err=True)
+        click.echo(f"fault: {report.events_fault}", err=True)

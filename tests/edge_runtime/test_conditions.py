@@ -5,7 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.rollout import SyncPolicy
-from edge_runtime.conditions import METERED, ON_BATTERY, QUIET_HOURS, Conditions, put_off
+from edge_runtime.conditions import (
+    ASK_AGAIN_S,
+    METERED,
+    ON_BATTERY,
+    QUIET_HOURS,
+    Conditions,
+    put_off,
+    until,
+)
 
 MIDNIGHT = 1_699_920_000  # 2023-11-14 00:00 UTC
 ANYTIME = SyncPolicy(unmetered=False, charging=False)
@@ -57,6 +65,26 @@ def test_quiet_hours_are_those_of_the_device_s_own_clock(hour, zone):
     at_home = conditions(offset=zone * 3600)
     assert put_off(at_home, policy, local_hour) == QUIET_HOURS
     assert put_off(at_home, policy, local_hour + 3600) is None
+
+
+@given(st.integers(0, 23), st.integers(0, 23), st.integers(0, 86_399), st.integers(-12, 14))
+def test_the_end_of_quiet_hours_is_the_first_moment_at_which_a_sync_may_go_on(
+    begin, end, second, zone
+):
+    policy = SyncPolicy(unmetered=False, quiet_hours=(begin, end))
+    here, now = conditions(offset=zone * 3600), MIDNIGHT + second
+    if begin == end or put_off(here, policy, now) is None:
+        return
+    over = until(here, policy, now)
+    assert now < over <= now + 86_400
+    assert put_off(here, policy, over) is None
+    assert put_off(here, policy, over - 1) == QUIET_HOURS
+
+
+def test_network_and_power_are_asked_for_again_soon():
+    metered = conditions(metered=True)
+    assert until(metered, SyncPolicy(every_s=86_400), MIDNIGHT) == MIDNIGHT + ASK_AGAIN_S
+    assert until(metered, SyncPolicy(every_s=60), MIDNIGHT) == MIDNIGHT + 60
 
 
 def test_local_conditions_take_the_system_s_zone(monkeypatch):

@@ -36,7 +36,7 @@ def test_a_grant_hands_out_and_a_withdrawal_takes_back_for_good(log, clock):
     log.append("before", "like", ts=1)
     assert log.set_consent(True, "v1") == Consent(state="granted", at=100, terms="v1")
     assert names(log) == ["before"]
-    log.mark_uploaded([event.id for event in log.pending(1)])
+    log.acknowledge(log.next_batch(1))
     log.append("between", "like", ts=2)
     clock[0] = 200
     log.set_consent(False)

@@ -9,7 +9,8 @@ from edge_runtime.device import Device
 from edge_runtime.errors import EventLogError
 from edge_runtime.eventlog import EventLog
 
-WITHOUT_SHOWINGS = "DROP TABLE showing; PRAGMA user_version = 1"
+WITHOUT_BATCHES = "DROP TABLE batch; DROP TABLE upload_wait; PRAGMA user_version = 2"
+WITHOUT_SHOWINGS = f"{WITHOUT_BATCHES}; DROP TABLE showing; PRAGMA user_version = 1"
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_killed_at_any_step_of_a_migration_the_log_is_the_old_or_the_new_one(
         versions.add(found := left.execute("PRAGMA user_version").fetchone()[0])
         names = {row[0] for row in left.execute("SELECT name FROM sqlite_master")}
         assert ("consent" in names) == (found > 0)
-        assert ("showing" in names) == (found == 2)
+        assert ("showing" in names) == ("batch" in names) == (found == 3)
         assert "event_made" not in names
         assert left.execute("SELECT count(*) FROM event").fetchone() == (40,)
         left.close()
@@ -73,7 +74,7 @@ def test_killed_at_any_step_of_a_migration_the_log_is_the_old_or_the_new_one(
             break
     else:
         pytest.fail("the migration never got through")
-    assert versions == {old, 2}
+    assert versions == {old, 3}
 
 
 def test_an_old_log_that_cannot_be_written_is_read(
@@ -98,7 +99,7 @@ def test_a_log_of_a_newer_app_is_refused_and_left_alone(tmp_path):
     newer = sqlite3.connect(path)
     newer.execute("PRAGMA user_version = 9")
     newer.close()
-    with pytest.raises(EventLogError, match="version 9, and this app reads up to 2: update"):
+    with pytest.raises(EventLogError, match="version 9, and this app reads up to 3: update"):
         EventLog(path)
 
 

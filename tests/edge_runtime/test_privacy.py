@@ -25,7 +25,7 @@ def phone(tmp_path, small_release):
     phone._log.add_showings(["campaign-okapi"], 10**9)
     phone.feedback("item-250", "like", 0.5)
     log = EventLog(home / "events.sqlite")
-    log.mark_uploaded([log.pending(1)[0].id])
+    log.acknowledge(log.next_batch(1))
     log.close()
     install_id(home)
     yield phone

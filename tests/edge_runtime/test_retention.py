@@ -11,6 +11,7 @@ from edge_runtime.device import Device
 from edge_runtime.event import IMPRESSION, INTERACTION, Event
 from edge_runtime.event_schema import WITHHELD
 from edge_runtime.eventlog import EventLog
+from edge_runtime.outbox import Batch
 from edge_runtime.retention import DAY_S, Retention, enforce, used_bytes
 
 NOW = 1000 * DAY_S
@@ -81,7 +82,7 @@ def test_the_limits_hold_and_what_goes_is_what_a_list_would_lose(tmp_path_factor
         log.append_many(events)
         rows += [Row(e.id, interaction, ts, sent) for e in events]
         if sent:
-            log.mark_uploaded([e.id for e in events])
+            log.acknowledge(Batch(id="batch", events=events))
     if state != "unknown":
         log.set_consent(state == "granted")
     waiting = state == "granted"
@@ -133,7 +134,6 @@ def test_what_waits_for_its_upload_goes_beyond_the_hard_limit_only_and_is_told(t
     log = EventLog(tmp_path / "events.sqlite", clock=lambda: NOW)
     log.set_consent(True, "v1")
     log.append_many([made(days, ts=NOW - days * DAY_S) for days in (5, 15, 25, 26)])
-    log.mark_uploaded([])
     log.close()
     phone = Device(tmp_path, limits=limits, clock=lambda: NOW)
     status = phone.status()

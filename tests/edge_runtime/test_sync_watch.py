@@ -96,6 +96,15 @@ def test_failures_wait_longer_each_time_and_a_hint_heard_before_is_not_heard_aga
     assert watch.failures == 0
 
 
+def test_a_hint_that_nothing_comes_of_is_followed_once():
+    """A cache may show the old metadata still, or the hour forbids to sync: no loop comes of it."""
+    world = World(hints=[(300.0, "2.0"), (700.0, "3.0")])
+    world.run(4)
+    jitter = [after_hint(hint, POLICY, ID) for hint in ("2.0", "3.0")]
+    assert world.syncs == pytest.approx([0, 300 + jitter[0], 700 + jitter[1], world.syncs[3]])
+    assert world.syncs[3] >= world.syncs[2] + 999
+
+
 def test_a_server_without_hints_is_asked_again_now_and_then_and_syncs_go_on():
     world = World(hints=[(at, SyncError("404")) for at in range(1000)])
     world.run(2)

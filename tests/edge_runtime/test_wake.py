@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.rollout import SyncPolicy
-from edge_runtime.wake import FIRST_RETRY_S, after_failure, after_hint, next_check
+from edge_runtime.wake import FIRST_RETRY_S, after_failure, after_hint, after_wait, next_check
 
 IDS = st.binary(min_size=16, max_size=16)
 POLICY = SyncPolicy(every_s=86_400, spread_s=3600)
@@ -32,6 +32,7 @@ def test_a_fleet_told_at_once_calls_evenly_over_the_spread():
     ids = [hashlib.sha256(bytes([n % 256, n // 256])).digest()[:16] for n in range(10_000)]
     for draw in (
         lambda each: after_hint("7", POLICY, each),
+        lambda each: after_wait(5, POLICY, each) - 5,
         lambda each: next_check(5, POLICY, each) - 5 - POLICY.every_s,
     ):
         minutes = [0] * 60

@@ -1,19 +1,29 @@
-"""A published release, for every test of the room, and real servers over it."""
+"""A published release, real servers over it, and empty databases, for every test of the room."""
 
+import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
 
+from sync_server.database import connect, upgrade
 from sync_server.keys import load_signers, make_keys
 from sync_server.repository import publish
+
+_numbers = itertools.count()
 
 
 @pytest.fixture
@@ -85,6 +95,71 @@ def start_server(tmp_path):
         child.terminate()
     for child in children:
         child.wait()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """URL of a real PostgreSQL cluster of this session, on a socket in a folder of its own."""
+    if not (shutil.which("initdb") and shutil.which("postgres")):
+        pytest.skip("no initdb and postgres on the PATH")
+    user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+    folder = Path(tempfile.mkdtemp(prefix="pocketrec-pg-"))
+    if user:
+        shutil.chown(folder, user)
+    data = folder / "data"
+    words = ["initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
+    subprocess.run(words, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    words = ["postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+    with (folder / "log").open("wb") as log:
+        child = subprocess.Popen(words, user=user, cwd=folder, stdout=log, stderr=log)
+    url = f"postgresql://postgres@/postgres?host={folder}"
+    try:
+        _wait_for(url)
+        yield url
+    finally:
+        child.send_signal(signal.SIGINT)  # SIGTERM would wait for every client
+        child.wait()
+        shutil.rmtree(folder)
+
+
+def _wait_for(url):
+    engine = connect(url)
+    end = time.monotonic() + 60
+    while True:
+        try:
+            engine.connect().close()
+        except OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request, tmp_path):
+    """URL of a database without a table, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'server.sqlite'}"
+    admin = request.getfixturevalue("postgres")
+    name = f"test_{next(_numbers)}"
+    engine = create_engine(
+        admin.replace("postgresql:", "postgresql+psycopg:"),
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,
+    )
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    return admin.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+def engine(empty_url):
+    """A database with the present tables, on SQLite and on PostgreSQL."""
+    engine = connect(empty_url)
+    upgrade(engine)
+    yield engine
+    engine.dispose()
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -1,5 +1,6 @@
 """What leaves a phone, counted by a server that serves a repository and notes every upload."""
 
+import gzip
 import json
 import threading
 from functools import partial
@@ -23,22 +24,26 @@ class Recorder(SimpleHTTPRequestHandler):
         pass
 
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        data = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/v1/outcomes":
             if self.server.outcomes is None:
                 self.send_error(503)
                 return
+            body = json.loads(data)
             self.server.outcomes.append(body)
-            self.answer([outcome["id"] for outcome in body["outcomes"]])
+            ids = [outcome["id"] for outcome in body["outcomes"]]
+            self.answer({"accepted": ids, "rejected": []})
             return
+        body = json.loads(gzip.decompress(data))
         self.server.uploads.append(body)
         self.server.on_upload()
-        self.answer([event["id"] for event in body["events"]])
+        count = len(body["events"])
+        self.answer({"batch": body["batch"], "accepted": count, "rejected": []})
 
-    def answer(self, ids):
+    def answer(self, answer):
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps({"accepted": ids, "rejected": []}).encode())
+        self.wfile.write(json.dumps(answer).encode())
 
 
 @pytest.fixture

@@ -141,6 +141,23 @@ def test_a_killed_release_is_left_for_the_one_before_without_a_download(fleet):
     assert Device(home, engine="onnx").recommend()["release"] == "tiny"
 
 
+def test_a_killed_release_goes_though_the_one_to_take_its_place_fails(fleet):
+    second = fleet.publish("second")
+    home = fleet.phone(1)
+    fleet.sync(home)
+    fleet.publish("third")
+    fleet.change("second", state="killed")
+
+    def fail(bundle):
+        raise SelfTestFailed("wrong numbers on this device")
+
+    with pytest.raises(SelfTestFailed):
+        fleet.sync(home, fail)
+    assert Store(home / "store").active() == (fleet.first, None)
+    assert refusals.read(home)[second] == refusals.KILLED
+    assert Device(home, engine="onnx").recommend()["release"] == "tiny"
+
+
 def test_the_only_release_killed_leaves_its_lists_and_the_next_one_ends_that(fleet):
     home = fleet.phone(1)
     fleet.change("tiny", state="killed")
@@ -275,7 +292,8 @@ def test_what_conditions_forbid_asks_the_server_for_nothing(fleet):
     night = NOON + 10 * 3600  # 22:00 UTC, 23:00 there
     waits = fleet.sync(home, conditions=at_home, clock=lambda: night)
     assert (waits.status, waits.why, waits.requests) == ("waits", QUIET_HOURS, 0)
-    assert night + 3600 <= waits.next_check_utc <= night + 7200
+    morning = night + 8 * 3600  # 7:00 there
+    assert morning <= waits.next_check_utc <= morning + 3600
     metered = replace(at_home, metered=True)
     assert fleet.sync(home, conditions=metered, clock=lambda: NOON).why == METERED
     assert fleet.has(home) == fleet.first

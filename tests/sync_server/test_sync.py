@@ -150,7 +150,7 @@ def post(server, body):
 
 def test_bad_events_are_named_and_the_good_ones_kept(server):
     good = {"id": "a", "kind": "interaction", "item_id": "x", "event": "like", "ts": 5}
-    bad = [{**good, "ts": "x"}, {**good, "id": ""}, {**good, "value": 1e999}, 7]
+    bad = [{**good, "ts": "x"}, {**good, "id": ""}, {**good, "value": 1e301}, 7]
     body = {"install_id": "0123456789", "consent": True, "events": [good, *bad]}
     status, answer = post(server, body | {"events": [good, *bad[:2], 7]})
     assert (status, answer["accepted"], len(answer["rejected"])) == (200, ["a"], 3)

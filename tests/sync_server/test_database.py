@@ -1,0 +1,138 @@
+"""Databases of every layout there was become the present one, and nothing in them is lost."""
+
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from sync_server.database import connect, open_database, pending, upgrade, writing
+from sync_server.errors import DatabaseInvalid
+from sync_server.tables import EVENT, EVENT_DAY, INSTALL, METADATA, SETTING
+
+# As `metadata.create_all` made them before there were migrations.
+FIRST_LAYOUT = """
+CREATE TABLE event (
+    id VARCHAR(64) NOT NULL, install_id VARCHAR(64) NOT NULL, kind VARCHAR(16) NOT NULL,
+    item_id VARCHAR(256) NOT NULL, event VARCHAR(64) NOT NULL, value FLOAT, ts BIGINT NOT NULL,
+    context TEXT NOT NULL, PRIMARY KEY (id)
+);
+CREATE INDEX ix_event_ts ON event (ts);
+INSERT INTO event VALUES
+    ('e1', 'phone-two', 'interaction', 'a', 'like', NULL, 86399, '{}'),
+    ('e2', 'phone-one', 'impression', 'b', 'shown', 0.5, 86400, '{"place": 1}'),
+    ('e3', 'phone-two', 'interaction', 'ä', 'buy', 2.0, 86401, '{}');
+"""
+MOVED = [
+    ("e1", "phone-two", "interaction", "a", "like", None, 86399, "{}"),
+    ("e2", "phone-one", "impression", "b", "shown", 0.5, 86400, '{"place": 1}'),
+    ("e3", "phone-two", "interaction", "ä", "buy", 2.0, 86401, "{}"),
+]
+
+
+def events(engine):
+    columns = [EVENT.c[name] for name in ("kind", "item_id", "event", "value", "ts", "context")]
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(EVENT.c.id, INSTALL.c.install_id, *columns).join(INSTALL).order_by(EVENT.c.id)
+        )
+        return [tuple(row) for row in rows]
+
+
+def test_the_migrations_make_the_tables_that_the_code_uses(engine):
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    assert pending(engine) == upgrade(engine) == []
+
+
+def test_a_database_from_before_migrations_keeps_every_event(empty_url):
+    engine = connect(empty_url)
+    with writing(engine) as connection:
+        for statement in FIRST_LAYOUT.split(";\n"):
+            connection.execute(text(statement.replace(": ", r"\: ")))
+    assert upgrade(engine)[0] == "0001_events"
+    assert events(engine) == MOVED
+    with engine.connect() as connection:
+        assert connection.execute(select(EVENT_DAY)).all() == [(0, 1, 1), (1, 2, 1)]
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    with pytest.raises(IntegrityError), writing(engine) as connection:
+        connection.execute(EVENT.insert(), dict.fromkeys(EVENT.c.keys(), 99))
+    engine.dispose()
+
+
+def test_an_old_file_is_upgraded_when_it_is_opened(tmp_path):
+    path = tmp_path / "server.sqlite"
+    old = sqlite3.connect(path)
+    old.executescript(FIRST_LAYOUT)
+    old.close()
+    assert events(open_database(f"sqlite:///{path}")) == MOVED
+    assert events(open_database(f"sqlite:///{path}")) == MOVED
+
+
+def test_postgresql_is_upgraded_on_purpose_only(postgres, request):
+    with pytest.raises(DatabaseInvalid, match="pocketrec db upgrade"):
+        open_database(postgres)
+
+
+def test_an_upgrade_that_fails_changes_nothing(empty_url):
+    engine = connect(empty_url)
+    with writing(engine) as connection:
+        for statement in FIRST_LAYOUT.split(";\n"):
+            connection.execute(text(statement.replace(": ", r"\: ")))
+        connection.execute(text("CREATE TABLE upload (foreign_to_us INTEGER)"))
+    with pytest.raises(DatabaseInvalid, match="upload"):
+        upgrade(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT COUNT(install_id) FROM event")) == 3
+    assert pending(engine)[0] == "0001_events"
+    engine.dispose()
+
+
+def test_many_processes_may_open_a_new_database_at_once(empty_url):
+    code = "from sync_server.database import connect, upgrade; upgrade(connect(sys.argv[1]))"
+    words = [sys.executable, "-c", f"import sys; {code}", empty_url]
+    children = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [(child.communicate()[1], child.returncode) for child in children] == [("", 0)] * 4
+    engine = connect(empty_url)
+    with engine.connect() as connection:
+        assert len(connection.execute(select(SETTING)).all()) == 1
+    engine.dispose()
+
+
+def test_a_newer_database_and_a_foreign_url_are_refused(engine):
+    with writing(engine) as connection:
+        connection.execute(text("INSERT INTO alembic_version VALUES ('9999_later')"))
+    for job in (pending, upgrade):
+        with pytest.raises(DatabaseInvalid, match=r"newer version.*9999_later"):
+            job(engine)
+    for url in ("mysql://host/name", "nonsense"):
+        with pytest.raises(DatabaseInvalid):
+            connect(url)
+
+
+def test_sqlite_waits_for_its_turn_and_then_gives_up(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path / 'server.sqlite'}?timeout=0.1")
+    with writing(engine) as holder:
+        holder.execute(text("DELETE FROM setting"))
+        with pytest.raises(OperationalError, match="locked"), writing(engine):
+            pass
+        with engine.connect() as reader:  # is not kept waiting
+            assert len(reader.execute(select(SETTING)).all()) == 1
+    patient = open_database(f"sqlite:///{tmp_path / 'server.sqlite'}")
+    with writing(engine) as holder:
+        done = threading.Event()
+
+        def write():
+            with writing(patient):
+                done.set()
+
+        waiting = threading.Thread(target=write)
+        waiting.start()
+        assert not done.wait(0.05)
+    waiting.join()
+    assert done.is_set()
