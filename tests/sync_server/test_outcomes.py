@@ -35,8 +35,8 @@ def test_outcomes_add_up_by_release_and_kind_over_days_and_channels_apart(engine
     first = [told(1), told(2), told(3, outcome="reverted"), told(4, B, "self_test_failed")]
     found = count(engine, "stable", {A, B}, first, NOW)
     assert (found.ids, found.rejected) == ([row["id"] for row in first], [])
-    assert found.failures == {A, B}
-    assert count(engine, "stable", {A, B}, [told(5)], NOW + DAY_S).failures == frozenset()
+    assert found.new == 4
+    assert count(engine, "stable", {A, B}, [told(5)], NOW + DAY_S).new == 1
     count(engine, "beta", {A}, [told(6, outcome="download_failed")], NOW)
     assert healths(engine, "stable") == {
         A: Health(installed=3, reverted=1),
@@ -49,7 +49,7 @@ def test_an_outcome_that_comes_again_is_acknowledged_and_counted_once(engine):
     for _ in range(2):
         found = count(engine, "stable", {A}, [told(1, outcome="reverted"), told(2)], NOW)
         assert len(found.ids) == 2
-    assert found.failures == frozenset()
+    assert found.new == 0
     twice = count(engine, "stable", {A}, [told(3), told(3)], NOW)
     assert twice.ids == [told(3)["id"]]
     assert healths(engine, "stable") == {A: Health(installed=2, reverted=1)}
@@ -145,6 +145,18 @@ def test_the_server_halts_by_the_brake_alone_what_fails_too_often(published, cli
     assert (entry.actor, entry.action, entry.outcome) == ("server", "halt", "done")
     assert entry.details == {"reason": reason}
     post(client, [told(5, manifest, "reverted")])
+    assert len(read_halts(repo, "stable").halted) == 1
+
+
+def test_devices_that_tell_of_success_may_bring_the_count_to_which_failures_are_too_many(
+    published, client
+):
+    repo, _ = published
+    manifest = read_policy(repo, "stable").releases[0].manifest
+    post(client, [told(n, manifest, "self_test_failed") for n in range(2)])
+    post(client, [told(2, manifest)])
+    assert read_halts(repo, "stable").halted == ()
+    post(client, [told(3, manifest)])
     assert len(read_halts(repo, "stable").halted) == 1
 
 
