@@ -1,10 +1,9 @@
 """POST /v1/events: what devices whose users agreed send. DELETE /v1/installs/<id>: erase it."""
 
-import time
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,7 +16,6 @@ from sync_server.intake import Stored, store
 from sync_server.openapi import COUNT, TEXT, array, described, record
 
 _BUSY_RETRY_S = 60
-_LAGS = (60, 3600, 6 * 3600, *(days * 86_400 for days in (1, 2, 7, 30)))
 _INSTALL_ID = {"type": "string", "pattern": f"^{uploads.INSTALL_ID.pattern}$"}
 
 
@@ -31,12 +29,6 @@ def event_routes(
     rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
     refused = Counter(
         "pocketrec_uploads_refused", "Uploads refused, by status.", ["status"], registry=registry
-    )
-    lag = Histogram(
-        "pocketrec_event_lag_seconds",
-        "Age of a batch's newest event when it is stored.",
-        registry=registry,
-        buckets=_LAGS,
     )
 
     @routes.post("/v1/events")
@@ -70,8 +62,6 @@ def event_routes(
         found = store(engine, batch, limits)
         stored.inc(found.new)
         rejected.inc(len(found.rejected))
-        if found.new:
-            lag.observe(max(0.0, time.time() - _newest_utc(batch)))
         return jsonify(_answer(batch, found))
 
     @routes.delete("/v1/installs/<install_id>")
@@ -103,12 +93,6 @@ def event_routes(
         return answer, 503
 
     return routes
-
-
-def _newest_utc(batch: uploads.Upload) -> int:
-    """The time of a batch's newest event, among rows that may be anything."""
-    times = [row.get("ts") for row in batch.events if isinstance(row, dict)]
-    return max(ts for ts in times if type(ts) is int)
 
 
 def _answer(batch: uploads.Upload, found: Stored) -> dict[str, Any]:

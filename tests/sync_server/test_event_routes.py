@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import time
 import tracemalloc
 import uuid
 
@@ -72,17 +71,6 @@ def test_a_batch_is_acknowledged_as_one_and_stored_once(client, engine):
         assert days == [(0, 2, 1), (1, 2, 1), (2, 1, 1)]
         stored = connection.execute(select(EVENT).where(EVENT.c.id == "event-3")).one()
         assert stored[1:] == ("event-3", "interaction", "i3", "like", None, 3 * DAY_S // 2, "{}")
-
-
-def test_how_late_events_come_is_counted_once_a_batch(client, registry):
-    now = int(time.time())
-    sent = body([event(1, ts=now - 9000), event(2, ts=now - 5000), event(3, ts="x"), 7])
-    for _ in range(2):
-        assert client.post("/v1/events", json=sent).status_code == 200
-    lag = "pocketrec_event_lag_seconds"
-    assert registry.get_sample_value(f"{lag}_count") == 1
-    assert 5000 <= registry.get_sample_value(f"{lag}_sum") < 9000
-    assert registry.get_sample_value(f"{lag}_bucket", {"le": "3600.0"}) == 0
 
 
 def test_the_body_of_devices_from_before_batches_is_accepted(client, engine):
