@@ -81,11 +81,12 @@ def count(
         return Counted([], rejected, 0)
     day = int(now_utc) // _DAY_S
     with writing(engine) as connection:
-        new = dialect_of(connection).insert(OUTCOME_SEEN).on_conflict_do_nothing()
+        seen = dialect_of(connection).insert(OUTCOME_SEEN).on_conflict_do_nothing()
+        new = seen.returning(OUTCOME_SEEN.c.id)  # drivers differ in how many rows they say
         added = [
             row
             for id_, row in sorted(rows.items())  # one order, so that no two wait for each other
-            if connection.execute(new.values(id=id_, day=day)).rowcount
+            if connection.execute(new.values(id=id_, day=day)).first()
         ]
         for (manifest, outcome), devices in sorted(Counter(added).items()):
             made = dialect_of(connection).insert(OUTCOME_DAY)
