@@ -73,7 +73,7 @@ class Brake:
     def check(self, channel: str) -> list[str]:
         """Halt what must be halted; returns the manifests of these.
 
-        What cannot be signed now is logged, and tried again with the next failure that is told.
+        What cannot be signed now is logged, and tried again with the next outcome that is told.
         """
         done = []
         try:

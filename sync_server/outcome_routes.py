@@ -50,8 +50,8 @@ def outcome_routes(
         except PocketRecError:
             abort(404, "there is no such channel")
         found = outcomes.count(engine, channel, known, body["outcomes"], time.time())
-        counted.inc(len(found.ids))
-        if found.failures and brake is not None:
+        counted.inc(found.new)
+        if found.new and brake is not None:
             halted.inc(len(brake.check(channel)))
         return jsonify(accepted=found.ids, rejected=found.rejected)
 

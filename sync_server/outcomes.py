@@ -25,14 +25,11 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Ids that are counted now (or were before), why others are not, and what is new, by release.
-
-    failures: releases of which a new failure is among these.
-    """
+    """Ids that are counted now (or were before), why others are not, and how many are new."""
 
     ids: list[str]
     rejected: list[dict[str, str]]
-    failures: frozenset[str]
+    new: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,16 +78,17 @@ def count(
         else:
             rows[outcome["id"]] = (outcome["manifest"], outcome["outcome"])
     if not rows:
-        return Counted([], rejected, frozenset())
+        return Counted([], rejected, 0)
     day = int(now_utc) // _DAY_S
     with writing(engine) as connection:
-        new = dialect_of(connection).insert(OUTCOME_SEEN).on_conflict_do_nothing()
+        seen = dialect_of(connection).insert(OUTCOME_SEEN).on_conflict_do_nothing()
+        new = seen.returning(OUTCOME_SEEN.c.id)  # drivers differ in how many rows they say
         added = [
             row
-            for id_, row in rows.items()
-            if connection.execute(new.values(id=id_, day=day)).rowcount
+            for id_, row in sorted(rows.items())  # one order, so that no two wait for each other
+            if connection.execute(new.values(id=id_, day=day)).first()
         ]
-        for (manifest, outcome), devices in Counter(added).items():
+        for (manifest, outcome), devices in sorted(Counter(added).items()):
             made = dialect_of(connection).insert(OUTCOME_DAY)
             sums = {"devices": OUTCOME_DAY.c.devices + made.excluded.devices}
             made = made.on_conflict_do_update(
@@ -99,8 +97,7 @@ def count(
             key = {"day": day, "channel": channel, "manifest": manifest, "outcome": outcome}
             connection.execute(made.values(**key, devices=devices))
         connection.execute(delete(OUTCOME_SEEN).where(OUTCOME_SEEN.c.day < day - SEEN_DAYS))
-    failures = frozenset(manifest for manifest, outcome in added if outcome != KINDS[0])
-    return Counted(list(rows), rejected, failures)
+    return Counted(list(rows), rejected, len(added))
 
 
 def healths(engine: Engine, channel: str) -> dict[str, Health]:

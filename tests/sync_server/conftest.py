@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -65,6 +66,42 @@ def renamed_release(tiny_release, tmp_path):
         return folder
 
     return make
+
+
+@pytest.fixture
+def static_server():
+    """Return a function that serves a folder as a plain static file server would.
+
+    (folder, asked) -> its address, as a context; the paths that come in are added to `asked`.
+    """
+
+    @contextmanager
+    def serve(folder, asked=None):
+        handler = partial(Static, directory=folder, asked=[] if asked is None else asked)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+    return serve
+
+
+class Static(SimpleHTTPRequestHandler):
+    def __init__(self, *args, asked, **kwargs):
+        self.asked = asked
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_):
+        pass
 
 
 @pytest.fixture
