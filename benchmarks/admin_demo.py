@@ -8,9 +8,7 @@ Only the days are pretended: after each, what the database counted for today mov
 
 import argparse
 import random
-import re
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import urllib3
 from sqlalchemy import Engine, text
 
 from benchmarks import children
+from benchmarks.chromium import Tab, find_chromium, open_tab
 from benchmarks.drawn_release import Drawn, write_drawn_release
 from bundle.reader import Bundle, open_bundle
 from bundle.rollout import FailureLimit, RolloutPolicy
@@ -39,6 +37,8 @@ DAYS, PHONES, ITEMS, DIM = 28, 24, 20_000, 32
 DAY_S = 86_400
 MOVED = ("outcome_day", "served_day", "rejected_day")
 PAGES = ("", "releases", "fleet", "audit")
+SCREENS = ((1200, "light"), (1200, "dark"), (390, "light"), (390, "dark"))
+MOST_HIGH = 2600
 
 
 @dataclass(slots=True)
@@ -162,61 +162,31 @@ def repo_made(repo: Path) -> Path:
     return repo
 
 
-class Browser:
-    """Logs in as a person would, and keeps the cookie."""
-
-    def __init__(self, address: str, token: str) -> None:
-        self._address = address
-        body = {"token": token}
-        self._pool = urllib3.PoolManager()
-        reply = self._pool.request_encode_body(
-            "POST", f"{address}/admin/login", body, encode_multipart=False, redirect=False
-        )
-        self._cookie = reply.headers["Set-Cookie"].partition(";")[0]
-
-    def get(self, path: str) -> str:
-        """Fetch a page."""
-        url = f"{self._address}/admin/{path}"
-        return self._pool.request("GET", url, headers={"Cookie": self._cookie}).data.decode()
-
-    def post(self, path: str, **fields: str) -> str:
-        """Send a form of a page, with the page's token."""
-        (csrf,) = set(re.findall(r'name="csrf" value="([^"]+)"', self.get("releases")))
-        reply = self._pool.request_encode_body(
-            "POST",
-            f"{self._address}/admin/{path}",
-            fields | {"csrf": csrf},
-            {"Cookie": self._cookie},
-            encode_multipart=False,
-        )
-        return reply.data.decode()
-
-
 def photograph(address: str, work: Path, out: Path) -> None:
     """Write PNGs of the pages, wide and narrow, light and dark."""
     engine = open_database(default_url(work / "repo"))
     token, _ = tokens.make(engine, "alice", tokens.OPERATE, 30, int(time.time()))
-    browser = Browser(address, token)
-    shas = re.findall(r'name="manifest" value="([0-9a-f]{64})"', browser.get("releases"))
-    browser.post("actions", channel="canary", action="pause", manifest=shas[-1])
     out.mkdir(parents=True, exist_ok=True)
-    css = browser.get("style.css")
-    for name in PAGES:
-        for scheme, size in (("light", "1200,{}"), ("dark", "1200,{}"), ("light", "500,{}")):
-            page = work / "page.html"
-            html = browser.get(name).replace("<details>", "<details open>", 1)
-            page.write_text(re.sub(r'<link rel="stylesheet"[^>]*>', f"<style>{css}</style>", html))
-            width = size.partition(",")[0]
-            file = out / f"admin-{name or 'overview'}-{scheme}-{width}.png"
-            chromium(page, file, size.format(1250), dark=scheme == "dark")
+    with open_tab(find_chromium() or "chromium") as tab:
+        tab.go(f"{address}/admin/login")
+        tab.type("#token", token)
+        tab.click("button")
+        pause_something(tab, address)
+        for name in PAGES:
+            for width, scheme in SCREENS:
+                tab.show_as(width, scheme)
+                tab.go(f"{address}/admin/{name}")
+                tab.run("document.querySelectorAll('details')[1] ?.setAttribute('open', '')")
+                height = tab.run("document.documentElement.scrollHeight")
+                tab.show_as(width, scheme, min(height, MOST_HIGH))
+                tab.photograph(out / f"admin-{name or 'overview'}-{scheme}-{width}.png")
 
 
-def chromium(page: Path, out: Path, size: str, *, dark: bool) -> None:
-    """Take one screenshot."""
-    words = [shutil.which("chromium") or "chromium", "--headless", "--no-sandbox", "--disable-gpu"]
-    words += ["--hide-scrollbars", f"--window-size={size}", f"--screenshot={out}"]
-    words += [f"--blink-settings=preferredColorScheme={0 if dark else 1}", page.as_uri()]
-    subprocess.run(words, check=True, capture_output=True, timeout=120)  # noqa: S603
+def pause_something(tab: Tab, address: str) -> None:
+    """Press a button, so that something was done by hand."""
+    tab.go(f"{address}/admin/releases")
+    tab.run("document.querySelectorAll('details').forEach(each => each.open = true)")
+    tab.click('button[value="pause"]')
 
 
 def main() -> None:

@@ -147,8 +147,8 @@ class FaultProxy:
         return Answer(int(told.first.split()[1]), headers, told.body)
 
     async def _send(self, writer: asyncio.StreamWriter, head: bytes, body: bytes) -> None:
-        writer.write(head + body)
         self.body_bytes += len(body)
+        writer.write(head + body)
         await writer.drain()
 
     async def _drop(self, *_: object) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,9 +20,6 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from edge_runtime.errors import SyncError
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 MAX_REDIRECTS = 3
 MAX_HEAD_BYTES = 1 << 17
@@ -179,7 +176,7 @@ class _Paced(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: "WriteableBuffer", /) -> int | None:
+    def readinto(self, buffer: Any, /) -> int | None:
         view = memoryview(buffer)[: self._bucket.most_now(len(memoryview(buffer)))]
         started = self._pace.clock()
         n = self._raw.readinto(view)

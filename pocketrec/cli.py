@@ -28,6 +28,7 @@ COMMANDS = {
     "keys": "Make, watch, rotate and revoke the keys that sign releases.",
     "publish": "Sign a bundle and put it on a channel.",
     "refresh": "Sign metadata again before it expires.",
+    "prune": "Remove from a repository what no phone asks for any more.",
     "rollout": "Stage, pause, kill, roll back and halt releases.",
     "serve": "Run the sync server.",
     "events": "Export what devices sent, count it, or erase that of one device.",

@@ -17,14 +17,16 @@ class Limits:
     """What one install may send.
 
     Attributes:
-        burst: uploads at once, after a long rest.
-        per_minute: uploads in the long run.
+        per_minute: uploads, in the long run and, after a minute's rest, at once.
         day_events: new events on one day (UTC); a batch that would exceed it waits for the next.
+            At least what a batch may hold.
     """
 
-    burst: int = 60
-    per_minute: float = 60.0
+    per_minute: int = 60
     day_events: int = 50_000
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Allowance:
 
 def full(limits: Limits, now: float) -> Allowance:
     """Return the allowance of an install that has sent nothing yet."""
-    return Allowance(tokens=limits.burst, tokens_utc=now, quota_day=_day(now), quota_used=0)
+    return Allowance(tokens=limits.per_minute, tokens_utc=now, quota_day=_day(now), quota_used=0)
 
 
 def spend_upload(has: Allowance, limits: Limits, now: float) -> Allowance:
@@ -51,7 +53,9 @@ def spend_upload(has: Allowance, limits: Limits, now: float) -> Allowance:
     per_s = limits.per_minute / 60
     rested = now - has.tokens_utc
     # Noted in the future: the clock was wrong then, and nothing is known of how long it rested.
-    tokens = limits.burst if rested < 0 else min(limits.burst, has.tokens + rested * per_s)
+    tokens = (
+        limits.per_minute if rested < 0 else min(limits.per_minute, has.tokens + rested * per_s)
+    )
     if tokens < 1:
         raise UploadRefused(429, "too many uploads", retry_after_s=math.ceil((1 - tokens) / per_s))
     return replace(has, tokens=tokens - 1, tokens_utc=now)

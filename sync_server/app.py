@@ -57,7 +57,7 @@ def create_app(settings: Settings) -> Flask:
     sessions = Sessions(engine, cookie_secret(repo))
     for routes in (
         files.blueprint(repo, served, settings.blobs_url),
-        event_routes(engine, counted.registry),
+        event_routes(engine, counted.registry, settings.limits),
         hint_routes(listening, counted.registry),
         outcome_routes(repo, engine, counted.registry, brake),
         health.blueprint(repo, engine),

@@ -1,14 +1,15 @@
 """POST /v1/events: what devices whose users agreed send. DELETE /v1/installs/<id>: erase it."""
 
+import time
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Histogram
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from sync_server import uploads
-from sync_server.allowance import Limits
+from sync_server.allowance import DAY_S, LIMITS, Limits
 from sync_server.content_coding import CODINGS, decoded
 from sync_server.erasure import erase
 from sync_server.errors import UploadRefused
@@ -16,17 +17,21 @@ from sync_server.intake import Stored, store
 from sync_server.openapi import COUNT, TEXT, array, described, record
 
 _BUSY_RETRY_S = 60
+_LAGS = (60, 3600, 6 * 3600, *(days * DAY_S for days in (1, 2, 7, 30)))
 _INSTALL_ID = {"type": "string", "pattern": f"^{uploads.INSTALL_ID.pattern}$"}
 
 
-def event_routes(
-    engine: Engine, registry: CollectorRegistry, limits: Limits | None = None
-) -> Blueprint:
+def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = LIMITS) -> Blueprint:
     """Return the routes, over a database that is open, counting in a registry."""
-    limits = limits or Limits()
     routes = Blueprint("events", __name__)
     stored = Counter("pocketrec_events_stored", "New events stored.", registry=registry)
     rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
+    lag = Histogram(
+        "pocketrec_event_lag_seconds",
+        "Age of the newest event of an upload.",
+        registry=registry,
+        buckets=_LAGS,
+    )
     refused = Counter(
         "pocketrec_uploads_refused", "Uploads refused, by status.", ["status"], registry=registry
     )
@@ -60,8 +65,10 @@ def event_routes(
         coding = request.headers.get("Content-Encoding", "")
         batch = uploads.parse(decoded(request.get_data(), coding, uploads.MAX_CONTENT_BYTES))
         found = store(engine, batch, limits)
-        stored.inc(found.new)
-        rejected.inc(len(found.rejected))
+        stored.inc(len(found.new))
+        if found.new:
+            lag.observe(max(0.0, time.time() - max(found.new)))
+        rejected.inc(0 if found.again else len(found.rejected))
         return jsonify(_answer(batch, found))
 
     @routes.delete("/v1/installs/<install_id>")

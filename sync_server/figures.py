@@ -4,10 +4,11 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, select
 
+from sync_server.event_stats import event_stats
 from sync_server.served import DELTA, Sum, by_day
-from sync_server.tables import EVENT_DAY, INSTALL, OUTCOME_DAY, REJECTED_DAY
+from sync_server.tables import OUTCOME_DAY
 from sync_server.tokens import DAY_S
 
 DAYS = 30
@@ -44,26 +45,17 @@ def read(engine: Engine, n_days: int = DAYS) -> Figures:
     today = int(time.time()) // DAY_S
     days = list(range(today - n_days + 1, today + 1))
     served = by_day(engine, days[0])
+    told: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * n_days)
     with engine.connect() as connection:
-        recent = select(EVENT_DAY.c.day, EVENT_DAY.c.events).where(EVENT_DAY.c.day >= days[0])
-        events = {row.day: row.events for row in connection.execute(recent)}
-        reasons = (
-            select(REJECTED_DAY.c.reason, func.sum(REJECTED_DAY.c.events).label("events"))
-            .where(REJECTED_DAY.c.day >= days[0])
-            .group_by(REJECTED_DAY.c.reason)
-            .order_by(func.sum(REJECTED_DAY.c.events).desc())
-        )
-        told: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * n_days)
         for row in connection.execute(select(OUTCOME_DAY).where(OUTCOME_DAY.c.day >= days[0])):
             if row.day <= today:
                 told[row.channel, row.manifest, row.outcome][row.day - days[0]] = row.devices
-        rejected = {row.reason: int(row.events) for row in connection.execute(reasons)}
-        installs = connection.scalar(select(func.count()).select_from(INSTALL)) or 0
+    uploaded = event_stats(engine, int(time.time()))
     return Figures(
         days=days,
-        events=[events.get(day, 0) for day in days],
-        rejected=rejected,
+        events=[uploaded.days.get(day, 0) for day in days],
+        rejected=uploaded.rejected,
         served=[served.get(day, {}) for day in days],
         outcomes=dict(told),
-        installs=installs,
+        installs=uploaded.installs,
     )

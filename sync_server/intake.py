@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, select, update
 
 from bundle.files import canonical_json
-from sync_server.allowance import DAY_S, Allowance, Limits, full, spend_events, spend_upload
+from sync_server.allowance import DAY_S, LIMITS, Allowance, Limits, full, spend_events, spend_upload
 from sync_server.database import dialect_of, writing
 from sync_server.errors import UploadRefused
 from sync_server.events import checked, day_of
@@ -23,20 +23,27 @@ from sync_server.uploads import Upload
 
 REMEMBERED_S = 30 * DAY_S
 """How long a batch is known; after that, its events still are."""
-_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """What became of a batch: the ids that are stored, why others are not, and how many are new."""
+    """What became of a batch.
+
+    Attributes:
+        accepted: ids of the events that are stored, now or before.
+        rejected: why others are not.
+        new: times of the events that were not there before.
+        again: the batch was known, and is answered as before.
+    """
 
     accepted: list[str]
     rejected: list[dict[str, Any]]
-    new: int
+    new: list[int]
+    again: bool
 
 
 def store(
-    engine: Engine, upload: Upload, limits: Limits = _LIMITS, now: float | None = None
+    engine: Engine, upload: Upload, limits: Limits = LIMITS, now: float | None = None
 ) -> Stored:
     """Store what is well formed of a batch; a known batch is answered as before.
 
@@ -73,7 +80,7 @@ def store(
         )
     places = {each["place"] for each in rejected}
     accepted = [e["id"] for place, e in enumerate(upload.events) if place not in places]
-    return Stored(accepted=accepted, rejected=rejected, new=len(new))
+    return Stored(accepted=accepted, rejected=rejected, new=new, again=known is not None)
 
 
 def _locked(connection: Connection, install_id: str, limits: Limits, now: float) -> Row[Any]:

@@ -69,17 +69,17 @@ def refresh(
     """
     with state.writing(repo):
         found = state.load(repo)
-        wanted = [
+        due = {role for role, signed in found.signed().items() if is_due(role, signed, now)}
+        able = [
             role
-            for role, signed in found.signed().items()
-            if everything or is_due(role, signed, now)
+            for role in found.signed()
+            if (everything or role in due) and _can_sign(role, signers)
         ]
-        able = [role for role in wanted if _can_sign(role, signers)]
         if ROOT in able:
             found.next_root()
         found.changed.update(able)
         signed = found.write(repo, signers, now) if able else []
-        return Renewed(signed=signed, due=[role for role in wanted if role not in able])
+        return Renewed(signed=signed, due=sorted(due - set(able)))
 
 
 def status(repo: Path, signers: Signers, now: datetime | None = None) -> list[RoleStatus]:

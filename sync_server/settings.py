@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bundle.errors import InputError
+from sync_server.allowance import LIMITS, Limits
+from sync_server.uploads import MAX_EVENTS
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The variable by which workers find where they count together; the name is Prometheus'."""
@@ -26,6 +28,7 @@ class Settings:
         blobs_url: where targets lie if not here, such as a bucket behind a CDN; "": here.
         behind_proxy: believe the address and scheme that one proxy in front adds.
         log_requests: one JSON line a request on stderr.
+        limits: of what one install may send.
     """
 
     repo: Path
@@ -34,13 +37,14 @@ class Settings:
     blobs_url: str = ""
     behind_proxy: bool = False
     log_requests: bool = True
+    limits: Limits = LIMITS
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
     """Read the variables that `sync_server.wsgi` is configured by.
 
     Raises:
-        InputError: POCKETREC_REPO is not set.
+        InputError: POCKETREC_REPO is not set, or a number is none.
     """
     repo = environ.get("POCKETREC_REPO")
     if not repo:
@@ -53,4 +57,15 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         blobs_url=environ.get("POCKETREC_BLOBS_URL", ""),
         behind_proxy=environ.get("POCKETREC_BEHIND_PROXY") == "1",
         log_requests=environ.get("POCKETREC_LOG_REQUESTS") != "0",
+        limits=Limits(
+            per_minute=_number(environ, "POCKETREC_UPLOADS_PER_MINUTE", 1, LIMITS.per_minute),
+            day_events=_number(environ, "POCKETREC_EVENTS_PER_DAY", MAX_EVENTS, LIMITS.day_events),
+        ),
     )
+
+
+def _number(environ: Mapping[str, str], name: str, least: int, default: int) -> int:
+    text = environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) < least:
+        raise InputError(f"{name} is {text!r}. Set it to a number from {least} on.")
+    return int(text)

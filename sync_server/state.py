@@ -17,23 +17,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from securesystemslib.signer import Signature, Signer
-from tuf.api.exceptions import RepositoryError, UnsignedMetadataError
+from securesystemslib.signer import Signer
+from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, Targets, Timestamp
 from tuf.api.serialization.json import JSONSerializer
 
 from bundle.files import write_atomic, write_failed
 from sync_server.errors import KeysInvalid, RepositoryInvalid
 from sync_server.keys import Signers
+from sync_server.proof import proved, proved_roots
 from sync_server.roles import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, lifetime
 
 LOCK_WAIT_S = 20.0
 """How long a writer waits for another; renewing takes far less, making deltas may take longer."""
 _POLL_S = 0.05
-
-T = TypeVar("T", bound=Signed)
 
 
 @dataclass(slots=True)
@@ -151,7 +150,7 @@ def load(repo: Path, *, cut_short: bool = False) -> State:
             the layout is that of an older pocketrec.
     """
     folder = repo / "metadata"
-    roots = _roots(folder)
+    roots = proved_roots(folder)
     try:
         found = _named(folder, roots[-1])
     except RepositoryInvalid:
@@ -192,80 +191,20 @@ def writing(repo: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
         yield
 
 
-def _roots(folder: Path) -> list[Root]:
-    """All versions, oldest first, each proved by the one before it."""
-    found: list[Root] = []
-    while (path := folder / f"{len(found) + 1}.{ROOT}.json").exists():
-        root, data, signatures = _read(path, Root)
-        _check_layout(path, root)
-        try:
-            for by in (*found[-1:], root):
-                by.verify_delegate(ROOT, data, signatures)
-        except RepositoryError as err:
-            raise _damaged(path, err) from err
-        if root.version != len(found) + 1:
-            raise _damaged(path, f"it says version {root.version}")
-        found.append(root)
-    if not found:
-        raise RepositoryInvalid(f"{folder.parent}: nothing is published here yet.")
-    return found
-
-
 def _named(folder: Path, root: Root) -> State:
     path = folder / "timestamp.json"
-    stamp = _proved(path, Timestamp, root, TIMESTAMP, None)
+    stamp = proved(path, Timestamp, root, TIMESTAMP, None)
     named = stamp.snapshot_meta
-    snapshot = _proved(folder / f"{named.version}.{SNAPSHOT}.json", Snapshot, root, SNAPSHOT, named)
+    snapshot = proved(folder / f"{named.version}.{SNAPSHOT}.json", Snapshot, root, SNAPSHOT, named)
     targets: dict[str, Targets] = {}
     for name in sorted(snapshot.meta, key=lambda each: each != f"{TARGETS}.json"):
         role, meta = name.removesuffix(".json"), snapshot.meta[name]
         by = targets[TARGETS] if targets else root
         path = folder / f"{meta.version}.{role}.json"
-        targets[role] = _proved(path, Targets, by, role, meta)
+        targets[role] = proved(path, Targets, by, role, meta)
     found = State(root, None, stamp, snapshot, targets)
     found.versions = {role: signed.version for role, signed in found.signed().items()}
     return found
-
-
-def _proved(path: Path, kind: type[T], by: Root | Targets, role: str, named: MetaFile | None) -> T:
-    signed, data, signatures = _read(path, kind, named)
-    try:
-        by.verify_delegate(role, data, signatures)
-    except (RepositoryError, ValueError) as err:
-        raise _damaged(path, err) from err
-    return signed
-
-
-def _read(
-    path: Path, kind: type[T], named: MetaFile | None = None
-) -> tuple[T, bytes, dict[str, Signature]]:
-    """Parse metadata that may be `named` with size and hash; its signed bytes and signatures."""
-    try:
-        data = path.read_bytes()
-        if named is not None:
-            named.verify_length_and_hashes(data)
-        metadata = Metadata[Any].from_bytes(data)
-    except (RepositoryError, OSError, ValueError) as err:
-        raise _damaged(path, err) from err
-    if not isinstance(metadata.signed, kind):
-        raise _damaged(path, f"it is {metadata.signed.type} metadata")
-    return metadata.signed, metadata.signed_bytes, metadata.signatures
-
-
-def _check_layout(path: Path, root: Root) -> None:
-    if root.roles[ROOT].threshold < 2:
-        raise RepositoryInvalid(
-            f"{path}: of an older pocketrec, whose one root key signed alone. Make keys with "
-            "`pocketrec keys make`, publish into a new folder, and ship its 1.root.json with the "
-            "app: phones that pinned the old root cannot follow."
-        )
-
-
-def _damaged(path: Path, why: object) -> RepositoryInvalid:
-    text = f"{path}: damaged ({why}). Restore the repository from a backup."
-    if path.name == "timestamp.json":
-        text += " If `pocketrec keys` was cut short while it changed keys, run it again."
-    return RepositoryInvalid(text)
 
 
 def _sign(metadata: Metadata[Any], signer: Signer, name: str) -> None:

@@ -28,6 +28,20 @@ import click
 @click.option(
     "--behind-proxy", is_flag=True, help="Believe address and scheme that one proxy adds."
 )
+@click.option(
+    "--uploads-per-minute",
+    type=click.IntRange(1),
+    default=60,
+    show_default=True,
+    help="Of events, by one install, in the long run and at once.",
+)
+@click.option(
+    "--events-per-day",
+    type=click.IntRange(1000),
+    default=50_000,
+    show_default=True,
+    help="Of one install.",
+)
 @click.option("--log/--no-log", default=True, show_default=True, help="A JSON line a request.")
 def command(
     repo: Path,
@@ -40,12 +54,15 @@ def command(
     workers: int,
     blobs_url: str,
     behind_proxy: bool,
+    uploads_per_minute: int,
+    events_per_day: int,
     log: bool,
 ) -> None:
     """Serve signed metadata, files, event upload, admin site, health and metrics.
 
     --port 0 takes a free one. SIGTERM ends it once everything begun is sent.
     """
+    from sync_server.allowance import Limits
     from sync_server.serve import serve
     from sync_server.settings import Settings
 
@@ -56,5 +73,6 @@ def command(
         blobs_url=blobs_url,
         behind_proxy=behind_proxy,
         log_requests=log,
+        limits=Limits(per_minute=uploads_per_minute, day_events=events_per_day),
     )
     serve(settings, host, port, port_file, server=server, workers=workers)

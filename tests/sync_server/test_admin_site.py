@@ -5,12 +5,12 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import time
 
 import click
 import pytest
 
+from benchmarks.chromium import find_chromium, open_tab
 from benchmarks.tiny_bundle import write_tiny_bundle
 from pocketrec import cli
 from sync_server import admin_site, audit, outcomes, tokens
@@ -311,30 +311,61 @@ def test_the_audit_log_is_paged_and_exported(alice, engine):
     assert lines[-1]["action"] == "log in"
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize("width", [1200, 500])
-def test_chromium_shows_the_pages_in_their_width_without_complaint(alice, tmp_path, width):
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+@pytest.fixture
+def tab():
+    chromium = find_chromium()
     if chromium is None:
         pytest.skip("no chromium on the PATH")
-    style = f"<style>{alice.client.get('/admin/style.css').text}</style>"
-    for path in ("", "releases", "fleet", "audit", "login"):
-        text = alice.client.get(f"/admin/{path}").text
-        # The one script is ours, so that the page's own width can be read.
-        page = tmp_path / "page.html"
-        page.write_text(
-            re.sub(r'<link rel="stylesheet"[^>]*>', style, text)
-            + "<script>document.body.dataset.over = document.documentElement.scrollWidth"
-            " - document.documentElement.clientWidth</script>"
-        )
-        words = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
-        words += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},2000"]
-        done = subprocess.run(
-            [chromium, *words, "--dump-dom", page.as_uri()],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, done.stderr
-        assert 'data-over="0"' in done.stdout, path or "overview"
-        assert "CONSOLE" not in done.stderr
+    with open_tab(chromium) as tab:
+        yield tab
+
+
+@pytest.mark.browser
+def test_a_person_logs_in_and_pauses_a_release_in_chromium(
+    tab, tiny_repo, engine, two_releases, start_server, tmp_path
+):
+    address, _ = start_server(tiny_repo, "--keys", tmp_path / "keys")
+    tab.go(f"{address}/admin/releases")
+    assert tab.run("location.pathname") == "/admin/login"
+    tab.type("#token", "prt_wrong")
+    tab.click("button")
+    assert "not valid" in tab.run("document.body.innerText")
+    tab.complaints.clear()  # the browser tells of the answer 401
+    tab.type("#token", token_of(engine)[0])
+    tab.click("button")
+    assert tab.run("location.pathname") == "/admin/"
+    assert tab.run("document.cookie") == ""  # no script could read it
+    tab.click('nav a[href$="releases"]')
+    tab.run("document.querySelector('details').open = true")
+    tab.click('button[value="pause"]')
+    assert f"pause of stable {two_releases[0][:12]}: done" in tab.run("document.body.innerText")
+    assert read_policy(tiny_repo, "stable").releases[0].state == "paused"
+    assert tab.run("document.querySelector('.pill').innerText") == "paused"
+    tab.run("document.querySelector('details').open = true")
+    tab.type('input[name="percent"]', "75")
+    tab.click('button[value="percent"]')
+    assert read_policy(tiny_repo, "stable").releases[0].percent == 75
+    tab.click(".who button")
+    assert tab.run("location.pathname") == "/admin/login"
+    assert tab.complaints == []
+
+
+@pytest.mark.browser
+def test_pages_fit_wide_and_narrow_screens_light_and_dark(
+    tab, tiny_repo, engine, two_releases, start_server, tmp_path
+):
+    address, _ = start_server(tiny_repo)
+    tab.go(f"{address}/admin/login")
+    tab.type("#token", token_of(engine)[0])
+    tab.click("button")
+    papers = set()
+    for path in ("", "releases", "fleet", "audit"):
+        for width, scheme in ((1200, "light"), (360, "light"), (360, "dark")):
+            tab.show_as(width, scheme)
+            tab.go(f"{address}/admin/{path}")
+            tab.run("document.querySelectorAll('details').forEach(each => each.open = true)")
+            over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+            assert tab.run(over) == 0, (path, width)
+            papers.add((scheme, tab.run("getComputedStyle(document.body).backgroundColor")))
+    assert len(papers) == 2 == len({paper for _, paper in papers})
+    assert tab.complaints == []

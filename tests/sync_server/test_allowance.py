@@ -5,7 +5,7 @@ import pytest
 from sync_server.allowance import DAY_S, Allowance, Limits, full, spend_events, spend_upload
 from sync_server.errors import UploadRefused
 
-LIMITS = Limits(burst=3, per_minute=6.0, day_events=10)
+LIMITS = Limits(per_minute=6, day_events=10)
 NOON = 20_000 * DAY_S + DAY_S / 2
 
 
@@ -18,19 +18,19 @@ def refused(job):
 
 def test_the_bucket_empties_and_fills_at_its_rate():
     has = full(LIMITS, NOON)
-    for _ in range(3):
+    for _ in range(6):
         has = spend_upload(has, LIMITS, NOON)
     assert has.tokens == 0
     assert refused(lambda: spend_upload(has, LIMITS, NOON)) == 10  # one token takes 10 s
     assert refused(lambda: spend_upload(has, LIMITS, NOON + 7)) == 3
     has = spend_upload(has, LIMITS, NOON + 25)  # 2.5 tokens came, one goes
     assert has.tokens == pytest.approx(1.5)
-    assert spend_upload(has, LIMITS, NOON + 10_000).tokens == 2  # never more than the burst
+    assert spend_upload(has, LIMITS, NOON + 10_000).tokens == 5  # a minute's worth, no more
 
 
 def test_a_clock_that_was_ahead_does_not_lock_an_install_out():
     ahead = Allowance(tokens=0, tokens_utc=NOON * 2, quota_day=99_999, quota_used=10)
-    assert spend_upload(ahead, LIMITS, NOON).tokens == 2
+    assert spend_upload(ahead, LIMITS, NOON).tokens == 5
     assert spend_events(ahead, LIMITS, 4, NOON).quota_used == 4
 
 

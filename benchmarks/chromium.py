@@ -1,0 +1,147 @@
+"""Drive one tab of a headless Chromium over its debugging pipe: go, click, measure, photograph.
+
+The Chrome DevTools Protocol: JSON messages that end in a NUL, ours in on its descriptor 3 and its
+answers out on 4. Nothing has to be installed for it.
+"""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+MOST_S = 180.0
+"""A browser that is not done by then is ended."""
+_LAUNCH = """
+import fcntl, os, sys
+ours = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+for number, wanted in zip(ours, (3, 4)):
+    os.dup2(number, wanted)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+def find_chromium() -> str | None:
+    """Where the browser is, if it is there."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+class Tab:
+    """A tab with what it complained of: errors of its console, such as what a policy refused."""
+
+    def __init__(self, to: BinaryIO, out: BinaryIO) -> None:
+        self._to, self._out, self._number = to, out, 0
+        self._session: dict[str, str] = {}
+        self.complaints: list[str] = []
+        self._loads = 0
+        target = self._ask("Target.createTarget", url="about:blank")["targetId"]
+        found = self._ask("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = {"sessionId": found["sessionId"]}
+        for domain in ("Page", "Runtime", "Log"):
+            self._ask(f"{domain}.enable")
+
+    def go(self, url: str) -> None:
+        """Open a page and wait until it is there."""
+        before = self._loads
+        self._ask("Page.navigate", url=url)
+        self._wait_for_load(before)
+
+    def click(self, selector: str) -> None:
+        """Click on an element of a page that leads to another, and wait until that is there."""
+        before = self._loads
+        self.run(f"document.querySelector({json.dumps(selector)}).click()")
+        self._wait_for_load(before)
+
+    def type(self, selector: str, text: str) -> None:
+        """Write into a field."""
+        self.run(f"document.querySelector({json.dumps(selector)}).value = {json.dumps(text)}")
+
+    def run(self, script: str) -> Any:
+        """Evaluate an expression in the page."""
+        found = self._ask("Runtime.evaluate", expression=script, returnByValue=True)
+        if "exceptionDetails" in found:
+            raise RuntimeError(found["exceptionDetails"]["exception"]["description"])
+        return found["result"].get("value")
+
+    def show_as(self, width: int, scheme: str, height: int = 900, scale: float = 1.0) -> None:
+        """Be a screen of a width, light or dark."""
+        self._ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=width < 640,
+        )
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self._ask("Emulation.setEmulatedMedia", features=[feature])
+
+    def photograph(self, out: Path) -> None:
+        """Write what the screen shows as PNG."""
+        found = self._ask("Page.captureScreenshot", format="png")
+        out.write_bytes(base64.b64decode(found["data"]))
+
+    def _wait_for_load(self, before: int) -> None:
+        while self._loads == before:
+            self._read()
+
+    def _ask(self, method: str, **params: Any) -> dict[str, Any]:
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params} | self._session
+        self._to.write(json.dumps(message).encode() + b"\0")
+        self._to.flush()
+        while True:
+            answer = self._read()
+            if answer.get("id") == self._number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+
+    def _read(self) -> dict[str, Any]:
+        data = bytearray()
+        while (byte := self._out.read(1)) not in (b"\0", b""):
+            data += byte
+        if not byte:
+            raise RuntimeError("Chromium is gone")
+        message: dict[str, Any] = json.loads(data)
+        method = message.get("method")
+        if method == "Page.loadEventFired":
+            self._loads += 1
+        elif method == "Log.entryAdded" and message["params"]["entry"]["level"] == "error":
+            self.complaints.append(message["params"]["entry"]["text"])
+        elif method == "Runtime.exceptionThrown":
+            self.complaints.append(message["params"]["exceptionDetails"]["text"])
+        return message
+
+
+@contextmanager
+def open_tab(chromium: str) -> Iterator[Tab]:
+    """Start a browser with a fresh profile; it is gone when the block ends."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        words = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        words += ["--remote-debugging-pipe", f"--user-data-dir={profile}"]
+        in_read, in_write = os.pipe()
+        out_read, out_write = os.pipe()
+        child = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-c", _LAUNCH, str(in_read), str(out_write), *words],
+            pass_fds=(in_read, out_write),
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(in_read)
+        os.close(out_write)
+        late = threading.Timer(MOST_S, child.kill)  # then a read ends, and says so
+        late.start()
+        try:
+            with os.fdopen(in_write, "wb") as to, os.fdopen(out_read, "rb") as out:
+                yield Tab(to, out)
+        finally:
+            late.cancel()
+            child.terminate()
+            child.wait()
