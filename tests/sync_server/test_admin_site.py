@@ -287,6 +287,18 @@ def test_an_empty_server_has_pages_too(tmp_path):
         person.get(path)
 
 
+def test_a_damaged_repository_and_a_lost_database_are_told(alice, tiny_repo):
+    stamp = tiny_repo / "metadata" / "timestamp.json"
+    stamp.write_bytes(stamp.read_bytes().replace(b'"sig":"', b'"sig":"0'))
+    reply = alice.client.get("/admin/releases")
+    assert (reply.status_code, "timestamp.json" in reply.text) == (503, True)
+    database = open_database(default_url(tiny_repo))
+    with database.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE admin_token")
+    reply = alice.client.get("/admin/audit")
+    assert (reply.status_code, "database is unavailable" in reply.text) == (503, True)
+
+
 def test_names_from_outside_are_only_text(tiny_repo, engine, tmp_path):
     evil = "<img src=x onerror=alert(1)>"
     write_tiny_bundle(tmp_path / "evil", answers=True, name=evil)
