@@ -275,7 +275,7 @@ def test_pages_show_what_the_fleet_told(alice, engine, tiny_repo, two_releases):
     page = alice.get("fleet")
     assert re.search(r"<td>second</td><td>stable</td><td class=\"n\">7</td>", page)
     assert "33.3%" in page
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 2
     assert "second" in page
 
 
