@@ -7,13 +7,15 @@ phone's home holds the release's hash and one byte for each start that gave no s
     idle      they are loaded and no slate was asked for, which is no fault of the release
     asked     a slate was asked for, and none came, or the models that were loaded gave none
 
-A slate removes them all. Nothing is fsynced: the file outlives a killed process, and a power cut
-loses no more than a count.
+A slate removes them all. The process holds a lock meanwhile: of starts at the same time only the
+first counts, or each would take the others for dead. Nothing is fsynced: the file outlives a killed
+process, and a power cut loses no more than a count.
 
 `self_test` counts in the same way, before a release is ever active: a sync whose process died in
 the self-test of a release three times in a row takes it as failed.
 """
 
+import fcntl
 import os
 import weakref
 from collections.abc import Callable
@@ -46,13 +48,15 @@ class Trial:
             if self._file is None:
                 self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
                 self._close = weakref.finalize(self, os.close, self._file)
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             data = os.pread(self._file, _HEAD + 2 * MOST_STARTS, 0)
             marks = data[_HEAD:] if data[:_HEAD] == manifest.encode() else b""
             failed = bytes(mark for mark in marks if mark in _LOADING + _ASKED)
             self._mark, self._at = _LOADING, _HEAD + len(failed)
             os.pwrite(self._file, manifest.encode() + failed + self._mark, 0)
             os.ftruncate(self._file, self._at + 1)
-        except OSError:
+        except OSError:  # another process has the lock, or there is nowhere to write
+            self.close()
             return 0
         return len(failed)
 

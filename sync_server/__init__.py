@@ -5,6 +5,8 @@ signing   roles.py, keys.py, proof.py, state.py, repository.py with channel.py, 
           deltas.py and halts.py, renewal.py, rotation.py, pruning.py, rollout.py
 serving   app.py with files.py, event_routes.py, outcome_routes.py, hints.py, health.py, metrics.py,
           each described for openapi.py; serve.py runs it
+events    event_routes.py with uploads.py, content_coding.py, events.py, allowance.py, intake.py;
+          event_export.py, event_stats.py, erasure.py; tables.py, database.py, migrations/
 operating tokens.py, audit.py, gate.py, sessions.py; live.py and figures.py are what admin_api.py
           and admin_site.py show, operations.py what they do
 copying   inventory.py, mirror.py, backup.py, restore.py

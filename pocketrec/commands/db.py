@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pocketrec.commands.database_options import DATABASE, JSON, REPO, url_of
+from pocketrec.commands.database_options import DATABASE, JSON, REPO, connected
 
 
 @click.group(epilog="Example: pocketrec db status --repo work/repo")
@@ -24,7 +24,8 @@ def upgrade(repo: Path | None, database: str, as_json: bool) -> None:
     """
     from sync_server import database as databases
 
-    done = databases.upgrade(databases.connect(url_of(repo, database)))
+    with connected(repo, database) as engine:
+        done = databases.upgrade(engine)
     if as_json:
         click.echo(json.dumps({"applied": done}))
         return
@@ -39,8 +40,8 @@ def status(repo: Path | None, database: str, as_json: bool) -> None:
     """Say which steps to this version's tables are missing; changes nothing."""
     from sync_server import database as databases
 
-    engine = databases.connect(url_of(repo, database))
-    missing = databases.pending(engine)
+    with connected(repo, database) as engine:
+        missing = databases.pending(engine)
     if as_json:
         click.echo(json.dumps({"dialect": engine.dialect.name, "pending": missing}))
         return

@@ -42,9 +42,8 @@ def export(
     """
     from sync_server.event_export import export_events
 
-    done = export_events(
-        opened(repo, database), out, first=_day(first), last=_day(last), raw_ids=raw_ids
-    )
+    with opened(repo, database) as engine:
+        done = export_events(engine, out, first=_day(first), last=_day(last), raw_ids=raw_ids)
     if as_json:
         click.echo(json.dumps(asdict(done)))
         return
@@ -63,7 +62,8 @@ def stats(repo: Path | None, database: str, as_json: bool) -> None:
     from sync_server.event_export import day_name
     from sync_server.event_stats import event_stats
 
-    found = event_stats(opened(repo, database), int(time.time()))
+    with opened(repo, database) as engine:
+        found = event_stats(engine, int(time.time()))
     days = {day_name(day): events for day, events in found.days.items()}
     if as_json:
         click.echo(json.dumps(asdict(found) | {"days": days}))
@@ -90,7 +90,8 @@ def erase(repo: Path | None, database: str, as_json: bool, install_id: str, yes:
 
     if not yes:
         raise InputError(f"{install_id}: this erases its events. Add --yes to do it.")
-    erased = erasure.erase(opened(repo, database), install_id)
+    with opened(repo, database) as engine:
+        erased = erasure.erase(engine, install_id)
     click.echo(json.dumps({"erased": erased}) if as_json else f"erased {erased} events")
 
 

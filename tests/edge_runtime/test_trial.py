@@ -157,6 +157,17 @@ def test_a_killed_release_is_not_opened_as_the_one_before(home):
     assert opened(home).recommend()["source"] == "model"
 
 
+def test_processes_that_start_at_once_are_no_failed_starts(home):
+    before = Store(home / "store").active()
+    phones = [opened(home) for _ in range(MOST_STARTS + 2)]
+    for phone in phones:
+        phone._trial.asked()  # none has come to its slate yet
+    assert Store(home / "store").active() == before
+    del phone, phones
+    assert Trial(home).begin(before[0]) == 1
+    assert opened(home).recommend()["release"] == "second"
+
+
 def test_a_file_that_cannot_be_written_counts_nothing_and_stops_nothing(home):
     (home / FILE_NAME).mkdir()
     assert opened(home).recommend()["release"] == "second"

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -68,6 +69,42 @@ def renamed_release(tiny_release, tmp_path):
 
 
 @pytest.fixture
+def static_server():
+    """Return a function that serves a folder as a plain static file server would.
+
+    (folder, asked) -> its address, as a context; the paths that come in are added to `asked`.
+    """
+
+    @contextmanager
+    def serve(folder, asked=None):
+        handler = partial(Static, directory=folder, asked=[] if asked is None else asked)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+    return serve
+
+
+class Static(SimpleHTTPRequestHandler):
+    def __init__(self, *args, asked, **kwargs):
+        self.asked = asked
+        super().__init__(*args, **kwargs)
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
 def start_server(tmp_path):
     """Return a function that starts `pocketrec serve` over a repository; all end after the test.
 
@@ -100,16 +137,23 @@ def start_server(tmp_path):
 @pytest.fixture(scope="session")
 def postgres():
     """URL of a real PostgreSQL cluster of this session, on a socket in a folder of its own."""
-    if not (shutil.which("initdb") and shutil.which("postgres")):
-        pytest.skip("no initdb and postgres on the PATH")
+    places = [
+        *os.environ["PATH"].split(os.pathsep),
+        *map(str, Path("/usr/lib/postgresql").glob("*/bin")),
+    ]
+    initdb, program = (
+        shutil.which(name, path=os.pathsep.join(places)) for name in ("initdb", "postgres")
+    )
+    if not (initdb and program):
+        pytest.skip("no initdb and postgres, on the PATH or in /usr/lib/postgresql")
     user = "nobody" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     folder = Path(tempfile.mkdtemp(prefix="pocketrec-pg-"))
     if user:
         shutil.chown(folder, user)
     data = folder / "data"
-    words = ["initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
+    words = [initdb, "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
     subprocess.run(words, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    words = ["postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+    words = [program, "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(words, user=user, cwd=folder, stdout=log, stderr=log)
     url = f"postgresql://postgres@/postgres?host={folder}"

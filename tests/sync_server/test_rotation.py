@@ -5,9 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -23,30 +20,18 @@ from sync_server.rotation import add_channel, revoke, rotate
 NAMES = ["root-1", "targets", "snapshot", "timestamp", "brake", "stable", "beta"]
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
-def go(founded, tmp_path):
+def go(founded, static_server, tmp_path):
     """Return a function that syncs a phone, which pinned the first root."""
-    repo, _ = founded
-    shutil.copy(repo / "metadata" / "1.root.json", tmp_path)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=repo))
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}"
+    root = tmp_path / "1.root.json"
+    shutil.copy(founded[0] / "metadata" / "1.root.json", root)
+    with static_server(founded[0]) as url:
 
-    def run(home="phone"):
-        root_path = tmp_path / "1.root.json"
-        return sync(tmp_path / home, url, lambda _: None, root_path=root_path)
+        def run(home="phone"):
+            return sync(tmp_path / home, url, lambda _: None, root_path=root)
 
-    run.url = url
-    yield run
-    server.shutdown()
-    thread.join()
-    server.server_close()
+        run.url = url
+        yield run
 
 
 def keyids(repo, name):

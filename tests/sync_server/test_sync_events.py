@@ -3,10 +3,14 @@
 import gzip
 import io
 import json
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
 
+import pyarrow.parquet as pq
 import pytest
 from flask import Flask
 from prometheus_client import CollectorRegistry
@@ -20,6 +24,7 @@ from edge_runtime.install_id import install_id
 from edge_runtime.outbox import MAX_WAIT_S
 from edge_runtime.privacy import export_data
 from edge_runtime.retention import DAY_S, Retention
+from edge_runtime.sync import sync
 from edge_runtime.sync_events import erase_on_server, send_events
 from edge_runtime.sync_http import Network
 from edge_runtime.sync_transfer import Retry
@@ -334,3 +339,42 @@ def test_a_phone_that_sent_nothing_has_nothing_to_erase_there(home):
     install_id(home)
     with pytest.raises(SyncError, match="did not erase"):
         ask()
+
+
+def test_while_the_database_is_locked_releases_come_and_events_wait(
+    tiny_repo, start_server, log, home, tmp_path
+):
+    database = f"sqlite:///{tmp_path / 'server.sqlite'}?timeout=0.1"
+    url, _ = start_server(tiny_repo, "--database", database)
+    root = tiny_repo / "metadata" / "1.root.json"
+    holder = sqlite3.connect(tmp_path / "server.sqlite", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    report = sync(home, url, lambda bundle: None, root_path=root, retry=ONCE)
+    assert (report.status, report.events_sent) == ("updated", 0)
+    assert "503" in report.events_fault
+    holder.execute("ROLLBACK")
+    log._connection.execute("DELETE FROM upload_wait")
+    report = sync(home, url, lambda bundle: None, retry=ONCE)
+    assert (report.status, report.events_sent, report.events_fault) == ("current", 3, None)
+    holder.close()
+
+
+@pytest.mark.parametrize("empty_url", ["postgresql"], indirect=True)
+def test_a_server_over_postgresql(empty_url, tiny_repo, start_server, log, home, runner, tmp_path):
+    words = [sys.executable, "-m", "pocketrec", "serve", "--repo", str(tiny_repo), "--port", "0"]
+    refused = subprocess.run([*words, "--database", empty_url], capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "pocketrec db upgrade" in refused.stderr
+    upgraded = runner.invoke(main, ["db", "upgrade", "--db", empty_url, "--json"])
+    assert json.loads(upgraded.stdout)["applied"][:2] == ["0001_events", "0002_uploads"]
+    url, _ = start_server(
+        tiny_repo, "--database", empty_url, "--server", "gunicorn", "--uploads-per-minute", "2"
+    )
+    ask = partial(send_events, home, url, None, Network(), ONCE)
+    assert ask().sent == 3
+    for n in range(2):  # two workers, one limit
+        log.append("more", "like", ts=n)
+        done = ask()
+    assert "429" in done.fault
+    runner.invoke(main, ["events", "export", "--db", empty_url, "--out", str(tmp_path / "out")])
+    assert pq.read_table(tmp_path / "out" / "interactions").num_rows == 4

@@ -1,10 +1,7 @@
 """A check with no news is one request; whatever a phone has lost of its metadata comes again."""
 
 import shutil
-import threading
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -14,31 +11,12 @@ from sync_server.repository import publish, refresh
 from sync_server.rotation import rotate
 
 
-class Noting(SimpleHTTPRequestHandler):
-    def __init__(self, *args, asked, **kwargs):
-        self.asked = asked
-        super().__init__(*args, **kwargs)
-
-    def do_GET(self):
-        self.asked.append(self.path)
-        super().do_GET()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
-def static(founded):
+def static(founded, static_server):
     """(address, paths asked for) of a plain static file server over the repository."""
     asked: list[str] = []
-    handler = partial(Noting, directory=founded[0], asked=asked)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with static_server(founded[0], asked) as url:
+        yield url, asked
 
 
 @pytest.fixture

@@ -1,0 +1,94 @@
+"""Whatever a publisher does in whatever order, all is proved, and phones old and new follow."""
+
+import shutil
+from functools import partial
+from itertools import count
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge_runtime.store import Store
+from edge_runtime.sync import sync
+from sync_server import state
+from sync_server.keys import load_signers, make_keys
+from sync_server.pruning import prune
+from sync_server.repository import halt, publish, read_policy, refresh, unhalt
+from sync_server.rotation import add_channel, revoke, rotate
+
+KEYS = ["root-1", "root-2", "root-3", "targets", "snapshot", "timestamp", "brake", "stable", "beta"]
+RELEASES = st.integers(0, 2)
+STEPS = st.one_of(
+    st.tuples(st.just("publish"), RELEASES, st.sampled_from(["stable", "stable", "beta"])),
+    st.tuples(st.just("rotate"), st.lists(st.sampled_from(KEYS), min_size=1, max_size=3)),
+    st.tuples(st.just("revoke"), st.lists(st.sampled_from(KEYS), min_size=1, max_size=2)),
+    st.tuples(st.just("refresh")),
+    st.tuples(st.just("halt"), st.booleans()),
+    st.tuples(st.just("prune")),
+    st.tuples(st.just("add")),
+    st.tuples(st.just("sync")),
+)
+NUMBERS = count()
+
+
+class Publisher:
+    def __init__(self, folder, releases):
+        self.keys, self.repo, self.releases = folder / "keys", folder / "repo", releases
+        make_keys(self.keys)
+        self.publish(0, "stable")
+        self.publish(0, "beta")
+
+    @property
+    def signers(self):
+        return load_signers(self.keys)
+
+    def publish(self, release, channel):
+        publish(self.releases[release], self.repo, self.signers, channel)
+
+    def rotate(self, names):
+        rotate(self.repo, self.signers, names)
+
+    def revoke(self, names):
+        revoke(self.repo, self.signers, names)
+
+    def refresh(self):
+        refresh(self.repo, self.signers, everything=True)
+
+    def halt(self, on):
+        (newest, *_) = read_policy(self.repo, "beta").releases
+        args = self.repo, self.signers, "beta", newest.manifest
+        halt(*args, "a test") if on else unhalt(*args)
+
+    def prune(self):
+        prune(self.repo, days=0)
+
+    def add(self):
+        add_channel(self.repo, self.signers, f"night-{len(state.load(self.repo).targets)}")
+
+    def newest(self):
+        return read_policy(self.repo, "stable").releases[0].name
+
+
+@settings(
+    max_examples=8,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(STEPS, min_size=1, max_size=8))
+def test_phones_follow(named_releases, static_server, tmp_path, steps):
+    folder = tmp_path / f"{next(NUMBERS)}"
+    publisher = Publisher(folder, named_releases)
+    shutil.copy(publisher.repo / "metadata" / "1.root.json", folder)
+    with static_server(publisher.repo) as url:
+        go = partial(sync, root_path=folder / "1.root.json", self_test=lambda _: None)
+        go(folder / "phone", url)
+        for name, *args in steps:
+            if name == "sync":
+                go(folder / "phone", url)
+            else:
+                getattr(publisher, name)(*args)
+            state.load(publisher.repo)
+        for home in ("phone", "new phone"):
+            go(folder / home, url)
+            bundle, fault = Store(folder / home / "store").open_active()
+            assert (bundle.manifest.name, fault) == (publisher.newest(), None)
+            assert go(folder / home, url).requests == 1
