@@ -5,7 +5,6 @@ requests from other sites, and the Content-Security-Policy lets a page load its 
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -172,7 +171,8 @@ def blueprint(
     @routes.get("/audit.jsonl")
     @described("The audit log, an object a line.", tag="site", ok="application/jsonl", more=_LOGIN)
     def export_audit() -> Response:
-        return Response(_lines(engine), content_type="application/jsonl")
+        lines = (json.dumps(asdict(each)) + "\n" for each in audit.every(engine))
+        return Response(lines, content_type="application/jsonl")
 
     @routes.errorhandler(PocketRecError)
     def unreadable(err: PocketRecError) -> Any:
@@ -220,13 +220,6 @@ def blueprint(
         return redirect(url_for(".releases", done=number), 303)
 
     return routes
-
-
-def _lines(engine: Engine) -> Iterator[str]:
-    before = None
-    while found := audit.entries(engine, 1000, before):
-        yield "".join(json.dumps(asdict(each)) + "\n" for each in found)
-        before = found[-1].number
 
 
 def _is_same_origin() -> bool:

@@ -40,8 +40,10 @@ def make(repo: Path | None, database: str, name: str, scope: str, days: int, as_
     """Make a token and print it, once: the server keeps only its SHA-256."""
     from sync_server import audit, tokens
 
-    engine = opened(repo, database)
-    with audit.noted(engine, None, "token make", name, scope=scope, days=days):
+    with (
+        opened(repo, database) as engine,
+        audit.noted(engine, None, "token make", name, scope=scope, days=days),
+    ):
         text, made = tokens.make(engine, name, scope, days, int(time.time()))
     if as_json:
         click.echo(json.dumps({"token": text, **asdict(made)}))
@@ -58,7 +60,8 @@ def list_tokens(repo: Path | None, database: str, as_json: bool) -> None:
     """List tokens by id: name, scope, and when they end or ended."""
     from sync_server import tokens
 
-    found = tokens.listed(opened(repo, database))
+    with opened(repo, database) as engine:
+        found = tokens.listed(engine)
     if as_json:
         click.echo(json.dumps({"tokens": [asdict(each) for each in found]}))
         return
@@ -77,8 +80,7 @@ def revoke(token_id: str, repo: Path | None, database: str) -> None:
     """End a token, and the sessions that began with it."""
     from sync_server import audit, tokens
 
-    engine = opened(repo, database)
-    with audit.noted(engine, None, "token revoke", token_id):
+    with opened(repo, database) as engine, audit.noted(engine, None, "token revoke", token_id):
         tokens.revoke(engine, token_id, int(time.time()))
     click.echo(f"{token_id} revoked")
 
@@ -90,11 +92,9 @@ def show_audit(repo: Path | None, database: str) -> None:
     """Print the audit log, newest first: one JSON object a line."""
     from sync_server import audit
 
-    engine, before = opened(repo, database), None
-    while found := audit.entries(engine, 1000, before):
-        for each in found:
+    with opened(repo, database) as engine:
+        for each in audit.every(engine):
             click.echo(json.dumps(asdict(each)))
-        before = found[-1].number
 
 
 def _day(utc: int) -> str:
