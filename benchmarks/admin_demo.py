@@ -38,7 +38,7 @@ DAY_S = 86_400
 MOVED = ("outcome_day", "served_day", "rejected_day")
 PAGES = ("", "releases", "fleet", "audit")
 SCREENS = ((1200, "light"), (1200, "dark"), (390, "light"), (390, "dark"))
-MOST_HIGH = 2600
+MOST_HIGH = 1400
 OPEN = """
 for (const [at, each] of document.querySelectorAll("details").entries()) each.open = at % 4 == 0
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pocketrec.commands.database_options import DATABASE, JSON, url_of
+from pocketrec.commands.database_options import DATABASE, JSON, connected
 from pocketrec.commands.keys_options import REPO
 
 
@@ -22,9 +22,9 @@ def command(repo: Path, database: str, out: Path, force: bool, as_json: bool) ->
     A PostgreSQL database is left out: save it with pg_dump.
     """
     from sync_server.backup import back_up
-    from sync_server.database import connect
 
-    report = back_up(repo, connect(url_of(repo, database)), out, force=force)
+    with connected(repo, database) as engine:
+        report = back_up(repo, engine, out, force=force)
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
