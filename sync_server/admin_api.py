@@ -157,7 +157,7 @@ def _shown(channel: LiveChannel) -> dict[str, Any]:
         {
             "manifest": each.stage.manifest,
             "name": each.stage.name,
-            "percent": each.stage.percent,
+            "percent": each.percent,
             "state": each.state,
             "halted": each.halted,
             "created_utc": each.created_utc,

@@ -104,9 +104,7 @@ def _rows(
     return [
         Row(
             release=release,
-            bar=share_bar(
-                release.stage.percent / 100, release.state, f"{release.stage.percent:g}% of devices"
-            ),
+            bar=share_bar(release.percent / 100, release.state, f"{release.percent:g}% of devices"),
             health=told.get((name, release.stage.manifest), Health()),
             actions=_actions(name, at, release, operations) if operations else [],
         )
@@ -125,7 +123,7 @@ def _actions(
                 action=kind,
                 channel=channel,
                 manifest=release.stage.manifest,
-                percent=release.stage.percent if kind == PERCENT else None,
+                percent=release.percent if kind == PERCENT else None,
                 reason="TEXT" if kind == HALT else "",
             ),
             operations.may(kind, channel),

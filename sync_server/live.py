@@ -1,5 +1,6 @@
 """What is live: each channel's releases as devices see them, with what they weigh."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,11 +24,12 @@ HALTED = "halted"
 class Release:
     """One live release.
 
-    update_bytes: what a device downloads that has the release before it; None: there is none, or
-    no device takes this one any more.
+    percent: of the devices, at the moment; update_bytes: what a device downloads that has the
+    release before it; None: there is none, or no device takes this one any more.
     """
 
     stage: Stage
+    percent: float
     created_utc: int
     full_bytes: int
     update_bytes: int | None
@@ -86,6 +88,7 @@ def _channel(repo: Path, found: state.State, name: str) -> LiveChannel:
     releases = tuple(
         Release(
             stage=stage,
+            percent=stage.percent_at(time.time()),
             created_utc=manifest.created_utc,
             full_bytes=sum(entry.bytes for entry in manifest.files),
             update_bytes=_update_bytes(manifest, old, known) if old and stage in taken else None,
