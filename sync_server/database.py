@@ -5,7 +5,7 @@ only (`pocketrec db upgrade`), since other servers may be using it.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -88,6 +88,13 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def scrub(engine: Engine) -> None:
+    """Leave nothing of deleted rows in a SQLite WAL; while another reads, it stays a while."""
+    if engine.dialect.name == "sqlite":
+        with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def dialect_of(connection: Connection) -> ModuleType:
     """Return SQLAlchemy's module with the `insert` that knows conflicts."""
     return postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -129,9 +136,7 @@ def _pending(connection: Connection) -> list[str]:
             f"{connection.engine.url}: was upgraded by a newer version of PocketRec"
             f" ({', '.join(sorted(newer))}). Update this one."
         )
-    done = {
-        script.revision for script in scripts.iterate_revisions(tuple(applied), "base") if applied
-    }
+    done = {script.revision for script in scripts.iterate_revisions(tuple(applied), "base")}
     return [
         script.revision
         for script in reversed(list(scripts.walk_revisions()))
@@ -148,7 +153,12 @@ def _sqlite(address: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
         connection.isolation_level = None  # the driver would begin late, and not for tables
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "secure_delete = ON",  # erased events are overwritten with zeros
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

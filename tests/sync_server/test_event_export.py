@@ -151,7 +151,7 @@ def test_killed_at_any_step_the_next_export_is_the_whole_one(tmp_path):
     whole = files(tmp_path / "whole")
     engine.dispose()
     out = tmp_path / "out"
-    for n in range(100):
+    for n in range(0, 100, 2):
         shutil.rmtree(out, ignore_errors=True)
         code = forked(lambda: export_events(open_database(url), out), n)
         for path in out.rglob("*.parquet"):
