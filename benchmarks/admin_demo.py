@@ -38,7 +38,10 @@ DAY_S = 86_400
 MOVED = ("outcome_day", "served_day", "rejected_day")
 PAGES = ("", "releases", "fleet", "audit")
 SCREENS = ((1200, "light"), (1200, "dark"), (390, "light"), (390, "dark"))
-MOST_HIGH = 2600
+MOST_HIGH = 1400
+OPEN = """
+for (const [at, each] of document.querySelectorAll("details").entries()) each.open = at % 4 == 0
+"""
 
 
 @dataclass(slots=True)
@@ -66,12 +69,12 @@ class Fleet:
         folder = self.work / f"bundle-{self.releases}"
         write_drawn_release(folder, self.items, name or f"catalogue-{self.releases}", self.base)
         self.base = open_bundle(folder)
-        publish(folder, self.repo, self.signers, channel, percent=percent)
+        publish(folder, self.repo, self.signers, channel, percent=percent, keep=1)
 
     def promote(self, channel: str, percent: float) -> None:
         """Put the newest release on another channel, or offer it to more devices."""
         newest = self.work / f"bundle-{self.releases}"
-        publish(newest, self.repo, self.signers, channel, percent=percent)
+        publish(newest, self.repo, self.signers, channel, percent=percent, keep=1)
 
     def stage(self, channel: str, percent: float) -> None:
         def more(policy: RolloutPolicy) -> RolloutPolicy:
@@ -176,7 +179,7 @@ def photograph(address: str, work: Path, out: Path) -> None:
             for width, scheme in SCREENS:
                 tab.show_as(width, scheme)
                 tab.go(f"{address}/admin/{name}")
-                tab.run("document.querySelectorAll('details')[1] ?.setAttribute('open', '')")
+                tab.run(OPEN)
                 height = tab.run("document.documentElement.scrollHeight")
                 tab.show_as(width, scheme, min(height, MOST_HIGH))
                 tab.photograph(out / f"admin-{name or 'overview'}-{scheme}-{width}.png")

@@ -16,6 +16,7 @@ FORMAT = 1
 MAX_BYTES = 64 << 10
 MAX_STAGES = 32
 MAX_CLASSES = 16
+MAX_RAMP = 16
 ACTIVE, PAUSED, KILLED = STATES = ("active", "paused", "killed")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -51,18 +52,25 @@ class FailureLimit:
 class Stage:
     """One live release; `percent` of all devices may take it, from and until two moments.
 
-    device_classes: empty: all; most_failures: None: it is never halted by itself.
+    ramp: moments, unix seconds, from which on so many percent may; both rise. device_classes:
+    empty: all; most_failures: None: it is never halted by itself.
     """
 
     manifest: str
     name: str
     percent: float
+    ramp: tuple[tuple[int, float], ...] = ()
     state: str = ACTIVE
     app: AppVersions = field(default_factory=AppVersions)
     device_classes: tuple[str, ...] = ()
     from_utc: int = 0
     until_utc: int | None = None
     most_failures: FailureLimit | None = None
+
+    def percent_at(self, now_utc: float) -> float:
+        """Return how many percent of all devices may take it at a moment."""
+        reached = [percent for begins, percent in self.ramp if begins <= now_utc]
+        return reached[-1] if reached else self.percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +99,10 @@ class RolloutPolicy:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         value = asdict(self)
-        value["releases"] = [
-            stage | {"device_classes": list(stage["device_classes"])} for stage in value["releases"]
-        ]
+        value["releases"] = list(value["releases"])
+        for stage in value["releases"]:
+            stage["device_classes"] = list(stage["device_classes"])
+            stage["ramp"] = [list(step) for step in stage["ramp"]]
         hours = value["sync"]["quiet_hours"]
         value["sync"]["quiet_hours"] = hours and list(hours)
         return value
@@ -153,6 +162,7 @@ def _stage(where: str, value: object) -> Stage:
     _insist(where, "manifest", "64 hex digits", _matches(SHA256, found["manifest"]))
     _insist(where, "name", "a short text", is_text(found["name"]))
     _insist(where, "percent", "a number 0..100", is_number(found["percent"], 0, 100))
+    ramp = _ramp(where, found["ramp"], found["percent"])
     _insist(where, "state", f"one of {', '.join(STATES)}", found["state"] in STATES)
     _insist_integers(where, found)
     until = found["until_utc"]
@@ -169,8 +179,20 @@ def _stage(where: str, value: object) -> Stage:
         _insist(where, "share", "a number 0..1", is_number(limit["share"], 0, 1))
         limit = FailureLimit(**limit)
     app = _app(f"{where}: app", found["app"])
-    read = {"app": app, "device_classes": tuple(classes), "most_failures": limit}
+    read = {"app": app, "ramp": ramp, "device_classes": tuple(classes), "most_failures": limit}
     return Stage(**found | read)
+
+
+def _ramp(where: str, value: object, percent: float) -> tuple[tuple[int, float], ...]:
+    wanted = f"a list of at most {MAX_RAMP} pairs of unix seconds and percent, both rising"
+    _insist(where, "ramp", wanted, isinstance(value, list) and len(value) <= MAX_RAMP)
+    last = (-1, percent)
+    for step in value:  # type: ignore[attr-defined]  # it is a list
+        pair = isinstance(step, list) and len(step) == 2
+        sound = pair and is_integer(step[0], last[0] + 1, MAX_UTC)
+        _insist(where, "ramp", wanted, sound and is_number(step[1], last[1], 100))
+        last = (step[0], step[1])
+    return tuple((step[0], step[1]) for step in value)  # type: ignore[attr-defined]
 
 
 def _app(where: str, value: object) -> AppVersions:

@@ -60,5 +60,5 @@ def read(connection: sqlite3.Connection, path: Path, now: int) -> LogStatus:
         consent=decision,
         removed=retention.tallies(connection, retention.REMOVED),
         lost=retention.tallies(connection, retention.LOST),
-        rejected=retention.tallies(connection, retention.REJECTED),
+        rejected=retention.tallies(connection, outbox.FATE),
     )

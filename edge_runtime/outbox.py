@@ -16,6 +16,7 @@ from edge_runtime.event_schema import REJECTED, SENT, UNSENT
 
 MAX_BATCH_BYTES = 512 << 10  # of JSON, so that no server's limit is near
 MAX_WAIT_S = 86_400
+FATE = "rejected"  # in the tally, which `retention.py` keeps
 _MAX_REASONS, _MAX_REASON = 32, 200
 _COLUMNS = "id, kind, ts, item_id, event, value, context, sealed"
 
@@ -72,10 +73,10 @@ def acknowledge(connection: sqlite3.Connection, batch: Batch, rejected: dict[int
     )
     for reason in rejected.values():
         # The server's words are no longer or more than a log can bear.
-        known = retention.tallies(connection, retention.REJECTED)
+        known = retention.tallies(connection, FATE)
         said = reason[:_MAX_REASON]
         said = said if said in known or len(known) < _MAX_REASONS else "other reasons"
-        retention.count(connection, retention.REJECTED, said, 1)
+        retention.count(connection, FATE, said, 1)
     forget(connection)
 
 

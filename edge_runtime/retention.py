@@ -8,13 +8,13 @@ are needed for a day and go after a month, or after the events' days where these
 import sqlite3
 from dataclasses import dataclass
 
-from edge_runtime import consent, event_schema
-from edge_runtime.event_schema import SENT, UNSENT, WITHHELD, transaction
+from edge_runtime import consent
+from edge_runtime.event_schema import REJECTED, SENT, UNSENT, WITHHELD, transaction
 
 DAY_S = 24 * 3600
 SHOWING_DAYS = 30
-REMOVED, LOST, REJECTED = "removed", "lost", "rejected"  # fates; the last is of uploads
-_DONE = (SENT, WITHHELD, event_schema.REJECTED)
+REMOVED, LOST = "removed", "lost"
+_DONE = (SENT, WITHHELD, REJECTED)
 _LEAST_BATCH = 16  # rows; about a page of them, and a page is what can become free
 
 
@@ -59,7 +59,7 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def tallies(connection: sqlite3.Connection, fate: str) -> dict[str, int]:
-    """Return how many events were removed or lost since the log began, by reason."""
+    """Return how many events met a fate since the log began, by reason."""
     rows = connection.execute("SELECT reason, events FROM tally WHERE fate = ?", (fate,))
     return dict(rows.fetchall())
 

@@ -86,8 +86,9 @@ def why_not(stage: Stage, halts: Halts, facts: Facts, here: Here, now_utc: int) 
         return "paused"
     if (reason := halts.reason(stage.manifest)) is not None:
         return f"halted ({reason})"
-    if bucket(facts.bucket_id, stage.manifest) >= stage.percent / 100:
-        return f"for {stage.percent:g}% of devices, not this one"
+    percent = stage.percent_at(now_utc)
+    if bucket(facts.bucket_id, stage.manifest) >= percent / 100:
+        return f"for {percent:g}% of devices, not this one"
     return None
 
 

@@ -1,5 +1,6 @@
 """How the releases of a channel stand: as plain values, and as lines of text."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,7 +21,9 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
     policy, halts = read_policy(repo, channel), read_halts(repo, channel)
     health = _healths(repo, channel, database)
     stages = policy.to_json()["releases"]
-    for stage in stages:
+    now = time.time()
+    for stage, each in zip(stages, policy.releases, strict=True):
+        stage["percent_now"] = each.percent_at(now)
         stage["halted"] = halts.reason(stage["manifest"])
         stage["health"] = health.get(stage["manifest"])
     return {"channel": channel, "releases": stages, "sync": policy.to_json()["sync"]}
@@ -47,7 +50,7 @@ def _row(stage: dict[str, Any]) -> tuple[str, ...]:
         stage["name"],
         stage["manifest"][:12],
         state or stage["state"],
-        f"{stage['percent']:g}%",
+        f"{stage['percent_now']:g}%",
         str(health["told"]) if health else "-",
         str(health["failed"]) if health else "-",
         _rules(stage),
@@ -57,6 +60,7 @@ def _row(stage: dict[str, Any]) -> tuple[str, ...]:
 def _rules(stage: dict[str, Any]) -> str:
     app, limit = stage["app"], stage["most_failures"]
     rules = [
+        *(f"{percent:g}% from {_moment(begins)}" for begins, percent in stage["ramp"]),
         app["least"] and f"app from {app['least']}",
         app["below"] and f"app before {app['below']}",
         stage["device_classes"] and f"class {' or '.join(stage['device_classes'])}",

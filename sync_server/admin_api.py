@@ -63,7 +63,6 @@ def blueprint(repo: Path, engine: Engine, gate: Gate, operations: Operations) ->
         "Channels with their live releases, the newest first.",
         tag="admin",
         ok=record(channels=array(_LIVE)),
-        errors=(409,),
         scope=READ,
     )
     def channels() -> Response:
@@ -84,7 +83,10 @@ def blueprint(repo: Path, engine: Engine, gate: Gate, operations: Operations) ->
             wanted = Action.from_json(channel, request.get_json())
         except InputError as err:
             abort(400, str(err))
-        return jsonify(audit=operations.do(g.token, wanted))
+        try:
+            return jsonify(audit=operations.do(g.token, wanted))
+        except PocketRecError as err:
+            abort(409, str(err))
 
     @routes.get("/audit")
     @described(
@@ -134,8 +136,8 @@ def blueprint(repo: Path, engine: Engine, gate: Gate, operations: Operations) ->
         )
 
     @routes.errorhandler(PocketRecError)
-    def refused(err: PocketRecError) -> Any:
-        return jsonify(error=str(err)), 409
+    def unreadable(err: PocketRecError) -> Any:
+        return jsonify(error=str(err)), 503
 
     return routes
 
@@ -155,7 +157,7 @@ def _shown(channel: LiveChannel) -> dict[str, Any]:
         {
             "manifest": each.stage.manifest,
             "name": each.stage.name,
-            "percent": each.stage.percent,
+            "percent": each.percent,
             "state": each.state,
             "halted": each.halted,
             "created_utc": each.created_utc,

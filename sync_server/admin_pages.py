@@ -2,6 +2,7 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy import Engine
 from sync_server import figures
 from sync_server.expiry import expiries
 from sync_server.figures import Figures
-from sync_server.live import HALTED, LiveChannel, Release, live
+from sync_server.live import HALTED, LiveChannel, Release, live, name_of
 from sync_server.operations import (
     HALT,
     KILL,
@@ -30,9 +31,13 @@ from sync_server.served import DELTA, FULL, METADATA, RELEASE, Sum
 from sync_server.wording import count, size
 
 WEEK = 7
-MOST_SERIES = 6
-"""As many colours as the style sheet has."""
+MOST_COLOURS, GREY = 5, 5
 INSTALLED = "installed"
+FAILURES = {
+    "self_test_failed": "self-test failed",
+    "reverted": "reverted",
+    "download_failed": "download failed",
+}
 _NEXT = {"active": (PAUSE, KILL, HALT), "paused": (RESUME, KILL), "killed": (RESUME,)}
 _NEXT |= {HALTED: (UNHALT, PAUSE, KILL)}
 
@@ -77,24 +82,14 @@ def releases(repo: Path, engine: Engine, operations: Operations) -> dict[str, An
 def fleet(repo: Path, engine: Engine) -> dict[str, Any]:
     """Versions and failures of devices that told of them, and what was rejected."""
     found = figures.read(engine)
-    named = {
-        (one.policy.channel, stage.manifest): stage.name
-        for one in live(repo)
-        for stage in one.policy.releases
-    }
     told = _told(found, figures.DAYS)
-    by_release = {
-        (channel, manifest): values
-        for (channel, manifest, kind), values in found.outcomes.items()
-        if kind == INSTALLED
-    }
-    rows = [
-        (channel, named.get((channel, sha), sha[:12]), health)
-        for (channel, sha), health in sorted(told.items(), key=lambda each: -each[1].told)
-    ]
+    order = [(one.policy.channel, s.manifest) for one in live(repo) for s in one.policy.releases]
+    keys = [key for key in order if key in told]
+    keys += sorted(told.keys() - set(keys))
     return {
-        "versions": _versions(by_release, named, found.days),
-        "rows": rows,
+        "versions": _versions_plot(repo, found, order),
+        "failed": _failures_plot(found),
+        "rows": [(key[0], name_of(repo, *key), told[key]) for key in keys],
         "rejected": found.rejected,
         "installs": found.installs,
     }
@@ -109,9 +104,7 @@ def _rows(
     return [
         Row(
             release=release,
-            bar=share_bar(
-                release.stage.percent / 100, release.state, f"{release.stage.percent:g}% of devices"
-            ),
+            bar=share_bar(release.percent / 100, release.state, f"{release.percent:g}% of devices"),
             health=told.get((name, release.stage.manifest), Health()),
             actions=_actions(name, at, release, operations) if operations else [],
         )
@@ -130,7 +123,7 @@ def _actions(
                 action=kind,
                 channel=channel,
                 manifest=release.stage.manifest,
-                percent=release.stage.percent if kind == PERCENT else None,
+                percent=release.percent if kind == PERCENT else None,
                 reason="TEXT" if kind == HALT else "",
             ),
             operations.may(kind, channel),
@@ -150,41 +143,62 @@ def _told(found: Figures, n_days: int) -> dict[tuple[str, str], Health]:
 def _bytes_plot(found: Figures) -> dict[str, Any]:
     other = [a + b for a, b in zip(found.bytes_of(METADATA), found.bytes_of(RELEASE), strict=True)]
     series = [
-        Series(label="deltas", values=found.bytes_of(DELTA)),
-        Series(label="whole files", values=found.bytes_of(FULL)),
-        Series(label="metadata", values=other),
+        Series(label="whole files", colour=1, values=found.bytes_of(FULL)),
+        Series(label="deltas", colour=0, values=found.bytes_of(DELTA)),
+        Series(label="metadata", colour=2, values=other),
+        Series(label="saved by deltas", colour=5, values=found.saved),
     ]
-    return _plot("Bytes sent a day", found.days, series, size)
+    return _plot("Bytes sent a day, and saved", found.days, series, size)
 
 
 def _events_plot(found: Figures) -> dict[str, Any]:
-    series = [Series(label="events", values=found.events)]
+    series = [Series(label="events", colour=0, values=found.events)]
     return _plot("Events stored, by their day", found.days, series, count)
 
 
-def _versions(
-    by_release: dict[tuple[str, str], list[int]],
-    named: dict[tuple[str, str], str],
-    days: list[int],
-) -> dict[str, Any]:
-    """Installs by release: the newest that are live in colours of their own, others together."""
-    shown = [key for key in named if key in by_release][: MOST_SERIES - 1]
-    n_channels = len({channel for channel, _ in shown})
+def _versions_plot(repo: Path, found: Figures, order: list[tuple[str, str]]) -> dict[str, Any]:
+    """Installs by release, on all channels: the newest in colours of their own, others together."""
+    sums: dict[str, list[int]] = {}
+    channel_of = {}
+    for (channel, manifest, kind), values in found.outcomes.items():
+        if kind == INSTALLED:
+            known = sums.get(manifest, [0] * len(values))
+            sums[manifest] = [a + b for a, b in zip(known, values, strict=True)]
+            channel_of[manifest] = channel
+    newest = sorted((s for s in sums if s in {sha for _, sha in order}), key=_last_day(sums))
+    shown = newest[-MOST_COLOURS:]
+    rest = [values for manifest, values in sums.items() if manifest not in shown]
     series = [
-        Series(
-            label=named[key] if n_channels < 2 else f"{named[key]} ({key[0]})",
-            values=by_release[key],
-        )
-        for key in reversed(shown)
+        Series(label=name_of(repo, channel_of[sha], sha), colour=at, values=sums[sha])
+        for at, sha in enumerate(reversed(shown))
     ]
-    rest = [values for key, values in by_release.items() if key not in shown]
     if rest:
-        series.insert(
-            0, Series(label="older", values=[sum(day) for day in zip(*rest, strict=True)])
-        )
-    return _plot("Devices that installed a release, a day", days, series, count)
+        together = [sum(day) for day in zip(*rest, strict=True)]
+        series.append(Series(label="older", colour=GREY, values=together))
+    return _plot("Devices that installed a release, a day", found.days, series[::-1], count)
+
+
+def _last_day(sums: dict[str, list[int]]) -> Callable[[str], tuple[int, int]]:
+    """Sort releases by the first day on which a device installed one, then by how many did."""
+
+    def key(manifest: str) -> tuple[int, int]:
+        values = sums[manifest]
+        return next((at for at, n in enumerate(values) if n), 0), sum(values)
+
+    return key
+
+
+def _failures_plot(found: Figures) -> dict[str, Any]:
+    series = []
+    for colour, (kind, label) in enumerate(FAILURES.items(), 2):
+        values = [0] * len(found.days)
+        for (_, _, one), devices in found.outcomes.items():
+            if one == kind:
+                values = [a + b for a, b in zip(values, devices, strict=True)]
+        series.append(Series(label=label, colour=colour, values=values))
+    return _plot("Devices on which one failed, a day", found.days, series, count)
 
 
 def _plot(title: str, days: list[int], series: list[Series], word: Any) -> dict[str, Any]:
-    legend = [(at, one.label) for at, one in enumerate(series)] if len(series) > 1 else []
+    legend = [(one.colour, one.label) for one in series] if len(series) > 1 else []
     return {"title": title, "svg": stacked_bars(title, days, series, word), "legend": legend}

@@ -5,15 +5,25 @@ requests from other sites, and the Content-Security-Policy lets a page load its 
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from flask import Blueprint, Response, abort, g, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    current_app,
+    g,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from jinja2 import StrictUndefined
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response as AnyResponse
 
 from bundle.errors import PocketRecError
@@ -98,7 +108,7 @@ def blueprint(
         ok=_HTML,
         status=303,
         form=record(token={"type": "string", "maxLength": MAX_TOKEN}),
-        pages=(401, 429),
+        pages=(401, 429, 503),
         errors=(403, 413, 415),
     )
     def log_in() -> Any:
@@ -129,12 +139,16 @@ def blueprint(
         return answer
 
     @routes.get("/")
-    @described("What is live, and how the fleet does.", tag="site", ok=_HTML, more=_LOGIN)
+    @described(
+        "What is live, and how the fleet does.", tag="site", ok=_HTML, more=_LOGIN, pages=(503,)
+    )
     def overview() -> str:
         return page("overview", **admin_pages.overview(repo, engine))
 
     @routes.get("/releases")
-    @described("Releases, and what can be done to them.", tag="site", ok=_HTML, more=_LOGIN)
+    @described(
+        "Releases, and what can be done to them.", tag="site", ok=_HTML, more=_LOGIN, pages=(503,)
+    )
     def releases() -> str:
         return releases_page(done=audit.entry(engine, request.args.get("done", 0, type=int)))
 
@@ -143,12 +157,12 @@ def blueprint(
         return page("releases", done=done, problem=problem, **found)
 
     @routes.get("/fleet")
-    @described("Versions and failures of devices.", tag="site", ok=_HTML, more=_LOGIN)
+    @described("Versions and failures of devices.", tag="site", ok=_HTML, more=_LOGIN, pages=(503,))
     def fleet() -> str:
         return page("fleet", **admin_pages.fleet(repo, engine))
 
     @routes.get("/audit")
-    @described("Who did what, newest first.", tag="site", ok=_HTML, more=_LOGIN)
+    @described("Who did what, newest first.", tag="site", ok=_HTML, more=_LOGIN, pages=(503,))
     def show_audit() -> str:
         before = request.args.get("before", type=int)
         found = audit.entries(engine, PAGE_ENTRIES, before)
@@ -157,7 +171,17 @@ def blueprint(
     @routes.get("/audit.jsonl")
     @described("The audit log, an object a line.", tag="site", ok="application/jsonl", more=_LOGIN)
     def export_audit() -> Response:
-        return Response(_lines(engine), content_type="application/jsonl")
+        lines = (json.dumps(asdict(each)) + "\n" for each in audit.every(engine))
+        return Response(lines, content_type="application/jsonl")
+
+    @routes.errorhandler(PocketRecError)
+    def unreadable(err: PocketRecError) -> Any:
+        return page("problem", said=str(err)), 503
+
+    @routes.errorhandler(SQLAlchemyError)
+    def database_failed(err: SQLAlchemyError) -> Any:
+        current_app.logger.error("database: %s", err)
+        return render_template("login.html", said="The database is unavailable."), 503
 
     @routes.post("/actions")
     @described(
@@ -174,7 +198,7 @@ def blueprint(
             percent=TEXT,
             reason=TEXT,
         ),
-        pages=(409,),
+        pages=(409, 503),
         errors=(400, 403, 413, 415),
     )
     def act() -> Any:
@@ -196,13 +220,6 @@ def blueprint(
         return redirect(url_for(".releases", done=number), 303)
 
     return routes
-
-
-def _lines(engine: Engine) -> Iterator[str]:
-    before = None
-    while found := audit.entries(engine, 1000, before):
-        yield "".join(json.dumps(asdict(each)) + "\n" for each in found)
-        before = found[-1].number
 
 
 def _is_same_origin() -> bool:

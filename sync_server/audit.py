@@ -14,6 +14,7 @@ from sync_server.database import writing
 from sync_server.tables import AUDIT
 from sync_server.tokens import Token
 
+_PART = 1000
 BEGUN, DONE = "begun", "done"
 COMMAND_LINE, SERVER = "command line", "server"
 """Actors without a token: a command on the server's machine, and the server by itself."""
@@ -88,3 +89,11 @@ def entries(engine: Engine, most: int, before: int | None = None) -> list[Entry]
             Entry(**(dict(row._mapping) | {"details": json.loads(row.details)}))
             for row in connection.execute(wanted)
         ]
+
+
+def every(engine: Engine) -> Iterator[Entry]:
+    """All entries, newest first, read a part at a time."""
+    before = None
+    while found := entries(engine, _PART, before):
+        yield from found
+        before = found[-1].number

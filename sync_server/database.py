@@ -5,7 +5,7 @@ only (`pocketrec db upgrade`), since other servers may be using it.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -53,16 +53,23 @@ def open_database(url: str) -> Engine:
     return engine
 
 
+def is_there(url: str) -> bool:
+    """Whether there is a database to connect to; False only for a SQLite file that is not there.
+
+    Raises:
+        DatabaseInvalid: the URL is none.
+    """
+    address = _parsed(url)
+    return address.get_backend_name() != "sqlite" or Path(address.database or "").is_file()
+
+
 def connect(url: str) -> Engine:
     """Return an engine over a database as it is.
 
     Raises:
         DatabaseInvalid: the URL is none, or names a database that PocketRec does not know.
     """
-    try:
-        address = make_url(url)
-    except ArgumentError as err:
-        raise DatabaseInvalid(f"{url}: not a database URL, as sqlite:///server.sqlite.") from err
+    address = _parsed(url)
     if address.get_backend_name() == "sqlite":
         return _sqlite(address)
     if address.get_backend_name() == "postgresql":
@@ -86,6 +93,13 @@ def snapshot(engine: Engine) -> Iterator[Connection]:
     options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
     with engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
+
+
+def scrub(engine: Engine) -> None:
+    """Leave nothing of deleted rows in a SQLite WAL; while another reads, it stays a while."""
+    if engine.dialect.name == "sqlite":
+        with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def dialect_of(connection: Connection) -> ModuleType:
@@ -129,14 +143,19 @@ def _pending(connection: Connection) -> list[str]:
             f"{connection.engine.url}: was upgraded by a newer version of PocketRec"
             f" ({', '.join(sorted(newer))}). Update this one."
         )
-    done = {
-        script.revision for script in scripts.iterate_revisions(tuple(applied), "base") if applied
-    }
+    done = {script.revision for script in scripts.iterate_revisions(tuple(applied), "base")}
     return [
         script.revision
         for script in reversed(list(scripts.walk_revisions()))
         if script.revision not in done
     ]
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError as err:
+        raise DatabaseInvalid(f"{url}: not a database URL, as sqlite:///server.sqlite.") from err
 
 
 def _sqlite(address: URL) -> Engine:
@@ -148,7 +167,12 @@ def _sqlite(address: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
         connection.isolation_level = None  # the driver would begin late, and not for tables
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "secure_delete = ON",  # erased events are overwritten with zeros
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -3,7 +3,7 @@
 from sqlalchemy import Engine, delete, func, select, update
 
 from sync_server.allowance import DAY_S
-from sync_server.database import writing
+from sync_server.database import scrub, writing
 from sync_server.tables import EVENT, EVENT_DAY, INSTALL
 
 
@@ -34,4 +34,5 @@ def erase(engine: Engine, install_id: str) -> int:
                 .where(EVENT_DAY.c.day == at)
                 .values(events=EVENT_DAY.c.events - n, changes=EVENT_DAY.c.changes + 1)
             )
-        return sum(n for _, n in days)
+    scrub(engine)
+    return sum(n for _, n in days)

@@ -86,7 +86,7 @@ def described(
     for code, meaning in (more or {}).items():
         responses[str(code)] = {"description": meaning}
     if scope:
-        errors = (401, 403, 429, *errors)
+        errors = (401, 403, 429, 503, *errors)
     for code in pages:
         responses[str(code)] = {
             "description": ERROR_TEXTS[code],

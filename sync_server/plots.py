@@ -19,9 +19,10 @@ Word = Callable[[float], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """One colour of a plot: a value a day."""
+    """A value a day, in a colour of the style sheet: 0 to 4, or 5, a grey."""
 
     label: str
+    colour: int
     values: Sequence[float]
 
 
@@ -31,7 +32,7 @@ def stacked_bars(title: str, days: Sequence[int], series: Sequence[Series], word
     Args:
         title: read out where the plot is not seen.
         days: counted from 1970-01-01.
-        series: the lowest first; at most as many as the style sheet has colours.
+        series: the lowest first.
         word: says a value.
     """
     sums = [sum(one.values[at] for one in series) for at in range(len(days))]
@@ -89,13 +90,13 @@ def _bar(
 ) -> Markup:
     told = ", ".join(f"{one.label} {word(value)}" for one, value in parts if value)
     found, below = [], 0.0
-    for at, (_, value) in enumerate(parts):
+    for one, value in parts:
         if value:
             y = _y((below + value) / top)
             found.append(
                 Markup(
                     '<rect class="s{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
-                ).format(at, x + step * 0.1, y, step * 0.8, _y(below / top) - y)
+                ).format(one.colour, x + step * 0.1, y, step * 0.8, _y(below / top) - y)
             )
             below += value
     title = Markup("<title>{}: {}</title>").format(date(day), told or "nothing")

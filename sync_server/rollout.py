@@ -31,7 +31,9 @@ def find(policy: RolloutPolicy, release: str) -> Stage:
 
 
 def changed(policy: RolloutPolicy, stage: Stage, **changes: object) -> RolloutPolicy:
-    """Return the policy with other settings of one of its releases."""
+    """Return the policy with other settings of one of its releases; a new share ends a ramp."""
+    if "percent" in changes:
+        changes = {"ramp": ()} | changes
     after = replace(stage, **changes)  # type: ignore[arg-type]  # names come from our commands
     return replace(
         policy,
@@ -61,5 +63,5 @@ def rolled_back(
     newer = policy.releases[:at]
     if kill:
         newer = tuple(replace(each, state=KILLED) for each in newer)
-    first = replace(stage, percent=percent, state=ACTIVE)
+    first = replace(stage, percent=percent, ramp=(), state=ACTIVE)
     return replace(policy, releases=(first, *newer, *policy.releases[at + 1 :]))

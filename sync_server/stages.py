@@ -24,7 +24,7 @@ def with_newest(
     known = next((each for each in policy.releases if each.manifest == sha), None)
     limit = policy.releases[0].most_failures if policy.releases else None
     new = Stage(manifest=sha, name=name, percent=percent, most_failures=limit)
-    newest = replace(known or new, percent=percent, state=ACTIVE)
+    newest = replace(known or new, percent=percent, ramp=(), state=ACTIVE)
     if policy.releases[:1] == (newest,):
         return policy
     others = (each for each in policy.releases if each.manifest != sha)

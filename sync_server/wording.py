@@ -24,9 +24,9 @@ def count(n: float) -> str:
 def percent(share: float) -> str:
     """A share 0..1 as a percentage with the digits that matter."""
     value = 100 * share
-    if value >= 99.95 or value == 0:
-        return f"{value:.0f}%"
-    return f"{value:.1f}%" if value >= 0.1 else "<0.1%"
+    if 0 < value < 0.1:
+        return "<0.1%"
+    return f"{value:.1f}".removesuffix(".0") + "%"
 
 
 def span(seconds: float) -> str:

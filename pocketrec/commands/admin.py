@@ -5,18 +5,10 @@ import time
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
-REPO = click.option("--repo", type=click.Path(path_type=Path), required=True, help="Repository.")
-DATABASE = click.option(
-    "--database", default="", help="SQLAlchemy URL; default: SQLite in the repository."
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+from pocketrec.commands.database_options import DATABASE, JSON, REPO, opened
 
 
 @click.group(epilog="Example: pocketrec admin token list --repo work/repo")
@@ -44,12 +36,14 @@ def token() -> None:
 )
 @click.option("--days", type=click.IntRange(1, 366), default=90, show_default=True, help="Lasts.")
 @JSON
-def make(repo: Path, database: str, name: str, scope: str, days: int, as_json: bool) -> None:
+def make(repo: Path | None, database: str, name: str, scope: str, days: int, as_json: bool) -> None:
     """Make a token and print it, once: the server keeps only its SHA-256."""
     from sync_server import audit, tokens
 
-    engine = _open(repo, database)
-    with audit.noted(engine, None, "token make", name, scope=scope, days=days):
+    with (
+        opened(repo, database) as engine,
+        audit.noted(engine, None, "token make", name, scope=scope, days=days),
+    ):
         text, made = tokens.make(engine, name, scope, days, int(time.time()))
     if as_json:
         click.echo(json.dumps({"token": text, **asdict(made)}))
@@ -62,11 +56,12 @@ def make(repo: Path, database: str, name: str, scope: str, days: int, as_json: b
 @REPO
 @DATABASE
 @JSON
-def list_tokens(repo: Path, database: str, as_json: bool) -> None:
+def list_tokens(repo: Path | None, database: str, as_json: bool) -> None:
     """List tokens by id: name, scope, and when they end or ended."""
     from sync_server import tokens
 
-    found = tokens.listed(_open(repo, database))
+    with opened(repo, database) as engine:
+        found = tokens.listed(engine)
     if as_json:
         click.echo(json.dumps({"tokens": [asdict(each) for each in found]}))
         return
@@ -81,12 +76,11 @@ def list_tokens(repo: Path, database: str, as_json: bool) -> None:
 @click.argument("token_id")
 @REPO
 @DATABASE
-def revoke(token_id: str, repo: Path, database: str) -> None:
+def revoke(token_id: str, repo: Path | None, database: str) -> None:
     """End a token, and the sessions that began with it."""
     from sync_server import audit, tokens
 
-    engine = _open(repo, database)
-    with audit.noted(engine, None, "token revoke", token_id):
+    with opened(repo, database) as engine, audit.noted(engine, None, "token revoke", token_id):
         tokens.revoke(engine, token_id, int(time.time()))
     click.echo(f"{token_id} revoked")
 
@@ -94,21 +88,13 @@ def revoke(token_id: str, repo: Path, database: str) -> None:
 @command.command("audit", epilog="Example: pocketrec admin audit --repo work/repo > audit.jsonl")
 @REPO
 @DATABASE
-def show_audit(repo: Path, database: str) -> None:
+def show_audit(repo: Path | None, database: str) -> None:
     """Print the audit log, newest first: one JSON object a line."""
     from sync_server import audit
 
-    engine, before = _open(repo, database), None
-    while found := audit.entries(engine, 1000, before):
-        for each in found:
+    with opened(repo, database) as engine:
+        for each in audit.every(engine):
             click.echo(json.dumps(asdict(each)))
-        before = found[-1].number
-
-
-def _open(repo: Path, database: str) -> "Engine":
-    from sync_server.database import default_url, open_database
-
-    return open_database(database or default_url(repo))
 
 
 def _day(utc: int) -> str:

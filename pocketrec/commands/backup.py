@@ -6,22 +6,25 @@ from pathlib import Path
 
 import click
 
+from pocketrec.commands.database_options import DATABASE, JSON, connected
+from pocketrec.commands.keys_options import REPO
+
 
 @click.command(epilog="Example: pocketrec backup --repo work/repo --out backup.tar")
-@click.option("--repo", type=click.Path(path_type=Path), required=True, help="The repository.")
-@click.option("--database", default="", help="SQLAlchemy URL; default: SQLite in the repository.")
+@REPO
+@DATABASE
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The file.")
 @click.option("--force", is_flag=True, help="Replace the file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@JSON
 def command(repo: Path, database: str, out: Path, force: bool, as_json: bool) -> None:
     """Save metadata, files and the database while the server goes on; no key is in it.
 
     A PostgreSQL database is left out: save it with pg_dump.
     """
     from sync_server.backup import back_up
-    from sync_server.database import connect, default_url
 
-    report = back_up(repo, connect(database or default_url(repo)), out, force=force)
+    with connected(repo, database) as engine:
+        report = back_up(repo, engine, out, force=force)
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
+from pocketrec.commands.keys_options import JSON, REPO
 from pocketrec.late_bar import LateBar
 
 
 @click.command(epilog="Example: pocketrec mirror --repo work/repo --to s3://shop-releases/v1")
-@click.option("--repo", type=click.Path(path_type=Path), required=True, help="The repository.")
+@REPO
 @click.option("--to", required=True, help="A folder, or s3://bucket/prefix.")
 @click.option("--endpoint", help="URL of a store that speaks S3 but is not Amazon's.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@JSON
 def command(repo: Path, to: str, endpoint: str | None, as_json: bool) -> None:
     """Copy what is missing of the repository, the timestamp last; run it after each publish.
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
+from pocketrec.commands.database_options import JSON
+
 
 @click.command(epilog="Example: pocketrec restore backup.tar --repo work/repo-2")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--repo", type=click.Path(path_type=Path), required=True, help="Where it goes.")
 @click.option("--force", is_flag=True, help="Replace the repository that is there.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@JSON
 def command(file: Path, repo: Path, force: bool, as_json: bool) -> None:
     """Check FILE whole, then put its repository and database at --repo; stop the server before.
 

@@ -33,6 +33,19 @@ class Moment(click.ParamType[int]):
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
+class RampStep(click.ParamType[tuple[int, float]]):
+    """A time and the share of devices from then on, such as 2026-12-01T08:00Z=25."""
+
+    name = "time=percent"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, float]:
+        """Read it."""
+        begins, _, percent = value.partition("=")
+        return Moment().convert(begins, param, ctx), PERCENT.convert(percent, param, ctx)
+
+
 def change_release(
     release: str,
     repo: Path,

@@ -14,6 +14,7 @@ from pocketrec.commands.rollout_options import (
     PERCENT,
     RELEASE,
     Moment,
+    RampStep,
     change_release,
     say,
 )
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 @KEYS
 @CHANNEL
 @click.option("--percent", type=PERCENT, help="Share of the devices that may take it.")
+@click.option(
+    "--ramp",
+    type=RampStep(),
+    multiple=True,
+    help="A larger share from a time on; may be given again. --percent alone ends a ramp.",
+)
 @click.option("--app-least", help='Least version of the app; "" for any.')
 @click.option("--app-below", help='First version of the app that is too new; "" for none.')
 @click.option(
@@ -55,6 +62,7 @@ def stage(
     keys: tuple[Path, ...],
     channel: str,
     percent: float | None,
+    ramp: tuple[tuple[int, float], ...],
     app_least: str | None,
     app_below: str | None,
     classes: tuple[str, ...],
@@ -81,6 +89,8 @@ def stage(
         changes: dict[str, Any] = {"app": app}
         if percent is not None:
             changes["percent"] = percent
+        if ramp:
+            changes["ramp"] = ramp
         if classes:
             changes["device_classes"] = tuple(filter(None, classes))
         if begins is not None:

@@ -13,7 +13,7 @@ from bundle.errors import BundleInvalid
 from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR, FeatureSpec
 from bundle.halts import MAX_HALTS
 from bundle.policy import Policy
-from bundle.rollout import MAX_CLASSES, MAX_STAGES, RolloutPolicy, Stage, SyncPolicy
+from bundle.rollout import MAX_CLASSES, MAX_RAMP, MAX_STAGES, RolloutPolicy, Stage, SyncPolicy
 from bundle.rules import INTEGERS, KINDS, MAX_BOUNDS, MAX_DEPTH, MAX_RULES, NUMBERS
 from bundle.sorted_ids import MAX_BLOCK, MAX_SHARED
 
@@ -155,6 +155,7 @@ def test_the_rollout_policy_s_tables_and_limits_are_the_reader_s(page):
     assert f"a list of at most {MAX_STAGES}, the newest first" in section
     assert f"a list of at most {MAX_CLASSES} names" in section
     assert f"a list of at most {MAX_HALTS}" in section
+    assert f"a list of at most {MAX_RAMP} pairs" in section
     bounds = re.findall(r"`(every_s|spread_s)` \| integer (\d+)\.\.(\d+)", sync)
     assert len(bounds) == len(("every_s", "spread_s"))
     for key, low, high in bounds:

@@ -8,6 +8,7 @@ from bundle.errors import BundleInvalid
 from bundle.rollout import (
     MAX_BYTES,
     MAX_CLASSES,
+    MAX_RAMP,
     MAX_STAGES,
     AppVersions,
     FailureLimit,
@@ -23,6 +24,7 @@ SOUND = {
     "manifest": SHA,
     "name": "spring",
     "percent": 12.5,
+    "ramp": [[6, 20], [7, 20.5], [8, 100]],
     "state": "paused",
     "app": {"least": "1.2", "below": "2"},
     "device_classes": ["phone", "tablet-large"],
@@ -48,6 +50,7 @@ def test_a_policy_survives_json():
     assert found.to_json() == json.loads(found.to_bytes()) == policy()
     assert RolloutPolicy.from_bytes(found.to_bytes()) == found
     (stage,) = found.releases
+    assert [stage.percent_at(now) for now in (5, 6, 7, 8, 9)] == [12.5, 20, 20.5, 100, 100]
     assert stage.app == AppVersions(least="1.2", below="2")
     assert stage.most_failures == FailureLimit(of=100, share=0.05)
     assert found.sync.quiet_hours == (22, 7)
@@ -64,6 +67,12 @@ def test_one_of_defaults_is_sound_and_open_to_all():
         *({"manifest": value} for value in (None, SHA[:-1], SHA.upper(), SHA + "\n", "g" * 64)),
         *({"name": value} for value in (None, 1, "x" * 201)),
         *({"percent": value} for value in (-0.1, 100.1, True, "50", None, float("nan"))),
+        *(
+            {"ramp": value}
+            for value in (None, [[6]], [[6, 12]], [[6, 20], [6, 30]], [[6, 20], [7, 19]])
+        ),
+        *({"ramp": value} for value in ([[6, 101]], [[-1, 20]], [[6.0, 20]], [{"6": 20}], "ramp")),
+        {"ramp": [[second, 20] for second in range(MAX_RAMP + 1)]},
         *({"state": value} for value in ("", "Active", None, [], ["active"])),
         *({"app": {"least": value, "below": None}} for value in (1.2, "", "1.", "v1", "1.2.3.4.5")),
         *({"app": {"least": None, "below": value}} for value in ("1 ", "1-2", "٣", "1" * 10)),
@@ -137,6 +146,7 @@ def test_a_policy_that_devices_would_refuse_is_not_written():
             manifest=f"{at:064x}",
             name="é" * 200,
             percent=1,
+            ramp=tuple((MAX_UTC - MAX_RAMP + n, 2 + n / 3) for n in range(MAX_RAMP)),
             device_classes=tuple(f"{'x' * 30}{one:02}" for one in range(MAX_CLASSES)),
             most_failures=FailureLimit(of=1, share=0),
         )
@@ -157,6 +167,7 @@ STAGES = st.builds(
     manifest=st.text("0123456789abcdef", min_size=64, max_size=64),
     name=st.text(max_size=20),
     percent=st.floats(0, 100),
+    ramp=st.sets(TIMES, max_size=3).map(lambda some: tuple((at, 100.0) for at in sorted(some))),
     state=st.sampled_from(["active", "paused", "killed"]),
     device_classes=st.lists(st.sampled_from(["a", "b-2"])).map(lambda some: tuple(some[:16])),
     from_utc=TIMES,

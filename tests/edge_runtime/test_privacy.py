@@ -191,4 +191,8 @@ def test_the_commands(phone, tmp_path, runner):
     done = ask("erase", "--yes")
     assert (done.exit_code, done.stdout) == (0, "erased 11 events\n")
     assert known in done.stderr
-    assert json.loads(ask("erase", "--yes", "--json").stdout) == {"events": 0, "install_id": None}
+    assert json.loads(ask("erase", "--yes", "--json").stdout) == {
+        "events": 0,
+        "install_id": None,
+        "erased_on_server": None,
+    }

@@ -70,6 +70,14 @@ def test_a_percentage_that_rises_takes_no_device_out(bucket_id, sha, one, two):
     assert low is not None or high is None
 
 
+@given(IDS, st.floats(0, 50), st.floats(50, 100))
+def test_a_ramp_takes_in_more_devices_at_its_time_and_none_out(bucket_id, before, after):
+    ramped = stage(NEW, before, ramp=((NOW, after),))
+    place = bucket(bucket_id, NEW)
+    early, late = (chosen(ramped, at=at, bucket_id=bucket_id).manifest for at in (NOW - 1, NOW))
+    assert (early is not None, late is not None) == (place < before / 100, place < after / 100)
+
+
 @given(IDS)
 def test_no_device_is_within_0_and_all_are_within_100(bucket_id):
     assert chosen(stage(NEW, 0), stage(OLD), bucket_id=bucket_id).manifest == OLD

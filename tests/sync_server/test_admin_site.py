@@ -275,7 +275,7 @@ def test_pages_show_what_the_fleet_told(alice, engine, tiny_repo, two_releases):
     page = alice.get("fleet")
     assert re.search(r"<td>second</td><td>stable</td><td class=\"n\">7</td>", page)
     assert "33.3%" in page
-    assert page.count("<svg") == 1
+    assert page.count("<svg") == 2
     assert "second" in page
 
 
@@ -285,6 +285,18 @@ def test_an_empty_server_has_pages_too(tmp_path):
     assert "Nothing is published yet" in person.get("")
     for path in ("releases", "fleet", "audit"):
         person.get(path)
+
+
+def test_a_damaged_repository_and_a_lost_database_are_told(alice, tiny_repo):
+    stamp = tiny_repo / "metadata" / "timestamp.json"
+    stamp.write_bytes(stamp.read_bytes().replace(b'"sig":"', b'"sig":"0'))
+    reply = alice.client.get("/admin/releases")
+    assert (reply.status_code, "timestamp.json" in reply.text) == (503, True)
+    database = open_database(default_url(tiny_repo))
+    with database.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE admin_token")
+    reply = alice.client.get("/admin/audit")
+    assert (reply.status_code, "database is unavailable" in reply.text) == (503, True)
 
 
 def test_names_from_outside_are_only_text(tiny_repo, engine, tmp_path):

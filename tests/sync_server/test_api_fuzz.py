@@ -19,7 +19,7 @@ from sync_server.repository import publish
 from sync_server.settings import HINTS, Settings
 
 schemathesis = pytest.importorskip("schemathesis")
-EXAMPLES = int(os.environ.get("POCKETREC_FUZZ_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("POCKETREC_FUZZ_EXAMPLES", "20"))
 schemathesis.checks.load_all_checks()
 CHECKS = schemathesis.checks.CHECKS.get_by_names(
     [

@@ -14,7 +14,7 @@ from sqlalchemy import func, select, text
 from werkzeug.exceptions import HTTPException
 
 from sync_server.allowance import LIMITS, Limits
-from sync_server.database import writing
+from sync_server.database import open_database, writing
 from sync_server.event_routes import event_routes
 from sync_server.tables import EVENT, EVENT_DAY, INSTALL, REJECTED_DAY, UPLOAD
 from sync_server.uploads import MAX_BODY_BYTES, MAX_CONTENT_BYTES
@@ -132,47 +132,47 @@ def test_rejected_rows_come_back_with_their_reasons_and_are_counted_once(client,
     assert counted["ts must be unix seconds"] == 2
 
 
-@pytest.mark.parametrize(
-    ("change", "status"),
-    [
-        ({"consent": "yes"}, 403),
-        ({"consent": False}, 403),
-        ({"install_id": 5}, 400),
-        ({"install_id": "short"}, 400),
-        ({"install_id": "nul-\0-nul"}, 400),
-        ({"events": {}}, 400),
-        ({"events": [event(1)] * 1001}, 413),
-        ({"schema": 2}, 400),
-        ({"schema": True}, 400),
-        ({"schema": "1"}, 400),
-        ({"batch": "x"}, 400),
-        ({"batch": 5}, 400),
-        ({"batch": ["a"]}, 400),
-    ],
-)
-def test_a_body_that_is_none_is_refused_and_leaves_nothing(client, engine, change, status):
-    answer = client.post("/v1/events", json=body([event(1)]) | change)
-    assert (answer.status_code, list(answer.json)) == (status, ["error"])
+REFUSED = [
+    ({"consent": "yes"}, 403),
+    ({"consent": False}, 403),
+    ({"install_id": 5}, 400),
+    ({"install_id": "short"}, 400),
+    ({"install_id": "nul-\0-nul"}, 400),
+    ({"events": {}}, 400),
+    ({"events": [event(1)] * 1001}, 413),
+    ({"schema": 2}, 400),
+    ({"schema": True}, 400),
+    ({"schema": "1"}, 400),
+    ({"batch": "x"}, 400),
+    ({"batch": 5}, 400),
+    ({"batch": ["a"]}, 400),
+]
+
+
+def test_a_body_that_is_none_is_refused_and_leaves_nothing(client, engine):
+    for change, status in REFUSED:
+        answer = client.post("/v1/events", json=body([event(1)]) | change)
+        assert (answer.status_code, list(answer.json)) == (status, ["error"]), change
     assert (rows(engine, EVENT), rows(engine, INSTALL)) == (0, 0)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"[1]",
-        b"{",
-        b"\xff\xfe",
-        b"[" * 100_000,
-        b'{"events": [], "events": []}',
-        b'{"consent": true, "install_id": "install-1", "events": [NaN]}',
-        b'{"consent": true, "install_id": "install-1", "events": ["\\ud800"]}',
-        b'{"consent": true, "install_id": "install-1", "events": [' + b"9" * 5000 + b"]}",
-    ],
-)
-def test_what_is_not_json_is_refused(client, data):
-    answer = client.post("/v1/events", data=data, content_type="application/json")
-    assert answer.status_code == 400
+NOT_JSON = [
+    b"",
+    b"[1]",
+    b"{",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b'{"events": [], "events": []}',
+    b'{"consent": true, "install_id": "install-1", "events": [NaN]}',
+    b'{"consent": true, "install_id": "install-1", "events": ["\\ud800"]}',
+    b'{"consent": true, "install_id": "install-1", "events": [' + b"9" * 5000 + b"]}",
+]
+
+
+def test_what_is_not_json_is_refused(client):
+    for data in NOT_JSON:
+        answer = client.post("/v1/events", data=data, content_type="application/json")
+        assert answer.status_code == 400, data[:80]
 
 
 def test_gzip_and_zstd_are_undone_and_other_codings_refused(client):
@@ -270,6 +270,17 @@ def test_erasing_an_install_leaves_the_others(client, engine):
             (0, 1, 3),
             (1, 1, 3),
         ]
+
+
+def test_no_byte_of_what_was_erased_stays_in_the_file(tmp_path):
+    path = tmp_path / "server.sqlite"
+    engine = open_database(f"sqlite:///{path}")
+    events = [event(n, item_id=f"zebra-{n}") for n in range(500)]
+    client = client_of(engine, CollectorRegistry())
+    client.post("/v1/events", json=body(events))
+    assert any(b"zebra" in each.read_bytes() for each in tmp_path.iterdir())
+    client.delete("/v1/installs/install-1")
+    assert not any(b"zebra" in each.read_bytes() for each in tmp_path.iterdir())
 
 
 def test_a_database_that_fails_is_a_503_with_a_time(client, engine, registry):

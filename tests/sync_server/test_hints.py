@@ -18,9 +18,10 @@ from edge_runtime.errors import SyncError
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from edge_runtime.sync_hints import hints, known
+from sync_server.app import create_app
 from sync_server.keys import load_signers
 from sync_server.repository import change_policy, halt, publish, read_policy
-from sync_server.settings import MOST_LISTENERS
+from sync_server.settings import MOST_LISTENERS, Settings
 
 
 @pytest.fixture
@@ -38,8 +39,13 @@ def repo(tiny_repo):
 
 def first(address: str, last: str | None, channel: str = "stable") -> str:
     """The first hint."""
+    end = time.monotonic() + 60
     with closing(hints(address, channel, last, 60)) as found:
-        return next(hint for hint in found if hint is not None)
+        for hint in found:
+            if hint is not None:
+                return hint
+            assert time.monotonic() < end
+    raise AssertionError("the stream ended")
 
 
 def wait_for(holds) -> None:
@@ -117,6 +123,21 @@ def test_listeners_are_few_and_others_are_still_served(repo, start_server):
     assert child.wait(10) == 0
     for client in open_:
         client.close()
+
+
+def test_a_listener_that_leaves_gives_its_place_to_another(repo, monkeypatch):
+    monkeypatch.setattr("sync_server.hints.HEARTBEAT_S", 0.0)
+    monkeypatch.setattr("sync_server.hints.POLL_S", 0.0)
+    client = create_app(Settings(repo=repo, log_requests=False)).test_client()
+    streams = [client.get("/v1/hints") for _ in range(MOST_LISTENERS)]
+    heard = iter(streams[0].response)
+    assert [next(heard), next(heard), next(heard)] == [b": listening\n\n", b":\n\n", b":\n\n"]
+    assert client.get("/v1/hints").status_code == 503
+    streams[0].close()
+    again = client.get("/v1/hints")
+    assert again.status_code == 200
+    for stream in (*streams[1:], again):
+        stream.close()
 
 
 def test_a_head_request_takes_no_place(repo, start_server):

@@ -40,10 +40,14 @@ def test_the_top_of_an_axis_is_the_next_round_number(value, top):
 
 
 def test_bars_stand_on_each_other_and_in_proportion():
-    series = [Series(label="a", values=[1, 0]), Series(label="b", values=[3, 2])]
+    series = [
+        Series(label="a", colour=0, values=[1, 0]),
+        Series(label="b", colour=5, values=[3, 2]),
+    ]
     svg = parsed(stacked_bars("Title", [20_000, 20_001], series, str))
     first, second = svg.findall(f"{SVG}g")
     low, high = first.findall(f"{SVG}rect")
+    assert (low.get("class"), high.get("class")) == ("s0", "s5")
     heights = [float(rect.get("height")) for rect in (low, high)]
     assert heights[1] / heights[0] == pytest.approx(3, rel=0.01)
     assert float(high.get("y")) + heights[1] == pytest.approx(float(low.get("y")), abs=0.11)
@@ -58,7 +62,7 @@ def test_bars_stand_on_each_other_and_in_proportion():
     label=st.text(max_size=20).filter(lambda t: t.isprintable()),
 )
 def test_any_plot_is_xml_within_its_frame(values, label):
-    series = [Series(label=label, values=each) for each in values]
+    series = [Series(label=label, colour=3, values=each) for each in values]
     markup = stacked_bars(label, [1, 2, 3], series, wording.size)
     assert "style=" not in re.sub(r">[^<]*<", "><", str(markup))
     for rect in parsed(markup).iter(f"{SVG}rect"):

@@ -367,6 +367,19 @@ def test_the_commands_show_and_change_what_phones_take(fleet, runner):
     stage = found["releases"][0]
     assert (stage["percent"], stage["app"]["least"], stage["from_utc"]) == (25, "1.2", 1796112000)
     assert stage["most_failures"] == {"of": 50, "share": 0.05}
+    ramped = told(
+        "stage",
+        "second",
+        "--percent",
+        "1",
+        "--ramp",
+        "2020-01-01=5",
+        "--ramp",
+        "2120-01-01T00:00Z=50",
+    )["releases"][0]
+    assert ramped["ramp"] == [[1577836800, 5], [4733510400, 50]]
+    assert (ramped["percent"], ramped["percent_now"]) == (1, 5)
+    assert told("stage", "second", "--percent", "25")["releases"][0]["ramp"] == []
     assert told("pause", second[:8])["releases"][0]["state"] == "paused"
     assert told("resume", "second")["releases"][0]["state"] == "active"
     assert told("halt", "second", "--reason", "odd slates")["releases"][0]["halted"] == "odd slates"
