@@ -30,6 +30,7 @@ from benchmarks.kill_steps import asked, forked
 from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle.files import sha256_file
 from bundle.reader import Bundle, open_bundle
+from bundle.rollout import RolloutPolicy
 from edge_runtime import selftest
 from edge_runtime.device import Device
 from edge_runtime.event_schema import FILE_NAME
@@ -37,7 +38,8 @@ from edge_runtime.eventlog import EventLog
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish, refresh
+from sync_server.repository import change_policy, publish, refresh
+from sync_server.rollout import find, rolled_back
 from training.progress import Progress
 
 STEPS: tuple[tuple[Any, str], ...] = (
@@ -47,9 +49,10 @@ STEPS: tuple[tuple[Any, str], ...] = (
     (os, "fchmod"),
     (shutil, "copyfile"),
     (Path, "write_bytes"),
-    (EventLog, "mark_uploaded"),
+    (EventLog, "next_batch"),
+    (EventLog, "acknowledge"),
     (urllib3.PoolManager, "request"),
-    (urllib3.HTTPResponse, "stream"),
+    (urllib3.HTTPResponse, "read1"),
 )
 EVENTS = 3
 OF_SERVER = shutil.ignore_patterns("server.*")  # goes on while a template takes its place
@@ -85,6 +88,9 @@ SCENARIOS: dict[str, Scenario] = {
     "publish, old deltas go": Scenario(
         repo="two", phone="two", newest="three", makes=True, job=lambda w: w.publish("three", 1)
     ),
+    "roll back": Scenario(
+        repo="three", phone="three", newest="two", makes=True, job=lambda w: w.roll_back()
+    ),
     "new dates": Scenario(
         repo="one", phone="one", newest="one", makes=True, job=lambda w: refresh(w.repo, w.signers)
     ),
@@ -96,6 +102,9 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "update, the oldest goes": Scenario(
         repo="three", phone="two", newest="three", makes=False, job=lambda w: w.sync()
+    ),
+    "a killed release goes": Scenario(
+        repo="back", phone="three", newest="two", makes=False, job=lambda w: w.sync()
     ),
     "resumed download": Scenario(
         repo="two", phone="parts", newest="two", makes=False, job=lambda w: w.sync()
@@ -166,6 +175,16 @@ class World:
         """Be the publisher."""
         return publish(self._release(name), self.repo, self.signers, "stable", keep=keep).release
 
+    def roll_back(self) -> str:
+        """Be the publisher who wants every phone back on release two."""
+
+        def change(policy: RolloutPolicy) -> RolloutPolicy:
+            stage = find(policy, "two")
+            is_done = stage == policy.releases[0]
+            return policy if is_done else rolled_back(policy, stage, 100, kill=True)
+
+        return change_policy(self.repo, self.signers, "stable", change).channel
+
     def install(self, name: str) -> str:
         """Be a phone that gets a release as a folder."""
         return Store(self.phone / "store").install_bundle(self._release(name), replay)
@@ -187,6 +206,8 @@ class World:
                 shutil.copy(self.repo / "metadata" / "1.root.json", self._work)
             asked(self.sync)
             self._keep("phone", name)
+        asked(self.roll_back)
+        self._keep("repo", "back")
         self._put("phone", "zero")
         here = Store(self.phone / "store").files
         for entry in open_bundle(self._release("two")).manifest.files:

@@ -40,7 +40,7 @@ from training.progress import Progress
 
 DEVICES, FAULTY, RATE_S = 10_000, 1_000, 5.0
 ITEMS, DIM, CHANGED = 600, 16, 0.01
-AT_ONCE, TRIES = 8, 12
+AT_ONCE, TRIES = 16, 12
 
 Row = dict[str, Any]
 
@@ -71,6 +71,7 @@ def run(
             rows.append(fleet.sync("faults", proxy.url, range(faulty), release, TRIES))
             answers, sent_bytes = proxy.done, proxy.body_bytes
         server_mib = peak_mib(server)
+    fleet.forget()  # hundreds of thousands of small files
     rates = check_rates.measure(fleet.repo, options.work, rate_s)
     update, harmed = rows[1], rows[3]
     figures = {
@@ -102,6 +103,10 @@ class Fleet:
         make_keys(work / "keys")
         self._signers = load_signers(work / "keys")
         self._seed, self._n, self._items = options.seed, 0, Drawn.of(ITEMS, DIM, options.seed)
+
+    def forget(self) -> None:
+        """Remove the devices' homes."""
+        shutil.rmtree(self._homes)
 
     def publish(self) -> str:
         """Publish the next release, in which rows and prices of some items differ; its hash."""

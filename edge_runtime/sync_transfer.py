@@ -202,15 +202,24 @@ class Transfer(FetcherInterface):
 
 
 def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Unpack gzip in small pieces, so that who counts them can stop in time."""
+    """Unpack gzip in small pieces, so that who counts them can stop in time.
+
+    What they cannot see is refused, since it could go on for ever: input that gives nothing.
+    """
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    n_in = n_out = 0
     try:
         for chunk in chunks:
+            n_in += len(chunk)
             while chunk and not unpacker.eof:
-                yield unpacker.decompress(chunk, _CHUNK)
+                piece = unpacker.decompress(chunk, _CHUNK)
+                n_out += len(piece)
+                yield piece
                 chunk = unpacker.unconsumed_tail or unpacker.unused_data
-            if chunk:  # it could go on for ever, and who counts would not see it
+            if chunk:
                 raise DownloadError("something follows its gzip")
+            if n_in > n_out + 2 * _CHUNK:
+                raise DownloadError("its gzip is larger than what it holds")
     except zlib.error as err:
         raise DownloadError(f"not the gzip that it says ({err})") from err
     if not unpacker.eof:

@@ -53,16 +53,23 @@ def open_database(url: str) -> Engine:
     return engine
 
 
+def is_there(url: str) -> bool:
+    """Whether there is a database to connect to; False only for a SQLite file that is not there.
+
+    Raises:
+        DatabaseInvalid: the URL is none.
+    """
+    address = _parsed(url)
+    return address.get_backend_name() != "sqlite" or Path(address.database or "").is_file()
+
+
 def connect(url: str) -> Engine:
     """Return an engine over a database as it is.
 
     Raises:
         DatabaseInvalid: the URL is none, or names a database that PocketRec does not know.
     """
-    try:
-        address = make_url(url)
-    except ArgumentError as err:
-        raise DatabaseInvalid(f"{url}: not a database URL, as sqlite:///server.sqlite.") from err
+    address = _parsed(url)
     if address.get_backend_name() == "sqlite":
         return _sqlite(address)
     if address.get_backend_name() == "postgresql":
@@ -145,6 +152,13 @@ def _pending(connection: Connection) -> list[str]:
         for script in reversed(list(scripts.walk_revisions()))
         if script.revision not in done
     ]
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError as err:
+        raise DatabaseInvalid(f"{url}: not a database URL, as sqlite:///server.sqlite.") from err
 
 
 def _sqlite(address: URL) -> Engine:

@@ -12,7 +12,7 @@ import hmac
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,8 @@ def _write_day(connection: Connection, out: Path, kind: str, day: int, salt: byt
         else:
             temporary.unlink()
             path.unlink(missing_ok=True)
-            path.parent.rmdir()
+            with suppress(OSError):  # something else lies there
+                path.parent.rmdir()
             fsync_dir(path.parent.parent)
     except OSError as err:
         temporary.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, select
 
+from sync_server.allowance import DAY_S
 from sync_server.database import snapshot
 from sync_server.tables import EVENT_DAY, INSTALL, REJECTED_DAY
 
@@ -15,6 +16,7 @@ class EventStats:
     Attributes:
         installs: that have sent anything.
         active: those that have within the last week.
+        new: those that did so for the first time then.
         events: stored now.
         days: stored events by day, oldest first.
         rejected: by reason, since the database was made.
@@ -22,6 +24,7 @@ class EventStats:
 
     installs: int
     active: int
+    new: int
     events: int
     days: dict[int, int]
     rejected: dict[str, int]
@@ -37,12 +40,14 @@ def event_stats(engine: Engine, now: int) -> EventStats:
     events = func.sum(REJECTED_DAY.c.events)
     by_reason = select(REJECTED_DAY.c.reason, events).group_by(REJECTED_DAY.c.reason)
     installs = select(func.count()).select_from(INSTALL)
+    week_ago = now - 7 * DAY_S
     with snapshot(engine) as connection:
         days = {row[0]: row[1] for row in connection.execute(by_day.order_by(EVENT_DAY.c.day))}
         rejected = connection.execute(by_reason.order_by(REJECTED_DAY.c.reason))
         return EventStats(
             installs=connection.scalar(installs) or 0,
-            active=connection.scalar(installs.where(INSTALL.c.last_utc > now - 7 * 86_400)) or 0,
+            active=connection.scalar(installs.where(INSTALL.c.last_utc > week_ago)) or 0,
+            new=connection.scalar(installs.where(INSTALL.c.first_utc > week_ago)) or 0,
             events=sum(days.values()),
             days=days,
             rejected={row[0]: int(row[1]) for row in rejected},

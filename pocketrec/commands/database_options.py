@@ -21,16 +21,16 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 
 
 @contextmanager
-def connected(repo: Path | None, database: str) -> "Iterator[Engine]":
+def connected(repo: Path | None, database: str, *, make: bool = False) -> "Iterator[Engine]":
     """Connect to the database that is meant, whatever its tables are, for as long as the block.
 
     Raises:
         UsageError: neither option says which.
-        InputError: the repository is not there.
+        InputError: it is not there, and not to be made.
     """
     from sync_server.database import connect
 
-    engine = connect(_url(repo, database))
+    engine = connect(_url(repo, database, make))
     try:
         yield engine
     finally:
@@ -42,20 +42,19 @@ def opened(repo: Path | None, database: str) -> "Iterator[Engine]":
     """Open the database that is meant, for as long as the block; see `connected`."""
     from sync_server.database import open_database
 
-    engine = open_database(_url(repo, database))
+    engine = open_database(_url(repo, database, False))
     try:
         yield engine
     finally:
         engine.dispose()
 
 
-def _url(repo: Path | None, database: str) -> str:
-    from sync_server.database import default_url
+def _url(repo: Path | None, database: str, make: bool) -> str:
+    from sync_server.database import default_url, is_there
 
-    if database:
-        return database
-    if repo is None:
+    if not database and repo is None:
         raise click.UsageError("--repo or --database is needed.")
-    if not repo.is_dir():
-        raise InputError(f"{repo}: no such folder; --repo is what `pocketrec publish` writes.")
-    return default_url(repo)
+    url = database or default_url(repo or Path())
+    if not (make or is_there(url)):
+        raise InputError(f"{url}: no such database. A server makes it when it starts.")
+    return url

@@ -70,7 +70,7 @@ def stats(repo: Path | None, database: str, as_json: bool) -> None:
         return
     of = f", {min(days)} to {max(days)}" if days else ""
     click.echo(f"{found.events:,} events on {len(days)} days{of}")
-    click.echo(f"{found.installs:,} devices, {found.active:,} in the last week")
+    click.echo(f"{found.installs:,} devices, {found.active:,} in the last week, {found.new:,} new")
     for reason, events in found.rejected.items():
         click.echo(f"{events:>10,} rejected: {reason}")
 

@@ -32,11 +32,13 @@ class World:
         )
 
     def listen(self, last, most_s):
+        """As a server does: the newest hint at once, unless it is the last one that was heard."""
         self.listened.append((self.now, last))
+        over = [said for at, said in self._hints if at <= self.now and isinstance(said, str)]
+        if over and over[-1] != last:
+            yield over[-1]
         for at, said in self._hints:
-            if at >= self.now and said != last:
-                if at > self.now + most_s:
-                    break
+            if self.now < at <= self.now + most_s or (at == self.now and said not in over):
                 self.now = at
                 if isinstance(said, Exception):
                     raise said

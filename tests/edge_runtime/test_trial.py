@@ -159,9 +159,11 @@ def test_a_killed_release_is_not_opened_as_the_one_before(home):
 
 def test_processes_that_start_at_once_are_no_failed_starts(home):
     before = Store(home / "store").active()
-    phones = [opened(home) for _ in range(MOST_STARTS + 2)]
-    for phone in phones:
-        phone._trial.asked()  # none has come to its slate yet
+    phones = []
+    for _ in range(MOST_STARTS + 2):
+        phone = opened(home)
+        phone._trial.asked()  # none comes to its slate before all have started
+        phones.append(phone)
     assert Store(home / "store").active() == before
     del phone, phones
     assert Trial(home).begin(before[0]) == 1

@@ -176,6 +176,7 @@ def test_by_the_commands(tmp_path, runner):
     assert run("stats") == {
         "installs": 1,
         "active": 1,
+        "new": 1,
         "events": 2,
         "days": {"2022-01-08": 1, "2022-01-09": 1},
         "rejected": {"not an object": 1},
@@ -192,6 +193,13 @@ def test_by_the_commands(tmp_path, runner):
     assert json.loads(done.stdout) == {"dialect": "sqlite", "pending": []}
     done = runner.invoke(main, ["db", "upgrade", "--db", url])
     assert done.stdout == "nothing to do\n"
+    missing = f"sqlite:///{tmp_path / 'other.sqlite'}"
+    for words in (["events", "stats"], ["db", "status"]):
+        done = runner.invoke(main, [*words, "--db", missing])
+        assert (done.exit_code, "no such database" in done.stderr) == (2, True)
+    assert not (tmp_path / "other.sqlite").exists()
+    done = runner.invoke(main, ["db", "upgrade", "--db", missing])
+    assert done.stdout.startswith("applied 0001_events, 0002_uploads")
     done = runner.invoke(main, ["db", "status", "--db", "nonsense"])
     assert (done.exit_code, "not a database URL" in done.stderr) == (1, True)
 

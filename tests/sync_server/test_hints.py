@@ -39,8 +39,13 @@ def repo(tiny_repo):
 
 def first(address: str, last: str | None, channel: str = "stable") -> str:
     """The first hint."""
+    end = time.monotonic() + 60
     with closing(hints(address, channel, last, 60)) as found:
-        return next(hint for hint in found if hint is not None)
+        for hint in found:
+            if hint is not None:
+                return hint
+            assert time.monotonic() < end
+    raise AssertionError("the stream ended")
 
 
 def wait_for(holds) -> None:

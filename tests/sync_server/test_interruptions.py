@@ -1,18 +1,28 @@
 """Processes that end, or meet, in the middle of a sync: servers and devices, all real."""
 
+import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from benchmarks import children
 from benchmarks.drawn_release import Drawn, write_drawn_release
+from benchmarks.fault_proxy import FaultProxy, Faults
 from bundle.files import sha256_file
+from edge_runtime.errors import SyncError
+from edge_runtime.event import Event
+from edge_runtime.event_schema import FILE_NAME
+from edge_runtime.eventlog import EventLog
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from edge_runtime.sync_http import Pace
@@ -140,6 +150,48 @@ def test_a_killed_device_goes_on_where_it_was(folder, root, newest, tmp_path):
     whole = sum(p.stat().st_size for p in (home / "store" / "files").iterdir())
     assert report.full_bytes == whole - kept
     assert_current(home, newest)
+
+
+def test_a_server_killed_while_events_come_loses_none_and_keeps_none_twice(folder, root, tmp_path):
+    home, repo, now = tmp_path / "phone", folder / "repo", int(time.time())
+    made = [
+        Event(
+            id=str(UUID(int=n)),
+            kind="interaction",
+            item_id="item",
+            event="like",
+            value=None,
+            ts=now,
+            context={},
+        )
+        for n in range(3000)
+    ]
+    with children.server(repo, tmp_path) as url:
+        sync(home, url, lambda _: None, root_path=root)
+    with closing(EventLog(home / FILE_NAME)) as log:
+        log.set_consent(True)
+        log.append_many(made)
+    retry, faults, sent = Retry(tries=2, first_s=0.001, most_s=0.002), 0, 0
+    lossy = Faults(share=0.3, kinds=("drop", "headers only"))
+    for kill_after_s in (0.06, 0.15):
+        with (
+            children.server_process(repo, tmp_path) as (url, pid),
+            FaultProxy(url, 1, lossy) as proxy,
+        ):
+            timer = threading.Timer(kill_after_s, os.kill, (pid, signal.SIGKILL))
+            timer.start()
+            with suppress(SyncError):
+                report = sync(home, proxy.url, lambda _: None, retry=retry)
+                faults += report.events_fault is not None
+                sent += report.events_sent
+            timer.join()
+    with children.server(repo, tmp_path) as url:
+        report = sync(home, url, lambda _: None)
+    assert faults > 0
+    assert (report.events_fault, sent + report.events_sent) == (None, len(made))
+    with closing(sqlite3.connect(repo / "server.sqlite")) as database:
+        kept = [row[0] for row in database.execute("SELECT id FROM event")]
+    assert sorted(kept) == sorted(event.id for event in made)
 
 
 def parts(home: Path):

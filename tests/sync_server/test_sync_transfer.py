@@ -271,6 +271,7 @@ BOMB = gzip.compress(bytes(100 << 20))
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
+        (BOMB[:10] + b"\0\0\0\xff\xff" * (1 << 20), "larger than what it holds"),
         (BOMB, "exceeding"),
         (BOMB[:50], "no end"),
         (b"not gzip at all", "not the gzip"),
