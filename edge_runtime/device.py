@@ -3,8 +3,8 @@
 Home folder: `store/` (releases), `events.sqlite` (what the user did), `interests.json` (what they
 chose), `sessions.json` (pages shown), `tuf/` (trusted metadata), `trial`, `refused.json` and
 `outcomes.json` (how releases do here), `bucket_id` (which share of devices it is in) and
-`install_id`, once events went up. Only `sync.py` opens sockets; events and outcomes leave with
-consent only, interests and the bucket id never.
+`install_id`, once events went up; a sync locks `sync.lock`. Only `sync.py` opens sockets; events
+and outcomes leave with consent only, interests and the bucket id never.
 """
 
 import time
