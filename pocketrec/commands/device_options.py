@@ -30,6 +30,9 @@ DEVICE_CLASS = click.option(
     "--device-class", help="Of the phone; a release may be for some classes only."
 )
 METERED = click.option("--metered", is_flag=True, help="The network costs by volume.")
+MAX_RATE = click.option(
+    "--max-rate", type=click.IntRange(1), help="Bytes a second that may come at most."
+)
 ON_BATTERY = click.option("--on-battery", is_flag=True, help="The phone is not charging.")
 
 

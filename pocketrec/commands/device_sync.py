@@ -16,6 +16,7 @@ from pocketrec.commands.device_options import (
     ENGINE,
     HOME,
     JSON,
+    MAX_RATE,
     METERED,
     ON_BATTERY,
     ROOT,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @ON_BATTERY
 @click.option("--now", type=click.IntRange(min=0), help="Unix seconds; default: the clock.")
 @click.option("--anyway", is_flag=True, help="Sync whatever network, power and hour are.")
-@click.option("--max-rate", type=click.IntRange(1), help="Bytes a second that may come at most.")
+@MAX_RATE
 @JSON
 def command(
     home: Path,

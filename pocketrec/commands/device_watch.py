@@ -15,6 +15,7 @@ from pocketrec.commands.device_options import (
     ENGINE,
     HOME,
     JSON,
+    MAX_RATE,
     METERED,
     ON_BATTERY,
     ROOT,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @METERED
 @ON_BATTERY
 @click.option("--updates", type=click.IntRange(min=1), help="End after so many; default: never.")
+@MAX_RATE
 @JSON
 def watch(
     home: Path,
@@ -54,6 +56,7 @@ def watch(
     metered: bool,
     on_battery: bool,
     updates: int | None,
+    max_rate: int | None,
     as_json: bool,
 ) -> None:
     """Sync now, and again whenever the channel's policy or a hint of the server says so.
@@ -67,6 +70,7 @@ def watch(
     from edge_runtime.sync import UPDATED, sync
     from edge_runtime.sync_choice import remembered
     from edge_runtime.sync_hints import hints, known
+    from edge_runtime.sync_http import Pace
     from edge_runtime.sync_watch import Watch
 
     updated = 0
@@ -87,6 +91,7 @@ def watch(
             channel=channel,
             root_path=root,
             consent=consent,
+            pace=Pace(most=max_rate),
             app_version=app_version,
             device_class=device_class,
             conditions=Conditions.local(time.time(), metered=metered, on_battery=on_battery),

@@ -84,7 +84,7 @@ def test_a_network_without_a_sound_answer_ends_the_sync_and_no_more(world, phone
     assert store.active() == (old, None)
     assert store.open_active()[1] is None
     assert proxy.body_bytes < 1 << 20
-    assert go(phone, url).status == "updated"
+    assert sync(phone, url, lambda _: None).status == "updated"
 
 
 @pytest.mark.parametrize(("asked_s", "waited"), [(0, 2), (5, 2), (600, 0)])
