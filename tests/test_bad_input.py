@@ -117,7 +117,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     return {
         str(path): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith("events.sqlite")
+        if path.is_file() and path.name.partition(".")[0] not in ("events", "trial")  # each start
     }
 
 
