@@ -2,7 +2,6 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -165,27 +164,22 @@ def _versions_plot(repo: Path, found: Figures, order: list[tuple[str, str]]) -> 
             known = sums.get(manifest, [0] * len(values))
             sums[manifest] = [a + b for a, b in zip(known, values, strict=True)]
             channel_of[manifest] = channel
-    newest = sorted((s for s in sums if s in {sha for _, sha in order}), key=_last_day(sums))
-    shown = newest[-MOST_COLOURS:]
-    rest = [values for manifest, values in sums.items() if manifest not in shown]
+    live_now = sums.keys() & {manifest for _, manifest in order}
+    newest = sorted(live_now, key=lambda manifest: _began(sums[manifest]), reverse=True)
+    shown = newest[:MOST_COLOURS]
     series = [
         Series(label=name_of(repo, channel_of[sha], sha), colour=at, values=sums[sha])
-        for at, sha in enumerate(reversed(shown))
+        for at, sha in enumerate(shown)
     ]
-    if rest:
+    if rest := [values for manifest, values in sums.items() if manifest not in shown]:
         together = [sum(day) for day in zip(*rest, strict=True)]
         series.append(Series(label="older", colour=GREY, values=together))
     return _plot("Devices that installed a release, a day", found.days, series[::-1], count)
 
 
-def _last_day(sums: dict[str, list[int]]) -> Callable[[str], tuple[int, int]]:
-    """Sort releases by the first day on which a device installed one, then by how many did."""
-
-    def key(manifest: str) -> tuple[int, int]:
-        values = sums[manifest]
-        return next((at for at, n in enumerate(values) if n), 0), sum(values)
-
-    return key
+def _began(values: list[int]) -> tuple[int, int]:
+    """The first day on which a device installed it, and how many did ever: what sorts releases."""
+    return next((at for at, n in enumerate(values) if n), 0), sum(values)
 
 
 def _failures_plot(found: Figures) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from sync_server.settings import HINTS, Settings
 
 def create_app(settings: Settings) -> Flask:
     """Make the app over a repository folder, which may still be empty."""
-    app = Flask("sync_server", static_folder=None)
+    app = request_log.LoggedFlask("sync_server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BODY_BYTES
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,10 @@ def connect(url: str) -> Engine:
     if address.get_backend_name() == "postgresql":
         # A server that was restarted left dead connections in the pool: each is tried first.
         return create_engine(
-            address.set(drivername="postgresql+psycopg"), pool_size=8, pool_pre_ping=True
+            address.set(drivername="postgresql+psycopg"),
+            pool_size=8,
+            pool_pre_ping=True,
+            hide_parameters=True,  # of errors, which are logged
         )
     raise DatabaseInvalid(f"{address}: neither sqlite:// nor postgresql://.")
 
@@ -161,6 +164,7 @@ def _parsed(url: str) -> URL:
 def _sqlite(address: URL) -> Engine:
     engine = create_engine(
         address,
+        hide_parameters=True,
         connect_args={"timeout": float(address.query.get("timeout", _BUSY_S))},  # type: ignore[arg-type]
     )
 

@@ -79,7 +79,7 @@ class Action:
         """The policy after it."""
         stage = find(policy, self.manifest)
         if self.percent is not None:
-            return changed(policy, stage, percent=self.percent)
+            return changed(policy, stage, percent=self.percent, ramp=())
         if self.action == ROLLBACK:
             return rolled_back(policy, stage)
         return changed(policy, stage, state=_STATES[self.action])

@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, g, request
 
@@ -21,6 +22,16 @@ _ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 Note = Callable[[str, str, str, int, int, float], None]
 """Takes a request's id, method, route, status, bytes sent and seconds."""
+
+
+class LoggedFlask(Flask):
+    """A Flask that names the route of a request that it failed on, not its path."""
+
+    def log_exception(self, exc_info: Any) -> None:
+        """Log a bug of ours."""
+        route = request.url_rule.rule if request.url_rule else "unknown"
+        fields = {"id": g.request_id, "method": request.method, "route": route}
+        self.logger.error("unexpected error", exc_info=exc_info, extra={FIELDS: fields})
 
 
 def id_of(given: str) -> str:

@@ -12,6 +12,9 @@ import pytest
 import urllib3
 
 from edge_runtime.sync import sync
+from sync_server.app import create_app
+from sync_server.database import default_url, open_database
+from sync_server.settings import Settings
 
 KINDS = {"waitress": (), "gunicorn": ("--server", "gunicorn", "--workers", "2")}
 each_kind = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
@@ -76,6 +79,25 @@ def test_logs_name_neither_addresses_nor_installs_nor_paths(tiny_repo, start_ser
     for secret in ("install-id-of-somebody", "127.0.0.1", "nothing-here"):
         assert secret not in text
     assert [line["id"] for line in lines(tmp_path)][-1] == "mine-1234"
+
+
+def test_logs_of_failures_name_no_install_either(tiny_repo, monkeypatch, capsys):
+    def break_down(*_):
+        raise RuntimeError("a bug")
+
+    app = create_app(Settings(repo=tiny_repo))
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    somebody = "install-id-of-somebody"
+    monkeypatch.setattr("sync_server.event_routes.erase", break_down)
+    assert app.test_client().delete(f"/v1/installs/{somebody}").status_code == 500
+    with open_database(default_url(tiny_repo)).begin() as connection:
+        connection.exec_driver_sql("DROP TABLE install")
+    event = {"id": "a", "kind": "interaction", "item_id": "x", "event": "like", "ts": 5}
+    body = {"install_id": somebody, "consent": True, "events": [event]}
+    assert app.test_client().post("/v1/events", json=body).status_code == 503
+    told = capsys.readouterr().err
+    assert "a bug" in told and '"route": "/v1/installs/<install_id>"' in told
+    assert somebody not in told
 
 
 def test_wsgi_entry_is_configured_by_the_environment(tiny_repo):
