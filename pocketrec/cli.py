@@ -45,6 +45,7 @@ COMMANDS = {
 EXTRA_OF = {
     "ai_edge_litert": "edge",
     "tuf": "edge",
+    "urllib3": "edge",
     "securesystemslib": "edge",
     "zstandard": "edge",
     "flask": "server",
