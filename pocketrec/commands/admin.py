@@ -41,7 +41,7 @@ def make(repo: Path | None, database: str, name: str, scope: str, days: int, as_
     from sync_server import audit, tokens
 
     with (
-        opened(repo, database) as engine,
+        opened(repo, database, make=True) as engine,  # before the server's first start, too
         audit.noted(engine, None, "token make", name, scope=scope, days=days),
     ):
         text, made = tokens.make(engine, name, scope, days, int(time.time()))

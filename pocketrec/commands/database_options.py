@@ -38,11 +38,11 @@ def connected(repo: Path | None, database: str, *, make: bool = False) -> "Itera
 
 
 @contextmanager
-def opened(repo: Path | None, database: str) -> "Iterator[Engine]":
+def opened(repo: Path | None, database: str, *, make: bool = False) -> "Iterator[Engine]":
     """Open the database that is meant, for as long as the block; see `connected`."""
     from sync_server.database import open_database
 
-    engine = open_database(_url(repo, database, False))
+    engine = open_database(_url(repo, database, make))
     try:
         yield engine
     finally:

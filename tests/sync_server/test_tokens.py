@@ -72,8 +72,7 @@ def test_an_address_that_guesses_waits_and_others_do_not():
     assert failures.wait_s("a", WITHIN_S + 1) == 0
 
 
-def test_commands_make_list_and_revoke_and_the_audit_log_keeps_them(runner, tmp_path, engine):
-    # `engine` has made the database, as a server does when it starts
+def test_commands_make_list_and_revoke_and_the_audit_log_keeps_them(runner, tmp_path):
     def run(*words):
         done = runner.invoke(cli.main, ["admin", *words, "--repo", str(tmp_path)])
         assert done.exit_code == 0, done.output
