@@ -17,7 +17,7 @@ import numpy as np
 
 from bundle.features import History
 from bundle.reader import Bundle
-from edge_runtime import consent, feedback, log_status, outbox, retention, showings
+from edge_runtime import consent, feedback, log_status, outbox, outcomes, retention, showings
 from edge_runtime.cipher import Cipher, check_key, encrypt_all, unseal
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
@@ -274,6 +274,8 @@ class EventLog:
         """
         state = consent.GRANTED if granted else consent.WITHDRAWN
         with self._writing():
+            if consent.current(self._connection).state != consent.GRANTED:
+                outcomes.drop_pending(self._path.parent)
             decision = Consent(state=state, at=int(self._clock()), terms=terms)
             consent.decide(self._connection, decision)
             return consent.current(self._connection)

@@ -3,12 +3,14 @@
 Made with the first upload, so a phone whose user never agreed has none.
 """
 
+import re
 import uuid
 from pathlib import Path
 
 from bundle.files import write_atomic
 
 FILE_NAME = "install_id"
+_FORM = re.compile(r"[A-Za-z0-9_-]{8,64}")  # what a server takes
 
 
 def install_id(home: Path) -> str:
@@ -20,6 +22,10 @@ def install_id(home: Path) -> str:
 
 
 def existing(home: Path) -> str | None:
-    """Return the id if it was made."""
+    """Return the id if it was made; one that cannot be read is made anew."""
     path = home / FILE_NAME
-    return path.read_text() if path.exists() else None
+    try:
+        found = path.read_text() if path.exists() else ""
+    except ValueError:
+        return None
+    return found if _FORM.fullmatch(found) else None

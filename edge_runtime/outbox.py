@@ -110,9 +110,9 @@ def _noted(connection: sqlite3.Connection, cipher: Cipher | None) -> Batch | Non
             f"SELECT {_COLUMNS} FROM event WHERE id = ? AND uploaded = ?",  # noqa: S608
             (event_id, UNSENT),
         ).fetchone()
-        if found is None:
+        if found is None or not _is_json(event := decode(found, cipher)):
             return None
-        events.append(decode(found, cipher))
+        events.append(event)
     return Batch(id=row[0], events=events)
 
 
@@ -121,8 +121,21 @@ def _oldest(connection: sqlite3.Connection, cipher: Cipher | None, most: int) ->
     chosen: list[Event] = []
     left = MAX_BATCH_BYTES
     for event in pending(connection, cipher, most):
+        if not _is_json(event):
+            connection.execute("UPDATE event SET uploaded = ? WHERE id = ?", (REJECTED, event.id))
+            retention.count(connection, FATE, "it is no JSON", 1)
+            continue
         left -= len(json.dumps(asdict(event)))
         if chosen and left < 0:
             break
         chosen.append(event)
     return chosen
+
+
+def _is_json(event: Event) -> bool:
+    """Whether a server can read it: NaN or half a letter would stop the batch for ever."""
+    try:
+        json.dumps(asdict(event), allow_nan=False, ensure_ascii=False).encode()
+    except ValueError:
+        return False
+    return True

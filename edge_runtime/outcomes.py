@@ -71,6 +71,11 @@ def finish(home: Path, ids: Collection[str]) -> None:
         _write(home, [replace(one, done=one.done or one.id in ids) for one in read(home)])
 
 
+def drop_pending(home: Path) -> None:
+    """Note that what was not sent never will be: it came about before the user agreed."""
+    finish(home, [one.id for one in pending(home)])
+
+
 def _write(home: Path, outcomes: list[Outcome]) -> None:
     data = canonical_json([asdict(one) for one in outcomes[-MAX_KEPT:]])
     with suppress(PocketRecError):

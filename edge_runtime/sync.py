@@ -18,12 +18,13 @@ from tuf.api.exceptions import (
     RepositoryError,
 )
 
+from bundle.errors import PocketRecError
 from bundle.reader import Bundle
 from edge_runtime import refusals
 from edge_runtime.bucket_id import bucket_id
 from edge_runtime.cipher import Cipher
 from edge_runtime.conditions import Conditions, put_off, until
-from edge_runtime.errors import EngineError, SelfTestFailed, SyncError
+from edge_runtime.errors import SyncError
 from edge_runtime.rollout import Facts, Here
 from edge_runtime.store import Store
 from edge_runtime.sync_choice import remember, remembered, wanted
@@ -33,7 +34,16 @@ from edge_runtime.sync_http import PACE, Network, Pace
 from edge_runtime.sync_metadata import Trusted
 from edge_runtime.sync_outcomes import send_outcomes
 from edge_runtime.sync_release import bring
-from edge_runtime.sync_transfer import DELTA, FULL, METADATA, RETRY, Retry, Transfer
+from edge_runtime.sync_transfer import (
+    DELTA,
+    FULL,
+    METADATA,
+    RETRY,
+    Busy,
+    NotReached,
+    Retry,
+    Transfer,
+)
 from edge_runtime.wake import after_wait, next_check
 
 UPDATED, CURRENT, STOPPED, WAITS = "updated", "current", "stopped", "waits"
@@ -137,7 +147,14 @@ def sync(
         found = trusted.check(root_path, look_up)
         remember(home, found.policy)
         files = ReleaseFiles(trusted, transfer, store, channel)
-        changed = bring(home, store, found, files, self_test, now)
+        try:
+            changed = bring(home, store, found, files, self_test, now)
+        except (NotReached, Busy):
+            raise
+        except (PocketRecError, RepositoryError, DownloadHTTPError):
+            send_outcomes(home, server_url, channel, cipher, network)
+            send_events(home, server_url, cipher, network, retry)  # or they wait as long as it
+            raise
         trusted.forget_others()
     except (DownloadError, DownloadHTTPError) as err:
         said = str(err) or "no answer"  # python-tuf raises some without a word
@@ -155,9 +172,6 @@ def sync(
         ) from err
     except OSError as err:
         raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
-    except (SelfTestFailed, EngineError):
-        send_outcomes(home, server_url, channel, cipher, network)
-        raise
     finally:
         lock.close()
     outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)

@@ -20,11 +20,10 @@ FILE_NAME = "policy.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a device chose; manifest: the bytes of the chosen release's, None: none is chosen."""
+    """What a device chose."""
 
     policy: RolloutPolicy
     choice: Choice
-    manifest: bytes | None
 
     @property
     def killed(self) -> frozenset[str]:
@@ -33,11 +32,11 @@ class Wanted:
 
 
 def wanted(trusted: Trusted, channel: str, facts: Facts, here: Here, now_utc: int) -> Wanted:
-    """Read policy and halts, choose, and bring the manifest.
+    """Read policy and halts, and choose.
 
     Raises:
         BundleInvalid: what is signed is not of a form that this device knows.
-        SyncError: the channel has no policy, or what it names is not signed.
+        SyncError: the channel has no policy, or that of another.
     """
     told = trusted.read(f"channels/{channel}/policy.json", MAX_BYTES)
     if told is None:
@@ -47,13 +46,19 @@ def wanted(trusted: Trusted, channel: str, facts: Facts, here: Here, now_utc: in
         raise SyncError(f"the policy of channel {channel!r} is that of {policy.channel!r}.")
     stopped = trusted.read(f"halts/{channel}.json", MAX_HALTS_BYTES)
     halts = Halts() if stopped is None else Halts.from_bytes(stopped)
-    choice = choose(policy, halts, facts, here, now_utc)
-    sha, manifest = choice.manifest, None
-    if sha is not None:
-        manifest = trusted.read(f"channels/{channel}/{sha}.json", MAX_MANIFEST_BYTES)
-        if manifest is None or sha256(manifest).hexdigest() != sha:
-            raise SyncError(f"release {sha[:12]} is named and not signed.")
-    return Wanted(policy=policy, choice=choice, manifest=manifest)
+    return Wanted(policy=policy, choice=choose(policy, halts, facts, here, now_utc))
+
+
+def manifest_of(trusted: Trusted, channel: str, sha: str) -> bytes:
+    """Bring the manifest of a chosen release.
+
+    Raises:
+        SyncError: the policy names it, and it is not signed.
+    """
+    manifest = trusted.read(f"channels/{channel}/{sha}.json", MAX_MANIFEST_BYTES)
+    if manifest is None or sha256(manifest).hexdigest() != sha:
+        raise SyncError(f"release {sha[:12]} is named and not signed.")
+    return manifest
 
 
 def remember(home: Path, policy: RolloutPolicy) -> None:

@@ -69,7 +69,7 @@ def send_events(
     except EventLogError as err:
         return Uploaded(fault=str(err))
     with closing(log):
-        return _upload(log, lambda batch: _post(batch, home, server_url, network, retry))
+        return _upload(log, lambda batch: _post(batch, home, server_url, network, retry, log))
 
 
 def erase_on_server(home: Path, server_url: str, network: Network) -> int | None:
@@ -89,7 +89,14 @@ def erase_on_server(home: Path, server_url: str, network: Network) -> int | None
         if reply.status != _OK:
             raise ValueError(_told(reply))
         return int(json.loads(reply.data)["erased"])
-    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError) as err:
+    except (
+        urllib3.exceptions.HTTPError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+        OverflowError,
+    ) as err:
         raise SyncError(f"{server_url}: did not erase the events ({err}). Try again.") from err
 
 
@@ -127,7 +134,7 @@ def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Upload
 
 
 def _post(
-    batch: Batch, home: Path, server_url: str, network: Network, retry: Retry
+    batch: Batch, home: Path, server_url: str, network: Network, retry: Retry, log: EventLog
 ) -> tuple[Reply, int]:
     """Send a batch and return the answer and the body's size; the same again does no harm."""
     body = {
@@ -142,6 +149,8 @@ def _post(
     url = f"{server_url.rstrip('/')}/v1/events"
 
     def once() -> Reply:
+        if log.consent().state != GRANTED:  # withdrawn between two tries
+            raise EventLogError("the user no longer agrees")
         try:
             reply = network.post(url, headers, data)
         except urllib3.exceptions.HTTPError as err:

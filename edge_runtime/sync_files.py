@@ -13,6 +13,7 @@ from bundle.files import mapped
 from bundle.manifest import FileEntry
 from bundle.reader import verify_file
 from edge_runtime.store import Store
+from edge_runtime.sync_choice import manifest_of
 from edge_runtime.sync_metadata import Trusted
 from edge_runtime.sync_transfer import DELTA, FULL, NotReached, Transfer
 
@@ -33,6 +34,10 @@ class ReleaseFiles:
         self._trusted, self._transfer, self._store = trusted, transfer, store
         self._channel = channel
         self._here = _files_here(store)
+
+    def manifest(self, sha: str) -> bytes:
+        """Bring the manifest of a release, see `sync_choice.manifest_of`."""
+        return manifest_of(self._trusted, self._channel, sha)
 
     def fetch(self, entry: FileEntry, path: Path) -> None:
         """Write one file of a signed manifest to `path`.

@@ -5,6 +5,7 @@ lines is left.
 """
 
 import json
+import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -67,7 +68,7 @@ def _events(url: str, response: urllib3.BaseHTTPResponse) -> Iterator[str | None
         for line in lines:
             field, _, value = line.rstrip(b"\r").partition(b":")
             if field == b"id":
-                id_ = value.strip()[:MAX_LINE].decode("ascii", "replace")
+                id_ = re.sub(r"[^!-~]", "?", value.strip()[:MAX_LINE].decode("ascii", "replace"))
             elif field == b"event":
                 is_publish = value.strip() == b"publish"
             elif not line.rstrip(b"\r"):

@@ -105,7 +105,11 @@ class Network:
             if method != "GET" or response.status not in _MOVED or place is None:
                 return response
             response.close()
-            url = urljoin(url, place)
+            try:
+                url = urljoin(url, place)
+                urlsplit(url)
+            except ValueError as err:
+                raise urllib3.exceptions.HTTPError(f"{url}: redirects nowhere ({err})") from err
         raise urllib3.exceptions.HTTPError(f"{url}: more than {MAX_REDIRECTS} redirects")
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
@@ -243,5 +247,5 @@ def retry_after_s(headers: Mapping[str, str], now_utc: float) -> float:
         return float(told[:9])
     try:
         return max(0.0, parsedate_to_datetime(told).timestamp() - now_utc)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

@@ -42,8 +42,8 @@ def send_outcomes(
         if reply.status != 200:
             return 0
         answer = json.loads(reply.data)
-        accepted, rejected = answer["accepted"], [row["id"] for row in answer["rejected"]]
-    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError):
+        accepted, rejected = [*answer["accepted"]], [row["id"] for row in answer["rejected"]]
+    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError, RecursionError):
         return 0
     outcomes.finish(home, [*accepted, *rejected])
     return len(accepted)

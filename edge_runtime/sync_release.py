@@ -34,11 +34,11 @@ def bring(
     sha, changed = found.choice.manifest, False
     try:
         if sha is not None:
-            assert found.manifest is not None
+            manifest = files.manifest(sha)
             _, damaged = store.open_active()
             changed = sha != store.active()[0] or damaged is not None or bool(store.lacks(sha))
             if changed:
-                _install(home, store, sha, found.manifest, files, self_test, now_utc)
+                _install(home, store, sha, manifest, files, self_test, now_utc)
     finally:  # what is killed goes, though nothing came in its place
         killed = found.killed & set(filter(None, store.active()))
         refusals.set_killed(home, killed)

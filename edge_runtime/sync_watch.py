@@ -55,7 +55,8 @@ class Watch:
             due = self._sync()
             if done():
                 return
-            while (left := due - self.clock()) > 0:
+            asked = self.clock()
+            while (left := due - self.clock()) > 0 and self.clock() >= asked:  # else set back
                 due = min(due, self._heard(left))
 
     def _sync(self) -> float:
@@ -72,7 +73,8 @@ class Watch:
 
     def _heard(self, left_s: float) -> float:
         """Listen until there is a hint or the time is over; returns when to sync for it."""
-        end = self.clock() + left_s
+        begun = self.clock()
+        end = begun + left_s
         try:
             with closing(self.listen(self.last, left_s)) as hints:
                 for hint in hints:
@@ -80,7 +82,7 @@ class Watch:
                     if hint is not None:
                         self.last = hint
                         return self._wait(after_hint(hint, self.policy(), self.bucket_id), end)
-                    if self.clock() >= end:
+                    if not begun <= self.clock() < end:
                         return end
         except SyncError:
             pass  # a server without hints is asked when the policy says

@@ -119,6 +119,7 @@ def test_waiting_for_the_cap_is_not_the_servers_slowness():
         ("\u0661", 0.0),
         ("Thu, 01 Jan 1970 00:16:40 GMT", 900.0),
         ("Thu, 01 Jan 1970 00:00:01 GMT", 0.0),
+        ("Mon, 01 Jan 99999999999 00:00:00 GMT", 0.0),
     ],
 )
 def test_retry_after(told, seconds):
@@ -216,6 +217,9 @@ def test_redirects_are_followed_to_a_limit(server, serve):
     assert other.asked == [("/c", None)]
     with pytest.raises(urllib3.exceptions.HTTPError, match="more than 3 redirects"):
         get(f"{server.url}/loop")
+    server.answers["/nowhere"] = "http://["
+    with pytest.raises(urllib3.exceptions.HTTPError, match="redirects nowhere"):
+        get(f"{server.url}/nowhere")
 
 
 def test_a_post_is_sent_once_and_its_answer_is_bounded(server):

@@ -64,6 +64,19 @@ class World:
         return watch
 
 
+@pytest.mark.parametrize("hints", [[], [(5.0, None)]])
+def test_a_clock_that_is_set_back_stops_no_sync(hints):
+    class SetBack(World):
+        def listen(self, last, most_s):
+            if len(self.listened) == 1:
+                self.now -= 10**8
+            yield from super().listen(last, most_s)
+
+    world = SetBack(hints=hints)
+    world.run(4)
+    assert max(world.syncs) < 10**4 and len(world.listened) < 20
+
+
 def test_without_hints_it_syncs_when_the_last_report_said():
     world = World()
     world.run(3)

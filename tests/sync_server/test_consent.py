@@ -14,6 +14,8 @@ from edge_runtime.errors import EventLogError, SyncError
 from edge_runtime.eventlog import EventLog
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
+from edge_runtime.sync_http import Network, Reply
+from edge_runtime.sync_outcomes import send_outcomes
 from pocketrec.cli import main
 
 
@@ -87,6 +89,10 @@ def test_outcomes_go_up_with_consent_only_without_an_id_of_the_device_and_once(
     assert go().outcomes_sent == 0
     log.set_consent(True)
     assert go().outcomes_sent == 0  # it came about before the user agreed: it is never sent
+    log.set_consent(False)
+    outcomes.record(tmp_path / "phone", "0b" * 32, outcomes.REVERTED, 4)
+    log.set_consent(True)
+    assert go().outcomes_sent == 0
     assert recorder.outcomes == []
     manifest = Store(tmp_path / "phone" / "store").active()[0]
     outcomes.record(tmp_path / "phone", manifest, outcomes.REVERTED, 5)
@@ -95,6 +101,20 @@ def test_outcomes_go_up_with_consent_only_without_an_id_of_the_device_and_once(
     (told,) = body["outcomes"]
     assert body == {"consent": True, "channel": "stable", "outcomes": [told]}
     assert told == {"id": told["id"], "manifest": manifest, "outcome": "reverted"}
+
+
+@pytest.mark.parametrize(
+    "answer", [b'{"accepted": 1, "rejected": []}', b"[" * 500_000, b"{}", b"\xff", b""]
+)
+def test_an_answer_that_is_none_leaves_outcomes_where_they_are(tmp_path, log, answer):
+    class Odd(Network):
+        def post(self, url, headers, body):
+            return Reply(200, {}, answer)
+
+    log.set_consent(True)
+    outcomes.record(tmp_path / "phone", "0a" * 32, outcomes.REVERTED, 5)
+    assert send_outcomes(tmp_path / "phone", "http://odd", "stable", None, Odd()) == 0
+    assert len(outcomes.pending(tmp_path / "phone")) == 1
 
 
 def test_outcomes_wait_for_a_server_that_answers(recorder, go, log, tmp_path):

@@ -16,6 +16,7 @@ from edge_runtime import bucket_id, outcomes, refusals
 from edge_runtime.conditions import METERED, QUIET_HOURS, Conditions
 from edge_runtime.device import Device
 from edge_runtime.errors import SelfTestFailed, SyncError
+from edge_runtime.eventlog import EventLog
 from edge_runtime.rollout import bucket
 from edge_runtime.selftest import replay
 from edge_runtime.store import Store
@@ -158,6 +159,22 @@ def test_a_killed_release_goes_though_the_one_to_take_its_place_fails(fleet):
     assert Device(home, engine="onnx").recommend()["release"] == "tiny"
 
 
+def test_a_killed_release_goes_though_the_next_ones_manifest_is_not_there(fleet):
+    fleet.publish("second")
+    home = fleet.phone(1)
+    fleet.sync(home)
+    third = fleet.publish("third")
+    fleet.change("second", state="killed")
+    (path,) = (fleet.repo / "targets" / "channels" / "stable").glob(f"*.{third}.json")
+    manifest = path.read_bytes()
+    path.unlink()
+    with pytest.raises(SyncError, match="404"):
+        fleet.sync(home)
+    assert Store(home / "store").active() == (fleet.first, None)
+    path.write_bytes(manifest)
+    assert fleet.sync(home).to_release == third
+
+
 def test_the_only_release_killed_leaves_its_lists_and_the_next_one_ends_that(fleet):
     home = fleet.phone(1)
     fleet.change("tiny", state="killed")
@@ -251,6 +268,18 @@ def test_a_release_whose_self_test_ends_the_process_is_given_up_after_three_time
     assert fleet.sync(sound).to_release == second
 
 
+def test_it_is_given_up_as_soon_though_other_models_could_be_tried(fleet, monkeypatch):
+    def die(bundle):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr("edge_runtime.store.spare_files", lambda manifest: [manifest.files[0]])
+    fleet.publish("second")
+    home = fleet.phone(1)
+    died = [forked(lambda: fleet.sync(home, die), None) for _ in range(4)]
+    assert died == [-signal.SIGKILL] * 3 + [1]
+    assert fleet.sync(home, die).why == "second: it failed on this device; tiny: kept"
+
+
 def test_a_phone_that_left_a_release_by_itself_tells_and_is_not_given_it_again(fleet):
     second = fleet.publish("second")
     home = fleet.phone(1)
@@ -308,9 +337,14 @@ def test_a_wrong_file_on_the_server_is_told_and_does_not_refuse_the_release(flee
     path = fleet.repo / "targets" / "files" / f"{entry.sha256}.{entry.sha256}"
     sound = path.read_bytes()
     path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    log = EventLog(home / "events.sqlite")
+    log.set_consent(True)
+    log.append("item-1", "like", ts=1)
     with pytest.raises(Exception, match="not to be trusted"):
         fleet.sync(home)
     assert [one.outcome for one in outcomes.read(home)] == [outcomes.DOWNLOAD_FAILED]
+    assert (outcomes.pending(home), log.status().pending) == ([], 0)  # told, though it lasts
+    log.close()
     path.write_bytes(sound)
     assert fleet.sync(home).to_release == fleet.first
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import math
 import sqlite3
 import subprocess
 import sys
@@ -141,6 +142,31 @@ def test_within_a_sync_a_lost_answer_is_tried_again(serve, log, send):
     assert (done.sent, done.fault) == (3, None)
     assert len({body["batch"] for body in server.bodies}) == 1
     assert server.stored() == 3
+
+
+def test_between_two_tries_a_withdrawal_holds(serve, log, send):
+    server = serve()
+    server.answers = [(500, b"", {}), None]
+    done = send(server, Retry(tries=3, sleep=lambda _: log.set_consent(False)))
+    assert (done.sent, len(server.bodies), server.stored()) == (0, 1, 0)
+    assert "no longer agrees" in done.fault
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_an_event_that_is_no_json_does_not_hold_up_the_others(serve, log, send, value):
+    log.append("odd", "like", value=value, ts=4)
+    log.append("half", "like", ts=4, context={"said": "\ud800"})
+    server = serve()
+    done = send(server)
+    assert (done.sent, done.fault, log.status().pending) == (3, None, 0)
+    assert log.status().rejected == {"it is no JSON": 2}
+
+
+@pytest.mark.parametrize("data", [b"", bytes(32), b"\xff" * 32])
+def test_a_damaged_install_id_is_made_anew(serve, log, home, send, data):
+    (home / "install_id").write_bytes(data)
+    assert send(serve()).sent == 3
+    assert len(install_id(home)) == 32
 
 
 def test_a_batch_that_lost_an_event_meanwhile_is_another_batch(serve, log, home, send):
