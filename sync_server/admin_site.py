@@ -165,6 +165,8 @@ def blueprint(
     @described("Who did what, newest first.", tag="site", ok=_HTML, more=_LOGIN, pages=(503,))
     def show_audit() -> str:
         before = request.args.get("before", type=int)
+        if before is not None and not 0 < before < 2**31:
+            abort(400, "before must be the number of an entry")
         found = audit.entries(engine, PAGE_ENTRIES, before)
         return page("audit", entries=found, more=len(found) == PAGE_ENTRIES)
 

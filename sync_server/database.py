@@ -23,6 +23,7 @@ from sync_server.errors import DatabaseInvalid
 FILE_NAME = "server.sqlite"  # in the repository
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_S = 5.0
+_CONNECT_S = 5
 _UPGRADE_LOCK = 0x706F636B  # of pg_advisory_xact_lock; any number that nothing else takes
 
 
@@ -78,6 +79,7 @@ def connect(url: str) -> Engine:
             address.set(drivername="postgresql+psycopg"),
             pool_size=8,
             pool_pre_ping=True,
+            connect_args={"connect_timeout": _CONNECT_S, "tcp_user_timeout": _CONNECT_S * 1000},
             hide_parameters=True,  # of errors, which are logged
         )
     raise DatabaseInvalid(f"{address}: neither sqlite:// nor postgresql://.")

@@ -4,6 +4,7 @@ Each worker counts for itself in a folder of files, so that `/metrics` of any is
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from socket import socket
@@ -12,6 +13,7 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
 
+from sync_server.database import default_url, open_database
 from sync_server.json_lines import to_json_lines
 from sync_server.serve import GRACE_S, THREADS
 from sync_server.settings import HINTS, METRICS_FOLDER, MOST_LISTENERS, Settings
@@ -47,8 +49,12 @@ class Workers(BaseApplication):
 
 def run(settings: Settings, listener: socket, ready: Callable[[], None], workers: int) -> None:
     """Serve until SIGTERM or Ctrl-C; `ready` is called once the port is served."""
-    with tempfile.TemporaryDirectory(prefix="pocketrec-metrics-") as folder:
-        os.environ[METRICS_FOLDER] = folder
+    folder, own = tempfile.mkdtemp(prefix="pocketrec-metrics-"), os.getpid()
+    os.environ[METRICS_FOLDER] = folder
+    settings.repo.mkdir(parents=True, exist_ok=True)
+    try:
+        # Once, before workers that start together would all make and upgrade it.
+        open_database(settings.database_url or default_url(settings.repo)).dispose()
         options = {
             "bind": f"fd://{listener.detach()}",
             "workers": workers,
@@ -63,6 +69,9 @@ def run(settings: Settings, listener: socket, ready: Callable[[], None], workers
             "post_worker_init": _end_streams,
         }
         Workers(settings, options).run()
+    finally:
+        if os.getpid() == own:  # a worker that ends comes by here too, and the others count on
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end_streams(worker: Any) -> None:

@@ -7,6 +7,7 @@ that a person lets go on is judged by the devices that tell of it from then on.
 """
 
 import logging
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from sync_server import audit
 from sync_server.keys import Signers
 from sync_server.outcomes import Health, mark_halt, since_halt
 from sync_server.repository import halt, read_halts, read_policy
+from sync_server.roles import BRAKE
 
 _LOG = logging.getLogger("sync_server")
 
@@ -69,6 +71,7 @@ class Brake:
 
     def __init__(self, repo: Path, engine: Engine, signers: Signers) -> None:
         self._repo, self._engine, self._signers = repo, engine, signers
+        self._halting = threading.Lock()
 
     def check(self, channel: str) -> list[str]:
         """Halt what must be halted; returns the manifests of these.
@@ -92,6 +95,15 @@ class Brake:
         return done
 
     def _halt(self, channel: str, manifest: str, why: str) -> bool:
+        self._signers[BRAKE]  # raises before the audit log is written to, once an outcome
+        if not self._halting.acquire(blocking=False):
+            return False  # another thread is at it, and may have to wait for a publish
+        try:
+            return self._do(channel, manifest, why)
+        finally:
+            self._halting.release()
+
+    def _do(self, channel: str, manifest: str, why: str) -> bool:
         subject = f"{channel} {manifest}"
         with audit.noted(self._engine, audit.SERVER, "halt", subject, reason=why):
             if not halt(self._repo, self._signers, channel, manifest, why):

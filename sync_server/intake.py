@@ -60,17 +60,22 @@ def store(
     now = time.time() if now is None else now
     rows, rejected = checked(upload.events)
     digest = hashlib.sha256(canonical_json(upload.events)).hexdigest()
+    refused: UploadRefused | None = None
     with writing(engine) as connection:
         install = _locked(connection, upload.install_id, limits, now)
         allowance = spend_upload(_allowance(install), limits, now)
         new, known = [], _known(connection, install.number, upload.batch)
         if known is None:
-            new = _insert(connection, install.number, rows)
-            allowance = spend_events(allowance, limits, len(new), now)
-            _count(connection, new, rejected, int(now))
-            _remember(connection, install.number, upload.batch, digest, rejected, int(now))
+            try:
+                with connection.begin_nested():
+                    new = _insert(connection, install.number, rows)
+                    allowance = spend_events(allowance, limits, len(new), now)
+                    _count(connection, new, rejected, int(now))
+                    _remember(connection, install.number, upload.batch, digest, rejected, int(now))
+            except UploadRefused as err:
+                refused = err
         elif known.digest != digest:
-            raise UploadRefused(409, "the batch's id was used for other events before")
+            refused = UploadRefused(409, "the batch's id was used for other events before")
         else:
             rejected = json.loads(known.rejected)
         connection.execute(
@@ -78,6 +83,8 @@ def store(
             .where(INSTALL.c.number == install.number)
             .values(last_utc=int(now), **asdict(allowance))
         )
+    if refused:  # after the commit: what is refused costs an upload, too
+        raise refused
     places = {each["place"] for each in rejected}
     accepted = [e["id"] for place, e in enumerate(upload.events) if place not in places]
     return Stored(accepted=accepted, rejected=rejected, new=new, again=known is not None)

@@ -4,6 +4,7 @@ Everything but the timestamp never changes once it is there, so a copy that has 
 names, and gets the timestamp last, is whole at every moment. No key is among them.
 """
 
+import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -36,15 +37,33 @@ def take(repo: Path) -> Inventory:
         timestamp = (repo / TIMESTAMP).read_bytes()
     except OSError as err:
         raise RepositoryInvalid(f"{repo / TIMESTAMP}: {err.strerror}. Is it published?") from err
-    files, sizes = {}, {}
+    files, sizes, named = {}, {}, _named(repo, timestamp)
     for top, form in (("targets", _TARGET), ("metadata", _METADATA)):
         for path in sorted((repo / top).rglob("*")):
             name = path.relative_to(repo).as_posix()
             with suppress(FileNotFoundError):  # a publish removes deltas and its own halves
-                if form.fullmatch(name):
+                if form.fullmatch(name) and not _is_later(name, named):
                     sizes[name] = path.stat().st_size
                     files[name] = path
     return Inventory(files, sizes, timestamp)
+
+
+def _named(repo: Path, timestamp: bytes) -> dict[str, int]:
+    """Version of each role but root that a timestamp names."""
+    try:
+        version = int(json.loads(timestamp)["signed"]["meta"]["snapshot.json"]["version"])
+        snapshot = json.loads((repo / "metadata" / f"{version}.snapshot.json").read_bytes())
+        meta = snapshot["signed"]["meta"]
+        named = {name.removesuffix(".json"): int(each["version"]) for name, each in meta.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        raise RepositoryInvalid(f"{repo / TIMESTAMP}: names no snapshot ({err!r}).") from err
+    return named | {"snapshot": version}
+
+
+def _is_later(name: str, named: dict[str, int]) -> bool:
+    """Whether it is metadata that nothing names yet; a change cut short makes it anew."""
+    number, _, role = name.removeprefix("metadata/").removesuffix(".json").partition(".")
+    return bool(_METADATA.fullmatch(name)) and role != "root" and int(number) > named.get(role, 0)
 
 
 def is_name(name: str) -> bool:

@@ -17,6 +17,7 @@ from bundle.strict_json import is_number, is_text
 from sync_server import audit
 from sync_server.errors import KeysInvalid
 from sync_server.keys import Signers
+from sync_server.outcomes import mark_halt
 from sync_server.repository import change_policy, halt, read_policy, unhalt
 from sync_server.roles import BRAKE, SNAPSHOT, TIMESTAMP
 from sync_server.rollout import changed, find, rolled_back
@@ -117,7 +118,8 @@ class Operations:
             raise KeysInvalid(f"the key for this is not on the server; run: {wanted.command}")
         find(read_policy(self._repo, channel), manifest)
         if wanted.action == HALT:
-            halt(self._repo, self._signers, channel, manifest, reason)
+            if halt(self._repo, self._signers, channel, manifest, reason):
+                mark_halt(self._engine, channel, manifest)
         elif wanted.action == UNHALT:
             unhalt(self._repo, self._signers, channel, manifest)
         else:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from bundle.errors import PocketRecError
 from sync_server import outcomes
 from sync_server.halting import Brake, published
-from sync_server.openapi import TEXT, array, described, record
+from sync_server.openapi import TEXT, array, body_of, described, record
 
 
 def outcome_routes(
@@ -37,7 +37,7 @@ def outcome_routes(
         errors=(400, 403, 404, 413, 415, 503),
     )
     def tell() -> Response:
-        body = request.get_json(silent=True)
+        body = body_of(request)
         if not isinstance(body, dict) or not isinstance(body.get("outcomes"), list):
             abort(400, 'expected {"consent": true, "channel": text, "outcomes": [...]}')
         if body.get("consent") is not True:

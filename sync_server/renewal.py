@@ -14,7 +14,17 @@ from tuf.api.metadata import Signed
 from bundle.errors import PocketRecError
 from sync_server import state
 from sync_server.keys import Signers
-from sync_server.roles import ONLINE, ROOT, TARGETS, THRESHOLD, TOP_LEVEL, lifetime
+from sync_server.roles import (
+    ONLINE,
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    THRESHOLD,
+    TIMESTAMP,
+    TOP_LEVEL,
+    lifetime,
+)
+from sync_server.state import State
 
 EVERY_S = 3600.0
 OK, DUE, EXPIRED = "ok", "due", "expired"
@@ -73,7 +83,7 @@ def refresh(
         able = [
             role
             for role in found.signed()
-            if (everything or role in due) and _can_sign(role, signers)
+            if (everything or role in due) and _can_sign(found, role, signers)
         ]
         if ROOT in able:
             found.next_root()
@@ -150,7 +160,15 @@ def _remedy(role: str) -> str:
     return f"bring {key} beside snapshot and timestamp, and run `pocketrec refresh`"
 
 
-def _can_sign(role: str, signers: Signers) -> bool:
+def _can_sign(found: State, role: str, signers: Signers) -> bool:
     if role == ROOT:
         return len(signers.root_names()) >= THRESHOLD
-    return role in signers
+    if role not in signers:
+        return False
+    if role not in (SNAPSHOT, TIMESTAMP):  # without these two nothing is signed, so they may raise
+        try:
+            found.signer(role, signers)
+        except PocketRecError as err:  # an old key beside good ones must not let these expire
+            _LOG.warning("%s is not signed again: %s", role, err)
+            return False
+    return True

@@ -25,6 +25,7 @@ def run(settings: Settings, listener: socket, ready: Callable[[], None]) -> None
         threads=THREADS + MOST_LISTENERS,
         ident=None,
         connection_limit=MOST_CONNECTIONS,
+        clear_untrusted_proxy_headers=not settings.behind_proxy,  # the app looks at them
     )
     stopping = False
 

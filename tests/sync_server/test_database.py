@@ -1,6 +1,7 @@
 """Databases of every layout there was become the present one, and nothing in them is lost."""
 
 import os
+import socket
 import sqlite3
 import threading
 
@@ -41,6 +42,13 @@ def events(engine):
             select(EVENT.c.id, INSTALL.c.install_id, *columns).join(INSTALL).order_by(EVENT.c.id)
         )
         return [tuple(row) for row in rows]
+
+
+def test_a_postgresql_that_does_not_answer_is_an_error_soon():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        engine = connect(f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/x")
+        with pytest.raises(OperationalError):  # without a limit it would wait for ever
+            engine.connect()
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(engine):

@@ -245,6 +245,16 @@ def test_the_quota_of_a_day_is_a_wait_and_stores_nothing(engine, registry):
     assert client.post("/v1/events", json=other).status_code == 200
 
 
+def test_uploads_beyond_the_quota_still_cost_uploads(engine, registry):
+    client = client_of(engine, registry, Limits(per_minute=3, day_events=1))
+    client.post("/v1/events", json=body([event(0)]))
+    said = [
+        client.post("/v1/events", json=body([event(1), event(2)])).json["error"] for _ in range(3)
+    ]
+    assert said[:2] == ["more than 1 events in a day"] * 2
+    assert said[2] == "too many uploads"
+
+
 def test_the_rate_limit_is_one_for_all_server_processes(engine):
     limits = Limits(per_minute=4)
     processes = [client_of(engine, CollectorRegistry(), limits) for _ in range(2)]

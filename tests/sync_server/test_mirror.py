@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import urllib3
@@ -9,10 +10,11 @@ import urllib3
 from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle.errors import InputError
 from edge_runtime.sync import sync
+from sync_server import state
 from sync_server.errors import RepositoryInvalid
 from sync_server.keys import load_signers
 from sync_server.mirror import Folder, mirror, place_of
-from sync_server.repository import publish
+from sync_server.repository import publish, refresh
 
 
 @pytest.fixture
@@ -50,6 +52,25 @@ def test_a_plain_file_server_over_the_copy_serves_devices(tiny_repo, static, tmp
     report = sync(home, address, accept)
     assert (report.status, report.files_fetched) == ("updated", 0)
     assert mirror(tiny_repo, Folder(folder)).files == 0
+
+
+def test_what_a_change_that_was_cut_short_left_is_not_copied(tiny_repo, tmp_path, monkeypatch):
+    signers, real = load_signers(tmp_path / "keys"), state.write_atomic
+
+    def killed(path, data):
+        if path.name == "timestamp.json":
+            raise KeyboardInterrupt
+        real(path, data)
+
+    at = datetime.now(UTC) + timedelta(days=16)
+    monkeypatch.setattr(state, "write_atomic", killed)
+    with pytest.raises(KeyboardInterrupt):
+        refresh(tiny_repo, signers, now=at)
+    monkeypatch.undo()
+    mirror(tiny_repo, Folder(tmp_path / "copy"))
+    refresh(tiny_repo, signers, now=at + timedelta(hours=1))
+    mirror(tiny_repo, Folder(tmp_path / "copy"))
+    assert state.load(tmp_path / "copy").versions == state.load(tiny_repo).versions
 
 
 def test_neither_keys_nor_events_nor_halves_are_copied(tiny_repo, tmp_path):

@@ -1,4 +1,6 @@
 import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -6,11 +8,12 @@ import pytest
 from sqlalchemy import func, select
 
 from bundle.rollout import FailureLimit
-from sync_server import audit
+from sync_server import audit, state, tokens
 from sync_server.app import create_app
 from sync_server.database import default_url, open_database
 from sync_server.halting import why_halt
 from sync_server.keys import load_signers
+from sync_server.operations import Action, Operations
 from sync_server.outcomes import KINDS, MAX_BATCH, SEEN_DAYS, Health, count, healths
 from sync_server.repository import change_policy, read_halts, read_policy, unhalt
 from sync_server.settings import Settings
@@ -182,6 +185,46 @@ def test_a_release_that_a_person_lets_go_on_is_judged_by_what_comes_then(
     assert read_halts(repo, "stable").reason(manifest) == reason
 
 
+def test_a_release_that_is_halted_by_hand_is_judged_by_what_comes_then(tiny_repo, client, tmp_path):
+    engine = open_database(default_url(tiny_repo))
+    manifest = read_policy(tiny_repo, "stable").releases[0].manifest
+    post(client, [told(0, manifest, "self_test_failed"), told(1, manifest)])
+    operations = Operations(tiny_repo, engine, load_signers(tmp_path / "online"))
+    token = tokens.make(engine, "alice", "operate", 1, int(time.time()))[1]
+
+    def act(action):
+        operations.do(token, Action(action=action, channel="stable", manifest=manifest))
+
+    act("halt")
+    post(client, [told(2, manifest)])
+    act("unhalt")
+    post(client, [told(3, manifest, "self_test_failed")])  # 2 of all 4, but 1 of 1 since then
+    assert read_halts(tiny_repo, "stable").halted == ()
+
+
+def test_without_the_brakes_key_outcomes_leave_no_trace_in_the_audit_log(
+    tiny_repo, client, tmp_path
+):
+    (tmp_path / "online" / "brake.pem").unlink()
+    manifest = read_policy(tiny_repo, "stable").releases[0].manifest
+    assert post(client, [told(n, manifest, "reverted") for n in range(9)]).status_code == 200
+    assert audit.entries(open_database(default_url(tiny_repo)), 9) == []
+
+
+def test_while_a_publish_runs_one_request_waits_for_it_and_no_other(tiny_repo, client):
+    manifest = read_policy(tiny_repo, "stable").releases[0].manifest
+    rows = [told(n, manifest, "reverted") for n in range(9)]
+    with state.writing(tiny_repo):
+        first = threading.Thread(target=post, args=(client, rows))
+        first.start()
+        first.join(1)
+        assert first.is_alive()
+        assert post(client, [told(99, manifest, "reverted")]).status_code == 200
+        assert first.is_alive()  # else this one waited as long
+    first.join()
+    assert read_halts(tiny_repo, "stable").reason(manifest)
+
+
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
@@ -196,6 +239,8 @@ def test_a_release_that_a_person_lets_go_on_is_judged_by_what_comes_then(
 def test_what_is_no_batch_of_outcomes_is_refused(client, changes, status):
     assert post(client, [], **changes).status_code == status
     assert client.post("/v1/outcomes", data="[").status_code in (400, 415)
+    deep = client.post("/v1/outcomes", data=b"[" * 100_000, content_type="application/json")
+    assert deep.status_code == 400
 
 
 def test_a_server_without_the_brake_counts_and_cannot_halt(tiny_repo):

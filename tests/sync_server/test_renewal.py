@@ -64,6 +64,17 @@ def test_a_refresh_signs_what_is_due_as_far_as_its_keys_are_here(founded, online
     assert state.load(repo).root.version == 2
 
 
+@pytest.mark.parametrize(("name", "days"), [("brake", 16), ("stable", 91)])
+def test_an_old_key_on_the_server_does_not_let_the_others_expire(
+    founded, online, tmp_path, name, days
+):
+    shutil.copy(tmp_path / "keys" / f"{name}.pem", online)
+    rotate(founded[0], load_signers(tmp_path / "keys"), [name])
+    late = refresh(founded[0], load_signers(online), now=in_days(days))
+    assert {"snapshot", "timestamp"} <= set(late.signed)
+    assert name in late.due
+
+
 def test_a_refresh_that_cannot_sign_changes_nothing(founded, tmp_path):
     repo, _ = founded
     before = (repo / "metadata" / "timestamp.json").read_bytes()

@@ -7,13 +7,17 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import urllib3
 
 from edge_runtime.sync import sync
+from sync_server import tokens
 from sync_server.app import create_app
 from sync_server.database import default_url, open_database
+from sync_server.failures import MOST
 from sync_server.settings import Settings
 
 KINDS = {"waitress": (), "gunicorn": ("--server", "gunicorn", "--workers", "2")}
@@ -44,6 +48,53 @@ def test_a_device_syncs_and_all_workers_count_together(tiny_repo, start_server, 
     told = [line for line in lines(tmp_path) if line["message"] == "request"]
     assert sum(line["route"] == "/readyz" for line in told) == asked
     assert all(line["status"] in (200, 404) and line["ms"] >= 0 and line["id"] for line in told)
+
+
+def children_of(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of children here")
+def test_a_worker_that_ends_is_replaced_and_what_it_counted_stays(tiny_repo, start_server):
+    address, child = start_server(tiny_repo, *KINDS["gunicorn"])
+    assert urllib3.request("GET", f"{address}/readyz", retries=5).status == 200
+    before = children_of(child.pid)
+    os.kill(int(before[0]), signal.SIGTERM)
+    end = time.monotonic() + 60
+    while before[0] in children_of(child.pid) or len(children_of(child.pid)) < len(before):
+        assert child.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
+    text = urllib3.request("GET", f"{address}/metrics", retries=5).data
+    assert b'route="/readyz",status="200"} 1.0' in text
+
+
+@each_kind
+def test_behind_a_proxy_each_client_counts_for_itself(tiny_repo, start_server, options):
+    address, _ = start_server(tiny_repo, "--behind-proxy", *options)
+    assert urllib3.request("GET", f"{address}/readyz", retries=5).status == 200
+    engine = open_database(default_url(tiny_repo))
+    token, _ = tokens.make(engine, "a", "read", 1, int(time.time()))
+    engine.dispose()
+
+    def log_in(text, client):
+        return urllib3.request(
+            "POST",
+            f"{address}/admin/login",
+            body=urlencode({"token": text}),
+            redirect=False,
+            headers={
+                "Content-Type": "application/x-www-form-urlencoded",
+                "X-Forwarded-For": client,
+                "X-Forwarded-Proto": "https",
+            },
+        )
+
+    for _ in range(2 * MOST + 1):  # either worker counts its own
+        last = log_in("wrong", "203.0.113.9")
+    assert last.status == 429
+    sound = log_in(token, "198.51.100.7")
+    assert sound.status == 303
+    assert "Secure" in sound.headers["Set-Cookie"]
 
 
 @each_kind
