@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 CHUNK = 1024
 HEAD_BYTES = 1 << 16
@@ -77,6 +78,7 @@ class FaultProxy:
     _last: Answer | None = None
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
     _listening: asyncio.Server = field(init=False)
+    _open: WeakSet[asyncio.WriteTransport] = field(default_factory=WeakSet)
     _thread: threading.Thread = field(init=False)
 
     def __enter__(self) -> Self:
@@ -100,14 +102,23 @@ class FaultProxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._listening.close()
+        self._loop.run_until_complete(_some_turns())  # who was let in gets a task
         for task in (tasks := asyncio.all_tasks(self._loop)):
             task.cancel()
         if tasks:
             self._loop.run_until_complete(asyncio.wait(tasks))
+        self._loop.run_until_complete(self._abort())
         self._loop.close()
+
+    async def _abort(self) -> None:
+        """Close connections at once: one that still has bytes to send would outlive the loop."""
+        for transport in list(self._open):
+            transport.abort()
+        await _some_turns()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it, or a fault, ends it."""
+        self._open.add(writer.transport)
         try:
             while asked := await _message(reader):
                 await self._serve(asked, writer)
@@ -133,6 +144,7 @@ class FaultProxy:
         """Put the question to the server, on a connection of its own."""
         to = urlsplit(self.server)
         reader, writer = await asyncio.open_connection(to.hostname, to.port, limit=HEAD_BYTES)
+        self._open.add(writer.transport)
         try:
             writer.write(asked.raw("close"))
             await writer.drain()
@@ -245,6 +257,12 @@ class Message:
         """Its bytes, with this Connection header."""
         lines = [f"{k}: {v}" for k, v in (self.headers | {"connection": connection}).items()]
         return "\r\n".join([self.first, *lines, "", ""]).encode("latin-1") + self.body
+
+
+async def _some_turns() -> None:
+    """Let the loop do what was called for before."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def _message(reader: asyncio.StreamReader, *, to_end: bool = False) -> Message | None:
