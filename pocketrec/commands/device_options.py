@@ -1,6 +1,8 @@
 """Options that the commands of `pocketrec device` share."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,6 +36,14 @@ MAX_RATE = click.option(
     "--max-rate", type=click.IntRange(1), help="Bytes a second that may come at most."
 )
 ON_BATTERY = click.option("--on-battery", is_flag=True, help="The phone is not charging.")
+_OF_A_SYNC = (HOME, SERVER, CHANNEL, ROOT, CONSENT, ENGINE, APP_VERSION, DEVICE_CLASS)
+
+
+def options_of_a_sync(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which phone syncs, with what, and how it stands."""
+    for option in reversed((*_OF_A_SYNC, METERED, ON_BATTERY)):  # as decorators one above another
+        command = option(command)
+    return command
 
 
 def _go_offline(_context: click.Context, _parameter: click.Parameter, value: bool) -> bool:

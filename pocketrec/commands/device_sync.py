@@ -8,20 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketrec.commands.device_options import (
-    APP_VERSION,
-    CHANNEL,
-    CONSENT,
-    DEVICE_CLASS,
-    ENGINE,
-    HOME,
-    JSON,
-    MAX_RATE,
-    METERED,
-    ON_BATTERY,
-    ROOT,
-    SERVER,
-)
+from pocketrec.commands.device_options import JSON, MAX_RATE, options_of_a_sync
 
 if TYPE_CHECKING:
     from edge_runtime.sync import SyncReport
@@ -31,16 +18,7 @@ if TYPE_CHECKING:
     epilog="Example: pocketrec device sync --home work/phone --server http://127.0.0.1:8080"
     " --root work/repo/metadata/1.root.json"
 )
-@HOME
-@SERVER
-@CHANNEL
-@ROOT
-@CONSENT
-@ENGINE
-@APP_VERSION
-@DEVICE_CLASS
-@METERED
-@ON_BATTERY
+@options_of_a_sync
 @click.option("--now", type=click.IntRange(min=0), help="Unix seconds; default: the clock.")
 @click.option("--anyway", is_flag=True, help="Sync whatever network, power and hour are.")
 @MAX_RATE

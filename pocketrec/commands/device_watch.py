@@ -7,20 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketrec.commands.device_options import (
-    APP_VERSION,
-    CHANNEL,
-    CONSENT,
-    DEVICE_CLASS,
-    ENGINE,
-    HOME,
-    JSON,
-    MAX_RATE,
-    METERED,
-    ON_BATTERY,
-    ROOT,
-    SERVER,
-)
+from pocketrec.commands.device_options import JSON, MAX_RATE, options_of_a_sync
 from pocketrec.commands.device_sync import say_report
 
 if TYPE_CHECKING:
@@ -31,16 +18,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog="Example: pocketrec device watch --home work/phone --server http://127.0.0.1:8080"
 )
-@HOME
-@SERVER
-@CHANNEL
-@ROOT
-@CONSENT
-@ENGINE
-@APP_VERSION
-@DEVICE_CLASS
-@METERED
-@ON_BATTERY
+@options_of_a_sync
 @click.option("--updates", type=click.IntRange(min=1), help="End after so many; default: never.")
 @MAX_RATE
 @JSON
