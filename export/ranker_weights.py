@@ -49,8 +49,14 @@ class Learned:
         (numbers,), (standard,), (prior,) = of_type(Numbers), of_type(Standard), of_type(Prior)
         (calibration,) = of_type(Calibration)
         crosses = of_type(keras_rs.layers.FeatureCross)
-        down = [_array(one.down_proj_dense.kernel) for one in crosses]
+        # Every x_l is the gain times something, so whatever reads features takes the gain over.
+        gain = np.asarray(standard.gain, np.float64)[:, None]
+        down = [gain * _array(one.down_proj_dense.kernel) for one in crosses]
         deep = [(_array(one.kernel), _array(one.bias)) for one in of_type(layers.Dense)]
+        size, read = len(gain), deep[-1][0]
+        read[:size] *= gain
+        first = deep[0][0] if len(deep) > 1 else read[size:]
+        first *= gain
         for i, (kernel, bias) in enumerate(deep[:-1]):
             unit = sizes(np.vstack([kernel, bias]))
             deep[i] = kernel / unit, bias / unit

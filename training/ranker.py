@@ -157,13 +157,21 @@ class Standard(layers.Layer):
     """Bring each feature to mean 0 and spread 1 over the learning lists, within +-LIMIT.
 
     The limit holds for what training never met: a column that was always unknown, then is not.
+    A gain below 1 then makes a feature dear: the same effect takes a larger weight.
     """
+
+    def __init__(self, *, n_first: int = 0, gain: float = 1.0, **kwargs: Any) -> None:
+        """The gain is that of the first `n_first` features; the others' is 1."""
+        super().__init__(**kwargs)
+        self.n_first, self.first_gain = n_first, gain
 
     def build(self, shape: Any) -> None:
         """Create mean and reciprocal spread, set once before training."""
         size = (int(shape[-1]),)
         self.mean = self.add_weight(shape=size, initializer="zeros", trainable=False, name="mean")
         self.scale = self.add_weight(shape=size, initializer="ones", trainable=False, name="scale")
+        self.gain = np.ones(size, np.float32)
+        self.gain[: self.n_first] = self.first_gain
         self.built = True
 
     def fit(self, features: Any) -> None:
@@ -174,7 +182,11 @@ class Standard(layers.Layer):
 
     def call(self, features: Any) -> Any:
         """Return f32 [N, F]."""
-        return ops.clip((features - self.mean) * self.scale, -LIMIT, LIMIT)
+        return ops.clip((features - self.mean) * self.scale, -LIMIT, LIMIT) * self.gain
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, for the .keras file."""
+        return {**super().get_config(), "n_first": self.n_first, "gain": self.first_gain}
 
 
 @keras.saving.register_keras_serializable(package="pocketrec")
@@ -244,7 +256,8 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
         name="numbers",
     )
     raw, log_share = numbers(**inputs)
-    x0 = Standard(name="standard")(raw)
+    vectors = 3 * spec.dim  # the user's, the item's and their product stand first
+    x0 = Standard(n_first=vectors, gain=config.vector_gain, name="standard")(raw)
     decay = keras.regularizers.L2(config.weight_decay) if config.weight_decay else None
     cross = x0
     for _ in range(config.cross_layers):

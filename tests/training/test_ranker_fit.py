@@ -11,7 +11,8 @@ from training import metrics
 from training.dataset import TEST, VALID
 from training.importance import feature_importance, shuffled
 from training.ranker import build_ranker
-from training.ranker_fit import draw, fit_ranker, ndcg10, score
+from training.ranker_epochs import draw, score
+from training.ranker_fit import fit_ranker, ndcg10
 from training.slates import feature_names
 
 
