@@ -47,7 +47,9 @@ class RankerFit:
         if len(lists):
             sample = lists.take(self.rng.permutation(len(lists))[:STANDARD_LISTS])
             inputs = features(ranker, self.candidates, sample)[sample.real.ravel()]
-            ranker.get_layer("standard").fit(inputs)
+            pieces = ranker.get_layer("pieces")
+            pieces.fit(inputs)
+            ranker.get_layer("standard").fit(np.asarray(pieces(inputs)))
         step = _Step(logits, self.config, len(self.spec.heads))
         # Untrained it is retrieval; nothing worse on the lists held back is kept.
         best, kept = step.weights(), 0
@@ -133,7 +135,7 @@ class _Step:
 
 
 def features(ranker: keras.Model, candidates: Candidates, slates: Slates) -> NDArray[np.float32]:
-    """Return what enters the ranker's cross and deep parts, before `Standard`; [n * m, F]."""
+    """Return what enters the ranker's cross and deep parts, before `Pieces`; [n * m, F]."""
     table = keras.Model(ranker.inputs, ranker.get_layer("numbers").output[0])
     return score(table, candidates, slates).reshape(slates.rows.size, -1)
 
