@@ -4,7 +4,8 @@ Claim: the ranker raises NDCG@10 over retrieval alone, orders candidates with a 
 logistic regression and LightGBM, and its probabilities are calibrated (ECE).
 Data: MovieLens-100K, leave-one-out; with --data also Online Retail II, whose lists hold what the
 customer had before, one list a basket of the test period. The test events are touched once, here.
-Peers: fitted in this process on the lists that the ranker learned from. Repetitions: one training;
+Peers: fitted in this process on the lists that the ranker learned from, which are all lists of the
+validation period. Repetitions: one training;
 95% intervals by bootstrap over lists, differences paired.
 """
 
@@ -80,14 +81,16 @@ def measure(
     """Score the test lists by every method and compare."""
     from training.dataset import TEST, load_dataset
     from training.ranker_baselines import baseline_scores
-    from training.ranker_fit import learning_cases, score
+    from training.ranker_epochs import score
+    from training.ranker_fit import learning_cases
     from training.slates import Candidates
     from training.trained import load_trained
 
     trained = load_trained(run_dir)
     data = load_dataset(trained.recipe, data_dir)
     candidates = Candidates.of(trained, data)
-    learn = candidates.slates(learning_cases(trained.recipe, candidates)[0])
+    learn, back = learning_cases(trained.recipe, candidates)
+    learned = candidates.slates(learn + back)
     cases = candidates.occasions(TEST, 100_000)
     lists = candidates.slates(cases)
     engage = trained.spec.heads.index("engage")
@@ -101,7 +104,7 @@ def measure(
         ]
     )
     peers = {
-        name: baseline_scores(name, trained.ranker, candidates, learn, lists, seed)
+        name: baseline_scores(name, trained.ranker, candidates, learned, lists, seed)
         for name in PEERS
     }
     orders = {

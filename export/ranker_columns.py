@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
+from export.ranker_weights import PieceWeights
 from training.ranker import AGAINST_RECENT, CATEGORY_DIM, FORMS, SHARE, SHARE_LEAST, Numbers
 
 
@@ -58,7 +59,8 @@ class Layout:
     """Which features the trained ranker has: their numbers, in its order.
 
     context, item: of the raw columns; an item's are `numeric`, then `pair`. against: by the name of
-    an item's column that is compared with the user's last events. taste: -1 if there is none.
+    an item's column that is compared with the user's last events. taste: -1 if there is none. end:
+    how many there are, without pieces.
     """
 
     user: range
@@ -69,6 +71,7 @@ class Layout:
     item: list[Placed]
     against: dict[str, int]
     taste: int
+    end: int
 
     @classmethod
     def of(cls, numbers: Numbers, dim: int) -> "Layout":
@@ -94,6 +97,7 @@ class Layout:
             item=[share, *placed_item],
             against={name: end + i for i, name in enumerate(compared)},
             taste=end + len(compared) if "taste" in pair else -1,
+            end=end + len(compared) + ("taste" in pair),
         )
 
 
@@ -118,7 +122,9 @@ def _forms(name: str) -> list[Form]:
     return found.get(kind, [])
 
 
-def block(values: Any, place: Sequence[int], factor: Sequence[float] = (1.0,)) -> Block:
+def block(
+    values: Any, place: Sequence[int] | NDArray[np.int64], factor: Sequence[float] = (1.0,)
+) -> Block:
     """Make a block without offsets; one factor may stand for all rows."""
     at = np.asarray(place, np.int64)
     factors = np.broadcast_to(np.asarray(factor, np.float64), at.shape)
@@ -142,7 +148,23 @@ def spread(rows: Any, placed: Sequence[Placed]) -> list[Block]:
     return found
 
 
-def pick(rows: Any, columns: Sequence[int]) -> Any:
+def cut(blocks: Sequence[Block], pieces: PieceWeights) -> list[Block]:
+    """Return the pieces of features that stand in some blocks of rows."""
+    found = []
+    for one in blocks:
+        row = {int(place): i for i, place in enumerate(one.place)}
+        mine = np.flatnonzero(np.isin(pieces.of, one.place))
+        if not len(mine):
+            continue
+        at = np.array([row[int(of)] for of in pieces.of[mine]])
+        rate = (pieces.rate[mine] * one.factor[at])[:, None].astype(np.float32)
+        offset = pieces.offset[mine] + pieces.rate[mine] * one.offset[at]
+        values = pick(one.values, at) * rate + offset[:, None].astype(np.float32)
+        found.append(block(ops.clip(values, 0.0, 1.0), pieces.place[mine]))
+    return found
+
+
+def pick(rows: Any, columns: Sequence[int] | NDArray[np.int64]) -> Any:
     """Return some raw columns, f32 [k, n]."""
     return tf.gather(rows, np.asarray(columns, np.int32))  # ops.take looks for negative numbers
 

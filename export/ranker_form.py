@@ -21,7 +21,7 @@ import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from export.ranker_columns import Block, Layout, against_recent, block, pick, spread
+from export.ranker_columns import Block, Layout, against_recent, block, cut, pick, spread
 from export.ranker_weights import Doubles, Learned, sizes
 from training.ranker import LIMIT, SHARE, SHARE_LEAST, Numbers
 
@@ -90,7 +90,8 @@ class ListRanker(layers.Layer):
             ],
             user_vector,
         )
-        assert sorted([*user.at, *items.at]) == list(range(len(learned.mean)))
+        features = [*range(layout.end), *learned.pieces.place]  # a piece without width is 0
+        assert sorted([*user.at, *items.at]) == features
         share = pick(raw_pair, [numbers.names["pair"].index(SHARE)])
         x = ops.log(ops.maximum(share, SHARE_LEAST)) * _single(learned.prior[:, None])
         x = _logits(learned, user, items) + (x + _single(learned.offset[:, None]))  # [H, N]
@@ -112,15 +113,17 @@ class ListRanker(layers.Layer):
         return sums * ops.reshape(share, (-1, 1)), found
 
     def _half(self, columns: Sequence[Block], rows: Sequence[Block], first: Any = 1.0) -> Half:
-        """Join features and standardise them, as `Standard` does, in one product and one sum.
+        """Join features and their pieces, and standardise them, in one product and one sum.
 
-        What scales a feature cannot go on into the weights: the limit stands between.
+        What scales a feature cannot go on into the weights, as the gain does: the limit stands
+        between.
 
         Args:
             columns: blocks whose values are [n, k]
             rows: blocks as they are.
             first: what the first block is multiplied by.
         """
+        rows = [*rows, *cut(rows, self.learned.pieces)]
         blocks = [*columns, *rows]
         at = np.concatenate([one.place for one in blocks])
         factor = np.concatenate([one.factor for one in blocks])

@@ -9,24 +9,51 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from training.ranker import Calibration, Numbers, Prior, Standard
+from training.ranker import Calibration, Numbers, Pieces, Prior, Standard
 
 Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PieceWeights:
+    """The pieces that have a width; arrays [P]: feature they are of, their own number as features.
+
+    A piece is clip(feature * rate + offset, 0, 1).
+    """
+
+    of: NDArray[np.int64]
+    place: NDArray[np.int64]
+    rate: Doubles
+    offset: Doubles
+
+    @classmethod
+    def by(cls, layer: Pieces) -> "PieceWeights":
+        """Read them from a layer."""
+        start, rate = _array(layer.start), _array(layer.rate)
+        at, each = np.flatnonzero(rate), max(layer.per_feature, 1)
+        return cls(
+            of=layer.n_before + at // each,
+            place=layer.n_before + len(rate) // each + at,
+            rate=rate[at],
+            offset=-(start * rate)[at],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
     """What a trained ranker has learned; F features, H heads, rank r, L cross layers.
 
-    table: a vector a category code, 0 for padding. down, up, bias: V [F, r], U [r, F] and b [F] of
-    each cross layer; deep: kernel and bias of each layer; read, offset: [F + D, H] and [H] of the
-    read-out, prior: [H], all three with the calibration's scale in them and offset with its shift,
+    table: a vector a category code, 0 for padding. F counts pieces too. down, up, bias: V [F, r],
+    U [r, F] and b [F] of each cross layer; deep: kernel and bias of each layer; read, offset:
+    [F + D, H] and [H] of the read-out, prior: [H], all three with the calibration's scale in them
+    and offset with its shift,
     so that of Platt's calibration nothing else is left; knots, slopes: [H, KNOTS]. Columns
     of V and units of the deep part are brought to one size, which their readers' weights make up
     for: int8 arithmetic has one scale for all of them.
     """
 
     table: Doubles
+    pieces: PieceWeights
     mean: Doubles
     scale: Doubles
     down: list[Doubles]
@@ -47,10 +74,16 @@ class Learned:
             return [layer for layer in model.layers if isinstance(layer, kind)]
 
         (numbers,), (standard,), (prior,) = of_type(Numbers), of_type(Standard), of_type(Prior)
-        (calibration,) = of_type(Calibration)
+        (calibration,), (pieces,) = of_type(Calibration), of_type(Pieces)
         crosses = of_type(keras_rs.layers.FeatureCross)
-        down = [_array(one.down_proj_dense.kernel) for one in crosses]
+        # Every x_l is the gain times something, so whatever reads features takes the gain over.
+        gain = np.asarray(standard.gain, np.float64)[:, None]
+        down = [gain * _array(one.down_proj_dense.kernel) for one in crosses]
         deep = [(_array(one.kernel), _array(one.bias)) for one in of_type(layers.Dense)]
+        size, read = len(gain), deep[-1][0]
+        read[:size] *= gain
+        first = deep[0][0] if len(deep) > 1 else read[size:]
+        first *= gain
         for i, (kernel, bias) in enumerate(deep[:-1]):
             unit = sizes(np.vstack([kernel, bias]))
             deep[i] = kernel / unit, bias / unit
@@ -60,6 +93,7 @@ class Learned:
         table[0] = 0.0
         return cls(
             table=table,
+            pieces=PieceWeights.by(pieces),
             mean=_array(standard.mean),
             scale=_array(standard.scale),
             down=[v / sizes(v) for v in down],

@@ -24,7 +24,8 @@ from training.importance import feature_importance
 from training.methods import two_stage, two_tower
 from training.placement import BlockScorer, Placed, place_all
 from training.progress import Progress
-from training.ranker_fit import learning_cases, score
+from training.ranker_epochs import score
+from training.ranker_fit import learning_cases
 from training.slates import Candidates
 from training.trained import Trained, load_trained
 

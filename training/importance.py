@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from training import metrics
-from training.ranker_fit import ndcg10, score
+from training.ranker_epochs import score
+from training.ranker_fit import ndcg10
 from training.slates import Candidates, Slates, feature_names
 
 

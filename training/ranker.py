@@ -16,6 +16,8 @@ from training.recipe import RankerConfig
 
 CATEGORY_DIM = 8
 LIMIT = 6.0
+PIECE_LEAST = 0.01
+"""A piece narrower than this, of a feature of size about 1, is none: fp16 could not hold it."""
 KNOTS = 8
 """Pieces of the isotonic calibration: few, so that each rests on data."""
 
@@ -153,17 +155,69 @@ def _against_recent(column: dict[str, Any]) -> list[Any]:
 
 
 @keras.saving.register_keras_serializable(package="pocketrec")
+class Pieces(layers.Layer):
+    """Add to features their piecewise linear encoding (PLE; Gorishniy et al. 2022, sec. 3.2).
+
+    Piece k of a feature rises from 0 to 1 between its quantiles k and k + 1 and is flat elsewhere,
+    so that a weight a piece makes any bent line: what trees find by thresholds.
+    """
+
+    def __init__(self, *, n_before: int, per_feature: int, **kwargs: Any) -> None:
+        """The first `n_before` features get none, the others `per_feature` each."""
+        super().__init__(**kwargs)
+        self.n_before, self.per_feature = n_before, per_feature
+
+    def build(self, shape: Any) -> None:
+        """Create start and reciprocal width of each piece, set once before training."""
+        size = ((int(shape[-1]) - self.n_before) * self.per_feature,)
+        self.start = self.add_weight(shape=size, initializer="zeros", trainable=False, name="start")
+        self.rate = self.add_weight(shape=size, initializer="zeros", trainable=False, name="rate")
+        self.built = True
+
+    def fit(self, features: Any) -> None:
+        """Set both from features f32 [n, F]; a piece without width stays 0."""
+        shares = np.linspace(0.0, 1.0, self.per_feature + 1)
+        edges = np.quantile(features[:, self.n_before :], shares, axis=0).T  # [F - before, K + 1]
+        widths = np.diff(edges, axis=1)
+        # One piece over all of a feature says no more than the feature.
+        some = (widths > PIECE_LEAST) & ((widths > PIECE_LEAST).sum(axis=1, keepdims=True) > 1)
+        self.start.assign(np.where(some, edges[:, :-1], 0.0).ravel())
+        self.rate.assign(np.where(some, 1.0 / np.maximum(widths, PIECE_LEAST), 0.0).ravel())
+
+    def call(self, features: Any) -> Any:
+        """Return f32 [N, F + (F - before) * per_feature]."""
+        cut = ops.repeat(features[:, self.n_before :], self.per_feature, axis=1)
+        pieces = ops.clip((cut - self.start) * self.rate, 0.0, 1.0)
+        return ops.concatenate([features, pieces], axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, for the .keras file."""
+        sizes = {"n_before": self.n_before, "per_feature": self.per_feature}
+        return {**super().get_config(), **sizes}
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
 class Standard(layers.Layer):
     """Bring each feature to mean 0 and spread 1 over the learning lists, within +-LIMIT.
 
     The limit holds for what training never met: a column that was always unknown, then is not.
+    A gain below 1 then makes a feature dear: the same effect takes a larger weight.
     """
+
+    def __init__(self, *, gains: list[tuple[int, float]] | None = None, **kwargs: Any) -> None:
+        """gains: so many features, and their gain; in order, and 1 for the rest."""
+        super().__init__(**kwargs)
+        self.gains = [(int(n), float(gain)) for n, gain in gains or ()]
 
     def build(self, shape: Any) -> None:
         """Create mean and reciprocal spread, set once before training."""
         size = (int(shape[-1]),)
         self.mean = self.add_weight(shape=size, initializer="zeros", trainable=False, name="mean")
         self.scale = self.add_weight(shape=size, initializer="ones", trainable=False, name="scale")
+        self.gain, start = np.ones(size, np.float32), 0
+        for n, gain in self.gains:
+            self.gain[start : start + n] = gain
+            start += n
         self.built = True
 
     def fit(self, features: Any) -> None:
@@ -174,7 +228,11 @@ class Standard(layers.Layer):
 
     def call(self, features: Any) -> Any:
         """Return f32 [N, F]."""
-        return ops.clip((features - self.mean) * self.scale, -LIMIT, LIMIT)
+        return ops.clip((features - self.mean) * self.scale, -LIMIT, LIMIT) * self.gain
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, for the .keras file."""
+        return {**super().get_config(), "gains": self.gains}
 
 
 @keras.saving.register_keras_serializable(package="pocketrec")
@@ -244,7 +302,14 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
         name="numbers",
     )
     raw, log_share = numbers(**inputs)
-    x0 = Standard(name="standard")(raw)
+    vectors, size = 3 * spec.dim, int(raw.shape[-1])  # user's, item's and their product are first
+    pieces = Pieces(n_before=vectors + CATEGORY_DIM, per_feature=config.pieces, name="pieces")(raw)
+    gains = [
+        (vectors, config.vector_gain),
+        (size - vectors, 1.0),
+        (int(pieces.shape[-1]) - size, config.piece_gain),
+    ]
+    x0 = Standard(gains=gains, name="standard")(pieces)
     decay = keras.regularizers.L2(config.weight_decay) if config.weight_decay else None
     cross = x0
     for _ in range(config.cross_layers):

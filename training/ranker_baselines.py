@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from training.ranker_fit import features
+from training.ranker_epochs import features
 from training.slates import Candidates, Slates
 
 Doubles = NDArray[np.float64]

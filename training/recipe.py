@@ -149,12 +149,18 @@ class RankerConfig:
     of further popularity columns, beside the one over all time.
     examples: "valid" learns from validation events, which the towers never trained on; "train"
     from their own training events, where retrieval's scores are better than they will be.
+    vector_gain: size at which the towers' vectors enter, beside columns of size 1; pieces: of the
+    piecewise linear encoding of each column, 0 = none, piece_gain: their size; average: weight of
+    the past in the running average of the weights, 0 = no average.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     cross_layers: Positive = 1
     cross_rank: Positive = 8
     deep: tuple[Positive, ...] = (32, 16)
+    vector_gain: Share = 0.1
+    pieces: Count = 6
+    piece_gain: Share = 0.3
     candidates: Positive = 200
     neighbour_candidates: Count = 50
     own_candidates: Count = 50
@@ -169,7 +175,8 @@ class RankerConfig:
     epochs: Positive = 20
     learning_rate: Above0 = 0.003
     dropout: Share = 0.2
-    weight_decay: Annotated[float, Ge(0.0)] = 0.05
+    weight_decay: Annotated[float, Ge(0.0)] = 0.01
+    average: Share = 0.98
     minutes: Above0 = 1.0
     heads: tuple[Literal["engage", "like"], ...] = ("engage", "like")
     head_weights: tuple[float, ...] = (1.0, 0.5)

@@ -49,6 +49,12 @@ def ranker_of(config: RankerConfig, spec: FeatureSpec, seed: int, *, bent: bool)
         elif len(variable.shape) == 2:
             value = value / np.sqrt(variable.shape[0] / 4)
         variable.assign(value)
+    standard, pieces = model.get_layer("standard"), model.get_layer("pieces")
+    rate, mean = pieces.rate.numpy().copy(), standard.mean.numpy().copy()
+    narrow = rng.random(len(rate)) < 0.3  # pieces without width are 0, and so is their mean
+    rate[narrow], mean[len(mean) - len(rate) :][narrow] = 0.0, 0.0
+    pieces.rate.assign(rate)
+    standard.mean.assign(mean)
     return model
 
 
@@ -93,16 +99,17 @@ def difference(model: keras.Model, spec: FeatureSpec, seeds: range) -> float:
     numeric=st.permutations([*NUMERIC, "popularity_7_days", "of_no_form"]),
     pair=st.permutations([*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR]),
     shorter=st.booleans(),
+    pieces=st.sampled_from([0, 1, 6]),
 )
 def test_answers_as_the_keras_model(
-    seed, heads, layers, deep, bent, context, numeric, pair, shorter
+    seed, heads, layers, deep, bent, context, numeric, pair, shorter, pieces
 ):
     if shorter:
         context = [name for name in context if name not in ("recent_price", "hour", "weekday")]
         numeric = numeric[: 1 + max(numeric.index(name) for name in NUMERIC)]
         pair = [name for name in pair if name not in ("taste", *NEIGHBOUR_PAIR, *REPEAT_PAIR)]
     spec = spec_of(heads, context=tuple(context), numeric=tuple(numeric), pair=tuple(pair))
-    config = RankerConfig(cross_layers=layers, cross_rank=3, deep=deep)
+    config = RankerConfig(cross_layers=layers, cross_rank=3, deep=deep, pieces=pieces)
     model = ranker_of(config, spec, seed, bent=bent)
     assert difference(model, spec, range(seed, seed + 2)) <= 1e-5
 
@@ -129,7 +136,8 @@ def test_names_and_shapes_stay_those_of_the_format():
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_files_answer_alike_and_hold_no_users_feature_for_every_item(layers, tmp_path):
     spec = spec_of(dim=32)
-    model = ranker_of(RankerConfig(cross_layers=layers, cross_rank=4), spec, layers, bent=True)
+    config = RankerConfig(cross_layers=layers, cross_rank=4, pieces=1)
+    model = ranker_of(config, spec, layers, bent=True)
     one = inputs_of(spec, 5)
     wanted = run_keras(as_function(model, ranker_signature(spec)), one)
     for made in convert(model, ranker_signature(spec), ("fp32",)):
@@ -140,6 +148,8 @@ def test_files_answer_alike_and_hold_no_users_feature_for_every_item(layers, tmp
             graph = flatbuffer_utils.convert_bytearray_to_object(bytearray(made.data)).subgraphs[0]
             shapes = [t.shape.tolist() for t in graph.tensors if t.shape is not None]
     # Two vectors of 32, a content of 8, 11 numbers of the item, 10 of the pair and its share; in
-    # training the user's vector and 18 numbers of the context besides.
-    assert model.get_layer("standard").mean.shape == (93 + 32 + 18,)
-    assert max(shape[1] for shape in shapes if len(shape) == 2 and shape[0] == N) == 93
+    # training the user's vector and 18 numbers of the context besides. And a piece a number.
+    size, pieces = model.get_layer("standard").mean.shape[0], model.get_layer("pieces").rate.numpy()
+    assert (size, len(pieces)) == (93 + 32 + 18 + 39, 39)
+    features = 93 + np.count_nonzero(pieces) - np.count_nonzero(pieces[1:19])
+    assert max(shape[1] for shape in shapes if len(shape) == 2 and shape[0] == N) == features

@@ -8,14 +8,14 @@ import keras
 import numpy as np
 
 from benchmarks import kill_steps
-from training import ranker_fit, train
+from training import ranker_epochs, ranker_fit, train
 from training.recipe import load_recipe
 
 folder, work, stride = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 recipe = load_recipe(folder / "r.toml")
 MORE = (
     (keras.Model, "save"),
-    (ranker_fit, "draw"),
+    (ranker_epochs, "draw"),
     (np, "save"),
     (ranker_fit, "calibrate"),
 )

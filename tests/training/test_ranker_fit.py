@@ -8,10 +8,12 @@ pytest.importorskip("keras", reason="needs the train extra")
 import keras
 
 from training import metrics
+from training.calibration import platt
 from training.dataset import TEST, VALID
 from training.importance import feature_importance, shuffled
 from training.ranker import build_ranker
-from training.ranker_fit import draw, fit_ranker, ndcg10, score
+from training.ranker_epochs import RankerFit, score
+from training.ranker_fit import fit_ranker, learning_cases, ndcg10
 from training.slates import feature_names
 
 
@@ -66,18 +68,58 @@ def test_every_option_trains_to_finite_probabilities(changes, world, make_candid
     assert ((p > 0) & (p < 1)).all()
 
 
-def test_drawn_negatives_stand_for_the_whole_list(world, make_candidates):
-    recipe, _, data = world
-    slates = make_candidates(data).slates(data.held_out(VALID))
-    drawn, weights = draw(slates, recipe.ranker, np.random.default_rng(0))
-    assert drawn.rows.shape == (len(slates), 10)
-    for i in range(len(slates)):
-        chosen = drawn.rows[i][weights[i] > 0]
-        assert len(set(chosen.tolist())) == len(chosen)
-        assert weights[i].sum() == pytest.approx(slates.real[i].sum())
-        assert drawn.labels[i].sum() == slates.labels[i].sum()
-    hard = np.isin(drawn.rows[0], slates.rows[0, :2]) & (weights[0] > 0)
-    assert hard.sum() == 2  # the first tenth of 20 holds two, both are taken
+@pytest.fixture
+def runs(monkeypatch):
+    """What `fit_ranker` asked for: lists, lists held back, epochs; and what it got."""
+    found, real = [], RankerFit.run
+
+    def run(self, lists, held, epochs, minutes):
+        made = real(self, lists, held, epochs, minutes)
+        found.append((lists, held, epochs, made))
+        return made
+
+    monkeypatch.setattr(RankerFit, "run", run)
+    return found
+
+
+def test_what_ships_learned_from_all_lists_and_is_calibrated_on_scores_from_before(
+    runs, world, make_candidates
+):
+    recipe, spec, data = world
+    candidates = make_candidates(data)
+    shipped = fit_ranker(with_ranker(recipe, epochs=3), spec, candidates, 5.0).ranker
+    (lists, held, _, first), (everything, none, epochs, second) = runs
+    learn, check = learning_cases(recipe, candidates)
+    assert (len(lists), len(held)) == (len(learn), len(check))
+    assert (len(everything), len(none)) == (len(learn) + len(check), 0)
+    assert epochs == first.epochs == second.epochs > 0
+    assert shipped is second.ranker
+    logits = score(first.logits, candidates, held)[..., 0]
+    by_hand = platt(logits[held.real], held.labels[..., 0][held.real])
+    layer = shipped.get_layer("probabilities")
+    assert float(layer.scale[0]) == pytest.approx(by_hand.scale, rel=1e-4)
+    assert float(layer.shift[0]) == pytest.approx(by_hand.shift, rel=1e-4)
+
+
+def test_a_second_fit_that_the_time_cut_short_does_not_ship(monkeypatch, world, make_candidates):
+    recipe, spec, data = world
+    made, real = [], RankerFit.run
+
+    def run(self, lists, held, epochs, minutes):
+        made.append(real(self, lists, held, epochs, minutes if len(held) else 0.0))
+        return made[-1]
+
+    monkeypatch.setattr(RankerFit, "run", run)
+    found = fit_ranker(with_ranker(recipe, epochs=2), spec, make_candidates(data), 5.0)
+    assert made[1].epochs < made[0].epochs
+    assert found.ranker is made[0].ranker
+
+
+def test_with_training_examples_one_fit_is_all(runs, world, make_candidates):
+    recipe, spec, data = world
+    changed = with_ranker(recipe, epochs=1, examples="train")
+    found = fit_ranker(changed, spec, make_candidates(data), 5.0)
+    assert [made.ranker for *_, made in runs] == [found.ranker]
 
 
 def test_ndcg_by_hand(world, make_candidates):
