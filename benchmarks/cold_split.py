@@ -1,9 +1,12 @@
 """A cut in time for new items: what was known at a moment, and which new items were taken after it.
 
-An item is new if its first event comes after the cut. Models get the events up to the cut and the
-items seen in them; they never meet a new item's id, nor any event after the cut.
+An item is new if its first event comes after the cut; or, where too few are still to come, if it is
+in a lot of items that are held out whole, so that its events before the cut do not exist. Models
+get the events up to the cut and the items seen in them; they never meet a new item's id, nor any
+event after the cut.
 """
 
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from training.recipe import Recipe
 
 MIN_USER_EVENTS = 3  # a user with fewer gives no validation event: two are left to learn from
 VALID_USERS = 0.1
+LOTS = 5  # of items, by a hash of the id; one is held out
+_FREE = "item_id NOT IN (SELECT item_id FROM held)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +30,9 @@ class ColdSplit:
     """One cut.
 
     known: events up to the cut (folds TRAIN and VALID) and the items in them; new: the items that
-    came later; cut_utc: unix seconds; users: rows of `known`'s users with a first touch after the
-    cut; new_taken, known_taken: per such user the rows of new and of known items touched for the
-    first time after the cut.
+    came later, or a lot; cut_utc: unix seconds; users: rows of `known`'s users with a first touch
+    after the cut; new_taken, known_taken: per such user the rows of new and of known items touched
+    for the first time after the cut.
     """
 
     known: Dataset
@@ -50,7 +55,14 @@ class ColdSplit:
 
 
 def split(
-    recipe: Recipe, tables: Path, work: Path, *, cut: float, end: float, seed: int
+    recipe: Recipe,
+    tables: Path,
+    work: Path,
+    *,
+    cut: float,
+    end: float,
+    seed: int,
+    lot: int | None = None,
 ) -> ColdSplit:
     """Cut canonical tables at the event share `cut`; what happened after `end` does not exist.
 
@@ -61,6 +73,8 @@ def split(
         cut: share of all events, in time order, that is known.
         end: share at which the window of new items ends.
         seed: draws the users whose last event before the cut is for validation.
+        lot: 0..LOTS - 1, of the items known at the cut, the lot that is held out and stands for new
+            items; None: new is what came after the cut.
     """
     with duckdb.connect() as connection:
         connection.execute(
@@ -72,9 +86,16 @@ def split(
         ).fetchone()
         assert times is not None
         cut_utc, end_utc = map(int, times[0])
+        known_ids = connection.execute(
+            "SELECT DISTINCT item_id FROM events WHERE ts <= ? ORDER BY item_id", [cut_utc]
+        ).fetchall()
+        held = [item for (item,) in known_ids if lot is not None and lot_of(item) == lot]
+        connection.execute("CREATE TABLE held (item_id VARCHAR)")
+        connection.execute("INSERT INTO held SELECT unnest(?::VARCHAR[])", [held])
+        later = f"first > {cut_utc} AND first <= {end_utc}"
         for name, condition in (
-            ("known", f"first <= {cut_utc}"),
-            ("new", f"first > {cut_utc} AND first <= {end_utc}"),
+            ("known", f"first <= {cut_utc} AND {_FREE}"),
+            ("new", later if lot is None else f"NOT {_FREE}"),
         ):
             (work / name).mkdir(parents=True, exist_ok=True)
             connection.execute(
@@ -84,7 +105,8 @@ def split(
                 f"TO '{_quoted(work / name / col.ITEMS_FILE)}' (FORMAT parquet)"
             )
         connection.execute(
-            f"COPY (SELECT * FROM events WHERE ts <= {cut_utc} ORDER BY ts, user_id, item_id) "  # noqa: S608
+            f"COPY (SELECT * FROM events WHERE ts <= {cut_utc} AND {_FREE} "  # noqa: S608
+            "ORDER BY ts, user_id, item_id) "
             f"TO '{_quoted(work / 'known' / col.INTERACTIONS_FILE)}' (FORMAT parquet)"
         )
         touches = connection.execute(
@@ -110,6 +132,11 @@ def split(
     )
 
 
+def lot_of(item_id: str) -> int:
+    """Return the lot of an item, 0..LOTS - 1; the same in every run."""
+    return zlib.crc32(item_id.encode()) % LOTS
+
+
 def _taken(
     known: Dataset, new: Items, touches: list[tuple[str, str]]
 ) -> tuple[NDArray[np.int64], list[NDArray[np.int32]], list[NDArray[np.int32]]]:
@@ -123,7 +150,7 @@ def _taken(
         of_new, of_known = found.setdefault(user_of[user_id], ([], []))
         if item_id in new_row:
             of_new.append(new_row[item_id])
-        else:
+        elif item_id in known_row:  # else it came after the cut while a lot is held out
             of_known.append(known_row[item_id])
     users = sorted(found)
     return (

@@ -107,6 +107,25 @@ def test_nothing_after_the_cut_is_known(case, shop):
         assert {case.known.items.ids[row] for row in known} == (mine & before) - old
 
 
+def test_a_lot_that_is_held_out_never_happened_before_the_cut(case, shop):
+    folder = shop.recipe.parent
+    held = cold_split.split(
+        load_recipe(shop.recipe), folder / "tables", folder / "lot", cut=CUT, end=1.0, seed=1, lot=2
+    )
+    lot = {film for film in case.known.items.ids if cold_split.lot_of(film) == 2}
+    assert 0.05 < len(lot) / len(case.known.items.ids) < 0.4
+    assert set(held.new.ids) == lot
+    assert set(held.known.items.ids) == set(case.known.items.ids) - lot
+    events = [line.split("::") for line in (folder / "films/ratings.dat").read_text().split()]
+    before = [(user, film) for user, film, _, ts in events if int(ts) <= held.cut_utc]
+    assert len(held.known.ts) == sum(film not in lot for _, film in before)
+    for user, new, known in zip(held.users, held.new_taken, held.known_taken, strict=True):
+        name = held.known.user_ids[user]
+        first = {film for u, film, *_ in events if u == name} - {f for u, f in before if u == name}
+        assert {held.new.ids[row] for row in new} == first & lot
+        assert {held.known.items.ids[row] for row in known} == first & set(held.known.items.ids)
+
+
 def test_one_user_in_ten_gives_a_validation_event(case):
     held_out = case.known.held_out(cold_split.VALID)
     assert len(held_out) == pytest.approx(0.1 * len(case.known.user_ids), abs=2)

@@ -3,7 +3,8 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from training.content_features import ContentFeatures
-from training.content_vectors import arrival_rates, content_vectors, fit_vectors, histories
+from training.content_rates import arrival_rates, recent_rates
+from training.content_vectors import content_vectors, fit_vectors, histories
 from training.dataset import TRAIN, Dataset, Items
 
 
@@ -93,6 +94,26 @@ def test_where_nothing_arrived_all_rates_are_zero():
     features = ContentFeatures(data.items)
     rates = arrival_rates(data, features(data.items))(features(items(["lamp", "rope", "jar"])))
     assert rates.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_what_sells_now_is_foretold_to_sell_and_what_sold_long_ago_is_not():
+    day = 86_400
+    titles = ["red lamp", "blue lamp", "long rope", "thick rope", "plain box"]
+    events = [(user, 2 + user % 2, 0) for user in range(20)]  # ropes, half a year ago
+    events += [(user, user % 2, 180 * day) for user in range(10)]
+    data = dataset(titles, sorted(events))
+    features = ContentFeatures(data.items)
+    lamp, rope = recent_rates(data, features(data.items))(features(items(["lamp", "rope"])))
+    assert lamp > 0.5 > rope
+
+
+def test_an_event_of_thirty_days_ago_counts_half():
+    # One item with an event now, one with two of 30 days ago: both have sold one, so no content
+    # tells anything and all rates are nearly zero.
+    data = dataset(["lamp", "rope"], [(0, 1, 0), (1, 1, 0), (2, 0, 30 * 86_400)])
+    features = ContentFeatures(data.items)
+    rates = recent_rates(data, features(data.items))(features(items(["lamp", "rope"])))
+    np.testing.assert_allclose(rates, 0, atol=1e-3)
 
 
 @pytest.fixture
