@@ -32,8 +32,8 @@ class PieceWeights:
         start, rate = _array(layer.start), _array(layer.rate)
         at, each = np.flatnonzero(rate), max(layer.per_feature, 1)
         return cls(
-            of=layer.n_before + at // each,
-            place=layer.n_before + len(rate) // each + at,
+            of=np.array(layer.columns, np.int64)[at // each],
+            place=layer.n_features + at,
             rate=rate[at],
             offset=-(start * rate)[at],
         )

@@ -162,14 +162,14 @@ class Pieces(layers.Layer):
     so that a weight a piece makes any bent line: what trees find by thresholds.
     """
 
-    def __init__(self, *, n_before: int, per_feature: int, **kwargs: Any) -> None:
-        """The first `n_before` features get none, the others `per_feature` each."""
+    def __init__(self, *, columns: list[int], per_feature: int, **kwargs: Any) -> None:
+        """These features get `per_feature` pieces each, others none."""
         super().__init__(**kwargs)
-        self.n_before, self.per_feature = n_before, per_feature
+        self.columns, self.per_feature = [int(column) for column in columns], per_feature
 
     def build(self, shape: Any) -> None:
         """Create start and reciprocal width of each piece, set once before training."""
-        size = ((int(shape[-1]) - self.n_before) * self.per_feature,)
+        self.n_features, size = int(shape[-1]), (len(self.columns) * self.per_feature,)
         self.start = self.add_weight(shape=size, initializer="zeros", trainable=False, name="start")
         self.rate = self.add_weight(shape=size, initializer="zeros", trainable=False, name="rate")
         self.built = True
@@ -177,7 +177,7 @@ class Pieces(layers.Layer):
     def fit(self, features: Any) -> None:
         """Set both from features f32 [n, F]; a piece without width stays 0."""
         shares = np.linspace(0.0, 1.0, self.per_feature + 1)
-        edges = np.quantile(features[:, self.n_before :], shares, axis=0).T  # [F - before, K + 1]
+        edges = np.quantile(features[:, self.columns], shares, axis=0).T  # [C, K + 1]
         widths = np.diff(edges, axis=1)
         # One piece over all of a feature says no more than the feature.
         some = (widths > PIECE_LEAST) & ((widths > PIECE_LEAST).sum(axis=1, keepdims=True) > 1)
@@ -185,14 +185,15 @@ class Pieces(layers.Layer):
         self.rate.assign(np.where(some, 1.0 / np.maximum(widths, PIECE_LEAST), 0.0).ravel())
 
     def call(self, features: Any) -> Any:
-        """Return f32 [N, F + (F - before) * per_feature]."""
-        cut = ops.repeat(features[:, self.n_before :], self.per_feature, axis=1)
+        """Return f32 [N, F + C * per_feature]."""
+        at = np.repeat(self.columns, self.per_feature)
+        cut = ops.take(ops.stop_gradient(features), at, axis=1)  # nothing behind them is learned
         pieces = ops.clip((cut - self.start) * self.rate, 0.0, 1.0)
         return ops.concatenate([features, pieces], axis=1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings, for the .keras file."""
-        sizes = {"n_before": self.n_before, "per_feature": self.per_feature}
+        sizes = {"columns": self.columns, "per_feature": self.per_feature}
         return {**super().get_config(), **sizes}
 
 
@@ -303,7 +304,8 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
     )
     raw, log_share = numbers(**inputs)
     vectors, size = 3 * spec.dim, int(raw.shape[-1])  # user's, item's and their product are first
-    pieces = Pieces(n_before=vectors + CATEGORY_DIM, per_feature=config.pieces, name="pieces")(raw)
+    columns = [at for at in range(vectors + CATEGORY_DIM, size) if at not in _cycles(spec)]
+    pieces = Pieces(columns=columns, per_feature=config.pieces, name="pieces")(raw)
     gains = [
         (vectors, config.vector_gain),
         (size - vectors, 1.0),
@@ -326,6 +328,17 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
     )(joined)
     logits = Prior(name="logits")(correction, log_share)
     return keras.Model(inputs, Calibration(name="probabilities")(logits), name="ranker")
+
+
+def _cycles(spec: FeatureSpec) -> set[int]:
+    """Numbers of the features that are sines and cosines: bent already."""
+    start, found = 3 * spec.dim + CATEGORY_DIM + 1, set()
+    for name in spec.context:
+        n = len(_scaled(name, np.zeros((1, 1), np.float32)))
+        if FORMS.get(name, ("",))[0] == "cycle":
+            found |= set(range(start, start + n))
+        start += n
+    return found
 
 
 def _log1p(x: Any) -> Any:

@@ -148,8 +148,9 @@ def test_files_answer_alike_and_hold_no_users_feature_for_every_item(layers, tmp
             graph = flatbuffer_utils.convert_bytearray_to_object(bytearray(made.data)).subgraphs[0]
             shapes = [t.shape.tolist() for t in graph.tensors if t.shape is not None]
     # Two vectors of 32, a content of 8, 11 numbers of the item, 10 of the pair and its share; in
-    # training the user's vector and 18 numbers of the context besides. And a piece a number.
+    # training the user's vector and 18 numbers of the context besides. And a piece a number, but
+    # none of the four of hour and weekday.
     size, pieces = model.get_layer("standard").mean.shape[0], model.get_layer("pieces").rate.numpy()
-    assert (size, len(pieces)) == (93 + 32 + 18 + 39, 39)
-    features = 93 + np.count_nonzero(pieces) - np.count_nonzero(pieces[1:19])
+    assert (size, len(pieces)) == (93 + 32 + 18 + 35, 35)
+    features = 93 + np.count_nonzero(pieces) - np.count_nonzero(pieces[1:15])
     assert max(shape[1] for shape in shapes if len(shape) == 2 and shape[0] == N) == features

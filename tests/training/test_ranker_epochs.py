@@ -62,7 +62,7 @@ def test_the_first_features_enter_at_their_gain_after_the_limit():
 
 
 def test_pieces_rise_between_quantiles_by_hand():
-    layer = Pieces(n_before=1, per_feature=2)
+    layer = Pieces(columns=[1, 2, 3], per_feature=2)
     layer.build((None, 4))
     # Medians 2, 0 and 1; the second has one piece with a width, the third only two values.
     features = np.array([[9, 0, 0, 0], [9, 2, 0, 1], [9, 8, 4, 1]], np.float32)
