@@ -27,8 +27,14 @@ class PieceWeights:
     offset: Doubles
 
     @classmethod
-    def by(cls, layer: Pieces) -> "PieceWeights":
-        """Read them from a layer."""
+    def by(cls, found: list[Pieces]) -> "PieceWeights":
+        """Read them from a ranker's layer; one trained before there were pieces has none."""
+        if not found:
+            none = np.zeros(0)
+            return cls(
+                of=none.astype(np.int64), place=none.astype(np.int64), rate=none, offset=none
+            )
+        (layer,) = found
         start, rate = _array(layer.start), _array(layer.rate)
         at, each = np.flatnonzero(rate), max(layer.per_feature, 1)
         return cls(
@@ -46,10 +52,9 @@ class Learned:
     table: a vector a category code, 0 for padding. F counts pieces too. down, up, bias: V [F, r],
     U [r, F] and b [F] of each cross layer; deep: kernel and bias of each layer; read, offset:
     [F + D, H] and [H] of the read-out, prior: [H], all three with the calibration's scale in them
-    and offset with its shift,
-    so that of Platt's calibration nothing else is left; knots, slopes: [H, KNOTS]. Columns
-    of V and units of the deep part are brought to one size, which their readers' weights make up
-    for: int8 arithmetic has one scale for all of them.
+    and offset with its shift, so that of Platt's calibration nothing else is left; knots, slopes:
+    [H, KNOTS]. Columns of V and units of the deep part are brought to one size, which their
+    readers' weights make up for: int8 arithmetic has one scale for all of them.
     """
 
     table: Doubles
@@ -74,7 +79,7 @@ class Learned:
             return [layer for layer in model.layers if isinstance(layer, kind)]
 
         (numbers,), (standard,), (prior,) = of_type(Numbers), of_type(Standard), of_type(Prior)
-        (calibration,), (pieces,) = of_type(Calibration), of_type(Pieces)
+        (calibration,) = of_type(Calibration)
         crosses = of_type(keras_rs.layers.FeatureCross)
         # Every x_l is the gain times something, so whatever reads features takes the gain over.
         gain = np.asarray(standard.gain, np.float64)[:, None]
@@ -93,7 +98,7 @@ class Learned:
         table[0] = 0.0
         return cls(
             table=table,
-            pieces=PieceWeights.by(pieces),
+            pieces=PieceWeights.by(of_type(Pieces)),
             mean=_array(standard.mean),
             scale=_array(standard.scale),
             down=[v / sizes(v) for v in down],

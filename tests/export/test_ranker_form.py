@@ -14,7 +14,8 @@ from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR,
 from edge_runtime.engines import open_engine
 from export.convert import as_function, convert, ranker_signature, run_keras
 from export.ranker_form import exported_form
-from training.ranker import build_ranker
+from training import ranker
+from training.ranker import Pieces, build_ranker
 from training.recipe import RankerConfig
 
 N = 40
@@ -50,6 +51,8 @@ def ranker_of(config: RankerConfig, spec: FeatureSpec, seed: int, *, bent: bool)
             value = value / np.sqrt(variable.shape[0] / 4)
         variable.assign(value)
     standard, pieces = model.get_layer("standard"), model.get_layer("pieces")
+    if not isinstance(pieces, Pieces):
+        return model
     rate, mean = pieces.rate.numpy().copy(), standard.mean.numpy().copy()
     narrow = rng.random(len(rate)) < 0.3  # pieces without width are 0, and so is their mean
     rate[narrow], mean[len(mean) - len(rate) :][narrow] = 0.0, 0.0
@@ -154,3 +157,11 @@ def test_files_answer_alike_and_hold_no_users_feature_for_every_item(layers, tmp
     assert (size, len(pieces)) == (93 + 32 + 18 + 35, 35)
     features = 93 + np.count_nonzero(pieces) - np.count_nonzero(pieces[1:15])
     assert max(shape[1] for shape in shapes if len(shape) == 2 and shape[0] == N) == features
+
+
+def test_a_ranker_trained_before_there_were_pieces_is_exported(monkeypatch):
+    monkeypatch.setattr(ranker, "Pieces", lambda **_: keras.layers.Identity(name="pieces"))
+    spec = spec_of()
+    model = ranker_of(RankerConfig(vector_gain=1.0), spec, 3, bent=False)
+    assert not any(isinstance(layer, Pieces) for layer in model.layers)
+    assert difference(model, spec, range(5)) < 2e-5
