@@ -5,8 +5,8 @@ logistic regression and LightGBM, and its probabilities are calibrated (ECE).
 Data: MovieLens-100K, leave-one-out; with --data also Online Retail II, whose lists hold what the
 customer had before, one list a basket of the test period. The test events are touched once, here.
 Peers: fitted in this process on the lists that the ranker learned from, which are all lists of the
-validation period. Repetitions: one training;
-95% intervals by bootstrap over lists, differences paired.
+validation period. Repetitions: one training; 95% intervals by bootstrap over lists, differences
+paired.
 """
 
 import sys

@@ -18,6 +18,9 @@ CATEGORY_DIM = 8
 LIMIT = 6.0
 PIECE_LEAST = 0.01
 """A piece narrower than this, of a feature of size about 1, is none: fp16 could not hold it."""
+PIECE_REACH = 1e4
+"""Farther out all pieces are 0 or 1. In fp16 a share of 0 has no finite logarithm, and that times
+the rate 0 of a piece without width would be no number."""
 KNOTS = 8
 """Pieces of the isotonic calibration: few, so that each rests on data."""
 
@@ -188,6 +191,7 @@ class Pieces(layers.Layer):
         """Return f32 [N, F + C * per_feature]."""
         at = np.repeat(self.columns, self.per_feature)
         cut = ops.take(ops.stop_gradient(features), at, axis=1)  # nothing behind them is learned
+        cut = ops.clip(cut, -PIECE_REACH, PIECE_REACH)
         pieces = ops.clip((cut - self.start) * self.rate, 0.0, 1.0)
         return ops.concatenate([features, pieces], axis=1)
 

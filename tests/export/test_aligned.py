@@ -45,7 +45,8 @@ def aligned(aligned_dir: Path) -> Trained:
 
 @pytest.fixture(scope="module")
 def bundle(aligned_dir: Path) -> Bundle:
-    export_bundle(aligned_dir, aligned_dir.parent / "bundle", all_variants=True)
+    # By force: with twelve users one pair in another order is .002 of AUC, twice what gates allow.
+    export_bundle(aligned_dir, aligned_dir.parent / "bundle", all_variants=True, force=True)
     return open_bundle(aligned_dir.parent / "bundle")
 
 
