@@ -277,6 +277,8 @@ BOMB = gzip.compress(bytes(100 << 20))
         (b"not gzip at all", "not the gzip"),
         (gzip.compress(b"{}") + bytes(50), "follows"),
     ],
+    # The bytes hold the second they were made in: as ids, two workers would disagree on them.
+    ids=["empty blocks", "zeros", "cut off", "text", "more behind"],
 )
 def test_compressed_metadata_is_bounded_and_checked(sent, said):
     class Packed(SimpleHTTPRequestHandler):
