@@ -56,17 +56,16 @@ def fit_ranker(
     learn, check = learning_cases(recipe, candidates)
     leak_check = check_learning_cases(candidates, learn, recipe.seed)
     lists = candidates.slates(learn + check)
-    chosen, held = np.arange(len(learn)), np.arange(len(learn), len(lists))
-    again = config.examples == "valid" and len(held) > 0
+    chosen, back = (lists.take(at) for at in np.split(np.arange(len(lists)), [len(learn)]))
+    again = config.examples == "valid" and len(back) > 0
     fit = RankerFit(config, spec, candidates, rng)
     share = 0.4 if again else 1.0
-    first = fit.run(lists.take(chosen), lists.take(held), config.epochs, minutes * share)
+    first = fit.run(chosen, back, config.epochs, minutes * share)
     final = first
     if again and first.epochs:
         left = minutes - (time.monotonic() - started) / 60
-        second = fit.run(lists, lists.take(held[:0]), first.epochs, left)
+        second = fit.run(lists, back.take(np.arange(0)), first.epochs, left)
         final = second if second.epochs == first.epochs else first  # the time was over
-    back = lists.take(held)
     calibrate(final.ranker, config, score(first.logits, candidates, back), back)
     return FittedRanker(
         ranker=final.ranker,
