@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from bundle.files import write_atomic
+from training.cases import evaluation_settings, some
 from training.dataset import VALID, feature_spec, load_dataset
 from training.item_content import item_inputs
 from training.item_tower import build_item_tower
@@ -59,7 +60,9 @@ def main(
     item_tower = build_item_tower(config, spec, len(data.items))
     inputs = item_inputs(spec, data.items, config.title_buckets)
     step, state = _compiled(user_tower, item_tower, inputs, config, precision)
-    cases = data.held_out(VALID)[: config.validate_users or None]
+    cases = evaluation_settings(data, VALID)[0]
+    if config.validate_users:
+        cases = some(cases, config.validate_users, recipe.seed)
     points: list[dict[str, float]] = []
     for epoch in range(epochs):
         rng = np.random.default_rng([recipe.seed, epoch])

@@ -20,6 +20,7 @@ from export.campaigns import read_campaigns
 from export.content import add_items
 from export.convert import Converted, attempt, ort_twin, ranker_signature, tower_signature
 from export.errors import GateRefused
+from export.gain_gate import checked_gain
 from export.gates import Choice
 from export.index_builder import BuiltIndex, build_index
 from export.measure import FileFigures, Measured, Truth, measure
@@ -55,7 +56,8 @@ def export_bundle(
         campaigns: what takes the recipe's sponsored places, see `export/campaigns.py`.
 
     Raises:
-        GateRefused: no variant is within a target's budgets; nothing was written.
+        GateRefused: no variant is within a target's budgets, or `export.require_gain` refuses;
+            nothing was written.
         ConversionFailed: a model has no fp32 file.
         RunInvalid: the run is incomplete.
         InputError: `out` exists, or the campaigns are not as they should be.
@@ -63,6 +65,7 @@ def export_bundle(
     check_free(out, force=force)
     trained = load_trained(run_dir)
     recipe = trained.recipe
+    told = checked_gain(recipe, run_dir, force=force)
     version = recipe.export.format_version
     with BundleWriter(out, force=force, format_version=version) as writer:
         data = load_dataset(recipe, run_dir)
@@ -107,6 +110,7 @@ def export_bundle(
             gates=[row for choice in choices for row in choice.rows],
             golden_cases=len(answered.golden.cases),
             golden_left_out=answered.left_out,
+            baseline_gain=told,
         )
         for name, text in card.render(report, run_dir).items():
             writer.add(name, text, "card")

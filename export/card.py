@@ -27,7 +27,13 @@ def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
         "ranker_parameters",
     )
     export = _without_times(asdict(report))
-    card = {"export": export, "training": {k: training[k] for k in keep}, "data": data}
+    gain = training.get("ranker_gain_sentence", "")
+    card = {
+        "export": export,
+        "training": {k: training[k] for k in keep} | {"ranker_gain": gain},
+        "data": data,
+    }
+    verdicts = "".join(f"- {line}\n" for line in (export["baseline_gain"], gain) if line)
     files = "\n".join(
         f"| {r['model']} | {r['engine']} | {r['variant']} | {r['bytes']} | {r['max_error']:.2e} "
         f"| {r['mean_error']:.2e} | {r['cosine']:.6f} | {r['hard_error']:.2e} | {r['note']} |"
@@ -46,10 +52,10 @@ def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
     )
     text = f"""# {report.name}
 
-- Data: {data.get("dataset", "unknown")}, licence: {data.get("licence", "unknown")}; \
+{verdicts}- Data: {data.get("dataset", "unknown")}, licence: {data.get("licence", "unknown")}; \
 {data.get("interactions", 0)} interactions of {data.get("users", 0)} users with \
 {report.items} items
-- Training: {training["epochs"]} epochs, seed {training["seed"]}, best validation NDCG@10 \
+- Training: {training["epochs"]} epochs, seed {training["seed"]}, validation NDCG@10 of the towers \
 {training["valid_ndcg10"]:.4f}
 - Golden cases: {report.golden_cases}; {report.golden_left_out} more were left out, for rounding \
 decides their order

@@ -32,7 +32,13 @@ class Shipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What the export found; golden_left_out: cases that rounding decides (`golden.answered`)."""
+    """What the export found.
+
+    Attributes:
+        golden_left_out: cases that rounding decides (`golden.answered`).
+        baseline_gain: one line, the two stages against the best simple baseline; "" if the recipe
+            has `export.require_gain = "off"`.
+    """
 
     name: str
     items: int
@@ -42,3 +48,4 @@ class ExportReport:
     gates: list[GateRow]
     golden_cases: int
     golden_left_out: int
+    baseline_gain: str

@@ -7,7 +7,7 @@ the first held-out event, so lines of one basket never stand on both sides.
 
 import hashlib
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,16 @@ def held_out_cases(data: Dataset, fold: int, setting: Setting, *, newcomers: boo
             ends.append(int(held[0]))
             targets.append(wanted.astype(np.int32))
     return _cases(setting, users, ends, targets)
+
+
+def evaluation_settings(data: Dataset, fold: int) -> list[Cases]:
+    """Return the fold's cases in `new_to_user` and, where people take things again, in `all`.
+
+    Settings without a case are left out. The first one is what training validates by.
+    """
+    new, every = (held_out_cases(data, fold, setting) for setting in get_args(Setting))
+    repeats = len(every.targets) > len(new.targets)
+    return [cases for cases in ([new, every] if repeats else [new]) if len(cases)]
 
 
 def some(cases: Cases, n: int, seed: int) -> Cases:

@@ -7,6 +7,7 @@ retrieval would offer.
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ import numpy as np
 
 from bundle.files import canonical_json, write_atomic
 from training import beyond_accuracy, metrics, report, segments
+from training.baseline_gain import BaselineGain, baseline_gain, write_gain
 from training.baselines import BASELINES
 from training.baselines.tuning import Tuned, tune
 from training.case_file import write_cases
-from training.cases import Cases, held_out_cases, some
+from training.cases import Cases, Setting, evaluation_settings, held_out_cases, some
+from training.cross_fit import CrossFit, load_cross_fit
 from training.dataset import TEST, VALID, Dataset, load_dataset
 from training.errors import RunInvalid
 from training.importance import feature_importance
@@ -53,9 +56,17 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     trained = load_trained(run_dir)
     data = load_dataset(trained.recipe, data_dir)
     fold = TEST if split == "test" else VALID
-    settings = _settings(data, fold)
+    settings = evaluation_settings(data, fold)
     if not settings:
         raise RunInvalid(f"{data_dir}: no {split} events are held out.")
+    cross_fit = load_cross_fit(run_dir)
+    unseen = cross_fit if fold == VALID else None
+    training = json.loads((run_dir / "train_report.json").read_bytes())
+    if fold == VALID and "ranker_gain" not in training:
+        raise RunInvalid(
+            f"{run_dir}: trained by an older version, whose ranker learned from the validation "
+            "events. Train again, or evaluate the test split."
+        )
     newcomers = _newcomers(data, fold)
     seed = trained.recipe.seed
     results: Results = {cases.setting: (cases, {}) for cases in settings}
@@ -67,7 +78,7 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     with Progress("evaluate", len(BASELINES) + 1) as bar:
         for cases in settings:
             for name, method in (
-                ("two_stage", two_stage(trained, data, candidates, cases.setting)),
+                ("two_stage", two_stage(trained, data, candidates, cases.setting, unseen)),
                 ("two_tower", two_tower(trained, data)),
             ):
                 _answer(name, method, data, cases, newcomers, results, fresh)
@@ -88,21 +99,27 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
         "chosen": [_told(tuned) for tuned in baselines],
         "left_out": left_out,
     }
-    found["ranking"] = ranking = _ranking(trained, candidates, data.held_out(fold))
+    found["ranking"] = ranking = _ranking(trained, candidates, data.held_out(fold), unseen)
     held = candidates.slates(learning_cases(trained.recipe, candidates)[1][:IMPORTANCE_CASES])
-    found["importance"] = feature_importance(trained.ranker, candidates, held, seed)
-    found["training"] = json.loads((run_dir / "train_report.json").read_bytes())["curve"]
+    asked = cross_fit.rankers[0] if cross_fit is not None else trained.ranker
+    found["importance"] = feature_importance(asked, candidates, held, seed)
+    found["training"] = training["curve"]
+    found["ranker_gain"] = training.get("ranker_gain_sentence", "")
     found["figures"]["auc"] = next(iter(ranking.values()))["roc_auc"]
+    gain = _gain(trained, results, split)
+    found["baseline_gain"] = {**asdict(gain), "sentence": gain.sentence()}
+    if fold == TEST:
+        write_gain(run_dir, gain)
     write_atomic(out / "evaluation.json", canonical_json(found))
     write_atomic(out / "evaluation.html", report.render(trained.recipe.name, found).encode())
     return found
 
 
-def _settings(data: Dataset, fold: int) -> list[Cases]:
-    """Cases in `new_to_user` and, where people take things again, in `all` as well."""
-    new, every = (held_out_cases(data, fold, s) for s in ("new_to_user", "all"))
-    repeats = len(every.targets) > len(new.targets)
-    return [cases for cases in ([new, every] if repeats else [new]) if len(cases)]
+def _gain(trained: Trained, results: Results, split: str) -> BaselineGain:
+    """Compare with the best baseline in the setting that a phone shows."""
+    shown: Setting = "all" if trained.recipe.rerank.repeats else "new_to_user"
+    cases, placed = results[shown if shown in results else next(iter(results))]
+    return baseline_gain(cases, placed, BASELINES, split, trained.recipe.seed)
 
 
 def _newcomers(data: Dataset, fold: int) -> Cases | None:
@@ -160,6 +177,9 @@ def _found(trained: Trained, data: Dataset, results: Results, split: str) -> dic
             "recall": "hits / held-out items of the case",
             "ranking": f"the {trained.spec.candidates} unmet items that retrieval returns for each "
             "case, as on the device; positive is what the user met (head like: and liked) next",
+            "ranker": "the one that ships"
+            if split == "test"
+            else "fitted without the user who is asked about, as often as there are folds",
             "seed": seed,
         },
         "retrieval": retrieval,
@@ -174,8 +194,8 @@ def _found(trained: Trained, data: Dataset, results: Results, split: str) -> dic
             }
             for setting, (_, answers) in results.items()
         },
-        "segments": segments.by_history(cases, placed, "two_tower", rival),
-        "target_segments": segments.by_target(cases, placed, counts, "two_tower", rival),
+        "segments": segments.by_history(cases, placed, "two_stage", rival),
+        "target_segments": segments.by_target(cases, placed, counts, "two_stage", rival),
         "figures": {
             "recall20": retrieval["two_tower"]["recall@20"]["value"],
             "ndcg10": retrieval["two_tower"]["ndcg@10"]["value"],
@@ -214,7 +234,7 @@ def _newcomer_segment(
 ) -> dict[str, Any]:
     if newcomers is None:
         return {}
-    return segments.by_history(newcomers, fresh, "two_tower", rival)
+    return segments.by_history(newcomers, fresh, "two_stage", rival)
 
 
 def _told(tuned: Tuned) -> dict[str, Any]:
@@ -227,10 +247,21 @@ def _told(tuned: Tuned) -> dict[str, Any]:
 
 
 def _ranking(
-    trained: Trained, candidates: Candidates, cases: list[tuple[int, int]]
+    trained: Trained,
+    candidates: Candidates,
+    cases: list[tuple[int, int]],
+    cross_fit: CrossFit | None,
 ) -> dict[str, Any]:
     slates = candidates.slates(cases)
-    probabilities = score(trained.ranker, candidates, slates)
+    if cross_fit is None:
+        probabilities = score(trained.ranker, candidates, slates)
+    else:
+        probabilities = np.zeros((*slates.rows.shape, len(trained.spec.heads)), np.float32)
+        ids = candidates.data.user_ids
+        folds = np.array([cross_fit.fold(ids[user]) for user, _ in cases])
+        for fold, ranker in enumerate(cross_fit.rankers):
+            at = np.flatnonzero(folds == fold)
+            probabilities[at] = score(ranker, candidates, slates.take(at))
     found: dict[str, Any] = {}
     for h, head in enumerate(trained.spec.heads):
         labels, values = slates.labels[..., h][slates.real], probabilities[..., h][slates.real]

@@ -3,29 +3,34 @@
 import numpy as np
 
 from training.cases import Setting
+from training.cross_fit import CrossFit
 from training.dataset import Dataset
 from training.placement import BlockScorer
 from training.slates import Candidates
 from training.trained import Trained
-from training.user_vectors import user_vectors
+from training.user_vectors import tower_scorer, user_vectors
 
 
 def two_tower(trained: Trained, data: Dataset) -> BlockScorer:
     """Score all items by the inner product of user vector and item vector."""
-
-    def score(block: list[tuple[int, int]]) -> np.ndarray:
-        vectors = user_vectors(trained.user_tower, trained.item_vectors, trained.spec, data, block)
-        return np.asarray(vectors @ trained.item_vectors.T, np.float64)
-
-    return score
+    return tower_scorer(trained.user_tower, trained.item_vectors, trained.spec, data)
 
 
 def two_stage(
-    trained: Trained, data: Dataset, candidates: Candidates, setting: Setting
+    trained: Trained,
+    data: Dataset,
+    candidates: Candidates,
+    setting: Setting,
+    cross_fit: CrossFit | None = None,
 ) -> BlockScorer:
     """Order the ranker's candidates by the ranker; all others keep their places below.
 
-    setting: in `new_to_user` known items do not take up candidates, as on the device.
+    Args:
+        trained: the run.
+        data: gives the histories.
+        candidates: runs retrieval for them.
+        setting: in `new_to_user` known items do not take up candidates, as on the device.
+        cross_fit: for validation cases, so that no ranker meets a user it learned from.
     """
     spec, weights = trained.spec, np.array(trained.spec.head_weights)
 
@@ -36,7 +41,10 @@ def two_stage(
         for at, case in enumerate(block):
             rows = candidates.list_for(case, vectors[at], repeats=setting == "all")
             inputs = candidates.inputs_for(case, vectors[at], rows)
-            ranked[at, rows] = np.asarray(trained.ranker.predict_on_batch(inputs)) @ weights
+            ranker = trained.ranker
+            if cross_fit is not None:
+                ranker = cross_fit.rankers[cross_fit.fold(data.user_ids[case[0]])]
+            ranked[at, rows] = np.asarray(ranker.predict_on_batch(inputs)) @ weights
         return ranked
 
     return score

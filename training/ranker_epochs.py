@@ -57,7 +57,7 @@ class RankerFit:
         losses: list[float] = []
         with Progress("ranker", epochs) as bar:
             for epoch in range(epochs):
-                if time.monotonic() - started > minutes * 60 or not len(lists):
+                if (minutes and time.monotonic() - started > minutes * 60) or not len(lists):
                     break
                 losses.append(self._epoch(step, lists))
                 now, averaged = step.weights(), step.averaged()

@@ -261,8 +261,9 @@ TargetName = Literal["android", "ios", "web", "legacy"]
 class ExportConfig:
     """Variants that the gates choose from, targets that they choose for, and golden cases.
 
-    gate_cases: most validation cases on which quality is measured; compact_share: share of all rows
-    that withdrawn items may take before a catalogue release drops them.
+    gate_cases: most validation cases on which quality is measured; require_gain: what becomes of a
+    run that the best simple baseline beat in its last test evaluation; compact_share: share of all
+    rows that withdrawn items may take before a catalogue release drops them.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -272,6 +273,7 @@ class ExportConfig:
     )
     golden_cases: Positive = 16
     gate_cases: Positive = 1000
+    require_gain: Literal["off", "warn", "refuse"] = "warn"
     format_version: Literal[1, 2] = 2
     ort_format: bool = False
     compact_share: Share = 0.2

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec
 from bundle.files import write_atomic
+from training.cases import evaluation_settings, some
 from training.data_parallel import mirrored
 from training.dataset import VALID, Dataset
 from training.item_content import item_inputs
@@ -69,10 +70,9 @@ def fit_towers(
         state = _restore(checkpoint, fit)
     started = time.monotonic() - state.seconds
     planned = config.epochs
-    cases = data.held_out(VALID)
-    if 0 < config.validate_users < len(cases):
-        drawn = np.random.default_rng([recipe.seed, 4])
-        cases = [cases[i] for i in drawn.permutation(len(cases))[: config.validate_users]]
+    cases = evaluation_settings(data, VALID)[0]
+    if config.validate_users:
+        cases = some(cases, config.validate_users, recipe.seed)
     with Progress("two-tower", config.epochs) as bar:
         for epoch in range(len(state.curve), config.epochs):
             best_epoch = int(np.argmax([p["ndcg10"] for p in state.curve])) if state.curve else 0

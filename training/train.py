@@ -12,17 +12,21 @@ import numpy as np
 from bundle.files import canonical_json, replace_dir, sha256_file, write_atomic, write_failed
 from training import columns as col
 from training.align import Alignment
-from training.dataset import feature_spec, load_dataset
+from training.cases import evaluation_settings
+from training.cross_fit import save_cross_fit
+from training.dataset import VALID, feature_spec, load_dataset
 from training.errors import RunInvalid
 from training.experiment_log import ExperimentLog
 from training.item_content import item_inputs
 from training.leakage import LeakCheck
 from training.neighbours import fit_neighbours, save_neighbours
 from training.ranker_fit import fit_ranker
+from training.ranker_gain import RankerGain
 from training.recipe import Recipe, recipe_json
 from training.retrieval import fit_towers, prepare_process
 from training.slates import Candidates
 from training.trained import NEIGHBOURS_FILE, load_trained
+from training.user_vectors import validation_ndcg
 from training.warm_start import align_towers, check_fits, copy_weights
 
 
@@ -30,8 +34,14 @@ from training.warm_start import align_towers, check_fits, copy_weights
 class TrainReport:
     """How training went; saved as `train_report.json`.
 
-    curve: loss and ndcg10 an epoch; leak_check: which of the ranker's features were tried with
-    another future, and on how many cases; alignment: how far items moved, after a warm start.
+    Attributes:
+        valid_ndcg10: of the towers that ship, over all validation cases; `pocketrec evaluate
+            --split valid` reports the same number.
+        curve: loss and ndcg10 an epoch, the latter over `retrieval.validate_users` cases.
+        ranker_losses: an epoch of the fit that chose `ranker_epochs`.
+        ranker_gain: over retrieval's order, on lists not learned from.
+        leak_check: which of the ranker's features were tried with another future.
+        alignment: how far items moved, after a warm start.
     """
 
     recipe: str
@@ -40,6 +50,9 @@ class TrainReport:
     valid_ndcg10: float
     curve: list[dict[str, float]]
     ranker_losses: list[float]
+    ranker_epochs: int
+    ranker_gain: RankerGain
+    ranker_gain_sentence: str
     retrieval_s: float
     ranker_s: float
     user_tower_parameters: int
@@ -122,16 +135,21 @@ def train(
     )
     keras.utils.set_random_seed(recipe.seed)  # the ranker starts alike, resumed or not
     fitted = fit_ranker(recipe, spec, candidates, caps[1])
-    for epoch, loss in enumerate(fitted.losses):
+    for epoch, loss in enumerate(fitted.first.losses):
         for log in logs:
             log.log(epoch, {"ranker/loss": loss})
     report = TrainReport(
         recipe=recipe.name,
         seed=recipe.seed,
         epochs=len(towers.curve),
-        valid_ndcg10=max(point["ndcg10"] for point in towers.curve),
+        valid_ndcg10=validation_ndcg(
+            user_tower, table, spec, data, evaluation_settings(data, VALID)[0]
+        ),
         curve=towers.curve,
-        ranker_losses=fitted.losses,
+        ranker_losses=fitted.first.losses,
+        ranker_epochs=fitted.first.epochs,
+        ranker_gain=fitted.gain,
+        ranker_gain_sentence=fitted.gain.sentence(),
         retrieval_s=round(towers.seconds, 2),
         ranker_s=round(fitted.seconds, 2),
         user_tower_parameters=user_tower.count_params(),
@@ -156,6 +174,8 @@ def train(
         user_tower.save(out / "user_tower.keras")
         item_tower.save(out / "item_tower.keras")
         fitted.ranker.save(out / "ranker.keras")
+        if fitted.cross_fit is not None:
+            save_cross_fit(out, fitted.cross_fit)
         replace_dir(out, run_dir)
         shutil.rmtree(work)
     except OSError as err:

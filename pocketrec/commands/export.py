@@ -92,6 +92,8 @@ def command(
     from export.build import export_bundle
 
     report = export_bundle(run, out, force=force, all_variants=all_variants, campaigns=campaigns)
+    if report.baseline_gain:
+        click.echo(report.baseline_gain, err=True)
     click.echo(json.dumps(asdict(report)) if as_json else _told(report))
 
 

@@ -51,9 +51,10 @@ def command(
         click.echo(json.dumps(asdict(report)))
         return
     click.echo(
-        f"{report.recipe}: {report.epochs} epochs in {report.retrieval_s:.0f} s, best validation "
-        f"NDCG@10 {report.valid_ndcg10:.4f}; ranker {report.ranker_s:.0f} s"
+        f"{report.recipe}: {report.epochs} epochs in {report.retrieval_s:.0f} s, validation "
+        f"NDCG@10 of the towers {report.valid_ndcg10:.4f}; ranker {report.ranker_s:.0f} s"
     )
+    click.echo(report.ranker_gain_sentence)
     click.echo(
         f"user tower {report.user_tower_parameters:,} parameters, "
         f"ranker {report.ranker_parameters:,}"

@@ -7,8 +7,9 @@ pytest.importorskip("keras", reason="needs the train extra")
 
 import keras
 
-from training import metrics
+from training import metrics, ranker_fit
 from training.calibration import platt
+from training.cross_fit import FOLDS
 from training.dataset import TEST, VALID
 from training.importance import feature_importance, shuffled
 from training.ranker import build_ranker
@@ -26,7 +27,7 @@ def fitted(world, make_candidates):
     recipe, spec, data = world
     keras.utils.set_random_seed(0)
     candidates = make_candidates(data)
-    found = fit_ranker(with_ranker(recipe, epochs=25), spec, candidates, 5.0)
+    found = fit_ranker(with_ranker(recipe, epochs=25), spec, candidates, 0.0)
     return found.ranker, candidates, candidates.slates(data.held_out(TEST))
 
 
@@ -61,9 +62,9 @@ def test_two_stages_beat_an_untrained_retrieval_on_cases_never_seen(fitted):
 def test_every_option_trains_to_finite_probabilities(changes, world, make_candidates):
     recipe, spec, data = world
     candidates = make_candidates(data)
-    found = fit_ranker(with_ranker(recipe, epochs=2, **changes), spec, candidates, 5.0)
-    assert len(found.losses) == 2
-    assert np.isfinite(found.losses).all()
+    found = fit_ranker(with_ranker(recipe, epochs=2, **changes), spec, candidates, 0.0)
+    assert len(found.first.losses) == 2
+    assert np.isfinite(found.first.losses).all()
     p = score(found.ranker, candidates, candidates.slates(data.held_out(TEST)[:9]))
     assert ((p > 0) & (p < 1)).all()
 
@@ -82,43 +83,83 @@ def runs(monkeypatch):
     return found
 
 
-def test_what_ships_learned_from_all_lists_and_is_calibrated_on_scores_from_before(
+def test_what_ships_learned_from_all_lists_and_each_fold_from_all_others(
     runs, world, make_candidates
 ):
     recipe, spec, data = world
     candidates = make_candidates(data)
-    shipped = fit_ranker(with_ranker(recipe, epochs=3), spec, candidates, 5.0).ranker
-    (lists, held, _, first), (everything, none, epochs, second) = runs
+    fitted = fit_ranker(with_ranker(recipe, epochs=3), spec, candidates, 0.0)
+    (lists, held, _, first), *others, (everything, none, epochs, final) = runs
     learn, check = learning_cases(recipe, candidates)
     assert (len(lists), len(held)) == (len(learn), len(check))
     assert (len(everything), len(none)) == (len(learn) + len(check), 0)
-    assert epochs == first.epochs == second.epochs > 0
-    assert shipped is second.ranker
-    logits = score(first.logits, candidates, held)[..., 0]
-    by_hand = platt(logits[held.real], held.labels[..., 0][held.real])
-    layer = shipped.get_layer("probabilities")
-    assert float(layer.scale[0]) == pytest.approx(by_hand.scale, rel=1e-4)
-    assert float(layer.shift[0]) == pytest.approx(by_hand.shift, rel=1e-4)
+    assert epochs == first.epochs == final.epochs > 0
+    assert fitted.ranker is final.ranker
+    assert fitted.cross_fit.rankers == (first.ranker, *(made.ranker for *_, made in others))
+    # Each fold's ranker learned from everybody but the fold.
+    sizes = np.bincount(list(fitted.cross_fit.fold_of.values()), minlength=FOLDS)
+    per_user = len(everything) // len(fitted.cross_fit.fold_of)
+    assert [len(everything) - len(lists) for lists, *_ in runs[:FOLDS]] == (
+        sizes * per_user
+    ).tolist()
 
 
-def test_a_second_fit_that_the_time_cut_short_does_not_ship(monkeypatch, world, make_candidates):
+def test_what_ships_is_calibrated_on_scores_of_rankers_that_did_not_learn_from_the_list(
+    runs, world, make_candidates
+):
     recipe, spec, data = world
-    made, real = [], RankerFit.run
+    candidates = make_candidates(data)
+    fitted = fit_ranker(with_ranker(recipe, epochs=2), spec, candidates, 0.0)
+    learn, check = learning_cases(recipe, candidates)
+    cases = learn + check
+    everything = runs[-1][0]
+    logits = np.zeros(everything.rows.shape)
+    for at, (user, _) in enumerate(cases):
+        fold = fitted.cross_fit.fold_of[data.user_ids[user]]
+        one = everything.take(np.array([at]))
+        logits[at] = score(runs[fold][3].logits, candidates, one)[0, :, 0]
+    by_hand = platt(
+        logits[everything.real].astype(np.float32), everything.labels[..., 0][everything.real]
+    )
+    layer = fitted.ranker.get_layer("probabilities")
+    assert float(layer.scale[0]) == pytest.approx(by_hand.scale, rel=1e-3)
+    assert float(layer.shift[0]) == pytest.approx(by_hand.shift, rel=1e-3)
 
-    def run(self, lists, held, epochs, minutes):
-        made.append(real(self, lists, held, epochs, minutes if len(held) else 0.0))
-        return made[-1]
 
-    monkeypatch.setattr(RankerFit, "run", run)
-    found = fit_ranker(with_ranker(recipe, epochs=2), spec, make_candidates(data), 5.0)
-    assert made[1].epochs < made[0].epochs
-    assert found.ranker is made[0].ranker
+def test_a_ranker_that_hurts_is_left_at_home(monkeypatch, world, make_candidates):
+    """What ships orders as retrieval does, and its probabilities fit what happens."""
+    recipe, spec, data = world
+    candidates = make_candidates(data)
+    real = ranker_fit.ranker_gain
+
+    def hurts(*words, **options):
+        return dataclasses.replace(real(*words, **options), verdict="hurts")
+
+    monkeypatch.setattr(ranker_fit, "ranker_gain", hurts)
+    fitted = fit_ranker(with_ranker(recipe, epochs=2), spec, candidates, 0.0)
+    assert fitted.cross_fit is None
+    slates = candidates.slates(data.held_out(TEST))
+    found = score(fitted.ranker, candidates, slates)
+    order = np.argsort(-(found @ np.array(spec.head_weights)), axis=1, kind="stable")
+    assert (order == np.arange(spec.candidates)).all()
+    assert found[..., 0].mean() == pytest.approx(slates.labels[..., 0].mean(), rel=0.5)
+
+
+def test_a_ranker_without_a_good_epoch_keeps_the_order_of_retrieval(world, make_candidates):
+    recipe, spec, data = world
+    candidates = make_candidates(data)
+    wild = with_ranker(recipe, epochs=2, learning_rate=50.0)
+    fitted = fit_ranker(wild, spec, candidates, 0.0)
+    assert (fitted.first.epochs, fitted.gain.verdict) == (0, "learned nothing")
+    slates = candidates.slates(data.held_out(TEST)[:9])
+    found = score(fitted.ranker, candidates, slates) @ np.array(spec.head_weights)
+    assert (np.argsort(-found, axis=1, kind="stable") == np.arange(spec.candidates)).all()
 
 
 def test_with_training_examples_one_fit_is_all(runs, world, make_candidates):
     recipe, spec, data = world
     changed = with_ranker(recipe, epochs=1, examples="train")
-    found = fit_ranker(changed, spec, make_candidates(data), 5.0)
+    found = fit_ranker(changed, spec, make_candidates(data), 0.0)
     assert [made.ranker for *_, made in runs] == [found.ranker]
 
 

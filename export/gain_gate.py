@@ -1,0 +1,31 @@
+"""The gate of usefulness: what becomes of a run that the best simple baseline beats."""
+
+from pathlib import Path
+
+from export.errors import GateRefused
+from training.baseline_gain import read_gain
+from training.recipe import Recipe
+
+NOT_EVALUATED = (
+    "not compared with simple baselines: run `pocketrec evaluate RUN --data DIR --out REPORT` first"
+)
+
+
+def checked_gain(recipe: Recipe, run_dir: Path, *, force: bool) -> str:
+    """Return what the last test evaluation said of the run against the best baseline.
+
+    Raises:
+        GateRefused: `export.require_gain = "refuse"`, and the run lost or was not evaluated.
+        RunInvalid: the evaluation's file in the run is damaged.
+    """
+    wanted = recipe.export.require_gain
+    if wanted == "off":
+        return ""
+    gain = read_gain(run_dir)
+    told = NOT_EVALUATED if gain is None else gain.sentence()
+    if wanted == "refuse" and not force and (gain is None or gain.loses):
+        raise GateRefused(
+            f"{run_dir}: {told}. The recipe has export.require_gain = 'refuse'. Ship the baseline, "
+            "train longer, set it to 'warn', or ship anyway with --force."
+        )
+    return told
