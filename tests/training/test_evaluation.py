@@ -1,15 +1,24 @@
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
 
+from training import evaluation
+from training.baseline_gain import read_gain
 from training.baselines import BASELINES
 from training.case_file import read_cases
+from training.cases import evaluation_settings
 from training.compare import compare
+from training.cross_fit import FOLDS, CrossFit, assign_folds, save_cross_fit
+from training.dataset import VALID, load_dataset
+from training.errors import RunInvalid
 from training.evaluation import evaluate
-from training.recipe import parse_recipe
+from training.recipe import load_recipe, parse_recipe
 from training.tables import build_tables
 from training.train import train
+from training.trained import load_trained
 
 DAY = 86_400
 
@@ -71,6 +80,103 @@ def test_newcomers_are_a_segment_of_their_own(found):
     assert found["segments"]["no history"]["users"] == 6
     with_history = sum(s["users"] for name, s in found["segments"].items() if name != "no history")
     assert with_history == found["protocol"]["settings"]["new_to_user"]["cases"]
+
+
+@pytest.fixture(scope="module")
+def on_validation(shop):
+    return evaluate(shop / "run", shop / "data", shop / "valid-report", "valid")
+
+
+def test_train_and_evaluate_report_the_same_number(on_validation, shop):
+    trained = json.loads((shop / "run" / "train_report.json").read_bytes())["valid_ndcg10"]
+    assert on_validation["retrieval"]["two_tower"]["ndcg@10"]["value"] == trained
+
+
+def test_items_had_before_are_neither_candidates_nor_targets_in_training(shop):
+    """A target that the user had cannot be found among items new to the user."""
+    recipe = load_recipe(shop / "run" / "recipe.json")
+    data = load_dataset(recipe, shop / "data")
+    cases = evaluation_settings(data, VALID)[0]
+    assert cases.setting == "new_to_user"
+    for at, (user, end) in enumerate(cases.pairs):
+        assert not set(cases.targets_of(at)) & set(data.history(user, end).rows)
+
+
+def test_validation_figures_come_from_rankers_that_did_not_learn_from_the_user(
+    shop, monkeypatch, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(shop / "run", run)
+    trained = load_trained(run)
+    fold_of = assign_folds(load_dataset(trained.recipe, shop / "data").user_ids, 7)
+    save_cross_fit(run, CrossFit(rankers=(trained.ranker,) * FOLDS, fold_of=fold_of))
+    asked = []
+
+    class Spy:
+        def __init__(self, ranker, fold):
+            self._ranker, self._fold = ranker, fold
+
+        def __getattr__(self, name):
+            return getattr(self._ranker, name)
+
+        def predict_on_batch(self, inputs):
+            asked.append(self._fold)
+            return self._ranker.predict_on_batch(inputs)
+
+    real = evaluation.load_cross_fit
+
+    def spied(folder):
+        found = real(folder)
+        rankers = tuple(Spy(one, fold) for fold, one in enumerate(found.rankers))
+        return dataclasses.replace(found, rankers=rankers)
+
+    def never(*_):
+        raise AssertionError("the ranker that ships learned from these events")
+
+    monkeypatch.setattr(evaluation, "load_cross_fit", spied)
+    monkeypatch.setattr(evaluation, "load_trained", lambda _: trained)
+    monkeypatch.setattr(trained.ranker, "predict_on_batch", never)
+    monkeypatch.setattr(evaluation, "BASELINES", {"transitions": BASELINES["transitions"]})
+    monkeypatch.setattr(evaluation, "feature_importance", lambda *_: [])
+    evaluate(run, shop / "data", tmp_path / "report", "valid")
+    assert set(asked) == set(range(FOLDS))
+
+
+def test_a_run_from_before_cross_fitting_gives_no_validation_figures(shop, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(shop / "run", run)
+    report = json.loads((run / "train_report.json").read_bytes())
+    del report["ranker_gain"], report["ranker_gain_sentence"]
+    (run / "train_report.json").write_text(json.dumps(report))
+    with pytest.raises(RunInvalid, match=r"older version.*Train again"):
+        evaluate(run, shop / "data", tmp_path / "report", "valid")
+
+
+def test_the_first_line_compares_with_the_best_baseline(found, shop, runner):
+    from pocketrec.cli import main
+
+    words = ["evaluate", shop / "run", "--data", shop / "data", "--out", shop / "again"]
+    done = runner.invoke(main, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    sentence = found["baseline_gain"]["sentence"]
+    assert done.stdout.splitlines()[0] == sentence
+    assert sentence in (shop / "report" / "evaluation.html").read_text()
+    assert read_gain(shop / "run").sentence() == sentence
+    rival = found["baseline_gain"]["rival"]
+    values = found["retrieval"]
+    assert rival == max(
+        (name for name in values if name in BASELINES),
+        key=lambda name: values[name]["ndcg@10"]["value"],
+    )
+
+
+def test_segments_are_those_of_what_ships(found, shop):
+    cases = read_cases(shop / "report")["new_to_user"]
+    both = sum(
+        s["users"] * s["ndcg@10"] for name, s in found["segments"].items() if name != "no history"
+    )
+    values = cases.per_case("two_stage", (10,))["ndcg@10"]
+    assert both == pytest.approx(values.sum())
 
 
 def test_parameters_and_what_was_tried_are_reported(found):
