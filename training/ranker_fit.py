@@ -66,7 +66,7 @@ def fit_ranker(
         recipe: what to train; `spec` and `candidates` belong to it.
         spec: features of the ranker.
         candidates: runs retrieval for past moments.
-        minutes: wall-clock cap of the stage, 0 = none; it bounds the first fit, whose number of
+        minutes: cap of the stage (`counted_time.py`), 0 = none; it bounds the first fit, whose number of
             epochs the other fits repeat.
 
     Raises:

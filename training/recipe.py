@@ -23,6 +23,8 @@ Share = Annotated[float, Ge(0.0), Le(1.0)]
 Positive = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(0)]
 Above0 = Annotated[float, Gt(0.0)]
+Minutes = Annotated[float, Ge(0.0)]
+"""Cap of a stage's training, set-up and compilation not counted; 0 = none."""
 Price = Annotated[float, Ge(0.0), Le(MAX_NUMBER)]
 Prior = Annotated[float, Ge(NUMBERS["alpha"][0]), Le(NUMBERS["alpha"][1])]
 Place = Annotated[int, Ge(1), Le(MAX_PLACE)]
@@ -85,7 +87,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalConfig:
-    """The two-tower model and its training; `minutes` caps the stage's wall-clock time.
+    """The two-tower model and its training; `minutes` caps the stage, 0 = no cap.
 
     average: weight of the past in the running average of the weights, 0 = no average;
     quantize_from: share of the schedule after which the item matrix is rounded to int8;
@@ -122,7 +124,7 @@ class RetrievalConfig:
     quantize_from: Share = 0.8
     replicas: Positive = 1
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    minutes: Above0 = 3.0
+    minutes: Minutes = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +179,7 @@ class RankerConfig:
     dropout: Share = 0.2
     weight_decay: Annotated[float, Ge(0.0)] = 0.01
     average: Share = 0.98
-    minutes: Above0 = 1.0
+    minutes: Minutes = 0.0
     heads: tuple[Literal["engage", "like"], ...] = ("engage", "like")
     head_weights: tuple[float, ...] = (1.0, 0.5)
 
@@ -297,7 +299,7 @@ class TuneConfig:
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     space: dict[str, SearchRange] = field(default_factory=dict)
-    trial_minutes: Above0 = 3.0
+    trial_minutes: Minutes = 0.0
     startup_trials: Count = 8
 
 
