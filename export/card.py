@@ -23,6 +23,7 @@ KEPT = (
     "ranker_epochs",
     "ranker_stopped_by",
     "reproducible",
+    "tied_last_share",
     "user_tower_parameters",
     "ranker_parameters",
 )

@@ -26,6 +26,7 @@ from training.ranker_gain import RankerGain
 from training.recipe import Recipe, recipe_json
 from training.retrieval import fit_towers, prepare_process
 from training.slates import Candidates
+from training.split_check import check_split, tie_warning, tied_last_share
 from training.stopping import cap_warning
 from training.trained import NEIGHBOURS_FILE, load_trained
 from training.user_vectors import validation_ndcg
@@ -50,6 +51,7 @@ class TrainReport:
         ranker_stopped_by: what ended that fit, "epochs" or "minutes".
         ranker_gain: over retrieval's order, on lists not learned from.
         reproducible: no cap cut a stage, so seed and data alone decide.
+        tied_last_share: see `training/split_check.py`.
         leak_check: which of the ranker's features were tried with another future.
         alignment: how far items moved, after a warm start.
     """
@@ -68,6 +70,7 @@ class TrainReport:
     ranker_gain: RankerGain
     ranker_gain_sentence: str
     reproducible: bool
+    tied_last_share: dict[str, float]
     retrieval_s: float
     ranker_s: float
     user_tower_parameters: int
@@ -98,17 +101,21 @@ def train(
         warm_start: the previous release's run: training begins with its weights, and the new space
             is rotated onto its space at the end, so that item vectors move little.
         logs: where the curves go as they grow.
-        warn: called with a sentence that a person should read if a cap cut the training short.
+        warn: called with a sentence that a person should read: before training if the split does
+            not fit the data, at its end if a cap cut it short.
 
     Raises:
         RunInvalid: the unfinished work beside `run_dir` belongs to another recipe or other data,
-            or the run to start from does not fit the recipe.
+            the run to start from does not fit the recipe, or the split leaves no cases.
         TableInvalid: the tables are missing.
         FeatureLeak: a ranker feature knows the future; the towers stay in the unfinished work.
     """
     prepare_process(recipe.seed)
     data = load_dataset(recipe, data_dir)
+    check_split(recipe, data, str(data_dir))
     spec = feature_spec(recipe, data.items)
+    if tied := tie_warning(recipe, data):
+        warn(tied)
     towers_cap, ranker_cap = _caps(recipe, minutes)
     work = run_dir.parent / f".{run_dir.name}.work"
     _claim(work, recipe, data_dir, warm_start)
@@ -171,6 +178,7 @@ def train(
         ranker_gain=fitted.gain,
         ranker_gain_sentence=fitted.gain.sentence(),
         reproducible="minutes" not in (towers.stopped_by, fitted.first.stopped_by),
+        tied_last_share=tied_last_share(data),
         retrieval_s=round(towers.seconds, 2),
         ranker_s=round(fitted.seconds, 2),
         user_tower_parameters=user_tower.count_params(),

@@ -28,6 +28,7 @@ from training.recipe import Recipe, TuneConfig, recipe_json
 from training.recipe_toml import recipe_toml
 from training.retrieval import fit_towers
 from training.search_space import check_space, suggest, with_values
+from training.split_check import check_split
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -79,12 +80,14 @@ def tune(
 
     Raises:
         RecipeInvalid: the search space is empty or wrong.
-        RunInvalid: the file is no study, or one of another recipe or other data, or no trial
-            could finish.
+        RunInvalid: the file is no study, or one of another recipe or other data, no trial could
+            finish, or the split leaves no cases.
         TableInvalid: the tables are missing.
     """
     check_space(recipe.tune.space, where)
-    data = without_test(load_dataset(recipe, data_dir))
+    whole = load_dataset(recipe, data_dir)
+    check_split(recipe, whole, str(data_dir))
+    data = without_test(whole)
     ends = None if minutes is None else time.monotonic() + minutes * 60
     study = _open(study_file, _claim(recipe, data_dir))
     work = study_file.parent / f".{study_file.name}.work"
