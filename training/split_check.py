@@ -15,7 +15,9 @@ from training.recipe import Recipe, Split, SplitKind
 
 FOLDS = {"validation": VALID, "test": TEST}
 MOST_TIED = 0.05
-"""Share of tied cases above which `leave_last` measures the tie-breaking hash more than a model."""
+"""Share of tied cases above which `leave_last` is warned of."""
+FEW_CASES = 30
+"""With fewer cases a split is not worth changing to."""
 
 
 def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
@@ -44,7 +46,7 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
             )
         raise RunInvalid(
             f'{where}: split.kind = "{recipe.split.kind}" leaves no {name} case: {found}. '
-            f"{_rule(recipe.split, data)} {_advice(recipe, data)}"
+            f"{_rule(recipe.split, data)} {_advice(_alternatives(recipe, data))}"
         )
 
 
@@ -68,10 +70,18 @@ def tie_warning(recipe: Recipe, data: Dataset) -> str:
     if max(shares.values(), default=0.0) <= MOST_TIED:
         return ""
     told = " and ".join(f"{share:.1%} of the {name} cases" for name, share in shares.items())
+    others = _alternatives(recipe, data)
+    enough = {told: n for told, n in others.items() if n >= FEW_CASES}
+    advice = _advice(enough or others)
+    if others and not enough:
+        advice = (
+            f"The other splits leave too few cases: {', '.join(others)}. Bring times of a finer "
+            "resolution."
+        )
     return (
         f'split.kind = "{recipe.split.kind}": in {told} the held-out event has the same time as '
         "the event before it, so a hash decides which of them is held out, and the figures "
-        f"measure that draw too. {_advice(recipe, data)}"
+        f"measure that draw too. {advice}"
     )
 
 
@@ -113,11 +123,20 @@ def _most_baskets(data: Dataset) -> int:
     return int(counts.max(initial=0))
 
 
-def _advice(recipe: Recipe, data: Dataset) -> str:
-    """Name the splits that give cases, with their numbers, the most cases first."""
+def _advice(others: dict[str, int]) -> str:
+    if not others:
+        return "No other split gives cases: bring more events of each user."
+    return f"Use {', or '.join(others)}."
+
+
+def _alternatives(recipe: Recipe, data: Dataset) -> dict[str, int]:
+    """Return the splits that give cases, in words, and the cases of the smaller fold.
+
+    The splits with the most cases are first.
+    """
     found: dict[str, tuple[int, str]] = {}
     if all(data.held_out(fold) for fold in FOLDS.values()):
-        found[recipe.split.kind] = (-1, "")  # not one to change to
+        found[recipe.split.kind] = (0, "")  # not one to change to
     for split in _others(recipe.split):
         made = replace(data, fold=folds(replace(recipe, split=split), data.offsets, data.ts))
         n_valid, n_test = (len(made.held_out(fold)) for fold in FOLDS.values())
@@ -129,11 +148,8 @@ def _advice(recipe: Recipe, data: Dataset) -> str:
         told += f" ({n_valid} validation and {n_test} test cases"
         tied = max(tied_last_share(made).values())
         told += f", {tied:.0%} of them tied)" if tied > MOST_TIED else ")"
-        found[split.kind] = (n_valid + n_test, told)
-    others = [told for n, told in sorted(found.values(), reverse=True) if n > 0]
-    if not others:
-        return "No other split gives cases: bring more events of each user."
-    return f"Use {', or '.join(others)}."
+        found[split.kind] = (min(n_valid, n_test), told)
+    return {told: n for n, told in sorted(found.values(), reverse=True) if n}
 
 
 def _others(split: Split) -> list[Split]:

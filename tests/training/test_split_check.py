@@ -198,6 +198,14 @@ def test_tied_last_events_are_counted_and_warned_of(tables, eagerly, runner):
     ).read_text("utf-8")
 
 
+def test_ties_that_no_split_avoids_are_told_with_the_cases_that_are_left(tables):
+    recipe, data = tables("", lambda u, n: side_by_side(u, n) if u < 2 else u)
+    told = tie_warning(recipe, load_dataset(recipe, data))
+    assert "93.3% of the validation cases and 93.3% of the test cases" in told
+    assert "too few cases: split.kind = " in told
+    assert '"last_basket" (2 validation and 2 test cases)' in told
+
+
 def test_splits_in_time_have_no_ties_to_warn_of(tables):
     for split in ("", 'kind = "last_basket"', 'kind = "global_time"'):
         time = side_by_side if not split else in_pairs
