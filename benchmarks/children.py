@@ -50,7 +50,7 @@ def train(recipe: Path, work: Path, source: Path | None, minutes: float | None) 
         recipe: TOML.
         work: folder of the benchmark.
         source: folder with the raw data; None lets the registry fetch it.
-        minutes: wall-clock budget; None leaves the recipe's own.
+        minutes: cap of the training; None leaves the recipe's own, by default none.
     """
     given: tuple[str | Path, ...] = ("--source", source) if source else ()
     budget = ("--minutes", str(minutes)) if minutes else ()

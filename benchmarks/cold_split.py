@@ -167,6 +167,11 @@ def _with_folds(known: Dataset, seed: int) -> Dataset:
     """
     lengths = np.diff(known.offsets)
     eligible = np.flatnonzero(lengths >= MIN_USER_EVENTS)
+    if not len(eligible):
+        raise InputError(
+            f"no user has {MIN_USER_EVENTS} events before the cut (the longest history has "
+            f"{lengths.max(initial=0)}), so none can be kept for validation; cut later."
+        )
     n = max(1, round(VALID_USERS * len(eligible)))
     chosen = np.random.default_rng(seed).choice(eligible, n, replace=False)
     fold = np.full(len(known.rows), TRAIN, np.int8)

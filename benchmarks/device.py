@@ -48,7 +48,7 @@ CELL_RECALL = 0.96
 """Share of the best items in the cells read; int8 takes less than .01 of it."""
 SMALL_PEERS = ("numpy exact", "exact graph", "faiss ivf-sq8", "usearch hnsw-i8", "hnswlib")
 PEERS = ("numpy exact", "exact graph", "faiss ivf-sq8")
-OTHER_MINUTES = 1.0
+OTHER_EPOCHS = 8
 """Training of the towers with other dimensions, which only give their vectors."""
 
 Row = dict[str, Cell]
@@ -89,7 +89,7 @@ def run(
         del vectors
         rows += search_rows(folder, (), on_disk, "real")
     for dim in dims:
-        other = trained(work / f"d{dim}", recipe, options, dim, OTHER_MINUTES)
+        other = trained(work / f"d{dim}", recipe, options, dim)
         for n in sizes[-2:]:
             vectors, _ = device_world.extended(other.vectors, n, options.seed)
             folder = search_dir(work, n, f"real-{dim}")
@@ -101,20 +101,21 @@ def run(
 
 def prepared(work: Path, recipe: Path, options: Options) -> tuple[Path, Source]:
     """Train and export with the candidates and slate of this benchmark."""
-    source = trained(work, recipe, options, None, options.minutes)
+    source = trained(work, recipe, options)
     words = ("export", work / "run", "--out", work / "bundle", "--force", "--all-variants")
     children.call(*words, shows_progress=True)
     return work / "bundle", source
 
 
-def trained(
-    work: Path, recipe: Path, options: Options, dim: int | None, minutes: float | None
-) -> Source:
-    """Train the recipe with other settings; what its run gives."""
+def trained(work: Path, recipe: Path, options: Options, dim: int | None = None) -> Source:
+    """Train the recipe with other settings, for `OTHER_EPOCHS` with another dimension."""
     work.mkdir(parents=True, exist_ok=True)
     chosen = load_recipe(recipe)
-    retrieval = chosen.retrieval if dim is None else replace(chosen.retrieval, dim=dim)
+    retrieval = chosen.retrieval
     ranker = replace(chosen.ranker, candidates=CANDIDATES, neighbour_candidates=0)
+    if dim is not None:
+        retrieval = replace(retrieval, dim=dim, epochs=OTHER_EPOCHS)
+        ranker = replace(ranker, epochs=1)
     changed = replace(
         chosen,
         retrieval=retrieval,
@@ -124,7 +125,7 @@ def trained(
     )
     path = work / "recipe.toml"
     path.write_text(recipe_toml(changed, f"{recipe.name} for bench device"), "utf-8")
-    children.train(path, work, options.data, options.minutes or minutes)
+    children.train(path, work, options.data, options.minutes)
     return Source.of(work / "run", work / "data", USERS)
 
 

@@ -44,7 +44,8 @@ class Options:
     Attributes:
         work: folder for everything the benchmark writes; outside version control.
         data: folder with the raw data set; None lets the registry fetch it.
-        minutes: wall-clock budget of the training stage; None leaves the recipe's own.
+        minutes: cap of the training (`training/counted_time.py`), so that its figures depend on
+            the machine; None leaves the recipe's own, by default none.
         seed: seed of whatever the benchmark draws itself.
     """
 

@@ -44,8 +44,7 @@ def run(options: Options, recipe: Path = RECIPE, console: Console | None = None)
     """Tables, models, evaluation through the command line; returns the table and the figures."""
     console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
     work = empty(options.work)
-    told = f"{options.minutes:g} minutes" if options.minutes else "the recipe's minutes"
-    console.print(f"training within {told}, then one look at the test period")
+    console.print("training, then one look at the test period")
     children.train(recipe, work, options.data, options.minutes)
     report = work / "report"
     words = ("evaluate", work / "run", "--data", work / "data", "--out", report)

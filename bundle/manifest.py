@@ -34,6 +34,8 @@ _KNOWN_META: dict[str, Callable[[object], bool]] = {
     "default": is_number,
     "targets": is_text,
     "forced": is_number,
+    "stopped_by": is_text,
+    "reproducible": is_number,
 }
 
 

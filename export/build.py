@@ -1,5 +1,6 @@
 """Build a release from a finished run: convert, measure, choose, pack. All of it, or nothing."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from bundle.campaigns import FILE as CAMPAIGNS_FILE
 from bundle.files import canonical_json, check_free
+from bundle.manifest import Meta
 from bundle.policy import Policy
 from bundle.reader import Bundle
 from bundle.rules import FILE as RULES_FILE
@@ -97,6 +99,7 @@ def export_bundle(
             choices,
             every=all_variants,
             ort_format=recipe.export.ort_format,
+            ended=_ended(run_dir),
         )
         draft = Bundle(writer.manifest(**facts), writer.blob_dir)
         answered = golden.answered(draft, blank, force=force)
@@ -227,8 +230,12 @@ def _add_models(
     *,
     every: bool,
     ort_format: bool,
+    ended: dict[str, Meta],
 ) -> None:
-    """Add what the targets ship, or all that runs; an engine's first target sets its default."""
+    """Add what the targets ship, or all that runs; an engine's first target sets its default.
+
+    ended: facts about the training of each model.
+    """
     targets = gates.targets_of(choices)
     first: dict[str, Choice] = {}
     for choice in choices:
@@ -239,7 +246,7 @@ def _add_models(
         mine = targets.get((figures.model, made.engine, made.variant), [])
         if not mine and (figures.note or not every):
             continue
-        facts: dict[str, str | int | float] = {"max_abs_error": figures.max_error}
+        facts: Meta = {"max_abs_error": figures.max_error, **ended[figures.model]}
         if mine:
             facts["targets"] = ",".join(mine)
             facts["default"] = int(first[made.engine].target in mine)
@@ -250,10 +257,20 @@ def _add_models(
             _add_file(writer, figures.model, ort_twin(made), facts)
 
 
-def _add_file(
-    writer: BundleWriter, model: str, made: Converted, facts: dict[str, str | int | float]
-) -> None:
-    meta: dict[str, str | int | float] = {
+def _ended(run_dir: Path) -> dict[str, Meta]:
+    """Return by model what ended its training; nothing if the run is of an earlier version."""
+    report = json.loads((run_dir / "train_report.json").read_bytes())
+    keys = {"user_tower": "retrieval_stopped_by", "ranker": "ranker_stopped_by"}
+    return {
+        model: {"stopped_by": report[key], "reproducible": int(report["reproducible"])}
+        if key in report
+        else {}
+        for model, key in keys.items()
+    }
+
+
+def _add_file(writer: BundleWriter, model: str, made: Converted, facts: Meta) -> None:
+    meta: Meta = {
         "model": model,
         "engine": made.engine,
         "variant": made.variant,

@@ -9,8 +9,25 @@ from bundle.files import canonical_json
 from export.gates import shown
 from export.report import ExportReport
 from training import columns as col
+from training.stopping import cap_warning, stopped_told
 
 _CLOCKED = "latency ratio"
+KEPT = (
+    "recipe",
+    "seed",
+    "epochs",
+    "epochs_planned",
+    "retrieval_stopped_by",
+    "valid_ndcg10",
+    "ranker_epochs_planned",
+    "ranker_epochs",
+    "ranker_stopped_by",
+    "reproducible",
+    "tied_last_share",
+    "user_tower_parameters",
+    "ranker_parameters",
+)
+"""Keys of the train report that the card repeats; runs of earlier versions lack some."""
 
 
 def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
@@ -18,22 +35,15 @@ def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
     training = json.loads((run_dir / "train_report.json").read_bytes())
     path = run_dir / col.REPORT_FILE
     data = json.loads(path.read_bytes()) if path.is_file() else {}
-    keep = (
-        "recipe",
-        "seed",
-        "epochs",
-        "valid_ndcg10",
-        "user_tower_parameters",
-        "ranker_parameters",
-    )
     export = _without_times(asdict(report))
     gain = training.get("ranker_gain_sentence", "")
     card = {
         "export": export,
-        "training": {k: training[k] for k in keep} | {"ranker_gain": gain},
+        "training": {k: training[k] for k in KEPT if k in training} | {"ranker_gain": gain},
         "data": data,
     }
     verdicts = "".join(f"- {line}\n" for line in (export["baseline_gain"], gain) if line)
+    ended = "".join(f"- {text}\n" for text in (stopped_told(training), _capped(training)) if text)
     files = "\n".join(
         f"| {r['model']} | {r['engine']} | {r['variant']} | {r['bytes']} | {r['max_error']:.2e} "
         f"| {r['mean_error']:.2e} | {r['cosine']:.6f} | {r['hard_error']:.2e} | {r['note']} |"
@@ -57,8 +67,8 @@ def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
 {report.items} items
 - Training: {training["epochs"]} epochs, seed {training["seed"]}, validation NDCG@10 of the towers \
 {training["valid_ndcg10"]:.4f}
-- Golden cases: {report.golden_cases}; {report.golden_left_out} more were left out, for rounding \
-decides their order
+{ended}- Golden cases: {report.golden_cases}; {report.golden_left_out} more were left out, for \
+rounding decides their order
 
 ## What each target gets
 The smallest pair of files within the recipe's budgets.
@@ -80,6 +90,11 @@ On real histories; the last error on hard inputs (empty, full, huge numbers, den
 {gates}
 """
     return {"model_card.json": canonical_json(card), "model_card.md": text.encode()}
+
+
+def _capped(training: dict[str, Any]) -> str:
+    warning = cap_warning(training)
+    return f"**Warning:** {warning}" if warning else ""
 
 
 def _without_times(report: dict[str, Any]) -> dict[str, Any]:

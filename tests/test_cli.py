@@ -105,6 +105,20 @@ def parse(argv: list[str]) -> None:
     command.make_parser(context).parse_args(list(argv))
 
 
+def test_inspect_says_what_ended_the_training(runner, repository, tmp_path):
+    bundle = Path(shutil.copytree(repository / "tests/bundle/data/v1", tmp_path / "v1"))
+    manifest = json.loads((bundle / "manifest.json").read_bytes())
+    one, two = manifest["files"][:2]
+    one["meta"] |= {"stopped_by": "minutes", "reproducible": 0}
+    two["meta"] |= {"stopped_by": "epochs", "reproducible": 1}
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    done = runner.invoke(cli.main, ["inspect", str(bundle)])
+    assert done.exit_code == 0, done.exception
+    lines = {line.partition(" ")[0]: line for line in done.stdout.splitlines()}
+    assert lines[one["name"]].endswith("training stopped by minutes, not reproducible")
+    assert lines[two["name"]].endswith("training stopped by epochs")
+
+
 def test_inspect_shows_facts_of_files_that_only_claim_to_be_models(runner, repository, tmp_path):
     bundle = Path(shutil.copytree(repository / "tests/bundle/data/v1", tmp_path / "v1"))
     manifest = json.loads((bundle / "manifest.json").read_bytes())

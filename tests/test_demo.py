@@ -52,14 +52,12 @@ heads = 1
 max_history = 10
 title_buckets = 64
 epochs = 2
-minutes = 0.3
 [ranker]
 cross_layers = 1
 cross_rank = 4
 deep = [16]
 candidates = 40
 epochs = 1
-minutes = 0.2
 [rerank]
 category_cap = 0
 [export]

@@ -23,8 +23,8 @@ from bundle.features import (
     History,
 )
 from training import columns as col
-from training.errors import RecipeInvalid, RunInvalid, TableInvalid
-from training.recipe import Recipe
+from training.errors import RecipeInvalid, TableInvalid
+from training.recipe import Recipe, Split
 
 MAX_CATEGORIES = 8
 """Category slots of one item; further categories of an item are dropped, rarest first."""
@@ -129,9 +129,10 @@ class Dataset:
 def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
     """Load the tables that `pocketrec data` wrote and mark the held-out events.
 
+    Whether any are is for `training/split_check.py` to say.
+
     Raises:
         TableInvalid: the tables are not there.
-        RunInvalid: no user has enough events to hold one out.
     """
     items = load_items(data_dir)
     row_of = {item_id: row for row, item_id in enumerate(items.ids)}
@@ -153,12 +154,6 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
     order = np.lexsort((tie, ts, users))
     offsets = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))])
     rows, events, ts = rows[order], events[order], ts[order]
-    fold = _folds(recipe, offsets, ts)
-    if not (fold == VALID).any():
-        raise RunInvalid(
-            f"{data_dir}: no user has split.min_user_events = {recipe.split.min_user_events} "
-            "events, so none can be held out. Lower it, or bring more data."
-        )
     return Dataset(
         items=items,
         user_ids=user_ids.tolist(),
@@ -166,7 +161,7 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
         rows=rows,
         events=events,
         ts=ts,
-        fold=fold,
+        fold=folds(recipe, offsets, ts),
     )
 
 
@@ -286,20 +281,26 @@ def _numbers(column: Any) -> NDArray[np.float32]:
     return np.where(np.isnan(numbers), MISSING, numbers).astype(np.float32)
 
 
-def _folds(recipe: Recipe, offsets: NDArray[np.int64], ts: NDArray[np.int64]) -> NDArray[np.int8]:
+def least_events(split: Split) -> int:
+    """Fewest events of a user whose last two `leave_last` holds out: one stays before them."""
+    return max(split.min_user_events, 3)
+
+
+def folds(recipe: Recipe, offsets: NDArray[np.int64], ts: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Return the fold of each event by the recipe's split; offsets, ts: as in `Dataset`."""
+    split = recipe.split
     fold = np.full(len(ts), TRAIN, np.int8)
-    counts = np.diff(offsets)
-    if recipe.split.kind == "leave_last":
-        eligible = counts >= max(recipe.split.min_user_events, 3)
+    if split.kind == "leave_last":
+        eligible = np.diff(offsets) >= least_events(split)
         fold[offsets[1:][eligible] - 1] = TEST
         fold[offsets[1:][eligible] - 2] = VALID
         return fold
-    if recipe.split.kind == "last_basket":
-        return _last_baskets(recipe.split.min_user_events, offsets, ts)
-    times = np.sort(ts)
-    n = len(times)
-    test_from = times[int(n * (1 - recipe.split.test_share))]
-    valid_from = times[int(n * (1 - recipe.split.test_share - recipe.split.valid_share))]
+    if split.kind == "last_basket":
+        return _last_baskets(split.min_user_events, offsets, ts)
+    times = np.append(np.sort(ts), np.iinfo(np.int64).max)  # the end: nothing is held out
+    n = len(ts)
+    test_from = times[int(n * (1 - split.test_share))]
+    valid_from = times[int(n * (1 - split.test_share - split.valid_share))]
     fold[ts >= valid_from] = VALID
     fold[ts >= test_from] = TEST
     return fold

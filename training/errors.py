@@ -8,7 +8,8 @@ PocketRecError (bundle)
 │   ├── LogUnavailable      an experiment log is asked for and its library or server is not there
 │   ├── CasesDiffer         two evaluations are not of the same cases or methods
 │   └── FeatureLeak         a feature added to the ranker knows the future
-└── RunInvalid              a run folder lacks files or was made by another recipe
+└── RunInvalid              a run folder lacks files, was made by another recipe, or cannot be made
+    └── TrainingDiverged    weights or figures of an epoch are not finite
 """
 
 from bundle.errors import InputError, PocketRecError
@@ -39,4 +40,8 @@ class FeatureLeak(InputError):
 
 
 class RunInvalid(PocketRecError):
-    """A run folder is incomplete or belongs to another recipe or data set."""
+    """A run folder is incomplete, belongs to another recipe or data set, or cannot be made."""
+
+
+class TrainingDiverged(RunInvalid):
+    """An epoch ended with weights or figures that are not finite; nothing of it was saved."""

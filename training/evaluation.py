@@ -58,7 +58,12 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     fold = TEST if split == "test" else VALID
     settings = evaluation_settings(data, fold)
     if not settings:
-        raise RunInvalid(f"{data_dir}: no {split} events are held out.")
+        hint = " Measure the validation events with --split valid." if fold == TEST else ""
+        raise RunInvalid(
+            f"{data_dir}: the split leaves no {split} case (split.kind = "
+            f'"{trained.recipe.split.kind}", split.{split}_share = '
+            f"{getattr(trained.recipe.split, f'{split}_share'):g}).{hint}"
+        )
     cross_fit = load_cross_fit(run_dir)
     unseen = cross_fit if fold == VALID else None
     training = json.loads((run_dir / "train_report.json").read_bytes())

@@ -44,7 +44,6 @@ def write_features(recipe: Recipe, data_dir: Path, out: Path) -> FeaturesReport:
 
     Raises:
         TableInvalid: the tables are not there, or the spec names an unknown context feature.
-        RunInvalid: the recipe's split holds out nothing, so there is no training fold.
     """
     restore_dir(data_dir)
     data = load_dataset(recipe, data_dir)

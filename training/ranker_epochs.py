@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec
+from training.counted_time import Clock, CountedTime, StoppedBy
 from training.progress import Progress
 from training.ranker import build_ranker
 from training.ranker_loss import LOSSES
@@ -22,26 +23,42 @@ STANDARD_LISTS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epochs:
-    """A ranker after some epochs, with its logits; epochs: those it keeps; losses: of all run."""
+    """A ranker after some epochs, with its logits.
+
+    Attributes:
+        epochs: those it keeps; 0 if no epoch was better than retrieval's order.
+        losses: of all that ran.
+        stopped_by: whether all epochs asked for ran, or the cap ended them.
+    """
 
     ranker: keras.Model
     logits: keras.Model
     epochs: int
     losses: list[float]
+    stopped_by: StoppedBy
 
 
 @dataclass(frozen=True, slots=True)
 class RankerFit:
-    """Fits rankers of one recipe over lists of one retrieval; rng: of all that is drawn."""
+    """Fits rankers of one recipe over lists of one retrieval.
+
+    Attributes:
+        rng: of all that is drawn.
+        clock: what the cap is measured with.
+    """
 
     config: RankerConfig
     spec: FeatureSpec
     candidates: Candidates
     rng: np.random.Generator
+    clock: Clock = time.monotonic
 
     def run(self, lists: Slates, held: Slates, epochs: int, minutes: float) -> Epochs:
-        """Train a new ranker; keep the epoch with the least loss on `held`, the last if empty."""
-        started = time.monotonic()
+        """Train a new ranker; keep the epoch with the least loss on `held`, the last if empty.
+
+        minutes: cap, without set-up and compilation (`training/counted_time.py`); 0 = none. One
+        epoch is always completed.
+        """
         ranker = build_ranker(self.config, self.spec)
         logits = keras.Model(ranker.inputs, ranker.get_layer("logits").output)
         if len(lists):
@@ -55,29 +72,36 @@ class RankerFit:
         best, kept = step.weights(), 0
         best_loss = self._held_loss(logits, held)
         losses: list[float] = []
+        counted = CountedTime(minutes, clock=self.clock)
+        stopped_by: StoppedBy = "epochs"
         with Progress("ranker", epochs) as bar:
-            for epoch in range(epochs):
-                if (minutes and time.monotonic() - started > minutes * 60) or not len(lists):
+            for epoch in range(epochs if len(lists) else 0):
+                if counted.planned(epochs, epoch) <= epoch:
+                    stopped_by = "minutes"
                     break
-                losses.append(self._epoch(step, lists))
+                losses.append(self._epoch(step, lists, counted))
                 now, averaged = step.weights(), step.averaged()
                 step.restore(averaged)
-                loss = self._held_loss(logits, held)
+                with counted.counting():
+                    loss = self._held_loss(logits, held)
                 if loss < best_loss or not len(held):
                     best, best_loss, kept = averaged, loss, epoch + 1
                 step.restore(now)
                 on_held = f", on lists held back {loss:.4f}" if len(held) else ", all lists"
                 bar.advance(epoch + 1, f"loss {losses[-1]:.4f}{on_held}")
         step.restore(best)
-        return Epochs(ranker=ranker, logits=logits, epochs=kept, losses=losses)
+        return Epochs(
+            ranker=ranker, logits=logits, epochs=kept, losses=losses, stopped_by=stopped_by
+        )
 
-    def _epoch(self, step: "_Step", lists: Slates) -> float:
+    def _epoch(self, step: "_Step", lists: Slates, counted: CountedTime) -> float:
         """Take every list once; returns the mean loss."""
         order, parts = self.rng.permutation(len(lists)), []
         for at in np.array_split(order, max(1, len(order) // self.config.batch)):
-            batch, weights = draw(lists.take(at), self.config, self.rng)
-            inputs = {k: tf.constant(v) for k, v in self.candidates.flat(batch).items()}
-            parts.append(float(step(inputs, tf.constant(batch.labels), tf.constant(weights))))
+            with counted.counting(len(at)):
+                batch, weights = draw(lists.take(at), self.config, self.rng)
+                inputs = {k: tf.constant(v) for k, v in self.candidates.flat(batch).items()}
+                parts.append(float(step(inputs, tf.constant(batch.labels), tf.constant(weights))))
         return float(np.mean(parts))
 
     def _held_loss(self, logits: keras.Model, held: Slates) -> float:

@@ -66,8 +66,8 @@ def fit_ranker(
         recipe: what to train; `spec` and `candidates` belong to it.
         spec: features of the ranker.
         candidates: runs retrieval for past moments.
-        minutes: wall-clock cap of the stage, 0 = none; it bounds the first fit, whose number of
-            epochs the other fits repeat.
+        minutes: cap of the stage (`counted_time.py`), 0 = none; it bounds the first fit, whose
+            number of epochs the other fits repeat.
 
     Raises:
         FeatureLeak: a feature of a sample of the cases knows the future; nothing was trained.

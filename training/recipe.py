@@ -6,7 +6,7 @@ Types only; `load_recipe` is the one place where untrusted TOML becomes a `Recip
 import difflib
 import json
 import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
@@ -23,10 +23,13 @@ Share = Annotated[float, Ge(0.0), Le(1.0)]
 Positive = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(0)]
 Above0 = Annotated[float, Gt(0.0)]
+Minutes = Annotated[float, Ge(0.0)]
+"""Cap of a stage's training, set-up and compilation not counted; 0 = none."""
 Price = Annotated[float, Ge(0.0), Le(MAX_NUMBER)]
 Prior = Annotated[float, Ge(NUMBERS["alpha"][0]), Le(NUMBERS["alpha"][1])]
 Place = Annotated[int, Ge(1), Le(MAX_PLACE)]
 Variant = Literal["fp32", "fp16", "dynamic", "int8", "selective"]
+SplitKind = Literal["leave_last", "global_time", "last_basket"]
 _FORBID = {"extra": "forbid"}
 
 
@@ -77,7 +80,7 @@ class Split:
     """How interactions are held out, always by time."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
-    kind: Literal["leave_last", "global_time", "last_basket"] = "leave_last"
+    kind: SplitKind = "leave_last"
     valid_share: Share = 0.1
     test_share: Share = 0.1
     min_user_events: Positive = 5
@@ -85,7 +88,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalConfig:
-    """The two-tower model and its training; `minutes` caps the stage's wall-clock time.
+    """The two-tower model and its training; `minutes` caps the stage, 0 = no cap.
 
     average: weight of the past in the running average of the weights, 0 = no average;
     quantize_from: share of the schedule after which the item matrix is rounded to int8;
@@ -122,7 +125,7 @@ class RetrievalConfig:
     quantize_from: Share = 0.8
     replicas: Positive = 1
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
-    minutes: Above0 = 3.0
+    minutes: Minutes = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +180,7 @@ class RankerConfig:
     dropout: Share = 0.2
     weight_decay: Annotated[float, Ge(0.0)] = 0.01
     average: Share = 0.98
-    minutes: Above0 = 1.0
+    minutes: Minutes = 0.0
     heads: tuple[Literal["engage", "like"], ...] = ("engage", "like")
     head_weights: tuple[float, ...] = (1.0, 0.5)
 
@@ -297,7 +300,7 @@ class TuneConfig:
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     space: dict[str, SearchRange] = field(default_factory=dict)
-    trial_minutes: Above0 = 3.0
+    trial_minutes: Minutes = 0.0
     startup_trials: Count = 8
 
 
@@ -325,7 +328,8 @@ def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe, from TOML or from the `recipe.json` of a run.
 
     Raises:
-        RecipeInvalid: it cannot be read, is no TOML, or a key is unknown or of the wrong type.
+        RecipeInvalid: it cannot be read, is no TOML, a key is unknown or of the wrong type, or
+            (TOML only: old runs have such heads) `ranker.heads` names an event that is not there.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -335,11 +339,16 @@ def load_recipe(path: Path) -> Recipe:
         value = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except ValueError as err:
         raise RecipeInvalid(f"{path}: {err}") from err
-    return parse_recipe(value, str(path))
+    recipe = parse_recipe(value, str(path))
+    if path.suffix != ".json":
+        _check_heads(recipe, str(path))
+    return recipe
 
 
 def parse_recipe(value: object, where: str) -> Recipe:
     """Check a parsed recipe; `where` begins the error's text.
+
+    If it names no heads, they are those whose events it has: "like" needs "like" in events.types.
 
     Raises:
         RecipeInvalid: as for `load_recipe`.
@@ -349,6 +358,12 @@ def parse_recipe(value: object, where: str) -> Recipe:
     except ValidationError as err:
         lines = [f"{where}: {_explain(dict(e))}" for e in err.errors()]
         raise RecipeInvalid("\n".join(lines)) from err
+    assert isinstance(value, dict)
+    chosen = value.get("ranker", {}).keys() & {"heads", "head_weights"}
+    if not chosen and "like" not in recipe.events.types:
+        recipe = replace(
+            recipe, ranker=replace(recipe.ranker, heads=("engage",), head_weights=(1.0,))
+        )
     _check_together(recipe, where)
     return recipe
 
@@ -417,6 +432,11 @@ def _check_together(recipe: Recipe, where: str) -> None:
             f"{where}: ranker.neighbour_candidates + ranker.own_candidates ({near} + {own} in use) "
             f"must not exceed ranker.candidates ({ranker.candidates})"
         )
+    if split.kind == "global_time" and not split.valid_share:
+        raise RecipeInvalid(
+            f"{where}: split.valid_share: 0 leaves no event to choose epochs by and none for the "
+            "ranker to learn from. Set it above 0, e.g. 0.1; split.test_share may be 0."
+        )
     if split.valid_share + split.test_share >= 1:
         raise RecipeInvalid(f"{where}: split: valid_share + test_share must stay below 1")
     if recipe.rerank.slate > ranker.candidates:
@@ -426,6 +446,25 @@ def _check_together(recipe: Recipe, where: str) -> None:
             f"{where}: columns.regions, columns.age_rating: export.format_version = 1 has neither"
         )
     _check_rules(recipe.rerank, recipe.export.format_version, where)
+
+
+def _check_heads(recipe: Recipe, where: str) -> None:
+    """Refuse a head that no event of the recipe could ever be an example of."""
+    types, ranker = recipe.events.types, recipe.ranker
+    if "like" not in ranker.heads or "like" in types:
+        return
+    kept = [(h, w) for h, w in zip(ranker.heads, ranker.head_weights, strict=True) if h != "like"]
+    mend = (
+        f"ranker.heads = {[head for head, _ in kept]} and "
+        f"ranker.head_weights = {[weight for _, weight in kept]}"
+        if kept
+        else 'ranker.heads = ["engage"] and ranker.head_weights = [1.0]'
+    )
+    raise RecipeInvalid(
+        f"{where}: ranker.heads: head 'like' has no event to learn from, events.types has "
+        f"{', '.join(map(repr, types))}. Set {mend}; or bring likes (events.types, "
+        "events.like_value)."
+    )
 
 
 def _check_rules(rerank: RerankConfig, format_version: int, where: str) -> None:

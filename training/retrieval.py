@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from bundle.features import FeatureSpec
 from bundle.files import write_atomic
 from training.cases import evaluation_settings, some
+from training.counted_time import Clock, CountedTime, StoppedBy
 from training.data_parallel import mirrored
 from training.dataset import VALID, Dataset
+from training.errors import TrainingDiverged
 from training.item_content import item_inputs
 from training.progress import Progress
 from training.recipe import Recipe
@@ -29,12 +31,19 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """The best towers by validation NDCG@10, and how training went."""
+    """The best towers by validation NDCG@10, and how training went.
+
+    Attributes:
+        curve: loss and ndcg10 of each epoch.
+        seconds: wall-clock time after the set-up, earlier tries included.
+        stopped_by: "minutes" also if the cap shortened the schedule and patience ended it first.
+    """
 
     user_tower: keras.Model
     item_tower: keras.Model
     curve: list[dict[str, float]]
     seconds: float
+    stopped_by: StoppedBy
 
 
 def fit_towers(
@@ -46,60 +55,77 @@ def fit_towers(
     *,
     begin: Callable[[keras.Model, keras.Model], None] | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    clock: Clock = time.monotonic,
 ) -> Fitted:
     """Train with early stopping on validation NDCG@10; goes on from `checkpoint` if it is there.
 
     The checkpoint is written after each epoch by one rename, so a kill loses one epoch at most.
-    Where `minutes` will not do for all epochs, the schedule is drawn together to end in time.
+    Where `minutes` will not do for all epochs, the schedule is drawn together to end in time; one
+    epoch is always completed.
 
     Args:
         recipe: what to train; `spec` and `data` belong to it.
         spec: features and vocabularies.
         data: sequences with their folds.
         checkpoint: file of unfinished work.
-        minutes: wall-clock cap of the stage, earlier tries included.
+        minutes: cap of the stage, earlier tries included, set-up and compilation not
+            (`training/counted_time.py`); 0 = none.
         begin: called with the new user tower and item tower before training (a warm start).
         on_epoch: called with the epoch's number and its point of the curve after each epoch, when
             the checkpoint is written; an exception of it ends the training.
+        clock: what the cap is measured with.
+
+    Raises:
+        TrainingDiverged: an epoch ends with weights or an NDCG that are not finite.
     """
     config = recipe.retrieval
     inputs = item_inputs(spec, data.items, config.title_buckets)
     fit = TowerFit(recipe, spec, data, inputs, begin, mirrored(config.replicas))
-    state = _Progressed(curve=[], best=fit.snapshot(), best_ndcg=-1.0, seconds=0.0, done=0.0)
+    state = _Progressed(curve=[], best=fit.snapshot(), best_ndcg=-1.0)
     if checkpoint.exists():
         state = _restore(checkpoint, fit)
-    started = time.monotonic() - state.seconds
-    planned = config.epochs
+    started = clock() - state.seconds
+    counted = CountedTime(minutes, state.counted, clock)
+    stopped_by: StoppedBy = "epochs"
     cases = evaluation_settings(data, VALID)[0]
     if config.validate_users:
         cases = some(cases, config.validate_users, recipe.seed)
     with Progress("two-tower", config.epochs) as bar:
         for epoch in range(len(state.curve), config.epochs):
+            planned = counted.planned(config.epochs, epoch)
+            state.cut = state.cut or planned < config.epochs
             best_epoch = int(np.argmax([p["ndcg10"] for p in state.curve])) if state.curve else 0
-            if epoch >= planned or epoch - best_epoch > config.patience:
+            if epoch >= planned:
+                break
+            if epoch - best_epoch > config.patience:
+                stopped_by = "patience"
                 break
             rng = np.random.default_rng([recipe.seed, epoch])
-            fit.begin_epoch()
-            parts = list(batches(data, spec.max_history, config.batch, rng, baskets=fit.baskets))
+            with counted.counting():
+                fit.begin_epoch()
+                parts = list(
+                    batches(data, spec.max_history, config.batch, rng, baskets=fit.baskets)
+                )
             pace = (1.0 - state.done) / ((planned - epoch) * len(parts))
             losses = []
             for part in parts:
                 state.done = min(1.0, state.done + pace)
-                losses.append(fit.step(part, state.done, rng))
+                # The step is compiled for each shape, and again when the rounding begins.
+                with counted.counting((part.rows.shape, state.done > config.quantize_from)):
+                    losses.append(fit.step(part, state.done, rng))
             now, averaged = [v.numpy() for v in fit.kept], fit.snapshot()
-            fit.restore(averaged)
-            ndcg = validation_ndcg(fit.user_tower, fit.item_table(), spec, data, cases)
-            fit.restore(now)
+            with counted.counting():
+                fit.restore(averaged)
+                ndcg = validation_ndcg(fit.user_tower, fit.item_table(), spec, data, cases)
+                fit.restore(now)
+            _check_finite(epoch, ndcg, averaged)
             state.curve.append({"loss": float(np.mean(losses)), "ndcg10": ndcg})
-            state.seconds = time.monotonic() - started
+            state.seconds, state.counted = clock() - started, counted.seconds
             if ndcg > state.best_ndcg:
                 state.best_ndcg, state.best = ndcg, averaged
             _save(checkpoint, fit, state)
             if on_epoch is not None:
                 on_epoch(epoch, state.curve[-1])
-            # The first epoch compiles; from the second on its length tells how many more fit in.
-            left = (minutes * 60 - state.seconds) / (state.seconds / (epoch + 1))
-            planned = min(config.epochs, epoch + 1 + max(0, int(left)))
             bar.advance(epoch + 1, f"loss {state.curve[-1]['loss']:.3f}  NDCG@10 {ndcg:.4f}")
     fit.restore(state.best)
     return Fitted(
@@ -107,18 +133,41 @@ def fit_towers(
         item_tower=fit.item_tower,
         curve=state.curve,
         seconds=state.seconds,
+        stopped_by="minutes" if state.cut else stopped_by,
+    )
+
+
+def _check_finite(epoch: int, ndcg: float, weights: list[Any]) -> None:
+    """Refuse what would be saved as the best epoch, or compare with nothing.
+
+    The weights too: scores that are NaN are below no other, so they look like the best place.
+    """
+    if np.isfinite(ndcg) and all(np.isfinite(value).all() for value in weights):
+        return
+    raise TrainingDiverged(
+        f"two-tower: epoch {epoch + 1} ended with weights that are not finite or a validation "
+        f"NDCG@10 of {ndcg}; nothing of it was saved. Lower retrieval.learning_rate, or set "
+        'retrieval.precision = "float32".'
     )
 
 
 @dataclass(slots=True)
 class _Progressed:
-    """done: share of the schedule gone by, 0..1."""
+    """What a checkpoint holds beside the weights.
+
+    Attributes:
+        seconds: wall-clock time; counted: its part that counts against the cap.
+        done: share of the schedule gone by, 0..1.
+        cut: the cap has shortened the schedule.
+    """
 
     curve: list[dict[str, float]]
     best: list[Any]
     best_ndcg: float
-    seconds: float
-    done: float
+    seconds: float = 0.0
+    counted: float = 0.0
+    done: float = 0.0
+    cut: bool = False
 
 
 def _save(path: Path, fit: TowerFit, state: _Progressed) -> None:
@@ -130,7 +179,9 @@ def _save(path: Path, fit: TowerFit, state: _Progressed) -> None:
     np.savez(
         buffer,
         curve=curve,
-        numbers=np.array([state.best_ndcg, state.seconds, state.done]),
+        numbers=np.array(
+            [state.best_ndcg, state.seconds, state.counted, state.done, float(state.cut)]
+        ),
         allow_pickle=False,
         **arrays,
     )
@@ -142,9 +193,17 @@ def _restore(path: Path, fit: TowerFit) -> _Progressed:
         for i, variable in enumerate(fit.everything):
             variable.assign(saved[f"now{i}"])
         curve = [{"loss": float(a), "ndcg10": float(b)} for a, b in saved["curve"]]
-        best_ndcg, seconds, done = map(float, saved["numbers"])
+        best_ndcg, seconds, counted, done, cut = map(float, saved["numbers"])
         best = [saved[f"best{i}"] for i in range(len(fit.kept))]
-    return _Progressed(curve=curve, best=best, best_ndcg=best_ndcg, seconds=seconds, done=done)
+    return _Progressed(
+        curve=curve,
+        best=best,
+        best_ndcg=best_ndcg,
+        seconds=seconds,
+        counted=counted,
+        done=done,
+        cut=bool(cut),
+    )
 
 
 def prepare_process(seed: int) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from bundle.files import canonical_json, replace_dir, sha256_file, write_atomic,
 from training import columns as col
 from training.align import Alignment
 from training.cases import evaluation_settings
+from training.counted_time import StoppedBy
 from training.cross_fit import save_cross_fit
 from training.dataset import VALID, feature_spec, load_dataset
 from training.errors import RunInvalid
@@ -25,9 +26,14 @@ from training.ranker_gain import RankerGain
 from training.recipe import Recipe, recipe_json
 from training.retrieval import fit_towers, prepare_process
 from training.slates import Candidates
+from training.split_check import check_split, tie_warning, tied_last_share
+from training.stopping import cap_warning
 from training.trained import NEIGHBOURS_FILE, load_trained
 from training.user_vectors import validation_ndcg
 from training.warm_start import align_towers, check_fits, copy_weights
+
+TOWERS_SHARE = 0.75
+"""Part of `--minutes` that the two towers get where the recipe has no caps of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +41,17 @@ class TrainReport:
     """How training went; saved as `train_report.json`.
 
     Attributes:
+        epochs: of the two towers that ran, out of `epochs_planned`.
+        retrieval_stopped_by: "epochs" if all ran, "patience" (early stopping) or "minutes" (cap).
         valid_ndcg10: of the towers that ship, over all validation cases; `pocketrec evaluate
             --split valid` reports the same number.
         curve: loss and ndcg10 an epoch, the latter over `retrieval.validate_users` cases.
-        ranker_losses: an epoch of the fit that chose `ranker_epochs`.
+        ranker_losses: an epoch of the fit that chose `ranker_epochs`, out of
+            `ranker_epochs_planned`.
+        ranker_stopped_by: what ended that fit, "epochs" or "minutes".
         ranker_gain: over retrieval's order, on lists not learned from.
+        reproducible: no cap cut a stage, so seed and data alone decide.
+        tied_last_share: see `training/split_check.py`.
         leak_check: which of the ranker's features were tried with another future.
         alignment: how far items moved, after a warm start.
     """
@@ -47,12 +59,18 @@ class TrainReport:
     recipe: str
     seed: int
     epochs: int
+    epochs_planned: int
+    retrieval_stopped_by: StoppedBy
     valid_ndcg10: float
     curve: list[dict[str, float]]
     ranker_losses: list[float]
     ranker_epochs: int
+    ranker_epochs_planned: int
+    ranker_stopped_by: StoppedBy
     ranker_gain: RankerGain
     ranker_gain_sentence: str
+    reproducible: bool
+    tied_last_share: dict[str, float]
     retrieval_s: float
     ranker_s: float
     user_tower_parameters: int
@@ -70,6 +88,7 @@ def train(
     minutes: float | None = None,
     warm_start: Path | None = None,
     logs: Sequence[ExperimentLog] = (),
+    warn: Callable[[str], None] = lambda _: None,
 ) -> TrainReport:
     """Train both stages and write `run_dir` as a whole; go on from an earlier, killed try.
 
@@ -77,23 +96,27 @@ def train(
         recipe: what to train.
         data_dir: folder that `pocketrec data` wrote.
         run_dir: the finished run; unfinished work waits beside it in `.NAME.work`.
-        minutes: caps both stages together, in the proportion of the recipe's own caps.
+        minutes: caps both stages together, in the proportion of the recipe's own caps, 3 to 1 if it
+            has none; None leaves these.
         warm_start: the previous release's run: training begins with its weights, and the new space
             is rotated onto its space at the end, so that item vectors move little.
         logs: where the curves go as they grow.
+        warn: called with a sentence that a person should read: before training if the split does
+            not fit the data, at its end if a cap cut it short.
 
     Raises:
         RunInvalid: the unfinished work beside `run_dir` belongs to another recipe or other data,
-            or the run to start from does not fit the recipe.
+            the run to start from does not fit the recipe, or the split leaves no cases.
         TableInvalid: the tables are missing.
         FeatureLeak: a ranker feature knows the future; the towers stay in the unfinished work.
     """
     prepare_process(recipe.seed)
     data = load_dataset(recipe, data_dir)
+    check_split(recipe, data, str(data_dir))
     spec = feature_spec(recipe, data.items)
-    caps = recipe.retrieval.minutes, recipe.ranker.minutes
-    if minutes is not None:
-        caps = caps[0] * minutes / sum(caps), caps[1] * minutes / sum(caps)
+    if tied := tie_warning(recipe, data):
+        warn(tied)
+    towers_cap, ranker_cap = _caps(recipe, minutes)
     work = run_dir.parent / f".{run_dir.name}.work"
     _claim(work, recipe, data_dir, warm_start)
     previous = None
@@ -111,7 +134,7 @@ def train(
         spec,
         data,
         checkpoint,
-        caps[0],
+        towers_cap,
         begin=copy_weights(previous, spec, data.items) if previous else None,
         on_epoch=on_epoch,
     )
@@ -134,7 +157,7 @@ def train(
         baskets=baskets,
     )
     keras.utils.set_random_seed(recipe.seed)  # the ranker starts alike, resumed or not
-    fitted = fit_ranker(recipe, spec, candidates, caps[1])
+    fitted = fit_ranker(recipe, spec, candidates, ranker_cap)
     for epoch, loss in enumerate(fitted.first.losses):
         for log in logs:
             log.log(epoch, {"ranker/loss": loss})
@@ -142,14 +165,20 @@ def train(
         recipe=recipe.name,
         seed=recipe.seed,
         epochs=len(towers.curve),
+        epochs_planned=recipe.retrieval.epochs,
+        retrieval_stopped_by=towers.stopped_by,
         valid_ndcg10=validation_ndcg(
             user_tower, table, spec, data, evaluation_settings(data, VALID)[0]
         ),
         curve=towers.curve,
         ranker_losses=fitted.first.losses,
         ranker_epochs=fitted.first.epochs,
+        ranker_epochs_planned=recipe.ranker.epochs,
+        ranker_stopped_by=fitted.first.stopped_by,
         ranker_gain=fitted.gain,
         ranker_gain_sentence=fitted.gain.sentence(),
+        reproducible="minutes" not in (towers.stopped_by, fitted.first.stopped_by),
+        tied_last_share=tied_last_share(data),
         retrieval_s=round(towers.seconds, 2),
         ranker_s=round(fitted.seconds, 2),
         user_tower_parameters=user_tower.count_params(),
@@ -180,7 +209,18 @@ def train(
         shutil.rmtree(work)
     except OSError as err:
         raise write_failed(run_dir, err) from err
+    if cut := cap_warning(asdict(report)):
+        warn(cut)
     return report
+
+
+def _caps(recipe: Recipe, minutes: float | None) -> tuple[float, float]:
+    """Return the caps of towers and ranker in minutes; 0 = none."""
+    caps = recipe.retrieval.minutes, recipe.ranker.minutes
+    if minutes is None:
+        return caps
+    share = caps[0] / sum(caps) if all(caps) else TOWERS_SHARE
+    return share * minutes, (1.0 - share) * minutes
 
 
 def _claim(work: Path, recipe: Recipe, data_dir: Path, warm_start: Path | None = None) -> None:

@@ -22,19 +22,25 @@ from sqlalchemy.exc import SQLAlchemyError
 from bundle.files import write_atomic
 from training import columns as col
 from training.dataset import TEST, Dataset, feature_spec, load_dataset
-from training.errors import RecipeInvalid, RunInvalid
+from training.errors import RecipeInvalid, RunInvalid, TrainingDiverged
 from training.progress import Progress
 from training.recipe import Recipe, TuneConfig, recipe_json
 from training.recipe_toml import recipe_toml
 from training.retrieval import fit_towers
 from training.search_space import check_space, suggest, with_values
+from training.split_check import check_split
 
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneReport:
-    """The study so far: best first in `trials` (number, state, ndcg10, epochs, seconds, values)."""
+    """The study so far.
+
+    Attributes:
+        trials: best first; number, state, ndcg10, epochs, seconds, stopped_by ("epochs",
+            "patience", "minutes", or "" if it did not complete) and values of each.
+    """
 
     study: str
     trials: list[dict[str, Any]]
@@ -60,8 +66,9 @@ def tune(
     """Search until the study has `trials` finished trials or the time is over; go on later.
 
     Every trial trains the two towers alone, with the recipe's seed, for at most
-    `tune.trial_minutes`, and is stopped early where its curve lies below the median of the others.
-    Beside `study_file` (SQLite) lie `.best.toml`, a recipe to train, and `.trials.csv`.
+    `tune.trial_minutes` if that is set, and is stopped early where its curve lies below the
+    median of the others. Beside `study_file` (SQLite) lie `.best.toml`, a recipe to train, and
+    `.trials.csv`.
 
     Args:
         recipe: the start; its `[tune]` section is the search space.
@@ -73,12 +80,14 @@ def tune(
 
     Raises:
         RecipeInvalid: the search space is empty or wrong.
-        RunInvalid: the file is no study, or one of another recipe or other data, or no trial
-            could finish.
+        RunInvalid: the file is no study, or one of another recipe or other data, no trial could
+            finish, or the split leaves no cases.
         TableInvalid: the tables are missing.
     """
     check_space(recipe.tune.space, where)
-    data = without_test(load_dataset(recipe, data_dir))
+    whole = load_dataset(recipe, data_dir)
+    check_split(recipe, whole, str(data_dir))
+    data = without_test(whole)
     ends = None if minutes is None else time.monotonic() + minutes * 60
     study = _open(study_file, _claim(recipe, data_dir))
     work = study_file.parent / f".{study_file.name}.work"
@@ -155,7 +164,11 @@ def _run(
     except optuna.TrialPruned:
         trial.set_user_attr("seconds", round(time.monotonic() - started, 1))
         study.tell(trial, state=TrialState.PRUNED)
+    except TrainingDiverged as err:
+        trial.set_user_attr("refused", str(err))
+        study.tell(trial, state=TrialState.PRUNED)
     else:
+        trial.set_user_attr("stopped_by", fitted.stopped_by)
         trial.set_user_attr("seconds", round(fitted.seconds, 1))
         study.tell(trial, max(point["ndcg10"] for point in fitted.curve))
     checkpoint.unlink(missing_ok=True)
@@ -216,9 +229,10 @@ def _report(recipe: Recipe, study: optuna.Study, path: Path) -> TuneReport:
     rows = [_row(trial) for trial in finished]
     rows.sort(key=lambda row: (row["state"] != "complete", -row["ndcg10"], row["number"]))
     best = study.best_trial
+    cap = recipe.tune.trial_minutes
     comment = (
         f"Found by `pocketrec tune`: validation NDCG@10 {study.best_value:.4f}, best of "
-        f"{len(rows)} trials of up to {recipe.tune.trial_minutes:g} minutes."
+        f"{len(rows)} trials{f' of up to {cap:g} minutes' if cap else ''}."
     )
     recipe_path, table_path = path.with_suffix(".best.toml"), path.with_suffix(".trials.csv")
     write_atomic(recipe_path, recipe_toml(with_values(recipe, best.params), comment).encode())
@@ -242,6 +256,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
         "ndcg10": max(curve.values(), default=0.0) if trial.value is None else trial.value,
         "epochs": max(curve, default=-1) + 1,
         "seconds": trial.user_attrs.get("seconds", 0.0),
+        "stopped_by": trial.user_attrs.get("stopped_by", ""),
         "values": dict(trial.params),
     }
 
@@ -249,7 +264,7 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
 def _csv(rows: list[dict[str, Any]], keys: list[str]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    names = ["number", "state", "ndcg10", "epochs", "seconds"]
+    names = ["number", "state", "ndcg10", "epochs", "seconds", "stopped_by"]
     writer.writerow([*names, *keys])
     for row in rows:
         values = [json.dumps(row["values"][key]) for key in keys]

@@ -26,7 +26,8 @@ NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items())
 @click.option(
     "--minutes",
     type=click.FloatRange(min=0, min_open=True),
-    help="Wall-clock budget for training; the default is the recipe's.",
+    help="Cut each training short after this time, set-up and compilation not counted; its figures"
+    " then depend on the machine.  [default: no cap but the recipe's]",
 )
 @click.option(
     "--work",

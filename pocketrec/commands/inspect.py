@@ -61,6 +61,10 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
         )
         marks = [f"for {file['targets']}"] if file.get("targets") else []
         marks += [mark for mark in ("default", "forced") if file.get(mark)]
+        if "stopped_by" in file:
+            marks.append(f"training stopped by {file['stopped_by']}")
+        if not file.get("reproducible", 1):
+            marks.append("not reproducible")
         told = ", ".join([facts, *marks] if facts else marks)
         click.echo(f"{file['name']:<34}{file['bytes']:>11,}  {told}".rstrip())
     click.echo("\nall files verified")

@@ -15,7 +15,12 @@ from pocketrec.quiet import load_tensorflow
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Canonical tables.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
-@click.option("--minutes", type=click.FloatRange(min=0.01), help="Train within this time.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0.01),
+    help="Cut training short after this time, set-up and compilation not counted; the result then"
+    " depends on the machine.  [default: no cap but the recipe's]",
+)
 @click.option(
     "--warm-start",
     type=click.Path(path_type=Path),
@@ -42,11 +47,17 @@ def command(
     load_tensorflow()
     from training.experiment_log import experiment_logs
     from training.recipe import load_recipe
+    from training.stopping import stopped_told
     from training.train import train
+
+    def warn(text: str) -> None:
+        click.echo(f"warning: {text}", err=True)
 
     chosen = load_recipe(recipe)
     with experiment_logs(chosen, log_dir, mlflow) as logs:
-        report = train(chosen, data, out, minutes=minutes, warm_start=warm_start, logs=logs)
+        report = train(
+            chosen, data, out, minutes=minutes, warm_start=warm_start, logs=logs, warn=warn
+        )
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return
@@ -54,10 +65,11 @@ def command(
         f"{report.recipe}: {report.epochs} epochs in {report.retrieval_s:.0f} s, validation "
         f"NDCG@10 of the towers {report.valid_ndcg10:.4f}; ranker {report.ranker_s:.0f} s"
     )
+    click.echo(stopped_told(asdict(report)))
     click.echo(report.ranker_gain_sentence)
     click.echo(
         f"user tower {report.user_tower_parameters:,} parameters, "
-        f"ranker {report.ranker_parameters:,}"
+        f"ranker {report.ranker_parameters:,} with heads {', '.join(chosen.ranker.heads)}"
     )
     if report.alignment is not None:
         a = report.alignment

@@ -38,6 +38,12 @@ def command(
     report = tune(
         load_recipe(recipe), data, study, trials=trials, minutes=minutes, where=str(recipe)
     )
+    if cut := sum(row["stopped_by"] == "minutes" for row in report.trials):
+        click.echo(
+            f"warning: tune.trial_minutes cut {cut} of {len(report.trials)} trials short, so the "
+            "search is not reproducible. Set it to 0 and lower retrieval.epochs.",
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return

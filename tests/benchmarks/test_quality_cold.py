@@ -146,6 +146,19 @@ def test_a_cut_with_nothing_new_is_refused(case, shop):
         )
 
 
+def test_a_cut_before_anybody_has_a_history_is_refused(case, shop):
+    folder = shop.recipe.parent
+    with pytest.raises(InputError, match="none can be kept for validation"):
+        cold_split.split(
+            load_recipe(shop.recipe),
+            folder / "tables",
+            folder / "early",
+            cut=0.002,
+            end=1.0,
+            seed=1,
+        )
+
+
 def test_title_similarity_finds_the_kind(case):
     wanted = [case.new_taken[at] for at in case.takers]
     for variant in title_similarity.variants(case.known.items):

@@ -67,7 +67,7 @@ def result(tmp_path_factory):
             lines += [f"u{user},i{item},{day * DAY}" for item in bought]
     (folder / "interactions.csv").write_text("\n".join(lines))
     (folder / "twin.toml").write_text(RECIPE)
-    options = Options(work=folder / "work", data=folder, minutes=1)
+    options = Options(work=folder / "work", data=folder)
     return quality_retail.run(options, folder / "twin.toml", Console(width=120, record=True))
 
 

@@ -83,6 +83,32 @@ def test_the_card_has_every_file_and_every_gate_and_no_time(bundle_dir: Path):
     assert {g["check"] for g in report["gates"]} >= {"cosine", "overlap", "bytes", "NDCG@10 loss"}
 
 
+def test_what_ended_the_training_is_in_the_manifest_and_on_the_card(
+    run_dir: Path, bundle_dir: Path
+):
+    report = json.loads((run_dir / "train_report.json").read_bytes())
+    ended = {"user_tower": "patience", "ranker": "minutes"}
+    assert (report["retrieval_stopped_by"], report["ranker_stopped_by"]) == tuple(ended.values())
+    bundle = open_bundle(bundle_dir)
+    models = [entry for entry in bundle.manifest.files if entry.kind == "model"]
+    assert models
+    for entry in models:
+        assert entry.meta["stopped_by"] == ended[str(entry.meta["model"])]
+        assert entry.meta["reproducible"] == 0
+    text = bundle.read("model_card.md").decode()
+    assert "two-tower: 3 of 9 epochs, stopped by patience; ranker: 1 of 4 epochs" in text
+    assert "**Warning:** a cap cut this training short" in text
+    assert bundle.json("model_card.json")["training"]["reproducible"] is False
+
+
+def test_run_of_an_earlier_version_says_nothing_of_what_ended_it(run_dir: Path, tmp_path: Path):
+    report = json.loads((run_dir / "train_report.json").read_bytes())
+    keys = ("retrieval_stopped_by", "ranker_stopped_by", "reproducible")
+    old = {key: value for key, value in report.items() if key not in keys}
+    (tmp_path / "train_report.json").write_text(json.dumps(old))
+    assert build._ended(tmp_path) == {"user_tower": {}, "ranker": {}}
+
+
 def test_all_variants_pack_also_what_no_target_ships(run_dir: Path, tmp_path: Path):
     export_bundle(run_dir, tmp_path / "all", all_variants=True)
     manifest = open_bundle(tmp_path / "all").manifest

@@ -20,7 +20,7 @@ N_USERS, N_ITEMS, N_EVENTS, DIM = 60, 40, 14, 8
 def world():
     """(recipe, spec, data): 60 users who walk along a ring of 40 items, kind and pace their own."""
     pytest.importorskip("keras", reason="needs the train extra")
-    from training.dataset import Dataset, Items, _folds, feature_spec
+    from training.dataset import Dataset, Items, feature_spec, folds
     from training.recipe import parse_recipe
 
     recipe = parse_recipe(
@@ -64,7 +64,7 @@ def world():
         rows=(np.concatenate(walks) % N_ITEMS).astype(np.int32),
         events=rng.integers(0, 2, len(ts)).astype(np.int32),
         ts=ts.astype(np.int64),
-        fold=_folds(recipe, offsets, ts),
+        fold=folds(recipe, offsets, ts),
     )
     return recipe, feature_spec(recipe, items), data
 

@@ -3,7 +3,6 @@ import pytest
 
 from training.cases import held_out_cases, some
 from training.dataset import TEST, TRAIN, VALID, load_dataset
-from training.errors import RunInvalid
 from training.recipe import parse_recipe
 from training.tables import build_tables
 
@@ -98,8 +97,3 @@ def test_some_keeps_whole_cases(dataset):
         assert names(data, some(cases, 1, seed)).items() <= found.items()
     assert some(cases, 2, 0) is cases
     assert np.array_equal(cases.offsets, [0, 2, 4])
-
-
-def test_users_without_three_baskets_leave_nothing_to_hold_out(dataset):
-    with pytest.raises(RunInvalid, match="held out"):
-        dataset(kind="last_basket", min_user_events=6)

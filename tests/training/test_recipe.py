@@ -3,7 +3,7 @@ import pytest
 pytest.importorskip("pydantic", reason="needs the train extra")
 
 from training.errors import RecipeInvalid
-from training.recipe import Target, parse_recipe
+from training.recipe import Target, load_recipe, parse_recipe, recipe_json
 
 LEAST = {"name": "shop", "data": {"dataset": "d"}}
 
@@ -35,3 +35,28 @@ def test_targets_are_all_by_default_and_those_named_otherwise():
 def test_wrong_settings_are_named_with_what_is_known(section, told):
     with pytest.raises(RecipeInvalid, match=told):
         parse_recipe({**LEAST, **section}, "r.toml")
+
+
+def test_heads_of_a_recipe_that_names_none_are_those_whose_events_it_has(tmp_path):
+    purchases = {**LEAST, "events": {"default": "purchase", "types": ["purchase"]}}
+    found = parse_recipe(purchases, "r").ranker
+    assert (found.heads, found.head_weights) == (("engage",), (1.0,))
+    found = parse_recipe(LEAST, "r").ranker
+    assert (found.heads, found.head_weights) == (("engage", "like"), (1.0, 0.5))
+
+
+def test_head_without_an_event_to_learn_from_is_refused(tmp_path):
+    path = tmp_path / "r.toml"
+    path.write_text(
+        'name = "shop"\n[data]\ndataset = "d"\n[events]\ndefault = "purchase"\n'
+        'types = ["purchase"]\n[ranker]\nheads = ["engage", "like"]\n'
+    )
+    told = r"head 'like' has no event .*'purchase'\. Set ranker\.heads = \['engage'\]"
+    with pytest.raises(RecipeInvalid, match=told):
+        load_recipe(path)
+    # Runs of earlier versions have such a head, and are exported with it.
+    old = tmp_path / "recipe.json"
+    purchases = {**LEAST, "events": {"default": "purchase", "types": ["purchase"]}}
+    heads = {"heads": ["engage", "like"], "head_weights": [1.0, 0.5]}
+    old.write_bytes(recipe_json(parse_recipe({**purchases, "ranker": heads}, "r")))
+    assert load_recipe(old).ranker.heads == ("engage", "like")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pocketrec.cli import main
 from training import tune as room
 from training.dataset import TEST, load_dataset
-from training.errors import RecipeInvalid, RunInvalid
+from training.errors import RecipeInvalid, RunInvalid, TrainingDiverged
 from training.recipe import load_recipe, parse_recipe
 from training.recipe_toml import recipe_toml
 from training.search_space import check_space, with_values
@@ -78,7 +78,7 @@ def scripted(monkeypatch):
             value = 0.1 * epoch + recipe.retrieval.dropout
             curve.append({"loss": 1.0, "ndcg10": value})
             on_epoch(epoch, curve[-1])
-        return SimpleNamespace(curve=curve, seconds=1.0)
+        return SimpleNamespace(curve=curve, seconds=1.0, stopped_by="epochs")
 
     monkeypatch.setattr(room, "fit_towers", fit)
     return asked
@@ -177,7 +177,7 @@ def test_epochs_before_a_kill_stay_in_the_curve(tiny, tmp_path, monkeypatch):
             on_epoch(epoch, curve[epoch])
             if calls == [0]:
                 raise Killed
-        return SimpleNamespace(curve=curve, seconds=1.0)
+        return SimpleNamespace(curve=curve, seconds=1.0, stopped_by="epochs")
 
     monkeypatch.setattr(room, "fit_towers", fit)
     with pytest.raises(Killed):
@@ -189,6 +189,25 @@ def test_epochs_before_a_kill_stay_in_the_curve(tiny, tmp_path, monkeypatch):
     assert study.best_trial.intermediate_values == {
         epoch: point["ndcg10"] for epoch, point in enumerate(curve)
     }
+
+
+def test_trial_that_diverges_is_passed_over(tiny, tmp_path, monkeypatch):
+    calls = []
+
+    def fit(*args, on_epoch):
+        calls.append(args)
+        if len(calls) == 1:
+            raise TrainingDiverged("weights that are not finite")
+        on_epoch(0, {"loss": 1.0, "ndcg10": 0.5})
+        curve = [{"loss": 1.0, "ndcg10": 0.5}]
+        return SimpleNamespace(curve=curve, seconds=1.0, stopped_by="minutes")
+
+    monkeypatch.setattr(room, "fit_towers", fit)
+    report = tune(load_recipe(tiny / "r.toml"), tiny / "data", tmp_path / "s.db", trials=2)
+    assert [(row["state"], row["stopped_by"]) for row in report.trials] == [
+        ("complete", "minutes"),
+        ("pruned", ""),
+    ]
 
 
 def test_values_that_do_not_go_together_are_passed_over(tiny, tmp_path, scripted):
