@@ -30,6 +30,8 @@ from training.progress import Progress
 from training.ranker_epochs import score
 from training.ranker_fit import learning_cases
 from training.slates import Candidates
+from training.split_check import tie_warning
+from training.stopping import cap_warning, stopped_told
 from training.trained import Trained, load_trained
 
 CUTS = (5, 10, 20)
@@ -109,7 +111,7 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     asked = cross_fit.rankers[0] if cross_fit is not None else trained.ranker
     found["importance"] = feature_importance(asked, candidates, held, seed)
     found["training"] = training["curve"]
-    found["ranker_gain"] = training.get("ranker_gain_sentence", "")
+    found["notes"] = _notes(trained, data, training)
     found["figures"]["auc"] = next(iter(ranking.values()))["roc_auc"]
     gain = _gain(trained, results, split)
     found["baseline_gain"] = {**asdict(gain), "sentence": gain.sentence()}
@@ -125,6 +127,17 @@ def _gain(trained: Trained, results: Results, split: str) -> BaselineGain:
     shown: Setting = "all" if trained.recipe.rerank.repeats else "new_to_user"
     cases, placed = results[shown if shown in results else next(iter(results))]
     return baseline_gain(cases, placed, BASELINES, split, trained.recipe.seed)
+
+
+def _notes(trained: Trained, data: Dataset, training: dict[str, Any]) -> list[str]:
+    """Say how the run was trained, where it was cut short, and what the split cannot tell."""
+    lines = (
+        cap_warning(training),
+        tie_warning(trained.recipe, data),
+        training.get("ranker_gain_sentence", ""),
+        stopped_told(training),
+    )
+    return [line for line in lines if line]
 
 
 def _newcomers(data: Dataset, fold: int) -> Cases | None:

@@ -27,8 +27,8 @@ def command(run: Path, data: Path, out: Path, split: str, as_json: bool) -> None
         click.echo(json.dumps(found))
         return
     click.echo(found["baseline_gain"]["sentence"])
-    if found["ranker_gain"]:
-        click.echo(found["ranker_gain"])
+    for note in found["notes"]:
+        click.echo(note)
     protocol = found["protocol"]
     _table(f"{protocol['cases']} {split} cases, {protocol['candidates']}", found["retrieval"])
     if "retrieval_all" in found:
