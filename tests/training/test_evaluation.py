@@ -78,7 +78,8 @@ def test_parameters_and_what_was_tried_are_reported(found):
     ease = chosen["ease", "all"]
     best = max(ease["tried"], key=lambda t: t["ndcg@20"])
     assert ease["parameters"] == best["parameters"]
-    assert len(ease["tried"]) == len(BASELINES["ease"].grid)
+    assert len(ease["tried"]) > 2
+    assert ease["fitted_on"] == "train+valid"
 
 
 def test_beyond_accuracy_of_popularity_is_that_of_one_list(found):

@@ -90,15 +90,11 @@ def block_scorer(data: Dataset, scorer: Scorer) -> BlockScorer:
 
 def _left_out(baseline: Baseline, n_items: int, there: set[str]) -> str:
     if baseline.needs and importlib.util.find_spec(baseline.needs) is None:
-        return (
-            f"{baseline.needs} is not installed. Install it with: pip install 'pocketrec[train]'"
-        )
+        return f"{baseline.needs} is not installed. Install it with: pip install 'pocketrec[train]'"
     if 0 < baseline.most_items < n_items:
-        return (
-            f"{n_items} items, its matrix of items by items is made up to {baseline.most_items}"
-        )
+        return f"{n_items} items, its matrix of items by items is made up to {baseline.most_items}"
     if missing := [part for part in baseline.parts if part not in there]:
-        return f"it is mixed from {' and '.join(missing)}, left out too"
+        return f"its part {missing[0]} is left out."
     return ""
 
 
@@ -115,9 +111,7 @@ def _tune_one(
     if not settings:
         return
     baseline = baselines[name]
-    parts = [
-        (baselines[part], chosen[part, settings[0].setting]) for part in baseline.parts
-    ]
+    parts = [(baselines[part], chosen[part, settings[0].setting]) for part in baseline.parts]
     kept = [_Remembering(part.fit(data)(**best)) for part, best in parts]
     build = baseline.fit(data, *kept)
     gains: dict[tuple[tuple[str, float], ...], list[float]] = {}
