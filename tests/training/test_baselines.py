@@ -363,5 +363,5 @@ def test_method_that_cannot_run_says_why(shop):
     )
     assert "other left out: no_such_module is not installed" in told[0]
     assert "wide left out: 6 items" in told[1]
-    assert told[2] == "mixed left out: its part wide is left out."
+    assert told[2] == "mixed left out: its part wide is left out"
     assert len(told) == 3

@@ -1,5 +1,6 @@
 """Hybrids: the best simple methods of different kinds, added with weights."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -17,7 +18,11 @@ def ease_popularity(data: Dataset, ease: Scorer) -> Build:
 
     def build(popular: float = 0.3, half_life_days: float = 30.0) -> Scorer:
         common = popular * recent(half_life_days)
-        return lambda asked: scaled(ease(asked)) + common
+
+        def score(asked: Asked) -> Floats:
+            return np.asarray(scaled(ease(asked)) + common, np.float32)
+
+        return score
 
     return build
 
@@ -33,7 +38,8 @@ def ease_tifu_popularity(data: Dataset, ease: Scorer, tifu: Scorer) -> Build:
         common = popular * recent(half_life_days)
 
         def score(asked: Asked) -> Floats:
-            return scaled(ease(asked)) + np.float32(habit) * scaled(tifu(asked)) + common
+            mixed = scaled(ease(asked)) + habit * scaled(tifu(asked)) + common
+            return np.asarray(mixed, np.float32)
 
         return score
 
@@ -49,11 +55,11 @@ def scaled(scores: Floats) -> Floats:
     return np.asarray(scores / np.where(largest > 0, largest, 1), np.float32)
 
 
-def _log_popularity(data: Dataset):
+def _log_popularity(data: Dataset) -> Callable[[float], Floats]:
     @lru_cache
     def of(half_life_days: float) -> Floats:
         """Return log(1 + popularity) over its maximum, float32 [n_items]."""
-        found = np.log1p(data.popularity(half_life_days))
-        return scaled(found[None])[0]
+        found: Floats = np.log1p(data.popularity(half_life_days))
+        return np.asarray(found / max(float(found.max()), 1e-9), np.float32)
 
     return of

@@ -70,8 +70,8 @@ def climb(
         before = best
         for place, name in enumerate(names):
             for step in (1, -1):
-                while (at := _step(best, place, step, ladders[name])) and better(at, best):
-                    best = at
+                while (nxt := _step(best, place, step, ladders[name])) and better(nxt, best):
+                    best = nxt
     edges = [
         name
         for place, name in enumerate(names)

@@ -94,7 +94,7 @@ def _left_out(baseline: Baseline, n_items: int, there: set[str]) -> str:
     if 0 < baseline.most_items < n_items:
         return f"{n_items} items, its matrix of items by items is made up to {baseline.most_items}"
     if missing := [part for part in baseline.parts if part not in there]:
-        return f"its part {missing[0]} is left out."
+        return f"its part {missing[0]} is left out"
     return ""
 
 
