@@ -4,12 +4,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
 
 from bundle.neighbours import Neighbours
 from bundle.quantize import quantize_rows
 from training.baselines.ease import ease_weights
-from training.baselines.slist import next_item_tables
+from training.baselines.slist import next_item_tables, ridge
 from training.dataset import Dataset
 from training.errors import RunInvalid
 from training.progress import Progress
@@ -52,10 +51,7 @@ def next_item_weights(data: Dataset, decay: float, l2: float) -> Floats:
     worth `decay` times the one after it, and the row of Y that event (SLIT; Choi et al. 2021,
     sec. 3.3, without their weights of time).
     """
-    gram, wanted = next_item_tables(data, decay)
-    gram[np.diag_indices_from(gram)] += l2
-    weights = solve(gram, wanted, assume_a="pos", overwrite_a=True, overwrite_b=True)
-    return np.asarray(weights, np.float32)
+    return ridge(*next_item_tables(data, decay), l2)
 
 
 def strongest(weights: Floats, k: int) -> Neighbours:

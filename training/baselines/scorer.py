@@ -34,6 +34,8 @@ class Baseline:
         ladders: the values of each parameter; empty: there is nothing to choose.
         parts: names of the methods that a hybrid mixes, each with its own tuned parameters.
         budget: parameter sets that are tried at most.
+        cubic: a fit takes time that grows with n_items^3, so that large catalogues get a smaller
+            budget.
         only_all: scores only items that the user knows, so it is left out for new items.
         most_items: largest catalogue that it can hold in memory, 0 = any.
         needs: a module of the extra `train` that may be missing.
@@ -43,6 +45,7 @@ class Baseline:
     ladders: Mapping[str, Ladder] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     budget: int = 60
+    cubic: bool = False
     only_all: bool = False
     most_items: int = 0
     needs: str = ""

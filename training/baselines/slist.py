@@ -23,17 +23,15 @@ def slist(data: Dataset) -> Build:
     share |X - X B|^2 + (1 - share) |Y - S B|^2 + l2 |B|^2: X holds a user's items, a row of S the
     events before one, each worth `decay` times the next, and the row of Y that event. With share 0
     it is their SLIT. Parameters: l2, decay, share. The history asked about fades by `decay` too.
+    Time grows with n_items^3: 5 s for 4,000 items on one core; 20,000 items take 15 GB.
     """
-    sets = together(data)
+    sets = together(data).astype(np.float32)
     tables = lru_cache(maxsize=1)(lambda decay: next_item_tables(data, decay))
 
-    def build(l2: float = 100.0, decay: float = 0.9, share: float = 0.0) -> Scorer:
+    def build(l2: float = 100.0, decay: float = 0.9, share: float = 0.2) -> Scorer:
         past, wanted = tables(decay)
-        gram = (1 - share) * past + share * sets
-        gram[np.diag_indices_from(gram)] += l2
-        right = (1 - share) * wanted + share * sets
-        weights = solve(gram, right, assume_a="pos", overwrite_a=True, overwrite_b=True)
-        kept = weights.astype(np.float32)
+        whole = np.float32(share) * sets
+        kept = ridge((1 - share) * past + whole, (1 - share) * wanted + whole, l2)
 
         def score(asked: Asked) -> Floats:
             return np.asarray(faded(asked, len(kept), decay) @ kept, np.float32)
@@ -41,6 +39,13 @@ def slist(data: Dataset) -> Build:
         return score
 
     return build
+
+
+def ridge(gram: Doubles, right: Doubles, l2: float) -> Floats:
+    """Return (gram + l2 I)^-1 right, float32; both arguments are overwritten."""
+    gram[np.diag_indices_from(gram)] += l2
+    weights = solve(gram, right, assume_a="pos", overwrite_a=True, overwrite_b=True)
+    return np.asarray(weights, np.float32)
 
 
 def next_item_tables(data: Dataset, decay: float) -> tuple[Doubles, Doubles]:

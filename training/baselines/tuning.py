@@ -18,6 +18,9 @@ from training.placement import BlockScorer, place_all
 
 TUNED_AT = 20
 METRIC = f"ndcg@{TUNED_AT}"
+WORK, LEAST = 1e13, 3
+"""Methods with a matrix of items by items take time that grows with n_items^3: so many of these
+units are spent on trying parameter sets, but at least `LEAST` sets are tried."""
 
 FittedOn = Literal["train", "train+valid"]
 Chosen = dict[tuple[str, Setting], Parameters]
@@ -128,7 +131,7 @@ def _tune_one(
         return gains[key][setting]
 
     found = [
-        climb(baseline.ladders, partial(gain, setting=j), baseline.budget)
+        climb(baseline.ladders, partial(gain, setting=j), budget(baseline, len(data.items)))
         for j in range(len(settings) if baseline.ladders else 0)
     ] or [Climbed(best={}, tried=(), at_edge=())] * len(settings)
     for part in kept:
@@ -152,6 +155,13 @@ def _tune_one(
             fitted_on="train+valid" if refit else "train",
             score=made[key],
         )
+
+
+def budget(baseline: Baseline, n_items: int) -> int:
+    """Return how many parameter sets are tried for a catalogue of this size."""
+    if not baseline.cubic:
+        return baseline.budget
+    return min(baseline.budget, max(LEAST, int(WORK / n_items**3)))
 
 
 class _Remembering:
