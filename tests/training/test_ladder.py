@@ -43,3 +43,11 @@ def test_values_tried_first_find_a_second_peak():
 def test_of_equals_the_first_tried_wins():
     ladder = Ladder(rungs=(1, 2, 3), start=2)
     assert climb({"x": ladder}, lambda _: 0.5, 10).best == {"x": 2}
+
+
+def test_the_climb_starts_from_the_best_of_what_is_known():
+    ladder = Ladder(rungs=(1, 2, 3, 4, 5, 6, 7, 8), start=1, also=(2,))
+    known = [{"x": 3}, {"x": 6}, {"x": 4}]
+    found = climb({"x": ladder}, lambda p: -abs(p["x"] - 7), 4, known)
+    assert found.best == {"x": 7}
+    assert [p["x"] for p, _ in found.tried] == [3, 6, 4, 7, 8]

@@ -1,6 +1,7 @@
 """Search parameters one at a time: climb each one's ladder of values as long as it helps."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Parameters = Mapping[str, float]
@@ -42,11 +43,20 @@ class Climbed:
 
 
 def climb(
-    ladders: Mapping[str, Ladder], gain: Callable[[Parameters], float], budget: int
+    ladders: Mapping[str, Ladder],
+    gain: Callable[[Parameters], float],
+    budget: int,
+    known: Sequence[Parameters] = (),
 ) -> Climbed:
     """Coordinate ascent: move one parameter rung by rung while the gain rises, then the next.
 
     Ends when no single step of any parameter helps, or after `budget` parameter sets.
+
+    Args:
+        ladders: by parameter.
+        gain: larger is better; called once for each parameter set.
+        budget: calls of `gain`, those for `known` not counted.
+        known: sets whose gain costs nothing; the climb starts from the best of them.
     """
     names = list(ladders)
     tried: dict[tuple[int, ...], float] = {}
@@ -57,12 +67,19 @@ def climb(
     def better(at: tuple[int, ...], best: tuple[int, ...]) -> bool:
         if at not in tried and len(tried) < budget:
             tried[at] = gain(told(at))
-        return tried.get(at, -1.0) > tried.get(best, -1.0)
+        return tried.get(at, -math.inf) > tried.get(best, -math.inf)
 
-    best = tuple(ladders[name].rungs.index(ladders[name].start) for name in names)
-    better(best, best)
+    def place_of(parameters: Parameters) -> tuple[int, ...]:
+        return tuple(ladders[name].rungs.index(parameters[name]) for name in names)
+
+    budget += len(known)
+    start = {name: ladder.start for name, ladder in ladders.items()}
+    best = place_of(known[0] if known else start)
+    for parameters in known or [start]:
+        at = place_of(parameters)
+        best = at if better(at, best) else best
     for place, name in enumerate(names):
-        for value in ladders[name].also:
+        for value in () if known else ladders[name].also:
             at = (*best[:place], ladders[name].rungs.index(value), *best[place + 1 :])
             best = at if better(at, best) else best
     before = None

@@ -130,10 +130,14 @@ def _tune_one(
             ]
         return gains[key][setting]
 
-    found = [
-        climb(baseline.ladders, partial(gain, setting=j), budget(baseline, len(data.items)))
-        for j in range(len(settings) if baseline.ladders else 0)
-    ] or [Climbed(best={}, tried=(), at_edge=())] * len(settings)
+    found: list[Climbed] = []
+    for setting in range(len(settings)):
+        if baseline.ladders:
+            known = [dict(key) for key in gains]  # scored in every setting
+            tries = budget(baseline, len(data.items))
+            found.append(climb(baseline.ladders, partial(gain, setting=setting), tries, known))
+        else:
+            found.append(Climbed(best={}, tried=(), at_edge=()))
     for part in kept:
         part.forget()
     if refit:
