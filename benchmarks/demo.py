@@ -2,7 +2,7 @@
 
 Claim: on a fresh machine with two cores, two tables become a signed release of a few MB that three
 phones sync once and then use with the server gone; a changed catalogue follows without retraining.
-Data: MovieLens-100K. Peers: popularity, item-kNN and transition counts (in the evaluation).
+Data: MovieLens-100K. Peers: the simple methods of `training/baselines/` (in the evaluation).
 Repetitions: 300 recommendations per engine for the latencies; everything else runs once.
 """
 
@@ -124,7 +124,7 @@ def build(line: Line, options: Options, recipe: Path) -> None:
         line.show("data", recipe, "--out", work / "data", *source)
     with line.step("train", "two towers and a ranker, on this processor"):
         line.show("train", recipe, "--data", work / "data", "--out", work / "run", *budget)
-    with line.step("evaluate", "beside popularity, item-kNN and transition counts"):
+    with line.step("evaluate", "beside tuned simple methods"):
         line.show("evaluate", work / "run", "--data", work / "data", "--out", work / "report")
     with line.step("export", "every variant beside Keras, the smallest that are right"):
         line.show("export", work / "run", "--out", work / "bundle")

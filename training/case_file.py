@@ -51,9 +51,47 @@ def write_cases(
         arrays[f"{setting}.offsets"] = cases.offsets
         for method, found in placed.items():
             arrays[f"{setting}.places.{method}"] = found.places.astype(np.int32)
+    _write(out, arrays)
+
+
+def _write(out: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomic(out / CASE_FILE, buffer.getvalue())
+
+
+def add_places(
+    folder: Path, method: str, found: Mapping[str, tuple[Cases, NDArray[np.int64]]]
+) -> None:
+    """Add a method, e.g. the device, to a file that `write_cases` wrote.
+
+    Args:
+        folder: holds the file.
+        method: a name that the file does not have, or whose places are replaced.
+        found: by setting, the cases in the file's order and the places of their targets.
+
+    Raises:
+        RunInvalid: the file is missing or damaged, or has other cases.
+    """
+    saved = read_cases(folder)
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for setting, results in saved.items():
+        arrays[f"{setting}.users"] = results.users
+        arrays[f"{setting}.ends"] = results.ends
+        arrays[f"{setting}.offsets"] = results.offsets
+        for name, places in results.places.items():
+            arrays[f"{setting}.places.{name}"] = places.astype(np.int32)
+    for setting, (cases, places) in found.items():
+        there = saved.get(setting)
+        if there is None or not (
+            np.array_equal(there.ends, cases.ends) and np.array_equal(there.offsets, cases.offsets)
+        ):
+            raise RunInvalid(
+                f"{folder / CASE_FILE}: {setting} has other cases than those that {method!r} "
+                "answered. Evaluate again on the same data and split."
+            )
+        arrays[f"{setting}.places.{method}"] = places.astype(np.int32)
+    _write(folder, arrays)
 
 
 def read_cases(folder: Path) -> dict[str, CaseResults]:

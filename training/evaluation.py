@@ -80,7 +80,7 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     fresh: dict[str, Placed] = {}
     candidates = Candidates.of(trained, data)
     valid = [some(held_out_cases(data, VALID, c.setting), TUNING_CASES, seed) for c in settings]
-    baselines: list[Tuned] = []
+    baselines: list[dict[str, Any]] = []
     left_out: list[str] = []
     with Progress("evaluate", len(BASELINES) + 1) as bar:
         for cases in settings:
@@ -90,20 +90,27 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
             ):
                 _answer(name, method, data, cases, newcomers, results, fresh)
         bar.advance(1, "two towers")
-        for done, tuned in enumerate(tune(data, BASELINES, valid), 2):
+        names = list(BASELINES)
+        for tuned in tune(
+            data,
+            BASELINES,
+            valid,
+            refit=split == "test",
+            trying=lambda name, text: bar.advance(1 + names.index(name), f"{name}, {text}"),
+        ):
             if isinstance(tuned, str):
                 left_out.append(tuned)
                 continue
             cases = results[tuned.setting][0]
             _answer(tuned.name, tuned.score, data, cases, newcomers, results, fresh)
-            baselines.append(tuned)
-            bar.advance(min(done, len(BASELINES) + 1), tuned.name)
+            baselines.append(_told(tuned))
+        bar.advance(len(BASELINES) + 1)
     write_cases(out, data, results)
     found = _found(trained, data, results, split)
     found["segments"] |= _newcomer_segment(found["best_baseline"], newcomers, fresh)
     found["baselines"] = {
         "tuned_on": f"NDCG@20 of {len(valid[0])} validation cases",
-        "chosen": [_told(tuned) for tuned in baselines],
+        "chosen": baselines,
         "left_out": left_out,
     }
     found["ranking"] = ranking = _ranking(trained, candidates, data.held_out(fold), unseen)
@@ -261,6 +268,8 @@ def _told(tuned: Tuned) -> dict[str, Any]:
         "setting": tuned.setting,
         "parameters": dict(tuned.parameters),
         "tried": [{"parameters": dict(p), "ndcg@20": value} for p, value in tuned.tried],
+        "at_edge": list(tuned.at_edge),
+        "fitted_on": tuned.fitted_on,
     }
 
 

@@ -1,17 +1,15 @@
 """Fit the item neighbours of a release: linear item models, cut to a few weights an item."""
 
-import math
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
-from scipy.sparse import csr_matrix
 
 from bundle.neighbours import Neighbours
 from bundle.quantize import quantize_rows
 from training.baselines.ease import ease_weights
-from training.dataset import TRAIN, Dataset
+from training.baselines.slist import next_item_tables, ridge
+from training.dataset import Dataset
 from training.errors import RunInvalid
 from training.progress import Progress
 from training.recipe import NeighboursConfig
@@ -19,8 +17,6 @@ from training.recipe import NeighboursConfig
 Floats = NDArray[np.float32]
 MOST_ITEMS = 20_000
 """Both models invert a matrix of items by items: 3.2 GB at this size."""
-_LEAST_SHARE = 0.02
-"""Events of the past that would weigh less are left out of the fit."""
 
 
 def fit_neighbours(config: NeighboursConfig, data: Dataset) -> Neighbours | None:
@@ -55,20 +51,7 @@ def next_item_weights(data: Dataset, decay: float, l2: float) -> Floats:
     worth `decay` times the one after it, and the row of Y that event (SLIT; Choi et al. 2021,
     sec. 3.3, without their weights of time).
     """
-    n, n_events = len(data.items), len(data.rows)
-    user = data.event_users
-    window = 1 if decay == 0 else 1 + math.floor(math.log(_LEAST_SHARE) / math.log(decay))
-    past = csr_matrix((n_events, n), dtype=np.float64)
-    for gap in range(1, min(window, n_events - 1) + 1):
-        at = gap + np.flatnonzero((user[gap:] == user[:-gap]) & (data.fold[gap:] == TRAIN))
-        weights = np.full(len(at), decay ** (gap - 1))
-        past = past + csr_matrix((weights, (at, data.rows[at - gap])), past.shape)
-    following = csr_matrix((np.ones(n_events), (np.arange(n_events), data.rows)), past.shape)
-    gram = (past.T @ past).toarray()
-    gram[np.diag_indices_from(gram)] += l2
-    wanted = (past.T @ following).toarray()
-    weights = solve(gram, wanted, assume_a="pos", overwrite_a=True, overwrite_b=True)
-    return np.asarray(weights, np.float32)
+    return ridge(*next_item_tables(data, decay), l2)
 
 
 def strongest(weights: Floats, k: int) -> Neighbours:

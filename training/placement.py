@@ -16,6 +16,9 @@ BlockScorer = Callable[[list[tuple[int, int]]], NDArray[Any]]
 BLOCK = 256
 """Cases scored at a time: bounds the memory to BLOCK rows of all items."""
 
+_FEW = 16
+"""Up to so many targets counting the better scores is faster than sorting all of them."""
+
 NOBODY = -1
 """Fills up a list that has fewer candidates than places."""
 
@@ -71,9 +74,13 @@ def place(scores: NDArray[Any], targets: NDArray[np.int32]) -> NDArray[np.int64]
     array([3, 1])
     """
     wanted = scores[targets]
-    others = np.delete(scores, targets)
-    others.sort()
-    above = len(others) - np.searchsorted(others, wanted, side="left")
+    if len(targets) <= _FEW:
+        at_least = (scores >= wanted[:, None]).sum(1) - (wanted >= wanted[:, None]).sum(1)
+        above = at_least.astype(np.int64)
+    else:
+        others = np.delete(scores, targets)
+        others.sort()
+        above = len(others) - np.searchsorted(others, wanted, side="left")
     among = np.empty(len(targets), np.int64)
     among[np.argsort(-wanted, kind="stable")] = np.arange(len(targets))
     return np.where(np.isfinite(wanted), above + among, len(scores)).astype(np.int64)
@@ -81,7 +88,7 @@ def place(scores: NDArray[Any], targets: NDArray[np.int32]) -> NDArray[np.int64]
 
 def best_rows(scores: NDArray[Any], k: int) -> NDArray[np.int32]:
     """Return the rows of the `k` best finite scores, best first; ties by row number."""
-    k = min(k, int(np.isfinite(scores).sum()))
+    k = min(k, int(np.isfinite(scores).sum())) if k else 0
     if not k:
         return np.zeros(0, np.int32)
     least = np.partition(scores, len(scores) - k)[len(scores) - k]

@@ -36,6 +36,13 @@ def command(run: Path, data: Path, out: Path, split: str, as_json: bool) -> None
         _table(f"{every['cases']} {split} cases, {every['candidates']}", found["retrieval_all"])
     for told in found["baselines"]["left_out"]:
         click.echo(told, err=True)
+    for chosen in found["baselines"]["chosen"]:
+        if chosen["at_edge"]:
+            names = ", ".join(chosen["at_edge"])
+            told = (
+                f"{chosen['method']}, {chosen['setting']}: {names} at the edge of the values tried"
+            )
+            click.echo(f"{told}; others might be better", err=True)
     for head, m in found["ranking"].items():
         click.echo(
             f"head {head}: ROC-AUC {m['roc_auc']:.4f}, PR-AUC {m['pr_auc']:.4f}, F1 {m['f1']:.4f}, "
@@ -46,10 +53,10 @@ def command(run: Path, data: Path, out: Path, split: str, as_json: bool) -> None
 
 def _table(title: str, methods: dict[str, Any]) -> None:
     click.echo(title)
-    click.echo(f"{'method':<19}{'NDCG@10':>9}{'95%':>18}{'HR@10':>9}{'Recall@20':>11}{'MRR@10':>9}")
+    click.echo(f"{'method':<21}{'NDCG@10':>9}{'95%':>18}{'HR@10':>9}{'Recall@20':>11}{'MRR@10':>9}")
     for name, m in methods.items():
         low, high = m["ndcg@10"]["low"], m["ndcg@10"]["high"]
         click.echo(
-            f"{name:<19}{m['ndcg@10']['value']:>9.4f}{f'[{low:.4f}, {high:.4f}]':>18}"
+            f"{name:<21}{m['ndcg@10']['value']:>9.4f}{f'[{low:.4f}, {high:.4f}]':>18}"
             f"{m['hr@10']['value']:>9.4f}{m['recall@20']['value']:>11.4f}{m['mrr@10']['value']:>9.4f}"
         )

@@ -76,7 +76,7 @@ def test_the_table_holds_published_figures_baselines_and_every_variant(found):
     _, _, result = found
     methods = [row["method"] for row in result.rows]
     assert "HSTU-large" in methods
-    assert {"popularity", "item_knn", "transitions"} <= set(methods)
+    assert {"popularity", "item_knn", "transitions", "slist", "ease_popularity"} <= set(methods)
     assert sum("on the device" in str(name) for name in methods) == 6
 
 

@@ -11,7 +11,14 @@ DAY = 86_400
 FIGURES = {
     f"{name}{suffix}"
     for metric in ("recall20", "ndcg20")
-    for name in (metric, f"{metric}_keras", f"{metric}_retrieval", f"best_baseline_{metric}")
+    for name in (
+        metric,
+        f"{metric}_keras",
+        f"{metric}_retrieval",
+        f"best_baseline_{metric}",
+        f"hybrid_{metric}",
+        f"lead_{metric}_low",
+    )
     for suffix in ("", "_all")
 }
 RECIPE = """
@@ -73,7 +80,7 @@ def result(tmp_path_factory):
 
 def test_every_figure_is_there(result):
     assert document(result)["figures"].keys() == FIGURES
-    assert all(0 <= value <= 1 for value in result.figures.values())
+    assert all(-1 <= value <= 1 for value in result.figures.values())
 
 
 def test_baselines_of_habit_lead_on_repeats(result):
@@ -106,5 +113,29 @@ def test_every_figure_stands_in_the_table_with_its_interval(result):
         ]
         assert max(rivals) == result.figures[f"best_baseline_recall20{suffix}"]
     tested = [r for r in result.rows if "p" in r]
-    assert len(tested) == 4
+    assert len(tested) == 8
     assert all(0 < r["p"] <= 1 for r in tested)
+
+
+@pytest.mark.parametrize(("setting", "suffix"), [("new_to_user", ""), ("all", "_all")])
+@pytest.mark.parametrize("name", ["recall20", "ndcg20"])
+def test_the_lead_is_that_of_the_device_over_the_best_baseline_of_all(
+    result, setting, suffix, name
+):
+    lines = {r["method"]: r for r in result.rows if r["setting"] == setting and "p" not in r}
+    rivals = {m: r[name] for m, r in lines.items() if m not in quality_retail.OURS}
+    assert set(rivals) >= {"slist", "ease_popularity"}
+    rival = max(rivals, key=rivals.get)
+    (row,) = (
+        r
+        for r in result.rows
+        if r["setting"] == setting
+        and r["method"] == f"{quality_retail.DEVICE} - {rival}"
+        and name in r
+    )
+    assert row[name] == pytest.approx(lines[quality_retail.DEVICE][name] - rivals[rival])
+    assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
+    assert result.figures[f"lead_{name}_low{suffix}"] == row[f"{name}_low"]
+    assert result.figures[f"best_baseline_{name}{suffix}"] == rivals[rival]
+    mixed = [rivals[m] for m in ("ease_popularity", "ease_tifu_popularity") if m in rivals]
+    assert result.figures[f"hybrid_{name}{suffix}"] == max(mixed)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pocketrec.cli import main
-from training.case_file import CASE_FILE, read_cases, write_cases
+from training.case_file import CASE_FILE, add_places, read_cases, write_cases
 from training.cases import Cases
 from training.compare import compare
 from training.errors import CasesDiffer, RunInvalid
@@ -51,6 +51,24 @@ def test_case_file_gives_every_metric_back(tmp_path):
     assert values["recall@20"].tolist() == [1, 0.5, 1, 1]
     with np.load(tmp_path / "a" / CASE_FILE) as saved:
         assert saved["new_to_user.places.two_stage"].dtype == np.int32
+
+
+def test_a_method_is_added_beside_the_others(tmp_path):
+    a = report(tmp_path / "a", {"two_stage": BAD})
+    add_places(a, "the device", {"new_to_user": (cases(), np.array(GOOD, np.int64))})
+    found = read_cases(a)["new_to_user"]
+    assert found.places["two_stage"].tolist() == BAD
+    assert found.places["the device"].tolist() == GOOD
+    difference = compare(a, a, "two_stage", "the device")["settings"]["new_to_user"]
+    assert difference["metrics"]["recall@20"]["difference"] > 0
+
+
+def test_a_method_that_answered_other_cases_is_not_added(tmp_path):
+    a = report(tmp_path / "a", {"two_stage": BAD})
+    with pytest.raises(RunInvalid, match="new_to_user has other cases"):
+        add_places(a, "x", {"new_to_user": (cases(3), np.zeros(6, np.int64))})
+    with pytest.raises(RunInvalid, match="all has other cases"):
+        add_places(a, "x", {"all": (cases(), np.zeros(8, np.int64))})
 
 
 def test_difference_is_b_minus_a(tmp_path):

@@ -40,7 +40,15 @@ FOUND = {
     "baselines": {
         "tuned_on": "NDCG@10 of validation",
         "left_out": ["als: implicit is not installed"],
-        "chosen": [{"method": "ease", "setting": "all", "parameters": {"l2": 100.0}}],
+        "chosen": [
+            {
+                "method": "ease",
+                "setting": "all",
+                "parameters": {"l2": 100.0},
+                "fitted_on": "train+valid",
+                "at_edge": ["l2"],
+            }
+        ],
     },
     "ranking": {
         "engage": {
@@ -67,6 +75,7 @@ def test_page_carries_everything_itself_and_escapes_names():
     assert "&lt;shop&gt;" in page
     assert "<shop>" not in page
     assert "all &lt;unmet&gt; items" in page
+    assert "<td>train+valid</td><td>l2 100</td><td>l2</td>" in page
     assert not re.search(r"<script|<link|\bsrc=|\bhref=|url\(|@import", page)
 
 

@@ -260,11 +260,11 @@ def test_transition_counts_reach_their_published_figure(data_root, tmp_path):
     recipe = load_recipe(tmp_recipe(tmp_path))
     build_tables(recipe, tmp_path / "data", data_root / "movielens_1m_sequences")
     data = load_dataset(recipe, tmp_path / "data")
-    scorer = BASELINES["transitions"].build(data)
+    scorer = BASELINES["transitions"].fit(data)(window=5, decay=0.8)
     gains = []
     for user, end in data.held_out(TEST)[::10]:
         past = data.history(user, end)
-        scores = scorer(user, past)
+        scores = scorer([(user, past)])[0]
         target = data.rows[data.offsets[user] + end]
         wanted = scores[target]
         scores[past.rows] = -1

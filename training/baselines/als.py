@@ -1,40 +1,41 @@
 """ALS for implicit feedback, from the library `implicit` (extra `train`)."""
 
 import numpy as np
-from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from bundle.features import History
-from training.baselines.scorer import Floats, Scorer, user_item_table
+from training.baselines.scorer import Asked, Build, Floats, Scorer, marked, user_item_table
 from training.dataset import Dataset
 
 
-def als(
-    data: Dataset, factors: int = 64, regularization: float = 0.05, alpha: float = 1.0
-) -> Scorer:
+def als(data: Dataset) -> Build:
     """Matrix factorisation with confidence 1 + alpha (Hu, Koren and Volinsky 2008).
 
     The user's factors are solved anew from the history asked about, as a server would.
+    Parameters: factors, regularization, alpha.
     """
     from implicit.als import AlternatingLeastSquares
 
-    n_items = len(data.items)
-    # implicit warns where BLAS has threads of its own beside its pool.
-    with threadpool_limits(1, "blas"):
-        model = AlternatingLeastSquares(
-            factors=factors,
-            regularization=regularization,
-            alpha=alpha,
-            iterations=15,
-            random_state=0,
-            use_gpu=False,
-        )
-        model.fit(user_item_table(data), show_progress=False)
-    items = np.asarray(model.item_factors, np.float32)
+    table = user_item_table(data)
 
-    def score(_user: int, past: History) -> Floats:
-        rows = np.unique(past.rows)
-        marks = csr_matrix((np.ones(len(rows), np.float32), rows, [0, len(rows)]), (1, n_items))
-        return np.asarray(items @ np.asarray(model.recalculate_user(0, marks)).ravel(), np.float32)
+    def build(factors: int = 64, regularization: float = 0.05, alpha: float = 1.0) -> Scorer:
+        # implicit warns where BLAS has threads of its own beside its pool.
+        with threadpool_limits(1, "blas"):
+            model = AlternatingLeastSquares(
+                factors=int(factors),
+                regularization=regularization,
+                alpha=alpha,
+                iterations=15,
+                random_state=0,
+                use_gpu=False,
+            )
+            model.fit(table, show_progress=False)
+        items = np.asarray(model.item_factors, np.float32)
 
-    return score
+        def score(asked: Asked) -> Floats:
+            marks = marked(asked, len(items))
+            users = np.asarray(model.recalculate_user(np.arange(len(asked)), marks), np.float32)
+            return np.asarray(users @ items.T, np.float32)
+
+        return score
+
+    return build

@@ -3,49 +3,76 @@
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from bundle.features import History
-from training.baselines.scorer import Floats, Scorer, baskets
+from training.baselines.baskets import baskets_of
+from training.baselines.scorer import Asked, Build, Floats, Scorer, faded
 from training.dataset import TRAIN, Dataset
 
+_AT_ONCE = 10_000_000
+"""Pairs of events counted at a time: 160 MB."""
 
-def popularity(data: Dataset, half_life_days: float = 0.0) -> Scorer:
+
+def popularity(data: Dataset) -> Build:
     """Score by the number of training events; with a half-life, older ones count less."""
-    counts = data.popularity(half_life_days)
-    return lambda _user, _past: counts
+
+    def build(half_life_days: float = 0.0) -> Scorer:
+        counts = data.popularity(half_life_days)
+        return lambda asked: np.tile(counts, (len(asked), 1))
+
+    return build
 
 
-def personal_frequency(data: Dataset) -> Scorer:
+def personal_frequency(data: Dataset) -> Build:
     """Score by the user's own number of baskets with the item, ties by popularity."""
     counts = data.popularity()
     below_one: Floats = np.asarray(counts / (counts.max() + 1.0), np.float32)
 
-    def score(_user: int, past: History) -> Floats:
-        own = below_one.copy()
-        for basket in baskets(past):
-            own[basket] += 1.0
+    def score(asked: Asked) -> Floats:
+        own = np.tile(below_one, (len(asked), 1))
+        found = baskets_of([past for _, past in asked])
+        np.add.at(own, (found.owners, found.rows), 1.0)
         return own
 
-    return score
+    return lambda: score
 
 
-def transitions(data: Dataset, window: int = 5, decay: float = 0.8) -> Scorer:
+def transitions(data: Dataset) -> Build:
     """Counts of "b within `window` events after a", row-normalised, recent history first.
 
-    decay: weight of an event of the history against the one after it.
+    Parameters: window, events, 0 = the whole history; decay, weight of an event of the history
+    against the next one.
     """
     n = len(data.items)
+
+    def build(window: int = 5, decay: float = 0.8) -> Scorer:
+        counts = transition_counts(data, window)
+        totals = np.maximum(np.asarray(counts.sum(1)).ravel(), 1e-9)
+        rates = csr_matrix(counts.multiply(1.0 / totals[:, None]).astype(np.float32))
+
+        def score(asked: Asked) -> Floats:
+            return np.asarray((faded(asked, n, decay, window) @ rates).toarray(), np.float32)
+
+        return score
+
+    return build
+
+
+def transition_counts(data: Dataset, window: int) -> csr_matrix:
+    """Return the sum of 1 / gap over training events b that follow a, float32 [n, n] at (a, b)."""
+    n, user = len(data.items), data.event_users
+    longest = int(np.diff(data.offsets).max(initial=1))
     counts = csr_matrix((n, n), dtype=np.float32)
-    user = data.event_users
-    for gap in range(1, window + 1):
-        both = (user[gap:] == user[:-gap]) & (data.fold[gap:] == TRAIN)
-        weight = np.full(int(both.sum()), 1.0 / gap, np.float32)
-        pairs = (data.rows[:-gap][both], data.rows[gap:][both])
-        counts = counts + csr_matrix((weight, pairs), (n, n))
-    totals = np.maximum(np.asarray(counts.sum(1)).ravel(), 1e-9)
+    pending: list[tuple[np.ndarray, np.ndarray, int]] = []
+    for gap in range(1, min(window or longest, longest) + 1):
+        at = gap + np.flatnonzero((user[gap:] == user[:-gap]) & (data.fold[gap:] == TRAIN))
+        pending.append((data.rows[at - gap], data.rows[at], gap))
+        if sum(len(rows) for rows, _, _ in pending) > _AT_ONCE:
+            counts, pending = counts + _counted(pending, n), []
+    return counts + _counted(pending, n)
 
-    def score(_user: int, past: History) -> Floats:
-        recent = past.rows[-window:][::-1]
-        weights = decay ** np.arange(len(recent)) / totals[recent]
-        return np.asarray(counts[recent].T @ weights, np.float32)
 
-    return score
+def _counted(pairs: list[tuple[np.ndarray, np.ndarray, int]], n: int) -> csr_matrix:
+    weights = [np.full(len(before), 1.0 / gap, np.float32) for before, _, gap in pairs]
+    before = np.concatenate([np.zeros(0, np.int32), *(pair[0] for pair in pairs)])
+    after = np.concatenate([np.zeros(0, np.int32), *(pair[1] for pair in pairs)])
+    values = np.concatenate([np.zeros(0, np.float32), *weights])
+    return csr_matrix((values, (before, after)), (n, n))

@@ -2,30 +2,36 @@
 
 import numpy as np
 
-from bundle.features import History
-from training.baselines.scorer import Floats, Scorer, user_item_table
+from training.baselines.ease import together
+from training.baselines.scorer import Asked, Build, Floats, Scorer, faded
 from training.dataset import Dataset
 
 
-def item_knn(data: Dataset, neighbours: int = 0, decay: float = 1.0) -> Scorer:
+def item_knn(data: Dataset) -> Build:
     """Cosine between items' user sets, summed over the history (Sarwar et al. 2001).
 
-    Args:
-        data: its training fold is counted.
-        neighbours: only so many of each item's nearest count; 0 = all.
-        decay: weight of an event of the history against the one after it.
+    Parameters: neighbours, only so many of each item's nearest count, 0 = all; decay, weight of an
+    event of the history against the next one.
     """
-    table = user_item_table(data)
-    overlap = (table.T @ table).toarray()
+    overlap = together(data)
     lengths = np.sqrt(np.maximum(np.diag(overlap), 1.0))
-    cosine = (overlap / lengths[:, None] / lengths[None]).astype(np.float32)
+    cosine: Floats = (overlap / lengths[:, None] / lengths[None]).astype(np.float32)
     np.fill_diagonal(cosine, 0.0)
-    if 0 < neighbours < len(cosine):
-        least = np.partition(cosine, len(cosine) - neighbours, axis=1)[:, -neighbours]
-        cosine[cosine < least[:, None]] = 0.0
 
-    def score(_user: int, past: History) -> Floats:
-        weights = (decay ** np.arange(len(past))[::-1]).astype(np.float32)
-        return np.asarray(weights @ cosine[past.rows], np.float32)
+    def build(neighbours: int = 0, decay: float = 1.0) -> Scorer:
+        kept = _nearest(cosine, int(neighbours))
 
-    return score
+        def score(asked: Asked) -> Floats:
+            return np.asarray(faded(asked, len(kept), decay) @ kept, np.float32)
+
+        return score
+
+    return build
+
+
+def _nearest(cosine: Floats, neighbours: int) -> Floats:
+    """Return the matrix with only the largest `neighbours` of each row; 0 = all."""
+    if not 0 < neighbours < len(cosine):
+        return cosine
+    least = np.partition(cosine, len(cosine) - neighbours, axis=1)[:, -neighbours]
+    return np.where(cosine < least[:, None], np.float32(0), cosine)

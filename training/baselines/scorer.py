@@ -1,37 +1,58 @@
 """The one interface of all baselines, and the tables that several of them count."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from bundle.features import History
+from training.baselines.ladder import Ladder
 from training.dataset import TRAIN, Dataset
 
 Floats = NDArray[np.float32]
-Scorer = Callable[[int, History], Floats]
-"""Scores all items for a user (row of the dataset) with a history, which may be empty; float32
-[n_items]. The history may reach beyond the training fold that the baseline counted."""
+Asked = Sequence[tuple[int, History]]
+"""Users (rows of the dataset), each with a history, which may be empty. The history may reach
+beyond the training fold that the baseline counted."""
+
+Scorer = Callable[[Asked], Floats]
+"""Scores all items for each of those asked about, float32 [n, n_items]."""
+
+Build = Callable[..., Scorer]
+"""Takes parameters as keywords. What several parameters share is computed once."""
 
 Parameters = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A method and the few settings that are tried on validation cases.
+    """A method and the parameters that are searched on validation cases.
 
-    build: takes the dataset and one of `grid` as keywords. only_all: says nothing about items the
-    user does not know, so it is left out where these are asked for. most_items: the largest
-    catalogue it can hold in memory, 0 = any. needs: a module of the extra `train` that may lack.
+    Attributes:
+        fit: counts the training fold of a dataset. A hybrid gets the scorers of its parts too.
+        ladders: the values of each parameter; empty: there is nothing to choose.
+        parts: names of the methods that a hybrid mixes, each with its own tuned parameters.
+        budget: parameter sets that are tried at most.
+        cubic: a fit takes time that grows with n_items^3, so that large catalogues get a smaller
+            budget.
+        only_all: scores only items that the user knows, so it is left out for new items.
+        most_items: largest catalogue that it can hold in memory, 0 = any.
+        needs: a module of the extra `train` that may be missing.
     """
 
-    build: Callable[..., Scorer]
-    grid: tuple[Parameters, ...] = ({},)
+    fit: Callable[..., Build]
+    ladders: Mapping[str, Ladder] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    budget: int = 60
+    cubic: bool = False
     only_all: bool = False
     most_items: int = 0
     needs: str = ""
+
+    def start(self) -> Parameters:
+        """Return the parameters that the search starts from."""
+        return {name: ladder.start for name, ladder in self.ladders.items()}
 
 
 def user_item_table(data: Dataset) -> csr_matrix:
@@ -44,7 +65,24 @@ def user_item_table(data: Dataset) -> csr_matrix:
     return table
 
 
-def baskets(history: History) -> list[NDArray[np.int32]]:
-    """Split a history into baskets, oldest first: the distinct rows of each time stamp."""
-    cuts = np.flatnonzero(np.diff(history.ts)) + 1
-    return [np.unique(part) for part in np.split(history.rows, cuts)] if len(history) else []
+def marked(asked: Asked, n_items: int) -> csr_matrix:
+    """Return 1.0 for each item of each history, float32 [n, n_items]."""
+    table = faded(asked, n_items, 1.0)
+    table.data[:] = 1.0
+    return table
+
+
+def faded(asked: Asked, n_items: int, decay: float, last: int = 0) -> csr_matrix:
+    """Return histories in which an event weighs `decay` times the next one, float32 [n, n_items].
+
+    The last event weighs 1; with decay 0 it is the only one. last: older events are left out;
+    0 = the whole history.
+    """
+    pasts = [past.rows[-last:] for _, past in asked]  # [-0:] is the whole array
+    ends = np.cumsum([0, *(len(rows) for rows in pasts)])
+    rows = np.concatenate([np.zeros(0, np.int32), *pasts])
+    ages = np.repeat(ends[1:], np.diff(ends)) - 1 - np.arange(len(rows))
+    weights = np.power(float(decay), ages).astype(np.float32)
+    table = csr_matrix((weights, rows, ends), (len(asked), n_items))
+    table.sum_duplicates()
+    return table
