@@ -99,7 +99,8 @@ def _aucs(scored: Scored, draws: Floats) -> Floats:
         wins[:, case] = np.bincount(owners, beaten / 2, len(holders))
     won = ((draws[:, holders] @ wins) * draws).sum(axis=1)
     pairs = (draws @ targets) * (draws @ others)
-    return np.divide(won, pairs, out=np.full(len(draws), np.nan), where=pairs > 0)
+    found: Floats = np.divide(won, pairs, out=np.full(len(draws), np.nan), where=pairs > 0)
+    return found
 
 
 def _estimate(value: float, drawn: Floats) -> Estimate:
