@@ -16,6 +16,10 @@ from bundle.files import write_failed
 
 MAX_ITEM_BYTES = 64 << 10
 """Most that an item's texts may take together."""
+MAX_ID = 256
+"""Characters of an item's or user's id: writers refuse more, servers take no event with more."""
+MAX_PRICE = 1e12
+"""Most that a price may be: readers refuse numbers beyond 1e15, and float32 holds it."""
 TABLE = (
     "CREATE TABLE item (row INTEGER PRIMARY KEY, item_id TEXT NOT NULL, "
     "title TEXT NOT NULL, categories TEXT NOT NULL, price REAL, year INTEGER)"

@@ -23,6 +23,7 @@ from export.content import add_items
 from export.convert import Converted, attempt, ort_twin, ranker_signature, tower_signature
 from export.errors import GateRefused
 from export.gain_gate import checked_gain
+from export.gate_rows import remedies, table
 from export.gates import Choice
 from export.index_builder import BuiltIndex, build_index
 from export.measure import FileFigures, Measured, Truth, measure
@@ -88,11 +89,7 @@ def export_bundle(
             choices = _chosen(files, PairQuality(draft, measured, trained, data, blank), recipe)
         refused = [choice.target for choice in choices if not choice.passed]
         if refused and not force:
-            raise GateRefused(
-                f"no variant is within the budgets of {', '.join(refused)}:\n"
-                f"{gates.table(choices)}\n"
-                "Train longer, widen export.targets in the recipe, or ship anyway with --force."
-            )
+            raise GateRefused(_refusal(choices))
         _add_models(
             writer,
             measured,
@@ -119,6 +116,17 @@ def export_bundle(
             writer.add(name, text, "card")
         writer.finish(**facts)
     return report
+
+
+def _refusal(choices: Sequence[Choice]) -> str:
+    refused = [choice for choice in choices if not choice.passed]
+    rows = [row for choice in refused for row in choice.rows if not row.passed]
+    return (
+        f"no variant is within the budgets of {', '.join(c.target for c in refused)}:\n"
+        f"{table(rows)}\n"
+        f"What to do, by recipe key:\n{remedies(rows)}\n"
+        "Or train longer, or ship the fp32 files anyway with --force."
+    )
 
 
 def _chosen(files: Sequence[FileFigures], quality: PairQuality, recipe: Recipe) -> list[Choice]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bundle.files import canonical_json
-from export.gates import shown
+from export.gate_rows import GateRow, interval, shown
 from export.report import ExportReport
 from training import columns as col
 from training.stopping import cap_warning, stopped_told
@@ -50,15 +50,14 @@ def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
         for r in export["files"]
     )
     shipped = "\n".join(
-        f"| {s['target']} | {s['engine']} | {s['user_tower']} | {s['ranker']} "
-        f"| {s['models_bytes']} "
-        f"| {'passed' if s['passed'] else '**refused, shipped with --force**'} |"
-        for s in export["shipped"]
+        f"| {s.target} | {s.engine} | {s.user_tower} | {s.ranker} | {s.models_bytes} "
+        f"| {s.state if s.passed else f'**{s.state}**'} |"
+        for s in report.shipped
     )
     gates = "\n".join(
-        f"| {g['target']} | {g['model']} | {g['variant']} | {g['check']} | {shown(g['value'])} "
-        f"| {shown(g['limit'])} | {'passed' if g['passed'] else 'failed'} |"
-        for g in export["gates"]
+        f"| {g.target} | {g.model} | {g.variant} | {g.check} | {shown(g.value)} | {interval(g)} "
+        f"| {shown(g.limit)} | `{g.key}` | {g.state} | {g.note} |"
+        for g in (GateRow(**row) for row in export["gates"])
     )
     text = f"""# {report.name}
 
@@ -85,8 +84,11 @@ On real histories; the last error on hard inputs (empty, full, huge numbers, den
 {files}
 
 ## Gates
-| target | model | variant | check | found | limit | |
-|---|---|---|---|---|---|---|
+Losses are samples of validation cases: a gate refuses when the whole 95% interval is beyond the
+limit, and warns when only the value found is.
+
+| target | model | variant | check | found | interval | limit | recipe key | | |
+|---|---|---|---|---|---|---|---|---|---|
 {gates}
 """
     return {"model_card.json": canonical_json(card), "model_card.md": text.encode()}
@@ -101,7 +103,7 @@ def _without_times(report: dict[str, Any]) -> dict[str, Any]:
     """Drop what a clock measured: equal runs must give equal bytes."""
     files = [{k: v for k, v in file.items() if k != "ms"} for file in report["files"]]
     gates = [
-        {**row, "value": "over"} if row["check"] == _CLOCKED else row
+        {**row, "value": "over", "interval": None} if row["check"] == _CLOCKED else row
         for row in report["gates"]
         if row["check"] != _CLOCKED or not row["passed"]
     ]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bundle.audience import MAX_AGE, UNRATED, Audience
+from bundle.catalogue import MAX_ID, MAX_PRICE
 from bundle.errors import InputError
 from bundle.features import MISSING
 from bundle.files import sha256_file
@@ -179,6 +180,11 @@ def _content(where: str, one: Any) -> Content:
     """Check an item and bring it to the form in which a release can give it back."""
     if not isinstance(one, dict) or one.keys() - _KEYS or not _fits(one):
         raise InputError(f"{where}: not an item with {', '.join(sorted(_KEYS))}: {one!r:.200}")
+    if len(one["item_id"]) > MAX_ID:
+        raise InputError(
+            f"{where}: an item_id of {len(one['item_id'])} characters: {one['item_id']!r:.60}. At "
+            f"most {MAX_ID} are allowed; shorten it."
+        )
     age = one.get("age_rating")
     return Content(
         item_id=one["item_id"],
@@ -216,7 +222,7 @@ def _is_whole(text: str) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e12
+    return type(value) in (int, float) and abs(value) <= MAX_PRICE
 
 
 def _number(value: float | None) -> float:

@@ -1,5 +1,6 @@
 """Figures of every converted file, in its own runtime on this machine, against Keras."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from edge_runtime.errors import EngineError
 from edge_runtime.parity import Inputs, cosine, hard_inputs, likeness, median_ms
 from export.convert import Converted
 from export.freeze import ModelSignature, as_function, run_keras
+from export.losses import Estimate
+
+ROUNDS, RUNS_A_ROUND = 5, 20
 
 Scores = Callable[[Inputs, NDArray[np.float32]], NDArray[np.float32]]
 """What an answer to some inputs makes of each item or candidate, float32 [n]."""
@@ -24,7 +28,8 @@ class FileFigures:
     """One model file beside Keras on real inputs, see `Likeness`, and on hard ones.
 
     hard_error: largest absolute error on `hard_inputs`; hard_cosine: the least there. ms: median of
-    one run, one thread. note: why it cannot ship anywhere, else "".
+    one run, one thread; gates time it again, see `latency`. note: why it cannot ship anywhere, else
+    "".
     """
 
     model: str
@@ -45,11 +50,15 @@ class FileFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A converted file where it lies on this machine, loaded, with its figures."""
+    """A converted file where it lies on this machine, loaded, with its figures.
+
+    inputs: real ones, to time it on.
+    """
 
     made: Converted
     figures: FileFigures
     engine: Engine | None
+    inputs: Inputs
 
 
 class Truth:
@@ -82,18 +91,23 @@ def measure(made: Converted, path: Path, truth: Truth, scores: Scores) -> Measur
         "bytes": len(made.data),
         "min_runtime": made.min_runtime,
     }
+    timed = truth.inputs[-1]
+
+    def refused(note: str) -> Measured:
+        figures = FileFigures(**facts, note=note)
+        return Measured(made=made, figures=figures, engine=None, inputs=timed)
+
     try:
         engine = open_engine(path, made.engine)
         answers = [engine.run(one) for one in truth.inputs]
         hard = {name: engine.run(one) for name, one in truth.hard.items()}
     except EngineError as err:
-        return Measured(made=made, figures=FileFigures(**facts, note=str(err)), engine=None)
+        return refused(str(err))
     broken = [name for name, answer in hard.items() if not np.isfinite(answer).all()]
     if not all(np.isfinite(answer).all() for answer in answers):
         broken.append("real histories")
     if broken:
-        note = f"not finite on: {', '.join(broken)}"
-        return Measured(made=made, figures=FileFigures(**facts, note=note), engine=None)
+        return refused(f"not finite on: {', '.join(broken)}")
     pairs = [
         (scores(one, a), scores(one, b))
         for one, a, b in zip(truth.inputs, answers, truth.answers, strict=True)
@@ -105,6 +119,25 @@ def measure(made: Converted, path: Path, truth: Truth, scores: Scores) -> Measur
             float(np.abs(hard[name] - wanted).max()) for name, wanted in truth.hard_answers.items()
         ),
         hard_cosine=min(cosine(hard[name], wanted) for name, wanted in truth.hard_answers.items()),
-        ms=median_ms(engine, truth.inputs[-1]),
+        ms=median_ms(engine, timed),
     )
-    return Measured(made=made, figures=figures, engine=engine)
+    return Measured(made=made, figures=figures, engine=engine, inputs=timed)
+
+
+def latency(engine: Engine, exact: Engine, inputs: Inputs) -> Estimate:
+    """Return the time of one run over that of the exact file; low and high: of the rounds.
+
+    The two run in turns. A round's figure is the ratio of the shortest runs: another process makes
+    runs longer, never shorter, so the shortest of 20 are those that nothing interrupted.
+    """
+    ratios = []
+    for _ in range(ROUNDS):
+        times = [(_seconds(engine, inputs), _seconds(exact, inputs)) for _ in range(RUNS_A_ROUND)]
+        ratios.append(min(a for a, _ in times) / max(min(b for _, b in times), 1e-9))
+    return Estimate(value=float(np.median(ratios)), low=min(ratios), high=max(ratios))
+
+
+def _seconds(engine: Engine, inputs: Inputs) -> float:
+    start = time.perf_counter()
+    engine.run(inputs)
+    return time.perf_counter() - start

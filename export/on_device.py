@@ -22,15 +22,16 @@ class Answers:
     """What came out.
 
     slate, retrieval: 0-based place of each target after re-ranking and in the order of the index,
-    int64, parallel to `Cases.targets`; k: not shown. scores, taken: of each candidate of each case
-    its final score, float32, and whether it is a target, bool. lists: int32 [n, k], rows of the
-    release, NOBODY where a slate is shorter. rerank_ms: float64 [n], of the last stage.
+    int64, parallel to `Cases.targets`; k: not shown. scores, taken, owners: of each candidate its
+    final score, float32, whether it is a target, bool, and its case, int64. lists: int32 [n, k],
+    rows of the release, NOBODY where a slate is shorter. rerank_ms: float64 [n], of the last stage.
     """
 
     slate: NDArray[np.int64]
     retrieval: NDArray[np.int64]
     scores: NDArray[np.float32]
     taken: NDArray[np.bool_]
+    owners: NDArray[np.int64]
     lists: NDArray[np.int32]
     rerank_ms: NDArray[np.float64]
 
@@ -40,7 +41,11 @@ class Answers:
 
     def ndcg(self, cases: Cases, k: int) -> float:
         """Mean NDCG@k of the slates."""
-        return float(metrics.at_k(self.slate, k, cases.offsets)[f"ndcg@{k}"].mean())
+        return float(self.ndcg_of_each(cases, k).mean())
+
+    def ndcg_of_each(self, cases: Cases, k: int) -> NDArray[np.float64]:
+        """NDCG@k of each slate, float64 [n]."""
+        return metrics.at_k(self.slate, k, cases.offsets)[f"ndcg@{k}"]
 
 
 def answer(
@@ -96,6 +101,7 @@ def answer(
         retrieval=np.array(retrieval, np.int64),
         scores=np.concatenate(scores),
         taken=np.concatenate(taken),
+        owners=np.repeat(np.arange(len(cases)), [len(one) for one in scores[1:]]),
         lists=lists,
         rerank_ms=rerank_ms,
     )

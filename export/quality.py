@@ -1,17 +1,20 @@
-"""What a pair of model files makes of slates: the device path on validation cases, beside exact."""
+"""What the gates ask of files and pairs: their time, their slates, and what they lose on cases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bundle.golden import GoldenCase
 from bundle.reader import Bundle
 from edge_runtime.pipeline import Recommender
 from export import golden, on_device
-from export.gates import EXACT, Quality
-from export.measure import FileFigures, Measured
+from export.gate_rules import Losses
+from export.gates import EXACT
+from export.losses import Estimate, Scored, auc_loss, ndcg_loss
+from export.measure import FileFigures, Measured, latency
 from training.cases import Setting, held_out_cases, some
 from training.dataset import VALID, Dataset
 from training.trained import Trained
@@ -20,18 +23,24 @@ K = 10
 REFERENCE = "litert"
 """The engine whose fp32 pair stands for the exact models."""
 
+_Key = tuple[str, str, str]
+"""Engine, variant of the user tower, variant of the ranker."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Result:
-    """NDCG@10 and AUC over the cases, and the golden slates."""
+    """NDCG@10 of each case, float64 [n], and the candidates of all."""
 
-    ndcg: float
-    auc: float
-    slates: list[tuple[str, ...]]
+    ndcg: NDArray[np.float64]
+    candidates: Scored
 
 
 class PairQuality:
-    """Measures pairs of files once each, on the same cases and golden requests."""
+    """Measures files and pairs once each, on the same cases and golden requests.
+
+    Losses are counted from the exact path: fp32 models, item vectors that were never rounded, and a
+    search of every cell of the index.
+    """
 
     def __init__(
         self,
@@ -53,38 +62,76 @@ class PairQuality:
         recipe = trained.recipe
         setting: Setting = "all" if recipe.rerank.repeats else "new_to_user"
         self._draft, self._data, self._trained = draft, data, trained
-        self._engines = {
-            (m.figures.model, m.made.engine, m.made.variant): m.engine
-            for m in measured
-            if m.engine is not None
-        }
+        self._measured = {(m.figures.model, m.made.engine, m.made.variant): m for m in measured}
         self._blank = list(blank)
         cases = held_out_cases(data, VALID, setting)
         self._cases = some(cases, recipe.export.gate_cases, recipe.seed)
-        self._seen: dict[tuple[str, str, str], _Result] = {}
+        self._latencies: dict[_Key, Estimate] = {}
+        self._overlaps: dict[_Key, float] = {}
+        self._losses: dict[_Key, Losses] = {}
 
-    def __call__(self, tower: FileFigures, ranker: FileFigures) -> Quality | None:
-        """Return the pair's losses; None without validation cases."""
+    @property
+    def skips_cells(self) -> bool:
+        """Whether a search leaves out cells of the item index."""
+        return self._draft.policy.probes > 0
+
+    def latency(self, file: FileFigures) -> Estimate:
+        """Return a file's time over that of its fp32 file, both run in turns."""
+        if file.variant == EXACT:
+            return Estimate(value=1.0, low=1.0, high=1.0)
+        key = (file.model, file.engine, file.variant)
+        if key not in self._latencies:
+            one, exact = (self._measured[file.model, file.engine, v] for v in (key[2], EXACT))
+            if exact.engine is None:  # nothing to compare with
+                return Estimate(value=1.0, low=1.0, high=1.0)
+            assert one.engine is not None
+            self._latencies[key] = latency(one.engine, exact.engine, one.inputs)
+        return self._latencies[key]
+
+    def slate_overlap(self, tower: FileFigures, ranker: FileFigures) -> float:
+        """Return the share of the exact golden slates that a pair shows too."""
+        key = (tower.engine, tower.variant, ranker.variant)
+        if key not in self._overlaps:
+            found = self._slates(self._device(*key))
+            shared = [
+                len({*one} & {*two}) / max(len(two), 1)
+                for one, two in zip(found, self._exact_slates, strict=True)
+            ]
+            self._overlaps[key] = float(np.mean(shared))
+        return self._overlaps[key]
+
+    def losses(self, tower: FileFigures, ranker: FileFigures) -> Losses | None:
+        """Return what a pair loses through the item index; None without validation cases."""
         if not len(self._cases):
             return None
-        key = (tower.engine, tower.variant, ranker.variant)
-        if key not in self._seen:
-            self._seen[key] = self._of(self._device(*key))
-        found, exact = self._seen[key], self._exact
-        shared = [
-            len({*one} & {*two}) / max(len(two), 1)
-            for one, two in zip(found.slates, exact.slates, strict=True)
-        ]
-        auc_loss = exact.auc - found.auc
-        return Quality(
-            slate_overlap=float(np.mean(shared)),
-            ndcg_loss=(exact.ndcg - found.ndcg) / exact.ndcg if exact.ndcg else 0.0,
-            auc_loss=0.0 if np.isnan(auc_loss) else auc_loss,
-        )
+        return self._losses_of((tower.engine, tower.variant, ranker.variant))
+
+    def index_losses(self) -> Losses:
+        """Return what the exact models lose through the item index alone."""
+        return self._losses_of((REFERENCE, EXACT, EXACT))
+
+    def _losses_of(self, key: _Key) -> Losses:
+        if key not in self._losses:
+            seed, exact, found = (
+                self._trained.recipe.seed,
+                self._exact,
+                self._of(self._device(*key)),
+            )
+            self._losses[key] = Losses(
+                ndcg=ndcg_loss(exact.ndcg, found.ndcg, seed),
+                auc=auc_loss(exact.candidates, found.candidates, seed),
+            )
+        return self._losses[key]
 
     @cached_property
     def _exact(self) -> _Result:
-        """What losses are counted from: fp32 models and item vectors that were never rounded."""
+        return self._of(self._exact_device())
+
+    @cached_property
+    def _exact_slates(self) -> list[tuple[str, ...]]:
+        return self._slates(self._exact_device())
+
+    def _exact_device(self) -> Recommender:
         device = self._device(REFERENCE, EXACT, EXACT)
         row_of = {item_id: row for row, item_id in enumerate(self._trained.items.ids)}
         order = [row_of[item_id] for item_id in self._draft.item_ids()]
@@ -93,19 +140,26 @@ class PairQuality:
             rows=self._trained.item_vectors[order],
             scales=np.ones(len(order), np.float32),
         )
-        return self._of(device)
+        device.policy = replace(device.policy, probes=0)
+        return device
 
     def _device(self, engine: str, tower: str, ranker: str) -> Recommender:
         pair = (
-            self._engines["user_tower", engine, tower],
-            self._engines["ranker", engine, ranker],
+            self._measured["user_tower", engine, tower].engine,
+            self._measured["ranker", engine, ranker].engine,
         )
-        return Recommender(self._draft, engine, models=pair)
+        assert pair[0] is not None
+        assert pair[1] is not None
+        return Recommender(self._draft, engine, models=(pair[0], pair[1]))
+
+    def _slates(self, device: Recommender) -> list[tuple[str, ...]]:
+        return [case.slate_ids for case in golden.answer(device, self._blank)]
 
     def _of(self, device: Recommender) -> _Result:
         found = on_device.answer(device, self._data, self._cases, K, f"gates, {device.engine}")
         return _Result(
-            ndcg=found.ndcg(self._cases, K),
-            auc=found.auc(),
-            slates=[case.slate_ids for case in golden.answer(device, self._blank)],
+            ndcg=found.ndcg_of_each(self._cases, K),
+            candidates=Scored(
+                scores=found.scores, taken=found.taken, cases=found.owners, n=len(self._cases)
+            ),
         )

@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 
-from export.gates import Choice, GateRow
+from export.gate_rows import GateRow
+from export.gates import Choice
 from export.measure import FileFigures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shipped:
-    """What one target gets; passed is False if only `--force` let it ship."""
+    """What one target gets.
+
+    passed: False if only `--force` let it ship; warned: a loss is beyond its limit, but may be so
+    by chance.
+    """
 
     target: str
     engine: str
@@ -16,6 +21,7 @@ class Shipped:
     ranker: str
     models_bytes: int
     passed: bool
+    warned: bool
 
     @classmethod
     def of(cls, choice: Choice) -> "Shipped":
@@ -27,7 +33,15 @@ class Shipped:
             ranker=choice.ranker.variant,
             models_bytes=choice.tower.bytes + choice.ranker.bytes,
             passed=choice.passed,
+            warned=choice.warned,
         )
+
+    @property
+    def state(self) -> str:
+        """Say what the gates said."""
+        if not self.passed:
+            return "refused, shipped with --force"
+        return "passed, with a warning" if self.warned else "passed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +49,7 @@ class ExportReport:
     """What the export found.
 
     Attributes:
+        gates: all checks that were made, of files that do not ship too.
         golden_left_out: cases that rounding decides (`golden.answered`).
         baseline_gain: one line, the two stages against the best simple baseline; "" if the recipe
             has `export.require_gain = "off"`.
@@ -49,3 +64,10 @@ class ExportReport:
     golden_cases: int
     golden_left_out: int
     baseline_gain: str
+
+    def gates_of_shipped(self) -> list[GateRow]:
+        """Return the checks of the files that each target ships."""
+        both = {(s.target, "both", f"{s.user_tower} + {s.ranker}") for s in self.shipped}
+        each = {(s.target, "user_tower", s.user_tower) for s in self.shipped}
+        each |= {(s.target, "ranker", s.ranker) for s in self.shipped}
+        return [row for row in self.gates if (row.target, row.model, row.variant) in both | each]

@@ -3,12 +3,13 @@
 import json
 from typing import Any
 
+from bundle.catalogue import MAX_ID
 from bundle.strict_json import is_integer, is_number
 from sync_server.allowance import DAY_S
 
 KINDS = ("interaction", "impression")
 MAX_CONTEXT = 4096
-_TEXTS = {"id": 64, "item_id": 256, "event": 64}
+_TEXTS = {"id": 64, "item_id": MAX_ID, "event": 64}
 _KEYS = {*_TEXTS, "kind", "ts", "value", "context"}
 _MAX_TS = 1 << 40
 _MAX_VALUE = 1e300

@@ -9,6 +9,8 @@ from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from bundle.audience import MAX_AGE
+from bundle.catalogue import MAX_ID, MAX_PRICE
+from bundle.strict_json import MAX_TEXT
 from training.datasets import parquet_files
 from training.errors import TableInvalid
 from training.recipe import Recipe
@@ -16,6 +18,11 @@ from training.timestamps import unix_seconds
 
 PLACE = "_place"
 """Position of a row in its file: of two rows of one item the later one counts."""
+
+MAX_TITLE, MAX_CATEGORIES = 10_000, 5_000
+"""Characters; with an id of `MAX_ID` they fit a catalogue's row even at four bytes each."""
+_MAX_VALUE = 1e300
+"""As servers take values in events."""
 
 
 def read_texts(connection: Backend, path: Path) -> ir.Table:
@@ -68,7 +75,7 @@ def clean_interactions(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
     value_text = _column(raw, names.value, "value", file)
     event_text = _column(raw, names.event, "event", file)
     value = value_text.try_cast("float64")
-    value_ok = value.isnull() | ~(value.isnan() | value.isinf())
+    value_ok = value.abs() <= _MAX_VALUE  # false for NaN, which DuckDB sorts above all numbers
     event = event_text if names.event else ibis.literal(events.default)
     if events.like_value is not None:
         liked = (event == events.default) & (value >= events.like_value)
@@ -77,6 +84,8 @@ def clean_interactions(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
     reason = ibis.cases(
         (user.isnull(), "user id missing"),
         (item.isnull(), "item id missing"),
+        (user.length() > MAX_ID, f"user id longer than {MAX_ID} characters"),
+        (item.length() > MAX_ID, f"item id longer than {MAX_ID} characters"),
         (time_text.isnull(), "timestamp missing"),
         (ts.isnull(), "timestamp unreadable"),
         (value_text.notnull() & (value.isnull() | ~value_ok), "value is not a number"),
@@ -113,22 +122,35 @@ def clean_items(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
     age_text = _column(raw, names.age_rating, "age_rating", file)
     price, year = price_text.try_cast("float64"), year_text.try_cast("float64")
     age = age_text.try_cast("float64")
-    age_ok = age.between(0, MAX_AGE) & (age == age.floor())
+    whole_age = age.try_cast("int32")  # a plain cast of inf or 1e300 ends the query
+    age_ok = whole_age.between(0, MAX_AGE) & (age == whole_age)
+    price_ok = ~(price.isnan() | price.isinf())
     reason = ibis.cases(
         (item.isnull(), "item id missing"),
-        (price_text.notnull() & (price.isnull() | price.isnan()), "price is not a number"),
+        (item.length() > MAX_ID, f"item id longer than {MAX_ID} characters"),
+        (title.length() > MAX_TITLE, f"title longer than {MAX_TITLE} characters"),
+        (
+            categories.length() > MAX_CATEGORIES,
+            f"categories longer than {MAX_CATEGORIES} characters",
+        ),
+        (
+            regions.re_search(f"[^|]{{{MAX_TEXT + 1}}}"),
+            f"a region longer than {MAX_TEXT} characters",
+        ),
+        (price_text.notnull() & (price.isnull() | ~price_ok), "price is not a number"),
+        (price.abs() > MAX_PRICE, f"price beyond {MAX_PRICE:g}"),
         (year_text.notnull() & (year.isnull() | ~year.between(-9999, 9999)), "year unreadable"),
-        (age_text.notnull() & (age.isnull() | ~age_ok), "age rating unreadable"),
+        (age_text.notnull() & (whole_age.isnull() | ~age_ok), "age rating unreadable"),
         else_=ibis.null("string"),
     )
     return raw.select(
         item_id=item.cast("string"),
         title=title.cast("string"),
         categories=categories,
-        price=price,
-        year=year.cast("int32"),
+        price=ibis.ifelse(price < 0, ibis.null("float64"), price),  # unknown, as on the device
+        year=year.try_cast("int32"),
         regions=regions,
-        age_rating=age.cast("int32"),
+        age_rating=whole_age,
         reason=reason,
         row=_as_text(raw),
         **{PLACE: raw[PLACE]},

@@ -137,7 +137,10 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
     items = load_items(data_dir)
     row_of = {item_id: row for row, item_id in enumerate(items.ids)}
     table = _fetch(data_dir / col.INTERACTIONS_FILE, col.INTERACTIONS)
-    user_ids, users = np.unique(np.asarray(table[col.USER_ID], dtype=str), return_inverse=True)
+    # Not as a numpy array of texts, which pads every id to the longest one.
+    user_ids = sorted({*table[col.USER_ID]})
+    place = {user_id: user for user, user_id in enumerate(user_ids)}
+    users = np.array([place[user_id] for user_id in table[col.USER_ID]], np.int64)
     rows = np.array([row_of[i] for i in table[col.ITEM_ID]], np.int32)
     codes = {name: code for code, name in enumerate(recipe.events.types)}
     events = np.array([codes[e] for e in table[col.EVENT]], np.int32)
@@ -156,7 +159,7 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
     rows, events, ts = rows[order], events[order], ts[order]
     return Dataset(
         items=items,
-        user_ids=user_ids.tolist(),
+        user_ids=user_ids,
         offsets=offsets.astype(np.int64),
         rows=rows,
         events=events,
@@ -172,9 +175,10 @@ def load_items(folder: Path) -> Items:
         TableInvalid: it is not there.
     """
     table = _fetch(folder / col.ITEMS_FILE, col.ITEMS, optional=col.AUDIENCE)
-    order = np.argsort(np.asarray(table[col.ITEM_ID], dtype=str), kind="stable")
+    ids = table[col.ITEM_ID].tolist()
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
     return Items(
-        ids=[str(table[col.ITEM_ID][i]) for i in order],
+        ids=[ids[i] for i in order],
         titles=[str(table[col.TITLE][i]) for i in order],
         categories=[split_categories(str(table[col.CATEGORIES][i])) for i in order],
         price=_numbers(table[col.PRICE])[order],

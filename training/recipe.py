@@ -237,7 +237,7 @@ class Target:
     """What the models may cost one kind of phone; the smallest variant within all of it ships.
 
     runtime: the oldest that must load them, as "2.14.0"; models_bytes: both files; latency_ratio:
-    median time over that of the fp32 file in the same runtime; cosine, overlap: of the user tower's
+    time over that of the fp32 file in the same runtime; cosine, overlap: of the user tower's
     vectors with Keras, the least, and of the first 100 items they find; rank_correlation: of the
     ranker's scores; slate_overlap: of golden slates with exact ones; ndcg_loss (relative) and
     auc_loss (absolute): on validation cases, through the device path, models and index together.

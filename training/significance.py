@@ -68,6 +68,15 @@ def paired_bootstrap(
     return low, high
 
 
+def redrawn(n: int, seed: int, draws: int = BOOTSTRAP_DRAWS) -> NDArray[np.int64]:
+    """Return how often each of n cases stands in each bootstrap sample, int64 [draws, n].
+
+    For figures that are no mean of cases: a ratio of means, or an AUC pooled over them.
+    """
+    rng = np.random.default_rng([seed, 3])
+    return rng.multinomial(n, np.full(n, 1.0 / n), draws)
+
+
 def permutation_test(differences: Floats, seed: int, draws: int = PERMUTATION_DRAWS) -> Floats:
     """Return the two-sided p of each column's mean (Fisher's randomisation; Smucker et al. 2007).
 

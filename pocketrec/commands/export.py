@@ -112,7 +112,9 @@ def _kit(
 
 
 def _told(report: "ExportReport") -> str:
-    """Two tables: every file beside Keras, and what each target gets."""
+    """Return three tables: files beside Keras, what each target gets, and what was sampled."""
+    from export.gate_rows import remedies, table
+
     lines = [
         f"{'model':<12}{'engine':<8}{'variant':<11}{'bytes':>9}{'max error':>11}{'cosine':>10}"
         f"{'overlap':>9}{'ms':>7}"
@@ -125,10 +127,16 @@ def _told(report: "ExportReport") -> str:
     ]
     lines.append(f"\n{'target':<9}{'engine':<8}{'user tower':<12}{'ranker':<11}{'bytes':>9}  gates")
     lines += [
-        f"{s.target:<9}{s.engine:<8}{s.user_tower:<12}{s.ranker:<11}{s.models_bytes:>9,}  "
-        f"{'passed' if s.passed else 'refused, shipped with --force'}"
+        f"{s.target:<9}{s.engine:<8}{s.user_tower:<12}{s.ranker:<11}{s.models_bytes:>9,}  {s.state}"
         for s in report.shipped
     ]
+    sampled = [row for row in report.gates_of_shipped() if row.interval]
+    lines.append(f"\nWhat was sampled, of the files that ship:\n{table(sampled)}")
+    if warned := [row for row in sampled if row.warned]:
+        lines.append(
+            f"\nWarning: {len(warned)} of these are beyond the limit, but may be so by chance. "
+            f"What to do, by recipe key:\n{remedies(warned)}"
+        )
     lines.append(f"\n{report.name}: {report.items:,} items, {report.bundle_bytes:,} bytes")
     return "\n".join(lines)
 

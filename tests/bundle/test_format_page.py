@@ -129,6 +129,7 @@ def test_stated_rules_and_bounds_of_their_settings_are_the_reader_s(page, spec):
 def test_stated_limits_of_ids_are_the_reader_s(page):
     assert f"shares at most {MAX_SHARED} letters" in page
     assert f"at most {MAX_BLOCK} ids" in page
+    assert f"A writer's ids have 1..{catalogue.MAX_ID} characters" in page
 
 
 def test_stated_limits_of_cohorts_are_the_reader_s(page):

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -126,6 +127,34 @@ def test_an_existing_bundle_is_replaced_only_with_force(own_bundle: Path, run_di
     assert (own_bundle / "manifest.json").read_bytes() == before  # same run, same bytes
 
 
+def test_an_export_beside_busy_loops_gives_the_same_bytes(
+    bundle_dir: Path, run_dir: Path, tmp_path: Path, runner
+):
+    from pocketrec.cli import main
+
+    busy = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(os.cpu_count() or 1)
+    ]
+    try:
+        done = runner.invoke(main, ["export", str(run_dir), "--out", str(tmp_path / "busy")])
+    finally:
+        for one in busy:
+            one.kill()
+            one.wait()
+    assert done.exit_code == 0, done.output
+    manifest = (bundle_dir / "manifest.json").read_bytes()  # holds the SHA-256 of every file
+    assert (tmp_path / "busy" / "manifest.json").read_bytes() == manifest
+    sampled = done.stdout.partition("What was sampled, of the files that ship:\n")[2]
+    for key in ("ndcg_loss", "auc_loss", "latency_ratio"):
+        (line,) = [
+            line
+            for line in sampled.splitlines()
+            if line.endswith(f"export.targets.android.{key}") and " ranker " not in line
+        ]
+        assert re.search(r"\[-?[\d.e-]+, -?[\d.e-]+\] +[\d.]+  export", line)
+
+
 def test_budgets_that_nothing_meets_refuse_the_release_and_force_is_recorded(
     run_dir: Path, tmp_path: Path, monkeypatch
 ):
@@ -136,8 +165,11 @@ def test_budgets_that_nothing_meets_refuse_the_release_and_force_is_recorded(
         return replace(trained, recipe=replace(trained.recipe, export=export))
 
     monkeypatch.setattr(build, "load_trained", small)
-    with pytest.raises(GateRefused, match=r"budgets of web:(?s:.*)bytes .* 1,000") as refused:
+    with pytest.raises(GateRefused, match=r"budgets of web:(?s:.*)bytes .* 1,000 ") as refused:
         export_bundle(run_dir, tmp_path / "refused")
+    key = "export.targets.web.models_bytes"
+    assert f" {key}\n" in str(refused.value)
+    assert f"\n{key}: raise it, " in str(refused.value)
     assert refused.value.exit_code == 3
     assert list(tmp_path.iterdir()) == []
     report = export_bundle(run_dir, tmp_path / "forced", force=True)

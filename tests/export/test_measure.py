@@ -12,6 +12,7 @@ from edge_runtime.engines import open_engine
 from edge_runtime.errors import EngineError
 from export import golden, measure, probe
 from export.convert import convert, ranker_signature, tower_signature
+from export.losses import Estimate
 from export.measure import FileFigures, Measured, Truth
 from export.quality import PairQuality
 from training.dataset import TRAIN, load_dataset
@@ -143,24 +144,75 @@ def test_quality_counts_losses_from_exact_models_and_item_vectors(
         )
     )
     rounded = PairQuality(draft, [tower, ranker], trained, data, blank)
-    near = rounded(tower.figures, ranker.figures)
-    assert (near.slate_overlap, near.ndcg_loss) == (1.0, 0.0)
-    assert 0 < abs(near.auc_loss) < 0.01  # int8 items, and nothing else
+    near = rounded.losses(tower.figures, ranker.figures)
+    assert rounded.slate_overlap(tower.figures, ranker.figures) == 1.0
+    assert near.ndcg == Estimate(value=0.0, low=0.0, high=0.0)
+    assert 0 < abs(near.auc.value) < 0.01  # int8 items, and nothing else
+    assert near.auc.low <= near.auc.value <= near.auc.high
+    assert rounded.index_losses() == near
     device = rounded._device("litert", "fp32", "fp32")
-    exact = rounded._exact.auc
+    exact = rounded._exact.candidates
     vectors = trained.item_vectors[[int(i[1:]) for i in draft.item_ids()]]
     device.index = replace(device.index, rows=vectors, scales=np.ones(40, np.float32))
-    assert rounded._of(device).auc == exact
+    assert np.array_equal(rounded._of(device).candidates.scores, exact.scores)
     bad = Measured(
         made=replace(tower.made, variant="bad"),
         figures=replace(tower.figures, variant="bad"),
         engine=Wrong(tower.engine, lambda answer, _: -answer),
+        inputs={},
     )
     quality = PairQuality(draft, [tower, ranker, bad], trained, data, blank)
-    found = quality(bad.figures, ranker.figures)
-    assert found.slate_overlap < 0.7
-    assert found.ndcg_loss != 0.0
-    assert found.auc_loss != 0.0
+    assert quality.slate_overlap(bad.figures, ranker.figures) < 0.7
+    found = quality.losses(bad.figures, ranker.figures)
+    assert found.ndcg.value != 0.0
+    assert found.auc.value != 0.0
+
+
+def test_cells_that_a_search_skips_count_as_the_item_indexs_loss(
+    bundle_dir, trained, data, tmp_path, monkeypatch
+):
+    files = [
+        loaded(tmp_path, model, layers, signature(trained.spec))
+        for model, layers, signature in (
+            ("user_tower", trained.user_tower, tower_signature),
+            ("ranker", trained.ranker, ranker_signature),
+        )
+    ]
+    draft = open_bundle(bundle_dir)
+    every = PairQuality(draft, files, trained, data, [])
+    assert not every.skips_cells
+    monkeypatch.setattr(draft, "policy", replace(draft.policy, probes=1))
+    one = PairQuality(draft, files, trained, data, [])
+    assert one.skips_cells
+    assert np.array_equal(one._exact.candidates.scores, every._exact.candidates.scores)
+    assert one.index_losses() == one.losses(*(file.figures for file in files))
+    monkeypatch.setattr(draft, "policy", replace(draft.policy, probes=0))
+    assert every.index_losses() != one.index_losses()
+
+
+class Sleeper:
+    """An engine that takes so long, and every so many runs is interrupted."""
+
+    def __init__(self, clock, took, interrupted):
+        self.clock, self.took, self.interrupted, self.runs = clock, took, interrupted, 0
+
+    def run(self, inputs):
+        self.runs += 1
+        self.clock.now += self.took + (self.runs % 3 == 0) * self.interrupted
+
+
+class Clock:
+    now = 0.0
+
+    def perf_counter(self):
+        return self.now
+
+
+def test_interruptions_do_not_change_the_latency_ratio(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(measure, "time", clock)
+    ratio = measure.latency(Sleeper(clock, 2.0, 50.0), Sleeper(clock, 1.0, 9.0), {})
+    assert [ratio.value, ratio.low, ratio.high] == pytest.approx([2.0, 2.0, 2.0])
 
 
 def loaded(folder, model, layers, signature) -> Measured:
@@ -175,4 +227,4 @@ def loaded(folder, model, layers, signature) -> Measured:
         bytes=len(made.data),
         min_runtime=made.min_runtime,
     )
-    return Measured(made=made, figures=figures, engine=open_engine(path, made.engine))
+    return Measured(made=made, figures=figures, engine=open_engine(path, made.engine), inputs={})

@@ -3,9 +3,12 @@ import json
 from dataclasses import asdict, replace
 
 import duckdb
+import numpy as np
 import pytest
 
+from bundle.catalogue import MAX_ID, MAX_PRICE, CatalogueItem, write_catalogue
 from bundle.files import canonical_json
+from training.clean import MAX_CATEGORIES, MAX_TITLE
 from training.dataset import load_items
 from training.errors import RecipeInvalid, TableInvalid
 from training.recipe import Recipe, load_recipe, parse_recipe
@@ -85,17 +88,101 @@ def test_items_are_completed_and_checked(tmp_path):
     ]
 
 
+LONG, LONGEST = "x" * 10_000, "é" * MAX_ID
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (f"{LONG},x,1,5", f"user id longer than {MAX_ID} characters"),
+        (f"{LONGEST}e,x,1,5", f"user id longer than {MAX_ID} characters"),
+        (f"a,{LONG},1,5", f"item id longer than {MAX_ID} characters"),
+        ("a,x,inf,5", "timestamp unreadable"),
+        ("a,x,1e300,5", "timestamp unreadable"),
+        ("a,x,infinity,5", "timestamp unreadable"),
+        ("a,x,-infinity,5", "timestamp unreadable"),
+        ("a,x,294247-01-10,5", "timestamp unreadable"),
+        ("a,x,nan,5", "timestamp unreadable"),
+        ("a,x,1,inf", "value is not a number"),
+        ("a,x,1,-Infinity", "value is not a number"),
+        ("a,x,1,1e301", "value is not a number"),
+        ("a,x,1,1e400", "value is not a number"),
+    ],
+    ids=lambda text: text[-30:],
+)
+def test_an_interaction_that_nothing_downstream_takes_is_quarantined(tmp_path, row, reason):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\n{LONGEST},y,2,3\n{row}\n")
+    report = build_tables(recipe(), tmp_path / "out", tmp_path)
+    assert (report.reasons, report.interactions) == ({f"interactions: {reason}": 1}, 2)
+    (saved,) = map(json.loads, (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines())
+    assert saved["row"].endswith(row[-40:].rpartition(",")[2])
+    loaded = {user for user, *_ in rows(tmp_path / "out", "interactions.parquet")}
+    assert loaded == {"a", LONGEST}
+
+
+def test_an_event_of_any_length_that_the_recipe_does_not_know_is_quarantined(tmp_path):
+    (tmp_path / "i.csv").write_text(f"user,item,time,stars\na,x,1,like\nb,y,2,like\na,y,3,{LONG}\n")
+    given = recipe()
+    columns = replace(given.columns, event="stars", value="")
+    report = build_tables(replace(given, columns=columns), tmp_path / "out", tmp_path)
+    assert report.reasons == {"interactions: event unknown": 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("z,Z,inf,,,", "price is not a number"),
+        ("z,Z,1e300,,,", "price beyond 1e+12"),
+        ("z,Z,-1e13,,,", "price beyond 1e+12"),
+        ("z,Z,,inf,,", "year unreadable"),
+        ("z,Z,,1e300,,", "year unreadable"),
+        (f"{LONG},Z,,,,", f"item id longer than {MAX_ID} characters"),
+        (f"z,{LONG}x,,,,", "title longer than 10000 characters"),
+        (f"z,Z,,,{'c|' * 2501},", "categories longer than 5000 characters"),
+        (f"z,Z,,,,DE|{'r' * 201}", "a region longer than 200 characters"),
+    ],
+    ids=lambda text: text[-30:],
+)
+def test_an_item_that_no_bundle_takes_is_quarantined(tmp_path, row, reason):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\na,z,3,4\n")
+    (tmp_path / "p.csv").write_text(
+        f"sku,name,gbp,year,kinds,where\nx,X,1e12,-9999,a|b,DE\n{row}\n"
+    )
+    given = recipe(items="p.csv")
+    columns = replace(given.columns, year="year", categories="kinds", regions="where")
+    report = build_tables(replace(given, columns=columns), tmp_path / "out", tmp_path)
+    assert report.reasons == {f"items: {reason}": 1}
+    items = load_items(tmp_path / "out")
+    assert (items.ids, items.titles) == (["x", "y", "z"], ["X", "y", "z"])
+    assert items.price.tolist() == [np.float32(MAX_PRICE), -1, -1]
+
+
+def test_a_price_below_0_is_unknown_as_on_the_device(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
+    (tmp_path / "p.csv").write_text("sku,name,gbp\nx,X,-5\ny,Y,0\n")
+    build_tables(recipe(items="p.csv"), tmp_path / "out", tmp_path)
+    assert [r[3] for r in rows(tmp_path / "out", "items.parquet")] == [None, 0.0]
+
+
+def test_the_largest_item_that_is_let_in_fits_a_catalogue(tmp_path):
+    """Letters of four bytes each: what the tables take must not stop the export after training."""
+    widest = "\U0001f600"
+    texts = (widest * MAX_ID, widest * MAX_TITLE, widest * MAX_CATEGORIES)
+    item = CatalogueItem(0, *texts, price=MAX_PRICE, year=-9999)
+    write_catalogue(tmp_path / "catalogue.sqlite", [item])
+
+
 def test_regions_and_age_ratings_are_read_and_checked(tmp_path):
     (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\na,z,3,3\n")
     (tmp_path / "p.csv").write_text(
         "sku,name,gbp,where,age\nx,X,1,DE;AT,12\ny,Y,2,,0\nz,Z,3,CH,\n"
-        "u,U,4,DE,teen\nv,V,5,DE,-1\nw,W,6,DE,6.5\n"
+        "u,U,4,DE,teen\nv,V,5,DE,-1\nw,W,6,DE,6.5\nq,Q,7,DE,1e300\nr,R,8,DE,inf\n"
     )
     given = recipe(items="p.csv", max_bad_share=1.0)
     columns = replace(given.columns, regions="where", age_rating="age", categories_separator=";")
     given = replace(given, columns=columns)
     report = build_tables(given, tmp_path / "out", tmp_path)
-    assert report.reasons == {"items: age rating unreadable": 3}
+    assert report.reasons == {"items: age rating unreadable": 5}
     items = load_items(tmp_path / "out")
     assert items.ids == ["x", "y", "z"]
     assert items.audience.regions == [("DE", "AT"), (), ("CH",)]

@@ -1,0 +1,177 @@
+"""One target's checks of files and pairs: figures against the recipe's limits, as rows.
+
+Likeness to Keras, bytes, the runtime and golden slates are exact: the same files give the same
+figure, and the limit decides. Time, NDCG and AUC are samples: they refuse when their whole interval
+is beyond the limit, and warn when only the value is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from edge_runtime.engines import is_older
+from export.gate_rows import GateRow
+from export.losses import Estimate
+from export.measure import FileFigures
+from training.recipe import Target
+
+OLDEST = {"legacy": "2.14.0"}
+"""The last tflite-runtime there was (2023); apps of that time carry runtimes like it."""
+
+FAR_BEYOND = 1.5
+"""Time refuses only when every round is beyond this many times the limit (docs/export.md)."""
+
+Pair = tuple[FileFigures, FileFigures]
+"""User tower and ranker."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """NDCG@10 (relative) and AUC (absolute) lost against the exact path; positive where worse."""
+
+    ndcg: Estimate
+    auc: Estimate
+
+
+class Measures(Protocol):
+    """What the gates ask for, each only once all cheaper checks have passed."""
+
+    @property
+    def skips_cells(self) -> bool:
+        """Whether a search leaves out cells of the item index."""
+
+    def latency(self, file: FileFigures) -> Estimate:
+        """Return a file's time over that of its fp32 file; the interval is over rounds."""
+
+    def slate_overlap(self, tower: FileFigures, ranker: FileFigures) -> float:
+        """Return the share of the exact golden slates that a pair shows too."""
+
+    def losses(self, tower: FileFigures, ranker: FileFigures) -> Losses | None:
+        """Return what a pair loses through the item index; None without validation cases."""
+
+    def index_losses(self) -> Losses:
+        """Return what the exact models lose through the item index alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The checks of one target, from the cheapest to the dearest.
+
+    Attributes:
+        name: of the target.
+        target: its limits.
+        measures: what is asked beyond the files' figures.
+    """
+
+    name: str
+    target: Target
+    measures: Measures
+
+    def runs(self, file: FileFigures) -> GateRow:
+        """Return the row of a file that was not made or does not run."""
+        return GateRow(
+            target=self.name,
+            model=file.model,
+            variant=file.variant,
+            check="runs",
+            key="export.variants",
+            value=file.note,
+            limit="finite numbers",
+            passed=False,
+        )
+
+    def size(self, pair: Pair) -> GateRow:
+        """Check the bytes of a pair."""
+        found = pair[0].bytes + pair[1].bytes
+        return self._row(pair, "bytes", "models_bytes", found, found <= self.target.models_bytes)
+
+    def figures(self, file: FileFigures) -> Iterator[GateRow]:
+        """Check what is known of a file: its minimum runtime and its likeness to Keras."""
+        target = self.target
+        oldest = OLDEST.get(self.name, "") if target.runtime == "auto" else target.runtime
+        if oldest:
+            known = bool(file.min_runtime)
+            fits = known and not is_older(oldest, file.min_runtime)
+            found = file.min_runtime or "unknown"
+            yield self._row(file, "minimum runtime", "runtime", found, fits, limit=oldest)
+        checks = {"user_tower": ("cosine", "overlap"), "ranker": ("rank_correlation",)}
+        for key in checks[file.model]:
+            value = getattr(file, key)
+            passed = value >= getattr(target, key)
+            yield self._row(file, key.replace("_", " "), key, value, passed)
+
+    def time(self, file: FileFigures) -> Iterator[GateRow]:
+        """Check the time of a file."""
+        limit = self.target.latency_ratio
+        yield self._sampled(
+            file, "latency ratio", "latency_ratio", self.measures.latency(file), FAR_BEYOND * limit
+        )
+
+    def quality(self, pair: Pair) -> Iterator[GateRow]:
+        """Check the slates of a pair, then its losses; ends with the first that refuses."""
+        shared = self.measures.slate_overlap(*pair)
+        passed = shared >= self.target.slate_overlap
+        yield self._row(pair, "slate overlap", "slate_overlap", shared, passed)
+        if not passed or (losses := self.measures.losses(*pair)) is None:
+            return
+        for check, key, one in (
+            ("NDCG@10 loss", "ndcg_loss", losses.ndcg),
+            ("AUC loss", "auc_loss", losses.auc),
+        ):
+            limit = getattr(self.target, key)
+            note = self._cause(key, one) if one.value > limit else ""
+            yield self._sampled(pair, check, key, one, limit, note)
+
+    def _cause(self, key: str, found: Estimate) -> str:
+        """Say how much of a loss is the item index's, and which keys change that."""
+        losses = self.measures.index_losses()
+        index = losses.ndcg if key == "ndcg_loss" else losses.auc
+        shares = (
+            f"the item index costs {index.value:.3g} of it "
+            f"[{index.low:.3g}, {index.high:.3g}], the model files {found.value - index.value:.3g}"
+        )
+        if index.value <= found.value / 2:
+            return shares
+        if self.measures.skips_cells:
+            return f"{shares}: raise index.recall or index.probes, or set index.cells = 0"
+        return f"{shares}: every cell is read, so this is the item vectors' rounding to int8"
+
+    def _sampled(
+        self,
+        of: FileFigures | Pair,
+        check: str,
+        key: str,
+        found: Estimate,
+        refused_above: float,
+        note: str = "",
+    ) -> GateRow:
+        row = self._row(of, check, key, found.value, found.low <= refused_above)
+        return replace(
+            row,
+            interval=(found.low, found.high),
+            warned=row.passed and found.value > getattr(self.target, key),
+            note=note,
+        )
+
+    def _row(
+        self,
+        of: FileFigures | Pair,
+        check: str,
+        key: str,
+        value: float | str,
+        passed: bool,
+        *,
+        limit: str = "",
+    ) -> GateRow:
+        files = of if isinstance(of, tuple) else (of,)
+        allowed: float | str = limit or getattr(self.target, key)
+        return GateRow(
+            target=self.name,
+            model=files[0].model if len(files) == 1 else "both",
+            variant=" + ".join(file.variant for file in files),
+            check=check,
+            key=f"export.targets.{self.name}.{key}",
+            value=value,
+            limit=allowed,
+            passed=passed,
+        )
