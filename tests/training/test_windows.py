@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +9,7 @@ from training.dataset import TEST, TRAIN, VALID, Dataset, Items
 from training.windows import (
     basket_firsts,
     batch_lengths,
+    batch_shapes,
     batches,
     cut,
     gather_windows,
@@ -71,18 +73,64 @@ def test_a_window_is_left_aligned_and_its_ages_count_from_its_last_event():
     assert found.ages_s.tolist() == [[20, 10, 0, 0], [10, 0, 0, 0], [0, 0, 0, 0]]
 
 
-def test_batches_hold_every_window_and_few_shapes():
+def test_batches_hold_every_window_in_the_shapes_of_the_data_set():
     data = made([3, 4, 90, 200, 75, 8, 9] * 3)
-    seen = []
-    shapes = set()
-    for part in batches(data, 100, 2, np.random.default_rng(1)):
-        shapes.add(part.rows.shape)
-        seen += part.rows[part.real > 0].tolist()
-    assert shapes <= {(2 * 100 // length, length) for length in batch_lengths(100)}
-    assert batch_lengths(100) == [20, 40, 60, 80, 100]
-    assert len(seen) == len(set(seen))
-    starts, stops = cut(data, 100, np.random.default_rng(1))
-    assert len(seen) == (stops - starts).sum()
+    shapes = batch_shapes(data, 100, 2)
+    expected = {(shape.windows, shape.length, shape.targets) for shape in shapes}
+    for seed in (1, 2):  # old stretches are cut at other places in each epoch
+        seen = []
+        for part in batches(data, 100, 2, np.random.default_rng(seed)):
+            assert part.shape in expected
+            scored = np.zeros(part.rows.size, bool)
+            scored[part.places] = True
+            assert scored.sum() == len(part.places)  # no place twice
+            assert scored[part.real.ravel() > 0].all()
+            seen += part.rows[part.real > 0].tolist()
+        assert len(seen) == len(set(seen))
+        starts, stops = cut(data, 100, np.random.default_rng(seed))
+        assert len(seen) == (stops - starts).sum()
+
+
+def test_lengths_are_those_that_save_most_positions():
+    """One length is 440 positions; with a length 4 they are 120, with 2 and 4 they are 100."""
+    assert batch_lengths(np.repeat([2, 4, 20], [10, 10, 2])) == [2, 4, 20]
+    assert batch_lengths(np.repeat([1, 20], [30, 1])) == [1, 20]
+    assert batch_lengths(np.array([7])) == [7]
+
+
+def test_a_length_of_a_few_windows_gets_no_graph_of_its_own():
+    """Length 3 for the four short windows saves 68 of 2,080 positions, which is under 5%."""
+    assert batch_lengths(np.repeat([1, 3, 20], [2, 2, 100])) == [20]
+    assert len(batch_lengths(np.arange(1, 200))) <= 5
+
+
+def test_short_histories_are_not_padded_to_the_longest():
+    """Padding all to 50 computed 10 times as many places as there are events."""
+    data = made([4, 5, 6, 7] * 1000 + [52])
+    positions = scored = events = 0.0
+    for part in batches(data, 50, 64, np.random.default_rng(0)):
+        n, length, n_targets = part.shape
+        positions += n * length
+        scored += n_targets
+        events += part.real.sum()
+    assert positions < 1.25 * events
+    assert scored < 1.1 * events
+
+
+def test_a_batch_holds_the_events_of_so_many_windows_of_mean_length():
+    data = made([4, 5, 6, 7] * 100 + [52])
+    starts, stops = cut(data, 50, np.random.default_rng(0))
+    wanted = 16 * (stops - starts).mean()
+    found = [part.real.sum() for part in batches(data, 50, 16, np.random.default_rng(0))]
+    assert max(found) <= wanted + 1
+    assert np.median(found) > 0.8 * wanted
+    assert len(found) == pytest.approx(len(starts) / 16, rel=0.2)
+
+
+def test_data_without_a_pair_of_events_gives_no_batch():
+    data = made([1, 3])  # one event in training each: it has nothing to be predicted from
+    assert batch_shapes(data, 50, 64) == []
+    assert list(batches(data, 50, 64, np.random.default_rng(0))) == []
 
 
 def test_a_basket_is_asked_for_at_its_start_and_weighs_as_one():
