@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 
 from training.dataset import TRAIN, Dataset
 
-N_LENGTHS = 5
-"""Most lengths of batches: each has a graph to compile (seconds; `docs/quality.md`)."""
+N_LENGTHS = 4
+"""Most lengths of batches: each has a graph to compile (`docs/quality.md`).
 
-MIN_SAVING = 0.05
-"""A further length has to save this share of the positions, or it is not worth its graph."""
+TensorFlow warns of retracing from five graphs in ten calls on.
+"""
+
+MIN_SAVED = 10_000
+"""Positions of an epoch that a further length has to save, or it is not worth its graph."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +126,7 @@ def batch_lengths(sizes: NDArray[np.int64]) -> list[int]:
 
     while len(lengths) < N_LENGTHS:
         best = min(range(1, lengths[0] + 1), key=lambda length: positions([*lengths, length]))
-        if positions([*lengths, best]) > (1 - MIN_SAVING) * positions(lengths):
+        if positions(lengths) - positions([*lengths, best]) < MIN_SAVED:
             break
         lengths.append(best)
     return sorted(lengths)
