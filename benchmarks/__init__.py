@@ -14,6 +14,7 @@ BENCHMARKS = {
     "quality-cold": "Items never seen in training, by content alone, in a shop and among films.",
     "quality-ranker": "Two stages beat one; the ranker beats logistic regression and LightGBM.",
     "quality-retail": "Online Retail II, new items and repeats, beside tuned baselines.",
+    "epoch-time": "An epoch on short histories: padded to one length, then by length; seconds.",
     "catalogue": "A million items grown, updated and compacted without training, in minutes.",
     "export": "Every model file: bytes, milliseconds, error, quality; size at a million items.",
     "device": "10 thousand to 10 million items: milliseconds by stage, memory, recall, peers.",

@@ -96,7 +96,7 @@ def main(
 
 
 def _arrays(part: Windows) -> dict[str, Any]:
-    names = ("rows", "events", "ages_s", "real", "weights")
+    names = ("rows", "events", "ages_s", "real", "weights", "places")
     return {name: getattr(part, name) for name in names}
 
 
@@ -114,10 +114,11 @@ def _compiled(
         users, fixed = states.stateless_call(
             weights["users"], fixed, past, part["events"], part["ages_s"], training=True
         )
-        users = users[:, :-1].reshape(-1, table.shape[1])  # [B l, d]
+        users = users[:, :-1].reshape(-1, table.shape[1])[part["places"]]  # [T, d]
         logs = jax.nn.log_softmax(users @ table.T)
-        wanted = jnp.take_along_axis(logs, part["rows"].reshape(-1, 1), axis=1)[:, 0]
-        counted = part["weights"].reshape(-1)
+        targets = part["rows"].reshape(-1, 1)[part["places"]]
+        wanted = jnp.take_along_axis(logs, targets, axis=1)[:, 0]
+        counted = part["weights"].reshape(-1)[part["places"]]
         return -(wanted * counted).sum() / jnp.maximum(counted.sum(), 1.0), fixed
 
     @jax.jit

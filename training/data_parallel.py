@@ -42,22 +42,21 @@ def parallel_step(
 
     Args:
         strategy: of `mirrored`.
-        step: step(*parts, *shared, quantized, n_targets) -> the part's share of the loss.
+        step: step(*parts, places, *shared, n_targets) -> the part's share of the loss; places are
+            all places of a part, padded ones too.
     """
     n = strategy.num_replicas_in_sync
 
     # Not compiled by XLA, which cannot hold the sum over devices.
     @tf.function  # type: ignore[untyped-decorator]
-    def run(arrays: tuple[Any, ...], quantized: bool, n_targets: Any) -> Any:
-        named = {"quantized": quantized, "n_targets": n_targets}
-        losses = strategy.run(step, args=arrays, kwargs=named)
+    def run(arrays: tuple[Any, ...], n_targets: Any) -> Any:
+        losses = strategy.run(step, args=arrays, kwargs={"n_targets": n_targets})
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     def call(
         parted: tuple[NDArray[Any], ...],
-        shared: tuple[NDArray[Any], ...],
+        shared: tuple[Any, ...],
         *,
-        quantized: bool,
         n_targets: float,
     ) -> float:
         parts = [np.array_split(_padded(array, n), n) for array in parted]
@@ -68,8 +67,9 @@ def parallel_step(
             )
             for part in parts
         ]
-        everything = (*arrays, *(tf.constant(array) for array in shared))
-        return float(run(everything, quantized, tf.constant(n_targets, tf.float32)))
+        places = np.arange(parts[0][0].size, dtype=np.int32)
+        everything = (*arrays, *(tf.constant(array) for array in (places, *shared)))
+        return float(run(everything, tf.constant(n_targets, tf.float32)))
 
     return call
 

@@ -62,7 +62,7 @@ class TowerFit:
         self._near = np.zeros((self.n_items, config.hard_negatives), np.int32)
         self.kept = [*self.user_tower.variables, *self.item_tower.variables]
         self.everything = [*self.kept, *self._optimizer.variables, *self._averages]
-        # Compiled by XLA, once for each batch length (`docs/quality.md`).
+        # Compiled by XLA, once for each shape of a batch (`Windows.shape`; `docs/quality.md`).
         self._compiled = tf.function(self._step, jit_compile=True)
         self._parallel = parallel_step(strategy, self._step) if strategy else None
 
@@ -104,13 +104,14 @@ class TowerFit:
             drawn = np.searchsorted(np.cumsum(self._drawn), rng.random(config.negatives))
             negatives = np.minimum(drawn, self.n_items - 1).astype(np.int32)
         windows = (part.rows, part.events, part.ages_s, part.real, part.asked, part.weights)
-        shared = (negatives, self._near)
-        quantized = done > config.quantize_from
+        quantized = np.bool_(done > config.quantize_from)
         with self._states.computing_in(config.precision):
             if self._parallel is not None:
-                n_targets = float(part.weights.sum())
-                return self._parallel(windows, shared, quantized=quantized, n_targets=n_targets)
-            return float(self._compiled(*map(tf.constant, windows + shared), quantized=quantized))
+                return self._parallel(
+                    windows, (negatives, self._near, quantized), n_targets=part.weights.sum()
+                )
+            shared = (part.places, negatives, self._near, quantized)
+            return float(self._compiled(*map(tf.constant, windows + shared)))
 
     def _step(
         self,
@@ -120,21 +121,23 @@ class TowerFit:
         real: Any,
         asked: Any,
         weights: Any,
+        places: Any,
         drawn: Any,
         near: Any,
-        quantized: bool,
+        quantized: Any,
         n_targets: Any = None,
     ) -> Any:
         """Take one step; n_targets: of the whole batch, where this is a device's part of it."""
-        flat, weights = tf.reshape(rows, [-1]), tf.reshape(weights, [-1])
+        flat = tf.reshape(rows, [-1])
+        targets, weights = tf.gather(flat, places), tf.gather(tf.reshape(weights, [-1]), places)
         with tf.GradientTape() as tape:
             if self.config.loss == "softmax":
                 table = self._item_vectors(None, quantized)
-                wanted = past = tf.gather(table, flat)  # [B l, d]
+                past = tf.gather(table, flat)  # [B l, d]
             else:
                 both = self._item_vectors(tf.concat([flat, drawn], 0), quantized)
-                wanted, others = both[: flat.shape[0]], both[flat.shape[0] :]
-                past = wanted
+                past, others = both[: flat.shape[0]], both[flat.shape[0] :]
+                wanted = tf.gather(past, places)
             if self.config.id_dropout:
                 # What the phone reads are items with their ids: they are dropped from targets only
                 # (retail validation, NDCG@10 .067 -> .079; new items, Recall .303 -> .316).
@@ -143,11 +146,13 @@ class TowerFit:
             states = self._states(vectors, events, ages, training=True)  # [B, l + 1, d]
             # Item n is predicted from the n events before it, or from those before its basket.
             users = tf.gather(states, asked, batch_dims=1) if self.baskets else states[:, :-1]
-            users = tf.reshape(users, tf.shape(wanted))
+            users = tf.gather(tf.reshape(users, past.shape), places)  # [T, d]
             if self.config.loss == "softmax":
-                total = losses.full_softmax(users, table, flat, weights)
+                total = losses.full_softmax(users, table, targets, weights)
             else:
-                total = self._sampled(users, wanted, others, flat, drawn, near, weights, quantized)
+                total = self._sampled(
+                    users, wanted, others, targets, drawn, near, weights, quantized
+                )
             n_targets = tf.reduce_sum(weights) if n_targets is None else n_targets
             loss = total / tf.maximum(n_targets, 1.0)
             scaled = self._optimizer.scale_loss(loss)
@@ -169,7 +174,7 @@ class TowerFit:
         drawn: Any,
         near: Any,
         weights: Any,
-        quantized: bool,
+        quantized: Any,
     ) -> Any:
         config = self.config
         if config.loss == "gbce":
@@ -200,13 +205,14 @@ class TowerFit:
             hard=hard,
         )
 
-    def _item_vectors(self, rows: Any, quantized: bool, training: bool = True) -> Any:
+    def _item_vectors(self, rows: Any, quantized: Any, training: bool = True) -> Any:
         """Run the item tower for some rows, None for all; float32 [n, d]."""
         inputs = self._inputs
         if rows is not None:
             inputs = {name: tf.gather(value, rows) for name, value in inputs.items()}
         vectors = self.item_tower(inputs, training=training)
-        return int8_rows(vectors) if quantized else vectors
+        # Not a Python condition: each of its values would have a graph to compile.
+        return tf.where(quantized, int8_rows(vectors), vectors)
 
     def item_table(self) -> Floats:
         """Return the item matrix of the current weights, float32 [n_items, d]."""

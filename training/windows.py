@@ -1,22 +1,27 @@
 """Training windows: stretches of users' histories, cut anew each epoch and batched by length.
 
-Windows of like length share a batch, so that little of it is padding; every batch of a length has
-one shape, so that XLA compiles a handful of graphs.
+A batch holds windows of like length, so that little of it is padding. All batches hold about the
+same number of events: many short windows or few long ones. Batches of one length have one shape,
+because XLA compiles a graph for each shape; the lengths are few and chosen from the data.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.dataset import TRAIN, Dataset
 
-ONE_LENGTH_UP_TO = 64
-"""Histories this short have one batch length: more graphs would cost more than padding does."""
+N_LENGTHS = 4
+"""Most lengths of batches: each has a graph to compile (`docs/quality.md`).
 
-N_LENGTHS = 5
+TensorFlow warns of retracing from five graphs in ten calls on.
+"""
+
+MIN_SAVED = 10_000
+"""Positions of an epoch that a further length has to save, or it is not worth its graph."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +31,9 @@ class Windows:
     rows: int32 item rows; events: int32 event code + 1; ages_s: float32, seconds before the
     window's end; real: float32, 1 where there is an event. As targets of training: asked: int32,
     how many events of the window came before the moment at which the event is predicted; weights:
-    float32, all events of one basket together weigh as much as one event alone.
+    float32, all events of one basket together weigh as much as one event alone; places: int32 [T],
+    the targets that a loss scores, as places in the flat [n L]: all real ones, and as many of the
+    padded ones (weight 0) as fill the batch's shape.
     """
 
     rows: NDArray[np.int32]
@@ -35,6 +42,13 @@ class Windows:
     real: NDArray[np.float32]
     asked: NDArray[np.int32]
     weights: NDArray[np.float32]
+    places: NDArray[np.int32]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Windows, length, scored targets: what a compiled step depends on."""
+        n, length = self.rows.shape
+        return n, length, len(self.places)
 
 
 def gather_windows(
@@ -44,6 +58,7 @@ def gather_windows(
     length: int,
     now_utc: NDArray[np.int64] | None = None,
     firsts: NDArray[np.int64] | None = None,
+    n_targets: int | None = None,
 ) -> Windows:
     """Read positions starts[i]:stops[i] of the data set as windows of `length` events.
 
@@ -55,6 +70,7 @@ def gather_windows(
         now_utc: int64 [n], the moment that ages count from; None for the window's last event.
         firsts: `basket_firsts` of the data, where events of one moment are one basket; None where
             each event is predicted from all before it.
+        n_targets: T, at least the number of events in the windows; None for all n L places.
     """
     places = starts[:, None] + np.arange(length)
     real = places < stops[:, None]
@@ -67,6 +83,7 @@ def gather_windows(
         asked = np.maximum(firsts[places], starts[:, None]) - starts[:, None]
         sizes = np.bincount(firsts, minlength=len(firsts))
         weights /= sizes[firsts[places]]
+    padded_last = np.argsort(~real, axis=None, kind="stable")
     return Windows(
         rows=np.where(real, data.rows[places], 0).astype(np.int32),
         events=np.where(real, data.events[places] + 1, 0).astype(np.int32),
@@ -74,6 +91,7 @@ def gather_windows(
         real=real.astype(np.float32),
         asked=np.where(real, asked, 0).astype(np.int32),
         weights=weights,
+        places=padded_last[:n_targets].astype(np.int32),
     )
 
 
@@ -91,11 +109,59 @@ def shuffled_baskets(data: Dataset, rng: np.random.Generator) -> Dataset:
     return replace(data, rows=data.rows[order], events=data.events[order])
 
 
-def batch_lengths(max_history: int) -> list[int]:
-    """Return the lengths that batches come in, ascending; the last is `max_history`."""
-    if max_history <= ONE_LENGTH_UP_TO:
-        return [max_history]
-    return [max_history * (i + 1) // N_LENGTHS for i in range(N_LENGTHS)]
+def batch_lengths(sizes: NDArray[np.int64]) -> list[int]:
+    """Choose the lengths that batches come in, ascending; the last is the longest window's.
+
+    Each further length is the one that saves most positions; windows go to the next length up.
+
+    Args:
+        sizes: int64 [n], events of each window.
+    """
+    up_to = np.cumsum(np.bincount(sizes))  # windows of at most so many events
+    lengths = [len(up_to) - 1]
+
+    def positions(lengths: list[int]) -> int:
+        ends = np.array(sorted(lengths))
+        return int((ends * np.diff(up_to[ends], prepend=0)).sum())
+
+    while len(lengths) < N_LENGTHS:
+        best = min(range(1, lengths[0] + 1), key=lambda length: positions([*lengths, length]))
+        if positions(lengths) - positions([*lengths, best]) < MIN_SAVED:
+            break
+        lengths.append(best)
+    return sorted(lengths)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchShape:
+    """Shape of the batches of one length: `windows` windows of `length`, `targets` scored."""
+
+    windows: int
+    length: int
+    targets: int
+
+
+def batch_shapes(data: Dataset, max_history: int, batch: int) -> list[BatchShape]:
+    """Choose the shapes of a data set's batches, by length ascending; the same in every epoch.
+
+    Args:
+        data: its training events count.
+        max_history: L.
+        batch: windows a batch on average: a batch of any shape holds as many events as `batch`
+            windows of mean length.
+    """
+    starts, stops = cut(data, max_history, np.random.default_rng(0))
+    sizes = stops - starts
+    if not len(sizes):
+        return []
+    lengths = batch_lengths(sizes)
+    kind = np.searchsorted(lengths, sizes)
+    events = max(math.ceil(batch * sizes.mean()), lengths[-1])
+    shapes = []
+    for i, length in enumerate(lengths):
+        n = math.ceil(events / sizes[kind == i].mean())
+        shapes.append(BatchShape(windows=n, length=length, targets=min(events, n * length)))
+    return shapes
 
 
 def cut(
@@ -130,30 +196,43 @@ def batches(
     *,
     baskets: bool = False,
 ) -> Iterator[Windows]:
-    """Yield one epoch of shuffled batches; `batch` windows of full length, more of shorter ones.
+    """Yield one epoch of shuffled batches, in the shapes of `batch_shapes`.
 
     baskets: events of one moment come in a new order and are predicted from earlier moments only.
     """
+    shapes = batch_shapes(data, max_history, batch)
     firsts = None
     if baskets:
         data, firsts = shuffled_baskets(data, rng), basket_firsts(data)
     starts, stops = cut(data, max_history, rng)
     order = rng.permutation(len(starts))
     starts, stops = starts[order], stops[order]
-    lengths = batch_lengths(max_history)
-    kind = np.searchsorted(lengths, stops - starts)
-    parts: list[tuple[int, NDArray[Any]]] = []
-    for i, length in enumerate(lengths):
-        chosen = np.flatnonzero(kind == i)
-        size = batch * max_history // length
-        parts += [(length, chosen[at : at + size]) for at in range(0, len(chosen), size)]
+    kind = np.searchsorted([shape.length for shape in shapes], stops - starts)
+    parts = [
+        (shape, part)
+        for i, shape in enumerate(shapes)
+        for part in _packed(np.flatnonzero(kind == i), stops - starts, shape)
+    ]
     for p in rng.permutation(len(parts)):
-        length, chosen = parts[int(p)]
-        empty = np.zeros(batch * max_history // length - len(chosen), np.int64)
+        shape, chosen = parts[int(p)]
+        empty = np.zeros(shape.windows - len(chosen), np.int64)
         yield gather_windows(
             data,
             np.concatenate([starts[chosen], empty]),
             np.concatenate([stops[chosen], empty]),
-            length,
+            shape.length,
             firsts=firsts,
+            n_targets=shape.targets,
         )
+
+
+def _packed(
+    chosen: NDArray[np.int64], sizes: NDArray[np.int64], shape: BatchShape
+) -> Iterator[NDArray[np.int64]]:
+    """Split windows, in their order, into batches that a shape can hold."""
+    at = 0
+    while at < len(chosen):
+        totals = np.cumsum(sizes[chosen[at : at + shape.windows]])
+        n = int(np.searchsorted(totals, shape.targets, side="right"))
+        yield chosen[at : at + n]
+        at += n

@@ -7,10 +7,12 @@ import tensorflow as tf
 
 from bundle.features import FeatureSpec
 from bundle.quantize import quantize_rows
+from training.item_content import item_inputs
 from training.recipe import RetrievalConfig
 from training.schedule import learning_rate
-from training.tower_fit import int8_rows, nearest_items
+from training.tower_fit import TowerFit, int8_rows, nearest_items
 from training.towers import build_user_tower
+from training.windows import batches
 
 SPEC = FeatureSpec(
     dim=8,
@@ -107,3 +109,68 @@ def test_nearest_items_are_those_of_plain_loops():
             for j, other in enumerate(table)
         ]
         assert set(found[i].tolist()) == set(np.argsort(cosine)[-3:].tolist())
+
+
+LOSSES = {
+    "softmax": {},
+    "sampled": {"negatives": 16, "hard_negatives": 2},
+    "gbce": {"negatives": 16},
+}
+
+
+def fitted(world, kind="leave_last", **retrieval):
+    """Towers of the small world without dropout, and a batch with padded windows."""
+    recipe, spec, data = world
+    settings = {"dropout": 0.0, "id_dropout": 0.0, "batch": 8, "quantize_from": 0.5} | retrieval
+    recipe = dataclasses.replace(
+        recipe,
+        retrieval=dataclasses.replace(recipe.retrieval, **settings),
+        split=dataclasses.replace(recipe.split, kind=kind),
+    )
+    keras.utils.set_random_seed(3)
+    fit = TowerFit(recipe, spec, data, item_inputs(spec, data.items, 64))
+    fit.begin_epoch()
+    parts = batches(data, spec.max_history, 8, np.random.default_rng(4), baskets=fit.baskets)
+    part = max(parts, key=lambda part: (part.real == 0).sum())
+    assert (part.real == 0).sum() > 5
+    return fit, part
+
+
+@pytest.fixture
+def uncompiled():
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.parametrize("kind", ["leave_last", "last_basket"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_scoring_real_targets_alone_gives_loss_and_gradients_of_all_places(
+    loss, kind, world, uncompiled, monkeypatch
+):
+    fit, part = fitted(world, kind, loss=loss, **LOSSES[loss])
+    every_place = np.arange(part.rows.size, dtype=np.int32)
+    real = np.flatnonzero(part.real.ravel()).astype(np.int32)
+    found, gradients = [], []
+    monkeypatch.setattr(
+        fit._optimizer, "apply_gradients", lambda pairs: gradients.append([g for g, _ in pairs])
+    )
+    for places in (every_place, real, part.places):
+        scored = dataclasses.replace(part, places=places)
+        found.append(fit.step(scored, 0.3, np.random.default_rng(5)))
+    for value, slopes in zip(found[1:], gradients[1:], strict=True):
+        assert value == pytest.approx(found[0], rel=1e-5)
+        for mine, whole in zip(slopes, gradients[0], strict=True):
+            np.testing.assert_allclose(mine, whole, rtol=1e-3, atol=1e-6)
+    assert max(float(tf.reduce_max(tf.abs(g))) for g in gradients[0]) > 1e-3
+
+
+def test_a_shape_has_one_graph_whether_items_are_rounded_or_not(world):
+    fit, part = fitted(world)
+    for done in (0.2, 0.9):
+        assert np.isfinite(fit.step(part, done, np.random.default_rng(5)))
+    assert fit._compiled.experimental_get_tracing_count() == 1
+    rows, scales = quantize_rows(fit.item_table())
+    rounded = fit._item_vectors(None, tf.constant(True))
+    np.testing.assert_allclose(rounded, rows * scales[:, None], atol=1e-6)
+    np.testing.assert_array_equal(fit._item_vectors(None, tf.constant(False)), fit.item_table())

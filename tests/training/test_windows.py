@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -8,6 +9,7 @@ from training.dataset import TEST, TRAIN, VALID, Dataset, Items
 from training.windows import (
     basket_firsts,
     batch_lengths,
+    batch_shapes,
     batches,
     cut,
     gather_windows,
@@ -71,18 +73,67 @@ def test_a_window_is_left_aligned_and_its_ages_count_from_its_last_event():
     assert found.ages_s.tolist() == [[20, 10, 0, 0], [10, 0, 0, 0], [0, 0, 0, 0]]
 
 
-def test_batches_hold_every_window_and_few_shapes():
-    data = made([3, 4, 90, 200, 75, 8, 9] * 3)
-    seen = []
-    shapes = set()
-    for part in batches(data, 100, 2, np.random.default_rng(1)):
-        shapes.add(part.rows.shape)
-        seen += part.rows[part.real > 0].tolist()
-    assert shapes <= {(2 * 100 // length, length) for length in batch_lengths(100)}
-    assert batch_lengths(100) == [20, 40, 60, 80, 100]
-    assert len(seen) == len(set(seen))
-    starts, stops = cut(data, 100, np.random.default_rng(1))
-    assert len(seen) == (stops - starts).sum()
+def test_batches_hold_every_window_in_the_shapes_of_the_data_set():
+    data = made([3, 4, 90, 200, 75, 8, 9] * 200)
+    shapes = batch_shapes(data, 100, 2)
+    assert len(shapes) > 2
+    expected = {(shape.windows, shape.length, shape.targets) for shape in shapes}
+    for seed in (1, 2):  # old stretches are cut at other places in each epoch
+        seen = []
+        for part in batches(data, 100, 2, np.random.default_rng(seed)):
+            assert part.shape in expected
+            scored = np.zeros(part.rows.size, bool)
+            scored[part.places] = True
+            assert scored.sum() == len(part.places)  # no place twice
+            assert scored[part.real.ravel() > 0].all()
+            seen += part.rows[part.real > 0].tolist()
+        assert len(seen) == len(set(seen))
+        starts, stops = cut(data, 100, np.random.default_rng(seed))
+        assert len(seen) == (stops - starts).sum()
+
+
+def test_lengths_are_those_that_save_most_positions():
+    """One length is 440,000 positions; a length 4 saves 320,000 of them, 2 then saves 20,000."""
+    sizes = np.repeat([2, 3, 4, 20], [10_000, 10, 9_990, 2_000])
+    assert batch_lengths(sizes) == [2, 4, 20]
+    assert batch_lengths(np.repeat([1, 20], [3_000, 1])) == [1, 20]
+    assert len(batch_lengths(np.repeat(np.arange(1, 200), 1_000))) == 4
+
+
+def test_a_length_that_saves_little_gets_no_graph_of_its_own():
+    """The short windows have 580 * 17 = 9,860 places of padding; from 10,000 on it pays."""
+    assert batch_lengths(np.repeat([3, 20], [580, 5_000])) == [20]
+    assert batch_lengths(np.repeat([3, 20], [590, 5_000])) == [3, 20]
+    assert batch_lengths(np.array([7])) == [7]
+
+
+def test_short_histories_are_not_padded_to_the_longest():
+    """Padding all to 50 computed 10 times as many places as there are events."""
+    data = made([4, 5, 6, 7] * 2_000 + [52])
+    positions = scored = events = 0.0
+    for part in batches(data, 50, 64, np.random.default_rng(0)):
+        n, length, n_targets = part.shape
+        positions += n * length
+        scored += n_targets
+        events += part.real.sum()
+    assert positions < 1.5 * events
+    assert scored < 1.1 * events
+
+
+def test_a_batch_holds_the_events_of_so_many_windows_of_mean_length():
+    data = made([4, 5, 6, 7] * 200 + [52])
+    starts, stops = cut(data, 50, np.random.default_rng(0))
+    wanted = 16 * (stops - starts).mean()
+    found = [part.real.sum() for part in batches(data, 50, 16, np.random.default_rng(0))]
+    assert max(found) <= wanted + 1
+    assert np.median(found) > 0.8 * wanted
+    assert len(found) == pytest.approx(len(starts) / 16, rel=0.2)
+
+
+def test_data_without_a_pair_of_events_gives_no_batch():
+    data = made([1, 3])  # one event in training each: it has nothing to be predicted from
+    assert batch_shapes(data, 50, 64) == []
+    assert list(batches(data, 50, 64, np.random.default_rng(0))) == []
 
 
 def test_a_basket_is_asked_for_at_its_start_and_weighs_as_one():
