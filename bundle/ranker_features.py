@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bundle.columns import Column
 from bundle.features import MISSING, FeatureSpec, Floats, History, Ints, used_rows
 from bundle.neighbours import Neighbours
+from bundle.products import inner, inner_pairs
 
 SESSION_GAP_S = 1800
 """A pause longer than this starts a new session (30 minutes, the web analytics convention)."""
@@ -140,7 +141,7 @@ def pair_columns(
     and in the last `spec.recent`.
     """
     history, n = request.history, len(rows)
-    scores = item_vectors @ request.user_vector[0]
+    scores = inner(item_vectors, request.user_vector[0])
     gap = scores.max(initial=-np.inf) - scores
     odds = np.exp(-gap)
     cosines = _cosines(item_vectors, request.history_vectors[-spec.recent :])  # [n, R]
@@ -204,7 +205,7 @@ def _cosines(one: Floats, two: Floats) -> Floats:
     if not len(two):
         return np.zeros((len(one), 1), np.float32)
     lengths = np.linalg.norm(one, axis=1)[:, None] * np.linalg.norm(two, axis=1)[None]
-    cosines: Floats = (one @ two.T) / np.maximum(lengths, np.float32(1e-12))
+    cosines: Floats = inner_pairs(one, two) / np.maximum(lengths, np.float32(1e-12))
     return cosines
 
 

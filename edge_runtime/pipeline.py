@@ -16,6 +16,7 @@ from bundle.candidates import extra_candidates, merged
 from bundle.errors import PocketRecError
 from bundle.features import History, tower_inputs, used_rows
 from bundle.neighbours import Neighbours
+from bundle.products import inner, inner_pairs
 from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from bundle.rules import Rules
@@ -65,7 +66,7 @@ class Recommender:
             engine: litert, onnx or auto.
             variant: of both models; by default what the release says.
             models: user tower and ranker, loaded already; the release then needs none.
-            threads: of each model; searches use what OPENBLAS_NUM_THREADS and the like allow.
+            threads: of each model; everything else runs on the calling thread.
             stopped: why no model of the release may run here; its lists answer.
         """
         self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
@@ -248,7 +249,7 @@ class Recommender:
                 return rows, self.index.vectors(rows), scores
             rows = merged(extra, rows, limit)
         vectors = self.index.vectors(rows)
-        scores = vectors @ user
+        scores = inner(vectors, user)
         order = np.lexsort((rows, -scores))
         return rows[order], vectors[order], scores[order]
 
@@ -412,7 +413,7 @@ class Recommender:
             return [said.format(self._texts.titles(scene.rows)[0])] * len(shown)
         if not len(past):
             return [POPULAR_REASON] * len(shown)
-        nearest = np.argmax(vectors @ self.index.vectors(past).T, axis=1)  # [slate]
+        nearest = np.argmax(inner_pairs(vectors, self.index.vectors(past)), axis=1)  # [slate]
         again = np.isin(shown, history.had().rows).tolist()
         reasons = [
             AGAIN_REASON if had else f"because of {title}"
