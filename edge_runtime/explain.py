@@ -192,8 +192,8 @@ class _Explaining:
         user, probes = self._slate.user_vector, device.policy.probes
         cells, _ = probe(device.index, user, limit, probes, self._excluded)
         both, own = (
-            set(extra_candidates(device.spec, each, history, self._now, self._excluded).tolist())
-            for each in (device.items.neighbours, None)
+            set(extra_candidates(device.spec, votes, history, self._now, self._excluded).tolist())
+            for votes in (device.votes(history), None)
         )
         found = {CELLS: set(cells.tolist()), NEIGHBOURS: both - own, OWN: own}
         return {name: rows & set(self._rows.tolist()) for name, rows in found.items()}
