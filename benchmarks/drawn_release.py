@@ -1,4 +1,4 @@
-"""A release of N drawn items, without training and without models: what a sync moves, at any size.
+"""A release of N drawn items, without training: what a sync moves or a phone searches, at any size.
 
 Rows, prices, titles and ids come from one seed; a later release is the same with some rows and
 prices drawn again, in the same order and cells, as a catalogue release keeps them.
@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.tiny_bundle import CREATED_UTC, NEIGHBOURS, POLICY, SPEC
+from benchmarks.tiny_bundle import CREATED_UTC, POLICY, SPEC, add_tiny_models
 from bundle.arrays import encode_array
 from bundle.audience import NAMES_FILE, Audience, OpenAudience, audience_files
 from bundle.catalogue import CatalogueItem, write_catalogue
+from bundle.features import FeatureSpec
 from bundle.files import canonical_json
 from bundle.golden import Golden, GoldenCase
 from bundle.items import ItemArrays
 from bundle.manifest import FORMAT_VERSION, Manifest
+from bundle.policy import Policy
 from bundle.reader import Bundle
 from bundle.versions import item_files
 from bundle.writer import BundleWriter
@@ -55,7 +57,16 @@ class Drawn:
         return replace(self, prices=prices)
 
 
-def write_drawn_release(out: Path, items: Drawn, name: str, base: Bundle | None = None) -> Manifest:
+def write_drawn_release(
+    out: Path,
+    items: Drawn,
+    name: str,
+    base: Bundle | None = None,
+    *,
+    spec: FeatureSpec = SPEC,
+    policy: Policy = POLICY,
+    answers: bool = False,
+) -> Manifest:
     """Write the release at `out`, in the place of what is there; equal items give equal bytes.
 
     Args:
@@ -63,10 +74,14 @@ def write_drawn_release(out: Path, items: Drawn, name: str, base: Bundle | None 
         items: of the release.
         name: of the release.
         base: the release that it follows, whose codes keep their meaning.
+        spec: its features; `dim` is that of the items.
+        policy: of re-ranking and search.
+        answers: add the models of `tiny_models.py`.
     """
     n, dim = items.rows.shape
+    spec = replace(spec, dim=dim)
     rng = np.random.default_rng(n)
-    cells = max(1, round(n**0.5))
+    cells, near = max(1, round(n**0.5)), (n, spec.neighbours)
     offsets = np.linspace(0, n, cells + 1).astype(np.int32)
     ids = [f"item-{row:08d}" for row in range(n)]
     titles = np.array(WORDS)[rng.integers(len(WORDS), size=(n, 3))].tolist()
@@ -85,15 +100,14 @@ def write_drawn_release(out: Path, items: Drawn, name: str, base: Bundle | None 
         "index/offsets": offsets,
         "index/rows": items.rows,
         "items/popular": np.arange(min(n, 100), dtype=np.int32),
-        "items/neighbours": rng.integers(0, n, (n, NEIGHBOURS)).astype(np.int32),
-        "items/neighbour_weights": rng.integers(-127, 128, (n, NEIGHBOURS)).astype(np.int8),
+        "items/neighbours": rng.integers(0, n, near).astype(np.int32),
+        "items/neighbour_weights": rng.integers(-127, 128, near).astype(np.int8),
         "items/neighbour_scales": rng.uniform(0.001, 0.01, n).astype(np.float32),
         **item_files(FORMAT_VERSION, columns, base),
     }
     region_names, audience = audience_files(
         Audience(regions=[()] * n, age_ratings=np.zeros(n, np.uint8)), OpenAudience(), None
     )
-    spec = replace(SPEC, dim=dim)
     with BundleWriter(out, force=True) as writer:
         if region_names is not None:
             writer.add(NAMES_FILE, region_names, "json")
@@ -110,7 +124,9 @@ def write_drawn_release(out: Path, items: Drawn, name: str, base: Bundle | None 
         writer.add("catalogue.sqlite", database.read_bytes(), "catalogue")
         database.unlink()
         writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
-        writer.add("policy.json", canonical_json(POLICY.to_json()), "json")
+        writer.add("policy.json", canonical_json(policy.to_json()), "json")
+        if answers:
+            add_tiny_models(writer, spec)
         writer.add("golden.json", canonical_json(_golden(ids, dim).to_json()), "json")
         return writer.finish(name=name, recipe_name="drawn", created_utc=CREATED_UTC)
 

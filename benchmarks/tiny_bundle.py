@@ -187,17 +187,23 @@ def write_tiny_bundle(
 
 def _add_models(writer: BundleWriter, facts: dict[str, Any]) -> None:
     """Add models, and golden vectors that they answer."""
-    from benchmarks import tiny_models  # reading ONNX takes half a second
     from export import golden
 
+    add_tiny_models(writer, SPEC)
+    draft = Bundle(writer.manifest(**facts), writer.blob_dir)
+    golden.add(writer, golden.answered(draft, list(_golden().cases)))
+
+
+def add_tiny_models(writer: BundleWriter, spec: FeatureSpec) -> None:
+    """Add the two ONNX models of `tiny_models.py`; the spec must have their features."""
+    from benchmarks import tiny_models  # reading ONNX takes half a second
+
     for model, data in (
-        ("user_tower", tiny_models.user_tower(SPEC)),
-        ("ranker", tiny_models.ranker(SPEC)),
+        ("user_tower", tiny_models.user_tower(spec)),
+        ("ranker", tiny_models.ranker(spec)),
     ):
         about = {"model": model, "engine": "onnx", "variant": "fp32", "default": 1}
         writer.add(f"models/{model}.onnx.fp32", data, "model", **about, min_runtime="1.17.0")
-    draft = Bundle(writer.manifest(**facts), writer.blob_dir)
-    golden.add(writer, golden.answered(draft, list(_golden().cases)))
 
 
 def _display(row: int) -> CatalogueItem:

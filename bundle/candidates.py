@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.features import FeatureSpec, History, Ints, used_rows
-from bundle.neighbours import Neighbours
+from bundle.features import FeatureSpec, History, Ints
+from bundle.neighbours import Votes
 from bundle.ranker_features import had_before
 
 
 def extra_candidates(
     spec: FeatureSpec,
-    neighbours: Neighbours | None,
+    votes: Votes | None,
     history: History,
     now_utc: int,
     excluded: NDArray[np.bool_],
@@ -28,7 +28,7 @@ def extra_candidates(
 
     Args:
         spec: how many.
-        neighbours: of the release, if it has any.
+        votes: of the history, see `votes_of`; None without neighbours.
         history: all events.
         now_utc: unix seconds.
         excluded: bool [N], rows that must not be returned; with the history's own in it nothing is
@@ -37,12 +37,10 @@ def extra_candidates(
     had, recent = had_before(history.had(), now_utc)
     free = ~excluded[had]
     own = _best(had[free], recent[free], spec.own_candidates)
-    if neighbours is None or not spec.neighbour_candidates:
+    if votes is None or not spec.neighbour_candidates:
         return own
-    votes, _ = neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
-    votes[own] = 0.0
-    rows = np.flatnonzero((votes > 0) & ~excluded)
-    near = _best(rows, votes[rows], spec.neighbour_candidates)
+    chosen = (votes.plain > 0) & ~excluded[votes.rows] & ~np.isin(votes.rows, own)
+    near = _best(votes.rows[chosen], votes.plain[chosen], spec.neighbour_candidates)
     return np.concatenate([own, near])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.errors import BundleInvalid
+from bundle.products import inner
 from bundle.strict_json import is_integer, is_number, shown
 
 Floats = NDArray[np.float32]
@@ -100,7 +101,7 @@ class FeatureSpec:
 
     def final_scores(self, probabilities: Floats) -> Floats:
         """Weigh the ranker's heads, float32 [n, H]; returns float32 [n]."""
-        found: Floats = probabilities @ np.array(self.head_weights, np.float32)
+        found: Floats = inner(probabilities, np.array(self.head_weights, np.float32))
         return found
 
     def to_json(self) -> dict[str, Any]:

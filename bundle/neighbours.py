@@ -10,9 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.features import FeatureSpec, History, used_rows
 from bundle.reader import Bundle
+from bundle.sparse_rows import values_at
 
 Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Votes:
+    """Votes of a history's items for their neighbours; every other row has 0.
+
+    Attributes:
+        rows: integer [m], rising, each once.
+        plain: float64 [m]; each distinct item of the history counts once.
+        recent: float64 [m]; each event counts `decay` times the one after it, the last one fully.
+    """
+
+    rows: NDArray[Any]
+    plain: Doubles
+    recent: Doubles
+
+    def at(self, rows: NDArray[Any]) -> tuple[Doubles, Doubles]:
+        """Return the plain and the recent votes for some rows, integer [n]; float64 [n] each."""
+        return values_at(self.rows, self.plain, rows), values_at(self.rows, self.recent, rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +58,26 @@ class Neighbours:
             scales=np.asarray(bundle.array("items/neighbour_scales")),
         )
 
-    def votes(self, history_rows: NDArray[Any], decay: float) -> tuple[Doubles, Doubles]:
-        """Add up the neighbours of a history's items.
+    def votes(self, history_rows: NDArray[Any], decay: float) -> "Votes":
+        """Add up the neighbours of a history's items; costs about n * K, whatever N is.
+
+        A row's weights are added in the order of the rising item rows, so the sums equal those
+        over an array of N bit by bit.
 
         Args:
             history_rows: integer [n], oldest first.
             decay: 0..1.
-
-        Returns:
-            float64 [N] each. Plain: each distinct item of the history counts once. Recent: each
-            event counts `decay` times the one after it, the last one fully.
         """
         items, at = np.unique(history_rows[::-1], return_inverse=True)
         fading = np.power(decay, np.arange(len(at), dtype=np.float64))
         recent = _sums(at, fading, len(items))  # [items]
         weights = self.weights[items] * self.scales[items][:, None].astype(np.float64)
-        at = self.rows[items]
-        return _sums(at, weights, len(self)), _sums(at, weights * recent[:, None], len(self))
+        rows, at = np.unique(self.rows[items], return_inverse=True)
+        return Votes(
+            rows=rows,
+            plain=_sums(at, weights, len(rows)),
+            recent=_sums(at, weights * recent[:, None], len(rows)),
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -90,6 +114,13 @@ class Neighbours:
             weights=np.concatenate([self.weights, np.zeros((n, k), np.int8)]),
             scales=np.concatenate([self.scales, np.ones(n, np.float32)]),
         )
+
+
+def votes_of(neighbours: Neighbours | None, spec: FeatureSpec, history: History) -> Votes | None:
+    """Return the votes of the last `max_history` events; None without neighbours."""
+    if neighbours is None:
+        return None
+    return neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
 
 
 def _sums(at: NDArray[Any], values: Doubles, n: int) -> Doubles:

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.columns import Column
-from bundle.features import MISSING, FeatureSpec, Floats, History, Ints, used_rows
-from bundle.neighbours import Neighbours
+from bundle.features import MISSING, FeatureSpec, Floats, History, Ints
+from bundle.neighbours import Neighbours, Votes, votes_of
+from bundle.products import inner, inner_pairs
+from bundle.sparse_rows import values_at
 
 SESSION_GAP_S = 1800
 """A pause longer than this starts a new session (30 minutes, the web analytics convention)."""
@@ -40,13 +42,14 @@ class Request:
     """One moment at which a user is served.
 
     now_utc: unix seconds; user_vector: float32 [1, d] of the tower; history_vectors: float32
-    [n, d] of `used_rows(spec, history)`.
+    [n, d] of `used_rows(spec, history)`; votes: of the history, if the caller has added them up.
     """
 
     history: History
     now_utc: int
     user_vector: Floats
     history_vectors: Floats
+    votes: Votes | None = None
 
 
 def ranker_features(
@@ -140,7 +143,7 @@ def pair_columns(
     and in the last `spec.recent`.
     """
     history, n = request.history, len(rows)
-    scores = item_vectors @ request.user_vector[0]
+    scores = inner(item_vectors, request.user_vector[0])
     gap = scores.max(initial=-np.inf) - scores
     odds = np.exp(-gap)
     cosines = _cosines(item_vectors, request.history_vectors[-spec.recent :])  # [n, R]
@@ -160,9 +163,9 @@ def pair_columns(
     values["times_had"], values["seconds_since_had"] = _met_before(had, now, rows)
     if "recent_had" in spec.pair:
         values["recent_had"] = _recently_had(had, now, rows)
-    if items.neighbours is not None:
-        plain, recent = items.neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
-        values["neighbour_sum"], values["neighbour_recent"] = plain[rows], recent[rows]
+    votes = request.votes or votes_of(items.neighbours, spec, history)
+    if votes is not None:
+        values["neighbour_sum"], values["neighbour_recent"] = votes.at(rows)
     return np.stack([values[name] for name in spec.pair], axis=1).astype(np.float32)
 
 
@@ -181,10 +184,7 @@ def had_before(history: History, now_utc: int) -> tuple[Ints, NDArray[np.float64
 def _recently_had(history: History, now_utc: int, rows: NDArray[Any]) -> NDArray[np.float64]:
     """How much each row was had lately, see `had_before`; 0: never."""
     had, recent = had_before(history, now_utc)
-    if not len(had):
-        return np.zeros(len(rows))
-    at = np.minimum(np.searchsorted(had, rows), len(had) - 1)
-    return np.where(had[at] == rows, recent[at], 0.0)
+    return values_at(had, recent, rows)
 
 
 def category_shares(spec: FeatureSpec, items: ItemColumns, rows: Ints) -> NDArray[np.float64]:
@@ -204,7 +204,7 @@ def _cosines(one: Floats, two: Floats) -> Floats:
     if not len(two):
         return np.zeros((len(one), 1), np.float32)
     lengths = np.linalg.norm(one, axis=1)[:, None] * np.linalg.norm(two, axis=1)[None]
-    cosines: Floats = (one @ two.T) / np.maximum(lengths, np.float32(1e-12))
+    cosines: Floats = inner_pairs(one, two) / np.maximum(lengths, np.float32(1e-12))
     return cosines
 
 
@@ -213,10 +213,6 @@ def _met_before(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """How often the user had each row, and the seconds since the last time (-1: never)."""
     had, first, times = np.unique(history.rows[::-1], return_index=True, return_counts=True)
-    if not len(had):
-        return np.zeros(len(rows), np.int64), np.full(len(rows), MISSING)
     # Events are in time order: the first from behind is the last.
-    since = np.maximum(now_utc - history.ts[::-1][first], 0)
-    at = np.minimum(np.searchsorted(had, rows), len(had) - 1)
-    met = had[at] == rows
-    return np.where(met, times[at], 0), np.where(met, since[at], MISSING)
+    since = np.maximum(now_utc - history.ts[::-1][first], 0).astype(np.float64)
+    return values_at(had, times, rows), values_at(had, since, rows, MISSING)

@@ -11,6 +11,7 @@ import numpy as np
 
 from bundle.errors import PocketRecError
 from bundle.features import Floats, History, Ints
+from bundle.products import inner
 from edge_runtime.pipeline import Recommender
 
 
@@ -82,7 +83,7 @@ def without_each(
         )
         users[at] = device.user_vector(left, now_utc)
         if final is not None and len(candidates):
-            order = np.lexsort((candidates, -(vectors @ users[at])))  # the ranker reads places
+            order = np.lexsort((candidates, -inner(vectors, users[at])))  # the ranker reads places
             try:
                 inputs = device.ranker_inputs(
                     users[at], candidates[order], vectors[order], left, now_utc

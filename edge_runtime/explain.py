@@ -12,9 +12,10 @@ import numpy as np
 from bundle.candidates import extra_candidates
 from bundle.errors import InputError, PocketRecError
 from bundle.features import Floats, History, used_rows
+from bundle.products import inner
 from bundle.rules import NAMES, Rules
 from edge_runtime.contributions import Contribution, Without, largest, without_each
-from edge_runtime.index import probe
+from edge_runtime.index import probe, units
 from edge_runtime.pipeline import Recommender
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Touch
@@ -132,7 +133,7 @@ class _Explaining:
         self._past_titles = self._titles(self._past.tolist())
         self._past_vectors = device.index.vectors(self._past)
         self._cell_order = np.argsort(
-            -(device.index.centroids @ slate.user_vector), kind="stable"
+            -inner(device.index.centroids, slate.user_vector), kind="stable"
         ).tolist()
         self._probabilities = np.zeros((len(self._rows), 0), np.float32)
         self._without: Without | None = None
@@ -168,7 +169,7 @@ class _Explaining:
             brought_by=tuple(name for name, rows in self._brought.items() if row in rows),
             cell_place=self._cell_order.index(cell) + 1,
             cells_read=device.policy.probes or len(self._cell_order),
-            retrieval_score=float(vector @ slate.user_vector),
+            retrieval_score=float(inner(vector[None], slate.user_vector)[0]),
             retrieval_place=None if at is None else at + 1,
             probabilities=dict(zip(device.spec.heads, heads, strict=False)),
             score=None if at is None else float(slate.scores[at]),
@@ -191,8 +192,8 @@ class _Explaining:
         user, probes = self._slate.user_vector, device.policy.probes
         cells, _ = probe(device.index, user, limit, probes, self._excluded)
         both, own = (
-            set(extra_candidates(device.spec, each, history, self._now, self._excluded).tolist())
-            for each in (device.items.neighbours, None)
+            set(extra_candidates(device.spec, votes, history, self._now, self._excluded).tolist())
+            for votes in (device.votes(history), None)
         )
         found = {CELLS: set(cells.tolist()), NEIGHBOURS: both - own, OWN: own}
         return {name: rows & set(self._rows.tolist()) for name, rows in found.items()}
@@ -237,9 +238,8 @@ class _Explaining:
         if self._without is None:
             return ()
         first = len(self._history) - len(self._past)
-        lengths = np.linalg.norm(self._past_vectors, axis=1) * np.linalg.norm(vector)
-        cosines = self._past_vectors @ vector / np.maximum(lengths, 1e-12)
-        less = (self._slate.user_vector - self._without.users) @ vector
+        cosines = inner(units(self._past_vectors), units(vector[None])[0])
+        less = inner(self._slate.user_vector - self._without.users, vector)
         final = None
         if at is not None and self._without.final is not None and self._slate.source == "model":
             final = self._slate.scores[at] - self._without.final[:, at]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.columns import Column
+from bundle.products import inner
 from bundle.reader import Bundle
 
 Floats = NDArray[np.float32]
@@ -86,7 +87,7 @@ def _survivors(
     wanted = probes if 0 < probes < n_cells else n_cells
     if wanted == n_cells:
         return np.flatnonzero(~excluded).astype(np.int32)
-    nearness = index.centroids @ query
+    nearness = inner(index.centroids, query)
     least = np.partition(nearness, n_cells - wanted)[n_cells - wanted]
     near = np.flatnonzero(nearness >= least)  # with ties
     order = near[np.argsort(-nearness[near], kind="stable")][:wanted]
@@ -130,6 +131,6 @@ def _scores(index: Index, query: Floats, rows: NDArray[np.int32]) -> Floats:
         n = len(part)
         np.take(index.rows, part, axis=0, out=stored[:n], mode="clip")  # "raise" would buffer
         block[:n] = stored[:n]
-        np.dot(block[:n], query, out=scores[start : start + n])
+        inner(block[:n], query, out=scores[start : start + n])
     scores *= index.scales[rows]
     return scores

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.engine_notes import notes_dropped
 from edge_runtime.errors import EngineError
 
-try:
-    from ai_edge_litert.interpreter import Interpreter
-except ImportError:
-    from tflite_runtime.interpreter import Interpreter
+with notes_dropped():
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        from tflite_runtime.interpreter import Interpreter
 
 
 class LiteRtEngine:
@@ -24,8 +26,9 @@ class LiteRtEngine:
             EngineError: the file is not one that this runtime can run.
         """
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with notes_dropped():
+                self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError, OSError) as err:
             raise EngineError(f"LiteRT cannot load it: {str(err).splitlines()[0]}") from err
         details = self._interpreter.get_input_details()

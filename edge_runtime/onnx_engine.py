@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from edge_runtime.engine_notes import notes_dropped
 from edge_runtime.errors import EngineError
+
+with notes_dropped():
+    import onnxruntime as ort
 
 
 class OnnxEngine:
@@ -23,9 +26,10 @@ class OnnxEngine:
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         try:
-            self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            with notes_dropped():
+                self._session = ort.InferenceSession(
+                    str(path), options, providers=["CPUExecutionProvider"]
+                )
         except Exception as err:  # its exceptions share no narrower base
             raise EngineError(f"ONNX Runtime cannot load it: {str(err)[:200]}") from err
         self._names = {i.name for i in self._session.get_inputs()}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec
+from bundle.products import inner
 from edge_runtime.engines import Engine
 
 Inputs = dict[str, NDArray[Any]]
@@ -102,7 +103,8 @@ def ranked(spec: FeatureSpec, inputs: Inputs, answer: NDArray[Any]) -> NDArray[A
 def cosine(one: NDArray[Any], two: NDArray[Any]) -> float:
     """Return the cosine of two arrays taken as vectors."""
     a, b = one.ravel().astype(np.float64), two.ravel().astype(np.float64)
-    return float(a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-30))
+    lengths = np.sqrt(inner(a[None], a) * inner(b[None], b))
+    return float(inner(a[None], b)[0] / max(float(lengths[0]), 1e-30))
 
 
 def overlap(one: NDArray[Any], two: NDArray[Any], k: int) -> float:

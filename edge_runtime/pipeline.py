@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from bundle.candidates import extra_candidates, merged
 from bundle.errors import PocketRecError
 from bundle.features import History, tower_inputs, used_rows
-from bundle.neighbours import Neighbours
+from bundle.neighbours import Neighbours, Votes, votes_of
+from bundle.products import inner, inner_pairs
 from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from bundle.reader import Bundle
 from bundle.rules import Rules
@@ -65,7 +66,7 @@ class Recommender:
             engine: litert, onnx or auto.
             variant: of both models; by default what the release says.
             models: user tower and ranker, loaded already; the release then needs none.
-            threads: of each model; searches use what OPENBLAS_NUM_THREADS and the like allow.
+            threads: of each model; everything else runs on the calling thread.
             stopped: why no model of the release may run here; its lists answer.
         """
         self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
@@ -141,14 +142,17 @@ class Recommender:
             )
         clock.mark("tower")
         probes = barred.cells(self.policy.probes)
-        rows, vectors, scores = self.candidates(user, history, now_utc, excluded, scene, probes)
+        votes = self.votes(history)
+        rows, vectors, scores = self.candidates(
+            user, history, now_utc, excluded, scene, probes, votes
+        )
         clock.mark("retrieve")
         probabilities = np.zeros((len(rows), 0), np.float32)
         final, source = scores, "retrieval"
         try:
             self._expect_time(deadline_ms, clock)
             if len(rows):
-                inputs = self.ranker_inputs(user, rows, vectors, history, now_utc)
+                inputs = self.ranker_inputs(user, rows, vectors, history, now_utc, votes)
                 probabilities = self.probabilities(inputs)
                 final = self.spec.final_scores(probabilities)
                 self._rank_ms.append(clock.since_mark())
@@ -221,6 +225,10 @@ class Recommender:
         user: Floats = found[0]
         return user
 
+    def votes(self, history: History) -> Votes | None:
+        """Add up the votes of the history's neighbours; None if the release has none."""
+        return votes_of(self.items.neighbours, self.spec, history)
+
     def candidates(
         self,
         user: Floats,
@@ -229,11 +237,12 @@ class Recommender:
         excluded: NDArray[np.bool_],
         scene: Scene = HOME,
         probes: int | None = None,
+        votes: Votes | None = None,
     ) -> tuple[NDArray[np.int32], Floats, Floats]:
         """Rows, vectors and retrieval scores of what the ranker gets, best score first.
 
-        user: float32 [d]; probes: cells to read, by default the policy's; returns int32 [n],
-        float32 [n, d], float32 [n].
+        user: float32 [d]; probes: cells to read, by default the policy's; votes: of the history,
+        if the caller has added them up; returns int32 [n], float32 [n, d], float32 [n].
         """
         limit, neighbours = self._limit, self.items.neighbours
         probes = self.policy.probes if probes is None else probes
@@ -242,13 +251,14 @@ class Recommender:
             rows = own
         else:
             rows, scores = probe(self.index, user, limit, probes, excluded)
-            extra = extra_candidates(self.spec, neighbours, history, now_utc, excluded)
+            votes = votes or self.votes(history)
+            extra = extra_candidates(self.spec, votes, history, now_utc, excluded)
             extra = merged(own, extra, limit) if len(own) else extra
             if not len(extra):
                 return rows, self.index.vectors(rows), scores
             rows = merged(extra, rows, limit)
         vectors = self.index.vectors(rows)
-        scores = vectors @ user
+        scores = inner(vectors, user)
         order = np.lexsort((rows, -scores))
         return rows[order], vectors[order], scores[order]
 
@@ -264,10 +274,14 @@ class Recommender:
         vectors: Floats,
         history: History,
         now_utc: int,
+        votes: Votes | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Return the ranker's inputs for these candidates, see FORMAT.md, before padding."""
+        """Return the ranker's inputs for these candidates, see FORMAT.md, before padding.
+
+        votes: of the history, if the caller has added them up.
+        """
         recent = self.index.vectors(used_rows(self.spec, history))
-        request = Request(history, now_utc, user[None], recent)
+        request = Request(history, now_utc, user[None], recent, votes)
         return ranker_features(self.spec, self.items, request, rows, vectors)
 
     def probabilities(self, inputs: dict[str, NDArray[Any]]) -> Floats:
@@ -412,7 +426,7 @@ class Recommender:
             return [said.format(self._texts.titles(scene.rows)[0])] * len(shown)
         if not len(past):
             return [POPULAR_REASON] * len(shown)
-        nearest = np.argmax(vectors @ self.index.vectors(past).T, axis=1)  # [slate]
+        nearest = np.argmax(inner_pairs(vectors, self.index.vectors(past)), axis=1)  # [slate]
         again = np.isin(shown, history.had().rows).tolist()
         reasons = [
             AGAIN_REASON if had else f"because of {title}"

@@ -6,10 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.policy import Policy
+from bundle.products import inner_pairs
 from edge_runtime.index import Floats, units
 
-_BLOCK = 128
-"""Candidates compared with each other at a time; most slates end within the first."""
+_BLOCK = 64
+"""Candidates compared with each other at a time; most slates end within the first.
+
+At d = 64 a block takes .03 ms; 128 take .13 ms, and 32 make a slate of 50 from two blocks.
+"""
 
 
 def rerank(
@@ -55,8 +59,8 @@ def _choose(
     while len(order) and len(chosen) < k:
         block, order = order[:_BLOCK], order[_BLOCK:]
         own = units(vectors[block])
-        near = own @ own.T >= policy.near_duplicate_cosine  # [block, block]
-        known = own @ units(vectors[chosen]).T  # [block, chosen]
+        near = inner_pairs(own, own) >= policy.near_duplicate_cosine  # [block, block]
+        known = inner_pairs(own, units(vectors[chosen]))  # [block, chosen]
         free = ~np.any(known >= policy.near_duplicate_cosine, axis=1)
         category = first_category[block]
         while len(chosen) < k and free[place := int(free.argmax())]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from bundle.errors import InputError
 from bundle.neighbours import Neighbours
+from bundle.products import inner
 from bundle.reader import Bundle
 from edge_runtime.index import Index, probe
 
@@ -71,7 +72,7 @@ def like(index: Index, row: int, limit: int, probes: int, excluded: NDArray[np.b
     found, _ = probe(index, vector, limit, probes, excluded)
     vectors = index.vectors(found)
     lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
-    order = np.argsort(-(vectors @ vector / lengths), kind="stable")
+    order = np.argsort(-(inner(vectors, vector) / lengths), kind="stable")
     return found[order[: -(-limit // SIMILAR_SHARE)]]
 
 

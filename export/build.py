@@ -13,6 +13,7 @@ from bundle.campaigns import FILE as CAMPAIGNS_FILE
 from bundle.files import canonical_json, check_free
 from bundle.manifest import Meta
 from bundle.policy import Policy
+from bundle.products import inner
 from bundle.reader import Bundle
 from bundle.rules import FILE as RULES_FILE
 from bundle.writer import BundleWriter
@@ -203,7 +204,7 @@ def _measured(
     def scores(inputs: Inputs, answer: NDArray[np.float32]) -> NDArray[np.float32]:
         if "item_vectors" in inputs:
             return ranked(spec, inputs, answer)
-        found: NDArray[np.float32] = (matrix @ answer[0]) * scales
+        found: NDArray[np.float32] = inner(matrix, answer[0]) * scales
         return found
 
     found: list[Measured] = []

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bundle.features import History, tower_inputs, used_rows
+from bundle.products import inner
 from bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from edge_runtime.parity import Inputs
 from export import golden
@@ -91,4 +92,4 @@ def probe(trained: Trained, data: Dataset, moments: Iterable[Moment]) -> Probe:
 
 
 def _nearest(vectors: NDArray[np.float32], user: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    return np.argsort(-(vectors @ user), kind="stable")[:k]
+    return np.argsort(-inner(vectors, user), kind="stable")[:k]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.products import inner
 from export.index_builder import BuiltIndex
 
 Floats = NDArray[np.float32]
@@ -41,8 +42,8 @@ def choose_probes(
     cell[index.order] = np.repeat(np.arange(cells), np.diff(index.offsets))
     found = np.zeros(cells)  # best items in the i-th cell that a search reads
     for user in users:
-        best = np.argpartition(-(vectors @ user), k - 1)[:k]
-        read = np.argsort(-(index.centroids @ user), kind="stable")
+        best = np.argpartition(-inner(vectors, user), k - 1)[:k]
+        read = np.argsort(-inner(index.centroids, user), kind="stable")
         place = np.empty(cells, np.int64)
         place[read] = np.arange(cells)
         found += np.bincount(place[cell[best]], minlength=cells)

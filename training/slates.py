@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bundle.candidates import extra_candidates, merged
 from bundle.features import FeatureSpec, History, used_rows
-from bundle.neighbours import Neighbours
+from bundle.neighbours import Neighbours, votes_of
 from bundle.ranker_features import ItemColumns, Request, ranker_features
 from training.dataset import (
     TRAIN,
@@ -221,7 +221,8 @@ class Candidates:
         excluded[past.rows] = not repeats
         scores = self.table @ vector
         found = best_rows(np.where(excluded, -np.inf, scores), self.spec.candidates)
-        extra = extra_candidates(self.spec, self.items.neighbours, past, now, excluded)
+        votes = votes_of(self.items.neighbours, self.spec, past)
+        extra = extra_candidates(self.spec, votes, past, now, excluded)
         rows = merged(extra, found, self.spec.candidates)
         return rows[np.lexsort((rows, -scores[rows]))]
 

@@ -7,6 +7,7 @@ updates what it needs by one row, so a selection costs about k * n * d and never
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.products import inner
 from edge_runtime.rules.relevance import Doubles
 
 Floats = NDArray[np.float32]
@@ -37,7 +38,7 @@ def mmr(values: Doubles, units: Floats, share: float, k: int) -> Positions:
     for step in range(min(k, len(values))):
         best = int(np.argmax(gain))
         chosen.append(best)
-        cosines = (units @ units[best]).astype(np.float64)
+        cosines = inner(units, units[best]).astype(np.float64)
         similar = np.maximum(similar, cosines) if step else cosines
         gain = share * values - (1 - share) * similar
         gain[chosen] = -np.inf
@@ -67,9 +68,11 @@ def dpp(values: Doubles, units: Floats, share: float, k: int) -> Positions:
         best = int(np.argmax(np.where(left, gain, -np.inf)))
         chosen.append(best)
         left[best] = False
-        similar = (1 + wide @ wide[best]) / 2
+        similar = (1 + inner(wide, wide[best])) / 2
         done = rows[:step]
-        rows[step] = (similar - done[:, best] @ done) / np.sqrt(max(growth[best], LEAST_VOLUME))
+        rows[step] = (similar - inner(done.T, done[:, best])) / np.sqrt(
+            max(growth[best], LEAST_VOLUME)
+        )
         growth = growth - rows[step] ** 2
     return np.array(chosen, np.int64)
 

@@ -5,7 +5,7 @@ import pytest
 
 from bundle.candidates import extra_candidates, merged
 from bundle.features import History
-from bundle.neighbours import Neighbours
+from bundle.neighbours import Neighbours, votes_of
 
 DAY = 86_400
 NOW = 1000 * DAY
@@ -54,7 +54,9 @@ def test_what_was_had_most_and_latest_comes_first(repeating):
 
 def test_neighbours_follow_most_votes_first_and_never_twice(repeating, chain):
     history = past((1, 3), (4, 2), (5, 1))
-    found = extra_candidates(repeating, chain, history, NOW, np.zeros(12, bool))
+    found = extra_candidates(
+        repeating, votes_of(chain, repeating, history), history, NOW, np.zeros(12, bool)
+    )
     # Own: 5 and 4. Votes: 6 has 1.5, 2 has 1, 5 has 1 but is own, 3 and 7 have .5.
     assert found.tolist() == [5, 4, 6, 2]
 
@@ -63,13 +65,15 @@ def test_what_is_excluded_is_not_offered(repeating, chain):
     history = past((1, 3), (4, 2), (5, 1))
     excluded = np.zeros(12, bool)
     excluded[[1, 4, 5, 6]] = True
-    found = extra_candidates(repeating, chain, history, NOW, excluded)
+    found = extra_candidates(repeating, votes_of(chain, repeating, history), history, NOW, excluded)
     assert found.tolist() == [2, 3]
 
 
 def test_only_the_events_that_the_tower_reads_vote(repeating, chain):
     history = past((9, 9), (1, 3), (1, 2), (1, 1))
-    found = extra_candidates(repeating, chain, history, NOW, np.zeros(12, bool))
+    found = extra_candidates(
+        repeating, votes_of(chain, repeating, history), history, NOW, np.zeros(12, bool)
+    )
     assert 10 not in found
 
 
@@ -77,11 +81,14 @@ def test_a_weight_below_zero_never_makes_a_candidate(repeating, chain):
     against = dataclasses.replace(chain, weights=-chain.weights)
     excluded = np.zeros(12, bool)
     excluded[1] = True
-    assert not len(extra_candidates(repeating, against, past((1, 1)), NOW, excluded))
+    votes = votes_of(against, repeating, past((1, 1)))
+    assert not len(extra_candidates(repeating, votes, past((1, 1)), NOW, excluded))
 
 
 def test_an_empty_history_adds_nothing(repeating, chain):
-    assert not len(extra_candidates(repeating, chain, History.empty(), NOW, np.zeros(12, bool)))
+    history = History.empty()
+    votes = votes_of(chain, repeating, history)
+    assert not len(extra_candidates(repeating, votes, history, NOW, np.zeros(12, bool)))
 
 
 def test_extra_candidates_take_the_last_places_of_retrieval():

@@ -17,7 +17,7 @@ from bundle.candidates import extra_candidates
 from bundle.errors import BundleInvalid
 from bundle.features import tower_inputs, used_rows
 from bundle.golden import Golden
-from bundle.neighbours import Neighbours
+from bundle.neighbours import Neighbours, votes_of
 from bundle.ranker_features import ItemColumns, Request, ranker_features
 from bundle.reader import Bundle, open_bundle
 from edge_runtime.index import Index, probe
@@ -49,12 +49,13 @@ def answers(bundle: Bundle) -> dict[str, object]:
         history, now = golden_history(bundle, case), case.now_utc
         rows, scores = probe(index, query, spec.candidates, bundle.policy.probes, withdrawn)
         vectors, past = index.vectors(rows), index.vectors(used_rows(spec, history))
-        request = Request(history, now, query[None], past)
+        votes = votes_of(neighbours, spec, history)
+        request = Request(history, now, query[None], past, votes)
         slate = Recommender(bundle).recommend(history, now)
         found[case.name] = {
             "retrieved": rows.tolist(),
             "scores": scores.tolist(),
-            "extra": extra_candidates(spec, neighbours, history, now, withdrawn).tolist(),
+            "extra": extra_candidates(spec, votes, history, now, withdrawn).tolist(),
             "tower": {k: v.tolist() for k, v in tower_inputs(spec, history, past, now).items()},
             "ranker": {
                 k: v.tolist()

@@ -1,9 +1,11 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.neighbours import Neighbours
+from bundle.neighbours import Neighbours, Votes
 
 N, K = 6, 2
 ITEMS = st.lists(st.integers(0, N - 1), max_size=12)
@@ -30,10 +32,15 @@ def by_hand(neighbours: Neighbours, past: list[int], decay: float):
     return plain, recent
 
 
+def dense(votes: Votes, n: int = N):
+    """Both votes of every row, float64 [n] each."""
+    return votes.at(np.arange(n))
+
+
 @given(ITEMS, st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 5))
 def test_votes_are_the_sums_over_the_history(past, decay, seed):
     neighbours = table(seed)
-    found = neighbours.votes(np.array(past, np.int32), decay)
+    found = dense(neighbours.votes(np.array(past, np.int32), decay))
     for one, wanted in zip(found, by_hand(neighbours, past, decay), strict=True):
         assert one == pytest.approx(wanted, abs=1e-9)
 
@@ -42,8 +49,9 @@ def test_votes_are_the_sums_over_the_history(past, decay, seed):
 def test_another_row_order_gives_the_same_votes(past, order):
     neighbours, order = table(), np.array(order)
     new_row = np.argsort(order)
-    before = neighbours.votes(np.array(past, np.int32), 0.5)
-    after = neighbours.reordered(order).votes(new_row[past] if past else np.zeros(0, int), 0.5)
+    before = dense(neighbours.votes(np.array(past, np.int32), 0.5))
+    moved = neighbours.reordered(order)
+    after = dense(moved.votes(new_row[past] if past else np.zeros(0, int), 0.5))
     for one, two in zip(before, after, strict=True):
         assert one[order] == pytest.approx(two)
 
@@ -53,8 +61,8 @@ def test_items_that_join_have_no_neighbours_and_change_nothing():
     more = neighbours.extended(2)
     assert more.rows.shape == (N + 2, K)
     past = np.array([1, 4])
-    assert more.votes(past, 0.5)[0][:N] == pytest.approx(neighbours.votes(past, 0.5)[0])
-    assert not more.votes(np.array([N, N + 1]), 0.5)[0].any()
+    assert (dense(more.votes(past, 0.5))[0] == dense(neighbours.votes(past, 0.5))[0]).all()
+    assert not more.votes(np.array([N, N + 1]), 0.5).plain.any()
 
 
 @given(ITEMS, st.lists(st.booleans(), min_size=N, max_size=N).filter(any), st.integers(0, 5))
@@ -65,7 +73,45 @@ def test_items_that_stay_keep_their_votes_for_each_other(past, keep, seed):
     fewer = neighbours.kept(keep)
     assert fewer.rows.min() >= 0
     assert fewer.rows.max() < keep.sum()
-    before = neighbours.votes(np.array(past, np.int32), 0.5)
-    after = fewer.votes(new_row[np.array(past, np.int32)], 0.5)
+    before = dense(neighbours.votes(np.array(past, np.int32), 0.5))
+    after = dense(fewer.votes(new_row[np.array(past, np.int32)], 0.5), len(fewer))
     for one, two in zip(before, after, strict=True):
         assert two == pytest.approx(one[keep])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 60), st.sampled_from([0.0, 0.7, 0.97, 1.0]))
+def test_sparse_votes_have_the_bits_of_sums_over_all_rows(seed, n_events, decay):
+    rng = np.random.default_rng(seed)
+    n, k = 40, 7  # few rows, so that histories repeat items and items share neighbours
+    neighbours = Neighbours(
+        rows=rng.integers(0, n, (n, k)).astype(np.int32),
+        weights=rng.integers(-127, 128, (n, k)).astype(np.int8),
+        scales=rng.uniform(0.001, 0.1, n).astype(np.float32),
+    )
+    past = rng.integers(0, n, n_events).astype(np.int32)
+    items, at = np.unique(past[::-1], return_inverse=True)
+    fading = np.bincount(at, np.power(decay, np.arange(len(at), dtype=np.float64)), len(items))
+    weights = neighbours.weights[items] * neighbours.scales[items][:, None].astype(np.float64)
+    rows = neighbours.rows[items].ravel()
+    found = neighbours.votes(past, decay)
+    plain, recent = dense(found, n)
+    assert plain.tobytes() == np.bincount(rows, weights.ravel(), n).tobytes()
+    wanted = np.bincount(rows, (weights * fading[:, None]).ravel(), n)
+    assert recent.tobytes() == wanted.tobytes()
+    assert (np.diff(found.rows) > 0).all()
+
+
+def test_votes_cost_what_the_history_is_and_not_the_catalogue():
+    n, k = 5_000_000, 32
+    one = np.arange(k, dtype=np.int32)
+    neighbours = Neighbours(
+        rows=np.broadcast_to(one, (n, k)),
+        weights=np.broadcast_to(np.ones(k, np.int8), (n, k)),
+        scales=np.broadcast_to(np.ones(1, np.float32), n),
+    )
+    past = np.arange(50, dtype=np.int32)
+    tracemalloc.start()
+    neighbours.votes(past, 0.5).at(np.arange(1000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < n / 4  # bytes; an array of one byte an item is four times as large

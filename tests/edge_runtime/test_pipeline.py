@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.features import History
+from bundle.neighbours import Neighbours
 from bundle.policy import Policy
+from bundle.reader import open_bundle
 from edge_runtime.errors import EngineError, SelfTestFailed
 from edge_runtime.index import Index, probe
 from edge_runtime.index_reference import exact
@@ -261,3 +263,11 @@ def test_probe_reads_the_nearest_cells_and_on_to_the_kth_survivor(seed, k, probe
     rows, found = probe(index, query, k, probes, excluded)
     assert rows.tolist() == best
     assert found.tolist() == [scores[row] for row in best]
+
+
+def test_votes_are_added_up_once_a_request(tiny_release, monkeypatch):
+    device = Recommender(open_bundle(tiny_release), "onnx")
+    times, plain = [], Neighbours.votes
+    monkeypatch.setattr(Neighbours, "votes", lambda *of: times.append(1) or plain(*of))
+    assert device.recommend(history(3, 7), NOW).source == "model"
+    assert len(times) == 1

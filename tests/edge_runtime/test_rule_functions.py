@@ -48,12 +48,13 @@ def test_no_item_below_the_floor_stays_and_none_above_goes(seed, floor):
     assert above_floor(values[kept], floor).tolist() == list(range(len(kept)))
 
 
-@given(SEED, st.integers(0, 30), st.floats(-0.5, 1.1), st.booleans())
+@given(SEED, st.integers(0, 150), st.floats(-0.5, 1.1), st.booleans())
 @MANY
 def test_near_duplicates_are_those_of_plain_loops(seed, n, cosine, with_titles):
     rng = np.random.default_rng(seed)
     units = units_of(rng, n, 3)
-    titles = rng.choice(["", "a", "b", "c", "d"], n).tolist() if with_titles else []
+    words = ["", *(f"title {at}" for at in range(max(n // 2, 4)))]
+    titles = rng.choice(words, n).tolist() if with_titles else []
     kept = distinct(units, cosine, titles)
     assert kept.tolist() == reference.distinct(units.tolist(), cosine, titles)
     again = distinct(units[kept], cosine, [titles[i] for i in kept] if titles else [])

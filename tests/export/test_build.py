@@ -270,3 +270,12 @@ def test_inspect_refuses_a_damaged_or_foreign_folder(own_bundle: Path, tmp_path:
     done = runner.invoke(main, ["inspect", str(tmp_path)])
     assert done.exit_code == 1
     assert "not a bundle" in done.stderr
+
+
+def test_export_prints_no_note_of_an_engine(run_dir: Path, tmp_path: Path):
+    words = ("export", str(run_dir), "--out", str(tmp_path / "bundle"))
+    command = [sys.executable, "-m", "pocketrec", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "gates" in done.stderr  # progress is told
+    for note in ("INFO:", "WARNING:", "TensorFlow", "XNNPACK", "onnxruntime"):
+        assert note not in done.stderr

@@ -1,0 +1,52 @@
+"""Keep the notes of engines off stderr, such as "Created TensorFlow Lite XNNPACK delegate".
+
+LiteRT's and tflite-runtime's logger has no setting: its level is compiled in, and no Python call or
+environment variable changes it. ONNX Runtime's default logger can be set only after its import,
+which may have written already. Both write to file descriptor 2, past `sys.stderr`, so the
+descriptor points to a temporary file while an engine loads. What others wrote meanwhile (another
+thread, an error of the runtime) is then written to the real one: only lines in the form of an
+engine's notes are dropped. Errors are Python exceptions, which nothing here touches.
+"""
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+STDERR = 2
+_NOTE = re.compile(
+    rb"(INFO|WARNING|VERBOSE): "  # TensorFlow Lite: minimal_logging.cc
+    rb"|[IW]\d{4} \d\d:\d\d:\d\d"  # its absl logger
+    rb"|(\x1b\[[\d;]*m)*[\d :.-]*\[[VIW]:onnxruntime:"  # ONNX Runtime, coloured
+)
+_one_at_a_time = threading.Lock()
+"""A second thread that saved the descriptor meanwhile would keep the temporary file for good."""
+
+
+@contextmanager
+def notes_dropped() -> Iterator[None]:
+    """Drop what an engine writes to file descriptor 2 inside the block; pass on all else after it.
+
+    Without a stderr or room for a temporary file nothing is changed.
+    """
+    with _one_at_a_time:
+        try:
+            caught: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
+            kept = os.dup(STDERR)
+        except OSError:
+            yield
+            return
+        with caught:
+            os.dup2(caught.fileno(), STDERR)
+            try:
+                yield
+            finally:
+                os.dup2(kept, STDERR)
+                os.close(kept)
+                caught.seek(0)
+                others = [line for line in caught if not _NOTE.match(line)]
+                if others:
+                    os.write(STDERR, b"".join(others))

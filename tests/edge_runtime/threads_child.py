@@ -1,0 +1,93 @@
+"""Answers requests of several kinds; prints how long other threads than this one worked for each.
+
+Run as `python threads_child.py RELEASE`, a release with models; prints one JSON object.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bundle.features import History
+from bundle.reader import open_bundle
+from bundle.rules import CategoryCalibration, Dpp, Mmr, NearDuplicates, Rules
+from edge_runtime.explain import explain
+from edge_runtime.filters import Filters, Range
+from edge_runtime.pipeline import HOME, Recommender
+from edge_runtime.scenes import SEARCH, SIMILAR, Scene
+
+TIMES = 5
+NOW = 1_800_000_000
+
+
+def others_ns() -> int:
+    """Processor time of all other threads, ns."""
+    tasks = Path("/proc/self/task")
+    own = str(os.getpid())
+    return sum(
+        int((task / "schedstat").read_text().split()[0])
+        for task in tasks.iterdir()
+        if task.name != own
+    )
+
+
+def worked_ns(job: Callable[[], object]) -> int:
+    """Processor time that a job takes on other threads; what they do when idle comes before it."""
+    job()
+    time.sleep(0.2)  # threads that wait for work spin for a while
+    before = others_ns()
+    for _ in range(TIMES):
+        job()
+    return others_ns() - before
+
+
+def large_product() -> object:
+    """A product that every BLAS with threads splits."""
+    matrix = np.ones((1000, 1000), np.float32)
+    return matrix @ matrix.T
+
+
+bundle = open_bundle(Path(sys.argv[1]), verify=False)
+rng = np.random.default_rng(1)
+rows = rng.integers(0, bundle.item_count, 300).astype(np.int32)
+history = History(rows, np.zeros(300, np.int32), NOW - 3600 * np.arange(300, 0, -1))
+device = Recommender(bundle, "onnx")
+policy = device.policy
+rules = Rules(
+    depth=1000,
+    rules=(
+        NearDuplicates(cosine=0.9, titles=False),
+        Mmr(relevance=0.5),
+        Dpp(relevance=0.5),
+        CategoryCalibration(weight=0.5),
+    ),
+)
+
+
+def ask(k: int = 50, scene: Scene = HOME, filters: Filters | None = None) -> None:
+    """Answer one request, by the models."""
+    slate = device.recommend(history, NOW, k, scene=scene, filters=filters)
+    assert slate.source == "model", slate.fault
+    assert len(slate.items) >= min(k, 10)
+
+
+found = {"one large product": worked_ns(large_product)}
+found["1,000 candidates"] = worked_ns(ask)
+device.policy = replace(policy, candidates=200)
+found["200 candidates"] = worked_ns(ask)
+device.policy = replace(policy, probes=0)
+found["all cells"] = worked_ns(ask)
+device.policy = policy
+found["a filter"] = worked_ns(lambda: ask(filters=Filters(ranges=(Range(column="price", low=1),))))
+found["items like one"] = worked_ns(lambda: ask(scene=Scene(kind=SIMILAR, rows=rows[:1])))
+found["search results"] = worked_ns(lambda: ask(scene=Scene(kind=SEARCH, rows=np.unique(rows))))
+explained = History(history.rows[-10:], history.events[-10:], history.ts[-10:])
+found["an explanation"] = worked_ns(lambda: explain(device, explained, NOW, 10))
+bundle.rules = rules
+found["rules"] = worked_ns(ask)
+json.dump(found, sys.stdout)
