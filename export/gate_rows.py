@@ -13,9 +13,12 @@ _REMEDY = {
     "overlap": "add fp16 to export.variants, or lower it",
     "rank correlation": "add fp16 to export.variants, or lower it",
     "latency ratio": "raise it, or add another variant to export.variants",
-    "slate overlap": "add fp16 to export.variants, or lower it",
-    "NDCG@10 loss": "add fp16 to export.variants, or raise it",
-    "AUC loss": "add fp16 to export.variants, or raise it",
+    "slate overlap": "change the item index if the row says so, add fp16 to export.variants, or "
+    "lower it",
+    "NDCG@10 loss": "change the item index if the row says so, add fp16 to export.variants, or "
+    "raise it",
+    "AUC loss": "change the item index if the row says so, add fp16 to export.variants, or "
+    "raise it",
 }
 
 
@@ -53,12 +56,12 @@ class GateRow:
 def table(rows: Sequence[GateRow]) -> str:
     """Return one line a check, with its interval, limit and recipe key, and a line a note."""
     lines = [
-        f"{'target':<9}{'model':<12}{'variant':<20}{'check':<17}{'found':>12}{'interval':>24}"
+        f"{'target':<9}{'model':<12}{'variant':<23}{'check':<17}{'found':>12}{'interval':>24}"
         f"{'limit':>12}  recipe key"
     ]
     for row in rows:
         lines.append(
-            f"{row.target:<9}{row.model:<12}{row.variant:<20}{row.check:<17}"
+            f"{row.target:<9}{row.model:<12}{row.variant:<23}{row.check:<17}"
             f"{shown(row.value):>12}{interval(row):>24}{shown(row.limit):>12}  {row.key}"
         )
         if row.note:

@@ -49,6 +49,9 @@ class Measures(Protocol):
     def losses(self, tower: FileFigures, ranker: FileFigures) -> Losses | None:
         """Return what a pair loses through the item index; None without validation cases."""
 
+    def index_slate_overlap(self) -> float:
+        """Return the share that the exact models show through the item index."""
+
     def index_losses(self) -> Losses:
         """Return what the exact models lose through the item index alone."""
 
@@ -111,7 +114,8 @@ class Rules:
         """Check the slates of a pair, then its losses; ends with the first that refuses."""
         shared = self.measures.slate_overlap(*pair)
         passed = shared >= self.target.slate_overlap
-        yield self._row(pair, "slate overlap", "slate_overlap", shared, passed)
+        row = self._row(pair, "slate overlap", "slate_overlap", shared, passed)
+        yield row if passed else replace(row, note=self._cause_of_slates(shared))
         if not passed or (losses := self.measures.losses(*pair)) is None:
             return
         for check, key, one in (
@@ -119,10 +123,16 @@ class Rules:
             ("AUC loss", "auc_loss", losses.auc),
         ):
             limit = getattr(self.target, key)
-            note = self._cause(key, one) if one.value > limit else ""
+            note = self._cause_of_loss(key, one) if one.value > limit else ""
             yield self._sampled(pair, check, key, one, limit, note)
 
-    def _cause(self, key: str, found: Estimate) -> str:
+    def _cause_of_slates(self, shared: float) -> str:
+        index = 1 - self.measures.index_slate_overlap()
+        lost = 1 - shared
+        shares = f"the item index changes {index:.3g} of the slates, the model files the rest"
+        return shares + self._what_of_index(index, lost)
+
+    def _cause_of_loss(self, key: str, found: Estimate) -> str:
         """Say how much of a loss is the item index's, and which keys change that."""
         losses = self.measures.index_losses()
         index = losses.ndcg if key == "ndcg_loss" else losses.auc
@@ -130,11 +140,15 @@ class Rules:
             f"the item index costs {index.value:.3g} of it "
             f"[{index.low:.3g}, {index.high:.3g}], the model files {found.value - index.value:.3g}"
         )
-        if index.value <= found.value / 2:
-            return shares
+        return shares + self._what_of_index(index.value, found.value)
+
+    def _what_of_index(self, index: float, lost: float) -> str:
+        """Say what to do about the item index where it causes most of a loss."""
+        if index <= lost / 2:
+            return ""
         if self.measures.skips_cells:
-            return f"{shares}: raise index.recall or index.probes, or set index.cells = 0"
-        return f"{shares}: every cell is read, so this is the item vectors' rounding to int8"
+            return ": raise index.recall or index.probes, or set index.cells = 0"
+        return ": every cell is read, so this is the item vectors' rounding to int8"
 
     def _sampled(
         self,

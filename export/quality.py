@@ -90,7 +90,13 @@ class PairQuality:
 
     def slate_overlap(self, tower: FileFigures, ranker: FileFigures) -> float:
         """Return the share of the exact golden slates that a pair shows too."""
-        key = (tower.engine, tower.variant, ranker.variant)
+        return self._overlap_of((tower.engine, tower.variant, ranker.variant))
+
+    def index_slate_overlap(self) -> float:
+        """Return the share that the exact models show through the item index."""
+        return self._overlap_of((REFERENCE, EXACT, EXACT))
+
+    def _overlap_of(self, key: _Key) -> float:
         if key not in self._overlaps:
             found = self._slates(self._device(*key))
             shared = [

@@ -39,6 +39,9 @@ class Figures:
         self.asked.append(("losses", tower.variant, ranker.variant))
         return self.of.get(tower.variant, GOOD)
 
+    def index_slate_overlap(self):
+        return 1.0 - 10 * self.index.ndcg.value
+
     def index_losses(self):
         return self.index
 
@@ -211,6 +214,15 @@ def test_the_item_index_is_named_where_it_and_not_the_model_loses(skips, todo):
     assert not found.passed
     told = table([row for row in found.rows if not row.passed])
     assert "the item index costs 0.02 of it [0.01, 0.03], the model files 0" in told
+    assert todo in told
+    slates = choose(
+        "android",
+        Target(),
+        files(),
+        Figures(overlaps=dict.fromkeys(SIZES, 0.8), index=lost, skips_cells=skips),
+    )
+    told = table([row for row in slates.rows if not row.passed])
+    assert "the item index changes 0.2 of the slates, the model files the rest" in told
     assert todo in told
     models = choose("android", Target(), files(), Figures(losses=dict.fromkeys(SIZES, lost)))
     told = table([row for row in models.rows if not row.passed])
