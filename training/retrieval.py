@@ -110,8 +110,7 @@ def fit_towers(
             losses = []
             for part in parts:
                 state.done = min(1.0, state.done + pace)
-                # The step is compiled for each shape, and again when the rounding begins.
-                with counted.counting((part.rows.shape, state.done > config.quantize_from)):
+                with counted.counting(part.shape):
                     losses.append(fit.step(part, state.done, rng))
             now, averaged = [v.numpy() for v in fit.kept], fit.snapshot()
             with counted.counting():

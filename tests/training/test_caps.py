@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from training.stopping import cap_warning, stopped_told
 from training.tables import build_tables
 from training.tower_fit import TowerFit
 from training.train import train
+from training.trained import load_trained
 
 RECIPE = """
 name = "capped"
@@ -99,15 +102,13 @@ def epochs_of_towers(world, tmp_path, monkeypatch, request):
     return fit
 
 
-def compiling(compile_s, step_s, quantize_from=0.8):
-    """Seconds of a step: those of compilation for the first of each kind, as XLA does."""
+def compiling(compile_s, step_s):
+    """Seconds of a step: those of compilation for the first of each shape, as XLA does."""
     met = set()
 
     def seconds(_, args):
-        _, part, done, _ = args
-        kind = (part.rows.shape, done > quantize_from)
-        first = kind not in met
-        met.add(kind)
+        first = args[1].shape not in met
+        met.add(args[1].shape)
         return compile_s if first else step_s
 
     return seconds
@@ -237,6 +238,28 @@ def test_minutes_of_a_call_are_split_where_the_recipe_has_no_caps(tiny):
     assert (report.epochs, len(report.ranker_losses)) == (1, 1)
     assert len(told) == 1
     assert "It is not reproducible" in told[0]
+
+
+def test_model_is_the_same_whatever_the_load_of_the_machine(tiny):
+    recipe = load_recipe(tiny / "r.toml")
+    retrieval = dataclasses.replace(recipe.retrieval, epochs=2, quantize_from=1.0)
+    recipe = dataclasses.replace(recipe, retrieval=retrieval)
+    train(recipe, tiny / "data", tiny / "idle")
+    loop = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        report = train(recipe, tiny / "data", tiny / "busy")
+    finally:
+        loop.kill()
+        loop.wait()
+    assert report.reproducible
+    assert (report.retrieval_stopped_by, report.ranker_stopped_by) == ("epochs", "epochs")
+    vectors = [(tiny / name / "item_vectors.npy").read_bytes() for name in ("idle", "busy")]
+    assert vectors[0] == vectors[1]
+    one, two = load_trained(tiny / "idle"), load_trained(tiny / "busy")
+    for model in ("user_tower", "item_tower", "ranker"):
+        weights = (getattr(each, model).get_weights() for each in (one, two))
+        for before, after in zip(*weights, strict=True):
+            assert np.array_equal(before, after)
 
 
 def test_words_about_the_end_of_a_training():
