@@ -2,13 +2,17 @@
 
 Claims: a million items are answered in milliseconds (retrieve 1,000 at recall@1000 >= .95, rank
 them, re-rank to 50), at least ten times faster than exact top-k in the graph and no slower than
-twice faiss IVF-SQ8 at equal recall; process start to first slate and memory stay in the budget;
-cost grows no faster than the square root of N.
-Data: MovieLens-100K trained with 1,000 candidates and no item neighbours (they stop at 20,000
-items), its vectors extended to N and synthetic ones, see `device_world.py`; the users are real.
+twice faiss IVF-SQ8 at equal recall; beside one busy loop a core a slate takes at most twice as
+long; process start to first slate and memory stay in the budget; cost grows no faster than the
+square root of N.
+Data: MovieLens-100K trained with 1,000 candidates and 32 neighbours an item, its vectors extended
+to N, neighbours drawn for them, and synthetic vectors, see `device_world.py`; the users are real.
+The largest phone is measured without neighbours too: figures that end in `_plain`.
 Figures of a phone come from a child process with an installed release (`device_child.py`), with
-sockets refused; searches from another (`device_search.py`). Repetitions: 2,000 requests, five of
-each query. Instructions are counted by valgrind where there is one.
+sockets refused and the user's environment without settings of threads; searches from another of one
+thread (`device_search.py`). Repetitions: 2,000 requests, five of each query. The largest phone
+asks in four rounds, each first as the machine is and then beside the busy loops, which are
+processes of equal priority. Instructions are counted by valgrind where there is one.
 """
 
 import importlib.util
@@ -17,6 +21,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,7 +48,8 @@ SIZES = (10_000, 100_000, 1_000_000)
 ON_DISK = 10_000_000
 DIMS = (32, 128)
 USERS, QUERIES, REQUESTS, VARIANT_REQUESTS, ROUNDS = 200, 100, 2000, 400, 5
-CANDIDATES, SLATE = 1000, 50
+BUSY_ROUNDS = 4
+CANDIDATES, SLATE, NEIGHBOURS = 1000, 50, 32
 CELL_RECALL = 0.96
 """Share of the best items in the cells read; int8 takes less than .01 of it."""
 SMALL_PEERS = ("numpy exact", "exact graph", "faiss ivf-sq8", "usearch hnsw-i8", "hnswlib")
@@ -62,26 +68,38 @@ def run(
     dims: tuple[int, ...] = DIMS,
     requests: int = REQUESTS,
     counted: int = 10,
+    *,
+    searches: bool = True,
 ) -> Result:
     """Train, extend, measure.
 
     sizes: of the catalogues, rising; phones are measured at each. counted: requests whose
-    instructions are counted, 0 = none.
+    instructions are counted, 0 = none. searches: measure those too, not phones alone.
     """
-    work = options.work
+    work, seed = options.work, options.seed
     bundle_dir, source = prepared(work, recipe, options)
     rows: list[Row] = []
     for n in sizes:
-        phones, asked = phone_rows(open_bundle(bundle_dir), source, n, work, requests, options.seed)
-        if counted and n == sizes[-1]:
+        largest = n == sizes[-1]
+        base, rounds = open_bundle(bundle_dir), BUSY_ROUNDS if largest else 0
+        phones, asked = phone_rows(base, source, n, work, requests, seed, rounds)
+        if counted and largest:
             phones[0]["instructions"] = instructions(asked, work, counted)
         rows += phones
+        if not searches:
+            continue
         peers = PEERS if n == sizes[-1] else SMALL_PEERS
         rows += search_rows(search_dir(work, n, "real"), installed(peers), n, "real")
         vectors = device_world.synthetic(n + QUERIES, source.vectors.shape[1], options.seed)
         folder = search_dir(work, n, "synthetic")
         index_files(folder, vectors[:n], vectors[n:], options.seed)
         rows += search_rows(folder, installed(("faiss ivf-sq8",)), n, "synthetic")
+    plain = work / "plain"
+    bundle_dir, same = prepared(plain, recipe, options, neighbours=0)
+    base = open_bundle(bundle_dir)
+    rows += phone_rows(base, same, sizes[-1], plain, requests, seed, BUSY_ROUNDS, every=False)[0]
+    if not searches:
+        on_disk, dims = 0, ()
     if on_disk:
         vectors, _ = device_world.extended(source.vectors, on_disk, options.seed)
         folder = search_dir(work, on_disk, "real")
@@ -99,27 +117,38 @@ def run(
     return Result(name="device", seed=options.seed, rows=rows, figures=summary(rows, sizes[-1]))
 
 
-def prepared(work: Path, recipe: Path, options: Options) -> tuple[Path, Source]:
-    """Train and export with the candidates and slate of this benchmark."""
-    source = trained(work, recipe, options)
+def prepared(
+    work: Path, recipe: Path, options: Options, neighbours: int = NEIGHBOURS
+) -> tuple[Path, Source]:
+    """Train and export with the candidates, neighbours and slate of this benchmark."""
+    source = trained(work, recipe, options, neighbours=neighbours)
     words = ("export", work / "run", "--out", work / "bundle", "--force", "--all-variants")
     children.call(*words, shows_progress=True)
     return work / "bundle", source
 
 
-def trained(work: Path, recipe: Path, options: Options, dim: int | None = None) -> Source:
+def trained(
+    work: Path,
+    recipe: Path,
+    options: Options,
+    dim: int | None = None,
+    *,
+    neighbours: int = 0,
+) -> Source:
     """Train the recipe with other settings, for `OTHER_EPOCHS` with another dimension."""
     work.mkdir(parents=True, exist_ok=True)
     chosen = load_recipe(recipe)
     retrieval = chosen.retrieval
-    ranker = replace(chosen.ranker, candidates=CANDIDATES, neighbour_candidates=0)
+    ranker = replace(chosen.ranker, candidates=CANDIDATES)
+    if not neighbours:
+        ranker = replace(ranker, neighbour_candidates=0)
     if dim is not None:
         retrieval = replace(retrieval, dim=dim, epochs=OTHER_EPOCHS)
         ranker = replace(ranker, epochs=1)
     changed = replace(
         chosen,
         retrieval=retrieval,
-        neighbours=replace(chosen.neighbours, per_item=0),
+        neighbours=replace(chosen.neighbours, per_item=neighbours),
         ranker=ranker,
         rerank=replace(chosen.rerank, slate=SLATE),
     )
@@ -156,7 +185,7 @@ def installed(peers: tuple[str, ...]) -> tuple[str, ...]:
 def search_rows(folder: Path, peers: tuple[str, ...], n: int, vectors: str) -> list[Row]:
     """Search one index by all, in a child of one thread."""
     words = (str(folder), ",".join(peers), str(ROUNDS))
-    found: list[dict[str, Any]] = child("benchmarks.device_search", *words)
+    found: list[dict[str, Any]] = child("benchmarks.device_search", *words, setting=ONE_THREAD)
     dim = int(np.load(folder / "vectors.npy", mmap_mode="r").shape[1])
     size = sum(
         (folder / name).stat().st_size for name in ("centroids", "offsets", "rows", "scales")
@@ -169,9 +198,19 @@ def search_rows(folder: Path, peers: tuple[str, ...], n: int, vectors: str) -> l
 
 
 def phone_rows(
-    base: Bundle, source: Source, n: int, work: Path, requests: int, seed: int
+    base: Bundle,
+    source: Source,
+    n: int,
+    work: Path,
+    requests: int,
+    seed: int,
+    busy_rounds: int,
+    *,
+    every: bool = True,
 ) -> tuple[list[Row], dict[str, Any]]:
     """Install a release of n items, then measure a phone with each variant; the default first.
+
+    busy_rounds: of the default one, see `device_child.py`; every: the other variants, too.
 
     Returns:
         The rows, and what was asked of the first.
@@ -195,17 +234,21 @@ def phone_rows(
         "k": SLATE,
         "requests": requests,
         "seed": seed,
+        "busy_rounds": busy_rounds,
     }
     texts = bundle.manifest.entry("catalogue.sqlite").bytes
     facts: Row = {
         "kind": "phone",
         "items": n,
         "dim": bundle.spec.dim,
+        "neighbours": bundle.spec.neighbours,
+        "environment": thread_settings(USER),
         "bundle_bytes": bundle.manifest.total_bytes() - texts,
     }
     rows = [{**facts, **phone_row(asked, work)}]
-    for engine, variant in variants(bundle):
-        some = {"engine": engine, "variant": variant, "requests": min(requests, VARIANT_REQUESTS)}
+    for engine, variant in variants(bundle) if every else ():
+        few = {"requests": min(requests, VARIANT_REQUESTS), "busy_rounds": 0}
+        some = {"engine": engine, "variant": variant, **few}
         rows.append({**facts, **phone_row({**asked, **some}, work)})
     return rows, asked
 
@@ -255,7 +298,7 @@ def phone_row(asked: dict[str, Any], work: Path) -> Row:
     path.write_text(json.dumps(asked), "ascii")
     words = (str(path), str(time.monotonic_ns()))
     found: dict[str, Any] = child("benchmarks.device_child", *words)
-    stages = found.pop("stages")
+    stages = found["stages"]
     if asked["variant"] is None and (found["sources"] != ["model"] or found["source"] != "model"):
         raise children.ChildFailed(f"not all requests were answered by the models: {found}")
     row: Row = {
@@ -269,6 +312,11 @@ def phone_row(asked: dict[str, Any], work: Path) -> Row:
             for at in (50, 95, 99)
         },
     }
+    if asked["busy_rounds"]:
+        idle, busy = stages["total"], found["busy_stages"]["total"]
+        row |= {f"busy_total_ms_p{at}": float(np.percentile(busy, at)) for at in (50, 95, 99)}
+        row["busy_ratio"] = float(np.median(busy) / np.median(idle))
+        row["busy_loops"] = found["busy_loops"]
     for name in ("cold_start_ms", "first_rss_mib", "rss_mib", "peak_mib", "cpu_ms"):
         row[name] = found[name]
     return row
@@ -279,12 +327,13 @@ def instructions(asked: dict[str, Any], work: Path, counted: int) -> float | Non
     counts = []
     for requests in (counted, 3 * counted):
         some = {**asked, "histories": asked["histories"][:counted], "requests": requests}
+        some["busy_rounds"] = 0
         path = work / "asked.json"
         path.write_text(json.dumps(some), "ascii")
         tool = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={work / 'callgrind.out'}")
         command = (*tool, sys.executable, "-m", "benchmarks.device_child", str(path), "0")
         try:
-            done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # noqa: S603
+            done = subprocess.run(command, env=USER, capture_output=True, text=True)  # noqa: S603
         except OSError:
             return None
         told = [line for line in done.stderr.splitlines() if "Collected" in line]
@@ -294,16 +343,33 @@ def instructions(asked: dict[str, Any], work: Path, counted: int) -> float | Non
     return (counts[1] - counts[0]) / (2 * counted)
 
 
-ENVIRONMENT = {
-    **os.environ,
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
-}
+THREADS = (
+    "BLIS_NUM_THREADS",
+    "GOTO_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OMP_NUM_THREADS",
+    "OMP_THREAD_LIMIT",
+    "OPENBLAS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+USER = {name: value for name, value in os.environ.items() if name not in THREADS}
+"""The environment of a user, who sets no number of threads."""
+ONE_THREAD = {**os.environ, **dict.fromkeys(THREADS, "1")}
+"""That of searches: the peers would take all cores."""
 
 
-def child(module: str, *words: str) -> Any:
-    """Run a module with one thread and parse what it prints."""
+def thread_settings(environment: Mapping[str, str]) -> str:
+    """Settings of BLAS and of threads in an environment, for a row; "none" if there are none."""
+    families = ("BLIS_", "GOTO_", "MKL_", "NUMEXPR_", "OMP_", "OPENBLAS_", "VECLIB_")
+    found = sorted(item for item in environment.items() if item[0].startswith(families))
+    return "; ".join(f"{name}={value}" for name, value in found) or "none"
+
+
+def child(module: str, *words: str, setting: Mapping[str, str] = USER) -> Any:
+    """Run a module in an environment and parse what it prints."""
     command = (sys.executable, "-m", module, *words)
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)  # noqa: S603
+    done = subprocess.run(command, env=setting, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
         raise children.ChildFailed(f"{module} ended with {done.returncode}.\n{done.stderr[-2000:]}")
     return json.loads(done.stdout)
@@ -312,7 +378,13 @@ def child(module: str, *words: str) -> Any:
 def summary(rows: list[Row], largest: int) -> dict[str, float]:
     """Figures of the largest phone and its peers, and how cost grows."""
     phones = [row for row in rows if row["kind"] == "phone" and row["items"] == largest]
+    plain = next(row for row in phones if not row["neighbours"])
+    found = phone_figures(phones[0], "") | phone_figures(plain, "_plain")
+    if phones[0].get("instructions"):
+        found["instructions_1m"] = phones[0]["instructions"]
     real = [row for row in rows if row["kind"] == "search" and row["vectors"] == "real"]
+    if not real:
+        return {name: float(str(value)) for name, value in found.items()}
     dim = phones[0]["dim"]
     here = {row["method"]: row for row in real if row["items"] == largest and row["dim"] == dim}
     ours = [
@@ -320,29 +392,31 @@ def summary(rows: list[Row], largest: int) -> dict[str, float]:
         for row in real
         if row["method"] == "pocketrec" and row["dim"] == dim and int(str(row["items"])) > 10_000
     ]
-    found: Row = {
-        "p50_ms_1m": phones[0]["total_ms_p50"],
-        "p99_ms_1m": phones[0]["total_ms_p99"],
-        "recall1000_1m": here["pocketrec"]["recall1000"],
-        "retrieve_ms_1m": here["pocketrec"]["ms_p50"],
-        "cold_start_ms_1m": phones[0]["cold_start_ms"],
-        "rss_mib_1m": phones[0]["rss_mib"],
-        "peak_mib_1m": phones[0]["peak_mib"],
-        "bundle_bytes_1m": phones[0]["bundle_bytes"],
-        "cpu_ms_1m": phones[0]["cpu_ms"],
-    }
+    found["recall1000_1m"] = here["pocketrec"]["recall1000"]
+    found["retrieve_ms_1m"] = here["pocketrec"]["ms_p50"]
     for method, name in (
         ("faiss ivf-sq8", "faiss_ivf_ms_1m"),
         ("exact graph", "exact_graph_ms_1m"),
     ):
         if method in here:
             found[name] = here[method]["ms_p50"]
-    if phones[0].get("instructions"):
-        found["instructions_1m"] = phones[0]["instructions"]
     if len(ours) > 1:
         sizes, ms = ([float(str(row[key])) for row in ours] for key in ("items", "ms_p50"))
         found["growth_exponent"] = float(np.polyfit(np.log(sizes), np.log(ms), 1)[0])
     return {name: float(str(value)) for name, value in found.items()}
+
+
+def phone_figures(row: Row, end: str) -> Row:
+    """Figures of one phone; their names end in `end`."""
+    columns = {
+        "p50_ms": "total_ms_p50",
+        "p99_ms": "total_ms_p99",
+        "busy_p50_ms": "busy_total_ms_p50",
+        "busy_p99_ms": "busy_total_ms_p99",
+        **{name: name for name in ("busy_ratio", "cold_start_ms", "rss_mib", "peak_mib")},
+        **{name: name for name in ("bundle_bytes", "cpu_ms")},
+    }
+    return {f"{figure}_1m{end}": row[column] for figure, column in columns.items()}
 
 
 def show(rows: list[Row]) -> None:
@@ -350,7 +424,7 @@ def show(rows: list[Row]) -> None:
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 150)
     stages = ("features", "tower", "retrieve", "rank", "rerank", "total")
     phones = Table(title="phones: milliseconds, p50 (p99)", title_justify="left")
-    for name in ("items", "engine", "variant", *stages, "cold", "MiB", "peak"):
+    for name in ("items", "Q", "engine", "variant", *stages, "busy", "cold", "MiB", "peak"):
         phones.add_column(name, justify="left" if name in ("engine", "variant") else "right")
     searches = Table(title="searches: best 1,000", title_justify="left")
     for name in ("items", "d", "vectors", "method", "knob", "recall", "p50 ms", "p99 ms"):
@@ -361,9 +435,9 @@ def show(rows: list[Row]) -> None:
         elif row["kind"] == "phone":
             times = (f"{row[f'{s}_ms_p50']:.2f} ({row[f'{s}_ms_p99']:.2f})" for s in stages)
             memory = (f"{row[name]:.0f}" for name in ("cold_start_ms", "rss_mib", "peak_mib"))
-            phones.add_row(
-                f"{row['items']:,}", str(row["engine"]), str(row["variant"]), *times, *memory
-            )
+            names = (str(row[name]) for name in ("neighbours", "engine", "variant"))
+            busy = f"{row['busy_total_ms_p50']:.2f}" if "busy_ratio" in row else ""
+            phones.add_row(f"{row['items']:,}", *names, *times, busy, *memory)
         else:
             searches.add_row(*search_cells(row))
     console.print(phones)

@@ -18,7 +18,8 @@ def main(asked: dict[str, Any], started: int) -> dict[str, Any]:
 
     asked: `home` with an installed release, `release`: its bundle folder, `engine`, `variant`
     (None: the release's), `histories` (rows, events, ts of users), `now_utc`, `k`, `requests`,
-    `seed`.
+    `seed`, `busy_rounds`: 0, or in so many rounds the requests are asked on the machine as it is
+    and as many beside one busy loop a core.
     """
     from edge_runtime.device import Device
     from edge_runtime.memory import peak_bytes, resident_bytes
@@ -45,6 +46,7 @@ def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
     """Milliseconds of each stage of many requests, each a user at a random point of the past."""
     import numpy as np
 
+    from benchmarks.busy import busy_cores
     from bundle.features import History
     from bundle.reader import open_bundle
     from edge_runtime.pipeline import Recommender
@@ -59,23 +61,36 @@ def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
         History(np.array(rows, np.int32), np.array(events, np.int32), np.array(ts, np.int64))
         for rows, events, ts in asked["histories"]
     ]
-    samples: dict[str, list[float]] = {}
     sources: set[str] = set()
-    cpu = 0.0
-    for done in range(-len(pasts), asked["requests"]):  # one round warms up
-        past = pasts[done % len(pasts)]
-        end = int(rng.integers(1, len(past) + 1))
-        history = History(past.rows[:end], past.events[:end], past.ts[:end])
-        began = time.process_time()
-        slate = recommender.recommend(history, asked["now_utc"], asked["k"])
-        if done < 0:
-            continue
-        cpu += time.process_time() - began
-        sources.add(slate.source if slate.fault is None else slate.fault)
-        for stage, ms in slate.stage_ms.items():
-            samples.setdefault(stage, []).append(ms)
-    per_request = cpu * 1000 / max(asked["requests"], 1)
-    return {"stages": samples, "sources": sorted(sources), "cpu_ms": per_request}
+    cpu_s: list[float] = []
+
+    def ask(requests: range, samples: dict[str, list[float]]) -> None:
+        for at in requests:
+            past = pasts[at % len(pasts)]
+            end = int(rng.integers(1, len(past) + 1))
+            history = History(past.rows[:end], past.events[:end], past.ts[:end])
+            began = time.process_time()
+            slate = recommender.recommend(history, asked["now_utc"], asked["k"])
+            cpu_s.append(time.process_time() - began)
+            sources.add(slate.source if slate.fault is None else slate.fault)
+            for stage, ms in slate.stage_ms.items():
+                samples.setdefault(stage, []).append(ms)
+
+    idle: dict[str, list[float]] = {}
+    busy: dict[str, list[float]] = {}
+    ask(range(len(pasts)), {})  # one round warms up
+    sources.clear()
+    cpu_s.clear()
+    rounds = asked["busy_rounds"]
+    bounds = [at * asked["requests"] // max(rounds, 1) for at in range(max(rounds, 1) + 1)]
+    found: dict[str, Any] = {"stages": idle, "busy_stages": busy, "busy_loops": 0}
+    for part in map(range, bounds, bounds[1:]):
+        ask(part, idle)
+        if rounds:
+            with busy_cores() as found["busy_loops"]:
+                ask(part, busy)
+    per_request = sum(cpu_s) * 1000 / max(len(cpu_s), 1)
+    return found | {"sources": sorted(sources), "cpu_ms": per_request}
 
 
 if __name__ == "__main__":

@@ -68,7 +68,9 @@ def searches(axes: Axes, rows: list[Row]) -> None:
 def stages(axes: Axes, rows: list[Row]) -> None:
     """Milliseconds of each stage of a request by catalogue size."""
     phones = [row for row in rows if row["kind"] == "phone" and row["variant"] == "default"]
-    names = [f"{row['items']:,}" for row in phones]
+    names = [
+        f"{row['items']:,}" + ("" if row.get("neighbours") else "\nno neighbours") for row in phones
+    ]
     left = [0.0] * len(phones)
     for stage in STAGES:
         ms = [row[f"{stage}_ms_p50"] for row in phones]

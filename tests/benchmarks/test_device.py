@@ -2,14 +2,17 @@
 
 import importlib.util
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("keras", reason="needs the train extra")
 
-from benchmarks import device, device_search, device_world, offline
+from benchmarks import busy, device, device_search, device_world, offline
 from benchmarks.harness import Options, document
+from export.index_builder import build_index
 
 RECIPE = """
 name = "device-twin"
@@ -65,6 +68,7 @@ def test_phones_and_searches_of_every_size_have_their_rows(result):
     phones = [row for row in result.rows if row["kind"] == "phone"]
     assert {(row["items"], row["variant"]) for row in phones} >= {(300, "default"), (600, "fp32")}
     assert all(row["answered_by"] == "model" for row in phones)
+    assert {(row["items"], row["neighbours"]) for row in phones} == {(300, 32), (600, 32), (600, 0)}
     for row in phones:
         stages = [row[f"{name}_ms_p50"] for name in ("features", "tower", "retrieve", "rank")]
         assert 0 < max(stages) < row["total_ms_p50"] <= row["total_ms_p99"]
@@ -81,17 +85,50 @@ def test_phones_and_searches_of_every_size_have_their_rows(result):
     assert bool(with_faiss) == bool(importlib.util.find_spec("faiss"))
 
 
-def test_the_figures_are_those_of_the_largest_phone(result):
+def test_the_figures_are_those_of_the_largest_phone_with_neighbours_and_without(result):
     figures = document(result)["figures"]
     wanted = ("p50_ms_1m", "p99_ms_1m", "recall1000_1m", "retrieve_ms_1m", "exact_graph_ms_1m")
     assert {*wanted, "cold_start_ms_1m", "rss_mib_1m"} <= set(figures)
-    (row,) = (
+    rows = [
         row
         for row in result.rows
         if row["kind"] == "phone" and row["items"] == 600 and row["variant"] == "default"
-    )
-    assert figures["p99_ms_1m"] == row["total_ms_p99"]
-    assert figures["rss_mib_1m"] == row["rss_mib"]
+    ]
+    assert [row["neighbours"] for row in rows] == [32, 0]
+    for row, end in zip(rows, ("", "_plain"), strict=True):
+        assert figures[f"p99_ms_1m{end}"] == row["total_ms_p99"]
+        assert figures[f"rss_mib_1m{end}"] == row["rss_mib"]
+        assert figures[f"busy_ratio_1m{end}"] == row["busy_ratio"]
+    assert figures["bundle_bytes_1m"] > figures["bundle_bytes_1m_plain"]
+
+
+def test_the_largest_phone_is_asked_beside_one_busy_loop_a_core(result):
+    phones = [row for row in result.rows if row["kind"] == "phone"]
+    busy = [row for row in phones if "busy_ratio" in row]
+    assert [(row["items"], row["variant"]) for row in busy] == [(600, "default")] * 2
+    for row in busy:
+        assert row["busy_loops"] == len(os.sched_getaffinity(0))
+        assert row["busy_ratio"] == row["busy_total_ms_p50"] / row["total_ms_p50"]
+
+
+def test_busy_loops_run_inside_the_block_and_end_with_it():
+    def children():
+        return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+    before = children()
+    with busy.busy_cores() as n:
+        assert len(children() - before) == n == len(os.sched_getaffinity(0))
+    assert children() == before
+
+
+def test_phones_are_measured_in_an_environment_that_sets_no_threads(result):
+    assert not {name for name in device.USER if name.endswith("_NUM_THREADS")}
+    assert device.ONE_THREAD["OPENBLAS_NUM_THREADS"] == "1"  # what searches have
+    rows = [row for row in result.rows if row["kind"] == "phone"]
+    assert {row["environment"] for row in rows} == {device.thread_settings(device.USER)}
+    settings = {"OPENBLAS_CORETYPE": "Haswell", "HOME": "/home", "MKL_X": "1"}
+    assert device.thread_settings(settings) == "MKL_X=1; OPENBLAS_CORETYPE=Haswell"
+    assert device.thread_settings({"HOME": "/home"}) == "none"
 
 
 def test_a_phone_works_on_without_a_socket(world, result, monkeypatch):
@@ -152,3 +189,21 @@ def test_one_more_number_gives_all_vectors_one_length_and_keeps_the_order():
     assert np.linalg.norm(held, axis=1) == pytest.approx(np.ones(30), abs=1e-6)
     order = np.argsort(-(vectors @ query)).tolist()
     assert np.argsort(-(held @ np.append(query, 0))).tolist() == order
+
+
+def test_drawn_neighbours_are_the_nearest_of_their_group_and_never_the_item(monkeypatch):
+    monkeypatch.setattr(device_world, "_GROUP", 20)
+    vectors = np.random.default_rng(1).normal(size=(50, 8)).astype(np.float32)
+    index = build_index(vectors, [f"{n:02d}" for n in range(50)], 4, 1)
+    found = device_world.drawn_neighbours(vectors, index, 5)
+    again = device_world.drawn_neighbours(vectors, index, 5)
+    assert (found.rows == again.rows).all()
+    place = np.argsort(index.order)  # of each item in the release's order
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for item in range(50):
+        low = 30 if place[item] >= 30 else place[item] // 20 * 20
+        group = [one for one in index.order[low : low + 20].tolist() if one != item]
+        best = sorted(group, key=lambda one: -float(units[one] @ units[item]))[:5]
+        assert sorted(found.rows[item].tolist()) == sorted(best)
+        cosines = units[found.rows[item]] @ units[item] / 5
+        assert found.weights[item] * found.scales[item] == pytest.approx(cosines, abs=1e-3)

@@ -25,21 +25,29 @@ TIMES = 5
 NOW = 1_800_000_000
 
 
+def others() -> list[Path]:
+    """What the system tells of each other thread of this process."""
+    own = str(os.getpid())
+    return [task for task in Path("/proc/self/task").iterdir() if task.name != own]
+
+
 def others_ns() -> int:
     """Processor time of all other threads, ns."""
-    tasks = Path("/proc/self/task")
-    own = str(os.getpid())
-    return sum(
-        int((task / "schedstat").read_text().split()[0])
-        for task in tasks.iterdir()
-        if task.name != own
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in others())
+
+
+def others_sleep() -> bool:
+    """Whether no other thread works, or waits for a core to go on working."""
+    return all(
+        (task / "stat").read_text().rpartition(")")[2].split()[0] == "S" for task in others()
     )
 
 
 def worked_ns(job: Callable[[], object]) -> int:
-    """Processor time that a job takes on other threads; what they do when idle comes before it."""
+    """Processor time that a job takes on other threads, once those of jobs before it sleep."""
     job()
-    time.sleep(0.2)  # threads that wait for work spin for a while
+    while not others_sleep():  # threads that wait for work spin for a while
+        time.sleep(0.01)
     before = others_ns()
     for _ in range(TIMES):
         job()
