@@ -127,7 +127,10 @@ class TowerFit:
         quantized: Any,
         n_targets: Any = None,
     ) -> Any:
-        """Take one step; n_targets: of the whole batch, where this is a device's part of it."""
+        """Take one step on the arrays of `Windows`; drawn: rows of negatives, near: hard ones.
+
+        n_targets: weight of all targets of the batch, where this is a device's part of it.
+        """
         flat = tf.reshape(rows, [-1])
         targets, weights = tf.gather(flat, places), tf.gather(tf.reshape(weights, [-1]), places)
         with tf.GradientTape() as tape:

@@ -26,14 +26,19 @@ MIN_SAVED = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """Left-aligned events of n windows, zero after the end; all [n, L].
+    """Left-aligned events of n windows, zero after the end; all but `places` are [n, L].
 
-    rows: int32 item rows; events: int32 event code + 1; ages_s: float32, seconds before the
-    window's end; real: float32, 1 where there is an event. As targets of training: asked: int32,
-    how many events of the window came before the moment at which the event is predicted; weights:
-    float32, all events of one basket together weigh as much as one event alone; places: int32 [T],
-    the targets that a loss scores, as places in the flat [n L]: all real ones, and as many of the
-    padded ones (weight 0) as fill the batch's shape.
+    Attributes:
+        rows: item rows.
+        events: event code + 1.
+        ages_s: seconds before the window's end.
+        real: 1 where there is an event.
+        asked: of each event as a target, how many events of the window came before the moment at
+            which it is predicted.
+        weights: of each event as a target; all events of one basket together weigh as much as one
+            event alone.
+        places: [T], targets that the loss scores, as places in the flat [n L]: all events, then as
+            many padded places (weight 0) as fill the batch's shape.
     """
 
     rows: NDArray[np.int32]
