@@ -32,6 +32,35 @@ from bundle.writer import BundleWriter
 
 ROOT = Path(__file__).parent.parent
 
+# Files of more than 15 s of processor time, slowest first (measured, one process).
+SLOWEST = (
+    "test_demo.py",
+    "training/test_train.py",
+    "benchmarks/test_quality_ml1m.py",
+    "benchmarks/test_quality_retail.py",
+    "training/test_data_parallel.py",
+    "benchmarks/test_export.py",
+    "export/test_build.py",
+    "training/test_tune.py",
+    "benchmarks/test_device.py",
+    "benchmarks/test_catalogue.py",
+    "edge_runtime/test_environments.py",
+    "benchmarks/test_warm_start.py",
+    "benchmarks/test_quality_ranker.py",
+    "benchmarks/test_faults.py",
+    "benchmarks/test_quality_cold.py",
+    "training/test_warm_start.py",
+    "benchmarks/test_rerank.py",
+    "benchmarks/test_fleet.py",
+    "benchmarks/test_session.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the slowest files, so that a run does not end with one worker waiting for one."""
+    place = {ROOT / "tests" / name: n for n, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
