@@ -5,10 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+# XLA compiles for the few steps of small models, in child processes too: 4 s less a training.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
 
 import numpy as np
 import pytest
@@ -26,6 +31,35 @@ from bundle.versions import item_files
 from bundle.writer import BundleWriter
 
 ROOT = Path(__file__).parent.parent
+
+# Files of more than 15 s of processor time, slowest first (measured, one process).
+SLOWEST = (
+    "test_demo.py",
+    "training/test_train.py",
+    "benchmarks/test_quality_ml1m.py",
+    "benchmarks/test_quality_retail.py",
+    "training/test_data_parallel.py",
+    "benchmarks/test_export.py",
+    "export/test_build.py",
+    "training/test_tune.py",
+    "benchmarks/test_device.py",
+    "benchmarks/test_catalogue.py",
+    "edge_runtime/test_environments.py",
+    "benchmarks/test_warm_start.py",
+    "benchmarks/test_quality_ranker.py",
+    "benchmarks/test_faults.py",
+    "benchmarks/test_quality_cold.py",
+    "training/test_warm_start.py",
+    "benchmarks/test_rerank.py",
+    "benchmarks/test_fleet.py",
+    "benchmarks/test_session.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Start with the slowest files, so that a run does not end with one worker waiting for one."""
+    place = {ROOT / "tests" / name: n for n, name in enumerate(SLOWEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")
@@ -80,6 +114,25 @@ def tiny_disk(tmp_path_factory):
 def runner() -> CliRunner:
     """Runs `pocketrec` commands in this process."""
     return CliRunner()
+
+
+@pytest.fixture(scope="session")
+def uncompiled():
+    """Return a context in which the steps of training run uncompiled.
+
+    Compiling takes 13 s of processor time a training, a few dozen steps 1 s.
+    """
+    tensorflow = pytest.importorskip("tensorflow", reason="needs the train extra")
+
+    @contextmanager
+    def context():
+        tensorflow.config.run_functions_eagerly(True)
+        try:
+            yield
+        finally:
+            tensorflow.config.run_functions_eagerly(False)
+
+    return context
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ blocks = 1
 heads = 1
 max_history = 10
 title_buckets = 64
+quantize_from = 1.0
 epochs = 2
 [ranker]
 cross_layers = 1

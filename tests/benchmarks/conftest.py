@@ -1,9 +1,34 @@
-"""Made-up data that several twins train on."""
+"""Made-up data that several twins train on, and a cheap way to train on it."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
+
+from benchmarks import children
+
+
+@pytest.fixture(scope="module")
+def in_process(uncompiled):
+    """Run the benchmark's commands in this process, trainings uncompiled.
+
+    A child imports TensorFlow and compiles for seconds, each time. `test_demo`, `test_quality_ml1m`
+    and `test_quality_retail` run real children.
+    """
+
+    def call(*words, shows_progress=False):
+        from pocketrec.cli import main
+
+        with uncompiled() if words[0] == "train" else nullcontext():
+            done = CliRunner().invoke(main, list(map(str, words)))
+        assert done.exit_code == 0, done.output
+        return done.stdout.rstrip()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(children, "call", call)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ variants = ["fp32", "fp16", "dynamic"]
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory, write_ring):
+def result(tmp_path_factory, write_ring, in_process):
     folder = tmp_path_factory.mktemp("catalogue")
     recipe = write_ring(folder, 60, RECIPE)
     return catalogue.run(Options(work=folder / "work"), recipe, items=400)

@@ -47,7 +47,7 @@ targets = { android = {} }
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory, write_ring):
+def world(tmp_path_factory, write_ring, in_process):
     folder = tmp_path_factory.mktemp("device")
     recipe = write_ring(folder, 60, RECIPE)
     kinds = ("drama", "war", "comedy|war")

@@ -41,7 +41,7 @@ legacy = { latency_ratio = 1000.0 }
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory, write_ring):
+def result(tmp_path_factory, write_ring, in_process):
     folder = tmp_path_factory.mktemp("export")
     recipe = write_ring(folder, 60, RECIPE)
     return export.run(Options(work=folder / "work"), recipe, items=3000)

@@ -103,7 +103,7 @@ variants = ["fp32", "fp16", "dynamic"]
 
 
 @pytest.fixture(scope="module")
-def twin(tmp_path_factory, write_ring):
+def twin(tmp_path_factory, write_ring, in_process):
     """Every step of the benchmark."""
     folder = tmp_path_factory.mktemp("ranker")
     recipe = write_ring(folder, 120, TWIN)

@@ -38,6 +38,7 @@ kind = "global_time"
 dim = 8
 blocks = 1
 max_history = 20
+quantize_from = 1.0
 epochs = 1
 [neighbours]
 kind = "together"

@@ -45,7 +45,7 @@ targets = { android = {} }
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory, write_ring):  # its clock stands at 1970
+def result(tmp_path_factory, write_ring, in_process):  # its clock stands at 1970
     folder = tmp_path_factory.mktemp("rerank")
     recipe = write_ring(folder, 60, RECIPE)
     kinds = ("drama", "war", "comedy|war")

@@ -44,7 +44,7 @@ targets = { android = {} }
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory, write_ring):
+def result(tmp_path_factory, write_ring, in_process):
     folder = tmp_path_factory.mktemp("session")
     recipe = write_ring(folder, 60, RECIPE)
     kinds = ("drama", "war", "comedy|war")

@@ -42,7 +42,7 @@ slate = 5
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory):
+def result(tmp_path_factory, in_process):
     """40 people walk up 20 items; four who come in the last tenth of time know two more."""
     folder = tmp_path_factory.mktemp("warm-start")
     lines = [f"u{u},i{(u + n) % 20},{u * 100 + n}" for u in range(40) for n in range(9)]

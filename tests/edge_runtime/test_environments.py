@@ -37,7 +37,7 @@ def environment(wheel, tmp_path_factory) -> Callable[[str], Path]:
     def install(extra: str) -> Path:
         venv = tmp_path_factory.mktemp(extra)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
-        words = ["--python", str(venv / "bin/python"), "install", "--quiet"]
+        words = ["--python", str(venv / "bin/python"), "install", "--quiet", "--no-compile"]
         words += ["--disable-pip-version-check", f"pocketrec[{extra}] @ {wheel.as_uri()}"]
         done = subprocess.run(
             [sys.executable, "-m", "pip", *words], capture_output=True, text=True, env=ENVIRONMENT

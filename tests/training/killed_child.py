@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from benchmarks import kill_steps
 from training import ranker_epochs, ranker_fit, train
@@ -25,6 +26,8 @@ def train_into(name: str) -> None:
     train.train(recipe, folder / "data", work / name)
 
 
+# Steps run uncompiled: a fork would compile for 13 s to take a few of them.
+tf.config.run_functions_eagerly(True)
 # TensorFlow is imported but has not run: each fork starts it for itself.
 facts = {"whole": kill_steps.forked(lambda: train_into("whole"), None), "after": []}
 code, n = -9, 0

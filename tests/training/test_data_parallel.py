@@ -10,23 +10,33 @@ import pytest
 from training.data_parallel import mirrored
 from training.errors import RecipeInvalid
 
+SETTINGS = {
+    "softmax": {"loss": "softmax"},
+    "sampled": {"loss": "sampled", "negatives": 16},
+    "float16": {"precision": "mixed_float16"},
+    "dropout": {"dropout": 0.5, "id_dropout": 0.2},
+}
 
-def apart(repository, retrieval):
+
+@pytest.fixture(scope="module")
+def apart(repository):
+    """How far two devices are from one, by the name of the settings; one process for all."""
     child = repository / "tests" / "training" / "data_parallel_child.py"
     done = subprocess.run(
-        [sys.executable, str(child), json.dumps(retrieval)],
+        [sys.executable, str(child), json.dumps(list(SETTINGS.values()))],
         env=os.environ | {"PYTHONPATH": str(repository)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return dict(zip(SETTINGS, found, strict=True))
 
 
-@pytest.mark.parametrize("retrieval", [{"loss": "softmax"}, {"loss": "sampled", "negatives": 16}])
-def test_two_logical_devices_give_the_result_of_one(repository, retrieval):
+@pytest.mark.parametrize("loss", ["softmax", "sampled"])
+def test_two_logical_devices_give_the_result_of_one(apart, loss):
     """Batches of 7 windows: the second device gets an empty one besides its three."""
-    found = apart(repository, retrieval)
+    found = apart[loss]
     assert found["first"] == 0.0
     assert found["losses"] < 1e-4
     assert found["moved"] > 1e-3
@@ -35,17 +45,17 @@ def test_two_logical_devices_give_the_result_of_one(repository, retrieval):
     assert found["averages"] < 0.02 * found["moved"]
 
 
-def test_two_devices_agree_in_float16_with_its_loss_scaling(repository):
+def test_two_devices_agree_in_float16_with_its_loss_scaling(apart):
     """Each rounds its part of a gradient, so weights of small gradients part; the loss does not."""
-    found = apart(repository, {"precision": "mixed_float16"})
+    found = apart["float16"]
     assert found["first"] == 0.0
     assert found["losses"] < 1e-4
     assert found["moved"] > 1e-3
 
 
-def test_dropout_is_drawn_on_each_device(repository):
+def test_dropout_is_drawn_on_each_device(apart):
     """Other rows are dropped than on one device, so the result is another, of the same size."""
-    found = apart(repository, {"dropout": 0.5, "id_dropout": 0.2})
+    found = apart["dropout"]
     assert 0.0 < found["losses"] < 1.0
     assert 0.0 < found["weights"] < 10 * found["moved"]
 

@@ -24,7 +24,7 @@ DAY = 86_400
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory):
+def shop(tmp_path_factory, uncompiled):
     """A run on baskets with repeats and late newcomers, split by time; folder with run and data."""
     folder = tmp_path_factory.mktemp("shop")
     rng = np.random.default_rng(0)
@@ -54,7 +54,8 @@ def shop(tmp_path_factory):
     }
     recipe = parse_recipe(value, "shop.toml")
     build_tables(recipe, folder / "data", folder)
-    train(recipe, folder / "data", folder / "run")
+    with uncompiled():
+        train(recipe, folder / "data", folder / "run")
     return folder
 
 

@@ -67,15 +67,16 @@ def deliver(folder, first, last, users):
 
 
 @pytest.fixture(scope="module")
-def releases(tmp_path_factory):
+def releases(tmp_path_factory, uncompiled):
     """Run "one", then run "two" from it on a day more of data, with new items and a new genre."""
     folder = tmp_path_factory.mktemp("warm")
     (folder / "r.toml").write_text(RECIPE)
     recipe = load_recipe(folder / "r.toml")
     build_tables(recipe, folder / "data", deliver(folder / "0", 0, 20, range(40)))
-    train(recipe, folder / "data", folder / "one")
+    with uncompiled():
+        train(recipe, folder / "data", folder / "one")
     append_tables(recipe, folder / "data", deliver(folder / "1", 15, 26, range(30, 60)))
-    with experiment_logs(recipe, folder / "logs") as logs:
+    with uncompiled(), experiment_logs(recipe, folder / "logs") as logs:
         report = train(
             recipe, folder / "data", folder / "two", warm_start=folder / "one", logs=logs
         )
