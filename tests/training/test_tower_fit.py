@@ -136,13 +136,6 @@ def fitted(world, kind="leave_last", **retrieval):
     return fit, part
 
 
-@pytest.fixture
-def uncompiled():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 @pytest.mark.parametrize("kind", ["leave_last", "last_basket"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_scoring_real_targets_alone_gives_loss_and_gradients_of_all_places(
@@ -155,9 +148,10 @@ def test_scoring_real_targets_alone_gives_loss_and_gradients_of_all_places(
     monkeypatch.setattr(
         fit._optimizer, "apply_gradients", lambda pairs: gradients.append([g for g, _ in pairs])
     )
-    for places in (every_place, real, part.places):
-        scored = dataclasses.replace(part, places=places)
-        found.append(fit.step(scored, 0.3, np.random.default_rng(5)))
+    with uncompiled():
+        for places in (every_place, real, part.places):
+            scored = dataclasses.replace(part, places=places)
+            found.append(fit.step(scored, 0.3, np.random.default_rng(5)))
     for value, slopes in zip(found[1:], gradients[1:], strict=True):
         assert value == pytest.approx(found[0], rel=1e-5)
         for mine, whole in zip(slopes, gradients[0], strict=True):
