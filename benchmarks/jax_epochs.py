@@ -25,6 +25,7 @@ from training.item_content import item_inputs
 from training.item_tower import build_item_tower
 from training.recipe import load_recipe
 from training.schedule import learning_rate
+from training.split_check import check_split
 from training.towers import build_user_tower
 from training.user_vectors import validation_ndcg
 from training.windows import Windows, batches
@@ -60,6 +61,7 @@ def main(
     item_tower = build_item_tower(config, spec, len(data.items))
     inputs = item_inputs(spec, data.items, config.title_buckets)
     step, state = _compiled(user_tower, item_tower, inputs, config, precision)
+    check_split(recipe, data, str(data_dir))
     cases = evaluation_settings(data, VALID)[0]
     if config.validate_users:
         cases = some(cases, config.validate_users, recipe.seed)
