@@ -82,8 +82,8 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
     valid = [some(held_out_cases(data, VALID, c.setting), TUNING_CASES, seed) for c in settings]
     if not all(len(cases) for cases in valid):
         raise RunInvalid(
-            f"{data_dir}: the split leaves no validation case, so no baseline can be tuned. Use the "
-            "data that the run was trained on."
+            f"{data_dir}: the split leaves no validation case, so no baseline can be tuned. Use "
+            "the data that the run was trained on."
         )
     baselines: list[dict[str, Any]] = []
     left_out: list[str] = []

@@ -23,8 +23,8 @@ MOST_ITEMS = 20_000
 and SLIST holds several."""
 
 _L2 = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
-_SHORT_LIVES = (1e-4, 1e-3, 0.01, 0.05, 0.25, 0.5, 1.0, 2.0, 4.0, 7.0, 14.0, 30.0, 60.0, 90.0)
-_HALF_LIVES = (*_SHORT_LIVES, 180.0, 365.0, 0.0)
+_DAYS = (1e-4, 1e-3, 0.01, 0.05, 0.25, 0.5, 1.0, 2.0, 4.0, 7.0, 14.0, 30.0, 60.0, 90.0, 180.0)
+_HALF_LIVES = (*_DAYS, 365.0, 0.0)
 """Days; 0 = none, the natural end: events of any age count alike. The shortest are for files whose
 times only count the events."""
 _DECAYS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1.0)
