@@ -108,7 +108,7 @@ def measure(recipe: Recipe, data: Dataset, seed: int) -> list[dict[str, Cell]]:
 
 def _compiling(fit: TowerFit, part: Windows, seed: int) -> float:
     """Seconds by which the first step of a shape exceeds the next ones."""
-    return _seconds(fit, [part], seed) - _seconds(fit, [part, part], seed) / 2
+    return _seconds(fit, [part], seed) - _seconds(fit, [part] * 3, seed) / 3
 
 
 def _seconds(fit: TowerFit, parts: Iterable[Windows], seed: int) -> float:
