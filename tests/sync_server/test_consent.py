@@ -54,7 +54,7 @@ def recorder(published):
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Recorder, directory=published[0]))
     server.uploads, server.outcomes, server.on_upload = [], [], lambda: None
     server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
     server.shutdown()

@@ -62,7 +62,7 @@ def go(repo, tmp_path):
     """Return a function that syncs a phone with a server of the repository's files."""
     repo.mkdir()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=repo))
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
 

@@ -92,7 +92,7 @@ def fragile(repo):
     server.breaks, server.ranges, server.shift, server.status = 0, True, 0, []
     server.asked, server.on_break = [], lambda: None
     server.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
     server.shutdown()
