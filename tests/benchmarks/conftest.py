@@ -14,8 +14,8 @@ from benchmarks import children
 def in_process(uncompiled):
     """Run the benchmark's commands in this process, trainings uncompiled.
 
-    A child imports TensorFlow and compiles for seconds, each time. `test_demo`, `test_quality_ml1m`
-    and `test_quality_retail` run real children.
+    A child imports TensorFlow and compiles for seconds, each time. `test_demo` and
+    `test_quality_retail` run real children.
     """
 
     def call(*words, shows_progress=False):

@@ -1,4 +1,4 @@
-"""The benchmark's small twin: made-up sequences, every step, every child process."""
+"""The benchmark's small twin: made-up sequences, every step."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ variants = ["fp32", "fp16", "dynamic"]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def found(tmp_path_factory, in_process):
     folder = tmp_path_factory.mktemp("ml1m")
     chance = np.random.default_rng(0)
     lines = []

@@ -1,4 +1,4 @@
-"""The small twin of `warm-start`: a made-up log, every step, every child process."""
+"""The small twin of `warm-start`: a made-up log, every step."""
 
 import numpy as np
 import pytest
