@@ -55,8 +55,11 @@ def ranker_signature(spec: FeatureSpec) -> ModelSignature:
     )
 
 
-def as_function(model: keras.Model, signature: ModelSignature) -> Callable[..., Any]:
-    """Return f(**inputs) -> output tensor of the Keras model: the truth for parity."""
+def as_function(model: keras.Model, signature: ModelSignature) -> Any:
+    """Return f(**inputs) -> output tensor of the Keras model: the truth for parity.
+
+    A graph, traced once for each shape: an export asks some hundred times.
+    """
     names = [tensor.name for tensor in model.inputs]
 
     def call(**inputs: Any) -> Any:
@@ -64,7 +67,7 @@ def as_function(model: keras.Model, signature: ModelSignature) -> Callable[..., 
         found = model(ordered if isinstance(model.input, list) else inputs, training=False)
         return tf.identity(found, name=signature.output)
 
-    return call
+    return tf.function(call, autograph=False)
 
 
 def run_keras(function: Callable[..., Any], inputs: dict[str, Any]) -> Any:
@@ -79,5 +82,5 @@ def freeze(model: keras.Model, signature: ModelSignature) -> Any:
         for name, (shape, dtype) in signature.inputs.items()
     }
     form = ranker_form.exported_form(tower_form.exported_form(model))
-    function = tf.function(as_function(form, signature), autograph=False)
+    function = as_function(form, signature)
     return convert_variables_to_constants_v2(function.get_concrete_function(**specs))
