@@ -6,8 +6,12 @@ which may have written already. Both write to file descriptor 2, past `sys.stder
 descriptor points to a temporary file while an engine loads. What others wrote meanwhile (another
 thread, an error of the runtime) is then written to the real one: only lines in the form of an
 engine's notes are dropped. Errors are Python exceptions, which nothing here touches.
+
+Two limits: what is written just before the process aborts inside the block is lost, and a child
+process that another thread starts meanwhile keeps the temporary file as its stderr.
 """
 
+import contextlib
 import os
 import re
 import tempfile
@@ -18,7 +22,7 @@ from typing import BinaryIO
 
 STDERR = 2
 _NOTE = re.compile(
-    rb"(INFO|WARNING|VERBOSE): "  # TensorFlow Lite: minimal_logging.cc
+    rb"(INFO|WARNING|VERBOSE): (.*delegate|.*TensorFlow Lite|All log messages before absl)"
     rb"|[IW]\d{4} \d\d:\d\d:\d\d"  # its absl logger
     rb"|(\x1b\[[\d;]*m)*[\d :.-]*\[[VIW]:onnxruntime:"  # ONNX Runtime, coloured
 )
@@ -49,4 +53,5 @@ def notes_dropped() -> Iterator[None]:
                 caught.seek(0)
                 others = [line for line in caught if not _NOTE.match(line)]
                 if others:
-                    os.write(STDERR, b"".join(others))
+                    with contextlib.suppress(OSError):  # a closed pipe must not stop an engine
+                        os.write(STDERR, b"".join(others))

@@ -10,6 +10,10 @@ NOT_EVALUATED = (
     "not compared with simple baselines: run `pocketrec evaluate RUN --data DIR --out REPORT` first"
 )
 
+NO_TEST = (
+    "not compared with simple baselines: the recipe keeps no test events (split.test_share = 0)"
+)
+
 
 def checked_gain(recipe: Recipe, run_dir: Path, *, force: bool) -> str:
     """Return what the last test evaluation said of the run against the best baseline.
@@ -23,6 +27,8 @@ def checked_gain(recipe: Recipe, run_dir: Path, *, force: bool) -> str:
         return ""
     gain = read_gain(run_dir)
     told = NOT_EVALUATED if gain is None else gain.sentence()
+    if gain is None and recipe.split.kind == "global_time" and not recipe.split.test_share:
+        told = NO_TEST
     if wanted == "refuse" and not force and (gain is None or gain.loses):
         raise GateRefused(
             f"{run_dir}: {told}. The recipe has export.require_gain = 'refuse'. Ship the baseline, "

@@ -31,7 +31,8 @@ class GateRow:
         key: the recipe key that sets the limit.
         passed: False refuses.
         interval: of a value that was sampled or timed; None for an exact one.
-        warned: the value is beyond the limit, but may be so by chance.
+        warned: the value is beyond the limit, but its interval is not, or it is a time that is
+            refused from 1.5 times the limit on.
         note: where the loss comes from.
     """
 

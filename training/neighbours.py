@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from bundle.neighbours import Neighbours
 from bundle.quantize import quantize_rows
+from training import baselines
 from training.baselines.ease import ease_weights
 from training.baselines.slist import next_item_tables, ridge
 from training.dataset import Dataset
@@ -15,8 +16,8 @@ from training.progress import Progress
 from training.recipe import NeighboursConfig
 
 Floats = NDArray[np.float32]
-MOST_ITEMS = 20_000
-"""Both models invert a matrix of items by items: 3.2 GB at this size."""
+MOST_ITEMS = baselines.MOST_ITEMS
+"""Both models solve for a matrix of items by items and hold up to four of them."""
 
 
 def fit_neighbours(config: NeighboursConfig, data: Dataset) -> Neighbours | None:

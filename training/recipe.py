@@ -348,7 +348,7 @@ def load_recipe(path: Path) -> Recipe:
 def parse_recipe(value: object, where: str) -> Recipe:
     """Check a parsed recipe; `where` begins the error's text.
 
-    If it names no heads, they are those whose events it has: "like" needs "like" in events.types.
+    If it names no heads, they are those whose events it has: "like" needs likes.
 
     Raises:
         RecipeInvalid: as for `load_recipe`.
@@ -360,7 +360,7 @@ def parse_recipe(value: object, where: str) -> Recipe:
         raise RecipeInvalid("\n".join(lines)) from err
     assert isinstance(value, dict)
     chosen = value.get("ranker", {}).keys() & {"heads", "head_weights"}
-    if not chosen and "like" not in recipe.events.types:
+    if not chosen and not _has_likes(recipe):
         recipe = replace(
             recipe, ranker=replace(recipe.ranker, heads=("engage",), head_weights=(1.0,))
         )
@@ -448,10 +448,17 @@ def _check_together(recipe: Recipe, where: str) -> None:
     _check_rules(recipe.rerank, recipe.export.format_version, where)
 
 
+def _has_likes(recipe: Recipe) -> bool:
+    """Whether an event can be a like: by its value, by its own column, or all of them."""
+    events = recipe.events
+    made = events.like_value is not None or recipe.columns.event or events.default == "like"
+    return "like" in events.types and bool(made)
+
+
 def _check_heads(recipe: Recipe, where: str) -> None:
     """Refuse a head that no event of the recipe could ever be an example of."""
     types, ranker = recipe.events.types, recipe.ranker
-    if "like" not in ranker.heads or "like" in types:
+    if "like" not in ranker.heads or _has_likes(recipe):
         return
     kept = [(h, w) for h, w in zip(ranker.heads, ranker.head_weights, strict=True) if h != "like"]
     mend = (
@@ -461,9 +468,10 @@ def _check_heads(recipe: Recipe, where: str) -> None:
         else 'ranker.heads = ["engage"] and ranker.head_weights = [1.0]'
     )
     raise RecipeInvalid(
-        f"{where}: ranker.heads: head 'like' has no event to learn from, events.types has "
-        f"{', '.join(map(repr, types))}. Set {mend}; or bring likes (events.types, "
-        "events.like_value)."
+        f"{where}: ranker.heads: head 'like' has no event to learn from: events.types has "
+        f"{', '.join(map(repr, types))}, and neither events.like_value nor columns.event can make "
+        f"a like. Set {mend}; or bring likes (events.types, with events.like_value or "
+        "columns.event)."
     )
 
 

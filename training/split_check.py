@@ -9,7 +9,7 @@ from typing import get_args
 
 import numpy as np
 
-from training.dataset import TEST, VALID, Dataset, folds, least_events
+from training.dataset import TEST, TRAIN, VALID, Dataset, folds, least_events
 from training.errors import RunInvalid
 from training.recipe import Recipe, Split, SplitKind
 
@@ -31,8 +31,16 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
         where: begins the error's text, the data folder.
 
     Raises:
-        RunInvalid: a fold has no case; the text has the numbers and the splits that would work.
+        RunInvalid: nobody has two training events, or a fold has no case; the text has the numbers
+            and the splits that would work.
     """
+    trained = np.bincount(data.event_users[data.fold == TRAIN], minlength=1)
+    if trained.max() < 2:
+        raise RunInvalid(
+            f'{where}: split.kind = "{recipe.split.kind}" leaves none of the {data.n_users} users '
+            "two training events, so there is no next item to learn. Bring longer histories, or "
+            "hold out less."
+        )
     no_test = recipe.split.kind == "global_time" and not recipe.split.test_share
     for name, fold in FOLDS.items():
         if data.held_out(fold) or (fold == TEST and no_test):

@@ -134,7 +134,8 @@ def _told(report: "ExportReport") -> str:
     lines.append(f"\nWhat was sampled, of the files that ship:\n{table(sampled)}")
     if warned := [row for row in sampled if row.warned]:
         lines.append(
-            f"\nWarning: {len(warned)} of these are beyond the limit, but may be so by chance. "
+            f"\nWarning: {len(warned)} of these are beyond the limit, but not certainly (a "
+            "loss) or not far enough (a time) to be refused. "
             f"What to do, by recipe key:\n{remedies(warned)}"
         )
     lines.append(f"\n{report.name}: {report.items:,} items, {report.bundle_bytes:,} bytes")

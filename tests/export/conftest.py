@@ -13,6 +13,7 @@ RECIPE = {
     "name": "tiny",
     "seed": 3,
     "data": {"interactions": "i.csv", "items": "j.csv"},
+    "columns": {"event": "event"},
     "retrieval": {"dim": 32, "max_history": 6, "blocks": 1, "title_buckets": 32},
     "ranker": {
         "candidates": 16,

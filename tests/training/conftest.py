@@ -27,6 +27,7 @@ def world():
         {
             "name": "world",
             "data": {"interactions": "i.csv"},
+            "columns": {"event": "event"},
             "retrieval": {"dim": DIM, "blocks": 1, "max_history": 6},
             "ranker": {
                 "candidates": 20,

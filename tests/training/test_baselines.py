@@ -23,6 +23,11 @@ def past(*pairs):
     return History(np.array(rows, np.int32), np.zeros(len(rows), np.int32), ts)
 
 
+def start(baseline):
+    """Return the parameters that the search starts from."""
+    return {name: ladder.start for name, ladder in baseline.ladders.items()}
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     """Two groups of 20 shoppers: one buys a, b, c again and again, the other d, e, f."""
@@ -56,14 +61,14 @@ def built(name, data, **parameters):
     if BASELINES[name].needs:
         pytest.importorskip(BASELINES[name].needs)
     build = fitted(name, data)
-    chosen = {**BASELINES[name].start(), **FEW.get(name, {}), **parameters}
+    chosen = {**start(BASELINES[name]), **FEW.get(name, {}), **parameters}
     score = build(**chosen)
     return lambda user, history: score([(user, history)])[0]
 
 
 def fitted(name, data):
     parts = [
-        fitted(part, data)(**BASELINES[part].start() | FEW.get(part, {}))
+        fitted(part, data)(**start(BASELINES[part]) | FEW.get(part, {}))
         for part in BASELINES[name].parts
     ]
     return BASELINES[name].fit(data, *parts)
@@ -92,7 +97,7 @@ def test_a_block_is_scored_as_its_histories_are_one_by_one(shop, name):
     if BASELINES[name].needs:
         pytest.importorskip(BASELINES[name].needs)
     asked = [(0, shop.history(0, 5)), (7, History.empty()), (3, shop.history(3, 9))]
-    score = fitted(name, shop)(**BASELINES[name].start() | FEW.get(name, {}))
+    score = fitted(name, shop)(**start(BASELINES[name]) | FEW.get(name, {}))
     alone = np.concatenate([score([one]) for one in asked])
     assert score(asked) == pytest.approx(alone, rel=1e-4, abs=1e-6)
 
@@ -284,7 +289,7 @@ def test_validation_events_are_counted_for_the_test_and_not_for_validation(plant
             baseline,
             ladders={
                 p: Ladder(rungs=(v,), start=v)
-                for p, v in (baseline.start() | FEW.get(key, {})).items()
+                for p, v in (start(baseline) | FEW.get(key, {})).items()
             },
         )
         for key, baseline in BASELINES.items()

@@ -19,8 +19,8 @@ from training.baselines.slist import slist
 from training.baselines.tifu_knn import tifu_knn
 
 MOST_ITEMS = 20_000
-"""Above it the methods with a matrix of items by items are left out: one takes 3.2 GB at this size,
-and SLIST holds several."""
+"""Above it the methods with a matrix of items by items are left out: at this size a matrix takes
+3.2 GB, EASE holds four of them at its peak and SLIST five."""
 
 _L2 = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 3e4, 1e5)
 _DAYS = (1e-4, 1e-3, 0.01, 0.05, 0.25, 0.5, 1.0, 2.0, 4.0, 7.0, 14.0, 30.0, 60.0, 90.0, 180.0)

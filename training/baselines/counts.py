@@ -62,11 +62,13 @@ def transition_counts(data: Dataset, window: int) -> csr_matrix:
     longest = int(np.diff(data.offsets).max(initial=1))
     counts = csr_matrix((n, n), dtype=np.float32)
     pending: list[tuple[np.ndarray, np.ndarray, int]] = []
+    waiting = 0
     for gap in range(1, min(window or longest, longest) + 1):
         at = gap + np.flatnonzero((user[gap:] == user[:-gap]) & (data.fold[gap:] == TRAIN))
         pending.append((data.rows[at - gap], data.rows[at], gap))
-        if sum(len(rows) for rows, _, _ in pending) > _AT_ONCE:
-            counts, pending = counts + _counted(pending, n), []
+        waiting += len(at)
+        if waiting > _AT_ONCE:
+            counts, pending, waiting = counts + _counted(pending, n), [], 0
     return counts + _counted(pending, n)
 
 

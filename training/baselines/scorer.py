@@ -22,8 +22,6 @@ Scorer = Callable[[Asked], Floats]
 Build = Callable[..., Scorer]
 """Takes parameters as keywords. What several parameters share is computed once."""
 
-Parameters = Mapping[str, float]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
@@ -49,10 +47,6 @@ class Baseline:
     only_all: bool = False
     most_items: int = 0
     needs: str = ""
-
-    def start(self) -> Parameters:
-        """Return the parameters that the search starts from."""
-        return {name: ladder.start for name, ladder in self.ladders.items()}
 
 
 def user_item_table(data: Dataset) -> csr_matrix:

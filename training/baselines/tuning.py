@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 
 from training import metrics
-from training.baselines.ladder import Climbed, climb
-from training.baselines.scorer import Asked, Baseline, Floats, Parameters, Scorer
+from training.baselines.ladder import Climbed, Parameters, climb
+from training.baselines.scorer import Asked, Baseline, Floats, Scorer
 from training.cases import Cases, Setting
 from training.dataset import TRAIN, VALID, Dataset
 from training.placement import BlockScorer, place_all
