@@ -19,7 +19,8 @@ def checked_gain(recipe: Recipe, run_dir: Path, *, force: bool) -> str:
     """Return what the last test evaluation said of the run against the best baseline.
 
     Raises:
-        GateRefused: `export.require_gain = "refuse"`, and the run lost or was not evaluated.
+        GateRefused: `export.require_gain = "refuse"`, and the run is not above
+            the baseline or was not evaluated.
         RunInvalid: the evaluation's file in the run is damaged.
     """
     wanted = recipe.export.require_gain
@@ -29,7 +30,7 @@ def checked_gain(recipe: Recipe, run_dir: Path, *, force: bool) -> str:
     told = NOT_EVALUATED if gain is None else gain.sentence()
     if gain is None and recipe.split.kind == "global_time" and not recipe.split.test_share:
         told = NO_TEST
-    if wanted == "refuse" and not force and (gain is None or gain.loses):
+    if wanted == "refuse" and not force and (gain is None or not gain.difference > 0):
         raise GateRefused(
             f"{run_dir}: {told}. The recipe has export.require_gain = 'refuse'. Ship the baseline, "
             "train longer, set it to 'warn', or ship anyway with --force."

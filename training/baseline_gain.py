@@ -44,7 +44,9 @@ class BaselineGain:
 
     def sentence(self) -> str:
         """Return the first line of `evaluate`, of the report and of the model card."""
-        if self.loses:
+        if not self.difference:
+            verdict = "equals"
+        elif self.loses:
             verdict = "LOSES to" if self.high < 0 else "is below (not beyond chance)"
         else:
             verdict = "beats" if self.low > 0 else "is above (not beyond chance)"

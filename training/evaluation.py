@@ -30,6 +30,7 @@ from training.placement import BlockScorer, Placed, place_all
 from training.progress import Progress
 from training.ranker_epochs import score
 from training.ranker_fit import learning_cases
+from training.same_data import check_same_data
 from training.slates import Candidates
 from training.split_check import tie_warning
 from training.stopping import cap_warning, stopped_told
@@ -57,7 +58,7 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
         What `evaluation.json` holds.
 
     Raises:
-        RunInvalid: the run is incomplete, or no event is held out.
+        RunInvalid: the run is incomplete, the tables are not its own, or no event is held out.
     """
     # BLAS's threads wait for each other's cores beside other work: 9 s of processor time, not 3.5.
     with threadpool_limits(1, "blas"):
@@ -67,6 +68,7 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
 def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str, Any]:
     trained = load_trained(run_dir)
     data = load_dataset(trained.recipe, data_dir)
+    check_same_data(trained, run_dir, data, data_dir)
     fold = TEST if split == "test" else VALID
     settings = evaluation_settings(data, fold)
     if not settings:
@@ -133,7 +135,8 @@ def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str,
     found["ranking"] = ranking = _ranking(trained, candidates, data.held_out(fold), unseen)
     held = candidates.slates(learning_cases(trained.recipe, candidates)[1][:IMPORTANCE_CASES])
     asked = cross_fit.rankers[0] if cross_fit is not None else trained.ranker
-    found["importance"] = feature_importance(asked, candidates, held, seed)
+    told_apart = held.real.any() and held.labels[..., 0][held.real].sum() > 0
+    found["importance"] = feature_importance(asked, candidates, held, seed) if told_apart else []
     found["training"] = training["curve"]
     found["notes"] = _notes(trained, data, training)
     if ranking:  # no head, where retrieval found none of the targets

@@ -32,7 +32,8 @@ class Interval:
 
 def ticks(top: float, n: int = 5) -> list[float]:
     """Return round numbers from 0 to at least `top`: steps of 1, 2 or 5 times a power of ten."""
-    raw = max(top, 1e-9) / n
+    top = top if top > 0 else 1.0
+    raw = top / n
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * each for each in (1, 2, 5, 10) if power * each >= raw * (1 - 1e-9))
     return [step * i for i in range(math.ceil(top / step - 1e-9) + 1)]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec
 from training.counted_time import Clock, CountedTime, StoppedBy
+from training.errors import TrainingDiverged
 from training.progress import Progress
 from training.ranker import build_ranker
 from training.ranker_loss import LOSSES
@@ -87,6 +88,11 @@ class RankerFit:
                 if loss < best_loss or not len(held):
                     best, best_loss, kept = averaged, loss, epoch + 1
                 step.restore(now)
+                if not np.isfinite([losses[-1], loss]).all():
+                    raise TrainingDiverged(
+                        f"ranker: epoch {epoch + 1} ended with a loss of {losses[-1]} (on lists "
+                        f"held back {loss}); nothing of it was saved. Lower ranker.learning_rate."
+                    )
                 on_held = f", on lists held back {loss:.4f}" if len(held) else ", all lists"
                 bar.advance(epoch + 1, f"loss {losses[-1]:.4f}{on_held}")
         step.restore(best)

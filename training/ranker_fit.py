@@ -6,7 +6,7 @@ are as good as they will be in use, not better (docs/decisions/0004-ranker-examp
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -122,6 +122,10 @@ def _cross_fitted(
     folds = folds_of(fold_of, (ids[user] for user, _ in cases))
     nothing = lists.take(np.arange(0))
     held = lists.take(np.flatnonzero(folds == 0))
+    if not (
+        lists.labels[:, :, 0] > 0
+    ).any():  # what came next was never retrieved: nothing to learn
+        config = replace(config, epochs=0)
     # A cap is shared by the fits that follow: as many epochs take about as long.
     first = fit.run(
         lists.take(np.flatnonzero(folds != 0)), held, config.epochs, minutes / (FOLDS + 1)

@@ -34,13 +34,6 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
         RunInvalid: nobody has two training events, or a fold has no case; the text has the numbers
             and the splits that would work.
     """
-    trained = np.bincount(data.event_users[data.fold == TRAIN], minlength=1)
-    if trained.max() < 2:
-        raise RunInvalid(
-            f'{where}: split.kind = "{recipe.split.kind}" leaves none of the {data.n_users} users '
-            "two training events, so there is no next item to learn. Bring longer histories, or "
-            "hold out less."
-        )
     no_test = recipe.split.kind == "global_time" and not recipe.split.test_share
     for name, fold in FOLDS.items():
         if data.held_out(fold) or (fold == TEST and no_test):
@@ -56,6 +49,35 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
             f'{where}: split.kind = "{recipe.split.kind}" leaves no {name} case: {found}. '
             f"{_rule(recipe.split, data)} {_advice(_alternatives(recipe, data))}"
         )
+    if _most_trained(data) < 2:
+        raise RunInvalid(
+            f'{where}: split.kind = "{recipe.split.kind}" leaves none of the {data.n_users} users '
+            "two training events, so there is no next item to learn. "
+            f"{_advice(_alternatives(recipe, data))}"
+        )
+
+
+def check_heads(recipe: Recipe, data: Dataset, where: str) -> None:
+    """Refuse a head without a single example in the data.
+
+    Raises:
+        RunInvalid: no event is a like, and the ranker has the head.
+    """
+    types = recipe.events.types
+    if "like" not in recipe.ranker.heads:
+        return
+    if "like" in types and (data.events == types.index("like")).any():
+        return
+    made = "events.like_value" if recipe.events.like_value is not None else "columns.event"
+    raise RunInvalid(
+        f"{where}: ranker.heads has 'like', and none of the {len(data.events)} events is a like. "
+        f'Set ranker.heads = ["engage"] and ranker.head_weights = [1.0], or mend {made}.'
+    )
+
+
+def _most_trained(data: Dataset) -> int:
+    """Return the most training events that one user has."""
+    return int(np.bincount(data.event_users[data.fold == TRAIN], minlength=1).max())
 
 
 def tied_last_share(data: Dataset) -> dict[str, float]:
@@ -148,7 +170,7 @@ def _alternatives(recipe: Recipe, data: Dataset) -> dict[str, int]:
     for split in _others(recipe.split):
         made = replace(data, fold=folds(replace(recipe, split=split), data.offsets, data.ts))
         n_valid, n_test = (len(made.held_out(fold)) for fold in FOLDS.values())
-        if split.kind in found or not (n_valid and n_test):
+        if split.kind in found or not (n_valid and n_test and _most_trained(made) > 1):
             continue
         told = f'split.kind = "{split.kind}"'
         if split.min_user_events != recipe.split.min_user_events:

@@ -26,7 +26,7 @@ from training.ranker_gain import RankerGain
 from training.recipe import Recipe, recipe_json
 from training.retrieval import fit_towers, prepare_process
 from training.slates import Candidates
-from training.split_check import check_split, tie_warning, tied_last_share
+from training.split_check import check_heads, check_split, tie_warning, tied_last_share
 from training.stopping import cap_warning
 from training.trained import NEIGHBOURS_FILE, load_trained
 from training.user_vectors import validation_ndcg
@@ -113,6 +113,7 @@ def train(
     prepare_process(recipe.seed)
     data = load_dataset(recipe, data_dir)
     check_split(recipe, data, str(data_dir))
+    check_heads(recipe, data, str(data_dir))
     spec = feature_spec(recipe, data.items)
     if tied := tie_warning(recipe, data):
         warn(tied)

@@ -84,3 +84,17 @@ def test_off_says_nothing(run):
     folder = run("off")
     write_gain(folder, LOST)
     assert checked_gain(load_recipe(folder / "recipe.json"), folder, force=False) == ""
+
+
+def test_a_tie_is_no_gain_and_a_recipe_without_a_test_is_told_so(run):
+    folder = run("refuse")
+    recipe = load_recipe(folder / "recipe.json")
+    tie = replace(LOST, difference=0.0, low=0.0, high=0.0)
+    assert tie.sentence().startswith("two_stage equals the best simple baseline")
+    write_gain(folder, tie)
+    with pytest.raises(GateRefused, match="equals"):
+        checked_gain(recipe, folder, force=False)
+    (folder / "baseline_gain.json").unlink()
+    untested = replace(recipe, split=replace(recipe.split, kind="global_time", test_share=0.0))
+    with pytest.raises(GateRefused, match="keeps no test events"):
+        checked_gain(untested, folder, force=False)

@@ -376,3 +376,28 @@ def test_method_that_cannot_run_says_why(shop):
     assert "wide left out: 6 items" in told[1]
     assert told[2] == "mixed left out: its part wide is left out"
     assert len(told) == 3
+
+
+def test_parameters_that_leave_a_system_singular_are_worse_than_any_other(shop):
+    """More factors than items and hardly a penalty, as the ladder of ALS may try."""
+
+    def fit(data):
+        def build(regularization=0.0):
+            if regularization < 1:
+                raise np.linalg.LinAlgError("singular")
+            return BASELINES["popularity"].fit(data)()
+
+        return build
+
+    ladders = {"regularization": Ladder(rungs=(0.0, 0.5, 1.0), start=0.5)}
+    valid = [held_out_cases(shop, VALID, "new_to_user")]
+    (tuned,) = tuning.tune(shop, {"x": Baseline(fit=fit, ladders=ladders)}, valid, refit=True)
+    assert tuned.parameters == {"regularization": 1.0}
+
+
+def test_als_with_more_factors_than_items_says_what_numpy_says():
+    pytest.importorskip("implicit", reason="needs the train extra")
+    from training.baselines.als import _singular_told
+
+    with pytest.raises(np.linalg.LinAlgError, match="posv"), _singular_told():
+        raise ValueError("cython_lapack.posv failed (err=41) on row 0")

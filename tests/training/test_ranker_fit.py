@@ -11,6 +11,7 @@ from training import metrics, ranker_fit
 from training.calibration import platt
 from training.cross_fit import FOLDS
 from training.dataset import TEST, VALID
+from training.errors import TrainingDiverged
 from training.importance import feature_importance, shuffled
 from training.ranker import build_ranker
 from training.ranker_epochs import RankerFit, score
@@ -154,6 +155,30 @@ def test_a_ranker_without_a_good_epoch_keeps_the_order_of_retrieval(world, make_
     slates = candidates.slates(data.held_out(TEST)[:9])
     found = score(fitted.ranker, candidates, slates) @ np.array(spec.head_weights)
     assert (np.argsort(-found, axis=1, kind="stable") == np.arange(spec.candidates)).all()
+
+
+def test_lists_without_what_came_next_teach_nothing(runs, world, make_candidates):
+    recipe, spec, data = world
+    candidates = make_candidates(data)
+    real = candidates.slates
+
+    def missed(cases):
+        lists = real(cases)
+        return dataclasses.replace(lists, labels=np.zeros_like(lists.labels))
+
+    candidates.slates = missed
+    fitted = fit_ranker(with_ranker(recipe, epochs=2), spec, candidates, 0.0)
+    assert [made.epochs for *_, made in runs] == [0, 0]
+    assert fitted.gain.verdict == "learned nothing"
+    assert "no list holds what came next" in fitted.gain.sentence()
+
+
+def test_a_ranker_that_diverges_is_refused(monkeypatch, world, make_candidates):
+    recipe, spec, data = world
+    candidates = make_candidates(data)
+    monkeypatch.setattr(RankerFit, "_epoch", lambda *_: float("nan"))
+    with pytest.raises(TrainingDiverged, match=r"epoch 1 .* Lower ranker\.learning_rate"):
+        fit_ranker(with_ranker(recipe, epochs=2), spec, candidates, 0.0)
 
 
 def test_with_training_examples_one_fit_is_all(runs, world, make_candidates):

@@ -41,8 +41,11 @@ def test_heads_of_a_recipe_that_names_none_are_those_whose_events_it_has(tmp_pat
     purchases = {**LEAST, "events": {"default": "purchase", "types": ["purchase"]}}
     found = parse_recipe(purchases, "r").ranker
     assert (found.heads, found.head_weights) == (("engage",), (1.0,))
-    found = parse_recipe(LEAST, "r").ranker
-    assert (found.heads, found.head_weights) == (("engage", "like"), (1.0, 0.5))
+    # The default types name a like, but nothing says which event is one.
+    assert parse_recipe(LEAST, "r").ranker.heads == ("engage",)
+    for way in ({"events": {"like_value": 4.0}}, {"columns": {"event": "kind"}}):
+        found = parse_recipe({**LEAST, **way}, "r").ranker
+        assert (found.heads, found.head_weights) == (("engage", "like"), (1.0, 0.5))
 
 
 def test_head_without_an_event_to_learn_from_is_refused(tmp_path):
@@ -51,8 +54,11 @@ def test_head_without_an_event_to_learn_from_is_refused(tmp_path):
         'name = "shop"\n[data]\ndataset = "d"\n[events]\ndefault = "purchase"\n'
         'types = ["purchase"]\n[ranker]\nheads = ["engage", "like"]\n'
     )
-    told = r"head 'like' has no event .*'purchase'\. Set ranker\.heads = \['engage'\]"
+    told = r"head 'like' has no event .*'purchase', .*\. Set ranker\.heads = \['engage'\]"
     with pytest.raises(RecipeInvalid, match=told):
+        load_recipe(path)
+    path.write_text('name = "s"\n[data]\ndataset = "d"\n[ranker]\nheads = ["engage", "like"]\n')
+    with pytest.raises(RecipeInvalid, match=r"neither events\.like_value nor columns\.event"):
         load_recipe(path)
     # Runs of earlier versions have such a head, and are exported with it.
     old = tmp_path / "recipe.json"

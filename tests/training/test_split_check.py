@@ -1,5 +1,7 @@
 """A split that leaves no cases is refused before training; one that ties spoil is warned of."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -12,7 +14,7 @@ from training.dataset import TEST, VALID, load_dataset
 from training.errors import RecipeInvalid, RunInvalid
 from training.evaluation import evaluate
 from training.recipe import load_recipe, parse_recipe
-from training.split_check import check_split, tie_warning, tied_last_share
+from training.split_check import check_heads, check_split, tie_warning, tied_last_share
 from training.tables import build_tables
 from training.train import train
 from training.tune import tune
@@ -220,3 +222,28 @@ def test_few_ties_are_no_reason_to_warn(tables):
     loaded = load_dataset(recipe, data)
     assert tied_last_share(loaded)["test"] == pytest.approx(1 / 30)
     assert tie_warning(recipe, loaded) == ""
+
+
+def test_nobody_with_two_training_events_is_refused_and_never_advised(tables):
+    recipe, folder = tables('kind = "leave_last"\nmin_user_events = 3', side_by_side, events=3)
+    data = load_dataset(recipe, folder)
+    with pytest.raises(RunInvalid, match="none of the 30 users two training events"):
+        check_split(recipe, data, "data")
+    recipe, folder = tables('kind = "leave_last"', side_by_side, events=3)
+    data = load_dataset(recipe, folder)
+    with pytest.raises(RunInvalid) as refused:
+        check_split(recipe, data, "data")
+    assert "min_user_events = 3 (" not in str(refused.value)
+
+
+def test_a_head_that_no_event_of_the_data_is_an_example_of_is_refused(tables):
+    recipe, folder = tables('kind = "leave_last"', side_by_side)
+    data = load_dataset(recipe, folder)
+    events = dataclasses.replace(recipe.events, types=("rating", "like"), like_value=9.0)
+    ranker = dataclasses.replace(recipe.ranker, heads=("engage", "like"), head_weights=(1.0, 0.5))
+    both = dataclasses.replace(recipe, events=events, ranker=ranker)
+    with pytest.raises(RunInvalid, match=r"none of the 240 events is a like.*events\.like_value"):
+        check_heads(both, data, "data")
+    liked = dataclasses.replace(data, events=np.ones_like(data.events))
+    check_heads(both, liked, "data")
+    check_heads(recipe, data, "data")

@@ -99,7 +99,10 @@ BASELINES: dict[str, Baseline] = {
                 rungs=(0.1, 0.3, 1.0, 3.0, 10.0, 30.0), start=1.0, open_low=True, open_high=True
             ),
             "regularization": Ladder(
-                rungs=(0.0, 0.0005, 0.005, 0.05, 0.5, 5.0, 50.0), start=0.05, open_high=True
+                rungs=(5e-5, 5e-4, 0.005, 0.05, 0.5, 5.0, 50.0),
+                start=0.05,
+                open_low=True,
+                open_high=True,
             ),
         },
         budget=25,

@@ -1,5 +1,8 @@
 """ALS for implicit feedback, from the library `implicit` (extra `train`)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -28,14 +31,26 @@ def als(data: Dataset) -> Build:
                 random_state=0,
                 use_gpu=False,
             )
-            model.fit(table, show_progress=False)
+            with _singular_told():
+                model.fit(table, show_progress=False)
         items = np.asarray(model.item_factors, np.float32)
 
         def score(asked: Asked) -> Floats:
             marks = marked(asked, len(items))
-            users = np.asarray(model.recalculate_user(np.arange(len(asked)), marks), np.float32)
+            with _singular_told():
+                found = model.recalculate_user(np.arange(len(asked)), marks)
+            users = np.asarray(found, np.float32)
             return np.asarray(users @ items.T, np.float32)
 
         return score
 
     return build
+
+
+@contextmanager
+def _singular_told() -> Iterator[None]:
+    """Raise what numpy's solvers raise where more factors than data leave a system singular."""
+    try:
+        yield
+    except ValueError as err:
+        raise np.linalg.LinAlgError(str(err)) from err

@@ -123,10 +123,15 @@ def _tune_one(
         key = tuple(parameters.items())
         if key not in gains:
             trying(name, f"parameter set {len(gains) + 1}")
-            score = block_scorer(data, build(**parameters))
+            try:
+                score = block_scorer(data, build(**parameters))
+                placed = place_all(score, data, settings, 0)
+            except np.linalg.LinAlgError:  # singular with these parameters: worse than any other
+                gains[key] = [-1.0] * len(settings)
+                return -1.0
             gains[key] = [
                 float(metrics.at_k(found.places, TUNED_AT, cases.offsets)[METRIC].mean())
-                for cases, found in zip(settings, place_all(score, data, settings, 0), strict=True)
+                for cases, found in zip(settings, placed, strict=True)
             ]
         return gains[key][setting]
 
