@@ -31,6 +31,8 @@ FOUND = {
         "ranking": "as retrieval offers",
         "settings": {"all": {"cases": 900, "candidates": "all items"}},
     },
+    "baseline_gain": {"difference": -0.01, "sentence": "two_stage <loses>"},
+    "notes": ["the ranker <hurts>"],
     "retrieval": RETRIEVAL,
     "retrieval_all": RETRIEVAL,
     "beyond_accuracy": {"new_to_user": {name: dict.fromkeys(SHOWN, 0.5) for name in METHODS}},
@@ -75,6 +77,8 @@ def test_page_carries_everything_itself_and_escapes_names():
     assert "&lt;shop&gt;" in page
     assert "<shop>" not in page
     assert "all &lt;unmet&gt; items" in page
+    assert page.index("two_stage &lt;loses&gt;") < page.index("the ranker &lt;hurts&gt;")
+    assert page.index("the ranker &lt;hurts&gt;") < page.index("<table")
     assert "<td>train+valid</td><td>l2 100</td><td>l2</td>" in page
     assert not re.search(r"<script|<link|\bsrc=|\bhref=|url\(|@import", page)
 
