@@ -50,7 +50,7 @@ REPEAT_PAIR = ("recent_had",)
 MAX_NEIGHBOURS = 256
 MISSING = -1.0
 MAX_VOCABULARY = 65_534
-_BOUNDS = {
+BOUNDS = {
     "dim": (1, 1024),
     "max_history": (1, 4096),
     "max_categories": (1, 256),
@@ -62,7 +62,7 @@ _BOUNDS = {
     "version": (1, 1),
 }
 """Least and most of each integer; together they keep a model's inputs below 64 MiB each."""
-_LENGTHS = {
+LENGTHS = {
     "event_types": (1, 256),
     "categories": (0, MAX_VOCABULARY),
     "heads": (1, 64),
@@ -117,12 +117,12 @@ class FeatureSpec:
         """
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid("feature_spec.json: keys differ from version 1")
-        for key, (low, high) in _BOUNDS.items():
+        for key, (low, high) in BOUNDS.items():
             if not is_integer(value[key], low, high):
                 raise BundleInvalid(f"feature_spec.json: {key} must be an integer {low}..{high}")
         if not is_number(value["neighbour_decay"], 0.0, 1.0):
             raise BundleInvalid("feature_spec.json: neighbour_decay must be a number 0..1")
-        for key, (low, high) in _LENGTHS.items():
+        for key, (low, high) in LENGTHS.items():
             names = value[key]
             if not isinstance(names, list) or not low <= len(names) <= high:
                 raise BundleInvalid(f"feature_spec.json: {key} must be a list of {low}..{high}")

@@ -14,7 +14,7 @@ from bundle.strict_json import MAX_TEXT
 from training.datasets import parquet_files
 from training.errors import TableInvalid
 from training.recipe import Recipe
-from training.timestamps import unix_seconds
+from training.timestamps import check_format, unix_seconds
 
 PLACE = "_place"
 """Position of a row in its file: of two rows of one item the later one counts."""
@@ -41,11 +41,22 @@ def read_texts(connection: Backend, path: Path) -> ir.Table:
             case other:
                 raise TableInvalid(f"{path}: {other!r} is not csv, tsv, parquet or jsonl")
     except duckdb.Error as err:
-        first_line = str(err).partition("\n")[0]
-        raise TableInvalid(f"{path}: cannot be read as {path.suffix[1:]}: {first_line}") from err
-    texts = {name: table[name].cast("string") for name in table.columns}
+        raise unreadable(path, err) from err
+    if taken := [name for name in table.columns if name.lower() == PLACE]:
+        raise TableInvalid(
+            f"{path}: the name of column {taken[0]!r} is reserved for the row's position. Rename "
+            "the column."
+        )
+    texts = [table[name].cast("string").name(name) for name in table.columns]
     # The position in the file, before any filter or join can lose it.
-    return table.select(**texts, **{PLACE: ibis.row_number()})
+    return table.select(*texts, ibis.row_number().name(PLACE))
+
+
+def unreadable(path: Path, err: duckdb.Error) -> TableInvalid:
+    """Return the error of a file that DuckDB cannot read; rows are read after `read_texts` too."""
+    first_line = str(err).partition("\n")[0]
+    kind = path.suffix[1:] or "a folder of Parquet files"
+    return TableInvalid(f"{path}: cannot be read as {kind}: {first_line}")
 
 
 def _column(table: ir.Table, name: str, key: str, file: str) -> ir.StringValue:
@@ -67,8 +78,10 @@ def clean_interactions(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
 
     Raises:
         TableInvalid: a column that the recipe names is not there.
+        RecipeInvalid: `columns.timestamp_format` is not a format.
     """
     names, events = recipe.columns, recipe.events
+    check_format(names.timestamp_format, f"recipe {recipe.name!r}: columns.timestamp_format")
     user = _column(raw, names.user, "user", file)
     item = _column(raw, names.item, "item", file)
     time_text = _column(raw, names.timestamp, "timestamp", file)

@@ -80,10 +80,19 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
             f"{folder}: no evaluation.json. Write one with `pocketrec evaluate RUN --data DIR "
             f"--out {folder}`, or give --data to compare two runs."
         ) from err
-    except (OSError, ValueError) as err:
+    except (OSError, ValueError, RecursionError) as err:
         raise RunInvalid(f"{path}: damaged ({err}). Evaluate again.") from err
-    if not isinstance(found, dict) or "cases_sha256" not in found.get("protocol", {}):
+    if not isinstance(found, dict):
+        raise RunInvalid(f"{path}: damaged (not an object). Evaluate again.")
+    protocol = found.get("protocol", {})
+    if not isinstance(protocol, dict):
+        raise RunInvalid(f"{path}: damaged (protocol is not an object). Evaluate again.")
+    if "cases_sha256" not in protocol:
         raise RunInvalid(f"{path}: written by an older version. Evaluate again.")
+    if not isinstance(protocol["cases_sha256"], dict):
+        raise RunInvalid(
+            f"{path}: damaged (protocol.cases_sha256 is not an object). Evaluate again."
+        )
     return found
 
 

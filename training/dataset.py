@@ -1,7 +1,7 @@
 """The canonical tables as arrays: sequences in time order, and which events are held out."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,7 @@ from bundle.features import (
     FeatureSpec,
     History,
 )
+from bundle.strict_json import shown
 from training import columns as col
 from training.errors import RecipeInvalid, TableInvalid
 from training.recipe import Recipe, Split
@@ -132,17 +133,20 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
     Whether any are is for `training/split_check.py` to say.
 
     Raises:
-        TableInvalid: the tables are not there.
+        TableInvalid: the tables are not there, do not belong together, or have events that the
+            recipe does not.
     """
     items = load_items(data_dir)
     row_of = {item_id: row for row, item_id in enumerate(items.ids)}
-    table = _fetch(data_dir / col.INTERACTIONS_FILE, col.INTERACTIONS)
+    path = data_dir / col.INTERACTIONS_FILE
+    table = _fetch(path, col.INTERACTIONS)
+    codes = {name: code for code, name in enumerate(recipe.events.types)}
+    _check_belongs(path, {*table[col.EVENT]}, {*table[col.ITEM_ID]}, codes.keys(), row_of.keys())
     # Not as a numpy array of texts, which pads every id to the longest one.
     user_ids = sorted({*table[col.USER_ID]})
     place = {user_id: user for user, user_id in enumerate(user_ids)}
     users = np.array([place[user_id] for user_id in table[col.USER_ID]], np.int64)
     rows = np.array([row_of[i] for i in table[col.ITEM_ID]], np.int32)
-    codes = {name: code for code, name in enumerate(recipe.events.types)}
     events = np.array([codes[e] for e in table[col.EVENT]], np.int32)
     ts = np.asarray(table[col.TS], np.int64)
     # Equal time stamps say nothing about order: a hash breaks the tie, so that no order of ids or
@@ -166,6 +170,29 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
         ts=ts,
         fold=folds(recipe, offsets, ts),
     )
+
+
+def _check_belongs(
+    path: Path, events: Set[str], items: Set[str], types: Set[str], known: Set[str]
+) -> None:
+    """Refuse events that the recipe lacks and items that `items.parquet` lacks."""
+    if events - types:
+        raise TableInvalid(
+            f"{path}: has the event types {_listed(events)}, but events.types of the recipe has "
+            f"{_listed(types)}. Run `pocketrec data` again with this recipe, or train with the "
+            "recipe that made the tables."
+        )
+    if lacking := items - known:
+        raise TableInvalid(
+            f"{path}: {len(lacking)} items are not in {col.ITEMS_FILE}, such as "
+            f"{shown(min(lacking))}. The two files are of different runs: run `pocketrec data` "
+            "again."
+        )
+
+
+def _listed(names: Set[str]) -> str:
+    first = ", ".join(map(repr, sorted(names)[:10]))
+    return f"{first}, ... ({len(names)} in all)" if len(names) > 10 else first
 
 
 def load_items(folder: Path) -> Items:
@@ -204,8 +231,16 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
     """Derive the feature spec of a recipe: its vocabularies come from the items.
 
     Raises:
-        RecipeInvalid: a device would refuse it, so that training would be in vain.
+        RecipeInvalid: a device would refuse it, so that training would be in vain, or it asks for
+            more hard negatives than there are other items.
     """
+    hard = recipe.retrieval.hard_negatives
+    if hard >= len(items):
+        raise RecipeInvalid(
+            f"recipe {recipe.name!r}: retrieval.hard_negatives: {hard} nearest other items are "
+            f"needed of each item, but there are {len(items)} items. Set it to at most "
+            f"{len(items) - 1}."
+        )
     names = sorted({name for categories in items.categories for name in categories})
     widest = max((len(c) for c in items.categories), default=1)
     ranker, per_item = recipe.ranker, min(recipe.neighbours.per_item, len(items) - 1)
@@ -275,9 +310,19 @@ def numeric_columns(
 def _fetch(path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     if not path.is_file():
         raise TableInvalid(f"{path}: not there. Run `pocketrec data` first.")
-    with duckdb.connect() as connection:
-        arrays = connection.sql("SELECT * FROM read_parquet(?)", params=[str(path)]).fetchnumpy()
-    return {name: arrays[name] for name in names if name in arrays or name not in optional}
+    try:
+        with duckdb.connect() as connection:
+            found = connection.sql("SELECT * FROM read_parquet(?)", params=[str(path)])
+            arrays = found.fetchnumpy()
+    except duckdb.Error as err:
+        first_line = str(err).partition("\n")[0]
+        raise TableInvalid(f"{path}: damaged ({first_line}). Run `pocketrec data` again.") from err
+    if lacking := [name for name in names if name not in arrays and name not in optional]:
+        raise TableInvalid(
+            f"{path}: no column {', '.join(map(repr, lacking))} (it has {', '.join(arrays)}). Run "
+            "`pocketrec data` again."
+        )
+    return {name: arrays[name] for name in names if name in arrays}
 
 
 def _numbers(column: Any) -> NDArray[np.float32]:

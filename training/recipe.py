@@ -5,6 +5,7 @@ Types only; `load_recipe` is the one place where untrusted TOML becomes a `Recip
 
 import difflib
 import json
+import math
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import pairwise
@@ -14,9 +15,9 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Len, Lt
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from bundle.features import MAX_NEIGHBOURS
+from bundle.features import BOUNDS, LENGTHS, MAX_NEIGHBOURS, NUMERIC
 from bundle.rules import MAX_BOUNDS, MAX_DEPTH, MAX_PLACE, MAX_PLACES, NUMBERS
-from bundle.strict_json import MAX_NUMBER
+from bundle.strict_json import MAX_NUMBER, MAX_TEXT, shown
 from training.errors import RecipeInvalid
 
 Share = Annotated[float, Ge(0.0), Le(1.0)]
@@ -28,6 +29,10 @@ Minutes = Annotated[float, Ge(0.0)]
 Price = Annotated[float, Ge(0.0), Le(MAX_NUMBER)]
 Prior = Annotated[float, Ge(NUMBERS["alpha"][0]), Le(NUMBERS["alpha"][1])]
 Place = Annotated[int, Ge(1), Le(MAX_PLACE)]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+"""Bounds of numpy's and Keras' seeds."""
+MAX_NAME = MAX_TEXT - 20
+"""Characters; a release's name adds a time and the digest of a catalogue's change."""
 Variant = Literal["fp32", "fp16", "dynamic", "int8", "selective"]
 SplitKind = Literal["leave_last", "global_time", "last_basket"]
 _FORBID = {"extra": "forbid"}
@@ -71,7 +76,7 @@ class Events:
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     default: str = "rating"
-    types: tuple[str, ...] = ("rating", "like")
+    types: Annotated[tuple[str, ...], Len(*LENGTHS["event_types"])] = ("rating", "like")
     like_value: float | None = None
 
 
@@ -98,13 +103,13 @@ class RetrievalConfig:
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
-    dim: Positive = 64
+    dim: Annotated[int, Ge(1), Le(BOUNDS["dim"][1])] = 64
     blocks: Positive = 2
     heads: Positive = 2
     ffn: Positive = 2
     attention: Literal["softmax", "gated", "hstu"] = "softmax"
     positions: Literal["absolute", "relative", "both"] = "both"
-    max_history: Positive = 50
+    max_history: Annotated[int, Ge(2), Le(BOUNDS["max_history"][1])] = 50
     dropout: Share = 0.3
     id_dropout: Share = 0.1
     title_buckets: Positive = 2048
@@ -164,16 +169,18 @@ class RankerConfig:
     vector_gain: Share = 0.1
     pieces: Count = 6
     piece_gain: Share = 0.3
-    candidates: Positive = 200
-    neighbour_candidates: Count = 50
-    own_candidates: Count = 50
-    popularity_days: tuple[Positive, ...] = ()
+    candidates: Annotated[int, Ge(1), Le(BOUNDS["candidates"][1])] = 200
+    neighbour_candidates: Annotated[int, Ge(0), Le(BOUNDS["neighbour_candidates"][1])] = 50
+    own_candidates: Annotated[int, Ge(0), Le(BOUNDS["own_candidates"][1])] = 50
+    popularity_days: Annotated[
+        tuple[Positive, ...], Len(0, LENGTHS["numeric"][1] - len(NUMERIC))
+    ] = ()
     examples: Literal["valid", "train"] = "valid"
     negatives: Positive = 50
     hard_share: Share = 0.5
     loss: Literal["pointwise", "pairwise", "listwise"] = "pointwise"
     calibration: Literal["platt", "isotonic"] = "platt"
-    recent: Positive = 5
+    recent: Annotated[int, Ge(1), Le(BOUNDS["recent"][1])] = 5
     batch: Positive = 64
     epochs: Positive = 20
     learning_rate: Above0 = 0.003
@@ -181,7 +188,7 @@ class RankerConfig:
     weight_decay: Annotated[float, Ge(0.0)] = 0.01
     average: Share = 0.98
     minutes: Minutes = 0.0
-    heads: tuple[Literal["engage", "like"], ...] = ("engage", "like")
+    heads: Annotated[tuple[Literal["engage", "like"], ...], Len(1)] = ("engage", "like")
     head_weights: tuple[float, ...] = (1.0, 0.5)
 
 
@@ -310,7 +317,7 @@ class Recipe:
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     name: str
-    seed: int = 7
+    seed: Seed = 7
     data: DataConfig = field(default_factory=DataConfig)
     columns: Columns = field(default_factory=Columns)
     events: Events = field(default_factory=Events)
@@ -328,8 +335,8 @@ def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe, from TOML or from the `recipe.json` of a run.
 
     Raises:
-        RecipeInvalid: it cannot be read, is no TOML, a key is unknown or of the wrong type, or
-            (TOML only: old runs have such heads) `ranker.heads` names an event that is not there.
+        RecipeInvalid: it cannot be read, is no TOML, a key is unknown, of the wrong type or out of
+            bounds, or (TOML only, because such runs exist) a value cannot give a useful release.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -337,10 +344,11 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeInvalid(f"{path}: cannot be read ({err})") from err
     try:
         value = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise RecipeInvalid(f"{path}: {err}") from err
     recipe = parse_recipe(value, str(path))
     if path.suffix != ".json":
+        _check_useful(recipe, str(path))
         _check_heads(recipe, str(path))
     return recipe
 
@@ -353,6 +361,8 @@ def parse_recipe(value: object, where: str) -> Recipe:
     Raises:
         RecipeInvalid: as for `load_recipe`.
     """
+    if problems := _not_finite(value):
+        raise RecipeInvalid("\n".join(f"{where}: {problem}" for problem in problems))
     try:
         recipe = TypeAdapter(Recipe).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as err:
@@ -371,6 +381,23 @@ def parse_recipe(value: object, where: str) -> Recipe:
 def recipe_json(recipe: Recipe) -> bytes:
     """Encode a recipe as indented JSON, for `RUN/recipe.json`."""
     return TypeAdapter(Recipe).dump_json(recipe, indent=2)
+
+
+def _not_finite(value: object) -> list[str]:
+    """Name each number that JSON cannot hold: inf, nan, or an integer beyond TOML's 64 bits."""
+    problems: list[str] = []
+    rest: list[tuple[str, object]] = [("", value)]
+    while rest:
+        key, found = rest.pop()
+        if isinstance(found, dict):
+            rest += [(f"{key}.{name}".removeprefix("."), one) for name, one in found.items()]
+        elif isinstance(found, list):
+            rest += [(f"{key}.{place}", one) for place, one in enumerate(found)]
+        elif isinstance(found, float) and not math.isfinite(found):
+            problems.append(f"{key}: must be a finite number (found {found})")
+        elif isinstance(found, int) and found.bit_length() > 63:
+            problems.append(f"{key}: must fit 64 bits (found {found.bit_length()} bits)")
+    return sorted(problems)
 
 
 def _explain(error: dict[str, Any]) -> str:
@@ -400,6 +427,15 @@ def _check_together(recipe: Recipe, where: str) -> None:
     data, ranker, events, split = recipe.data, recipe.ranker, recipe.events, recipe.split
     if bool(data.dataset) == bool(data.interactions):
         raise RecipeInvalid(f"{where}: data: set either dataset or interactions (with items)")
+    lists: dict[str, tuple[object, ...]] = {
+        "events.types": events.types,
+        "ranker.heads": ranker.heads,
+        "ranker.popularity_days": ranker.popularity_days,
+    }
+    for key, values in lists.items():
+        twice = next((one for at, one in enumerate(values) if one in values[:at]), None)
+        if twice is not None:
+            raise RecipeInvalid(f"{where}: {key}: {twice!r} occurs twice. Remove one.")
     if len(ranker.heads) != len(ranker.head_weights):
         raise RecipeInvalid(
             f"{where}: ranker.head_weights: {len(ranker.head_weights)} weights for "
@@ -453,6 +489,31 @@ def _has_likes(recipe: Recipe) -> bool:
     events = recipe.events
     made = events.like_value is not None or recipe.columns.event or events.default == "like"
     return "like" in events.types and bool(made)
+
+
+def _check_useful(recipe: Recipe, where: str) -> None:
+    """Refuse values that train but give no useful release."""
+    weights = recipe.ranker.head_weights
+    if not 1 <= len(recipe.name) <= MAX_NAME or not recipe.name.isprintable():
+        raise RecipeInvalid(
+            f"{where}: name: must have 1 to {MAX_NAME} printable characters on one line (found "
+            f"{shown(recipe.name)})"
+        )
+    if "" in recipe.events.types:
+        raise RecipeInvalid(f"{where}: events.types: an event type must not be empty")
+    if not all(0 <= weight <= MAX_NUMBER for weight in weights) or not any(weights):
+        raise RecipeInvalid(
+            f"{where}: ranker.head_weights: each weight must be at least 0 (at most "
+            f"{MAX_NUMBER:g}) and one above 0, because they weigh the loss and the final score "
+            f"(found {list(weights)})"
+        )
+    if not recipe.export.variants:
+        raise RecipeInvalid(f"{where}: export.variants: name at least one, e.g. ['fp32']")
+    if not recipe.export.targets:
+        raise RecipeInvalid(
+            f"{where}: export.targets: name at least one of {', '.join(get_args(TargetName))}, or "
+            "leave the key out for all of them"
+        )
 
 
 def _check_heads(recipe: Recipe, where: str) -> None:

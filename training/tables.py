@@ -11,13 +11,14 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import duckdb
 import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from bundle.files import canonical_json, restore_dir
 from training import columns as col
-from training.clean import PLACE, clean_interactions, clean_items, read_texts
+from training.clean import PLACE, clean_interactions, clean_items, read_texts, unreadable
 from training.datasets import Source, resolve, resolve_day
 from training.errors import TableInvalid
 from training.ingested import Ingested, delivery_of
@@ -74,6 +75,7 @@ def build_tables(recipe: Recipe, out: Path, source: Path | None = None) -> DataR
     Raises:
         TableInvalid: a file or column is missing, a table is empty or has one user or item, or
             more rows than `data.max_bad_share` are bad.
+        RecipeInvalid: `columns.timestamp_format` is not a format.
         DatasetUnavailable: the registered data set cannot be fetched.
     """
     found = resolve(recipe, source)
@@ -225,13 +227,16 @@ def _staged(connection: Backend, recipe: Recipe, source: Source) -> dict[str, ir
         ("interactions", source.interactions, clean_interactions),
         ("items", source.items, clean_items),
     )
-    return {
-        name: connection.create_table(
-            f"staged_{name}", clean(recipe, read_texts(connection, path), path.name)
-        )
-        for name, path, clean in jobs
-        if path is not None
-    }
+    staged = {}
+    for name, path, clean in jobs:
+        if path is None:
+            continue
+        rows = clean(recipe, read_texts(connection, path), path.name)
+        try:
+            staged[name] = connection.create_table(f"staged_{name}", rows)
+        except duckdb.Error as err:  # a bad line after those that `read_texts` looked at
+            raise unreadable(path, err) from err
+    return staged
 
 
 def _good(staged: ir.Table) -> ir.Table:

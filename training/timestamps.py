@@ -1,8 +1,11 @@
 """Time stamps as text, in the forms that exports of real shops have, to unix seconds UTC."""
 
+import duckdb
 import ibis
 import ibis.expr.datatypes as dt
 from ibis.expr import types as ir
+
+from training.errors import RecipeInvalid
 
 DAY_FIRST = ("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y")
 MAX_TS = 4_102_444_800
@@ -12,6 +15,25 @@ MAX_TS = 4_102_444_800
 @ibis.udf.scalar.builtin  # type: ignore[untyped-decorator]
 def try_strptime(text: str, format: str) -> dt.timestamp:
     """Parse by format, null where it does not fit (DuckDB's function; Spark: try_to_timestamp)."""
+
+
+def check_format(format: str, where: str) -> None:
+    """Refuse a format that no time can be read with; empty: none is set.
+
+    Raises:
+        RecipeInvalid: DuckDB's strptime does not know it; the text begins with `where`.
+    """
+    if not format:
+        return
+    try:
+        with duckdb.connect() as connection:
+            connection.execute("SELECT try_strptime('', ?)", [format])
+    except duckdb.Error as err:
+        first_line = str(err).partition("\n")[0]
+        raise RecipeInvalid(
+            f"{where}: {format!r} is not a format of strptime, such as '%d/%m/%Y %H:%M' "
+            f"({first_line})"
+        ) from err
 
 
 def unix_seconds(text: ir.StringValue, format: str = "") -> ir.IntegerValue:

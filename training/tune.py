@@ -79,7 +79,7 @@ def tune(
         where: begins the text of errors, the recipe's path.
 
     Raises:
-        RecipeInvalid: the search space is empty or wrong.
+        RecipeInvalid: the search space is empty or wrong, or the recipe does not fit the items.
         RunInvalid: the file is no study, or one of another recipe or other data, no trial could
             finish, or the split leaves no cases.
         TableInvalid: the tables are missing.
@@ -87,6 +87,7 @@ def tune(
     check_space(recipe.tune.space, where)
     whole = load_dataset(recipe, data_dir)
     check_split(recipe, whole, str(data_dir))
+    feature_spec(recipe, whole.items)  # what every trial would be refused for
     data = without_test(whole)
     ends = None if minutes is None else time.monotonic() + minutes * 60
     study = _open(study_file, _claim(recipe, data_dir))
@@ -97,7 +98,8 @@ def tune(
             # Seeded by what is finished, not by the trial's number: a study that was killed and
             # gone on with draws the same values as one that was not.
             study.sampler = optuna.samplers.TPESampler(
-                seed=recipe.seed * 100_003 + done, n_startup_trials=recipe.tune.startup_trials
+                seed=(recipe.seed * 100_003 + done) % 2**32,
+                n_startup_trials=recipe.tune.startup_trials,
             )
             trial = study.ask()
             try:
@@ -134,6 +136,7 @@ def _run(
     values = suggest(trial, recipe.tune.space)
     try:
         chosen = with_values(recipe, values)
+        spec = feature_spec(chosen, data.items)
     except RecipeInvalid as err:
         trial.set_user_attr("refused", str(err))
         study.tell(trial, state=TrialState.PRUNED)
@@ -156,7 +159,6 @@ def _run(
 
     keras.utils.clear_session()  # else the graphs of all trials would stay in memory
     keras.utils.set_random_seed(recipe.seed)
-    spec = feature_spec(chosen, data.items)
     try:
         fitted = fit_towers(
             chosen, spec, data, checkpoint, recipe.tune.trial_minutes, on_epoch=watch

@@ -36,7 +36,13 @@ NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items())
     show_default=True,
     help="Folder for everything the benchmark writes.",
 )
-@click.option("--seed", type=int, default=7, show_default=True, help="Seed of what it draws.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=7,
+    show_default=True,
+    help="Seed of what it draws.",
+)
 @click.option(
     "--json",
     "json_path",

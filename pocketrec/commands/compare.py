@@ -25,7 +25,13 @@ HEAD = f"{'metric':<11}{'A':>8}{'B':>8}{'B - A':>9}{'95%':>20}{'p':>8}{'wins':>7
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Canonical tables; then A and B may be runs, which are evaluated first.",
 )
-@click.option("--seed", type=int, default=7, show_default=True, help="Seed of both tests.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**32 - 1),
+    default=7,
+    show_default=True,
+    help="Seed of both tests.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     a: Path, b: Path, method_a: str, method_b: str, data: Path | None, seed: int, as_json: bool

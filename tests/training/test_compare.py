@@ -123,3 +123,29 @@ def test_command_prints_a_table_or_one_object(tmp_path, runner):
     done = runner.invoke(main, ["compare", str(a), str(tmp_path / "c")])
     assert done.exit_code == 2
     assert "--data" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[]", "damaged .not an object"),
+        ('{"protocol": []}', "damaged .protocol is not an object"),
+        ('{"protocol": null}', "damaged .protocol is not an object"),
+        ('{"protocol": {"cases_sha256": ["x"]}}', "damaged .protocol.cases_sha256 is not an obj"),
+        ('{"protocol": {}}', "older version"),
+        ("[" * 100_000, "damaged"),
+    ],
+)
+def test_evaluation_of_a_wrong_shape_is_refused(tmp_path, text, told):
+    a = report(tmp_path / "a", {"two_stage": BAD})
+    (a / "evaluation.json").write_text(text)
+    with pytest.raises(RunInvalid, match=rf"evaluation\.json: .*{told}.* Evaluate again"):
+        compare(a, a)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seed_out_of_bounds_is_wrong_usage(tmp_path, runner, seed):
+    a = report(tmp_path / "a", {"two_stage": BAD})
+    for words in (["compare", str(a), str(a)], ["bench", "demo", "--json", str(tmp_path / "x")]):
+        done = runner.invoke(main, [*words, "--seed", str(seed)])
+        assert (done.exit_code, "--seed" in done.stderr) == (2, True)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from bundle.catalogue import MAX_ID
 from training import columns as col
 from training.dataset import Items, feature_spec, load_dataset
-from training.errors import RecipeInvalid
+from training.errors import RecipeInvalid, TableInvalid
 from training.recipe import parse_recipe
 
 
@@ -34,7 +34,7 @@ def test_what_no_device_would_take_is_refused_before_training(section, key, most
         return feature_spec(parse_recipe(given, "big.toml"), items)
 
     assert getattr(spec(most), key) == most
-    with pytest.raises(RecipeInvalid, match=f"{key} must be an integer"):
+    with pytest.raises(RecipeInvalid, match=rf"{key}: .*less than or equal to {most}"):
         spec(2 * most)
 
 
@@ -82,3 +82,47 @@ def test_one_long_id_takes_no_more_memory_than_its_letters(tmp_path):
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]
+
+
+def test_more_hard_negatives_than_other_items_are_refused():
+    unknown = np.full(3, -1, np.float32)
+    ids = ["a", "b", "c"]
+    items = Items(ids=ids, titles=ids, categories=[()] * 3, price=unknown, year=unknown)
+
+    def spec(hard):
+        retrieval = {"loss": "sampled", "hard_negatives": hard}
+        given = {"name": "t", "data": {"dataset": "d"}, "retrieval": retrieval}
+        return feature_spec(parse_recipe(given, "t.toml"), items)
+
+    assert spec(2).dim == 64
+    told = r"retrieval\.hard_negatives: 3 .* there are 3 items\. Set it to at most 2"
+    with pytest.raises(RecipeInvalid, match=told):
+        spec(3)
+
+
+def test_tables_with_events_of_another_recipe_are_refused(tmp_path):
+    folder = written(tmp_path / "data", ["a", "b"], 6)
+    events = {"default": "view", "types": ["view", "like"]}
+    other = parse_recipe({"name": "t", "data": {"interactions": "i"}, "events": events}, "t")
+    told = (
+        r"interactions\.parquet: has the event types 'rating', but .* has 'like', 'view'\. "
+        "Run `pocketrec data` again"
+    )
+    with pytest.raises(TableInvalid, match=told):
+        load_dataset(other, folder)
+
+
+def test_tables_that_do_not_belong_together_or_are_damaged_are_refused(tmp_path):
+    folder, fewer = (
+        written(tmp_path / name, ids, 6) for name, ids in (("two", ["a", "b"]), ("one", ["a"]))
+    )
+    items, interactions = folder / col.ITEMS_FILE, folder / col.INTERACTIONS_FILE
+    items.write_bytes((fewer / col.ITEMS_FILE).read_bytes())
+    with pytest.raises(TableInvalid, match=r"1 items are not in items\.parquet, such as 'b'"):
+        load_dataset(recipe(), folder)
+    interactions.write_bytes(items.read_bytes())
+    with pytest.raises(TableInvalid, match=r"interactions\.parquet: no column 'user_id'"):
+        load_dataset(recipe(), folder)
+    interactions.write_bytes(interactions.read_bytes()[:-20])
+    with pytest.raises(TableInvalid, match=r"interactions\.parquet: damaged .* again"):
+        load_dataset(recipe(), folder)

@@ -269,3 +269,34 @@ def test_bad_recipe_says_which_key(tmp_path, text, message):
     with pytest.raises(RecipeInvalid, match=message) as caught:
         load_recipe(path)
     assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("wrong", ["%Q%%%", "%s", "%"])
+def test_time_stamp_format_that_is_not_one_is_refused(tmp_path, wrong):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1577836800,5\nb,y,1577836801,3\n")
+    chosen = recipe()
+    chosen = replace(chosen, columns=replace(chosen.columns, timestamp_format=wrong))
+    with pytest.raises(
+        RecipeInvalid, match=rf"columns\.timestamp_format: '{wrong}' is not a format"
+    ):
+        build_tables(chosen, tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["_place", "_PLACE"])
+def test_column_with_the_reserved_name_is_refused(tmp_path, name):
+    (tmp_path / "i.csv").write_text(f"user,item,time,stars,{name}\na,x,1,5,9\nb,y,2,3,9\n")
+    with pytest.raises(TableInvalid, match=rf"i\.csv: the name of column '{name}' is reserved"):
+        build_tables(recipe(), tmp_path / "out", tmp_path)
+
+
+def test_column_may_have_any_other_name(tmp_path):
+    (tmp_path / "i.csv").write_text("user,item,time,stars,self\na,x,1,5,9\nb,y,2,3,9\n")
+    assert build_tables(recipe(), tmp_path / "out", tmp_path).interactions == 2
+
+
+def test_line_that_cannot_be_read_far_into_a_file_is_refused(tmp_path):
+    good = '{"user": "a", "item": "x", "time": 1, "stars": 5}\n'
+    (tmp_path / "i.jsonl").write_text(good * 30_000 + '{"user": broken\n')
+    with pytest.raises(TableInvalid, match=r"i\.jsonl: cannot be read as jsonl: .*Malformed"):
+        build_tables(recipe(interactions="i.jsonl"), tmp_path / "out", tmp_path)

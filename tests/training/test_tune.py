@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -230,6 +231,25 @@ def test_values_that_do_not_go_together_are_passed_over(tiny, tmp_path, scripted
     assert all(asked.recipe.retrieval.heads == 1 for asked in scripted)
 
 
+def test_more_hard_negatives_than_items_are_passed_over_or_refused(tiny, tmp_path, scripted):
+    space = {"retrieval.hard_negatives": {"choices": [1, 9999]}}
+    retrieval = {"dim": 8, "heads": 1, "loss": "sampled", "hard_negatives": 1}
+    value = {"name": "t", "data": {"interactions": "i.csv"}, "tune": {"space": space}}
+    recipe = parse_recipe({**value, "retrieval": retrieval}, "t")
+    report = tune(recipe, tiny / "data", tmp_path / "s.db", trials=8)
+    found = {(row["values"]["retrieval.hard_negatives"], row["state"]) for row in report.trials}
+    assert found == {(1, "complete"), (9999, "pruned")}
+    always = parse_recipe({**value, "retrieval": {**retrieval, "hard_negatives": 9999}}, "t")
+    with pytest.raises(RecipeInvalid, match=r"retrieval\.hard_negatives: 9999 "):
+        tune(always, tiny / "data", tmp_path / "other.db", trials=1)
+
+
+def test_search_runs_with_the_largest_seed(tiny, tmp_path, scripted):
+    recipe = replace(load_recipe(tiny / "r.toml"), seed=2**32 - 1)
+    report = tune(recipe, tiny / "data", tmp_path / "s.db", trials=2)
+    assert len(report.trials) == 2
+
+
 def test_study_of_another_recipe_is_refused(tiny, tmp_path, scripted):
     recipe = load_recipe(tiny / "r.toml")
     tune(recipe, tiny / "data", tmp_path / "s.db", trials=1)
@@ -279,8 +299,8 @@ numbers = st.floats(1e-6, 1e6) | st.integers(1, 1000)
 
 
 @given(
-    name=texts,
-    types=st.lists(texts, max_size=3),
+    name=texts.filter(lambda text: text and text.isprintable()),
+    types=st.lists(texts.filter(bool), max_size=3, unique=True),
     like=st.none() | st.floats(-1e3, 1e3),
     rate=st.floats(1e-9, 1e9),
     space=st.dictionaries(texts, st.lists(numbers | st.booleans() | texts, max_size=3), max_size=2),
