@@ -6,6 +6,8 @@ at every k follows from the places, so nothing else is kept.
 """
 
 import io
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,5 +123,5 @@ def read_cases(folder: Path) -> dict[str, CaseResults]:
         raise RunInvalid(
             f"{path}: not there. Write it with `pocketrec evaluate RUN --data DIR --out {folder}`."
         ) from err
-    except (OSError, ValueError, KeyError, EOFError) as err:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
         raise RunInvalid(f"{path}: damaged ({err}). Evaluate again.") from err
