@@ -104,7 +104,8 @@ def read_cases(folder: Path) -> dict[str, CaseResults]:
     """
     path = folder / CASE_FILE
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        # Opened here: numpy leaves a file open that is no whole archive.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in saved.files}
         return {
             setting: CaseResults(
