@@ -34,6 +34,7 @@ class GateRow:
         warned: the value is beyond the limit, but its interval is not, or it is a time that is
             refused from 1.5 times the limit on.
         note: where the loss comes from.
+        of_index: without what the item index costs, the value would be within the limit.
     """
 
     target: str
@@ -47,6 +48,7 @@ class GateRow:
     interval: tuple[float, float] | None = None
     warned: bool = False
     note: str = ""
+    of_index: bool = False
 
     @property
     def state(self) -> str:

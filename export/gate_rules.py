@@ -123,8 +123,12 @@ class Rules:
             ("AUC loss", "auc_loss", losses.auc),
         ):
             limit = getattr(self.target, key)
-            note = self._cause_of_loss(key, one) if one.value > limit else ""
-            yield self._sampled(pair, check, key, one, limit, note)
+            row = self._sampled(pair, check, key, one, limit)
+            if one.value > limit:
+                index = self._index_loss(key)
+                note = self._cause_of_loss(index, one)
+                row = replace(row, note=note, of_index=one.value - index.value <= limit)
+            yield row
 
     def _cause_of_slates(self, shared: float) -> str:
         index = 1 - self.measures.index_slate_overlap()
@@ -132,10 +136,12 @@ class Rules:
         shares = f"the item index changes {index:.3g} of the slates, the model files the rest"
         return shares + self._what_of_index(index, lost)
 
-    def _cause_of_loss(self, key: str, found: Estimate) -> str:
-        """Say how much of a loss is the item index's, and which keys change that."""
+    def _index_loss(self, key: str) -> Estimate:
         losses = self.measures.index_losses()
-        index = losses.ndcg if key == "ndcg_loss" else losses.auc
+        return losses.ndcg if key == "ndcg_loss" else losses.auc
+
+    def _cause_of_loss(self, index: Estimate, found: Estimate) -> str:
+        """Say how much of a loss is the item index's, and which keys change that."""
         shares = (
             f"the item index costs {index.value:.3g} of it "
             f"[{index.low:.3g}, {index.high:.3g}], the model files {found.value - index.value:.3g}"
@@ -157,14 +163,12 @@ class Rules:
         key: str,
         found: Estimate,
         refused_above: float,
-        note: str = "",
     ) -> GateRow:
         row = self._row(of, check, key, found.value, found.low <= refused_above)
         return replace(
             row,
             interval=(found.low, found.high),
             warned=row.passed and found.value > getattr(self.target, key),
-            note=note,
         )
 
     def _row(

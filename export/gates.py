@@ -38,9 +38,10 @@ class Choice:
 
 
 def choose(name: str, target: Target, files: Sequence[FileFigures], measures: Measures) -> Choice:
-    """Choose the smallest pair of files that passes every check, without a warning of its quality.
+    """Choose the smallest pair that passes every check, without a warning of its model files.
 
-    If there is none, the smallest that no check refuses; if there is none, the exact pair. A
+    If there is none, the smallest that no check refuses; if there is none, the exact pair. What
+    the item index costs is the same for every pair, so its warning sends nobody to larger files. A
     warning of the time never decides: a busy machine must not change the bundle.
 
     Args:
@@ -108,8 +109,8 @@ def _smallest(pairs: list[Pair], rules: Rules, rows: list[GateRow]) -> tuple[Pai
         rows += [size, *found]
         if not all(row.passed for row in found):
             continue
-        if not any(row.warned for row in found):
-            return pair, False
+        if not any(row.warned and not row.of_index for row in found):
+            return pair, any(row.warned for row in found)
         warned = warned or pair
     return warned, warned is not None
 

@@ -148,6 +148,16 @@ def test_a_larger_pair_without_a_warning_is_better_than_a_smaller_one_with():
     assert (*chosen(found), found.warned) == ("fp16", "dynamic", True, False)
 
 
+def test_a_loss_of_the_item_index_sends_nobody_to_larger_files():
+    """It is the same for every pair: only what the model files cost can be helped by others."""
+    index = Losses(ndcg=Estimate(value=0.01, low=0.0, high=0.02), auc=sure(0.0))
+    found = choose("android", Target(), files(), Figures(losses={"dynamic": CHANCE}, index=index))
+    assert (*chosen(found), found.warned) == ("dynamic", "dynamic", True, True)
+    (row,) = [row for row in found.rows if row.warned]
+    assert row.of_index
+    assert "the item index costs 0.01 of it" in row.note
+
+
 def test_a_pair_that_is_refused_is_not_better_than_one_that_is_warned_of():
     small = files(fp32={"cosine": 0.5}, fp16={"cosine": 0.5})
     found = choose("android", Target(), small, Figures(losses={"dynamic": CHANCE}))
