@@ -5,6 +5,7 @@ from pathlib import Path
 from export.errors import GateRefused
 from training.baseline_gain import read_gain
 from training.recipe import Recipe
+from training.split_check import asks_for_no_test
 
 NOT_EVALUATED = (
     "not compared with simple baselines: run `pocketrec evaluate RUN --data DIR --out REPORT` first"
@@ -28,7 +29,7 @@ def checked_gain(recipe: Recipe, run_dir: Path, *, force: bool) -> str:
         return ""
     gain = read_gain(run_dir)
     told = NOT_EVALUATED if gain is None else gain.sentence()
-    if gain is None and recipe.split.kind == "global_time" and not recipe.split.test_share:
+    if gain is None and asks_for_no_test(recipe.split):
         told = NO_TEST
     if wanted == "refuse" and not force and (gain is None or not gain.difference > 0):
         raise GateRefused(

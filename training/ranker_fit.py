@@ -122,9 +122,8 @@ def _cross_fitted(
     folds = folds_of(fold_of, (ids[user] for user, _ in cases))
     nothing = lists.take(np.arange(0))
     held = lists.take(np.flatnonzero(folds == 0))
-    if not (
-        lists.labels[:, :, 0] > 0
-    ).any():  # what came next was never retrieved: nothing to learn
+    found_any = (lists.labels[:, :, 0] > 0).any()
+    if not found_any:  # of what came next, so there is nothing to learn
         config = replace(config, epochs=0)
     # A cap is shared by the fits that follow: as many epochs take about as long.
     first = fit.run(

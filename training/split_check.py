@@ -34,7 +34,7 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
         RunInvalid: nobody has two training events, or a fold has no case; the text has the numbers
             and the splits that would work.
     """
-    no_test = recipe.split.kind == "global_time" and not recipe.split.test_share
+    no_test = asks_for_no_test(recipe.split)
     for name, fold in FOLDS.items():
         if data.held_out(fold) or (fold == TEST and no_test):
             continue
@@ -55,6 +55,11 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
             "two training events, so there is no next item to learn. "
             f"{_advice(_alternatives(recipe, data))}"
         )
+
+
+def asks_for_no_test(split: Split) -> bool:
+    """Whether the recipe keeps no test events on purpose."""
+    return split.kind == "global_time" and not split.test_share
 
 
 def check_heads(recipe: Recipe, data: Dataset, where: str) -> None:

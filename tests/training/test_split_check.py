@@ -7,7 +7,6 @@ import pytest
 
 pytest.importorskip("keras", reason="needs the train extra")
 
-import tensorflow as tf
 
 from pocketrec.cli import main
 from training.dataset import TEST, VALID, load_dataset
@@ -68,11 +67,10 @@ def tables(tmp_path):
 
 
 @pytest.fixture
-def eagerly():
+def eagerly(uncompiled):
     """Nothing is compiled: these trainings are over before XLA would be."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+    with uncompiled():
+        yield
 
 
 def one_after_the_other(user, n):
