@@ -157,12 +157,12 @@ def read_stages(bundle: Bundle, golden: Golden) -> Arrays | None:
     for stage, (code, shape) in _shapes(bundle, golden).items():
         array = bundle.array(f"golden/{stage}")
         if array.dtype.str[1:] != code or array.shape != shape:
-            raise BundleInvalid(f"golden/{stage}: not {code}{list(shape)}")
+            raise BundleInvalid(f"golden/{stage}: not {code}{list(shape)}", code="golden_array")
         found[stage] = array
     for stage in found.keys() & {*ROWS}:
         rows = found[stage]
         if rows.size and not NONE <= int(rows.min()) <= int(rows.max()) < bundle.item_count:
-            raise BundleInvalid(f"golden/{stage}: a row that is no item")
+            raise BundleInvalid(f"golden/{stage}: a row that is no item", code="golden_array")
     return found
 
 
