@@ -21,6 +21,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
+from benchmarks.chromium import find_chromium, open_tab
 from benchmarks.tiny_bundle import write_tiny_bundle
 from sync_server import tokens
 from sync_server.app import create_app
@@ -309,3 +310,13 @@ def alice(tiny_repo, two_releases, tmp_path, make_app, token_of, log_in):
     """Somebody who may operate, on a server with the keys of stable."""
     app = make_app(tiny_repo, tmp_path / "keys")
     return log_in(app, token_of(open_database(default_url(tiny_repo)))[0])
+
+
+@pytest.fixture
+def tab():
+    """A tab of a headless Chromium."""
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("no chromium on the PATH")
+    with open_tab(chromium) as tab:
+        yield tab

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from benchmarks.chromium import find_chromium, open_tab
 from benchmarks.tiny_bundle import write_tiny_bundle
 from sync_server import admin_layout, admin_site, audit, outcomes, tokens
 from sync_server.database import default_url, open_database
@@ -185,15 +184,6 @@ def test_the_audit_log_is_paged_and_exported(alice, engine):
     assert lines[-1]["action"] == "log in"
 
 
-@pytest.fixture
-def tab():
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("no chromium on the PATH")
-    with open_tab(chromium) as tab:
-        yield tab
-
-
 @pytest.mark.browser
 def test_a_person_logs_in_and_pauses_a_release_in_chromium(
     tab, tiny_repo, engine, two_releases, start_server, tmp_path, token_of
@@ -225,25 +215,4 @@ def test_a_person_logs_in_and_pauses_a_release_in_chromium(
     assert read_policy(tiny_repo, "stable").releases[0].percent == 75
     tab.click(".who button")
     assert tab.run("location.pathname") == "/admin/login"
-    assert tab.complaints == []
-
-
-@pytest.mark.browser
-def test_pages_fit_wide_and_narrow_screens_light_and_dark(
-    tab, tiny_repo, engine, two_releases, start_server, tmp_path, token_of
-):
-    address, _ = start_server(tiny_repo)
-    tab.go(f"{address}/admin/login")
-    tab.type("#token", token_of(engine)[0])
-    tab.click("button")
-    papers = set()
-    for path in ("", "releases", "fleet", "audit"):
-        for width, scheme in ((1200, "light"), (360, "light"), (360, "dark")):
-            tab.show_as(width, scheme)
-            tab.go(f"{address}/admin/{path}")
-            tab.run("document.querySelectorAll('details').forEach(each => each.open = true)")
-            over = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            assert tab.run(over) == 0, (path, width)
-            papers.add((scheme, tab.run("getComputedStyle(document.body).backgroundColor")))
-    assert len(papers) == 2 == len({paper for _, paper in papers})
     assert tab.complaints == []
