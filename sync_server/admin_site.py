@@ -67,9 +67,7 @@ def blueprint(
             return None
         if g.session is None:
             return redirect(url_for(".show_login"), 303)
-        if request.method == "POST" and not sessions.is_own_form(
-            g.session, request.form.get("csrf", "")
-        ):
+        if request.method == "POST" and not g.session.is_own_form(request.form.get("csrf", "")):
             abort(
                 403, "the form is too old or not of this session; go back and load the page again"
             )
@@ -81,14 +79,13 @@ def blueprint(
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
         response.headers.setdefault("Cache-Control", "no-store")
-        if g.get("session") and request.method == "GET" and request.endpoint not in _OPEN:
-            sessions.keep(response, g.session)
         return response
 
     def page(name: str, **values: Any) -> str:
         session = cast(Session, g.session)
-        csrf = sessions.form_token(session)
-        return render_template(f"{name}.html", here=name, session=session, csrf=csrf, **values)
+        return render_template(
+            f"{name}.html", here=name, session=session, csrf=session.form, **values
+        )
 
     @routes.get("/style.css")
     @described("Style sheet of the site.", tag="site", ok="text/css")
