@@ -24,8 +24,8 @@ from benchmarks import title_similarity
 from benchmarks.cold_scores import Floats, as_stored, expected, lifted, mixed, recall_at
 from benchmarks.cold_split import ColdSplit, split
 from benchmarks.harness import Cell, Options, Result
-from training.content_vectors import content_vectors
-from training.dataset import feature_spec
+from training.content_vectors import ContentVectors
+from training.dataset import Items, feature_spec
 from training.item_content import item_inputs
 from training.metrics import interval
 from training.new_items import fit_users, vectors_of_users
@@ -157,11 +157,14 @@ def measure(
     checkpoint.unlink(missing_ok=True)  # a run measures what it trained itself
     towers = fit_towers(recipe, spec, case.known, checkpoint, minutes)
     buckets = recipe.retrieval.title_buckets
-    known, own = (
-        np.asarray(
-            towers.item_tower(item_inputs(spec, items, buckets, known=is_known), training=False)
-        )
-        for items, is_known in ((case.known.items, True), (case.new, False))
+
+    def without_id(items: Items) -> Floats:
+        inputs = item_inputs(spec, items, buckets, known=False)
+        return np.asarray(towers.item_tower(inputs, training=False), np.float32)
+
+    own = without_id(case.new)
+    known = np.asarray(
+        towers.item_tower(item_inputs(spec, case.known.items, buckets), training=False)
     )
     stored = as_stored(known)
 
@@ -169,16 +172,16 @@ def measure(
         return vectors_of_users(towers.user_tower, spec, case.known, rows, stored, case.cut_utc)
 
     some = fit_users(case.known, options.seed)
-    content = content_vectors(
+    made = ContentVectors(
         case.known,
-        case.new,
-        own,
+        without_id,
         users=some,
         user_vectors=user_vectors(some),
         item_vectors=stored,
     )
+    content = made(case.new)
     users = user_vectors(case.users)
-    new = as_stored(lifted(case, users, stored, content, options.seed))
+    new = as_stored(lifted(case, made, users, stored, content, options.seed))
 
     takers = case.takers
     wanted = [case.new_taken[at] for at in takers]
