@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import title_similarity
+from benchmarks.cold_likes import SLATE, kept, recall_of_sequels, sequels
 from benchmarks.cold_scores import Floats, as_stored, expected, lifted, mixed, recall_at
 from benchmarks.cold_split import ColdSplit, split
 from benchmarks.harness import Cell, Options, Result
@@ -36,6 +37,7 @@ from training.tables import build_tables
 RECIPES = Path(__file__).parent.parent / "recipes"
 K = 50
 SLATES = (10, 20)
+LIKE_PLACES = 20
 WIDTH = 110  # columns where the output is no terminal
 
 
@@ -181,7 +183,8 @@ def measure(
     )
     content = made(case.new)
     users = user_vectors(case.users)
-    new = as_stored(lifted(case, made, users, stored, content, options.seed))
+    raised = lifted(case, made, users, stored, content, options.seed)
+    new = as_stored(raised)
 
     takers = case.takers
     wanted = [case.new_taken[at] for at in takers]
@@ -213,6 +216,28 @@ def measure(
         f"tfidf_recall50_{shop.key}": float(tfidf.mean()),
         f"gain_low_{shop.key}": interval(model - tfidf, options.seed)["low"],
         f"train_s_{shop.key}": towers.seconds,
+    }
+    tables = options.work / shop.key / "tables"
+    followed = sequels(case, tables, spec.event_types)
+    with_new, without = (
+        recall_of_sequels(towers.user_tower, spec, stored, followed, vectors, LIKE_PLACES)
+        for vectors in (new, None)
+    )
+    shift = (raised - content).mean(axis=0)
+    stays = kept(case, towers.user_tower, spec, made, shift, stored, options.seed)
+    pairs = f"{len(followed)} users whose next known item comes after a new one"
+    rows += [
+        row(f"of {SLATE} items kept after one event, known item", stays.known),
+        row(f"of {SLATE} items kept after one event, the same item as if new", stays.as_new),
+        row(f"Recall@{LIKE_PLACES} of what follows a new item", with_new, pairs),
+        row(f"Recall@{LIKE_PLACES} of it, the new item left out", without),
+        row("with the new item minus without", with_new - without, "paired, by user"),
+    ]
+    figures |= {
+        f"kept_known_{shop.key}": float(stays.known.mean()),
+        f"kept_as_new_{shop.key}": float(stays.as_new.mean()),
+        f"follows_recall20_{shop.key}": float(with_new.mean()),
+        f"follows_without_recall20_{shop.key}": float(without.mean()),
     }
     if shop.lots:  # what a held-out item should get cannot be measured on arrivals
         return rows, figures

@@ -7,6 +7,10 @@ they deserve can be measured on the past: which items arrived late in the traini
 often they were taken.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -117,18 +121,30 @@ def vectors_of_users(
         item_vectors: float32 [n_items, d].
         now_utc: unix seconds from which ages count.
     """
+    histories = (data.history(int(user)) for user in users)
+    inputs = (
+        tower_inputs(spec, history, item_vectors[used_rows(spec, history)], now_utc)
+        for history in histories
+    )
+    return run_tower(tower, inputs, len(users))
+
+
+def run_tower(tower: keras.Model, inputs: Iterable[Mapping[str, NDArray[Any]]], n: int) -> Floats:
+    """Run the user tower on `n` inputs as `tower_inputs` makes them, in batches; float32 [n, d]."""
     parts = []
-    with Progress("user tower", len(users)) as bar:
-        for at in range(0, len(users), _TOWER_BATCH):
-            batch = []
-            for user in users[at : at + _TOWER_BATCH]:
-                history = data.history(int(user))
-                vectors = item_vectors[used_rows(spec, history)]
-                batch.append(tower_inputs(spec, history, vectors, now_utc))
+    with Progress("user tower", n) as bar:
+        for batch in _batched(inputs, _TOWER_BATCH):
             joined = [np.concatenate([one[name] for one in batch]) for name in _INPUTS]
             parts.append(np.asarray(tower(joined, training=False), np.float32))
-            bar.advance(at + len(batch))
+            bar.advance(sum(map(len, parts)))
     return np.concatenate(parts)
+
+
+def _batched(inputs: Iterable[Mapping[str, NDArray[Any]]], n: int) -> Iterator[list[Any]]:
+    """Yield lists of `n`, the last one shorter."""
+    rest = iter(inputs)
+    while batch := list(islice(rest, n)):
+        yield batch
 
 
 def arrivals(data: Dataset, window: float = WINDOW) -> NDArray[np.int64]:
