@@ -52,7 +52,6 @@ EXTRA_OF = {
     "sqlalchemy": "server",
     "alembic": "server",
     "waitress": "server",
-    "gunicorn": "server",
     "prometheus_client": "server",
     "boto3": "s3",
     "psycopg": "postgres",
