@@ -39,6 +39,15 @@ LABELS = {
     HALT: "Halt",
     UNHALT: "Lift the halt",
 }
+HEADINGS = {
+    PERCENT: "Set percent of",
+    PAUSE: "Pause",
+    RESUME: "Resume",
+    KILL: "Kill",
+    ROLLBACK: "Roll back to",
+    HALT: "Halt",
+    UNHALT: "Lift the halt of",
+}
 EFFECTS = {
     PERCENT: "Phones within the share take the release at their next sync. Phones that have it "
     "keep it.",
@@ -75,6 +84,7 @@ def add(routes: Blueprint, pages: Pages, operations: Operations) -> None:
             found=found,
             version=version or found.version,
             label=LABELS[wanted.action],
+            heading=f"{HEADINGS[wanted.action]} {found.stage.name}",
             effect=EFFECTS[wanted.action],
             problem=problem,
             longest=MAX_REASON,
