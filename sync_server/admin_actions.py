@@ -13,7 +13,7 @@ from bundle.errors import InputError, PocketRecError
 from bundle.rollout import CHANNEL, SHA256
 from sync_server.admin_layout import Pages
 from sync_server.errors import ChannelChanged
-from sync_server.openapi import TEXT, described, record
+from sync_server.openapi import TEXT, Schema, described, record
 from sync_server.operations import (
     ACTIONS,
     HALT,
@@ -62,7 +62,7 @@ EFFECTS = {
     "outcomes count towards a halt.",
 }
 _FIELDS = ("channel", "action", "manifest", "percent")
-_WANTED = {
+_WANTED: dict[str, Schema] = {
     "channel": {"type": "string", "pattern": f"^{CHANNEL.pattern}$"},
     "action": {"enum": list(ACTIONS)},
     "manifest": {"type": "string", "pattern": f"^{SHA256.pattern}$"},
