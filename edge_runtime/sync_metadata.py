@@ -20,6 +20,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.api.metadata import Metadata, Root, TargetFile
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from bundle.files import remove_file
 from edge_runtime.errors import SyncError
 from edge_runtime.sync_transfer import METADATA, Transfer
 
@@ -103,10 +104,10 @@ class Trusted:
         with suppress(OSError):
             for path in (self._folder / "targets").iterdir():
                 if path.name not in self._used:
-                    path.unlink()
+                    remove_file(path)
 
     def _found(self, root: bytes, answers: "_Answers", wanted: Callable[["Trusted"], T]) -> T:
-        self._updater = Updater(
+        self._updater = _Updater(
             str(self._folder),
             f"{self._url}/metadata/",
             fetcher=answers,
@@ -138,6 +139,13 @@ class Trusted:
                 "--root 1.root.json"
             )
         return root_path.read_bytes()
+
+
+class _Updater(Updater):
+    """python-tuf's client; the roots that it trusts lie in `root_history` only."""
+
+    def _update_root_symlink(self) -> None:
+        """Make no link `root.json`: nothing reads it, and Windows and FAT may refuse links."""
 
 
 class _Answers(FetcherInterface):
