@@ -54,7 +54,6 @@ EXTRA_OF = {
     "sqlalchemy": "server",
     "alembic": "server",
     "waitress": "server",
-    "gunicorn": "server",
     "prometheus_client": "server",
     "boto3": "s3",
     "psycopg": "postgres",
