@@ -143,7 +143,7 @@ def sync(
     try:
         trusted = Trusted(home, server_url, transfer)
         look_up = partial(wanted, channel=channel, facts=facts, here=here, now_utc=now)
-        found = trusted.check(root_path, look_up)
+        found = trusted.check(root_path, look_up, now)
         remember(home, found.policy)
         files = ReleaseFiles(trusted, transfer, store, channel)
         try:
