@@ -151,12 +151,12 @@ def test_demo_ends_with_a_verdict_and_names_the_whole_table(ran: Ran):
     assert [line.split()[0] for line in lines] == [
         "Quality", "Phone", "Sync", "New", "Tables", "Next",
     ]  # fmt: skip
+    assert "│" not in last
     table = (ran.work / demo.TABLE).read_text()
     assert str(ran.work / demo.TABLE) in lines[4]
     assert len(ran.result.rows) > 40
     for row in ran.result.rows:
         assert str(row["what"]) in table
-        assert str(row["what"]) not in "\n".join(lines)
     assert (ran.work / "report" / "evaluation.html").is_file()
 
 
