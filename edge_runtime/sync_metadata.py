@@ -22,6 +22,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from bundle.files import remove_file
 from edge_runtime.errors import SyncError
+from edge_runtime.private_home import make_folder
 from edge_runtime.sync_transfer import METADATA, Transfer
 
 CONFIG = UpdaterConfig(app_user_agent="pocketrec", targets_max_length=2 << 20)
@@ -54,7 +55,8 @@ class Trusted:
             RepositoryError: what it sent is not to be trusted.
             OSError: the device's folder cannot be read or written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        for name in ("root_history", "targets"):  # python-tuf would make them for all to read
+            make_folder(self._folder / name)
         root = self._root(root_path)
         here = self._stored()
         sent = self._transfer.unless(
