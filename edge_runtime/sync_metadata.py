@@ -27,6 +27,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 from bundle.errors import PocketRecError
 from bundle.files import canonical_json, remove_file, write_atomic
 from edge_runtime.errors import SyncError
+from edge_runtime.private_home import make_folder
 from edge_runtime.sync_transfer import METADATA, Transfer
 
 CONFIG = UpdaterConfig(app_user_agent="pocketrec", targets_max_length=2 << 20)
@@ -65,7 +66,8 @@ class Trusted:
             RepositoryError: what it sent is not to be trusted.
             OSError: the device's folder cannot be read or written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        for name in ("root_history", "targets"):  # python-tuf would make them for all to read
+            make_folder(self._folder / name)
         root, here = self._root(root_path), self._stored()
         server = _Server(self._transfer, f"{self._url}/metadata/timestamp.json", here)
         if here is not None and self._was_asked(root, now_utc) and server.timestamp() == here:
