@@ -17,7 +17,8 @@ import pytest
 import urllib3
 
 from edge_runtime.sync import sync
-from sync_server import tokens, waitress_server
+from pocketrec import cli
+from sync_server import serve, tokens, waitress_server
 from sync_server.app import create_app
 from sync_server.database import default_url, open_database
 from sync_server.failures import MOST
@@ -98,6 +99,34 @@ def test_behind_a_proxy_each_client_counts_for_itself(tiny_repo, start_server, o
     sound = log_in(token, "198.51.100.7")
     assert sound.status == 303
     assert "Secure" in sound.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_a_server_for_this_machine_needs_no_tls(host):
+    assert serve.transport_warning(host, behind_proxy=False) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "::", "192.0.2.7", "2001:db8::1", "sync.example.com"],  # noqa: S104 - not bound
+)
+def test_a_server_for_others_warns_unless_a_proxy_is_in_front(host):
+    assert "TLS" in serve.transport_warning(host, behind_proxy=False)
+    assert serve.transport_warning(host, behind_proxy=True) is None
+
+
+def test_the_command_warns_before_it_listens(runner, tmp_path):
+    words = ["serve", "--repo", str(tmp_path), "--host", "192.0.2.7", "--port", "0"]
+    done = runner.invoke(cli.main, words)  # an address for documentation, of no machine
+    assert done.exit_code == 1
+    assert done.stderr.index("without TLS") < done.stderr.index("cannot listen")
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_ipv6_address_is_served(tiny_repo, start_server):
+    address, _ = start_server(tiny_repo, "--host", "::1")
+    here = address.replace("127.0.0.1", "[::1]")
+    assert urllib3.request("GET", f"{here}/healthz").status == 200
 
 
 @each_kind
