@@ -1,6 +1,7 @@
 """Servers as one process and as several: its logs and figures, and an orderly end."""
 
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -183,6 +184,21 @@ def test_logs_of_failures_name_no_install_either(tiny_repo, monkeypatch, capsys)
     assert somebody not in told
 
 
+def test_what_waitress_logs_is_json_without_paths(capsys):
+    waitress_server.log_as_json()
+    logger = logging.getLogger("waitress")
+    try:
+        raise OSError("no such file")
+    except OSError:
+        logger.exception("Exception while serving %s" % "/v1/installs/somebody")  # noqa: UP031
+    logger.warning("no longer accepting new connections")
+    logging.getLogger("waitress.queue").warning("Task queue depth is 9")
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert first["message"] == "Exception while serving a request"
+    assert "no such file" in first["traceback"] and "somebody" not in str(first)
+    assert second["message"] == "no longer accepting new connections"
+
+
 def test_wsgi_entry_is_configured_by_the_environment(tiny_repo):
     code = "from sync_server.wsgi import app; print(app.test_client().get('/readyz').status_code)"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -225,7 +241,7 @@ def drip(clients, text, times):
 
 
 @each_kind
-def test_two_hundred_slow_heads_hold_nobody_up(tiny_repo, start_server, connect, options):
+def test_two_hundred_slow_heads_hold_nobody_up(tiny_repo, start_server, connect, tmp_path, options):
     address, _ = start_server(tiny_repo, *options)
     slow = [connect(address) for _ in range(200)]
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: yes\r\n\r\n"
@@ -247,6 +263,8 @@ def test_two_hundred_slow_heads_hold_nobody_up(tiny_repo, start_server, connect,
     sending.join()
     for client in slow:  # slow is not wrong: each has its answer
         assert client.recv(100).startswith(b"HTTP/1.1 200")
+    messages = {line["message"] for line in lines(tmp_path)}
+    assert messages == {"request"}  # 200 that wait for a thread fill no log
 
 
 def test_requests_that_never_become_whole_are_cut_off(tiny_repo, connect, monkeypatch):
