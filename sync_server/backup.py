@@ -1,6 +1,6 @@
 """One file with all that a server needs to begin again elsewhere, but no key.
 
-    repository/metadata/... repository/targets/...    see `inventory.py`
+    repository/metadata/... targets/... history/...   see `inventory.py`
     database.sqlite                                    a consistent copy (SQLite's backup API)
     backup.json                                        size and SHA-256 of each of these, last
 
@@ -61,7 +61,7 @@ def back_up(repo: Path, engine: Engine, out: Path, *, force: bool = False) -> Ba
         out.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream, tempfile.TemporaryDirectory(dir=out.parent) as work:
             os.fchmod(stream.fileno(), 0o600)  # events of people are in it
-            found = inventory.take(repo)
+            found = inventory.take(repo, history=True)
             database = Path(work) / DATABASE
             if source is not None and has_database:
                 _copy_database(source, database)

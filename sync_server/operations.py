@@ -16,11 +16,12 @@ from bundle.rollout import ACTIVE, CHANNEL, KILLED, PAUSED, SHA256, RolloutPolic
 from bundle.strict_json import is_number, is_text
 from sync_server import audit
 from sync_server.errors import KeysInvalid
+from sync_server.history import Note, line
 from sync_server.keys import Signers
 from sync_server.outcomes import mark_halt
-from sync_server.repository import change_policy, halt, read_policy, unhalt
+from sync_server.repository import change_policy, halt, read_policy, roll_back, unhalt
 from sync_server.roles import BRAKE, SNAPSHOT, TIMESTAMP
-from sync_server.rollout import changed, find, rolled_back
+from sync_server.rollout import changed, find
 from sync_server.tokens import Token
 
 PERCENT, PAUSE, RESUME, KILL, ROLLBACK = "percent", "pause", "resume", "kill", "rollback"
@@ -77,12 +78,10 @@ class Action:
         return shlex.join(words)
 
     def changed(self, policy: RolloutPolicy) -> RolloutPolicy:
-        """The policy after it."""
+        """The policy after PERCENT, PAUSE, RESUME or KILL."""
         stage = find(policy, self.manifest)
         if self.percent is not None:
             return changed(policy, stage, percent=self.percent, ramp=())
-        if self.action == ROLLBACK:
-            return rolled_back(policy, stage)
         return changed(policy, stage, state=_STATES[self.action])
 
 
@@ -109,18 +108,22 @@ class Operations:
         told = {"percent": wanted.percent, "reason": wanted.reason}
         details: dict[str, Any] = {key: one for key, one in told.items() if one not in (None, "")}
         with audit.noted(self._engine, token, wanted.action, subject, **details) as number:
-            self._do(wanted, wanted.reason or f"by {token.name}")
+            self._do(wanted, Note(by=line(token.name), reason=line(wanted.reason)))
         return number
 
-    def _do(self, wanted: Action, reason: str) -> None:
+    def _do(self, wanted: Action, note: Note) -> None:
         channel, manifest = wanted.channel, wanted.manifest
         if not self.may(wanted.action, channel):
             raise KeysInvalid(f"the key for this is not on the server; run: {wanted.command}")
         find(read_policy(self._repo, channel), manifest)
         if wanted.action == HALT:
-            if halt(self._repo, self._signers, channel, manifest, reason):
+            reason = note.reason or f"by {note.by}"
+            if halt(self._repo, self._signers, channel, manifest, reason, note.by):
                 mark_halt(self._engine, channel, manifest)
         elif wanted.action == UNHALT:
-            unhalt(self._repo, self._signers, channel, manifest)
+            unhalt(self._repo, self._signers, channel, manifest, note)
+        elif wanted.action == ROLLBACK:
+            roll_back(self._repo, self._signers, channel, manifest, note=note)
         else:
-            change_policy(self._repo, self._signers, channel, wanted.changed)
+            action = "stage" if wanted.action == PERCENT else wanted.action
+            change_policy(self._repo, self._signers, channel, wanted.changed, note, action)

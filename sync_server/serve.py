@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bundle.files import write_atomic
 from sync_server.errors import ServeFailed
+from sync_server.place import check_served
 from sync_server.settings import Settings
 
 THREADS = 8
@@ -38,7 +39,9 @@ def serve(
 
     Raises:
         ServeFailed: the port is in use or may not be opened.
+        InputError: there is no such folder, or it holds something else.
     """
+    check_served(settings.repo)
     listener = _listen(host, port)
     taken = str(listener.getsockname()[1]).encode()
 

@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 
 from sync_server.database import connect, upgrade
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 
 _numbers = itertools.count()
 
@@ -32,6 +32,7 @@ def published(small_release, tmp_path):
     """(repository, signers) with the small release on channel stable."""
     make_keys(tmp_path / "keys")
     signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
     report = publish(small_release, tmp_path / "repo", signers, "stable")
     assert report.changed
     return tmp_path / "repo", signers
@@ -42,6 +43,7 @@ def founded(named_releases, tmp_path):
     """(repository, signers) with a tiny release on channel stable."""
     make_keys(tmp_path / "keys")
     signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
     publish(named_releases[0], tmp_path / "repo", signers, "stable")
     return tmp_path / "repo", signers
 
@@ -50,7 +52,9 @@ def founded(named_releases, tmp_path):
 def tiny_repo(tiny_release, tmp_path):
     """A repository with the tiny release on channel stable; its keys are in `keys` beside it."""
     make_keys(tmp_path / "keys")
-    publish(tiny_release, tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
+    signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
+    publish(tiny_release, tmp_path / "repo", signers, "stable")
     return tmp_path / "repo"
 
 
