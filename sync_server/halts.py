@@ -17,6 +17,7 @@ from sync_server.roles import BRAKE
 from sync_server.state import State
 
 Listed = tuple[Halt, ...]
+Check = Callable[[], None]
 
 
 def read_halts(repo: Path, channel: str) -> Halts:
@@ -35,6 +36,8 @@ def halt(
     channel: str,
     manifest: str,
     reason: str,
+    check: Check = lambda: None,
+    *,
     by: str = "",
 ) -> bool:
     """Halt a release; takes the keys of brake, snapshot and timestamp.
@@ -42,9 +45,10 @@ def halt(
     Args:
         repo: the repository.
         signers: those that are here.
-        channel: its name.
+        channel: of the release.
         manifest: hash of the release's manifest.
         reason: why, which phones and the history show.
+        check: is called before the change, while nobody else can write; may raise.
         by: who, for the history.
 
     Returns:
@@ -63,16 +67,27 @@ def halt(
         return (made, *halted)[:MAX_HALTS]
 
     note = Note(by=line(by), reason=line(reason))
-    return _change(repo, signers, channel, add, _Told("halt", manifest, note))
+    return _change(repo, signers, channel, add, check, _Told("halt", manifest, note))
 
 
-def unhalt(repo: Path, signers: Signers, channel: str, manifest: str, note: Note = NOBODY) -> bool:
-    """Let devices take a release again; returns whether it was halted. Raises as `halt` does."""
+def unhalt(
+    repo: Path,
+    signers: Signers,
+    channel: str,
+    manifest: str,
+    check: Check = lambda: None,
+    *,
+    note: Note = NOBODY,
+) -> bool:
+    """Let devices take a release again; returns whether it was halted.
+
+    Takes what `halt` takes, and raises as it does.
+    """
 
     def remove(halted: Listed) -> Listed:
         return tuple(each for each in halted if each.manifest != manifest)
 
-    return _change(repo, signers, channel, remove, _Told("unhalt", manifest, note))
+    return _change(repo, signers, channel, remove, check, _Told("unhalt", manifest, note))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +104,11 @@ def _change(
     signers: Signers,
     channel: str,
     change: Callable[[Listed], Listed],
+    check: Check,
     told: _Told,
 ) -> bool:
     with state.writing(repo):
+        check()
         found = state.load(repo)
         before = halts_in(repo, found, channel)
         after = Halts(halted=change(before.halted))

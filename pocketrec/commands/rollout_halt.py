@@ -35,7 +35,7 @@ def halt(
     note = note_of(by, reason)
     found = find(repository.read_policy(repo, channel), release)
     signers = signers_of(repo, keys)
-    repository.halt(repo, signers, channel, found.manifest, reason, note.by)
+    repository.halt(repo, signers, channel, found.manifest, reason, by=note.by)
     say(repo, channel, as_json)
 
 
@@ -68,5 +68,5 @@ def unhalt(
     note = note_of(by, reason)
     found = find(repository.read_policy(repo, channel), release)
     signers = signers_of(repo, keys)
-    repository.unhalt(repo, signers, channel, found.manifest, note)
+    repository.unhalt(repo, signers, channel, found.manifest, note=note)
     say(repo, channel, as_json)

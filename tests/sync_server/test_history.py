@@ -42,8 +42,8 @@ def test_each_change_of_a_channel_says_who_what_when_and_why(founded, named_rele
     publish(named_releases[1], repo, signers, "stable", percent=5, note=ALICE)
     staged(repo, signers, 50)
     manifest = state_of(repo).releases[0].manifest
-    halt(repo, signers, "stable", manifest, "odd slates", "server")
-    unhalt(repo, signers, "stable", manifest, Note(by="bob", reason="a false alarm"))
+    halt(repo, signers, "stable", manifest, "odd slates", by="server")
+    unhalt(repo, signers, "stable", manifest, note=Note(by="bob", reason="a false alarm"))
     roll_back(repo, signers, "stable", "0", note=Note(by="bob"))
     newest, *_ = changes = policy_history(repo, "stable")
     assert told(changes) == [

@@ -281,7 +281,7 @@ def test_a_mistyped_repository_is_refused_by_every_command_and_not_made(
         ["keys", "add-channel", "night", "--plain", *typo, *keys],
         ["repo", "history", *typo],
         ["mirror", "--to", out, *typo],
-        ["backup", "--out", out, *typo],
+        ["backup", "--out", out, "--key", str(tmp_path / "keys" / "root-1.pem"), *typo],
         ["serve", "--port", "0", *typo],
         ["admin", "token", "make", "--name", "x", *typo],
         ["admin", "token", "list", *typo],
