@@ -71,4 +71,4 @@ def command(
         log_requests=log,
         limits=Limits(per_minute=uploads_per_minute, day_events=events_per_day),
     )
-    serve(settings, host, port, port_file, workers=workers)
+    serve(settings, host, port, port_file, workers=workers, announce=click.echo)
