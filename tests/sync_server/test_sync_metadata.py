@@ -52,8 +52,8 @@ def test_news_are_asked_for_once_each_root_first(phone, static, founded, named_r
     assert static[1][:4] == [
         "/metadata/timestamp.json",
         "/metadata/2.root.json",
-        "/metadata/2.snapshot.json",
-        "/metadata/2.stable.json",
+        "/metadata/3.snapshot.json",
+        "/metadata/3.stable.json",
     ]
     assert len(set(static[1])) == len(static[1])
     assert not [path for path in static[1] if "/files/" in path]
