@@ -17,7 +17,7 @@ from bundle.strict_json import is_number, is_text
 from sync_server import audit
 from sync_server.errors import KeysInvalid
 from sync_server.keys import Signers
-from sync_server.outcomes import mark_halt
+from sync_server.outcome_networks import forget_networks
 from sync_server.repository import change_policy, halt, read_policy, unhalt
 from sync_server.roles import BRAKE, SNAPSHOT, TIMESTAMP
 from sync_server.rollout import changed, find, rolled_back
@@ -119,7 +119,7 @@ class Operations:
         find(read_policy(self._repo, channel), manifest)
         if wanted.action == HALT:
             if halt(self._repo, self._signers, channel, manifest, reason):
-                mark_halt(self._engine, channel, manifest)
+                forget_networks(self._engine, channel, manifest)
         elif wanted.action == UNHALT:
             unhalt(self._repo, self._signers, channel, manifest)
         else:

@@ -268,7 +268,7 @@ def test_pages_show_what_the_fleet_told(alice, engine, tiny_repo, two_releases):
         {"id": f"{at:032x}", "manifest": two_releases[0], "outcome": kind, "ts": int(time.time())}
         for at, kind in enumerate(kinds)
     ]
-    outcomes.count(engine, "stable", two_releases, told, time.time())
+    outcomes.count(engine, "stable", two_releases, told, time.time(), network="192.0.2.0/24")
     for path in ("", "releases"):
         assert "7 installed" in alice.get(path)
         assert "3 failed" in alice.get(path)
