@@ -9,7 +9,15 @@ rollout.py, halts.py. Rule of the room: standard library and numpy only, and not
 file is used before its size and hash are checked.
 """
 
-from bundle.errors import BundleInvalid, InputError, PocketRecError
+from bundle.errors import BundleInvalid, BundleTooNew, InputError, PocketRecError
 from bundle.reader import Bundle, open_bundle, open_files
 
-__all__ = ["Bundle", "BundleInvalid", "InputError", "PocketRecError", "open_bundle", "open_files"]
+__all__ = [
+    "Bundle",
+    "BundleInvalid",
+    "BundleTooNew",
+    "InputError",
+    "PocketRecError",
+    "open_bundle",
+    "open_files",
+]

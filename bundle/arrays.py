@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.errors import BundleInvalid
+from bundle.errors import BundleInvalid, BundleTooNew
 
 MAGIC = b"PRAR"
 VERSION = 1
@@ -82,6 +82,8 @@ def parse_header(
         raise BundleInvalid(f"{name}: {len(head)} bytes are too few for an array header")
     magic, version, code, n_dims, zero, *rest = _HEADER.unpack(head)
     shape, payload_bytes, reserved = tuple(rest[:4]), rest[4], rest[5]
+    if magic == MAGIC and version > VERSION:
+        raise BundleTooNew(f"{name}: an array file of version {version}. Update the app.")
     if magic != MAGIC or version != VERSION or zero != 0 or reserved != 0:
         raise BundleInvalid(f"{name}: not an array file of version {VERSION}")
     dtype = _DTYPES.get(code.decode("ascii", errors="replace"))

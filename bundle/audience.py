@@ -15,7 +15,7 @@ from bundle.arrays import Array
 from bundle.columns import ArraySource, Coded, Column, column_files, open_column
 from bundle.errors import BundleInvalid, InputError
 from bundle.files import canonical_json
-from bundle.strict_json import MAX_TEXT, is_integer, is_text, shown
+from bundle.strict_json import MAX_TEXT, is_integer, is_text, refuse_newer, shown
 
 SINCE = 2
 """The format version from which a reader looks for the files."""
@@ -172,6 +172,7 @@ def _expect_named(name: str, bits: Array, *, n_names: int) -> None:
 
 
 def _checked_names(value: object) -> tuple[str, ...]:
+    refuse_newer(NAMES_FILE, value)
     if not isinstance(value, dict) or value.keys() != {"version", "names"}:
         raise BundleInvalid(f"{NAMES_FILE}: keys differ from version 1")
     names = value["names"]

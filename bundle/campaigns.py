@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bundle.errors import BundleInvalid
-from bundle.strict_json import MAX_TEXT, MAX_UTC, is_integer, is_text, shown
+from bundle.strict_json import MAX_TEXT, MAX_UTC, is_integer, is_text, refuse_newer, shown
 
 FILE = "campaigns.json"
 MAX_CAMPAIGNS = 1000
@@ -50,6 +50,7 @@ class Campaigns:
             BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds, or an id
                 stands twice.
         """
+        refuse_newer(FILE, value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid(f"{FILE}: keys differ from version 1")
         if not is_integer(value["version"], 1, 1):

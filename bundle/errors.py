@@ -3,7 +3,11 @@
 PocketRecError            exit code 1
 ├── InputError            exit code 2: the caller's file, table, option or recipe is at fault
 └── BundleInvalid         the files of a release fail their checks; nothing of them may be used
+    └── BundleTooNew      they are of a newer form than this app reads; a newer app reads them
 """
+
+TOO_NEW = "too_new"
+"""The code of what a newer app reads: no fault of the release (FORMAT.md, "Error codes")."""
 
 
 class PocketRecError(Exception):
@@ -19,4 +23,23 @@ class InputError(PocketRecError, ValueError):
 
 
 class BundleInvalid(PocketRecError):
-    """A bundle, or one of its files, does not hold what its manifest or header promises."""
+    """A bundle, or one of its files, does not hold what its manifest or header promises.
+
+    Attributes:
+        code: the check that failed, the same in every reader and release of PocketRec; see
+            FORMAT.md, "Error codes".
+    """
+
+    def __init__(self, message: str, *, code: str = "invalid") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BundleTooNew(BundleInvalid):
+    """A release, or a channel's policy, is of a newer form than this app reads.
+
+    A newer app reads it. So it is not used, and is never counted as a failure of the release.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code=TOO_NEW)

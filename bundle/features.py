@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.errors import BundleInvalid
+from bundle.errors import BundleInvalid, BundleTooNew
 from bundle.products import inner
-from bundle.strict_json import is_integer, is_number, shown
+from bundle.strict_json import is_integer, is_number, refuse_newer, shown
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -113,8 +113,10 @@ class FeatureSpec:
         """Check and build a spec from parsed JSON.
 
         Raises:
+            BundleTooNew: it is of a later version, or names a feature that this app lacks.
             BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds.
         """
+        refuse_newer("feature_spec.json", value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid("feature_spec.json: keys differ from version 1")
         for key, (low, high) in BOUNDS.items():
@@ -135,12 +137,16 @@ class FeatureSpec:
             raise BundleInvalid("feature_spec.json: head_weights must be finite numbers")
         pairs = {*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR}
         unknown = set(value["context"]) - set(CONTEXT) | set(value["pair"]) - pairs
-        unknown |= {name for name in NUMERIC if name not in value["numeric"]}
-        if not value["neighbours"]:
-            unknown |= set(value["pair"]) & set(NEIGHBOUR_PAIR)
         if unknown:
+            raise BundleTooNew(
+                f"feature_spec.json: unknown feature {shown(sorted(unknown))}. Update the app."
+            )
+        missing = {name for name in NUMERIC if name not in value["numeric"]}
+        if not value["neighbours"]:
+            missing |= set(value["pair"]) & set(NEIGHBOUR_PAIR)
+        if missing:
             raise BundleInvalid(
-                f"feature_spec.json: unknown or missing feature {shown(sorted(unknown))}"
+                f"feature_spec.json: missing feature {shown(sorted(missing))}, or no neighbours"
             )
         fields: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in value.items()

@@ -1,21 +1,25 @@
-"""Atomic files: a reader sees the old content or the new, never a part (POSIX rename)."""
+"""Atomic files: a reader sees the old content or the new, never a part (by a rename)."""
 
 import contextlib
 import ctypes
 import errno
-import fcntl
 import hashlib
+import io
 import json
+import math
 import mmap
 import os
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from bundle.errors import InputError, PocketRecError
+from bundle.locks import POSIX, LockedFile
 
 _CHUNK_BYTES = 1 << 20
+_IN_USE_S, _POLL_S = 2.0, 0.02
 
 
 def canonical_json(value: Any) -> bytes:
@@ -47,11 +51,34 @@ def mapped(path: Path) -> memoryview:
 
 def fsync_file(path: Path) -> None:
     """Make the content of a file survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
+    with path.open("r+b") as stream:  # Windows flushes no file that is open for reading only
+        os.fsync(stream.fileno())
+
+
+def replace_file(source: Path, target: Path) -> None:
+    """Rename a file over another one, or raise OSError and change nothing.
+
+    Windows refuses while a process has either of them open or mapped, such as a virus scanner, so
+    the call tries again for 2 s there.
+    """
+    end = time.monotonic() + (0.0 if POSIX else _IN_USE_S)
+    while True:
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(_POLL_S)
+
+
+def remove_file(path: Path) -> bool:
+    """Remove a file; False if the system refuses, as Windows does while a process has it open."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def fsync_dir(path: Path) -> None:
@@ -92,25 +119,45 @@ def write_atomic_parts(path: Path, parts: Iterable[bytes], mode: int = 0o644) ->
         with _alone(temporary) as stream:
             try:
                 stream.truncate(0)
-                os.fchmod(stream.fileno(), mode)
+                if hasattr(os, "fchmod"):
+                    os.fchmod(stream.fileno(), mode)
                 stream.writelines(parts)
                 stream.flush()
                 os.fsync(stream.fileno())
-                temporary.replace(path)
+                if not POSIX:
+                    stream.close()  # Windows renames no open file
+                replace_file(temporary, path)
             except BaseException:
-                with contextlib.suppress(OSError):
-                    temporary.unlink()
+                if not POSIX:
+                    stream.close()
+                remove_file(temporary)
                 raise
         fsync_dir(path.parent)
     except OSError as err:
         raise write_failed(path, err) from err
 
 
-def _alone(path: Path) -> BinaryIO:
-    """Open a file for writing, locked: another writer of the same name waits for its turn."""
+@contextlib.contextmanager
+def _alone(temporary: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing; another writer of the same name waits for its turn.
+
+    The file itself is locked. Windows renames no open file: the lock is a file beside it there.
+    """
+    if POSIX:
+        with io.BufferedWriter(_locked(temporary)) as stream:
+            yield stream
+        return
+    beside = temporary.with_name(f"{temporary.name}.lock")
+    try:
+        with LockedFile(beside, wait_s=math.inf), temporary.open("wb") as stream:
+            yield stream
+    finally:
+        remove_file(beside)  # refused where another writer waits for it
+
+
+def _locked(path: Path) -> LockedFile:
     while True:
-        stream = path.open("ab")
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        stream = LockedFile(path, wait_s=math.inf)
         with contextlib.suppress(FileNotFoundError):
             # The writer we waited for has renamed the file away: the name is another file now.
             if path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
@@ -163,6 +210,8 @@ def _aside(final: Path) -> Path:
 
 def _swap(one: Path, two: Path) -> bool:
     """Exchange two names atomically (renameat2 of Linux, renamex_np of macOS); False: cannot."""
+    if not POSIX:
+        return False
     libc = ctypes.CDLL(None)
     paths = os.fsencode(one), os.fsencode(two)
     if linux := getattr(libc, "renameat2", None):

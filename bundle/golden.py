@@ -9,7 +9,7 @@ from bundle.errors import BundleInvalid
 from bundle.features import MAX_VOCABULARY
 from bundle.files import canonical_json
 from bundle.reader import Bundle
-from bundle.strict_json import MAX_UTC, is_integer, is_number, is_text, shown
+from bundle.strict_json import MAX_UTC, is_integer, is_number, is_text, refuse_newer, shown
 
 MAX_CASES = 1000
 
@@ -75,6 +75,7 @@ class Golden:
         Raises:
             BundleInvalid: the form is not that of version 1.
         """
+        refuse_newer("golden.json", value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid("golden.json: keys differ from version 1")
         if not is_integer(value["version"], 1, 1):

@@ -9,7 +9,7 @@ from typing import Any
 from bundle.errors import BundleInvalid
 from bundle.files import canonical_json
 from bundle.rollout import SHA256
-from bundle.strict_json import MAX_UTC, is_integer, is_text, parse_json
+from bundle.strict_json import MAX_UTC, is_integer, is_text, parse_json, refuse_newer
 
 FORMAT = 1
 MAX_BYTES = 64 << 10
@@ -55,12 +55,14 @@ class Halts:
         """Check and build halts from the bytes of their file.
 
         Raises:
+            BundleTooNew: they are of a later format.
             BundleInvalid: it is too large, no JSON, a key is missing, unknown, of the wrong type
                 or out of bounds, or a release stands twice.
         """
         value = parse_json("halts", data, MAX_BYTES)
+        refuse_newer("halts", value, FORMAT, "format")
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
-            raise BundleInvalid(f"halts: of another format than {FORMAT}; update the app")
+            raise BundleInvalid(f"halts: of another format than {FORMAT}")
         if value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid(f"halts: keys differ from format {FORMAT}")
         listed = value["halted"]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from bundle.errors import BundleInvalid
+from bundle.errors import BundleInvalid, BundleTooNew
 from bundle.files import canonical_json
 from bundle.strict_json import MAX_UTC, is_integer, is_number, is_text, parse_json, shown
 
@@ -94,18 +94,18 @@ def parse_manifest(data: bytes) -> Manifest:
     """Read a manifest from untrusted bytes.
 
     Raises:
-        BundleInvalid: too large, not JSON of the right form, a newer format version, a bad name,
-            hash or size, or two files of one name.
+        BundleTooNew: the format version is newer than `FORMAT_VERSION`.
+        BundleInvalid: too large, not JSON of the right form, a bad name, hash or size, or two files
+            of one name.
     """
     value = parse_json("manifest.json", data, MAX_MANIFEST_BYTES)
     if not isinstance(value, dict):
         raise BundleInvalid("manifest.json: not an object")
     version: Any = value.get("format_version")
+    if type(version) is int and version > FORMAT_VERSION:
+        raise BundleTooNew(_knows(version))
     if not is_integer(version, OLDEST_VERSION, FORMAT_VERSION):
-        raise BundleInvalid(
-            f"manifest.json: format version {shown(version)}; this reader knows {OLDEST_VERSION} "
-            f"to {FORMAT_VERSION}. Update the app, or export for version {FORMAT_VERSION}."
-        )
+        raise BundleInvalid(_knows(version))
     if value.keys() != Manifest.__dataclass_fields__.keys():
         raise BundleInvalid(f"manifest.json: unexpected keys {shown(sorted(value))}")
     files = value["files"]
@@ -126,6 +126,13 @@ def parse_manifest(data: bytes) -> Manifest:
         created_utc=value["created_utc"],
         files=entries,
         format_version=version,
+    )
+
+
+def _knows(version: object) -> str:
+    return (
+        f"manifest.json: format version {shown(version)}; this reader knows {OLDEST_VERSION} "
+        f"to {FORMAT_VERSION}. Update the app, or export for version {FORMAT_VERSION}."
     )
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bundle.errors import BundleInvalid
-from bundle.strict_json import is_integer, is_number
+from bundle.strict_json import is_integer, is_number, refuse_newer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,10 @@ class Policy:
         """Check and build a policy from parsed JSON.
 
         Raises:
+            BundleTooNew: it is of a later version.
             BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds.
         """
+        refuse_newer("policy.json", value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid("policy.json: keys differ from version 1")
         bounds = {

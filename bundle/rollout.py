@@ -9,7 +9,15 @@ from typing import Any
 
 from bundle.errors import BundleInvalid
 from bundle.files import canonical_json
-from bundle.strict_json import MAX_UTC, is_integer, is_number, is_text, parse_json, shown
+from bundle.strict_json import (
+    MAX_UTC,
+    is_integer,
+    is_number,
+    is_text,
+    parse_json,
+    refuse_newer,
+    shown,
+)
 
 FILE = "policy.json"
 FORMAT = 1
@@ -122,6 +130,7 @@ class RolloutPolicy:
         """Check and build a policy from the bytes of `policy.json`.
 
         Raises:
+            BundleTooNew: it is of a later format.
             BundleInvalid: it is too large, no JSON, or see `from_json`.
         """
         return cls.from_json(parse_json(FILE, data, MAX_BYTES))
@@ -131,11 +140,13 @@ class RolloutPolicy:
         """Check and build a policy from parsed JSON.
 
         Raises:
+            BundleTooNew: it is of a later format.
             BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds, or a
                 release stands twice.
         """
+        refuse_newer(FILE, value, FORMAT, "format")
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
-            raise BundleInvalid(f"{FILE}: of another format than {FORMAT}; update the app")
+            raise BundleInvalid(f"{FILE}: of another format than {FORMAT}")
         found = _object(FILE, value, cls)
         if not _matches(CHANNEL, found["channel"]):
             raise BundleInvalid(f"{FILE}: channel {shown(found['channel'])} is no channel's name")

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from bundle.errors import BundleInvalid
+from bundle.errors import BundleInvalid, BundleTooNew
 from bundle.features import FeatureSpec
-from bundle.strict_json import is_integer, is_number, shown
+from bundle.strict_json import is_integer, is_number, refuse_newer, shown
 
 FILE = "rules.json"
 MAX_RULES = 32
@@ -219,9 +219,11 @@ class Rules:
         """Check and build rules from parsed JSON; spec: of the release, whose columns they name.
 
         Raises:
+            BundleTooNew: it is of a later version, or has a kind of rule that this app lacks.
             BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds, or the
                 rules do not go together.
         """
+        refuse_newer(FILE, value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
             raise BundleInvalid(f"{FILE}: keys differ from version 1")
         if not is_integer(value["version"], 1, 1):
@@ -251,8 +253,10 @@ class Rules:
 
 def _rule(at: int, value: object, spec: FeatureSpec) -> Rule:
     kind = value.get("kind") if isinstance(value, dict) else None
-    if not isinstance(value, dict) or not isinstance(kind, str) or kind not in KINDS:
-        raise BundleInvalid(f"{FILE}: rule {at}: unknown kind {shown(kind)}")
+    if not isinstance(value, dict) or not isinstance(kind, str):
+        raise BundleInvalid(f"{FILE}: rule {at}: must be an object with a kind")
+    if kind not in KINDS:
+        raise BundleTooNew(f"{FILE}: rule {at}: unknown kind {shown(kind)}. Update the app.")
     found = KINDS[kind]
     settings = {key: setting for key, setting in value.items() if key != "kind"}
     if settings.keys() != found.__dataclass_fields__.keys():

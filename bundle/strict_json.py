@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from bundle.errors import BundleInvalid
+from bundle.errors import BundleInvalid, BundleTooNew
 
 MAX_JSON_BYTES = 8 << 20
 MAX_TEXT = 200
@@ -49,6 +49,20 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError("a number is not finite")
     return value
+
+
+def refuse_newer(name: str, value: object, known: int = 1, key: str = "version") -> None:
+    """Refuse an object of a later version than `known`, before its other keys are looked at.
+
+    Raises:
+        BundleTooNew: a newer app may read it; the text begins with `name`.
+    """
+    version = value.get(key) if isinstance(value, dict) else None
+    if type(version) is int and version > known:
+        raise BundleTooNew(
+            f"{name}: {key.replace('_', ' ')} {shown(version)}; this app reads {known} at most. "
+            "Update the app, or publish a release for older apps."
+        )
 
 
 def is_integer(value: object, low: int, high: int) -> bool:

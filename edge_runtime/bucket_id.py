@@ -19,7 +19,7 @@ def bucket_id(home: Path) -> bytes:
     """
     path = home / FILE_NAME
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError):
         text = ""
     if not _FORM.fullmatch(text):

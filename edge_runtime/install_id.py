@@ -25,7 +25,7 @@ def existing(home: Path) -> str | None:
     """Return the id if it was made; one that cannot be read is made anew."""
     path = home / FILE_NAME
     try:
-        found = path.read_text() if path.exists() else ""
+        found = path.read_text(encoding="utf-8") if path.exists() else ""
     except ValueError:
         return None
     return found if _FORM.fullmatch(found) else None

@@ -7,7 +7,6 @@
 A release becomes active only when all its files are verified and its self-test has passed.
 """
 
-import fcntl
 import hashlib
 import json
 import re
@@ -17,7 +16,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bundle.errors import BundleInvalid
-from bundle.files import canonical_json, fsync_dir, fsync_file, write_atomic
+from bundle.files import (
+    canonical_json,
+    fsync_dir,
+    fsync_file,
+    remove_file,
+    replace_file,
+    write_atomic,
+)
+from bundle.locks import LockedFile
 from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from bundle.reader import Bundle, manifest_of, open_files, verify_file
 from edge_runtime.engines import needed_files, spare_files
@@ -252,12 +259,11 @@ class Store:
             fetch(entry, incoming)
             verify_file(entry, incoming)
             fsync_file(incoming)  # or a power cut leaves the name with other content
-            incoming.replace(target)
+            replace_file(incoming, target)
         except OSError as err:
             raise StoreError(f"{entry.name}: cannot be stored ({err.strerror or err})") from err
         finally:
-            with suppress(OSError):
-                incoming.unlink(missing_ok=True)
+            remove_file(incoming)
 
     def _sweep_partials(self, coming: set[str]) -> None:
         """Remove what is left of transfers that were given up; errors can wait.
@@ -268,10 +274,12 @@ class Store:
             for path in self.files.glob(".*"):
                 old = self._clock() - path.stat().st_mtime > PARTIAL_LIFE_S
                 if old and _sha_of(path.name) not in coming:
-                    path.unlink(missing_ok=True)
+                    remove_file(path)
 
     def _garbage_collect(self, coming: Collection[str] = ()) -> None:
         """Remove what neither the active nor the previous release needs; errors can wait.
+
+        Windows keeps the files that a process has mapped; a later install removes them.
 
         coming: hashes of files and manifest of a release that is being installed.
         """
@@ -285,24 +293,22 @@ class Store:
         with suppress(OSError):
             for path in self.files.iterdir():
                 if _sha_of(path.name) not in needed or (path.name[0] == "." and not coming):
-                    path.unlink(missing_ok=True)
+                    remove_file(path)
             for path in self.releases.iterdir():
                 if path.stem not in kept and path.stem not in coming:
-                    path.unlink(missing_ok=True)
+                    remove_file(path)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """One writer at a time, over processes; the kernel frees it if the holder is killed."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            stream = (self.root / "lock").open("wb")
+            lock = LockedFile(self.root / "lock")
+        except BlockingIOError as err:
+            raise StoreError(f"{self.root}: another install is running.") from err
         except OSError as err:
             raise StoreError(f"{self.root}: cannot be written ({err.strerror or err})") from err
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as err:
-                raise StoreError(f"{self.root}: another install is running.") from err
+        with lock:
             yield
 
 

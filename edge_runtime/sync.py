@@ -3,13 +3,11 @@
 Only the files whose name begins with `sync` import python-tuf or open sockets.
 """
 
-import fcntl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from tuf.api.exceptions import (
     DownloadError,
@@ -19,6 +17,7 @@ from tuf.api.exceptions import (
 )
 
 from bundle.errors import PocketRecError
+from bundle.locks import LockedFile
 from bundle.reader import Bundle
 from edge_runtime import refusals
 from edge_runtime.bucket_id import bucket_id
@@ -200,16 +199,12 @@ def sync(
     )
 
 
-def _alone(home: Path) -> BinaryIO:
+def _alone(home: Path) -> LockedFile:
     """Lock a phone's metadata for one sync; the kernel frees it if its holder is killed."""
     try:
         home.mkdir(parents=True, exist_ok=True)
-        stream = (home / "sync.lock").open("wb")
-    except OSError as err:
-        raise SyncError(f"{home}: cannot be written ({err.strerror or err}).") from err
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as err:
-        stream.close()
+        return LockedFile(home / "sync.lock")
+    except BlockingIOError as err:
         raise SyncError(f"{home}: another sync is running.") from err
-    return stream
+    except OSError as err:
+        raise SyncError(f"{home}: cannot be locked ({err.strerror or err}).") from err

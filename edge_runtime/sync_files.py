@@ -9,7 +9,7 @@ from tuf.api.metadata import TargetFile
 
 from bundle.delta import FORMS, MAX_BYTES, apply_delta
 from bundle.errors import BundleInvalid
-from bundle.files import mapped
+from bundle.files import mapped, remove_file
 from bundle.manifest import FileEntry
 from bundle.reader import verify_file
 from edge_runtime.store import Store
@@ -75,7 +75,7 @@ class ReleaseFiles:
         except (BundleInvalid, DownloadError, RepositoryError, MemoryError):
             return False  # whatever it is, the whole file puts it right
         finally:
-            temporary.unlink(missing_ok=True)
+            remove_file(temporary)
         return True
 
     def _smallest_delta(self, entry: FileEntry) -> tuple[FileEntry, TargetFile] | None:

@@ -20,6 +20,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.api.metadata import Metadata, Root, TargetFile
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from bundle.files import remove_file
 from edge_runtime.errors import SyncError
 from edge_runtime.sync_transfer import METADATA, Transfer
 
@@ -103,7 +104,7 @@ class Trusted:
         with suppress(OSError):
             for path in (self._folder / "targets").iterdir():
                 if path.name not in self._used:
-                    path.unlink()
+                    remove_file(path)
 
     def _found(self, root: bytes, answers: "_Answers", wanted: Callable[["Trusted"], T]) -> T:
         self._updater = Updater(

@@ -9,7 +9,6 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +23,7 @@ from tuf.api.exceptions import (
 from tuf.api.metadata import TargetFile
 from tuf.ngclient import FetcherInterface
 
-from bundle.files import sha256_file
+from bundle.files import remove_file, replace_file, sha256_file
 from edge_runtime.sync_http import Network, retry_after_s
 
 METADATA, FULL, DELTA = "metadata", "full", "delta"
@@ -138,13 +137,12 @@ class Transfer(FetcherInterface):
                 begun = part.exists()
                 self._retry.run(lambda: self._rest(url, part, target.length, kind))
                 if sha256_file(part) == sha256:
-                    part.replace(path)
+                    replace_file(part, path)
                     return
                 part.unlink()
                 times_wrong += not begun
         except OSError:
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
+            remove_file(part)
             raise
         raise LengthOrHashMismatchError(f"{target.path}: its SHA-256 differs")
 

@@ -15,14 +15,13 @@ process, and a power cut loses no more than a count.
 the self-test of a release three times in a row takes it as failed.
 """
 
-import fcntl
-import os
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from bundle.errors import PocketRecError
+from bundle.locks import LockedFile
 from bundle.reader import Bundle
 from edge_runtime import outcomes, refusals
 from edge_runtime.errors import SelfTestFailed
@@ -39,22 +38,23 @@ class Trial:
 
     def __init__(self, home: Path, name: str = FILE_NAME) -> None:
         self._path = home / name
-        self._file: int | None = None
+        self._file: LockedFile | None = None
         self._mark, self._at = _LOADING, _HEAD
 
     def begin(self, manifest: str) -> int:
         """Note that a release is about to be loaded; returns how many starts before it failed."""
         try:
             if self._file is None:
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-                self._close = weakref.finalize(self, os.close, self._file)
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            data = os.pread(self._file, _HEAD + 2 * MOST_STARTS, 0)
+                self._file = LockedFile(self._path)
+                self._close = weakref.finalize(self, self._file.close)
+            self._file.seek(0)
+            data = self._file.read(_HEAD + 2 * MOST_STARTS)
             marks = data[_HEAD:] if data[:_HEAD] == manifest.encode() else b""
             failed = bytes(mark for mark in marks if mark in _LOADING + _ASKED)
             self._mark, self._at = _LOADING, _HEAD + len(failed)
-            os.pwrite(self._file, manifest.encode() + failed + self._mark, 0)
-            os.ftruncate(self._file, self._at + 1)
+            self._file.seek(0)
+            self._file.write(manifest.encode() + failed + self._mark)
+            self._file.truncate(self._at + 1)
         except OSError:  # another process has the lock, or there is nowhere to write
             self.close()
             return 0
@@ -72,7 +72,7 @@ class Trial:
         """Note that it came; later slates of this process are not counted."""
         if self._file is not None:
             with suppress(OSError):
-                os.ftruncate(self._file, _HEAD)
+                self._file.truncate(_HEAD)
             self.close()
 
     def close(self) -> None:
@@ -85,7 +85,8 @@ class Trial:
         if self._file is not None and self._mark != mark:
             self._mark = mark
             with suppress(OSError):
-                os.pwrite(self._file, mark, self._at)
+                self._file.seek(self._at)
+                self._file.write(mark)
 
 
 def begin_or_leave(

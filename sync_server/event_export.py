@@ -6,7 +6,6 @@ or not at all; `export.json` says which changes of each day are in, so a later r
 a killed one, writes only the days that changed since.
 """
 
-import fcntl
 import hashlib
 import hmac
 import json
@@ -24,6 +23,7 @@ from sqlalchemy import Connection, Engine, select
 
 from bundle.errors import InputError
 from bundle.files import canonical_json, fsync_dir, write_atomic, write_failed
+from bundle.locks import LockedFile
 from sync_server.allowance import DAY_S
 from sync_server.database import snapshot
 from sync_server.events import KINDS
@@ -206,12 +206,10 @@ def _state(out: Path, ids: str) -> dict[str, Any]:
 def _alone(out: Path) -> Iterator[None]:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        lock = (out / ".lock").open("ab")
+        lock = LockedFile(out / ".lock")
+    except BlockingIOError as err:
+        raise InputError(f"{out}: another export is writing there. Wait for its end.") from err
     except OSError as err:
         raise write_failed(out, err) from err
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise InputError(f"{out}: another export is writing there. Wait for its end.") from err
         yield

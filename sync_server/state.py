@@ -9,9 +9,7 @@ later publish sign what they put there.
 """
 
 import copy
-import fcntl
 import hashlib
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, Targets
 from tuf.api.serialization.json import JSONSerializer
 
 from bundle.files import write_atomic, write_failed
+from bundle.locks import LockedFile
 from sync_server.errors import KeysInvalid, RepositoryInvalid
 from sync_server.keys import Signers
 from sync_server.proof import proved, proved_roots
@@ -32,7 +31,6 @@ from sync_server.roles import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, lifetime
 
 LOCK_WAIT_S = 20.0
 """How long a writer waits for another; renewing takes far less, making deltas may take longer."""
-_POLL_S = 0.05
 
 
 @dataclass(slots=True)
@@ -175,19 +173,12 @@ def writing(repo: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
     """
     try:
         repo.mkdir(parents=True, exist_ok=True)
-        stream = (repo / "lock").open("wb")
+        lock = LockedFile(repo / "lock", wait_s=wait_s)
+    except BlockingIOError as err:
+        raise RepositoryInvalid(f"{repo}: another publish is running.") from err
     except OSError as err:
         raise write_failed(repo, err) from err
-    end = time.monotonic() + wait_s
-    with stream:
-        while True:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as err:
-                if time.monotonic() >= end:
-                    raise RepositoryInvalid(f"{repo}: another publish is running.") from err
-            time.sleep(_POLL_S)
+    with lock:
         yield
 
 

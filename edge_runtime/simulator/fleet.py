@@ -52,9 +52,13 @@ def run_class(
     lives: list[Life] = []
     peak = 0
     with (
-        errors.open("w+") as stderr,
+        errors.open("w+", encoding="utf-8", errors="replace") as stderr,
         subprocess.Popen(  # noqa: S603 (our own module)
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            encoding="utf-8",
         ) as child,
     ):
         assert child.stdin is not None and child.stdout is not None

@@ -94,7 +94,7 @@ def _sync(options: list[str], engine: str) -> str:
     """
     command = [sys.executable, "-m", "pocketrec", "device", "sync", "--json", "--anyway", *options]
     done = subprocess.run(  # noqa: S603 (our own command)
-        [*command, "--engine", engine], capture_output=True, text=True
+        [*command, "--engine", engine], capture_output=True, encoding="utf-8"
     )
     if done.returncode:
         raise PocketRecError(done.stderr.strip() or f"the sync ended with {done.returncode}")

@@ -1,0 +1,32 @@
+"""The network of a client's address: the unit that limits count.
+
+One client often has many addresses: 256 of an IPv4 block, or 2^64 and more of an IPv6 prefix.
+A limit per address does not bind such a client, so limits count networks.
+"""
+
+from ipaddress import IPv6Address, ip_address, ip_network
+
+IPV4_PREFIX, IPV6_PREFIX = 24, 48
+"""Bits of an address that name its network: the smallest blocks that are routed on their own."""
+UNKNOWN = "unknown"
+"""The network of everything that is not an IP address, so that invented texts share one limit."""
+
+
+def network_of(address: str) -> str:
+    """Return the network of an address in CIDR notation, or `UNKNOWN`.
+
+    IPv4 addresses that are written as IPv6 (`::ffff:192.0.2.7`) belong to their IPv4 network.
+
+    Example:
+        >>> network_of("192.0.2.7"), network_of("2001:db8:7:1::9")
+        ('192.0.2.0/24', '2001:db8:7::/48')
+    """
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return UNKNOWN
+    if isinstance(found, IPv6Address):
+        if found.ipv4_mapped is None:
+            return str(ip_network((int(found), IPV6_PREFIX), strict=False))
+        found = found.ipv4_mapped
+    return str(ip_network((int(found), IPV4_PREFIX), strict=False))

@@ -1,0 +1,81 @@
+"""What a newer app could read is told apart from what no app can."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+from bundle.arrays import encode_array
+from bundle.campaigns import Campaigns
+from bundle.errors import TOO_NEW, BundleInvalid, BundleTooNew
+from bundle.files import canonical_json
+from bundle.golden import Golden
+from bundle.halts import Halts
+from bundle.reader import open_bundle
+from bundle.rollout import RolloutPolicy
+from bundle.rules import Rules
+
+RULE = {"kind": "quality_floor", "relevance": 0.1}
+
+
+def newer_array() -> bytes:
+    data = bytearray(encode_array(np.zeros(2, np.int32)))
+    data[4:6] = struct.pack("<H", 2)
+    return bytes(data)
+
+
+NEWER = {
+    "feature_spec.json": lambda v: v | {"version": 2, "a_new_key": 1},
+    "feature_spec.json: a feature": lambda v: v | {"context": [*v["context"][:-1], "moon_phase"]},
+    "policy.json": lambda v: v | {"version": 2, "a_new_key": 1},
+    "rules.json": lambda _: {"version": 2, "rules": {}},
+    "rules.json: a kind": lambda _: {"version": 1, "depth": 9, "rules": [{"kind": "by_moon"}]},
+    "campaigns.json": lambda _: {"version": 2},
+    "regions.json": lambda _: {"version": 2},
+    "golden.json": lambda v: v | {"version": 2},
+}
+
+
+@pytest.mark.parametrize("part", NEWER)
+def test_a_part_of_a_later_version_is_too_new_whatever_its_keys_are(make_bundle, resign, part):
+    folder, name = make_bundle(), part.partition(":")[0]
+    opened = open_bundle(folder)
+    value = opened.json(name) if opened.lists(name) else None
+    resign(folder, {name: canonical_json(NEWER[part](value))})
+    with pytest.raises(BundleTooNew, match=r"(?s)" + name + r".*[Uu]pdate the app") as caught:
+        Golden.of(open_bundle(folder))
+    assert caught.value.code == TOO_NEW == "too_new"
+
+
+def test_a_manifest_or_array_of_a_later_version_is_too_new(make_bundle, resign, edit_manifest):
+    folder = make_bundle()
+    resign(folder, {"items/popular": newer_array()})
+    with pytest.raises(BundleTooNew):
+        open_bundle(folder)
+    edit_manifest(folder, lambda manifest: manifest.update(format_version=3, files={}))
+    with pytest.raises(BundleTooNew, match="Update the app"):
+        open_bundle(folder)
+
+
+@pytest.mark.parametrize("read", [RolloutPolicy.from_bytes, Halts.from_bytes])
+def test_a_policy_or_halts_of_a_later_format_are_too_new(read):
+    with pytest.raises(BundleTooNew):
+        read(json.dumps({"format": 2, "stages": []}).encode())
+    for other in (0, True, "2", None, 1.5):
+        with pytest.raises(BundleInvalid) as caught:
+            read(json.dumps({"format": other}).encode())
+        assert caught.value.code != TOO_NEW
+
+
+@pytest.mark.parametrize("other", [0, -1, True, "2", None, 2.0])
+def test_a_version_that_no_app_will_read_is_a_fault_of_the_release(spec, other):
+    reads = (
+        lambda: Rules.from_json({"version": other, "depth": 9, "rules": [RULE]}, spec),
+        lambda: Campaigns.from_json({"version": other, "campaigns": []}),
+        lambda: type(spec).from_json(spec.to_json() | {"version": other}),
+    )
+    for read in reads:
+        with pytest.raises(BundleInvalid) as caught:
+            read()
+        assert caught.value.code != TOO_NEW
