@@ -27,6 +27,7 @@ from edge_runtime.sync_transfer import METADATA, Transfer
 CONFIG = UpdaterConfig(app_user_agent="pocketrec", targets_max_length=2 << 20)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ROOT = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
+_OTHER_SPECIFICATION = re.compile(r"Unsupported spec_version ([0-9.]{1,20})")
 
 T = TypeVar("T")
 
@@ -167,3 +168,15 @@ class _Answers(FetcherInterface):
 
 def _etag(data: bytes | None) -> str | None:
     return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def newer_specification(err: BaseException | None) -> str | None:
+    """Return the version of the specification that python-tuf refused; None: another error.
+
+    Whoever sent the metadata claims it: the version is refused before signatures are checked.
+    """
+    while err is not None:
+        if found := _OTHER_SPECIFICATION.fullmatch(str(err)):
+            return found[1]
+        err = err.__cause__
+    return None
