@@ -86,6 +86,18 @@ def networks_of(engine: Engine, channel: str, manifest: str, limit: FailureLimit
     return [Health(**sums) for sums in recent(engine, channel, manifest, needed(limit))]
 
 
+def lacks(engine: Engine, channel: str, stage: Stage) -> str | None:
+    """Return what an automatic halt of a release lacks, for its operator; None: nothing.
+
+    Without any outcome there is nothing to say yet.
+    """
+    limit = stage.most_failures
+    if limit is None or stage.state != ACTIVE:
+        return None
+    n_networks = len(networks_of(engine, channel, stage.manifest, limit))
+    return what_lacks(limit, n_networks) if n_networks else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """What a channel says now."""

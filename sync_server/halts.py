@@ -15,6 +15,7 @@ from sync_server.roles import BRAKE
 from sync_server.state import State
 
 Listed = tuple[Halt, ...]
+Check = Callable[[], None]
 
 
 def read_halts(repo: Path, channel: str) -> Halts:
@@ -27,8 +28,23 @@ def read_halts(repo: Path, channel: str) -> Halts:
     return halts_in(repo, state.load(repo), channel)
 
 
-def halt(repo: Path, signers: Signers, channel: str, manifest: str, reason: str) -> bool:
+def halt(
+    repo: Path,
+    signers: Signers,
+    channel: str,
+    manifest: str,
+    reason: str,
+    check: Check = lambda: None,
+) -> bool:
     """Halt a release; takes the keys of brake, snapshot and timestamp.
+
+    Args:
+        repo: the repository.
+        signers: those that are here.
+        channel: of the release.
+        manifest: hash of the release's manifest.
+        reason: for people.
+        check: is called before the change, while nobody else can write; may raise.
 
     Returns:
         Whether it was not halted before.
@@ -45,20 +61,28 @@ def halt(repo: Path, signers: Signers, channel: str, manifest: str, reason: str)
             return halted
         return (made, *halted)[:MAX_HALTS]
 
-    return _change(repo, signers, channel, add)
+    return _change(repo, signers, channel, add, check)
 
 
-def unhalt(repo: Path, signers: Signers, channel: str, manifest: str) -> bool:
-    """Let devices take a release again; returns whether it was halted. Raises as `halt` does."""
+def unhalt(
+    repo: Path, signers: Signers, channel: str, manifest: str, check: Check = lambda: None
+) -> bool:
+    """Let devices take a release again; returns whether it was halted.
+
+    Takes what `halt` takes, and raises as it does.
+    """
 
     def remove(halted: Listed) -> Listed:
         return tuple(each for each in halted if each.manifest != manifest)
 
-    return _change(repo, signers, channel, remove)
+    return _change(repo, signers, channel, remove, check)
 
 
-def _change(repo: Path, signers: Signers, channel: str, change: Callable[[Listed], Listed]) -> bool:
+def _change(
+    repo: Path, signers: Signers, channel: str, change: Callable[[Listed], Listed], check: Check
+) -> bool:
     with state.writing(repo):
+        check()
         found = state.load(repo)
         before = halts_in(repo, found, channel)
         after = Halts(halted=change(before.halted))

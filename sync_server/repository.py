@@ -116,7 +116,8 @@ def publish(
             return _report(manifest, channel, percent, metadata, [], {}, changed=False)
         try:
             added = blobs.store_files(repo, bundle_dir, manifest)
-            place.add_manifest(sha, data)
+            built_utc = int((bundle_dir / "manifest.json").stat().st_mtime)
+            place.add_manifest(sha, data, built_utc)
             wanted = place.pairs(policy, policy.releases[0], keep)
             known = [target for each in found.targets.values() for target in each.targets.values()]
             made = deltas.make_missing(repo, channel, wanted, deltas.named(known), tell)
