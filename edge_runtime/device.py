@@ -3,8 +3,9 @@
 Home folder: `store/` (releases), `events.sqlite` (what the user did), `interests.json` (what they
 chose), `sessions.json` (pages shown), `tuf/` (trusted metadata), `trial`, `refused.json` and
 `outcomes.json` (how releases do here), `update_app.json` (what a newer app would read), `bucket_id`
-(which share of devices it is in) and `install_id`, once events went up; a sync locks `sync.lock`. Only `sync.py` opens sockets; events
-and outcomes leave with consent only, interests and the bucket id never.
+(which share of devices it is in) and `install_id`, once events went up; a sync locks `sync.lock`.
+Only `sync.py` opens sockets; events and outcomes leave with consent only, interests and the bucket
+id never.
 """
 
 import time

@@ -29,7 +29,7 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
         stage["percent_now"] = each.percent_at(now)
         stage["halted"] = halts.reason(stage["manifest"])
         stage["health"] = health.get(stage["manifest"])
-        stage["lacks"] = lacking.get(stage["manifest"])
+        stage["halting_lacks"] = lacking.get(stage["manifest"])
     return {"channel": channel, "releases": stages, "sync": policy.to_json()["sync"]}
 
 
@@ -44,8 +44,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     for stage in found["releases"]:
         if stage["halted"] is not None:
             yield f"{stage['name']} is halted: {stage['halted']}"
-        if stage["lacks"] is not None:
-            yield f"{stage['name']}: {stage['lacks']}"
+        if stage["halting_lacks"] is not None:
+            yield f"{stage['name']}: {stage['halting_lacks']}"
         if stage["health"] and (n := stage["health"]["app_too_old"]):
             yield f"{stage['name']}: {n} devices need a newer app"
     yield f"devices sync {_when(found['sync'])}"

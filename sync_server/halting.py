@@ -33,6 +33,9 @@ _LOG = logging.getLogger("sync_server")
 
 FEWEST_NETWORKS, MOST_NEEDED = 5, 5_000
 """Bounds of `FailureLimit.of`: fewer networks prove nothing; more than that tell nothing new."""
+WINDOW = 1_000
+"""Networks that are judged at least, if there are so many: the last ones. What they reported before
+cannot dilute a failure, and by chance alone so many hardly exceed a limit (decision 0019)."""
 FEWEST_FAILING = 3
 """Networks with failures that a halt takes, the one that failed most not counted."""
 
@@ -82,8 +85,9 @@ def what_lacks(limit: FailureLimit | None, n_networks: int) -> str | None:
 
 
 def networks_of(engine: Engine, channel: str, manifest: str, limit: FailureLimit) -> list[Health]:
-    """Read what each network reported of a release, as far back as the limit needs."""
-    return [Health(**sums) for sums in recent(engine, channel, manifest, needed(limit))]
+    """Read what the networks of the last hours reported of a release, as far back as judged."""
+    enough = max(WINDOW, 2 * needed(limit))
+    return [Health(**sums) for sums in recent(engine, channel, manifest, enough)]
 
 
 def lacks(engine: Engine, channel: str, stage: Stage) -> str | None:

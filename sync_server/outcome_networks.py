@@ -25,8 +25,8 @@ from sync_server.tables import OUTCOME_KEY, OUTCOME_NETWORK, OUTCOME_QUOTA
 JUDGED = ("installed", "self_test_failed", "reverted", "download_failed")
 """Kinds of outcomes that halts are judged by; each is a column of the table."""
 LIFE_HOURS = 28 * 24
-MOST_NETWORKS = 2_000
-"""Networks recorded for a release in an hour: enough to know a share to within 1 or 2 percent."""
+MOST_NETWORKS = 1_000
+"""Networks recorded for a release in an hour: enough to know a share to within 2 percent."""
 MOST_A_DAY = 1_000
 """Outcomes accepted from one network a day, over all channels and releases."""
 _DAY_HOURS = 24
@@ -91,7 +91,7 @@ def recent(engine: Engine, channel: str, manifest: str, enough: int) -> list[Sum
     """Return what the networks of the last hours reported: as many hours as it takes.
 
     The run of hours ends now and is the shortest one with `enough` networks; it has all hours that
-    are known if there are fewer. So whatever was reported before cannot dilute a failure.
+    are known if there are fewer.
 
     Returns:
         One sum by kind for each network.

@@ -421,7 +421,7 @@ def test_the_commands_show_and_change_what_phones_take(fleet, runner):
     assert told("halt", "second", "--reason", "odd slates")["releases"][0]["halted"] == "odd slates"
     shown = runner.invoke(main, ["rollout", "show", "--repo", str(fleet.repo)])
     assert "second is halted: odd slates" in shown.output
-    assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5% of 50" in shown.output
+    assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5% in 50 networks" in shown.output
     after = told("unhalt", "second")["releases"][0]
     assert after["halted"] is None
     assert told("kill", "second")["releases"][0]["state"] == "killed"
