@@ -185,15 +185,20 @@ def replace_dir(temporary: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def check_free(out: Path, *, force: bool) -> None:
+def check_free(out: Path, *, force: bool, option: str = "--out") -> None:
     """Refuse a place that is taken, before any work is done for it.
+
+    Args:
+        out: the place.
+        force: it may be replaced.
+        option: of the command, by which its user named `out`.
 
     Raises:
         InputError: `out` exists and `force` is not set.
     """
     restore_dir(out)
     if out.exists() and not force:
-        raise InputError(f"{out}: exists already. Choose another --out, or add --force.")
+        raise InputError(f"{out}: exists already. Choose another {option}, or add --force.")
 
 
 def restore_dir(final: Path) -> None:

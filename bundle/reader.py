@@ -4,8 +4,10 @@ Every file is checked for size and SHA-256 before any other code sees its bytes.
 """
 
 import stat
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,18 +42,25 @@ RULES_SINCE = 2
 """The format version from which a reader looks for `rules.json` and `campaigns.json`."""
 COHORTS_SINCE = 2
 """The same of the cohort lists."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Bundle:
     """A verified release. Arrays are memory-mapped; nothing is loaded before it is asked for.
 
-    unhashed: files that are still to be hashed, see `open_files`.
+    Attributes:
+        unhashed: files that are still to be hashed, see `open_files`.
+        damaged: what is wrong, by the names of files that are not used for it.
     """
 
     def __init__(
-        self, manifest: Manifest, blob_dir: Path, unhashed: tuple[FileEntry, ...] = ()
+        self,
+        manifest: Manifest,
+        blob_dir: Path,
+        unhashed: tuple[FileEntry, ...] = (),
+        damaged: Mapping[str, str] = _NOTHING,
     ) -> None:
-        self.manifest, self.unhashed = manifest, unhashed
+        self.manifest, self.unhashed, self.damaged = manifest, unhashed, damaged
         self._blob_dir = blob_dir
         self._arrays: dict[str, Array] = {}
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
@@ -72,13 +81,15 @@ class Bundle:
         """Return the file behind a logical name.
 
         Raises:
-            BundleInvalid: the release has no such file.
+            BundleInvalid: the release has no such file, or it is damaged.
         """
+        if name in self.damaged:
+            raise BundleInvalid(self.damaged[name])
         return self._blob_dir / self.manifest.entry(name).sha256
 
     def has(self, name: str) -> bool:
-        """Whether the file of a name is here; on a phone models of other runtimes are not."""
-        return self.path(name).exists()
+        """Whether the file of a name is here and sound; a phone lacks models of other runtimes."""
+        return name not in self.damaged and self.path(name).exists()
 
     def read(self, name: str) -> bytes:
         """Return a file's content.
@@ -151,7 +162,7 @@ class Bundle:
         """Return what to display for some rows, in their order; rows unknown there are left out.
 
         Raises:
-            BundleInvalid: the catalogue is not a readable SQLite file.
+            BundleInvalid: the catalogue is damaged, or not a readable SQLite file.
         """
         if self._catalogue is None:
             self._catalogue = Catalogue(self.path("catalogue.sqlite"))
@@ -233,6 +244,7 @@ def open_files(
     verify: bool = True,
     all_models: bool = True,
     hash_large: bool = True,
+    spare: Callable[[FileEntry], bool] = lambda _entry: False,
 ) -> Bundle:
     """Open a release whose files lie in `blob_dir` under their SHA-256.
 
@@ -243,23 +255,32 @@ def open_files(
         all_models: False where model files may be missing: a phone has those that it runs.
         hash_large: False leaves large arrays and the catalogue to the caller, who finds them in
             `Bundle.unhashed`; they were hashed at install, and hashing 70 MB takes 100 ms.
+        spare: whether a release may lack a file: a damaged one is in `Bundle.damaged`, and is
+            not used.
 
     Raises:
         BundleInvalid: a file is missing or fails its check.
     """
     hashed: set[str] = set()
     unhashed: list[FileEntry] = []
+    damaged: dict[str, str] = {}
     for entry in manifest.files:  # 4096 names of one large file cost one hash
         if not all_models and entry.kind == "model" and not (blob_dir / entry.sha256).exists():
             continue
         later = not hash_large and entry.bytes >= LARGE_BYTES and entry.kind in CHECKED_IN_FORM
         hash_it = verify and not later and entry.sha256 not in hashed
-        verify_file(entry, blob_dir / entry.sha256, hash_it=hash_it)
+        try:
+            verify_file(entry, blob_dir / entry.sha256, hash_it=hash_it)
+        except BundleInvalid as err:
+            if not spare(entry):
+                raise
+            damaged[entry.name] = str(err)
+            continue
         if later:
             unhashed.append(entry)
         else:
             hashed.add(entry.sha256)
-    return Bundle(manifest, blob_dir, tuple(unhashed))
+    return Bundle(manifest, blob_dir, tuple(unhashed), damaged)
 
 
 def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:

@@ -20,8 +20,17 @@ from numpy.typing import NDArray
 
 from bundle.errors import PocketRecError
 from bundle.features import History
-from bundle.reader import Bundle, open_bundle
-from edge_runtime import event_schema, interests, privacy, refusals, scenes, too_new
+from bundle.reader import Bundle
+from edge_runtime import (
+    event_schema,
+    interests,
+    popular_list,
+    privacy,
+    refusals,
+    request_checks,
+    scenes,
+    too_new,
+)
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
@@ -29,15 +38,14 @@ from edge_runtime.event import shown_events
 from edge_runtime.eventlog import EventLog
 from edge_runtime.feedback import Impressions
 from edge_runtime.filters import Filters
-from edge_runtime.late_check import LateCheck
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
 from edge_runtime.pipeline import NO_ROWS, Recommender
 from edge_runtime.retention import Retention
 from edge_runtime.rules.exploration import Random, SystemRandom
+from edge_runtime.running import Running
 from edge_runtime.selftest import replay
 from edge_runtime.store import Store
-from edge_runtime.trial import Trial, open_release
 
 _DEFAULT_LIMITS = Retention()
 
@@ -73,33 +81,34 @@ class Device:
 
         Raises:
             BundleInvalid: `bundle_dir` was given and fails its checks.
+            RequestInvalid: `threads` or `storage_bytes` is out of its range.
         """
+        request_checks.check_phone(threads, storage_bytes)
         self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
-        self._clock, self._engine, self._threads = clock, engine, threads
+        self._clock, self._engine = clock, engine
         self._limits, self._cipher = limits, cipher
         self._rng: Random = SystemRandom() if rng is None else rng
         self._open_log()
         self._read_interests()
-        self._trial = Trial(home)
-        self._stopped: str | None = None
-        self.bundle: Bundle | None
-        if bundle_dir is not None:
-            self.bundle, self._release_fault = open_bundle(bundle_dir), None
-        else:
-            opened = open_release(self._trial, self.store, home, clock)
-            self.bundle, self._release_fault, self._stopped = opened
-        self._recommender = self._loaded(self.bundle) if self.bundle else None
-        self._trial.loaded()
-        self._late_check = LateCheck(self.store, self.bundle) if self.bundle else None
+        self._running = Running(
+            home, self.store, engine=engine, threads=threads, clock=clock, bundle_dir=bundle_dir
+        )
         self._answer_faults: list[str] = []
 
     def close(self) -> None:
         """Close the event log; waits for the check of the release's large files, if one began."""
-        if self._late_check is not None:
-            self._late_check.wait()
         if self._log is not None:
             self._log.close()
-        self._trial.close()
+        self._running.close()
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """The release that answers; None if none opens."""
+        return self._running.bundle
+
+    @property
+    def _recommender(self) -> Recommender | None:
+        return self._running.recommender
 
     @cached_property
     def _sessions(self) -> Sessions:
@@ -130,6 +139,8 @@ class Device:
     def install(self, bundle_dir: Path) -> str:
         """Install a bundle folder after its golden vectors pass; returns the manifest's hash.
 
+        The next request of this phone, and of others on the same home, is answered by it.
+
         Raises:
             PocketRecError: it is invalid, does not run here, or cannot be stored.
         """
@@ -154,7 +165,8 @@ class Device:
         """Answer with a slate as plain values: items, stage_ms, source, faults, release.
 
         Every item is also logged as an impression, with the probability of its being shown at its
-        place. Without any release the slate is empty.
+        place. Before the first release the slate is empty; if all files of all releases are
+        damaged, it is the popular items of the last one installed (`popular_list.py`).
 
         Pages of one session never repeat an item, whatever happens between them. The answer's
         `session` is the token for the next page, its `page` the one that came: a page that was
@@ -180,18 +192,38 @@ class Device:
             deadline_ms: see `Recommender.recommend`.
 
         Raises:
-            InputError: the scene is unknown, or lacks what it needs.
+            RequestInvalid: an argument is of the wrong type or out of its range, or the scene is
+                unknown or lacks what it needs. Nothing was logged. It is also a ValueError.
         """
-        self._leave_damaged()
+        request_checks.check_slate(
+            k=k,
+            page=page,
+            session=session,
+            filters=filters,
+            deadline_ms=deadline_ms,
+            results=results,
+        )
+        scenes.check(scene, item_id)
+        self._running.refresh()
         faults = self._faults()
         now = int(self._clock())
         if self._recommender is None or self.bundle is None:
-            return {"items": [], "stage_ms": {}, "source": "none", "faults": faults, "release": ""}
+            answer = popular_list.answer(
+                self.store.root,
+                faults,
+                k=k,
+                page=page,
+                session=session,
+                may_show=filters is None and scene != scenes.SEARCH,
+            )
+            if log_impressions:
+                faults += self._impressions(answer["items"], answer["source"], now, {})
+            return answer | ({"unranked": [*results]} if scene == scenes.SEARCH else {})
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults, filters)
         wanted = scenes.find(self.bundle, scene, item_id, results, faults)
-        self._trial.asked()  # what the app asks wrongly is no fault of the release
+        self._running.trial.asked()
         history, unknown = self._history(faults)
         impressions, showings = self._shown_before(now, faults)
         slate = self._recommender.recommend(
@@ -208,9 +240,8 @@ class Device:
             deadline_ms=deadline_ms,
         )
         if slate.source == "model" or self._recommender.fault or deadline_ms is not None:
-            self._trial.answered()  # models that do not load here are no fault of the release
-        if self._late_check is not None:
-            self._late_check.start()
+            self._running.trial.answered()  # models that do not load here are no fault of it
+        self._running.answered()
         if slate.fault:
             faults.append(slate.fault)
         items = [item.plain() for item in slate.items]
@@ -243,9 +274,6 @@ class Device:
             **paged,
             **unranked,
         }
-
-    def _loaded(self, bundle: Bundle) -> Recommender:
-        return Recommender(bundle, self._engine, threads=self._threads, stopped=self._stopped)
 
     def _history(self, faults: list[str]) -> tuple[History, int]:
         """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
@@ -281,15 +309,6 @@ class Device:
         except EventLogError as err:
             faults += [str(err)] if str(err) not in faults else []
         return impressions, None
-
-    def _leave_damaged(self) -> None:
-        """Go over to the previous release, if there is one, once a file was found damaged."""
-        if self._late_check is None or not (fault := self._late_check.fault):
-            return
-        self._late_check, self._release_fault = None, fault
-        sound, _ = self.store.open_active(barred=refusals.read(self.home))
-        if sound is not None:  # else a few wrong bytes are better than no answer
-            self.bundle, self._recommender = sound, self._loaded(sound)
 
     def _shown_again(
         self, opened: Session, page: int, now: int, faults: list[str], filters: Filters | None
@@ -336,11 +355,14 @@ class Device:
             k: slate size, by default the release's.
 
         Raises:
-            InputError: the release has no such item.
+            InputError: the release has no such item, or k is out of its range.
         """
         from edge_runtime.explain import explain  # a phone that only recommends never loads it
 
-        self._leave_damaged()
+        request_checks.check_k(k)
+        if item_id is not None:
+            request_checks.check_item(item_id)
+        self._running.refresh()
         faults = self._faults()
         if self._recommender is None or self.bundle is None:
             return {"items": [], "source": "none", "faults": faults, "release": ""}
@@ -364,13 +386,29 @@ class Device:
         Where the clock was set back, the event counts as simultaneous with the last one, for it
         came after it; `clock_utc` of its context has what the clock said.
 
+        Args:
+            item_id: the app's own id; the release need not have it.
+            event: one of `event_types()`; any name before the first release.
+            value: a number that goes with it, such as a rating.
+
         Raises:
+            RequestInvalid: the release has no such event, or an argument is of the wrong form.
             EventLogError: it could not be stored.
         """
+        request_checks.check_item(item_id)
+        request_checks.check_event(event, value, self.event_types() or None)
         log, now = self._opened_log(), int(self._clock())
         ts = max(now, log.last_interaction())
         context = {"clock_utc": now} if now < ts else {}
         return log.append(item_id, event, value=value, ts=ts, context=context)
+
+    def event_types(self) -> tuple[str, ...]:
+        """Return the events that the release knows; of a damaged one those that were noted."""
+        self._running.refresh()
+        if self.bundle is not None:
+            return self.bundle.spec.event_types
+        noted = popular_list.read(self.store.root)
+        return noted.event_types if noted is not None else ()
 
     def set_interests(self, names: Sequence[str]) -> None:
         """Note which categories the user chose, in the place of earlier ones; they stay here.
@@ -382,12 +420,14 @@ class Device:
             InputError: one is not on offer.
             PocketRecError: it could not be noted.
         """
+        request_checks.check_interests(names)
         chosen = interests.checked(names, self.interests()["offered"])
         interests.write(self.home, chosen)
         self._chosen, self._interests_fault = chosen, None
 
     def interests(self) -> dict[str, Any]:
         """Return what the user chose, what the release offers to choose from, and faults."""
+        self._running.refresh()
         offered: tuple[str, ...] = ()
         if self.bundle is not None:
             offered = interests.offered(self.bundle.spec, self.bundle.cohorts)
@@ -401,8 +441,10 @@ class Device:
             terms: version of the text that the user was shown.
 
         Raises:
+            RequestInvalid: `granted` is no bool, or `terms` is no text.
             EventLogError: it could not be noted.
         """
+        request_checks.check_consent(granted, terms)
         return self._opened_log().set_consent(granted, terms)
 
     def export_data(self, out: Path) -> int:
@@ -434,7 +476,7 @@ class Device:
 
         Faults are those that last, and those of the last slate.
         """
-        self._leave_damaged()
+        self._running.refresh()
         faults = self._faults()
         logged: dict[str, Any] = {}
         if self._log is not None:
@@ -465,7 +507,7 @@ class Device:
 
     def _faults(self) -> list[str]:
         of_log = (self._log.fault, self._log.retention_fault) if self._log else (self._log_fault,)
-        known = (self._release_fault, *of_log, self._interests_fault)
+        known = (self._running.fault, *of_log, self._interests_fault)
         return [fault for fault in known if fault]
 
     def _noted(

@@ -4,6 +4,7 @@ PocketRecError (bundle)
 ├── EngineError       a model cannot be loaded or run, or gives numbers that are not finite
 ├── EventLogError     the event log cannot be read or written
 ├── OutOfTime         ranking would end after the request's deadline
+├── RequestInvalid    the app asked for what cannot be; also an InputError and a ValueError
 ├── SelfTestFailed    golden vectors differ on this device
 ├── SimulationFailed  a simulated phone's process ended with an error
 ├── StoreError        an install could not be done; the earlier release stays
@@ -11,7 +12,7 @@ PocketRecError (bundle)
 └── OfflineError      something tried to open a socket in offline mode
 """
 
-from bundle.errors import PocketRecError
+from bundle.errors import InputError, PocketRecError
 
 
 class EngineError(PocketRecError):
@@ -24,6 +25,10 @@ class EventLogError(PocketRecError):
 
 class OutOfTime(PocketRecError):
     """A request's deadline leaves no time for the ranker; the slate has retrieval's order."""
+
+
+class RequestInvalid(InputError):
+    """An argument of a request is of the wrong type or out of its range; nothing was logged."""
 
 
 class SelfTestFailed(PocketRecError):

@@ -20,13 +20,20 @@ class LateCheck:
         self.fault: str | None = None
         self._store, self._bundle = store, bundle
         self._thread = threading.Thread(target=self._run, name="late check", daemon=True)
-        self._started = False
+        self._called = self._started = False
 
-    def start(self) -> None:
-        """Begin, once; called when the first slate is out."""
-        if not self._started and self._bundle.unhashed:
+    def start(self) -> bool:
+        """Begin, once; called when the first slate is out. Returns whether it was the first call.
+
+        A release without large files is checked already; then no thread starts.
+        """
+        if self._called:
+            return False
+        self._called = True
+        if self._bundle.unhashed:
             self._started = True
             self._thread.start()
+        return True
 
     def wait(self) -> None:
         """Wait until all is hashed, if it was begun."""

@@ -28,6 +28,7 @@ from edge_runtime.filters import Barred, Bars, Filters
 from edge_runtime.index import Floats, Index, probe
 from edge_runtime.interests import reason
 from edge_runtime.offers import Offers, Sponsorship
+from edge_runtime.request_checks import check_k
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, apply
 from edge_runtime.rules.exploration import Random
@@ -127,8 +128,12 @@ class Recommender:
             scene: where the list stands; search results come back all, in a new order.
             deadline_ms: if ranking would take longer than what is left of it, as far as the last
                 requests tell, the slate is in retrieval's order and its fault says so.
+
+        Raises:
+            RequestInvalid: k is out of its range.
         """
-        wanted = max(1, k if k is not None else self.policy.slate)
+        check_k(k)
+        wanted = k if k is not None else self.policy.slate
         clock = StageClock()
         fault, barred = self.fault, self.bars.barred(filters)
         excluded = self.excluded(history, exclude_seen, scene, barred)
@@ -172,7 +177,7 @@ class Recommender:
         items = self._describe(history, rows, vectors, final, scores, probabilities, ruled, scene)
         clock.mark("rerank")
         left = NOTHING_LEFT if not (len(rows) or len(shown) or barred.fault) else None
-        fault = _joined(_joined(fault, barred.fault), left)
+        fault = _joined(fault, barred.fault, left, self._texts.fault)
         return Slate(items, clock.total(), source, fault, user, rows, final)
 
     def excluded(
@@ -374,7 +379,7 @@ class Recommender:
         )
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
-        told = _joined(fault, barred.fault)
+        told = _joined(fault, barred.fault, self._texts.fault)
         return Slate(items, clock.total(), "fallback", told, zero, rows, scores)
 
     def _popular_in(self, code: int) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.errors import InputError
 from bundle.neighbours import Neighbours
 from bundle.products import inner
 from bundle.reader import Bundle
+from edge_runtime.errors import RequestInvalid
 from edge_runtime.index import Index, probe
 
 Rows = NDArray[np.int32]
@@ -85,6 +85,18 @@ def following(neighbours: Neighbours, row: int, limit: int, excluded: NDArray[np
     return np.asarray(rows[kept][:limit], np.int32)
 
 
+def check(kind: str, item_id: str | None) -> None:
+    """Check the arguments that name a scene.
+
+    Raises:
+        RequestInvalid: the scene is unknown, or lacks what it needs.
+    """
+    if kind not in SCENES:
+        raise RequestInvalid(f"scene {kind!r:.80} is unknown; there is {', '.join(SCENES)}.")
+    if kind in (SIMILAR, AFTER) and not isinstance(item_id, str):
+        raise RequestInvalid(f"scene {kind!r} needs item_id, the item at hand.")
+
+
 def find(
     bundle: Bundle, kind: str, item_id: str | None, results: Sequence[str], faults: list[str]
 ) -> Scene:
@@ -98,12 +110,9 @@ def find(
         faults: takes in what went wrong.
 
     Raises:
-        InputError: the scene is unknown, or lacks what it needs.
+        RequestInvalid: see `check`.
     """
-    if kind not in SCENES:
-        raise InputError(f"scene {kind!r} is unknown; there is {', '.join(SCENES)}.")
-    if kind in (SIMILAR, AFTER) and item_id is None:
-        raise InputError(f"scene {kind!r} needs item_id, the item at hand.")
+    check(kind, item_id)
     if kind == HOME:
         return Scene()
     if kind == SEARCH:

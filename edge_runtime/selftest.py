@@ -34,7 +34,7 @@ def replay(bundle: Bundle, engine: str = "auto") -> int:
     recommender = Recommender(bundle, engine)
     for case in golden.cases:
         slate = recommender.recommend(
-            golden_history(bundle, case), case.now_utc, len(case.slate_ids), policy_alone=True
+            golden_history(bundle, case), case.now_utc, len(case.slate_ids) or 1, policy_alone=True
         )
         check_slate(f"golden case {case.name!r} on {recommender.engine}", slate, case, golden)
     return len(golden.cases)

@@ -3,6 +3,7 @@
     files/<sha256>             kept once for all releases
     releases/<sha256>.json     manifests
     active.json                {"active": sha, "previous": sha or null}, replaced by one rename
+    popular.json               what is shown if no release opens, see `popular_list.py`
 
 A release becomes active only when all its files are verified and its self-test has passed.
 """
@@ -15,7 +16,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from bundle.errors import BundleInvalid
+from bundle.errors import BundleInvalid, PocketRecError
 from bundle.files import (
     canonical_json,
     fsync_dir,
@@ -27,6 +28,7 @@ from bundle.files import (
 from bundle.locks import LockedFile
 from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from bundle.reader import Bundle, manifest_of, open_files, verify_file
+from edge_runtime import popular_list
 from edge_runtime.engines import needed_files, spare_files
 from edge_runtime.errors import EngineError, SelfTestFailed, StoreError
 
@@ -34,6 +36,9 @@ Fetch = Callable[[FileEntry, Path], None]
 SelfTest = Callable[[Bundle], object]
 PARTIAL_LIFE_S = 7 * 86_400
 """So long a transfer may go on that no install has finished."""
+POINTER = "active.json"
+FOR_PEOPLE = ("catalogue.sqlite", "golden.json", "model_card.json")
+"""Files without which a release answers as well, but with ids for titles."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -61,7 +66,7 @@ class Store:
     def active(self) -> tuple[str | None, str | None]:
         """Return the active and the previous release's manifest hash; None where there is none."""
         try:
-            value = json.loads((self.root / "active.json").read_bytes())
+            value = json.loads((self.root / POINTER).read_bytes())
             found = [value.get("active"), value.get("previous")]
         except (OSError, ValueError, AttributeError):
             return None, None
@@ -73,6 +78,10 @@ class Store:
     ) -> tuple[Bundle | None, str | None]:
         """Open the active release, or the previous one if that fails its checks.
 
+        A damaged file of `FOR_PEOPLE` does not refuse a release: ids stand for titles then, and
+        the previous release often shares the file. If each release has a damaged model, the first
+        one opens whose other files are sound: its lists answer.
+
         Args:
             hash_large: see `bundle.reader.open_files`.
             barred: manifest hashes of releases that must not be opened.
@@ -81,23 +90,45 @@ class Store:
             The release, or None if no release opens; and what is wrong, or None.
         """
         fault: str | None = None
-        for sha in self.active():
-            if sha is None or sha in barred:
-                continue
-            try:
-                return self.open_release(sha, hash_large=hash_large), fault
-            except BundleInvalid as err:
-                fault = fault or f"release {sha[:12]}: {err}"
-        return None, fault or "no release is installed"
+        for spare in (_is_for_people, _leaves_lists):
+            for sha in self.active():
+                if sha is None or sha in barred:
+                    continue
+                try:
+                    found = self.open_release(sha, hash_large=hash_large, spare=spare)
+                except BundleInvalid as err:
+                    fault = fault or f"release {sha[:12]}: {err}"
+                    continue
+                damaged = "; ".join(found.damaged.values())
+                return found, fault or (f"release {sha[:12]}: {damaged}" if damaged else None)
+        return None, fault or self._no_release()
 
-    def open_release(self, sha: str, *, hash_large: bool = True) -> Bundle:
+    def _no_release(self) -> str:
+        if (path := self.root / POINTER).exists() and self.active() == (None, None):
+            return f"{path}: damaged, so no release is known; sync to repair it"
+        return "no release is installed"
+
+    def open_release(
+        self,
+        sha: str,
+        *,
+        hash_large: bool = True,
+        spare: Callable[[FileEntry], bool] = lambda _entry: False,
+    ) -> Bundle:
         """Open one installed release by the hash of its manifest.
+
+        Args:
+            sha: of the manifest.
+            hash_large: see `bundle.reader.open_files`.
+            spare: whether the release may lack a file, see there.
 
         Raises:
             BundleInvalid: it is not there or fails its checks.
         """
         manifest = self.read_manifest(sha)
-        return open_files(manifest, self.files, all_models=False, hash_large=hash_large)
+        return open_files(
+            manifest, self.files, all_models=False, hash_large=hash_large, spare=spare
+        )
 
     def hash_rest(self, bundle: Bundle) -> str | None:
         """Hash what `open_active` left of a release; a sync replaces what is damaged.
@@ -167,17 +198,20 @@ class Store:
             self._sweep_partials(coming)
             self._bring_all(needed_files(manifest), coming, fetch)
             write_atomic(self.releases / f"{sha}.json", manifest_data)
+            self._remove_damaged(spare_files(manifest))
             try:
-                self_test(self.open_release(sha))
+                self_test(bundle := self.open_release(sha))
             except (EngineError, SelfTestFailed):
                 if not (spare := spare_files(manifest)):
                     raise
                 self._bring_all(spare, coming, fetch)
-                self_test(self.open_release(sha))
+                self_test(bundle := self.open_release(sha))
             active, previous = self.active()
-            if sha != active:
-                self._point(sha, active or previous)
+            # Written even if it says the same: phones that run open the repaired files.
+            self._point(sha, previous if sha == active else active or previous)
             self._garbage_collect()
+            with suppress(PocketRecError):  # the release answers without its list
+                popular_list.keep(self.root, sha, bundle)
         return sha
 
     def leave(self, manifests: Collection[str]) -> None:
@@ -215,7 +249,7 @@ class Store:
 
     def _point(self, active: str | None, previous: str | None) -> None:
         pointers = {"active": active, "previous": previous}
-        write_atomic(self.root / "active.json", canonical_json(pointers))
+        write_atomic(self.root / POINTER, canonical_json(pointers))
 
     def _bring_all(self, entries: list[FileEntry], coming: set[str], fetch: Fetch) -> None:
         once = {entry.sha256: entry for entry in entries}  # however many names it has
@@ -265,6 +299,15 @@ class Store:
         finally:
             remove_file(incoming)
 
+    def _remove_damaged(self, entries: list[FileEntry]) -> None:
+        """Remove damaged files that may be absent; else each sync would find them damaged again."""
+        for entry in entries:
+            path = self.files / entry.sha256
+            try:
+                verify_file(entry, path)
+            except BundleInvalid:
+                remove_file(path)
+
     def _sweep_partials(self, coming: set[str]) -> None:
         """Remove what is left of transfers that were given up; errors can wait.
 
@@ -310,6 +353,14 @@ class Store:
             raise StoreError(f"{self.root}: cannot be written ({err.strerror or err})") from err
         with lock:
             yield
+
+
+def _is_for_people(entry: FileEntry) -> bool:
+    return entry.name in FOR_PEOPLE
+
+
+def _leaves_lists(entry: FileEntry) -> bool:
+    return entry.kind == "model" or _is_for_people(entry)
 
 
 def _sha_of(name: str) -> str:

@@ -11,10 +11,15 @@ MOST_TEXTS = 8192
 
 
 class Texts:
-    """Look-ups in a release's catalogue; most items of a slate come again in the next one."""
+    """Look-ups in a release's catalogue; most items of a slate come again in the next one.
+
+    Attributes:
+        fault: why ids stand for titles; None where the catalogue was readable so far.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self.fault: str | None = None
         self._known: dict[int, tuple[str, str]] = {}
 
     def titles(self, rows: NDArray[np.int32]) -> list[str]:
@@ -37,7 +42,8 @@ class Texts:
     def _found(self, rows: set[int]) -> dict[int, tuple[str, str]]:
         try:
             items = self._bundle.catalogue(sorted(rows))
-        except PocketRecError:
+        except PocketRecError as err:
+            self.fault = f"{err}; ids stand for titles"
             ids = {row: self._bundle.item_id(row) for row in rows}
             return {row: (item_id, item_id) for row, item_id in ids.items()}
         found = {item.row: (item.item_id, item.title) for item in items}

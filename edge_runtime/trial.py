@@ -112,21 +112,18 @@ def begin_or_leave(
     return told
 
 
-def open_release(
-    trial: Trial, store: Store, home: Path, clock: Callable[[], float]
-) -> tuple[Bundle | None, str | None, str | None]:
+def open_release(store: Store, home: Path) -> tuple[Bundle | None, str | None, str | None]:
     """Open the release that may run here, else one whose lists may answer.
 
     Returns:
         The release, None if there is none; what is wrong; and why none of its models may run.
     """
-    left = begin_or_leave(trial, store, home, clock)
     barred = refusals.read(home)
     bundle, fault = store.open_active(hash_large=False, barred=barred)
     if bundle is not None or not barred:
-        return bundle, left or fault, None
+        return bundle, fault, None
     bundle, fault = store.open_active(hash_large=False)
-    return bundle, left or fault, "no release here may run its models; its lists answer"
+    return bundle, fault, "no release here may run its models; its lists answer"
 
 
 def watched(home: Path, manifest: str, self_test: Callable[[Bundle], object]) -> SelfTest:

@@ -9,7 +9,7 @@ events    event_routes.py with uploads.py, content_coding.py, events.py, allowan
           event_export.py, event_stats.py, erasure.py; tables.py, database.py, migrations/
 operating tokens.py, audit.py, gate.py, sessions.py; live.py and figures.py are what admin_api.py
           and admin_site.py show, operations.py what they do
-copying   inventory.py, mirror.py, backup.py, restore.py
+copying   inventory.py, mirror.py, backup.py, seal.py, restore.py
 Rule of the room: a server publishes nothing that it has no key for; what it hands out could come
 from a static file server.
 """

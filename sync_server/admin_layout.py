@@ -64,7 +64,7 @@ class Pages:
         shared = {
             "here": name,
             "session": session,
-            "csrf": self._sessions.form_token(session) if session else "",
+            "csrf": session.form if session else "",
             "banner": banner(self._repo, int(time.time())) if session else None,
             "refresh": COMMAND,
             "days": DAYS,

@@ -67,9 +67,7 @@ def blueprint(
             return redirect(
                 url_for(".show_login", **(ended if COOKIE in request.cookies else {})), 303
             )
-        if request.method == "POST" and not sessions.is_own_form(
-            g.session, request.form.get("csrf", "")
-        ):
+        if request.method == "POST" and not g.session.is_own_form(request.form.get("csrf", "")):
             abort(
                 403, "the form is too old or not of this session; go back and load the page again"
             )
@@ -77,8 +75,6 @@ def blueprint(
 
     @routes.after_request
     def protect(response: Response) -> Response:
-        if g.get("session") and request.method == "GET" and request.endpoint not in _OPEN:
-            sessions.keep(response, g.session)
         return protected(response)
 
     @routes.get("/style.css")

@@ -33,7 +33,7 @@ from sync_server.keys import load_signers, online_signers
 from sync_server.operations import Operations
 from sync_server.outcome_routes import outcome_routes
 from sync_server.served import Served
-from sync_server.sessions import Sessions, cookie_secret
+from sync_server.sessions import Sessions
 from sync_server.settings import HINTS, Settings
 
 
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> Flask:
         renewal.keep_fresh(repo, signers, threading.Event())
     served = Served(repo, engine)
     gate, operations = Gate(engine), Operations(repo, engine, signers)
-    sessions = Sessions(engine, cookie_secret(repo))
+    sessions = Sessions(engine)
     pages = Pages(repo, sessions)
     for routes in (
         files.blueprint(repo, served, settings.blobs_url),

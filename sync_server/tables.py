@@ -80,6 +80,16 @@ EVENT_DAY = Table(
     Column("changes", BigInteger, nullable=False),
 )
 
+# Events that all installs together, or those of one network, have sent in the present window.
+# scope: "all" or a keyed hash of the network; rows of past windows are deleted.
+EVENT_QUOTA = Table(
+    "event_quota",
+    METADATA,
+    Column("scope", String(64), primary_key=True),
+    Column("ends_utc", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+)
+
 # By the day of the upload: how many events were rejected, and why.
 REJECTED_DAY = Table(
     "rejected_day",
@@ -161,6 +171,16 @@ ADMIN_TOKEN = Table(
     Column("created_utc", BigInteger, nullable=False),
     Column("expires_utc", BigInteger, nullable=False),
     Column("revoked_utc", BigInteger),
+)
+
+# Who is logged in: `sha256` is of the session's id, which only the browser has.
+ADMIN_SESSION = Table(
+    "admin_session",
+    METADATA,
+    Column("sha256", String(64), primary_key=True),
+    Column("token_id", String(16), nullable=False, index=True),
+    Column("created_utc", BigInteger, nullable=False),
+    Column("seen_utc", BigInteger, nullable=False),
 )
 
 # What was done by hand, by whom: a row is written before, and its outcome after it.

@@ -163,8 +163,7 @@ class _Phone:
             if not self._person.takes(item["item_id"], place):
                 continue
             self._now += self._person.habits.act_s
-            assert device.bundle is not None
-            event = self._person.chooses(device.bundle.spec.event_types)
+            event = self._person.chooses(device.event_types())
             try:
                 device.feedback(item["item_id"], event)
                 self._life.acts += 1

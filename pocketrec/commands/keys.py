@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pocketrec import passphrase
+from pocketrec.commands.keys_backup import backup_key
 from pocketrec.commands.keys_options import JSON, KEYS, PLAIN, REPO
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ NAMES = click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.group(epilog="Example: pocketrec keys status --repo work/repo --keys work/keys")
 def command() -> None:
     """Make, watch, rotate and revoke the keys that sign releases."""
+
+
+command.add_command(backup_key)
 
 
 @command.command(epilog="Example: pocketrec keys make --out work/keys --plain")

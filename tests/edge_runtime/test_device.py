@@ -101,7 +101,7 @@ def test_a_large_file_found_damaged_after_the_first_slate_is_left_for_the_previo
     damage(store, store.install_bundle(other, lambda bundle: None), "index/rows")
     phone = Device(tmp_path)
     assert phone.recommend()["release"] == "other"
-    phone._late_check.wait()
+    phone._running.late_check.wait()
     answer = phone.recommend()
     assert answer["release"] == "small"
     assert "index/rows: its SHA-256 differs" in answer["faults"][0]
@@ -117,7 +117,7 @@ def test_a_damaged_large_file_of_the_only_release_is_a_fault_and_answers_go_on(
     damage(store, store.install_bundle(small_release, lambda bundle: None), "index/rows")
     phone = Device(tmp_path)
     assert phone.recommend()["faults"] == []
-    phone._late_check.wait()
+    phone._running.late_check.wait()
     answer = phone.recommend()
     assert (len(answer["items"]), answer["release"]) == (10, "small")
     assert "index/rows: its SHA-256 differs" in answer["faults"][0]
@@ -129,7 +129,12 @@ def test_a_damaged_model_is_never_loaded(small_release, tmp_path, monkeypatch):
     sha = store.install_bundle(small_release, lambda bundle: None)
     name = next(e.name for e in store.read_manifest(sha).files if e.kind == "model")
     damage(store, sha, name)
-    assert Device(tmp_path).recommend()["source"] == "none"
+    opened = []
+    monkeypatch.setattr("edge_runtime.engines.open_engine", lambda path, *_: opened.append(path))
+    answer = Device(tmp_path).recommend()
+    assert (answer["source"], len(answer["items"])) == ("fallback", 10)
+    assert f"{name}: its SHA-256 differs" in answer["faults"][0]
+    assert store.files / store.read_manifest(sha).entry(name).sha256 not in opened
 
 
 def test_release_that_fails_its_self_test_is_not_activated(small_release, tmp_path):

@@ -1,7 +1,6 @@
 """What can go wrong on a phone: a slate still comes, and `status` says what it was."""
 
 import itertools
-import json
 import os
 import sqlite3
 
@@ -81,8 +80,8 @@ def test_a_fault_of_an_earlier_slate_is_over_in_the_status(home):
 def test_items_of_the_history_that_the_release_does_not_know(home):
     phone = Device(home, clock=lambda: NOW)
     for item_id in ("gone", "", "x" * 10_000, "'; DROP TABLE event; --", "\U0001f600"):
-        phone.feedback(item_id, "like")
-    phone.feedback("item-6", "no such event")
+        phone._log.append(item_id, "like", ts=NOW)  # as an earlier version of an app logged them
+    phone._log.append("item-6", "no such event", ts=NOW)
     answer = phone.recommend()
     assert (answer["history"], answer["unknown_items"], len(answer["items"])) == (1, 6, 10)
     assert answer["source"] == "model"
@@ -181,31 +180,12 @@ def test_a_truncated_file_of_the_only_release_is_found_at_the_start(home, name, 
     os.truncate(path, int(path.stat().st_size * keep))
     phone = Device(home, clock=lambda: NOW)
     answer = phone.recommend()
-    assert (answer["items"], answer["source"]) == ([], "none")
+    source = "model" if name == "catalogue.sqlite" else "fallback"
+    assert (len(answer["items"]), answer["source"]) == (10, source)
     assert f"{name}: " in answer["faults"][0]
     assert "the manifest says" in phone.status()["faults"][0]
     phone.feedback("item-9", "like")  # what the user does is kept all the same
     assert phone.status()["interactions"] == 2
-
-
-@pytest.mark.parametrize("name", ["index/rows", "index/centroids", "catalogue.sqlite"])
-def test_a_corrupted_file_of_the_newer_release_leaves_the_older(
-    home, small_release, tmp_path, name
-):
-    newer = tmp_path / "newer"
-    newer.mkdir()
-    manifest = json.loads((small_release / "manifest.json").read_bytes())
-    manifest["name"] = "newer"
-    entry = next(entry for entry in manifest["files"] if entry["name"] == name)
-    data = (small_release / "files" / entry["sha256"]).read_bytes()
-    (newer / "files").symlink_to(small_release / "files")
-    (newer / "manifest.json").write_text(json.dumps(manifest))
-    Device(home).install(newer)
-    path = blob(home, name)  # both releases have it: neither opens
-    path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
-    assert Device(home, clock=lambda: NOW).recommend()["source"] == "none"
-    path.write_bytes(data)
-    assert Device(home, clock=lambda: NOW).recommend()["release"] == "newer"
 
 
 def test_catalogue_that_is_damaged_while_open_leaves_ids_for_titles(home):

@@ -313,6 +313,9 @@ def test_a_phone_left_without_an_answer_fails_the_run(tiny_release, tmp_path, ru
     phone.close()
     for path in (home / "store" / "files").iterdir():
         path.write_bytes(b"")
+    shown = live(kind(), plan(), home, "1")
+    assert set(shown.sources) == {"fallback"} and shown.acts > 0 and not shown.unanswered
+    (home / "store" / "popular.json").unlink()
     found = live(kind(), plan(), home, "1")
     assert found.unanswered == found.sources["none"] > 0
     assert set(found.sources) == {"none"}

@@ -249,8 +249,8 @@ def test_what_an_install_brings_is_on_the_disk_before_its_name_is(
         shutil.copyfile(tiny_release / "files" / entry.sha256, path)
 
     sha = store.install((tiny_release / "manifest.json").read_bytes(), fetch, accept)
-    assert shown[-2:] == [f"{sha}.json", "active.json"]
-    assert {path.name for path in store.files.iterdir()} == set(shown[:-2])
+    assert shown[-3:] == [f"{sha}.json", "active.json", "popular.json"]
+    assert {path.name for path in store.files.iterdir()} == set(shown[:-3])
     folders = {store.files.stat().st_ino, store.releases.stat().st_ino, store.root.stat().st_ino}
     assert folders <= synced
 

@@ -13,6 +13,7 @@ from benchmarks.kill_steps import forked
 from bundle.errors import InputError
 from edge_runtime import outcomes, refusals
 from edge_runtime.device import Device
+from edge_runtime.running import Running
 from edge_runtime.store import Store
 from edge_runtime.trial import FILE_NAME, MOST_STARTS, Trial
 
@@ -49,7 +50,7 @@ def died(home: Path, at: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
         if at == "loading":
-            Device._loaded = die
+            Running._loaded = die
         phone = opened(home)
         phone._recommender.recommend = die
         phone.recommend()
@@ -94,7 +95,7 @@ def test_starts_that_ask_for_no_slate_count_for_nothing(home):
         phone = opened(home)
         phone.status()
         phone.feedback("é-0", "like")
-        phone._trial.close()  # the process ends here without closing the phone
+        phone._running.trial.close()  # the process ends here without closing the phone
     assert opened(home).recommend()["release"] == "second"
     died(home, "loading")
     for _ in range(MOST_STARTS + 2):
@@ -162,7 +163,7 @@ def test_processes_that_start_at_once_are_no_failed_starts(home):
     phones = []
     for _ in range(MOST_STARTS + 2):
         phone = opened(home)
-        phone._trial.asked()  # none comes to its slate before all have started
+        phone._running.trial.asked()  # none comes to its slate before all have started
         phones.append(phone)
     assert Store(home / "store").active() == before
     del phone, phones

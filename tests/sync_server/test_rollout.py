@@ -287,7 +287,7 @@ def test_a_phone_that_left_a_release_by_itself_tells_and_is_not_given_it_again(f
     home = fleet.phone(1)
     fleet.sync(home, consent=True)
     for _ in range(3):
-        Device(home, engine="onnx")._trial.asked()  # the process ends before a slate comes
+        Device(home, engine="onnx")._running.trial.asked()  # the process ends before a slate comes
     phone = Device(home, engine="onnx")
     assert phone.recommend()["release"] == "tiny"
     phone.close()

@@ -1,0 +1,163 @@
+"""A phone that stays open answers from whatever release is active now."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import children
+from edge_runtime import refusals
+from edge_runtime.device import Device
+from edge_runtime.running import Running
+from edge_runtime.selftest import replay
+from edge_runtime.store import Store
+from edge_runtime.sync import sync
+from sync_server.keys import load_signers, make_keys
+from sync_server.repository import publish
+
+NOW = 1_700_000_000
+
+
+def opened(home: Path) -> Device:
+    return Device(home, engine="onnx", clock=lambda: NOW)
+
+
+def accept(bundle) -> None:
+    pass
+
+
+@pytest.fixture
+def other(tiny_release, tmp_path) -> Path:
+    folder = tmp_path / "other"
+    shutil.copytree(tiny_release, folder)
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"name": "other"}))
+    return folder
+
+
+def test_a_phone_answers_from_what_it_has_just_installed(tiny_release, other, tmp_path):
+    phone = opened(tmp_path)
+    assert phone.recommend()["faults"] == ["no release is installed"]
+    sha = phone.install(tiny_release)
+    answer = phone.recommend()
+    assert (answer["release"], answer["source"], answer["faults"]) == ("tiny", "model", [])
+    assert phone.status()["active"] == sha
+    phone.install(other)
+    assert phone.explain()["release"] == "other"
+    assert phone.interests()["offered"]
+    phone.close()
+
+
+def test_the_first_question_after_an_install_may_be_any(tiny_release, tmp_path):
+    for name, ask in {
+        "status": lambda phone: phone.status()["release"],
+        "explain": lambda phone: phone.explain()["release"],
+        "interests": lambda phone: phone.interests()["offered"],
+        "choose": lambda phone: phone.set_interests(["drama"]) or phone.interests()["chosen"],
+        "recommend": lambda phone: phone.recommend()["items"],
+    }.items():
+        phone = opened(tmp_path / name)
+        phone.install(tiny_release)
+        assert ask(phone), name
+        phone.close()
+
+
+def test_a_sync_of_another_process_is_seen_by_the_open_phone(tiny_release, other, tmp_path):
+    make_keys(tmp_path / "keys")
+    signers = load_signers(tmp_path / "keys")
+    publish(tiny_release, tmp_path / "repo", signers, "stable")
+    root = tmp_path / "repo" / "metadata" / "1.root.json"
+    home = tmp_path / "phone"
+    phone = opened(home)
+    assert phone.recommend()["source"] == "none"
+    with children.server(tmp_path / "repo", tmp_path) as url:
+        sync(home, url, lambda bundle: replay(bundle, "onnx"), root_path=root)
+        assert phone.recommend()["release"] == "tiny"
+        publish(other, tmp_path / "repo", signers, "stable")
+        words = ["device", "sync", "--home", home, "--server", url, "--engine", "onnx", "--anyway"]
+        done = subprocess.run([sys.executable, "-m", "pocketrec", *map(str, words)])
+    assert done.returncode == 0
+    answer = phone.recommend()
+    assert (answer["release"], answer["source"]) == ("other", "model")
+    phone.close()
+
+
+def test_a_page_of_a_list_never_repeats_across_releases(tiny_release, other, tmp_path):
+    phone = opened(tmp_path)
+    phone.install(tiny_release)
+    one = phone.recommend(page=1)
+    phone.install(other)
+    two = phone.recommend(page=2, session=one["session"])
+    ids = [{item["item_id"] for item in page["items"]} for page in (one, two)]
+    assert two["release"] == "other" and not ids[0] & ids[1] and all(ids)
+
+
+def test_models_are_loaded_once_a_release(tiny_release, other, tmp_path, monkeypatch):
+    loaded = []
+    load = Running._loaded
+
+    def counted(self, bundle):
+        loaded.append(bundle.manifest.name)
+        return load(self, bundle)
+
+    monkeypatch.setattr(Running, "_loaded", counted)
+    phone = opened(tmp_path)
+    phone.install(tiny_release)
+    for _ in range(3):
+        phone.recommend()
+        phone.status()
+    phone.install(tiny_release)  # the same again: the pointer is written, nothing is new
+    phone.recommend()
+    Store(tmp_path / "store").install_bundle(other, accept)
+    for _ in range(3):
+        phone.recommend()
+    assert loaded == ["tiny", "other"]
+
+
+def test_a_release_that_is_killed_while_the_phone_is_open_runs_no_model(tiny_release, tmp_path):
+    phone = opened(tmp_path)
+    sha = phone.install(tiny_release)
+    assert phone.recommend()["source"] == "model"
+    refusals.set_killed(tmp_path, frozenset({sha}))
+    answer = phone.recommend()
+    assert (answer["source"], len(answer["items"])) == ("fallback", 5)
+    assert any("its lists answer" in fault for fault in phone.status()["faults"])
+    refusals.set_killed(tmp_path, frozenset())
+    assert phone.recommend()["source"] == "model"
+
+
+def test_a_phone_with_a_bundle_folder_keeps_it(tiny_release, other, tmp_path):
+    phone = Device(tmp_path, engine="onnx", bundle_dir=tiny_release, clock=lambda: NOW)
+    phone.install(other)
+    assert phone.recommend()["release"] == "tiny"
+
+
+def test_a_store_that_is_removed_leaves_a_fault_and_comes_back(tiny_release, tmp_path):
+    phone = opened(tmp_path)
+    phone.install(tiny_release)
+    assert phone.recommend()["items"]
+    aside = tmp_path / "aside"
+    (tmp_path / "store").rename(aside)
+    assert phone.recommend()["faults"] == ["no release is installed"]
+    aside.rename(tmp_path / "store")
+    assert phone.recommend()["source"] == "model"
+
+
+def test_looking_for_another_release_takes_two_calls_of_stat(tiny_release, tmp_path, monkeypatch):
+    phone = opened(tmp_path)
+    phone.install(tiny_release)
+    phone.recommend()
+    asked, stat = [], os.stat
+
+    def counted(path, *args, **kwargs):
+        asked.append(path)
+        return stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", counted)
+    monkeypatch.setattr(os, "open", None)
+    phone._running.refresh()
+    assert [Path(path).name for path in asked] == ["active.json", "refused.json"]
