@@ -84,10 +84,14 @@ def what_lacks(limit: FailureLimit | None, n_networks: int) -> str | None:
     return f"outcomes come from {n_networks} networks; automatic halting needs {wanted}"
 
 
+def judged(limit: FailureLimit) -> int:
+    """Return how many of the last networks a release is judged by, if there are so many."""
+    return max(WINDOW, 2 * needed(limit))
+
+
 def networks_of(engine: Engine, channel: str, manifest: str, limit: FailureLimit) -> list[Health]:
-    """Read what the networks of the last hours reported of a release, as far back as judged."""
-    enough = max(WINDOW, 2 * needed(limit))
-    return [Health(**sums) for sums in recent(engine, channel, manifest, enough)]
+    """Read what the networks that a release is judged by reported."""
+    return [Health(**sums) for sums in recent(engine, channel, manifest, judged(limit))]
 
 
 def lacks(engine: Engine, channel: str, stage: Stage) -> str | None:

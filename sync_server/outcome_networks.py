@@ -13,8 +13,9 @@ import hashlib
 import hmac
 import secrets
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
+from operator import add, itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, func, or_, select, update
@@ -88,34 +89,39 @@ def record(
 
 
 def recent(engine: Engine, channel: str, manifest: str, enough: int) -> list[Sums]:
-    """Return what the networks of the last hours reported: as many hours as it takes.
-
-    The run of hours ends now and is the shortest one with `enough` networks; it has all hours that
-    are known if there are fewer.
-
-    Returns:
-        One sum by kind for each network.
-    """
+    """Return what the networks of the last hours reported, see `last_networks`."""
     column = OUTCOME_NETWORK.c
     rows = (
         select(column.hour, column.network, *(column[kind] for kind in JUDGED))
         .where(column.channel == channel, column.manifest == manifest)
         .order_by(column.hour.desc())
     )
-    found: dict[str, Sums] = {}
     options = {"yield_per": MOST_NETWORKS}
     with (
         engine.connect() as connection,
         connection.execute(rows, None, execution_options=options) as reported,
     ):
-        for _, of_hour in groupby(reported, key=lambda row: row.hour):
-            for _, network, *counts in of_hour:
-                sums = found.setdefault(network, dict.fromkeys(JUDGED, 0))
-                for kind, n in zip(JUDGED, counts, strict=True):
-                    sums[kind] += n
-            if len(found) >= enough:
-                break
-    return list(found.values())
+        return last_networks(((hour, name, counts) for hour, name, *counts in reported), enough)
+
+
+def last_networks(rows: Iterable[tuple[int, str, Sequence[int]]], enough: int) -> list[Sums]:
+    """Add up networks over as many hours as it takes until there are `enough`, or over all.
+
+    Args:
+        rows: hour, network, and its counts of the kinds `JUDGED`; the newest hour first.
+        enough: networks.
+
+    Returns:
+        One sum by kind for each network.
+    """
+    found: dict[str, list[int]] = {}
+    for _, of_hour in groupby(rows, key=itemgetter(0)):
+        for _, network, counts in of_hour:
+            before = found.get(network)
+            found[network] = list(map(add, before, counts)) if before else list(counts)
+        if len(found) >= enough:
+            break
+    return [dict(zip(JUDGED, counts, strict=True)) for counts in found.values()]
 
 
 def forget_networks(engine: Engine, channel: str, manifest: str) -> None:
