@@ -31,7 +31,7 @@ from edge_runtime.index import probe
 from edge_runtime.parity import Inputs, hard_inputs, likeness, median_ms, ranked
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import golden_history, replay
-from edge_runtime.stages import StageCheck, check_stages, read_stages
+from edge_runtime.stages import StageCheck, check_cases, check_stages, read_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,8 +213,10 @@ def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
     facts["cases"] = len(golden.cases)
     stages: tuple[StageCheck, ...] = ()
     try:
+        device = Recommender(bundle, engine)
         if (expected := read_stages(bundle, golden)) is not None:
-            stages = tuple(check_stages(Recommender(bundle, engine), golden, expected))
+            stages = tuple(check_stages(device, golden, expected))
+        stages += tuple(check_cases(device))
         replay(bundle, engine)
     except (SelfTestFailed, EngineError) as err:
         return SlateCheck(**facts, passed=False, note=str(err), stages=stages)

@@ -13,7 +13,7 @@ from bundle.errors import InputError, PocketRecError
 from bundle.rollout import CHANNEL, SHA256
 from sync_server.admin_layout import Pages
 from sync_server.errors import ChannelChanged
-from sync_server.openapi import TEXT, described, record
+from sync_server.openapi import TEXT, Schema, described, record
 from sync_server.operations import (
     ACTIONS,
     HALT,
@@ -39,6 +39,15 @@ LABELS = {
     HALT: "Halt",
     UNHALT: "Lift the halt",
 }
+HEADINGS = {
+    PERCENT: "Set percent of",
+    PAUSE: "Pause",
+    RESUME: "Resume",
+    KILL: "Kill",
+    ROLLBACK: "Roll back to",
+    HALT: "Halt",
+    UNHALT: "Lift the halt of",
+}
 EFFECTS = {
     PERCENT: "Phones within the share take the release at their next sync. Phones that have it "
     "keep it.",
@@ -53,7 +62,7 @@ EFFECTS = {
     "outcomes count towards a halt.",
 }
 _FIELDS = ("channel", "action", "manifest", "percent")
-_WANTED = {
+_WANTED: dict[str, Schema] = {
     "channel": {"type": "string", "pattern": f"^{CHANNEL.pattern}$"},
     "action": {"enum": list(ACTIONS)},
     "manifest": {"type": "string", "pattern": f"^{SHA256.pattern}$"},
@@ -75,6 +84,7 @@ def add(routes: Blueprint, pages: Pages, operations: Operations) -> None:
             found=found,
             version=version or found.version,
             label=LABELS[wanted.action],
+            heading=f"{HEADINGS[wanted.action]} {found.stage.name}",
             effect=EFFECTS[wanted.action],
             problem=problem,
             longest=MAX_REASON,

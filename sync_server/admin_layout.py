@@ -31,6 +31,14 @@ TITLES = {
     500: "The server failed",
     503: "This cannot be shown now",
 }
+TEXTS = {
+    404: "No page has this address.",
+    405: "This address does not take a request of this kind.",
+    413: "A form may have 10,000 bytes.",
+    415: "Send the form as a browser does.",
+    500: "An error that nobody foresaw ended this request. Look at the state before you try again.",
+}
+"""In place of the general texts of HTTP."""
 
 
 def is_of_site(path: str) -> bool:
@@ -86,7 +94,10 @@ class Pages:
 
     def error(self, err: HTTPException) -> Response:
         """Show an error of HTTP; keeps headers such as Allow and Retry-After."""
-        answer = self.problem(err.code or 500, err.description or "")
+        code, said = err.code or 500, err.description or ""
+        if said == type(err).description:
+            said = TEXTS.get(code, said)
+        answer = self.problem(code, said)
         for name, value in err.get_headers():
             if name.lower() != "content-type":
                 answer.headers[name] = value

@@ -63,10 +63,9 @@ def blueprint(
             return None
         if g.session is None:
             place = (request.endpoint or "").removeprefix("admin_site.")
-            ended = {"ended": place if place in _PLACES else "overview"}
-            return redirect(
-                url_for(".show_login", **(ended if COOKIE in request.cookies else {})), 303
-            )
+            place = place if place in _PLACES else "overview"
+            ended = place if COOKIE in request.cookies else None
+            return redirect(url_for(".show_login", ended=ended), 303)
         if request.method == "POST" and not g.session.is_own_form(request.form.get("csrf", "")):
             abort(
                 403, "the form is too old or not of this session; go back and load the page again"

@@ -3,6 +3,7 @@
 import time
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Engine, Select, func, select
 
@@ -66,7 +67,7 @@ def read(engine: Engine, n_days: int = DAYS) -> Figures:
         for row in connection.execute(select(OUTCOME_DAY).where(OUTCOME_DAY.c.day >= days[0])):
             if row.day <= today:
                 told[row.channel, row.manifest, row.outcome][row.day - days[0]] = row.devices
-        rejected = {row[0]: int(row[1]) for row in connection.execute(_rejected(days[0]))}
+        rejected = {reason: int(n) for reason, n in connection.execute(_rejected(days[0]))}
     uploaded = event_stats(engine, int(time.time()))
     return Figures(
         days=days,
@@ -98,7 +99,7 @@ def devices_now(policy: RolloutPolicy, healths: dict[str, Health]) -> dict[str, 
     return found
 
 
-def _rejected(since_day: int) -> Select[tuple[str, int]]:
+def _rejected(since_day: int) -> Select[Any]:
     events = func.sum(REJECTED_DAY.c.events)
     wanted = select(REJECTED_DAY.c.reason, events).where(REJECTED_DAY.c.day >= since_day)
     return wanted.group_by(REJECTED_DAY.c.reason).order_by(REJECTED_DAY.c.reason)

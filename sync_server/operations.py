@@ -18,9 +18,11 @@ from bundle.rollout import ACTIVE, CHANNEL, KILLED, PAUSED, SHA256, RolloutPolic
 from bundle.strict_json import is_number, is_text
 from sync_server import audit
 from sync_server.errors import ChannelChanged, KeysInvalid
+from sync_server.figures import devices_now
 from sync_server.keys import Signers
 from sync_server.live import version_of
 from sync_server.outcome_networks import forget_networks
+from sync_server.outcomes import healths
 from sync_server.repository import change_policy, halt, read_halts, read_policy, unhalt
 from sync_server.roles import BRAKE, SNAPSHOT, TIMESTAMP
 from sync_server.rollout import changed, find, rolled_back
@@ -29,6 +31,8 @@ from sync_server.tokens import Token
 PERCENT, PAUSE, RESUME, KILL, ROLLBACK = "percent", "pause", "resume", "kill", "rollback"
 HALT, UNHALT = "halt", "unhalt"
 ACTIONS = (PERCENT, PAUSE, RESUME, KILL, ROLLBACK, HALT, UNHALT)
+VERBS = {each: "stage" if each == PERCENT else each for each in ACTIONS}
+"""What the command line and the signed history call each action."""
 MAX_REASON = 200
 _STATES = {PAUSE: PAUSED, RESUME: ACTIVE, KILL: KILLED}
 
@@ -72,8 +76,7 @@ class Action:
     @property
     def command(self) -> str:
         """The command that does the same where the keys are."""
-        verb = "stage" if self.action == PERCENT else self.action
-        words = ["pocketrec", "rollout", verb, self.manifest[:12]]
+        words = ["pocketrec", "rollout", VERBS[self.action], self.manifest[:12]]
         words += ["--percent", f"{self.percent:g}"] if self.percent is not None else []
         words += ["--reason", self.reason or "TEXT"] if self.action == HALT else []
         words += ["--channel", self.channel, "--repo", "repo/", "--keys", "keys/"]
@@ -98,6 +101,7 @@ class Preview:
         before: its state now, in a few words.
         after: its state then.
         version: of the channel's state, see `live.version_of`.
+        on_now: about how many devices have the release.
         may: whether the keys for it are here.
     """
 
@@ -105,6 +109,7 @@ class Preview:
     before: str
     after: str
     version: str
+    on_now: int
     may: bool
 
 
@@ -142,6 +147,7 @@ class Operations:
             before=before,
             after=after,
             version=version_of(policy, halts),
+            on_now=devices_now(policy, healths(self._engine, wanted.channel))[stage.manifest],
             may=self.may(wanted.action, wanted.channel),
         )
 

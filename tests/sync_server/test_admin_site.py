@@ -126,6 +126,41 @@ def test_operators_learn_that_outcomes_of_one_network_halt_nothing(
     assert "automatic halting needs" not in page + output
 
 
+def test_releases_say_which_one_phones_get_and_which_are_kept(
+    alice, engine, tiny_repo, two_releases, renamed_release, tmp_path
+):
+    signers = load_signers(tmp_path / "keys")
+    page = alice.get("releases")
+    assert "A phone that asks now gets" in page
+    assert re.search(r"<b>second</b>\s*\(20%\)\s*or\s*<b>tiny</b>\s*\(80%\)", page)
+    assert page.count('class="pill live"') == 2
+    for name in ("third", "fourth"):
+        publish(renamed_release(name), tiny_repo, signers, "stable")
+    page = alice.get("releases")
+    assert re.search(r"<b>fourth</b>\s*\(100%\)\.", page)
+    assert page.count('class="pill live"') == 1
+    assert "3 kept for rollback: third, second, tiny" in page
+    assert page.count('class="pill kept"') == 3
+    for word in ("Data until", "Built", "Published"):
+        assert page.count(f"<dt>{word}</dt>") == 4
+    assert "2023-11-14 22:13 UTC" in page  # what the tiny release was trained on
+
+
+def test_every_page_has_one_window_and_labels_its_figures_with_it(alice, engine, two_releases):
+    now = time.time() - 20 * 86_400
+    old = {"id": "1" * 32, "manifest": two_releases[0], "outcome": "installed", "ts": int(now)}
+    outcomes.count(engine, "stable", two_releases, [old], now, network="::/48")
+    for path in ("", "releases", "fleet"):
+        for days, said in ((7, "7 days"), (30, "30 days"), (90, "90 days")):
+            page = alice.get(f"{path}?days={days}")
+            labels = set(re.findall(r"last (\d+) days", page))
+            assert labels == {str(days)}, (path, days)
+            assert re.search(rf'aria-current="true">{said}<', page)
+            if path != "fleet":
+                assert ("1 installed" in page) == (days > 7)
+        assert alice.get(path) == alice.get(f"{path}?days=30")
+
+
 def test_an_empty_server_has_pages_too(tmp_path, log_in, make_app, token_of):
     engine = open_database(default_url(tmp_path))
     person = log_in(make_app(tmp_path), token_of(engine)[0])

@@ -73,3 +73,15 @@ def test_expired_metadata_is_a_banner_on_every_page(
 def _later(banner, repo, now):
     """What stands on a page eight days from now."""
     return banner(repo, now + 8 * DAY_S)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"signed": []}', '{"signed": {"expires": 5}}'])
+def test_damaged_metadata_is_no_warning_and_no_crash(tiny_repo, text):
+    (tiny_repo / "metadata" / "timestamp.json").write_text(text)
+    assert banner(tiny_repo, int(time.time())) is None
+
+
+def test_damaged_metadata_beside_a_good_timestamp_is_no_crash(tiny_repo):
+    path = next((tiny_repo / "metadata").glob("*.snapshot.json"))
+    path.write_text('{"signed": {"expires": "2030-01-01T00:00:00Z", "meta": []}}')
+    assert banner(tiny_repo, int(time.time())) is None
