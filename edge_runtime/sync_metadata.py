@@ -38,6 +38,7 @@ _ASKED = "root_asked.json"
 _NOT_THERE = (403, 404)
 """A server's answer to the question for a root after the newest (specification, 5.3.3)."""
 _ROOT = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
+_OTHER_SPECIFICATION = re.compile(r"Unsupported spec_version ([0-9.]{1,20})")
 
 T = TypeVar("T")
 
@@ -143,7 +144,7 @@ class Trusted:
         try:
             value = json.loads((self._folder / _ASKED).read_bytes())
             age_s = now_utc - value["asked_utc"]
-            return value["root"] == _sha256(root) and 0 <= age_s < ROOT_EVERY_S
+            return bool(value["root"] == _sha256(root) and 0 <= age_s < ROOT_EVERY_S)
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return False
 
@@ -238,3 +239,15 @@ class _Server(FetcherInterface):
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
+
+
+def newer_specification(err: BaseException | None) -> str | None:
+    """Return the version of the specification that python-tuf refused; None: another error.
+
+    Whoever sent the metadata claims it: the version is refused before signatures are checked.
+    """
+    while err is not None:
+        if found := _OTHER_SPECIFICATION.fullmatch(str(err)):
+            return found[1]
+        err = err.__cause__
+    return None
