@@ -132,6 +132,8 @@ def build(line: Line, options: Options, recipe: Path) -> None:
         line.show("inspect", work / "bundle")
     with line.step("keys", "Ed25519 keys that sign releases"):
         line.show("keys", "make", "--out", work / "keys", "--plain")
+    with line.step("repo init", "a repository that trusts these keys"):
+        line.show("repo", "init", "--repo", work / "repo", "--keys", work / "keys")
 
 
 def publish(line: Line, bundle: Path) -> None:

@@ -149,7 +149,7 @@ def _alone(temporary: Path) -> Iterator[BinaryIO]:
         return
     beside = temporary.with_name(f"{temporary.name}.lock")
     try:
-        with LockedFile(beside, wait_s=math.inf), temporary.open("wb") as stream:
+        with _locked(beside), temporary.open("wb") as stream:
             yield stream
     finally:
         remove_file(beside)  # refused where another writer waits for it
@@ -159,7 +159,7 @@ def _locked(path: Path) -> LockedFile:
     while True:
         stream = LockedFile(path, wait_s=math.inf)
         with contextlib.suppress(FileNotFoundError):
-            # The writer we waited for has renamed the file away: the name is another file now.
+            # Who held it before has renamed or removed it: the name is another file now.
             if path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
                 return stream
         stream.close()

@@ -167,9 +167,11 @@ class Store:
             with (self.releases / f"{sha}.json").open("rb") as stream:
                 data = stream.read(MAX_MANIFEST_BYTES + 1)
         except OSError as err:
-            raise BundleInvalid(f"manifest {sha[:12]} is missing ({err.strerror})") from err
+            raise BundleInvalid(
+                f"manifest {sha[:12]} is missing ({err.strerror})", code="file_missing"
+            ) from err
         if hashlib.sha256(data).hexdigest() != sha:
-            raise BundleInvalid(f"manifest {sha[:12]} was changed on the disk")
+            raise BundleInvalid(f"manifest {sha[:12]} was changed on the disk", code="file_hash")
         return parse_manifest(data)
 
     def install(self, manifest_data: bytes, fetch: Fetch, self_test: SelfTest) -> str:

@@ -68,7 +68,7 @@ class ReleaseFiles:
             form, told = delta.custom["form"], temporary.read_bytes()
             made = apply_delta(form, told, mapped(source), entry.bytes)
             if hashlib.sha256(made).hexdigest() != entry.sha256:
-                raise BundleInvalid(f"{entry.name}: its delta gives something else")
+                raise BundleInvalid(f"{entry.name}: its delta gives something else", code="delta")
             path.write_bytes(made)
         except NotReached:
             raise  # the whole file would not come either, and costs more

@@ -107,7 +107,7 @@ class Trusted:
                     remove_file(path)
 
     def _found(self, root: bytes, answers: "_Answers", wanted: Callable[["Trusted"], T]) -> T:
-        self._updater = Updater(
+        self._updater = _Updater(
             str(self._folder),
             f"{self._url}/metadata/",
             fetcher=answers,
@@ -139,6 +139,13 @@ class Trusted:
                 "--root 1.root.json"
             )
         return root_path.read_bytes()
+
+
+class _Updater(Updater):
+    """python-tuf's client; the roots that it trusts lie in `root_history` only."""
+
+    def _update_root_symlink(self) -> None:
+        """Make no link `root.json`: nothing reads it, and Windows and FAT may refuse links."""
 
 
 class _Answers(FetcherInterface):

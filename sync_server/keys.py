@@ -62,11 +62,26 @@ class Signers:
         Raises:
             KeysInvalid: it is missing, damaged, of another kind, or the passphrase is wrong.
         """
-        path = self.path(next_name(name) if name in self._next else name)
-        if path is None:
-            where = ", ".join(map(str, self.folders)) or "no folder of keys"
-            raise KeysInvalid(f"{where}: no {name}.pem or {name}.uri, which has to sign this.")
+        self.require([name])
+        path = self.path(self._current(name))
+        assert path is not None, "it is here"
         return self.open(path)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Check that the files of all these keys are here; none is opened.
+
+        Raises:
+            KeysInvalid: some are missing; the text names all of them.
+        """
+        missing = [name for name in dict.fromkeys(names) if self._current(name) not in self]
+        if missing:
+            where = ", ".join(map(str, self.folders)) or "no folder of keys is given"
+            files = ", ".join(f"no {name}.pem or {name}.uri" for name in missing)
+            have, them = ("has", "its folder") if len(missing) == 1 else ("have", "their folders")
+            raise KeysInvalid(f"{where}: {files}, which {have} to sign this. Add {them} by --keys.")
+
+    def _current(self, name: str) -> str:
+        return next_name(name) if name in self._next else name
 
     def open(self, path: Path) -> Signer:
         """Open the signer in a file; raises as looking it up by name does."""

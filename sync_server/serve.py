@@ -1,4 +1,4 @@
-"""Serve on a TCP port: by waitress in this process, or by gunicorn in several.
+"""Serve on a TCP port: by waitress, in this process or in several.
 
 SIGTERM ends either in order: no new connection is taken, what is being sent is finished.
 """
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from bundle.files import write_atomic
 from sync_server.errors import ServeFailed
+from sync_server.place import check_served
 from sync_server.settings import Settings
 
 THREADS = 8
 """Of each process."""
 GRACE_S = 30
 """How long what is being sent may take after SIGTERM."""
-WAITRESS, GUNICORN = "waitress", "gunicorn"
 
 
 def serve(
@@ -23,8 +23,7 @@ def serve(
     port: int,
     port_file: Path | None = None,
     *,
-    server: str = WAITRESS,
-    workers: int = 2,
+    workers: int = 1,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
@@ -33,12 +32,13 @@ def serve(
         host: address to listen on.
         port: 0 takes a free one.
         port_file: where to write the port once the server answers.
-        server: WAITRESS or GUNICORN.
-        workers: processes of gunicorn; about as many as cores.
+        workers: processes; about as many as cores.
 
     Raises:
-        ServeFailed: the port is in use or may not be opened.
+        ServeFailed: the port is in use or may not be opened, or a worker could not start.
+        InputError: there is no such folder, or it holds something else.
     """
+    check_served(settings.repo)
     listener = _listen(host, port)
     taken = str(listener.getsockname()[1]).encode()
 
@@ -46,11 +46,11 @@ def serve(
         if port_file is not None:
             write_atomic(port_file, taken)
 
-    # Imported late: gunicorn's must say where counts go before anything makes a counter.
-    if server == GUNICORN:
-        from sync_server import gunicorn_server
+    # Imported late: several workers must say where counts go before anything makes a counter.
+    if workers > 1:
+        from sync_server import workers as several
 
-        gunicorn_server.run(settings, listener, ready, workers)
+        several.run(settings, listener, ready, workers)
     else:
         from sync_server import waitress_server
 

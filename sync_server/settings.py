@@ -13,6 +13,8 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 MOST_LISTENERS = 32
 """Devices that may listen for hints, of a process, which has so many threads more."""
+MOST_OF_NETWORK = 8
+"""Of these, devices of one network (IPv4 /24, IPv6 /48)."""
 HINTS = "pocketrec-hints"
 """Under which name an app keeps them among its extensions."""
 

@@ -15,14 +15,11 @@ import click
     "--keys", type=click.Path(path_type=Path), help="Folder of keys that the server may use."
 )
 @click.option(
-    "--server",
-    type=click.Choice(["waitress", "gunicorn"]),
-    default="waitress",
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
     show_default=True,
-    help="One process with threads, or several workers.",
-)
-@click.option(
-    "--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Of gunicorn."
+    help="Processes, about one a core.",
 )
 @click.option("--blobs-url", default="", help="Send requests for targets on to this address.")
 @click.option(
@@ -50,7 +47,6 @@ def command(
     port_file: Path | None,
     database: str,
     keys: Path | None,
-    server: str,
     workers: int,
     blobs_url: str,
     behind_proxy: bool,
@@ -75,4 +71,4 @@ def command(
         log_requests=log,
         limits=Limits(per_minute=uploads_per_minute, day_events=events_per_day),
     )
-    serve(settings, host, port, port_file, server=server, workers=workers)
+    serve(settings, host, port, port_file, workers=workers)

@@ -142,6 +142,7 @@ def site(named_releases, tmp_path):
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     made = Site(tmp_path, f"http://127.0.0.1:{server.server_port}", attacks, named_releases)
+    repository.found_repository(made.repo, made.signers)
     for channel in ("stable", "beta", "canary"):
         made.publish(0, channel)
     shutil.copy(made.metadata("1.root.json"), tmp_path)

@@ -14,9 +14,9 @@ from bundle.errors import InputError
 from sync_server import state
 from sync_server.errors import KeysInvalid
 from sync_server.keys import load_signers, make_key, make_keys, online_signers
-from sync_server.repository import halt, publish, refresh
+from sync_server.repository import found_repository, halt, publish, refresh
 
-SECRET = "correct horse"  # noqa: S105 - it guards nothing
+SECRET = "correct horse battery"  # noqa: S105 - it guards nothing
 
 
 @pytest.fixture
@@ -165,9 +165,10 @@ def test_keys_of_a_service_sign_as_files_do(named_releases, tmp_path, monkeypatc
     as_uri(keys, "timestamp", "file2")
     with pytest.raises(InputError, match="exist"):
         make_keys(keys)
+    found_repository(repo, load_signers(keys))
     assert publish(named_releases[0], repo, load_signers(keys), "stable").changed
     assert publish(named_releases[1], repo, load_signers(keys), "stable").changed
-    assert state.load(repo).versions["stable"] == 2  # every signature proved
+    assert state.load(repo).versions["stable"] == 3  # every signature proved
 
 
 def test_a_service_that_cannot_be_reached_is_one_clear_error(founded, tmp_path, monkeypatch):

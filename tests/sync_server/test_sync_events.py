@@ -394,7 +394,7 @@ def test_a_server_over_postgresql(empty_url, tiny_repo, start_server, log, home,
     upgraded = runner.invoke(main, ["db", "upgrade", "--db", empty_url, "--json"])
     assert json.loads(upgraded.stdout)["applied"][:2] == ["0001_events", "0002_uploads"]
     url, _ = start_server(
-        tiny_repo, "--database", empty_url, "--server", "gunicorn", "--uploads-per-minute", "2"
+        tiny_repo, "--database", empty_url, "--workers", "2", "--uploads-per-minute", "2"
     )
     ask = partial(send_events, home, url, None, Network(), ONCE)
     assert ask().sent == 3
