@@ -99,7 +99,7 @@ class Store:
                 except BundleInvalid as err:
                     fault = fault or f"release {sha[:12]}: {err}"
                     continue
-                damaged = "; ".join(found.damaged.values())
+                damaged = "; ".join(map(str, found.damaged.values()))
                 return found, fault or (f"release {sha[:12]}: {damaged}" if damaged else None)
         return None, fault or self._no_release()
 
