@@ -29,6 +29,7 @@ COMMANDS = {
     "verify": "Prove a bundle on the runtimes of this machine.",
     "bad-bundles": "Write bundles of one fault each, to test a reader in another language.",
     "keys": "Make, watch, rotate and revoke the keys that sign releases.",
+    "repo": "Found a repository of signed releases, and see who changed it.",
     "publish": "Sign a bundle and put it on a channel.",
     "refresh": "Sign metadata again before it expires.",
     "prune": "Remove from a repository what no phone asks for any more.",

@@ -1,17 +1,19 @@
 """The admin site as a person meets it: logging in, pages, forms, and what it refuses."""
 
 import html
-import json
 import re
 import time
 
 import pytest
 
 from benchmarks.tiny_bundle import write_tiny_bundle
-from sync_server import admin_layout, admin_site, audit, outcomes
+from bundle.rollout import FailureLimit
+from pocketrec.cli import main
+from sync_server import admin_layout, outcomes
 from sync_server.database import default_url, open_database
 from sync_server.keys import load_signers
-from sync_server.repository import publish, read_policy
+from sync_server.repository import change_policy, publish, read_policy
+from sync_server.rollout import changed, find
 
 SERVER_KEYS = ("snapshot", "timestamp", "brake")
 
@@ -23,7 +25,7 @@ def engine(tiny_repo):
 
 def test_strangers_see_the_login_page_only(tiny_repo, engine, make_app):
     client = make_app(tiny_repo).test_client()
-    for path in ("", "releases", "fleet", "audit", "audit.jsonl"):
+    for path in ("", "releases", "fleet", "history", "audit.jsonl"):
         reply = client.get(f"/admin/{path}")
         assert (reply.status_code, reply.headers["Location"]) == (303, "/admin/login")
     assert client.post("/admin/actions").status_code == 303
@@ -54,7 +56,7 @@ def test_forms_of_other_sites_and_sessions_are_refused(
 
 
 def test_pages_may_load_their_style_sheet_and_nothing_else(alice):
-    for path in ("", "releases", "fleet", "audit", "login"):
+    for path in ("", "releases", "fleet", "history", "login"):
         reply = alice.client.get(f"/admin/{path}")
         policy = reply.headers["Content-Security-Policy"]
         assert policy == admin_layout.CSP
@@ -70,7 +72,7 @@ def test_pages_show_what_the_fleet_told(alice, engine, tiny_repo, two_releases):
         {"id": f"{at:032x}", "manifest": two_releases[0], "outcome": kind, "ts": int(time.time())}
         for at, kind in enumerate(kinds)
     ]
-    outcomes.count(engine, "stable", two_releases, told, time.time())
+    outcomes.count(engine, "stable", two_releases, told, time.time(), network="192.0.2.0/24")
     for path in ("", "releases"):
         assert "7 installed" in alice.get(path)
         assert "3 failed" in alice.get(path)
@@ -79,6 +81,48 @@ def test_pages_show_what_the_fleet_told(alice, engine, tiny_repo, two_releases):
     assert "33.3%" in page
     assert page.count("<svg") == 2
     assert "second" in page
+
+
+def test_operators_learn_that_outcomes_of_one_network_halt_nothing(
+    alice, engine, tiny_repo, two_releases, tmp_path, runner, token_of
+):
+    bearer = {"Authorization": f"Bearer {token_of(engine, 'read')[0]}"}
+
+    def limited(policy):
+        limit = FailureLimit(of=20, share=0.05)
+        return changed(policy, find(policy, two_releases[0]), most_failures=limit)
+
+    change_policy(tiny_repo, load_signers(tmp_path / "keys"), "stable", limited)
+
+    def told(*kinds):
+        return [
+            {"id": f"{at:032x}", "manifest": two_releases[0], "outcome": kind}
+            for at, kind in enumerate(kinds)
+        ]
+
+    def shown():
+        api = alice.client.get("/v1/admin/channels", headers=bearer).json["channels"][0]
+        done = runner.invoke(main, ["rollout", "show", "--repo", str(tiny_repo)])
+        assert done.exit_code == 0, done
+        return alice.get("releases"), api["releases"][0]["halting_lacks"], done.output
+
+    page, lacking, output = shown()
+    assert lacking is None  # nobody reported yet
+    kinds = ("self_test_failed", "app_too_old", "app_too_old")
+    outcomes.count(engine, "stable", two_releases, told(*kinds), time.time(), network="::/48")
+    page, lacking, output = shown()
+    said = "all outcomes come from one network; automatic halting needs 21 networks"
+    assert lacking.startswith(said)
+    assert said in output
+    assert "second: 2 devices need a newer app" in output
+    assert said[1:] in page
+    assert "app too old on 2" in page
+    for at in range(20):
+        row = [{**told("installed")[0], "id": f"{at + 9:032x}"}]
+        outcomes.count(engine, "stable", two_releases, row, time.time(), network=f"10.0.{at}.0/24")
+    page, lacking, output = shown()
+    assert lacking is None
+    assert "automatic halting needs" not in page + output
 
 
 def test_releases_say_which_one_phones_get_and_which_are_kept(
@@ -90,7 +134,7 @@ def test_releases_say_which_one_phones_get_and_which_are_kept(
     assert re.search(r"<b>second</b>\s*\(20%\)\s*or\s*<b>tiny</b>\s*\(80%\)", page)
     assert page.count('class="pill live"') == 2
     for name in ("third", "fourth"):
-        publish(renamed_release(name), tiny_repo, signers, "stable")
+        publish(renamed_release(name), tiny_repo, signers, "stable", percent=100)
     page = alice.get("releases")
     assert re.search(r"<b>fourth</b>\s*\(100%\)\.", page)
     assert page.count('class="pill live"') == 1
@@ -104,7 +148,7 @@ def test_releases_say_which_one_phones_get_and_which_are_kept(
 def test_every_page_has_one_window_and_labels_its_figures_with_it(alice, engine, two_releases):
     now = time.time() - 20 * 86_400
     old = {"id": "1" * 32, "manifest": two_releases[0], "outcome": "installed", "ts": int(now)}
-    outcomes.count(engine, "stable", two_releases, [old], now)
+    outcomes.count(engine, "stable", two_releases, [old], now, network="::/48")
     for path in ("", "releases", "fleet"):
         for days, said in ((7, "7 days"), (30, "30 days"), (90, "90 days")):
             page = alice.get(f"{path}?days={days}")
@@ -120,7 +164,7 @@ def test_an_empty_server_has_pages_too(tmp_path, log_in, make_app, token_of):
     engine = open_database(default_url(tmp_path))
     person = log_in(make_app(tmp_path), token_of(engine)[0])
     assert "Nothing is published yet" in person.get("")
-    for path in ("releases", "fleet", "audit"):
+    for path in ("releases", "fleet", "history"):
         person.get(path)
 
 
@@ -132,7 +176,7 @@ def test_a_damaged_repository_and_a_lost_database_are_told(alice, tiny_repo):
     database = open_database(default_url(tiny_repo))
     with database.begin() as connection:
         connection.exec_driver_sql("DROP TABLE admin_token")
-    reply = alice.client.get("/admin/audit")
+    reply = alice.client.get("/admin/history")
     assert (reply.status_code, "database is unavailable" in reply.text) == (503, True)
 
 
@@ -141,23 +185,10 @@ def test_names_from_outside_are_only_text(tiny_repo, engine, tmp_path, log_in, m
     write_tiny_bundle(tmp_path / "evil", answers=True, name=evil)
     publish(tmp_path / "evil", tiny_repo, load_signers(tmp_path / "keys"), "stable")
     person = log_in(make_app(tiny_repo), token_of(engine, name=evil)[0])
-    for path in ("", "releases", "fleet", "audit"):
+    for path in ("", "releases", "fleet", "history"):
         page = person.get(path)
         assert "<img" not in page
         assert html.escape(evil) in page
-
-
-def test_the_audit_log_is_paged_and_exported(alice, engine):
-    for n in range(admin_site.PAGE_ENTRIES + 5):
-        with audit.noted(engine, None, "try", f"number {n}"):
-            pass
-    first = alice.get("audit")
-    (before,) = re.findall(r"audit\?before=(\d+)", first)
-    assert "number 104" in first and "number 1<" not in first
-    assert "number 1<" in alice.get(f"audit?before={before}")
-    lines = [json.loads(line) for line in alice.get("audit.jsonl").splitlines()]
-    assert len(lines) == admin_site.PAGE_ENTRIES + 6
-    assert lines[-1]["action"] == "log in"
 
 
 @pytest.mark.browser
