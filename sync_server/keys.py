@@ -32,6 +32,8 @@ from sync_server.errors import KeysInvalid
 from sync_server.roles import BRAKE, CHANNELS, ONLINE, ROOT, TARGETS, THRESHOLD
 
 PASSPHRASE = "POCKETREC_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not a secret
+LEAST_PASSPHRASE = 15
+"""Characters; NIST SP 800-63B-4, 3.1.1.2, for a password that is the only factor."""
 ROOT_KEYS = 3
 """Made by default: with one lost, two are left, which is what a new root needs."""
 MOST_ROOT_KEYS = 9
@@ -203,7 +205,12 @@ def make_keys(
 
 
 def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
-    """Make one key; see `make_keys`."""
+    """Make one key; see `make_keys`.
+
+    Raises:
+        InputError: the key is there already, or the passphrase is too short.
+    """
+    check_passphrase(passphrase)
     pem = Ed25519PrivateKey.generate().private_bytes(
         Encoding.PEM,
         PrivateFormat.PKCS8,
@@ -224,6 +231,20 @@ def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
         partial.unlink()
     fsync_dir(folder)
     return path
+
+
+def check_passphrase(passphrase: str | None) -> None:
+    """Refuse a passphrase that whoever copies a key's file could guess.
+
+    Raises:
+        InputError: it has fewer than `LEAST_PASSPHRASE` characters.
+    """
+    if passphrase is not None and len(passphrase) < LEAST_PASSPHRASE:
+        raise InputError(
+            f"the passphrase has {len(passphrase)} characters; a key that lies in a file takes at "
+            f"least {LEAST_PASSPHRASE}, such as four or more random words. Choose a longer one, or "
+            "add --plain if another lock guards the folder."
+        )
 
 
 def next_name(name: str) -> str:

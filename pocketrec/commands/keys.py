@@ -61,14 +61,18 @@ def make(out: Path, root_keys: int, plain: bool, as_json: bool) -> None:
 )
 @JSON
 def status(repo: Path, keys: tuple[Path, ...], as_json: bool) -> None:
-    """Show each role's version, expiry and keys, and what is due; no key is opened."""
+    """Show each role's version, expiry and keys, and what is due; no key is opened.
+
+    Exit code 1 if metadata of a role has expired, which phones refuse.
+    """
     from sync_server.keys import load_signers
-    from sync_server.renewal import OK, status
+    from sync_server.renewal import EXPIRED, OK, status
 
     rows = status(repo, load_signers(*keys))
+    expired = [row.role for row in rows if row.state == EXPIRED]
     if as_json:
-        click.echo(json.dumps({"roles": [asdict(row) for row in rows]}))
-        return
+        click.echo(json.dumps({"roles": [asdict(row) for row in rows], "expired": expired}))
+        click.get_current_context().exit(1 if expired else 0)
     click.echo(f"{'role':<12} {'version':>7}  {'expires':<10} {'days':>5}  state    keys")
     for row in rows:
         day = time.strftime("%Y-%m-%d", time.gmtime(row.expires_utc))
@@ -79,6 +83,7 @@ def status(repo: Path, keys: tuple[Path, ...], as_json: bool) -> None:
     for row in rows:
         if row.state != OK:
             click.echo(f"{row.role} is {row.state}: {row.remedy}", err=True)
+    click.get_current_context().exit(1 if expired else 0)
 
 
 @command.command(

@@ -118,16 +118,21 @@ class Static(SimpleHTTPRequestHandler):
 def start_server(tmp_path):
     """Return a function that starts `pocketrec serve` over a repository; all end after the test.
 
-    (repo, *options) -> its address and its process. Its log is `tmp_path / "server.log"`.
+    (repo, *options) -> its address and its process. Its log is `tmp_path / "server.log"`,
+    and what it prints is in `server.out`.
     """
     children = []
 
     def start(repo, *options):
         port_file = tmp_path / f"port-{len(children)}"
         words = [sys.executable, "-m", "pocketrec", "serve", "--repo", repo, "--port", "0"]
-        with (tmp_path / "server.log").open("ab") as log:
+        with (
+            (tmp_path / "server.log").open("ab") as log,
+            (tmp_path / "server.out").open("ab") as out,
+        ):
             child = subprocess.Popen(
                 [*map(str, words), "--port-file", str(port_file), *map(str, options)],
+                stdout=out,
                 stderr=log,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             )
