@@ -40,7 +40,7 @@ class Standing:
         if self.is_candidate:
             return f"{title} is a candidate, {self.better} films fit this history better"
         return (
-            f"{title} is no candidate, {self.better} films fit this history better and the ranker"
+            f"{title} is not a candidate, {self.better} films fit this history better and the ranker"
             f" gets {self.candidates} of them"
         )
 
