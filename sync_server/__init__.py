@@ -1,8 +1,9 @@
 """The sync server: signs releases and hands them to phones, and takes their events.
 
 In: bundles and keys. Out: a TUF repository over HTTP, events in a database. Read in this order:
-signing   roles.py, keys.py, proof.py, state.py, repository.py with channel.py, stages.py, blobs.py,
-          deltas.py and halts.py, renewal.py, rotation.py, pruning.py, rollout.py
+signing   roles.py, keys.py, proof.py, state.py, repository.py with place.py, publishable.py,
+          channel.py, stages.py, blobs.py, deltas.py, history.py and policy_changes.py; halts.py,
+          renewal.py, rotation.py, pruning.py, rollout.py
 serving   app.py with checks.py, files.py, event_routes.py, outcome_routes.py, hints.py, health.py,
           metrics.py, each described for openapi.py; serve.py runs it by
           waitress_server.py, in several processes by workers.py

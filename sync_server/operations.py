@@ -14,14 +14,17 @@ from typing import Any
 from sqlalchemy import Engine
 
 from bundle.errors import InputError, PocketRecError
+from bundle.halts import Halts
 from bundle.rollout import ACTIVE, CHANNEL, KILLED, PAUSED, SHA256, RolloutPolicy, Stage
 from bundle.strict_json import is_number, is_text
 from sync_server import audit
 from sync_server.errors import ChannelChanged, KeysInvalid
 from sync_server.figures import devices_now
+from sync_server.history import Note, line
 from sync_server.keys import Signers
 from sync_server.live import version_of
-from sync_server.outcomes import healths, mark_halt
+from sync_server.outcome_networks import forget_networks
+from sync_server.outcomes import healths
 from sync_server.repository import change_policy, halt, read_halts, read_policy, unhalt
 from sync_server.roles import BRAKE, SNAPSHOT, TIMESTAMP
 from sync_server.rollout import changed, find, rolled_back
@@ -81,13 +84,13 @@ class Action:
         words += ["--channel", self.channel, "--repo", "repo/", "--keys", "keys/"]
         return shlex.join(words)
 
-    def changed(self, policy: RolloutPolicy) -> RolloutPolicy:
+    def changed(self, policy: RolloutPolicy, halts: Halts) -> RolloutPolicy:
         """The policy after it."""
         stage = find(policy, self.manifest)
         if self.percent is not None:
             return changed(policy, stage, percent=self.percent, ramp=())
         if self.action == ROLLBACK:
-            return rolled_back(policy, stage)
+            return rolled_back(policy, stage, halts=halts)
         return changed(policy, stage, state=_STATES[self.action])
 
 
@@ -139,7 +142,7 @@ class Operations:
             keeps = (reason is None) == (wanted.action == UNHALT)
             after = before if keeps else "halted" if wanted.action == HALT else "not halted"
         else:
-            after = _said(wanted, wanted.changed(policy))
+            after = _said(wanted, wanted.changed(policy, halts))
             before = _said(wanted, policy)
         return Preview(
             stage=stage,
@@ -172,10 +175,10 @@ class Operations:
             version = version or seen.version
             details |= {"from": seen.before, "to": seen.after, "release": seen.stage.name}
         with audit.noted(self._engine, token, wanted.action, subject, **details) as number:
-            self._do(wanted, wanted.reason or f"by {token.name}", version)
+            self._do(wanted, Note(by=line(token.name), reason=line(wanted.reason)), version)
         return number
 
-    def _do(self, wanted: Action, reason: str, version: str) -> None:
+    def _do(self, wanted: Action, note: Note, version: str) -> None:
         channel, manifest = wanted.channel, wanted.manifest
         find(read_policy(self._repo, channel), manifest)
         if not self.may(wanted.action, channel):
@@ -191,15 +194,17 @@ class Operations:
 
         def change(policy: RolloutPolicy) -> RolloutPolicy:
             check()
-            return wanted.changed(policy)
+            return wanted.changed(policy, read_halts(self._repo, channel))
 
         if wanted.action == HALT:
-            if halt(self._repo, self._signers, channel, manifest, reason, check):
-                mark_halt(self._engine, channel, manifest)
+            reason = note.reason or f"by {note.by}"
+            if halt(self._repo, self._signers, channel, manifest, reason, check, by=note.by):
+                forget_networks(self._engine, channel, manifest)
         elif wanted.action == UNHALT:
-            unhalt(self._repo, self._signers, channel, manifest, check)
+            unhalt(self._repo, self._signers, channel, manifest, check, note=note)
         else:
-            change_policy(self._repo, self._signers, channel, change)
+            action = "stage" if wanted.action == PERCENT else wanted.action
+            change_policy(self._repo, self._signers, channel, change, note, action)
 
 
 def _said(wanted: Action, policy: RolloutPolicy) -> str:

@@ -4,11 +4,15 @@ SIGTERM ends either in order: no new connection is taken, what is being sent is 
 """
 
 import socket
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 
 from bundle.files import write_atomic
+from sync_server.announcement import lines
+from sync_server.database import default_url, is_there
 from sync_server.errors import ServeFailed
+from sync_server.place import check_served
 from sync_server.settings import Settings
 
 THREADS = 8
@@ -24,6 +28,7 @@ def serve(
     port_file: Path | None = None,
     *,
     workers: int = 1,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
@@ -33,14 +38,20 @@ def serve(
         port: 0 takes a free one.
         port_file: where to write the port once the server answers.
         workers: processes; about as many as cores.
+        announce: gets a line each of what is served, once the server answers.
 
     Raises:
         ServeFailed: the port is in use or may not be opened, or a worker could not start.
+        InputError: there is no such folder, or it holds something else.
     """
+    check_served(settings.repo)
     listener = _listen(host, port)
     taken = str(listener.getsockname()[1]).encode()
+    is_new = not is_there(settings.database_url or default_url(settings.repo))
 
     def ready() -> None:
+        for line in lines(settings, host, int(taken), is_new=is_new):
+            announce(line)
         if port_file is not None:
             write_atomic(port_file, taken)
 

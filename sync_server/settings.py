@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bundle.errors import InputError
 from sync_server.allowance import LIMITS, Limits
+from sync_server.place import check_served
 from sync_server.uploads import MAX_EVENTS
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -46,12 +47,14 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     """Read the variables that `sync_server.wsgi` is configured by.
 
     Raises:
-        InputError: POCKETREC_REPO is not set, or a number is none.
+        InputError: POCKETREC_REPO is not set or names no repository or empty folder, or a number is
+            none.
     """
     repo = environ.get("POCKETREC_REPO")
     if not repo:
         raise InputError("POCKETREC_REPO is not set. Set it to the folder that `publish` writes.")
     keys = environ.get("POCKETREC_SERVER_KEYS")
+    check_served(Path(repo))
     return Settings(
         repo=Path(repo),
         database_url=environ.get("POCKETREC_DATABASE", ""),

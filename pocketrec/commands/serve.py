@@ -94,4 +94,4 @@ def command(
     )
     if warning := transport_warning(host, behind_proxy=behind_proxy):
         click.echo(f"warning: {warning}", err=True)
-    serve(settings, host, port, port_file, workers=workers)
+    serve(settings, host, port, port_file, workers=workers, announce=click.echo)
