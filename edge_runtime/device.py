@@ -41,6 +41,7 @@ from edge_runtime.filters import Filters
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
 from edge_runtime.pipeline import NO_ROWS, Recommender
+from edge_runtime.private_home import tighten
 from edge_runtime.retention import Retention
 from edge_runtime.rules.exploration import Random, SystemRandom
 from edge_runtime.running import Running
@@ -84,6 +85,7 @@ class Device:
             RequestInvalid: `threads` or `storage_bytes` is out of its range.
         """
         request_checks.check_phone(threads, storage_bytes)
+        tighten(home)
         self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
         self._clock, self._engine = clock, engine
         self._limits, self._cipher = limits, cipher

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from bundle.errors import PocketRecError
-from bundle.files import canonical_json, write_atomic
+from bundle.files import canonical_json
 from bundle.rollout import SHA256
 from bundle.strict_json import MAX_UTC, is_integer
+from edge_runtime.private_home import write_private
 
 FILE_NAME = "outcomes.json"
 """In the phone's home."""
@@ -81,7 +82,7 @@ def drop_pending(home: Path) -> None:
 def _write(home: Path, outcomes: list[Outcome]) -> None:
     data = canonical_json([asdict(one) for one in outcomes[-MAX_KEPT:]])
     with suppress(PocketRecError):
-        write_atomic(home / FILE_NAME, data)
+        write_private(home / FILE_NAME, data)
 
 
 def _is_sound(value: Any) -> bool:

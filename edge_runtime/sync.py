@@ -25,7 +25,9 @@ from edge_runtime.cipher import Cipher
 from edge_runtime.conditions import Conditions, put_off, until
 from edge_runtime.engines import ENGINES
 from edge_runtime.errors import SyncError
+from edge_runtime.private_home import make_folder, tighten
 from edge_runtime.rollout import Facts, Here
+from edge_runtime.server_address import checked
 from edge_runtime.store import Store
 from edge_runtime.sync_choice import remember, remembered, unread, wanted
 from edge_runtime.sync_events import grant, send_events
@@ -122,12 +124,15 @@ def sync(
         clock: unix seconds.
 
     Raises:
+        RequestInvalid: `server_url` is no address.
         EventLogError: the consent could not be noted.
         InputError: there is no such engine.
         SyncError: the server cannot be reached, or what it sent fails a check. The phone keeps
             the release that it had.
         PocketRecError: the release fails its self-test, or cannot be stored.
     """
+    server_url = checked(server_url)
+    tighten(home)
     started, now = time.monotonic(), int(clock())
     if engine not in ("auto", *ENGINES):
         raise InputError(f"engine {engine!r} is unknown; choose auto or {' or '.join(ENGINES)}.")
@@ -157,7 +162,7 @@ def sync(
         trusted = Trusted(home, server_url, transfer)
         look_up = partial(wanted, channel=channel, facts=facts, here=here, now_utc=now)
         try:
-            found = trusted.check(root_path, look_up)
+            found = trusted.check(root_path, look_up, now)
             remember(home, found.policy)
             newer = too_new.keep_only(home, newer, found.policy)
         except BundleTooNew as err:
@@ -195,7 +200,7 @@ def sync(
             "stays."
         ) from err
     except OSError as err:
-        raise SyncError(f"{home}: {err}. The release on this phone stays.") from err
+        raise SyncError(f"{home}: {err.strerror or err}. The release on this phone stays.") from err
     finally:
         lock.close()
     outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)
@@ -230,7 +235,7 @@ def sync(
 def _alone(home: Path) -> LockedFile:
     """Lock a phone's metadata for one sync; the kernel frees it if its holder is killed."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_folder(home)
         return LockedFile(home / "sync.lock")
     except BlockingIOError as err:
         raise SyncError(f"{home}: another sync is running.") from err

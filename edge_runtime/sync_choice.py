@@ -5,12 +5,12 @@ from hashlib import sha256
 from pathlib import Path
 
 from bundle.errors import BundleInvalid
-from bundle.files import write_atomic
 from bundle.halts import MAX_BYTES as MAX_HALTS_BYTES
 from bundle.halts import Halts
 from bundle.manifest import MAX_MANIFEST_BYTES
 from bundle.rollout import KILLED, MAX_BYTES, RolloutPolicy
 from edge_runtime.errors import SyncError
+from edge_runtime.private_home import write_private
 from edge_runtime.rollout import Choice, Facts, Here, choose
 from edge_runtime.sync_metadata import Trusted
 
@@ -86,7 +86,7 @@ def remember(home: Path, policy: RolloutPolicy) -> None:
         PocketRecError: it cannot be written.
     """
     if remembered(home, policy.channel) != policy:
-        write_atomic(home / FILE_NAME, policy.to_bytes())
+        write_private(home / FILE_NAME, policy.to_bytes())
 
 
 def remembered(home: Path, channel: str) -> RolloutPolicy:

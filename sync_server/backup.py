@@ -1,6 +1,6 @@
 """One signed file with all that a server needs to begin again elsewhere, but no key.
 
-    repository/metadata/... repository/targets/...    see `inventory.py`
+    repository/metadata/... targets/... history/...   see `inventory.py`
     database.sqlite                                    a consistent copy (SQLite's backup API)
 
 The form is an uncompressed tar (POSIX pax): releases are compressed or random enough already. The
@@ -75,7 +75,7 @@ def back_up(
         out.parent.mkdir(parents=True, exist_ok=True)
         with _private(partial) as stream, tempfile.TemporaryDirectory(dir=out.parent) as work:
             sealed = Sealed(stream, signer, key)
-            found = inventory.take(repo)
+            found = inventory.take(repo, history=True)
             database = Path(work) / DATABASE
             if source is not None and has_database:
                 _copy_database(source, database)

@@ -5,6 +5,7 @@ channels/CHANNEL/<sha256>.json      the manifest of each live release, with TIME
 channels/CHANNEL/deltas/...         see deltas.py
 """
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -22,6 +23,9 @@ from sync_server.roles import TARGETS, channels_of
 from sync_server.stages import offered
 from sync_server.state import State
 
+_FIRST_PERCENT = "x-pocketrec-first-percent"
+"""Field of a channel's metadata; a text, since canonical JSON has no fractions."""
+_PERCENT = re.compile(r"(?:\d{1,2}|100)\.\d{6}", re.ASCII)
 MOST_KEPT = 20
 """Deltas lead to a release from at most so many before it."""
 TIMES = ("built_utc", "published_utc")
@@ -56,6 +60,22 @@ class Channel:
         if target is None:
             return RolloutPolicy(channel=self.name)
         return RolloutPolicy.from_bytes(blobs.read(self._repo, target))
+
+    @property
+    def first_percent(self) -> float:
+        """Share of the devices at which its releases start, signed with its metadata.
+
+        A channel that never had one, and whose newest release is staged, starts at that share.
+        """
+        value = self._state.targets[self.name].unrecognized_fields.get(_FIRST_PERCENT)
+        if isinstance(value, str) and _PERCENT.fullmatch(value):
+            return float(value)
+        newest = next(iter(self.policy().releases), None)
+        return newest.percent if newest else 100.0
+
+    @first_percent.setter
+    def first_percent(self, percent: float) -> None:
+        self._state.edit(self.name).unrecognized_fields[_FIRST_PERCENT] = f"{percent:.6f}"
 
     def add_manifest(self, sha: str, data: bytes, built_utc: int | None = None) -> None:
         """Store a release's manifest; a policy has to name it next.

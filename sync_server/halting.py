@@ -177,7 +177,7 @@ class Brake:
     def _do(self, channel: str, manifest: str, why: str) -> bool:
         subject = f"{channel} {manifest}"
         with audit.noted(self._engine, audit.SERVER, "halt", subject, reason=why):
-            if not halt(self._repo, self._signers, channel, manifest, why):
+            if not halt(self._repo, self._signers, channel, manifest, why, by=audit.SERVER):
                 return False
             forget_networks(self._engine, channel, manifest)
             return True

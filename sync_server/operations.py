@@ -14,11 +14,13 @@ from typing import Any
 from sqlalchemy import Engine
 
 from bundle.errors import InputError, PocketRecError
+from bundle.halts import Halts
 from bundle.rollout import ACTIVE, CHANNEL, KILLED, PAUSED, SHA256, RolloutPolicy, Stage
 from bundle.strict_json import is_number, is_text
 from sync_server import audit
 from sync_server.errors import ChannelChanged, KeysInvalid
 from sync_server.figures import devices_now
+from sync_server.history import Note, line
 from sync_server.keys import Signers
 from sync_server.live import version_of
 from sync_server.outcome_networks import forget_networks
@@ -78,17 +80,17 @@ class Action:
         """The command that does the same where the keys are."""
         words = ["pocketrec", "rollout", VERBS[self.action], self.manifest[:12]]
         words += ["--percent", f"{self.percent:g}"] if self.percent is not None else []
-        words += ["--reason", self.reason or "TEXT"] if self.action == HALT else []
+        words += ["--reason", self.reason or "TEXT"]
         words += ["--channel", self.channel, "--repo", "repo/", "--keys", "keys/"]
         return shlex.join(words)
 
-    def changed(self, policy: RolloutPolicy) -> RolloutPolicy:
-        """The policy after it."""
+    def changed(self, policy: RolloutPolicy, halts: Halts) -> RolloutPolicy:
+        """Return the policy after it; raises InputError where it is not possible."""
         stage = find(policy, self.manifest)
         if self.percent is not None:
             return changed(policy, stage, percent=self.percent, ramp=())
         if self.action == ROLLBACK:
-            return rolled_back(policy, stage)
+            return rolled_back(policy, stage, halts=halts)
         return changed(policy, stage, state=_STATES[self.action])
 
 
@@ -140,7 +142,7 @@ class Operations:
             keeps = (reason is None) == (wanted.action == UNHALT)
             after = before if keeps else "halted" if wanted.action == HALT else "not halted"
         else:
-            after = _said(wanted, wanted.changed(policy))
+            after = _said(wanted, wanted.changed(policy, halts))
             before = _said(wanted, policy)
         return Preview(
             stage=stage,
@@ -173,34 +175,37 @@ class Operations:
             version = version or seen.version
             details |= {"from": seen.before, "to": seen.after, "release": seen.stage.name}
         with audit.noted(self._engine, token, wanted.action, subject, **details) as number:
-            self._do(wanted, wanted.reason or f"by {token.name}", version)
+            note = Note(by=line(f"{token.name} (site)"), reason=line(wanted.reason))
+            self._do(wanted, note, version)
         return number
 
-    def _do(self, wanted: Action, reason: str, version: str) -> None:
+    def _do(self, wanted: Action, note: Note, version: str) -> None:
         channel, manifest = wanted.channel, wanted.manifest
         find(read_policy(self._repo, channel), manifest)
         if not self.may(wanted.action, channel):
             raise KeysInvalid(f"the key for this is not on the server; run: {wanted.command}")
 
-        def check() -> None:
+        def check() -> Halts:
             policy, halts = read_policy(self._repo, channel), read_halts(self._repo, channel)
             if version_of(policy, halts) != version:
                 raise ChannelChanged(
                     f"{channel} was changed after this page was loaded, so nothing was done. "
                     "Look at its state now, and decide again."
                 )
+            return halts
 
         def change(policy: RolloutPolicy) -> RolloutPolicy:
-            check()
-            return wanted.changed(policy)
+            return wanted.changed(policy, check())
 
         if wanted.action == HALT:
-            if halt(self._repo, self._signers, channel, manifest, reason, check):
+            reason = note.reason or f"by {note.by}"
+            if halt(self._repo, self._signers, channel, manifest, reason, check, by=note.by):
                 forget_networks(self._engine, channel, manifest)
         elif wanted.action == UNHALT:
-            unhalt(self._repo, self._signers, channel, manifest, check)
+            unhalt(self._repo, self._signers, channel, manifest, check, note=note)
         else:
-            change_policy(self._repo, self._signers, channel, change)
+            verb = VERBS[wanted.action]
+            change_policy(self._repo, self._signers, channel, change, note, verb)
 
 
 def _said(wanted: Action, policy: RolloutPolicy) -> str:

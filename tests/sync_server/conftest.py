@@ -27,7 +27,7 @@ from sync_server import tokens
 from sync_server.app import create_app
 from sync_server.database import connect, default_url, open_database, upgrade
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish, read_policy
+from sync_server.repository import found_repository, publish, read_policy
 from sync_server.settings import Settings
 
 _numbers = itertools.count()
@@ -38,6 +38,7 @@ def published(small_release, tmp_path):
     """(repository, signers) with the small release on channel stable."""
     make_keys(tmp_path / "keys")
     signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
     report = publish(small_release, tmp_path / "repo", signers, "stable")
     assert report.changed
     return tmp_path / "repo", signers
@@ -48,6 +49,7 @@ def founded(named_releases, tmp_path):
     """(repository, signers) with a tiny release on channel stable."""
     make_keys(tmp_path / "keys")
     signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
     publish(named_releases[0], tmp_path / "repo", signers, "stable")
     return tmp_path / "repo", signers
 
@@ -56,7 +58,9 @@ def founded(named_releases, tmp_path):
 def tiny_repo(tiny_release, tmp_path):
     """A repository with the tiny release on channel stable; its keys are in `keys` beside it."""
     make_keys(tmp_path / "keys")
-    publish(tiny_release, tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
+    signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
+    publish(tiny_release, tmp_path / "repo", signers, "stable")
     return tmp_path / "repo"
 
 
@@ -114,16 +118,21 @@ class Static(SimpleHTTPRequestHandler):
 def start_server(tmp_path):
     """Return a function that starts `pocketrec serve` over a repository; all end after the test.
 
-    (repo, *options) -> its address and its process. Its log is `tmp_path / "server.log"`.
+    (repo, *options) -> its address and its process. Its log is `tmp_path / "server.log"`,
+    and what it prints is in `server.out`.
     """
     children = []
 
     def start(repo, *options):
         port_file = tmp_path / f"port-{len(children)}"
         words = [sys.executable, "-m", "pocketrec", "serve", "--repo", repo, "--port", "0"]
-        with (tmp_path / "server.log").open("ab") as log:
+        with (
+            (tmp_path / "server.log").open("ab") as log,
+            (tmp_path / "server.out").open("ab") as out,
+        ):
             child = subprocess.Popen(
                 [*map(str, words), "--port-file", str(port_file), *map(str, options)],
+                stdout=out,
                 stderr=log,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             )

@@ -25,7 +25,7 @@ from edge_runtime.sync import sync
 from edge_runtime.sync_transfer import Busy
 from pocketrec.cli import main
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import change_policy, publish, read_halts, read_policy
+from sync_server.repository import change_policy, found_repository, publish, read_halts, read_policy
 from sync_server.rollout import changed, find, rolled_back
 
 NOON = 1_699_963_200  # 2023-11-14 12:00 UTC, which no test's schedule is near
@@ -85,6 +85,7 @@ def founded(tiny_release, tmp_path_factory):
     """A folder with keys and a repository whose channel stable has one release."""
     folder = tmp_path_factory.mktemp("founded")
     make_keys(folder / "keys")
+    found_repository(folder / "repo", load_signers(folder / "keys"))
     publish(tiny_release, folder / "repo", load_signers(folder / "keys"), "stable")
     online = folder / "online"
     online.mkdir()
