@@ -7,16 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bundle.errors import InputError
+
 
 def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
     """Read policy, halts and, where there is a database, what devices told.
 
     Raises:
-        InputError: there is no such channel.
         RepositoryInvalid: nothing is published, or metadata is damaged.
+        InputError: there is no such channel, or the database that was named is not there.
         DatabaseInvalid: the database that was named cannot be read.
     """
-    from sync_server.repository import read_halts, read_policy
+    from sync_server.repository import read_first_percent, read_halts, read_policy
 
     policy, halts = read_policy(repo, channel), read_halts(repo, channel)
     health = _healths(repo, channel, database)
@@ -26,7 +28,12 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
         stage["percent_now"] = each.percent_at(now)
         stage["halted"] = halts.reason(stage["manifest"])
         stage["health"] = health.get(stage["manifest"])
-    return {"channel": channel, "releases": stages, "sync": policy.to_json()["sync"]}
+    return {
+        "channel": channel,
+        "releases": stages,
+        "first_percent": read_first_percent(repo, channel),
+        "sync": policy.to_json()["sync"],
+    }
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
@@ -40,6 +47,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     for stage in found["releases"]:
         if stage["halted"] is not None:
             yield f"{stage['name']} is halted: {stage['halted']}"
+    if found["first_percent"] < 100:
+        yield f"publish starts at {found['first_percent']:g}% of the devices"
     yield f"devices sync {_when(found['sync'])}"
 
 
@@ -87,11 +96,13 @@ def _moment(utc: int) -> str:
 
 
 def _healths(repo: Path, channel: str, database: str) -> dict[str, dict[str, int]]:
-    from sync_server.database import FILE_NAME, default_url, open_database
+    from sync_server.database import FILE_NAME, default_url, is_there, open_database
     from sync_server.outcomes import healths
 
     if not database and not (repo / FILE_NAME).exists():
         return {}
+    if database and not is_there(database):
+        raise InputError(f"{database}: no such database. A server makes it when it starts.")
     engine = open_database(database or default_url(repo))
     try:
         found = healths(engine, channel)
