@@ -42,7 +42,7 @@ RULES_SINCE = 2
 """The format version from which a reader looks for `rules.json` and `campaigns.json`."""
 COHORTS_SINCE = 2
 """The same of the cohort lists."""
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NOTHING: Mapping[str, BundleInvalid] = MappingProxyType({})
 
 
 class Bundle:
@@ -58,7 +58,7 @@ class Bundle:
         manifest: Manifest,
         blob_dir: Path,
         unhashed: tuple[FileEntry, ...] = (),
-        damaged: Mapping[str, str] = _NOTHING,
+        damaged: Mapping[str, BundleInvalid] = _NOTHING,
     ) -> None:
         self.manifest, self.unhashed, self.damaged = manifest, unhashed, damaged
         self._blob_dir = blob_dir
@@ -84,7 +84,7 @@ class Bundle:
             BundleInvalid: the release has no such file, or it is damaged.
         """
         if name in self.damaged:
-            raise BundleInvalid(self.damaged[name])
+            raise self.damaged[name].with_traceback(None)
         return self._blob_dir / self.manifest.entry(name).sha256
 
     def has(self, name: str) -> bool:
@@ -270,7 +270,7 @@ def open_files(
     """
     hashed: set[str] = set()
     unhashed: list[FileEntry] = []
-    damaged: dict[str, str] = {}
+    damaged: dict[str, BundleInvalid] = {}
     for entry in manifest.files:  # 4096 names of one large file cost one hash
         if not all_models and entry.kind == "model" and not (blob_dir / entry.sha256).exists():
             continue
@@ -281,7 +281,7 @@ def open_files(
         except BundleInvalid as err:
             if not spare(entry):
                 raise
-            damaged[entry.name] = str(err)
+            damaged[entry.name] = err
             continue
         if later:
             unhashed.append(entry)

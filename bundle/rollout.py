@@ -50,7 +50,10 @@ class AppVersions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureLimit:
-    """Halt a release once `of` devices or more told of it and more than `share` of them failed."""
+    """Halt a release that failed on more than `share` of devices, in more than `of` networks.
+
+    Each network counts as one device.
+    """
 
     of: int
     share: float

@@ -8,8 +8,8 @@ with engine_notes.py, rerank.py, rules/, offers.py, paging.py, selftest.py with 
 golden_rules.py, sync.py with sync_metadata.py, sync_choice.py, sync_release.py, sync_files.py,
 sync_transfer.py and sync_http.py, sync_events.py, sync_outcomes.py, sync_watch.py with
 sync_hints.py, offline.py; then which release it takes and when: rollout.py, conditions.py, wake.py,
-trial.py, refusals.py, outcomes.py; then the proofs: parity.py, stages.py, verify.py; then what
-people look at: explain.py with contributions.py, memory.py, simulator/.
+trial.py, refusals.py, too_new.py, outcomes.py; then the proofs: parity.py, stages.py, verify.py;
+then what people look at: explain.py with contributions.py, memory.py, simulator/.
 Rule of the room: numpy, one engine, and `bundle`; python-tuf only in sync*.py.
 """
 

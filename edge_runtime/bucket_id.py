@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from bundle.files import write_atomic
+from edge_runtime.private_home import write_private
 
 FILE_NAME = "bucket_id"
 N_BYTES = 16
@@ -24,5 +24,5 @@ def bucket_id(home: Path) -> bytes:
         text = ""
     if not _FORM.fullmatch(text):
         text = os.urandom(N_BYTES).hex()
-        write_atomic(path, text.encode())
+        write_private(path, text.encode())
     return bytes.fromhex(text)

@@ -2,9 +2,10 @@
 
 Home folder: `store/` (releases), `events.sqlite` (what the user did), `interests.json` (what they
 chose), `sessions.json` (pages shown), `tuf/` (trusted metadata), `trial`, `refused.json` and
-`outcomes.json` (how releases do here), `bucket_id` (which share of devices it is in) and
-`install_id`, once events went up; a sync locks `sync.lock`. Only `sync.py` opens sockets; events
-and outcomes leave with consent only, interests and the bucket id never.
+`outcomes.json` (how releases do here), `update_app.json` (what a newer app would read), `bucket_id`
+(which share of devices it is in) and `install_id`, once events went up; a sync locks `sync.lock`.
+Only `sync.py` opens sockets; events and outcomes leave with consent only, interests and the bucket
+id never.
 """
 
 import time
@@ -28,6 +29,7 @@ from edge_runtime import (
     refusals,
     request_checks,
     scenes,
+    too_new,
 )
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
@@ -39,6 +41,7 @@ from edge_runtime.filters import Filters
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
 from edge_runtime.pipeline import NO_ROWS, Recommender
+from edge_runtime.private_home import tighten
 from edge_runtime.retention import Retention
 from edge_runtime.rules.exploration import Random, SystemRandom
 from edge_runtime.running import Running
@@ -82,6 +85,7 @@ class Device:
             RequestInvalid: `threads` or `storage_bytes` is out of its range.
         """
         request_checks.check_phone(threads, storage_bytes)
+        tighten(home)
         self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
         self._clock, self._engine = clock, engine
         self._limits, self._cipher = limits, cipher
@@ -492,6 +496,7 @@ class Device:
             "active": active,
             "previous": previous,
             "refused": refusals.read(self.home),
+            "update_app": too_new.needed_update(self.home),
             "engine": self._recommender.engine if self._recommender else None,
             **logged,
             "faults": faults,

@@ -34,6 +34,7 @@ from edge_runtime.event_schema import (
 from edge_runtime.feedback import Impressions
 from edge_runtime.log_status import LogStatus
 from edge_runtime.outbox import Batch
+from edge_runtime.private_home import make_file, make_folder
 from edge_runtime.retention import Retention
 from edge_runtime.showings import Showing
 
@@ -91,7 +92,8 @@ class EventLog:
             self._retain()
 
     def _open(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
+        make_file(self._path)  # SQLite would make it for all to read; its WAL has the same mode
         self._connection = sqlite3.connect(
             self._path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
         )

@@ -7,7 +7,7 @@ import re
 import uuid
 from pathlib import Path
 
-from bundle.files import write_atomic
+from edge_runtime.private_home import write_private
 
 FILE_NAME = "install_id"
 _FORM = re.compile(r"[A-Za-z0-9_-]{8,64}")  # what a server takes
@@ -17,7 +17,7 @@ def install_id(home: Path) -> str:
     """Return the id, made once."""
     if (found := existing(home)) is None:
         found = uuid.uuid4().hex
-        write_atomic(home / FILE_NAME, found.encode())
+        write_private(home / FILE_NAME, found.encode())
     return found
 
 

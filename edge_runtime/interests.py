@@ -14,7 +14,8 @@ import numpy as np
 from bundle.cohorts import Cohorts
 from bundle.errors import InputError, PocketRecError
 from bundle.features import FeatureSpec, History
-from bundle.files import canonical_json, write_atomic
+from bundle.files import canonical_json
+from edge_runtime.private_home import write_private
 
 FILE_NAME = "interests.json"
 """In the phone's home; names of categories, so that another release may have other codes."""
@@ -144,4 +145,4 @@ def write(home: Path, names: Sequence[str]) -> None:
     Raises:
         PocketRecError: it cannot be written.
     """
-    write_atomic(home / FILE_NAME, canonical_json(list(names)))
+    write_private(home / FILE_NAME, canonical_json(list(names)))

@@ -13,18 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from bundle.errors import PocketRecError
-from bundle.files import canonical_json, write_atomic
+from bundle.files import canonical_json
 from bundle.rollout import SHA256
 from bundle.strict_json import MAX_UTC, is_integer
+from edge_runtime.private_home import write_private
 
 FILE_NAME = "outcomes.json"
 """In the phone's home."""
-INSTALLED, SELF_TEST_FAILED, REVERTED, DOWNLOAD_FAILED = KINDS = (
+INSTALLED, SELF_TEST_FAILED, REVERTED, DOWNLOAD_FAILED, APP_TOO_OLD = KINDS = (
     "installed",
     "self_test_failed",
     "reverted",
     "download_failed",
+    "app_too_old",
 )
+"""APP_TOO_OLD is neither a success nor a failure of a release; older servers refuse it."""
 MAX_KEPT = 32
 
 
@@ -79,7 +82,7 @@ def drop_pending(home: Path) -> None:
 def _write(home: Path, outcomes: list[Outcome]) -> None:
     data = canonical_json([asdict(one) for one in outcomes[-MAX_KEPT:]])
     with suppress(PocketRecError):
-        write_atomic(home / FILE_NAME, data)
+        write_private(home / FILE_NAME, data)
 
 
 def _is_sound(value: Any) -> bool:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bundle.errors import PocketRecError
-from bundle.files import canonical_json, write_atomic
+from bundle.files import canonical_json
+from edge_runtime.private_home import write_private
 
 LIFE_S = 1800
 """A session ends after so long without a page (30 minutes, as in the ranker's features)."""
@@ -71,7 +72,7 @@ class Sessions:
         kept = [*alive[-(MAX_SESSIONS - 1) :], session]
         self._sessions = {s.token: s for s in kept}
         try:
-            write_atomic(self._path, canonical_json([asdict(s) for s in kept]))
+            write_private(self._path, canonical_json([asdict(s) for s in kept]))
         except PocketRecError as err:
             return str(err)
         self.fault = None

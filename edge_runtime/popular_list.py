@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bundle.files import canonical_json, write_atomic
+from bundle.files import canonical_json
 from bundle.reader import Bundle
 from bundle.strict_json import is_integer
+from edge_runtime.private_home import write_private
 
 FILE_NAME = "popular.json"
 """In the store's folder."""
@@ -122,7 +123,7 @@ def keep(store: Path, manifest: str, bundle: Bundle) -> None:
             for row, item_id in zip(rows, ids, strict=True)
         ],
     }
-    write_atomic(store / FILE_NAME, canonical_json({"list": value, "sha256": _sha256(value)}))
+    write_private(store / FILE_NAME, canonical_json({"list": value, "sha256": _sha256(value)}))
 
 
 def read(store: Path) -> PopularList | None:

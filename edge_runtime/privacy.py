@@ -30,6 +30,7 @@ from edge_runtime.event import Event
 from edge_runtime.event_schema import REJECTED, SENT, UNSENT, WITHHELD, Unreadable
 from edge_runtime.eventlog import EventLog
 from edge_runtime.log_status import LogStatus
+from edge_runtime.private_home import open_private, tighten
 from edge_runtime.showings import Showing
 
 FORMAT, VERSION = "pocketrec-user-data", 1
@@ -111,6 +112,7 @@ def erase(home: Path) -> Erased:
 def _log_of(home: Path) -> Path:
     if not home.is_dir():
         raise InputError(f"{home}: no phone there; --home is the folder of one.")
+    tighten(home)
     return home / event_schema.FILE_NAME
 
 
@@ -155,10 +157,14 @@ def _empty(path: Path) -> int | None:
 
 
 def _destroy(path: Path) -> None:
-    """Overwrite a file with zeros, then remove it: an open handle or a hard link sees zeros."""
+    """Overwrite a file with zeros, then remove it: an open handle or a hard link sees zeros.
+
+    Of a symbolic link only the link is removed.
+    """
     with suppress(FileNotFoundError):
-        with path.open("r+b") as stream:
-            stream.write(bytes(path.stat().st_size))
-            stream.flush()
-            os.fsync(stream.fileno())
+        if not path.is_symlink():
+            with open_private(path, "r+b") as stream:
+                stream.write(bytes(path.stat().st_size))
+                stream.flush()
+                os.fsync(stream.fileno())
         path.unlink()

@@ -7,8 +7,9 @@ release that is killed and still the active one answers from its lists alone.
 import json
 from pathlib import Path
 
-from bundle.files import canonical_json, write_atomic
+from bundle.files import canonical_json
 from bundle.rollout import SHA256
+from edge_runtime.private_home import write_private
 
 FILE_NAME = "refused.json"
 FAILED, KILLED = WHY = ("failed", "killed")
@@ -74,4 +75,4 @@ def set_killed(home: Path, killed: frozenset[str]) -> None:
 
 def _write(home: Path, refused: dict[str, str]) -> None:
     pairs = [list(pair) for pair in refused.items()]
-    write_atomic(home / FILE_NAME, canonical_json(pairs[-MAX_KEPT:]))
+    write_private(home / FILE_NAME, canonical_json(pairs[-MAX_KEPT:]))

@@ -23,7 +23,6 @@ from bundle.files import (
     fsync_file,
     remove_file,
     replace_file,
-    write_atomic,
 )
 from bundle.locks import LockedFile
 from bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
@@ -31,6 +30,7 @@ from bundle.reader import Bundle, manifest_of, open_files, verify_file
 from edge_runtime import popular_list
 from edge_runtime.engines import needed_files, spare_files
 from edge_runtime.errors import EngineError, SelfTestFailed, StoreError
+from edge_runtime.private_home import make_folder, write_private
 
 Fetch = Callable[[FileEntry, Path], None]
 SelfTest = Callable[[Bundle], object]
@@ -99,7 +99,7 @@ class Store:
                 except BundleInvalid as err:
                     fault = fault or f"release {sha[:12]}: {err}"
                     continue
-                damaged = "; ".join(found.damaged.values())
+                damaged = "; ".join(map(str, found.damaged.values()))
                 return found, fault or (f"release {sha[:12]}: {damaged}" if damaged else None)
         return None, fault or self._no_release()
 
@@ -195,11 +195,11 @@ class Store:
         sha = hashlib.sha256(manifest_data).hexdigest()
         manifest = parse_manifest(manifest_data)
         with self._lock():
-            self.files.mkdir(parents=True, exist_ok=True)
+            make_folder(self.files)
             coming = {sha, *(entry.sha256 for entry in manifest.files)}
             self._sweep_partials(coming)
             self._bring_all(needed_files(manifest), coming, fetch)
-            write_atomic(self.releases / f"{sha}.json", manifest_data)
+            write_private(self.releases / f"{sha}.json", manifest_data)
             self._remove_damaged(spare_files(manifest))
             try:
                 self_test(bundle := self.open_release(sha))
@@ -245,13 +245,13 @@ class Store:
         def copy(entry: FileEntry, target: Path) -> None:
             source = folder / "files" / entry.sha256
             verify_file(entry, source, hash_it=False)
-            write_atomic(target, source.read_bytes())
+            write_private(target, source.read_bytes())
 
         return self.install(manifest_of(folder), copy, self_test)
 
     def _point(self, active: str | None, previous: str | None) -> None:
         pointers = {"active": active, "previous": previous}
-        write_atomic(self.root / POINTER, canonical_json(pointers))
+        write_private(self.root / POINTER, canonical_json(pointers))
 
     def _bring_all(self, entries: list[FileEntry], coming: set[str], fetch: Fetch) -> None:
         once = {entry.sha256: entry for entry in entries}  # however many names it has
@@ -347,7 +347,7 @@ class Store:
     def _lock(self) -> Iterator[None]:
         """One writer at a time, over processes; the kernel frees it if the holder is killed."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             lock = LockedFile(self.root / "lock")
         except BlockingIOError as err:
             raise StoreError(f"{self.root}: another install is running.") from err

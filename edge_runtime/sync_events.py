@@ -24,8 +24,10 @@ from edge_runtime.errors import EventLogError, SyncError
 from edge_runtime.event_schema import FILE_NAME
 from edge_runtime.eventlog import EventLog
 from edge_runtime.outbox import Batch
+from edge_runtime.server_address import checked
 from edge_runtime.sync_http import Network, Reply, retry_after_s
 from edge_runtime.sync_transfer import Busy, NotReached, Retry
+from edge_runtime.sync_words import plain, printable
 
 SCHEMA = 1
 BATCH = 500
@@ -79,25 +81,23 @@ def erase_on_server(home: Path, server_url: str, network: Network) -> int | None
 
     Raises:
         SyncError: it did not confirm that.
+        RequestInvalid: `server_url` is no address.
     """
+    server_url = checked(server_url)
     known = install_id.existing(home)
     if known is None:
         return None
-    url = f"{server_url.rstrip('/')}/v1/installs/{known}"
+    failed = f"{server_url}: did not erase the events"
     try:
-        reply = network.exchange("DELETE", url, {})
-        if reply.status != _OK:
-            raise ValueError(_told(reply))
+        reply = network.exchange("DELETE", f"{server_url}/v1/installs/{known}", {})
+    except urllib3.exceptions.HTTPError as err:
+        raise SyncError(f"{failed} ({plain(err)}). Try again.") from err
+    if reply.status != _OK:
+        raise SyncError(f"{failed} ({_told(reply)}). Try again.")
+    try:
         return int(json.loads(reply.data)["erased"])
-    except (
-        urllib3.exceptions.HTTPError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RecursionError,
-        OverflowError,
-    ) as err:
-        raise SyncError(f"{server_url}: did not erase the events ({err}). Try again.") from err
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as err:
+        raise SyncError(f"{failed} (its answer has no number of them). Try again.") from err
 
 
 def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Uploaded:
@@ -154,7 +154,7 @@ def _post(
         try:
             reply = network.post(url, headers, data)
         except urllib3.exceptions.HTTPError as err:
-            raise NotReached(str(err)) from err
+            raise NotReached(plain(err)) from err
         if reply.status >= 500 and "Retry-After" not in reply.headers:
             raise Busy(reply.status, 0.0)
         return reply
@@ -173,7 +173,7 @@ def _rejected(reply: Reply, batch: Batch) -> dict[int, str]:
         rejected = {row["place"]: row["reason"] for row in said["rejected"]}
         whole = (said["batch"], said["accepted"] + len(rejected)) == (batch.id, len(batch.events))
     except (KeyError, TypeError, RecursionError) as err:
-        raise ValueError(f"the answer is none to a batch: {err!r}") from err
+        raise ValueError("the server's answer is not that to a batch of events") from err
     places = range(len(batch.events))
     if not whole or not all(
         is_integer(at, 0, places[-1]) and isinstance(why, str) for at, why in rejected.items()
@@ -185,7 +185,7 @@ def _rejected(reply: Reply, batch: Batch) -> dict[int, str]:
 def _told(reply: Reply) -> str:
     """What a server said that did not do as asked."""
     try:
-        why = f": {str(json.loads(reply.data)['error'])[:200]}"
+        why = f": {printable(str(json.loads(reply.data)['error']))}"
     except (ValueError, KeyError, TypeError, RecursionError):
         why = ""
     return f"answered with {reply.status}{why}"

@@ -12,6 +12,7 @@ from bundle.errors import BundleInvalid
 from bundle.files import mapped, remove_file
 from bundle.manifest import FileEntry
 from bundle.reader import verify_file
+from edge_runtime.private_home import open_private
 from edge_runtime.store import Store
 from edge_runtime.sync_choice import manifest_of
 from edge_runtime.sync_metadata import Trusted
@@ -69,7 +70,8 @@ class ReleaseFiles:
             made = apply_delta(form, told, mapped(source), entry.bytes)
             if hashlib.sha256(made).hexdigest() != entry.sha256:
                 raise BundleInvalid(f"{entry.name}: its delta gives something else", code="delta")
-            path.write_bytes(made)
+            with open_private(path, "wb") as stream:
+                stream.write(made)
         except NotReached:
             raise  # the whole file would not come either, and costs more
         except (BundleInvalid, DownloadError, RepositoryError, MemoryError):

@@ -13,7 +13,9 @@ from pathlib import Path
 import urllib3
 
 from edge_runtime.errors import SyncError
+from edge_runtime.server_address import checked
 from edge_runtime.sync_http import Network, Pace
+from edge_runtime.sync_words import plain
 
 MAX_LINE = 1024
 QUIET_S = 40.0
@@ -34,8 +36,9 @@ def hints(
 
     Raises:
         SyncError: the server does not answer, takes no more listeners or sends something else.
+        RequestInvalid: `server_url` is no address.
     """
-    url = f"{server_url.rstrip('/')}/v1/hints"
+    url = f"{checked(server_url)}/v1/hints"
     headers = {"Accept": "text/event-stream"}
     if last is not None:
         headers["Last-Event-ID"] = last
@@ -47,7 +50,7 @@ def hints(
                 raise SyncError(f"{url}: answered with {response.status}.")
             yield from _events(url, response)
     except urllib3.exceptions.HTTPError as err:
-        raise SyncError(f"{url}: {err}.") from err
+        raise SyncError(f"{url}: {plain(err)}.") from err
 
 
 def known(home: Path, channel: str) -> str | None:

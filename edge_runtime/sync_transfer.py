@@ -24,7 +24,9 @@ from tuf.api.metadata import TargetFile
 from tuf.ngclient import FetcherInterface
 
 from bundle.files import remove_file, replace_file, sha256_file
+from edge_runtime.private_home import make_folder, open_private
 from edge_runtime.sync_http import Network, retry_after_s
+from edge_runtime.sync_words import plain
 
 METADATA, FULL, DELTA = "metadata", "full", "delta"
 _CHUNK = 1 << 15
@@ -130,7 +132,7 @@ class Transfer(FetcherInterface):
         """
         sha256 = target.hashes["sha256"]
         part = path.with_name(f".{sha256}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         try:
             times_wrong = 0
             while times_wrong < _TIMES_WRONG[kind]:
@@ -147,7 +149,7 @@ class Transfer(FetcherInterface):
         raise LengthOrHashMismatchError(f"{target.path}: its SHA-256 differs")
 
     def _rest(self, url: str, part: Path, length: int, kind: str) -> None:
-        with part.open("ab") as stream:
+        with open_private(part, "ab") as stream:
             have = stream.tell()
             if have == length:
                 return
@@ -178,7 +180,7 @@ class Transfer(FetcherInterface):
         try:
             response = self._network.ask("GET", url, headers)
         except urllib3.exceptions.HTTPError as err:
-            raise NotReached(str(err)) from err
+            raise NotReached(plain(err)) from err
         status = response.status
         if status not in fits:
             response.close()
@@ -194,7 +196,7 @@ class Transfer(FetcherInterface):
                 self.bytes[kind] += len(chunk)
                 yield chunk
         except urllib3.exceptions.HTTPError as err:
-            raise NotReached(str(err)) from err
+            raise NotReached(plain(err)) from err
         finally:
             response.close()  # one read to its end has gone back to the pool before
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "export": "Freeze, quantize and pack a run into a bundle for the device.",
     "inspect": "Show what is in a bundle, every file checked.",
     "verify": "Prove a bundle on the runtimes of this machine.",
+    "bad-bundles": "Write bundles of one fault each, to test a reader in another language.",
     "keys": "Make, watch, rotate and revoke the keys that sign releases.",
     "repo": "Found a repository of signed releases, and see who changed it.",
     "publish": "Sign a bundle and put it on a channel.",
@@ -122,7 +123,7 @@ class LazyGroup(click.Group):
         """Import `pocketrec.commands.<name>` and hand out its `command`."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"pocketrec.commands.{cmd_name}")
+        module = importlib.import_module(f"pocketrec.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

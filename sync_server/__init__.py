@@ -5,9 +5,11 @@ signing   roles.py, keys.py, proof.py, state.py, repository.py with place.py, pu
           channel.py, stages.py, blobs.py, deltas.py, history.py and policy_changes.py; halts.py,
           renewal.py, rotation.py, pruning.py, rollout.py
 serving   app.py with checks.py, files.py, event_routes.py, outcome_routes.py, hints.py, health.py,
-          metrics.py, each described for openapi.py; serve.py runs it
-events    event_routes.py with uploads.py, content_coding.py, events.py, allowance.py, intake.py;
-          event_export.py, event_stats.py, erasure.py; tables.py, database.py, migrations/
+          metrics.py, each described for openapi.py; serve.py runs it by
+          waitress_server.py, in several processes by workers.py
+events    event_routes.py with uploads.py, content_coding.py, events.py, allowance.py, quotas.py,
+          intake.py; event_export.py, event_stats.py, erasure.py; tables.py, database.py,
+          migrations/
 operating tokens.py, audit.py, gate.py, sessions.py; live.py and figures.py are what admin_api.py
           and admin_site.py show, operations.py what they do
 copying   inventory.py, mirror.py, backup.py, seal.py, restore.py

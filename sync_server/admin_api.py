@@ -12,6 +12,7 @@ from bundle.errors import InputError, PocketRecError
 from bundle.rollout import CHANNEL, KILLED, SHA256
 from sync_server import audit, figures
 from sync_server.gate import Gate
+from sync_server.halting import lacks
 from sync_server.live import LiveChannel, Release, live
 from sync_server.openapi import COUNT, TEXT, Schema, array, described, record, scope_of
 from sync_server.operations import ACTIONS, MAX_REASON, Action, Operations
@@ -29,6 +30,7 @@ _RELEASE = record(
     standing={"enum": list(STANDINGS)},
     share={"type": "number"},
     halted={"type": ["string", "null"]},
+    halting_lacks={"type": ["string", "null"]},
     created_utc={"type": "integer"},
     built_utc={"type": ["integer", "null"]},
     published_utc={"type": ["integer", "null"]},
@@ -71,7 +73,7 @@ def blueprint(repo: Path, engine: Engine, gate: Gate, operations: Operations) ->
         scope=READ,
     )
     def channels() -> Response:
-        return jsonify(channels=[_shown(channel) for channel in live(repo)])
+        return jsonify(channels=[_shown(channel, engine) for channel in live(repo)])
 
     @routes.post("/channels/<channel>/actions")
     @described(
@@ -157,7 +159,7 @@ def _number(name: str, most: int) -> int | None:
     return int(text)
 
 
-def _shown(channel: LiveChannel) -> dict[str, Any]:
+def _shown(channel: LiveChannel, engine: Engine) -> dict[str, Any]:
     releases = [
         {
             "manifest": each.stage.manifest,
@@ -167,6 +169,7 @@ def _shown(channel: LiveChannel) -> dict[str, Any]:
             "standing": each.standing.state,
             "share": each.standing.share,
             "halted": each.halted,
+            "halting_lacks": lacks(engine, channel.policy.channel, each.stage),
             "created_utc": each.data_until_utc,
             "built_utc": each.built_utc,
             "published_utc": each.published_utc,

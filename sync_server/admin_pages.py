@@ -13,6 +13,7 @@ from bundle.rollout import ACTIVE, KILLED, PAUSED
 from sync_server import figures, outcomes
 from sync_server.expiry import expiries
 from sync_server.figures import Figures, devices_now
+from sync_server.halting import lacks
 from sync_server.live import Release, live, name_of
 from sync_server.operations import (
     HALT,
@@ -157,7 +158,7 @@ def _channels(
                 ),
                 health=told.get((name, release.stage.manifest), Health()),
                 on_now=on_now[release.stage.manifest],
-                notes=list(_notes(release)),
+                notes=list(_notes(release, lacks(engine, name, release.stage))),
                 actions=_actions(name, at, release, operations) if operations else [],
             )
             for at, release in enumerate(one.releases)
@@ -172,7 +173,8 @@ def word_of(release: Release) -> str:
     return release.standing.state.partition(" ")[0]
 
 
-def _notes(release: Release) -> Iterator[tuple[str, str]]:
+def _notes(release: Release, lacking: str | None) -> Iterator[tuple[str, str]]:
+    """What else there is to know; lacking: for an automatic halt, see `halting.lacks`."""
     stage, limit = release.stage, release.stage.most_failures
     if release.halted is not None:
         yield "bad", f"Halted: {release.halted}"
@@ -193,9 +195,11 @@ def _notes(release: Release) -> Iterator[tuple[str, str]]:
     if limit is not None:
         yield (
             "",
-            f"The server halts it if more than {exact(100 * limit.share)} of at least "
-            f"{limit.of:,} devices fail",
+            f"The server halts it if more than {exact(100 * limit.share)} of devices in at least "
+            f"{limit.of:,} networks fail",
         )
+    if lacking is not None:
+        yield "bad" if lacking.startswith("all") else "", lacking[0].upper() + lacking[1:]
 
 
 def _actions(

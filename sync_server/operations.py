@@ -23,7 +23,8 @@ from sync_server.figures import devices_now
 from sync_server.history import Note, line
 from sync_server.keys import Signers
 from sync_server.live import version_of
-from sync_server.outcomes import healths, mark_halt
+from sync_server.outcome_networks import forget_networks
+from sync_server.outcomes import healths
 from sync_server.repository import change_policy, halt, read_halts, read_policy, unhalt
 from sync_server.roles import BRAKE, SNAPSHOT, TIMESTAMP
 from sync_server.rollout import changed, find, rolled_back
@@ -198,7 +199,7 @@ class Operations:
         if wanted.action == HALT:
             reason = note.reason or f"by {note.by}"
             if halt(self._repo, self._signers, channel, manifest, reason, check, by=note.by):
-                mark_halt(self._engine, channel, manifest)
+                forget_networks(self._engine, channel, manifest)
         elif wanted.action == UNHALT:
             unhalt(self._repo, self._signers, channel, manifest, check, note=note)
         else:

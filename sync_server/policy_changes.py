@@ -47,11 +47,11 @@ def difference(before: RolloutPolicy, after: RolloutPolicy) -> Difference:
             )
         )
     if before.sync != after.sync:
-        was, now = asdict(before.sync), asdict(after.sync)
-        keys = [key for key in now if was[key] != now[key]]
+        earlier, now = asdict(before.sync), asdict(after.sync)
+        keys = [key for key in now if earlier[key] != now[key]]
         parts.append(
             (
-                ", ".join(f"{key} {was[key]}" for key in keys),
+                ", ".join(f"{key} {earlier[key]}" for key in keys),
                 ", ".join(f"{key} {now[key]}" for key in keys),
             )
         )

@@ -5,6 +5,7 @@ SIGTERM ends either in order: no new connection is taken, what is being sent is 
 
 import socket
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 from bundle.files import write_atomic
@@ -65,8 +66,33 @@ def serve(
         waitress_server.run(settings, listener, ready)
 
 
+def transport_warning(host: str, *, behind_proxy: bool) -> str | None:
+    """Return a warning if other machines reach the server without TLS, else None.
+
+    Args:
+        host: address to listen on.
+        behind_proxy: the operator said that a proxy, which has TLS, is in front.
+    """
+    if behind_proxy or is_loopback(host):
+        return None
+    return (
+        f"{host} is reachable from other machines without TLS: tokens, sessions and events can be "
+        "read on the way. Listen on 127.0.0.1 and put a proxy with TLS in front (--behind-proxy); "
+        "docs/operator.md has an nginx configuration."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name other than localhost may be anything."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -31,7 +31,7 @@ class Settings:
         blobs_url: where targets lie if not here, such as a bucket behind a CDN; "": here.
         behind_proxy: believe the address and scheme that one proxy in front adds.
         log_requests: one JSON line a request on stderr.
-        limits: of what one install may send.
+        limits: of what one install, one network and all may send.
     """
 
     repo: Path
@@ -65,6 +65,15 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         limits=Limits(
             per_minute=_number(environ, "POCKETREC_UPLOADS_PER_MINUTE", 1, LIMITS.per_minute),
             day_events=_number(environ, "POCKETREC_EVENTS_PER_DAY", MAX_EVENTS, LIMITS.day_events),
+            network_hour_events=_number(
+                environ,
+                "POCKETREC_NETWORK_EVENTS_PER_HOUR",
+                MAX_EVENTS,
+                LIMITS.network_hour_events,
+            ),
+            all_day_events=_number(
+                environ, "POCKETREC_ALL_EVENTS_PER_DAY", MAX_EVENTS, LIMITS.all_day_events
+            ),
         ),
     )
 

@@ -4,6 +4,8 @@ A request reaches a thread only once it is whole, so a client that sends slowly 
 and no thread. One that is too slow is cut off: see `is_too_slow`.
 """
 
+import logging
+import select
 import signal
 import time
 from collections import Counter
@@ -16,6 +18,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer, create_server
 
 from sync_server.app import create_app
+from sync_server.json_lines import to_json_lines
 from sync_server.networks import network_of
 from sync_server.serve import GRACE_S, THREADS
 from sync_server.settings import HINTS, MOST_LISTENERS, Settings
@@ -61,6 +64,17 @@ class Channel(HTTPChannel):
             self._timed, self._began = self.request, time.monotonic()
         return done
 
+    def check_client_disconnected(self) -> bool:
+        """Whether the client has hung up, even if it sent more requests before, which wait."""
+        if not self.connected:
+            return True
+        poll = select.poll()
+        try:
+            poll.register(self.socket, getattr(select, "POLLRDHUP", 0))  # errors count anyway
+            return bool(poll.poll(0))
+        except (OSError, ValueError):  # closed meanwhile
+            return True
+
     def is_too_slow(self, now: float) -> bool:
         """Whether a request comes in more slowly than a phone in a bad network would send it."""
         request = self.request
@@ -85,6 +99,7 @@ def run(
         is_alone: asked every second; True ends the server.
     """
     app = create_app(settings)
+    log_as_json()
     server = create_server(
         app,
         sockets=[listener],
@@ -120,6 +135,21 @@ def run(
         pass
     finally:
         server.task_dispatcher.shutdown()
+
+
+def log_as_json() -> None:
+    """Let waitress join the other logs: as JSON lines, without paths, and not a line a request."""
+    logger = logging.getLogger("waitress")
+    to_json_lines(logger, logging.WARNING)
+    logger.handlers[0].addFilter(_without_path)
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a flood would fill the disk
+
+
+def _without_path(record: logging.LogRecord) -> bool:
+    what, found, _ = str(record.msg).partition(" while serving ")
+    if found:  # and the path of the request, which may name an install
+        record.msg = f"{what} while serving a request"
+    return True
 
 
 def _turn(server: TcpWSGIServer, most_s: float = _TURN_S) -> None:

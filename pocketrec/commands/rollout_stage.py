@@ -45,14 +45,16 @@ if TYPE_CHECKING:
 @click.option("--from", "begins", type=Moment(), help="Not before this time.")
 @click.option("--until", "ends", type=Moment(), help="Not from this time on.")
 @click.option(
-    "--halt-above", type=click.FloatRange(0, 1), help="Halt if more than this share failed."
+    "--halt-above",
+    type=click.FloatRange(0, 1),
+    help="Halt if more than this share of devices failed, each network counted as one device.",
 )
 @click.option(
     "--halt-of",
     type=click.IntRange(1, 10**9),
     default=100,
     show_default=True,
-    help="But not before so many devices told of it.",
+    help="But not before outcomes came from more networks than this.",
 )
 @click.option("--no-halt", is_flag=True, help="Never halt it for failures.")
 @BY

@@ -77,7 +77,9 @@ class Site:
     def publish(self, release: int, channel: str = "stable", **options) -> None:
         repository.publish(self.releases[release], self.repo, self.signers, channel, **options)
 
-    def sync(self, channel: str = "stable", home: str = "phone", pace: Pace = PACE) -> SyncReport:
+    def sync(
+        self, channel: str = "stable", home: str = "phone", pace: Pace = PACE, **options
+    ) -> SyncReport:
         root = self.folder / "1.root.json"
         return sync(
             self.folder / home,
@@ -87,6 +89,7 @@ class Site:
             root_path=root,
             retry=AT_ONCE,
             pace=pace,
+            **options,
         )
 
     def release_of(self, home: str = "phone") -> str | None:

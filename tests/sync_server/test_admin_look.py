@@ -64,7 +64,7 @@ def crowded(tiny_repo, renamed_release, tmp_path):
         {"id": f"{at:032x}", "manifest": sha, "outcome": outcomes.KINDS[at % 4], "ts": 1}
         for at, sha in enumerate(known)
     ]
-    outcomes.count(engine, "stable", known, told, time.time())
+    outcomes.count(engine, "stable", known, told, time.time(), network="192.0.2.0/24")
     refresh(tiny_repo, signers, everything=True, now=datetime.now(UTC) - timedelta(days=29))
     return tiny_repo
 

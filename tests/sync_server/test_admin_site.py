@@ -8,10 +8,13 @@ import time
 import pytest
 
 from benchmarks.tiny_bundle import write_tiny_bundle
+from bundle.rollout import FailureLimit
+from pocketrec.cli import main
 from sync_server import admin_layout, admin_site, audit, outcomes
 from sync_server.database import default_url, open_database
 from sync_server.keys import load_signers
-from sync_server.repository import publish, read_policy
+from sync_server.repository import change_policy, publish, read_policy
+from sync_server.rollout import changed, find
 
 SERVER_KEYS = ("snapshot", "timestamp", "brake")
 
@@ -70,7 +73,7 @@ def test_pages_show_what_the_fleet_told(alice, engine, tiny_repo, two_releases):
         {"id": f"{at:032x}", "manifest": two_releases[0], "outcome": kind, "ts": int(time.time())}
         for at, kind in enumerate(kinds)
     ]
-    outcomes.count(engine, "stable", two_releases, told, time.time())
+    outcomes.count(engine, "stable", two_releases, told, time.time(), network="192.0.2.0/24")
     for path in ("", "releases"):
         assert "7 installed" in alice.get(path)
         assert "3 failed" in alice.get(path)
@@ -79,6 +82,48 @@ def test_pages_show_what_the_fleet_told(alice, engine, tiny_repo, two_releases):
     assert "33.3%" in page
     assert page.count("<svg") == 2
     assert "second" in page
+
+
+def test_operators_learn_that_outcomes_of_one_network_halt_nothing(
+    alice, engine, tiny_repo, two_releases, tmp_path, runner, token_of
+):
+    bearer = {"Authorization": f"Bearer {token_of(engine, 'read')[0]}"}
+
+    def limited(policy):
+        limit = FailureLimit(of=20, share=0.05)
+        return changed(policy, find(policy, two_releases[0]), most_failures=limit)
+
+    change_policy(tiny_repo, load_signers(tmp_path / "keys"), "stable", limited)
+
+    def told(*kinds):
+        return [
+            {"id": f"{at:032x}", "manifest": two_releases[0], "outcome": kind}
+            for at, kind in enumerate(kinds)
+        ]
+
+    def shown():
+        api = alice.client.get("/v1/admin/channels", headers=bearer).json["channels"][0]
+        done = runner.invoke(main, ["rollout", "show", "--repo", str(tiny_repo)])
+        assert done.exit_code == 0, done
+        return alice.get("releases"), api["releases"][0]["halting_lacks"], done.output
+
+    page, lacking, output = shown()
+    assert lacking is None  # nobody reported yet
+    kinds = ("self_test_failed", "app_too_old", "app_too_old")
+    outcomes.count(engine, "stable", two_releases, told(*kinds), time.time(), network="::/48")
+    page, lacking, output = shown()
+    said = "all outcomes come from one network; automatic halting needs 21 networks"
+    assert lacking.startswith(said)
+    assert said in output
+    assert "second: 2 devices need a newer app" in output
+    assert said[1:] in page
+    assert "app too old on 2" in page
+    for at in range(20):
+        row = [{**told("installed")[0], "id": f"{at + 9:032x}"}]
+        outcomes.count(engine, "stable", two_releases, row, time.time(), network=f"10.0.{at}.0/24")
+    page, lacking, output = shown()
+    assert lacking is None
+    assert "automatic halting needs" not in page + output
 
 
 def test_releases_say_which_one_phones_get_and_which_are_kept(
@@ -104,7 +149,7 @@ def test_releases_say_which_one_phones_get_and_which_are_kept(
 def test_every_page_has_one_window_and_labels_its_figures_with_it(alice, engine, two_releases):
     now = time.time() - 20 * 86_400
     old = {"id": "1" * 32, "manifest": two_releases[0], "outcome": "installed", "ts": int(now)}
-    outcomes.count(engine, "stable", two_releases, [old], now)
+    outcomes.count(engine, "stable", two_releases, [old], now, network="::/48")
     for path in ("", "releases", "fleet"):
         for days, said in ((7, "7 days"), (30, "30 days"), (90, "90 days")):
             page = alice.get(f"{path}?days={days}")

@@ -116,9 +116,10 @@ def listen(address, source="127.0.0.1", more=b""):
     return client, client.recv(1000)
 
 
-def fill(address, networks=range(MOST_LISTENERS // MOST_OF_NETWORK)):
+def fill(address, networks=range(MOST_LISTENERS // MOST_OF_NETWORK), more=b""):
     """Take all places, those of each network in turn."""
-    found = [listen(address, f"127.0.{n}.2") for n in networks for _ in range(MOST_OF_NETWORK)]
+    sources = [f"127.0.{n}.2" for n in networks for _ in range(MOST_OF_NETWORK)]
+    found = [listen(address, source, more) for source in sources]
     assert all(head.startswith(b"HTTP/1.1 200") for _, head in found)
     return [client for client, _ in found]
 
@@ -148,12 +149,13 @@ def test_one_network_cannot_hold_all_places(repo, start_server):
         each.close()
 
 
+@pytest.mark.parametrize("more", [b"", 3 * b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
 def test_the_place_of_a_device_that_hangs_up_is_free_long_before_the_next_heartbeat(
-    repo, start_server
+    repo, start_server, more
 ):
     assert HEARTBEAT_S > 10
     address, _ = start_server(repo)
-    for client in fill(address, [7]):
+    for client in fill(address, [7], more):
         client.close()
     end = time.monotonic() + HEARTBEAT_S - 2
     while True:

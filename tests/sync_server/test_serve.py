@@ -1,6 +1,7 @@
 """Servers as one process and as several: its logs and figures, and an orderly end."""
 
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -17,7 +18,8 @@ import pytest
 import urllib3
 
 from edge_runtime.sync import sync
-from sync_server import tokens, waitress_server
+from pocketrec import cli
+from sync_server import serve, tokens, waitress_server
 from sync_server.app import create_app
 from sync_server.database import default_url, open_database
 from sync_server.failures import MOST
@@ -100,6 +102,34 @@ def test_behind_a_proxy_each_client_counts_for_itself(tiny_repo, start_server, o
     assert "Secure" in sound.headers["Set-Cookie"]
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_a_server_for_this_machine_needs_no_tls(host):
+    assert serve.transport_warning(host, behind_proxy=False) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "::", "192.0.2.7", "2001:db8::1", "sync.example.com"],  # noqa: S104 - not bound
+)
+def test_a_server_for_others_warns_unless_a_proxy_is_in_front(host):
+    assert "TLS" in serve.transport_warning(host, behind_proxy=False)
+    assert serve.transport_warning(host, behind_proxy=True) is None
+
+
+def test_the_command_warns_before_it_listens(runner, tmp_path):
+    words = ["serve", "--repo", str(tmp_path), "--host", "192.0.2.7", "--port", "0"]
+    done = runner.invoke(cli.main, words)  # an address for documentation, of no machine
+    assert done.exit_code == 1
+    assert done.stderr.index("without TLS") < done.stderr.index("cannot listen")
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_ipv6_address_is_served(tiny_repo, start_server):
+    address, _ = start_server(tiny_repo, "--host", "::1")
+    here = address.replace("127.0.0.1", "[::1]")
+    assert urllib3.request("GET", f"{here}/healthz").status == 200
+
+
 @each_kind
 def test_what_is_being_sent_is_finished_after_sigterm(tiny_repo, start_server, options):
     sha = "a" * 64
@@ -154,6 +184,21 @@ def test_logs_of_failures_name_no_install_either(tiny_repo, monkeypatch, capsys)
     assert somebody not in told
 
 
+def test_what_waitress_logs_is_json_without_paths(capsys):
+    waitress_server.log_as_json()
+    logger = logging.getLogger("waitress")
+    try:
+        raise OSError("no such file")
+    except OSError:
+        logger.exception("Exception while serving %s" % "/v1/installs/somebody")  # noqa: UP031
+    logger.warning("no longer accepting new connections")
+    logging.getLogger("waitress.queue").warning("Task queue depth is 9")
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert first["message"] == "Exception while serving a request"
+    assert "no such file" in first["traceback"] and "somebody" not in str(first)
+    assert second["message"] == "no longer accepting new connections"
+
+
 def test_wsgi_entry_is_configured_by_the_environment(tiny_repo):
     code = "from sync_server.wsgi import app; print(app.test_client().get('/readyz').status_code)"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -196,7 +241,7 @@ def drip(clients, text, times):
 
 
 @each_kind
-def test_two_hundred_slow_heads_hold_nobody_up(tiny_repo, start_server, connect, options):
+def test_two_hundred_slow_heads_hold_nobody_up(tiny_repo, start_server, connect, tmp_path, options):
     address, _ = start_server(tiny_repo, *options)
     slow = [connect(address) for _ in range(200)]
     head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: yes\r\n\r\n"
@@ -218,6 +263,8 @@ def test_two_hundred_slow_heads_hold_nobody_up(tiny_repo, start_server, connect,
     sending.join()
     for client in slow:  # slow is not wrong: each has its answer
         assert client.recv(100).startswith(b"HTTP/1.1 200")
+    messages = {line["message"] for line in lines(tmp_path)}
+    assert messages == {"request"}  # 200 that wait for a thread fill no log
 
 
 def test_requests_that_never_become_whole_are_cut_off(tiny_repo, connect, monkeypatch):

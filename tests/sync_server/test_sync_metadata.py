@@ -1,12 +1,15 @@
 """A check with no news is one request; whatever a phone has lost of its metadata comes again."""
 
+import json
 import shutil
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from edge_runtime.errors import SyncError
 from edge_runtime.sync import sync
+from edge_runtime.sync_metadata import ROOT_EVERY_S
 from sync_server.repository import publish, refresh
 from sync_server.rotation import rotate
 
@@ -104,3 +107,73 @@ def test_small_targets_that_are_not_needed_any_more_go(phone, founded, named_rel
     after = {path.name for path in folder.iterdir()}
     assert len(after) == len(before)
     assert not after & before
+
+
+@pytest.fixture
+def new_root_alone(founded):
+    """Publish root 2, which has another timestamp key, and leave the old timestamp there."""
+    repo, signers = founded
+    old = (repo / "metadata" / "timestamp.json").read_bytes()
+
+    def publish_root():
+        rotate(repo, signers, ["timestamp"])
+        (repo / "metadata" / "timestamp.json").write_bytes(old)
+
+    return publish_root
+
+
+def roots(tmp_path):
+    return sorted(path.name for path in (tmp_path / "phone/tuf/root_history").iterdir())
+
+
+def test_a_newer_root_is_asked_for_first_once_a_day(phone, static):
+    begun = time.time()
+    for hours, requests in ((1, 1), (23.9, 1), (24.1, 2), (25, 1), (48, 1), (48.2, 2)):
+        report = phone(clock=lambda hours=hours: begun + hours * 3600)
+        assert (report.status, report.requests) == ("current", requests), hours
+        first = ["/metadata/2.root.json"] if requests == 2 else []
+        assert static[1] == [*first, "/metadata/timestamp.json"]
+
+
+def test_a_new_root_under_the_old_timestamp_is_followed_within_a_day(
+    phone, new_root_alone, tmp_path
+):
+    new_root_alone()
+    assert (phone().requests, roots(tmp_path)) == (1, ["1.root.json"])
+    with pytest.raises(SyncError, match="not to be trusted"):  # the old key signs no more
+        phone(clock=lambda: time.time() + ROOT_EVERY_S)
+    assert roots(tmp_path) == ["1.root.json", "2.root.json"]
+    with pytest.raises(SyncError, match="not to be trusted"):
+        phone()
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"[]", b'{"root":1,"asked_utc":"x"}', b"[" * 10_000, None, "later", "other"]
+)
+def test_a_root_is_asked_for_where_nobody_knows_when_it_was(phone, static, tmp_path, said):
+    path = tmp_path / "phone" / "tuf" / "root_asked.json"
+    value = json.loads(path.read_bytes())
+    if said is None:
+        path.unlink()
+    elif said == "later":
+        path.write_text(json.dumps(value | {"asked_utc": int(time.time()) + 3600}))
+    elif said == "other":
+        path.write_text(json.dumps(value | {"root": "0" * 64}))
+    else:
+        path.write_bytes(said)
+    assert phone().requests == 2
+    assert static[1][0] == "/metadata/2.root.json"
+    assert phone().requests == 1
+
+
+def test_an_unexpected_timestamp_has_roots_asked_for_first(phone, static, founded, tmp_path):
+    """The one here is unchanged on the server, and one byte of what it names was changed here."""
+    path = tmp_path / "phone" / "tuf" / "snapshot.json"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert phone().status == "current"
+    assert static[1] == [
+        "/metadata/timestamp.json",
+        "/metadata/2.root.json",
+        "/metadata/timestamp.json",
+        "/metadata/1.snapshot.json",
+    ]
