@@ -135,7 +135,7 @@ def test_releases_say_which_one_phones_get_and_which_are_kept(
     assert re.search(r"<b>second</b>\s*\(20%\)\s*or\s*<b>tiny</b>\s*\(80%\)", page)
     assert page.count('class="pill live"') == 2
     for name in ("third", "fourth"):
-        publish(renamed_release(name), tiny_repo, signers, "stable")
+        publish(renamed_release(name), tiny_repo, signers, "stable", percent=100)
     page = alice.get("releases")
     assert re.search(r"<b>fourth</b>\s*\(100%\)\.", page)
     assert page.count('class="pill live"') == 1
