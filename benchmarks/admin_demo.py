@@ -36,12 +36,9 @@ from sync_server.rollout import changed
 DAYS, PHONES, ITEMS, DIM = 28, 24, 20_000, 32
 DAY_S = 86_400
 MOVED = ("outcome_day", "served_day", "rejected_day")
-PAGES = ("", "releases", "fleet", "audit")
+PAGES = ("", "releases", "fleet", "history")
 SCREENS = ((1200, "light"), (1200, "dark"), (390, "light"), (390, "dark"))
 MOST_HIGH = 1400
-OPEN = """
-for (const [at, each] of document.querySelectorAll("details").entries()) each.open = at % 4 == 0
-"""
 
 
 @dataclass(slots=True)
@@ -176,17 +173,17 @@ def photograph(address: str, work: Path, out: Path) -> None:
             for width, scheme in SCREENS:
                 tab.show_as(width, scheme)
                 tab.go(f"{address}/admin/{name}")
-                tab.run(OPEN)
                 height = tab.run("document.documentElement.scrollHeight")
                 tab.show_as(width, scheme, min(height, MOST_HIGH))
                 tab.photograph(out / f"admin-{name or 'overview'}-{scheme}-{width}.png")
 
 
 def pause_something(tab: Tab, address: str) -> None:
-    """Press a button, so that something was done by hand."""
+    """Press a button and confirm it, so that something was done by hand."""
     tab.go(f"{address}/admin/releases")
-    tab.run("document.querySelectorAll('details').forEach(each => each.open = true)")
-    tab.click('button[value="pause"]')
+    tab.click('a[href*="action=pause"][href*="channel=canary"]')
+    tab.type("#reason", "testers complain about slow starts")
+    tab.click(".confirm button")
 
 
 def main() -> None:
