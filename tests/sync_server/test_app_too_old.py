@@ -24,7 +24,13 @@ from edge_runtime.sync import sync
 from sync_server.database import default_url, open_database
 from sync_server.keys import load_signers, make_keys
 from sync_server.outcomes import Health, healths
-from sync_server.repository import change_policy, publish, read_halts, read_policy
+from sync_server.repository import (
+    change_policy,
+    found_repository,
+    publish,
+    read_halts,
+    read_policy,
+)
 from sync_server.rollout import changed, find
 
 DAY_S = 86_400
@@ -63,6 +69,7 @@ def founded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("founded")
     make_keys(folder / "keys")
     signers = load_signers(folder / "keys")
+    found_repository(folder / "repo", signers)
     for version, name in enumerate(("old", "new"), 1):
         write_tiny_bundle(folder / name, version, answers=True, name=name)
         publish(folder / name, folder / "repo", signers, "stable")
