@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup demo test lint fmt bench docs lock wheel clean
+.PHONY: setup demo test lint fmt bench docs lock lock-check wheel clean
 
 setup: .venv/stamp
 
@@ -34,10 +34,23 @@ docs: setup
 	$(BIN)/python -m pocketrec.reference docs/cli-reference.md
 
 # Linux x86-64, Python 3.11. Needs uv (https://docs.astral.sh/uv); keeps locked versions where it can.
+LOCK := uv pip compile --quiet pyproject.toml --extra train --extra edge --extra server --extra dev \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+	--custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links --output-file
+
 lock:
-	uv pip compile pyproject.toml --extra train --extra edge --extra server --extra dev \
-		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
-		--custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links --output-file requirements.txt
+	$(LOCK) requirements.txt
+
+# Is the lock up to date, and has each extra of the device wheels for each system? Needs uv and an index.
+EDGE_SYSTEMS := x86_64-pc-windows-msvc aarch64-apple-darwin aarch64-manylinux_2_34 x86_64-manylinux_2_28
+lock-check:
+	@mkdir -p out && cp requirements.txt out/lock.txt && $(LOCK) out/lock.txt && diff requirements.txt out/lock.txt
+	@for extra in edge onnx tflite; do for system in $(EDGE_SYSTEMS); do for python in 3.11 3.12; do \
+		uv pip compile --quiet pyproject.toml --extra $$extra --extra simulator --only-binary :all: \
+			--python-platform $$system --python-version $$python --no-header --output-file out/edge.txt \
+			>/dev/null || exit 1; \
+		echo "$$extra $$system $$python: $$(grep -c == out/edge.txt) wheels"; rm out/edge.txt; \
+	done; done; done
 
 # The wheel, installed alone (numpy and click) in a fresh environment.
 wheel: setup

@@ -23,6 +23,7 @@ BENCHMARKS = {
     "session": "A new user's first slates, by what is known; a like and the slate after it.",
     "sync": "1% of a catalogue's rows, then prices changed: bytes that a phone downloads.",
     "fleet": "10,000 devices updated over loopback; 1,000 more through a network full of faults.",
+    "halting": "How many phones fail before a halt; how many networks forge or prevent one.",
     "faults": "A publish, an install, a sync, killed at every step: nothing is lost.",
     "warm-start": "The next release: afresh, warm, and rotated back; quality and delta of each.",
 }

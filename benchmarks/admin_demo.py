@@ -30,7 +30,7 @@ from edge_runtime.sync import sync
 from sync_server import tokens
 from sync_server.database import default_url, open_database
 from sync_server.keys import Signers, load_signers, make_keys
-from sync_server.repository import change_policy, publish
+from sync_server.repository import change_policy, found_repository, publish
 from sync_server.rollout import changed
 
 DAYS, PHONES, ITEMS, DIM = 28, 24, 20_000, 32
@@ -67,7 +67,8 @@ class Fleet:
         self.releases += 1
         self.items = self.items.with_rows(0.01, self.releases).with_prices(0.05, self.releases)
         folder = self.work / f"bundle-{self.releases}"
-        write_drawn_release(folder, self.items, name or f"catalogue-{self.releases}", self.base)
+        named = name or f"catalogue-{self.releases}"
+        write_drawn_release(folder, self.items, named, self.base, answers=True)
         self.base = open_bundle(folder)
         publish(folder, self.repo, self.signers, channel, percent=percent, keep=1)
 
@@ -129,11 +130,12 @@ def live(work: Path, show: Callable[[str, Path], None]) -> None:
     server_keys.mkdir()
     for name in ("canary", "snapshot", "timestamp", "brake"):
         shutil.copy(work / "keys" / f"{name}.pem", server_keys)
-    repo = work / "repo"
-    engine = open_database(default_url(repo_made(repo)))
+    repo, signers = work / "repo", load_signers(work / "keys")
+    found_repository(repo, signers)
+    engine = open_database(default_url(repo))
     with children.server(repo, work, "--keys", server_keys) as address:
         items = Drawn.of(ITEMS, DIM, 1)
-        fleet = Fleet(work, address, load_signers(work / "keys"), engine, random.Random(5), items)  # noqa: S311
+        fleet = Fleet(work, address, signers, engine, random.Random(5), items)  # noqa: S311
         for day in range(DAYS):
             a_day_of_work(fleet, day)
             fleet.live_a_day(day)
@@ -158,11 +160,6 @@ def a_day_of_work(fleet: Fleet, day: int) -> None:
         fleet.promote("stable", 25)
     elif day % 6 == 5 and day < DAYS - 4:
         fleet.stage("stable", 60 if day > DAYS - 10 else 100)
-
-
-def repo_made(repo: Path) -> Path:
-    repo.mkdir()
-    return repo
 
 
 def photograph(address: str, work: Path, out: Path) -> None:

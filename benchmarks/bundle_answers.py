@@ -10,11 +10,14 @@ from bundle.cohorts import CODES_FILE, ROWS_FILE
 from bundle.features import FeatureSpec, History
 from bundle.files import canonical_json
 from bundle.golden import Golden
+from bundle.golden_edges import GoldenEdges
+from bundle.golden_rules import GoldenRules
 from bundle.reader import Bundle
 from edge_runtime.feedback import Impressions
 from edge_runtime.filters import Filters
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import golden_history
+from edge_runtime.stages import check_cases
 
 ARRAYS = ("index/centroids", "index/offsets", "index/rows", "items/popular")
 NEIGHBOUR_ARRAYS = tuple(f"items/neighbour{name}" for name in ("s", "_scales", "_weights"))
@@ -39,9 +42,10 @@ def answers(bundle: Bundle) -> str:
     ids = [bundle.item_id(row) for row in rows]
     assert ids == bundle.item_ids()
     found = [bundle.row_of(item_id) for item_id in [*ids, "", "no such item", "\udc80"]]
-    golden = Golden.of(bundle)
+    golden, edges, rules = Golden.of(bundle), GoldenEdges.of(bundle), GoldenRules.of(bundle)
     parts: list[Any] = [ids, found, bundle.spec.to_json(), bundle.policy.to_json()]
     parts += [golden.to_json(), bundle.rules.to_json() if bundle.rules else None]
+    parts += [each and each.to_json() for each in (edges, rules)]
     audience = bundle.audience.of_items(bundle.item_count)
     parts += [bundle.audience.region_names, audience.regions, audience.age_ratings.tolist()]
     parts.append(bundle.campaigns.to_json())
@@ -66,6 +70,7 @@ def serve(bundle: Bundle) -> int:
     for history, now in requests:
         device.recommend(history, now)
     device._tower, device._ranker = MeanTower(spec), FirstColumn(spec)
+    check_cases(device)
     filters = Filters(none_of=spec.categories[:1], region="r01", max_age_rating=12)
     shown = Impressions(rows=rows, followed=rows % 3 == 0)
     for history, now in requests:

@@ -1,4 +1,4 @@
-"""How many checks with no news one process on one core answers: three servers, one generator.
+"""How many checks with no news one process on one core answers: two servers, one generator.
 
 Part of `fleet`. Each server has one core to itself and the generator another, if there are two. A
 check is a GET of timestamp.json: with the ETag that the server gave (304), or without (200); on
@@ -39,16 +39,6 @@ http {{
     server {{ listen 127.0.0.1:{port}; root {repo}; }}
 }}
 """
-SYNC_WORKER = """
-import sys
-from pathlib import Path
-from sync_server.gunicorn_server import Workers
-from sync_server.settings import Settings
-settings = Settings(repo=Path(sys.argv[1]), log_requests=False)
-options = {"bind": f"127.0.0.1:{sys.argv[2]}", "workers": 1, "worker_class": "sync"}
-Workers(settings, options | {"control_socket_disable": True}).run()
-"""
-
 KEPT = "kept"
 
 Row = dict[str, Cell]
@@ -59,8 +49,6 @@ def commands(repo: Path, work: Path, port: int) -> dict[str, list[str]]:
     words = ("serve", "--repo", repo, "--port", str(port), "--no-log")
     found = {
         "waitress": children.argv(*words),
-        "gunicorn gthread": children.argv(*words, "--server", "gunicorn", "--workers", "1"),
-        "gunicorn sync": [sys.executable, "-c", SYNC_WORKER, str(repo), str(port)],
     }
     if nginx := shutil.which("nginx"):
         user = "user root;" if os.getuid() == 0 else ""  # else its worker may not read the folder

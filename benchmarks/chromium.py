@@ -64,8 +64,10 @@ class Tab:
         self.run(f"document.querySelector({json.dumps(selector)}).value = {json.dumps(text)}")
 
     def run(self, script: str) -> Any:
-        """Evaluate an expression in the page."""
-        found = self._ask("Runtime.evaluate", expression=script, returnByValue=True)
+        """Evaluate an expression in the page; of a promise, what becomes of it."""
+        found = self._ask(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
+        )
         if "exceptionDetails" in found:
             raise RuntimeError(found["exceptionDetails"]["exception"]["description"])
         return found["result"].get("value")

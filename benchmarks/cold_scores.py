@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from benchmarks.cold_split import ColdSplit
 from bundle.quantize import quantize_rows
-from training.new_items import SAMPLE, arrival_ratio, expected_share, lift
+from training.content_vectors import ContentVectors
+from training.new_items import SAMPLE, arrival_ratio, expected_share, lift_in_company
 
 Floats = NDArray[np.float32]
 Values = NDArray[np.float64]
@@ -35,12 +36,14 @@ def as_stored(vectors: Floats) -> Floats:
     return rows.astype(np.float32) * scales[:, None]
 
 
-def lifted(case: ColdSplit, users: Floats, known: Floats, new: Floats, seed: int) -> Floats:
+def lifted(
+    case: ColdSplit, made: ContentVectors, users: Floats, known: Floats, new: Floats, seed: int
+) -> Floats:
     """Lift new items to the share that the past lets expect; looks at no event after the cut."""
     n = min(SAMPLE, len(users))
     chosen = np.random.default_rng(seed).choice(len(users), n, replace=False)
     seen = [case.known.history(int(user)).rows for user in case.users[chosen]]
-    return lift(new, known, users[chosen], seen, share=expected(case))
+    return lift_in_company(made, new, case.known, known, users[chosen], seen)
 
 
 def expected(case: ColdSplit) -> float:

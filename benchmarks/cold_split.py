@@ -29,15 +29,20 @@ _FREE = "item_id NOT IN (SELECT item_id FROM held)"
 class ColdSplit:
     """One cut.
 
-    known: events up to the cut (folds TRAIN and VALID) and the items in them; new: the items that
-    came later, or a lot; cut_utc: unix seconds; users: rows of `known`'s users with a first touch
-    after the cut; new_taken, known_taken: per such user the rows of new and of known items touched
-    for the first time after the cut.
+    Attributes:
+        known: events up to the cut (folds TRAIN and VALID) and the items in them.
+        new: the items that came later, or a lot.
+        cut_utc: unix seconds.
+        end_utc: end of the window, unix seconds.
+        users: rows of `known`'s users with a first touch after the cut.
+        new_taken: per such user the rows of new items touched for the first time after the cut.
+        known_taken: the same of known items.
     """
 
     known: Dataset
     new: Items
     cut_utc: int
+    end_utc: int
     users: NDArray[np.int64]
     new_taken: list[NDArray[np.int32]]
     known_taken: list[NDArray[np.int32]]
@@ -126,6 +131,7 @@ def split(
         known=_with_folds(known, seed),
         new=new,
         cut_utc=cut_utc,
+        end_utc=end_utc,
         users=users,
         new_taken=new_taken,
         known_taken=known_taken,

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from benchmarks import children, demo_table, phones
+from benchmarks import added_film, children, demo_table, demo_verdict, phones
 from benchmarks.harness import Options, Result
 from bundle.errors import InputError, PocketRecError
 
@@ -30,6 +30,7 @@ REPETITIONS = 300
 LIKED_PLACE = 2  # index in the slate of what each user likes: the third line
 WIDTH = 100  # columns where the output is no terminal
 MARK = ".pocketrec-demo"
+TABLE = "table.txt"
 SLOW = ("data", "train", "evaluate", "export")
 ENGINES = ("litert", "onnx")
 
@@ -60,6 +61,10 @@ class Line:
         self.seconds[name] = time.monotonic() - started
         self.console.print(f"[dim]{name}: {self.seconds[name]:.1f} s[/dim]")
 
+    def tell(self, sentence: str) -> None:
+        """Print a sentence on one line."""
+        self.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
     def show(self, *words: str | Path) -> None:
         """Run one command, its progress visible, and print its result as it is."""
         told = " ".join(str(word) for word in words)
@@ -87,7 +92,10 @@ def run(
     repetitions: int = REPETITIONS,
     console: Console | None = None,
 ) -> Result:
-    """Do all of it; prints as it goes, returns the last table and the figures."""
+    """Do all of it; prints as it goes and ends with a verdict; returns the table and the figures.
+
+    The whole table is written to `table.txt` of the work folder.
+    """
     line = Line(
         empty(options.work), console or Console(width=None if sys.stdout.isatty() else WIDTH)
     )
@@ -105,13 +113,20 @@ def run(
     changed = change_catalogue(line, bundle, withdrawn)
     publish(line, changed)
     second = sync(line, fleet, "second sync")
-    show_change(line, fleet, slates, withdrawn)
+    added = show_change(line, fleet, slates, withdrawn)
     latency = {each: measure(line, fleet[-1], each, repetitions) for each in ENGINES}
     found = demo_table.Found(
-        work=line.work, seconds=line.seconds, first=first, second=second, latency=latency
+        work=line.work,
+        seconds=line.seconds,
+        first=first,
+        second=second,
+        latency=latency,
+        added=added,
+        title=str(ADDED["title"]),
     )
     rows = demo_table.rows(found)
-    demo_table.show(line.console, rows)
+    demo_table.write(line.work / TABLE, rows)
+    demo_verdict.show(line.console, found, line.work / TABLE, fleet[0].home)
     return Result(name="demo", seed=options.seed, rows=rows, figures=demo_table.figures(found))
 
 
@@ -132,6 +147,8 @@ def build(line: Line, options: Options, recipe: Path) -> None:
         line.show("inspect", work / "bundle")
     with line.step("keys", "Ed25519 keys that sign releases"):
         line.show("keys", "make", "--out", work / "keys", "--plain")
+    with line.step("repo init", "a repository that trusts these keys"):
+        line.show("repo", "init", "--repo", work / "repo", "--keys", work / "keys")
 
 
 def publish(line: Line, bundle: Path) -> None:
@@ -207,7 +224,7 @@ def show_change(
     fleet: Sequence[phones.Phone],
     slates: Sequence[Sequence[phones.Suggestion]],
     withdrawn: phones.Suggestion,
-) -> None:
+) -> added_film.Found:
     """Show that the withdrawn film is gone and that the added one is usable at once."""
     with line.step("offline again", "server gone; the withdrawn film too"):
         for phone, before in zip(fleet, slates, strict=True):
@@ -219,18 +236,46 @@ def show_change(
                 phones.show(line.console, title, before, after)
             if withdrawn.item_id in {each.item_id for each in after}:
                 raise PocketRecError(f"{withdrawn.title} was withdrawn, yet it is recommended.")
-        added = str(ADDED["item_id"])
-        for phone in fleet:
-            place = phone.place(added)
-            told = f"place {place[0]} of {place[1]}" if place else "not"
-            line.console.print(
-                f"user {phone.user_id}: {ADDED['title']} is {told} among the candidates"
-            )
-        phone = fleet[0]
-        before = phone.recommend()
-        phone.like(added)
-        title = f"user {phone.user_id} likes the added {ADDED['title']}"
-        phones.show(line.console, title, before, phone.recommend())
+    with line.step("new film", f"{ADDED['title']}, known by its content alone"):
+        return show_added(line, fleet)
+
+
+def show_added(line: Line, fleet: Sequence[phones.Phone]) -> added_film.Found:
+    """Show for whom the added film is a candidate, and what one like of it changes.
+
+    Likes of other films are only assumed: all phones keep the history that they had.
+    """
+    item_id, title = str(ADDED["item_id"]), str(ADDED["title"])
+    at_once, later, kept, beside = 0, 0, [], []
+    for phone in fleet:
+        near = added_film.siblings(phone, item_id)
+        stands = added_film.standing(phone, item_id)
+        at_once += stands.is_candidate
+        line.tell(f"user {phone.user_id}: {stands.sentence(title)}")
+        for n in range(1, len(near) + 1):
+            if stands.is_candidate:
+                break
+            stands = added_film.standing(phone, item_id, [film.item_id for film in near[:n]])
+            likes = ", ".join(film.title for film in near[:n])
+            line.tell(f"  after a like of {likes}: {stands.sentence(title)}")
+        later += stands.is_candidate
+        kept.append(added_film.kept(phone, item_id))
+        beside.append(added_film.kept(phone, near[0].item_id))
+        line.tell(
+            f"  one like of {title} keeps {kept[-1]} of the ten films in the slate, one of"
+            f" {near[0].title} {beside[-1]}"
+        )
+    first = fleet[0]
+    before = first.recommend()
+    first.like(item_id)
+    phones.show(line.console, f"user {first.user_id} likes {title}", before, first.recommend())
+    return added_film.Found(
+        phones=len(fleet),
+        at_once=at_once,
+        after_siblings=later,
+        kept_added=added_film.mean(kept),
+        kept_sibling=added_film.mean(beside),
+    )
 
 
 def measure(line: Line, phone: phones.Phone, engine: str, repetitions: int) -> demo_table.Latency:

@@ -1,4 +1,4 @@
-"""The demo's last table and its flat figures, read from what the steps left in the work folder."""
+"""The demo's table and its flat figures, read from what the steps left in the work folder."""
 
 import json
 import sys
@@ -10,12 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import added_film
 from benchmarks.harness import Cell, percentiles
 from bundle.reader import open_bundle
 
 Row = dict[str, Cell]
 SIMPLE = ("popularity", "item_knn", "transitions", "slist")
 OURS = ("two_tower", "two_stage")
+WIDTH = 140
 STAGES = ("features", "tower", "retrieve", "rank", "rerank", "total")
 
 
@@ -36,6 +38,8 @@ class Found:
     first: Mapping[str, float]
     second: Mapping[str, float]
     latency: Mapping[str, Latency]
+    added: added_film.Found
+    title: str
 
     def read(self, name: str) -> Any:
         """Parse a JSON file of the work folder."""
@@ -83,6 +87,12 @@ def bundle_bytes(found: Found) -> int:
     return sum(each.bytes for each in open_bundle(found.work / "bundle").manifest.files)
 
 
+def default_bytes(found: Found, engine: str) -> int:
+    """Bytes of both models that a phone with this engine gets."""
+    files = model_files(found.work / "bundle")
+    return sum(n for _, n, meta in files if meta.get("default") and meta["engine"] == engine)
+
+
 def speed(found: Found) -> list[Row]:
     """Latency by stage and engine, median and 99th percentile."""
     rows: list[Row] = []
@@ -102,6 +112,22 @@ def transfers(found: Found) -> list[Row]:
         {"what": "first sync, one phone", "value": int(found.first["bytes"]), "unit": "bytes"},
         {"what": "catalogue update", "value": int(found.second["bytes"]), "unit": "bytes"},
         {"what": "nothing new", "value": int(found.second["idle_bytes"]), "unit": "bytes"},
+    ]
+
+
+def new_film(found: Found) -> list[Row]:
+    """What phones make of a film known by content alone."""
+    added, of = found.added, f"of {found.added.phones} phones"
+    what = f"{found.title} is a candidate"
+    return [
+        {"what": f"{what} at once", "value": added.at_once, "unit": of},
+        {"what": f"{what} after likes of films like it", "value": added.after_siblings, "unit": of},
+        {"what": "one like of it keeps", "value": f"{added.kept_added:.1f}", "unit": "of 10 films"},
+        {
+            "what": "one like of the known film nearest to it keeps",
+            "value": f"{added.kept_sibling:.1f}",
+            "unit": "of 10 films",
+        },
     ]
 
 
@@ -127,6 +153,7 @@ SECTIONS = {
     "sizes": sizes,
     "latency": speed,
     "transfer": transfers,
+    "new film": new_film,
     "time": durations,
 }
 
@@ -136,8 +163,8 @@ def rows(found: Found) -> list[Row]:
     return [{"section": name, **row} for name, lines in SECTIONS.items() for row in lines(found)]
 
 
-def show(console: Console, lines: Sequence[Row]) -> None:
-    """Print the table."""
+def write(path: Path, lines: Sequence[Row]) -> None:
+    """Write the table as text."""
     table = Table(title="PocketRec demo", title_style="bold", title_justify="left")
     table.add_column("")
     table.add_column("what")
@@ -151,7 +178,8 @@ def show(console: Console, lines: Sequence[Row]) -> None:
         name = "" if row["section"] == section else str(row["section"])
         table.add_row(name, str(row["what"]), value, str(row["unit"]))
         section = str(row["section"])
-    console.print(table)
+    with path.open("w", encoding="utf-8") as stream:
+        Console(file=stream, width=WIDTH).print(table)
 
 
 def figures(found: Found) -> dict[str, float]:
@@ -174,6 +202,8 @@ def figures(found: Found) -> dict[str, float]:
         "sync_bytes": found.first["bytes"],
         "update_bytes": found.second["bytes"],
         "idle_bytes": found.second["idle_bytes"],
+        "kept_added": found.added.kept_added,
+        "kept_sibling": found.added.kept_sibling,
     }
     if (setup_s := seconds_of_setup()) is not None:
         flat["setup_s"] = setup_s

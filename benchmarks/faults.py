@@ -38,8 +38,9 @@ from edge_runtime.eventlog import EventLog
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import change_policy, publish, refresh
+from sync_server.repository import change_policy, found_repository, publish, refresh
 from sync_server.rollout import find, rolled_back
+from sync_server.state import exists
 from training.progress import Progress
 
 STEPS: tuple[tuple[Any, str], ...] = (
@@ -80,7 +81,7 @@ class Scenario:
 
 SCENARIOS: dict[str, Scenario] = {
     "first publish": Scenario(
-        repo="empty", phone="zero", newest="one", makes=True, job=lambda w: w.publish("one")
+        repo="empty", phone="zero", newest="one", makes=True, job=lambda w: w.first()
     ),
     "publish with deltas": Scenario(
         repo="one", phone="one", newest="two", makes=True, job=lambda w: w.publish("two")
@@ -160,6 +161,7 @@ class World:
         shutil.rmtree(work, ignore_errors=True)
         self._work = work
         self.repo, self.phone, self.url = work / "repo", work / "phone", ""
+        self.repo.mkdir(parents=True)
         make_keys(work / "keys")
         self.signers = load_signers(work / "keys")
         # In a fork: making models loads much that every later fork would carry along.
@@ -170,6 +172,12 @@ class World:
     def _make_releases(self) -> None:
         for at, name in enumerate(NAMES):
             write_tiny_bundle(self._release(name), answers=True, name=name, changed=2 * at)
+
+    def first(self) -> str:
+        """Be the publisher who founds the repository."""
+        if not exists(self.repo):
+            found_repository(self.repo, self.signers)
+        return self.publish("one")
 
     def publish(self, name: str, keep: int = 3) -> str:
         """Be the publisher."""
@@ -200,7 +208,7 @@ class World:
         asked(lambda: self.install("zero"))
         self._keep("phone", "zero")
         for name in NAMES[1:]:
-            asked(lambda name=name: self.publish(name))
+            asked(self.first if name == "one" else lambda name=name: self.publish(name))
             self._keep("repo", name)
             if name == "one":
                 shutil.copy(self.repo / "metadata" / "1.root.json", self._work)
@@ -250,7 +258,8 @@ class World:
         if not (self.repo / "metadata" / "timestamp.json").exists():
             return scenario.repo == "empty"
         shutil.rmtree(self._work / "fresh", ignore_errors=True)
-        fits = {self._sha[name] for name in (scenario.repo, scenario.newest) if name != "empty"}
+        names = (scenario.repo, scenario.newest)
+        fits = {None if name == "empty" else self._sha[name] for name in names}
         return asked(lambda: self.sync("fresh")) in fits
 
     def _log_events(self) -> list[str]:

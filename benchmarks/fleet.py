@@ -35,7 +35,7 @@ from benchmarks.harness import Options, Result, machine, percentiles
 from bundle.files import sha256_file
 from bundle.reader import open_bundle
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 from training.progress import Progress
 
 DEVICES, FAULTY, RATE_S = 10_000, 1_000, 5.0
@@ -102,6 +102,7 @@ class Fleet:
             shutil.rmtree(folder, ignore_errors=True)
         make_keys(work / "keys")
         self._signers = load_signers(work / "keys")
+        found_repository(self.repo, self._signers)
         self._seed, self._n, self._items = options.seed, 0, Drawn.of(ITEMS, DIM, options.seed)
 
     def forget(self) -> None:
@@ -117,7 +118,7 @@ class Fleet:
             seed = self._seed + self._n
             self._items = self._items.with_rows(CHANGED, seed).with_prices(CHANGED, seed)
         folder = self._work / f"release-{self._n}"
-        write_drawn_release(folder, self._items, folder.name, base)
+        write_drawn_release(folder, self._items, folder.name, base, answers=True)
         publish(folder, self.repo, self._signers, "stable")
         return sha256_file(folder / "manifest.json")
 

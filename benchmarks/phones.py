@@ -12,10 +12,8 @@ from rich.table import Table
 
 from benchmarks import children
 from bundle.errors import InputError
-from edge_runtime.device import Device
 from edge_runtime.event import INTERACTION, Event
 from edge_runtime.eventlog import EventLog
-from edge_runtime.pipeline import Recommender
 
 WEEK_S = 7 * 24 * 3600
 
@@ -55,19 +53,6 @@ class Phone:
             )
             for each in found["items"]
         ]
-
-    def place(self, item_id: str) -> tuple[int, int] | None:
-        """Place of an item among the candidates, and their number; None if it is not one."""
-        device = Device(self.home)
-        if device.bundle is None:
-            return None
-        log = EventLog(self.home / "events.sqlite")
-        known, _ = log.history(device.bundle)
-        log.close()
-        device.close()
-        rows = Recommender(device.bundle).recommend(known, int(time.time())).candidates.tolist()
-        row = device.bundle.row_of(item_id)
-        return (rows.index(row) + 1, len(rows)) if row in rows else None
 
     def like(self, item_id: str) -> None:
         """Log a like, as a tap in the app would."""

@@ -21,11 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import title_similarity
+from benchmarks.cold_likes import SLATE, kept, recall_of_sequels, sequels
 from benchmarks.cold_scores import Floats, as_stored, expected, lifted, mixed, recall_at
 from benchmarks.cold_split import ColdSplit, split
 from benchmarks.harness import Cell, Options, Result
-from training.content_vectors import content_vectors
-from training.dataset import feature_spec
+from training.content_vectors import ContentVectors
+from training.dataset import Items, feature_spec
 from training.item_content import item_inputs
 from training.metrics import interval
 from training.new_items import fit_users, vectors_of_users
@@ -36,6 +37,7 @@ from training.tables import build_tables
 RECIPES = Path(__file__).parent.parent / "recipes"
 K = 50
 SLATES = (10, 20)
+LIKE_PLACES = 20
 WIDTH = 110  # columns where the output is no terminal
 
 
@@ -157,11 +159,14 @@ def measure(
     checkpoint.unlink(missing_ok=True)  # a run measures what it trained itself
     towers = fit_towers(recipe, spec, case.known, checkpoint, minutes)
     buckets = recipe.retrieval.title_buckets
-    known, own = (
-        np.asarray(
-            towers.item_tower(item_inputs(spec, items, buckets, known=is_known), training=False)
-        )
-        for items, is_known in ((case.known.items, True), (case.new, False))
+
+    def without_id(items: Items) -> Floats:
+        inputs = item_inputs(spec, items, buckets, known=False)
+        return np.asarray(towers.item_tower(inputs, training=False), np.float32)
+
+    own = without_id(case.new)
+    known = np.asarray(
+        towers.item_tower(item_inputs(spec, case.known.items, buckets), training=False)
     )
     stored = as_stored(known)
 
@@ -169,16 +174,17 @@ def measure(
         return vectors_of_users(towers.user_tower, spec, case.known, rows, stored, case.cut_utc)
 
     some = fit_users(case.known, options.seed)
-    content = content_vectors(
+    made = ContentVectors(
         case.known,
-        case.new,
-        own,
+        without_id,
         users=some,
         user_vectors=user_vectors(some),
         item_vectors=stored,
     )
+    content = made(case.new)
     users = user_vectors(case.users)
-    new = as_stored(lifted(case, users, stored, content, options.seed))
+    raised = lifted(case, made, users, stored, content, options.seed)
+    new = as_stored(raised)
 
     takers = case.takers
     wanted = [case.new_taken[at] for at in takers]
@@ -210,6 +216,28 @@ def measure(
         f"tfidf_recall50_{shop.key}": float(tfidf.mean()),
         f"gain_low_{shop.key}": interval(model - tfidf, options.seed)["low"],
         f"train_s_{shop.key}": towers.seconds,
+    }
+    tables = options.work / shop.key / "tables"
+    followed = sequels(case, tables, spec.event_types)
+    with_new, without = (
+        recall_of_sequels(towers.user_tower, spec, stored, followed, vectors, LIKE_PLACES)
+        for vectors in (new, None)
+    )
+    shift = (raised - content).mean(axis=0)
+    stays = kept(case, towers.user_tower, spec, made, shift, stored, options.seed)
+    pairs = f"{len(followed)} users whose next known item comes after a new one"
+    rows += [
+        row(f"of {SLATE} items kept after one event, known item", stays.known),
+        row(f"of {SLATE} items kept after one event, the same item as if new", stays.as_new),
+        row(f"Recall@{LIKE_PLACES} of what follows a new item", with_new, pairs),
+        row(f"Recall@{LIKE_PLACES} of it, the new item left out", without),
+        row("with the new item minus without", with_new - without, "paired, by user"),
+    ]
+    figures |= {
+        f"kept_known_{shop.key}": float(stays.known.mean()),
+        f"kept_as_new_{shop.key}": float(stays.as_new.mean()),
+        f"follows_recall20_{shop.key}": float(with_new.mean()),
+        f"follows_without_recall20_{shop.key}": float(without.mean()),
     }
     if shop.lots:  # what a held-out item should get cannot be measured on arrivals
         return rows, figures

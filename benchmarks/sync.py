@@ -29,7 +29,7 @@ from bundle.delta import apply_delta, make_delta
 from bundle.reader import open_bundle
 from edge_runtime.sync import SyncReport, sync
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import PublishReport, publish
+from sync_server.repository import PublishReport, found_repository, publish
 
 ITEMS, DIM, SHARE, REPETITIONS = 200_000, 64, 0.01, 15
 MILLION = 1_000_000
@@ -49,10 +49,11 @@ def run(options: Options, items: int = ITEMS, dim: int = DIM, million: int = MIL
         shutil.rmtree(folder, ignore_errors=True)
     make_keys(keys)
     signers = load_signers(keys)
+    found_repository(repo, signers)
     found: list[Row] = []
     base = None
     for name, drawn in {"first": first, "rows": rows, "prices": prices}.items():
-        write_drawn_release(work / name, drawn, name, base)
+        write_drawn_release(work / name, drawn, name, base, answers=True)
         base = open_bundle(work / name)
         started = time.monotonic()
         report = publish(work / name, repo, signers, "stable")
@@ -118,10 +119,13 @@ def _publish_large(work: Path, items: int, dim: int, seed: int) -> tuple[float, 
     shutil.rmtree(work, ignore_errors=True)
     first = Drawn.of(items, dim, seed)
     later = first.with_rows(SHARE, seed + 1).with_prices(SHARE, seed + 2)
-    write_drawn_release(work / "first", first, "first")
-    write_drawn_release(work / "later", later, "later", open_bundle(work / "first"))
+    write_drawn_release(work / "first", first, "first", answers=True)
+    base = open_bundle(work / "first")
+    write_drawn_release(work / "later", later, "later", base, answers=True)
     children.call("keys", "make", "--plain", "--out", work / "keys")
     words = ("--repo", work / "repo", "--keys", work / "keys")
+    children.call("repo", "init", *words)
+    words += ("--no-self-test",)  # its golden vectors are drawn, not answered
     children.call("publish", work / "first", *words)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     started = time.monotonic()

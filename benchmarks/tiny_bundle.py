@@ -37,6 +37,7 @@ from bundle.rules import (
 )
 from bundle.versions import item_files
 from bundle.writer import BundleWriter
+from export import golden, golden_edges
 from export.cohorts import cohort_lists
 
 N_ITEMS, DIM, NEIGHBOURS = 48, 8, 3
@@ -181,14 +182,14 @@ def write_tiny_bundle(
         if answers:
             _add_models(writer, facts)
         else:
+            draft = Bundle(writer.manifest(**facts), writer.blob_dir)
             writer.add("golden.json", canonical_json(_golden().to_json()), "json")
+            golden.add_cases(writer, golden_edges.edges(draft))
         return writer.finish(**facts)
 
 
 def _add_models(writer: BundleWriter, facts: dict[str, Any]) -> None:
     """Add models, and golden vectors that they answer."""
-    from export import golden
-
     add_tiny_models(writer, SPEC)
     draft = Bundle(writer.manifest(**facts), writer.blob_dir)
     golden.add(writer, golden.answered(draft, list(_golden().cases)))

@@ -21,7 +21,9 @@ def expect_form(name: str, array: Array, code: str, shape: tuple[int, ...]) -> N
     """
     found = array.dtype.str[1:]
     if found != code or array.shape != shape:
-        raise BundleInvalid(f"{name}: {found}{list(array.shape)}, expected {code}{list(shape)}")
+        raise BundleInvalid(
+            f"{name}: {found}{list(array.shape)}, expected {code}{list(shape)}", code="array_form"
+        )
 
 
 def expect_below(name: str, array: Array, limit: int) -> None:
@@ -31,7 +33,7 @@ def expect_below(name: str, array: Array, limit: int) -> None:
         BundleInvalid: one is not.
     """
     if array.size and not 0 <= int(array.min()) <= int(array.max()) < limit:
-        raise BundleInvalid(f"{name}: a value lies outside 0..{limit - 1}")
+        raise BundleInvalid(f"{name}: a value lies outside 0..{limit - 1}", code="out_of_range")
 
 
 def expect_finite(name: str, array: Array) -> None:
@@ -41,7 +43,9 @@ def expect_finite(name: str, array: Array) -> None:
         BundleInvalid: one is NaN or too large.
     """
     if array.size and not -MAX_NUMBER <= array.min() <= array.max() <= MAX_NUMBER:
-        raise BundleInvalid(f"{name}: a number is not within {MAX_NUMBER:g} of 0")
+        raise BundleInvalid(
+            f"{name}: a number is not within {MAX_NUMBER:g} of 0", code="not_finite"
+        )
 
 
 def expect_rising(name: str, offsets: Array, end: int) -> None:
@@ -53,7 +57,7 @@ def expect_rising(name: str, offsets: Array, end: int) -> None:
     # Compared, not subtracted: differences of hostile offsets wrap round and look right.
     falls = (offsets[1:] < offsets[:-1]).any()
     if not len(offsets) or offsets[0] != 0 or offsets[-1] != end or falls:
-        raise BundleInvalid(f"{name}: offsets must rise from 0 to {end}")
+        raise BundleInvalid(f"{name}: offsets must rise from 0 to {end}", code="offsets")
 
 
 def expect_utf8(name: str, data: NDArray[np.uint8], starts: NDArray[Any]) -> None:
@@ -68,9 +72,9 @@ def expect_utf8(name: str, data: NDArray[np.uint8], starts: NDArray[Any]) -> Non
             decoder.decode(data[start : start + _CHUNK_BYTES].tobytes())
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as err:
-        raise BundleInvalid(f"{name}: not UTF-8 ({err.reason})") from err
+        raise BundleInvalid(f"{name}: not UTF-8 ({err.reason})", code="id_text") from err
     if not begins_letter(data[starts[starts < len(data)]]).all():
-        raise BundleInvalid(f"{name}: an id begins inside a letter")
+        raise BundleInvalid(f"{name}: an id begins inside a letter", code="id_text")
 
 
 def begins_letter(data: NDArray[np.uint8]) -> NDArray[np.bool_]:

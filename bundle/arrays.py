@@ -66,7 +66,9 @@ def open_array(path: Path, *, max_bytes: int = MAX_ARRAY_BYTES) -> Array:
             # Not np.memmap, which looks up every folder above and slows each slice down.
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as err:
-        raise BundleInvalid(f"{path.name}: cannot be read ({err.strerror or err})") from err
+        raise BundleInvalid(
+            f"{path.name}: cannot be read ({err.strerror or err})", code="file_missing"
+        ) from err
     return np.frombuffer(mapped, dtype, offset=HEADER_BYTES).reshape(shape)
 
 
@@ -79,24 +81,34 @@ def parse_header(
         BundleInvalid: as for `open_array`.
     """
     if len(head) < HEADER_BYTES:
-        raise BundleInvalid(f"{name}: {len(head)} bytes are too few for an array header")
+        raise BundleInvalid(
+            f"{name}: {len(head)} bytes are too few for an array header", code="array_header"
+        )
     magic, version, code, n_dims, zero, *rest = _HEADER.unpack(head)
     shape, payload_bytes, reserved = tuple(rest[:4]), rest[4], rest[5]
     if magic == MAGIC and version > VERSION:
         raise BundleTooNew(f"{name}: an array file of version {version}. Update the app.")
     if magic != MAGIC or version != VERSION or zero != 0 or reserved != 0:
-        raise BundleInvalid(f"{name}: not an array file of version {VERSION}")
+        raise BundleInvalid(f"{name}: not an array file of version {VERSION}", code="array_header")
     dtype = _DTYPES.get(code.decode("ascii", errors="replace"))
     if dtype is None:
-        raise BundleInvalid(f"{name}: unknown dtype code {code!r}")
+        raise BundleInvalid(f"{name}: unknown dtype code {code!r}", code="array_dtype")
     if not 1 <= n_dims <= MAX_DIMENSIONS or any(n != 1 for n in shape[n_dims:]):
-        raise BundleInvalid(f"{name}: bad dimensions {n_dims} with sizes {shape}")
+        raise BundleInvalid(
+            f"{name}: bad dimensions {n_dims} with sizes {shape}", code="array_dimensions"
+        )
     # Python integers do not overflow, so hostile sizes cannot wrap round to a small product.
     if math.prod(shape) * dtype.itemsize != payload_bytes:
-        raise BundleInvalid(f"{name}: sizes {shape} do not give {payload_bytes} bytes")
+        raise BundleInvalid(
+            f"{name}: sizes {shape} do not give {payload_bytes} bytes", code="array_size"
+        )
     # Without its zeros too: numpy cannot describe 0 x 2^62 numbers.
     if math.prod(n for n in shape if n) * dtype.itemsize > max_bytes:
-        raise BundleInvalid(f"{name}: sizes {shape} exceed the limit of {max_bytes} bytes")
+        raise BundleInvalid(
+            f"{name}: sizes {shape} exceed the limit of {max_bytes} bytes", code="array_size"
+        )
     if size != HEADER_BYTES + payload_bytes:
-        raise BundleInvalid(f"{name}: {size} bytes on disk, header says {payload_bytes} + 64")
+        raise BundleInvalid(
+            f"{name}: {size} bytes on disk, header says {payload_bytes} + 64", code="array_length"
+        )
     return dtype, shape[:n_dims]

@@ -168,18 +168,27 @@ def _width(names: tuple[str, ...]) -> int:
 def _expect_named(name: str, bits: Array, *, n_names: int) -> None:
     """Check that no bit is set that has no name: is that item offered nowhere, or everywhere?"""
     if n_names % 8 and (bits[:, -1] >> n_names % 8).any():
-        raise BundleInvalid(f"{name}: a bit is set for a region beyond the {n_names} named")
+        raise BundleInvalid(
+            f"{name}: a bit is set for a region beyond the {n_names} named", code="region_bits"
+        )
 
 
 def _checked_names(value: object) -> tuple[str, ...]:
     refuse_newer(NAMES_FILE, value)
     if not isinstance(value, dict) or value.keys() != {"version", "names"}:
-        raise BundleInvalid(f"{NAMES_FILE}: keys differ from version 1")
+        raise BundleInvalid(f"{NAMES_FILE}: keys differ from version 1", code="regions_keys")
     names = value["names"]
     if not is_integer(value["version"], 1, 1):
-        raise BundleInvalid(f"{NAMES_FILE}: version {shown(value['version'])} is not 1")
+        raise BundleInvalid(
+            f"{NAMES_FILE}: version {shown(value['version'])} is not 1", code="regions_value"
+        )
     if not isinstance(names, list) or not 1 <= len(names) <= MAX_REGIONS:
-        raise BundleInvalid(f"{NAMES_FILE}: names must be a list of 1..{MAX_REGIONS}")
+        raise BundleInvalid(
+            f"{NAMES_FILE}: names must be a list of 1..{MAX_REGIONS}", code="regions_value"
+        )
     if not all(map(is_text, names)) or len(set(names)) != len(names):
-        raise BundleInvalid(f"{NAMES_FILE}: names must be different short texts: {shown(names)}")
+        raise BundleInvalid(
+            f"{NAMES_FILE}: names must be different short texts: {shown(names)}",
+            code="regions_value",
+        )
     return tuple(names)

@@ -113,7 +113,9 @@ class Catalogue:
             self._allow(0)
             schema = "SELECT type, sql FROM sqlite_master WHERE name = 'item'"
             if self._connection.execute(schema).fetchall() != [("table", TABLE)]:
-                raise BundleInvalid("catalogue.sqlite: has no table item of version 1")
+                raise BundleInvalid(
+                    "catalogue.sqlite: has no table item of version 1", code="catalogue_table"
+                )
 
     def items(self, rows: Iterable[int]) -> list[CatalogueItem]:
         """Return the items of some rows, in the order asked; rows unknown there are left out.
@@ -138,10 +140,14 @@ class Catalogue:
             self._allow(n)
             for row, values in enumerate(self._connection.execute(f"{_SELECT} ORDER BY row")):
                 if values[0] != row or row >= n:
-                    raise BundleInvalid(f"catalogue.sqlite: its rows are not 0..{n - 1}")
+                    raise BundleInvalid(
+                        f"catalogue.sqlite: its rows are not 0..{n - 1}", code="catalogue_rows"
+                    )
                 yield _item(values)
             if self._connection.execute("SELECT count(*) FROM item").fetchone() != (n,):
-                raise BundleInvalid(f"catalogue.sqlite: has fewer rows than {n}")
+                raise BundleInvalid(
+                    f"catalogue.sqlite: has fewer rows than {n}", code="catalogue_rows"
+                )
 
     def _allow(self, n: int) -> None:
         """Let SQLite work for as long as `n` rows may take."""
@@ -159,7 +165,9 @@ def _wrapped() -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as err:  # SQLite's message may quote the file
-        raise BundleInvalid(f"catalogue.sqlite: cannot be read ({str(err)[:200]})") from err
+        raise BundleInvalid(
+            f"catalogue.sqlite: cannot be read ({str(err)[:200]})", code="catalogue_unreadable"
+        ) from err
 
 
 def _item(values: tuple[object, ...]) -> CatalogueItem:
@@ -169,4 +177,6 @@ def _item(values: tuple[object, ...]) -> CatalogueItem:
             int() | None as year
         ) if price is None or math.isfinite(price):
             return CatalogueItem(row, item_id, title, joined, price, year)
-    raise BundleInvalid("catalogue.sqlite: an item has a value of the wrong type")
+    raise BundleInvalid(
+        "catalogue.sqlite: an item has a value of the wrong type", code="catalogue_value"
+    )

@@ -40,7 +40,9 @@ class CellOrder:
             part = cells[start : start + self._stride]
             before.append(before[-1] + np.bincount(part, minlength=n_cells))
         if (before[-1] != np.diff(offsets)).any():
-            raise BundleInvalid(f"{name}: a cell does not come as often as it has rows")
+            raise BundleInvalid(
+                f"{name}: a cell does not come as often as it has rows", code="id_cells"
+            )
         self._before = np.stack(before).astype(np.int32)  # [parts + 1, C]
 
     def row_of(self, rank: int) -> int:

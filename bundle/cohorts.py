@@ -47,11 +47,14 @@ class Cohorts:
         expect_form(ROWS_FILE, rows, "i4", (n, longest))
         if n > MAX_COHORTS or longest > MAX_COHORT_ITEMS:
             raise BundleInvalid(
-                f"{ROWS_FILE}: more than {MAX_COHORTS} lists, or one above {MAX_COHORT_ITEMS} items"
+                f"{ROWS_FILE}: over {MAX_COHORTS} lists, or one above {MAX_COHORT_ITEMS} items",
+                code="cohorts_length",
             )
         expect_below(CODES_FILE, codes, n_categories + 1)
         if rows.size and not NO_ITEM <= int(rows.min()) <= int(rows.max()) < n_items:
-            raise BundleInvalid(f"{ROWS_FILE}: a value lies outside {NO_ITEM}..{n_items - 1}")
+            raise BundleInvalid(
+                f"{ROWS_FILE}: a value lies outside {NO_ITEM}..{n_items - 1}", code="out_of_range"
+            )
         return cls(codes, rows)
 
     def items(self, code: int) -> Ints:

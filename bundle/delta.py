@@ -99,18 +99,20 @@ def apply_delta(form: str, delta: bytes, old: Buffer, size: int) -> bytearray:
         BundleInvalid: it is damaged, does not fit the old file, or gives another size.
     """
     if not 0 <= size <= MAX_BYTES:
-        raise BundleInvalid(f"delta: a file of {size} bytes has none")
+        raise BundleInvalid(f"delta: a file of {size} bytes has none", code="delta")
     before = np.frombuffer(old, np.uint8)
     if form == DIFFERENCE:
         if len(before) != size:
-            raise BundleInvalid(f"delta: the old file has {len(before)} bytes, not {size}")
+            raise BundleInvalid(
+                f"delta: the old file has {len(before)} bytes, not {size}", code="delta"
+            )
         moved = np.frombuffer(_unpacked(delta, size), np.uint8)
         if len(moved) != size:
-            raise BundleInvalid(f"delta: {len(moved)} bytes of {size}")
+            raise BundleInvalid(f"delta: {len(moved)} bytes of {size}", code="delta")
         return bytearray(moved + before)
     if form == COPY:
         return _copied(_unpacked(delta, 4 + _most_steps(size) * STEP_BYTES + size), before, size)
-    raise BundleInvalid(f"delta: unknown form {form!r}")
+    raise BundleInvalid(f"delta: unknown form {form!r}", code="delta")
 
 
 def _is_int8(data: Bytes) -> bool:
@@ -143,16 +145,16 @@ def _copied(content: bytes, old: Bytes, size: int) -> bytearray:
     n = int.from_bytes(content[:4], "little")
     end = 4 + n * STEP_BYTES
     if n > _most_steps(size) or len(content) < end:
-        raise BundleInvalid(f"delta: {len(content)} bytes do not hold {n} steps")
+        raise BundleInvalid(f"delta: {len(content)} bytes do not hold {n} steps", code="delta")
     planes = np.frombuffer(content, np.uint8, n * STEP_BYTES, 4).reshape(3, 4, n)
     table = np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<i4").reshape(3, n)
     fresh, kept, jump = table.astype(np.int64)
     starts = np.cumsum(jump + kept) - kept
     fits = not n or min(fresh.min(), kept.min(), starts.min()) >= 0
     if not fits or (starts + kept).max(initial=0) > len(old):
-        raise BundleInvalid("delta: it copies what the old file does not have")
+        raise BundleInvalid("delta: it copies what the old file does not have", code="delta")
     if fresh.sum() + kept.sum() != size or fresh.sum() != len(content) - end:
-        raise BundleInvalid(f"delta: it does not give {size} bytes")
+        raise BundleInvalid(f"delta: it does not give {size} bytes", code="delta")
     made, source, base = bytearray(size), memoryview(content), old.data
     to, taken = 0, end
     for n_new, n_old, start in zip(fresh.tolist(), kept.tolist(), starts.tolist(), strict=True):
@@ -175,9 +177,9 @@ def _unpacked(data: bytes, most: int) -> bytes:
     try:
         content: bytes = reader.decompress(data, max_length=most + 1)
     except (lzma.LZMAError, MemoryError) as err:
-        raise BundleInvalid(f"delta: damaged ({err})") from err
+        raise BundleInvalid(f"delta: damaged ({err})", code="delta") from err
     if len(content) > most:
-        raise BundleInvalid(f"delta: it holds more than {most} bytes")
+        raise BundleInvalid(f"delta: it holds more than {most} bytes", code="delta")
     if not reader.eof or reader.unused_data:
-        raise BundleInvalid("delta: cut short, or too long")
+        raise BundleInvalid("delta: cut short, or too long", code="delta")
     return content

@@ -118,23 +118,35 @@ class FeatureSpec:
         """
         refuse_newer("feature_spec.json", value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
-            raise BundleInvalid("feature_spec.json: keys differ from version 1")
+            raise BundleInvalid("feature_spec.json: keys differ from version 1", code="spec_keys")
         for key, (low, high) in BOUNDS.items():
             if not is_integer(value[key], low, high):
-                raise BundleInvalid(f"feature_spec.json: {key} must be an integer {low}..{high}")
+                raise BundleInvalid(
+                    f"feature_spec.json: {key} must be an integer {low}..{high}", code="spec_value"
+                )
         if not is_number(value["neighbour_decay"], 0.0, 1.0):
-            raise BundleInvalid("feature_spec.json: neighbour_decay must be a number 0..1")
+            raise BundleInvalid(
+                "feature_spec.json: neighbour_decay must be a number 0..1", code="spec_value"
+            )
         for key, (low, high) in LENGTHS.items():
             names = value[key]
             if not isinstance(names, list) or not low <= len(names) <= high:
-                raise BundleInvalid(f"feature_spec.json: {key} must be a list of {low}..{high}")
+                raise BundleInvalid(
+                    f"feature_spec.json: {key} must be a list of {low}..{high}", code="spec_value"
+                )
             if not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
-                raise BundleInvalid(f"feature_spec.json: {key} must hold different texts")
+                raise BundleInvalid(
+                    f"feature_spec.json: {key} must hold different texts", code="spec_value"
+                )
         weights = value["head_weights"]
         if not isinstance(weights, list) or len(weights) != len(value["heads"]):
-            raise BundleInvalid("feature_spec.json: head_weights must match heads")
+            raise BundleInvalid(
+                "feature_spec.json: head_weights must match heads", code="spec_value"
+            )
         if not all(map(is_number, weights)):
-            raise BundleInvalid("feature_spec.json: head_weights must be finite numbers")
+            raise BundleInvalid(
+                "feature_spec.json: head_weights must be finite numbers", code="spec_value"
+            )
         pairs = {*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR}
         unknown = set(value["context"]) - set(CONTEXT) | set(value["pair"]) - pairs
         if unknown:
@@ -146,7 +158,8 @@ class FeatureSpec:
             missing |= set(value["pair"]) & set(NEIGHBOUR_PAIR)
         if missing:
             raise BundleInvalid(
-                f"feature_spec.json: missing feature {shown(sorted(missing))}, or no neighbours"
+                f"feature_spec.json: missing feature {shown(sorted(missing))}, or no neighbours",
+                code="spec_value",
             )
         fields: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in value.items()

@@ -149,7 +149,7 @@ def _alone(temporary: Path) -> Iterator[BinaryIO]:
         return
     beside = temporary.with_name(f"{temporary.name}.lock")
     try:
-        with LockedFile(beside, wait_s=math.inf), temporary.open("wb") as stream:
+        with _locked(beside), temporary.open("wb") as stream:
             yield stream
     finally:
         remove_file(beside)  # refused where another writer waits for it
@@ -159,7 +159,7 @@ def _locked(path: Path) -> LockedFile:
     while True:
         stream = LockedFile(path, wait_s=math.inf)
         with contextlib.suppress(FileNotFoundError):
-            # The writer we waited for has renamed the file away: the name is another file now.
+            # Who held it before has renamed or removed it: the name is another file now.
             if path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
                 return stream
         stream.close()
@@ -185,15 +185,20 @@ def replace_dir(temporary: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def check_free(out: Path, *, force: bool) -> None:
+def check_free(out: Path, *, force: bool, option: str = "--out") -> None:
     """Refuse a place that is taken, before any work is done for it.
+
+    Args:
+        out: the place.
+        force: it may be replaced.
+        option: of the command, by which its user named `out`.
 
     Raises:
         InputError: `out` exists and `force` is not set.
     """
     restore_dir(out)
     if out.exists() and not force:
-        raise InputError(f"{out}: exists already. Choose another --out, or add --force.")
+        raise InputError(f"{out}: exists already. Choose another {option}, or add --force.")
 
 
 def restore_dir(final: Path) -> None:

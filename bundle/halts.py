@@ -62,25 +62,29 @@ class Halts:
         value = parse_json("halts", data, MAX_BYTES)
         refuse_newer("halts", value, FORMAT, "format")
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
-            raise BundleInvalid(f"halts: of another format than {FORMAT}")
+            raise BundleInvalid(f"halts: of another format than {FORMAT}", code="halts")
         if value.keys() != cls.__dataclass_fields__.keys():
-            raise BundleInvalid(f"halts: keys differ from format {FORMAT}")
+            raise BundleInvalid(f"halts: keys differ from format {FORMAT}", code="halts")
         listed = value["halted"]
         if not isinstance(listed, list) or len(listed) > MAX_HALTS:
-            raise BundleInvalid(f"halts: halted must be a list of at most {MAX_HALTS}")
+            raise BundleInvalid(
+                f"halts: halted must be a list of at most {MAX_HALTS}", code="halts"
+            )
         halted = tuple(_halt(at, one) for at, one in enumerate(listed, 1))
         if len({halt.manifest for halt in halted}) < len(halted):
-            raise BundleInvalid("halts: a release stands twice")
+            raise BundleInvalid("halts: a release stands twice", code="halts")
         return cls(halted=halted)
 
 
 def _halt(at: int, value: object) -> Halt:
     if not isinstance(value, dict) or value.keys() != Halt.__dataclass_fields__.keys():
-        raise BundleInvalid(f"halts: halt {at}: keys differ from format {FORMAT}")
+        raise BundleInvalid(f"halts: halt {at}: keys differ from format {FORMAT}", code="halts")
     if not isinstance(value["manifest"], str) or not SHA256.fullmatch(value["manifest"]):
-        raise BundleInvalid(f"halts: halt {at}: manifest must be 64 hex digits")
+        raise BundleInvalid(f"halts: halt {at}: manifest must be 64 hex digits", code="halts")
     if not is_text(value["reason"]):
-        raise BundleInvalid(f"halts: halt {at}: reason must be a short text")
+        raise BundleInvalid(f"halts: halt {at}: reason must be a short text", code="halts")
     if not is_integer(value["since_utc"], 0, MAX_UTC):
-        raise BundleInvalid(f"halts: halt {at}: since_utc must be an integer 0..{MAX_UTC}")
+        raise BundleInvalid(
+            f"halts: halt {at}: since_utc must be an integer 0..{MAX_UTC}", code="halts"
+        )
     return Halt(**value)

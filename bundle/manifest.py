@@ -69,7 +69,7 @@ class Manifest:
         for file in self.files:
             if file.name == name:
                 return file
-        raise BundleInvalid(f"the release {self.name!r} has no file {name!r}")
+        raise BundleInvalid(f"the release {self.name!r} has no file {name!r}", code="file_unlisted")
 
     def total_bytes(self) -> int:
         """Return the bytes of all files, one that has several names counted once."""
@@ -100,26 +100,37 @@ def parse_manifest(data: bytes) -> Manifest:
     """
     value = parse_json("manifest.json", data, MAX_MANIFEST_BYTES)
     if not isinstance(value, dict):
-        raise BundleInvalid("manifest.json: not an object")
+        raise BundleInvalid("manifest.json: not an object", code="manifest_keys")
     version: Any = value.get("format_version")
     if type(version) is int and version > FORMAT_VERSION:
         raise BundleTooNew(_knows(version))
     if not is_integer(version, OLDEST_VERSION, FORMAT_VERSION):
-        raise BundleInvalid(_knows(version))
+        raise BundleInvalid(_knows(version), code="manifest_version")
     if value.keys() != Manifest.__dataclass_fields__.keys():
-        raise BundleInvalid(f"manifest.json: unexpected keys {shown(sorted(value))}")
+        raise BundleInvalid(
+            f"manifest.json: unexpected keys {shown(sorted(value))}", code="manifest_keys"
+        )
     files = value["files"]
     if not isinstance(files, list) or not 1 <= len(files) <= MAX_FILES:
-        raise BundleInvalid(f"manifest.json: files must be a list of 1..{MAX_FILES}")
+        raise BundleInvalid(
+            f"manifest.json: files must be a list of 1..{MAX_FILES}", code="manifest_files"
+        )
     entries = tuple(_entry(file) for file in files)
     names = [entry.name for entry in entries]
     if names != sorted(set(names)):
-        raise BundleInvalid("manifest.json: file names must be unique and sorted")
+        raise BundleInvalid(
+            "manifest.json: file names must be unique and sorted", code="manifest_files"
+        )
     for key in ("name", "recipe_name"):
         if not is_text(value[key]):
-            raise BundleInvalid(f"manifest.json: {key} must be a text of at most 200 characters")
+            raise BundleInvalid(
+                f"manifest.json: {key} must be a text of at most 200 characters",
+                code="manifest_value",
+            )
     if not is_integer(value["created_utc"], 0, MAX_UTC):
-        raise BundleInvalid("manifest.json: created_utc must be unix seconds")
+        raise BundleInvalid(
+            "manifest.json: created_utc must be unix seconds", code="manifest_value"
+        )
     return Manifest(
         name=value["name"],
         recipe_name=value["recipe_name"],
@@ -138,19 +149,27 @@ def _knows(version: object) -> str:
 
 def _entry(value: Any) -> FileEntry:
     if not isinstance(value, dict) or value.keys() != FileEntry.__dataclass_fields__.keys():
-        raise BundleInvalid("manifest.json: a file entry lacks keys or has unknown ones")
+        raise BundleInvalid(
+            "manifest.json: a file entry lacks keys or has unknown ones", code="manifest_keys"
+        )
     name, sha256, meta = value["name"], value["sha256"], value["meta"]
     if not is_text(name) or not _NAME.fullmatch(name):
-        raise BundleInvalid(f"manifest.json: bad file name {shown(name)}")
+        raise BundleInvalid(f"manifest.json: bad file name {shown(name)}", code="manifest_name")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise BundleInvalid(f"manifest.json: {name}: sha256 must be 64 hex digits")
+        raise BundleInvalid(
+            f"manifest.json: {name}: sha256 must be 64 hex digits", code="manifest_hash"
+        )
     if not is_integer(value["bytes"], 0, MAX_FILE_BYTES):
-        raise BundleInvalid(f"manifest.json: {name}: bytes must be 0..{MAX_FILE_BYTES}")
+        raise BundleInvalid(
+            f"manifest.json: {name}: bytes must be 0..{MAX_FILE_BYTES}", code="manifest_value"
+        )
     if not is_text(value["kind"]) or not isinstance(meta, dict) or len(meta) > MAX_META:
-        raise BundleInvalid(f"manifest.json: {name}: bad kind or meta")
+        raise BundleInvalid(f"manifest.json: {name}: bad kind or meta", code="manifest_value")
     if not all(is_text(v) or is_number(v) for v in (*meta, *meta.values())):
-        raise BundleInvalid(f"manifest.json: {name}: meta holds short texts and numbers only")
+        raise BundleInvalid(
+            f"manifest.json: {name}: meta holds short texts and numbers only", code="manifest_value"
+        )
     for key, is_right in _KNOWN_META.items():
         if key in meta and not is_right(meta[key]):
-            raise BundleInvalid(f"manifest.json: {name}: bad {key} in meta")
+            raise BundleInvalid(f"manifest.json: {name}: bad {key} in meta", code="manifest_value")
     return FileEntry(name=name, sha256=sha256, bytes=value["bytes"], kind=value["kind"], meta=meta)

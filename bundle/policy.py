@@ -38,7 +38,7 @@ class Policy:
         """
         refuse_newer("policy.json", value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
-            raise BundleInvalid("policy.json: keys differ from version 1")
+            raise BundleInvalid("policy.json: keys differ from version 1", code="policy_keys")
         bounds = {
             "slate": (1, 1000),
             "category_cap": (0, 1000),
@@ -48,9 +48,13 @@ class Policy:
         }
         for key, (low, high) in bounds.items():
             if not is_integer(value[key], low, high):
-                raise BundleInvalid(f"policy.json: {key} must be an integer {low}..{high}")
+                raise BundleInvalid(
+                    f"policy.json: {key} must be an integer {low}..{high}", code="policy_value"
+                )
         if not is_number(value["near_duplicate_cosine"], 0.0, 2.0):
-            raise BundleInvalid("policy.json: near_duplicate_cosine must be a number 0..2")
+            raise BundleInvalid(
+                "policy.json: near_duplicate_cosine must be a number 0..2", code="policy_value"
+            )
         if type(value["repeats"]) is not bool:
-            raise BundleInvalid("policy.json: repeats must be true or false")
+            raise BundleInvalid("policy.json: repeats must be true or false", code="policy_value")
         return cls(**value)

@@ -42,7 +42,7 @@ RULES_SINCE = 2
 """The format version from which a reader looks for `rules.json` and `campaigns.json`."""
 COHORTS_SINCE = 2
 """The same of the cohort lists."""
-_NOTHING: Mapping[str, str] = MappingProxyType({})
+_NOTHING: Mapping[str, BundleInvalid] = MappingProxyType({})
 
 
 class Bundle:
@@ -58,7 +58,7 @@ class Bundle:
         manifest: Manifest,
         blob_dir: Path,
         unhashed: tuple[FileEntry, ...] = (),
-        damaged: Mapping[str, str] = _NOTHING,
+        damaged: Mapping[str, BundleInvalid] = _NOTHING,
     ) -> None:
         self.manifest, self.unhashed, self.damaged = manifest, unhashed, damaged
         self._blob_dir = blob_dir
@@ -84,7 +84,7 @@ class Bundle:
             BundleInvalid: the release has no such file, or it is damaged.
         """
         if name in self.damaged:
-            raise BundleInvalid(self.damaged[name])
+            raise self.damaged[name].with_traceback(None)
         return self._blob_dir / self.manifest.entry(name).sha256
 
     def has(self, name: str) -> bool:
@@ -100,7 +100,9 @@ class Bundle:
         try:
             return self.path(name).read_bytes()
         except OSError as err:
-            raise BundleInvalid(f"{name}: cannot be read ({err.strerror or err})") from err
+            raise BundleInvalid(
+                f"{name}: cannot be read ({err.strerror or err})", code="file_missing"
+            ) from err
 
     def json(self, name: str) -> Any:
         """Return a JSON file, parsed.
@@ -109,7 +111,7 @@ class Bundle:
             BundleInvalid: it is missing, above 8 MiB, or not JSON.
         """
         if self.manifest.entry(name).bytes > MAX_JSON_BYTES:
-            raise BundleInvalid(f"{name}: exceeds {MAX_JSON_BYTES} bytes")
+            raise BundleInvalid(f"{name}: exceeds {MAX_JSON_BYTES} bytes", code="json_size")
         return parse_json(name, self.read(name))
 
     def array(self, name: str) -> Array:
@@ -205,8 +207,11 @@ class Bundle:
         for name, (code, shape) in expected.items():
             expect_form(name, self.array(name), code, shape)
         expect_rising("index/offsets", cells, n)
-        if len(cells) < 2 or len(popular) > MAX_POPULAR:
-            raise BundleInvalid(f"no cells, or more than {MAX_POPULAR} popular items")
+        if len(cells) < 2:
+            raise BundleInvalid("index/offsets: no cells", code="no_cells")
+        if len(popular) > MAX_POPULAR:
+            told = f"items/popular: {len(popular)} items, at most {MAX_POPULAR}"
+            raise BundleInvalid(told, code="popular_length")
         for name in below:
             expect_below(name, self.array(name), n)
         for name in finite:
@@ -234,7 +239,9 @@ def manifest_of(folder: Path) -> bytes:
         with path.open("rb") as stream:
             return stream.read(MAX_MANIFEST_BYTES + 1)
     except OSError as err:
-        raise BundleInvalid(f"{folder}: not a bundle, no readable manifest.json") from err
+        raise BundleInvalid(
+            f"{folder}: not a bundle, no readable manifest.json", code="manifest_missing"
+        ) from err
 
 
 def open_files(
@@ -263,7 +270,7 @@ def open_files(
     """
     hashed: set[str] = set()
     unhashed: list[FileEntry] = []
-    damaged: dict[str, str] = {}
+    damaged: dict[str, BundleInvalid] = {}
     for entry in manifest.files:  # 4096 names of one large file cost one hash
         if not all_models and entry.kind == "model" and not (blob_dir / entry.sha256).exists():
             continue
@@ -274,7 +281,7 @@ def open_files(
         except BundleInvalid as err:
             if not spare(entry):
                 raise
-            damaged[entry.name] = str(err)
+            damaged[entry.name] = err
             continue
         if later:
             unhashed.append(entry)
@@ -292,11 +299,17 @@ def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:
     try:
         size = _size(path)
         if size != entry.bytes:
-            raise BundleInvalid(f"{entry.name}: {size} bytes, the manifest says {entry.bytes}")
+            raise BundleInvalid(
+                f"{entry.name}: {size} bytes, the manifest says {entry.bytes}", code="file_size"
+            )
         if hash_it and sha256_file(path) != entry.sha256:
-            raise BundleInvalid(f"{entry.name}: its SHA-256 differs from the manifest's")
+            raise BundleInvalid(
+                f"{entry.name}: its SHA-256 differs from the manifest's", code="file_hash"
+            )
     except OSError as err:
-        raise BundleInvalid(f"{entry.name}: missing or unreadable in the bundle") from err
+        raise BundleInvalid(
+            f"{entry.name}: missing or unreadable in the bundle", code="file_missing"
+        ) from err
 
 
 def _size(path: Path) -> int:

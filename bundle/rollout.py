@@ -50,7 +50,10 @@ class AppVersions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureLimit:
-    """Halt a release once `of` devices or more told of it and more than `share` of them failed."""
+    """Halt a release that failed on more than `share` of devices, in more than `of` networks.
+
+    Each network counts as one device.
+    """
 
     of: int
     share: float
@@ -146,16 +149,20 @@ class RolloutPolicy:
         """
         refuse_newer(FILE, value, FORMAT, "format")
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
-            raise BundleInvalid(f"{FILE}: of another format than {FORMAT}")
+            raise BundleInvalid(f"{FILE}: of another format than {FORMAT}", code="rollout")
         found = _object(FILE, value, cls)
         if not _matches(CHANNEL, found["channel"]):
-            raise BundleInvalid(f"{FILE}: channel {shown(found['channel'])} is no channel's name")
+            raise BundleInvalid(
+                f"{FILE}: channel {shown(found['channel'])} is no channel's name", code="rollout"
+            )
         listed = found["releases"]
         if not isinstance(listed, list) or len(listed) > MAX_STAGES:
-            raise BundleInvalid(f"{FILE}: releases must be a list of at most {MAX_STAGES}")
+            raise BundleInvalid(
+                f"{FILE}: releases must be a list of at most {MAX_STAGES}", code="rollout"
+            )
         stages = tuple(_stage(f"{FILE}: release {at}", one) for at, one in enumerate(listed, 1))
         if len({stage.manifest for stage in stages}) < len(stages):
-            raise BundleInvalid(f"{FILE}: a release stands twice")
+            raise BundleInvalid(f"{FILE}: a release stands twice", code="rollout")
         sync = _sync(f"{FILE}: sync", found["sync"])
         return cls(channel=found["channel"], releases=stages, sync=sync)
 
@@ -212,7 +219,7 @@ def _app(where: str, value: object) -> AppVersions:
         _insist(where, key, "a version as 1.2", text is None or _matches(APP_VERSION, text))
     app = AppVersions(**found)
     if app.least and app.below and version_of(app.least) >= version_of(app.below):
-        raise BundleInvalid(f"{where}: least must be before below")
+        raise BundleInvalid(f"{where}: least must be before below", code="rollout")
     return app
 
 
@@ -233,13 +240,13 @@ def _sync(where: str, value: object) -> SyncPolicy:
 def _object(where: str, value: object, kind: type) -> dict[str, Any]:
     """The value, if it is an object with exactly the keys of a dataclass."""
     if not isinstance(value, dict) or value.keys() != kind.__dataclass_fields__.keys():  # type: ignore[attr-defined]
-        raise BundleInvalid(f"{where}: keys differ from format {FORMAT}")
+        raise BundleInvalid(f"{where}: keys differ from format {FORMAT}", code="rollout")
     return value
 
 
 def _insist(where: str, key: str, wanted: str, holds: object) -> None:
     if not holds:
-        raise BundleInvalid(f"{where}: {key} must be {wanted}")
+        raise BundleInvalid(f"{where}: {key} must be {wanted}", code="rollout")
 
 
 def _insist_integers(where: str, found: dict[str, Any]) -> None:

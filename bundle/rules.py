@@ -225,24 +225,35 @@ class Rules:
         """
         refuse_newer(FILE, value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
-            raise BundleInvalid(f"{FILE}: keys differ from version 1")
+            raise BundleInvalid(f"{FILE}: keys differ from version 1", code="rules_keys")
         if not is_integer(value["version"], 1, 1):
-            raise BundleInvalid(f"{FILE}: version {shown(value['version'])} is not 1")
+            raise BundleInvalid(
+                f"{FILE}: version {shown(value['version'])} is not 1", code="rules_value"
+            )
         if not is_integer(value["depth"], 1, MAX_DEPTH):
-            raise BundleInvalid(f"{FILE}: depth must be an integer 1..{MAX_DEPTH}")
+            raise BundleInvalid(
+                f"{FILE}: depth must be an integer 1..{MAX_DEPTH}", code="rules_value"
+            )
         listed = value["rules"]
         if not isinstance(listed, list) or len(listed) > MAX_RULES:
-            raise BundleInvalid(f"{FILE}: rules must be a list of at most {MAX_RULES}")
+            raise BundleInvalid(
+                f"{FILE}: rules must be a list of at most {MAX_RULES}", code="rules_value"
+            )
         rules = tuple(_rule(at, rule, spec) for at, rule in enumerate(listed, 1))
         if sum(isinstance(rule, SELECTING) for rule in rules) > 1:
             names = ", ".join(NAMES[kind] for kind in SELECTING)
-            raise BundleInvalid(f"{FILE}: more than one of {names}")
+            raise BundleInvalid(f"{FILE}: more than one of {names}", code="rules_order")
         if any(isinstance(rule, EXPLORING) for rule in rules[:-1]):
             names = ", ".join(NAMES[kind] for kind in EXPLORING)
-            raise BundleInvalid(f"{FILE}: one of {names} can only be the last rule")
+            raise BundleInvalid(
+                f"{FILE}: one of {names} can only be the last rule", code="rules_order"
+            )
         after = [rule for rule in rules if not isinstance(rule, EXPLORING)]
         if any(isinstance(rule, Sponsored) for rule in after[:-1]):
-            raise BundleInvalid(f"{FILE}: sponsored comes once, after all rules that do not draw")
+            raise BundleInvalid(
+                f"{FILE}: sponsored comes once, after all rules that do not draw",
+                code="rules_order",
+            )
         return cls(rules=rules, depth=value["depth"])
 
     @property
@@ -254,16 +265,20 @@ class Rules:
 def _rule(at: int, value: object, spec: FeatureSpec) -> Rule:
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(kind, str):
-        raise BundleInvalid(f"{FILE}: rule {at}: must be an object with a kind")
+        raise BundleInvalid(f"{FILE}: rule {at}: must be an object with a kind", code="rules_keys")
     if kind not in KINDS:
         raise BundleTooNew(f"{FILE}: rule {at}: unknown kind {shown(kind)}. Update the app.")
     found = KINDS[kind]
     settings = {key: setting for key, setting in value.items() if key != "kind"}
     if settings.keys() != found.__dataclass_fields__.keys():
-        raise BundleInvalid(f"{FILE}: rule {at}, {kind}: keys differ from version 1")
+        raise BundleInvalid(
+            f"{FILE}: rule {at}, {kind}: keys differ from version 1", code="rules_keys"
+        )
     for key, setting in settings.items():
         if wrong := _wrong(key, setting, spec):
-            raise BundleInvalid(f"{FILE}: rule {at}, {kind}: {key} must be {wrong}")
+            raise BundleInvalid(
+                f"{FILE}: rule {at}, {kind}: {key} must be {wrong}", code="rules_value"
+            )
     for key in LISTS & settings.keys():
         settings[key] = tuple(settings[key])
     return found(**settings)

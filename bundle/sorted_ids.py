@@ -84,14 +84,22 @@ class SortedIds:
         heads = np.flatnonzero(shared == 0)
         gaps = np.diff(heads, append=len(shared))
         if len(shared) and (not len(heads) or heads[0] or gaps.max() > MAX_BLOCK):
-            raise BundleInvalid(f"{name}: a block has no first id, or more than {MAX_BLOCK} ids")
+            raise BundleInvalid(
+                f"{name}: a block has no first id, or more than {MAX_BLOCK} ids", code="id_blocks"
+            )
         if shared.max(initial=0) > MAX_SHARED:
-            raise BundleInvalid(f"{name}: an id shares more than {MAX_SHARED} letters")
+            raise BundleInvalid(
+                f"{name}: an id shares more than {MAX_SHARED} letters", code="id_shared"
+            )
         if int(added.sum(dtype=np.int64)) != len(data):
-            raise BundleInvalid(f"{name}: ids of {added.sum(dtype=np.int64)} bytes in {len(data)}")
+            raise BundleInvalid(
+                f"{name}: ids of {added.sum(dtype=np.int64)} bytes in {len(data)}", code="id_bytes"
+            )
         letters = _letters(name, data, added)
         if (shared[1:] > shared[:-1] + letters[:-1]).any():
-            raise BundleInvalid(f"{name}: an id shares more than the one before it has")
+            raise BundleInvalid(
+                f"{name}: an id shares more than the one before it has", code="id_shared"
+            )
         self._heads = np.append(heads, len(shared)).astype(np.int32)  # [blocks + 1]
         # A block of 128 times 65,535 bytes fits int32.
         sizes = np.add.reduceat(added, heads) if len(heads) else heads

@@ -22,7 +22,7 @@ def parse_json(name: str, data: bytes, max_bytes: int = MAX_JSON_BYTES) -> Any:
         BundleInvalid: it is larger, or not of this form; the text begins with `name`.
     """
     if len(data) > max_bytes:
-        raise BundleInvalid(f"{name}: {len(data)} bytes exceed {max_bytes}")
+        raise BundleInvalid(f"{name}: {len(data)} bytes exceed {max_bytes}", code="json_size")
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -33,7 +33,7 @@ def parse_json(name: str, data: bytes, max_bytes: int = MAX_JSON_BYTES) -> Any:
         if b"\\u" in data:  # an escape may be half of a letter, which no UTF-8 holds
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as err:
-        raise BundleInvalid(f"{name}: not JSON ({err})") from err
+        raise BundleInvalid(f"{name}: not JSON ({err})", code="json_malformed") from err
     return value
 
 

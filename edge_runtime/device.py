@@ -2,9 +2,10 @@
 
 Home folder: `store/` (releases), `events.sqlite` (what the user did), `interests.json` (what they
 chose), `sessions.json` (pages shown), `tuf/` (trusted metadata), `trial`, `refused.json` and
-`outcomes.json` (how releases do here), `bucket_id` (which share of devices it is in) and
-`install_id`, once events went up; a sync locks `sync.lock`. Only `sync.py` opens sockets; events
-and outcomes leave with consent only, interests and the bucket id never.
+`outcomes.json` (how releases do here), `update_app.json` (what a newer app would read), `bucket_id`
+(which share of devices it is in) and `install_id`, once events went up; a sync locks `sync.lock`.
+Only `sync.py` opens sockets; events and outcomes leave with consent only, interests and the bucket
+id never.
 """
 
 import time
@@ -28,6 +29,7 @@ from edge_runtime import (
     refusals,
     request_checks,
     scenes,
+    too_new,
 )
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
@@ -494,6 +496,7 @@ class Device:
             "active": active,
             "previous": previous,
             "refused": refusals.read(self.home),
+            "update_app": too_new.needed_update(self.home),
             "engine": self._recommender.engine if self._recommender else None,
             **logged,
             "faults": faults,

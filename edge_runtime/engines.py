@@ -113,6 +113,32 @@ def spare_files(manifest: Manifest) -> list[FileEntry]:
     return [entry for files in _loadable(manifest) for entry in files[1:]]
 
 
+def lacks_runtime(manifest: Manifest, engine: str = "auto") -> str | None:
+    """Return why no runtime of this app runs a release's models; None: one of them may.
+
+    A newer app may bring one that does, so this is no fault of the release.
+
+    Args:
+        manifest: of the release.
+        engine: that the app runs; "auto": any that is installed.
+    """
+    reasons = []
+    for name in ENGINES if engine == "auto" else (engine,):
+        if not runtime(name):
+            continue
+        installed, found = runtime_version(name), []
+        for model in MODELS:
+            least = [str(e.meta.get("min_runtime", "")) for e in manifest.models(model, name)]
+            if not least:
+                found.append(f"it has no {model} for {name}")
+            elif all(is_older(installed, one) for one in least):
+                found.append(f"{model}: needs {runtime(name)} {least[0]}, installed is {installed}")
+        if not found:
+            return None
+        reasons += found
+    return "; ".join(reasons) or "no runtime for models is installed"
+
+
 def _loadable(manifest: Manifest) -> list[list[FileEntry]]:
     """Files that are not too new, by runtime installed and model, as `open_model` tries them."""
     return [

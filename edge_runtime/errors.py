@@ -34,6 +34,9 @@ class RequestInvalid(InputError):
 class SelfTestFailed(PocketRecError):
     """A release does not reproduce its golden vectors on this device."""
 
+    code = "self_test_failed"
+    """As that of `BundleInvalid`: FORMAT.md, "Error codes"."""
+
 
 class SimulationFailed(PocketRecError):
     """The process of a class of simulated phones ended with an error."""

@@ -20,12 +20,14 @@ from edge_runtime.private_home import write_private
 
 FILE_NAME = "outcomes.json"
 """In the phone's home."""
-INSTALLED, SELF_TEST_FAILED, REVERTED, DOWNLOAD_FAILED = KINDS = (
+INSTALLED, SELF_TEST_FAILED, REVERTED, DOWNLOAD_FAILED, APP_TOO_OLD = KINDS = (
     "installed",
     "self_test_failed",
     "reverted",
     "download_failed",
+    "app_too_old",
 )
+"""APP_TOO_OLD is neither a success nor a failure of a release; older servers refuse it."""
 MAX_KEPT = 32
 
 

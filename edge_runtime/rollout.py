@@ -32,10 +32,17 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Here:
-    """What a device has: the active release, and those that failed on it, by manifest hash."""
+    """What a device has, by manifest hash.
+
+    Attributes:
+        active: the active release.
+        refused: those that failed on it.
+        too_new: those that its app is too old for.
+    """
 
     active: str | None = None
     refused: frozenset[str] = field(default_factory=frozenset)
+    too_new: frozenset[str] = field(default_factory=frozenset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,8 @@ def why_not(stage: Stage, halts: Halts, facts: Facts, here: Here, now_utc: int) 
         return "killed"
     if stage.manifest in here.refused:
         return "it failed on this device"
+    if stage.manifest in here.too_new:
+        return "it needs a newer app"
     if now_utc < stage.from_utc:
         return "it begins later"
     if stage.until_utc is not None and now_utc >= stage.until_utc:

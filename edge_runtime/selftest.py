@@ -1,11 +1,22 @@
-"""Replay a release's golden vectors on this device, with its own engine and files."""
+"""Replay a release's golden vectors on this device, with its own engine and files.
+
+Requests of `golden.json` through the models, then the edge cases of `golden_edges.json` and the
+rules of `golden_rules.json`, in which no model takes part.
+"""
+
+from collections.abc import Iterable
 
 import numpy as np
 
 from bundle.features import History
 from bundle.golden import Golden, GoldenCase
+from bundle.golden_edges import GoldenEdges
+from bundle.golden_rules import FILE as RULES_FILE
+from bundle.golden_rules import GoldenRules
 from bundle.reader import Bundle
 from edge_runtime.errors import SelfTestFailed
+from edge_runtime.golden_edges import Compared, check_edges
+from edge_runtime.golden_rules import check_rules
 from edge_runtime.pipeline import Recommender
 from edge_runtime.slate import Slate
 
@@ -24,11 +35,11 @@ def golden_history(bundle: Bundle, case: GoldenCase) -> History:
 
 
 def replay(bundle: Bundle, engine: str = "auto") -> int:
-    """Run every golden case; returns how many there were.
+    """Run every golden case; returns how many requests there were.
 
     Raises:
         SelfTestFailed: a vector or score is off by more than the release's tolerance, or a slate
-            differs where its scores do not nearly tie.
+            differs where its scores do not nearly tie; or an edge case or a rule's slate differs.
     """
     golden = Golden.of(bundle)
     recommender = Recommender(bundle, engine)
@@ -37,7 +48,39 @@ def replay(bundle: Bundle, engine: str = "auto") -> int:
             golden_history(bundle, case), case.now_utc, len(case.slate_ids) or 1, policy_alone=True
         )
         check_slate(f"golden case {case.name!r} on {recommender.engine}", slate, case, golden)
+    if (edges := GoldenEdges.of(bundle)) is not None:
+        expect_right(check_edges(recommender, edges))
+    replay_rules(bundle)
     return len(golden.cases)
+
+
+def replay_rules(bundle: Bundle) -> None:
+    """Check the rules' golden slates, once a process and file: no release enters into them.
+
+    Raises:
+        SelfTestFailed: as `replay`.
+    """
+    if not bundle.lists(RULES_FILE):
+        return
+    sha256 = bundle.manifest.entry(RULES_FILE).sha256
+    if sha256 not in _rules_passed and (golden := GoldenRules.of(bundle)) is not None:
+        expect_right(check_rules(golden))
+        _rules_passed.add(sha256)
+
+
+_rules_passed: set[str] = set()
+"""SHA-256 of the files of golden rules that this process has passed; they take 10 ms."""
+
+
+def expect_right(found: Iterable[Compared]) -> None:
+    """Stop at the first stage of a case that is wrong.
+
+    Raises:
+        SelfTestFailed: there is one; the text names case, stage and values.
+    """
+    for one in found:
+        if not one.share <= 1:
+            raise SelfTestFailed(f"golden case {one.case!r}, {one.stage}: {one.note}")
 
 
 def check_slate(where: str, slate: Slate, case: GoldenCase, golden: Golden) -> None:

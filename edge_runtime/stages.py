@@ -13,7 +13,11 @@ from numpy.typing import NDArray
 from bundle.errors import BundleInvalid
 from bundle.features import FeatureSpec, Floats, History, used_rows
 from bundle.golden import Golden, GoldenCase
+from bundle.golden_edges import GoldenEdges
+from bundle.golden_rules import GoldenRules
 from bundle.reader import Bundle
+from edge_runtime.golden_edges import Compared, check_edges
+from edge_runtime.golden_rules import check_rules
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import golden_history
 
@@ -153,13 +157,39 @@ def read_stages(bundle: Bundle, golden: Golden) -> Arrays | None:
     for stage, (code, shape) in _shapes(bundle, golden).items():
         array = bundle.array(f"golden/{stage}")
         if array.dtype.str[1:] != code or array.shape != shape:
-            raise BundleInvalid(f"golden/{stage}: not {code}{list(shape)}")
+            raise BundleInvalid(f"golden/{stage}: not {code}{list(shape)}", code="golden_array")
         found[stage] = array
     for stage in found.keys() & {*ROWS}:
         rows = found[stage]
         if rows.size and not NONE <= int(rows.min()) <= int(rows.max()) < bundle.item_count:
-            raise BundleInvalid(f"golden/{stage}: a row that is no item")
+            raise BundleInvalid(f"golden/{stage}: a row that is no item", code="golden_array")
     return found
+
+
+def check_cases(device: Recommender) -> list[StageCheck]:
+    """Redo the edge cases and the rules' slates of a release; a stage each, in their order.
+
+    Raises:
+        BundleInvalid: they are malformed.
+    """
+    found: list[Compared] = []
+    if (edges := GoldenEdges.of(device.bundle)) is not None:
+        found += check_edges(device, edges)
+    if (rules := GoldenRules.of(device.bundle)) is not None:
+        found += check_rules(rules)
+    worst: dict[str, Compared] = {}
+    for one in found:
+        if one.stage not in worst or one.share > worst[one.stage].share:
+            worst[one.stage] = one
+    return [
+        StageCheck(
+            stage=one.stage,
+            of_tolerance=one.share,
+            passed=one.share <= 1,
+            note=f"golden case {one.case!r}: {one.note}" if one.note else "",
+        )
+        for one in worst.values()
+    ]
 
 
 def check_stages(device: Recommender, golden: Golden, expected: Arrays) -> list[StageCheck]:

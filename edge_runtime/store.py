@@ -99,7 +99,7 @@ class Store:
                 except BundleInvalid as err:
                     fault = fault or f"release {sha[:12]}: {err}"
                     continue
-                damaged = "; ".join(found.damaged.values())
+                damaged = "; ".join(map(str, found.damaged.values()))
                 return found, fault or (f"release {sha[:12]}: {damaged}" if damaged else None)
         return None, fault or self._no_release()
 
@@ -167,9 +167,11 @@ class Store:
             with (self.releases / f"{sha}.json").open("rb") as stream:
                 data = stream.read(MAX_MANIFEST_BYTES + 1)
         except OSError as err:
-            raise BundleInvalid(f"manifest {sha[:12]} is missing ({err.strerror})") from err
+            raise BundleInvalid(
+                f"manifest {sha[:12]} is missing ({err.strerror})", code="file_missing"
+            ) from err
         if hashlib.sha256(data).hexdigest() != sha:
-            raise BundleInvalid(f"manifest {sha[:12]} was changed on the disk")
+            raise BundleInvalid(f"manifest {sha[:12]} was changed on the disk", code="file_hash")
         return parse_manifest(data)
 
     def install(self, manifest_data: bytes, fetch: Fetch, self_test: SelfTest) -> str:

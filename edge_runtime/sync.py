@@ -16,25 +16,26 @@ from tuf.api.exceptions import (
     RepositoryError,
 )
 
-from bundle.errors import PocketRecError
+from bundle.errors import BundleTooNew, InputError, PocketRecError
 from bundle.locks import LockedFile
 from bundle.reader import Bundle
-from edge_runtime import refusals
+from edge_runtime import refusals, too_new
 from edge_runtime.bucket_id import bucket_id
 from edge_runtime.cipher import Cipher
 from edge_runtime.conditions import Conditions, put_off, until
+from edge_runtime.engines import ENGINES
 from edge_runtime.errors import SyncError
 from edge_runtime.private_home import make_folder, tighten
 from edge_runtime.rollout import Facts, Here
 from edge_runtime.server_address import checked
 from edge_runtime.store import Store
-from edge_runtime.sync_choice import remember, remembered, wanted
+from edge_runtime.sync_choice import remember, remembered, unread, wanted
 from edge_runtime.sync_events import grant, send_events
 from edge_runtime.sync_files import ReleaseFiles
 from edge_runtime.sync_http import PACE, Network, Pace
-from edge_runtime.sync_metadata import Trusted
+from edge_runtime.sync_metadata import Trusted, newer_specification
 from edge_runtime.sync_outcomes import send_outcomes
-from edge_runtime.sync_release import bring
+from edge_runtime.sync_release import Phone, follow
 from edge_runtime.sync_transfer import (
     DELTA,
     FULL,
@@ -48,6 +49,7 @@ from edge_runtime.sync_transfer import (
 from edge_runtime.wake import after_wait, next_check
 
 UPDATED, CURRENT, STOPPED, WAITS = "updated", "current", "stopped", "waits"
+APP_TOO_OLD = "app_too_old"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +57,9 @@ class SyncReport:
     """What a sync did; bytes count HTTP bodies, those down are metadata, whole files and deltas.
 
     status: UPDATED, CURRENT, STOPPED (the release is killed and no other may be had: its lists
-    answer) or WAITS (nothing was asked for); why: how the release was chosen, or what a sync waits
-    for; next_check_utc: when to sync again.
+    answer), APP_TOO_OLD (a newer app would have got another release; what is here stays) or WAITS
+    (nothing was asked for); why: how the release was chosen, or what a sync waits for; update_app:
+    why a newer app is needed; next_check_utc: when to sync again.
 
     A file whose delta did not work counts in full_bytes, and its delta in delta_bytes.
     events_fault is why events were not sent, or not all; they stay, and the sync is none the worse.
@@ -79,6 +82,7 @@ class SyncReport:
     events_rejected: int = 0
     outcomes_sent: int = 0
     events_fault: str | None = None
+    update_app: str | None = None
     seconds: float = 0.0
 
 
@@ -97,6 +101,7 @@ def sync(
     app_version: str | None = None,
     device_class: str | None = None,
     conditions: Conditions | None = None,
+    engine: str = "auto",
     clock: Callable[[], float] = time.time,
 ) -> SyncReport:
     """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
@@ -115,11 +120,13 @@ def sync(
         app_version: of the app, as 1.2; releases may be for some versions only.
         device_class: as the publisher names classes; releases may be for some only.
         conditions: of the moment; None: sync whatever they are, the user asks for it.
+        engine: that the app runs models on, litert or onnx; auto: any that is installed.
         clock: unix seconds.
 
     Raises:
         RequestInvalid: `server_url` is no address.
         EventLogError: the consent could not be noted.
+        InputError: there is no such engine.
         SyncError: the server cannot be reached, or what it sent fails a check. The phone keeps
             the release that it had.
         PocketRecError: the release fails its self-test, or cannot be stored.
@@ -127,6 +134,8 @@ def sync(
     server_url = checked(server_url)
     tighten(home)
     started, now = time.monotonic(), int(clock())
+    if engine not in ("auto", *ENGINES):
+        raise InputError(f"engine {engine!r} is unknown; choose auto or {' or '.join(ENGINES)}.")
     if consent:
         grant(home, cipher)
     store = Store(home / "store", limit_bytes=storage_bytes)
@@ -143,16 +152,25 @@ def sync(
     network = Network(pace)
     transfer = Transfer(retry, network)
     facts = Facts(bucket_id=own, app_version=app_version, device_class=device_class)
-    here = Here(active=before, refused=refusals.failed(home))
+    newer = too_new.read(home, too_new.this_app(app_version), now)
+    here = Here(active=before, refused=refusals.failed(home), too_new=frozenset(newer.why))
+    phone = Phone(
+        home=home, store=store, facts=facts, here=here, self_test=self_test, engine=engine
+    )
     lock = _alone(home)
     try:
         trusted = Trusted(home, server_url, transfer)
         look_up = partial(wanted, channel=channel, facts=facts, here=here, now_utc=now)
-        found = trusted.check(root_path, look_up)
-        remember(home, found.policy)
+        try:
+            found = trusted.check(root_path, look_up, now)
+            remember(home, found.policy)
+            newer = too_new.keep_only(home, newer, found.policy)
+        except BundleTooNew as err:
+            newer = too_new.note(home, newer, too_new.POLICY, f"channel {channel}: {err}")
+            found = unread(home, channel, "the channel's policy needs a newer app")
         files = ReleaseFiles(trusted, transfer, store, channel)
         try:
-            changed = bring(home, store, found, files, self_test, now)
+            found, changed, newer = follow(phone, found, files, newer, now)
         except (NotReached, Busy):
             raise
         except (PocketRecError, RepositoryError, DownloadHTTPError):
@@ -170,6 +188,11 @@ def sync(
             f"which says {today}. The release on this phone stays."
         ) from err
     except RepositoryError as err:
+        if newer_form := newer_specification(err):
+            raise SyncError(
+                f"{server_url}: its metadata is of TUF specification {newer_form}: update the app, "
+                "if it is the publisher's. The release on this phone stays."
+            ) from err
         raise SyncError(
             f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "
             "stays."
@@ -183,9 +206,11 @@ def sync(
     outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)
     events = send_events(home, server_url, cipher, network, retry)
     after, _ = store.active()
-    stopped = found.choice.stopped and after == before
+    status = UPDATED if changed or after != before else CURRENT
+    if after == before and (found.choice.stopped or newer.why):
+        status = STOPPED if found.choice.stopped else APP_TOO_OLD
     return SyncReport(
-        status=STOPPED if stopped else UPDATED if changed or after != before else CURRENT,
+        status=status,
         why=found.choice.why,
         from_release=before,
         to_release=after,
@@ -202,6 +227,7 @@ def sync(
         events_rejected=events.rejected,
         outcomes_sent=outcomes_sent,
         events_fault=events.fault,
+        update_app=newer.reason,
         seconds=round(time.monotonic() - started, 3),
     )
 

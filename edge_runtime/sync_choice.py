@@ -1,6 +1,6 @@
 """What the publisher signed for a channel, and which of its releases this device is to have."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,9 +20,10 @@ FILE_NAME = "policy.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a device chose."""
+    """What a device chose, and from what."""
 
     policy: RolloutPolicy
+    halts: Halts
     choice: Choice
 
     @property
@@ -30,12 +31,17 @@ class Wanted:
         """Releases that no device may have."""
         return frozenset(s.manifest for s in self.policy.releases if s.state == KILLED)
 
+    def name(self, manifest: str) -> str:
+        """The name of a release that the policy lists."""
+        return next(s.name for s in self.policy.releases if s.manifest == manifest)
+
 
 def wanted(trusted: Trusted, channel: str, facts: Facts, here: Here, now_utc: int) -> Wanted:
     """Read policy and halts, and choose.
 
     Raises:
-        BundleInvalid: what is signed is not of a form that this device knows.
+        BundleTooNew: what is signed is of a form that only newer apps read.
+        BundleInvalid: what is signed is not of a form that is known.
         SyncError: the channel has no policy, or that of another.
     """
     told = trusted.read(f"channels/{channel}/policy.json", MAX_BYTES)
@@ -46,7 +52,19 @@ def wanted(trusted: Trusted, channel: str, facts: Facts, here: Here, now_utc: in
         raise SyncError(f"the policy of channel {channel!r} is that of {policy.channel!r}.")
     stopped = trusted.read(f"halts/{channel}.json", MAX_HALTS_BYTES)
     halts = Halts() if stopped is None else Halts.from_bytes(stopped)
-    return Wanted(policy=policy, choice=choose(policy, halts, facts, here, now_utc))
+    choice = choose(policy, halts, facts, here, now_utc)
+    return Wanted(policy=policy, halts=halts, choice=choice)
+
+
+def passing_over(found: Wanted, facts: Facts, here: Here, now_utc: int) -> Wanted:
+    """Choose again from the same policy, such as after a release proved too new for the app."""
+    return replace(found, choice=choose(found.policy, found.halts, facts, here, now_utc))
+
+
+def unread(home: Path, channel: str, why: str) -> Wanted:
+    """Return the choice of a device that cannot read the channel's policy: all stays as it was."""
+    policy = remembered(home, channel)
+    return Wanted(policy=policy, halts=Halts(), choice=Choice(manifest=None, why=why))
 
 
 def manifest_of(trusted: Trusted, channel: str, sha: str) -> bytes:

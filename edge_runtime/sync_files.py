@@ -69,7 +69,7 @@ class ReleaseFiles:
             form, told = delta.custom["form"], temporary.read_bytes()
             made = apply_delta(form, told, mapped(source), entry.bytes)
             if hashlib.sha256(made).hexdigest() != entry.sha256:
-                raise BundleInvalid(f"{entry.name}: its delta gives something else")
+                raise BundleInvalid(f"{entry.name}: its delta gives something else", code="delta")
             with open_private(path, "wb") as stream:
                 stream.write(made)
         except NotReached:

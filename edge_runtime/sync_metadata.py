@@ -1,15 +1,19 @@
 """What the publisher signed, proved by python-tuf from a pinned root; a check costs one request.
 
     home/tuf/root_history/N.root.json    the pinned root, and those that followed it
+    home/tuf/root_asked.json             when the server was last asked for a newer root
     home/tuf/ROLE.json                   the newest metadata that was trusted
     home/tuf/targets/<sha256>            small targets: policy, halts, manifest
 
-A check asks for the timestamp, unless it is the one that is here (RFC 9110, "If-None-Match"). If it
-is, and all that it names is here and not expired, no more is asked. Else python-tuf asks for all,
-root first.
+The order of requests is that of the TUF specification, 5.3 to 5.7: roots, timestamp, snapshot,
+targets. A check departs from it within `ROOT_EVERY_S` of the last question for a newer root: it
+asks for the timestamp first, with its ETag (RFC 9110, "If-None-Match"). If that is unchanged, and
+all that it names is here, signed and not expired, nothing else is asked for. Otherwise the check
+goes on in the order of the specification, `docs/decisions/0021-root-once-a-day.md`.
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -20,14 +24,21 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.api.metadata import Metadata, Root, TargetFile
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from bundle.files import remove_file
+from bundle.errors import PocketRecError
+from bundle.files import canonical_json, remove_file, write_atomic
 from edge_runtime.errors import SyncError
 from edge_runtime.private_home import make_folder
 from edge_runtime.sync_transfer import METADATA, Transfer
 
 CONFIG = UpdaterConfig(app_user_agent="pocketrec", targets_max_length=2 << 20)
+ROOT_EVERY_S = 86_400
+"""Longest time without asking for a newer root."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_ASKED = "root_asked.json"
+_NOT_THERE = (403, 404)
+"""A server's answer to the question for a root after the newest (specification, 5.3.3)."""
 _ROOT = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
+_OTHER_SPECIFICATION = re.compile(r"Unsupported spec_version ([0-9.]{1,20})")
 
 T = TypeVar("T")
 
@@ -42,12 +53,13 @@ class Trusted:
         self._updater: Updater | None = None
         self._used: set[str] = set()
 
-    def check(self, root_path: Path | None, wanted: Callable[["Trusted"], T]) -> T:
+    def check(self, root_path: Path | None, wanted: Callable[["Trusted"], T], now_utc: float) -> T:
         """Make sure that what is here is the newest, or bring it; returns what is `wanted` of it.
 
         Args:
             root_path: trusted root metadata, shipped with the app; used the first time only.
             wanted: looks up and reads all that the caller needs of it.
+            now_utc: unix seconds; decides whether a newer root is due to be asked for.
 
         Raises:
             SyncError: there is no trusted root, or what `wanted` raises.
@@ -57,15 +69,17 @@ class Trusted:
         """
         for name in ("root_history", "targets"):  # python-tuf would make them for all to read
             make_folder(self._folder / name)
-        root = self._root(root_path)
-        here = self._stored()
-        sent = self._transfer.unless(
-            f"{self._url}/metadata/timestamp.json", _etag(here), CONFIG.timestamp_max_length
-        )
-        if here is not None and sent in (None, here):
+        root, here = self._root(root_path), self._stored()
+        server = _Server(self._transfer, f"{self._url}/metadata/timestamp.json", here)
+        if here is not None and self._was_asked(root, now_utc) and server.timestamp() == here:
             with suppress(RepositoryError, DownloadError):
-                return self._found(root, _Answers(here, None), wanted)
-        return self._found(root, _Answers(sent, self._transfer), wanted)
+                return self._found(root, _Local(here), wanted)
+            server.ask_again()
+        try:
+            return self._found(root, server, wanted)
+        finally:
+            if server.has_no_newer_root:
+                self._note_asked(now_utc)
 
     def find(self, path: str) -> TargetFile | None:
         """Look a target up; None if its role signs no such path, or not with its SHA-256."""
@@ -108,11 +122,11 @@ class Trusted:
                 if path.name not in self._used:
                     remove_file(path)
 
-    def _found(self, root: bytes, answers: "_Answers", wanted: Callable[["Trusted"], T]) -> T:
-        self._updater = Updater(
+    def _found(self, root: bytes, fetcher: FetcherInterface, wanted: Callable[["Trusted"], T]) -> T:
+        self._updater = _Updater(
             str(self._folder),
             f"{self._url}/metadata/",
-            fetcher=answers,
+            fetcher=fetcher,
             config=CONFIG,
             bootstrap=root,
         )
@@ -124,6 +138,20 @@ class Trusted:
             return (self._folder / "timestamp.json").read_bytes()
         except OSError:
             return None
+
+    def _was_asked(self, root: bytes, now_utc: float) -> bool:
+        """Whether a root that follows this one was asked for of late."""
+        try:
+            value = json.loads((self._folder / _ASKED).read_bytes())
+            age_s = now_utc - value["asked_utc"]
+            return bool(value["root"] == _sha256(root) and 0 <= age_s < ROOT_EVERY_S)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return False
+
+    def _note_asked(self, now_utc: float) -> None:
+        value = {"root": _sha256(self._root(None)), "asked_utc": int(now_utc)}
+        with suppress(PocketRecError):  # the next check asks again
+            write_atomic(self._folder / _ASKED, canonical_json(value))
 
     def _root(self, root_path: Path | None) -> bytes:
         """The newest root that was trusted, or the app's; a torn file does not count."""
@@ -143,22 +171,24 @@ class Trusted:
         return root_path.read_bytes()
 
 
-class _Answers(FetcherInterface):
-    """Hands python-tuf the timestamp that was asked for already, and asks for the rest.
+class _Updater(Updater):
+    """python-tuf's client; the roots that it trusts lie in `root_history` only."""
 
-    Without a transfer it answers as a server would that has nothing newer.
-    """
+    def _update_root_symlink(self) -> None:
+        """Make no link `root.json`: nothing reads it, and Windows and FAT may refuse links."""
 
-    def __init__(self, timestamp: bytes | None, transfer: Transfer | None) -> None:
-        self._timestamp, self._transfer = timestamp, transfer
 
-    def download_bytes(self, url: str, max_length: int) -> bytes:
-        """Fetch metadata; python-tuf asks so for all of it."""
+class _Local(FetcherInterface):
+    """Answers as a server would that has nothing newer than what is here."""
+
+    def __init__(self, timestamp: bytes) -> None:
+        self._timestamp = timestamp
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:  # noqa: ARG002
+        """Return the timestamp; nothing else is available."""
         name = url.rpartition("/")[2]
-        if name == "timestamp.json" and self._timestamp is not None:
+        if name == "timestamp.json":
             return self._timestamp
-        if self._transfer is not None:
-            return self._transfer.download_bytes(url, max_length)
         if _ROOT.fullmatch(name):
             raise DownloadHTTPError("none newer is asked for", 404)
         raise DownloadError(f"{name} is not here")
@@ -167,5 +197,57 @@ class _Answers(FetcherInterface):
         raise NotImplementedError(url)
 
 
-def _etag(data: bytes | None) -> str | None:
-    return None if data is None else hashlib.sha256(data).hexdigest()
+class _Server(FetcherInterface):
+    """Fetches metadata, the timestamp once and only if it differs from the one here."""
+
+    def __init__(self, transfer: Transfer, timestamp_url: str, here: bytes | None) -> None:
+        self._transfer, self._url, self._here = transfer, timestamp_url, here
+        self._sent: bytes | None = None
+        self.has_no_newer_root = False
+
+    def timestamp(self) -> bytes:
+        """Return the server's timestamp."""
+        if self._sent is None:
+            etag = None if self._here is None else _sha256(self._here)
+            found = self._transfer.unless(self._url, etag, CONFIG.timestamp_max_length)
+            self._sent = self._here if found is None else found
+            assert self._sent is not None, "a server that was given no ETag cannot know it"
+        return self._sent
+
+    def ask_again(self) -> None:
+        """Forget the timestamp, here and there: it was not what it has to be."""
+        self._sent = self._here = None
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Fetch metadata; python-tuf asks so for all of it."""
+        name = url.rpartition("/")[2]
+        if name == "timestamp.json":
+            return self.timestamp()
+        try:
+            data = self._transfer.download_bytes(url, max_length)
+        except DownloadHTTPError as err:
+            newest = _ROOT.fullmatch(name) is not None and err.status_code in _NOT_THERE
+            self.has_no_newer_root = self.has_no_newer_root or newest
+            raise
+        if _ROOT.fullmatch(name):
+            self._sent = None  # the newer root may name another key for the timestamp
+        return data
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        raise NotImplementedError(url)
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def newer_specification(err: BaseException | None) -> str | None:
+    """Return the version of the specification that python-tuf refused; None: another error.
+
+    Whoever sent the metadata claims it: the version is refused before signatures are checked.
+    """
+    while err is not None:
+        if found := _OTHER_SPECIFICATION.fullmatch(str(err)):
+            return found[1]
+        err = err.__cause__
+    return None

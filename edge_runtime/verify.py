@@ -31,7 +31,7 @@ from edge_runtime.index import probe
 from edge_runtime.parity import Inputs, hard_inputs, likeness, median_ms, ranked
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import golden_history, replay
-from edge_runtime.stages import StageCheck, check_stages, read_stages
+from edge_runtime.stages import StageCheck, check_cases, check_stages, read_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +95,11 @@ def verify(bundle: Bundle) -> Verification:
         EngineError: no runtime is installed, or none runs the release's reference file.
         BundleInvalid: the golden vectors are malformed.
     """
-    engines = [engine for engine in ENGINES if runtime(engine)]
-    if not engines:
+    here = [engine for engine in ENGINES if runtime(engine)]
+    if not here:
         raise EngineError("no runtime is installed; pip install 'pocketrec[edge]' brings LiteRT")
+    # An engine that the release has no model for is not one of its targets.
+    engines = [engine for engine in here if bundle.manifest.models("user_tower", engine)] or here
     golden = Golden.of(bundle)
     device = Recommender(bundle, engines[0])
     requests = list(_requests(device, bundle, golden.cases))
@@ -213,8 +215,10 @@ def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
     facts["cases"] = len(golden.cases)
     stages: tuple[StageCheck, ...] = ()
     try:
+        device = Recommender(bundle, engine)
         if (expected := read_stages(bundle, golden)) is not None:
-            stages = tuple(check_stages(Recommender(bundle, engine), golden, expected))
+            stages = tuple(check_stages(device, golden, expected))
+        stages += tuple(check_cases(device))
         replay(bundle, engine)
     except (SelfTestFailed, EngineError) as err:
         return SlateCheck(**facts, passed=False, note=str(err), stages=stages)

@@ -111,6 +111,7 @@ def export_bundle(
             gates=[row for choice in choices for row in choice.rows],
             golden_cases=len(answered.golden.cases),
             golden_left_out=answered.left_out,
+            golden_unmade=list(answered.edges.unmade),
             baseline_gain=told,
         )
         for name, text in card.render(report, run_dir).items():

@@ -68,6 +68,7 @@ def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
 {training["valid_ndcg10"]:.4f}
 {ended}- Golden cases: {report.golden_cases}; {report.golden_left_out} more were left out, for \
 rounding decides their order
+- Edge cases that this release cannot show: {"; ".join(report.golden_unmade) or "none"}
 
 ## What each target gets
 The smallest pair of files within the recipe's budgets.

@@ -1,4 +1,7 @@
-"""Golden cases from real histories, answered by the reference device path."""
+"""Golden cases, answered by the reference device path.
+
+Real histories go through the models; edge cases and the rules' slates need none.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,16 +12,22 @@ from bundle.arrays import encode_array
 from bundle.features import History
 from bundle.files import canonical_json
 from bundle.golden import Golden, GoldenCase
+from bundle.golden_edges import FILE as EDGES_FILE
+from bundle.golden_edges import GoldenEdges
+from bundle.golden_rules import FILE as RULES_FILE
 from bundle.manifest import FileEntry
 from bundle.reader import Bundle
 from bundle.writer import BundleWriter
 from edge_runtime import stages
 from edge_runtime.engines import ENGINES, MODELS, open_engine, runtime
 from edge_runtime.errors import EngineError, SelfTestFailed
+from edge_runtime.golden_edges import shortest
 from edge_runtime.pipeline import Recommender
 from edge_runtime.selftest import check_slate, golden_history
 from edge_runtime.slate import Slate
 from export.errors import GateRefused
+from export.golden_edges import edges
+from export.golden_rules import golden_rules
 
 _SLACK = 2.0
 
@@ -60,9 +69,17 @@ def answer(device: Recommender, cases: list[GoldenCase]) -> list[GoldenCase]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """Golden vectors, of every stage too, and how many cases were left out."""
+    """Golden vectors, of every stage too, and how many cases were left out.
+
+    Attributes:
+        golden: requests that the models answer.
+        edges: histories and searches that real users seldom have.
+        stages: arrays by stage, for the cases of `golden`.
+        left_out: cases whose order of items rounding decides.
+    """
 
     golden: Golden
+    edges: GoldenEdges
     stages: stages.Arrays
     left_out: int
 
@@ -112,14 +129,21 @@ def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> 
         again = stages.record(device, golden, recorded)["probabilities"]
         apart = np.abs(again - recorded["probabilities"]).max(initial=0.0)
         golden = replace(golden, score_tolerance=max(golden.score_tolerance, _SLACK * float(apart)))
-    return Answered(golden=golden, stages=recorded, left_out=left_out)
+    return Answered(golden=golden, edges=edges(draft), stages=recorded, left_out=left_out)
 
 
 def add(writer: BundleWriter, made: Answered) -> None:
-    """Add golden vectors to a bundle: requests with answers, and every stage between."""
+    """Add golden vectors to a bundle: requests with answers, every stage between, edge cases."""
     writer.add("golden.json", canonical_json(made.golden.to_json()), "json")
+    add_cases(writer, made.edges)
     for stage, array in made.stages.items():
         writer.add(f"golden/{stage}", encode_array(array), "array")
+
+
+def add_cases(writer: BundleWriter, made: GoldenEdges) -> None:
+    """Add the golden cases in which no model takes part."""
+    writer.add(EDGES_FILE, canonical_json(made.to_json()), "json")
+    writer.add(RULES_FILE, canonical_json(golden_rules().to_json()), "json")
 
 
 def _devices(draft: Bundle) -> Iterator[Recommender]:
@@ -157,10 +181,10 @@ def _ask(device: Recommender, case: GoldenCase) -> Slate:
 def _answered(case: GoldenCase, slate: Slate) -> GoldenCase:
     return replace(
         case,
-        user_vector=tuple(float(v) for v in slate.user_vector),
+        user_vector=shortest(slate.user_vector),
         candidates=tuple(map(int, slate.candidates[: stages.FIRST])),
         slate_ids=tuple(item.item_id for item in slate.items),
-        slate_scores=tuple(float(np.float32(item.score)) for item in slate.items),
+        slate_scores=shortest(np.array([item.score for item in slate.items], np.float32)),
     )
 
 

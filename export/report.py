@@ -51,6 +51,7 @@ class ExportReport:
     Attributes:
         gates: all checks that were made, of files that do not ship too.
         golden_left_out: cases that rounding decides (`golden.answered`).
+        golden_unmade: edge cases that this release cannot show, such as a withdrawn item.
         baseline_gain: one line, the two stages against the best simple baseline; "" if the recipe
             has `export.require_gain = "off"`.
     """
@@ -63,6 +64,7 @@ class ExportReport:
     gates: list[GateRow]
     golden_cases: int
     golden_left_out: int
+    golden_unmade: list[str]
     baseline_gain: str
 
     def gates_of_shipped(self) -> list[GateRow]:

@@ -9,6 +9,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 a gate refused.
 import difflib
 import errno
 import importlib
+import io
+import sys
 from typing import Any
 
 import click
@@ -26,7 +28,9 @@ COMMANDS = {
     "export": "Freeze, quantize and pack a run into a bundle for the device.",
     "inspect": "Show what is in a bundle, every file checked.",
     "verify": "Prove a bundle on the runtimes of this machine.",
+    "bad-bundles": "Write bundles of one fault each, to test a reader in another language.",
     "keys": "Make, watch, rotate and revoke the keys that sign releases.",
+    "repo": "Found a repository of signed releases, and see who changed it.",
     "publish": "Sign a bundle and put it on a channel.",
     "refresh": "Sign metadata again before it expires.",
     "prune": "Remove from a repository what no phone asks for any more.",
@@ -53,7 +57,6 @@ EXTRA_OF = {
     "sqlalchemy": "server",
     "alembic": "server",
     "waitress": "server",
-    "gunicorn": "server",
     "prometheus_client": "server",
     "boto3": "s3",
     "psycopg": "postgres",
@@ -121,7 +124,7 @@ class LazyGroup(click.Group):
         """Import `pocketrec.commands.<name>` and hand out its `command`."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"pocketrec.commands.{cmd_name}")
+        module = importlib.import_module(f"pocketrec.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
@@ -162,3 +165,5 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="pocketrec")
 def main() -> None:
     """Build recommenders that live on the phone: train, quantize, sign, sync, serve offline."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # cp1252 of a Windows pipe lacks most letters
+        sys.stdout.reconfigure(errors="backslashreplace")

@@ -20,13 +20,14 @@ def chosen(*, plain: bool) -> str | None:
     """The passphrase for new keys; None if they shall not be encrypted.
 
     Raises:
-        InputError: there is none, and nobody said that this is meant.
+        InputError: there is none, and nobody said that this is meant; or it is too short.
     """
-    from sync_server.keys import PASSPHRASE
+    from sync_server.keys import LEAST_PASSPHRASE, PASSPHRASE, check_passphrase
 
     if plain:
         return None
     if found := os.environ.get(PASSPHRASE):
+        check_passphrase(found)
         return found
     if not sys.stdin.isatty():
         raise InputError(
@@ -35,6 +36,21 @@ def chosen(*, plain: bool) -> str | None:
         )
     return str(
         click.prompt(
-            "Passphrase of the new keys", hide_input=True, confirmation_prompt=True, err=True
+            f"Passphrase of the new keys, {LEAST_PASSPHRASE} characters or more",
+            hide_input=True,
+            confirmation_prompt=True,
+            err=True,
+            value_proc=_long_enough,
         )
     )
+
+
+def _long_enough(text: str) -> str:
+    """Check what was typed; click asks again after its own errors."""
+    from sync_server.keys import check_passphrase
+
+    try:
+        check_passphrase(text)
+    except InputError as err:
+        raise click.UsageError(str(err)) from err
+    return text

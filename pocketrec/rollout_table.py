@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bundle.rollout import RolloutPolicy
 
 
 def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
@@ -19,13 +22,14 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
     from sync_server.repository import read_halts, read_policy
 
     policy, halts = read_policy(repo, channel), read_halts(repo, channel)
-    health = _healths(repo, channel, database)
+    health, lacking = _reported(repo, channel, database, policy)
     stages = policy.to_json()["releases"]
     now = time.time()
     for stage, each in zip(stages, policy.releases, strict=True):
         stage["percent_now"] = each.percent_at(now)
         stage["halted"] = halts.reason(stage["manifest"])
         stage["health"] = health.get(stage["manifest"])
+        stage["halting_lacks"] = lacking.get(stage["manifest"])
     return {"channel": channel, "releases": stages, "sync": policy.to_json()["sync"]}
 
 
@@ -40,6 +44,10 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     for stage in found["releases"]:
         if stage["halted"] is not None:
             yield f"{stage['name']} is halted: {stage['halted']}"
+        if stage["halting_lacks"] is not None:
+            yield f"{stage['name']}: {stage['halting_lacks']}"
+        if stage["health"] and (n := stage["health"]["app_too_old"]):
+            yield f"{stage['name']}: {n} devices need a newer app"
     yield f"devices sync {_when(found['sync'])}"
 
 
@@ -66,7 +74,7 @@ def _rules(stage: dict[str, Any]) -> str:
         stage["device_classes"] and f"class {' or '.join(stage['device_classes'])}",
         stage["from_utc"] and f"from {_moment(stage['from_utc'])}",
         stage["until_utc"] is not None and f"until {_moment(stage['until_utc'])}",
-        limit and f"halts above {limit['share'] * 100:g}% of {limit['of']}",
+        limit and f"halts above {limit['share'] * 100:g}% in {limit['of']} networks",
     ]
     return ", ".join(rule for rule in rules if rule) or "all"
 
@@ -86,18 +94,24 @@ def _moment(utc: int) -> str:
     return datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
-def _healths(repo: Path, channel: str, database: str) -> dict[str, dict[str, int]]:
+def _reported(
+    repo: Path, channel: str, database: str, policy: "RolloutPolicy"
+) -> tuple[dict[str, dict[str, int]], dict[str, str | None]]:
+    """Outcomes by release, and what an automatic halt of it lacks."""
     from sync_server.database import FILE_NAME, default_url, open_database
+    from sync_server.halting import lacks
     from sync_server.outcomes import healths
 
     if not database and not (repo / FILE_NAME).exists():
-        return {}
+        return {}, {}
     engine = open_database(database or default_url(repo))
     try:
         found = healths(engine, channel)
+        lacking = {s.manifest: lacks(engine, channel, s) for s in policy.releases}
     finally:
         engine.dispose()
-    return {
+    told = {
         manifest: asdict(health) | {"told": health.told, "failed": health.failed}
         for manifest, health in found.items()
     }
+    return told, lacking

@@ -9,12 +9,14 @@ from flask import Blueprint, Response, abort, current_app, g, jsonify, request
 from sqlalchemy import Engine
 
 from bundle.errors import InputError, PocketRecError
-from bundle.rollout import CHANNEL, SHA256
+from bundle.rollout import CHANNEL, KILLED, SHA256
 from sync_server import audit, figures
 from sync_server.gate import Gate
-from sync_server.live import LiveChannel, live
+from sync_server.halting import lacks
+from sync_server.live import LiveChannel, Release, live
 from sync_server.openapi import COUNT, TEXT, Schema, array, described, record, scope_of
 from sync_server.operations import ACTIONS, MAX_REASON, Action, Operations
+from sync_server.standing import HALTED, STANDINGS
 from sync_server.tokens import OPERATE, READ
 
 MOST_ENTRIES = 1000
@@ -25,8 +27,13 @@ _RELEASE = record(
     name=TEXT,
     percent={"type": "number"},
     state={"enum": ["active", "paused", "killed", "halted"]},
+    standing={"enum": list(STANDINGS)},
+    share={"type": "number"},
     halted={"type": ["string", "null"]},
+    halting_lacks={"type": ["string", "null"]},
     created_utc={"type": "integer"},
+    built_utc={"type": ["integer", "null"]},
+    published_utc={"type": ["integer", "null"]},
     full_bytes=COUNT,
     update_bytes={"type": ["integer", "null"]},
 )
@@ -66,7 +73,7 @@ def blueprint(repo: Path, engine: Engine, gate: Gate, operations: Operations) ->
         scope=READ,
     )
     def channels() -> Response:
-        return jsonify(channels=[_shown(channel) for channel in live(repo)])
+        return jsonify(channels=[_shown(channel, engine) for channel in live(repo)])
 
     @routes.post("/channels/<channel>/actions")
     @described(
@@ -152,15 +159,20 @@ def _number(name: str, most: int) -> int | None:
     return int(text)
 
 
-def _shown(channel: LiveChannel) -> dict[str, Any]:
+def _shown(channel: LiveChannel, engine: Engine) -> dict[str, Any]:
     releases = [
         {
             "manifest": each.stage.manifest,
             "name": each.stage.name,
             "percent": each.percent,
-            "state": each.state,
+            "state": _state(each),
+            "standing": each.standing.state,
+            "share": each.standing.share,
             "halted": each.halted,
-            "created_utc": each.created_utc,
+            "halting_lacks": lacks(engine, channel.policy.channel, each.stage),
+            "created_utc": each.data_until_utc,
+            "built_utc": each.built_utc,
+            "published_utc": each.published_utc,
             "full_bytes": each.full_bytes,
             "update_bytes": each.update_bytes,
         }
@@ -168,3 +180,9 @@ def _shown(channel: LiveChannel) -> dict[str, Any]:
     ]
     name, expires = channel.policy.channel, channel.expires_utc
     return {"channel": name, "expires_utc": expires, "releases": releases}
+
+
+def _state(release: Release) -> str:
+    """Its state in the policy, or that it is halted."""
+    is_halted = release.halted is not None and release.stage.state != KILLED
+    return HALTED if is_halted else release.stage.state

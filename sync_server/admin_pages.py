@@ -1,7 +1,7 @@
 """What the pages of the admin site show, put together from what is live and the figures."""
 
 import time
-from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,12 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy import Engine
 
-from sync_server import figures
+from bundle.rollout import ACTIVE, KILLED, PAUSED
+from sync_server import figures, outcomes
 from sync_server.expiry import expiries
-from sync_server.figures import Figures
-from sync_server.live import HALTED, LiveChannel, Release, live, name_of
+from sync_server.figures import Figures, devices_now
+from sync_server.halting import lacks
+from sync_server.live import Release, live, name_of
 from sync_server.operations import (
     HALT,
     KILL,
@@ -27,9 +29,9 @@ from sync_server.operations import (
 from sync_server.outcomes import Health
 from sync_server.plots import Series, share_bar, stacked_bars
 from sync_server.served import DELTA, FULL, METADATA, RELEASE, Sum
-from sync_server.wording import count, size
+from sync_server.standing import KEPT, is_restricted
+from sync_server.wording import count, exact, moment, size
 
-WEEK = 7
 MOST_COLOURS, GREY = 5, 5
 INSTALLED = "installed"
 FAILURES = {
@@ -37,51 +39,95 @@ FAILURES = {
     "reverted": "reverted",
     "download_failed": "download failed",
 }
-_NEXT = {"active": (PAUSE, KILL, HALT), "paused": (RESUME, KILL), "killed": (RESUME,)}
-_NEXT |= {HALTED: (UNHALT, PAUSE, KILL)}
+_NEXT = {ACTIVE: (PAUSE, KILL, HALT), PAUSED: (RESUME, KILL), KILLED: (RESUME,)}
+_NEXT_HALTED = (UNHALT, PAUSE, KILL)
+
+Notes = list[tuple[str, str]]
+"""Texts about one release, each with its class of the style sheet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One release as a page shows it."""
+    """One release as a page shows it.
+
+    Attributes:
+        release: as the policy has it.
+        bar: its share of devices.
+        health: outcomes of the window.
+        on_now: an estimate of how many devices have it, see `figures.devices_now`.
+        notes: what else there is to know.
+        actions: what can be done to it, each with whether the keys for it are here.
+    """
 
     release: Release
     bar: Markup
-    health: Health = field(default_factory=Health)
+    health: Health
+    on_now: int
+    notes: Notes
     actions: list[tuple[Action, bool]] = field(default_factory=list)
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether it is there for a rollback only."""
+        return self.release.standing.state == KEPT
 
-def overview(repo: Path, engine: Engine) -> dict[str, Any]:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """One channel as a page shows it.
+
+    Attributes:
+        name: of the channel.
+        gets: releases that phones get which ask now, and the share of phones of each.
+        rows: its releases, the newest first.
+    """
+
+    name: str
+    gets: list[tuple[Release, float]]
+    rows: list[Row]
+
+    @property
+    def nothing(self) -> float:
+        """Share of the phones that ask now and get no release."""
+        taken = sum(share for one, share in self.gets if not is_restricted(one.stage))
+        return max(0.0, 1 - taken)
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether one of these is for some versions of the app or device classes only."""
+        return any(is_restricted(one.stage) for one, _ in self.gets)
+
+
+def overview(repo: Path, engine: Engine, days: int) -> dict[str, Any]:
     """What is live, how the fleet does, and until when the metadata is good."""
-    found, now = figures.read(engine), int(time.time())
+    found, now = figures.read(engine, days), int(time.time())
     saved, sent = sum(found.saved), sum(sum(found.bytes_of(kind)) for kind in (FULL, DELTA))
-    told = _told(found, WEEK)
+    told = found.healths()
     failed = sum(health.failed for health in told.values())
     return {
-        "channels": [(one, _rows(one, told)) for one in live(repo)],
+        "channels": _channels(repo, engine, found),
         "expires": {role: at - now for role, at in sorted(expiries(repo).items())},
         "saved": saved,
         "saved_share": saved / (saved + sent) if saved else 0.0,
         "updated": sum(health.installed for health in told.values()),
         "failed": failed,
         "failed_share": failed / max(1, sum(health.told for health in told.values())),
-        "events": sum(found.events[-WEEK:]),
-        "checks": sum(day.get(METADATA, Sum()).requests for day in found.served[-1:]),
+        "events": sum(found.events),
+        "checks": sum(day.get(METADATA, Sum()).requests for day in found.served),
         "bytes_plot": _bytes_plot(found),
         "events_plot": _events_plot(found),
     }
 
 
-def releases(repo: Path, engine: Engine, operations: Operations) -> dict[str, Any]:
+def releases(repo: Path, engine: Engine, operations: Operations, days: int) -> dict[str, Any]:
     """All live releases with what can be done to them."""
-    told = _told(figures.read(engine), figures.DAYS)
-    return {"channels": [(one, _rows(one, told, operations)) for one in live(repo)]}
+    return {"channels": _channels(repo, engine, figures.read(engine, days), operations)}
 
 
-def fleet(repo: Path, engine: Engine) -> dict[str, Any]:
-    """Versions and failures of devices that told of them, and what was rejected."""
-    found = figures.read(engine)
-    told = _told(found, figures.DAYS)
+def fleet(repo: Path, engine: Engine, days: int) -> dict[str, Any]:
+    """Versions and failures of devices that reported them, and what was rejected."""
+    found = figures.read(engine, days)
+    told = found.healths()
     order = [(one.policy.channel, s.manifest) for one in live(repo) for s in one.policy.releases]
     keys = [key for key in order if key in told]
     keys += sorted(told.keys() - set(keys))
@@ -94,28 +140,75 @@ def fleet(repo: Path, engine: Engine) -> dict[str, Any]:
     }
 
 
-def _rows(
-    channel: LiveChannel,
-    told: dict[tuple[str, str], Health],
-    operations: Operations | None = None,
-) -> list[Row]:
-    name = channel.policy.channel
-    return [
-        Row(
-            release=release,
-            bar=share_bar(release.percent / 100, release.state, f"{release.percent:g}% of devices"),
-            health=told.get((name, release.stage.manifest), Health()),
-            actions=_actions(name, at, release, operations) if operations else [],
+def _channels(
+    repo: Path, engine: Engine, found: Figures, operations: Operations | None = None
+) -> list[Channel]:
+    told = found.healths()
+    shown = []
+    for one in live(repo):
+        name = one.policy.channel
+        on_now = devices_now(one.policy, outcomes.healths(engine, name))
+        rows = [
+            Row(
+                release=release,
+                bar=share_bar(
+                    release.percent / 100,
+                    word_of(release),
+                    f"share of devices: {exact(release.percent)}",
+                ),
+                health=told.get((name, release.stage.manifest), Health()),
+                on_now=on_now[release.stage.manifest],
+                notes=list(_notes(release, lacks(engine, name, release.stage))),
+                actions=_actions(name, at, release, operations) if operations else [],
+            )
+            for at, release in enumerate(one.releases)
+        ]
+        gets = [(each, each.standing.share) for each in one.releases if each.standing.share]
+        shown.append(Channel(name=name, gets=gets, rows=rows))
+    return shown
+
+
+def word_of(release: Release) -> str:
+    """The first word of how a release stands: the class of its colour."""
+    return release.standing.state.partition(" ")[0]
+
+
+def _notes(release: Release, lacking: str | None) -> Iterator[tuple[str, str]]:
+    """What else there is to know; lacking: for an automatic halt, see `halting.lacks`."""
+    stage, limit = release.stage, release.stage.most_failures
+    if release.halted is not None:
+        yield "bad", f"Halted: {release.halted}"
+    if coming := [step for step in stage.ramp if step[0] > time.time()]:
+        steps = ", ".join(f"{exact(share)} from {moment(utc)}" for utc, share in coming)
+        yield "", f"Rises by itself: {steps}"
+    if stage.from_utc:
+        yield "", f"From {moment(stage.from_utc)}"
+    if stage.until_utc is not None:
+        yield "", f"Until {moment(stage.until_utc)}"
+    if is_restricted(stage):
+        parts = [
+            stage.app.least and f"app {stage.app.least} and later",
+            stage.app.below and f"app before {stage.app.below}",
+            stage.device_classes and f"device classes {', '.join(stage.device_classes)}",
+        ]
+        yield "", f"Only for {'; '.join(part for part in parts if part)}"
+    if limit is not None:
+        yield (
+            "",
+            f"The server halts it if more than {exact(100 * limit.share)} of devices in at least "
+            f"{limit.of:,} networks fail",
         )
-        for at, release in enumerate(channel.releases)
-    ]
+    if lacking is not None:
+        yield "bad" if lacking.startswith("all") else "", lacking[0].upper() + lacking[1:]
 
 
 def _actions(
     channel: str, at: int, release: Release, operations: Operations
 ) -> list[tuple[Action, bool]]:
     """What can be done to a release, and whether the keys for it are here."""
-    kinds = [PERCENT, *_NEXT[release.state], *([ROLLBACK] if at else [])]
+    state = release.stage.state
+    is_halted = release.halted is not None and state != KILLED
+    kinds = [PERCENT, *(_NEXT_HALTED if is_halted else _NEXT[state]), *([ROLLBACK] if at else [])]
     return [
         (
             Action(
@@ -123,20 +216,11 @@ def _actions(
                 channel=channel,
                 manifest=release.stage.manifest,
                 percent=release.percent if kind == PERCENT else None,
-                reason="TEXT" if kind == HALT else "",
             ),
             operations.may(kind, channel),
         )
         for kind in kinds
     ]
-
-
-def _told(found: Figures, n_days: int) -> dict[tuple[str, str], Health]:
-    """Outcomes of the last days by channel and release."""
-    told: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
-    for (channel, manifest, kind), values in found.outcomes.items():
-        told[channel, manifest][kind] = sum(values[-n_days:])
-    return {key: Health(**kinds) for key, kinds in told.items() if any(kinds.values())}
 
 
 def _bytes_plot(found: Figures) -> dict[str, Any]:

@@ -10,52 +10,48 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from flask import (
-    Blueprint,
-    Response,
-    abort,
-    current_app,
-    g,
-    redirect,
-    render_template,
-    request,
-    url_for,
-)
-from jinja2 import StrictUndefined
+from flask import Blueprint, Response, abort, current_app, g, redirect, request, url_for
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from bundle.errors import PocketRecError
-from sync_server import admin_pages, audit
+from sync_server import admin_actions, admin_pages, audit
+from sync_server.admin_actions import LABELS
+from sync_server.admin_layout import Pages, protected
+from sync_server.figures import DAYS, WINDOWS
 from sync_server.gate import Gate, TooManyFailures
 from sync_server.openapi import TEXT, described, record
-from sync_server.operations import Action, Operations
-from sync_server.sessions import PATH, Session, Sessions
-from sync_server.tokens import MAX_TOKEN, OPERATE
-from sync_server.wording import FILTERS
+from sync_server.operations import Operations
+from sync_server.sessions import COOKIE, PATH, Sessions
+from sync_server.tokens import MAX_TOKEN
 
-CSP = (
-    "default-src 'none'; style-src 'self'; img-src data:; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'"
-)
 PAGE_ENTRIES = 100
 _HTML = "text/html"
 _LOGIN = {303: "Log in first."}
+_WINDOW = {"days": {"enum": list(WINDOWS)}}
+_PLACES = ("overview", "releases", "fleet", "show_audit")
 _OPEN = ("admin_site.log_in", "admin_site.show_login", "admin_site.style")
 _FORM_BYTES = 10_000
 
 
 def blueprint(
-    repo: Path, engine: Engine, gate: Gate, sessions: Sessions, operations: Operations
+    repo: Path,
+    engine: Engine,
+    gate: Gate,
+    sessions: Sessions,
+    operations: Operations,
+    pages: Pages,
 ) -> Blueprint:
     """Pages below /admin."""
     routes = Blueprint("admin_site", __name__, url_prefix=PATH, template_folder="templates")
+    page = pages.show
+    admin_actions.add(routes, pages, operations)
 
     @routes.record_once
     def set_up(state: Any) -> None:
-        state.app.jinja_env.undefined = StrictUndefined
-        state.app.jinja_env.filters.update(FILTERS)
+        pages.set_up(state.app)
 
     @routes.before_request
     def check() -> AnyResponse | None:
@@ -66,10 +62,11 @@ def blueprint(
         if request.endpoint in _OPEN:
             return None
         if g.session is None:
-            return redirect(url_for(".show_login"), 303)
-        if request.method == "POST" and not sessions.is_own_form(
-            g.session, request.form.get("csrf", "")
-        ):
+            place = (request.endpoint or "").removeprefix("admin_site.")
+            place = place if place in _PLACES else "overview"
+            ended = place if COOKIE in request.cookies else None
+            return redirect(url_for(".show_login", ended=ended), 303)
+        if request.method == "POST" and not g.session.is_own_form(request.form.get("csrf", "")):
             abort(
                 403, "the form is too old or not of this session; go back and load the page again"
             )
@@ -77,18 +74,7 @@ def blueprint(
 
     @routes.after_request
     def protect(response: Response) -> Response:
-        response.headers["Content-Security-Policy"] = CSP
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Referrer-Policy"] = "same-origin"
-        response.headers.setdefault("Cache-Control", "no-store")
-        if g.get("session") and request.method == "GET" and request.endpoint not in _OPEN:
-            sessions.keep(response, g.session)
-        return response
-
-    def page(name: str, **values: Any) -> str:
-        session = cast(Session, g.session)
-        csrf = sessions.form_token(session)
-        return render_template(f"{name}.html", here=name, session=session, csrf=csrf, **values)
+        return protected(response)
 
     @routes.get("/style.css")
     @described("Style sheet of the site.", tag="site", ok="text/css")
@@ -96,10 +82,20 @@ def blueprint(
         text = (Path(__file__).parent / "static" / "admin.css").read_text()
         return Response(text, content_type="text/css", headers={"Cache-Control": "max-age=300"})
 
+    def login_page(said: str = "", place: str = "") -> str:
+        return page("login", said=said, place=place)
+
     @routes.get("/login")
-    @described("Where people log in.", tag="site", ok=_HTML)
+    @described(
+        "Where people log in; `ended` is the page that they were on.",
+        tag="site",
+        ok=_HTML,
+        query={"ended": TEXT},
+    )
     def show_login() -> str:
-        return render_template("login.html", said="")
+        place = request.args.get("ended", "")
+        said = "Your session has ended, and nothing was changed. Log in again." if place else ""
+        return login_page(said, place if place in _PLACES else "")
 
     @routes.post("/login")
     @described(
@@ -107,19 +103,22 @@ def blueprint(
         tag="site",
         ok=_HTML,
         status=303,
-        form=record(token={"type": "string", "maxLength": MAX_TOKEN}),
-        pages=(401, 429, 503),
-        errors=(403, 413, 415),
+        form=record(
+            optional=("place",), token={"type": "string", "maxLength": MAX_TOKEN}, place=TEXT
+        ),
+        pages=(401, 403, 413, 415, 429, 503),
     )
     def log_in() -> Any:
+        place = request.form.get("place", "")
+        place = place if place in _PLACES else ""
         try:
             token = gate.token(request.form.get("token", "").strip())
         except TooManyFailures as err:
-            page = render_template("login.html", said=f"Wait: {err.description}.")
-            return page, 429, {"Retry-After": str(err.wait_s)}
+            shown = login_page(f"Wait: {err.description}.", place)
+            return shown, 429, {"Retry-After": str(err.wait_s)}
         if token is None:
-            return render_template("login.html", said="This token is not valid."), 401
-        answer = cast(Response, redirect(url_for(".overview"), 303))
+            return login_page("This token is not valid.", place), 401
+        answer = cast(Response, redirect(url_for(f".{place or 'overview'}"), 303))
         sessions.begin(answer, token)
         with audit.noted(engine, token, "log in", token.id):
             return answer
@@ -131,7 +130,7 @@ def blueprint(
         ok=_HTML,
         status=303,
         form=record(csrf=TEXT),
-        errors=(403, 413, 415),
+        pages=(403, 413, 415),
     )
     def log_out() -> AnyResponse:
         answer = cast(Response, redirect(url_for(".show_login"), 303))
@@ -140,29 +139,46 @@ def blueprint(
 
     @routes.get("/")
     @described(
-        "What is live, and how the fleet does.", tag="site", ok=_HTML, more=_LOGIN, pages=(503,)
+        "What is live, and how the fleet does.",
+        tag="site",
+        ok=_HTML,
+        query=_WINDOW,
+        more=_LOGIN,
+        pages=(400, 503),
     )
     def overview() -> str:
-        return page("overview", **admin_pages.overview(repo, engine))
+        days = _days()
+        return page("overview", days=days, **admin_pages.overview(repo, engine, days))
 
     @routes.get("/releases")
     @described(
-        "Releases, and what can be done to them.", tag="site", ok=_HTML, more=_LOGIN, pages=(503,)
+        "Releases, and what can be done to them.",
+        tag="site",
+        ok=_HTML,
+        query=_WINDOW | {"done": {"type": "integer"}},
+        more=_LOGIN,
+        pages=(400, 503),
     )
     def releases() -> str:
-        return releases_page(done=audit.entry(engine, request.args.get("done", 0, type=int)))
-
-    def releases_page(done: audit.Entry | None = None, problem: str = "") -> str:
-        found = admin_pages.releases(repo, engine, operations)
-        return page("releases", done=done, problem=problem, **found)
+        days, done = _days(), audit.entry(engine, request.args.get("done", 0, type=int))
+        found = admin_pages.releases(repo, engine, operations, days)
+        return page("releases", days=days, done=done, labels=LABELS, **found)
 
     @routes.get("/fleet")
-    @described("Versions and failures of devices.", tag="site", ok=_HTML, more=_LOGIN, pages=(503,))
+    @described(
+        "Versions and failures of devices.",
+        tag="site",
+        ok=_HTML,
+        query=_WINDOW,
+        more=_LOGIN,
+        pages=(400, 503),
+    )
     def fleet() -> str:
-        return page("fleet", **admin_pages.fleet(repo, engine))
+        days = _days()
+        return page("fleet", days=days, **admin_pages.fleet(repo, engine, days))
 
     @routes.get("/audit")
-    @described("Who did what, newest first.", tag="site", ok=_HTML, more=_LOGIN, pages=(503,))
+    @described("Who did what, newest first.", tag="site", ok=_HTML, more=_LOGIN, pages=(400, 503))
     def show_audit() -> str:
         before = request.args.get("before", type=int)
         if before is not None and not 0 < before < 2**31:
@@ -176,52 +192,28 @@ def blueprint(
         lines = (json.dumps(asdict(each)) + "\n" for each in audit.every(engine))
         return Response(lines, content_type="application/jsonl")
 
+    @routes.errorhandler(HTTPException)
+    def refused(err: HTTPException) -> Response:
+        return pages.error(err)
+
     @routes.errorhandler(PocketRecError)
-    def unreadable(err: PocketRecError) -> Any:
-        return page("problem", said=str(err)), 503
+    def unreadable(err: PocketRecError) -> Response:
+        return pages.problem(503, str(err))
 
     @routes.errorhandler(SQLAlchemyError)
-    def database_failed(err: SQLAlchemyError) -> Any:
+    def database_failed(err: SQLAlchemyError) -> Response:
         current_app.logger.error("database: %s", err)
-        return render_template("login.html", said="The database is unavailable."), 503
-
-    @routes.post("/actions")
-    @described(
-        "Do what a button says; the page that follows says what came of it.",
-        tag="site",
-        ok=_HTML,
-        status=303,
-        form=record(
-            optional=("percent", "reason"),
-            csrf=TEXT,
-            channel=TEXT,
-            action=TEXT,
-            manifest=TEXT,
-            percent=TEXT,
-            reason=TEXT,
-        ),
-        pages=(409, 503),
-        errors=(400, 403, 413, 415),
-    )
-    def act() -> Any:
-        session = cast(Session, g.session)
-        if not session.token.may(OPERATE):
-            abort(403, "your token may only read")
-        value: dict[str, Any] = {name: request.form.get(name) for name in ("action", "manifest")}
-        percent, reason = request.form.get("percent", type=float), request.form.get("reason", "")
-        value |= {} if percent is None else {"percent": percent}
-        value |= {"reason": reason} if reason else {}
-        try:
-            wanted = Action.from_json(request.form.get("channel", ""), value)
-        except PocketRecError as err:
-            abort(400, str(err))
-        try:
-            number = operations.do(session.token, wanted)
-        except PocketRecError as err:
-            return releases_page(problem=str(err)), 409
-        return redirect(url_for(".releases", done=number), 303)
+        return pages.problem(503, "The database is unavailable. Try again in a minute.")
 
     return routes
+
+
+def _days() -> int:
+    """The window that a page is asked for."""
+    text = request.args.get("days", str(DAYS))
+    if text not in map(str, WINDOWS):
+        abort(400, f"days must be one of {', '.join(map(str, WINDOWS))}")
+    return int(text)
 
 
 def _is_same_origin() -> bool:

@@ -14,16 +14,20 @@ DAY_S = 86_400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one install may send.
+    """What one install may send, and what all may.
 
     Attributes:
         per_minute: uploads, in the long run and, after a minute's rest, at once.
         day_events: new events on one day (UTC); a batch that would exceed it waits for the next.
             At least what a batch may hold.
+        network_hour_events: of all installs of one network in an hour, see `quotas.py`.
+        all_day_events: of all installs on one day; what bounds the database's growth.
     """
 
     per_minute: int = 60
     day_events: int = 50_000
+    network_hour_events: int = 20_000
+    all_day_events: int = 5_000_000
 
 
 LIMITS = Limits()

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, jsonify
+from flask import Flask, jsonify, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -15,6 +15,7 @@ from sync_server import (
     admin_site,
     checks,
     files,
+    front,
     health,
     metrics,
     openapi,
@@ -22,6 +23,7 @@ from sync_server import (
     request_log,
     uploads,
 )
+from sync_server.admin_layout import Pages, is_of_site
 from sync_server.database import default_url, open_database
 from sync_server.event_routes import event_routes
 from sync_server.expiry import expiries
@@ -32,7 +34,7 @@ from sync_server.keys import load_signers, online_signers
 from sync_server.operations import Operations
 from sync_server.outcome_routes import outcome_routes
 from sync_server.served import Served
-from sync_server.sessions import Sessions, cookie_secret
+from sync_server.sessions import Sessions
 from sync_server.settings import HINTS, Settings
 
 
@@ -54,21 +56,23 @@ def create_app(settings: Settings) -> Flask:
         renewal.keep_fresh(repo, signers, threading.Event())
     served = Served(repo, engine)
     gate, operations = Gate(engine), Operations(repo, engine, signers)
-    sessions = Sessions(engine, cookie_secret(repo))
+    sessions = Sessions(engine)
+    pages = Pages(repo, sessions)
     for routes in (
         files.blueprint(repo, served, settings.blobs_url),
         event_routes(engine, counted.registry, settings.limits),
         hint_routes(listening, counted.registry),
         outcome_routes(repo, engine, counted.registry, brake),
+        front.blueprint(),
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),
         openapi.blueprint(),
         admin_api.blueprint(repo, engine, gate, operations),
-        admin_site.blueprint(repo, engine, gate, sessions, operations),
+        admin_site.blueprint(repo, engine, gate, sessions, operations, pages),
     ):
         app.register_blueprint(routes)
     openapi.document(app)  # fails here, not at its first reader, if a route has no description
-    _answer_errors(app)
+    _answer_errors(app, pages)
     app.wsgi_app = checks.Checks(app.wsgi_app, repo, served, note)  # type: ignore[method-assign]
     if settings.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
@@ -84,13 +88,18 @@ def _expiry_gauge(repo: Path) -> metrics.GaugeNow:
     )
 
 
-def _answer_errors(app: Flask) -> None:
-    """Every error is answered as {"error": text}; those of the database can be tried again."""
+def _answer_errors(app: Flask, pages: Pages) -> None:
+    """Every error is answered as {"error": text}, and by a page to people on the site.
+
+    Those of the database can be tried again.
+    """
 
     @app.errorhandler(HTTPException)
     def refused(err: HTTPException) -> Any:
         if err.response is not None:
             return err.response
+        if is_of_site(request.path):
+            return pages.error(err)
         answer = err.get_response()  # keeps headers such as Allow and Content-Range
         answer.set_data(jsonify(error=err.description).get_data())
         answer.content_type = "application/json"

@@ -91,9 +91,8 @@ def entries(engine: Engine, most: int, before: int | None = None) -> list[Entry]
         ]
 
 
-def every(engine: Engine) -> Iterator[Entry]:
-    """All entries, newest first, read a part at a time."""
-    before = None
+def every(engine: Engine, before: int | None = None) -> Iterator[Entry]:
+    """All entries, or those before the one of a number, newest first, read a part at a time."""
     while found := entries(engine, _PART, before):
         yield from found
         before = found[-1].number

@@ -1,10 +1,10 @@
-"""One file with all that a server needs to begin again elsewhere, but no key.
+"""One signed file with all that a server needs to begin again elsewhere, but no key.
 
-    repository/metadata/... repository/targets/...    see `inventory.py`
+    repository/metadata/... targets/... history/...   see `inventory.py`
     database.sqlite                                    a consistent copy (SQLite's backup API)
-    backup.json                                        size and SHA-256 of each of these, last
 
-The form is an uncompressed tar (POSIX pax): releases are compressed or random enough already.
+The form is an uncompressed tar (POSIX pax): releases are compressed or random enough already. The
+signature follows it, see `seal.py`.
 """
 
 import hashlib
@@ -17,16 +17,18 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from sqlalchemy import Engine
 
-from bundle.files import canonical_json, check_free, fsync_dir, write_failed
+from bundle.files import check_free, fsync_dir, write_failed
 from sync_server import inventory
 from sync_server.inventory import TIMESTAMP
+from sync_server.keys import Ask, Signers
+from sync_server.seal import Sealed
+from sync_server.tables import ADMIN_SESSION
 
-FORMAT = 1
-LIST, DATABASE, REPOSITORY = "backup.json", "database.sqlite", "repository/"
+DATABASE, REPOSITORY = "database.sqlite", "repository/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,33 +41,47 @@ class BackupReport:
     database: bool
 
 
-def back_up(repo: Path, engine: Engine, out: Path, *, force: bool = False) -> BackupReport:
-    """Write a backup while the server goes on; `out` is whole or untouched.
+def back_up(
+    repo: Path,
+    engine: Engine,
+    out: Path,
+    key: Path,
+    *,
+    ask: Ask = lambda _: None,
+    force: bool = False,
+) -> BackupReport:
+    """Write a signed backup while the server goes on; `out` is whole or untouched.
 
     Args:
         repo: the repository.
         engine: the database; PostgreSQL is left out, `pg_dump` saves it.
         out: the file.
-        force: replace it.
+        key: private key of `seal.make_backup_key`; opened before anything is written.
+        ask: asks a person for its passphrase.
+        force: replace `out`.
 
     Raises:
         InputError: `out` is there already.
+        KeysInvalid: the key cannot be opened.
         RepositoryInvalid: nothing is published, or a file is damaged.
         PocketRecError: the disk is full.
     """
     check_free(out, force=force)
+    signer = Signers([key.parent], ask).open(key)
     source = Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
     has_database = source is not None and source.is_file()
     partial = out.with_name(f".{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as stream, tempfile.TemporaryDirectory(dir=out.parent) as work:
-            os.fchmod(stream.fileno(), 0o600)  # events of people are in it
-            found = inventory.take(repo)
+        with _private(partial) as stream, tempfile.TemporaryDirectory(dir=out.parent) as work:
+            sealed = Sealed(stream, signer, key)
+            found = inventory.take(repo, history=True)
             database = Path(work) / DATABASE
             if source is not None and has_database:
                 _copy_database(source, database)
-            report = _write(stream, found, database if has_database else None)
+            listed = _write(sealed, found, database if has_database else None)
+            report = report_of(int(time.time()), listed)
+            sealed.seal(report.created_utc, listed)
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(out)
@@ -77,15 +93,39 @@ def back_up(repo: Path, engine: Engine, out: Path, *, force: bool = False) -> Ba
     return report
 
 
+def _private(path: Path) -> BinaryIO:
+    """Make a file that only its owner may read from the first byte on: it holds people's events."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
 def _copy_database(source: Path, to: Path) -> None:
     with closing(sqlite3.connect(source)) as there, closing(sqlite3.connect(to)) as here:
         there.backup(here)
         here.execute("PRAGMA journal_mode = DELETE")  # one file, no log beside it
+        clear(here, [ADMIN_SESSION.name])
 
 
-def _write(stream: BinaryIO, found: inventory.Inventory, database: Path | None) -> BackupReport:
+def clear(database: sqlite3.Connection, tables: list[str]) -> int:
+    """Delete all rows of those tables that exist, and their bytes; returns how many there were."""
+    database.execute("PRAGMA secure_delete = ON")
+    wanted = "SELECT name FROM sqlite_master WHERE type = 'table'"
+    there = {name for (name,) in database.execute(wanted)}
+    rows = 0
+    for name in tables:
+        if name in there:
+            rows += database.execute(f"DELETE FROM {name}").rowcount  # noqa: S608 - names of ours
+    database.commit()
+    return rows
+
+
+def _write(
+    sealed: Sealed, found: inventory.Inventory, database: Path | None
+) -> dict[str, dict[str, Any]]:
     listed: dict[str, dict[str, Any]] = {}
-    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    with tarfile.open(
+        fileobj=cast(BinaryIO, sealed), mode="w", format=tarfile.PAX_FORMAT
+    ) as archive:
 
         def add(name: str, source: BinaryIO, size: int) -> None:
             member, reader = tarfile.TarInfo(name), Hashed(source)
@@ -105,11 +145,7 @@ def _write(stream: BinaryIO, found: inventory.Inventory, database: Path | None) 
         if database:
             with database.open("rb") as source:
                 add(DATABASE, source, database.stat().st_size)
-        report = report_of(int(time.time()), listed)
-        value = {"format": FORMAT, "created_utc": report.created_utc, "files": listed}
-        data = canonical_json(value)
-        add(LIST, io.BytesIO(data), len(data))
-    return report
+    return listed
 
 
 def report_of(created_utc: int, listed: dict[str, dict[str, Any]]) -> BackupReport:

@@ -1,10 +1,12 @@
 """One channel of a repository: its policy, the manifests of its releases, the deltas to them.
 
 channels/CHANNEL/policy.json        the rollout policy, see `bundle/rollout.py`
-channels/CHANNEL/<sha256>.json      the manifest of each live release
+channels/CHANNEL/<sha256>.json      the manifest of each live release, with TIMES beside it
 channels/CHANNEL/deltas/...         see deltas.py
 """
 
+import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,14 +16,19 @@ from tuf.api.metadata import TargetFile
 from bundle.errors import InputError
 from bundle.manifest import Manifest, parse_manifest
 from bundle.rollout import RolloutPolicy, Stage
+from bundle.strict_json import MAX_UTC, is_integer
 from sync_server import blobs, deltas
 from sync_server.errors import RepositoryInvalid
 from sync_server.roles import TARGETS, channels_of
 from sync_server.stages import offered
 from sync_server.state import State
 
+_FIRST_PERCENT = "x-pocketrec-first-percent"
+"""Field of a channel's metadata; a text, since canonical JSON has no fractions."""
+_PERCENT = re.compile(r"(?:\d{1,2}|100)\.\d{6}", re.ASCII)
 MOST_KEPT = 20
 """Deltas lead to a release from at most so many before it."""
+TIMES = ("built_utc", "published_utc")
 
 
 class Channel:
@@ -54,10 +61,41 @@ class Channel:
             return RolloutPolicy(channel=self.name)
         return RolloutPolicy.from_bytes(blobs.read(self._repo, target))
 
-    def add_manifest(self, sha: str, data: bytes) -> None:
-        """Store a release's manifest; a policy has to name it next."""
+    @property
+    def first_percent(self) -> float:
+        """Share of the devices at which its releases start, signed with its metadata.
+
+        A channel that never had one, and whose newest release is staged, starts at that share.
+        """
+        value = self._state.targets[self.name].unrecognized_fields.get(_FIRST_PERCENT)
+        if isinstance(value, str) and _PERCENT.fullmatch(value):
+            return float(value)
+        newest = next(iter(self.policy().releases), None)
+        return newest.percent if newest else 100.0
+
+    @first_percent.setter
+    def first_percent(self, percent: float) -> None:
+        self._state.edit(self.name).unrecognized_fields[_FIRST_PERCENT] = f"{percent:.6f}"
+
+    def add_manifest(self, sha: str, data: bytes, built_utc: int | None = None) -> None:
+        """Store a release's manifest; a policy has to name it next.
+
+        Its custom metadata says when the release was built, if that is known, and when it was first
+        published on the channel.
+        """
         path = self._manifest_path(sha)
-        self._state.edit(self.name).targets[path] = blobs.store(self._repo, path, data)
+        times = {"published_utc": int(time.time())}
+        times |= {} if built_utc is None else {"built_utc": built_utc}
+        target = blobs.store(self._repo, path, data)
+        target.unrecognized_fields["custom"] = self.times(sha) or times
+        self._state.edit(self.name).targets[path] = target
+
+    def times(self, sha: str) -> dict[str, int]:
+        """When a release was built and published, unix seconds; empty: nobody noted it."""
+        target = self.targets.get(self._manifest_path(sha))
+        custom = target.custom if target else None
+        found = custom if isinstance(custom, dict) else {}
+        return {key: found[key] for key in TIMES if is_integer(found.get(key), 0, MAX_UTC)}
 
     def set_policy(self, policy: RolloutPolicy, made: Mapping[str, TargetFile]) -> None:
         """Name a policy, the manifests of its releases, and the deltas that lead to them.

@@ -1,11 +1,13 @@
 """Open the server's database by URL: SQLite in WAL mode by default, PostgreSQL for many servers.
 
-A SQLite file is made and upgraded when it is opened. A PostgreSQL database is upgraded on purpose
-only (`pocketrec db upgrade`), since other servers may be using it.
+A SQLite file is made and upgraded when it is opened, and only its owner may read it. A PostgreSQL
+database is upgraded on purpose only (`pocketrec db upgrade`), since other servers may be using it.
 """
 
+import os
+import stat
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -170,6 +172,11 @@ def _sqlite(address: URL) -> Engine:
         connect_args={"timeout": float(address.query.get("timeout", _BUSY_S))},  # type: ignore[arg-type]
     )
 
+    @event.listens_for(engine, "do_connect")
+    def protect(*_: object) -> None:
+        if address.database and address.database != ":memory:":
+            _make_private(Path(address.database))
+
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
         connection.isolation_level = None  # the driver would begin late, and not for tables
@@ -187,6 +194,19 @@ def _sqlite(address: URL) -> Engine:
         connection.exec_driver_sql(f"BEGIN {how}")
 
     return engine
+
+
+def _make_private(path: Path) -> None:
+    """Make a SQLite file and its logs readable by their owner only, whatever the umask is.
+
+    SQLite gives the logs the mode of the file; those of an earlier version may be open to others.
+    """
+    with suppress(OSError):  # what cannot be made is reported when SQLite opens it
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+    for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), Path(f"{path}-journal")):
+        with suppress(FileNotFoundError, PermissionError):  # a reader need not be the owner
+            if stat.S_IMODE(each.stat().st_mode) & 0o077:
+                each.chmod(0o600)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 PocketRecError (bundle)
 ├── BackupInvalid      a backup is damaged, cut off, or something else
+├── ChannelChanged     a channel was changed after the state that somebody decided on
 ├── DatabaseInvalid    the database cannot be opened, or its tables are of another version
 ├── KeysInvalid        a key file is missing, unreadable, or the passphrase is wrong
 ├── RepositoryInvalid  the repository's metadata is damaged, foreign, or being written
@@ -14,6 +15,10 @@ from bundle.errors import PocketRecError
 
 class BackupInvalid(PocketRecError):
     """A file is not a backup that can be brought back."""
+
+
+class ChannelChanged(PocketRecError):
+    """A channel is in another state than the one that an action was decided on."""
 
 
 class DatabaseInvalid(PocketRecError):

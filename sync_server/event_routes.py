@@ -1,5 +1,6 @@
 """POST /v1/events: what devices whose users agreed send. DELETE /v1/installs/<id>: erase it."""
 
+import threading
 import time
 from typing import Any
 
@@ -14,7 +15,9 @@ from sync_server.content_coding import CODINGS, decoded
 from sync_server.erasure import erase
 from sync_server.errors import UploadRefused
 from sync_server.intake import Stored, store
+from sync_server.networks import network_of
 from sync_server.openapi import COUNT, TEXT, array, described, record
+from sync_server.quotas import HOUR_S, forget_past
 
 _BUSY_RETRY_S = 60
 _LAGS = (60, 3600, 6 * 3600, *(days * DAY_S for days in (1, 2, 7, 30)))
@@ -35,6 +38,8 @@ def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = L
     refused = Counter(
         "pocketrec_uploads_refused", "Uploads refused, by status.", ["status"], registry=registry
     )
+
+    sweep = _Sweep()
 
     @routes.post("/v1/events")
     @described(
@@ -64,10 +69,13 @@ def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = L
             raise UploadRefused(415, "Content-Type must be application/json")
         coding = request.headers.get("Content-Encoding", "")
         batch = uploads.parse(decoded(request.get_data(), coding, uploads.MAX_CONTENT_BYTES))
-        found = store(engine, batch, limits)
+        now = time.time()
+        found = store(engine, batch, limits, now, network_of(request.remote_addr or ""))
+        if sweep.is_due(now):
+            forget_past(engine, now)
         stored.inc(len(found.new))
         if found.new:
-            lag.observe(max(0.0, time.time() - max(found.new)))
+            lag.observe(max(0.0, now - max(found.new)))
         rejected.inc(0 if found.again else len(found.rejected))
         return jsonify(_answer(batch, found))
 
@@ -100,6 +108,21 @@ def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = L
         return answer, 503
 
     return routes
+
+
+class _Sweep:
+    """When a process next deletes counts of past hours."""
+
+    def __init__(self) -> None:
+        self._next, self._lock = 0.0, threading.Lock()
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time; true for one thread an hour."""
+        with self._lock:
+            is_due = now >= self._next or self._next > now + HOUR_S
+            if is_due:
+                self._next = now + HOUR_S
+            return is_due
 
 
 def _answer(batch: uploads.Upload, found: Stored) -> dict[str, Any]:

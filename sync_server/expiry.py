@@ -21,7 +21,7 @@ def expiries(repo: Path) -> dict[str, int]:
             found[role] = _expires(_numbered(folder, meta["version"], role))
         roots = [int(path.name.partition(".")[0]) for path in folder.glob("[0-9]*.root.json")]
         found["root"] = _expires(_numbered(folder, max(roots), "root"))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
     return found
 

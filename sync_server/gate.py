@@ -1,4 +1,4 @@
-"""Who may come in: whose token a request brings, and who guesses too often."""
+"""Whose token a request has, and which networks guess too often."""
 
 import time
 from typing import Any
@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from sync_server import tokens
 from sync_server.failures import Failures
+from sync_server.networks import network_of
 from sync_server.tokens import Token
 
 
@@ -27,7 +28,11 @@ class TooManyFailures(HTTPException):
 
 
 class Gate:
-    """Looks tokens up; an address that brings too many wrong ones has to wait."""
+    """Looks tokens up; a network that sends too many wrong ones has to wait with further ones.
+
+    A right token is never refused for the wrong ones of its network: an attacker could lock
+    operators out, and 256 random bits cannot be guessed at any rate.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._failures = engine, Failures()
@@ -48,12 +53,13 @@ class Gate:
         """The good token of a text, or None.
 
         Raises:
-            TooManyFailures: too many were none.
+            TooManyFailures: the text is wrong, and so were too many before it.
         """
-        address, now = request.remote_addr or "", time.time()
-        if wait_s := self._failures.wait_s(address, now):
+        now = time.time()
+        if (token := tokens.find(self._engine, text, int(now))) is not None:
+            return token
+        network = network_of(request.remote_addr or "")
+        if wait_s := self._failures.wait_s(network, now):
             raise TooManyFailures(wait_s)
-        token = tokens.find(self._engine, text, int(now))
-        if token is None:
-            self._failures.note(address, now)
-        return token
+        self._failures.note(network, now)
+        return None

@@ -18,6 +18,8 @@ from sync_server.allowance import DAY_S, LIMITS, Allowance, Limits, full, spend_
 from sync_server.database import dialect_of, writing
 from sync_server.errors import UploadRefused
 from sync_server.events import checked, day_of
+from sync_server.networks import UNKNOWN
+from sync_server.quotas import check, spend
 from sync_server.tables import EVENT, EVENT_DAY, INSTALL, REJECTED_DAY, UPLOAD
 from sync_server.uploads import Upload
 
@@ -43,24 +45,31 @@ class Stored:
 
 
 def store(
-    engine: Engine, upload: Upload, limits: Limits = LIMITS, now: float | None = None
+    engine: Engine,
+    upload: Upload,
+    limits: Limits = LIMITS,
+    now: float | None = None,
+    network: str = UNKNOWN,
 ) -> Stored:
     """Store what is well formed of a batch; a known batch is answered as before.
 
     Args:
         engine: the database.
         upload: the batch.
-        limits: of its install.
+        limits: of its install, its network, and of all.
         now: unix seconds; by default the clock's.
+        network: that it comes from, see `networks.py`.
 
     Raises:
-        UploadRefused: the install has sent too much, or used the batch's id for other events.
+        UploadRefused: the install, its network or all have sent too much, or the batch's id was
+            used for other events.
         SQLAlchemyError: the database failed; nothing was stored.
     """
     now = time.time() if now is None else now
     rows, rejected = checked(upload.events)
     digest = hashlib.sha256(canonical_json(upload.events)).hexdigest()
     refused: UploadRefused | None = None
+    quotas = check(engine, limits, network, now)
     with writing(engine) as connection:
         install = _locked(connection, upload.install_id, limits, now)
         allowance = spend_upload(_allowance(install), limits, now)
@@ -69,6 +78,7 @@ def store(
             try:
                 with connection.begin_nested():
                     new = _insert(connection, install.number, rows)
+                    spend(connection, quotas, len(new), now)
                     allowance = spend_events(allowance, limits, len(new), now)
                     _count(connection, new, rejected, int(now))
                     _remember(connection, install.number, upload.batch, digest, rejected, int(now))

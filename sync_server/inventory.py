@@ -15,6 +15,7 @@ from sync_server.errors import RepositoryInvalid
 
 TIMESTAMP = "metadata/timestamp.json"
 _METADATA = re.compile(r"metadata/[0-9]{1,9}\.[a-z][a-z0-9-]*\.json")
+_HISTORY = re.compile(r"history/([0-9a-f]{64})\.[a-z][a-z0-9-]*\.json")
 _TARGET = re.compile(r"targets/(?:[A-Za-z0-9_-]+/){0,4}([0-9a-f]{64})\.[A-Za-z0-9_.-]+")
 
 
@@ -27,8 +28,12 @@ class Inventory:
     timestamp: bytes
 
 
-def take(repo: Path) -> Inventory:
+def take(repo: Path, *, history: bool = False) -> Inventory:
     """List a repository; a publish that goes on beside it does no harm.
+
+    Args:
+        repo: the repository.
+        history: list the audit trail too, which names people: for a backup, not for a mirror.
 
     Raises:
         RepositoryInvalid: nothing is published.
@@ -38,7 +43,8 @@ def take(repo: Path) -> Inventory:
     except OSError as err:
         raise RepositoryInvalid(f"{repo / TIMESTAMP}: {err.strerror}. Is it published?") from err
     files, sizes, named = {}, {}, _named(repo, timestamp)
-    for top, form in (("targets", _TARGET), ("metadata", _METADATA)):
+    parts = [("targets", _TARGET), ("metadata", _METADATA)]
+    for top, form in [("history", _HISTORY), *parts] if history else parts:
         for path in sorted((repo / top).rglob("*")):
             name = path.relative_to(repo).as_posix()
             with suppress(FileNotFoundError):  # a publish removes deltas and its own halves
@@ -68,16 +74,16 @@ def _is_later(name: str, named: dict[str, int]) -> bool:
 
 def is_name(name: str) -> bool:
     """Whether a file of a repository may have a name; none that may leads out of its folder."""
-    return name == TIMESTAMP or bool(_METADATA.fullmatch(name) or _TARGET.fullmatch(name))
+    return name == TIMESTAMP or any(form.fullmatch(name) for form in (_METADATA, _TARGET, _HISTORY))
 
 
 def check(name: str, path: Path) -> None:
-    """Check a target against the SHA-256 that its name begins with.
+    """Check a target or a history against the SHA-256 that its name begins with.
 
     Raises:
         RepositoryInvalid: it is another; phones would refuse it.
     """
-    named = _TARGET.fullmatch(name)
+    named = _TARGET.fullmatch(name) or _HISTORY.fullmatch(name)
     if named and sha256_file(path) != named[1]:
         raise RepositoryInvalid(f"{path}: damaged, its SHA-256 is not the one of its name.")
 

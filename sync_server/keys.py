@@ -32,6 +32,8 @@ from sync_server.errors import KeysInvalid
 from sync_server.roles import BRAKE, CHANNELS, ONLINE, ROOT, TARGETS, THRESHOLD
 
 PASSPHRASE = "POCKETREC_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not a secret
+LEAST_PASSPHRASE = 15
+"""Characters; NIST SP 800-63B-4, 3.1.1.2, for a password that is the only factor."""
 ROOT_KEYS = 3
 """Made by default: with one lost, two are left, which is what a new root needs."""
 MOST_ROOT_KEYS = 9
@@ -62,11 +64,26 @@ class Signers:
         Raises:
             KeysInvalid: it is missing, damaged, of another kind, or the passphrase is wrong.
         """
-        path = self.path(next_name(name) if name in self._next else name)
-        if path is None:
-            where = ", ".join(map(str, self.folders)) or "no folder of keys"
-            raise KeysInvalid(f"{where}: no {name}.pem or {name}.uri, which has to sign this.")
+        self.require([name])
+        path = self.path(self._current(name))
+        assert path is not None, "it is here"
         return self.open(path)
+
+    def require(self, names: Iterable[str]) -> None:
+        """Check that the files of all these keys are here; none is opened.
+
+        Raises:
+            KeysInvalid: some are missing; the text names all of them.
+        """
+        missing = [name for name in dict.fromkeys(names) if self._current(name) not in self]
+        if missing:
+            where = ", ".join(map(str, self.folders)) or "no folder of keys is given"
+            files = ", ".join(f"no {name}.pem or {name}.uri" for name in missing)
+            have, them = ("has", "its folder") if len(missing) == 1 else ("have", "their folders")
+            raise KeysInvalid(f"{where}: {files}, which {have} to sign this. Add {them} by --keys.")
+
+    def _current(self, name: str) -> str:
+        return next_name(name) if name in self._next else name
 
     def open(self, path: Path) -> Signer:
         """Open the signer in a file; raises as looking it up by name does."""
@@ -188,7 +205,12 @@ def make_keys(
 
 
 def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
-    """Make one key; see `make_keys`."""
+    """Make one key; see `make_keys`.
+
+    Raises:
+        InputError: the key is there already, or the passphrase is too short.
+    """
+    check_passphrase(passphrase)
     pem = Ed25519PrivateKey.generate().private_bytes(
         Encoding.PEM,
         PrivateFormat.PKCS8,
@@ -209,6 +231,20 @@ def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
         partial.unlink()
     fsync_dir(folder)
     return path
+
+
+def check_passphrase(passphrase: str | None) -> None:
+    """Refuse a passphrase that whoever copies a key's file could guess.
+
+    Raises:
+        InputError: it has fewer than `LEAST_PASSPHRASE` characters.
+    """
+    if passphrase is not None and len(passphrase) < LEAST_PASSPHRASE:
+        raise InputError(
+            f"the passphrase has {len(passphrase)} characters; a key that lies in a file takes at "
+            f"least {LEAST_PASSPHRASE}, such as four or more random words. Choose a longer one, or "
+            "add --plain if another lock guards the folder."
+        )
 
 
 def next_name(name: str) -> str:

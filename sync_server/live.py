@@ -9,45 +9,51 @@ from pathlib import Path
 from tuf.api.metadata import TargetFile
 
 from bundle.errors import BundleInvalid
+from bundle.halts import Halts
 from bundle.manifest import Manifest, parse_manifest
-from bundle.rollout import KILLED, RolloutPolicy, Stage
+from bundle.rollout import RolloutPolicy, Stage
 from sync_server import deltas, state
 from sync_server.channel import Channel
 from sync_server.halts import halts_in
 from sync_server.roles import CHANNELS, TARGETS, channels_of
 from sync_server.stages import offered
-
-HALTED = "halted"
+from sync_server.standing import Standing, standings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """One live release.
 
-    percent: of the devices, at the moment; update_bytes: what a device downloads that has the
-    release before it; None: there is none, or no device takes this one any more.
+    Attributes:
+        stage: what the policy says.
+        standing: what phones that ask now do with it.
+        percent: of the devices that may take it, at the moment.
+        data_until_utc: the newest event that it was trained on.
+        built_utc: when its bundle was written; None: nobody noted it.
+        published_utc: when it was first published on the channel; None: nobody noted it.
+        full_bytes: of all its files.
+        update_bytes: what a device downloads that has the previous release; None: there is no
+            previous release, or no device takes this one any more.
+        halted: why the brake stopped it; None: it did not.
     """
 
     stage: Stage
+    standing: Standing
     percent: float
-    created_utc: int
+    data_until_utc: int
+    built_utc: int | None
+    published_utc: int | None
     full_bytes: int
     update_bytes: int | None
     halted: str | None
 
-    @property
-    def state(self) -> str:
-        """Its stage's state, or that it is halted."""
-        return (
-            HALTED if self.halted is not None and self.stage.state != KILLED else self.stage.state
-        )
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveChannel:
-    """A channel's policy and its releases, the newest first."""
+    """A channel's policy and its releases, the newest first; `version` differs after a change."""
 
     policy: RolloutPolicy
+    version: str
     releases: tuple[Release, ...]
     expires_utc: int
 
@@ -65,6 +71,11 @@ def live(repo: Path) -> list[LiveChannel]:
     known = [name for name in CHANNELS if name in names]
     others = sorted(set(names) - set(known))
     return [_channel(repo, found, name) for name in [*known, *others]]
+
+
+def version_of(policy: RolloutPolicy, halts: Halts) -> str:
+    """Return what differs once a channel's policy or halts changed, and not after a renewal."""
+    return sha256(policy.to_bytes() + halts.to_bytes()).hexdigest()[:16]
 
 
 def name_of(repo: Path, channel: str, manifest: str) -> str:
@@ -85,19 +96,34 @@ def _channel(repo: Path, found: state.State, name: str) -> LiveChannel:
     manifests = [channel.manifest(stage) for stage in policy.releases]
     before = [*manifests[1:], None][: len(manifests)]
     known, taken = deltas.named(channel.targets.values()), offered(policy)
-    releases = tuple(
-        Release(
-            stage=stage,
-            percent=stage.percent_at(time.time()),
-            created_utc=manifest.created_utc,
-            full_bytes=sum(entry.bytes for entry in manifest.files),
-            update_bytes=_update_bytes(manifest, old, known) if old and stage in taken else None,
-            halted=halts.reason(stage.manifest),
+    now = time.time()
+    stands = standings(policy, {each.manifest for each in halts.halted}, now)
+    releases = []
+    for at, (stage, manifest, old) in enumerate(
+        zip(policy.releases, manifests, before, strict=True)
+    ):
+        times = channel.times(stage.manifest)
+        releases.append(
+            Release(
+                stage=stage,
+                standing=stands[at],
+                percent=stage.percent_at(now),
+                data_until_utc=manifest.created_utc,
+                built_utc=times.get("built_utc"),
+                published_utc=times.get("published_utc"),
+                full_bytes=manifest.total_bytes(),
+                update_bytes=(
+                    _update_bytes(manifest, old, known) if old and stage in taken else None
+                ),
+                halted=halts.reason(stage.manifest),
+            )
         )
-        for stage, manifest, old in zip(policy.releases, manifests, before, strict=True)
+    return LiveChannel(
+        policy=policy,
+        version=version_of(policy, halts),
+        releases=tuple(releases),
+        expires_utc=int(found.targets[name].expires.timestamp()),
     )
-    expires = int(found.targets[name].expires.timestamp())
-    return LiveChannel(policy=policy, releases=releases, expires_utc=expires)
 
 
 def _update_bytes(new: Manifest, old: Manifest, known: Mapping[str, TargetFile]) -> int:

@@ -1,7 +1,7 @@
-"""What Prometheus reads: counters of one process, or of all workers of a gunicorn server.
+"""What Prometheus reads: counters of one process, or of all workers of a server.
 
 With PROMETHEUS_MULTIPROC_DIR set each worker keeps its figures in a file of that folder, and
-whichever of them is asked answers for all (see `gunicorn_server.py`).
+whichever of them is asked answers for all (see `workers.py`).
 """
 
 import os

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from flask import Blueprint, Flask, Request, Response, current_app, jsonify
+from flask import Blueprint, Flask, Response, current_app, jsonify
 
 Schema = dict[str, Any]
 View = TypeVar("View", bound=Callable[..., Any])
@@ -44,14 +44,6 @@ def array(items: Schema, most: int | None = None) -> Schema:
 
 
 ERROR = record(error=TEXT)
-
-
-def body_of(request: Request) -> Any:
-    """The JSON of a request's body; None where it is none, or nested too deeply to be read."""
-    try:
-        return request.get_json(silent=True)
-    except RecursionError:
-        return None
 
 
 def described(

@@ -5,20 +5,27 @@ change the policy, without the brake's it cannot halt. Then the command to run e
 """
 
 import shlex
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine
 
-from bundle.errors import InputError
-from bundle.rollout import ACTIVE, CHANNEL, KILLED, PAUSED, SHA256, RolloutPolicy
+from bundle.errors import InputError, PocketRecError
+from bundle.halts import Halts
+from bundle.rollout import ACTIVE, CHANNEL, KILLED, PAUSED, SHA256, RolloutPolicy, Stage
 from bundle.strict_json import is_number, is_text
 from sync_server import audit
-from sync_server.errors import KeysInvalid
+from sync_server.errors import ChannelChanged, KeysInvalid
+from sync_server.figures import devices_now
+from sync_server.history import Note, line
 from sync_server.keys import Signers
-from sync_server.outcomes import mark_halt
-from sync_server.repository import change_policy, halt, read_policy, unhalt
+from sync_server.live import version_of
+from sync_server.outcome_networks import forget_networks
+from sync_server.outcomes import healths
+from sync_server.repository import change_policy, halt, read_halts, read_policy, unhalt
 from sync_server.roles import BRAKE, SNAPSHOT, TIMESTAMP
 from sync_server.rollout import changed, find, rolled_back
 from sync_server.tokens import Token
@@ -26,6 +33,8 @@ from sync_server.tokens import Token
 PERCENT, PAUSE, RESUME, KILL, ROLLBACK = "percent", "pause", "resume", "kill", "rollback"
 HALT, UNHALT = "halt", "unhalt"
 ACTIONS = (PERCENT, PAUSE, RESUME, KILL, ROLLBACK, HALT, UNHALT)
+VERBS = {each: "stage" if each == PERCENT else each for each in ACTIONS}
+"""What the command line and the signed history call each action."""
 MAX_REASON = 200
 _STATES = {PAUSE: PAUSED, RESUME: ACTIVE, KILL: KILLED}
 
@@ -69,21 +78,41 @@ class Action:
     @property
     def command(self) -> str:
         """The command that does the same where the keys are."""
-        verb = "stage" if self.action == PERCENT else self.action
-        words = ["pocketrec", "rollout", verb, self.manifest[:12]]
+        words = ["pocketrec", "rollout", VERBS[self.action], self.manifest[:12]]
         words += ["--percent", f"{self.percent:g}"] if self.percent is not None else []
-        words += ["--reason", self.reason] if self.reason else []
+        words += ["--reason", self.reason or "TEXT"] if self.action == HALT else []
         words += ["--channel", self.channel, "--repo", "repo/", "--keys", "keys/"]
         return shlex.join(words)
 
-    def changed(self, policy: RolloutPolicy) -> RolloutPolicy:
+    def changed(self, policy: RolloutPolicy, halts: Halts) -> RolloutPolicy:
         """The policy after it."""
         stage = find(policy, self.manifest)
         if self.percent is not None:
             return changed(policy, stage, percent=self.percent, ramp=())
         if self.action == ROLLBACK:
-            return rolled_back(policy, stage)
+            return rolled_back(policy, stage, halts=halts)
         return changed(policy, stage, state=_STATES[self.action])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What an action would change: for people, before they confirm it.
+
+    Attributes:
+        stage: the release, as it is.
+        before: its state now, in a few words.
+        after: its state then.
+        version: of the channel's state, see `live.version_of`.
+        on_now: about how many devices have the release.
+        may: whether the keys for it are here.
+    """
+
+    stage: Stage
+    before: str
+    after: str
+    version: str
+    on_now: int
+    may: bool
 
 
 class Operations:
@@ -97,10 +126,43 @@ class Operations:
         role = BRAKE if action in (HALT, UNHALT) else channel
         return all(name in self._signers for name in (role, SNAPSHOT, TIMESTAMP))
 
-    def do(self, token: Token, wanted: Action) -> int:
-        """Do one action; returns its number in the audit log.
+    def preview(self, wanted: Action) -> Preview:
+        """Return what an action would change now.
 
         Raises:
+            InputError: there is no such channel or release, or the action does not fit it.
+            RepositoryInvalid: the repository is damaged, or nothing was published.
+        """
+        policy = read_policy(self._repo, wanted.channel)
+        halts = read_halts(self._repo, wanted.channel)
+        stage = find(policy, wanted.manifest)
+        if wanted.action in (HALT, UNHALT):
+            reason = halts.reason(stage.manifest)
+            before = "not halted" if reason is None else f"halted: {reason}"
+            keeps = (reason is None) == (wanted.action == UNHALT)
+            after = before if keeps else "halted" if wanted.action == HALT else "not halted"
+        else:
+            after = _said(wanted, wanted.changed(policy, halts))
+            before = _said(wanted, policy)
+        return Preview(
+            stage=stage,
+            before=before,
+            after=after,
+            version=version_of(policy, halts),
+            on_now=devices_now(policy, healths(self._engine, wanted.channel))[stage.manifest],
+            may=self.may(wanted.action, wanted.channel),
+        )
+
+    def do(self, token: Token, wanted: Action, version: str = "") -> int:
+        """Do one action; returns its number in the audit log.
+
+        Args:
+            token: whose it is.
+            wanted: what to do.
+            version: of the channel's state that it was decided on; "": the state now.
+
+        Raises:
+            ChannelChanged: the channel is in another state; nothing was done.
             InputError: there is no such channel or release.
             KeysInvalid: a key is not here.
             RepositoryInvalid: the repository is damaged or being written.
@@ -108,19 +170,49 @@ class Operations:
         subject = f"{wanted.channel} {wanted.manifest}"
         told = {"percent": wanted.percent, "reason": wanted.reason}
         details: dict[str, Any] = {key: one for key, one in told.items() if one not in (None, "")}
+        with suppress(PocketRecError):  # it is raised again below, and noted then
+            seen = self.preview(wanted)
+            version = version or seen.version
+            details |= {"from": seen.before, "to": seen.after, "release": seen.stage.name}
         with audit.noted(self._engine, token, wanted.action, subject, **details) as number:
-            self._do(wanted, wanted.reason or f"by {token.name}")
+            self._do(wanted, Note(by=line(token.name), reason=line(wanted.reason)), version)
         return number
 
-    def _do(self, wanted: Action, reason: str) -> None:
+    def _do(self, wanted: Action, note: Note, version: str) -> None:
         channel, manifest = wanted.channel, wanted.manifest
+        find(read_policy(self._repo, channel), manifest)
         if not self.may(wanted.action, channel):
             raise KeysInvalid(f"the key for this is not on the server; run: {wanted.command}")
-        find(read_policy(self._repo, channel), manifest)
+
+        def check() -> None:
+            policy, halts = read_policy(self._repo, channel), read_halts(self._repo, channel)
+            if version_of(policy, halts) != version:
+                raise ChannelChanged(
+                    f"{channel} was changed after this page was loaded, so nothing was done. "
+                    "Look at its state now, and decide again."
+                )
+
+        def change(policy: RolloutPolicy) -> RolloutPolicy:
+            check()
+            return wanted.changed(policy, read_halts(self._repo, channel))
+
         if wanted.action == HALT:
-            if halt(self._repo, self._signers, channel, manifest, reason):
-                mark_halt(self._engine, channel, manifest)
+            reason = note.reason or f"by {note.by}"
+            if halt(self._repo, self._signers, channel, manifest, reason, check, by=note.by):
+                forget_networks(self._engine, channel, manifest)
         elif wanted.action == UNHALT:
-            unhalt(self._repo, self._signers, channel, manifest)
+            unhalt(self._repo, self._signers, channel, manifest, check, note=note)
         else:
-            change_policy(self._repo, self._signers, channel, wanted.changed)
+            action = "stage" if wanted.action == PERCENT else wanted.action
+            change_policy(self._repo, self._signers, channel, change, note, action)
+
+
+def _said(wanted: Action, policy: RolloutPolicy) -> str:
+    """What an action is about, in one state of the policy."""
+    stage = find(policy, wanted.manifest)
+    if wanted.action == PERCENT:
+        return f"{stage.percent_at(time.time()):g}%" + (", rising by itself" if stage.ramp else "")
+    if wanted.action == ROLLBACK:
+        first = policy.releases[0]
+        return f"{first.name} first, for {first.percent_at(time.time()):g}%"
+    return stage.state

@@ -2,15 +2,18 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, request
 from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy import Engine
 
-from bundle.errors import PocketRecError
+from bundle.errors import BundleInvalid, PocketRecError
+from bundle.strict_json import parse_json
 from sync_server import outcomes
 from sync_server.halting import Brake, published
-from sync_server.openapi import TEXT, array, body_of, described, record
+from sync_server.networks import network_of
+from sync_server.openapi import TEXT, array, described, record
 
 
 def outcome_routes(
@@ -37,22 +40,34 @@ def outcome_routes(
         errors=(400, 403, 404, 413, 415, 503),
     )
     def tell() -> Response:
-        body = body_of(request)
-        if not isinstance(body, dict) or not isinstance(body.get("outcomes"), list):
-            abort(400, 'expected {"consent": true, "channel": text, "outcomes": [...]}')
-        if body.get("consent") is not True:
-            abort(403, "no consent was given, so nothing was counted")
-        if len(body["outcomes"]) > outcomes.MAX_BATCH:
-            abort(413, f"at most {outcomes.MAX_BATCH} outcomes a batch")
-        channel = str(body.get("channel"))
+        request.max_content_length = outcomes.MAX_BODY_BYTES
+        if request.mimetype != "application/json":
+            abort(415, "Content-Type must be application/json")
+        channel, told = _batch(request.get_data())
         try:
             known = {stage.manifest for stage in published(repo, channel).policy.releases}
         except PocketRecError:
             abort(404, "there is no such channel")
-        found = outcomes.count(engine, channel, known, body["outcomes"], time.time())
+        network = network_of(request.remote_addr or "")
+        found = outcomes.count(engine, channel, known, told, time.time(), network=network)
         counted.inc(found.new)
-        if found.new and brake is not None:
-            halted.inc(len(brake.check(channel)))
+        if found.to_judge and brake is not None:
+            halted.inc(len(brake.check(channel, found.to_judge)))
         return jsonify(accepted=found.ids, rejected=found.rejected)
 
     return routes
+
+
+def _batch(content: bytes) -> tuple[str, list[Any]]:
+    """Channel and outcomes of a body, its rows not looked at; or an answer 400, 403 or 413."""
+    try:
+        body = parse_json("the body", content, outcomes.MAX_BODY_BYTES)
+    except BundleInvalid as err:
+        abort(400, str(err))
+    if not isinstance(body, dict) or not isinstance(body.get("outcomes"), list):
+        abort(400, 'expected {"consent": true, "channel": text, "outcomes": [...]}')
+    if body.get("consent") is not True:
+        abort(403, "no consent was given, so nothing was counted")
+    if len(body["outcomes"]) > outcomes.MAX_BATCH:
+        abort(413, f"at most {outcomes.MAX_BATCH} outcomes a batch")
+    return str(body.get("channel")), body["outcomes"]

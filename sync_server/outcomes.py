@@ -1,45 +1,62 @@
 """What became of releases on devices: checked, counted once each, added up by release.
 
-No id of a device comes with an outcome, so what is kept are counts.
+No id of a device comes with an outcome, so what is kept are counts. They are for people: halts are
+judged by `outcome_networks.py`, since anybody can send any number of outcomes.
 """
 
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Table, delete, func, select
+from sqlalchemy import Connection, Engine, delete, func, select
 
 from bundle.rollout import SHA256
+from sync_server import outcome_networks
 from sync_server.database import dialect_of, writing
-from sync_server.tables import HALT_MARK, OUTCOME_DAY, OUTCOME_SEEN
+from sync_server.tables import OUTCOME_DAY, OUTCOME_SEEN
 
-KINDS = ("installed", "self_test_failed", "reverted", "download_failed")
+APP_TOO_OLD = "app_too_old"
+"""A newer app would run the release: neither a success nor a failure of it."""
+KINDS = (*outcome_networks.JUDGED, APP_TOO_OLD)
 MAX_BATCH = 32
+MAX_BODY_BYTES = 64 << 10
 SEEN_DAYS = 90
 """So long an outcome that is sent again is known."""
 _DAY_S = 86_400
 _ID = re.compile(r"[0-9a-f]{32}")
 
+Row = tuple[str, str]
+"""Manifest and kind of an outcome."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Ids that are counted now (or were before), why others are not, and how many are new."""
+    """What became of a batch.
+
+    Attributes:
+        ids: counted now, or were before.
+        rejected: ids of the others, and why.
+        new: how many are counted now.
+        to_judge: manifests of which more is known now.
+    """
 
     ids: list[str]
     rejected: list[dict[str, str]]
-    new: int
+    new: int = 0
+    to_judge: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """How a release does: devices that told of it, by kind."""
+    """Release health: reporting devices by outcome."""
 
     installed: int = 0
     self_test_failed: int = 0
     reverted: int = 0
     download_failed: int = 0
+    app_too_old: int = 0
 
     @property
     def told(self) -> int:
@@ -51,16 +68,22 @@ class Health:
         """Devices on which it failed."""
         return self.self_test_failed + self.reverted + self.download_failed
 
-    def without(self, other: "Health") -> "Health":
-        """The devices that told after others had."""
-        mine, theirs = asdict(self), asdict(other)
-        return Health(**{kind: max(mine[kind] - theirs[kind], 0) for kind in mine})
+    @property
+    def failed_share(self) -> float:
+        """Share of the devices that tried to have it on which it failed, 0..1."""
+        return min(self.failed / self.told, 1.0) if self.told else 0.0
 
 
 def count(
-    engine: Engine, channel: str, known: Collection[str], outcomes: list[Any], now_utc: float
+    engine: Engine,
+    channel: str,
+    known: Collection[str],
+    outcomes: list[Any],
+    now_utc: float,
+    *,
+    network: str,
 ) -> Counted:
-    """Count what is well formed, in one transaction.
+    """Count what is well formed and within the network's quota, in one transaction.
 
     Args:
         engine: of the database.
@@ -68,8 +91,9 @@ def count(
         known: manifests that the channel's policy names; outcomes of others are rejected.
         outcomes: parsed JSON from the device.
         now_utc: unix seconds.
+        network: of the device's address, see `networks.py`.
     """
-    rows: dict[str, tuple[str, str]] = {}
+    rows: dict[str, Row] = {}
     rejected: list[dict[str, str]] = []
     for place, outcome in enumerate(outcomes):
         if reason := why_bad(outcome, known):
@@ -78,58 +102,52 @@ def count(
         else:
             rows[outcome["id"]] = (outcome["manifest"], outcome["outcome"])
     if not rows:
-        return Counted([], rejected, 0)
-    day = int(now_utc) // _DAY_S
+        return Counted([], rejected)
+    hour = int(now_utc) // 3600
     with writing(engine) as connection:
-        seen = dialect_of(connection).insert(OUTCOME_SEEN).on_conflict_do_nothing()
-        new = seen.returning(OUTCOME_SEEN.c.id)  # drivers differ in how many rows they say
-        added = [
-            row
-            for id_, row in sorted(rows.items())  # one order, so that no two wait for each other
-            if connection.execute(new.values(id=id_, day=day)).first()
-        ]
-        for (manifest, outcome), devices in sorted(Counter(added).items()):
-            made = dialect_of(connection).insert(OUTCOME_DAY)
-            sums = {"devices": OUTCOME_DAY.c.devices + made.excluded.devices}
-            made = made.on_conflict_do_update(
-                index_elements=list(OUTCOME_DAY.primary_key), set_=sums
-            )
-            key = {"day": day, "channel": channel, "manifest": manifest, "outcome": outcome}
-            connection.execute(made.values(**key, devices=devices))
-        connection.execute(delete(OUTCOME_SEEN).where(OUTCOME_SEEN.c.day < day - SEEN_DAYS))
-    return Counted(list(rows), rejected, len(added))
+        used, left = outcome_networks.quota(connection, network, hour)
+        fresh = _fresh(connection, rows)
+        over = fresh[left:]
+        added = _add(connection, channel, {id_: rows[id_] for id_ in fresh[:left]}, now_utc)
+        outcome_networks.spend(connection, used, len(added))
+        changed = outcome_networks.record(connection, channel, network, added, hour)
+    reason = f"more than {outcome_networks.MOST_A_DAY} outcomes from this network today"
+    return Counted(
+        ids=[id_ for id_ in rows if id_ not in over],
+        rejected=[*rejected, *({"id": id_, "reason": reason} for id_ in over)],
+        new=len(added),
+        to_judge=frozenset(changed),
+    )
+
+
+def _fresh(connection: Connection, ids: Collection[str]) -> list[str]:
+    """Those ids that were not counted before, in one order: no two writers wait for each other."""
+    seen = select(OUTCOME_SEEN.c.id).where(OUTCOME_SEEN.c.id.in_(ids))
+    return sorted(set(ids).difference(connection.execute(seen).scalars()))
+
+
+def _add(connection: Connection, channel: str, rows: dict[str, Row], now_utc: float) -> list[Row]:
+    """Note ids and add to the counts; returns what was new after all."""
+    day = int(now_utc) // _DAY_S
+    seen = dialect_of(connection).insert(OUTCOME_SEEN).on_conflict_do_nothing()
+    new = seen.returning(OUTCOME_SEEN.c.id)  # drivers differ in how many rows they say
+    added = [
+        row for id_, row in rows.items() if connection.execute(new.values(id=id_, day=day)).first()
+    ]
+    for (manifest, outcome), devices in sorted(Counter(added).items()):
+        made = dialect_of(connection).insert(OUTCOME_DAY)
+        sums = {"devices": OUTCOME_DAY.c.devices + made.excluded.devices}
+        made = made.on_conflict_do_update(index_elements=list(OUTCOME_DAY.primary_key), set_=sums)
+        key = {"day": day, "channel": channel, "manifest": manifest, "outcome": outcome}
+        connection.execute(made.values(**key, devices=devices))
+    connection.execute(delete(OUTCOME_SEEN).where(OUTCOME_SEEN.c.day < day - SEEN_DAYS))
+    return added
 
 
 def healths(engine: Engine, channel: str) -> dict[str, Health]:
     """Add up what is known of each release of a channel, by the hash of its manifest."""
-    return _added_up(engine, channel, OUTCOME_DAY)
-
-
-def since_halt(engine: Engine, channel: str) -> dict[str, Health]:
-    """Add up as `healths` does, without what was known when the server halted a release last."""
-    before = _added_up(engine, channel, HALT_MARK)
-    return {
-        manifest: health.without(before.get(manifest, Health()))
-        for manifest, health in healths(engine, channel).items()
-    }
-
-
-def mark_halt(engine: Engine, channel: str, manifest: str) -> None:
-    """Note what is known of a release that is halted now."""
-    known = asdict(healths(engine, channel).get(manifest, Health()))
-    with writing(engine) as connection:
-        for outcome, devices in known.items():
-            made = dialect_of(connection).insert(HALT_MARK)
-            made = made.on_conflict_do_update(
-                index_elements=list(HALT_MARK.primary_key), set_={"devices": made.excluded.devices}
-            )
-            key = {"channel": channel, "manifest": manifest, "outcome": outcome}
-            connection.execute(made.values(**key, devices=devices))
-
-
-def _added_up(engine: Engine, channel: str, table: Table) -> dict[str, Health]:
     found: dict[str, dict[str, int]] = defaultdict(dict)
-    column = table.c
+    column = OUTCOME_DAY.c
     wanted = (
         select(column.manifest, column.outcome, func.sum(column.devices))
         .where(column.channel == channel)

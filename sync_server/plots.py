@@ -3,6 +3,7 @@
 No style attribute is used, since the site's Content-Security-Policy allows none.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from sync_server.wording import date
 
 WIDTH, HEIGHT = 480, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 8, 14, 30
-_STEPS = (1, 2, 2.5, 5, 10)
+_STEPS, _MOST_STEPS = (1, 2, 5, 10), 4
 
 Word = Callable[[float], str]
 
@@ -36,29 +37,26 @@ def stacked_bars(title: str, days: Sequence[int], series: Sequence[Series], word
         word: says a value.
     """
     sums = [sum(one.values[at] for one in series) for at in range(len(days))]
-    top = ceiling(max(sums, default=0))
+    marks = ticks(max(sums, default=0))
+    top = marks[-1]
     step = (WIDTH - _LEFT - _RIGHT) / max(len(days), 1)
     parts = [Markup('<svg class="plot" viewBox="0 0 {} {}" role="img">').format(WIDTH, HEIGHT)]
     parts.append(Markup("<title>{}</title>").format(title))
-    said = ""
-    for share in (0, 0.5, 1):
-        y = _y(share)
+    for mark in marks:
+        y = _y(mark / top)
         parts.append(
             Markup('<line class="grid" x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(
                 _LEFT, WIDTH - _RIGHT, y, y
             )
         )
-        if word(share * top) != said:
-            said = word(share * top)
-            parts.append(_text(_LEFT - 6, y + 4, "end", said))
+        parts.append(_text(_LEFT - 6, y + 4, "end", word(mark)))
     for at, day in enumerate(days):
         parts.append(
             _bar(_LEFT + at * step, step, day, [(s, s.values[at]) for s in series], top, word)
         )
-    for at, anchor in ((0, "start"), (len(days) // 2, "middle"), (len(days) - 1, "end")):
-        if days:
-            x = _LEFT + (at + {"start": 0, "middle": 0.5, "end": 1}[anchor]) * step
-            parts.append(_text(x, HEIGHT - 8, anchor, date(days[at])))
+    for at, anchor in _dated(len(days)):
+        x = _LEFT + (at + {"start": 0, "middle": 0.5, "end": 1}[anchor]) * step
+        parts.append(_text(x, HEIGHT - 8, anchor, date(days[at])))
     parts.append(Markup("</svg>"))
     return Markup("").join(parts)
 
@@ -73,16 +71,27 @@ def share_bar(share: float, kind: str, label: str) -> Markup:
     ).format(label, kind, 100 * min(max(share, 0), 1))
 
 
-def ceiling(value: float) -> float:
-    """The least round number from a value on: 1, 2, 2.5 or 5 times a power of ten."""
-    if value <= 0:
-        return 1
-    power = 1.0
-    while power * 10 < value:
+def ticks(most: float) -> list[int]:
+    """Values to mark on an axis from 0 to `most` or a little more: whole and evenly spaced.
+
+    The step is 1, 2 or 5 times a power of ten, so a mark has no more digits than its label shows:
+    half of 5 devices was once marked "2".
+    """
+    power = 1
+    while True:
+        for step in _STEPS:
+            if power * step * _MOST_STEPS >= most:
+                n = max(1, math.ceil(most / (power * step)))
+                return [power * step * at for at in range(n + 1)]
         power *= 10
-    while power > value:
-        power /= 10
-    return next(power * step for step in _STEPS if power * step >= value)
+
+
+def _dated(n_days: int) -> list[tuple[int, str]]:
+    """Days that the axis names, each with its anchor: the first, the middle and the last."""
+    if n_days < 3:
+        return [(0, "start"), (n_days - 1, "end")][:n_days]
+    middle = [] if n_days < 5 else [(n_days // 2, "middle")]
+    return [(0, "start"), *middle, (n_days - 1, "end")]
 
 
 def _bar(

@@ -16,7 +16,7 @@ from tuf.api.metadata import Metadata, Targets
 
 from bundle.errors import BundleInvalid
 from bundle.manifest import parse_manifest
-from sync_server import blobs, state
+from sync_server import blobs, history, state
 from sync_server.errors import RepositoryInvalid
 from sync_server.roles import ROOT
 from sync_server.state import State
@@ -53,7 +53,7 @@ def prune(
         kept = set(_kept(repo, found, since))
         gone = [
             path
-            for part in ("metadata", "targets")
+            for part in ("metadata", "targets", history.FOLDER)
             for path in (repo / part).rglob("*")
             if path.is_file() and path not in kept and path.stat().st_mtime < since
         ]
@@ -66,6 +66,7 @@ def prune(
 def _kept(repo: Path, found: State, since: float) -> Iterator[Path]:
     folder = repo / "metadata"
     yield folder / "timestamp.json"
+    yield from history.named(repo, found)
     for role, version in found.versions.items():
         for number, path in _versions(folder, role):
             after = folder / f"{number + 1}.{role}.json"

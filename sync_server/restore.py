@@ -1,101 +1,195 @@
-"""Bring a backup back: unpacked beside, checked whole, then put in its place by one rename."""
+"""Restore a backup: verify it, unpack it beside the repository, and put it there by one rename."""
 
 import json
 import os
+import secrets
 import sqlite3
 import tarfile
 import tempfile
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bundle.errors import InputError
 from bundle.files import check_free, replace_dir, write_failed
-from sync_server import inventory, state
-from sync_server.backup import (
-    DATABASE,
-    FORMAT,
-    LIST,
-    REPOSITORY,
-    BackupReport,
-    Hashed,
-    report_of,
-)
+from sync_server import inventory, seal, state
+from sync_server.backup import DATABASE, REPOSITORY, BackupReport, Hashed, clear, report_of
 from sync_server.database import FILE_NAME
 from sync_server.errors import BackupInvalid, RepositoryInvalid
 from sync_server.inventory import TIMESTAMP
+from sync_server.tables import ADMIN_SESSION, ADMIN_TOKEN, SETTING
 
-MAX_LIST_BYTES = 64 << 20
+UNSIGNED_FORMAT, UNSIGNED_LIST = 1, "backup.json"
+"""Backups of earlier versions: their list is the archive's last file, and nothing signs it."""
 _PART = 1 << 20
 
 
-def restore(file: Path, repo: Path, *, force: bool = False) -> BackupReport:
-    """Unpack a backup beside `repo`, check all of it, and only then put it in its place.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreReport:
+    """What was restored.
+
+    Attributes:
+        backup: what the backup holds; `created_utc` is signed.
+        signed: False if the operator chose to trust a backup without a signature.
+        tokens_left_out: tokens of operators that were in the backup and were not restored.
+        secrets: whether tokens and the salt of exported ids were restored.
+    """
+
+    backup: BackupReport
+    signed: bool
+    tokens_left_out: int
+    secrets: bool
+
+
+def restore(
+    file: Path,
+    repo: Path,
+    key: Path | None,
+    *,
+    force: bool = False,
+    with_secrets: bool = False,
+) -> RestoreReport:
+    """Verify a backup, unpack it beside `repo`, check all of it, and only then put it in its place.
 
     Args:
         file: a backup.
         repo: the repository's folder, which gets the database too.
-        force: replace it.
+        key: public key of the operator's backups. None trusts a backup without a signature, as
+            earlier versions wrote them; whoever could write the file chose what is in it.
+        force: replace `repo`.
+        with_secrets: restore operators' tokens and the salt of exported ids too.
 
     Raises:
-        InputError: `repo` is there already, or is a folder of something else.
-        BackupInvalid: the file is no backup, cut off, or damaged; `repo` is untouched.
+        InputError: `repo` is there already, or is a folder of something else; or secrets are wanted
+            of an unsigned backup.
+        KeysInvalid: the key is not a public key of backups.
+        BackupInvalid: the file is not a backup, not signed with the key, cut off, or damaged;
+            `repo` is untouched.
         PocketRecError: the disk is full.
     """
-    check_free(repo, force=force)
+    check_free(repo, force=force, option="--repo")
     if repo.exists() and any(repo.iterdir()) and not (repo / TIMESTAMP).exists():
         raise InputError(f"{repo}: not a repository, so it is not replaced.")
+    if key is None and with_secrets:
+        raise InputError("an unsigned backup never restores tokens: anybody may have added one.")
+    public = None if key is None else seal.read_public(key)
+    try:
+        stream = file.open("rb")
+    except OSError as err:
+        raise InputError(f"{file}: cannot be read ({err.strerror}).") from err
     try:
         repo.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=repo.parent, prefix=f".{repo.name}.") as work:
+        with stream, tempfile.TemporaryDirectory(dir=repo.parent, prefix=f".{repo.name}.") as work:
             fresh = Path(work) / "repository"
-            report = _unpack(file, fresh)
+            if public is not None:
+                listed = seal.verified_list(file, stream, public)
+                seen = _unpack(file, stream, fresh, listed["files"])
+            else:
+                listed = _unsigned_list(file, stream)
+                seen = _unpack(file, stream, fresh, listed["files"], UNSIGNED_LIST)
+            left_out = _check(file, fresh, seen, with_secrets=with_secrets)
             replace_dir(fresh, repo)
     except OSError as err:
         raise write_failed(repo, err) from err
-    return report
+    return RestoreReport(
+        backup=report_of(listed["created_utc"], seen),
+        signed=public is not None,
+        tokens_left_out=left_out,
+        secrets=with_secrets,
+    )
 
 
-def _unpack(file: Path, to: Path) -> BackupReport:
-    """Unpack into a folder that is not there yet; anything odd is refused."""
-    seen: dict[str, dict[str, Any]] = {}
-    listed: Any = None
+def _members(file: Path, stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, Any]]:
+    """Yield regular files and their readers; anything else is refused."""
+    stream.seek(0)
     try:
-        with tarfile.open(file, mode="r:") as archive:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 source = archive.extractfile(member) if member.isreg() else None
-                if source is None or listed is not None or member.name in seen:
+                if source is None:
                     raise BackupInvalid(f"{file}: {member.name!r} does not belong there.")
-                if member.name == LIST:
-                    listed = _parsed(file, source.read(MAX_LIST_BYTES))
-                    continue
-                path = to / _place(file, member.name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                seen[member.name] = _extract(source, path)
+                yield member, source
     except tarfile.TarError as err:
         raise BackupInvalid(f"{file}: not a backup ({err}).") from err
-    if listed is None or seen != listed["files"] or REPOSITORY + TIMESTAMP not in seen:
+
+
+def _unpack(
+    file: Path, stream: BinaryIO, to: Path, listed: dict[str, Any], besides: str = ""
+) -> dict[str, dict[str, Any]]:
+    """Unpack what is listed into a folder that does not exist yet; anything else is refused."""
+    seen: dict[str, dict[str, Any]] = {}
+    for member, source in _members(file, stream):
+        if member.name == besides:
+            continue
+        wanted = listed.get(member.name)
+        if wanted is None or member.name in seen or wanted.get("bytes") != member.size:
+            raise BackupInvalid(f"{file}: {member.name!r} is not as its list says.")
+        path = to / _place(file, member.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seen[member.name] = _extract(source, path)
+    if seen != listed or REPOSITORY + TIMESTAMP not in seen:
         raise BackupInvalid(f"{file}: damaged or cut off; what it lists is not what it holds.")
+    return seen
+
+
+def _check(file: Path, fresh: Path, seen: dict[str, dict[str, Any]], *, with_secrets: bool) -> int:
+    """Check metadata and database; returns how many tokens were removed from the database."""
     try:
-        state.load(to)  # the signatures hold, too
+        state.load(fresh)  # the signatures of the metadata hold, too
     except RepositoryInvalid as err:
         raise BackupInvalid(f"{file}: {err}") from err
-    if DATABASE in seen:
-        with closing(sqlite3.connect(to / FILE_NAME)) as database:
-            (told,) = database.execute("PRAGMA integrity_check").fetchone()
-        if told != "ok":
-            raise BackupInvalid(f"{file}: its database is damaged ({told}).")
-    return report_of(listed["created_utc"], seen)
-
-
-def _parsed(file: Path, data: bytes) -> dict[str, Any]:
+    if DATABASE not in seen:
+        return 0
     try:
-        value = json.loads(data)
-    except ValueError as err:
-        raise BackupInvalid(f"{file}: its list is damaged ({err}).") from err
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise BackupInvalid(f"{file}: of another format than {FORMAT}; update PocketRec.")
-    if not isinstance(value.get("files"), dict) or type(value.get("created_utc")) is not int:
+        with closing(sqlite3.connect(fresh / FILE_NAME)) as database:
+            return _check_database(file, database, with_secrets=with_secrets)
+    except sqlite3.Error as err:
+        raise BackupInvalid(f"{file}: its database is damaged ({err}).") from err
+
+
+def _check_database(file: Path, database: sqlite3.Connection, *, with_secrets: bool) -> int:
+    # Before anything is written: a trigger would act, such as add a token whenever an event comes.
+    odd = "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index')"
+    if found := database.execute(odd).fetchone():
+        raise BackupInvalid(f"{file}: its database has a {found[0]}, {found[1]!r}; none of ours.")
+    (result,) = database.execute("PRAGMA integrity_check").fetchone()
+    if result != "ok":
+        raise BackupInvalid(f"{file}: its database is damaged ({result}).")
+    clear(database, [ADMIN_SESSION.name])
+    if with_secrets:
+        return 0
+    left_out = clear(database, [ADMIN_TOKEN.name])
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [SETTING.name]).fetchone():
+        change = f"UPDATE {SETTING.name} SET value = ? WHERE name = 'salt'"  # noqa: S608
+        database.execute(change, [secrets.token_hex(32)])
+        database.commit()
+    return left_out
+
+
+def _unsigned_list(file: Path, stream: BinaryIO) -> dict[str, Any]:
+    """Return the list of a backup of an earlier version, which nothing proves."""
+    if seal.is_sealed(stream):
+        raise InputError(f"{file}: is signed. Restore it with --key.")
+    value, last = None, None
+    for member, source in _members(file, stream):
+        last = member.name
+        if last == UNSIGNED_LIST:
+            try:
+                value = json.loads(source.read(seal.MAX_LIST_BYTES))
+            except ValueError as err:
+                raise BackupInvalid(f"{file}: its list is damaged ({err}).") from err
+    if not isinstance(value, dict) or last != UNSIGNED_LIST:
+        raise BackupInvalid(f"{file}: not a backup, or cut off: no list at its end.")
+    if value.get("format") != UNSIGNED_FORMAT:
+        raise BackupInvalid(f"{file}: of another format than {UNSIGNED_FORMAT}.")
+    files = value.get("files")
+    if (
+        not isinstance(files, dict)
+        or not all(isinstance(each, dict) for each in files.values())
+        or type(value.get("created_utc")) is not int
+    ):
         raise BackupInvalid(f"{file}: its list is damaged.")
     return value
 
@@ -112,7 +206,8 @@ def _place(file: Path, name: str) -> str:
 
 def _extract(source: Any, path: Path) -> dict[str, Any]:
     reader, size = Hashed(source), 0
-    with path.open("xb") as stream:
+    mode = 0o600 if path.name == FILE_NAME else 0o644  # a web server may read what is published
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
         while part := reader.read(_PART):
             size += stream.write(part)
         stream.flush()

@@ -8,6 +8,7 @@ CHANNEL      channels/CHANNEL/* and channels/CHANNEL/deltas/*, terminating
 brake        halts/*, terminating: can stop a release, cannot publish one
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
@@ -32,6 +33,8 @@ _LIFETIME = {
     BRAKE: timedelta(days=30),
 }
 _CHANNEL_LIFETIME = timedelta(days=180)
+_RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
+"""Windows opens a device for such a CHANNEL.json, the file of a channel's metadata on a phone."""
 
 
 def lifetime(role: str) -> timedelta:
@@ -47,6 +50,8 @@ def check_channel(name: str) -> None:
     """
     if not CHANNEL.fullmatch(name):
         raise InputError(f"channel {name!r}: use a-z, 0-9 and '-', at most 32 characters")
+    if _RESERVED.fullmatch(name):
+        raise InputError(f"channel {name!r}: Windows reserves this file name; choose another")
     if name in _LIFETIME or name.startswith(f"{ROOT}-"):
         raise InputError(f"channel {name!r}: this is the name of another key; choose another")
 

@@ -4,8 +4,10 @@ import re
 from dataclasses import replace
 
 from bundle.errors import InputError
+from bundle.halts import Halts
 from bundle.rollout import ACTIVE, KILLED, RolloutPolicy, Stage
 
+NO_HALTS = Halts()
 _PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
 
@@ -44,24 +46,52 @@ def changed(policy: RolloutPolicy, stage: Stage, **changes: object) -> RolloutPo
 
 
 def rolled_back(
-    policy: RolloutPolicy, stage: Stage, percent: float = 100.0, *, kill: bool = False
+    policy: RolloutPolicy,
+    stage: Stage,
+    percent: float = 100.0,
+    *,
+    kill: bool = False,
+    halts: Halts = NO_HALTS,
 ) -> RolloutPolicy:
     """Put an older release first again: a new version of the policy with old content on top.
+
+    It gets the failure limit of the release that was first, unless it has its own.
 
     Args:
         policy: of the channel.
         stage: one of its releases, which becomes active.
         percent: of the devices, which may go back to it.
         kill: the releases that were before it in the list are killed, so that no device keeps them.
+        halts: of the channel.
 
     Raises:
-        InputError: it is the newest.
+        InputError: it is the newest, or halted; the text names the releases that are possible.
     """
     at = policy.releases.index(stage)
     if at == 0:
-        raise InputError(f"{stage.name}: is the newest release of {policy.channel} already.")
+        raise InputError(
+            f"{stage.name}: is the newest release of {policy.channel} already. "
+            f"{_possible(policy, halts)}"
+        )
+    if (why := halts.reason(stage.manifest)) is not None:
+        raise InputError(
+            f"{stage.name}: is halted ({why}), so no device would take it. "
+            f"{_possible(policy, halts)} Or let it go on first: pocketrec rollout unhalt "
+            f"{stage.manifest[:12]}"
+        )
     newer = policy.releases[:at]
+    limit = stage.most_failures or newer[0].most_failures
     if kill:
         newer = tuple(replace(each, state=KILLED) for each in newer)
-    first = replace(stage, percent=percent, ramp=(), state=ACTIVE)
+    first = replace(stage, percent=percent, ramp=(), state=ACTIVE, most_failures=limit)
     return replace(policy, releases=(first, *newer, *policy.releases[at + 1 :]))
+
+
+def _possible(policy: RolloutPolicy, halts: Halts) -> str:
+    """Name the releases that a channel can go back to."""
+    named = ", ".join(
+        f"{stage.name} ({stage.manifest[:12]})"
+        for stage in policy.releases[1:]
+        if stage.state != KILLED and halts.reason(stage.manifest) is None
+    )
+    return f"Possible: {named}." if named else "The channel has no other release to go back to."

@@ -18,6 +18,7 @@ from tuf.api.metadata import Root, Targets
 
 from bundle.errors import InputError
 from sync_server import state
+from sync_server.history import NOBODY, Note, record
 from sync_server.keys import Signers, make_key, next_name
 from sync_server.roles import (
     BRAKE,
@@ -32,6 +33,8 @@ from sync_server.roles import (
 )
 from sync_server.state import State
 
+ROTATE, REVOKE = "rotate", "revoke"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
@@ -43,7 +46,12 @@ class Rotation:
 
 
 def rotate(
-    repo: Path, signers: Signers, names: Sequence[str], passphrase: str | None = None
+    repo: Path,
+    signers: Signers,
+    names: Sequence[str],
+    passphrase: str | None = None,
+    note: Note = NOBODY,
+    action: str = ROTATE,
 ) -> Rotation:
     """Put new keys in the place of old ones, and sign again what these signed.
 
@@ -55,6 +63,8 @@ def rotate(
         signers: those that are here; a key that is lost may be missing.
         names: of keys, as `root-1`, `timestamp` or a channel.
         passphrase: of the new keys.
+        note: who and why.
+        action: what the history calls it.
 
     Raises:
         InputError: there is no such key, or it cannot be told which one was lost.
@@ -71,14 +81,23 @@ def rotate(
             if next_name(name) not in signers:
                 make_key(_folder(signers, name), next_name(name), passphrase)
             signers.take_next(name)
-            _replace(found, signers, name)
+            if swapped := _replace(found, signers, name):
+                role = ROOT if _is_top(name) else TARGETS
+                channel = name if name in channels_of(found.targets[TARGETS]) else ""
+                told = {"subject": name, "channel": channel}
+                keys = dict(zip(("before", "after"), swapped, strict=True))
+                record(repo, found, role, note, action, **told, **keys)
         signed = found.write(repo, signers)
         keys = {name: str(signers.put_in_place(name)) for name in names}
         return Rotation(keys=keys, root_version=found.root.version, signed=signed)
 
 
 def revoke(
-    repo: Path, signers: Signers, names: Sequence[str], passphrase: str | None = None
+    repo: Path,
+    signers: Signers,
+    names: Sequence[str],
+    passphrase: str | None = None,
+    note: Note = NOBODY,
 ) -> Rotation:
     """Rotate keys that may be in other hands; of snapshot and timestamp always both.
 
@@ -86,11 +105,15 @@ def revoke(
     """
     online = (SNAPSHOT, TIMESTAMP)
     more = [name for name in online if set(online) & set(names) and name not in names]
-    return rotate(repo, signers, [*names, *more], passphrase)
+    return rotate(repo, signers, [*names, *more], passphrase, note, REVOKE)
 
 
 def add_channel(
-    repo: Path, signers: Signers, channel: str, passphrase: str | None = None
+    repo: Path,
+    signers: Signers,
+    channel: str,
+    passphrase: str | None = None,
+    note: Note = NOBODY,
 ) -> Path | None:
     """Delegate a channel to a key, which is made if there is none of its name.
 
@@ -107,6 +130,7 @@ def add_channel(
         found = state.load(repo)
         if channel in found.targets:
             raise InputError(f"{repo}: has a channel {channel!r} already.")
+        signers.require([TARGETS, SNAPSHOT, TIMESTAMP])
         for role in (TARGETS, SNAPSHOT, TIMESTAMP):
             found.signer(role, signers)
         if channel not in signers:
@@ -114,6 +138,9 @@ def add_channel(
         delegate(found.edit(TARGETS), channel, signers[channel].public_key)
         found.targets[channel] = Targets()
         found.changed.add(channel)
+        key = signers[channel].public_key.keyid
+        told = {"subject": channel, "channel": channel, "after": _short([key])}
+        record(repo, found, TARGETS, note, "add-channel", **told)
         found.write(repo, signers)
         return signers.path(channel)
 
@@ -131,21 +158,37 @@ def _folder(signers: Signers, name: str) -> Path:
     return path.parent if path else signers.folders[0]
 
 
-def _replace(found: State, signers: Signers, name: str) -> None:
-    """Change who may sign, in the root or in targets."""
+def _is_top(name: str) -> bool:
+    return name in TOP_LEVEL or name.startswith(f"{ROOT}-")
+
+
+def _replace(found: State, signers: Signers, name: str) -> tuple[str, str] | None:
+    """Change who may sign, in the root or in targets.
+
+    Returns:
+        Key ids before and after, in short; None if a change that was cut short had done it.
+    """
     new = signers[name].public_key
-    if name in TOP_LEVEL or name.startswith(f"{ROOT}-"):
+    old: list[str] | None = None
+    if _is_top(name):
         role = name if name in TOP_LEVEL else ROOT
         if new.keyid not in found.root.roles[role].keyids:  # else a change was cut short
             root = found.root if ROOT in found.changed else found.next_root()
-            _swap(root, role, _old(root, signers, name), new)
+            old = _old(root, signers, name)
+            _swap(root, role, old, new)
         if role not in (ROOT, TIMESTAMP):
             found.changed.add(role)
     else:
         by = found.edit(TARGETS)
         if new.keyid not in by.get_delegated_role(name).keyids:
-            _swap(by, name, list(by.get_delegated_role(name).keyids), new)
+            old = list(by.get_delegated_role(name).keyids)
+            _swap(by, name, old, new)
         found.changed.add(name)
+    return None if old is None else (_short(old), _short([new.keyid]))
+
+
+def _short(keyids: list[str]) -> str:
+    return "key " + ", ".join(keyid[:12] for keyid in keyids)
 
 
 def _swap(by: Root | Targets, role: str, old: list[str], new: Key) -> None:

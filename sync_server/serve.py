@@ -1,20 +1,24 @@
-"""Serve on a TCP port: by waitress in this process, or by gunicorn in several.
+"""Serve on a TCP port: by waitress, in this process or in several.
 
 SIGTERM ends either in order: no new connection is taken, what is being sent is finished.
 """
 
 import socket
+from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 
 from bundle.files import write_atomic
+from sync_server.announcement import lines
+from sync_server.database import default_url, is_there
 from sync_server.errors import ServeFailed
+from sync_server.place import check_served
 from sync_server.settings import Settings
 
 THREADS = 8
 """Of each process."""
 GRACE_S = 30
 """How long what is being sent may take after SIGTERM."""
-WAITRESS, GUNICORN = "waitress", "gunicorn"
 
 
 def serve(
@@ -23,8 +27,8 @@ def serve(
     port: int,
     port_file: Path | None = None,
     *,
-    server: str = WAITRESS,
-    workers: int = 2,
+    workers: int = 1,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
@@ -33,32 +37,62 @@ def serve(
         host: address to listen on.
         port: 0 takes a free one.
         port_file: where to write the port once the server answers.
-        server: WAITRESS or GUNICORN.
-        workers: processes of gunicorn; about as many as cores.
+        workers: processes; about as many as cores.
+        announce: gets a line each of what is served, once the server answers.
 
     Raises:
-        ServeFailed: the port is in use or may not be opened.
+        ServeFailed: the port is in use or may not be opened, or a worker could not start.
+        InputError: there is no such folder, or it holds something else.
     """
+    check_served(settings.repo)
     listener = _listen(host, port)
     taken = str(listener.getsockname()[1]).encode()
+    is_new = not is_there(settings.database_url or default_url(settings.repo))
 
     def ready() -> None:
+        for line in lines(settings, host, int(taken), is_new=is_new):
+            announce(line)
         if port_file is not None:
             write_atomic(port_file, taken)
 
-    # Imported late: gunicorn's must say where counts go before anything makes a counter.
-    if server == GUNICORN:
-        from sync_server import gunicorn_server
+    # Imported late: several workers must say where counts go before anything makes a counter.
+    if workers > 1:
+        from sync_server import workers as several
 
-        gunicorn_server.run(settings, listener, ready, workers)
+        several.run(settings, listener, ready, workers)
     else:
         from sync_server import waitress_server
 
         waitress_server.run(settings, listener, ready)
 
 
+def transport_warning(host: str, *, behind_proxy: bool) -> str | None:
+    """Return a warning if other machines reach the server without TLS, else None.
+
+    Args:
+        host: address to listen on.
+        behind_proxy: the operator said that a proxy, which has TLS, is in front.
+    """
+    if behind_proxy or is_loopback(host):
+        return None
+    return (
+        f"{host} is reachable from other machines without TLS: tokens, sessions and events can be "
+        "read on the way. Listen on 127.0.0.1 and put a proxy with TLS in front (--behind-proxy); "
+        "docs/operator.md has an nginx configuration."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name other than localhost may be anything."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))

@@ -1,63 +1,64 @@
-"""People in a browser: a signed cookie says with whose token they logged in.
+"""People in a browser: the server keeps their sessions, the browser only a random id.
 
-It is good for half an hour after the last page, and ends when its token does. Forms carry a second
-signed text, which another site cannot know (CSRF).
+A session ends half an hour after its last page, twelve hours after it began, when its person logs
+out, and when its token expires or is revoked. Forms carry a keyed hash of the id, which another
+site cannot know (CSRF).
 """
 
-import os
+import hashlib
+import hmac
 import secrets
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from flask import Response, request
-from itsdangerous import BadSignature, URLSafeTimedSerializer
-from sqlalchemy import Engine
+from sqlalchemy import Engine, delete, insert, or_, select, update
 
 from sync_server import tokens
+from sync_server.database import writing
+from sync_server.tables import ADMIN_SESSION
 from sync_server.tokens import Token
 
 COOKIE, PATH = "pocketrec_admin", "/admin"
-SESSION_S = 1800
-SECRET = "POCKETREC_COOKIE_SECRET"  # noqa: S105 - the variable's name, not a secret
-_FILE = "cookie.secret"
+IDLE_S = 1800
+LIFE_S = 12 * 3600
+SEEN_S = 60
+"""How exactly the time of the last page is kept: a page within it costs no write."""
+_ID_BYTES = 32
+_MAX_ID = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who is logged in."""
+    """Somebody who is logged in; `form` is what each form of the session carries."""
 
     token: Token
-    nonce: str
+    form: str
+
+    def is_own_form(self, text: str) -> bool:
+        """Whether a form is one that this session was given."""
+        return hmac.compare_digest(self.form.encode(), text.encode("utf-8", "replace"))
 
 
 class Sessions:
-    """Begins, finds and ends sessions; the server keeps nothing of them."""
+    """Begins, finds and ends the sessions of requests."""
 
-    def __init__(self, engine: Engine, secret: str) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._cookies = URLSafeTimedSerializer(secret, salt="session")
-        self._forms = URLSafeTimedSerializer(secret, salt="form")
 
     def find(self) -> Session | None:
-        """Whose session a request belongs to."""
-        try:
-            token_id, nonce = self._cookies.loads(request.cookies.get(COOKIE, ""), SESSION_S)
-        except (BadSignature, ValueError, TypeError):
-            return None
-        token = tokens.by_id(self._engine, token_id, int(time.time()))
-        return Session(token, nonce) if token else None
+        """Return the session that a request belongs to."""
+        text = request.cookies.get(COOKIE, "")
+        token = find(self._engine, text, int(time.time()))
+        return Session(token, _form(text)) if token else None
 
     def begin(self, response: Response, token: Token) -> None:
-        """Begin a session."""
-        self.keep(response, Session(token, secrets.token_hex(16)))
-
-    def keep(self, response: Response, session: Session) -> None:
-        """Let a session last from now on."""
+        """Begin a session; one that the browser had before ends."""
+        end(self._engine, request.cookies.get(COOKIE, ""))
         response.set_cookie(
             COOKIE,
-            str(self._cookies.dumps([session.token.id, session.nonce])),
-            max_age=SESSION_S,
+            begin(self._engine, token.id, int(time.time())),
+            max_age=LIFE_S,
             path=PATH,
             secure=request.is_secure,
             httponly=True,
@@ -65,38 +66,52 @@ class Sessions:
         )
 
     def end(self, response: Response) -> None:
-        """Forget the cookie."""
+        """End the session of a request, here and in the browser."""
+        end(self._engine, request.cookies.get(COOKIE, ""))
         response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="Strict")
 
-    def form_token(self, session: Session) -> str:
-        """What each form of a session carries."""
-        return str(self._forms.dumps(session.nonce))
 
-    def is_own_form(self, session: Session, text: str) -> bool:
-        """Whether a form is one that this session was given."""
-        try:
-            return bool(self._forms.loads(text, SESSION_S) == session.nonce)
-        except BadSignature:
-            return False
+def begin(engine: Engine, token_id: str, now: int) -> str:
+    """Begin a session with a token; returns the id, of which only the SHA-256 is kept."""
+    text = secrets.token_urlsafe(_ID_BYTES)
+    old = or_(ADMIN_SESSION.c.seen_utc <= now - IDLE_S, ADMIN_SESSION.c.created_utc <= now - LIFE_S)
+    with writing(engine) as connection:
+        connection.execute(delete(ADMIN_SESSION).where(old))
+        connection.execute(
+            insert(ADMIN_SESSION).values(
+                sha256=_digest(text), token_id=token_id, created_utc=now, seen_utc=now
+            )
+        )
+    return text
 
 
-def cookie_secret(repo: Path) -> str:
-    """What cookies are signed with: from the environment, or made once beside the repository.
+def find(engine: Engine, text: str, now: int) -> Token | None:
+    """Return the token of the session with an id, and note that it was seen; None: it is over."""
+    if not text or len(text) > _MAX_ID:
+        return None
+    own = ADMIN_SESSION.c.sha256 == _digest(text)
+    with engine.connect() as connection:
+        row = connection.execute(select(ADMIN_SESSION).where(own)).one_or_none()
+    if row is None or now >= min(row.seen_utc + IDLE_S, row.created_utc + LIFE_S):
+        return None
+    token = tokens.by_id(engine, row.token_id, now)
+    if token is not None and now >= row.seen_utc + SEEN_S:
+        with writing(engine) as connection:
+            connection.execute(update(ADMIN_SESSION).where(own).values(seen_utc=now))
+    return token
 
-    Servers on several machines need the same one, so set the variable there.
-    """
-    if given := os.environ.get(SECRET):
-        return given
-    path = repo / _FILE
-    temporary = path.with_name(f".{_FILE}.{os.getpid()}")
-    if not path.exists():
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as stream:
-            stream.write(secrets.token_urlsafe(32))
-        try:
-            os.link(temporary, path)  # whole, and only once: workers start together
-        except FileExistsError:
-            pass
-        finally:
-            temporary.unlink()
-    return path.read_text()
+
+def end(engine: Engine, text: str) -> None:
+    """End the session with an id."""
+    if text and len(text) <= _MAX_ID:
+        with writing(engine) as connection:
+            own = ADMIN_SESSION.c.sha256 == _digest(text)
+            connection.execute(delete(ADMIN_SESSION).where(own))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _form(text: str) -> str:
+    return hmac.new(text.encode("utf-8", "replace"), b"form", hashlib.sha256).hexdigest()

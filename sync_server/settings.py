@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bundle.errors import InputError
 from sync_server.allowance import LIMITS, Limits
+from sync_server.place import check_served
 from sync_server.uploads import MAX_EVENTS
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -13,6 +14,8 @@ METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 MOST_LISTENERS = 32
 """Devices that may listen for hints, of a process, which has so many threads more."""
+MOST_OF_NETWORK = 8
+"""Of these, devices of one network (IPv4 /24, IPv6 /48)."""
 HINTS = "pocketrec-hints"
 """Under which name an app keeps them among its extensions."""
 
@@ -28,7 +31,7 @@ class Settings:
         blobs_url: where targets lie if not here, such as a bucket behind a CDN; "": here.
         behind_proxy: believe the address and scheme that one proxy in front adds.
         log_requests: one JSON line a request on stderr.
-        limits: of what one install may send.
+        limits: of what one install, one network and all may send.
     """
 
     repo: Path
@@ -44,12 +47,14 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     """Read the variables that `sync_server.wsgi` is configured by.
 
     Raises:
-        InputError: POCKETREC_REPO is not set, or a number is none.
+        InputError: POCKETREC_REPO is not set or names no repository or empty folder, or a number is
+            none.
     """
     repo = environ.get("POCKETREC_REPO")
     if not repo:
         raise InputError("POCKETREC_REPO is not set. Set it to the folder that `publish` writes.")
     keys = environ.get("POCKETREC_SERVER_KEYS")
+    check_served(Path(repo))
     return Settings(
         repo=Path(repo),
         database_url=environ.get("POCKETREC_DATABASE", ""),
@@ -60,6 +65,15 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         limits=Limits(
             per_minute=_number(environ, "POCKETREC_UPLOADS_PER_MINUTE", 1, LIMITS.per_minute),
             day_events=_number(environ, "POCKETREC_EVENTS_PER_DAY", MAX_EVENTS, LIMITS.day_events),
+            network_hour_events=_number(
+                environ,
+                "POCKETREC_NETWORK_EVENTS_PER_HOUR",
+                MAX_EVENTS,
+                LIMITS.network_hour_events,
+            ),
+            all_day_events=_number(
+                environ, "POCKETREC_ALL_EVENTS_PER_DAY", MAX_EVENTS, LIMITS.all_day_events
+            ),
         ),
     )
 

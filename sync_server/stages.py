@@ -13,7 +13,7 @@ def with_newest(
     Args:
         policy: of the channel so far.
         sha: of the release's manifest; if it is there already, its other settings stay.
-        name: shown to people. It may fail as often as the one before it.
+        name: shown to people. Without a failure limit of its own it gets that of the newest.
         percent: of the devices, which may take it.
         spare: of the other releases stay those that devices may take, and at least so many, to
             which one can go back.
@@ -23,8 +23,9 @@ def with_newest(
     """
     known = next((each for each in policy.releases if each.manifest == sha), None)
     limit = policy.releases[0].most_failures if policy.releases else None
-    new = Stage(manifest=sha, name=name, percent=percent, most_failures=limit)
-    newest = replace(known or new, percent=percent, ramp=(), state=ACTIVE)
+    found = known or Stage(manifest=sha, name=name, percent=percent)
+    limit = found.most_failures or limit
+    newest = replace(found, percent=percent, ramp=(), state=ACTIVE, most_failures=limit)
     if policy.releases[:1] == (newest,):
         return policy
     others = (each for each in policy.releases if each.manifest != sha)

@@ -94,6 +94,7 @@ class State:
         """
         now = (now or datetime.now(UTC)).replace(microsecond=0)
         made: dict[str, bytes] = {}
+        signers.require([*sorted(self.changed & self.targets.keys()), SNAPSHOT, TIMESTAMP])
         for role in sorted(self.changed & self.targets.keys()):
             data = self._signed(role, self.targets[role], signers, now)
             made[f"{self.targets[role].version}.{role}.json"] = data
@@ -129,9 +130,11 @@ class State:
         for root in wanted:
             found = root.get_verification_result(ROOT, metadata.signed_bytes, metadata.signatures)
             if not found:
+                folders = ", ".join(map(str, signers.folders))
                 raise RepositoryInvalid(
-                    f"{found.threshold} root keys have to sign, and {len(found.signed)} of them "
-                    "are here. Give the folders of more with --keys."
+                    f"{folders}: {found.threshold} root keys have to sign, and {len(found.signed)} "
+                    "of them are here (root-1.pem, root-2.pem, ...). Add the folders of more by "
+                    "--keys."
                 )
         return metadata.to_bytes(JSONSerializer(compact=True))
 
@@ -147,6 +150,7 @@ def load(repo: Path, *, cut_short: bool = False) -> State:
         RepositoryInvalid: nothing is published, metadata is damaged or not signed by its role, or
             the layout is that of an older pocketrec.
     """
+    check_founded(repo)
     folder = repo / "metadata"
     roots = proved_roots(folder)
     try:
@@ -160,17 +164,38 @@ def load(repo: Path, *, cut_short: bool = False) -> State:
 
 
 def exists(repo: Path) -> bool:
-    """Whether something was published here."""
+    """Whether a repository was founded here."""
     return (repo / "metadata" / "timestamp.json").exists()
 
 
-@contextmanager
-def writing(repo: Path, wait_s: float = LOCK_WAIT_S) -> Iterator[None]:
-    """One writer at a time; the kernel frees the lock if its holder is killed.
+def check_founded(repo: Path) -> None:
+    """Refuse a folder that is no repository.
 
     Raises:
-        RepositoryInvalid: another one is writing still.
+        RepositoryInvalid: it is none.
     """
+    if not exists(repo) and not (repo / "metadata" / f"1.{ROOT}.json").exists():
+        found = "no repository is here" if repo.is_dir() else "no such folder"
+        raise RepositoryInvalid(
+            f"{repo}: {found}, nothing is published. Check --repo, or make a new repository with "
+            "`pocketrec repo init`."
+        )
+
+
+@contextmanager
+def writing(repo: Path, wait_s: float = LOCK_WAIT_S, *, founds: bool = False) -> Iterator[None]:
+    """One writer at a time; the kernel frees the lock if its holder is killed.
+
+    Args:
+        repo: the repository.
+        wait_s: how long to wait for another writer.
+        founds: make the folder of a new repository.
+
+    Raises:
+        RepositoryInvalid: there is no repository, or another one is writing still.
+    """
+    if not founds:
+        check_founded(repo)
     try:
         repo.mkdir(parents=True, exist_ok=True)
         lock = LockedFile(repo / "lock", wait_s=wait_s)

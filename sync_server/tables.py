@@ -80,6 +80,16 @@ EVENT_DAY = Table(
     Column("changes", BigInteger, nullable=False),
 )
 
+# Events that all installs together, or those of one network, have sent in the present window.
+# scope: "all" or a keyed hash of the network; rows of past windows are deleted.
+EVENT_QUOTA = Table(
+    "event_quota",
+    METADATA,
+    Column("scope", String(64), primary_key=True),
+    Column("ends_utc", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+)
+
 # By the day of the upload: how many events were rejected, and why.
 REJECTED_DAY = Table(
     "rejected_day",
@@ -100,14 +110,38 @@ OUTCOME_DAY = Table(
     Column("devices", BigInteger, nullable=False),
 )
 
-# What was counted of a release when the server halted it last: it is judged by what came after.
-HALT_MARK = Table(
-    "halt_mark",
+# Outcomes by the hour (unix seconds / 3600) and the network that they came from: what halts are
+# judged by. `network` is a keyed hash; its key is of one release and lives for some weeks.
+OUTCOME_NETWORK = Table(
+    "outcome_network",
     METADATA,
     Column("channel", String(32), primary_key=True),
     Column("manifest", String(64), primary_key=True),
-    Column("outcome", String(32), primary_key=True),
-    Column("devices", BigInteger, nullable=False),
+    Column("hour", Integer, primary_key=True, autoincrement=False),
+    Column("network", String(32), primary_key=True),
+    Column("installed", Integer, nullable=False),
+    Column("self_test_failed", Integer, nullable=False),
+    Column("reverted", Integer, nullable=False),
+    Column("download_failed", Integer, nullable=False),
+)
+
+# Keys of these hashes, and the hour in which each was made. "" and "": that of `outcome_quota`.
+OUTCOME_KEY = Table(
+    "outcome_key",
+    METADATA,
+    Column("channel", String(32), primary_key=True),
+    Column("manifest", String(64), primary_key=True),
+    Column("key", String(64), nullable=False),
+    Column("hour", Integer, nullable=False),
+)
+
+# How many outcomes a network has reported on a day; `network` is a keyed hash.
+OUTCOME_QUOTA = Table(
+    "outcome_quota",
+    METADATA,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("network", String(32), primary_key=True),
+    Column("outcomes", Integer, nullable=False),
 )
 
 # Ids of outcomes that were counted, so that one that comes again is not.
@@ -137,6 +171,16 @@ ADMIN_TOKEN = Table(
     Column("created_utc", BigInteger, nullable=False),
     Column("expires_utc", BigInteger, nullable=False),
     Column("revoked_utc", BigInteger),
+)
+
+# Who is logged in: `sha256` is of the session's id, which only the browser has.
+ADMIN_SESSION = Table(
+    "admin_session",
+    METADATA,
+    Column("sha256", String(64), primary_key=True),
+    Column("token_id", String(16), nullable=False, index=True),
+    Column("created_utc", BigInteger, nullable=False),
+    Column("seen_utc", BigInteger, nullable=False),
 )
 
 # What was done by hand, by whom: a row is written before, and its outcome after it.

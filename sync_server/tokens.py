@@ -10,11 +10,11 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, insert, select, update
+from sqlalchemy import Engine, Row, delete, insert, select, update
 
 from bundle.errors import InputError
 from sync_server.database import writing
-from sync_server.tables import ADMIN_TOKEN
+from sync_server.tables import ADMIN_SESSION, ADMIN_TOKEN
 
 READ, OPERATE = SCOPES = ("read", "operate")
 """See the fleet; change what it gets."""
@@ -99,6 +99,7 @@ def revoke(engine: Engine, token_id: str, now: int) -> None:
     good = (ADMIN_TOKEN.c.id == token_id) & ADMIN_TOKEN.c.revoked_utc.is_(None)
     with writing(engine) as connection:
         done = connection.execute(update(ADMIN_TOKEN).where(good).values(revoked_utc=now))
+        connection.execute(delete(ADMIN_SESSION).where(ADMIN_SESSION.c.token_id == token_id))
     if not done.rowcount:
         raise InputError(f"token {token_id!r}: not there, or revoked already. See `token list`.")
 

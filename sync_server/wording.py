@@ -7,26 +7,36 @@ _DAY_S = 86_400
 
 def size(n: float) -> str:
     """Bytes in decimal units: 1.4 MB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(n) < 999.5:
-            return f"{n:.0f} {unit}" if n >= 99.5 or n == round(n) else f"{n:.1f} {unit}"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if abs(n) < 999.5 or unit == "TB":
+            break
         n /= 1000
-    return f"{n:.1f} TB"
+    digits = 0 if abs(n) >= 99.5 else 1
+    return f"{n:,.{digits}f}".removesuffix(".0") + f" {unit}"
 
 
 def count(n: float) -> str:
     """A count with its thousands apart; long ones in thousands or millions."""
     if n < 100_000:
         return f"{n:,.0f}"
-    return f"{n / 1000:,.0f} k" if n < 10_000_000 else f"{n / 1e6:,.1f} M"
+    if n < 9_999_500:
+        return f"{n / 1000:,.0f} k"
+    return f"{n / 1e6:,.1f}".removesuffix(".0") + " M"
 
 
 def percent(share: float) -> str:
-    """A share 0..1 as a percentage with the digits that matter."""
+    """A share 0..1 as a percentage with the digits that matter; 0% and 100% are exact."""
     value = 100 * share
     if 0 < value < 0.1:
         return "<0.1%"
+    if 99.9 < value < 100:
+        return ">99.9%"
     return f"{value:.1f}".removesuffix(".0") + "%"
+
+
+def exact(value: float) -> str:
+    """A percentage that somebody set, with all its digits: 0.05%."""
+    return f"{value:.10g}%"
 
 
 def span(seconds: float) -> str:
@@ -58,6 +68,7 @@ FILTERS = {
     "size": size,
     "count": count,
     "percent": percent,
+    "exact": exact,
     "span": span,
     "moment": moment,
     "date": date,

@@ -1,6 +1,8 @@
-"""The app for any WSGI server, such as `gunicorn sync_server.wsgi:app`.
+"""The app for any WSGI server, such as `waitress-serve sync_server.wsgi:app`.
 
-It is configured by environment variables, see `settings.from_environment`.
+`pocketrec serve` is tested against slow and hostile clients; another server needs a proxy in front
+that passes on whole requests only. The app is configured by environment variables, see
+`settings.from_environment`.
 """
 
 import os

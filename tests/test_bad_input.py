@@ -10,7 +10,7 @@ from benchmarks import children
 from edge_runtime.device import Device
 from pocketrec.cli import main
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 
 RECIPE = """
 name = "bad"
@@ -106,6 +106,7 @@ def served(small_release, tmp_path_factory) -> Path:
     """Keys, a repository and a phone that holds the small release."""
     folder = tmp_path_factory.mktemp("served")
     make_keys(folder / "keys")
+    found_repository(folder / "repo", load_signers(folder / "keys"))
     publish(small_release, folder / "repo", load_signers(folder / "keys"), "stable")
     phone = Device(folder / "phone")
     phone.install(small_release)
@@ -155,6 +156,7 @@ def test_wrong_signature(runner, served, small_release, tmp_path):
     """A phone that trusts one publisher takes nothing from another, at first sync or later."""
     make_keys(tmp_path / "keys")
     other = tmp_path / "other"
+    found_repository(other, load_signers(tmp_path / "keys"))
     publish(small_release, other, load_signers(tmp_path / "keys"), "stable")
     home = Path(shutil.copytree(served / "phone", tmp_path / "phone"))
     ours = served / "repo" / "metadata" / "1.root.json"

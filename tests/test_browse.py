@@ -19,7 +19,7 @@ from bundle.errors import InputError
 from edge_runtime.device import Device
 from pocketrec.browse.session import Command, Session, changes, parse
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,7 @@ def test_a_terminal_gets_a_prompt_and_a_fresh_screen(home):
 @pytest.fixture
 def served(tiny_release, tmp_path):
     make_keys(tmp_path / "keys")
+    found_repository(tmp_path / "repo", load_signers(tmp_path / "keys"))
     publish(tiny_release, tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
     with children.server(tmp_path / "repo", tmp_path) as url:
         yield url, tmp_path / "repo" / "metadata" / "1.root.json"

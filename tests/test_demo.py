@@ -125,7 +125,39 @@ def test_demo_finds_every_figure(ran: Ran):
 def test_demo_shows_slates_before_and_after(ran: Ran):
     assert "before" in ran.printed
     assert "likes Film number" in ran.printed
-    assert f"likes the added {demo.ADDED['title']}" in ran.printed
+    assert f"likes {demo.ADDED['title']}" in ran.printed
+
+
+def test_demo_says_for_whom_the_added_film_is_a_candidate_and_why_not(ran: Ran):
+    title = demo.ADDED["title"]
+    said = [line for line in ran.printed.splitlines() if f"{title} is " in line]
+    users = [line for line in said if line.startswith("user ")]
+    assert len(users) == 3
+    for line in said:
+        assert f"{title} is a candidate, " in line or (
+            f"{title} is no candidate, " in line and "films fit this history better" in line
+        )
+    refused = sum("is no candidate" in line for line in users)
+    # Each of these users is assumed to like films that are like it.
+    assert sum("after a like of Film number" in line for line in said) >= refused
+    assert f"candidate for {3 - refused} of 3 users" in ran.printed
+    for name in ("kept_added", "kept_sibling"):
+        assert 0 <= ran.result.figures[name] <= 10
+
+
+def test_demo_ends_with_a_verdict_and_names_the_whole_table(ran: Ran):
+    *_, last = ran.printed.split("verdict ")
+    lines = last.strip().splitlines()[1:]
+    assert [line.split()[0] for line in lines] == [
+        "Quality", "Phone", "Sync", "New", "Tables", "Next",
+    ]  # fmt: skip
+    assert "│" not in last
+    table = (ran.work / demo.TABLE).read_text()
+    assert str(ran.work / demo.TABLE) in lines[4]
+    assert len(ran.result.rows) > 40
+    for row in ran.result.rows:
+        assert str(row["what"]) in table
+    assert (ran.work / "report" / "evaluation.html").is_file()
 
 
 def test_demo_leaves_a_folder_it_did_not_write_alone(tmp_path: Path):

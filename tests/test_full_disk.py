@@ -11,7 +11,7 @@ from benchmarks import children
 from bundle.files import sha256_file
 from edge_runtime.device import Device
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 
 RECIPE = """
 name = "full"
@@ -83,6 +83,7 @@ def repository_and_phone(small_release, tmp_path_factory) -> Path:
     """Keys, a disk with a repository, and one with a phone; both hold the small release."""
     folder = tmp_path_factory.mktemp("served")
     make_keys(folder / "keys")
+    found_repository(folder / "server" / "repo", load_signers(folder / "keys"))
     publish(small_release, folder / "server" / "repo", load_signers(folder / "keys"), "stable")
     phone = Device(folder / "device" / "phone")
     phone.install(small_release)

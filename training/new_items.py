@@ -7,12 +7,16 @@ they deserve can be measured on the past: which items arrived late in the traini
 often they were taken.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from bundle.features import FeatureSpec, tower_inputs, used_rows
-from training.content_vectors import content_vectors
+from training.content_vectors import ContentVectors
 from training.dataset import Dataset, Items
 from training.progress import Progress
 from training.trained import Trained
@@ -23,6 +27,12 @@ SAMPLE = 1000
 
 FIT_SAMPLE = 5000
 """Users to whose scores new items' vectors are fitted."""
+
+WINDOW = 0.25
+"""Share of the events, the latest, in which an item that appears counts as an arrival."""
+
+COMPANY = 100
+"""New items that are lifted together; fewer are filled up with past arrivals."""
 
 _BLOCK = 8192
 """Items scored for all users at a time."""
@@ -47,21 +57,45 @@ def lifted_vectors(trained: Trained, data: Dataset, new: Items) -> Floats:
     vectors = vectors_of_users(
         trained.user_tower, trained.spec, data, users, trained.item_vectors, int(data.ts.max())
     )
-    content = content_vectors(
+    made = ContentVectors(
         data,
-        new,
-        trained.item_vectors_for(new),
+        trained.item_vectors_for,
         users=users,
         user_vectors=vectors,
         item_vectors=trained.item_vectors,
     )
-    return lift(
-        content,
-        trained.item_vectors,
-        vectors[:SAMPLE],
-        [data.history(int(user)).rows for user in users[:SAMPLE]],
-        share=expected_share(arrival_ratio(data), len(new), len(data.items)),
-    )
+    seen = [data.history(int(user)).rows for user in users[:SAMPLE]]
+    return lift_in_company(made, made(new), data, trained.item_vectors, vectors[:SAMPLE], seen)
+
+
+def lift_in_company(
+    made: ContentVectors,
+    new: Floats,
+    data: Dataset,
+    known: Floats,
+    users: Floats,
+    seen: list[NDArray[np.int32]],
+) -> Floats:
+    """Lift new items, a few of them together with the known items that arrived last.
+
+    The share that the past lets expect is a mean over arrivals. A single item must not be moved to
+    it: a film that its content foretells to sell would be shown as often as any other.
+
+    Args:
+        made: makes the vectors of the arrivals as if they were new too.
+        new: float32 [m, d], made by it.
+        data: interactions of the known items.
+        known: float32 [n, d].
+        users: float32 [u, d], a sample of users as they are now.
+        seen: rows of `known` that each user's slate leaves out.
+
+    Returns:
+        float32 [m, d].
+    """
+    company = made.of_known(arrivals(data)[: max(COMPANY - len(new), 0)])
+    both = np.concatenate([new, company])
+    share = expected_share(arrival_ratio(data), len(both), len(data.items))
+    return lift(both, known, users, seen, share=share)[: len(new)]
 
 
 def fit_users(data: Dataset, seed: int) -> NDArray[np.int64]:
@@ -87,21 +121,46 @@ def vectors_of_users(
         item_vectors: float32 [n_items, d].
         now_utc: unix seconds from which ages count.
     """
+    histories = (data.history(int(user)) for user in users)
+    inputs = (
+        tower_inputs(spec, history, item_vectors[used_rows(spec, history)], now_utc)
+        for history in histories
+    )
+    return run_tower(tower, inputs, len(users))
+
+
+def run_tower(tower: keras.Model, inputs: Iterable[Mapping[str, NDArray[Any]]], n: int) -> Floats:
+    """Run the user tower on `n` inputs as `tower_inputs` makes them, in batches; float32 [n, d]."""
     parts = []
-    with Progress("user tower", len(users)) as bar:
-        for at in range(0, len(users), _TOWER_BATCH):
-            batch = []
-            for user in users[at : at + _TOWER_BATCH]:
-                history = data.history(int(user))
-                vectors = item_vectors[used_rows(spec, history)]
-                batch.append(tower_inputs(spec, history, vectors, now_utc))
+    with Progress("user tower", n) as bar:
+        for batch in _batched(inputs, _TOWER_BATCH):
             joined = [np.concatenate([one[name] for one in batch]) for name in _INPUTS]
             parts.append(np.asarray(tower(joined, training=False), np.float32))
-            bar.advance(at + len(batch))
+            bar.advance(sum(map(len, parts)))
     return np.concatenate(parts)
 
 
-def arrival_ratio(data: Dataset, window: float = 0.25) -> float:
+def _batched(inputs: Iterable[Mapping[str, NDArray[Any]]], n: int) -> Iterator[list[Any]]:
+    """Yield lists of `n`, the last one shorter."""
+    rest = iter(inputs)
+    while batch := list(islice(rest, n)):
+        yield batch
+
+
+def arrivals(data: Dataset, window: float = WINDOW) -> NDArray[np.int64]:
+    """Return the rows of the items that appeared in the last `window`, the latest first.
+
+    Args:
+        data: all folds are read; leave out what comes after the moment in question.
+        window: share of the data's events, 0..1.
+    """
+    first = data.first_seen()
+    order = np.argsort(-first, kind="stable")
+    there = first[order] < np.iinfo(np.int64).max  # an item without events has not come yet
+    return order[there & (first[order] > np.quantile(data.ts, 1.0 - window))]
+
+
+def arrival_ratio(data: Dataset, window: float = WINDOW) -> float:
     """How often an item that just arrived is taken, relative to one known before.
 
     Counted are first touches (a user's first event with an item) in the last `window` of the
@@ -109,14 +168,14 @@ def arrival_ratio(data: Dataset, window: float = 0.25) -> float:
     before. 1.0 where nothing arrived.
 
     Args:
-        data: all folds are read; leave out what comes after the moment in question.
+        data: see `arrivals`.
         window: share of the events, 0..1.
     """
     users = data.event_users
     cut = np.quantile(data.ts, 1.0 - window)
-    appeared = data.first_seen()
-    arrived, before = appeared > cut, appeared <= cut
-    arrived &= appeared < np.iinfo(np.int64).max  # an item without events has not come yet
+    before = data.first_seen() <= cut
+    arrived = np.zeros(len(data.items), np.bool_)
+    arrived[arrivals(data, window)] = True
     # Events are ordered by user and time, so the first index of a pair is its first touch.
     _, touches = np.unique(users * len(data.items) + data.rows, return_index=True)
     joined = data.ts[np.minimum(data.offsets[:-1], len(data.ts) - 1)]

@@ -54,7 +54,13 @@ class Base:
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All arrays by name, each a copy that may be written."""
-        return {name: decoded(name, self.files[name]) for name in self.files if "/" in name}
+        names = [e["name"] for e in self.manifest["files"] if e["kind"] == "array"]
+        return {name: decoded(name, self.files[name]) for name in names}
+
+    @cached_property
+    def blobs(self) -> dict[str, bytes]:
+        """The files by their hash."""
+        return {self.sha256(name): data for name, data in self.files.items()}
 
     @property
     def version(self) -> int:

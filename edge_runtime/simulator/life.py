@@ -200,6 +200,7 @@ class _Phone:
                 consent=plan.consent,
                 storage_bytes=self._kind.storage_bytes,
                 device_class=self._kind.name,
+                engine=plan.engine,
             )
         except PocketRecError as err:
             self._fault(err)

@@ -95,7 +95,8 @@ def _timings(session: Session) -> Table:
     for name, ms in stages.items():
         bar = "█" * max(round(BAR * ms / longest), 1) if longest else ""
         grid.add_row(name, f"{ms:.2f} ms", Text(bar, "cyan"))
-    resident = f"{resident_bytes() / 2**20:.0f} MiB resident"
+    n_bytes = resident_bytes()
+    resident = f"{n_bytes / 2**20:.0f} MiB resident" if n_bytes else ""
     grid.add_row("total", f"{total:.2f} ms", Text(resident, "magenta"))
     return grid
 

@@ -6,25 +6,34 @@ from pathlib import Path
 
 import click
 
+from pocketrec import passphrase
 from pocketrec.commands.database_options import DATABASE, JSON, connected
 from pocketrec.commands.keys_options import REPO
 
 
-@click.command(epilog="Example: pocketrec backup --repo work/repo --out backup.tar")
+@click.command(
+    epilog="Example: pocketrec backup --repo work/repo --out backup.tar --key backup-key/backup.pem"
+)
 @REPO
 @DATABASE
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The file.")
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Private key that signs it, backup.pem of `keys backup-key`.",
+)
 @click.option("--force", is_flag=True, help="Replace the file.")
 @JSON
-def command(repo: Path, database: str, out: Path, force: bool, as_json: bool) -> None:
-    """Save metadata, files and the database while the server goes on; no key is in it.
+def command(repo: Path, database: str, out: Path, key: Path, force: bool, as_json: bool) -> None:
+    """Save metadata, files and the database, signed, while the server goes on; no key is in it.
 
     A PostgreSQL database is left out: save it with pg_dump.
     """
     from sync_server.backup import back_up
 
     with connected(repo, database) as engine:
-        report = back_up(repo, engine, out, force=force)
+        report = back_up(repo, engine, out, key, ask=passphrase.asked, force=force)
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return

@@ -51,9 +51,12 @@ def opened(repo: Path | None, database: str, *, make: bool = False) -> "Iterator
 
 def _url(repo: Path | None, database: str, make: bool) -> str:
     from sync_server.database import default_url, is_there
+    from sync_server.place import check_served
 
     if not database and repo is None:
         raise click.UsageError("--repo or --database is needed.")
+    if not database and repo is not None:
+        check_served(repo)
     url = database or default_url(repo or Path())
     if not (make or is_there(url)):
         raise InputError(f"{url}: no such database. A server makes it when it starts.")

@@ -66,6 +66,7 @@ def command(
         app_version=app_version,
         device_class=device_class,
         conditions=None if anyway else here,
+        engine=engine,
         clock=lambda: at,
     )
     say_report(report, as_json=as_json)
@@ -84,6 +85,8 @@ def say_report(report: "SyncReport", *, as_json: bool) -> None:
         f"{report.seconds:.2f} s"
     )
     click.echo(f"why: {report.why}", err=True)
+    if report.update_app:
+        click.echo(f"update the app: {report.update_app}", err=True)
     if report.events_rejected:
         click.echo(
             f"{report.events_rejected} events were rejected; `device status` has the reasons",

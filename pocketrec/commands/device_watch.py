@@ -75,6 +75,7 @@ def watch(
             app_version=app_version,
             device_class=device_class,
             conditions=Conditions.local(time.time(), metered=metered, on_battery=on_battery),
+            engine=engine,
         )
 
     Watch(

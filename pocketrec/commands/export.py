@@ -132,6 +132,9 @@ def _told(report: "ExportReport") -> str:
     ]
     sampled = [row for row in report.gates_of_shipped() if row.interval]
     lines.append(f"\nWhat was sampled, of the files that ship:\n{table(sampled)}")
+    if report.golden_unmade:
+        lines.append("\nGolden cases that this release cannot show:")
+        lines += [f"  {each}" for each in report.golden_unmade]
     if warned := [row for row in sampled if row.warned]:
         lines.append(
             f"\nWarning: {len(warned)} of these are beyond the limit, but not certainly (a "

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pocketrec import passphrase
-from pocketrec.commands.keys_options import JSON, KEYS, PLAIN, REPO
+from pocketrec.commands.keys_backup import backup_key
+from pocketrec.commands.keys_options import BY, JSON, KEYS, PLAIN, REASON, REPO, note_of
 
 if TYPE_CHECKING:
     from sync_server.rotation import Rotation
@@ -21,6 +22,9 @@ NAMES = click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.group(epilog="Example: pocketrec keys status --repo work/repo --keys work/keys")
 def command() -> None:
     """Make, watch, rotate and revoke the keys that sign releases."""
+
+
+command.add_command(backup_key)
 
 
 @command.command(epilog="Example: pocketrec keys make --out work/keys --plain")
@@ -57,14 +61,18 @@ def make(out: Path, root_keys: int, plain: bool, as_json: bool) -> None:
 )
 @JSON
 def status(repo: Path, keys: tuple[Path, ...], as_json: bool) -> None:
-    """Show each role's version, expiry and keys, and what is due; no key is opened."""
+    """Show each role's version, expiry and keys, and what is due; no key is opened.
+
+    Exit code 1 if metadata of a role has expired, which phones refuse.
+    """
     from sync_server.keys import load_signers
-    from sync_server.renewal import OK, status
+    from sync_server.renewal import EXPIRED, OK, status
 
     rows = status(repo, load_signers(*keys))
+    expired = [row.role for row in rows if row.state == EXPIRED]
     if as_json:
-        click.echo(json.dumps({"roles": [asdict(row) for row in rows]}))
-        return
+        click.echo(json.dumps({"roles": [asdict(row) for row in rows], "expired": expired}))
+        click.get_current_context().exit(1 if expired else 0)
     click.echo(f"{'role':<12} {'version':>7}  {'expires':<10} {'days':>5}  state    keys")
     for row in rows:
         day = time.strftime("%Y-%m-%d", time.gmtime(row.expires_utc))
@@ -75,6 +83,7 @@ def status(repo: Path, keys: tuple[Path, ...], as_json: bool) -> None:
     for row in rows:
         if row.state != OK:
             click.echo(f"{row.role} is {row.state}: {row.remedy}", err=True)
+    click.get_current_context().exit(1 if expired else 0)
 
 
 @command.command(
@@ -84,9 +93,17 @@ def status(repo: Path, keys: tuple[Path, ...], as_json: bool) -> None:
 @REPO
 @KEYS
 @PLAIN
+@BY
+@REASON
 @JSON
 def rotate(
-    names: tuple[str, ...], repo: Path, keys: tuple[Path, ...], plain: bool, as_json: bool
+    names: tuple[str, ...],
+    repo: Path,
+    keys: tuple[Path, ...],
+    plain: bool,
+    by: str | None,
+    reason: str,
+    as_json: bool,
 ) -> None:
     """Put new keys in the place of keys that are old or lost.
 
@@ -96,9 +113,13 @@ def rotate(
     """
     from sync_server.keys import load_signers
     from sync_server.rotation import rotate
+    from sync_server.state import check_founded
 
+    note = note_of(by, reason)
+    check_founded(repo)
+    signers = load_signers(*keys, ask=passphrase.asked)
     secret = passphrase.chosen(plain=plain)
-    _tell(rotate(repo, load_signers(*keys, ask=passphrase.asked), names, secret), as_json)
+    _tell(rotate(repo, signers, names, secret, note), as_json)
 
 
 @command.command(epilog="Example: pocketrec keys revoke stable --repo work/repo --keys work/keys")
@@ -106,9 +127,17 @@ def rotate(
 @REPO
 @KEYS
 @PLAIN
+@BY
+@REASON
 @JSON
 def revoke(
-    names: tuple[str, ...], repo: Path, keys: tuple[Path, ...], plain: bool, as_json: bool
+    names: tuple[str, ...],
+    repo: Path,
+    keys: tuple[Path, ...],
+    plain: bool,
+    by: str | None,
+    reason: str,
+    as_json: bool,
 ) -> None:
     """Rotate keys that may be in other hands, and sign again what they signed.
 
@@ -117,9 +146,13 @@ def revoke(
     """
     from sync_server.keys import load_signers
     from sync_server.rotation import revoke
+    from sync_server.state import check_founded
 
+    note = note_of(by, reason)
+    check_founded(repo)
+    signers = load_signers(*keys, ask=passphrase.asked)
     secret = passphrase.chosen(plain=plain)
-    _tell(revoke(repo, load_signers(*keys, ask=passphrase.asked), names, secret), as_json)
+    _tell(revoke(repo, signers, names, secret, note), as_json)
 
 
 @command.command(
@@ -130,9 +163,17 @@ def revoke(
 @REPO
 @KEYS
 @PLAIN
+@BY
+@REASON
 @JSON
 def add_channel(
-    channel: str, repo: Path, keys: tuple[Path, ...], plain: bool, as_json: bool
+    channel: str,
+    repo: Path,
+    keys: tuple[Path, ...],
+    plain: bool,
+    by: str | None,
+    reason: str,
+    as_json: bool,
 ) -> None:
     """Add a channel; makes its key in the first folder of --keys, if it is not there.
 
@@ -140,9 +181,13 @@ def add_channel(
     """
     from sync_server.keys import load_signers
     from sync_server.rotation import add_channel
+    from sync_server.state import check_founded
 
+    note = note_of(by, reason)
+    check_founded(repo)
+    signers = load_signers(*keys, ask=passphrase.asked)
     secret = passphrase.chosen(plain=plain)
-    path = add_channel(repo, load_signers(*keys, ask=passphrase.asked), channel, secret)
+    path = add_channel(repo, signers, channel, secret, note)
     click.echo(json.dumps({"channel": channel, "key": str(path)}) if as_json else f"{path}")
 
 

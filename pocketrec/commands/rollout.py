@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketrec import rollout_table
-from pocketrec.commands.keys_options import KEYS, REPO
+from pocketrec import history_table, rollout_table
+from pocketrec.commands.keys_options import BY, KEYS, REASON, REPO, note_of
 from pocketrec.commands.rollout_halt import halt, unhalt
-from pocketrec.commands.rollout_options import CHANNEL, JSON, PERCENT, RELEASE, change_release
+from pocketrec.commands.rollout_options import (
+    CHANNEL,
+    JSON,
+    PERCENT,
+    RELEASE,
+    change_release,
+    say,
+    signers_of,
+)
 from pocketrec.commands.rollout_stage import stage, when
 
 if TYPE_CHECKING:
@@ -40,17 +48,26 @@ command.add_command(stage)
 
 
 def _state_command(name: str, state: str, said: str) -> None:
-    def run(release: str, repo: Path, keys: tuple[Path, ...], channel: str, as_json: bool) -> None:
+    def run(
+        release: str,
+        repo: Path,
+        keys: tuple[Path, ...],
+        channel: str,
+        by: str | None,
+        reason: str,
+        as_json: bool,
+    ) -> None:
         from sync_server.rollout import changed
 
         def change(policy: "RolloutPolicy", found: "Stage") -> "RolloutPolicy":
             return changed(policy, found, state=state)
 
-        change_release(release, repo, keys, channel, as_json, change)
+        note = note_of(by, reason)
+        change_release(release, repo, keys, channel, as_json, note, name, change)
 
     run.__doc__ = said
     epilog = f"Example: pocketrec rollout {name} spring --repo work/repo --keys work/keys"
-    for option in (JSON, CHANNEL, KEYS, REPO, RELEASE):
+    for option in (JSON, REASON, BY, CHANNEL, KEYS, REPO, RELEASE):
         run = option(run)
     command.command(name, epilog=epilog)(run)
 
@@ -83,6 +100,8 @@ _state_command(
     help="Share of the devices that go back to it.",
 )
 @click.option("--kill", is_flag=True, help="Kill the releases that are newer.")
+@BY
+@REASON
 @JSON
 def rollback(
     release: str,
@@ -91,15 +110,65 @@ def rollback(
     channel: str,
     percent: float,
     kill: bool,
+    by: str | None,
+    reason: str,
     as_json: bool,
 ) -> None:
-    """Make the older RELEASE the newest again, under a new version of the policy."""
-    from sync_server.rollout import rolled_back
+    """Make the older RELEASE the newest again, under a new version of the policy.
 
-    def change(policy: "RolloutPolicy", found: "Stage") -> "RolloutPolicy":
-        return rolled_back(policy, found, percent, kill=kill)
+    A halted release is refused, and the possible ones are named. The failure limit of the newest
+    release stays, unless RELEASE has its own.
+    """
+    from sync_server import repository
 
-    change_release(release, repo, keys, channel, as_json, change)
+    note, signers = note_of(by, reason), signers_of(repo, keys)
+    repository.roll_back(repo, signers, channel, release, percent, kill=kill, note=note)
+    say(repo, channel, as_json)
+
+
+@command.command(
+    "first-stage",
+    epilog="Example: pocketrec rollout first-stage 5 --repo work/repo --keys work/keys",
+)
+@click.argument("percent", type=PERCENT)
+@REPO
+@KEYS
+@CHANNEL
+@BY
+@REASON
+@JSON
+def first_stage(
+    percent: float,
+    repo: Path,
+    keys: tuple[Path, ...],
+    channel: str,
+    by: str | None,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Set the share of the devices at which `publish` starts each release of a channel.
+
+    The first publish with --percent below 100 sets it too. 100 ends staging.
+    """
+    from sync_server import repository
+
+    note, signers = note_of(by, reason), signers_of(repo, keys)
+    repository.set_first_percent(repo, signers, channel, percent, note)
+    say(repo, channel, as_json)
+
+
+@command.command(epilog="Example: pocketrec rollout history --repo work/repo --channel stable")
+@REPO
+@CHANNEL
+@JSON
+def history(repo: Path, channel: str, as_json: bool) -> None:
+    """Print who changed what of a channel, when and why, newest first: publishes, stages, halts."""
+    from sync_server.history import policy_history
+    from sync_server.repository import read_policy
+
+    read_policy(repo, channel)  # raises if there is no such channel
+    changes = policy_history(repo, channel)
+    click.echo(history_table.shown(changes, as_json=as_json))
 
 
 for each in (when, halt, unhalt):

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from pocketrec import passphrase
-from pocketrec.commands.keys_options import KEYS, REPO
-from pocketrec.commands.rollout_options import CHANNEL, JSON, RELEASE, say
+from pocketrec.commands.keys_options import BY, KEYS, REASON, REPO, note_of
+from pocketrec.commands.rollout_options import CHANNEL, JSON, RELEASE, say, signers_of
 
 
 @click.command(
@@ -17,19 +16,26 @@ from pocketrec.commands.rollout_options import CHANNEL, JSON, RELEASE, say
 @REPO
 @KEYS
 @CHANNEL
-@click.option("--reason", required=True, help="For people.")
+@click.option("--reason", required=True, help="Why; phones and the history show it.")
+@BY
 @JSON
 def halt(
-    release: str, repo: Path, keys: tuple[Path, ...], channel: str, reason: str, as_json: bool
+    release: str,
+    repo: Path,
+    keys: tuple[Path, ...],
+    channel: str,
+    reason: str,
+    by: str | None,
+    as_json: bool,
 ) -> None:
     """Let no further device take RELEASE, by the brake's key alone, as the server does."""
     from sync_server import repository
-    from sync_server.keys import load_signers
     from sync_server.rollout import find
 
+    note = note_of(by, reason)
     found = find(repository.read_policy(repo, channel), release)
-    signers = load_signers(*keys, ask=passphrase.asked)
-    repository.halt(repo, signers, channel, found.manifest, reason)
+    signers = signers_of(repo, keys)
+    repository.halt(repo, signers, channel, found.manifest, reason, by=note.by)
     say(repo, channel, as_json)
 
 
@@ -40,17 +46,27 @@ def halt(
 @REPO
 @KEYS
 @CHANNEL
+@BY
+@REASON
 @JSON
-def unhalt(release: str, repo: Path, keys: tuple[Path, ...], channel: str, as_json: bool) -> None:
+def unhalt(
+    release: str,
+    repo: Path,
+    keys: tuple[Path, ...],
+    channel: str,
+    by: str | None,
+    reason: str,
+    as_json: bool,
+) -> None:
     """Let devices take RELEASE again, by the brake's key alone.
 
     The server judges it by the devices that tell of it after the halt.
     """
     from sync_server import repository
-    from sync_server.keys import load_signers
     from sync_server.rollout import find
 
+    note = note_of(by, reason)
     found = find(repository.read_policy(repo, channel), release)
-    signers = load_signers(*keys, ask=passphrase.asked)
-    repository.unhalt(repo, signers, channel, found.manifest)
+    signers = signers_of(repo, keys)
+    repository.unhalt(repo, signers, channel, found.manifest, note=note)
     say(repo, channel, as_json)

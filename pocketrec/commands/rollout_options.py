@@ -12,6 +12,8 @@ from pocketrec import passphrase, rollout_table
 
 if TYPE_CHECKING:
     from bundle.rollout import RolloutPolicy, Stage
+    from sync_server.history import Note
+    from sync_server.keys import Signers
 
 CHANNEL = click.option("--channel", default="stable", show_default=True, help="Release channel.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -52,20 +54,37 @@ def change_release(
     keys: tuple[Path, ...],
     channel: str,
     as_json: bool,
+    note: "Note",
+    action: str,
     change: Callable[["RolloutPolicy", "Stage"], "RolloutPolicy"],
 ) -> None:
-    """Change what a channel's policy says of a release, sign it, and tell how it is then."""
+    """Change what a channel's policy says of a release, sign it, and show how it is then."""
     from sync_server import repository
-    from sync_server.keys import load_signers
     from sync_server.rollout import find
 
     repository.change_policy(
         repo,
-        load_signers(*keys, ask=passphrase.asked),
+        signers_of(repo, keys),
         channel,
         lambda policy: change(policy, find(policy, release)),
+        note,
+        action,
     )
     say(repo, channel, as_json)
+
+
+def signers_of(repo: Path, keys: tuple[Path, ...]) -> "Signers":
+    """Open folders of keys, once it is sure that there is a repository to sign for.
+
+    Raises:
+        RepositoryInvalid: there is no repository.
+        KeysInvalid: a folder is missing.
+    """
+    from sync_server.keys import load_signers
+    from sync_server.state import check_founded
+
+    check_founded(repo)
+    return load_signers(*keys, ask=passphrase.asked)
 
 
 def say(repo: Path, channel: str, as_json: bool) -> None:

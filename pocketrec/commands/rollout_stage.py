@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pocketrec import passphrase
-from pocketrec.commands.keys_options import KEYS, REPO
+from pocketrec.commands.keys_options import BY, KEYS, REASON, REPO, note_of
 from pocketrec.commands.rollout_options import (
     CHANNEL,
     JSON,
@@ -17,6 +16,7 @@ from pocketrec.commands.rollout_options import (
     RampStep,
     change_release,
     say,
+    signers_of,
 )
 
 if TYPE_CHECKING:
@@ -45,16 +45,20 @@ if TYPE_CHECKING:
 @click.option("--from", "begins", type=Moment(), help="Not before this time.")
 @click.option("--until", "ends", type=Moment(), help="Not from this time on.")
 @click.option(
-    "--halt-above", type=click.FloatRange(0, 1), help="Halt if more than this share failed."
+    "--halt-above",
+    type=click.FloatRange(0, 1),
+    help="Halt if more than this share of devices failed, each network counted as one device.",
 )
 @click.option(
     "--halt-of",
     type=click.IntRange(1, 10**9),
     default=100,
     show_default=True,
-    help="But not before so many devices told of it.",
+    help="But not before outcomes came from more networks than this.",
 )
 @click.option("--no-halt", is_flag=True, help="Never halt it for failures.")
+@BY
+@REASON
 @JSON
 def stage(
     release: str,
@@ -71,6 +75,8 @@ def stage(
     halt_above: float | None,
     halt_of: int,
     no_halt: bool,
+    by: str | None,
+    reason: str,
     as_json: bool,
 ) -> None:
     """Say which devices may take RELEASE; what is not given stays as it is.
@@ -103,7 +109,8 @@ def stage(
             changes["most_failures"] = None
         return changed(policy, found, **changes)
 
-    change_release(release, repo, keys, channel, as_json, change)
+    note = note_of(by, reason)
+    change_release(release, repo, keys, channel, as_json, note, "stage", change)
 
 
 @click.command(
@@ -117,6 +124,8 @@ def stage(
 @click.option("--quiet-hours", help='Never in these hours, local time, as 22-7; "" for none.')
 @click.option("--every-s", type=int, help="Seconds between two checks.")
 @click.option("--spread-s", type=int, help="Each waits up to so many seconds more.")
+@BY
+@REASON
 @JSON
 def when(
     repo: Path,
@@ -127,11 +136,12 @@ def when(
     quiet_hours: str | None,
     every_s: int | None,
     spread_s: int | None,
+    by: str | None,
+    reason: str,
     as_json: bool,
 ) -> None:
     """Say when the devices of a channel sync; what is not given stays as it is."""
     from sync_server import repository
-    from sync_server.keys import load_signers
 
     given = {
         "unmetered": unmetered,
@@ -146,7 +156,8 @@ def when(
     def change(policy: "RolloutPolicy") -> "RolloutPolicy":
         return replace(policy, sync=replace(policy.sync, **changes))
 
-    repository.change_policy(repo, load_signers(*keys, ask=passphrase.asked), channel, change)
+    note, signers = note_of(by, reason), signers_of(repo, keys)
+    repository.change_policy(repo, signers, channel, change, note, "when")
     say(repo, channel, as_json)
 
 

@@ -15,14 +15,11 @@ import click
     "--keys", type=click.Path(path_type=Path), help="Folder of keys that the server may use."
 )
 @click.option(
-    "--server",
-    type=click.Choice(["waitress", "gunicorn"]),
-    default="waitress",
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
     show_default=True,
-    help="One process with threads, or several workers.",
-)
-@click.option(
-    "--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Of gunicorn."
+    help="Processes, about one a core.",
 )
 @click.option("--blobs-url", default="", help="Send requests for targets on to this address.")
 @click.option(
@@ -42,6 +39,20 @@ import click
     show_default=True,
     help="Of one install.",
 )
+@click.option(
+    "--network-events-per-hour",
+    type=click.IntRange(1000),
+    default=20_000,
+    show_default=True,
+    help="Of all installs of one network, IPv4 /24 or IPv6 /48.",
+)
+@click.option(
+    "--all-events-per-day",
+    type=click.IntRange(1000),
+    default=5_000_000,
+    show_default=True,
+    help="Of all installs.",
+)
 @click.option("--log/--no-log", default=True, show_default=True, help="A JSON line a request.")
 def command(
     repo: Path,
@@ -50,12 +61,13 @@ def command(
     port_file: Path | None,
     database: str,
     keys: Path | None,
-    server: str,
     workers: int,
     blobs_url: str,
     behind_proxy: bool,
     uploads_per_minute: int,
     events_per_day: int,
+    network_events_per_hour: int,
+    all_events_per_day: int,
     log: bool,
 ) -> None:
     """Serve signed metadata, files, event upload, admin site, health and metrics.
@@ -63,7 +75,7 @@ def command(
     --port 0 takes a free one. SIGTERM ends it once everything begun is sent.
     """
     from sync_server.allowance import Limits
-    from sync_server.serve import serve
+    from sync_server.serve import serve, transport_warning
     from sync_server.settings import Settings
 
     settings = Settings(
@@ -73,6 +85,13 @@ def command(
         blobs_url=blobs_url,
         behind_proxy=behind_proxy,
         log_requests=log,
-        limits=Limits(per_minute=uploads_per_minute, day_events=events_per_day),
+        limits=Limits(
+            per_minute=uploads_per_minute,
+            day_events=events_per_day,
+            network_hour_events=network_events_per_hour,
+            all_day_events=all_events_per_day,
+        ),
     )
-    serve(settings, host, port, port_file, server=server, workers=workers)
+    if warning := transport_warning(host, behind_proxy=behind_proxy):
+        click.echo(f"warning: {warning}", err=True)
+    serve(settings, host, port, port_file, workers=workers, announce=click.echo)

@@ -38,6 +38,6 @@ def command(bundle: Path, as_json: bool) -> None:
             click.echo(f"{told}: {'passed' if slates.passed else slates.note or 'failed'}")
             for stage in slates.stages:
                 share = f"{stage.of_tolerance:.2g} of the tolerance"
-                click.echo(f"  {stage.stage:<18}{share:<26}{stage.note or 'passed'}")
+                click.echo(f"  {stage.stage:<22}{share:<26}{stage.note or 'passed'}")
     if not found.passed:
         click.get_current_context().exit(3)

@@ -77,7 +77,9 @@ class Site:
     def publish(self, release: int, channel: str = "stable", **options) -> None:
         repository.publish(self.releases[release], self.repo, self.signers, channel, **options)
 
-    def sync(self, channel: str = "stable", home: str = "phone", pace: Pace = PACE) -> SyncReport:
+    def sync(
+        self, channel: str = "stable", home: str = "phone", pace: Pace = PACE, **options
+    ) -> SyncReport:
         root = self.folder / "1.root.json"
         return sync(
             self.folder / home,
@@ -87,6 +89,7 @@ class Site:
             root_path=root,
             retry=AT_ONCE,
             pace=pace,
+            **options,
         )
 
     def release_of(self, home: str = "phone") -> str | None:
@@ -142,6 +145,7 @@ def site(named_releases, tmp_path):
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     made = Site(tmp_path, f"http://127.0.0.1:{server.server_port}", attacks, named_releases)
+    repository.found_repository(made.repo, made.signers)
     for channel in ("stable", "beta", "canary"):
         made.publish(0, channel)
     shutil.copy(made.metadata("1.root.json"), tmp_path)

@@ -4,12 +4,13 @@ import pytest
 
 from edge_runtime.errors import SyncError
 from sync_server.keys import load_signers
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 
 
 def test_a_repository_of_other_keys_is_refused(site):
     site.thief()
     site.repo.rename(site.folder / "honest")
+    found_repository(site.repo, load_signers(site.folder / "thief"))
     publish(site.releases[2], site.repo, load_signers(site.folder / "thief"), "stable")
     with pytest.raises(SyncError, match="not to be trusted"):
         site.sync()

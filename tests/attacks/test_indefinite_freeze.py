@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_runtime.errors import SyncError
+from edge_runtime.sync_metadata import ROOT_EVERY_S
 from sync_server.repository import refresh
 from sync_server.roles import TIMESTAMP, lifetime
+from sync_server.rotation import revoke
 
 SECOND = timedelta(seconds=1)
 
@@ -49,3 +51,39 @@ def aged(role, until):
     """A lifetime that ends at a moment for one role, and is as ever for the others."""
     left = until + lifetime(role) - datetime.now(UTC)
     return lambda each: left if each == role else lifetime(each)
+
+
+def test_keys_that_change_during_a_check_are_followed_by_the_same_check(site):
+    """The timestamp came before the root that takes its key away."""
+    site.publish(1)
+
+    def change(handler):
+        if handler.path.endswith("/2.root.json") and not site.metadata("2.root.json").exists():
+            revoke(site.repo, site.signers, ["timestamp"])
+        return False
+
+    site.attacks.append(change)
+    assert site.sync().status == "updated"
+    assert site.release_of() == "1"
+
+
+def test_a_timestamp_whose_key_was_revoked_is_believed_for_a_day_at_most(site):
+    """The attacker repeats the unchanged answer; the newest root is not theirs to hide."""
+    frozen = site.metadata("timestamp.json").read_bytes()
+    revoke(site.repo, site.signers, ["timestamp"])
+
+    def old(handler):
+        if not handler.path.endswith("/timestamp.json"):
+            return False
+        handler.send_response(200)
+        handler.end_headers()
+        handler.wfile.write(frozen)
+        return True
+
+    site.attacks.append(old)
+    assert site.sync().status == "current"
+    with pytest.raises(SyncError, match="not to be trusted"):
+        site.sync(clock=lambda: time.time() + ROOT_EVERY_S)
+    assert site.release_of() == "0"
+    site.attacks.clear()
+    assert site.sync().status == "current"

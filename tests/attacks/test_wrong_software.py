@@ -11,7 +11,7 @@ def test_a_release_of_another_channel_is_refused(site):
     """Canary's newest metadata, under the name of stable's."""
     site.publish(2, "canary")
     site.publish(1, "stable")
-    shutil.copy(site.metadata("2.canary.json"), site.metadata("2.stable.json"))
+    shutil.copy(site.metadata("3.canary.json"), site.metadata("3.stable.json"))
     with pytest.raises(SyncError, match="not to be trusted"):
         site.sync()
     assert site.release_of() == "0"

@@ -185,3 +185,6 @@ def test_new_films_are_found_by_content_and_shown_as_often_as_expected(shop, tmp
     # Lifted by what the past lets expect: neither buried nor flooding.
     assert 0.3 < found["share20_movies"] / found["expected_share_movies"] < 3
     assert document(result)["name"] == "quality-cold"
+    # One event with an item known by content alone moves a user as one with a known item does.
+    assert found["kept_as_new_movies"] > 0.7 * found["kept_known_movies"] > 0
+    assert found["follows_recall20_movies"] > 0.8 * found["follows_without_recall20_movies"] > 0

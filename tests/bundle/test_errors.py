@@ -1,7 +1,10 @@
 """What a newer app could read is told apart from what no app can."""
 
+import ast
 import json
+import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,9 @@ from bundle.halts import Halts
 from bundle.reader import open_bundle
 from bundle.rollout import RolloutPolicy
 from bundle.rules import Rules
+from edge_runtime.errors import SelfTestFailed
+
+ROOT = Path(__file__).parents[2]
 
 RULE = {"kind": "quality_floor", "relevance": 0.1}
 
@@ -79,3 +85,28 @@ def test_a_version_that_no_app_will_read_is_a_fault_of_the_release(spec, other):
         with pytest.raises(BundleInvalid) as caught:
             read()
         assert caught.value.code != TOO_NEW
+
+
+def raised() -> dict[str, list[str]]:
+    """Codes of each `BundleInvalid(...)` in the rooms that read a release, by place."""
+    found: dict[str, list[str]] = {}
+    for room in ("bundle", "edge_runtime"):
+        for path in sorted((ROOT / room).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "BundleInvalid":
+                    codes = [k.value for k in node.keywords if k.arg == "code"]
+                    place = f"{path.name}:{node.lineno}"
+                    found[place] = [c.value for c in codes if isinstance(c, ast.Constant)]
+    return found
+
+
+def test_every_refusal_has_a_code_and_the_page_lists_all_of_them():
+    places = raised()
+    assert len(places) > 100
+    assert [place for place, codes in places.items() if len(codes) != 1] == []
+    page = (ROOT / "bundle" / "FORMAT.md").read_text()
+    section = page.partition("\n## Error codes\n")[2].partition("\n## ")[0]
+    stated = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+    assert len(stated) == len(set(stated))
+    used = {code for codes in places.values() for code in codes}
+    assert used | {TOO_NEW, SelfTestFailed.code} == set(stated)

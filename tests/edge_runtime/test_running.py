@@ -17,7 +17,7 @@ from edge_runtime.selftest import replay
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 
 NOW = 1_700_000_000
 
@@ -69,6 +69,7 @@ def test_the_first_question_after_an_install_may_be_any(tiny_release, tmp_path):
 def test_a_sync_of_another_process_is_seen_by_the_open_phone(tiny_release, other, tmp_path):
     make_keys(tmp_path / "keys")
     signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
     publish(tiny_release, tmp_path / "repo", signers, "stable")
     root = tmp_path / "repo" / "metadata" / "1.root.json"
     home = tmp_path / "phone"

@@ -34,7 +34,7 @@ from edge_runtime.simulator.people import Habits, Person
 from edge_runtime.simulator.report import summed
 from pocketrec.cli import main
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 
 
 def period(from_hour=0.0, kb_per_s=100.0, latency_ms=50.0, metered=False, charging=True):
@@ -259,6 +259,7 @@ def served(tiny_release, tmp_path):
     """(url, root, repository, signers) of a real server that has the tiny release."""
     make_keys(tmp_path / "keys")
     signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
     publish(tiny_release, tmp_path / "repo", signers, "stable")
     with children.server(tmp_path / "repo", tmp_path) as url:
         yield url, tmp_path / "repo" / "metadata" / "1.root.json", tmp_path / "repo", signers

@@ -236,7 +236,7 @@ def test_changes_that_do_not_fit_are_refused(
 
 
 def test_added_items_are_lifted_by_one_common_shift(run_dir):
-    from training.content_vectors import content_vectors
+    from training.content_vectors import ContentVectors
     from training.dataset import Items, load_dataset
     from training.new_items import fit_users, lifted_vectors, vectors_of_users
     from training.trained import load_trained
@@ -251,16 +251,15 @@ def test_added_items_are_lifted_by_one_common_shift(run_dir):
         year=np.array([1990, 1970, -1], np.float32),
     )
     users, known = fit_users(data, trained.recipe.seed), trained.item_vectors
-    content = content_vectors(
+    made = ContentVectors(
         data,
-        new,
-        trained.item_vectors_for(new),
+        trained.item_vectors_for,
         users=users,
         user_vectors=vectors_of_users(
             trained.user_tower, trained.spec, data, users, known, int(data.ts.max())
         ),
         item_vectors=known,
     )
-    shift = lifted_vectors(trained, data, new) - content
+    shift = lifted_vectors(trained, data, new) - made(new)
     assert np.linalg.norm(shift[0]) > 0
     assert np.allclose(shift, shift[0], atol=1e-4 * np.abs(shift).max())

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,9 +21,14 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from sync_server.database import connect, upgrade
+from benchmarks.chromium import find_chromium, open_tab
+from benchmarks.tiny_bundle import write_tiny_bundle
+from sync_server import tokens
+from sync_server.app import create_app
+from sync_server.database import connect, default_url, open_database, upgrade
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish, read_policy
+from sync_server.settings import Settings
 
 _numbers = itertools.count()
 
@@ -32,6 +38,7 @@ def published(small_release, tmp_path):
     """(repository, signers) with the small release on channel stable."""
     make_keys(tmp_path / "keys")
     signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
     report = publish(small_release, tmp_path / "repo", signers, "stable")
     assert report.changed
     return tmp_path / "repo", signers
@@ -42,6 +49,7 @@ def founded(named_releases, tmp_path):
     """(repository, signers) with a tiny release on channel stable."""
     make_keys(tmp_path / "keys")
     signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
     publish(named_releases[0], tmp_path / "repo", signers, "stable")
     return tmp_path / "repo", signers
 
@@ -50,7 +58,9 @@ def founded(named_releases, tmp_path):
 def tiny_repo(tiny_release, tmp_path):
     """A repository with the tiny release on channel stable; its keys are in `keys` beside it."""
     make_keys(tmp_path / "keys")
-    publish(tiny_release, tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
+    signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
+    publish(tiny_release, tmp_path / "repo", signers, "stable")
     return tmp_path / "repo"
 
 
@@ -108,16 +118,21 @@ class Static(SimpleHTTPRequestHandler):
 def start_server(tmp_path):
     """Return a function that starts `pocketrec serve` over a repository; all end after the test.
 
-    (repo, *options) -> its address and its process. Its log is `tmp_path / "server.log"`.
+    (repo, *options) -> its address and its process. Its log is `tmp_path / "server.log"`,
+    and what it prints is in `server.out`.
     """
     children = []
 
     def start(repo, *options):
         port_file = tmp_path / f"port-{len(children)}"
         words = [sys.executable, "-m", "pocketrec", "serve", "--repo", repo, "--port", "0"]
-        with (tmp_path / "server.log").open("ab") as log:
+        with (
+            (tmp_path / "server.log").open("ab") as log,
+            (tmp_path / "server.out").open("ab") as out,
+        ):
             child = subprocess.Popen(
                 [*map(str, words), "--port-file", str(port_file), *map(str, options)],
+                stdout=out,
                 stderr=log,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             )
@@ -228,3 +243,89 @@ def static_of():
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class Person:
+    """Uses the site as a browser would: cookies, forms, redirects."""
+
+    def __init__(self, app, token):
+        self.client = app.test_client()
+        self.answer = self.client.post("/admin/login", data={"token": token})
+
+    def get(self, path):
+        reply = self.client.get(f"/admin/{path}")
+        assert reply.status_code == 200, (reply.status_code, reply.headers.get("Location"))
+        return reply.text
+
+    def csrf(self):
+        return re.search(r'name="csrf" value="([^"]+)"', self.get(""))[1]
+
+    def ask(self, channel, action, manifest, **more):
+        """Press a button; its answer is the page that asks for a reason."""
+        wanted = {"channel": channel, "action": action, "manifest": manifest} | more
+        return self.client.get("/admin/confirm", query_string=wanted)
+
+    def version(self, *wanted, **more):
+        """Version of the state that the page after a button shows."""
+        return re.search(r'name="version" value="([0-9a-f]+)"', self.ask(*wanted, **more).text)[1]
+
+    def confirm(self, channel, action, manifest, version, reason="because", **more):
+        """Send the form of the page that asks for a reason."""
+        data = {"channel": channel, "action": action, "manifest": manifest, "version": version}
+        data |= {"reason": reason, "csrf": self.csrf()} | more
+        return self.client.post("/admin/actions", data=data)
+
+    def press(self, *wanted, reason="because", **more):
+        """Press a button, and confirm."""
+        return self.confirm(*wanted, self.version(*wanted, **more), reason, **more)
+
+
+@pytest.fixture
+def log_in():
+    """Return a function: app, text of a token -> Person who logged in with it."""
+    return Person
+
+
+@pytest.fixture
+def make_app():
+    """Return a function: repository, folder of keys or None -> app."""
+
+    def make(repo, keys=None):
+        return create_app(Settings(repo=repo, keys=keys, log_requests=False))
+
+    return make
+
+
+@pytest.fixture
+def token_of():
+    """Return a function: database, scope, name -> text of a new token, and the token."""
+
+    def make(engine, scope="operate", name="alice"):
+        return tokens.make(engine, name, scope, 5, int(time.time()))
+
+    return make
+
+
+@pytest.fixture
+def two_releases(tiny_repo, tmp_path):
+    """Manifests of `second` and `tiny` on stable."""
+    write_tiny_bundle(tmp_path / "second", answers=True, name="second")
+    publish(tmp_path / "second", tiny_repo, load_signers(tmp_path / "keys"), "stable", percent=20)
+    return [stage.manifest for stage in read_policy(tiny_repo, "stable").releases]
+
+
+@pytest.fixture
+def alice(tiny_repo, two_releases, tmp_path, make_app, token_of, log_in):
+    """Somebody who may operate, on a server with the keys of stable."""
+    app = make_app(tiny_repo, tmp_path / "keys")
+    return log_in(app, token_of(open_database(default_url(tiny_repo)))[0])
+
+
+@pytest.fixture
+def tab():
+    """A tab of a headless Chromium."""
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("no chromium on the PATH")
+    with open_tab(chromium) as tab:
+        yield tab

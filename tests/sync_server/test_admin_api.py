@@ -64,7 +64,7 @@ def test_channels_tell_what_an_update_weighs(client_of, tiny_repo, tmp_path):
     assert [each["channel"] for each in channels] == ["stable", "beta", "canary"]
     new, old = channels[0]["releases"]
     assert (new["name"], new["percent"], new["state"]) == ("second", 5, "active")
-    assert new["full_bytes"] == old["full_bytes"] == sum(entry.bytes for entry in second.files)
+    assert new["full_bytes"] == old["full_bytes"] == second.total_bytes()
     # The same files under another name: nothing to download but the manifest itself.
     assert (new["update_bytes"], old["update_bytes"]) == (0, None)
     assert channels[1]["releases"] == []

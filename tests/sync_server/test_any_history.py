@@ -12,7 +12,7 @@ from edge_runtime.sync import sync
 from sync_server import state
 from sync_server.keys import load_signers, make_keys
 from sync_server.pruning import prune
-from sync_server.repository import halt, publish, read_policy, refresh, unhalt
+from sync_server.repository import found_repository, halt, publish, read_policy, refresh, unhalt
 from sync_server.rotation import add_channel, revoke, rotate
 
 KEYS = ["root-1", "root-2", "root-3", "targets", "snapshot", "timestamp", "brake", "stable", "beta"]
@@ -34,6 +34,7 @@ class Publisher:
     def __init__(self, folder, releases):
         self.keys, self.repo, self.releases = folder / "keys", folder / "repo", releases
         make_keys(self.keys)
+        found_repository(self.repo, self.signers)
         self.publish(0, "stable")
         self.publish(0, "beta")
 

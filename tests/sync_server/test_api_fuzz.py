@@ -15,7 +15,7 @@ from sync_server import tokens
 from sync_server.app import create_app
 from sync_server.database import default_url, open_database
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 from sync_server.settings import HINTS, Settings
 
 schemathesis = pytest.importorskip("schemathesis")
@@ -38,6 +38,7 @@ def fuzzed(tmp_path_factory, tiny_release):
     """(app, headers) over a published repository, with its keys; the headers may operate."""
     work = tmp_path_factory.mktemp("fuzz")
     make_keys(work / "keys")
+    found_repository(work / "repo", load_signers(work / "keys"))
     publish(tiny_release, work / "repo", load_signers(work / "keys"), "stable")
     engine = open_database(default_url(work / "repo"))
     text, _ = tokens.make(engine, "fuzz", tokens.OPERATE, 1, int(time.time()))

@@ -1,4 +1,4 @@
-"""Backups come back whole or not at all."""
+"""Backups are restored whole and with their owner's signature, or not at all."""
 
 import hashlib
 import io
@@ -15,13 +15,14 @@ from bundle.errors import InputError
 from edge_runtime.errors import SyncError
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
-from sync_server import tokens
-from sync_server.backup import back_up
+from pocketrec import cli
+from sync_server import backup as backups
+from sync_server import seal, sessions, tokens
 from sync_server.database import default_url, open_database
-from sync_server.errors import BackupInvalid
+from sync_server.errors import BackupInvalid, KeysInvalid
 from sync_server.keys import load_signers
 from sync_server.repository import publish
-from sync_server.restore import restore
+from sync_server.restore import UNSIGNED_LIST, restore
 from sync_server.rotation import rotate
 
 
@@ -33,15 +34,39 @@ def engine(tiny_repo):
     return engine
 
 
+@pytest.fixture
+def key(tmp_path):
+    """Folder of the key of the operator's backups."""
+    seal.make_backup_key(tmp_path / "backup-key")
+    return tmp_path / "backup-key"
+
+
+@pytest.fixture
+def back_up(key):
+    """Return a function that makes a backup, signed with the operator's key."""
+
+    def make(repo, engine, out, **more):
+        return backups.back_up(repo, engine, out, key / "backup.pem", **more)
+
+    return make
+
+
+@pytest.fixture
+def public(key):
+    """What the operator keeps apart."""
+    return key / "backup.pub"
+
+
 def test_a_restored_server_goes_on_where_the_other_stopped(
-    tiny_repo, engine, start_server, tmp_path
+    tiny_repo, engine, start_server, tmp_path, back_up, public
 ):
     out = tmp_path / "saved" / "backup.tar"
     report = back_up(tiny_repo, engine, out)
     assert report.database
     assert out.stat().st_mode & 0o077 == 0
     back = tmp_path / "back"
-    assert restore(out, back) == report
+    assert restore(out, back, public, with_secrets=True).backup == report
+    assert (back / "server.sqlite").stat().st_mode & 0o077 == 0
     saved = {p.relative_to(tiny_repo): p.read_bytes() for p in (tiny_repo / "targets").rglob("*.*")}
     assert saved == {p.relative_to(back): p.read_bytes() for p in (back / "targets").rglob("*.*")}
     assert [t.name for t in tokens.listed(open_database(default_url(back)))] == ["alice"]
@@ -50,7 +75,9 @@ def test_a_restored_server_goes_on_where_the_other_stopped(
     assert sync(tmp_path / "phone", address, lambda _: None, root_path=root).status == "updated"
 
 
-def test_a_database_that_is_being_written_is_saved_at_one_moment(tiny_repo, engine, tmp_path):
+def test_a_database_that_is_being_written_is_saved_at_one_moment(
+    tiny_repo, engine, tmp_path, back_up, public
+):
     stop = threading.Event()
 
     def write():
@@ -64,15 +91,16 @@ def test_a_database_that_is_being_written_is_saved_at_one_moment(tiny_repo, engi
     finally:
         stop.set()
         writer.join()
-    restore(tmp_path / "b.tar", tmp_path / "back")
+    restore(tmp_path / "b.tar", tmp_path / "back", public, with_secrets=True)
     with sqlite3.connect(tmp_path / "back" / "server.sqlite") as database:
         (n,) = database.execute("SELECT count(*) FROM admin_token").fetchone()
     database.close()
     assert 1 <= n <= len(tokens.listed(engine))
 
 
-def test_no_key_and_no_secret_is_saved(tiny_repo, engine, tmp_path):
+def test_no_key_and_no_secret_is_saved(tiny_repo, engine, tmp_path, back_up, key):
     shutil.copy(tmp_path / "keys" / "timestamp.pem", tiny_repo / "metadata")
+    shutil.copy(key / "backup.pem", tiny_repo / "targets")
     (tiny_repo / "cookie.secret").write_text("secret")
     back_up(tiny_repo, engine, tmp_path / "b.tar")
     data = (tmp_path / "b.tar").read_bytes()
@@ -80,14 +108,16 @@ def test_no_key_and_no_secret_is_saved(tiny_repo, engine, tmp_path):
     assert b"cookie.secret" not in data
 
 
-def test_devices_that_saw_more_come_back_after_a_rotation(tiny_repo, engine, static_of, tmp_path):
+def test_devices_that_saw_more_come_back_after_a_rotation(
+    tiny_repo, engine, static_of, tmp_path, back_up, public
+):
     keys = tmp_path / "keys"
     back_up(tiny_repo, engine, tmp_path / "b.tar")
     home, root = tmp_path / "phone", tiny_repo / "metadata" / "1.root.json"
     write_tiny_bundle(tmp_path / "second", answers=True, name="second")
     publish(tmp_path / "second", tiny_repo, load_signers(keys), "stable")
     sync(home, static_of(tiny_repo), lambda _: None, root_path=root)
-    restore(tmp_path / "b.tar", tiny_repo, force=True)
+    restore(tmp_path / "b.tar", tiny_repo, public, force=True)
     with pytest.raises(SyncError, match="not to be trusted"):
         sync(home, static_of(tiny_repo), lambda _: None)
     rotate(tiny_repo, load_signers(keys), ["snapshot", "timestamp", "stable"], None)
@@ -114,17 +144,50 @@ def replace_member(found, name, data):
     found[-1] = found[-1][0], json.dumps(listed).encode()
 
 
+def change_database(found, folder, script):
+    """Change the database as somebody does who can write where backups lie, and the list."""
+    path = folder / "changed.sqlite"
+    path.write_bytes(next(data for member, data in found if member.name == "database.sqlite"))
+    with sqlite3.connect(path) as database:
+        database.executescript(script)
+    database.close()
+    replace_member(found, "database.sqlite", path.read_bytes())
+    path.unlink()
+
+
+def plant(text):
+    """Return the statement that adds an operator whose token is `text`."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    row = f"'eve', 'eve', '{digest}', 'operate', 0, 99999999999, NULL"
+    return f"INSERT INTO admin_token VALUES ({row});"  # noqa: S608
+
+
 def members(path):
     with tarfile.open(path) as archive:
         return [(m, archive.extractfile(m).read()) for m in archive]
 
 
-def rewrite(path, found):
+def unsigned(path):
+    """What an earlier version would have written: the archive's members, and a list at its end."""
+    listed = json.loads(tail_of(path.read_bytes())[:-99])
+    last = json.dumps({"format": 1, "created_utc": 5, "files": listed["files"]}).encode()
+    return [*members(path), (tarfile.TarInfo(UNSIGNED_LIST), last)]
+
+
+def rewrite(path, found, tail=b""):
     with tarfile.open(path, "w") as archive:
         for member, data in found:
             fresh = tarfile.TarInfo(member.name)
             fresh.size, fresh.type, fresh.linkname = len(data), member.type, member.linkname
             archive.addfile(fresh, io.BytesIO(data))
+    with path.open("ab") as stream:
+        stream.write(tail)
+
+
+def tail_of(data):
+    """List, signature and end of a signed backup."""
+    n_bytes = int.from_bytes(data[-35:-27])
+    return data[-(n_bytes + 64 + 8 + 27) :]
 
 
 def change_one(found):
@@ -134,6 +197,14 @@ def change_one(found):
 
 def drop_one(found):
     del found[0]
+
+
+def add_one(found):
+    found.insert(0, (tarfile.TarInfo(f"repository/targets/files/{'a' * 64}.txt"), b"x"))
+
+
+def repeat_one(found):
+    found.insert(0, found[0])
 
 
 def lead_outside(found):
@@ -159,60 +230,245 @@ def without_list(found):
     del found[-1]
 
 
+def list_in_the_middle(found):
+    found.insert(1, found.pop())
+
+
 def damage_database(found):
     at = next(i for i, (m, _) in enumerate(found) if m.name == "database.sqlite")
     found[at] = found[at][0], found[at][1][:5000]
 
 
+def garble_database(found):
+    data = next(data for member, data in found if member.name == "database.sqlite")
+    replace_member(found, "database.sqlite", data[:4096] + b"x" * (len(data) - 4096))
+
+
 DAMAGE = [
     change_one,
     drop_one,
+    add_one,
+    repeat_one,
     lead_outside,
     name_a_key,
     link,
     of_another_format,
     without_list,
+    list_in_the_middle,
     damage_database,
+    garble_database,
     forge,
 ]
 
 
+def is_refused(file, to, *words, match=None, **more):
+    before = sorted(file.parent.rglob("*"))
+    with pytest.raises(BackupInvalid, match=match):
+        restore(file, to, *words, **more)
+    assert sorted(file.parent.rglob("*")) == before
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_backup_that_was_changed_is_refused_and_changes_nothing(
-    tiny_repo, engine, tmp_path, damage
+    tiny_repo, engine, tmp_path, damage, back_up, public
 ):
-    back_up(tiny_repo, engine, tmp_path / "b.tar")
-    found = members(tmp_path / "b.tar")
+    path = tmp_path / "b.tar"
+    back_up(tiny_repo, engine, path)
+    tail, found = tail_of(path.read_bytes()), unsigned(path)
     damage(found)
-    rewrite(tmp_path / "b.tar", found)
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(BackupInvalid):
-        restore(tmp_path / "b.tar", tmp_path / "back")
-    assert sorted(tmp_path.rglob("*")) == before
+    rewrite(path, found)
+    is_refused(path, tmp_path / "back", None)  # although unsigned ones are trusted
+    is_refused(path, tmp_path / "back", public, match="not signed")
+    if damage is without_list:
+        return  # which is the archive that was signed
+    rewrite(path, found, tail)
+    is_refused(path, tmp_path / "back", public, match="the archive is not the one that was signed")
 
 
-def test_a_backup_cut_off_anywhere_is_refused(tiny_repo, engine, tmp_path):
+def test_a_planted_operator_is_refused_though_hash_and_size_are_patched(
+    tiny_repo, engine, tmp_path, back_up, public
+):
+    path = tmp_path / "b.tar"
+    back_up(tiny_repo, engine, path)
+    data = path.read_bytes()
+    found = unsigned(path)
+    change_database(found, tmp_path, plant("prt_eve"))
+    listed = json.loads(found.pop()[1])
+    rewrite(path, found)
+    archive = path.read_bytes()
+    facts = {"bytes": len(archive), "sha256": hashlib.sha256(archive).hexdigest()}
+    signed = json.loads(tail_of(data)[:-99])
+    patched = json.dumps(signed | {"archive": facts, "files": listed["files"]}).encode()
+    for signature in (tail_of(data)[-99:-35], b"\0" * 64):
+        tail = patched + signature + len(patched).to_bytes(8) + data[-27:]
+        path.write_bytes(archive + tail)
+        is_refused(path, tmp_path / "back", public, match="signature is not of your key")
+    path.write_bytes(archive)
+    is_refused(path, tmp_path / "back", public, match="not signed")
+
+
+def test_a_backup_signed_by_somebody_else_is_refused(tiny_repo, engine, tmp_path, public):
+    seal.make_backup_key(tmp_path / "eve")
+    path = tmp_path / "b.tar"
+    backups.back_up(tiny_repo, engine, path, tmp_path / "eve" / "backup.pem")
+    is_refused(path, tmp_path / "back", public, match="signature is not of your key")
+    assert restore(path, tmp_path / "back", tmp_path / "eve" / "backup.pub").signed
+
+
+def test_parts_of_two_signed_backups_do_not_make_a_third(
+    tiny_repo, engine, tmp_path, back_up, public
+):
+    one, two = tmp_path / "1.tar", tmp_path / "2.tar"
+    back_up(tiny_repo, engine, one)
+    tokens.make(engine, "bob", "read", 5, 1000)
+    back_up(tiny_repo, engine, two)
+    first, second = one.read_bytes(), two.read_bytes()
+    old, new = tail_of(first), tail_of(second)
+    assert len(old) == len(new)
+    for data in (first[: -len(old)] + new, second[: -len(new)] + old, second + b"x", second + new):
+        one.write_bytes(data)
+        is_refused(one, tmp_path / "back", public)
+    one.write_bytes(second)
+    restore(one, tmp_path / "back", public)
+
+
+def test_operators_and_sessions_are_not_restored_unless_asked_for(
+    tiny_repo, engine, tmp_path, back_up, public
+):
+    path, back = tmp_path / "b.tar", tmp_path / "back"
+    (alice,) = tokens.listed(engine)
+    sessions.begin(engine, alice.id, 1000)
+    back_up(tiny_repo, engine, path)
+
+    def state(repo):
+        with sqlite3.connect(repo / "server.sqlite") as database:
+            names = [name for (name,) in database.execute("SELECT name FROM admin_token")]
+            (n_sessions,) = database.execute("SELECT count(*) FROM admin_session").fetchone()
+            (salt,) = database.execute("SELECT value FROM setting WHERE name = 'salt'").fetchone()
+        database.close()
+        return names, n_sessions, salt
+
+    names, n_sessions, salt = state(tiny_repo)
+    assert (names, n_sessions) == (["alice"], 1)
+    report = restore(path, back, public)
+    assert (report.tokens_left_out, report.secrets, report.signed) == (1, False, True)
+    names, n_sessions, fresh = state(back)
+    assert (names, n_sessions) == ([], 0)
+    assert fresh != salt and len(fresh) == len(salt)
+    assert alice.id.encode() not in (back / "server.sqlite").read_bytes()  # not in free pages
+    restore(path, back, public, force=True, with_secrets=True)
+    assert state(back) == (["alice"], 0, salt)
+
+
+def test_a_backup_of_an_earlier_version_is_restored_without_its_operators(
+    tiny_repo, engine, tmp_path, back_up, public
+):
+    path, back = tmp_path / "b.tar", tmp_path / "back"
+    back_up(tiny_repo, engine, path)
+    found = unsigned(path)
+    change_database(found, tmp_path, plant("prt_eve"))
+    rewrite(path, found)
+    is_refused(path, back, public, match="not signed")
+    with pytest.raises(InputError, match="never restores tokens"):
+        restore(path, back, None, with_secrets=True)
+    report = restore(path, back, None)
+    assert (report.signed, report.tokens_left_out) == (False, 2)
+    restored = open_database(default_url(back))
+    assert tokens.find(restored, "prt_eve", 1000) is None
+    assert tokens.listed(restored) == []
+
+
+def test_a_trigger_that_would_plant_an_operator_later_is_refused(
+    tiny_repo, engine, tmp_path, back_up
+):
+    path = tmp_path / "b.tar"
+    back_up(tiny_repo, engine, path)
+    found = unsigned(path)
+    change_database(
+        found,
+        tmp_path,
+        f"CREATE TRIGGER x AFTER DELETE ON admin_token BEGIN {plant('prt_eve')} END;",
+    )
+    rewrite(path, found)
+    is_refused(path, tmp_path / "back", None, match="trigger")
+
+
+def test_a_signed_backup_is_not_taken_for_an_unsigned_one(tiny_repo, engine, tmp_path, back_up):
+    back_up(tiny_repo, engine, tmp_path / "b.tar")
+    with pytest.raises(InputError, match="--key"):
+        restore(tmp_path / "b.tar", tmp_path / "back", None)
+
+
+def test_a_backup_cut_off_anywhere_is_refused(tiny_repo, engine, tmp_path, back_up, public):
     back_up(tiny_repo, engine, tmp_path / "b.tar")
     data = (tmp_path / "b.tar").read_bytes()
-    end = data.rindex(b"backup.json") + 512
-    for at in range(0, end, end // 20):
+    for at in [*range(0, len(data), len(data) // 20), *range(len(data) - 100, len(data), 9)]:
         (tmp_path / "b.tar").write_bytes(data[:at])
         with pytest.raises(BackupInvalid):
-            restore(tmp_path / "b.tar", tmp_path / "back")
+            restore(tmp_path / "b.tar", tmp_path / "back", public)
 
 
-def test_nothing_is_replaced_unasked_and_only_repositories(tiny_repo, engine, tmp_path):
+def test_the_end_of_a_backup_promises_no_memory(tmp_path, public):
+    path = tmp_path / "b.tar"
+    for n_bytes in (0, 1, 1 << 40, (1 << 64) - 1):
+        path.write_bytes(b"x" * 64 + n_bytes.to_bytes(8) + b"\npocketrec-signed-backup-2\n")
+        is_refused(path, tmp_path / "back", public)
+
+
+def test_a_damaged_key_is_named(tiny_repo, engine, tmp_path, back_up, key):
+    path = tmp_path / "b.tar"
+    back_up(tiny_repo, engine, path)
+    for wrong in (key / "backup.pem", key / "nothing", tmp_path / "keys" / "timestamp.pem"):
+        with pytest.raises(KeysInvalid, match=wrong.name):
+            restore(path, tmp_path / "back", wrong)
+    with pytest.raises(KeysInvalid, match="nothing"):
+        backups.back_up(tiny_repo, engine, tmp_path / "c.tar", key / "nothing")
+    assert not (tmp_path / "c.tar").exists()
+    with pytest.raises(InputError, match="stay as they are"):
+        seal.make_backup_key(key)
+
+
+def test_commands_make_a_key_and_a_backup_and_restore_it(
+    runner, tiny_repo, engine, tmp_path, monkeypatch
+):
+    def run(*words, code=0):
+        done = runner.invoke(cli.main, list(map(str, words)))
+        assert done.exit_code == code, done.output
+        return done
+
+    key, out = tmp_path / "secret", tmp_path / "b.tar"
+    monkeypatch.setenv("POCKETREC_KEY_PASSPHRASE", "correct horse battery staple")
+    made = json.loads(run("keys", "backup-key", "--out", key, "--json").stdout)
+    assert b"ENCRYPTED" in (key / "backup.pem").read_bytes()
+    assert (key / "backup.pem").stat().st_mode & 0o077 == 0
+    run("backup", "--repo", tiny_repo, "--out", out, code=2)  # never unsigned
+    run("backup", "--repo", tiny_repo, "--out", out, "--key", key / "backup.pem")
+    monkeypatch.delenv("POCKETREC_KEY_PASSPHRASE")
+    back = tmp_path / "back"
+    words = ("restore", out, "--repo", back)
+    assert "--key" in run(*words, code=2).stderr
+    run(*words, "--key", made["public"], "--trust-unsigned-backup", code=2)
+    done = run(*words, "--key", made["public"])
+    assert "signed" in done.stdout and "1 tokens of operators" in done.stderr
+    assert "--repo" in run(*words, "--key", made["public"], code=2).stderr  # not --out
+    report = json.loads(run(*words, "--key", made["public"], "--force", "--json").stdout)
+    assert report["signed"] and report["backup"]["database"]
+
+
+def test_nothing_is_replaced_unasked_and_only_repositories(
+    tiny_repo, engine, tmp_path, back_up, public
+):
     out = tmp_path / "b.tar"
     back_up(tiny_repo, engine, out)
     with pytest.raises(InputError, match="--force"):
         back_up(tiny_repo, engine, out)
-    with pytest.raises(InputError, match="--force"):
-        restore(out, tiny_repo)
+    with pytest.raises(InputError, match="--repo, or add --force"):
+        restore(out, tiny_repo, public)
     (tiny_repo / "targets" / "extra").write_text("x")
-    restore(out, tiny_repo, force=True)
+    restore(out, tiny_repo, public, force=True)
     assert not (tiny_repo / "targets" / "extra").exists()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "one.jpg").write_text("x")
     with pytest.raises(InputError, match="not a repository"):
-        restore(out, tmp_path / "photos", force=True)
+        restore(out, tmp_path / "photos", public, force=True)
     assert (tmp_path / "photos" / "one.jpg").exists()

@@ -4,6 +4,7 @@ import os
 import socket
 import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -11,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from sync_server.database import connect, open_database, pending, upgrade, writing
+from sync_server.database import connect, default_url, open_database, pending, upgrade, writing
 from sync_server.errors import DatabaseInvalid
 from sync_server.tables import EVENT, EVENT_DAY, INSTALL, METADATA, SETTING
 
@@ -151,3 +152,40 @@ def test_sqlite_waits_for_its_turn_and_then_gives_up(tmp_path):
         assert not done.wait(0.05)
     waiting.join()
     assert done.is_set()
+
+
+@pytest.fixture
+def open_umask():
+    """Files are made readable by everybody, as where a service sets no umask."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def modes(folder):
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.glob("server.sqlite*")}
+
+
+def test_only_its_owner_reads_a_sqlite_file_and_its_logs(tmp_path, open_umask):
+    engine = open_database(default_url(tmp_path))
+    with engine.connect():
+        assert modes(tmp_path) == dict.fromkeys(
+            ("server.sqlite", "server.sqlite-wal", "server.sqlite-shm"), 0o600
+        )
+    engine.dispose()
+
+
+def test_a_file_of_an_earlier_version_is_closed_to_others(tmp_path, open_umask):
+    path = tmp_path / "server.sqlite"
+    with closing(sqlite3.connect(path)) as before:
+        before.execute("PRAGMA journal_mode = WAL")
+        before.execute("CREATE TABLE a (b)")
+        before.commit()
+        assert set(modes(tmp_path).values()) == {0o644} and len(modes(tmp_path)) == 3
+        with connect(default_url(tmp_path)).connect():
+            assert set(modes(tmp_path).values()) == {0o600}
+
+
+def test_a_database_that_is_asked_for_and_not_there_is_not_made(tmp_path):
+    connect(default_url(tmp_path)).dispose()
+    assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ from edge_runtime.sync import sync
 from pocketrec.cli import main
 from sync_server import deltas, repository, state
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 
 N = 3000
 
@@ -41,7 +41,7 @@ def releases(tmp_path_factory):
     third = second.with_rows(0.01, 3)
     base = None
     for name, items in {"one": first, "two": second, "three": third}.items():
-        write_drawn_release(folder / name, items, name, base)
+        write_drawn_release(folder / name, items, name, base, answers=True)
         base = open_bundle(folder / name)
     return [folder / name for name in ("one", "two", "three")]
 
@@ -53,14 +53,14 @@ def signers(tmp_path):
 
 
 @pytest.fixture
-def repo(tmp_path):
+def repo(tmp_path, signers):
+    found_repository(tmp_path / "repo", signers)
     return tmp_path / "repo"
 
 
 @pytest.fixture
 def go(repo, tmp_path):
     """Return a function that syncs a phone with a server of the repository's files."""
-    repo.mkdir()
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=repo))
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -298,6 +298,7 @@ def test_the_history_of_a_channel_has_each_release_once_newest_first(releases, r
 
 def test_by_the_commands(releases, repo, signers, tmp_path, runner):
     words = ["--repo", str(repo), "--keys", str(tmp_path / "keys"), "--json"]
+    words.append("--no-self-test")  # its golden vectors are drawn, not answered
     for folder, told in ((releases[0], []), (releases[1], []), (releases[2], ["--deltas", "0"])):
         done = runner.invoke(main, ["publish", str(folder), *words, *told])
         assert done.exit_code == 0, done.stderr

@@ -19,9 +19,10 @@ from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from edge_runtime.sync_hints import hints, known
 from sync_server.app import create_app
+from sync_server.hints import HEARTBEAT_S
 from sync_server.keys import load_signers
 from sync_server.repository import change_policy, halt, publish, read_policy
-from sync_server.settings import MOST_LISTENERS, Settings
+from sync_server.settings import MOST_LISTENERS, MOST_OF_NETWORK, Settings
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def wait_for(holds) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("options", [(), ("--server", "gunicorn", "--workers", "1")])
+@pytest.mark.parametrize("options", [(), ("--workers", "2")])
 def test_a_device_that_watches_takes_a_publish_at_once_though_it_checks_once_a_day(
     repo, start_server, renamed_release, tmp_path, options
 ):
@@ -107,15 +108,25 @@ def test_hints_are_of_one_channel_and_of_halts_and_nothing_is_missed_in_between(
     assert got and got[0] not in (before, after)
 
 
+def listen(address, source="127.0.0.1", more=b""):
+    """Ask for hints from one of this machine's networks: the connection and the answer's head."""
+    host, port = address.removeprefix("http://").split(":")
+    client = socket.create_connection((host, int(port)), source_address=(source, 0))
+    client.sendall(b"GET /v1/hints HTTP/1.1\r\nHost: x\r\n\r\n" + more)
+    return client, client.recv(1000)
+
+
+def fill(address, networks=range(MOST_LISTENERS // MOST_OF_NETWORK), more=b""):
+    """Take all places, those of each network in turn."""
+    sources = [f"127.0.{n}.2" for n in networks for _ in range(MOST_OF_NETWORK)]
+    found = [listen(address, source, more) for source in sources]
+    assert all(head.startswith(b"HTTP/1.1 200") for _, head in found)
+    return [client for client, _ in found]
+
+
 def test_listeners_are_few_and_others_are_still_served(repo, start_server):
     address, child = start_server(repo)
-    host, port = address.removeprefix("http://").split(":")
-    open_ = []
-    for _ in range(MOST_LISTENERS):
-        client = socket.create_connection((host, int(port)))
-        client.sendall(b"GET /v1/hints HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert client.recv(100).startswith(b"HTTP/1.1 200")
-        open_.append(client)
+    open_ = fill(address)
     with pytest.raises(SyncError, match="503"):
         first(address, None)
     assert urllib3.request("GET", f"{address}/metadata/timestamp.json").status == 200
@@ -125,11 +136,43 @@ def test_listeners_are_few_and_others_are_still_served(repo, start_server):
         client.close()
 
 
+def test_one_network_cannot_hold_all_places(repo, start_server):
+    address, _ = start_server(repo)
+    open_ = fill(address, [7])
+    for source in ("127.0.7.2", "127.0.7.3"):
+        client, head = listen(address, source)
+        assert head.startswith(b"HTTP/1.1 503")
+        client.close()
+    client, head = listen(address, "127.0.8.2")
+    assert head.startswith(b"HTTP/1.1 200")
+    for each in (*open_, client):
+        each.close()
+
+
+@pytest.mark.parametrize("more", [b"", 3 * b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_the_place_of_a_device_that_hangs_up_is_free_long_before_the_next_heartbeat(
+    repo, start_server, more
+):
+    assert HEARTBEAT_S > 10
+    address, _ = start_server(repo)
+    for client in fill(address, [7], more):
+        client.close()
+    end = time.monotonic() + HEARTBEAT_S - 2
+    while True:
+        client, head = listen(address, "127.0.7.2")
+        if head.startswith(b"HTTP/1.1 200"):
+            break
+        client.close()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    client.close()
+
+
 def test_a_listener_that_leaves_gives_its_place_to_another(repo, monkeypatch):
     monkeypatch.setattr("sync_server.hints.HEARTBEAT_S", 0.0)
     monkeypatch.setattr("sync_server.hints.POLL_S", 0.0)
     client = create_app(Settings(repo=repo, log_requests=False)).test_client()
-    streams = [client.get("/v1/hints") for _ in range(MOST_LISTENERS)]
+    streams = [client.get("/v1/hints") for _ in range(MOST_OF_NETWORK)]
     heard = iter(streams[0].response)
     assert [next(heard), next(heard), next(heard)] == [b": listening\n\n", b":\n\n", b":\n\n"]
     assert client.get("/v1/hints").status_code == 503

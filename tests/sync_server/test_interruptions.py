@@ -28,7 +28,7 @@ from edge_runtime.sync import sync
 from edge_runtime.sync_http import Pace
 from edge_runtime.sync_transfer import Retry
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 
 SLOW = Pace(most=150_000)
 DEVICE = """
@@ -53,7 +53,8 @@ def folder(tmp_path_factory):
     """Folder with a repository; its only release has some hundred kilobytes."""
     folder = tmp_path_factory.mktemp("interrupted")
     make_keys(folder / "keys")
-    write_drawn_release(folder / "bundle", Drawn.of(2000, 16, 1), "one")
+    write_drawn_release(folder / "bundle", Drawn.of(2000, 16, 1), "one", answers=True)
+    found_repository(folder / "repo", load_signers(folder / "keys"))
     publish(folder / "bundle", folder / "repo", load_signers(folder / "keys"), "stable")
     return folder
 

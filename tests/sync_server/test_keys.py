@@ -8,15 +8,22 @@ import subprocess
 import sys
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signature, Signer
 
 from bundle.errors import InputError
+from pocketrec.cli import main
 from sync_server import state
 from sync_server.errors import KeysInvalid
 from sync_server.keys import load_signers, make_key, make_keys, online_signers
-from sync_server.repository import halt, publish, refresh
+from sync_server.repository import found_repository, halt, publish, refresh
 
-SECRET = "correct horse"  # noqa: S105 - it guards nothing
+SECRET = "correct horse battery"  # noqa: S105 - it guards nothing
 
 
 @pytest.fixture
@@ -165,9 +172,10 @@ def test_keys_of_a_service_sign_as_files_do(named_releases, tmp_path, monkeypatc
     as_uri(keys, "timestamp", "file2")
     with pytest.raises(InputError, match="exist"):
         make_keys(keys)
+    found_repository(repo, load_signers(keys))
     assert publish(named_releases[0], repo, load_signers(keys), "stable").changed
     assert publish(named_releases[1], repo, load_signers(keys), "stable").changed
-    assert state.load(repo).versions["stable"] == 2  # every signature proved
+    assert state.load(repo).versions["stable"] == 3  # every signature proved
 
 
 def test_a_service_that_cannot_be_reached_is_one_clear_error(founded, tmp_path, monkeypatch):
@@ -227,3 +235,26 @@ def only(tmp_path, *names):
     for name in names:
         (folder / f"{name}.pem").write_bytes((tmp_path / "keys" / f"{name}.pem").read_bytes())
     return load_signers(folder)
+
+
+@pytest.mark.parametrize("passphrase", ["", "correct horse", "x" * 14])
+def test_a_passphrase_that_could_be_guessed_is_refused_before_any_key_is_made(
+    tmp_path, monkeypatch, runner, passphrase
+):
+    with pytest.raises(InputError, match="at least 15"):
+        make_keys(tmp_path / "keys", passphrase=passphrase)
+    monkeypatch.setenv("POCKETREC_KEY_PASSPHRASE", passphrase)
+    for words in (["keys", "make"], ["keys", "backup-key"]):
+        done = runner.invoke(main, [*words, "--out", str(tmp_path / "keys")])
+        assert done.exit_code == 2
+        assert "at least 15" in done.stderr or "no passphrase" in done.stderr
+    assert not (tmp_path / "keys").exists()
+
+
+def test_keys_of_an_older_version_with_a_short_passphrase_still_open(tmp_path, monkeypatch):
+    key = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"short")
+    )
+    (tmp_path / "stable.pem").write_bytes(key)
+    monkeypatch.setenv("POCKETREC_KEY_PASSPHRASE", "short")
+    assert load_signers(tmp_path)["stable"].public_key.keytype == "ed25519"

@@ -16,7 +16,7 @@ from edge_runtime.sync import sync
 from edge_runtime.sync_http import Pace
 from edge_runtime.sync_transfer import Retry
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 
 SHORT = Pace(within_s=0.3, timeout_s=2.0)
 RETRY = Retry(tries=3, first_s=0.001, most_s=0.01)
@@ -33,9 +33,10 @@ def world(tmp_path_factory):
     make_keys(folder / "keys")
     signers, shas, base = load_signers(folder / "keys"), [], None
     first = Drawn.of(400, 16, 1)
+    found_repository(folder / "repo", signers)
     with children.server(folder / "repo", folder) as url:
         for name, items in (("one", first), ("two", first.with_rows(0.02, 2))):
-            write_drawn_release(folder / name, items, name, base)
+            write_drawn_release(folder / name, items, name, base, answers=True)
             base = open_bundle(folder / name)
             publish(folder / name, folder / "repo", signers, "stable")
             shas.append(sha256_file(folder / name / "manifest.json"))

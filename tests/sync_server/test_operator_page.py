@@ -12,7 +12,7 @@ import pytest
 import urllib3
 
 from edge_runtime.sync import sync
-from sync_server import sessions, settings
+from sync_server import settings
 from sync_server.app import create_app
 from sync_server.settings import Settings
 
@@ -50,8 +50,8 @@ def test_every_metric_is_in_the_table(page, app):
 
 def test_every_variable_is_in_the_table(page, repository):
     text = (repository / "sync_server" / "settings.py").read_text()
-    names = {*re.findall(r'"(POCKETREC_\w+)"', text), sessions.SECRET, settings.METRICS_FOLDER}
-    assert len(names) >= len(fields(Settings)) + 2
+    names = {*re.findall(r'"(POCKETREC_\w+)"', text), settings.METRICS_FOLDER}
+    assert len(names) >= len(fields(Settings)) + 1
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
@@ -94,9 +94,38 @@ def test_devices_sync_through_nginx_as_the_page_sets_it_up(page, tiny_repo, star
         assert "immutable" in kept.headers["Cache-Control"]
         stamp = urllib3.request("GET", f"{through}/metadata/timestamp.json")
         assert stamp.headers["Cache-Control"] == "no-cache"
+        for reply in (kept, stamp, urllib3.request("GET", f"{through}/readyz")):
+            assert reply.headers["Strict-Transport-Security"] == "max-age=31536000"
+        for path in HIDDEN:
+            assert urllib3.request("GET", f"{address}/metrics").status == 200
+            assert raw_status(port, path) == 404, path
+        statuses = [urllib3.request("GET", f"{through}/healthz").status for _ in range(100)]
+        assert statuses[0] == 200 and 429 in statuses
+        assert urllib3.request("GET", f"{through}/metadata/timestamp.json").status == 200
     finally:
         child.terminate()
         child.wait()
+
+
+HIDDEN = (
+    "/metrics",
+    "/admin",
+    "/admin/",
+    "/admin/login",
+    "/v1/admin/audit",
+    "/x/../admin/login",
+    "//admin/login",
+    "/%61dmin/login",
+    "/metadata/../metrics",
+    "/./metrics?x",
+)
+
+
+def raw_status(port, path):
+    """Status of a request whose path no client tidied up."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        return int(client.recv(100).split()[1])
 
 
 def wait_for(port):

@@ -1,14 +1,16 @@
 """Plots and wording: numbers by hand, and nothing from outside becomes markup."""
 
+import itertools
 import re
 import xml.etree.ElementTree as ET
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sync_server import wording
-from sync_server.plots import HEIGHT, WIDTH, Series, ceiling, share_bar, stacked_bars
+from sync_server.plots import HEIGHT, WIDTH, Series, share_bar, stacked_bars, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -20,23 +22,51 @@ def parsed(markup):
 
 
 @pytest.mark.parametrize(
-    ("value", "top"),
+    ("most", "marks"),
     [
-        (0, 1),
-        (1, 1),
-        (1.01, 2),
-        (2, 2),
-        (2.1, 2.5),
-        (3, 5),
-        (7, 10),
-        (10, 10),
-        (99, 100),
-        (260, 500),
-        (0.03, 0.05),
+        (0, [0, 1]),
+        (1, [0, 1]),
+        (2, [0, 1, 2]),
+        (3, [0, 1, 2, 3]),
+        (5, [0, 2, 4, 6]),
+        (18, [0, 5, 10, 15, 20]),
+        (25, [0, 10, 20, 30]),
+        (260, [0, 100, 200, 300]),
+        (42_600_000, [0, 20_000_000, 40_000_000, 60_000_000]),
     ],
 )
-def test_the_top_of_an_axis_is_the_next_round_number(value, top):
-    assert ceiling(value) == pytest.approx(top)
+def test_an_axis_is_marked_at_round_whole_numbers(most, marks):
+    assert ticks(most) == marks
+
+
+@pytest.mark.parametrize("word", [wording.count, wording.size])
+@given(most=st.one_of(st.integers(0, 2000), st.integers(0, 10**13)))
+@settings(max_examples=300, deadline=None)
+def test_every_label_of_an_axis_is_the_value_at_which_it_stands(word, most):
+    marks = ticks(most)
+    assert marks[0] == 0 and marks[-1] >= most and 2 <= len(marks) <= 5
+    assert len({b - a for a, b in itertools.pairwise(marks)}) == 1
+    labels = [word(mark) for mark in marks]
+    assert [number_of(label) for label in labels] == marks
+    svg = parsed(stacked_bars("t", [1, 2], [Series(label="a", colour=0, values=[0, most])], word))
+    assert [text.text for text in svg.findall(f"{SVG}text")][: len(marks)] == labels
+
+
+UNITS = {"k": 3, "M": 6, "B": 0, "kB": 3, "MB": 6, "GB": 9, "TB": 12}
+
+
+def number_of(label):
+    """The number that a label says, exactly."""
+    number, _, unit = label.replace(",", "").partition(" ")
+    return Fraction(number) * 10 ** (UNITS[unit] if unit else 0)
+
+
+def test_days_that_an_axis_names_do_not_overlap():
+    for n, named in ((0, 0), (1, 1), (2, 2), (4, 2), (7, 3), (30, 3), (90, 3)):
+        days = list(range(20_000, 20_000 + n))
+        svg = parsed(stacked_bars("t", days, [Series(label="a", colour=0, values=[0] * n)], str))
+        said = [text.text for text in svg.findall(f"{SVG}text") if text.text not in ("0", "1")]
+        assert len(said) == len(set(said)) == named
 
 
 def test_bars_stand_on_each_other_and_in_proportion():
@@ -86,21 +116,27 @@ def test_sizes_counts_and_shares():
         "1.4 kB",
         "5.4 MB",
         "100 MB",
-        "3000.0 TB",
+        "3,000 TB",
     ]
-    assert [wording.count(n) for n in (0, 12_345, 123_456, 12_345_678)] == [
+    assert [wording.count(n) for n in (0, 12_345, 123_456, 9_999_999, 12_345_678)] == [
         "0",
         "12,345",
         "123 k",
+        "10 M",
         "12.3 M",
     ]
-    assert [wording.percent(x) for x in (0, 0.00001, 0.333, 0.9996, 1)] == [
+    assert [wording.percent(x) for x in (0, 0.00001, 0.333, 0.9991, 0.99999, 1)] == [
         "0%",
         "<0.1%",
         "33.3%",
-        "100%",
+        ">99.9%",
+        ">99.9%",
         "100%",
     ]
+
+
+def test_a_percentage_that_somebody_set_keeps_its_digits():
+    assert [wording.exact(x) for x in (0, 0.05, 62.55, 100.0)] == ["0%", "0.05%", "62.55%", "100%"]
 
 
 def test_spans_and_moments():

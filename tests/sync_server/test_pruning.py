@@ -67,7 +67,7 @@ def test_what_was_current_lately_stays_and_the_rest_goes(grown, tmp_path):
     prune(repo)
     assert own(repo) == [0, 3, 4, 5]
     change_policy(repo, signers, "stable", lambda policy: policy)
-    assert state.load(repo).versions["stable"] == 8
+    assert state.load(repo).versions["stable"] == 9
     assert prune(repo, days=0).files == 0
 
 
@@ -105,7 +105,7 @@ def test_what_a_killed_publish_left_goes_in_time(grown):
 def test_a_damaged_repository_is_not_touched(grown):
     repo, _, _ = grown
     age(repo, 100)
-    (repo / "metadata" / "7.stable.json").write_text("{}")
+    (repo / "metadata" / "8.stable.json").write_text("{}")
     before = sorted(repo.rglob("*"))
     with pytest.raises(RepositoryInvalid):
         prune(repo)

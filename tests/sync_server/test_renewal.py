@@ -97,6 +97,20 @@ def test_status_tells_what_is_due_and_what_to_do(founded, online):
     assert (rows["root"].threshold, len(rows["root"].keyids)) == (2, 3)
 
 
+def test_the_command_fails_when_something_has_expired(founded, runner):
+    repo, signers = founded
+    words = ["keys", "status", "--repo", str(repo)]
+    assert json.loads(runner.invoke(main, [*words, "--json"]).stdout)["expired"] == []
+    refresh(repo, signers, everything=True, now=in_days(-40))
+    done = runner.invoke(main, words)
+    assert (done.exit_code, "timestamp is expired" in done.stderr) == (1, True)
+    done = runner.invoke(main, [*words, "--json"])
+    found = json.loads(done.stdout)
+    assert (done.exit_code, found["expired"]) == (1, ["timestamp", "snapshot", "brake"])
+    refresh(repo, signers)
+    assert runner.invoke(main, words).exit_code == 0
+
+
 def wait_until(holds):
     end = time.monotonic() + 30
     while not holds() and time.monotonic() < end:

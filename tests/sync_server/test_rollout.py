@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kill_steps import forked
+from benchmarks.loopback_networks import from_network
 from bundle.errors import InputError
 from bundle.rollout import AppVersions, FailureLimit, RolloutPolicy, Stage
 from edge_runtime import bucket_id, outcomes, refusals
@@ -24,7 +25,7 @@ from edge_runtime.sync import sync
 from edge_runtime.sync_transfer import Busy
 from pocketrec.cli import main
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import change_policy, publish, read_halts, read_policy
+from sync_server.repository import change_policy, found_repository, publish, read_halts, read_policy
 from sync_server.rollout import changed, find, rolled_back
 
 NOON = 1_699_963_200  # 2023-11-14 12:00 UTC, which no test's schedule is near
@@ -84,6 +85,7 @@ def founded(tiny_release, tmp_path_factory):
     """A folder with keys and a repository whose channel stable has one release."""
     folder = tmp_path_factory.mktemp("founded")
     make_keys(folder / "keys")
+    found_repository(folder / "repo", load_signers(folder / "keys"))
     publish(tiny_release, folder / "repo", load_signers(folder / "keys"), "stable")
     online = folder / "online"
     online.mkdir()
@@ -227,16 +229,17 @@ def test_a_release_that_fails_on_too_many_devices_stops_by_itself(fleet):
     for n, home in enumerate(phones):
         before = fleet.has(home)
         try:
-            report = fleet.sync(home, breaks if n % 3 == 0 else lambda b: None, consent=True)
+            with from_network(n):
+                report = fleet.sync(home, breaks if n % 3 == 0 else lambda b: None, consent=True)
         except SelfTestFailed:
             failed.append(home)
             assert fleet.has(home) == before
         else:
             (installed if report.to_release == second else spared).append(home)
-    # devices 0, 3, 6 and 9 fail; with the tenth to tell of it, 4 of 10 are more than a quarter
-    assert (len(failed), len(installed), len(spared)) == (4, 6, 20)
+    # devices 0, 3, 6 and 9 fail; with the 11th network, 3 of 10 without one are above a quarter
+    assert (len(failed), len(installed), len(spared)) == (4, 7, 19)
     reason = read_halts(fleet.repo, "stable").reason(second)
-    assert reason == "failed on 4 of 10 devices (self-test 4)"
+    assert reason == "30% of devices failed, the mean of 10 networks (self-test 4)"
     assert all(fleet.sync(home).to_release == second for home in installed)
     report = fleet.sync(failed[0])
     assert report.why == "second: it failed on this device; tiny: kept"
@@ -419,7 +422,7 @@ def test_the_commands_show_and_change_what_phones_take(fleet, runner):
     assert told("halt", "second", "--reason", "odd slates")["releases"][0]["halted"] == "odd slates"
     shown = runner.invoke(main, ["rollout", "show", "--repo", str(fleet.repo)])
     assert "second is halted: odd slates" in shown.output
-    assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5% of 50" in shown.output
+    assert "app from 1.2, from 2026-12-01T08:00Z, halts above 5% in 50 networks" in shown.output
     after = told("unhalt", "second")["releases"][0]
     assert after["halted"] is None
     assert told("kill", "second")["releases"][0]["state"] == "killed"

@@ -1,12 +1,16 @@
-"""Servers as processes: either kind, its logs and figures, and an orderly end."""
+"""Servers as one process and as several: its logs and figures, and an orderly end."""
 
 import json
+import logging
+import multiprocessing
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -14,13 +18,14 @@ import pytest
 import urllib3
 
 from edge_runtime.sync import sync
-from sync_server import tokens
+from pocketrec import cli
+from sync_server import serve, tokens, waitress_server
 from sync_server.app import create_app
 from sync_server.database import default_url, open_database
 from sync_server.failures import MOST
 from sync_server.settings import Settings
 
-KINDS = {"waitress": (), "gunicorn": ("--server", "gunicorn", "--workers", "2")}
+KINDS = {"one process": (), "two": ("--workers", "2")}
 each_kind = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 BIG = 24 << 20
 
@@ -56,7 +61,7 @@ def children_of(pid):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of children here")
 def test_a_worker_that_ends_is_replaced_and_what_it_counted_stays(tiny_repo, start_server):
-    address, child = start_server(tiny_repo, *KINDS["gunicorn"])
+    address, child = start_server(tiny_repo, *KINDS["two"])
     assert urllib3.request("GET", f"{address}/readyz", retries=5).status == 200
     before = children_of(child.pid)
     os.kill(int(before[0]), signal.SIGTERM)
@@ -95,6 +100,34 @@ def test_behind_a_proxy_each_client_counts_for_itself(tiny_repo, start_server, o
     sound = log_in(token, "198.51.100.7")
     assert sound.status == 303
     assert "Secure" in sound.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
+def test_a_server_for_this_machine_needs_no_tls(host):
+    assert serve.transport_warning(host, behind_proxy=False) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "::", "192.0.2.7", "2001:db8::1", "sync.example.com"],  # noqa: S104 - not bound
+)
+def test_a_server_for_others_warns_unless_a_proxy_is_in_front(host):
+    assert "TLS" in serve.transport_warning(host, behind_proxy=False)
+    assert serve.transport_warning(host, behind_proxy=True) is None
+
+
+def test_the_command_warns_before_it_listens(runner, tmp_path):
+    words = ["serve", "--repo", str(tmp_path), "--host", "192.0.2.7", "--port", "0"]
+    done = runner.invoke(cli.main, words)  # an address for documentation, of no machine
+    assert done.exit_code == 1
+    assert done.stderr.index("without TLS") < done.stderr.index("cannot listen")
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+def test_an_ipv6_address_is_served(tiny_repo, start_server):
+    address, _ = start_server(tiny_repo, "--host", "::1")
+    here = address.replace("127.0.0.1", "[::1]")
+    assert urllib3.request("GET", f"{here}/healthz").status == 200
 
 
 @each_kind
@@ -151,6 +184,21 @@ def test_logs_of_failures_name_no_install_either(tiny_repo, monkeypatch, capsys)
     assert somebody not in told
 
 
+def test_what_waitress_logs_is_json_without_paths(capsys):
+    waitress_server.log_as_json()
+    logger = logging.getLogger("waitress")
+    try:
+        raise OSError("no such file")
+    except OSError:
+        logger.exception("Exception while serving %s" % "/v1/installs/somebody")  # noqa: UP031
+    logger.warning("no longer accepting new connections")
+    logging.getLogger("waitress.queue").warning("Task queue depth is 9")
+    first, second = map(json.loads, capsys.readouterr().err.splitlines())
+    assert first["message"] == "Exception while serving a request"
+    assert "no such file" in first["traceback"] and "somebody" not in str(first)
+    assert second["message"] == "no longer accepting new connections"
+
+
 def test_wsgi_entry_is_configured_by_the_environment(tiny_repo):
     code = "from sync_server.wsgi import app; print(app.test_client().get('/readyz').status_code)"
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -166,3 +214,156 @@ def test_logs_can_be_turned_off(tiny_repo, start_server, tmp_path):
     address, _ = start_server(tiny_repo, "--no-log")
     assert urllib3.request("GET", f"{address}/healthz").status == 200
     assert (tmp_path / "server.log").read_text() == ""
+
+
+@pytest.fixture
+def connect():
+    """Return a function that opens connections, from a network of this machine; all are closed."""
+    open_ = []
+
+    def opened(address, source="127.0.0.1"):
+        host, port = address.removeprefix("http://").split(":")
+        client = socket.create_connection((host, int(port)), source_address=(source, 0))
+        client.settimeout(20)
+        open_.append(client)
+        return client
+
+    yield opened
+    for client in open_:
+        client.close()
+
+
+def drip(clients, text, times):
+    """Send the same text a byte at a time on all connections, `times` bytes of it."""
+    for at in range(times):
+        for client in clients:
+            client.sendall(text[at : at + 1])
+
+
+@each_kind
+def test_two_hundred_slow_heads_hold_nobody_up(tiny_repo, start_server, connect, tmp_path, options):
+    address, _ = start_server(tiny_repo, *options)
+    slow = [connect(address) for _ in range(200)]
+    head = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: yes\r\n\r\n"
+    stop = threading.Event()
+
+    def send():
+        drip(slow, head, 5)
+        stop.wait(60)
+        drip(slow, head[5:], len(head) - 5)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    for path in ("/healthz", "/metadata/timestamp.json") * 10:
+        fresh = urllib3.request(
+            "GET", address + path, timeout=20, retries=False, headers={"Connection": "close"}
+        )
+        assert fresh.status == 200
+    stop.set()
+    sending.join()
+    for client in slow:  # slow is not wrong: each has its answer
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+    messages = {line["message"] for line in lines(tmp_path)}
+    assert messages == {"request"}  # 200 that wait for a thread fill no log
+
+
+def test_requests_that_never_become_whole_are_cut_off(tiny_repo, connect, monkeypatch):
+    monkeypatch.setattr("sync_server.waitress_server.HEAD_S", 0.5)
+    monkeypatch.setattr("sync_server.waitress_server._TURN_S", 0.1)
+    with served(tiny_repo) as address:
+        head, body, steady = (connect(address) for _ in range(3))
+        begin = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head.sendall(begin)
+        body.sendall(begin + b"Content-Length: 5000\r\n\r\n{")
+        size = 4 * waitress_server.LEAST_BODY_RATE
+        steady.sendall(begin + b"Content-Length: %d\r\n\r\n" % size)
+        for _ in range(20):  # 2 s, four times what a head may take
+            steady.sendall(b" " * (size // 20))
+            time.sleep(0.1)
+        steady.sendall(b" " * (size % 20))
+        for client in (head, body):
+            assert client.recv(100) == b""
+        assert steady.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_one_network_cannot_hold_all_connections(tiny_repo, connect, monkeypatch):
+    monkeypatch.setattr("sync_server.waitress_server.MOST_OF_NETWORK", 5)
+    ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    def answer(client):
+        client.sendall(ask)
+        try:
+            return client.recv(100)[:12]
+        except ConnectionResetError:
+            return b""
+
+    with served(tiny_repo) as address:
+        held = [connect(address, "127.0.7.2") for _ in range(5)]
+        assert [answer(client) for client in held] == [b"HTTP/1.1 200"] * 5
+        assert answer(connect(address, "127.0.7.3")) == b""
+        assert answer(connect(address, "127.0.8.2")) == b"HTTP/1.1 200"
+        held[0].close()
+        end = time.monotonic() + 20
+        while answer(connect(address, "127.0.7.3")) == b"":
+            assert time.monotonic() < end
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_stored(tiny_repo, start_server, connect):
+    address, _ = start_server(tiny_repo)
+    client = connect(address)
+    client.sendall(b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 900000000\r\n\r\n")
+    assert client.recv(100).startswith(b"HTTP/1.1 413")
+
+
+@contextmanager
+def served(repo):
+    """Serve a repository from a process that was forked here, with what the test changed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        settings = Settings(repo=repo, log_requests=False)
+        words = (settings, listener, lambda: None)
+        child = multiprocessing.get_context("fork").Process(target=waitress_server.run, args=words)
+        child.start()
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            child.terminate()
+            child.join()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of children here")
+def test_workers_end_when_what_started_them_is_killed(tiny_repo, start_server):
+    address, child = start_server(tiny_repo, *KINDS["two"])
+    workers = children_of(child.pid)
+    assert len(workers) == 2
+    child.kill()
+    child.wait()
+    end = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        urllib3.request("GET", f"{address}/healthz", retries=False)
+
+
+def test_a_server_that_is_stopped_while_its_workers_start_ends(tiny_repo, start_server):
+    _, child = start_server(tiny_repo, *KINDS["two"])
+    for worker in children_of(child.pid):
+        os.kill(int(worker), signal.SIGKILL)
+    time.sleep(0.2)  # others are being started by now
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(20) == 0
+
+
+def test_a_worker_that_cannot_start_ends_the_server(tiny_repo, tmp_path):
+    (tmp_path / "empty").mkdir()
+    words = [sys.executable, "-m", "pocketrec", "serve", "--repo", tiny_repo, "--port", "0"]
+    done = subprocess.run(
+        [*map(str, words), "--workers", "2", "--keys", str(tmp_path / "empty")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "could not start" in done.stderr

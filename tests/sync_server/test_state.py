@@ -10,10 +10,10 @@ from bundle.errors import InputError
 from sync_server import state
 from sync_server.errors import KeysInvalid, RepositoryInvalid
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish, read_policy, refresh
+from sync_server.repository import found_repository, publish, read_policy, refresh
 
 
-@pytest.mark.parametrize("name", ["timestamp", "1.snapshot", "1.targets", "1.beta", "1.root"])
+@pytest.mark.parametrize("name", ["timestamp", "2.snapshot", "1.targets", "1.beta", "1.root"])
 def test_a_publish_signs_nothing_on_top_of_what_somebody_put_there(founded, named_releases, name):
     """Who can write to the server but has no key cannot have the publisher vouch for it."""
     repo, signers = founded
@@ -47,20 +47,21 @@ def test_a_repository_of_the_older_layout_is_named_as_such(founded, tmp_path):
         read_policy(repo, "stable")
 
 
-def test_a_repository_is_founded_with_all_keys_or_not_at_all(named_releases, tmp_path):
+def test_a_repository_is_founded_with_all_keys_or_not_at_all(tmp_path):
     make_keys(tmp_path / "keys")
     for name in ("root-2", "root-3"):
         (tmp_path / "keys" / f"{name}.pem").rename(tmp_path / f"{name}.pem")
-    with pytest.raises(KeysInvalid, match="1 of root are here"):
-        publish(named_releases[0], tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
-    shutil.move(tmp_path / "root-2.pem", tmp_path / "keys")
-    (tmp_path / "keys" / "brake.pem").rename(tmp_path / "brake.pem")
-    with pytest.raises(KeysInvalid, match=r"no brake\.pem"):
-        publish(named_releases[0], tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
-    assert not state.exists(tmp_path / "repo")
-    shutil.move(tmp_path / "brake.pem", tmp_path / "keys")
+    for name in ("targets", "brake"):
+        (tmp_path / "keys" / f"{name}.pem").rename(tmp_path / f"{name}.pem")
+    wanted = r"no root-2\.pem or root-2\.uri, no targets\.pem .*, no brake\.pem .* have to sign"
+    with pytest.raises(KeysInvalid, match=wanted):
+        found_repository(tmp_path / "repo", load_signers(tmp_path / "keys"))
+    assert not (tmp_path / "repo").exists()
+    for name in ("root-2", "targets", "brake"):
+        shutil.move(tmp_path / f"{name}.pem", tmp_path / "keys")
     (tmp_path / "keys" / "canary.pem").unlink()
-    publish(named_releases[0], tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
+    channels = found_repository(tmp_path / "repo", load_signers(tmp_path / "keys"))
+    assert channels == ["stable", "beta"]
     with pytest.raises(InputError, match="no channel 'canary'; there are stable, beta"):
         read_policy(tmp_path / "repo", "canary")
 

@@ -21,7 +21,7 @@ from edge_runtime.sync import sync
 from sync_server.database import open_database
 from sync_server.errors import KeysInvalid, RepositoryInvalid
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish, refresh
+from sync_server.repository import found_repository, publish, refresh
 from sync_server.tables import EVENT
 
 
@@ -88,11 +88,12 @@ def test_server_gone_leaves_what_was_there(published, server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["timestamp.json", "1.snapshot.json", "1.targets.json", "1.stable.json"]
+    "name", ["timestamp.json", "2.snapshot.json", "1.targets.json", "2.stable.json"]
 )
 def test_metadata_changed_on_the_server_is_refused(published, server, tmp_path, name):
     path = published[0] / "metadata" / name
-    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":7'))
+    version = b'"version":1' if name == "1.targets.json" else b'"version":2'
+    path.write_bytes(path.read_bytes().replace(version, b'"version":7'))
     with pytest.raises(SyncError, match="not to be trusted"):
         sync(tmp_path / "phone", server, accept, root_path=root_of(published[0]))
     assert Store(tmp_path / "phone" / "store").active() == (None, None)
@@ -101,6 +102,7 @@ def test_metadata_changed_on_the_server_is_refused(published, server, tmp_path, 
 def test_metadata_signed_with_other_keys_is_refused(published, server, small_release, tmp_path):
     make_keys(tmp_path / "other-keys")
     other = tmp_path / "other"
+    found_repository(other, load_signers(tmp_path / "other-keys"))
     publish(small_release, other, load_signers(tmp_path / "other-keys"), "stable")
     with pytest.raises(SyncError, match="not to be trusted"):
         sync(tmp_path / "phone", server, accept, root_path=root_of(other))
@@ -203,7 +205,7 @@ def test_publish_refuses_foreign_keys_damaged_bundles_and_odd_channels(
 
 
 def test_keys_are_private_encrypted_on_request_and_never_overwritten(tmp_path, monkeypatch):
-    monkeypatch.setenv("POCKETREC_KEY_PASSPHRASE", "correct horse")
+    monkeypatch.setenv("POCKETREC_KEY_PASSPHRASE", "correct horse battery")
     paths = make_keys(tmp_path, passphrase=os.environ["POCKETREC_KEY_PASSPHRASE"])
     assert {p.stat().st_mode & 0o777 for p in paths} == {0o600}
     assert b"ENCRYPTED" in paths[0].read_bytes()

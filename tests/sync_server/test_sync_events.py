@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from flask import Flask
 from prometheus_client import CollectorRegistry
-from sqlalchemy import event, func, select
+from sqlalchemy import event, func, select, update
 from werkzeug.serving import make_server
 
 from edge_runtime.device import Device
@@ -33,7 +33,7 @@ from pocketrec.cli import main
 from sync_server.allowance import LIMITS, Limits
 from sync_server.database import open_database, writing
 from sync_server.event_routes import event_routes
-from sync_server.tables import EVENT, UPLOAD
+from sync_server.tables import EVENT, EVENT_QUOTA, UPLOAD
 
 ONCE = Retry(tries=1)
 
@@ -238,6 +238,23 @@ def test_a_server_that_wants_to_wait_is_left_alone_until_then(serve, log, home, 
     assert Device(home).status()["upload_after"] == after
 
 
+@pytest.mark.parametrize("limits", [Limits(network_hour_events=4), Limits(all_day_events=4)])
+def test_a_phone_keeps_what_its_network_or_all_may_not_send_yet(serve, log, home, send, limits):
+    server = serve(limits)
+    assert send(server).sent == 3
+    for n in range(2):
+        log.append("later", "like", ts=n)
+    assert send(server).sent == 0
+    assert log.status().pending == 2
+    after = log.status().upload_after
+    assert 0 < after - time.time() <= DAY_S
+    with server.engine.begin() as connection:  # the hour, or the day, is over
+        connection.execute(update(EVENT_QUOTA).values(ends_utc=1))
+    log.wait(0)
+    assert send(server).sent == 2
+    assert (log.status().pending, server.stored()) == (0, 5)
+
+
 @pytest.mark.parametrize("asked", ["999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_a_server_cannot_stop_uploads_for_more_than_a_day(serve, log, send, asked):
     server = serve()
@@ -394,7 +411,7 @@ def test_a_server_over_postgresql(empty_url, tiny_repo, start_server, log, home,
     upgraded = runner.invoke(main, ["db", "upgrade", "--db", empty_url, "--json"])
     assert json.loads(upgraded.stdout)["applied"][:2] == ["0001_events", "0002_uploads"]
     url, _ = start_server(
-        tiny_repo, "--database", empty_url, "--server", "gunicorn", "--uploads-per-minute", "2"
+        tiny_repo, "--database", empty_url, "--workers", "2", "--uploads-per-minute", "2"
     )
     ask = partial(send_events, home, url, None, Network(), ONCE)
     assert ask().sent == 3

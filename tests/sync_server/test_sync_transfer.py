@@ -26,7 +26,7 @@ from edge_runtime.sync_http import Network
 from edge_runtime.sync_transfer import Retry, Transfer
 from pocketrec.cli import main
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish, read_policy
+from sync_server.repository import found_repository, publish, read_policy
 
 HALF = 60_000
 GO_ON = 206
@@ -72,7 +72,8 @@ class Fragile(SimpleHTTPRequestHandler):
 def repo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fragile")
     make_keys(folder / "keys")
-    write_drawn_release(folder / "bundle", Drawn.of(3000, 16, 1), "one")
+    write_drawn_release(folder / "bundle", Drawn.of(3000, 16, 1), "one", answers=True)
+    found_repository(folder / "repo", load_signers(folder / "keys"))
     publish(folder / "bundle", folder / "repo", load_signers(folder / "keys"), "stable")
     return folder / "repo"
 

@@ -60,7 +60,7 @@ def test_odd_names_are_refused(engine, name):
         tokens.make(engine, name, "read", 2, 0)
 
 
-def test_an_address_that_guesses_waits_and_others_do_not():
+def test_a_network_that_guesses_waits_and_others_do_not():
     failures = Failures()
     for second in range(MOST):
         assert failures.wait_s("a", second) == 0

@@ -4,7 +4,7 @@ from scipy.sparse import csr_matrix
 
 from training.content_features import ContentFeatures
 from training.content_rates import arrival_rates, recent_rates
-from training.content_vectors import content_vectors, fit_vectors, histories
+from training.content_vectors import ContentVectors, fit_vectors, histories
 from training.dataset import TRAIN, Dataset, Items
 
 
@@ -32,6 +32,11 @@ def dataset(titles, events):
         ts=ts.astype(np.int64),
         fold=np.full(len(rows), TRAIN, np.int8),
     )
+
+
+def nothing(dim):
+    """An item tower to which content says nothing."""
+    return lambda new: np.zeros((len(new), dim), np.float32)
 
 
 def test_histories_by_hand():
@@ -77,15 +82,16 @@ def test_arrivals_like_those_that_sold_are_foretold_to_sell(lamps_sell):
 def test_what_is_foretold_to_sell_is_ranked_first_for_a_user_without_a_past(lamps_sell):
     chance = np.random.default_rng(4)
     vectors = np.concatenate([chance.normal(size=(30, 3)), np.ones((30, 1))], 1).astype(np.float32)
-    found = content_vectors(
+    made = ContentVectors(
         lamps_sell,
-        items(["white lamp", "short rope"]),
-        np.zeros((2, 4), np.float32),
+        nothing(4),
         users=np.arange(30),
         user_vectors=vectors,
         item_vectors=chance.normal(size=(7, 4)).astype(np.float32),
     )
-    lamp, rope = found @ np.array([0.0, 0.0, 0.0, 1.0], np.float32)
+    lamp, rope = made(items(["white lamp", "short rope"])) @ np.array(
+        [0.0, 0.0, 0.0, 1.0], np.float32
+    )
     assert lamp > rope
 
 
@@ -136,51 +142,92 @@ def world():
     return data, users, vectors, known
 
 
-def test_a_user_is_shown_new_items_like_those_taken(world):
+@pytest.fixture
+def made(world):
     data, users, vectors, known = world
-    new = items(["lamp stand", "rope ladder"])
-    own = np.zeros((2, 3), np.float32)
-    found = content_vectors(data, new, own, users=users, user_vectors=vectors, item_vectors=known)
-    scores = vectors @ found.T
+    return ContentVectors(data, nothing(3), users=users, user_vectors=vectors, item_vectors=known)
+
+
+def test_a_user_is_shown_new_items_like_those_taken(world, made):
+    _, _, vectors, _ = world
+    scores = vectors @ made(items(["lamp stand", "rope ladder"])).T
     assert (scores[::2, 0] > scores[::2, 1]).all()
     assert (scores[1::2, 1] > scores[1::2, 0]).all()
 
 
-def test_a_vector_does_not_depend_on_what_else_arrives(world):
-    data, users, vectors, known = world
-    own = np.ones((3, 3), np.float32)
-    given = {"users": users, "user_vectors": vectors, "item_vectors": known}
-    both = content_vectors(data, items(["lamp stand", "rope ladder", "jar"]), own, **given)
-    one = content_vectors(data, items(["lamp stand"]), own[:1], **given)
+def test_a_vector_does_not_depend_on_what_else_arrives(made):
+    both = made(items(["lamp stand", "rope ladder", "jar"]))
+    one = made(items(["lamp stand"]))
     np.testing.assert_allclose(one[0], both[0], rtol=1e-4, atol=1e-5)
 
 
-def test_blocks_of_items_change_nothing(world, monkeypatch):
-    data, users, vectors, known = world
-    new, own = items(["lamp stand", "rope ladder", "jar"]), np.ones((3, 3), np.float32)
-    given = {"users": users, "user_vectors": vectors, "item_vectors": known}
-    whole = content_vectors(data, new, own, **given)
+def test_blocks_of_items_change_nothing(made, monkeypatch):
+    new = items(["lamp stand", "rope ladder", "jar"])
+    whole = made(new)
     monkeypatch.setattr("training.content_vectors._BLOCK", 2)
-    np.testing.assert_allclose(content_vectors(data, new, own, **given), whole, rtol=1e-5)
+    np.testing.assert_allclose(made(new), whole, rtol=1e-5)
 
 
-def test_the_item_tower_is_added_to(world):
+def test_the_item_tower_is_one_part_of_the_sum(world, made):
     data, users, vectors, known = world
-    given = {"users": users, "user_vectors": vectors, "item_vectors": known}
-    new, own = items(["lamp stand"]), np.array([[1.0, 2.0, 3.0]], np.float32)
-    with_own = content_vectors(data, new, own, **given)
-    without = content_vectors(data, new, 0 * own, **given)
-    np.testing.assert_allclose(with_own - without, own, rtol=1e-4)
+    towards = np.array([1.0, 2.0, 3.0], np.float32)
+
+    def tower(new):
+        return np.array([towards * ("lamp" in title) for title in new.titles], np.float32)
+
+    with_tower = ContentVectors(data, tower, users=users, user_vectors=vectors, item_vectors=known)
+    apart = made(items(["lamp stand", "rope ladder"]))
+    found = with_tower(items(["lamp stand", "rope ladder"]))
+    # All parts share one factor, which the other item shows: the tower has nothing for it.
+    factor = found[1] @ apart[1] / (apart[1] @ apart[1])
+    np.testing.assert_allclose(found[1], factor * apart[1], rtol=1e-3, atol=1e-5)
+    added = found[0] - factor * apart[0]
+    assert added[0] > 0.1
+    np.testing.assert_allclose(added, added[0] * towards, rtol=1e-3)
 
 
-def test_no_new_items(world):
+def spread(scores):
+    return (scores - scores.mean(axis=1, keepdims=True)).std()
+
+
+def test_scores_of_items_as_if_new_spread_no_more_than_those_of_known_items(world, made):
+    """Else one like of a new item outweighs a user's history (and it would fill or miss slates)."""
+    _, _, vectors, known = world
+    twins = made.of_known(np.arange(40))
+    assert spread(vectors @ twins.T) == pytest.approx(spread(vectors @ known.T), rel=1e-3)
+
+
+def test_a_part_that_says_little_is_not_blown_up(world):
+    """Titles that nobody shares: what is left is noise, and stays small."""
     data, users, vectors, known = world
-    found = content_vectors(
-        data,
-        items([]),
-        np.zeros((0, 3), np.float32),
-        users=users,
-        user_vectors=vectors,
-        item_vectors=known,
+    blank = dataset(
+        [f"i{n}" for n in range(40)],
+        list(zip(data.event_users.tolist(), data.rows.tolist(), data.ts.tolist(), strict=True)),
     )
-    assert found.shape == (0, 3)
+    made = ContentVectors(blank, nothing(3), users=users, user_vectors=vectors, item_vectors=known)
+    assert spread(vectors @ made.of_known(np.arange(40)).T) < 0.1 * spread(vectors @ known.T)
+
+
+def test_directions_in_which_no_known_item_differs_are_left_out(world):
+    """The user tower never saw such a vector, so what it makes of one is arbitrary."""
+    data, users, vectors, known = world
+    flat = known.copy()
+    flat[:, 2] = 0.5
+    made = ContentVectors(data, nothing(3), users=users, user_vectors=vectors, item_vectors=flat)
+    found = made(items(["lamp stand", "rope ladder"]))
+    assert np.abs(found[:, 2]).max() < 1e-3 * np.abs(found).max()
+
+
+def test_a_known_item_borrows_from_others_only_when_it_stands_for_a_new_one(world, made):
+    """As a new item, one of 20 lamps is what a new lamp of that title is, but for its own loan."""
+    data, _, _, known = world
+    twin = made.of_known(np.array([4]))[0]
+    copy = made(data.items.pick([4]))[0]
+    assert not np.allclose(twin, copy)
+    # The copy borrows from the item itself, too, so it lies nearer to its vector.
+    assert (copy - twin) @ (known[4] - twin) > 0
+
+
+def test_no_new_items(made):
+    assert made(items([])).shape == (0, 3)
+    assert made.of_known(np.zeros(0, np.int64)).shape == (0, 3)

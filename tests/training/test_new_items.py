@@ -3,7 +3,14 @@ import pytest
 
 from training import new_items
 from training.dataset import TRAIN, Dataset, Items
-from training.new_items import arrival_ratio, expected_share, lift, share_of_slates
+from training.new_items import (
+    arrival_ratio,
+    arrivals,
+    expected_share,
+    lift,
+    lift_in_company,
+    share_of_slates,
+)
 
 
 def dataset(events: list[tuple[int, int, int]], n_items: int) -> Dataset:
@@ -36,6 +43,13 @@ def test_arrival_ratio_by_hand():
     ]  # fmt: skip
     ratio = arrival_ratio(dataset(events, 5), window=0.6)
     assert ratio == pytest.approx((2 / 1) / (1 / 3))
+
+
+def test_arrivals_are_those_of_the_window_latest_first():
+    # The last 60% begin after time 4; item 5 has no event.
+    events = [(0, 0, 1), (0, 1, 2), (0, 2, 4), (0, 0, 6), (1, 3, 5), (1, 4, 8)]
+    assert arrivals(dataset(events, 6), window=0.6).tolist() == [4, 3]
+    assert arrivals(dataset(events[:2], 6), window=0.0).tolist() == []
 
 
 def test_nothing_arrived_means_one():
@@ -106,3 +120,44 @@ def test_share_of_slates_by_hand():
     best = np.array([[3.0, 1.0], [9.0, 8.0]], np.float32)
     new = np.array([[2.0, 0.0, 5.0], [1.0, 2.0, 3.0]], np.float32)
     assert share_of_slates(new, best) == 0.25  # 5 and 3; 9 and 8
+
+
+class Known:
+    """Stands for `ContentVectors`: arrivals that nobody would choose."""
+
+    def __init__(self):
+        self.asked = []
+
+    def of_known(self, rows):
+        self.asked = rows.tolist()
+        return np.random.default_rng(1).normal(size=(len(rows), 8)).astype(np.float32) * 0.2
+
+
+@pytest.fixture
+def arrived():
+    """400 items of which the last 40 came in the last quarter of the events, each taken once."""
+    early = [(user, row, 1 + row) for user, row in enumerate(range(360))]
+    late = [(user, 360 + user, 1000 + user) for user in range(40)]
+    again = [(user, (user + 7) % 360, 900 + user % 90) for user in range(360)]
+    return dataset(sorted(early + late + again, key=lambda e: (e[0], e[2])), 400)
+
+
+def test_a_single_item_is_lifted_as_part_of_the_arrivals(vectors, arrived):
+    users, known, new, seen = vectors
+    made = Known()
+    wanted = (new[:1] + users.mean(0) / 4).astype(np.float32)  # fits more users than arrivals do
+    alone = lift(wanted, known, users, seen, share=expected_share(arrival_ratio(arrived), 1, 400))
+    found = lift_in_company(made, wanted, arrived, known, users, seen)
+    assert made.asked == arrivals(arrived).tolist()
+    assert len(found) == 1
+    # Alone it is as frequent as the mean arrival whatever it is; among them it stands out.
+    assert shown(users, known, found, seen, 20) > 2 * shown(users, known, alone, seen, 20)
+
+
+def test_many_new_items_have_no_company(vectors, arrived, monkeypatch):
+    users, known, new, seen = vectors
+    monkeypatch.setattr(new_items, "COMPANY", len(new))
+    made, share = Known(), expected_share(arrival_ratio(arrived), len(new), 400)
+    found = lift_in_company(made, new, arrived, known, users, seen)
+    assert made.asked == []
+    np.testing.assert_allclose(found, lift(new, known, users, seen, share=share))

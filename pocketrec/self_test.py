@@ -1,0 +1,62 @@
+"""Prove a bundle before it is published, as `pocketrec verify` does."""
+
+from pathlib import Path
+
+import click
+
+from bundle.errors import PocketRecError
+
+
+class SelfTestRefused(PocketRecError):
+    """The models of a bundle fail on this machine; exit code 3."""
+
+    exit_code = 3
+
+
+def self_tested(folder: Path) -> None:
+    """Run a bundle's models and golden requests on the runtimes of this machine.
+
+    An engine of the bundle that has no runtime here is named on stderr.
+
+    Raises:
+        BundleInvalid: the bundle fails its checks.
+        EngineError: no runtime is here for any of its models.
+        SelfTestRefused: the models fail as in `pocketrec verify`.
+    """
+    from bundle.reader import open_bundle
+    from edge_runtime.engines import KINDS, runtime
+    from edge_runtime.errors import EngineError
+    from edge_runtime.verify import verify
+    from sync_server.publishable import check_answers
+
+    bundle = open_bundle(folder)
+    check_answers(bundle)
+    shipped = [kind for kind in KINDS if bundle.manifest.models("user_tower", kind)]
+    unproved = [kind for kind in shipped if not runtime(kind)]
+    name = bundle.manifest.name
+    if unproved == shipped:
+        raise EngineError(
+            f"{name}: this machine has no runtime for its models ({', '.join(shipped)}), so they "
+            "cannot be tested here. Install one with: pip install 'pocketrec[edge]'; or run "
+            "`pocketrec verify` elsewhere and add --no-self-test."
+        )
+    if unproved:
+        click.echo(f"{name}: not tested here, no runtime: {', '.join(unproved)}", err=True)
+    found = verify(bundle)
+    failed = [
+        *(
+            f"{row.model} {row.engine} {row.variant}: {row.note}"
+            for row in found.files
+            if row.default and row.status == "failed"
+        ),
+        *(
+            f"golden requests on {row.runtime}: {row.note or 'a stage differs'}"
+            for row in found.slates
+            if not row.passed
+        ),
+    ]
+    if not found.passed:
+        raise SelfTestRefused(
+            f"{name}: fails the self-test, so phones would refuse it: {'; '.join(failed)}. Export "
+            "it again; `pocketrec verify` shows each file."
+        )

@@ -1,0 +1,211 @@
+"""A release that a phone's app is too old for: the phone keeps what it has, and nothing fails.
+
+The older app is this one with a limit of its reader set back; server, network and files are real.
+"""
+
+import json
+import shutil
+
+import pytest
+
+from benchmarks.loopback_networks import from_network
+from benchmarks.tiny_bundle import write_tiny_bundle
+from bundle import rules
+from bundle.errors import InputError
+from bundle.rollout import FailureLimit
+from edge_runtime import outcomes, refusals, too_new
+from edge_runtime.device import Device
+from edge_runtime.errors import SyncError
+from edge_runtime.selftest import replay
+from edge_runtime.store import Store
+from edge_runtime.sync import sync
+from sync_server.database import default_url, open_database
+from sync_server.keys import load_signers, make_keys
+from sync_server.outcomes import Health, healths
+from sync_server.repository import change_policy, publish, read_halts, read_policy
+from sync_server.rollout import changed, find
+
+DAY_S = 86_400
+
+
+class Fleet:
+    """Channel stable with a release of format 1 and one of format 2 on top, and phones."""
+
+    def __init__(self, folder, url):
+        self.folder, self.url, self.repo = folder, url, folder / "repo"
+        self.new, self.old = (s.manifest for s in read_policy(self.repo, "stable").releases)
+
+    def change(self, name, **changes):
+        def change(policy):
+            return changed(policy, find(policy, name), **changes)
+
+        change_policy(self.repo, load_signers(self.folder / "keys"), "stable", change)
+
+    def phone(self, name="phone"):
+        """A phone with the old release."""
+        return shutil.copytree(self.folder / "template", self.folder / name)
+
+    def sync(self, home, **settings):
+        root = self.repo / "metadata" / "1.root.json"
+        settings = {"consent": True, "engine": "onnx"} | settings
+        test = lambda bundle: replay(bundle, "onnx")  # noqa: E731
+        return sync(home, self.url, test, root_path=root, **settings)
+
+    @property
+    def health(self):
+        return healths(open_database(default_url(self.repo)), "stable").get(self.new)
+
+
+@pytest.fixture(scope="module")
+def founded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("founded")
+    make_keys(folder / "keys")
+    signers = load_signers(folder / "keys")
+    for version, name in enumerate(("old", "new"), 1):
+        write_tiny_bundle(folder / name, version, answers=True, name=name)
+        publish(folder / name, folder / "repo", signers, "stable")
+    (folder / "online").mkdir()
+    for name in ("snapshot", "timestamp", "brake"):
+        shutil.copy(folder / "keys" / f"{name}.pem", folder / "online")
+    Store(folder / "template" / "store").install_bundle(folder / "old", lambda bundle: None)
+    return folder
+
+
+@pytest.fixture
+def fleet(founded, start_server, tmp_path):
+    folder = shutil.copytree(founded, tmp_path / "fleet")
+    address, _ = start_server(folder / "repo", "--keys", folder / "online", "--no-log")
+    return Fleet(folder, address)
+
+
+NO_RULES = {kind: one for kind, one in rules.KINDS.items() if kind != "quality_floor"}
+OLDER = {
+    "manifest": ("bundle.manifest.FORMAT_VERSION", 1, "format version 2"),
+    "array": ("bundle.arrays.VERSION", 0, "array file of version 1"),
+    "feature": ("bundle.features.CONTEXT", ("hour",), "unknown feature"),
+    "rule": ("bundle.rules.KINDS", NO_RULES, "unknown kind 'quality_floor'"),
+    "runtime": ("edge_runtime.engines.runtime_version", lambda _: "1.2.0", "onnxruntime 1.17.0"),
+    "no runtime": ("edge_runtime.engines.runtime", lambda _: "", "no runtime for models"),
+}
+
+
+@pytest.mark.parametrize("kind", OLDER)
+def test_a_release_of_a_newer_form_is_passed_over_and_named_and_is_no_failure(
+    fleet, monkeypatch, kind
+):
+    name, value, reason = OLDER[kind]
+    home = fleet.phone()
+    with monkeypatch.context() as older:
+        older.setattr(name, value)
+        report = fleet.sync(home)
+        again = fleet.sync(home)
+    assert (report.status, report.to_release) == ("app_too_old", fleet.old)
+    assert report.why.startswith("new: it needs a newer app; old: ")
+    assert report.update_app.startswith(("release new: ", "release old: "))
+    assert reason in report.update_app
+    assert "Update the app" in report.update_app
+    assert (again.status, again.why, again.files_fetched) == (report.status, report.why, 0)
+    assert refusals.failed(home) == frozenset()
+    assert {one.outcome for one in outcomes.read(home)} == {outcomes.APP_TOO_OLD}
+    assert fleet.health == Health(app_too_old=1)
+
+
+def test_a_phone_shows_that_it_needs_a_newer_app_and_answers_from_its_release(fleet, monkeypatch):
+    home = fleet.phone()
+    assert Device(home, engine="onnx").status()["update_app"] is None
+    with monkeypatch.context() as older:
+        older.setattr("bundle.manifest.FORMAT_VERSION", 1)
+        fleet.sync(home)
+        phone = Device(home, engine="onnx")
+        assert phone.recommend()["source"] == "model"
+        status = phone.status()
+        phone.close()
+    assert status["release"] == "old"
+    assert "format version 2" in status["update_app"]
+    assert status["faults"] == []
+
+
+def test_the_newer_app_takes_the_release_at_once(fleet, monkeypatch):
+    home = fleet.phone()
+    with monkeypatch.context() as older:
+        older.setattr("bundle.manifest.FORMAT_VERSION", 1)
+        fleet.sync(home, app_version="1.0")
+    report = fleet.sync(home, app_version="1.1")
+    assert (report.status, report.to_release, report.update_app) == ("updated", fleet.new, None)
+    assert too_new.needed_update(home) is None
+    assert fleet.health == Health(installed=1, app_too_old=1)
+
+
+def test_the_same_app_tries_again_after_a_week(fleet, monkeypatch):
+    home, now = fleet.phone(), 1_700_000_000
+    with monkeypatch.context() as older:
+        older.setattr("bundle.manifest.FORMAT_VERSION", 1)
+        fleet.sync(home, clock=lambda: now)
+    assert fleet.sync(home, clock=lambda: now + 6 * DAY_S).status == "app_too_old"
+    assert fleet.sync(home, clock=lambda: now + 7 * DAY_S).status == "updated"
+
+
+def test_a_new_phone_with_an_old_app_gets_the_newest_release_that_it_reads(fleet, monkeypatch):
+    monkeypatch.setattr("bundle.manifest.FORMAT_VERSION", 1)
+    report = fleet.sync(fleet.folder / "fresh")
+    assert (report.status, report.to_release) == ("updated", fleet.old)
+    assert "format version 2" in report.update_app
+
+
+def test_a_release_that_is_withdrawn_asks_for_no_newer_app(fleet, monkeypatch):
+    home = fleet.phone()
+    with monkeypatch.context() as older:
+        older.setattr("bundle.manifest.FORMAT_VERSION", 1)
+        assert fleet.sync(home).update_app
+    fleet.change("new", state="killed")
+    report = fleet.sync(home)
+    assert (report.status, report.update_app) == ("current", None)
+    assert not (home / too_new.FILE_NAME).exists()
+
+
+@pytest.mark.parametrize("of", ["rollout", "halts"])
+def test_a_policy_of_a_newer_form_leaves_everything_as_it_is(fleet, monkeypatch, of):
+    home = fleet.phone()
+    fleet.change("new", state="paused")
+    fleet.sync(home)
+    fleet.change("new", state="active")
+    if of == "halts":
+        from sync_server.halts import halt
+
+        halt(fleet.repo, load_signers(fleet.folder / "keys"), "stable", fleet.new, "odd slates")
+    with monkeypatch.context() as older:
+        older.setattr(f"bundle.{of}.FORMAT", 0)
+        report = fleet.sync(home)
+        assert (report.status, report.to_release) == ("app_too_old", fleet.old)
+        assert report.update_app.startswith("channel stable: ")
+    assert [one.outcome for one in outcomes.read(home)] == []
+    after = fleet.sync(home)
+    assert after.update_app is None
+    assert after.to_release == (fleet.old if of == "halts" else fleet.new)
+
+
+def test_metadata_of_a_newer_specification_is_named_and_no_failure(fleet):
+    home = fleet.phone()
+    path = fleet.repo / "metadata" / "timestamp.json"
+    found = json.loads(path.read_bytes())
+    found["signed"]["spec_version"] = "2.0.0"
+    path.write_text(json.dumps(found))
+    with pytest.raises(SyncError, match=r"specification 2\.0\.0.*update the app"):
+        fleet.sync(home)
+    assert outcomes.read(home) == []
+    assert Store(home / "store").active()[0] == fleet.old
+
+
+def test_a_fleet_of_old_apps_halts_nothing(fleet, monkeypatch):
+    fleet.change("new", most_failures=FailureLimit(of=5, share=0.05))
+    monkeypatch.setattr("bundle.manifest.FORMAT_VERSION", 1)
+    for n in range(8):
+        with from_network(n):
+            fleet.sync(fleet.phone(f"phone-{n}"))
+    assert fleet.health == Health(app_too_old=8)
+    assert read_halts(fleet.repo, "stable").halted == ()
+
+
+def test_an_engine_that_nobody_knows_is_refused(fleet):
+    with pytest.raises(InputError, match="'tpu' is unknown"):
+        fleet.sync(fleet.phone(), engine="tpu")
