@@ -200,7 +200,9 @@ def sync(
             "stays."
         ) from err
     except OSError as err:
-        raise SyncError(f"{home}: {err.strerror or err}. The release on this phone stays.") from err
+        raise SyncError(
+            f"{err.filename or home}: {err.strerror or err}. The release on this phone stays."
+        ) from err
     finally:
         lock.close()
     outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)
