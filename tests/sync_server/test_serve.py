@@ -271,21 +271,21 @@ def test_two_hundred_slow_heads_hold_nobody_up(tiny_repo, start_server, connect,
 
 
 def test_requests_that_never_become_whole_are_cut_off(tiny_repo, connect, monkeypatch):
-    monkeypatch.setattr("sync_server.waitress_server.HEAD_S", 0.5)
+    monkeypatch.setattr("sync_server.waitress_server.HEAD_S", 1.0)
+    monkeypatch.setattr("sync_server.waitress_server.LEAST_BODY_RATE", 20)
     monkeypatch.setattr("sync_server.waitress_server._TURN_S", 0.1)
     with served(tiny_repo) as address:
         head, body, steady = (connect(address) for _ in range(3))
         begin = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        part = b" " * 200  # each is worth 10 s
+        steady.sendall(begin + b"Content-Length: 2000\r\n\r\n" + part)
         head.sendall(begin)
         body.sendall(begin + b"Content-Length: 5000\r\n\r\n{")
-        size = 4 * waitress_server.LEAST_BODY_RATE
-        steady.sendall(begin + b"Content-Length: %d\r\n\r\n" % size)
-        for _ in range(20):  # 2 s, four times what a head may take
-            steady.sendall(b" " * (size // 20))
-            time.sleep(0.1)
-        steady.sendall(b" " * (size % 20))
         for client in (head, body):
             assert client.recv(100) == b""
+        for _ in range(9):
+            time.sleep(0.1)
+            steady.sendall(part)
         assert steady.recv(100).startswith(b"HTTP/1.1 400")
 
 
