@@ -170,7 +170,9 @@ def sync(
             found = unread(home, channel, "the channel's policy needs a newer app")
         files = ReleaseFiles(trusted, transfer, store, channel)
         try:
-            found, changed, newer = follow(phone, found, files, newer, now)
+            changed = False
+            if too_new.POLICY not in newer.why:
+                found, changed, newer = follow(phone, found, files, newer, now)
         except (NotReached, Busy):
             raise
         except (PocketRecError, RepositoryError, DownloadHTTPError):

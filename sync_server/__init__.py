@@ -10,8 +10,9 @@ serving   app.py with checks.py, files.py, event_routes.py, outcome_routes.py, h
 events    event_routes.py with uploads.py, content_coding.py, events.py, allowance.py, quotas.py,
           intake.py; event_export.py, event_stats.py, erasure.py; tables.py, database.py,
           migrations/
-operating tokens.py, audit.py, gate.py, sessions.py; live.py and figures.py are what admin_api.py
-          and admin_site.py show, operations.py what they do
+operating tokens.py, audit.py, gate.py, sessions.py; live.py with standing.py, figures.py,
+          banners.py and trail.py are what admin_api.py and admin_site.py (admin_layout.py,
+          admin_pages.py) show; operations.py is what they do, by admin_actions.py
 copying   inventory.py, mirror.py, backup.py, seal.py, restore.py
 Rule of the room: a server publishes nothing that it has no key for; what it hands out could come
 from a static file server.

@@ -5,6 +5,7 @@ requests from other sites, and the Content-Security-Policy lets a page load its 
 """
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -17,12 +18,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from bundle.errors import PocketRecError
-from sync_server import admin_actions, admin_pages, audit
+from sync_server import admin_actions, admin_pages, audit, trail
 from sync_server.admin_actions import LABELS
 from sync_server.admin_layout import Pages, protected
 from sync_server.figures import DAYS, WINDOWS
 from sync_server.gate import Gate, TooManyFailures
-from sync_server.openapi import TEXT, described, record
+from sync_server.openapi import COUNT, TEXT, described, record
 from sync_server.operations import Operations
 from sync_server.sessions import COOKIE, PATH, Sessions
 from sync_server.tokens import MAX_TOKEN
@@ -31,7 +32,7 @@ PAGE_ENTRIES = 100
 _HTML = "text/html"
 _LOGIN = {303: "Log in first."}
 _WINDOW = {"days": {"enum": list(WINDOWS)}}
-_PLACES = ("overview", "releases", "fleet", "show_audit")
+_PLACES = ("overview", "releases", "fleet", "history")
 _OPEN = ("admin_site.log_in", "admin_site.show_login", "admin_site.style")
 _FORM_BYTES = 10_000
 
@@ -177,14 +178,19 @@ def blueprint(
         days = _days()
         return page("fleet", days=days, **admin_pages.fleet(repo, engine, days))
 
-    @routes.get("/audit")
-    @described("Who did what, newest first.", tag="site", ok=_HTML, more=_LOGIN, pages=(400, 503))
-    def show_audit() -> str:
-        before = request.args.get("before", type=int)
-        if before is not None and not 0 < before < 2**31:
-            abort(400, "before must be the number of an entry")
-        found = audit.entries(engine, PAGE_ENTRIES, before)
-        return page("audit", entries=found, more=len(found) == PAGE_ENTRIES)
+    @routes.get("/history")
+    @described(
+        "Who did what, newest first.",
+        tag="site",
+        ok=_HTML,
+        query={"before": COUNT, "left": COUNT},
+        more=_LOGIN,
+        pages=(400, 503),
+    )
+    def history() -> str:
+        before, left = _cursor("before"), _cursor("left")
+        found = trail.page(repo, engine, PAGE_ENTRIES, before, left)
+        return page("history", found=found, newest=before is None and left is None)
 
     @routes.get("/audit.jsonl")
     @described("The audit log, an object a line.", tag="site", ok="application/jsonl", more=_LOGIN)
@@ -213,6 +219,16 @@ def _days() -> int:
     text = request.args.get("days", str(DAYS))
     if text not in map(str, WINDOWS):
         abort(400, f"days must be one of {', '.join(map(str, WINDOWS))}")
+    return int(text)
+
+
+def _cursor(name: str) -> int | None:
+    """Where a page of the history begins; None: it is not asked for."""
+    text = request.args.get(name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 2**31:
+        abort(400, f"{name} must be a number below {2**31}")
     return int(text)
 
 

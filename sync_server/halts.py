@@ -17,7 +17,7 @@ from sync_server.roles import BRAKE
 from sync_server.state import State
 
 Listed = tuple[Halt, ...]
-Check = Callable[[], None]
+Check = Callable[[], object]
 
 
 def read_halts(repo: Path, channel: str) -> Halts:

@@ -80,12 +80,12 @@ class Action:
         """The command that does the same where the keys are."""
         words = ["pocketrec", "rollout", VERBS[self.action], self.manifest[:12]]
         words += ["--percent", f"{self.percent:g}"] if self.percent is not None else []
-        words += ["--reason", self.reason or "TEXT"] if self.action == HALT else []
+        words += ["--reason", self.reason or "TEXT"]
         words += ["--channel", self.channel, "--repo", "repo/", "--keys", "keys/"]
         return shlex.join(words)
 
     def changed(self, policy: RolloutPolicy, halts: Halts) -> RolloutPolicy:
-        """The policy after it."""
+        """Return the policy after it; raises InputError where it is not possible."""
         stage = find(policy, self.manifest)
         if self.percent is not None:
             return changed(policy, stage, percent=self.percent, ramp=())
@@ -175,7 +175,8 @@ class Operations:
             version = version or seen.version
             details |= {"from": seen.before, "to": seen.after, "release": seen.stage.name}
         with audit.noted(self._engine, token, wanted.action, subject, **details) as number:
-            self._do(wanted, Note(by=line(token.name), reason=line(wanted.reason)), version)
+            note = Note(by=line(f"{token.name} (site)"), reason=line(wanted.reason))
+            self._do(wanted, note, version)
         return number
 
     def _do(self, wanted: Action, note: Note, version: str) -> None:
@@ -184,17 +185,17 @@ class Operations:
         if not self.may(wanted.action, channel):
             raise KeysInvalid(f"the key for this is not on the server; run: {wanted.command}")
 
-        def check() -> None:
+        def check() -> Halts:
             policy, halts = read_policy(self._repo, channel), read_halts(self._repo, channel)
             if version_of(policy, halts) != version:
                 raise ChannelChanged(
                     f"{channel} was changed after this page was loaded, so nothing was done. "
                     "Look at its state now, and decide again."
                 )
+            return halts
 
         def change(policy: RolloutPolicy) -> RolloutPolicy:
-            check()
-            return wanted.changed(policy, read_halts(self._repo, channel))
+            return wanted.changed(policy, check())
 
         if wanted.action == HALT:
             reason = note.reason or f"by {note.by}"
@@ -203,8 +204,8 @@ class Operations:
         elif wanted.action == UNHALT:
             unhalt(self._repo, self._signers, channel, manifest, check, note=note)
         else:
-            action = "stage" if wanted.action == PERCENT else wanted.action
-            change_policy(self._repo, self._signers, channel, change, note, action)
+            verb = VERBS[wanted.action]
+            change_policy(self._repo, self._signers, channel, change, note, verb)
 
 
 def _said(wanted: Action, policy: RolloutPolicy) -> str:

@@ -31,7 +31,7 @@ def broken():
         ("GET", "/admin/logout", {}, 405),
         ("DELETE", "/admin/releases", {}, 405),
         ("GET", "/admin/releases?days=8", {}, 400),
-        ("GET", "/admin/audit?before=-1", {}, 400),
+        ("GET", "/admin/history?before=-1", {}, 400),
         ("GET", "/admin/confirm", {}, 400),
         ("POST", "/admin/actions", {"data": {"csrf": "wrong"}}, 403),
         ("POST", "/admin/actions", {"data": {"csrf": "x" * 20_000}}, 413),

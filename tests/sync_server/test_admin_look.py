@@ -17,7 +17,7 @@ from sync_server.repository import change_policy, halt, publish, read_policy, re
 from sync_server.rollout import changed
 
 pytestmark = pytest.mark.browser
-PAGES = ("", "releases", "fleet", "audit", "nothing")
+PAGES = ("", "releases", "fleet", "history", "nothing")
 LONG = "catalogue-of-" + "aVeryLongNameWithoutAnyBreak" * 6
 AXE, AXE_SHA256 = "4.10.3", "880970c081707360e64f34cea25ff91892f5bc95675b0776925b9709dd8a68bb"
 OVER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -46,7 +46,7 @@ def crowded(tiny_repo, renamed_release, tmp_path):
     """A repository with every state, long names, 200 releases in the figures, old metadata."""
     signers = load_signers(tmp_path / "keys")
     for name in ("kept", "second", LONG):
-        publish(renamed_release(name), tiny_repo, signers, "stable")
+        publish(renamed_release(name), tiny_repo, signers, "stable", percent=100)
     publish(renamed_release("ramped"), tiny_repo, signers, "stable", percent=5)
     halt(tiny_repo, signers, "stable", read_policy(tiny_repo, "stable").releases[1].manifest, LONG)
 

@@ -14,7 +14,7 @@ from sync_server.renewal import refresh
 from sync_server.roles import lifetime
 
 DAY_S = 86_400
-PAGES = ("", "releases", "fleet", "audit")
+PAGES = ("", "releases", "fleet", "history")
 
 
 def test_fresh_metadata_and_no_metadata_need_no_warning(tiny_repo, tmp_path):

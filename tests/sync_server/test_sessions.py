@@ -55,7 +55,7 @@ def id_of(client):
     return client.get_cookie(COOKIE, path="/admin").value
 
 
-def is_in(client, path="audit"):
+def is_in(client, path="history"):
     return client.get(f"/admin/{path}").status_code == 200
 
 
