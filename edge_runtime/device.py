@@ -22,7 +22,6 @@ from bundle.errors import PocketRecError
 from bundle.features import History
 from bundle.reader import Bundle
 from edge_runtime import (
-    event_schema,
     interests,
     popular_list,
     privacy,
@@ -31,12 +30,11 @@ from edge_runtime import (
     scenes,
     too_new,
 )
+from edge_runtime.answer_log import AnswerLog
 from edge_runtime.cipher import Cipher
 from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
-from edge_runtime.event import shown_events
 from edge_runtime.eventlog import EventLog
-from edge_runtime.feedback import Impressions
 from edge_runtime.filters import Filters
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
@@ -99,8 +97,7 @@ class Device:
 
     def close(self) -> None:
         """Close the event log; waits for the check of the release's large files, if one began."""
-        if self._log is not None:
-            self._log.close()
+        self._answer_log.close()
         self._running.close()
 
     @property
@@ -118,17 +115,13 @@ class Device:
         return Sessions(self.home / SESSIONS_FILE)
 
     def _open_log(self) -> None:
-        self._log: EventLog | None = None
-        self._log_fault: str | None = None
-        try:
-            self._log = EventLog(
-                self.home / event_schema.FILE_NAME,
-                limits=self._limits,
-                cipher=self._cipher,
-                clock=self._clock,
-            )
-        except EventLogError as err:
-            self._log_fault = str(err)
+        self._answer_log = AnswerLog(
+            self.home, limits=self._limits, cipher=self._cipher, clock=self._clock
+        )
+
+    @property
+    def _log(self) -> EventLog | None:
+        return self._answer_log.log
 
     def _read_interests(self) -> None:
         self._chosen: tuple[str, ...] = ()
@@ -219,15 +212,16 @@ class Device:
                 may_show=filters is None and scene != scenes.SEARCH,
             )
             if log_impressions:
-                faults += self._impressions(answer["items"], answer["source"], now, {})
+                self._answer_log.add_impressions(answer, now, {}, faults)
             return answer | ({"unranked": [*results]} if scene == scenes.SEARCH else {})
         opened = None if page is None else self._sessions.open(session, now)
         if opened is not None and page is not None and 1 <= page <= len(opened.pages):
             return self._shown_again(opened, page, now, faults, filters)
         wanted = scenes.find(self.bundle, scene, item_id, results, faults)
         self._running.trial.asked()
-        history, unknown = self._history(faults)
-        impressions, showings = self._shown_before(now, faults)
+        log = self._answer_log
+        history, unknown = log.history(self.bundle, faults)
+        impressions, showings = log.shown_before(self.bundle, now, faults)
         slate = self._recommender.recommend(
             self._with_interests(history, now),
             now,
@@ -249,7 +243,7 @@ class Device:
         items = [item.plain() for item in slate.items]
         if opened is not None:
             items = items[: max(MAX_ITEMS - len(opened.shown()), 0)]
-        items = self._noted(items, now, faults)
+        items = log.noted(items, now, faults)
         paged: dict[str, Any] = {}
         if opened is not None:
             number = len(opened.pages) + 1
@@ -259,12 +253,8 @@ class Device:
         if scene == scenes.SEARCH:
             ranked = {item["item_id"] for item in items}
             unranked = {"unranked": [one for one in results if one not in ranked]}
-        if log_impressions:
-            faults += [
-                f for f in self._impressions(items, slate.source, now, paged) if f not in faults
-            ]
         self._answer_faults = faults
-        return {
+        answer = {
             "items": items,
             "stage_ms": {name: round(ms, 3) for name, ms in slate.stage_ms.items()},
             "source": slate.source,
@@ -276,41 +266,14 @@ class Device:
             **paged,
             **unranked,
         }
-
-    def _history(self, faults: list[str]) -> tuple[History, int]:
-        """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
-        assert self.bundle is not None
-        if self._log is not None:
-            try:
-                return self._log.history(self.bundle)
-            except EventLogError as err:
-                faults.append(str(err))
-        return History.empty(), 0
+        if log_impressions:
+            log.add_impressions(answer, now, paged, faults)
+        return answer
 
     def _with_interests(self, history: History, now: int) -> History:
         assert self.bundle is not None
         spec, cohorts = self.bundle.spec, self.bundle.cohorts
         return interests.with_interests(spec, cohorts, self._chosen, history, now)
-
-    def _shown_before(
-        self, now: int, faults: list[str]
-    ) -> tuple[Impressions | None, dict[str, int] | None]:
-        """What a release asks of the log: impressions, if it learns, and the day's showings.
-
-        None where it does not ask, or cannot be told; of showings also where none could be added.
-        """
-        assert self.bundle is not None
-        impressions: Impressions | None = None
-        if self._log is None or self.bundle.rules is None:
-            return None, None
-        try:
-            if self.bundle.rules.learns:
-                impressions = self._log.impressions(self.bundle)
-            if self.bundle.campaigns.campaigns and not self._log.fault:
-                return impressions, self._log.showings(now)
-        except EventLogError as err:
-            faults += [str(err)] if str(err) not in faults else []
-        return impressions, None
 
     def _shown_again(
         self, opened: Session, page: int, now: int, faults: list[str], filters: Filters | None
@@ -369,7 +332,7 @@ class Device:
         if self._recommender is None or self.bundle is None:
             return {"items": [], "source": "none", "faults": faults, "release": ""}
         now = int(self._clock())
-        history, _ = self._history(faults)
+        history, _ = self._answer_log.history(self.bundle, faults)
         asked = self._with_interests(history, now)
         slate, items = explain(self._recommender, asked, now, k, item_id=item_id, rng=self._rng)
         return {
@@ -399,7 +362,7 @@ class Device:
         """
         request_checks.check_item(item_id)
         request_checks.check_event(event, value, self.event_types() or None)
-        log, now = self._opened_log(), int(self._clock())
+        log, now = self._answer_log.opened(), int(self._clock())
         ts = max(now, log.last_interaction())
         context = {"clock_utc": now} if now < ts else {}
         return log.append(item_id, event, value=value, ts=ts, context=context)
@@ -447,7 +410,7 @@ class Device:
             EventLogError: it could not be noted.
         """
         request_checks.check_consent(granted, terms)
-        return self._opened_log().set_consent(granted, terms)
+        return self._answer_log.opened().set_consent(granted, terms)
 
     def export_data(self, out: Path) -> int:
         """Write all that the device holds about its user, see `privacy.export_data`.
@@ -502,37 +465,6 @@ class Device:
             "faults": faults,
         }
 
-    def _opened_log(self) -> EventLog:
-        if self._log is None:
-            raise EventLogError(self._log_fault or "the event log is closed")
-        return self._log
-
     def _faults(self) -> list[str]:
-        of_log = (self._log.fault, self._log.retention_fault) if self._log else (self._log_fault,)
-        known = (self._running.fault, *of_log, self._interests_fault)
+        known = (self._running.fault, *self._answer_log.faults, self._interests_fault)
         return [fault for fault in known if fault]
-
-    def _noted(
-        self, items: list[dict[str, Any]], now: int, faults: list[str]
-    ) -> list[dict[str, Any]]:
-        """Note showings of campaigns; where that fails, none is shown: their number is limited."""
-        campaigns = [item["sponsored"]["campaign"] for item in items if item["sponsored"]]
-        if not campaigns:
-            return items
-        try:
-            self._opened_log().add_showings(campaigns, now)
-        except EventLogError as err:
-            faults += [str(err)] if str(err) not in faults else []
-            return [item for item in items if not item["sponsored"]]
-        return items
-
-    def _impressions(
-        self, items: list[dict[str, Any]], source: str, now: int, paged: dict[str, Any]
-    ) -> list[str]:
-        if self._log is None:
-            return []
-        try:
-            self._log.append_many(shown_events(items, source, now, paged))
-        except EventLogError as err:
-            return [str(err)]
-        return []

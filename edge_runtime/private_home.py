@@ -6,6 +6,7 @@ through a symbolic link. Windows has no such modes: there the folder's access li
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +32,9 @@ PARTS = (
     "install_id",
     "sync.lock",
 )
-"""Names in a home, which files such as `events.sqlite-wal` and `.trial.partial` begin with too."""
+"""Names in a home."""
+_BESIDE = re.compile(r"^\.|-(wal|shm|journal)$|\.partial(\.lock)?$")
+"""What names of files beside them add, such as `events.sqlite-wal` and `.policy.json.partial`."""
 
 
 def is_phone(home: Path) -> bool:
@@ -68,7 +71,7 @@ def tighten(home: Path) -> None:
             home.chmod(0o700)
         with os.scandir(home) as entries:
             for entry in entries:
-                if entry.name.lstrip(".").startswith(PARTS):
+                if _BESIDE.sub("", entry.name) in PARTS:
                     _tighten(entry)
 
 

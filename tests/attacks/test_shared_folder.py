@@ -141,7 +141,8 @@ def test_the_folder_of_an_earlier_version_is_tightened(site, home, by):
     phone = Device(home, engine="onnx", clock=lambda: NOW)
     phone.recommend(page=1)
     phone.close()
-    (home / "notes.txt").write_text("the app's own")
+    (home / "store-of-the-app").write_text("the app's own")
+    (home / ".policy.json.partial").write_text("of a killed writer")
     for path in (home, *home.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o777 if path.is_dir() else 0o666)
@@ -152,7 +153,7 @@ def test_the_folder_of_an_earlier_version_is_tightened(site, home, by):
             site.sync()
         case _:
             privacy.erase(home)
-    assert modes(home) == {"notes.txt": "0o666"}
+    assert modes(home) == {"store-of-the-app": "0o666"}
 
 
 def test_a_folder_of_everybody_is_left_as_it_is(tmp_path):

@@ -87,6 +87,33 @@ def test_a_sync_of_another_process_is_seen_by_the_open_phone(tiny_release, other
     phone.close()
 
 
+def test_a_sync_fetches_a_damaged_file_again_and_the_open_phone_uses_it(tiny_release, tmp_path):
+    make_keys(tmp_path / "keys")
+    signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
+    publish(tiny_release, tmp_path / "repo", signers, "stable")
+    root, home = tmp_path / "repo" / "metadata" / "1.root.json", tmp_path / "phone"
+    with children.server(tmp_path / "repo", tmp_path) as url:
+
+        def synced():
+            return sync(home, url, lambda bundle: replay(bundle, "onnx"), root_path=root)
+
+        sha = synced().to_release
+        store = Store(home / "store")
+        assert sha is not None
+        path = store.files / store.read_manifest(sha).entry("catalogue.sqlite").sha256
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        phone = opened(home)
+        assert "catalogue.sqlite" in phone.recommend()["faults"][0]
+        report = synced()
+    assert (report.status, report.files_fetched, path.read_bytes()) == ("updated", 1, data)
+    answer = phone.recommend()
+    assert (answer["source"], answer["faults"]) == ("model", [])
+    assert all(item["title"].startswith("Title") for item in answer["items"])
+    phone.close()
+
+
 def test_a_page_of_a_list_never_repeats_across_releases(tiny_release, other, tmp_path):
     phone = opened(tmp_path)
     phone.install(tiny_release)
