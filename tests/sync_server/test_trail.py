@@ -89,7 +89,7 @@ def test_what_failed_is_there_though_nothing_was_signed(alice, engine, tiny_repo
 
 def test_a_halt_of_the_server_is_there_once(engine, tiny_repo, two_releases, signers):
     with audit.noted(engine, audit.SERVER, "halt", f"stable {two_releases[0]}", reason="fails"):
-        halt(tiny_repo, signers, "stable", two_releases[0], "fails", audit.SERVER)
+        halt(tiny_repo, signers, "stable", two_releases[0], "fails", by=audit.SERVER)
     halts = [one for one in lines(tiny_repo, engine) if one.action == "halt"]
     assert [(one.who, one.reason, one.source) for one in halts] == [("server", "fails", SIGNED)]
 
