@@ -100,8 +100,8 @@ def found_repository(
         The channels.
 
     Raises:
-        InputError: there is a repository already, the folder holds something else, or a channel's
-            name is not fit.
+        InputError: there is a repository already or its remains, the folder holds something else,
+            or a channel's name is not fit.
         KeysInvalid: keys are missing; the text names all of them.
     """
     for name in channels:
@@ -109,6 +109,7 @@ def found_repository(
     if state.exists(repo):
         raise InputError(f"{repo}: is a repository already. Put a release on it by publish.")
     check_place(repo)
+    _check_no_remains(repo)
     names = list(dict.fromkeys(channels or (each for each in CHANNELS if each in signers)))
     roots = signers.root_names()
     wanted = [f"{ROOT}-{n + 1}" for n in range(THRESHOLD)] if len(roots) < THRESHOLD else roots
@@ -126,6 +127,23 @@ def found_repository(
         record(repo, made, TARGETS, note, "init", after=f"channels {', '.join(names)}")
         made.write(repo, signers)
     return names
+
+
+def _check_no_remains(repo: Path) -> None:
+    """Refuse a repository that lost its timestamp: a new root would lock out its phones.
+
+    A `found_repository` that was cut short leaves version 1 of roles, and may be run again.
+
+    Raises:
+        InputError: the folder has metadata of more than one version.
+    """
+    for path in sorted((repo / "metadata").glob("*.json")):
+        number = path.name.partition(".")[0]
+        if number.isdecimal() and int(number) > 1:
+            raise InputError(
+                f"{path}: is of a repository that has lost its timestamp.json. Restore it from a "
+                "backup, or choose another --repo."
+            )
 
 
 def publish(
@@ -196,7 +214,7 @@ def publish(
             made = deltas.make_missing(repo, channel, wanted, deltas.named(known), tell)
         except OSError as err:
             raise write_failed(repo, err) from err
-        if share < 100 and all(stage.manifest != sha for stage in before.releases):
+        if 0 < share < 100 and all(stage.manifest != sha for stage in before.releases):
             place.first_percent = share
         place.set_policy(policy, made)
         _record_policy(repo, found, note, "publish", before, policy)

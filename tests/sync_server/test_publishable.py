@@ -166,7 +166,10 @@ def test_a_staged_channel_starts_the_next_release_at_its_first_stage(
     assert "publish starts at 5% of the devices" in rollout_table.lines(
         rollout_table.read(repo, "stable")
     )
-    assert publish(fifth, repo, signers, "beta").percent == 100
+    assert publish(fifth, repo, signers, "beta", percent=0).percent == 0
+    assert read_first_percent(repo, "beta") == 0  # of the newest release, until it is offered
+    assert publish(fifth, repo, signers, "beta", percent=100).percent == 100
+    assert read_first_percent(repo, "beta") == 100
     set_first_percent(repo, signers, "stable", 100)
     sixth = changed_release(named_releases[0], tmp_path / "sixth", name="sixth")
     assert publish(sixth, repo, signers, "stable").percent == 100
@@ -318,6 +321,26 @@ def test_a_repository_is_not_founded_over_other_files(tmp_path, runner):
     assert json.loads(done.stdout)["channels"] == ["stable", "beta", "canary"]
     again = runner.invoke(main, ["repo", "init", "--repo", str(tmp_path / "repo"), *words])
     assert (again.exit_code, "is a repository already" in again.stderr) == (2, True)
+
+
+def test_a_repository_that_lost_its_timestamp_is_not_founded_over(founded, tmp_path):
+    """Its phones trust the root that is there, and would refuse all that a new one signs."""
+    repo, signers = founded
+    root = repo / "metadata" / "1.root.json"
+    before = root.read_bytes()
+    (repo / "metadata" / "timestamp.json").unlink()
+    with pytest.raises(InputError, match=r"has lost its timestamp\.json\. Restore it"):
+        found_repository(repo, signers)
+    assert root.read_bytes() == before
+
+
+def test_a_founding_that_was_cut_short_is_run_again(tmp_path):
+    make_keys(tmp_path / "keys")
+    signers = load_signers(tmp_path / "keys")
+    found_repository(tmp_path / "repo", signers)
+    (tmp_path / "repo" / "metadata" / "timestamp.json").unlink()  # what is written last
+    assert found_repository(tmp_path / "repo", signers) == ["stable", "beta", "canary"]
+    assert read_policy(tmp_path / "repo", "stable").releases == ()
 
 
 def test_a_channel_of_another_name_is_founded_by_its_key(tmp_path, runner):

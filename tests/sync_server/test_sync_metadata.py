@@ -175,5 +175,5 @@ def test_an_unexpected_timestamp_has_roots_asked_for_first(phone, static, founde
         "/metadata/timestamp.json",
         "/metadata/2.root.json",
         "/metadata/timestamp.json",
-        "/metadata/1.snapshot.json",
+        "/metadata/2.snapshot.json",
     ]
