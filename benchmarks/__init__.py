@@ -10,6 +10,7 @@ Rule: times are compared as ratios within one run; nothing here is imported by a
 BENCHMARKS = {
     "demo": "MovieLens-100K end to end: train, export, publish, sync, recommend offline, update.",
     "fuzz-bundle": "No damaged or hostile bundle does more to a reader than be refused.",
+    "golden-mutations": "Golden vectors catch faults of a client, one by one, and name the stage.",
     "quality-ml1m": "MovieLens-1M through int8 models and index, beside the published figures.",
     "quality-cold": "Items never seen in training, by content alone, in a shop and among films.",
     "quality-ranker": "Two stages beat one; the ranker beats logistic regression and LightGBM.",

@@ -40,8 +40,8 @@ class Standing:
         if self.is_candidate:
             return f"{title} is a candidate, {self.better} films fit this history better"
         return (
-            f"{title} is no candidate, {self.better} films fit this history better and the ranker"
-            f" gets {self.candidates} of them"
+            f"{title} is not a candidate, {self.better} films fit this history better and the"
+            f" ranker gets only the first {self.candidates}"
         )
 
 

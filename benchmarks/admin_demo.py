@@ -21,6 +21,7 @@ from sqlalchemy import Engine, text
 from benchmarks import children
 from benchmarks.chromium import Tab, find_chromium, open_tab
 from benchmarks.drawn_release import Drawn, write_drawn_release
+from benchmarks.loopback_networks import from_network
 from bundle.reader import Bundle, open_bundle
 from bundle.rollout import FailureLimit, RolloutPolicy
 from edge_runtime.errors import SelfTestFailed
@@ -84,7 +85,7 @@ class Fleet:
         """Let the newest release be halted when it fails on many devices."""
 
         def limited(policy: RolloutPolicy) -> RolloutPolicy:
-            limit = FailureLimit(of=3, share=0.3)
+            limit = FailureLimit(of=5, share=0.3)
             return changed(policy, policy.releases[0], most_failures=limit)
 
         change_policy(self.repo, self.signers, channel, limited)
@@ -110,9 +111,9 @@ class Fleet:
         for _ in range(round(self.rng.gammavariate(2, 6) * weekend)):
             log.append(f"item-{self.rng.randrange(ITEMS):08d}", "like", ts=now)
         log.close()
-        channel = "canary" if phone < 5 else "beta" if phone < 10 else "stable"
+        channel = "canary" if phone < 8 else "beta" if phone < 13 else "stable"
         root = self.repo / "metadata" / "1.root.json"
-        with suppress(SelfTestFailed):
+        with suppress(SelfTestFailed), from_network(phone):
             sync(home, self.address, self._accepts, channel=channel, root_path=root, consent=True)
 
     def _accepts(self, bundle: Bundle) -> None:

@@ -66,18 +66,18 @@ def bundles() -> Iterator[tuple[dict[str, str | None], Base, Mutant]]:
 
 
 def refusal(folder: Path, engine: str = "onnx") -> Refusal | None:
-    """Read a bundle as a device does: open it, test it, read all texts; None if all is right."""
+    """Read a bundle as a device does: open it, look up texts, test it; None if all is right."""
     step = OPEN
     try:
         bundle = open_bundle(folder)
+        step = TEXTS
+        bundle.catalogue(list(range(bundle.item_count)))
         step = SELF_TEST
         golden = Golden.of(bundle)
         GoldenEdges.of(bundle)
         GoldenRules.of(bundle)
         read_stages(bundle, golden)
         replay(bundle, engine)
-        step = TEXTS
-        bundle.catalogue(list(range(bundle.item_count)))
         step = ALL_TEXTS
         for _ in Catalogue(bundle.path("catalogue.sqlite")).all_items(bundle.item_count):
             pass

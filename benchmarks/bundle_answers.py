@@ -15,8 +15,8 @@ from bundle.golden_rules import GoldenRules
 from bundle.reader import Bundle
 from edge_runtime.feedback import Impressions
 from edge_runtime.filters import Filters
+from edge_runtime.golden_history import golden_history
 from edge_runtime.pipeline import Recommender
-from edge_runtime.selftest import golden_history
 from edge_runtime.stages import check_cases
 
 ARRAYS = ("index/centroids", "index/offsets", "index/rows", "items/popular")

@@ -61,7 +61,7 @@ class Line:
         self.seconds[name] = time.monotonic() - started
         self.console.print(f"[dim]{name}: {self.seconds[name]:.1f} s[/dim]")
 
-    def tell(self, sentence: str) -> None:
+    def say(self, sentence: str) -> None:
         """Print a sentence on one line."""
         self.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
@@ -251,17 +251,17 @@ def show_added(line: Line, fleet: Sequence[phones.Phone]) -> added_film.Found:
         near = added_film.siblings(phone, item_id)
         stands = added_film.standing(phone, item_id)
         at_once += stands.is_candidate
-        line.tell(f"user {phone.user_id}: {stands.sentence(title)}")
+        line.say(f"user {phone.user_id}: {stands.sentence(title)}")
         for n in range(1, len(near) + 1):
             if stands.is_candidate:
                 break
             stands = added_film.standing(phone, item_id, [film.item_id for film in near[:n]])
             likes = ", ".join(film.title for film in near[:n])
-            line.tell(f"  after a like of {likes}: {stands.sentence(title)}")
+            line.say(f"  after a like of {likes}: {stands.sentence(title)}")
         later += stands.is_candidate
         kept.append(added_film.kept(phone, item_id))
         beside.append(added_film.kept(phone, near[0].item_id))
-        line.tell(
+        line.say(
             f"  one like of {title} keeps {kept[-1]} of the ten films in the slate, one of"
             f" {near[0].title} {beside[-1]}"
         )

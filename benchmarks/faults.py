@@ -38,7 +38,7 @@ from edge_runtime.eventlog import EventLog
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import change_policy, found_repository, publish, refresh
+from sync_server.repository import change_policy, found_repository, publish, read_policy, refresh
 from sync_server.rollout import find, rolled_back
 from sync_server.state import exists
 from training.progress import Progress
@@ -255,11 +255,10 @@ class World:
 
     def _fresh_phone_gets(self, scenario: Scenario) -> bool:
         """Whether a phone without anything gets the old or the new release, if there is one."""
-        if not (self.repo / "metadata" / "timestamp.json").exists():
+        if not exists(self.repo) or not read_policy(self.repo, "stable").releases:
             return scenario.repo == "empty"
         shutil.rmtree(self._work / "fresh", ignore_errors=True)
-        names = (scenario.repo, scenario.newest)
-        fits = {None if name == "empty" else self._sha[name] for name in names}
+        fits = {self._sha[name] for name in (scenario.repo, scenario.newest) if name != "empty"}
         return asked(lambda: self.sync("fresh")) in fits
 
     def _log_events(self) -> list[str]:

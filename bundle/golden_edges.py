@@ -61,6 +61,7 @@ class EdgeSearch:
         shown: rows of earlier pages.
         scene: of `SCENES`.
         scene_ids: the item at hand of "similar" and "after", the app's results of "search".
+        leave_out_had: whether items of the history are left out; None: as the policy says.
         filters: None, or keys and values as FORMAT.md, "golden_edges.json".
         candidates: expected; at most the first 20 rows.
         scores: expected; retrieval scores of the same.
@@ -75,6 +76,7 @@ class EdgeSearch:
     shown: tuple[int, ...] = ()
     scene: str = HOME
     scene_ids: tuple[str, ...] = ()
+    leave_out_had: bool | None = None
     filters: Mapping[str, Any] | None = None
     candidates: tuple[int, ...] = ()
     scores: tuple[float, ...] = ()
@@ -157,6 +159,7 @@ _SEARCH: dict[str, Callable[[object], bool]] = {
     "shown": _ROWS,
     "scene": is_text,
     "scene_ids": list_of(is_string),
+    "leave_out_had": lambda v: v is None or isinstance(v, bool),
     "filters": lambda v: v is None or isinstance(v, dict),
     "candidates": list_of(is_row, FIRST),
     "scores": list_of(is_number, FIRST),

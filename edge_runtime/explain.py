@@ -108,7 +108,7 @@ def explain(
     if item_id is not None and row < 0:
         raise InputError(
             f"{item_id!r}: release {device.bundle.manifest.name!r} has no such item. "
-            "Give the id of one, as `device recommend --json` shows them."
+            "Give the id of one, as `device recommend` shows them."
         )
     k = max(1, k if k is not None else device.policy.slate)
     slate = device.recommend(history, now_utc, k, rng=rng)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.features import History, used_rows
+from bundle.features import used_rows
 from bundle.golden_edges import FIRST, ZERO, EdgeHistory, EdgeSearch, GoldenEdges
 from edge_runtime.filters import Filters, Range
+from edge_runtime.golden_history import golden_history
 from edge_runtime.index import Floats
 from edge_runtime.pipeline import Recommender
 from edge_runtime.scenes import find
@@ -71,22 +72,9 @@ def _short(value: NDArray[Any]) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
-def history_of(device: Recommender, case: EdgeHistory | EdgeSearch) -> History:
-    """Translate a case's history to rows; ids that the release does not have are left out."""
-    known = [
-        (row, event, ts)
-        for item_id, event, ts in zip(case.item_ids, case.events, case.ts, strict=True)
-        if (row := device.bundle.row_of(item_id)) >= 0
-    ]
-    if not known:
-        return History.empty()
-    rows, events, ts = (np.array(column) for column in zip(*known, strict=True))
-    return History(rows.astype(np.int32), events.astype(np.int32), ts.astype(np.int64))
-
-
 def history_numbers(device: Recommender, case: EdgeHistory) -> dict[str, NDArray[Any]]:
     """Return what this device makes of a history, by `STAGES`."""
-    past = history_of(device, case)
+    past = golden_history(device.bundle, case)
     tower = device.tower_inputs(past, case.now_utc)
     n = int(tower["history_length"][0])
     rows = np.array(case.rows, np.int32)
@@ -117,12 +105,12 @@ def answered_history(device: Recommender, case: EdgeHistory) -> EdgeHistory:
 
 def first_candidates(device: Recommender, case: EdgeSearch) -> tuple[NDArray[np.int32], Floats]:
     """Return the first candidates that this device finds, and their scores."""
-    past = history_of(device, case)
+    past = golden_history(device.bundle, case)
     faults: list[str] = []
     at_hand = case.scene_ids[0] if case.scene_ids else None
     scene = find(device.bundle, case.scene, at_hand, case.scene_ids, faults)
     barred = device.bars.barred(filters_of(case.filters))
-    excluded = device.excluded(past, scene=scene, barred=barred)
+    excluded = device.excluded(past, case.leave_out_had, scene, barred)
     excluded[np.array(case.shown, np.int64)] = True
     probes = barred.cells(device.policy.probes)
     user = _user(device, case.user_row)
@@ -177,7 +165,7 @@ def check_edges(device: Recommender, golden: GoldenEdges) -> Iterator[Compared]:
 def _untied(expected: EdgeSearch, found: list[int]) -> tuple[list[int], list[int]]:
     """Rows to compare: two of nearly one score may change places, unless the user's vector is 0."""
     wanted = list(expected.candidates)
-    if expected.user_row == ZERO or len(found) != len(wanted):
+    if found == wanted or expected.user_row == ZERO or len(found) != len(wanted):
         return found, wanted
     scores = np.array(expected.scores)
     near = np.abs(np.diff(scores)) <= RELATIVE * (1 + np.abs(scores[1:]))

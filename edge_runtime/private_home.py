@@ -34,6 +34,11 @@ PARTS = (
 """Names in a home, which files such as `events.sqlite-wal` and `.trial.partial` begin with too."""
 
 
+def is_phone(home: Path) -> bool:
+    """Whether a folder has anything of a phone in it."""
+    return any((home / name).exists() for name in PARTS)
+
+
 def make_folder(path: Path) -> None:
     """Make a folder, and those above it that are missing, for its owner only.
 

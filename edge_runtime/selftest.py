@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from bundle.features import History
 from bundle.golden import Golden, GoldenCase
 from bundle.golden_edges import GoldenEdges
 from bundle.golden_rules import FILE as RULES_FILE
@@ -16,22 +15,10 @@ from bundle.golden_rules import GoldenRules
 from bundle.reader import Bundle
 from edge_runtime.errors import SelfTestFailed
 from edge_runtime.golden_edges import Compared, check_edges
+from edge_runtime.golden_history import golden_history
 from edge_runtime.golden_rules import check_rules
 from edge_runtime.pipeline import Recommender
 from edge_runtime.slate import Slate
-
-
-def golden_history(bundle: Bundle, case: GoldenCase) -> History:
-    """Translate a golden case's history to rows; items of other releases are left out."""
-    known = [
-        (row, event, ts)
-        for item_id, event, ts in zip(case.item_ids, case.events, case.ts, strict=True)
-        if (row := bundle.row_of(item_id)) >= 0
-    ]
-    if not known:
-        return History.empty()
-    rows, events, ts = (np.array(column) for column in zip(*known, strict=True))
-    return History(rows.astype(np.int32), events.astype(np.int32), ts.astype(np.int64))
 
 
 def replay(bundle: Bundle, engine: str = "auto") -> int:
@@ -43,15 +30,23 @@ def replay(bundle: Bundle, engine: str = "auto") -> int:
     """
     golden = Golden.of(bundle)
     recommender = Recommender(bundle, engine)
-    for case in golden.cases:
-        slate = recommender.recommend(
-            golden_history(bundle, case), case.now_utc, len(case.slate_ids) or 1, policy_alone=True
-        )
-        check_slate(f"golden case {case.name!r} on {recommender.engine}", slate, case, golden)
+    replay_requests(recommender, golden)
     if (edges := GoldenEdges.of(bundle)) is not None:
         expect_right(check_edges(recommender, edges))
     replay_rules(bundle)
     return len(golden.cases)
+
+
+def replay_requests(device: Recommender, golden: Golden) -> None:
+    """Run the requests of `golden.json` through the models and the policy.
+
+    Raises:
+        SelfTestFailed: as `replay`.
+    """
+    for case in golden.cases:
+        past, k = golden_history(device.bundle, case), len(case.slate_ids) or 1
+        slate = device.recommend(past, case.now_utc, k, policy_alone=True)
+        check_slate(f"golden case {case.name!r} on {device.engine}", slate, case, golden)
 
 
 def replay_rules(bundle: Bundle) -> None:

@@ -17,9 +17,9 @@ from bundle.golden_edges import GoldenEdges
 from bundle.golden_rules import GoldenRules
 from bundle.reader import Bundle
 from edge_runtime.golden_edges import Compared, check_edges
+from edge_runtime.golden_history import golden_history
 from edge_runtime.golden_rules import check_rules
 from edge_runtime.pipeline import Recommender
-from edge_runtime.selftest import golden_history
 
 Arrays = dict[str, NDArray[Any]]
 FIRST = 20

@@ -170,7 +170,9 @@ def sync(
             found = unread(home, channel, "the channel's policy needs a newer app")
         files = ReleaseFiles(trusted, transfer, store, channel)
         try:
-            found, changed, newer = follow(phone, found, files, newer, now)
+            changed = False
+            if too_new.POLICY not in newer.why:
+                found, changed, newer = follow(phone, found, files, newer, now)
         except (NotReached, Busy):
             raise
         except (PocketRecError, RepositoryError, DownloadHTTPError):
@@ -198,7 +200,9 @@ def sync(
             "stays."
         ) from err
     except OSError as err:
-        raise SyncError(f"{home}: {err.strerror or err}. The release on this phone stays.") from err
+        raise SyncError(
+            f"{err.filename or home}: {err.strerror or err}. The release on this phone stays."
+        ) from err
     finally:
         lock.close()
     outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)

@@ -27,10 +27,11 @@ from edge_runtime.engines import (
     runtime_version,
 )
 from edge_runtime.errors import EngineError, SelfTestFailed
+from edge_runtime.golden_history import golden_history
 from edge_runtime.index import probe
 from edge_runtime.parity import Inputs, hard_inputs, likeness, median_ms, ranked
 from edge_runtime.pipeline import Recommender
-from edge_runtime.selftest import golden_history, replay
+from edge_runtime.selftest import replay
 from edge_runtime.stages import StageCheck, check_cases, check_stages, read_stages
 
 

@@ -15,6 +15,7 @@ from bundle.manifest import Meta
 from bundle.policy import Policy
 from bundle.products import inner
 from bundle.reader import Bundle
+from bundle.release_name import check_release_name
 from bundle.rules import FILE as RULES_FILE
 from bundle.writer import BundleWriter
 from edge_runtime.parity import Inputs, ranked
@@ -49,6 +50,7 @@ def export_bundle(
     force: bool = False,
     all_variants: bool = False,
     campaigns: Path | None = None,
+    name: str | None = None,
 ) -> ExportReport:
     """Export a run as a bundle at `out`.
 
@@ -58,15 +60,17 @@ def export_bundle(
         force: also ship where no variant passes the gates; the manifest and the card say so.
         all_variants: pack also the files that no target ships, to study them.
         campaigns: what takes the recipe's sponsored places, see `export/campaigns.py`.
+        name: of the release; by default the recipe's and the time of the newest event.
 
     Raises:
         GateRefused: no variant is within a target's budgets, or `export.require_gain` refuses;
             nothing was written.
         ConversionFailed: a model has no fp32 file.
         RunInvalid: the run is incomplete.
-        InputError: `out` exists, or the campaigns are not as they should be.
+        InputError: `out` exists, the name is not fit, or the campaigns are not as they should be.
     """
     check_free(out, force=force)
+    named = None if name is None else check_release_name(name)
     trained = load_trained(run_dir)
     recipe = trained.recipe
     told = checked_gain(recipe, run_dir, force=force)
@@ -76,7 +80,7 @@ def export_bundle(
         _add_content(writer, trained, data, campaigns)
         last_ts = int(data.ts.max())
         facts: dict[str, Any] = {
-            "name": f"{recipe.name}-{last_ts}",
+            "name": named or f"{recipe.name}-{last_ts}",
             "recipe_name": recipe.name,
             "created_utc": last_ts,
         }

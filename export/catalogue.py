@@ -14,6 +14,7 @@ from bundle.files import canonical_json, check_free
 from bundle.golden import Golden
 from bundle.neighbours import Neighbours
 from bundle.reader import Bundle, open_bundle
+from bundle.release_name import check_release_name
 from bundle.rules import FILE as RULES_FILE
 from bundle.writer import BundleWriter
 from export import golden
@@ -55,6 +56,7 @@ def update_catalogue(
     *,
     force: bool = False,
     campaigns: Path | None = None,
+    name: str | None = None,
 ) -> CatalogueReport:
     """Make the next release from a bundle and a list of changes.
 
@@ -62,7 +64,8 @@ def update_catalogue(
     so a delta carries little more than what changed. New items get their vector from content alone,
     lifted so that they are shown as often as new items used to be taken. Withdrawn items keep their
     row until they are more than `export.compact_share` of all. Without `campaigns` those of the
-    base stay; phones pass over the ones whose item went.
+    base stay; phones pass over the ones whose item went. Without `name` the release is named by its
+    base and a digest of the changes.
 
     Raises:
         InputError: the changes are malformed, add a known id, or name an unknown one; the run is
@@ -71,6 +74,7 @@ def update_catalogue(
         BundleInvalid: the base fails its checks.
     """
     check_free(out, force=force)
+    named = None if name is None else check_release_name(name)
     changes, before = read_changes(changes_path), open_bundle(base)
     version = before.manifest.format_version
     with BundleWriter(out, force=force, format_version=version) as writer:
@@ -106,7 +110,7 @@ def update_catalogue(
             before,
         )
         facts = {
-            "name": f"{before.manifest.name.partition('+')[0]}+{changes.digest}",
+            "name": named or f"{before.manifest.name.partition('+')[0]}+{changes.digest}",
             "recipe_name": before.manifest.recipe_name,
         }
         created = before.manifest.created_utc

@@ -22,8 +22,9 @@ from edge_runtime import stages
 from edge_runtime.engines import ENGINES, MODELS, open_engine, runtime
 from edge_runtime.errors import EngineError, SelfTestFailed
 from edge_runtime.golden_edges import shortest
+from edge_runtime.golden_history import golden_history
 from edge_runtime.pipeline import Recommender
-from edge_runtime.selftest import check_slate, golden_history
+from edge_runtime.selftest import check_slate
 from edge_runtime.slate import Slate
 from export.errors import GateRefused
 from export.golden_edges import edges

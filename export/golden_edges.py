@@ -18,7 +18,7 @@ from edge_runtime.pipeline import Recommender
 from export.golden_searches import searches
 
 DAY_S = 86_400
-CANDIDATES = 4
+CANDIDATES = 5
 LOOKED_AT = 20_000
 """Items whose id and numbers are looked at for what a case needs."""
 Event = tuple[str, int, int]
@@ -71,7 +71,7 @@ class _Histories:
         """Return a case; candidates are its last and first items, and others."""
         ids, codes, ts = zip(*events, strict=True) if events else ((), (), ())
         known = [row for one in ids if (row := self._bundle.row_of(one)) >= 0]
-        neighbours = self._neighbours(known[-1]) if known else []
+        neighbours = [near for row in known[-1:] + known[:1] for near in self._neighbours(row)]
         others = [self._bundle.row_of(self._id(at)) for at in range(9, 9 + CANDIDATES)]
         wanted = [*known[-1:], *known[:1], *neighbours, *others]
         rows = tuple(dict.fromkeys(wanted))[:CANDIDATES]

@@ -135,7 +135,7 @@ def _relevance() -> tuple[RuledSlate, ...]:
     return (
         _case("no rule: by score", **_SHUFFLED),
         _case("no rule: of equal scores the lower row", scores=_TIED, k=9),
-        _case("no rule: only the best of depth", depth=3, k=2),
+        _case("only the best of depth enter", CategoryCap(place=0, limit=1), depth=3, k=3),
         _case("no rule: never fewer than the slate", depth=1, k=4),
         _case("a slate longer than the list", rows=(3, 1), scores=(1.0, 2.0), k=9),
         _case("freshness: half by age", fresh),
@@ -192,7 +192,12 @@ def _selection() -> tuple[RuledSlate, ...]:
     return (
         _case("mmr", mmr),
         _case("mmr: likeness alone", Mmr(relevance=0.0)),
-        _case("mmr chooses twice the slate, then a cap", mmr, CategoryCap(place=0, limit=1), k=3),
+        _case(
+            "mmr chooses twice the slate, then a cap",
+            Mmr(relevance=0.25),
+            CategoryCap(place=0, limit=1),
+            k=3,
+        ),
         _case("dpp", dpp),
         _case("dpp: little relevance", Dpp(relevance=0.1)),
         _case("category calibration", genres, past=past),

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from bundle.features import History
 from bundle.golden_edges import AFTER, FIRST, SEARCH, SIMILAR, ZERO, EdgeSearch
 from bundle.neighbours import votes_of
-from edge_runtime.golden_edges import answered_search, history_of
+from edge_runtime.golden_edges import answered_search
+from edge_runtime.golden_history import golden_history
 from edge_runtime.pipeline import Recommender
 
 TRIED = 32
@@ -88,10 +90,9 @@ class _Searches:
             """Whether an item would be among the first, were it not withdrawn."""
             user = device.index.vectors(np.array([row], np.int32))[0]
             nobody = np.zeros(self._bundle.item_count, np.bool_)
-            rows, _, _ = device.candidates(user, history_of(device, blank), self._now, nobody)
+            rows, _, _ = device.candidates(user, History.empty(), self._now, nobody)
             return row in rows[:FIRST]
 
-        blank = self.case("", ZERO)
         found = next((row for row in gone if near(row)), None)
         if found is None:
             self._unmade.append("a search that shows withdrawn items: none comes near any other")
@@ -100,7 +101,10 @@ class _Searches:
 
         row = self._spread()[0]
         best = self._first(self.case("", row))
-        yield self.case("what the user had", row, tuple(sorted(best[:3])))
+        had = tuple(sorted(best[:3]))
+        yield self.case("what the user had", row, had)
+        yield self.case("what the user had, left out", row, had, leave_out_had=True)
+        yield self.case("what the user had, shown again", row, had, leave_out_had=False)
         if len(best) > 3:
             yield self.case("what earlier pages showed", row, shown=tuple(sorted(best[:3])))
 
@@ -182,7 +186,7 @@ class _Searches:
             return
         for row in range(min(self._bundle.item_count, 64 * TRIED)):
             case = self.case("neighbours with a vote above 0 come in, others not", row, (row,))
-            votes = votes_of(neighbours, self._spec, history_of(self._device, case))
+            votes = votes_of(neighbours, self._spec, golden_history(self._bundle, case))
             if votes is None:
                 return
             above = int((votes.plain > 0).sum())

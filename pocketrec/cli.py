@@ -6,6 +6,7 @@ only the `edge` extra can run `pocketrec device` although TensorFlow is nowhere 
 Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 3 a gate refused.
 """
 
+import difflib
 import errno
 import importlib
 import io
@@ -126,6 +127,17 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"pocketrec.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the sub-command; a mistyped one gets a suggestion, as click gives it below."""
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(name, COMMANDS)
+            hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the sub-commands without importing them."""

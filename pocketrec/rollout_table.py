@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bundle.errors import InputError
+
 if TYPE_CHECKING:
     from bundle.rollout import RolloutPolicy
 
@@ -15,11 +17,11 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
     """Read policy, halts and, where there is a database, what devices told.
 
     Raises:
-        InputError: there is no such channel.
         RepositoryInvalid: nothing is published, or metadata is damaged.
+        InputError: there is no such channel, or the database that was named is not there.
         DatabaseInvalid: the database that was named cannot be read.
     """
-    from sync_server.repository import read_halts, read_policy
+    from sync_server.repository import read_first_percent, read_halts, read_policy
 
     policy, halts = read_policy(repo, channel), read_halts(repo, channel)
     health, lacking = _reported(repo, channel, database, policy)
@@ -30,7 +32,12 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
         stage["halted"] = halts.reason(stage["manifest"])
         stage["health"] = health.get(stage["manifest"])
         stage["halting_lacks"] = lacking.get(stage["manifest"])
-    return {"channel": channel, "releases": stages, "sync": policy.to_json()["sync"]}
+    return {
+        "channel": channel,
+        "releases": stages,
+        "first_percent": read_first_percent(repo, channel),
+        "sync": policy.to_json()["sync"],
+    }
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
@@ -48,6 +55,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
             yield f"{stage['name']}: {stage['halting_lacks']}"
         if stage["health"] and (n := stage["health"]["app_too_old"]):
             yield f"{stage['name']}: {n} devices need a newer app"
+    if found["first_percent"] < 100:
+        yield f"publish starts at {found['first_percent']:g}% of the devices"
     yield f"devices sync {_when(found['sync'])}"
 
 
@@ -98,12 +107,14 @@ def _reported(
     repo: Path, channel: str, database: str, policy: "RolloutPolicy"
 ) -> tuple[dict[str, dict[str, int]], dict[str, str | None]]:
     """Outcomes by release, and what an automatic halt of it lacks."""
-    from sync_server.database import FILE_NAME, default_url, open_database
+    from sync_server.database import FILE_NAME, default_url, is_there, open_database
     from sync_server.halting import lacks
     from sync_server.outcomes import healths
 
     if not database and not (repo / FILE_NAME).exists():
         return {}, {}
+    if database and not is_there(database):
+        raise InputError(f"{database}: no such database. A server makes it when it starts.")
     engine = open_database(database or default_url(repo))
     try:
         found = healths(engine, channel)

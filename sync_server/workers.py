@@ -3,11 +3,13 @@
 Each worker counts for itself in a folder of files, so that `/metrics` of any is that of all.
 """
 
+import logging
 import multiprocessing
 import os
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
@@ -17,11 +19,15 @@ from types import FrameType
 
 from sync_server.database import default_url, open_database
 from sync_server.errors import ServeFailed
+from sync_server.json_lines import to_json_lines
 from sync_server.serve import GRACE_S
 from sync_server.settings import METRICS_FOLDER, Settings
 
 _TURN_S = 0.1
+_PAUSE_S = 1.0
+"""Before a worker that could not start is replaced, such as while the database is locked."""
 _KILL_S = GRACE_S + 5
+_LOG = logging.getLogger(__name__)
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -35,6 +41,7 @@ def run(settings: Settings, listener: socket, ready: Callable[[], None], workers
         raise ServeFailed("--workers: this system cannot fork. Use one process, or a container.")
     folder = tempfile.mkdtemp(prefix="pocketrec-metrics-")
     os.environ[METRICS_FOLDER] = folder  # before anything imports prometheus_client
+    to_json_lines(_LOG)
     settings.repo.mkdir(parents=True, exist_ok=True)
     try:
         # Once, before workers that start together would all make and upgrade it.
@@ -67,9 +74,12 @@ class _Crew:
                 is_ready = True
                 ready()
             for process, started in self._ended():
-                if not started and not self._stopping:
+                if not is_ready and not self._stopping:
                     self._finish()
                     raise ServeFailed(f"worker {process.pid} could not start; see its error above.")
+                if not self._stopping:
+                    _LOG.warning("worker ended with %s and is replaced", process.exitcode)
+                    time.sleep(0 if started else _PAUSE_S)
         self._finish()
 
     def _start(self) -> None:

@@ -135,9 +135,9 @@ def test_demo_says_for_whom_the_added_film_is_a_candidate_and_why_not(ran: Ran):
     assert len(users) == 3
     for line in said:
         assert f"{title} is a candidate, " in line or (
-            f"{title} is no candidate, " in line and "films fit this history better" in line
+            f"{title} is not a candidate, " in line and "films fit this history better" in line
         )
-    refused = sum("is no candidate" in line for line in users)
+    refused = sum("is not a candidate" in line for line in users)
     # Each of these users is assumed to like films that are like it.
     assert sum("after a like of Film number" in line for line in said) >= refused
     assert f"candidate for {3 - refused} of 3 users" in ran.printed

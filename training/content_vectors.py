@@ -5,9 +5,9 @@ added: the vectors of the known items most like a new one; how near its content 
 took before; and how fast items of such content are taken. The last two are scores; they become the
 vector whose inner products with the users' vectors come nearest to them.
 
-A vector has two uses on the phone. It scores its item, and once the user likes the item the user
-tower reads it. The tower knows vectors like those of the trained items only: one that is too long,
-or that lies where no trained item does, replaces the user's taste (`docs/quality-cold.md`). So new
+A vector has two uses on the phone: it scores its item, and once the user likes the item the user
+tower reads it. The tower was trained on vectors of trained items only: one that is too long, or
+that lies where no trained item does, replaces the user's taste (`docs/quality-cold.md`). So new
 vectors stay on the scale of trained items, in the directions in which these differ.
 """
 
@@ -173,8 +173,8 @@ def _axes(items: Floats) -> Floats:
 def _fit_along(axes: Floats, users: Floats, scores: Floats | csr_matrix) -> Floats:
     """Fit vectors as `fit_vectors` does, in coordinates in which the trained items vary alike.
 
-    A direction in which trained items hardly differ is then dear: plain ridge regression used it
-    for small gains of fit, by vectors 1.6 times as long as trained ones (MovieLens-100K).
+    A direction in which trained items hardly differ is then penalised more: plain ridge regression
+    used it for small gains of fit, by vectors 1.7 times as long as trained ones (MovieLens-100K).
 
     Args:
         axes: float32 [d, d], see `_axes`.

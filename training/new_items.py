@@ -78,8 +78,8 @@ def lift_in_company(
 ) -> Floats:
     """Lift new items, a few of them together with the known items that arrived last.
 
-    The share that the past lets expect is a mean over arrivals. A single item must not be moved to
-    it: a film that its content foretells to sell would be shown as often as any other.
+    The expected share is a mean over arrivals. A single item must not be moved to it: a film whose
+    content predicts many users would be shown as often as any other.
 
     Args:
         made: makes the vectors of the arrivals as if they were new too.

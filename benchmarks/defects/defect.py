@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from benchmarks.mutations.sound import Base, Mutant, encode
 from bundle.arrays import encode_array
 
-OPEN, SELF_TEST, TEXTS, ALL_TEXTS = STEPS = ("open", "self-test", "texts", "all-texts")
+OPEN, TEXTS, SELF_TEST, ALL_TEXTS = STEPS = ("open", "texts", "self-test", "all-texts")
 """When a reader must refuse at the latest.
 
-On opening; before the release becomes active; on looking up titles; on reading all of them in one
+On opening; on looking up titles; before the release becomes active; on reading all titles in one
 pass, which phones do not.
 """
 Arrays = dict[str, NDArray[Any]]

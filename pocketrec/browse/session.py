@@ -121,7 +121,7 @@ class Session:
         self.device.close()
 
     def _events(self) -> tuple[str, ...]:
-        return self.device.bundle.spec.event_types if self.device.bundle else ()
+        return self.device.event_types()
 
     def _begin(self) -> None:
         """Ask for a new list, and compare its first page with that of the one before."""
@@ -185,7 +185,7 @@ class Session:
             self.said = ["offline"]
             return
         if self._sync is None:
-            raise InputError("there is no server to sync from: start with --url.")
+            raise InputError("there is no server to sync from: start with --server.")
         self.said = [self._sync()]
         self.online = True
         self.device.close()

@@ -12,6 +12,8 @@ from pocketrec.browse.session import Session
 
 BAR = 24
 """Columns of the longest bar."""
+ID_WIDTH = 24
+"""Columns of an id; a longer one goes on in the next line, whole: `feedback` needs all of it."""
 
 
 def screen(session: Session) -> Group:
@@ -53,6 +55,7 @@ def _list(session: Session) -> Table:
     table = Table(box=None, expand=True, header_style="dim", pad_edge=False)
     table.add_column("#", justify="right", width=3)
     table.add_column("", width=5)
+    table.add_column("id", max_width=ID_WIDTH, overflow="fold")
     table.add_column("title", ratio=3, no_wrap=True)
     table.add_column("score", justify="right", width=7)
     table.add_column("why", ratio=3, no_wrap=True, style="dim")
@@ -63,7 +66,12 @@ def _list(session: Session) -> Table:
         touched = ", ".join(touch["rule"] for touch in item["touched"])
         why = f"{item['reason']} [{touched}]" if touched else item["reason"]
         table.add_row(
-            str(place), _change(up), Text(item["title"]), f"{item['score']:.3f}", Text(why)
+            str(place),
+            _change(up),
+            Text(item["item_id"]),
+            Text(item["title"]),
+            f"{item['score']:.3f}",
+            Text(why),
         )
     return table
 
@@ -81,7 +89,7 @@ def _timings(session: Session) -> Table:
     total = stages.pop("total", 0.0)
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=9)
-    grid.add_column(justify="right", width=8)
+    grid.add_column(justify="right", min_width=8, no_wrap=True)
     grid.add_column()
     longest = max(stages.values(), default=0.0)
     for name, ms in stages.items():

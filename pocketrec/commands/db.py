@@ -24,7 +24,7 @@ def upgrade(repo: Path | None, database: str, as_json: bool) -> None:
     """
     from sync_server import database as databases
 
-    with connected(repo, database, make=True) as engine:
+    with connected(repo, database) as engine:
         done = databases.upgrade(engine)
     if as_json:
         click.echo(json.dumps({"applied": done}))

@@ -14,7 +14,16 @@ from pocketrec.commands.device_browse import browse
 from pocketrec.commands.device_explain import explain
 from pocketrec.commands.device_filters import checked, filter_options
 from pocketrec.commands.device_interests import interests
-from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE, say_faults
+from pocketrec.commands.device_options import (
+    ENGINE,
+    HOME,
+    JSON,
+    MAYBE_HOME,
+    NEW_HOME,
+    OFFLINE,
+    require_phone,
+    say_faults,
+)
 from pocketrec.commands.device_privacy import consent, erase, export_data
 from pocketrec.commands.device_simulate import simulate
 from pocketrec.commands.device_sync import command as sync
@@ -30,7 +39,7 @@ def command() -> None:
 
 
 @command.command(epilog="Example: pocketrec device recommend --home work/phone -k 10 --offline")
-@HOME
+@MAYBE_HOME
 @ENGINE
 @OFFLINE
 @JSON
@@ -73,9 +82,13 @@ def recommend(
     deadline_ms: float | None,
     threads: int,
 ) -> None:
-    """Print the phone's slate, with reasons and stage timings."""
+    """Print the phone's slate, with ids, reasons and stage timings.
+
+    With --bundle a phone that is not there is founded, to log what is shown.
+    """
     from edge_runtime.device import Device
 
+    require_phone(home, bundle)
     device = Device(home, engine=engine, bundle_dir=bundle, threads=threads)
     answer = device.recommend(
         k,
@@ -92,9 +105,11 @@ def recommend(
     if as_json:
         click.echo(json.dumps(answer))
         return
+    width = max((len(item["item_id"]) for item in answer["items"]), default=0)
     for place, item in enumerate(answer["items"], 1):
         told = f"[{item['sponsored']['label']}]" if item.get("sponsored") else f"({item['reason']})"
-        click.echo(f"{place:>3}  {item['score']:.3f}  {item['title']}  {told}")
+        title = f"{item['title']}  " if item["title"] != item["item_id"] else ""
+        click.echo(f"{place:>3}  {item['score']:.3f}  {item['item_id']:<{width}}  {title}{told}")
     stages = "  ".join(f"{name} {ms:.2f}" for name, ms in answer["stage_ms"].items())
     click.echo(f"{answer['source']}, ms: {stages}", err=True)
     if "session" in answer:
@@ -130,13 +145,14 @@ def status(home: Path, engine: str, as_json: bool) -> None:
 
 
 @command.command(epilog="Example: pocketrec device install --home work/phone work/bundle")
-@HOME
+@NEW_HOME
 @ENGINE
 @OFFLINE
 @JSON
 @click.argument("bundle", type=click.Path(path_type=Path))
 def install(home: Path, engine: str, as_json: bool, bundle: Path) -> None:
     """Install a bundle folder without a server; its golden vectors must pass."""
+    require_phone(home, bundle)
     _show(home, engine, as_json, lambda device: {"installed": device.install(bundle), "faults": []})
 
 

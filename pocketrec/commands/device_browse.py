@@ -8,20 +8,20 @@ from pathlib import Path
 import click
 
 from bundle.errors import InputError, PocketRecError
-from pocketrec.commands.device_options import ENGINE, HOME
+from pocketrec.commands.device_options import ENGINE, MAYBE_HOME, require_phone, server
 
 WIDTH = 100
 """Columns where the output is no terminal."""
 
 
 @click.command(
-    epilog="Example: pocketrec device browse --home work/phone --url http://127.0.0.1:8080"
+    epilog="Example: pocketrec device browse --home work/phone --server http://127.0.0.1:8080"
 )
-@HOME
+@MAYBE_HOME
 @ENGINE
 @click.option("--bundle", type=click.Path(path_type=Path), help="Use this bundle folder.")
 @click.option("-k", type=click.IntRange(1, 100), help="Items on a page; default: the release's.")
-@click.option("--url", help="Sync server for `o`; without it the phone stays offline.")
+@server("Sync server for `o`; without it the phone stays offline.")
 @click.option("--channel", default="stable", show_default=True, help="Release channel.")
 @click.option("--root", type=click.Path(path_type=Path), help="Trusted root, for the first sync.")
 def browse(
@@ -29,7 +29,7 @@ def browse(
     engine: str,
     bundle: Path | None,
     k: int | None,
-    url: str | None,
+    server: str | None,
     channel: str,
     root: Path | None,
 ) -> None:
@@ -37,7 +37,8 @@ def browse(
 
     Lines are commands, from a terminal or a pipe: `l 3` likes place 3, `b 3 EVENT` logs another
     event, `e 3` explains, `n` next page, `o` online (syncs) or offline, `s` status, `q` quit. This
-    process refuses every socket; going online starts `pocketrec device sync`.
+    process refuses every socket; going online starts `pocketrec device sync`. A phone that is not
+    there is founded with --bundle, or with --server and --root.
     """
     from rich.console import Console
 
@@ -47,17 +48,19 @@ def browse(
     from pocketrec.browse.view import screen
 
     def sync() -> str:
-        assert url is not None
-        given = ("--root", str(root)) if root else ()
-        return _sync(["--home", str(home), "--server", url, "--channel", channel, *given], engine)
+        assert server is not None
+        options = ["--home", str(home), "--server", server, "--channel", channel]
+        return _sync([*options, *(("--root", str(root)) if root else ())], engine)
 
-    if bundle is not None and url is not None:
-        raise InputError("--bundle shows that folder's release, and --url would sync another.")
+    if bundle is not None and server is not None:
+        raise InputError("--bundle shows that folder's release, and --server would sync another.")
+    if server is None or root is None:
+        require_phone(home, bundle)
     forbid_sockets()
     typed = sys.stdin.isatty()
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     session = Session(
-        lambda: Device(home, engine=engine, bundle_dir=bundle), sync if url else None, k
+        lambda: Device(home, engine=engine, bundle_dir=bundle), sync if server else None, k
     )
     try:
         goes_on = True

@@ -5,11 +5,18 @@ from pathlib import Path
 
 import click
 
-from pocketrec.commands.device_options import ENGINE, HOME, JSON, OFFLINE, say_faults
+from pocketrec.commands.device_options import (
+    ENGINE,
+    JSON,
+    MAYBE_HOME,
+    OFFLINE,
+    require_phone,
+    say_faults,
+)
 
 
 @click.command(epilog="Example: pocketrec device explain --home work/phone 50 --offline")
-@HOME
+@MAYBE_HOME
 @ENGINE
 @OFFLINE
 @JSON
@@ -27,6 +34,7 @@ def explain(
     from edge_runtime.device import Device
     from pocketrec.explanation import lines
 
+    require_phone(home, bundle)
     device = Device(home, engine=engine, bundle_dir=bundle)
     answer = device.explain(item_id, k)
     device.close()

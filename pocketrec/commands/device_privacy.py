@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bundle.errors import InputError
-from pocketrec.commands.device_options import HOME, JSON, OFFLINE
+from pocketrec.commands.device_options import HOME, JSON, OFFLINE, server
 
 
 @click.command(epilog="Example: pocketrec device consent --home work/phone --grant --terms 2024-05")
@@ -65,7 +65,7 @@ def export_data(home: Path, as_json: bool, out: Path, force: bool) -> None:
 @OFFLINE
 @JSON
 @click.option("--yes", is_flag=True, help="Do it; there is no way back.")
-@click.option("--server", help="Sync server that is to erase first what this phone has sent it.")
+@server("Sync server that is to erase first what this phone has sent it.")
 def erase(home: Path, as_json: bool, yes: bool, server: str | None) -> None:
     """Erase events, consent, interests and install id; releases stay.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bundle.errors import InputError
-from pocketrec.commands.device_options import ENGINE, JSON
+from pocketrec.commands.device_options import ENGINE, JSON, Finite, server
 
 if TYPE_CHECKING:
     from edge_runtime.simulator.report import ClassReport
@@ -28,8 +28,8 @@ MODELS = (
     epilog="Example: pocketrec device simulate --bundle work/bundle --devices 20 --minutes 60"
 )
 @click.option("--bundle", type=click.Path(path_type=Path), help="Release that ships with the app.")
-@click.option("--url", help="Sync server to follow, as http://127.0.0.1:8080.")
-@click.option("--root", type=click.Path(path_type=Path), help="Trusted root, for --url.")
+@server("Sync server to follow, as http://127.0.0.1:8080.")
+@click.option("--root", type=click.Path(path_type=Path), help="Trusted root, for --server.")
 @click.option("--channel", default="stable", show_default=True, help="Release channel.")
 @click.option(
     "--devices", type=click.IntRange(1, 100_000), default=8, show_default=True, help="Phones."
@@ -38,14 +38,14 @@ MODELS = (
 @click.option("--only", multiple=True, metavar="NAME", help="Of these classes only; repeatable.")
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     default=60.0,
     show_default=True,
     help="Simulated minutes of each phone.",
 )
 @click.option(
     "--sync-every",
-    type=click.FloatRange(min=1),
+    type=Finite(min=1),
     default=60.0,
     show_default=True,
     help="Simulated minutes between two looks for a new release.",
@@ -61,7 +61,7 @@ MODELS = (
 def simulate(
     context: click.Context,
     bundle: Path | None,
-    url: str | None,
+    server: str | None,
     root: Path | None,
     channel: str,
     devices: int,
@@ -89,17 +89,17 @@ def simulate(
     from edge_runtime.simulator.report import summed
     from training.progress import Progress
 
-    if bundle is None and url is None:
-        raise InputError("nothing to run: give --bundle, --url or both.")
-    if url is not None and root is None:
-        raise InputError("--url needs the root that ships with the app: --root 1.root.json.")
+    if bundle is None and server is None:
+        raise InputError("nothing to run: give --bundle, --server or both.")
+    if server is not None and root is None:
+        raise InputError("--server needs the root that ships with the app: --root 1.root.json.")
     if work is not None and work.exists() and any(work.iterdir()):
         raise InputError(f"{work}: is not empty. Give a new folder for the phones' homes.")
     kinds = read_classes(classes or BUILT_IN, only)
     numbers = counts(kinds, devices)
     plan = Plan(
         bundle=str(bundle) if bundle else None,
-        server=url,
+        server=server,
         root=str(root) if root else None,
         channel=channel,
         engine=engine,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketrec.commands.device_options import JSON, MAX_RATE, options_of_a_sync
+from bundle.strict_json import MAX_UTC
+from pocketrec.commands.device_options import JSON, MAX_RATE, options_of_a_sync, require_phone
 
 if TYPE_CHECKING:
     from edge_runtime.sync import SyncReport
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     " --root work/repo/metadata/1.root.json"
 )
 @options_of_a_sync
-@click.option("--now", type=click.IntRange(min=0), help="Unix seconds; default: the clock.")
+@click.option("--now", type=click.IntRange(0, MAX_UTC), help="Unix seconds; default: the clock.")
 @click.option("--anyway", is_flag=True, help="Sync whatever network, power and hour are.")
 @MAX_RATE
 @JSON
@@ -42,13 +43,16 @@ def command(
     """Bring the phone up to date; what it had stays active until the new release is proved.
 
     Which release it takes, and when it may sync, is in the channel's signed policy, see
-    `pocketrec rollout`. Events go up only if the user has agreed, see `pocketrec device consent`.
+    `pocketrec rollout`. The first sync needs --root and founds the phone. Events go up only if the
+    user has agreed, see `pocketrec device consent`.
     """
     from edge_runtime.conditions import Conditions
     from edge_runtime.selftest import replay
     from edge_runtime.sync import sync
     from edge_runtime.sync_http import Pace
 
+    if root is None:
+        require_phone(home)
     at = time.time() if now is None else float(now)
     here = Conditions.local(at, metered=metered, on_battery=on_battery)
     report = sync(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketrec.commands.device_options import JSON, MAX_RATE, options_of_a_sync
+from pocketrec.commands.device_options import JSON, MAX_RATE, options_of_a_sync, require_phone
 from pocketrec.commands.device_sync import say_report
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def watch(
     from edge_runtime.sync_http import Pace
     from edge_runtime.sync_watch import Watch
 
+    if root is None:
+        require_phone(home)
     updated = 0
 
     def tell(said: "SyncReport | PocketRecError") -> None:

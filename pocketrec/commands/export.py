@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     help="TOML or JSON: items that take the recipe's rerank.sponsored_places, and when. With "
     "--catalogue: in place of those of the base.",
 )
+@click.option(
+    "--name",
+    help="Name of the release; by default the recipe's and the time of the newest event, or the "
+    "base's and a digest of the changes.",
+)
 @click.option("--force", is_flag=True, help="Overwrite, and ship although a gate refuses.")
 @click.option("--all-variants", is_flag=True, help="Pack also files that no target ships.")
 @click.option(
@@ -54,6 +59,7 @@ def command(
     catalogue: Path | None,
     base: Path | None,
     campaigns: Path | None,
+    name: str | None,
     force: bool,
     all_variants: bool,
     kit: str | None,
@@ -69,7 +75,7 @@ def command(
     """
     run = run or run_option
     if kit is not None:
-        if (run is None) == (base is None) or catalogue or campaigns or all_variants:
+        if (run is None) == (base is None) or catalogue or campaigns or name or all_variants:
             raise click.UsageError(
                 "--kit takes either RUN or --base, and neither changes nor more."
             )
@@ -85,13 +91,15 @@ def command(
         from export.catalogue import update_catalogue
 
         changed = asdict(
-            update_catalogue(base, catalogue, run, out, force=force, campaigns=campaigns)
+            update_catalogue(base, catalogue, run, out, force=force, campaigns=campaigns, name=name)
         )
         click.echo(json.dumps(changed) if as_json else _lines(changed))
         return
     from export.build import export_bundle
 
-    report = export_bundle(run, out, force=force, all_variants=all_variants, campaigns=campaigns)
+    report = export_bundle(
+        run, out, force=force, all_variants=all_variants, campaigns=campaigns, name=name
+    )
     if report.baseline_gain:
         click.echo(report.baseline_gain, err=True)
     click.echo(json.dumps(asdict(report)) if as_json else _told(report))

@@ -18,7 +18,14 @@ from bundle.rollout import FailureLimit
 from sync_server.database import default_url, open_database
 from sync_server.keys import load_signers, make_keys
 from sync_server.outcomes import healths
-from sync_server.repository import change_policy, publish, read_halts, read_policy, unhalt
+from sync_server.repository import (
+    change_policy,
+    found_repository,
+    publish,
+    read_halts,
+    read_policy,
+    unhalt,
+)
 
 ATTACKER, BATCH = 9_999, 32
 _ids = itertools.count()
@@ -65,6 +72,7 @@ def founded(named_releases, tmp_path_factory):
     folder = tmp_path_factory.mktemp("founded")
     make_keys(folder / "keys")
     signers = load_signers(folder / "keys")
+    found_repository(folder / "repo", signers)
     publish(named_releases[0], folder / "repo", signers, "stable")
 
     def limited(policy):

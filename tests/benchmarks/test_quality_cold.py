@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import cold_scores, cold_split, quality_cold, title_similarity
+from benchmarks import cold_likes, cold_scores, cold_split, quality_cold, title_similarity
 from benchmarks.harness import Options, document
 from bundle.errors import InputError
 from training.recipe import load_recipe
@@ -124,6 +124,28 @@ def test_a_lot_that_is_held_out_never_happened_before_the_cut(case, shop):
         first = {film for u, film, *_ in events if u == name} - {f for u, f in before if u == name}
         assert {held.new.ids[row] for row in new} == first & lot
         assert {held.known.items.ids[row] for row in known} == first & set(held.known.items.ids)
+
+
+def test_a_sequel_is_the_next_known_film_after_the_first_new_one(case, shop):
+    recipe = load_recipe(shop.recipe)
+    found = cold_likes.sequels(case, shop.recipe.parent / "tables", recipe.events.types)
+    assert len(found) > 20
+    raw = (shop.recipe.parent / "films/ratings.dat").read_text().split()
+    events = {(u, film, int(ts)) for u, film, _, ts in (line.split("::") for line in raw)}
+    for each in found:
+        new, wanted = case.new.ids[each.new_row], case.known.items.ids[each.wanted]
+        had = [case.known.items.ids[row] for row in each.history.rows]
+        own = {*zip(had, each.history.ts.tolist(), strict=True)}
+        own |= {(new, each.ts), (wanted, each.now_utc)}
+        (user,) = (u for u in case.known.user_ids if all((u, *event) in events for event in own))
+        later = {(f, ts) for u, f, ts in events if u == user and ts > case.cut_utc}
+        assert min(ts for f, ts in later if f in case.new.ids) == each.ts
+        # The history has all known films up to then, and the next one that it lacks is wanted.
+        known = {(f, ts) for f, ts in later if f in case.known.items.ids}
+        assert {f for f, ts in known if ts < each.ts} <= {*had}
+        assert max(each.history.ts) <= each.ts < each.now_utc
+        lacking = [ts for f, ts in known if ts > each.ts and f not in had]
+        assert min(lacking) == each.now_utc
 
 
 def test_one_user_in_ten_gives_a_validation_event(case):

@@ -20,10 +20,10 @@ from bundle.golden import Golden
 from bundle.neighbours import Neighbours, votes_of
 from bundle.ranker_features import ItemColumns, Request, ranker_features
 from bundle.reader import Bundle, open_bundle
+from edge_runtime.golden_history import golden_history
 from edge_runtime.index import Index, probe
 from edge_runtime.pipeline import Recommender
 from edge_runtime.rerank import rerank
-from edge_runtime.selftest import golden_history
 
 DATA = Path(__file__).parent / "data"
 

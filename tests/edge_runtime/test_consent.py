@@ -84,6 +84,7 @@ def test_the_command_sets_and_shows_it_and_status_tells(tmp_path, runner):
         done = runner.invoke(main, ["device", "consent", "--home", str(tmp_path), *words])
         return done.exit_code, done.stdout
 
+    Device(tmp_path).close()
     assert ask() == (0, "consent: unknown\n")
     assert ask("--terms", "v1")[0] == 2
     assert ask("--grant", "--terms", "v1") == (0, "consent: granted, terms v1\n")

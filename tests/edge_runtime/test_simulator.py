@@ -251,7 +251,7 @@ def test_a_table_is_printed_and_homes_are_kept(tiny_release, tmp_path, runner):
     assert phone.status()["events"] > 0
     assert simulate(runner, *words, "--work", tmp_path / "w").exit_code == 2
     assert simulate(runner, "--devices", 1).exit_code == 2
-    assert simulate(runner, "--url", "http://127.0.0.1:1").exit_code == 2
+    assert simulate(runner, "--server", "http://127.0.0.1:1").exit_code == 2
 
 
 @pytest.fixture

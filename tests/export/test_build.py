@@ -193,8 +193,10 @@ def test_the_recipes_recall_chooses_how_many_cells_a_search_reads(
     probes = {}
     for recall in (0.3, 0.999):
         monkeypatch.setattr(build, "load_trained", lambda _run, r=recall: searching(r))
-        export_bundle(run_dir, tmp_path / str(recall))
-        probes[recall] = open_bundle(tmp_path / str(recall)).policy.probes
+        report = export_bundle(run_dir, tmp_path / str(recall), name=f"recall {recall}")
+        bundle = open_bundle(tmp_path / str(recall))
+        assert report.name == bundle.manifest.name == f"recall {recall}"
+        probes[recall] = bundle.policy.probes
     assert probes == {0.3: 1, 0.999: 0}  # of four cells
 
 

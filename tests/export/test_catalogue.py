@@ -79,9 +79,14 @@ def test_a_withdrawn_item_comes_back_when_it_is_restored_and_only_then(
     row = edited.row_of("i07")
     assert not edited.available[row]
     step.write_text('{"restore": ["i07"]}')
-    report = update_catalogue(tmp_path / "edited", step, run_dir, tmp_path / "restored")
-    assert report.restored == 1
+    with pytest.raises(InputError, match="release name"):
+        update_catalogue(tmp_path / "edited", step, run_dir, tmp_path / "no", name="two\nlines")
+    report = update_catalogue(
+        tmp_path / "edited", step, run_dir, tmp_path / "restored", name="Film i07 is back"
+    )
+    assert (report.restored, report.name) == (1, "Film i07 is back")
     restored, first = open_bundle(tmp_path / "restored"), open_bundle(bundle_dir)
+    assert restored.manifest.name == "Film i07 is back"
     assert restored.available[row]
     assert row in restored.array("items/popular")
     assert row in restored.cohorts.rows

@@ -5,9 +5,11 @@ The older app is this one with a limit of its reader set back; server, network a
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
+from benchmarks import children
 from benchmarks.loopback_networks import from_network
 from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle import rules
@@ -22,7 +24,13 @@ from edge_runtime.sync import sync
 from sync_server.database import default_url, open_database
 from sync_server.keys import load_signers, make_keys
 from sync_server.outcomes import Health, healths
-from sync_server.repository import change_policy, publish, read_halts, read_policy
+from sync_server.repository import (
+    change_policy,
+    found_repository,
+    publish,
+    read_halts,
+    read_policy,
+)
 from sync_server.rollout import changed, find
 
 DAY_S = 86_400
@@ -31,8 +39,8 @@ DAY_S = 86_400
 class Fleet:
     """Channel stable with a release of format 1 and one of format 2 on top, and phones."""
 
-    def __init__(self, folder, url):
-        self.folder, self.url, self.repo = folder, url, folder / "repo"
+    def __init__(self, folder, url, homes):
+        self.folder, self.url, self.repo, self.homes = folder, url, folder / "repo", homes
         self.new, self.old = (s.manifest for s in read_policy(self.repo, "stable").releases)
 
     def change(self, name, **changes):
@@ -43,7 +51,7 @@ class Fleet:
 
     def phone(self, name="phone"):
         """A phone with the old release."""
-        return shutil.copytree(self.folder / "template", self.folder / name)
+        return shutil.copytree(self.folder / "template", self.homes / name)
 
     def sync(self, home, **settings):
         root = self.repo / "metadata" / "1.root.json"
@@ -53,7 +61,7 @@ class Fleet:
 
     @property
     def health(self):
-        return healths(open_database(default_url(self.repo)), "stable").get(self.new)
+        return healths(open_database(default_url(self.repo)), "stable").get(self.new, Health())
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +69,7 @@ def founded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("founded")
     make_keys(folder / "keys")
     signers = load_signers(folder / "keys")
+    found_repository(folder / "repo", signers)
     for version, name in enumerate(("old", "new"), 1):
         write_tiny_bundle(folder / name, version, answers=True, name=name)
         publish(folder / name, folder / "repo", signers, "stable")
@@ -71,11 +80,26 @@ def founded(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def running(founded, tmp_path_factory):
+    """A server that several tests ask, and its folder."""
+    folder = shutil.copytree(founded, tmp_path_factory.mktemp("running") / "fleet")
+    with children.server(folder / "repo", folder, "--no-log") as url:
+        yield folder, url
+
+
+@pytest.fixture
+def asked(running, tmp_path):
+    """New phones of a channel that no test changes."""
+    return Fleet(*running, tmp_path)
+
+
 @pytest.fixture
 def fleet(founded, start_server, tmp_path):
+    """New phones of a channel of their own."""
     folder = shutil.copytree(founded, tmp_path / "fleet")
     address, _ = start_server(folder / "repo", "--keys", folder / "online", "--no-log")
-    return Fleet(folder, address)
+    return Fleet(folder, address, tmp_path)
 
 
 NO_RULES = {kind: one for kind, one in rules.KINDS.items() if kind != "quality_floor"}
@@ -91,15 +115,15 @@ OLDER = {
 
 @pytest.mark.parametrize("kind", OLDER)
 def test_a_release_of_a_newer_form_is_passed_over_and_named_and_is_no_failure(
-    fleet, monkeypatch, kind
+    asked, monkeypatch, kind
 ):
     name, value, reason = OLDER[kind]
-    home = fleet.phone()
+    home, before = asked.phone(), asked.health
     with monkeypatch.context() as older:
         older.setattr(name, value)
-        report = fleet.sync(home)
-        again = fleet.sync(home)
-    assert (report.status, report.to_release) == ("app_too_old", fleet.old)
+        report = asked.sync(home)
+        again = asked.sync(home)
+    assert (report.status, report.to_release) == ("app_too_old", asked.old)
     assert report.why.startswith("new: it needs a newer app; old: ")
     assert report.update_app.startswith(("release new: ", "release old: "))
     assert reason in report.update_app
@@ -107,15 +131,15 @@ def test_a_release_of_a_newer_form_is_passed_over_and_named_and_is_no_failure(
     assert (again.status, again.why, again.files_fetched) == (report.status, report.why, 0)
     assert refusals.failed(home) == frozenset()
     assert {one.outcome for one in outcomes.read(home)} == {outcomes.APP_TOO_OLD}
-    assert fleet.health == Health(app_too_old=1)
+    assert asked.health == replace(before, app_too_old=before.app_too_old + 1)
 
 
-def test_a_phone_shows_that_it_needs_a_newer_app_and_answers_from_its_release(fleet, monkeypatch):
-    home = fleet.phone()
+def test_a_phone_shows_that_it_needs_a_newer_app_and_answers_from_its_release(asked, monkeypatch):
+    home = asked.phone()
     assert Device(home, engine="onnx").status()["update_app"] is None
     with monkeypatch.context() as older:
         older.setattr("bundle.manifest.FORMAT_VERSION", 1)
-        fleet.sync(home)
+        asked.sync(home)
         phone = Device(home, engine="onnx")
         assert phone.recommend()["source"] == "model"
         status = phone.status()
@@ -125,30 +149,31 @@ def test_a_phone_shows_that_it_needs_a_newer_app_and_answers_from_its_release(fl
     assert status["faults"] == []
 
 
-def test_the_newer_app_takes_the_release_at_once(fleet, monkeypatch):
-    home = fleet.phone()
+def test_the_newer_app_takes_the_release_at_once(asked, monkeypatch):
+    home = asked.phone()
     with monkeypatch.context() as older:
         older.setattr("bundle.manifest.FORMAT_VERSION", 1)
-        fleet.sync(home, app_version="1.0")
-    report = fleet.sync(home, app_version="1.1")
-    assert (report.status, report.to_release, report.update_app) == ("updated", fleet.new, None)
+        asked.sync(home, app_version="1.0")
+    report = asked.sync(home, app_version="1.1")
+    assert (report.status, report.to_release, report.update_app) == ("updated", asked.new, None)
     assert too_new.needed_update(home) is None
-    assert fleet.health == Health(installed=1, app_too_old=1)
+    kinds = [one.outcome for one in outcomes.read(home) if one.manifest == asked.new]
+    assert kinds == [outcomes.APP_TOO_OLD, outcomes.INSTALLED]
 
 
-def test_the_same_app_tries_again_after_a_week(fleet, monkeypatch):
-    home, now = fleet.phone(), 1_700_000_000
+def test_the_same_app_tries_again_after_a_week(asked, monkeypatch):
+    home, now = asked.phone(), 1_700_000_000
     with monkeypatch.context() as older:
         older.setattr("bundle.manifest.FORMAT_VERSION", 1)
-        fleet.sync(home, clock=lambda: now)
-    assert fleet.sync(home, clock=lambda: now + 6 * DAY_S).status == "app_too_old"
-    assert fleet.sync(home, clock=lambda: now + 7 * DAY_S).status == "updated"
+        asked.sync(home, clock=lambda: now)
+    assert asked.sync(home, clock=lambda: now + 6 * DAY_S).status == "app_too_old"
+    assert asked.sync(home, clock=lambda: now + 7 * DAY_S).status == "updated"
 
 
-def test_a_new_phone_with_an_old_app_gets_the_newest_release_that_it_reads(fleet, monkeypatch):
+def test_a_new_phone_with_an_old_app_gets_the_newest_release_that_it_reads(asked, monkeypatch):
     monkeypatch.setattr("bundle.manifest.FORMAT_VERSION", 1)
-    report = fleet.sync(fleet.folder / "fresh")
-    assert (report.status, report.to_release) == ("updated", fleet.old)
+    report = asked.sync(asked.homes / "fresh")
+    assert (report.status, report.to_release) == ("updated", asked.old)
     assert "format version 2" in report.update_app
 
 
@@ -206,6 +231,6 @@ def test_a_fleet_of_old_apps_halts_nothing(fleet, monkeypatch):
     assert read_halts(fleet.repo, "stable").halted == ()
 
 
-def test_an_engine_that_nobody_knows_is_refused(fleet):
+def test_an_engine_that_nobody_knows_is_refused(asked):
     with pytest.raises(InputError, match="'tpu' is unknown"):
-        fleet.sync(fleet.phone(), engine="tpu")
+        asked.sync(asked.phone(), engine="tpu")

@@ -194,12 +194,10 @@ def test_by_the_commands(tmp_path, runner):
     done = runner.invoke(main, ["db", "upgrade", "--db", url])
     assert done.stdout == "nothing to do\n"
     missing = f"sqlite:///{tmp_path / 'other.sqlite'}"
-    for words in (["events", "stats"], ["db", "status"]):
+    for words in (["events", "stats"], ["db", "status"], ["db", "upgrade"]):
         done = runner.invoke(main, [*words, "--db", missing])
         assert (done.exit_code, "no such database" in done.stderr) == (2, True)
     assert not (tmp_path / "other.sqlite").exists()
-    done = runner.invoke(main, ["db", "upgrade", "--db", missing])
-    assert done.stdout.startswith("applied 0001_events, 0002_uploads")
     done = runner.invoke(main, ["db", "status", "--db", "nonsense"])
     assert (done.exit_code, "not a database URL" in done.stderr) == (1, True)
 

@@ -12,12 +12,14 @@ from bundle.manifest import parse_manifest
 from bundle.rollout import FailureLimit
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
+from pocketrec import rollout_table
 from pocketrec.cli import main
 from sync_server.errors import KeysInvalid, RepositoryInvalid
 from sync_server.keys import load_signers, make_key, make_keys
 from sync_server.live import live
 from sync_server.repository import (
     change_policy,
+    found_repository,
     halt,
     publish,
     read_first_percent,
@@ -161,6 +163,9 @@ def test_a_staged_channel_starts_the_next_release_at_its_first_stage(
     assert publish(fifth, repo, signers, "stable").percent == 5
     assert publish(fifth, repo, signers, "stable", percent=50).percent == 50
     assert read_first_percent(repo, "stable") == 5  # that was a later stage
+    assert "publish starts at 5% of the devices" in rollout_table.lines(
+        rollout_table.read(repo, "stable")
+    )
     assert publish(fifth, repo, signers, "beta").percent == 100
     set_first_percent(repo, signers, "stable", 100)
     sixth = changed_release(named_releases[0], tmp_path / "sixth", name="sixth")
@@ -262,6 +267,8 @@ def test_a_mistyped_repository_is_refused_by_every_command_and_not_made(
     typo = ["--repo", str(tmp_path / "rep")]
     keys = ["--keys", str(tmp_path / "keys")]
     out = str(tmp_path / "out")
+    found_repository(tmp_path / "real", load_signers(tmp_path / "keys"))
+    real = ["--repo", str(tmp_path / "real")]
     for words in (
         ["publish", str(tiny_release), *typo, *keys],
         ["refresh", *typo, *keys],
@@ -287,6 +294,8 @@ def test_a_mistyped_repository_is_refused_by_every_command_and_not_made(
         ["admin", "token", "list", *typo],
         ["events", "stats", *typo],
         ["db", "upgrade", *typo],
+        ["db", "upgrade", "--db", f"sqlite:///{tmp_path / 'rep.sqlite'}"],
+        ["rollout", "show", *real, "--database", f"sqlite:///{tmp_path / 'rep.sqlite'}"],
         ["db", "status", *typo],
     ):
         before = sorted(path for path in tmp_path.rglob("*"))

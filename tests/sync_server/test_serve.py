@@ -60,7 +60,9 @@ def children_of(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no list of children here")
-def test_a_worker_that_ends_is_replaced_and_what_it_counted_stays(tiny_repo, start_server):
+def test_a_worker_that_ends_is_replaced_and_what_it_counted_stays(
+    tiny_repo, start_server, tmp_path
+):
     address, child = start_server(tiny_repo, *KINDS["two"])
     assert urllib3.request("GET", f"{address}/readyz", retries=5).status == 200
     before = children_of(child.pid)
@@ -71,6 +73,7 @@ def test_a_worker_that_ends_is_replaced_and_what_it_counted_stays(tiny_repo, sta
         time.sleep(0.05)
     text = urllib3.request("GET", f"{address}/metrics", retries=5).data
     assert b'route="/readyz",status="200"} 1.0' in text
+    assert "worker ended with 0 and is replaced" in [line["message"] for line in lines(tmp_path)]
 
 
 @each_kind
@@ -344,6 +347,20 @@ def test_workers_end_when_what_started_them_is_killed(tiny_repo, start_server):
         time.sleep(0.05)
     with pytest.raises(urllib3.exceptions.HTTPError):
         urllib3.request("GET", f"{address}/healthz", retries=False)
+
+
+def test_workers_that_are_killed_before_they_start_are_replaced(tiny_repo, start_server):
+    address, child = start_server(tiny_repo, *KINDS["two"])
+    killed = []
+    end = time.monotonic() + 60
+    while len(killed) < 6:
+        assert child.poll() is None and time.monotonic() < end
+        for worker in set(children_of(child.pid)) - set(killed):
+            os.kill(int(worker), signal.SIGKILL)
+            killed.append(worker)
+        time.sleep(0.02)
+    reply = urllib3.request("GET", f"{address}/healthz", retries=5, timeout=30)
+    assert reply.status == 200
 
 
 def test_a_server_that_is_stopped_while_its_workers_start_ends(tiny_repo, start_server):

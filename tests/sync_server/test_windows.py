@@ -11,7 +11,7 @@ import pytest
 from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle.errors import InputError
 from sync_server.keys import load_signers, make_keys
-from sync_server.repository import publish
+from sync_server.repository import found_repository, publish
 from sync_server.roles import check_channel
 
 HERE = Path(__file__).parent
@@ -69,6 +69,7 @@ def test_a_phone_installs_answers_and_syncs_without_posix(
     on_windows, releases, start_server, tmp_path
 ):
     make_keys(tmp_path / "keys")
+    found_repository(tmp_path / "repo", load_signers(tmp_path / "keys"))
     publish(releases[1], tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
     url, _ = start_server(tmp_path / "repo")
     root = tmp_path / "repo" / "metadata" / "1.root.json"
