@@ -85,7 +85,9 @@ class Tab:
         self._ask("Emulation.setEmulatedMedia", features=[feature])
 
     def photograph(self, out: Path) -> None:
-        """Write what the screen shows as PNG."""
+        """Write what the screen shows as PNG, once two frames were painted in its present size."""
+        frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.run(f"{frame}.then(() => 0)")
         found = self._ask("Page.captureScreenshot", format="png")
         out.write_bytes(base64.b64decode(found["data"]))
 

@@ -162,6 +162,7 @@ def blueprint(
     )
     def releases() -> str:
         days, done = _days(), audit.entry(engine, request.args.get("done", 0, type=int))
+        done = done if done and done.action in LABELS else None
         found = admin_pages.releases(repo, engine, operations, days)
         return page("releases", days=days, done=done, labels=LABELS, **found)
 

@@ -9,10 +9,10 @@ import pytest
 from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle.rollout import FailureLimit
 from pocketrec.cli import main
-from sync_server import admin_layout, outcomes
+from sync_server import admin_layout, audit, outcomes
 from sync_server.database import default_url, open_database
-from sync_server.keys import load_signers
-from sync_server.repository import change_policy, publish, read_policy
+from sync_server.keys import load_signers, make_keys
+from sync_server.repository import change_policy, found_repository, publish, read_policy
 from sync_server.rollout import changed, find
 
 SERVER_KEYS = ("snapshot", "timestamp", "brake")
@@ -166,6 +166,20 @@ def test_an_empty_server_has_pages_too(tmp_path, log_in, make_app, token_of):
     assert "Nothing is published yet" in person.get("")
     for path in ("releases", "fleet", "history"):
         person.get(path)
+
+
+def test_a_repository_without_a_release_says_what_to_do(tmp_path, log_in, make_app, token_of):
+    make_keys(tmp_path / "keys")
+    found_repository(tmp_path / "repo", load_signers(tmp_path / "keys"))
+    engine = open_database(default_url(tmp_path / "repo"))
+    person = log_in(make_app(tmp_path / "repo"), token_of(engine)[0])
+    for path in ("", "releases"):
+        page = person.get(path)
+        assert page.count("Nothing is published yet") == 1
+        assert page.count("No release yet.") == 3
+    (login,) = audit.entries(engine, 1)
+    page = person.get(f"releases?done={login.number}")
+    assert 'role="status"' not in page  # only what a button did is reported there
 
 
 def test_a_damaged_repository_and_a_lost_database_are_told(alice, tiny_repo):
