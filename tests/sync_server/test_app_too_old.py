@@ -131,7 +131,8 @@ def test_a_release_of_a_newer_form_is_passed_over_and_named_and_is_no_failure(
     assert (again.status, again.why, again.files_fetched) == (report.status, report.why, 0)
     assert refusals.failed(home) == frozenset()
     assert {one.outcome for one in outcomes.read(home)} == {outcomes.APP_TOO_OLD}
-    assert asked.health == replace(before, app_too_old=before.app_too_old + 1)
+    after = replace(before, app_too_old=before.app_too_old + 1)
+    assert asked.health == after, (report, again, outcomes.read(home))
 
 
 def test_a_phone_shows_that_it_needs_a_newer_app_and_answers_from_its_release(asked, monkeypatch):
