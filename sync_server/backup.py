@@ -24,6 +24,7 @@ from sqlalchemy import Engine
 
 from bundle.files import check_free, fsync_dir, write_failed
 from sync_server import inventory
+from sync_server.errors import KeysInvalid
 from sync_server.inventory import TIMESTAMP
 from sync_server.keys import Ask, Signers
 from sync_server.seal import Sealed
@@ -80,6 +81,8 @@ def back_up(
         PocketRecError: the disk is full.
     """
     check_free(out, force=force)
+    if not key.exists():
+        raise KeysInvalid(f"{key}: no such file. Make the key with `pocketrec keys backup-key`.")
     signer = Signers([key.parent], ask).open(key)
     source = Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
     has_database = source is not None and source.is_file()
