@@ -28,6 +28,7 @@ PARTS = (
     "refused.json",
     "outcomes.json",
     "policy.json",
+    "update_app.json",
     "bucket_id",
     "install_id",
     "sync.lock",

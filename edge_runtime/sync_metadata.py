@@ -25,9 +25,9 @@ from tuf.api.metadata import Metadata, Root, TargetFile
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from bundle.errors import PocketRecError
-from bundle.files import canonical_json, remove_file, write_atomic
+from bundle.files import canonical_json, remove_file
 from edge_runtime.errors import SyncError
-from edge_runtime.private_home import make_folder
+from edge_runtime.private_home import make_folder, write_private
 from edge_runtime.sync_transfer import METADATA, Transfer
 
 CONFIG = UpdaterConfig(app_user_agent="pocketrec", targets_max_length=2 << 20)
@@ -151,7 +151,7 @@ class Trusted:
     def _note_asked(self, now_utc: float) -> None:
         value = {"root": _sha256(self._root(None)), "asked_utc": int(now_utc)}
         with suppress(PocketRecError):  # the next check asks again
-            write_atomic(self._folder / _ASKED, canonical_json(value))
+            write_private(self._folder / _ASKED, canonical_json(value))
 
     def _root(self, root_path: Path | None) -> bytes:
         """The newest root that was trusted, or the app's; a torn file does not count."""

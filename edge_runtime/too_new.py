@@ -12,10 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bundle.errors import PocketRecError
-from bundle.files import canonical_json, write_atomic
+from bundle.files import canonical_json
 from bundle.rollout import KILLED, SHA256, RolloutPolicy
 from bundle.strict_json import MAX_UTC, is_integer, is_text
 from edge_runtime.engines import ENGINES, runtime, runtime_version
+from edge_runtime.private_home import write_private
 
 FILE_NAME = "update_app.json"
 POLICY = "policy"
@@ -101,7 +102,7 @@ def needed_update(home: Path) -> str | None:
 
 def _write(home: Path, found: TooNew) -> None:
     pairs = [list(pair) for pair in found.why.items()]  # in their order, which an object has not
-    write_atomic(home / FILE_NAME, canonical_json([found.app, found.since_utc, pairs]))
+    write_private(home / FILE_NAME, canonical_json([found.app, found.since_utc, pairs]))
 
 
 def _read(home: Path) -> TooNew | None:
