@@ -81,8 +81,8 @@ class Store:
         """Open the active release, or the previous one if that fails its checks.
 
         A damaged file of `FOR_PEOPLE` or `PROOFS` does not refuse a release: without a catalogue
-        ids stand for titles, and the previous release often shares the file. If each release has a damaged model, the first
-        one opens whose other files are sound: its lists answer.
+        ids stand for titles, and the previous release often shares the file. If each release has a
+        damaged model, the first one opens whose other files are sound: its lists answer.
 
         Args:
             hash_large: see `bundle.reader.open_files`.
