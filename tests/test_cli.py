@@ -82,6 +82,20 @@ def test_every_help_ends_with_an_example_that_parses(runner: CliRunner):
         check_example(runner, words)
 
 
+def test_no_range_of_numbers_lets_nan_or_an_infinity_through():
+    ranges = [
+        (words, parameter.type)
+        for words, command, _ in reference.walk()
+        for parameter in command.params
+        if isinstance(parameter.type, click.FloatRange)
+    ]
+    assert len(ranges) > 8
+    for words, kind in ranges:
+        for text in ("nan", "inf", "-inf"):
+            with pytest.raises(click.BadParameter):
+                assert kind.convert(text, None, None) is None, words
+
+
 def check_example(runner: CliRunner, words: tuple[str, ...]) -> None:
     done = runner.invoke(cli.main, [*words, "--help"])
     assert done.exit_code == 0

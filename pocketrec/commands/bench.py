@@ -9,6 +9,7 @@ import click
 
 from benchmarks import BENCHMARKS
 from bundle.files import write_atomic
+from pocketrec.finite import Finite
 
 NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items())
 
@@ -25,7 +26,7 @@ NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items())
 )
 @click.option(
     "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     help="Cut each training short after this time, set-up and compilation not counted; its figures"
     " then depend on the machine.  [default: no cap but the recipe's]",
 )

@@ -1,6 +1,5 @@
 """Options that the commands of `pocketrec device` share."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,19 +32,6 @@ def require_phone(home: Path, bundle: Path | None = None) -> None:
             f"--home {home} BUNDLE`, or `pocketrec device sync --home {home} --server URL "
             "--root 1.root.json`."
         )
-
-
-class Finite(click.FloatRange):
-    """A range that has neither NaN nor an infinity, both of which pass click's."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Return the number."""
-        found = float(super().convert(value, param, ctx))
-        if not math.isfinite(found):
-            self.fail(f"{value} is no finite number.", param, ctx)
-        return found
 
 
 def _existing(_context: click.Context, _parameter: click.Parameter, value: Path) -> Path:

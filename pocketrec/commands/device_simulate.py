@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bundle.errors import InputError
-from pocketrec.commands.device_options import ENGINE, JSON, Finite, server
+from pocketrec.commands.device_options import ENGINE, JSON, server
+from pocketrec.finite import Finite
 
 if TYPE_CHECKING:
     from edge_runtime.simulator.report import ClassReport
