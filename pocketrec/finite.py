@@ -1,4 +1,4 @@
-"""A range of numbers as the type of an option."""
+"""Numbers of options: neither NaN nor an infinity, both of which pass click's own ranges."""
 
 import math
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 
-class Finite(click.FloatRange):
-    """A range that has neither NaN nor an infinity, both of which pass click's."""
+class FiniteRange(click.FloatRange):
+    """A range of finite numbers."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -15,5 +15,5 @@ class Finite(click.FloatRange):
         """Return the number."""
         found = float(super().convert(value, param, ctx))
         if not math.isfinite(found):
-            self.fail(f"{value} is no finite number.", param, ctx)
+            self.fail(f"{value} is not a finite number.", param, ctx)
         return found

@@ -200,9 +200,12 @@ def _make_private(path: Path) -> None:
     """Make a SQLite file and its logs readable by their owner only, whatever the umask is.
 
     SQLite gives the logs the mode of the file; those of an earlier version may be open to others.
+    A file that is there is never opened here: closing it would drop the locks that SQLite holds on
+    it in this process, and another process would then delete the log that is being written to
+    (sqlite.org/howtocorrupt.html, 2.2).
     """
     with suppress(OSError):  # what cannot be made is reported when SQLite opens it
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT, 0o600))
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
     for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), Path(f"{path}-journal")):
         with suppress(FileNotFoundError, PermissionError):  # a reader need not be the owner
             if stat.S_IMODE(each.stat().st_mode) & 0o077:

@@ -9,7 +9,7 @@ import click
 
 from benchmarks import BENCHMARKS
 from bundle.files import write_atomic
-from pocketrec.finite import Finite
+from pocketrec.finite import FiniteRange
 
 NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items())
 
@@ -26,7 +26,7 @@ NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items())
 )
 @click.option(
     "--minutes",
-    type=Finite(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     help="Cut each training short after this time, set-up and compilation not counted; its figures"
     " then depend on the machine.  [default: no cap but the recipe's]",
 )

@@ -28,7 +28,7 @@ from pocketrec.commands.device_privacy import consent, erase, export_data
 from pocketrec.commands.device_simulate import simulate
 from pocketrec.commands.device_sync import command as sync
 from pocketrec.commands.device_watch import watch
-from pocketrec.finite import Finite
+from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
     from edge_runtime.filters import Filters
@@ -63,7 +63,7 @@ def command() -> None:
 )
 @click.option("--item", "item_id", help="Id of the item at hand.")
 @click.option("--result", "results", multiple=True, help="Id found by the app's search; repeat.")
-@click.option("--deadline-ms", type=Finite(min=0), help="Skip the ranker beyond it.")
+@click.option("--deadline-ms", type=FiniteRange(min=0), help="Skip the ranker beyond it.")
 @click.option(
     "--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of each model."
 )

@@ -12,7 +12,7 @@ import click
 
 from bundle.errors import InputError
 from pocketrec.commands.device_options import ENGINE, JSON, server
-from pocketrec.finite import Finite
+from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
     from edge_runtime.simulator.report import ClassReport
@@ -39,14 +39,14 @@ MODELS = (
 @click.option("--only", multiple=True, metavar="NAME", help="Of these classes only; repeatable.")
 @click.option(
     "--minutes",
-    type=Finite(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=60.0,
     show_default=True,
     help="Simulated minutes of each phone.",
 )
 @click.option(
     "--sync-every",
-    type=Finite(min=1),
+    type=FiniteRange(min=1),
     default=60.0,
     show_default=True,
     help="Simulated minutes between two looks for a new release.",

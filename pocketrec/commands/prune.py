@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from pocketrec.commands.keys_options import JSON, REPO
-from pocketrec.finite import Finite
+from pocketrec.finite import FiniteRange
 
 
 @click.command(epilog="Example: pocketrec prune --repo work/repo --days 30 --dry-run")
 @REPO
 @click.option(
     "--days",
-    type=Finite(min=0),
+    type=FiniteRange(min=0),
     default=7.0,
     show_default=True,
     help="Keep what was current within so many days.",

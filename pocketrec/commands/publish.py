@@ -8,7 +8,7 @@ import click
 
 from pocketrec.commands.keys_options import BY, KEYS, REASON, REPO, note_of
 from pocketrec.commands.rollout_options import signers_of
-from pocketrec.finite import Finite
+from pocketrec.finite import FiniteRange
 from pocketrec.late_bar import LateBar
 from pocketrec.self_test import self_tested
 
@@ -28,7 +28,7 @@ from pocketrec.self_test import self_tested
 )
 @click.option(
     "--percent",
-    type=Finite(0, 100),
+    type=FiniteRange(0, 100),
     help="Share of the devices that may take it; by default the channel's first stage.",
 )
 @click.option("--older", is_flag=True, help="Also if its data ends before the newest release's.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pocketrec import passphrase, rollout_table
-from pocketrec.finite import Finite
+from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
     from bundle.rollout import RolloutPolicy, Stage
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CHANNEL = click.option("--channel", default="stable", show_default=True, help="Release channel.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 RELEASE = click.argument("release")
-PERCENT = Finite(0, 100)
+PERCENT = FiniteRange(0, 100)
 
 
 class Moment(click.ParamType[int]):

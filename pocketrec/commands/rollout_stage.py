@@ -18,7 +18,7 @@ from pocketrec.commands.rollout_options import (
     say,
     signers_of,
 )
-from pocketrec.finite import Finite
+from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
     from bundle.rollout import RolloutPolicy, Stage
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 @click.option("--until", "ends", type=Moment(), help="Not from this time on.")
 @click.option(
     "--halt-above",
-    type=Finite(0, 1),
+    type=FiniteRange(0, 1),
     help="Halt if more than this share of devices failed, each network counted as one device.",
 )
 @click.option(

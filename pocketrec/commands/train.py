@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pocketrec.finite import Finite
+from pocketrec.finite import FiniteRange
 from pocketrec.quiet import load_tensorflow
 
 
@@ -18,7 +18,7 @@ from pocketrec.quiet import load_tensorflow
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The run folder.")
 @click.option(
     "--minutes",
-    type=Finite(min=0.01),
+    type=FiniteRange(min=0.01),
     help="Cut training short after this time, set-up and compilation not counted; the result then"
     " depends on the machine.  [default: no cap but the recipe's]",
 )

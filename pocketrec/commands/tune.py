@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pocketrec.finite import Finite
+from pocketrec.finite import FiniteRange
 from pocketrec.quiet import load_tensorflow
 
 
@@ -22,7 +22,7 @@ from pocketrec.quiet import load_tensorflow
 @click.option(
     "--trials", type=click.IntRange(min=1), default=20, show_default=True, help="Trials in all."
 )
-@click.option("--minutes", type=Finite(min=0.01), help="Stop this call after that time.")
+@click.option("--minutes", type=FiniteRange(min=0.01), help="Stop this call after that time.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
     recipe: Path, data: Path, study: Path, trials: int, minutes: float | None, as_json: bool

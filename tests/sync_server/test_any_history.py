@@ -4,15 +4,26 @@ import shutil
 from functools import partial
 from itertools import count
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from bundle.errors import InputError
+from bundle.files import sha256_file
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from sync_server import state
 from sync_server.keys import load_signers, make_keys
 from sync_server.pruning import prune
-from sync_server.repository import found_repository, halt, publish, read_policy, refresh, unhalt
+from sync_server.repository import (
+    found_repository,
+    halt,
+    publish,
+    read_halts,
+    read_policy,
+    refresh,
+    unhalt,
+)
 from sync_server.rotation import add_channel, revoke, rotate
 
 KEYS = ["root-1", "root-2", "root-3", "targets", "snapshot", "timestamp", "brake", "stable", "beta"]
@@ -35,15 +46,23 @@ class Publisher:
         self.keys, self.repo, self.releases = folder / "keys", folder / "repo", releases
         make_keys(self.keys)
         found_repository(self.repo, self.signers)
+        self.founded = False
         self.publish(0, "stable")
         self.publish(0, "beta")
+        self.founded = True
 
     @property
     def signers(self):
         return load_signers(self.keys)
 
     def publish(self, release, channel):
-        publish(self.releases[release], self.repo, self.signers, channel)
+        folder = self.releases[release]
+        halts = read_halts(self.repo, channel) if self.founded else None
+        if halts and halts.reason(sha256_file(folder / "manifest.json")) is not None:
+            with pytest.raises(InputError, match="is halted"):
+                publish(folder, self.repo, self.signers, channel)
+        else:
+            publish(folder, self.repo, self.signers, channel)
 
     def rotate(self, names):
         rotate(self.repo, self.signers, names)
@@ -75,6 +94,7 @@ class Publisher:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(STEPS, min_size=1, max_size=8))
+@example([("halt", True), ("publish", 0, "beta"), ("halt", False), ("publish", 0, "beta")])
 def test_phones_follow(named_releases, static_server, tmp_path, steps):
     folder = tmp_path / f"{next(NUMBERS)}"
     publisher = Publisher(folder, named_releases)

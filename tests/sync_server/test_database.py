@@ -3,6 +3,8 @@
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -12,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
+from sync_server import audit
 from sync_server.database import connect, default_url, open_database, pending, upgrade, writing
 from sync_server.errors import DatabaseInvalid
 from sync_server.tables import EVENT, EVENT_DAY, INSTALL, METADATA, SETTING
@@ -189,3 +192,34 @@ def test_a_file_of_an_earlier_version_is_closed_to_others(tmp_path, open_umask):
 def test_a_database_that_is_asked_for_and_not_there_is_not_made(tmp_path):
     connect(default_url(tmp_path)).dispose()
     assert list(tmp_path.iterdir()) == []
+
+
+LOOK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM audit").fetchone()[0])
+connection.close()
+"""
+
+
+def test_nothing_is_lost_when_others_look_while_a_second_connection_opens(tmp_path):
+    """Each process that closes its last connection deletes the log, unless locks tell it not to."""
+    path = tmp_path / "server.sqlite"
+
+    def look():
+        words = [sys.executable, "-c", LOOK, str(path)]
+        return int(subprocess.run(words, capture_output=True, check=True).stdout)
+
+    engine = open_database(f"sqlite:///{path}")
+    with engine.connect() as first:
+        first.execute(text("SELECT 1"))
+        with engine.connect() as second:
+            second.execute(text("SELECT 1"))
+            assert look() == 0
+            with audit.noted(engine, None, "log in", "alice"):
+                pass
+    with audit.noted(engine, None, "log in", "bob"):
+        pass
+    assert look() == 2
+    engine.dispose()
+    assert look() == 2

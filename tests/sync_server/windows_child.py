@@ -1,5 +1,6 @@
 """A phone's life in a Python that refuses what Windows refuses, see `tests/windows`."""
 
+import gc
 import sys
 from pathlib import Path
 
@@ -37,6 +38,7 @@ assert phone.recommend()["source"] == "model"
 phone.close()
 later.close()
 del phone, later, slate
+gc.collect()  # a device that was closed may be part of a cycle
 
 again = Device(Path(home), engine="onnx")
 again.install(Path(second))
