@@ -7,7 +7,7 @@ spread over 50,000 networks at random. Phones report one by one, 600 an hour, an
 on each with probability `fails`. Its limit is 5% of 100. An attacker's networks report first, 32
 outcomes each, and again every hour.
 
-The rule of before stands beside: halt once 100 devices reported and more than 5% of them failed.
+The earlier rule stands beside: halt once 100 devices reported and more than 5% of them failed.
 There an attacker began with 200 requests of 32 outcomes, from wherever. `failed` is the number of
 phones on which the release had failed when it was halted, the median of the repetitions that
 halted it; `halted` their share. A run ends after `phones`. Seed as given.
@@ -108,7 +108,7 @@ class Run:
                 yield f"home {self.rng.integers(HOMES)}"
 
     def _attack(self, hour: int) -> None:
-        if self.case.forged and hour == 0:  # the rule of before counts whatever one network sends
+        if self.case.forged and hour == 0:  # the earlier rule counts whatever one network sends
             self.counts[self.case.forged] += BEFORE_FORGED * MAX_BATCH
         for at in range(self.case.networks):
             self._report(f"attacker {at}", self.case.forged, MAX_BATCH, hour)

@@ -98,7 +98,7 @@ class GoldenEdges:
 
     @classmethod
     def of(cls, bundle: Bundle) -> "GoldenEdges | None":
-        """Read those of a release; None if it is of before there were any.
+        """Read those of a release; None if it is older than such files.
 
         Raises:
             BundleTooNew, BundleInvalid: see `from_json`; or they are of another release.
@@ -175,7 +175,7 @@ def _history(value: object) -> EdgeHistory:
 
 
 def _search(value: object) -> EdgeSearch | None:
-    """Check a case; None if its scene is none that this app knows."""
+    """Check a case; None if this app does not know its scene."""
     found = past(FILE, value, _SEARCH)
     where = f"{FILE}: {shown(found['name'])}"
     if len(found["candidates"]) != len(found["scores"]):

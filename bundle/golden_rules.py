@@ -147,7 +147,7 @@ class GoldenRules:
 
     @classmethod
     def of(cls, bundle: Bundle) -> "GoldenRules | None":
-        """Read those of a release; None if it is of before there were any.
+        """Read those of a release; None if it is older than such files.
 
         Raises:
             BundleTooNew, BundleInvalid: see `from_json`.

@@ -199,6 +199,7 @@ class Device:
             results=results,
         )
         scenes.check(scene, item_id)
+        page = None if page is None else int(page)  # JSON has none of NumPy's integers
         self._running.refresh()
         faults = self._faults()
         now = int(self._clock())
@@ -362,6 +363,7 @@ class Device:
         """
         request_checks.check_item(item_id)
         request_checks.check_event(event, value, self.event_types() or None)
+        value = None if value is None else float(value)  # SQLite has none of NumPy's numbers
         log, now = self._answer_log.opened(), int(self._clock())
         ts = max(now, log.last_interaction())
         context = {"clock_utc": now} if now < ts else {}

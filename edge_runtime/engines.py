@@ -36,20 +36,23 @@ class Engine(Protocol):
         ...
 
 
-def choose_engine(name: str) -> str:
-    """Resolve "auto" to the first engine installed, and check that a named one is.
+def choose_engine(name: str, manifest: Manifest) -> str:
+    """Resolve "auto" to the first engine installed that runs a release, else to the first one.
 
     Raises:
         EngineError: none is installed, or the name is unknown.
     """
     if name != "auto" and name not in ENGINES:
         raise EngineError(f"engine {name!r} is unknown; choose litert, onnx or auto")
-    for engine in ENGINES if name == "auto" else (name,):
-        if runtime(engine):
-            return engine
-    raise EngineError(
-        f"no runtime for engine {name!r} is installed; pip install 'pocketrec[edge]' brings LiteRT"
-    )
+    found = [engine for engine in (ENGINES if name == "auto" else (name,)) if runtime(engine)]
+    if not found:
+        raise EngineError(
+            f"no runtime for engine {name!r} is installed; pip install 'pocketrec[edge]' brings "
+            "LiteRT"
+        )
+    if len(found) == 1:
+        return found[0]
+    return next((engine for engine in found if not lacks_runtime(manifest, engine)), found[0])
 
 
 def runtime(engine: str) -> str:

@@ -50,7 +50,7 @@ def compared(stage: str, case: str, found: Any, expected: Any, name: str = "") -
         share = float("inf")
     elif two.dtype.kind == "f":
         apart = np.abs(one - two) / (RELATIVE * (1 + np.abs(two)))
-        share = float(apart.max(initial=0.0))
+        share = float(np.where(np.isnan(apart), np.inf, apart).max(initial=0.0))
     else:
         share = 0.0 if (one == two).all() else float("inf")
     told = name or stage.rpartition("/")[2]

@@ -89,7 +89,7 @@ class Recommender:
         if stopped is not None:
             return
         try:
-            self.engine = choose_engine(engine)
+            self.engine = choose_engine(engine, bundle.manifest)
             self._tower = open_model(bundle, "user_tower", self.engine, variant, threads)
             self._ranker = open_model(bundle, "ranker", self.engine, variant, threads)
         except PocketRecError as err:

@@ -8,7 +8,7 @@ after an app was written. Only the event of `feedback` must be one of the releas
 import difflib
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from bundle.catalogue import MAX_ID
@@ -72,6 +72,8 @@ def check_filters(filters: Filters) -> None:
     """
     if not isinstance(filters, Filters):
         raise RequestInvalid(f"filters={filters!r:.80}: give an edge_runtime.filters.Filters.")
+    if not _is_list(filters.ranges):
+        raise RequestInvalid(f"filters.ranges={filters.ranges!r:.80}: expected a list of Range.")
     for one in filters.ranges:
         if not isinstance(one, Range) or not isinstance(one.column, str):
             raise RequestInvalid(f"filters.ranges: {one!r:.80} is no Range of a column.")
@@ -127,7 +129,7 @@ def check_event(event: str, value: float | None, known: Sequence[str] | None) ->
         raise RequestInvalid(
             f"event {event!r} is unknown to this release, which has {', '.join(known)}.{hint}"
         )
-    if value is not None and not (_is_number(value) and abs(value) <= MAX_VALUE):
+    if value is not None and not (_is_number(value) and abs(float(value)) <= MAX_VALUE):
         raise RequestInvalid(f"value={value!r:.80}: a value is a finite number, or None.")
 
 
@@ -170,8 +172,13 @@ def _check_count(name: str, value: int, most: int | None, advice: str) -> None:
 
 
 def _check_names(name: str, values: Sequence[str], what: str) -> None:
-    if isinstance(values, str) or not all(isinstance(one, str) for one in values):
+    if not _is_list(values) or not all(isinstance(one, str) for one in values):
         raise RequestInvalid(f"{name}={values!r:.80}: expected a list of texts, {what}.")
+
+
+def _is_list(value: Any) -> bool:
+    """Whether it can be read more than once: a check would use up an iterator."""
+    return isinstance(value, Collection) and not isinstance(value, str | bytes)
 
 
 def _is_whole(value: Any) -> bool:

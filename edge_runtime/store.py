@@ -37,8 +37,10 @@ SelfTest = Callable[[Bundle], object]
 PARTIAL_LIFE_S = 7 * 86_400
 """So long a transfer may go on that no install has finished."""
 POINTER = "active.json"
-FOR_PEOPLE = ("catalogue.sqlite", "golden.json", "model_card.json")
+FOR_PEOPLE = ("catalogue.sqlite", "model_card.json", "model_card.md")
 """Files without which a release answers as well, but with ids for titles."""
+PROOFS = re.compile(r"golden(/.+|_[a-z]+\.json|\.json)")
+"""Files that only the self-test reads. All releases of an exporter share `golden_rules.json`."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -78,9 +80,9 @@ class Store:
     ) -> tuple[Bundle | None, str | None]:
         """Open the active release, or the previous one if that fails its checks.
 
-        A damaged file of `FOR_PEOPLE` does not refuse a release: ids stand for titles then, and
-        the previous release often shares the file. If each release has a damaged model, the first
-        one opens whose other files are sound: its lists answer.
+        A damaged file of `FOR_PEOPLE` or `PROOFS` does not refuse a release: without a catalogue
+        ids stand for titles, and the previous release often shares the file. If each release has a
+        damaged model, the first one opens whose other files are sound: its lists answer.
 
         Args:
             hash_large: see `bundle.reader.open_files`.
@@ -90,7 +92,7 @@ class Store:
             The release, or None if no release opens; and what is wrong, or None.
         """
         fault: str | None = None
-        for spare in (_is_for_people, _leaves_lists):
+        for spare in (_answers_without, _leaves_lists):
             for sha in self.active():
                 if sha is None or sha in barred:
                     continue
@@ -357,12 +359,12 @@ class Store:
             yield
 
 
-def _is_for_people(entry: FileEntry) -> bool:
-    return entry.name in FOR_PEOPLE
+def _answers_without(entry: FileEntry) -> bool:
+    return entry.name in FOR_PEOPLE or PROOFS.fullmatch(entry.name) is not None
 
 
 def _leaves_lists(entry: FileEntry) -> bool:
-    return entry.kind == "model" or _is_for_people(entry)
+    return entry.kind == "model" or _answers_without(entry)
 
 
 def _sha_of(name: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bundle.errors import PocketRecError
-from edge_runtime import interests, outcomes, privacy, refusals
+from edge_runtime import interests, outcomes, privacy, refusals, too_new
 from edge_runtime.device import Device
 from edge_runtime.errors import EventLogError
 from edge_runtime.store import Store
@@ -117,6 +117,7 @@ def test_nobody_else_reads_a_phone_s_folder_whatever_the_umask(site, tiny_releas
     try:
         site.sync(home="new/phone")
         home = site.folder / "new" / "phone"
+        assert (home / "tuf" / "root_asked.json").exists() and modes(home) == {}
         phone = Device(home, engine="onnx", clock=lambda: NOW)
         phone.feedback(phone.recommend(page=1)["items"][0]["item_id"], "like")
         phone.set_interests(["drama"])
@@ -124,6 +125,7 @@ def test_nobody_else_reads_a_phone_s_folder_whatever_the_umask(site, tiny_releas
         phone.install(site.releases[1])
         outcomes.record(home, "a" * 64, outcomes.REVERTED, NOW)
         refusals.refuse(home, "a" * 64)
+        too_new.note(home, too_new.read(home, "1", NOW), "a" * 64, "a newer form")
         assert (home / "events.sqlite-wal").exists() and modes(home) == {}
         site.publish(2)
         site.sync(home="new/phone")
@@ -173,6 +175,7 @@ def test_what_the_phone_writes_is_in_the_list_of_what_is_tightened(site, home):
     phone.install(site.releases[1])
     outcomes.record(home, "a" * 64, outcomes.REVERTED, NOW)
     refusals.refuse(home, "a" * 64)
+    too_new.note(home, too_new.read(home, "1", NOW), "a" * 64, "a newer form")
     for path in home.rglob("*"):
         if not path.is_symlink():
             path.chmod(0o777 if path.is_dir() else 0o666)

@@ -57,7 +57,7 @@ def blob(home: Path, name: str) -> Path:
 
 
 def expected_source(name: str) -> str:
-    if name in ("catalogue.sqlite", "golden.json", "model_card.json"):
+    if name in ("catalogue.sqlite", "model_card.json") or name.startswith("golden"):
         return "model"
     return "retrieval" if name.startswith("models/ranker") else "fallback"
 
@@ -125,6 +125,19 @@ def test_a_previous_release_that_shares_the_damaged_catalogue_is_not_opened(home
     flip(blob(home, "catalogue.sqlite"), 0.5)
     answer = opened(home).recommend()
     assert (answer["release"], answer["source"]) == ("next", "model")
+
+
+@pytest.mark.parametrize("name", ["golden_edges.json", "golden_rules.json", "golden/pair"])
+def test_a_damaged_proof_that_two_releases_share_costs_neither_its_models(
+    home, folder, tmp_path, name
+):
+    phone = opened(home)
+    phone.install(renamed(folder, tmp_path / "next"))
+    phone.close()
+    flip(blob(home, name), 0.5)
+    answer = opened(home).recommend()
+    assert (answer["release"], answer["source"]) == ("next", "model")
+    assert f"{name}: its SHA-256 differs" in answer["faults"][0]
 
 
 def test_a_large_catalogue_found_damaged_late_leaves_the_release_with_ids_for_titles(

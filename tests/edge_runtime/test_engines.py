@@ -2,6 +2,7 @@ import pytest
 
 from bundle.reader import open_bundle
 from edge_runtime import engines
+from edge_runtime.device import Device
 from edge_runtime.errors import EngineError
 
 
@@ -52,3 +53,21 @@ def test_no_variant_left_names_each_with_its_reason(monkeypatch, quantized_relea
         EngineError, match=r"dynamic: needs runtime 2\.\d+\.0, installed is 2\.14\.0.*fp32: unk"
     ):
         names_opened(monkeypatch, quantized_release, ("fp16", "fp32"))
+
+
+def test_a_phone_with_two_runtimes_uses_the_one_that_the_release_has_models_for(
+    tiny_release, tmp_path
+):
+    pytest.importorskip("ai_edge_litert", reason="needs both runtimes")
+    pytest.importorskip("onnxruntime", reason="needs both runtimes")
+    phone = Device(tmp_path)
+    phone.install(tiny_release)
+    assert (phone.recommend()["source"], phone.status()["engine"]) == ("model", "onnx")
+    phone.close()
+
+
+def test_a_release_for_no_runtime_here_names_the_first(tiny_release, monkeypatch):
+    monkeypatch.setattr(engines, "lacks_runtime", lambda manifest, engine: "no model")
+    assert engines.choose_engine("auto", open_bundle(tiny_release).manifest) == "litert"
+    with pytest.raises(EngineError, match="'coreml' is unknown"):
+        engines.choose_engine("coreml", open_bundle(tiny_release).manifest)

@@ -3,13 +3,14 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from bundle.errors import BundleInvalid, BundleTooNew
 from bundle.golden_edges import GoldenEdges
 from bundle.golden_rules import GoldenRules
 from bundle.reader import Bundle, open_bundle
-from edge_runtime import selftest
+from edge_runtime import golden_edges, selftest
 from edge_runtime.errors import SelfTestFailed
 from edge_runtime.golden_edges import check_edges
 from edge_runtime.golden_rules import check_rules
@@ -68,6 +69,21 @@ def test_a_wrong_number_of_a_history_is_named_with_its_case(device, edges, field
     assert told in str(caught.value) and repr(case.name) in str(caught.value)
 
 
+def test_a_nan_in_one_case_fails_its_stage(device, monkeypatch):
+    made = golden_edges.history_numbers
+
+    def faulty(device, case):
+        found = made(device, case)
+        if case.name == "one event":
+            found["context"] = found["context"] * np.nan
+        return found
+
+    monkeypatch.setattr(golden_edges, "history_numbers", faulty)
+    failed = [check for check in check_cases(device) if not check.passed]
+    assert [check.stage for check in failed] == ["edges/context"]
+    assert "'one event'" in failed[0].note and "nan" in failed[0].note
+
+
 def test_rows_that_swap_are_wrong_unless_their_scores_nearly_tie(device, edges):
     case = next(c for c in edges.searches if len(c.candidates) > 2 and c.user_row >= 0)
 
@@ -108,7 +124,7 @@ def test_a_phone_whose_rules_are_wrong_does_not_activate_the_release(tiny, monke
         replay(tiny, "onnx")
 
 
-def test_a_release_of_before_has_no_such_cases(tiny):
+def test_an_older_release_has_no_such_cases(tiny):
     files = tuple(e for e in tiny.manifest.files if "golden_" not in e.name)
     older = Bundle(replace(tiny.manifest, files=files), tiny._blob_dir)
     assert GoldenEdges.of(older) is None and GoldenRules.of(older) is None

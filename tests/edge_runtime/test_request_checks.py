@@ -1,5 +1,6 @@
 """What an app asks wrongly is a clear error before anything is logged."""
 
+import json
 import math
 
 import numpy as np
@@ -33,6 +34,8 @@ WRONG_SLATES = [
     {"scene": "similar", "item_id": 50},
     {"scene": "search", "results": "abc"},
     {"scene": "search", "results": [1, 2]},
+    {"results": None},
+    {"scene": "search", "results": iter(["a"])},
     *({"deadline_ms": ms} for ms in (-1, math.nan, math.inf, "50", True, 10**400)),
     *({"filters": one} for one in ({"price": 3}, "price")),
     {"filters": Filters(ranges=(Range(column="price", low=5.0, high=1.0),))},
@@ -42,6 +45,8 @@ WRONG_SLATES = [
     {"filters": Filters(ranges=("price",))},
     {"filters": Filters(any_of="drama")},
     {"filters": Filters(none_of=(3,))},
+    {"filters": Filters(any_of=None)},
+    {"filters": Filters(ranges=None)},
     {"filters": Filters(region=3)},
     *({"filters": Filters(max_age_rating=age)} for age in (-1, 12.5, "12", True, math.nan)),
     {"filters": Filters(max_age_rating=6, unrated="no")},
@@ -76,6 +81,21 @@ def test_a_slate_that_cannot_be_is_refused_and_logs_nothing(phone, asked):
 )
 def test_what_is_at_its_bound_is_answered(phone, asked):
     assert phone.recommend(**asked, log_impressions=False)["source"] != "none"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("number", [np.float32(3.5), np.float64(2), np.int64(4), np.uint8(5), 6])
+def test_numbers_of_numpy_are_stored_as_numbers(phone, tmp_path, number):
+    made = phone.feedback("é-0", "rating", number)
+    phone.export_data(tmp_path / "copy.jsonl")
+    lines = map(json.loads, (tmp_path / "copy.jsonl").read_text().splitlines())
+    assert [line["value"] for line in lines if line.get("id") == made] == [float(number)]
+
+
+def test_a_page_that_numpy_counted_comes_again_as_json(phone):
+    one = phone.recommend(page=np.int64(1), log_impressions=False)
+    again = phone.recommend(page=np.int64(1), session=one["session"], log_impressions=False)
+    assert json.loads(json.dumps(again))["page"] == 1 and again["source"] == "page"
 
 
 WRONG_FEEDBACK = [
