@@ -22,16 +22,16 @@ def chosen(*, plain: bool) -> str | None:
     Raises:
         InputError: there is none, and nobody said that this is meant; or it is too short.
     """
-    from sync_server.keys import LEAST_PASSPHRASE, PASSPHRASE, check_passphrase
+    from sync_server.keys import LEAST_PASSPHRASE, NEW_PASSPHRASE, PASSPHRASE, check_passphrase
 
     if plain:
         return None
-    if found := os.environ.get(PASSPHRASE):
+    if found := os.environ.get(NEW_PASSPHRASE) or os.environ.get(PASSPHRASE):
         check_passphrase(found)
         return found
     if not sys.stdin.isatty():
         raise InputError(
-            f"no passphrase for the new keys. Set {PASSPHRASE}, or say --plain if another lock "
+            f"no passphrase for the new keys. Set {PASSPHRASE}, or add --plain if another lock "
             "guards the folder."
         )
     return str(

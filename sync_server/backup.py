@@ -14,6 +14,7 @@ import sqlite3
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,25 @@ from sqlalchemy import Engine
 
 from bundle.files import check_free, fsync_dir, write_failed
 from sync_server import inventory
+from sync_server.errors import KeysInvalid
 from sync_server.inventory import TIMESTAMP
 from sync_server.keys import Ask, Signers
 from sync_server.seal import Sealed
-from sync_server.tables import ADMIN_SESSION
+from sync_server.tables import (
+    ADMIN_SESSION,
+    EVENT_QUOTA,
+    OUTCOME_KEY,
+    OUTCOME_NETWORK,
+    OUTCOME_QUOTA,
+)
 
 DATABASE, REPOSITORY = "database.sqlite", "repository/"
+NEVER_SAVED = tuple(
+    table.name
+    for table in (ADMIN_SESSION, EVENT_QUOTA, OUTCOME_KEY, OUTCOME_NETWORK, OUTCOME_QUOTA)
+)
+"""Tables whose rows live for hours or weeks. A backup is kept longer, and the keys and hashes of
+networks together would still show in it which networks sent something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +81,8 @@ def back_up(
         PocketRecError: the disk is full.
     """
     check_free(out, force=force)
+    if not key.exists():
+        raise KeysInvalid(f"{key}: no such file. Make the key with `pocketrec keys backup-key`.")
     signer = Signers([key.parent], ask).open(key)
     source = Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
     has_database = source is not None and source.is_file()
@@ -103,20 +119,28 @@ def _copy_database(source: Path, to: Path) -> None:
     with closing(sqlite3.connect(source)) as there, closing(sqlite3.connect(to)) as here:
         there.backup(here)
         here.execute("PRAGMA journal_mode = DELETE")  # one file, no log beside it
-        clear(here, [ADMIN_SESSION.name])
+        clear(here, NEVER_SAVED)
 
 
-def clear(database: sqlite3.Connection, tables: list[str]) -> int:
+def clear(database: sqlite3.Connection, tables: Iterable[str]) -> int:
     """Delete all rows of those tables that exist, and their bytes; returns how many there were."""
     database.execute("PRAGMA secure_delete = ON")
-    wanted = "SELECT name FROM sqlite_master WHERE type = 'table'"
-    there = {name for (name,) in database.execute(wanted)}
-    rows = 0
-    for name in tables:
-        if name in there:
-            rows += database.execute(f"DELETE FROM {name}").rowcount  # noqa: S608 - names of ours
+    rows = sum(write_if_there(database, f"DELETE FROM {name}") for name in tables)  # noqa: S608
     database.commit()
     return rows
+
+
+def write_if_there(database: sqlite3.Connection, statement: str, values: Sequence[str] = ()) -> int:
+    """Run a statement on a table that an earlier version may lack; returns the rows it changed.
+
+    SQLite says whether the table exists: its list of tables may have it under another name.
+    """
+    try:
+        return database.execute(statement, values).rowcount
+    except sqlite3.OperationalError as err:
+        if str(err).startswith("no such table"):
+            return 0
+        raise
 
 
 def _write(

@@ -8,9 +8,11 @@ is known again. Blobs are sent from the disk, in parts if asked for.
 import gzip
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from flask import Blueprint, Response, abort, redirect, request, send_from_directory
 from werkzeug.security import safe_join
@@ -78,9 +80,7 @@ def blueprint(repo: Path, served: Served, blobs_url: str = "") -> Blueprint:
             response = _json(repo / "targets", path, YEAR_S)
         else:  # each file's name begins with its hash, so a copy is right for ever
             sha256 = path.rpartition("/")[2].partition(".")[0]
-            response = send_from_directory(
-                repo / "targets", path, max_age=YEAR_S, conditional=True, etag=sha256
-            )
+            response = _from_disk(repo / "targets", path, YEAR_S, etag=sha256)
         response.cache_control.immutable = True
         return response
 
@@ -101,7 +101,7 @@ def _json(folder: Path, name: str, age: int) -> AnyResponse:
         abort(404)
     try:
         if Path(place).stat().st_size > MAX_JSON_BYTES:
-            return send_from_directory(folder, name, max_age=age, conditional=True)
+            return _from_disk(folder, name, age)
         found = stored(place)
     except (OSError, ValueError):  # ValueError: a name with a NUL
         abort(404)
@@ -119,6 +119,22 @@ def _json(folder: Path, name: str, age: int) -> AnyResponse:
     if not age:
         response.cache_control.no_cache = True
     response.vary.add("Accept-Encoding")
+    return response
+
+
+def _from_disk(folder: Path, name: str, age: int, etag: str | bool = True) -> Response:
+    """Answer with a file or the part of it that is asked for.
+
+    A server that sends whole files without a thread does so with a part, too.
+    """
+    response = send_from_directory(folder, name, max_age=age, conditional=True, etag=etag)
+    send: Callable[[BinaryIO], Any] | None = request.environ.get("wsgi.file_wrapper")
+    start = response.content_range.start
+    if send is not None and response.status_code == 206 and start is not None:
+        response.response.close()  # type: ignore[union-attr]  # of a file that was opened
+        stream = Path(folder, name).open("rb")  # noqa: SIM115 - the server closes it
+        stream.seek(start)
+        response.response = send(stream)  # ends at Content-Length (PEP 3333)
     return response
 
 

@@ -32,6 +32,8 @@ from sync_server.errors import KeysInvalid
 from sync_server.roles import BRAKE, CHANNELS, ONLINE, ROOT, TARGETS, THRESHOLD
 
 PASSPHRASE = "POCKETREC_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not a secret
+NEW_PASSPHRASE = "POCKETREC_NEW_KEY_PASSPHRASE"  # noqa: S105
+"""Of keys that a command makes, if it is not that of the keys which the command opens."""
 LEAST_PASSPHRASE = 15
 """Characters; NIST SP 800-63B-4, 3.1.1.2, for a password that is the only factor."""
 ROOT_KEYS = 3
@@ -53,7 +55,8 @@ class Signers:
         self._ask = ask
         self._open: dict[tuple[Path, int, int], Signer] = {}
         self._next: set[str] = set()
-        self._passphrase = os.environ.get(PASSPHRASE)
+        found = map(os.environ.get, (PASSPHRASE, NEW_PASSPHRASE))
+        self._passphrases = [each for each in found if each is not None]
 
     def __contains__(self, name: str) -> bool:
         return self.path(name) is not None
@@ -129,20 +132,23 @@ class Signers:
             data = path.read_bytes()
         except OSError as err:
             raise KeysInvalid(f"{path}: cannot be read ({err.strerror}).") from err
-        is_encrypted = b"BEGIN ENCRYPTED" in data
-        given = self._passphrase if is_encrypted else None
-        try:
-            key = _parsed(data, given)
-        except (ValueError, TypeError):
-            given = self._ask(path) if is_encrypted else None
-            try:
-                key = _parsed(data, given)
-            except (ValueError, TypeError) as err:
-                raise KeysInvalid(f"{path}: damaged, or {PASSPHRASE} does not fit.") from err
-            self._passphrase = given  # the next file's is often the same
+        key = self._unlocked(path, data) if b"BEGIN ENCRYPTED" in data else _parsed(data, None)
+        if key is None:
+            raise KeysInvalid(f"{path}: damaged, or {PASSPHRASE} does not fit.")
         if not isinstance(key, Ed25519PrivateKey):
             raise KeysInvalid(f"{path}: not an Ed25519 key.")
         return CryptoSigner(key)
+
+    def _unlocked(self, path: Path, data: bytes) -> object:
+        """Decrypt a key by a passphrase that is known, or by one that a person types."""
+        for known in self._passphrases:
+            if (key := _parsed(data, known)) is not None:
+                return key
+        typed = self._ask(path)
+        key = None if typed is None else _parsed(data, typed)
+        if key is not None and typed is not None:
+            self._passphrases.append(typed)  # the next file's is often the same
+        return key
 
 
 def load_signers(*folders: Path, ask: Ask = lambda _: None) -> Signers:
@@ -242,8 +248,9 @@ def check_passphrase(passphrase: str | None) -> None:
     if passphrase is not None and len(passphrase) < LEAST_PASSPHRASE:
         raise InputError(
             f"the passphrase has {len(passphrase)} characters; a key that lies in a file takes at "
-            f"least {LEAST_PASSPHRASE}, such as four or more random words. Choose a longer one, or "
-            "add --plain if another lock guards the folder."
+            f"least {LEAST_PASSPHRASE}, such as four or more random words. Choose a longer one, in "
+            f"{NEW_PASSPHRASE} if other keys stay as they are, or add --plain if another lock "
+            "guards the folder."
         )
 
 
@@ -253,7 +260,11 @@ def next_name(name: str) -> str:
 
 
 def _parsed(data: bytes, passphrase: str | None) -> object:
-    return load_pem_private_key(data, passphrase.encode() if passphrase else None)
+    """The key of a PEM file; None: it is damaged, or the passphrase does not fit."""
+    try:
+        return load_pem_private_key(data, passphrase.encode() if passphrase else None)
+    except (ValueError, TypeError):
+        return None
 
 
 def _remote(path: Path) -> Signer:

@@ -15,7 +15,8 @@ UNKNOWN = "unknown"
 def network_of(address: str) -> str:
     """Return the network of an address in CIDR notation, or `UNKNOWN`.
 
-    IPv4 addresses that are written as IPv6 (`::ffff:192.0.2.7`) belong to their IPv4 network.
+    IPv4 addresses that are written as IPv6 (`::ffff:192.0.2.7`, and `2002:c000:207::` of 6to4)
+    belong to their IPv4 network.
 
     Example:
         >>> network_of("192.0.2.7"), network_of("2001:db8:7:1::9")
@@ -26,7 +27,8 @@ def network_of(address: str) -> str:
     except ValueError:
         return UNKNOWN
     if isinstance(found, IPv6Address):
-        if found.ipv4_mapped is None:
+        inner = found.ipv4_mapped or found.sixtofour
+        if inner is None:
             return str(ip_network((int(found), IPV6_PREFIX), strict=False))
-        found = found.ipv4_mapped
+        found = inner
     return str(ip_network((int(found), IPV4_PREFIX), strict=False))

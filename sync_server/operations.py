@@ -198,11 +198,12 @@ class Operations:
             return wanted.changed(policy, check())
 
         if wanted.action == HALT:
-            reason = note.reason or f"by {note.by}"
+            reason = note.reason or "by an operator"  # phones get it, so it names nobody
             if halt(self._repo, self._signers, channel, manifest, reason, check, by=note.by):
                 forget_networks(self._engine, channel, manifest)
         elif wanted.action == UNHALT:
-            unhalt(self._repo, self._signers, channel, manifest, check, note=note)
+            if unhalt(self._repo, self._signers, channel, manifest, check, note=note):
+                forget_networks(self._engine, channel, manifest)
         else:
             verb = VERBS[wanted.action]
             change_policy(self._repo, self._signers, channel, change, note, verb)

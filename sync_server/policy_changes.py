@@ -1,6 +1,6 @@
 """Say in short how two versions of a channel's policy differ, for the audit trail; no I/O."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -46,9 +46,8 @@ def difference(before: RolloutPolicy, after: RolloutPolicy) -> Difference:
                 named + ", ".join(f"{key} {facts[key]}" for key in keys),
             )
         )
-    if before.sync != after.sync:
-        earlier, now = asdict(before.sync), asdict(after.sync)
-        keys = [key for key in now if earlier[key] != now[key]]
+    earlier, now = _sync_facts(before), _sync_facts(after)
+    if keys := [key for key in now if earlier[key] != now[key]]:
         parts.append(
             (
                 ", ".join(f"{key} {earlier[key]}" for key in keys),
@@ -74,6 +73,18 @@ def _facts(stage: Stage) -> dict[str, str]:
     facts["until"] = _moment(stage.until_utc) if stage.until_utc is not None else ""
     facts["halt-above"] = f"{limit.share * 100:g}% of {limit.of}" if limit else ""
     return {key: text or _UNSET for key, text in facts.items()}
+
+
+def _sync_facts(policy: RolloutPolicy) -> dict[str, str]:
+    """When devices sync, by the options of `rollout when`."""
+    sync = policy.sync
+    return {
+        "unmetered": "yes" if sync.unmetered else "no",
+        "charging": "yes" if sync.charging else "no",
+        "quiet-hours": "-".join(map(str, sync.quiet_hours)) if sync.quiet_hours else _UNSET,
+        "every-s": str(sync.every_s),
+        "spread-s": str(sync.spread_s),
+    }
 
 
 def _moment(utc: int) -> str:

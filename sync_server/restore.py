@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import sqlite3
 import tarfile
@@ -15,14 +16,25 @@ from typing import Any, BinaryIO
 from bundle.errors import InputError
 from bundle.files import check_free, replace_dir, write_failed
 from sync_server import inventory, seal, state
-from sync_server.backup import DATABASE, REPOSITORY, BackupReport, Hashed, clear, report_of
+from sync_server.backup import (
+    DATABASE,
+    NEVER_SAVED,
+    REPOSITORY,
+    BackupReport,
+    Hashed,
+    clear,
+    report_of,
+    write_if_there,
+)
 from sync_server.database import FILE_NAME
 from sync_server.errors import BackupInvalid, RepositoryInvalid
+from sync_server.history import FOLDER
 from sync_server.inventory import TIMESTAMP
-from sync_server.tables import ADMIN_SESSION, ADMIN_TOKEN, SETTING
+from sync_server.tables import ADMIN_TOKEN, SETTING
 
 UNSIGNED_FORMAT, UNSIGNED_LIST = 1, "backup.json"
 """Backups of earlier versions: their list is the archive's last file, and nothing signs it."""
+_OWN_STATEMENT = re.compile(r"CREATE (?:TABLE|INDEX|UNIQUE INDEX) ")
 _PART = 1 << 20
 
 
@@ -151,20 +163,24 @@ def _check(file: Path, fresh: Path, seen: dict[str, dict[str, Any]], *, with_sec
 
 def _check_database(file: Path, database: sqlite3.Connection, *, with_secrets: bool) -> int:
     # Before anything is written: a trigger would act, such as add a token whenever an event comes.
-    odd = "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index')"
-    if found := database.execute(odd).fetchone():
-        raise BackupInvalid(f"{file}: its database has a {found[0]}, {found[1]!r}; none of ours.")
+    # By the statement, which SQLite runs when it opens the file, whatever stands beside it.
+    for name, statement in database.execute("SELECT name, sql FROM sqlite_master"):
+        if statement is not None and not _OWN_STATEMENT.match(statement):
+            kind = " ".join(statement.split()[:2])
+            raise BackupInvalid(
+                f"{file}: its database has {name!r} ({kind} ...); only tables and indices belong "
+                "there."
+            )
     (result,) = database.execute("PRAGMA integrity_check").fetchone()
     if result != "ok":
         raise BackupInvalid(f"{file}: its database is damaged ({result}).")
-    clear(database, [ADMIN_SESSION.name])
+    clear(database, NEVER_SAVED)
     if with_secrets:
         return 0
     left_out = clear(database, [ADMIN_TOKEN.name])
-    if database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", [SETTING.name]).fetchone():
-        change = f"UPDATE {SETTING.name} SET value = ? WHERE name = 'salt'"  # noqa: S608
-        database.execute(change, [secrets.token_hex(32)])
-        database.commit()
+    change = f"UPDATE {SETTING.name} SET value = ? WHERE name = 'salt'"  # noqa: S608
+    write_if_there(database, change, [secrets.token_hex(32)])
+    database.commit()
     return left_out
 
 
@@ -206,7 +222,8 @@ def _place(file: Path, name: str) -> str:
 
 def _extract(source: Any, path: Path) -> dict[str, Any]:
     reader, size = Hashed(source), 0
-    mode = 0o600 if path.name == FILE_NAME else 0o644  # a web server may read what is published
+    # A web server may read what is published; the audit trail names people.
+    mode = {FILE_NAME: 0o600}.get(path.name, 0o640 if path.parent.name == FOLDER else 0o644)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
         while part := reader.read(_PART):
             size += stream.write(part)

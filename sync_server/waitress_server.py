@@ -7,6 +7,7 @@ and no thread. One that is too slow is cut off: see `is_too_slow`.
 import logging
 import select
 import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -31,6 +32,8 @@ HEAD_S = 30.0
 """Within which the head of a request is there, and the first bytes of its body."""
 LEAST_BODY_RATE = 1024
 """Bytes a second of a body, over the time it took; phones expect no more of a network."""
+WAIT_S, MOST_WAITING = 30.0, 4
+"""How long a thread waits for a client that does not read, and how many threads may."""
 _TURN_S = 1.0
 
 
@@ -75,6 +78,34 @@ class Channel(HTTPChannel):
         except (OSError, ValueError):  # closed meanwhile
             return True
 
+    def _flush_outbufs_below_high_watermark(self) -> None:
+        """Wait for a client that reads slowly, as waitress does, but in few threads and not long.
+
+        Files take no thread while they are sent, so only who asks for several at once, or reads
+        much text slowly, gets here.
+        """
+        patience = self.server.patience
+        if self.total_outbufs_len > self.adj.outbuf_high_watermark and patience.acquire(False):
+            try:
+                self._wait_until(self._is_below_watermark, WAIT_S)
+            finally:
+                patience.release()
+        if self.total_outbufs_len > self.adj.outbuf_high_watermark:
+            self.will_close = True
+            self._wait_until(lambda: not self.connected, WAIT_S)
+
+    def _is_below_watermark(self) -> bool:
+        is_below: bool = self.total_outbufs_len <= self.adj.outbuf_high_watermark
+        return is_below or not self.connected
+
+    def _wait_until(self, is_so: Callable[[], bool], most_s: float) -> None:
+        """Let the thread that sends go on until something is so."""
+        end = time.monotonic() + most_s
+        with self.outbuf_lock:
+            while not is_so() and time.monotonic() < end:
+                self.server.pull_trigger()
+                self.outbuf_lock.wait(_TURN_S)
+
     def is_too_slow(self, now: float) -> bool:
         """Whether a request comes in more slowly than a phone in a bad network would send it."""
         request = self.request
@@ -112,6 +143,7 @@ def run(
     )
     server.channel_class, server.connections = Channel, Counter()
     server.most_of_network = MOST_CONNECTIONS if settings.behind_proxy else MOST_OF_NETWORK
+    server.patience = threading.Semaphore(MOST_WAITING)
     stopping = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -160,8 +192,10 @@ def _turn(server: TcpWSGIServer, most_s: float = _TURN_S) -> None:
 def _cut_off_slow(server: TcpWSGIServer) -> None:
     now = time.monotonic()
     for channel in list(server.active_channels.values()):
-        if channel.is_too_slow(now):
-            channel.will_close = True
+        # Not `will_close` alone: it waits for a socket that can be written to, which one whose
+        # client does not read never is.
+        if channel.will_close or channel.is_too_slow(now):
+            channel.handle_close()
 
 
 def _finish(server: TcpWSGIServer) -> None:

@@ -60,7 +60,7 @@ def unhalt(
 ) -> None:
     """Let devices take RELEASE again, by the brake's key alone.
 
-    The server judges it by the devices that tell of it after the halt.
+    After a halt by the server or its site, only outcomes that are reported since then count.
     """
     from sync_server import repository
     from sync_server.rollout import find

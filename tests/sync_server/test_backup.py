@@ -9,6 +9,7 @@ import tarfile
 import threading
 
 import pytest
+from sqlalchemy import select
 
 from benchmarks.tiny_bundle import write_tiny_bundle
 from bundle.errors import InputError
@@ -17,13 +18,14 @@ from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from pocketrec import cli
 from sync_server import backup as backups
-from sync_server import seal, sessions, tokens
+from sync_server import outcomes, seal, sessions, tokens
 from sync_server.database import default_url, open_database
 from sync_server.errors import BackupInvalid, KeysInvalid
 from sync_server.keys import load_signers
 from sync_server.repository import publish
 from sync_server.restore import UNSIGNED_LIST, restore
 from sync_server.rotation import rotate
+from sync_server.tables import OUTCOME_KEY, OUTCOME_NETWORK, OUTCOME_QUOTA
 
 
 @pytest.fixture
@@ -390,7 +392,68 @@ def test_a_trigger_that_would_plant_an_operator_later_is_refused(
         f"CREATE TRIGGER x AFTER DELETE ON admin_token BEGIN {plant('prt_eve')} END;",
     )
     rewrite(path, found)
-    is_refused(path, tmp_path / "back", None, match="trigger")
+    is_refused(path, tmp_path / "back", None, match="CREATE TRIGGER")
+
+
+HIDDEN = {
+    "another spelling": """
+        ALTER TABLE admin_token RENAME TO other; ALTER TABLE other RENAME TO Admin_Token;
+    """,
+    "another name in the list of tables": """
+        PRAGMA writable_schema = ON;
+        UPDATE sqlite_master SET name = 'other', tbl_name = 'other' WHERE name = 'admin_token';
+    """,
+}
+
+
+@pytest.mark.parametrize("script", HIDDEN.values(), ids=HIDDEN)
+def test_operators_in_a_table_that_is_hidden_are_not_restored(
+    tiny_repo, engine, tmp_path, back_up, script
+):
+    path, back = tmp_path / "b.tar", tmp_path / "back"
+    back_up(tiny_repo, engine, path)
+    found = unsigned(path)
+    change_database(found, tmp_path, plant("prt_eve") + script)
+    rewrite(path, found)
+    try:
+        restore(path, back, None)
+    except BackupInvalid:
+        return
+    assert tokens.find(open_database(default_url(back)), "prt_eve", 1000) is None
+
+
+def test_a_trigger_that_is_listed_as_something_else_is_refused(
+    tiny_repo, engine, tmp_path, back_up
+):
+    path = tmp_path / "b.tar"
+    back_up(tiny_repo, engine, path)
+    found = unsigned(path)
+    script = f"CREATE TRIGGER x AFTER INSERT ON audit BEGIN {plant('prt_eve')} END;"
+    listed = "UPDATE sqlite_master SET type = 'index' WHERE name = 'x';"
+    change_database(found, tmp_path, f"{script} PRAGMA writable_schema = ON; {listed}")
+    rewrite(path, found)
+    is_refused(path, tmp_path / "back", None, match=r"\(x\)|'x'")
+
+
+def test_a_backup_cannot_tell_which_networks_reported(tiny_repo, engine, tmp_path, back_up, public):
+    path, back = tmp_path / "b.tar", tmp_path / "back"
+    outcome = {"id": "0" * 32, "manifest": "a" * 64, "outcome": "reverted"}
+    counted = outcomes.count(
+        engine, "stable", {"a" * 64}, [outcome], 1_800_000_000, network="192.0.2.0/24"
+    )
+    assert counted.new == 1
+    with engine.connect() as connection:
+        hidden = [
+            *connection.execute(select(OUTCOME_KEY.c.key)).scalars(),
+            *connection.execute(select(OUTCOME_NETWORK.c.network)).scalars(),
+            *connection.execute(select(OUTCOME_QUOTA.c.network)).scalars(),
+        ]
+    assert len(hidden) == 4
+    back_up(tiny_repo, engine, path)
+    data = path.read_bytes()
+    assert not [text for text in hidden if text.encode() in data]
+    restore(path, back, public)
+    assert outcomes.healths(open_database(default_url(back)), "stable")["a" * 64].reverted == 1
 
 
 def test_a_signed_backup_is_not_taken_for_an_unsigned_one(tiny_repo, engine, tmp_path, back_up):

@@ -1,12 +1,13 @@
 """The audit trail: every change by whom, signed, private, bounded, and never in a phone's way."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from tuf.api.metadata import Metadata, Targets
 
 from bundle.errors import InputError
+from bundle.rollout import SyncPolicy
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
 from pocketrec.cli import main
@@ -64,6 +65,17 @@ def test_each_change_of_a_channel_says_who_what_when_and_why(founded, named_rele
     assert (newest.role, newest.version) == ("stable", found.versions["timestamp"])
     assert abs(newest.when_utc - found.timestamp.expires.timestamp()) < 8 * 86_400
     assert policy_history(repo, "beta") == []
+
+
+def test_when_devices_sync_is_told_by_the_options_of_its_command(founded):
+    repo, signers = founded
+    night = SyncPolicy(charging=True, quiet_hours=(22, 7), every_s=3600)
+    change_policy(repo, signers, "stable", lambda p: replace(p, sync=night), ALICE, "when")
+    (newest, *_) = policy_history(repo, "stable")
+    assert (newest.before, newest.after) == (
+        "charging no, quiet-hours unset, every-s 86400",
+        "charging yes, quiet-hours 22-7, every-s 3600",
+    )
 
 
 def state_of(repo):

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     PrivateFormat,
+    load_pem_private_key,
 )
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signature, Signer
 
@@ -251,10 +252,30 @@ def test_a_passphrase_that_could_be_guessed_is_refused_before_any_key_is_made(
     assert not (tmp_path / "keys").exists()
 
 
+def encrypted(key, passphrase):
+    """A key's file as an earlier version wrote it, with a passphrase of any length."""
+    lock = BestAvailableEncryption(passphrase)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock)
+
+
 def test_keys_of_an_older_version_with_a_short_passphrase_still_open(tmp_path, monkeypatch):
-    key = Ed25519PrivateKey.generate().private_bytes(
-        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"short")
-    )
-    (tmp_path / "stable.pem").write_bytes(key)
+    (tmp_path / "stable.pem").write_bytes(encrypted(Ed25519PrivateKey.generate(), b"short"))
     monkeypatch.setenv("POCKETREC_KEY_PASSPHRASE", "short")
     assert load_signers(tmp_path)["stable"].public_key.keytype == "ed25519"
+
+
+def test_keys_with_a_short_passphrase_are_replaced_without_a_terminal(
+    founded, tmp_path, monkeypatch, runner
+):
+    for path in (tmp_path / "keys").glob("*.pem"):
+        path.write_bytes(encrypted(load_pem_private_key(path.read_bytes(), None), b"short"))
+    monkeypatch.setenv("POCKETREC_KEY_PASSPHRASE", "short")
+    words = ["keys", "rotate", "timestamp", "--repo", str(founded[0]), "--keys"]
+    refused = runner.invoke(main, [*words, str(tmp_path / "keys")])
+    assert (refused.exit_code, "POCKETREC_NEW_KEY_PASSPHRASE" in refused.stderr) == (2, True)
+    monkeypatch.setenv("POCKETREC_NEW_KEY_PASSPHRASE", SECRET)
+    for _ in range(2):  # then keys of both are there
+        done = runner.invoke(main, [*words, str(tmp_path / "keys")])
+        assert done.exit_code == 0, done.stderr
+    new = (tmp_path / "keys" / "timestamp.pem").read_bytes()
+    assert load_pem_private_key(new, SECRET.encode())

@@ -17,6 +17,7 @@ from sync_server.networks import UNKNOWN, network_of
         ("192.0.3.0", "192.0.3.0/24"),
         ("::ffff:192.0.2.7", "192.0.2.0/24"),
         ("::FFFF:C000:207", "192.0.2.0/24"),
+        ("2002:c000:207::1", "192.0.2.0/24"),  # 6to4 gives a /48 to each IPv4 address
         ("2001:db8:7::1", "2001:db8:7::/48"),
         ("2001:DB8:7:ffff:ffff:ffff:ffff:ffff", "2001:db8:7::/48"),
         ("2001:db8:8::1", "2001:db8:8::/48"),
@@ -41,6 +42,6 @@ def test_texts_that_are_not_addresses_share_one_network(text):
 @given(st.ip_addresses())
 def test_an_address_lies_in_its_network(address):
     network = ipaddress.ip_network(network_of(str(address)))
-    mapped = getattr(address, "ipv4_mapped", None)
-    assert (mapped or address) in network
+    inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None)
+    assert (inner or address) in network
     assert network.prefixlen == (24 if network.version == 4 else 48)

@@ -18,7 +18,7 @@ from sync_server.keys import load_signers
 from sync_server.operations import Action, Operations
 from sync_server.outcome_networks import JUDGED, MOST_A_DAY, recent
 from sync_server.outcomes import KINDS, MAX_BATCH, MAX_BODY_BYTES, SEEN_DAYS, Health, healths
-from sync_server.repository import change_policy, read_halts, read_policy, unhalt
+from sync_server.repository import change_policy, halt, read_halts, read_policy, unhalt
 from sync_server.settings import Settings
 from sync_server.tables import OUTCOME_KEY, OUTCOME_NETWORK, OUTCOME_QUOTA, OUTCOME_SEEN
 
@@ -348,6 +348,31 @@ def test_a_release_that_is_halted_by_hand_is_judged_by_what_comes_then(tiny_repo
     act("unhalt")
     post_each(client, manifest, [OK] * 5 + [BAD], begin=7)  # 5 of 13, but 1 of 9 since the halt
     assert read_halts(tiny_repo, "stable").halted == ()
+
+
+def test_the_site_lifts_a_halt_of_the_command_line_for_what_comes_then(tiny_repo, client, tmp_path):
+    engine = open_database(default_url(tiny_repo))
+    manifest = read_policy(tiny_repo, "stable").releases[0].manifest
+    online = load_signers(tmp_path / "online")
+    post_each(client, manifest, [BAD] * 4)
+    halt(tiny_repo, online, "stable", manifest, "odd slates")
+    post_each(client, manifest, [BAD] * 9, begin=4)
+    token = tokens.make(engine, "alice", "operate", 1, int(time.time()))[1]
+    wanted = Action(action="unhalt", channel="stable", manifest=manifest)
+    Operations(tiny_repo, engine, online).do(token, wanted)
+    post_each(client, manifest, [OK] * 4, begin=13)
+    assert read_halts(tiny_repo, "stable").halted == ()
+
+
+def test_phones_do_not_get_the_name_of_who_halts_without_a_reason(tiny_repo, tmp_path):
+    of_repo = open_database(default_url(tiny_repo))
+    manifest = read_policy(tiny_repo, "stable").releases[0].manifest
+    token = tokens.make(of_repo, "alice", "operate", 1, int(time.time()))[1]
+    wanted = Action(action="halt", channel="stable", manifest=manifest)
+    Operations(tiny_repo, of_repo, load_signers(tmp_path / "keys")).do(token, wanted)
+    assert read_halts(tiny_repo, "stable").reason(manifest) == "by an operator"
+    (file,) = (tiny_repo / "targets" / "halts").glob("*.stable.json")
+    assert b"alice" not in file.read_bytes()
 
 
 def test_without_the_brakes_key_outcomes_leave_no_trace_in_the_audit_log(

@@ -289,6 +289,28 @@ def test_requests_that_never_become_whole_are_cut_off(tiny_repo, connect, monkey
         assert steady.recv(100).startswith(b"HTTP/1.1 400")
 
 
+@pytest.mark.parametrize("how", ["whole", "part", "several at once"])
+def test_clients_that_do_not_read_hold_no_thread(tiny_repo, connect, monkeypatch, how):
+    for constant, value in (("THREADS", 2), ("MOST_LISTENERS", 0), ("MOST_WAITING", 1)):
+        monkeypatch.setattr(f"sync_server.waitress_server.{constant}", value)
+    name = f"targets/files/{'0' * 64}.bin"
+    with (tiny_repo / name).open("wb") as stream:
+        stream.truncate(32 << 20)  # more than waitress and the kernel take off a thread
+    part = "Range: bytes=1-\r\n" if how == "part" else ""
+    asked = f"GET /{name} HTTP/1.1\r\nHost: x\r\n{part}\r\n" * (1 + 2 * (how == "several at once"))
+    with served(tiny_repo) as address:
+        waiting = [connect(address) for _ in range(4)]
+        for client in waiting:
+            client.sendall(asked.encode())
+        assert urllib3.request("GET", f"{address}/healthz", timeout=20, retries=False).status == 200
+        some = urllib3.request(
+            "GET", f"{address}/{name}", headers={"Range": "bytes=5-104"}, timeout=20, retries=False
+        )
+        assert (some.status, some.data) == (206, bytes(100))
+        for client in waiting:  # the end of the server waits for who is still there
+            client.close()
+
+
 def test_one_network_cannot_hold_all_connections(tiny_repo, connect, monkeypatch):
     monkeypatch.setattr("sync_server.waitress_server.MOST_OF_NETWORK", 5)
     ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
