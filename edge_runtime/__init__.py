@@ -1,7 +1,8 @@
 """The device: everything a phone does, with no network.
 
 In: a signed release, the user's own events. Out: slates, and events for the server.
-Read in this order: device.py, store.py with late_check.py, eventlog.py with event.py,
+Read in this order: device.py with request_checks.py and one_at_a_time.py, running.py, store.py with
+late_check.py, popular_list.py and private_home.py, eventlog.py with answer_log.py, event.py,
 event_schema.py, consent.py, retention.py, cipher.py, showings.py, feedback.py and privacy.py, then
 pipeline.py with slate.py, texts.py and stage_clock.py, scenes.py, filters.py, index.py, engines.py
 with engine_notes.py, rerank.py, rules/, offers.py, paging.py, selftest.py with golden_edges.py and

@@ -8,6 +8,7 @@ Only `sync.py` opens sockets; events and outcomes leave with consent only, inter
 id never.
 """
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -36,6 +37,7 @@ from edge_runtime.consent import Consent
 from edge_runtime.errors import EventLogError
 from edge_runtime.eventlog import EventLog
 from edge_runtime.filters import Filters
+from edge_runtime.one_at_a_time import one_at_a_time
 from edge_runtime.paging import FILE_NAME as SESSIONS_FILE
 from edge_runtime.paging import MAX_ITEMS, Session, Sessions
 from edge_runtime.pipeline import NO_ROWS, Recommender
@@ -50,7 +52,7 @@ _DEFAULT_LIMITS = Retention()
 
 
 class Device:
-    """One simulated phone."""
+    """One simulated phone; threads may share it, their requests run one after the other."""
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class Device:
         """
         request_checks.check_phone(threads, storage_bytes)
         tighten(home)
+        self.turns = threading.RLock()
         self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
         self._clock, self._engine = clock, engine
         self._limits, self._cipher = limits, cipher
@@ -95,6 +98,7 @@ class Device:
         )
         self._answer_faults: list[str] = []
 
+    @one_at_a_time
     def close(self) -> None:
         """Close the event log; waits for the check of the release's large files, if one began."""
         self._answer_log.close()
@@ -143,6 +147,7 @@ class Device:
         refusals.forgive(self.home, sha)
         return sha
 
+    @one_at_a_time
     def recommend(
         self,
         k: int | None = None,
@@ -310,6 +315,7 @@ class Device:
         found = found[found >= 0]
         return found[self.bundle.available[found]]
 
+    @one_at_a_time
     def explain(self, item_id: str | None = None, k: int | None = None) -> dict[str, Any]:
         """Explain a slate, or one item whether it is in the slate or not; nothing is logged.
 
@@ -346,6 +352,7 @@ class Device:
             "release": self.bundle.manifest.name,
         }
 
+    @one_at_a_time
     def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
         """Log what the user did; returns the event's id once it is on the disk.
 
@@ -369,6 +376,7 @@ class Device:
         context = {"clock_utc": now} if now < ts else {}
         return log.append(item_id, event, value=value, ts=ts, context=context)
 
+    @one_at_a_time
     def event_types(self) -> tuple[str, ...]:
         """Return the events that the release knows; of a damaged one those that were noted."""
         self._running.refresh()
@@ -377,6 +385,7 @@ class Device:
         noted = popular_list.read(self.store.root)
         return noted.event_types if noted is not None else ()
 
+    @one_at_a_time
     def set_interests(self, names: Sequence[str]) -> None:
         """Note which categories the user chose, in the place of earlier ones; they stay here.
 
@@ -392,6 +401,7 @@ class Device:
         interests.write(self.home, chosen)
         self._chosen, self._interests_fault = chosen, None
 
+    @one_at_a_time
     def interests(self) -> dict[str, Any]:
         """Return what the user chose, what the release offers to choose from, and faults."""
         self._running.refresh()
@@ -400,6 +410,7 @@ class Device:
             offered = interests.offered(self.bundle.spec, self.bundle.cohorts)
         return {"chosen": list(self._chosen), "offered": list(offered), "faults": self._faults()}
 
+    @one_at_a_time
     def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
         """Note whether the user agrees that events are sent; without that, none ever is.
 
@@ -423,6 +434,7 @@ class Device:
         """
         return privacy.export_data(self.home, out, now=int(self._clock()), cipher=self._cipher)
 
+    @one_at_a_time
     def erase(self) -> privacy.Erased:
         """Erase all that the device holds about its user, and begin anew; see `privacy.erase`.
 
@@ -438,6 +450,7 @@ class Device:
             self._read_interests()
             self.__dict__.pop("_sessions", None)
 
+    @one_at_a_time
     def status(self) -> dict[str, Any]:
         """Return release, engine, what the log holds (`LogStatus`), and faults as plain values.
 

@@ -5,7 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -156,6 +159,30 @@ def test_a_release_that_is_killed_while_the_phone_is_open_runs_no_model(tiny_rel
     assert any("its lists answer" in fault for fault in phone.status()["faults"])
     refusals.set_killed(tmp_path, frozenset())
     assert phone.recommend()["source"] == "model"
+
+
+def test_threads_that_share_a_phone_are_answered_by_whole_releases(
+    tiny_release, other, tmp_path, monkeypatch
+):
+    load, is_loading = Running._loaded, Event()
+
+    def slow(self, bundle):
+        is_loading.set()
+        time.sleep(0.2)  # others ask meanwhile
+        return load(self, bundle)
+
+    phone = opened(tmp_path)
+    phone.install(tiny_release)
+    phone.recommend()
+    monkeypatch.setattr(Running, "_loaded", slow)
+    Store(tmp_path / "store").install_bundle(other, accept)
+    with ThreadPoolExecutor(3) as threads:
+        asked = [threads.submit(phone.recommend)]
+        assert is_loading.wait(9)
+        asked += [threads.submit(phone.recommend) for _ in range(2)]
+        answers = [each.result() for each in asked]
+    assert {(one["release"], one["source"]) for one in answers} == {("other", "model")}
+    phone.close()
 
 
 def test_a_phone_with_a_bundle_folder_keeps_it(tiny_release, other, tmp_path):
