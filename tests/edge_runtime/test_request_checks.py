@@ -53,7 +53,7 @@ WRONG_SLATES = [
 ]
 
 
-@pytest.mark.parametrize("asked", WRONG_SLATES, ids=str)
+@pytest.mark.parametrize("asked", WRONG_SLATES, ids=lambda asked: str(asked).partition(" at 0x")[0])
 def test_a_slate_that_cannot_be_is_refused_and_logs_nothing(phone, asked):
     before = phone.status()["events"]
     with pytest.raises(RequestInvalid) as told:
