@@ -47,7 +47,9 @@ class LockedFile(io.FileIO):
             BlockingIOError: another holder has it, also one in this process.
             OSError: it cannot be opened, such as a symbolic link or a folder.
         """
-        super().__init__(path, "r+", opener=_open)
+        super().__init__(
+            path, "r+", opener=lambda name, flags: open_plain(name, flags | os.O_CREAT)
+        )
         try:
             _check(path, self.fileno())
             _lock(self.fileno(), wait_s)
@@ -62,9 +64,14 @@ class LockedFile(io.FileIO):
         super().close()
 
 
-def _open(path: str, flags: int) -> int:
+def open_plain(path: str, flags: int) -> int:
+    """Open a file as `os.open` does, for `opener` of `open`; a new one is its owner's only.
+
+    Raises:
+        OSError: it cannot be opened, or is a symbolic link where the system can refuse those.
+    """
     try:
-        return os.open(path, flags | os.O_CREAT | _NOFOLLOW | _BINARY, 0o600)
+        return os.open(path, flags | _NOFOLLOW | _BINARY, 0o600)
     except OSError as err:
         if err.errno == errno.ELOOP:
             raise _not_plain(path) from err

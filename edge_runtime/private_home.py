@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bundle.files import write_atomic_parts
-from bundle.locks import POSIX
+from bundle.locks import POSIX, open_plain
 
-_NOFOLLOW, _BINARY = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_BINARY", 0)
 _OTHERS = 0o077
 PARTS = (
     "store",
@@ -93,7 +92,7 @@ def open_private(path: Path, mode: str) -> IO[Any]:
     Raises:
         OSError: it cannot be opened, or is a symbolic link.
     """
-    return open(path, mode, opener=_open)
+    return open(path, mode, opener=open_plain)
 
 
 def make_file(path: Path) -> None:
@@ -105,16 +104,7 @@ def make_file(path: Path) -> None:
     if path.is_symlink():
         raise OSError(errno.ELOOP, "it is a symbolic link", str(path))
     with suppress(OSError):  # who opens it has the error
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o600))
-
-
-def _open(path: str, flags: int) -> int:
-    try:
-        return os.open(path, flags | _NOFOLLOW | _BINARY, 0o600)
-    except OSError as err:
-        if err.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "it is a symbolic link", path) from err
-        raise
+        os.close(open_plain(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL))
 
 
 def _tighten(entry: os.DirEntry[str]) -> None:
