@@ -83,12 +83,11 @@ def measure(
     from training.ranker_baselines import baseline_scores
     from training.ranker_epochs import score
     from training.ranker_fit import learning_cases
-    from training.slates import Candidates
     from training.trained import load_trained
 
     trained = load_trained(run_dir)
     data = load_dataset(trained.recipe, data_dir)
-    candidates = Candidates.of(trained, data)
+    candidates = trained.candidates(data)
     learn, back = learning_cases(trained.recipe, candidates)
     learned = candidates.slates(learn + back)
     cases = candidates.occasions(TEST, 100_000)

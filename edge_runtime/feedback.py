@@ -7,10 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.ranker_features import ItemColumns
 from edge_runtime.cipher import Cipher, unseal
 from edge_runtime.event import IMPRESSION, INTERACTION
-from edge_runtime.rules.thompson import Feedback
 
 MOST_EVENTS = 1000
 """Events that are looked at, the latest to be logged; reading them takes a millisecond."""
@@ -22,14 +20,6 @@ class Impressions:
 
     rows: NDArray[np.int32]
     followed: NDArray[np.bool_]
-
-    def feedback(self, items: ItemColumns) -> Feedback:
-        """Return what rules learn from, with the items' columns of the same release."""
-        return Feedback(
-            categories=np.asarray(items.categories[self.rows]),
-            numeric=np.asarray(items.numeric[self.rows]),
-            followed=self.followed,
-        )
 
 
 def latest(connection: sqlite3.Connection, cipher: Cipher | None) -> list[tuple[str, bool]]:

@@ -32,6 +32,7 @@ from edge_runtime.request_checks import check_k
 from edge_runtime.rerank import rerank
 from edge_runtime.rules import Candidates, Moment, Ruled, apply
 from edge_runtime.rules.exploration import Random
+from edge_runtime.rules.thompson import feedback_of
 from edge_runtime.scenes import SEARCH, SIMILAR, Scene
 from edge_runtime.slate import Slate, SlateItem
 from edge_runtime.stage_clock import StageClock
@@ -338,7 +339,7 @@ class Recommender:
             shown=shown,
             shown_vectors=self.index.vectors(shown),
             rng=rng,
-            feedback=None if impressions is None else impressions.feedback(self.items),
+            feedback=None if impressions is None else feedback_of(impressions, self.items),
             offers=() if showings is None else self._offers.at(now_utc, showings),
         )
         return apply(rules, candidates, moment, k)

@@ -33,9 +33,10 @@ from sync_server.hints import Hints, hint_routes
 from sync_server.keys import load_signers, online_signers
 from sync_server.operations import Operations
 from sync_server.outcome_routes import outcome_routes
+from sync_server.process import HINTS
 from sync_server.served import Served
 from sync_server.sessions import Sessions
-from sync_server.settings import HINTS, Settings
+from sync_server.settings import Settings
 
 
 def create_app(settings: Settings) -> Flask:

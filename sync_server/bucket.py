@@ -14,8 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bundle.errors import InputError, PocketRecError
-from sync_server.inventory import TIMESTAMP
-from sync_server.mirror import FRESH, YEAR
+from sync_server.inventory import FRESH, TIMESTAMP, YEAR
 
 _RETRIES = {"max_attempts": 5, "mode": "standard"}
 

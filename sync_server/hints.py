@@ -24,8 +24,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from bundle.rollout import CHANNEL
 from sync_server.networks import network_of
 from sync_server.openapi import TEXT, described
+from sync_server.process import MOST_LISTENERS, MOST_OF_NETWORK
 from sync_server.roles import BRAKE
-from sync_server.settings import MOST_LISTENERS, MOST_OF_NETWORK
 
 POLL_S = 0.5
 HEARTBEAT_S = 15.0

@@ -14,6 +14,10 @@ from bundle.files import sha256_file
 from sync_server.errors import RepositoryInvalid
 
 TIMESTAMP = "metadata/timestamp.json"
+YEAR = "public, max-age=31536000, immutable"
+"""Cache-Control of files that never change."""
+FRESH = "no-cache"
+"""Cache-Control of the timestamp."""
 _METADATA = re.compile(r"metadata/[0-9]{1,9}\.[a-z][a-z0-9-]*\.json")
 _HISTORY = re.compile(r"history/([0-9a-f]{64})\.[a-z][a-z0-9-]*\.json")
 _TARGET = re.compile(r"targets/(?:[A-Za-z0-9_-]+/){0,4}([0-9a-f]{64})\.[A-Za-z0-9_.-]+")

@@ -14,8 +14,6 @@ from sync_server import inventory
 from sync_server.inventory import TIMESTAMP
 
 Tell = Callable[[int, int, str], None]
-YEAR = "public, max-age=31536000, immutable"
-FRESH = "no-cache"
 _PART = 1 << 20
 
 

@@ -15,11 +15,6 @@ from sync_server.errors import ServeFailed
 from sync_server.place import check_served
 from sync_server.settings import Settings
 
-THREADS = 8
-"""Of each process."""
-GRACE_S = 30
-"""How long what is being sent may take after SIGTERM."""
-
 
 def serve(
     settings: Settings,

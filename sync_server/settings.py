@@ -9,16 +9,6 @@ from sync_server.allowance import LIMITS, Limits
 from sync_server.place import check_served
 from sync_server.uploads import MAX_EVENTS
 
-METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable by which workers find where they count together; the name is Prometheus'."""
-
-MOST_LISTENERS = 32
-"""Devices that may listen for hints, of a process, which has so many threads more."""
-MOST_OF_NETWORK = 8
-"""Of these, devices of one network (IPv4 /24, IPv6 /48)."""
-HINTS = "pocketrec-hints"
-"""Under which name an app keeps them among its extensions."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:

@@ -21,8 +21,8 @@ from waitress.server import TcpWSGIServer, create_server
 from sync_server.app import create_app
 from sync_server.json_lines import to_json_lines
 from sync_server.networks import network_of
-from sync_server.serve import GRACE_S, THREADS
-from sync_server.settings import HINTS, MOST_LISTENERS, Settings
+from sync_server.process import GRACE_S, HINTS, MOST_LISTENERS, THREADS
+from sync_server.settings import Settings
 from sync_server.uploads import MAX_BODY_BYTES
 
 MOST_CONNECTIONS = 2000

@@ -20,8 +20,8 @@ from types import FrameType
 from sync_server.database import default_url, open_database
 from sync_server.errors import ServeFailed
 from sync_server.json_lines import to_json_lines
-from sync_server.serve import GRACE_S
-from sync_server.settings import METRICS_FOLDER, Settings
+from sync_server.process import GRACE_S, METRICS_FOLDER
+from sync_server.settings import Settings
 
 _TURN_S = 0.1
 _PAUSE_S = 1.0

@@ -90,7 +90,7 @@ def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str,
     seed = trained.recipe.seed
     results: Results = {cases.setting: (cases, {}) for cases in settings}
     fresh: dict[str, Placed] = {}
-    candidates = Candidates.of(trained, data)
+    candidates = trained.candidates(data)
     valid = [some(held_out_cases(data, VALID, c.setting), TUNING_CASES, seed) for c in settings]
     if not all(len(cases) for cases in valid):
         raise RunInvalid(

@@ -26,7 +26,6 @@ from training.dataset import (
     release_popularity,
 )
 from training.placement import best_rows
-from training.trained import Trained
 from training.user_vectors import Floats, user_vectors
 
 Case = tuple[int, int]
@@ -99,19 +98,6 @@ class Candidates:
             category_codes(spec, data.items.categories),
             numeric_columns(spec, data.items, release_popularity(spec, data)),
             neighbours,
-        )
-
-    @classmethod
-    def of(cls, trained: Trained, data: Dataset) -> "Candidates":
-        """Take everything from a finished run."""
-        return cls(
-            trained.spec,
-            data,
-            trained.user_tower,
-            trained.item_vectors,
-            neighbours=trained.neighbours,
-            repeats=trained.recipe.rerank.repeats,
-            baskets=trained.recipe.split.kind != "leave_last",
         )
 
     def over(self, data: Dataset) -> "Candidates":

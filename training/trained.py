@@ -12,13 +12,14 @@ import training.ranker
 import training.towers
 from bundle.features import FeatureSpec
 from bundle.neighbours import Neighbours
-from training.dataset import Items, load_items
+from training.dataset import Dataset, Items, load_items
 from training.errors import RunInvalid
 from training.item_content import item_inputs
 from training.neighbours import load_neighbours
 from training.progress import Progress
 from training.recipe import Recipe, load_recipe
 from training.retrieval import Floats
+from training.slates import Candidates
 
 # Imported so that keras knows their layers.
 _LAYERS = (training.item_tower, training.ranker, training.towers)
@@ -52,6 +53,18 @@ class Trained:
     item_tower: keras.Model
     ranker: keras.Model
     neighbours: Neighbours | None
+
+    def candidates(self, data: Dataset) -> Candidates:
+        """Return retrieval as this run trained it, over the sequences of `data`."""
+        return Candidates(
+            self.spec,
+            data,
+            self.user_tower,
+            self.item_vectors,
+            neighbours=self.neighbours,
+            repeats=self.recipe.rerank.repeats,
+            baskets=self.recipe.split.kind != "leave_last",
+        )
 
     def item_vectors_for(self, items: Items) -> Floats:
         """Return vectors of items that training never saw, by content alone; float32 [n, d]."""

@@ -12,6 +12,8 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from bundle.ranker_features import ItemColumns
+from edge_runtime.feedback import Impressions
 from edge_runtime.rules.exploration import Draw, Random
 from edge_runtime.rules.relevance import Doubles
 
@@ -33,6 +35,15 @@ class Feedback:
     categories: NDArray[np.int64]
     numeric: NDArray[np.float32]
     followed: NDArray[np.bool_]
+
+
+def feedback_of(impressions: Impressions, items: ItemColumns) -> Feedback:
+    """Look up the columns of the items that were shown, in the release that their rows are of."""
+    return Feedback(
+        categories=np.asarray(items.categories[impressions.rows]),
+        numeric=np.asarray(items.numeric[impressions.rows]),
+        followed=impressions.followed,
+    )
 
 
 def posteriors(

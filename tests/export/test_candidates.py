@@ -25,10 +25,9 @@ def exported(repeats_run_dir):
 
 @pytest.mark.parametrize("repeats", [False, True])
 def test_training_and_device_rank_the_same_lists(exported, repeats):
-    from training.slates import Candidates
 
     bundle, trained, data = exported
-    device, candidates = Recommender(bundle, "litert"), Candidates.of(trained, data)
+    device, candidates = Recommender(bundle, "litert"), trained.candidates(data)
     rows = np.array([bundle.row_of(item_id) for item_id in data.items.ids], np.int32)
     end = 6
     for user in np.flatnonzero(np.diff(data.offsets) > end):

@@ -15,8 +15,9 @@ from sync_server import tokens
 from sync_server.app import create_app
 from sync_server.database import default_url, open_database
 from sync_server.keys import load_signers, make_keys
+from sync_server.process import HINTS
 from sync_server.repository import found_repository, publish
-from sync_server.settings import HINTS, Settings
+from sync_server.settings import Settings
 
 schemathesis = pytest.importorskip("schemathesis")
 EXAMPLES = int(os.environ.get("POCKETREC_FUZZ_EXAMPLES", "20"))

@@ -21,8 +21,9 @@ from edge_runtime.sync_hints import hints, known
 from sync_server.app import create_app
 from sync_server.hints import HEARTBEAT_S
 from sync_server.keys import load_signers
+from sync_server.process import MOST_LISTENERS, MOST_OF_NETWORK
 from sync_server.repository import change_policy, halt, publish, read_policy
-from sync_server.settings import MOST_LISTENERS, MOST_OF_NETWORK, Settings
+from sync_server.settings import Settings
 
 
 @pytest.fixture
