@@ -11,10 +11,10 @@ from dataclasses import fields
 import pytest
 import urllib3
 
-from edge_runtime.sync import sync
-from sync_server import process
-from sync_server.app import create_app
-from sync_server.settings import Settings
+from pocketrec_edge.sync.client import sync
+from pocketrec_server import process
+from pocketrec_server.app import create_app
+from pocketrec_server.settings import Settings
 
 GROUPS = ("/admin/", "/v1/admin/")
 
