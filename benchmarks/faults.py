@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from edge_runtime.event_schema import FILE_NAME
 from edge_runtime.eventlog import EventLog
 from edge_runtime.store import Store
 from edge_runtime.sync import sync
-from sync_server.keys import load_signers, make_keys
+from sync_server.keys import Signers, load_signers, make_keys
 from sync_server.repository import change_policy, found_repository, publish, read_policy, refresh
 from sync_server.rollout import find, rolled_back
 from sync_server.state import exists
@@ -160,10 +161,12 @@ class World:
     def __init__(self, work: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
         self._work = work
-        self.repo, self.phone, self.url = work / "repo", work / "phone", ""
+        self.repo: Path = work / "repo"
+        self.phone: Path = work / "phone"
+        self.url = ""
         self.repo.mkdir(parents=True)
         make_keys(work / "keys")
-        self.signers = load_signers(work / "keys")
+        self.signers: Signers = load_signers(work / "keys")
         # In a fork: making models loads much that every later fork would carry along.
         if forked(self._make_releases, None) != 0:
             raise children.ChildFailed("faults: a release could not be made; see above.")
@@ -197,7 +200,7 @@ class World:
         """Be a phone that gets a release as a folder."""
         return Store(self.phone / "store").install_bundle(self._release(name), replay)
 
-    def sync(self, home: str = "phone") -> str:
+    def sync(self, home: str = "phone") -> str | None:
         """Be a phone that syncs; the release that it ends with."""
         root = self._work / "1.root.json"
         return sync(self._work / home, self.url, replay, root_path=root).to_release
@@ -208,7 +211,7 @@ class World:
         asked(lambda: self.install("zero"))
         self._keep("phone", "zero")
         for name in NAMES[1:]:
-            asked(self.first if name == "one" else lambda name=name: self.publish(name))
+            asked(self.first if name == "one" else partial(self.publish, name))
             self._keep("repo", name)
             if name == "one":
                 shutil.copy(self.repo / "metadata" / "1.root.json", self._work)

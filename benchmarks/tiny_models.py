@@ -5,6 +5,8 @@ logistic function of the retrieval score plus `VOTES` times the neighbours' vote
 of the first.
 """
 
+from collections.abc import Mapping
+
 import onnx
 from onnx import TensorProto, helper
 
@@ -76,15 +78,16 @@ def ranker(spec: FeatureSpec) -> bytes:
         helper.make_node("Mul", ["first", "half"], ["second"]),
         helper.make_node("Concat", ["first", "second"], ["probabilities"], axis=1),
     ]
-    constants = {"score": [score], "votes": [votes], "weight": VOTES, "zero": 0.0, "half": 0.5}
+    constants: dict[str, float | list[int]] = {"score": [score], "votes": [votes]}
+    constants |= {"weight": VOTES, "zero": 0.0, "half": 0.5}
     return _model(nodes, inputs, ("probabilities", (n, 2)), constants)
 
 
 def _model(
     nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, tuple[int, ...]]],
+    inputs: Mapping[str, tuple[int, tuple[int, ...]]],
     output: tuple[str, tuple[int, ...]],
-    constants: dict[str, float | list[int] | list[float]],
+    constants: Mapping[str, float | list[int] | list[float]],
 ) -> bytes:
     initializers = []
     for name, value in constants.items():
