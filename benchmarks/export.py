@@ -28,23 +28,23 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
-from benchmarks.old_runtime import verify_there
-from bundle.arrays import encode_array
-from bundle.items_v2 import id_files
-from bundle.quantize import quantize_rows
-from bundle.reader import Bundle, open_bundle
-from bundle.writer import BundleWriter
-from edge_runtime.engines import MODELS
-from edge_runtime.pipeline import Recommender
-from edge_runtime.verify import FileCheck, verify
-from export import on_device
-from export.content import add_items
-from export.index_builder import sort_into_cells
-from training.cases import held_out_cases
-from training.dataset import VALID, Dataset, Items, load_dataset, release_popularity
-from training.trained import Trained, load_trained
+from benchmarks.support import command_line
+from benchmarks.support.old_runtime import verify_there
+from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.items.v2 import id_files
+from pocketrec_bundle.quantize import quantize_rows
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_bundle.writer import BundleWriter
+from pocketrec_edge.engines.select import MODELS
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.releases.verify import FileCheck, verify
+from pocketrec_export.gates import on_device
+from pocketrec_export.items.content import add_items
+from pocketrec_export.items.index_builder import sort_into_cells
+from pocketrec_training.data.dataset import VALID, Dataset, Items, load_dataset, release_popularity
+from pocketrec_training.metrics.cases import held_out_cases
+from pocketrec_training.trained import Trained, load_trained
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 RECIPE, ML1M = RECIPES / "ml100k.toml", RECIPES / "ml1m.toml"
@@ -62,12 +62,12 @@ def run(options: Options, recipe: Path = RECIPE, items: int = MILLION) -> Result
     """Train, export twice, check every file on every runtime; `items` of the large bundle."""
     work = options.work
     run_dir, bundle_dir = work / "run", work / "bundle"
-    children.train(recipe, work, None, options.minutes)
+    command_line.train(recipe, work, None, options.minutes)
     words = ("export", run_dir, "--force", "--all-variants", "--json", "--out")
     started = time.monotonic()
-    report = json.loads(children.call(*words, bundle_dir, shows_progress=True))
+    report = json.loads(command_line.call(*words, bundle_dir, shows_progress=True))
     export_s = time.monotonic() - started
-    children.call(*words, work / "elsewhere" / "again", shows_progress=True)
+    command_line.call(*words, work / "elsewhere" / "again", shows_progress=True)
     bundle = open_bundle(bundle_dir)
     found = verify(bundle)
     rows: list[Row] = file_rows(found.files, report["files"])
@@ -123,10 +123,10 @@ def add_quality(rows: list[Row], bundle: Bundle, data: Dataset) -> None:
 def movielens_1m(work: Path, source: Path) -> dict[str, float]:
     """Export MovieLens-1M; seconds, bytes of both models and of the bundle."""
     if not (work / "run" / "train_report.json").is_file():
-        children.train(ML1M, work, source, SHORT_MINUTES)
+        command_line.train(ML1M, work, source, SHORT_MINUTES)
     words = ("export", work / "run", "--out", work / "bundle", "--force", "--json")
     started = time.monotonic()
-    report = json.loads(children.call(*words, shows_progress=True))
+    report = json.loads(command_line.call(*words, shows_progress=True))
     return {
         "export_ml1m_s": time.monotonic() - started,
         "models_ml1m_bytes": float(report["shipped"][0]["models_bytes"]),

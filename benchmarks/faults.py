@@ -25,24 +25,30 @@ import urllib3
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
-from benchmarks.kill_steps import asked, forked
-from benchmarks.tiny_bundle import write_tiny_bundle
-from bundle.files import sha256_file
-from bundle.reader import Bundle, open_bundle
-from bundle.rollout import RolloutPolicy
-from edge_runtime import selftest
-from edge_runtime.device import Device
-from edge_runtime.event_schema import FILE_NAME
-from edge_runtime.eventlog import EventLog
-from edge_runtime.store import Store
-from edge_runtime.sync import sync
-from sync_server.keys import Signers, load_signers, make_keys
-from sync_server.repository import change_policy, found_repository, publish, read_policy, refresh
-from sync_server.rollout import find, rolled_back
-from sync_server.state import exists
-from training.progress import Progress
+from benchmarks.support import command_line
+from benchmarks.support.kill_steps import asked, forked
+from pocketrec_bundle.disk.files import sha256_file
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_bundle.settings.rollout import RolloutPolicy
+from pocketrec_edge.device import Device
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.releases import selftest
+from pocketrec_edge.releases.store import Store
+from pocketrec_edge.sync.client import sync
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
+from pocketrec_server.repository.keys import Signers, load_signers, make_keys
+from pocketrec_server.repository.publish import (
+    change_policy,
+    found_repository,
+    publish,
+    read_policy,
+    refresh,
+)
+from pocketrec_server.repository.rollout import find, rolled_back
+from pocketrec_server.repository.state import exists
+from pocketrec_training.progress import Progress
 
 STEPS: tuple[tuple[Any, str], ...] = (
     (os, "replace"),
@@ -135,7 +141,7 @@ def run(options: Options, every: int = 1) -> Result:
     world = World(options.work)
     tallies: dict[str, Tally] = {}
     with (
-        children.server(world.repo, options.work) as url,
+        command_line.server(world.repo, options.work) as url,
         Progress("faults", len(SCENARIOS)) as bar,
     ):
         world.url = url  # the server made the repository's folder
@@ -169,7 +175,7 @@ class World:
         self.signers: Signers = load_signers(work / "keys")
         # In a fork: making models loads much that every later fork would carry along.
         if forked(self._make_releases, None) != 0:
-            raise children.ChildFailed("faults: a release could not be made; see above.")
+            raise command_line.ChildFailed("faults: a release could not be made; see above.")
         self._sha = {name: sha256_file(self._release(name) / "manifest.json") for name in NAMES}
 
     def _make_releases(self) -> None:
@@ -236,7 +242,7 @@ class World:
             events = self._log_events() if scenario.events else []
             code = forked(lambda: scenario.job(self), n, *STEPS)
             if code not in (0, -signal.SIGKILL):
-                raise children.ChildFailed(f"faults: step {n}: the job failed; see above.")
+                raise command_line.ChildFailed(f"faults: step {n}: the job failed; see above.")
             tally.kill_points += code != 0
             tally.unanswered += not asked(self._answers)
             if scenario.makes:

@@ -27,24 +27,24 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.harness import Cell, Options, Result, percentiles
-from bundle.campaigns import Campaign, Campaigns
-from bundle.reader import Bundle, open_bundle
-from bundle.strict_json import MAX_UTC
-from edge_runtime.index import Index
-from edge_runtime.pipeline import Recommender
-from edge_runtime.rules.selection import SMOOTHING, category_marks
-from export import on_device
-from export.rules import popularity_bounds, release_rules
-from training import metrics
-from training.beyond_accuracy import coverage, diversity
-from training.cases import Cases, held_out_cases
-from training.dataset import VALID, Dataset, load_dataset
-from training.placement import NOBODY
-from training.recipe import RerankConfig
-from training.significance import paired_bootstrap
-from training.trained import load_trained
+from benchmarks.support import command_line
+from pocketrec_bundle.encoding.strict_json import MAX_UTC
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_bundle.settings.campaigns import Campaign, Campaigns
+from pocketrec_edge.recommend.index import Index
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.rules.selection import SMOOTHING, category_marks
+from pocketrec_export.gates import on_device
+from pocketrec_export.rules import popularity_bounds, release_rules
+from pocketrec_training.data.dataset import VALID, Dataset, load_dataset
+from pocketrec_training.metrics import ranking as metrics
+from pocketrec_training.metrics.beyond_accuracy import coverage, diversity
+from pocketrec_training.metrics.cases import Cases, held_out_cases
+from pocketrec_training.metrics.placement import NOBODY
+from pocketrec_training.metrics.significance import paired_bootstrap
+from pocketrec_training.recipe.schema import RerankConfig
+from pocketrec_training.trained import load_trained
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 K = 10
@@ -139,9 +139,9 @@ def _divergence(taste: NDArray[np.float64], marks: NDArray[np.float64]) -> float
 def run(options: Options, recipe: Path = RECIPE) -> Result:
     """Train, export, and answer the validation cases under each setting; prints the table."""
     work = options.work
-    children.train(recipe, work, options.data, options.minutes)
+    command_line.train(recipe, work, options.data, options.minutes)
     words = ("export", work / "run", "--out", work / "bundle", "--force")
-    children.call(*words, shows_progress=True)
+    command_line.call(*words, shows_progress=True)
     rows = measure(work / "run", work / "data", work / "bundle", options.seed)
     show(rows)
     figures = {

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import children
-from bundle.errors import InputError
-from edge_runtime.device import Device
+from benchmarks.support import command_line
 from pocketrec.browse.session import Command, Session, changes, parse
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import found_repository, publish
+from pocketrec_bundle.errors import InputError
+from pocketrec_edge.device import Device
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def served(tiny_release, tmp_path):
     make_keys(tmp_path / "keys")
     found_repository(tmp_path / "repo", load_signers(tmp_path / "keys"))
     publish(tiny_release, tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
-    with children.server(tmp_path / "repo", tmp_path) as url:
+    with command_line.server(tmp_path / "repo", tmp_path) as url:
         yield url, tmp_path / "repo" / "metadata" / "1.root.json"
 
 

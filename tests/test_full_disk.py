@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import children
-from bundle.files import sha256_file
-from edge_runtime.device import Device
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import found_repository, publish
+from benchmarks.support import command_line
+from pocketrec_bundle.disk.files import sha256_file
+from pocketrec_edge.device import Device
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish
 
 RECIPE = """
 name = "full"
@@ -66,8 +66,8 @@ def test_data(tiny_disk, tables):
 
 
 def test_train(tiny_disk, tables, runner):
-    from training.recipe import load_recipe
-    from training.tables import build_tables
+    from pocketrec_training.data.ingest import build_tables
+    from pocketrec_training.recipe.schema import load_recipe
 
     build_tables(load_recipe(tables / "r.toml"), tables / "data", tables)
     words = ["train", tables / "r.toml", "--data", tables / "data", "--out", "{disk}/run"]
@@ -108,7 +108,7 @@ def test_device(tiny_disk, repository_and_phone, quantized_release, tmp_path):
     folder, home = repository_and_phone, ("--home", "{disk}/phone")
     repo = Path(shutil.copytree(folder / "server" / "repo", tmp_path / "repo"))
     publish(quantized_release, repo, load_signers(folder / "keys"), "stable")
-    with children.server(repo, tmp_path) as url:
+    with command_line.server(repo, tmp_path) as url:
         sync = ["device", "sync", *home, "--server", url]
         sync += ["--root", repo / "metadata" / "1.root.json"]
         ran, files = tiny_disk(
@@ -140,7 +140,7 @@ def test_a_sync_goes_on_once_there_is_room(
     folder, home = repository_and_phone, ("--home", "{disk}/phone")
     repo = Path(shutil.copytree(folder / "server" / "repo", tmp_path / "repo"))
     publish(quantized_release, repo, load_signers(folder / "keys"), "stable")
-    with children.server(repo, tmp_path) as url:
+    with command_line.server(repo, tmp_path) as url:
         sync = ["device", "sync", *home, "--server", url, "--json"]
         sync += ["--root", repo / "metadata" / "1.root.json"]
         look = ["device", "recommend", *home, "--json"]

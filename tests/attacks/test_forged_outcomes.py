@@ -12,13 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks import children
-from benchmarks.loopback_networks import address_in
-from bundle.rollout import FailureLimit
-from sync_server.database import default_url, open_database
-from sync_server.keys import load_signers, make_keys
-from sync_server.outcomes import healths
-from sync_server.repository import (
+from benchmarks.support import command_line
+from benchmarks.support.loopback_networks import address_in
+from pocketrec_bundle.settings.rollout import FailureLimit
+from pocketrec_server.halting.outcomes import healths
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import (
     change_policy,
     found_repository,
     publish,
@@ -26,6 +25,7 @@ from sync_server.repository import (
     read_policy,
     unhalt,
 )
+from pocketrec_server.storage.database import default_url, open_database
 
 ATTACKER, BATCH = 9_999, 32
 _ids = itertools.count()
@@ -91,7 +91,7 @@ def channel(founded, tmp_path):
     folder = tmp_path / "server"
     shutil.copytree(founded, folder)
     options = ("--keys", folder / "online", "--no-log")
-    with children.server(folder / "repo", tmp_path, *options) as url:
+    with command_line.server(folder / "repo", tmp_path, *options) as url:
         yield Channel(folder, url)
 
 
@@ -134,7 +134,7 @@ def test_behind_a_proxy_networks_are_those_that_the_proxy_saw(founded, tmp_path)
     folder = tmp_path / "server"
     shutil.copytree(founded, folder)
     options = ("--keys", folder / "online", "--no-log", "--behind-proxy")
-    with children.server(folder / "repo", tmp_path, *options) as url:
+    with command_line.server(folder / "repo", tmp_path, *options) as url:
         channel = Channel(folder, url)
         for n in range(120):  # an invented address first, the proxy's word last
             channel.report(0, ["reverted"], behind=f"198.18.{n}.1, 203.0.113.9")

@@ -12,15 +12,15 @@ from threading import Event
 
 import pytest
 
-from benchmarks import children
-from edge_runtime import refusals
-from edge_runtime.device import Device
-from edge_runtime.running import Running
-from edge_runtime.selftest import replay
-from edge_runtime.store import Store
-from edge_runtime.sync import sync
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import found_repository, publish
+from benchmarks.support import command_line
+from pocketrec_edge.device import Device
+from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases.selftest import replay
+from pocketrec_edge.releases.store import Store
+from pocketrec_edge.running import Running
+from pocketrec_edge.sync.client import sync
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish
 
 NOW = 1_700_000_000
 
@@ -78,7 +78,7 @@ def test_a_sync_of_another_process_is_seen_by_the_open_phone(tiny_release, other
     home = tmp_path / "phone"
     phone = opened(home)
     assert phone.recommend()["source"] == "none"
-    with children.server(tmp_path / "repo", tmp_path) as url:
+    with command_line.server(tmp_path / "repo", tmp_path) as url:
         sync(home, url, lambda bundle: replay(bundle, "onnx"), root_path=root)
         assert phone.recommend()["release"] == "tiny"
         publish(other, tmp_path / "repo", signers, "stable")
@@ -96,7 +96,7 @@ def test_a_sync_fetches_a_damaged_file_again_and_the_open_phone_uses_it(tiny_rel
     found_repository(tmp_path / "repo", signers)
     publish(tiny_release, tmp_path / "repo", signers, "stable")
     root, home = tmp_path / "repo" / "metadata" / "1.root.json", tmp_path / "phone"
-    with children.server(tmp_path / "repo", tmp_path) as url:
+    with command_line.server(tmp_path / "repo", tmp_path) as url:
 
         def synced():
             return sync(home, url, lambda bundle: replay(bundle, "onnx"), root_path=root)

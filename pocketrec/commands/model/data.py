@@ -1,0 +1,93 @@
+"""`pocketrec data`: read, check and clean the two tables."""
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:  # the room is imported by the command that uses it
+    from pocketrec_training.data.ingest import DataReport
+
+
+@click.command(
+    epilog="Example: pocketrec data recipes/ml100k.toml --out work/data",
+)
+@click.argument("recipe", type=click.Path(path_type=Path), required=False)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the canonical tables.")
+@click.option("--source", type=click.Path(path_type=Path), help="Local folder of the raw files.")
+@click.option("--append", is_flag=True, help="Add the files in --source to the tables in --out.")
+@click.option("--list", "list_known", is_flag=True, help="Show the known data sets and end.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def command(
+    recipe: Path | None,
+    out: Path | None,
+    source: Path | None,
+    append: bool,
+    list_known: bool,
+    as_json: bool,
+) -> None:
+    """Read the tables named by RECIPE, check every row, and write canonical Parquet tables.
+
+    With --append, the files in --source are a later delivery (a day's interactions, new or changed
+    items, or both): the result is that of one run over all files. The same files again change
+    nothing.
+    """
+    if list_known:
+        _show_known(as_json)
+        return
+    if recipe is None or out is None:
+        raise click.UsageError("RECIPE and --out are needed (or --list).")
+    from pocketrec_training.data.ingest import append_tables, build_tables
+    from pocketrec_training.recipe.schema import load_recipe
+
+    if append:
+        if source is None:
+            raise click.UsageError("--append needs --source, the folder of the new files.")
+        added = append_tables(load_recipe(recipe), out, source)
+        if as_json:
+            click.echo(json.dumps(asdict(added)))
+            return
+        click.echo(
+            "these files are in the tables already; nothing changed"
+            if added.known
+            else f"added {added.interactions:,} interactions and {added.new_items:,} items; "
+            f"{added.duplicates:,} duplicates dropped, {added.quarantined:,} rows quarantined"
+        )
+        _show(added.report)
+    else:
+        report = build_tables(load_recipe(recipe), out, source)
+        if as_json:
+            click.echo(json.dumps(asdict(report)))
+            return
+        _show(report)
+    print(f"written: {out}", file=sys.stderr)  # noqa: T201
+
+
+def _show(report: "DataReport") -> None:
+    first, last = (datetime.fromtimestamp(t, UTC).date() for t in (report.first_ts, report.last_ts))
+    click.echo(f"{report.dataset}: {report.licence}")
+    click.echo(
+        f"{report.interactions:,} interactions of {report.users:,} users with {report.items:,} "
+        f"items, {first} to {last}"
+    )
+    click.echo(f"{report.duplicates:,} duplicates dropped, {report.quarantined:,} rows quarantined")
+    for reason, count in report.reasons.items():
+        click.echo(f"  {count:>8,}  {reason}")
+
+
+def _show_known(as_json: bool) -> None:
+    from pocketrec_training.data.sources import REGISTRY
+
+    if as_json:
+        keep = ("title", "licence", "url", "size_mb", "files")
+        rows = {n: {k: getattr(d, k) for k in keep} for n, d in REGISTRY.items()}
+        click.echo(json.dumps(rows))
+        return
+    for name, known in REGISTRY.items():
+        click.echo(
+            f"{name}\n    {known.title}\n    {known.licence}; {known.size_mb:g} MB; {known.url}"
+        )

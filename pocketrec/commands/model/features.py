@@ -1,0 +1,35 @@
+"""`pocketrec features`: the offline feature store of a data folder."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command(
+    epilog="Example: pocketrec features recipes/ml100k.toml --data work/data --out work/features",
+)
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Canonical tables.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def command(recipe: Path, data: Path, out: Path, as_json: bool) -> None:
+    """Write what the device would have computed at every interaction, as Parquet.
+
+    Each interaction sees its user's strictly earlier events: the numbers are those of the device's
+    event log at that moment, joined point in time.
+    """
+    from pocketrec_training.data.offline_features import write_features
+    from pocketrec_training.recipe.schema import load_recipe
+
+    report = write_features(load_recipe(recipe), data, out)
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    click.echo(
+        f"{report.interactions:,} interactions at {report.moments:,} moments: "
+        f"{', '.join(report.context)}; {report.shares:,} category shares"
+    )
+    print(f"written: {out}", file=sys.stderr)  # noqa: T201

@@ -1,0 +1,70 @@
+"""`pocketrec inspect`: show a bundle as a person wants to read it, and verify it."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command(epilog="Example: pocketrec inspect work/bundle")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--replay",
+    "engine",
+    type=click.Choice(["auto", "litert", "onnx"]),
+    help="Also run the golden vectors on this engine.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(bundle: Path, engine: str | None, as_json: bool) -> None:
+    """Verify every file of BUNDLE and print what is in it; exit code 1 if a check fails."""
+    from pocketrec_bundle.golden.vectors import Golden
+    from pocketrec_bundle.reader import open_bundle
+
+    opened = open_bundle(bundle)
+    manifest, spec = opened.manifest, opened.spec
+    found: dict[str, Any] = {
+        "name": manifest.name,
+        "format_version": manifest.format_version,
+        "recipe": manifest.recipe_name,
+        "data_until": datetime.fromtimestamp(manifest.created_utc, UTC).isoformat(),
+        "items": opened.item_count,
+        "bytes": manifest.total_bytes(),
+        "dim": spec.dim,
+        "cells": len(opened.array("index/offsets")) - 1,
+        "history": spec.max_history,
+        "heads": dict(zip(spec.heads, spec.head_weights, strict=True)),
+        "golden_cases": len(Golden.of(opened).cases),
+        "files": [
+            {**e.meta, "name": e.name, "kind": e.kind, "bytes": e.bytes, "sha256": e.sha256}
+            for e in manifest.files
+        ],
+    }
+    if engine:
+        from pocketrec_edge.releases.selftest import replay
+
+        found["replayed"] = replay(opened, engine)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for name, value in found.items():
+        if name != "files":
+            click.echo(f"{name:<16}{value:,}" if isinstance(value, int) else f"{name:<16}{value}")
+    click.echo(f"\n{'file':<34}{'bytes':>11}  facts")
+    for file in found["files"]:
+        error = file.get("max_abs_error")
+        facts = (
+            f"error {error:.1e}, runtime >= {file.get('min_runtime', '?')}"
+            if error is not None
+            else ""
+        )
+        marks = [f"for {file['targets']}"] if file.get("targets") else []
+        marks += [mark for mark in ("default", "forced") if file.get(mark)]
+        if "stopped_by" in file:
+            marks.append(f"training stopped by {file['stopped_by']}")
+        if not file.get("reproducible", 1):
+            marks.append("not reproducible")
+        told = ", ".join([facts, *marks] if facts else marks)
+        click.echo(f"{file['name']:<34}{file['bytes']:>11,}  {told}".rstrip())
+    click.echo("\nall files verified")

@@ -1,0 +1,97 @@
+"""`pocketrec serve`: run the sync server."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command(epilog="Example: pocketrec serve --repo work/repo --port 8080")
+@click.option("--repo", type=click.Path(path_type=Path), required=True, help="The repository.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8080, show_default=True)
+@click.option("--port-file", type=click.Path(path_type=Path), help="Write the port here.")
+@click.option("--database", default="", help="SQLAlchemy URL; default: SQLite in the repository.")
+@click.option(
+    "--keys", type=click.Path(path_type=Path), help="Folder of keys that the server may use."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes, about one a core.",
+)
+@click.option("--blobs-url", default="", help="Send requests for targets on to this address.")
+@click.option(
+    "--behind-proxy", is_flag=True, help="Believe address and scheme that one proxy adds."
+)
+@click.option(
+    "--uploads-per-minute",
+    type=click.IntRange(1),
+    default=60,
+    show_default=True,
+    help="Of events, by one install, in the long run and at once.",
+)
+@click.option(
+    "--events-per-day",
+    type=click.IntRange(1000),
+    default=50_000,
+    show_default=True,
+    help="Of one install.",
+)
+@click.option(
+    "--network-events-per-hour",
+    type=click.IntRange(1000),
+    default=20_000,
+    show_default=True,
+    help="Of all installs of one network, IPv4 /24 or IPv6 /48.",
+)
+@click.option(
+    "--all-events-per-day",
+    type=click.IntRange(1000),
+    default=5_000_000,
+    show_default=True,
+    help="Of all installs.",
+)
+@click.option("--log/--no-log", default=True, show_default=True, help="A JSON line a request.")
+def command(
+    repo: Path,
+    host: str,
+    port: int,
+    port_file: Path | None,
+    database: str,
+    keys: Path | None,
+    workers: int,
+    blobs_url: str,
+    behind_proxy: bool,
+    uploads_per_minute: int,
+    events_per_day: int,
+    network_events_per_hour: int,
+    all_events_per_day: int,
+    log: bool,
+) -> None:
+    """Serve signed metadata, files, event upload, admin site, health and metrics.
+
+    --port 0 takes a free one. SIGTERM ends it once everything begun is sent.
+    """
+    from pocketrec_server.events.allowance import Limits
+    from pocketrec_server.serve import serve, transport_warning
+    from pocketrec_server.settings import Settings
+
+    settings = Settings(
+        repo=repo,
+        database_url=database,
+        keys=keys,
+        blobs_url=blobs_url,
+        behind_proxy=behind_proxy,
+        log_requests=log,
+        limits=Limits(
+            per_minute=uploads_per_minute,
+            day_events=events_per_day,
+            network_hour_events=network_events_per_hour,
+            all_day_events=all_events_per_day,
+        ),
+    )
+    if warning := transport_warning(host, behind_proxy=behind_proxy):
+        click.echo(f"warning: {warning}", err=True)
+    serve(settings, host, port, port_file, workers=workers, announce=click.echo)
