@@ -175,7 +175,7 @@ class World:
         self.signers: Signers = load_signers(work / "keys")
         # In a fork: making models loads much that every later fork would carry along.
         if forked(self._make_releases, None) != 0:
-            raise command_line.ChildFailed("faults: a release could not be made; see above.")
+            raise command_line.ChildFailedError("faults: a release could not be made; see above.")
         self._sha = {name: sha256_file(self._release(name) / "manifest.json") for name in NAMES}
 
     def _make_releases(self) -> None:
@@ -242,7 +242,7 @@ class World:
             events = self._log_events() if scenario.events else []
             code = forked(lambda: scenario.job(self), n, *STEPS)
             if code not in (0, -signal.SIGKILL):
-                raise command_line.ChildFailed(f"faults: step {n}: the job failed; see above.")
+                raise command_line.ChildFailedError(f"faults: step {n}: the job failed; see above.")
             tally.kill_points += code != 0
             tally.unanswered += not asked(self._answers)
             if scenario.makes:

@@ -183,7 +183,7 @@ class Fleet:
                     else:
                         yield json.loads(line)
             if any(child.wait() for child in running):
-                raise command_line.ChildFailed("fleet: a worker process failed; see above.")
+                raise command_line.ChildFailedError("fleet: a worker process failed; see above.")
 
 
 def _forward(lines: Iterable[str], to: "SimpleQueue[str | None]") -> None:

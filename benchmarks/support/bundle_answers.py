@@ -28,7 +28,7 @@ def answers(bundle: Bundle) -> str:
     """Read everything a device reads; two releases with the same answers give the same text.
 
     Raises:
-        BundleInvalid: a part that is only checked when it is read fails its check.
+        BundleInvalidError: a part that is only checked when it is read fails its check.
     """
     digest = hashlib.sha256()
     names = (*ARRAYS, *(NEIGHBOUR_ARRAYS if bundle.spec.neighbours else ()))
