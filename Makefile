@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup demo test lint fmt bench docs lock lock-check wheel clean
+.PHONY: setup demo test lint lint-format lint-style lint-types lint-imports fmt bench docs lock lock-check wheel release clean
 
 setup: .venv/stamp
 
@@ -21,8 +21,16 @@ demo: setup
 test: setup
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: setup
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+# Also the hooks of .pre-commit-config.yaml.
+lint: lint-format lint-style lint-types lint-imports
+lint-format: setup
+	$(BIN)/ruff format --check .
+lint-style: setup
+	$(BIN)/ruff check .
+lint-types: setup
+	$(BIN)/mypy
+lint-imports: setup
+	$(BIN)/lint-imports
 
 fmt: setup
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -58,6 +66,10 @@ wheel: setup
 	rm -rf dist/venv && $(BIN)/python -m venv dist/venv && \
 	dist/venv/bin/pip install --quiet --disable-pip-version-check dist/pocketrec-*.whl && \
 	cd dist && venv/bin/pocketrec --version && venv/bin/python -c "import pocketrec_bundle, pocketrec_edge"
+
+# Source archive and wheel of a commit that is ready to be tagged. Prints the tag; pushes nothing.
+release: setup
+	$(BIN)/python .ci/release.py
 
 clean:
 	rm -rf dist out work benchmarks/out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

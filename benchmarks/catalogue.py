@@ -197,8 +197,8 @@ def summary(rows: list[Row]) -> dict[str, float]:
 
 def show(rows: list[Row]) -> None:
     """Print a line a step."""
-    heads = ("items", "added", "changed", "withdrawn", "removed", "seconds", "peak_mib")
-    heads = (*heads, "bundle_bytes", "changed_rows", "moves")
+    heads = ["items", "added", "changed", "withdrawn", "removed", "seconds", "peak_mib"]
+    heads += ["bundle_bytes", "changed_rows", "moves"]
     table = Table(title="Catalogue releases", title_justify="left")
     table.add_column("step")
     for name in heads:

@@ -173,6 +173,7 @@ class Fleet:
             with ThreadPoolExecutor(len(running)) as readers:
                 lines: SimpleQueue[str | None] = SimpleQueue()
                 for child in running:
+                    assert child.stdout is not None  # a pipe
                     readers.submit(_forward, child.stdout, lines)
                 left = len(running)
                 while left:

@@ -98,7 +98,8 @@ class MeanTower:
         assert vectors.dtype == np.float32
         assert events.shape == (1, spec.max_history)
         assert 0 <= events.min() <= events.max() <= len(spec.event_types)
-        return vectors.mean(axis=1)
+        mean: NDArray[Any] = vectors.mean(axis=1)
+        return mean
 
 
 class FirstColumn:
