@@ -24,10 +24,9 @@ import urllib3
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
-from benchmarks.kill_steps import asked, forked
-from benchmarks.tiny_bundle import write_tiny_bundle
+from benchmarks.support import command_line
+from benchmarks.support.kill_steps import asked, forked
 from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_bundle.settings.rollout import RolloutPolicy
@@ -37,6 +36,7 @@ from pocketrec_edge.events.schema import FILE_NAME
 from pocketrec_edge.releases import selftest
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import (
     change_policy,
@@ -140,7 +140,7 @@ def run(options: Options, every: int = 1) -> Result:
     world = World(options.work)
     tallies: dict[str, Tally] = {}
     with (
-        children.server(world.repo, options.work) as url,
+        command_line.server(world.repo, options.work) as url,
         Progress("faults", len(SCENARIOS)) as bar,
     ):
         world.url = url  # the server made the repository's folder
@@ -172,7 +172,7 @@ class World:
         self.signers = load_signers(work / "keys")
         # In a fork: making models loads much that every later fork would carry along.
         if forked(self._make_releases, None) != 0:
-            raise children.ChildFailed("faults: a release could not be made; see above.")
+            raise command_line.ChildFailed("faults: a release could not be made; see above.")
         self._sha = {name: sha256_file(self._release(name) / "manifest.json") for name in NAMES}
 
     def _make_releases(self) -> None:
@@ -239,7 +239,7 @@ class World:
             events = self._log_events() if scenario.events else []
             code = forked(lambda: scenario.job(self), n, *STEPS)
             if code not in (0, -signal.SIGKILL):
-                raise children.ChildFailed(f"faults: step {n}: the job failed; see above.")
+                raise command_line.ChildFailed(f"faults: step {n}: the job failed; see above.")
             tally.kill_points += code != 0
             tally.unanswered += not asked(self._answers)
             if scenario.makes:

@@ -24,15 +24,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.children import ChildFailed
-from benchmarks.fuzz_child import READY, VERSIONS
 from benchmarks.harness import Cell, Options, Result
-from benchmarks.mutations import MUTATORS
-from benchmarks.tiny_bundle import write_tiny_bundle
+from benchmarks.support.children.fuzz import READY, VERSIONS
+from benchmarks.support.command_line import ChildFailed
+from benchmarks.support.mutations import MUTATORS
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_training.progress import Progress
 
 CASES = 100_000
-CHILD = ["-W", "error", "-m", "benchmarks.fuzz_child"]  # a numeric warning is a crash too
+CHILD = [
+    "-W",
+    "error",
+    "-m",
+    "benchmarks.support.children.fuzz",
+]  # a numeric warning is a crash too
 OUTCOMES = ("refused", "accepted_equal", "accepted_other", "crash")
 MOST_CRASHES_TOLD = 50
 

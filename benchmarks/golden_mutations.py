@@ -20,7 +20,6 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import Cell, Options, Result
-from benchmarks.tiny_bundle import write_tiny_bundle
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.reader import open_bundle
@@ -28,9 +27,10 @@ from pocketrec_edge.engines.select import MODELS, Engine, open_model
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.releases.selftest import replay_requests
 from pocketrec_edge.releases.stages import check_cases, check_stages, read_stages
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 
 ROOT = Path(__file__).parent.parent
-FAULTS = Path(__file__).parent / "golden_faults.txt"
+FAULTS = Path(__file__).parent / "support" / "golden_faults.txt"
 ENGINE = "onnx"
 
 

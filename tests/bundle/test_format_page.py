@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.tiny_bundle import write_tiny_bundle
 from pocketrec_bundle.encoding.sorted_ids import MAX_BLOCK, MAX_SHARED
 from pocketrec_bundle.errors import BundleInvalid
 from pocketrec_bundle.features import (
@@ -37,6 +36,7 @@ from pocketrec_bundle.settings.rules import (
     MAX_RULES,
     NUMBERS,
 )
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 
 NEW = {"rules.json", "campaigns.json", "regions.json", CODES_FILE, ROWS_FILE}
 POLICY = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=0, candidates=200)

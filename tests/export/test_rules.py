@@ -7,7 +7,6 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
-from benchmarks.tiny_bundle import SPEC
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.rules import NAMES, Rules
@@ -15,6 +14,7 @@ from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.stages import check_stages, read_stages
 from pocketrec_export.build import export_bundle
+from pocketrec_export.conformance.tiny_bundle import SPEC
 from pocketrec_export.items.catalogue import update_catalogue
 from pocketrec_export.rules import popularity_bounds, release_rules
 from pocketrec_training.errors import RecipeInvalid

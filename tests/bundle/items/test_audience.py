@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.tiny_bundle import N_ITEMS, tiny_audience, write_tiny_bundle
 from pocketrec_bundle.encoding.arrays import encode_array
 from pocketrec_bundle.errors import BundleInvalid, InputError
 from pocketrec_bundle.items.audience import (
@@ -18,6 +17,7 @@ from pocketrec_bundle.items.audience import (
     open_audience,
 )
 from pocketrec_bundle.reader import open_bundle
+from pocketrec_export.conformance.tiny_bundle import N_ITEMS, tiny_audience, write_tiny_bundle
 
 
 class Files:

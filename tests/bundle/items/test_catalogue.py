@@ -1,6 +1,5 @@
 import pytest
 
-from benchmarks.hostile_catalogues import hostile_catalogues
 from pocketrec_bundle.errors import BundleInvalid, InputError
 from pocketrec_bundle.items.catalogue import (
     MAX_ITEM_BYTES,
@@ -8,6 +7,7 @@ from pocketrec_bundle.items.catalogue import (
     CatalogueItem,
     write_catalogue,
 )
+from pocketrec_export.conformance.hostile_catalogues import hostile_catalogues
 
 ITEM = CatalogueItem(0, "a", "T", "c", 1.5, 1990)
 HARMLESS = {"empty", "trigger", "index on an expression", "UTF-16"}

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tiny_bundle import CAMPAIGNS, write_tiny_bundle
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import MAX_TEXT, MAX_UTC
 from pocketrec_bundle.errors import BundleInvalid
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.campaigns import MAX_CAMPAIGNS, MAX_ITEM_ID, MAX_PRIORITY, Campaigns
+from pocketrec_export.conformance.tiny_bundle import CAMPAIGNS, write_tiny_bundle
 
 DATA = Path(__file__).parent.parent / "data"
 SOUND = {

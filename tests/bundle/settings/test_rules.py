@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tiny_bundle import RULES, SPEC, write_tiny_bundle
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.errors import BundleInvalid
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.rules import KINDS, Rules
+from pocketrec_export.conformance.tiny_bundle import RULES, SPEC, write_tiny_bundle
 
 DATA = Path(__file__).parent.parent / "data"
 SETTINGS = {

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 pytest.importorskip("onnx", reason="needs the train extra")
 
 from pocketrec.cli import main
-from pocketrec.commands.export import command
+from pocketrec.commands.model.export import command
 from pocketrec_bundle.errors import BundleInvalid, InputError, PocketRecError
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.reader import Bundle, open_bundle

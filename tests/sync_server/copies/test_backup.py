@@ -11,12 +11,12 @@ import threading
 import pytest
 from sqlalchemy import select
 
-from benchmarks.tiny_bundle import write_tiny_bundle
 from pocketrec import cli
 from pocketrec_bundle.errors import InputError
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.auth import sessions, tokens
 from pocketrec_server.copies import backup as backups
 from pocketrec_server.copies import seal

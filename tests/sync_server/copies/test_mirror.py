@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import urllib3
 
-from benchmarks.tiny_bundle import write_tiny_bundle
 from pocketrec_bundle.errors import InputError
 from pocketrec_edge.sync.client import sync
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.copies.mirror import Folder, mirror, place_of
 from pocketrec_server.errors import RepositoryInvalid
 from pocketrec_server.repository import state

@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 
-from benchmarks.tiny_bundle import CREATED_UTC, write_tiny_bundle
 from pocketrec import rollout_table
 from pocketrec.cli import main
 from pocketrec_bundle.errors import BundleInvalid, InputError
@@ -14,6 +13,7 @@ from pocketrec_bundle.manifest import parse_manifest
 from pocketrec_bundle.settings.rollout import FailureLimit
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
+from pocketrec_export.conformance.tiny_bundle import CREATED_UTC, write_tiny_bundle
 from pocketrec_server.errors import KeysInvalid, RepositoryInvalid
 from pocketrec_server.repository.keys import load_signers, make_key, make_keys
 from pocketrec_server.repository.live import live

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.kill_steps import forked
-from benchmarks.loopback_networks import from_network
+from benchmarks.support.kill_steps import forked
+from benchmarks.support.loopback_networks import from_network
 from pocketrec.cli import main
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.rollout import AppVersions, FailureLimit, RolloutPolicy, Stage
