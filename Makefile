@@ -38,11 +38,13 @@ fmt: setup
 bench: setup
 	$(BIN)/pocketrec bench all --json benchmarks/out
 
+# The reference of the command line, then the site in out/docs; a warning is an error.
 docs: setup
 	$(BIN)/python -m pocketrec.reference docs/cli-reference.md
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . out/docs
 
 # Linux x86-64, Python 3.11. Needs uv (https://docs.astral.sh/uv); keeps locked versions where it can.
-LOCK := uv pip compile --quiet pyproject.toml --extra train --extra edge --extra server --extra dev \
+LOCK := uv pip compile --quiet pyproject.toml --extra train --extra edge --extra server --extra docs --extra dev \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	--custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links --output-file
 

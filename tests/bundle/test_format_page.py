@@ -161,7 +161,7 @@ def test_stated_limits_of_cohorts_are_the_reader_s(page):
 
 def test_stated_numbers_of_regions_and_ages_are_the_reader_s(page):
     assert f"a list of 1..{MAX_REGIONS} short texts" in page
-    assert f"least age in years, {UNRATED} = unrated" in page
+    assert f"minimum age in years, {UNRATED} = unrated" in page
 
 
 def test_the_catalogue_s_table_is_the_writer_s(page):

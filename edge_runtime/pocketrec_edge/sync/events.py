@@ -1,7 +1,7 @@
 """Send a phone's events to the server, if its user has agreed, see `consent.py`.
 
 What does not get there stays in the log and is told; a sync does not fail for it. The protocol is
-in `docs/app-developer.md`.
+in `docs/privacy.md`.
 """
 
 import gzip

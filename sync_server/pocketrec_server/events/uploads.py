@@ -1,7 +1,7 @@
 """The body of an upload, version 1, and that of devices from before there were versions.
 
 `{"schema": 1, "batch": uuid, "install_id": text, "consent": true, "events": [...]}`; the older one
-has neither schema nor batch. `docs/app-developer.md` describes the protocol.
+has neither schema nor batch. `docs/privacy.md` describes the protocol.
 """
 
 import re
