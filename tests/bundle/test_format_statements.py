@@ -10,7 +10,7 @@ import pytest
 
 from pocketrec_bundle.candidates import extra_candidates
 from pocketrec_bundle.encoding.delta import MAX_BYTES
-from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.features import History
 from pocketrec_bundle.golden.edges import FILE as EDGES_FILE
 from pocketrec_bundle.golden.edges import FIRST
@@ -285,7 +285,7 @@ def test_a_hostile_catalogue_does_no_harm_without_sqlite_s_limits(tmp_path, size
     try:
         found = UnlimitedCatalogue(path, size_query)
         answers = [found.item(0), found.item(1)]
-    except (ValueError, catalogue.BundleInvalid, sqlite3.Error):
+    except (ValueError, BundleInvalidError, sqlite3.Error):
         assert name not in HARMLESS
         return
     assert name in HARMLESS
