@@ -3,9 +3,9 @@
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuf.api.exceptions import DownloadError, RepositoryError
-from tuf.api.metadata import TargetFile
 
 from bundle.delta import FORMS, MAX_BYTES, apply_delta
 from bundle.errors import BundleInvalid
@@ -17,6 +17,9 @@ from edge_runtime.store import Store
 from edge_runtime.sync_choice import manifest_of
 from edge_runtime.sync_metadata import Trusted
 from edge_runtime.sync_transfer import DELTA, FULL, NotReached, Transfer
+
+if TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
 
 
 class ReleaseFiles:
@@ -51,6 +54,8 @@ class ReleaseFiles:
         if self._by_delta(entry, path):
             self.by_delta += 1
             return
+        from tuf.api.metadata import TargetFile  # see `sync_tuf`
+
         name = f"files/{entry.sha256}"
         wanted = TargetFile(entry.bytes, {"sha256": entry.sha256}, name)
         self._transfer.file(self._trusted.url(wanted), wanted, path, FULL)
@@ -80,7 +85,7 @@ class ReleaseFiles:
             remove_file(temporary)
         return True
 
-    def _smallest_delta(self, entry: FileEntry) -> tuple[FileEntry, TargetFile] | None:
+    def _smallest_delta(self, entry: FileEntry) -> "tuple[FileEntry, TargetFile] | None":
         found = []
         for old in self._here.get(entry.name, ()) if entry.bytes <= MAX_BYTES else ():
             target = self._trusted.find(
@@ -91,7 +96,7 @@ class ReleaseFiles:
         return min(found, key=lambda each: each[1].length, default=None)
 
 
-def _is_fit(target: TargetFile, new: FileEntry) -> bool:
+def _is_fit(target: "TargetFile", new: FileEntry) -> bool:
     """Whether a signed delta is of a form that is known, and smaller than the new file."""
     custom = target.custom
     return isinstance(custom, dict) and custom.get("form") in FORMS and target.length < new.bytes
