@@ -57,7 +57,7 @@ wheel: setup
 	rm -rf dist && $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && \
 	rm -rf dist/venv && $(BIN)/python -m venv dist/venv && \
 	dist/venv/bin/pip install --quiet --disable-pip-version-check dist/pocketrec-*.whl && \
-	cd dist && venv/bin/pocketrec --version && venv/bin/python -c "import bundle, edge_runtime"
+	cd dist && venv/bin/pocketrec --version && venv/bin/python -c "import pocketrec_bundle, pocketrec_edge"
 
 clean:
 	rm -rf dist out work benchmarks/out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

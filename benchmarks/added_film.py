@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.phones import Phone
-from bundle.errors import PocketRecError
-from bundle.features import History
-from bundle.products import inner
-from edge_runtime.device import Device
-from edge_runtime.eventlog import EventLog
-from edge_runtime.pipeline import Recommender
-from edge_runtime.texts import Texts
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.features import History
+from pocketrec_bundle.products import inner
+from pocketrec_edge.device import Device
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.texts import Texts
 
 SLATE = 10
 SIBLINGS = 3

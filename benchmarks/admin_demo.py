@@ -22,17 +22,17 @@ from benchmarks import children
 from benchmarks.chromium import Tab, find_chromium, open_tab
 from benchmarks.drawn_release import Drawn, write_drawn_release
 from benchmarks.loopback_networks import from_network
-from bundle.reader import Bundle, open_bundle
-from bundle.rollout import FailureLimit, RolloutPolicy
-from edge_runtime.errors import SelfTestFailed
-from edge_runtime.event_schema import FILE_NAME
-from edge_runtime.eventlog import EventLog
-from edge_runtime.sync import sync
-from sync_server import tokens
-from sync_server.database import default_url, open_database
-from sync_server.keys import Signers, load_signers, make_keys
-from sync_server.repository import change_policy, found_repository, publish
-from sync_server.rollout import changed
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_bundle.settings.rollout import FailureLimit, RolloutPolicy
+from pocketrec_edge.errors import SelfTestFailed
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.sync.client import sync
+from pocketrec_server.auth import tokens
+from pocketrec_server.repository.keys import Signers, load_signers, make_keys
+from pocketrec_server.repository.publish import change_policy, found_repository, publish
+from pocketrec_server.repository.rollout import changed
+from pocketrec_server.storage.database import default_url, open_database
 
 DAYS, PHONES, ITEMS, DIM = 28, 24, 20_000, 32
 DAY_S = 86_400

@@ -15,16 +15,16 @@ from benchmarks.defects import DEFECTS
 from benchmarks.defects.defect import ALL_TEXTS, OPEN, SELF_TEST, TEXTS
 from benchmarks.mutations.sound import Base, Mutant
 from benchmarks.tiny_bundle import write_tiny_bundle
-from bundle.catalogue import Catalogue
-from bundle.errors import BundleInvalid
-from bundle.files import canonical_json
-from bundle.golden import Golden
-from bundle.golden_edges import GoldenEdges
-from bundle.golden_rules import GoldenRules
-from bundle.reader import open_bundle
-from edge_runtime.errors import SelfTestFailed
-from edge_runtime.selftest import replay
-from edge_runtime.stages import read_stages
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.golden.edges import GoldenEdges
+from pocketrec_bundle.golden.rules import GoldenRules
+from pocketrec_bundle.golden.vectors import Golden
+from pocketrec_bundle.items.catalogue import Catalogue
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_edge.errors import SelfTestFailed
+from pocketrec_edge.releases.selftest import replay
+from pocketrec_edge.releases.stages import read_stages
 
 EXPECTED = "expected.json"
 UNPROVED = ("golden_edges.json", "golden_rules.json")

@@ -6,18 +6,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.cohorts import CODES_FILE, ROWS_FILE
-from bundle.features import FeatureSpec, History
-from bundle.files import canonical_json
-from bundle.golden import Golden
-from bundle.golden_edges import GoldenEdges
-from bundle.golden_rules import GoldenRules
-from bundle.reader import Bundle
-from edge_runtime.feedback import Impressions
-from edge_runtime.filters import Filters
-from edge_runtime.golden_history import golden_history
-from edge_runtime.pipeline import Recommender
-from edge_runtime.stages import check_cases
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.features import FeatureSpec, History
+from pocketrec_bundle.golden.edges import GoldenEdges
+from pocketrec_bundle.golden.rules import GoldenRules
+from pocketrec_bundle.golden.vectors import Golden
+from pocketrec_bundle.items.cohorts import CODES_FILE, ROWS_FILE
+from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.events.feedback import Impressions
+from pocketrec_edge.recommend.filters import Filters
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.releases.golden_history import golden_history
+from pocketrec_edge.releases.stages import check_cases
 
 ARRAYS = ("index/centroids", "index/offsets", "index/rows", "items/popular")
 NEIGHBOUR_ARRAYS = tuple(f"items/neighbour{name}" for name in ("s", "_scales", "_weights"))

@@ -28,14 +28,14 @@ from rich.table import Table
 
 from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
-from bundle.reader import Bundle, open_bundle
-from bundle.writer import BundleWriter
-from export.catalogue import known_items
-from export.content import add_items
-from export.index_builder import build_index
-from training.dataset import Items, load_items
-from training.recipe import load_recipe
-from training.recipe_toml import recipe_toml
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_bundle.writer import BundleWriter
+from pocketrec_export.items.catalogue import known_items
+from pocketrec_export.items.content import add_items
+from pocketrec_export.items.index_builder import build_index
+from pocketrec_training.data.dataset import Items, load_items
+from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.toml import recipe_toml
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 MILLION = 1_000_000

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bundle.errors import PocketRecError
+from pocketrec_bundle.errors import PocketRecError
 
 START_S = 30.0  # a server that is not up by then will not come up
 POLL_S = 0.05

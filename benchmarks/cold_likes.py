@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from benchmarks.cold_scores import Floats, Values, as_stored
 from benchmarks.cold_split import ColdSplit
-from bundle.features import FeatureSpec, History, tower_inputs, used_rows
-from training import columns as col
-from training.content_vectors import ContentVectors
-from training.new_items import run_tower
+from pocketrec_bundle.features import FeatureSpec, History, tower_inputs, used_rows
+from pocketrec_training.cold_start.content_vectors import ContentVectors
+from pocketrec_training.cold_start.fill_in import run_tower
+from pocketrec_training.data import columns as col
 
 SLATE, AMONG = 10, 200
 """Places of the slate that is compared; the liked item is drawn from so many best ones."""
@@ -120,7 +120,7 @@ def recall_of_sequels(
     """Whether the wanted item is among the first `k` known ones not had, float64 [cases].
 
     Args:
-        tower: see `training.towers.build_user_tower`.
+        tower: see `pocketrec_training.towers.user_tower.build_user_tower`.
         spec: of the tower.
         known: float32 [n, d].
         cases: see `sequels`.

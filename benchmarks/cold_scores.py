@@ -7,9 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cold_split import ColdSplit
-from bundle.quantize import quantize_rows
-from training.content_vectors import ContentVectors
-from training.new_items import SAMPLE, arrival_ratio, expected_share, lift_in_company
+from pocketrec_bundle.quantize import quantize_rows
+from pocketrec_training.cold_start.content_vectors import ContentVectors
+from pocketrec_training.cold_start.fill_in import (
+    SAMPLE,
+    arrival_ratio,
+    expected_share,
+    lift_in_company,
+)
 
 Floats = NDArray[np.float32]
 Values = NDArray[np.float64]

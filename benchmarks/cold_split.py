@@ -14,10 +14,10 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.errors import InputError
-from training import columns as col
-from training.dataset import TRAIN, VALID, Dataset, Items, load_dataset, load_items
-from training.recipe import Recipe
+from pocketrec_bundle.errors import InputError
+from pocketrec_training.data import columns as col
+from pocketrec_training.data.dataset import TRAIN, VALID, Dataset, Items, load_dataset, load_items
+from pocketrec_training.recipe.schema import Recipe
 
 MIN_USER_EVENTS = 3  # a user with fewer gives no validation event: two are left to learn from
 VALID_USERS = 0.1

@@ -11,7 +11,7 @@ import numpy as np
 import zstandard
 
 from benchmarks.harness import Cell
-from bundle.delta import make_delta
+from pocketrec_bundle.encoding.delta import make_delta
 
 Row = dict[str, Cell]
 Method = Callable[[bytes, bytes], bytes]

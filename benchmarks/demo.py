@@ -23,7 +23,7 @@ from rich.console import Console
 
 from benchmarks import added_film, children, demo_table, demo_verdict, phones
 from benchmarks.harness import Options, Result
-from bundle.errors import InputError, PocketRecError
+from pocketrec_bundle.errors import InputError, PocketRecError
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 REPETITIONS = 300

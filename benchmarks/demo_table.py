@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks import added_film
 from benchmarks.harness import Cell, percentiles
-from bundle.reader import open_bundle
+from pocketrec_bundle.reader import open_bundle
 
 Row = dict[str, Cell]
 SIMPLE = ("popularity", "item_knn", "transitions", "slist")

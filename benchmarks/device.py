@@ -34,14 +34,14 @@ from benchmarks import children, device_world
 from benchmarks.device_search import MODULES, save
 from benchmarks.device_world import Source
 from benchmarks.harness import Cell, Options, Result
-from bundle.reader import Bundle, open_bundle
-from edge_runtime.device import Device
-from edge_runtime.event import INTERACTION, Event
-from edge_runtime.store import Store
-from export.index_builder import build_index
-from export.probes import choose_probes
-from training.recipe import load_recipe
-from training.recipe_toml import recipe_toml
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_edge.device import Device
+from pocketrec_edge.events.event import INTERACTION, Event
+from pocketrec_edge.releases.store import Store
+from pocketrec_export.items.index_builder import build_index
+from pocketrec_export.items.probes import choose_probes
+from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.toml import recipe_toml
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 SIZES = (10_000, 100_000, 1_000_000)

@@ -21,9 +21,9 @@ def main(asked: dict[str, Any], started: int) -> dict[str, Any]:
     `seed`, `busy_rounds`: 0, or in so many rounds the requests are asked on the machine as it is
     and as many beside one busy loop a core.
     """
-    from edge_runtime.device import Device
-    from edge_runtime.memory import peak_bytes, resident_bytes
-    from edge_runtime.offline import forbid_sockets
+    from pocketrec_edge.device import Device
+    from pocketrec_edge.memory import peak_bytes, resident_bytes
+    from pocketrec_edge.offline import forbid_sockets
 
     forbid_sockets()
     device = Device(Path(asked["home"]), engine=asked["engine"])
@@ -47,9 +47,9 @@ def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from benchmarks.busy import busy_cores
-    from bundle.features import History
-    from bundle.reader import open_bundle
-    from edge_runtime.pipeline import Recommender
+    from pocketrec_bundle.features import History
+    from pocketrec_bundle.reader import open_bundle
+    from pocketrec_edge.recommend.pipeline import Recommender
 
     recommender = device._recommender  # one a phone: a second one would take its memory twice
     if asked["variant"] is not None:

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.arrays import encode_array, open_array
-from edge_runtime.index import Floats, Index, probe
+from pocketrec_bundle.encoding.arrays import encode_array, open_array
+from pocketrec_edge.recommend.index import Floats, Index, probe
 
 K = 1000
 Search = Callable[[Floats], NDArray[Any]]

@@ -17,19 +17,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bundle.features import History
-from bundle.files import canonical_json
-from bundle.neighbours import Neighbours
-from bundle.quantize import quantize_rows
-from bundle.reader import Bundle
-from bundle.writer import BundleWriter
-from edge_runtime.index import units
-from export.content import add_items
-from export.index_builder import BuiltIndex, build_index
-from export.probes import choose_probes
-from training.dataset import Items, load_dataset, release_popularity
-from training.new_items import vectors_of_users
-from training.trained import load_trained
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.features import History
+from pocketrec_bundle.neighbours import Neighbours
+from pocketrec_bundle.quantize import quantize_rows
+from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.writer import BundleWriter
+from pocketrec_edge.recommend.index import units
+from pocketrec_export.items.content import add_items
+from pocketrec_export.items.index_builder import BuiltIndex, build_index
+from pocketrec_export.items.probes import choose_probes
+from pocketrec_training.cold_start.fill_in import vectors_of_users
+from pocketrec_training.data.dataset import Items, load_dataset, release_popularity
+from pocketrec_training.trained import load_trained
 
 Floats = NDArray[np.float32]
 

@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.tiny_bundle import CREATED_UTC, POLICY, SPEC, add_tiny_models
-from bundle.arrays import encode_array
-from bundle.audience import NAMES_FILE, Audience, OpenAudience, audience_files
-from bundle.catalogue import CatalogueItem, write_catalogue
-from bundle.features import FeatureSpec
-from bundle.files import canonical_json
-from bundle.golden import Golden, GoldenCase
-from bundle.items import ItemArrays
-from bundle.manifest import FORMAT_VERSION, Manifest
-from bundle.policy import Policy
-from bundle.reader import Bundle
-from bundle.versions import item_files
-from bundle.writer import BundleWriter
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.golden.vectors import Golden, GoldenCase
+from pocketrec_bundle.items.audience import NAMES_FILE, Audience, OpenAudience, audience_files
+from pocketrec_bundle.items.catalogue import CatalogueItem, write_catalogue
+from pocketrec_bundle.items.items import ItemArrays
+from pocketrec_bundle.manifest import FORMAT_VERSION, Manifest
+from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.settings.policy import Policy
+from pocketrec_bundle.versions import item_files
+from pocketrec_bundle.writer import BundleWriter
 
 WORDS = ("red", "small", "wool", "steel", "lamp", "chair", "mug", "tent", "shirt", "clock")
 

@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import Cell, Options, Result
-from training.dataset import TRAIN, Dataset, Items, feature_spec, load_dataset
-from training.item_content import item_inputs
-from training.recipe import Recipe, load_recipe, parse_recipe
-from training.retrieval import prepare_process
-from training.tables import build_tables
-from training.tower_fit import TowerFit
-from training.windows import Windows, batches, cut, gather_windows
+from pocketrec_training.data.dataset import TRAIN, Dataset, Items, feature_spec, load_dataset
+from pocketrec_training.data.ingest import build_tables
+from pocketrec_training.recipe.schema import Recipe, load_recipe, parse_recipe
+from pocketrec_training.towers.fit import prepare_process
+from pocketrec_training.towers.item_content import item_inputs
+from pocketrec_training.towers.step import TowerFit
+from pocketrec_training.towers.windows import Windows, batches, cut, gather_windows
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "movietweetings.toml"
 DRAWN = {"users": 8_000, "items": 10_000}

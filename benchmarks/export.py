@@ -31,20 +31,20 @@ from rich.table import Table
 from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.old_runtime import verify_there
-from bundle.arrays import encode_array
-from bundle.items_v2 import id_files
-from bundle.quantize import quantize_rows
-from bundle.reader import Bundle, open_bundle
-from bundle.writer import BundleWriter
-from edge_runtime.engines import MODELS
-from edge_runtime.pipeline import Recommender
-from edge_runtime.verify import FileCheck, verify
-from export import on_device
-from export.content import add_items
-from export.index_builder import sort_into_cells
-from training.cases import held_out_cases
-from training.dataset import VALID, Dataset, Items, load_dataset, release_popularity
-from training.trained import Trained, load_trained
+from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.items.v2 import id_files
+from pocketrec_bundle.quantize import quantize_rows
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_bundle.writer import BundleWriter
+from pocketrec_edge.engines.select import MODELS
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.releases.verify import FileCheck, verify
+from pocketrec_export.gates import on_device
+from pocketrec_export.items.content import add_items
+from pocketrec_export.items.index_builder import sort_into_cells
+from pocketrec_training.data.dataset import VALID, Dataset, Items, load_dataset, release_popularity
+from pocketrec_training.metrics.cases import held_out_cases
+from pocketrec_training.trained import Trained, load_trained
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 RECIPE, ML1M = RECIPES / "ml100k.toml", RECIPES / "ml1m.toml"

@@ -28,20 +28,26 @@ from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.kill_steps import asked, forked
 from benchmarks.tiny_bundle import write_tiny_bundle
-from bundle.files import sha256_file
-from bundle.reader import Bundle, open_bundle
-from bundle.rollout import RolloutPolicy
-from edge_runtime import selftest
-from edge_runtime.device import Device
-from edge_runtime.event_schema import FILE_NAME
-from edge_runtime.eventlog import EventLog
-from edge_runtime.store import Store
-from edge_runtime.sync import sync
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import change_policy, found_repository, publish, read_policy, refresh
-from sync_server.rollout import find, rolled_back
-from sync_server.state import exists
-from training.progress import Progress
+from pocketrec_bundle.disk.files import sha256_file
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_bundle.settings.rollout import RolloutPolicy
+from pocketrec_edge.device import Device
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.releases import selftest
+from pocketrec_edge.releases.store import Store
+from pocketrec_edge.sync.client import sync
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import (
+    change_policy,
+    found_repository,
+    publish,
+    read_policy,
+    refresh,
+)
+from pocketrec_server.repository.rollout import find, rolled_back
+from pocketrec_server.repository.state import exists
+from pocketrec_training.progress import Progress
 
 STEPS: tuple[tuple[Any, str], ...] = (
     (os, "replace"),

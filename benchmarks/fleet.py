@@ -32,11 +32,11 @@ from benchmarks.drawn_release import Drawn, write_drawn_release
 from benchmarks.fault_proxy import FaultProxy, Faults
 from benchmarks.fleet_child import Synced, peak_mib
 from benchmarks.harness import Options, Result, machine, percentiles
-from bundle.files import sha256_file
-from bundle.reader import open_bundle
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import found_repository, publish
-from training.progress import Progress
+from pocketrec_bundle.disk.files import sha256_file
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish
+from pocketrec_training.progress import Progress
 
 DEVICES, FAULTY, RATE_S = 10_000, 1_000, 5.0
 ITEMS, DIM, CHANGED = 600, 16, 0.01

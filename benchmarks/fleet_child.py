@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bundle.errors import PocketRecError
-from edge_runtime.sync import sync
-from edge_runtime.sync_transfer import Retry
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_edge.sync.client import sync
+from pocketrec_edge.sync.transfer import Retry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

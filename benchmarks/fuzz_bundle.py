@@ -29,7 +29,7 @@ from benchmarks.fuzz_child import READY, VERSIONS
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.mutations import MUTATORS
 from benchmarks.tiny_bundle import write_tiny_bundle
-from training.progress import Progress
+from pocketrec_training.progress import Progress
 
 CASES = 100_000
 CHILD = ["-W", "error", "-m", "benchmarks.fuzz_child"]  # a numeric warning is a crash too

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from benchmarks.bundle_answers import answers, serve
 from benchmarks.mutations import MUTATORS, Base, Mutant, mutant
-from bundle.errors import BundleInvalid
-from bundle.reader import open_bundle
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.reader import open_bundle
 
 CASE_S, CASE_WALL_S = 5.0, 120.0
 """A case that takes longer ends the process, by a signal that no code in it can hold up.

@@ -21,13 +21,13 @@ from rich.table import Table
 
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.tiny_bundle import write_tiny_bundle
-from bundle.errors import PocketRecError
-from bundle.golden import Golden
-from bundle.reader import open_bundle
-from edge_runtime.engines import MODELS, Engine, open_model
-from edge_runtime.pipeline import Recommender
-from edge_runtime.selftest import replay_requests
-from edge_runtime.stages import check_cases, check_stages, read_stages
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.golden.vectors import Golden
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_edge.engines.select import MODELS, Engine, open_model
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.releases.selftest import replay_requests
+from pocketrec_edge.releases.stages import check_cases, check_stages, read_stages
 
 ROOT = Path(__file__).parent.parent
 FAULTS = Path(__file__).parent / "golden_faults.txt"
@@ -95,7 +95,9 @@ def applied(fault: Fault) -> Iterator[None]:
     source = path.read_text()
     if (n := source.count(fault.old)) != 1:
         raise FaultyList(f"{fault.file}: {fault.old!r} stands {n} times, not once.")
-    module = importlib.import_module(fault.file.removesuffix(".py").replace("/", "."))
+    module = importlib.import_module(
+        fault.file.partition("/")[2].removesuffix(".py").replace("/", ".")
+    )
     changed = ModuleType(module.__name__)
     changed.__file__ = str(path)
     code = compile(source.replace(fault.old, fault.new), str(path), "exec")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bundle.errors import InputError
+from pocketrec_bundle.errors import InputError
 
 Cell = str | int | float | bool | None
 
@@ -44,7 +44,8 @@ class Options:
     Attributes:
         work: folder for everything the benchmark writes; outside version control.
         data: folder with the raw data set; None lets the registry fetch it.
-        minutes: cap of the training (`training/counted_time.py`), so that its figures depend on
+        minutes: cap of the training (`pocketrec_training.counted_time`), so that its figures
+        depend on
             the machine; None leaves the recipe's own, by default none.
         seed: seed of whatever the benchmark draws itself.
     """

@@ -18,20 +18,20 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
-from bundle.files import write_atomic
-from training.cases import evaluation_settings, some
-from training.dataset import VALID, feature_spec, load_dataset
-from training.item_content import item_inputs
-from training.item_tower import build_item_tower
-from training.recipe import load_recipe
-from training.schedule import learning_rate
-from training.split_check import check_split
-from training.towers import build_user_tower
-from training.user_vectors import validation_ndcg
-from training.windows import Windows, batches
+from pocketrec_bundle.disk.files import write_atomic
+from pocketrec_training.data.dataset import VALID, feature_spec, load_dataset
+from pocketrec_training.data.split_check import check_split
+from pocketrec_training.metrics.cases import evaluation_settings, some
+from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.towers.item_content import item_inputs
+from pocketrec_training.towers.item_tower import build_item_tower
+from pocketrec_training.towers.schedule import learning_rate
+from pocketrec_training.towers.user_tower import build_user_tower
+from pocketrec_training.towers.user_vectors import validation_ndcg
+from pocketrec_training.towers.windows import Windows, batches
 
 BETA_2, EPSILON = 0.98, 1e-7
-"""As in `training.tower_fit`, and Keras' default."""
+"""As in `pocketrec_training.towers.step`, and Keras' default."""
 
 
 @click.command()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import bundle.files
+from pocketrec_bundle.disk import files
 
 STEPS: list[tuple[Any, str]] = [
     (os, "fsync"),
@@ -17,7 +17,7 @@ STEPS: list[tuple[Any, str]] = [
     (shutil, "rmtree"),
     (Path, "replace"),
     (Path, "unlink"),
-    (bundle.files, "_swap"),
+    (files, "_swap"),
 ]
 
 

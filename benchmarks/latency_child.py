@@ -13,8 +13,8 @@ from pathlib import Path
 def main(home: Path, engine: str, repetitions: int) -> None:
     """Warm up with the first slate, imports counted, then record the stages of the others."""
     started = time.perf_counter()
-    from edge_runtime.device import Device
-    from edge_runtime.offline import forbid_sockets
+    from pocketrec_edge.device import Device
+    from pocketrec_edge.offline import forbid_sockets
 
     forbid_sockets()
     device = Device(home, engine=engine)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks import device, device_world
 from benchmarks.harness import Cell, Options, Result
-from bundle.reader import open_bundle
+from pocketrec_bundle.reader import open_bundle
 
 ITEMS, REQUESTS, MINUTES, ACT_EVERY = 1_000_000, 100_000, 10.0, 100
 

@@ -26,8 +26,8 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
     """
     from collections import Counter, deque
 
-    from edge_runtime.device import Device
-    from edge_runtime.memory import peak_bytes, resident_bytes
+    from pocketrec_edge.device import Device
+    from pocketrec_edge.memory import peak_bytes, resident_bytes
 
     sockets: list[str] = []
 

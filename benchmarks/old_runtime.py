@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+SOURCES = (ROOT, ROOT / "bundle", ROOT / "edge_runtime")
 PACKAGES = ("tflite-runtime==2.14.0", "numpy<2", "click>=8.1")
 
 
@@ -37,7 +38,7 @@ def verify_there(bundle: Path, work: Path) -> dict[str, Any] | None:
         [str(python), "-m", "pocketrec", "verify", str(bundle), "--json"],
         capture_output=True,
         text=True,
-        env={**alone, "PYTHONPATH": str(ROOT)},
+        env={**alone, "PYTHONPATH": os.pathsep.join(map(str, SOURCES))},
     )
     if not told.stdout:
         raise RuntimeError(f"verify failed under tflite-runtime: {told.stderr[-500:]}")

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import children
-from bundle.errors import InputError
-from edge_runtime.event import INTERACTION, Event
-from edge_runtime.eventlog import EventLog
+from pocketrec_bundle.errors import InputError
+from pocketrec_edge.events.event import INTERACTION, Event
+from pocketrec_edge.events.log import EventLog
 
 WEEK_S = 7 * 24 * 3600
 

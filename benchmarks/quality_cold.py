@@ -25,14 +25,14 @@ from benchmarks.cold_likes import SLATE, kept, recall_of_sequels, sequels
 from benchmarks.cold_scores import Floats, as_stored, expected, lifted, mixed, recall_at
 from benchmarks.cold_split import ColdSplit, split
 from benchmarks.harness import Cell, Options, Result
-from training.content_vectors import ContentVectors
-from training.dataset import Items, feature_spec
-from training.item_content import item_inputs
-from training.metrics import interval
-from training.new_items import fit_users, vectors_of_users
-from training.recipe import Recipe, load_recipe
-from training.retrieval import fit_towers, prepare_process
-from training.tables import build_tables
+from pocketrec_training.cold_start.content_vectors import ContentVectors
+from pocketrec_training.cold_start.fill_in import fit_users, vectors_of_users
+from pocketrec_training.data.dataset import Items, feature_spec
+from pocketrec_training.data.ingest import build_tables
+from pocketrec_training.metrics.ranking import interval
+from pocketrec_training.recipe.schema import Recipe, load_recipe
+from pocketrec_training.towers.fit import fit_towers, prepare_process
+from pocketrec_training.towers.item_content import item_inputs
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 K = 50

@@ -17,14 +17,14 @@ from rich.table import Table
 
 from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
-from bundle.reader import open_bundle
-from edge_runtime.pipeline import Recommender
-from export import on_device
-from training import metrics
-from training.cases import held_out_cases
-from training.dataset import TEST, load_dataset
-from training.recipe import load_recipe, recipe_json
-from training.trained import load_trained
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_export.gates import on_device
+from pocketrec_training.data.dataset import TEST, load_dataset
+from pocketrec_training.metrics import ranking as metrics
+from pocketrec_training.metrics.cases import held_out_cases
+from pocketrec_training.recipe.schema import load_recipe, recipe_json
+from pocketrec_training.trained import load_trained
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml1m.toml"
 VARIANTS = ("fp32", "fp16", "dynamic")

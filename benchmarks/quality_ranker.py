@@ -21,10 +21,10 @@ from rich.table import Table
 
 from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
-from bundle.ranker_features import padded
-from bundle.reader import open_bundle
-from edge_runtime.engines import open_model
-from training.metrics import ndcg_by_list
+from pocketrec_bundle.ranker_features import padded
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_edge.engines.select import open_model
+from pocketrec_training.metrics.ranking import ndcg_by_list
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 DRAWS = 200
@@ -79,16 +79,15 @@ def measure(
     run_dir: Path, data_dir: Path, bundle_dir: Path, seed: int
 ) -> tuple[list[Row], dict[str, float]]:
     """Score the test lists by every method and compare."""
-    from training.dataset import TEST, load_dataset
-    from training.ranker_baselines import baseline_scores
-    from training.ranker_epochs import score
-    from training.ranker_fit import learning_cases
-    from training.slates import Candidates
-    from training.trained import load_trained
+    from pocketrec_training.data.dataset import TEST, load_dataset
+    from pocketrec_training.ranker.baselines import baseline_scores
+    from pocketrec_training.ranker.epochs import score
+    from pocketrec_training.ranker.fit import learning_cases
+    from pocketrec_training.trained import load_trained
 
     trained = load_trained(run_dir)
     data = load_dataset(trained.recipe, data_dir)
-    candidates = Candidates.of(trained, data)
+    candidates = trained.candidates(data)
     learn, back = learning_cases(trained.recipe, candidates)
     learned = candidates.slates(learn + back)
     cases = candidates.occasions(TEST, 100_000)
@@ -136,7 +135,7 @@ def compare(
         seed: of the bootstrap.
         draws: of the bootstrap.
     """
-    from training import metrics
+    from pocketrec_training.metrics import ranking as metrics
 
     def auc(values: NDArray[np.float32]) -> Callable[[NDArray[np.int64]], float]:
         return lambda at: metrics.roc_auc(labels[at][real[at]], values[at][real[at]])

@@ -23,15 +23,15 @@ from rich.table import Table
 from benchmarks import children
 from benchmarks.demo import WIDTH, empty
 from benchmarks.harness import Cell, Options, Result
-from bundle.reader import open_bundle
-from edge_runtime.pipeline import Recommender
-from export import on_device
-from training import metrics
-from training.baselines import BASELINES
-from training.case_file import add_places
-from training.cases import Setting, held_out_cases
-from training.dataset import TEST, load_dataset
-from training.trained import load_trained
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_export.gates import on_device
+from pocketrec_training.baselines import BASELINES
+from pocketrec_training.data.dataset import TEST, load_dataset
+from pocketrec_training.metrics import ranking as metrics
+from pocketrec_training.metrics.case_file import add_places
+from pocketrec_training.metrics.cases import Setting, held_out_cases
+from pocketrec_training.trained import load_trained
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "retail.toml"
 MODEL = "two_stage"

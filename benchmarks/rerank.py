@@ -29,22 +29,22 @@ from rich.table import Table
 
 from benchmarks import children
 from benchmarks.harness import Cell, Options, Result, percentiles
-from bundle.campaigns import Campaign, Campaigns
-from bundle.reader import Bundle, open_bundle
-from bundle.strict_json import MAX_UTC
-from edge_runtime.index import Index
-from edge_runtime.pipeline import Recommender
-from edge_runtime.rules.selection import SMOOTHING, category_marks
-from export import on_device
-from export.rules import popularity_bounds, release_rules
-from training import metrics
-from training.beyond_accuracy import coverage, diversity
-from training.cases import Cases, held_out_cases
-from training.dataset import VALID, Dataset, load_dataset
-from training.placement import NOBODY
-from training.recipe import RerankConfig
-from training.significance import paired_bootstrap
-from training.trained import load_trained
+from pocketrec_bundle.encoding.strict_json import MAX_UTC
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_bundle.settings.campaigns import Campaign, Campaigns
+from pocketrec_edge.recommend.index import Index
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.rules.selection import SMOOTHING, category_marks
+from pocketrec_export.gates import on_device
+from pocketrec_export.rules import popularity_bounds, release_rules
+from pocketrec_training.data.dataset import VALID, Dataset, load_dataset
+from pocketrec_training.metrics import ranking as metrics
+from pocketrec_training.metrics.beyond_accuracy import coverage, diversity
+from pocketrec_training.metrics.cases import Cases, held_out_cases
+from pocketrec_training.metrics.placement import NOBODY
+from pocketrec_training.metrics.significance import paired_bootstrap
+from pocketrec_training.recipe.schema import RerankConfig
+from pocketrec_training.trained import load_trained
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 K = 10

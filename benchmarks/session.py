@@ -27,17 +27,17 @@ from rich.table import Table
 
 from benchmarks import children, session_reaction
 from benchmarks.harness import Cell, Options, Result
-from bundle.errors import PocketRecError
-from bundle.features import History
-from bundle.reader import Bundle, open_bundle
-from edge_runtime.fallback import COMMONEST, fallback_rows, wanted_categories
-from edge_runtime.interests import EVENT, ITEMS_EACH, with_interests
-from edge_runtime.pipeline import Recommender
-from training import metrics
-from training.cases import Cases, held_out_cases
-from training.dataset import VALID, Dataset, load_dataset
-from training.significance import paired_bootstrap
-from training.trained import load_trained
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.features import History
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_edge.events.interests import EVENT, ITEMS_EACH, with_interests
+from pocketrec_edge.recommend.fallback import COMMONEST, fallback_rows, wanted_categories
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_training.data.dataset import VALID, Dataset, load_dataset
+from pocketrec_training.metrics import ranking as metrics
+from pocketrec_training.metrics.cases import Cases, held_out_cases
+from pocketrec_training.metrics.significance import paired_bootstrap
+from pocketrec_training.trained import load_trained
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 K, LONG = 10, 20

@@ -25,15 +25,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import Cell, percentiles
-from bundle.errors import InputError, PocketRecError
-from bundle.reader import Bundle, open_bundle
-from edge_runtime.device import Device
-from edge_runtime.event import INTERACTION, Event
-from edge_runtime.event_schema import FILE_NAME
-from edge_runtime.eventlog import EventLog
-from edge_runtime.index import Index
-from training.cases import Cases, some
-from training.dataset import Dataset
+from pocketrec_bundle.errors import InputError, PocketRecError
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_edge.device import Device
+from pocketrec_edge.events.event import INTERACTION, Event
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.recommend.index import Index
+from pocketrec_training.data.dataset import Dataset
+from pocketrec_training.metrics.cases import Cases, some
 
 K = 10
 LENGTHS, PLACES = (0, 5, 50), (1, 3, 10)

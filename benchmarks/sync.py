@@ -25,11 +25,11 @@ from benchmarks import children
 from benchmarks.delta_peers import peers
 from benchmarks.drawn_release import Drawn, write_drawn_release
 from benchmarks.harness import Cell, Options, Result, percentiles
-from bundle.delta import apply_delta, make_delta
-from bundle.reader import open_bundle
-from edge_runtime.sync import SyncReport, sync
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import PublishReport, found_repository, publish
+from pocketrec_bundle.encoding.delta import apply_delta, make_delta
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_edge.sync.client import SyncReport, sync
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import PublishReport, found_repository, publish
 
 ITEMS, DIM, SHARE, REPETITIONS = 200_000, 64, 0.01, 15
 MILLION = 1_000_000

@@ -9,22 +9,28 @@ from typing import Any
 
 import numpy as np
 
-from bundle.arrays import Array, encode_array
-from bundle.audience import NAMES_FILE, UNRATED, Audience, OpenAudience, audience_files
-from bundle.audience import SINCE as AUDIENCE_SINCE
-from bundle.campaigns import FILE as CAMPAIGNS_FILE
-from bundle.campaigns import Campaign, Campaigns
-from bundle.catalogue import CatalogueItem, write_catalogue
-from bundle.cohorts import CODES_FILE, ROWS_FILE
-from bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec
-from bundle.files import canonical_json
-from bundle.golden import Golden, GoldenCase
-from bundle.items import ItemArrays
-from bundle.manifest import FORMAT_VERSION, Manifest
-from bundle.policy import Policy
-from bundle.reader import COHORTS_SINCE, RULES_SINCE, Bundle
-from bundle.rules import FILE as RULES_FILE
-from bundle.rules import (
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.encoding.arrays import Array, encode_array
+from pocketrec_bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec
+from pocketrec_bundle.golden.vectors import Golden, GoldenCase
+from pocketrec_bundle.items.audience import (
+    NAMES_FILE,
+    UNRATED,
+    Audience,
+    OpenAudience,
+    audience_files,
+)
+from pocketrec_bundle.items.audience import SINCE as AUDIENCE_SINCE
+from pocketrec_bundle.items.catalogue import CatalogueItem, write_catalogue
+from pocketrec_bundle.items.cohorts import CODES_FILE, ROWS_FILE
+from pocketrec_bundle.items.items import ItemArrays
+from pocketrec_bundle.manifest import FORMAT_VERSION, Manifest
+from pocketrec_bundle.reader import COHORTS_SINCE, RULES_SINCE, Bundle
+from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
+from pocketrec_bundle.settings.campaigns import Campaign, Campaigns
+from pocketrec_bundle.settings.policy import Policy
+from pocketrec_bundle.settings.rules import FILE as RULES_FILE
+from pocketrec_bundle.settings.rules import (
     BandCalibration,
     BandCap,
     BandThompson,
@@ -35,10 +41,11 @@ from bundle.rules import (
     Rules,
     Sponsored,
 )
-from bundle.versions import item_files
-from bundle.writer import BundleWriter
-from export import golden, golden_edges
-from export.cohorts import cohort_lists
+from pocketrec_bundle.versions import item_files
+from pocketrec_bundle.writer import BundleWriter
+from pocketrec_export.golden import answers as golden
+from pocketrec_export.golden import edges as golden_edges
+from pocketrec_export.items.cohorts import cohort_lists
 
 N_ITEMS, DIM, NEIGHBOURS = 48, 8, 3
 OFFSETS = (0, 11, 11, 29, N_ITEMS)

@@ -8,7 +8,7 @@ of the first.
 import onnx
 from onnx import TensorProto, helper
 
-from bundle.features import FeatureSpec
+from pocketrec_bundle.features import FeatureSpec
 
 VOTES = 10.0
 """The tiny bundle's votes are of the order of .1."""

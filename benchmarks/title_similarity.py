@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from benchmarks.cold_split import ColdSplit
-from training.dataset import Items
+from pocketrec_training.data.dataset import Items
 
 Scores = NDArray[np.float32]
 HALF_LIFE = 20  # events, for "recent"

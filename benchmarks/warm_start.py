@@ -4,9 +4,10 @@ Claim: a release that starts warm ranks no worse than one trained afresh as long
 item matrix lies so near the old one's that the phones' delta is smaller.
 Data: MovieLens-100K, leave-one-out. Release A knows the earliest 90% of the interactions and the
 films in them, release B all. Three trainings of equally many epochs: A, B afresh, B from A. Each B
-is measured as trained and rotated onto A (orthogonal Procrustes, `training/align.py`), in float32
-and with the int8 rows that a phone reads; the test events are touched once, here. One seed:
-intervals are over users (bootstrap), not over trainings.
+is measured as trained and rotated onto A (orthogonal Procrustes,
+`pocketrec_training.warm_start.align`), in float32 and with the int8 rows that a phone reads; the
+test events are touched once, here. One seed: intervals are over users (bootstrap), not over
+trainings.
 """
 
 from collections.abc import Iterator
@@ -22,17 +23,17 @@ from rich.table import Table
 
 from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
-from bundle.quantize import quantize_rows
-from training import columns as col
-from training import metrics
-from training.align import Floats, movement, procrustes, rotated_user_tower
-from training.cases import held_out_cases
-from training.dataset import TEST, VALID, Dataset, load_dataset
-from training.methods import two_tower
-from training.placement import place_all
-from training.recipe import Recipe, load_recipe
-from training.recipe_toml import recipe_toml
-from training.trained import Trained, load_trained
+from pocketrec_bundle.quantize import quantize_rows
+from pocketrec_training.data import columns as col
+from pocketrec_training.data.dataset import TEST, VALID, Dataset, load_dataset
+from pocketrec_training.evaluation.methods import two_tower
+from pocketrec_training.metrics import ranking as metrics
+from pocketrec_training.metrics.cases import held_out_cases
+from pocketrec_training.metrics.placement import place_all
+from pocketrec_training.recipe.schema import Recipe, load_recipe
+from pocketrec_training.recipe.toml import recipe_toml
+from pocketrec_training.trained import Trained, load_trained
+from pocketrec_training.warm_start.align import Floats, movement, procrustes, rotated_user_tower
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 KNOWN_SHARE = 0.9

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from bundle.errors import PocketRecError
+from pocketrec_bundle.errors import PocketRecError
 
 # name -> what `pocketrec --help` says of it, in the order in which data flows.
 COMMANDS = {

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from edge_runtime.explain import FAR, HAD, WITHDRAWN
+from pocketrec_edge.recommend.explain import FAR, HAD, WITHDRAWN
 
 _NOT_A_CANDIDATE = {
     WITHDRAWN: "the release has withdrawn it",

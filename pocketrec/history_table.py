@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sync_server.history import Change
+    from pocketrec_server.repository.history import Change
 
 
 def shown(changes: "Sequence[Change]", *, as_json: bool) -> str:

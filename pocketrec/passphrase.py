@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bundle.errors import InputError
+from pocketrec_bundle.errors import InputError
 
 
 def asked(path: Path) -> str | None:
@@ -22,7 +22,12 @@ def chosen(*, plain: bool) -> str | None:
     Raises:
         InputError: there is none, and nobody said that this is meant; or it is too short.
     """
-    from sync_server.keys import LEAST_PASSPHRASE, NEW_PASSPHRASE, PASSPHRASE, check_passphrase
+    from pocketrec_server.repository.keys import (
+        LEAST_PASSPHRASE,
+        NEW_PASSPHRASE,
+        PASSPHRASE,
+        check_passphrase,
+    )
 
     if plain:
         return None
@@ -47,7 +52,7 @@ def chosen(*, plain: bool) -> str | None:
 
 def _long_enough(text: str) -> str:
     """Check what was typed; click asks again after its own errors."""
-    from sync_server.keys import check_passphrase
+    from pocketrec_server.repository.keys import check_passphrase
 
     try:
         check_passphrase(text)

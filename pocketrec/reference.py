@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from bundle.files import write_atomic
 from pocketrec.cli import main
+from pocketrec_bundle.disk.files import write_atomic
 
 HEADER = """# Command line reference
 

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundle.errors import InputError
+from pocketrec_bundle.errors import InputError
 
 if TYPE_CHECKING:
-    from bundle.rollout import RolloutPolicy
+    from pocketrec_bundle.settings.rollout import RolloutPolicy
 
 
 def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
@@ -21,7 +21,7 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
         InputError: there is no such channel, or the database that was named is not there.
         DatabaseInvalid: the database that was named cannot be read.
     """
-    from sync_server.repository import read_first_percent, read_halts, read_policy
+    from pocketrec_server.repository.publish import read_first_percent, read_halts, read_policy
 
     policy, halts = read_policy(repo, channel), read_halts(repo, channel)
     health, lacking = _reported(repo, channel, database, policy)
@@ -107,9 +107,9 @@ def _reported(
     repo: Path, channel: str, database: str, policy: "RolloutPolicy"
 ) -> tuple[dict[str, dict[str, int]], dict[str, str | None]]:
     """Outcomes by release, and what an automatic halt of it lacks."""
-    from sync_server.database import FILE_NAME, default_url, is_there, open_database
-    from sync_server.halting import lacks
-    from sync_server.outcomes import healths
+    from pocketrec_server.halting.brake import lacks
+    from pocketrec_server.halting.outcomes import healths
+    from pocketrec_server.storage.database import FILE_NAME, default_url, is_there, open_database
 
     if not database and not (repo / FILE_NAME).exists():
         return {}, {}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from bundle.errors import PocketRecError
+from pocketrec_bundle.errors import PocketRecError
 
 
 class SelfTestRefused(PocketRecError):
@@ -23,11 +23,11 @@ def self_tested(folder: Path) -> None:
         EngineError: no runtime is here for any of its models.
         SelfTestRefused: the models fail as in `pocketrec verify`.
     """
-    from bundle.reader import open_bundle
-    from edge_runtime.engines import KINDS, runtime
-    from edge_runtime.errors import EngineError
-    from edge_runtime.verify import verify
-    from sync_server.publishable import check_answers
+    from pocketrec_bundle.reader import open_bundle
+    from pocketrec_edge.engines.select import KINDS, runtime
+    from pocketrec_edge.errors import EngineError
+    from pocketrec_edge.releases.verify import verify
+    from pocketrec_server.repository.publishable import check_answers
 
     bundle = open_bundle(folder)
     check_answers(bundle)

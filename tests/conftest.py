@@ -22,16 +22,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bundle.arrays import encode_array
-from bundle.catalogue import CatalogueItem, write_catalogue
-from bundle.features import FeatureSpec, History
-from bundle.files import canonical_json
-from bundle.items import ItemArrays
-from bundle.manifest import FORMAT_VERSION
-from bundle.policy import Policy
-from bundle.reader import Bundle, open_bundle
-from bundle.versions import item_files
-from bundle.writer import BundleWriter
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.features import FeatureSpec, History
+from pocketrec_bundle.items.catalogue import CatalogueItem, write_catalogue
+from pocketrec_bundle.items.items import ItemArrays
+from pocketrec_bundle.manifest import FORMAT_VERSION
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_bundle.settings.policy import Policy
+from pocketrec_bundle.versions import item_files
+from pocketrec_bundle.writer import BundleWriter
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,15 +41,15 @@ SLOWEST = (
     "training/test_train.py",
     "test_demo.py",
     "benchmarks/test_quality_retail.py",
-    "training/test_data_parallel.py",
+    "training/towers/test_data_parallel.py",
     "benchmarks/test_export.py",
-    "training/test_tune.py",
+    "training/tuning/test_tune.py",
     "benchmarks/test_quality_ml1m.py",
-    "sync_server/test_rollout.py",
+    "sync_server/repository/test_rollout.py",
     "benchmarks/test_device.py",
     "benchmarks/test_catalogue.py",
-    "training/test_ranker_fit.py",
-    "edge_runtime/test_environments.py",
+    "training/ranker/test_fit.py",
+    "edge_runtime/engines/test_environments.py",
     "benchmarks/test_quality_ranker.py",
     "benchmarks/test_warm_start.py",
     "benchmarks/test_faults.py",
@@ -57,9 +57,9 @@ SLOWEST = (
     "benchmarks/test_session.py",
     "benchmarks/test_rerank.py",
     "benchmarks/test_fleet.py",
-    "training/test_evaluation.py",
-    "training/test_warm_start.py",
-    "sync_server/test_rotation.py",
+    "training/evaluation/test_evaluate.py",
+    "training/warm_start/test_start.py",
+    "sync_server/repository/test_rotation.py",
     "sync_server/test_serve.py",
 )
 
@@ -107,7 +107,7 @@ def tiny_disk(tmp_path_factory):
         job |= {"disk": str(here), "content": str(content)}
         done = subprocess.run(
             [*alone, sys.executable, ROOT / "tests" / "tiny_disk_child.py", json.dumps(job)],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
         )
@@ -187,12 +187,12 @@ def write_release(
 
     Layers of fewer than 1,024 weights are never quantized: a small one has variants in name only.
     """
-    from export import golden
-    from export.convert import convert, ranker_signature, tower_signature
-    from export.index_builder import build_index, by_id
-    from training.ranker import build_ranker
-    from training.recipe import RankerConfig, RetrievalConfig
-    from training.towers import build_user_tower
+    from pocketrec_export.golden import answers as golden
+    from pocketrec_export.items.index_builder import build_index, by_id
+    from pocketrec_export.models.convert import convert, ranker_signature, tower_signature
+    from pocketrec_training.ranker.model import build_ranker
+    from pocketrec_training.recipe.schema import RankerConfig, RetrievalConfig
+    from pocketrec_training.towers.user_tower import build_user_tower
 
     spec = FeatureSpec(
         dim=dim,

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import children
-from edge_runtime.device import Device
 from pocketrec.cli import main
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import found_repository, publish
+from pocketrec_edge.device import Device
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish
 
 RECIPE = """
 name = "bad"

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks import children
-from bundle.errors import InputError
-from edge_runtime.device import Device
 from pocketrec.browse.session import Command, Session, changes, parse
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import found_repository, publish
+from pocketrec_bundle.errors import InputError
+from pocketrec_edge.device import Device
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish
 
 
 @pytest.mark.parametrize(

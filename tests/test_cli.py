@@ -14,8 +14,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from bundle.errors import BundleInvalid, InputError, PocketRecError
 from pocketrec import cli, reference
+from pocketrec_bundle.errors import BundleInvalid, InputError, PocketRecError
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:

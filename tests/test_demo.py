@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmarks import demo
 from benchmarks.harness import Options, Result, document
-from bundle.errors import InputError
+from pocketrec_bundle.errors import InputError
 
 FIGURES = {
     "recall20",

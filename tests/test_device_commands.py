@@ -7,11 +7,11 @@ import click
 import pytest
 from rich.console import Console
 
-from edge_runtime.device import Device
 from pocketrec import cli, facts, reference
 from pocketrec.browse.session import Session
 from pocketrec.browse.view import screen
 from pocketrec.cli import main
+from pocketrec_edge.device import Device
 
 NOW = 1_700_000_000
 

@@ -16,6 +16,7 @@ MENTION = re.compile(
     r"`((?:bundle|training|export|edge_runtime|sync_server|pocketrec|benchmarks|docs|recipes|tests)"
     r"/[\w./-]+\.\w+)`"
 )
+MODULE = re.compile(r"`(pocketrec(?:_\w+)?(?:\.\w+)+)`")
 SHELL = re.compile(r"^\$ (.+)$|^(pocketrec .+)$", re.MULTILINE)
 
 
@@ -40,6 +41,20 @@ def test_files_named_in_text_exist(repository: Path):
         for path in documents(repository)
         for name in MENTION.findall(path.read_text())
         if not (repository / name).exists()
+    ]
+    assert not missing
+
+
+def test_modules_named_in_text_exist(repository: Path):
+    missing = [
+        f"{path.relative_to(repository)}: {name}"
+        for path in documents(repository)
+        for name in MODULE.findall(path.read_text())
+        if not any(
+            (root / name.replace(".", "/")).with_suffix(".py").is_file()
+            or (root / name.replace(".", "/")).is_dir()
+            for root in (repository, *repository.iterdir())
+        )
     ]
     assert not missing
 
@@ -99,14 +114,14 @@ def test_every_make_target_of_the_readme_exists(repository: Path):
 
 
 def recipe_keys() -> list[str]:
-    recipe = pytest.importorskip("training.recipe").Recipe
+    recipe = pytest.importorskip("pocketrec_training.recipe.schema").Recipe
     keys: list[str] = []
     for section in dataclasses.fields(recipe):
         if dataclasses.is_dataclass(section.type):
             names = [field.name for field in dataclasses.fields(section.type)]
             keys += [f"{section.name}.{name}" for name in names]
             if section.name == "export":
-                target = pytest.importorskip("training.recipe").Target
+                target = pytest.importorskip("pocketrec_training.recipe.schema").Target
                 keys += [f"export.targets.NAME.{f.name}" for f in dataclasses.fields(target)]
         else:
             keys.append(section.name)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import children
-from bundle.files import sha256_file
-from edge_runtime.device import Device
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import found_repository, publish
+from pocketrec_bundle.disk.files import sha256_file
+from pocketrec_edge.device import Device
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish
 
 RECIPE = """
 name = "full"
@@ -66,8 +66,8 @@ def test_data(tiny_disk, tables):
 
 
 def test_train(tiny_disk, tables, runner):
-    from training.recipe import load_recipe
-    from training.tables import build_tables
+    from pocketrec_training.data.ingest import build_tables
+    from pocketrec_training.recipe.schema import load_recipe
 
     build_tables(load_recipe(tables / "r.toml"), tables / "data", tables)
     words = ["train", tables / "r.toml", "--data", tables / "data", "--out", "{disk}/run"]

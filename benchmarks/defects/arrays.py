@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.defects.defect import Arrays, Defect, arrays, edited, signed
 from benchmarks.mutations.sound import Base, Mutant
-from bundle.reader import MAX_POPULAR
+from pocketrec_bundle.reader import MAX_POPULAR
 
 HEAD = "items/popular"
 """The array whose header is changed; i4 [6]."""

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from benchmarks.mutations.sound import Base, Mutant, encode
-from bundle.arrays import encode_array
+from pocketrec_bundle.encoding.arrays import encode_array
 
 OPEN, TEXTS, SELF_TEST, ALL_TEXTS = STEPS = ("open", "texts", "self-test", "all-texts")
 """When a reader must refuse at the latest.

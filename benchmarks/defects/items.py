@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.defects.defect import Arrays, Defect, arrays, edited
-from bundle.audience import MAX_REGIONS
-from bundle.cohorts import CODES_FILE, MAX_COHORT_ITEMS, MAX_COHORTS, ROWS_FILE
-from bundle.sorted_ids import MAX_BLOCK, MAX_SHARED
+from pocketrec_bundle.encoding.sorted_ids import MAX_BLOCK, MAX_SHARED
+from pocketrec_bundle.items.audience import MAX_REGIONS
+from pocketrec_bundle.items.cohorts import CODES_FILE, MAX_COHORT_ITEMS, MAX_COHORTS, ROWS_FILE
 
 assert MAX_BLOCK >= 48 <= MAX_REGIONS  # items of the tiny bundle
 SHAPES, LETTERS = "items/id_shapes.values", "items/id_bytes"

@@ -12,7 +12,7 @@ from benchmarks.defects.defect import (
     setting,
     without,
 )
-from bundle.manifest import MAX_FILES, MAX_MANIFEST_BYTES, MAX_META
+from pocketrec_bundle.manifest import MAX_FILES, MAX_MANIFEST_BYTES, MAX_META
 
 FIRST = ("files", 0)
 

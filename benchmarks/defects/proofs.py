@@ -16,7 +16,7 @@ from benchmarks.defects.defect import (
     without,
 )
 from benchmarks.mutations.sound import Base, Mutant
-from bundle.golden import MAX_CASES
+from pocketrec_bundle.golden.vectors import MAX_CASES
 
 GOLDEN, EDGES, RULES = "golden.json", "golden_edges.json", "golden_rules.json"
 LAST = ("cases", 2)

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.defects.defect import Defect, dropping, parsed, setting, signed
-from bundle.campaigns import MAX_CAMPAIGNS
-from bundle.rules import MAX_RULES
-from bundle.strict_json import MAX_JSON_BYTES
+from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES
+from pocketrec_bundle.settings.campaigns import MAX_CAMPAIGNS
+from pocketrec_bundle.settings.rules import MAX_RULES
 
 SPEC, POLICY, RULES = "feature_spec.json", "policy.json", "rules.json"
 CAMPAIGNS, REGIONS = "campaigns.json", "regions.json"

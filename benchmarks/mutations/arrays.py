@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 
 from benchmarks.mutations.sound import Base, Mutant, pick
-from bundle.arrays import HEADER_BYTES, encode_array
+from pocketrec_bundle.encoding.arrays import HEADER_BYTES, encode_array
 
 HUGE = (0, 1, 2, 127, 255, 65_535, 1 << 16, 1 << 31, (1 << 32) - 1, 1 << 32, 1 << 62, 1 << 63)
 

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.random import Generator
 
 from benchmarks.mutations.sound import Base, Mutant, encode, pick
-from bundle.arrays import encode_array
-from bundle.cohorts import CODES_FILE, ROWS_FILE
-from bundle.items import ItemArrays
-from bundle.versions import item_files
+from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.items.cohorts import CODES_FILE, ROWS_FILE
+from pocketrec_bundle.items.items import ItemArrays
+from pocketrec_bundle.versions import item_files
 
 ODD_BYTES = (0, 0x80, 0xC0, 0xED, 0xF8, 0xFF)
 COLUMNS = (

@@ -10,7 +10,7 @@ from typing import Any
 from numpy.random import Generator
 
 from benchmarks.mutations.sound import Base, Mutant, encode, pick
-from bundle.strict_json import MAX_JSON_BYTES
+from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES
 
 JSON_FILES = (
     *("campaigns.json", "feature_spec.json", "golden.json", "golden_edges.json"),

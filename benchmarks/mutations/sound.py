@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from bundle.arrays import HEADER_BYTES, parse_header
+from pocketrec_bundle.encoding.arrays import HEADER_BYTES, parse_header
 
 ODD = ("missing", "directory", "fifo", "link_to_zero", "link_loop", "link_to_manifest")
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bundle.errors import InputError, PocketRecError
-from edge_runtime.device import Device
 from pocketrec import explanation, facts
+from pocketrec_bundle.errors import InputError, PocketRecError
+from pocketrec_edge.device import Device
 
 PLACED = ("l", "b", "e")
 PLAIN = ("n", "o", "s", "h", "q")

@@ -7,8 +7,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from edge_runtime.memory import resident_bytes
 from pocketrec.browse.session import Session
+from pocketrec_edge.memory import resident_bytes
 
 BAR = 24
 """Columns of the longest bar."""

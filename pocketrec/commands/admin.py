@@ -38,7 +38,7 @@ def token() -> None:
 @JSON
 def make(repo: Path | None, database: str, name: str, scope: str, days: int, as_json: bool) -> None:
     """Make a token and print it, once: the server keeps only its SHA-256."""
-    from sync_server import audit, tokens
+    from pocketrec_server.auth import audit, tokens
 
     with (
         opened(repo, database, make=True) as engine,  # before the server's first start, too
@@ -58,7 +58,7 @@ def make(repo: Path | None, database: str, name: str, scope: str, days: int, as_
 @JSON
 def list_tokens(repo: Path | None, database: str, as_json: bool) -> None:
     """List tokens by id: name, scope, and when they end or ended."""
-    from sync_server import tokens
+    from pocketrec_server.auth import tokens
 
     with opened(repo, database) as engine:
         found = tokens.listed(engine)
@@ -78,7 +78,7 @@ def list_tokens(repo: Path | None, database: str, as_json: bool) -> None:
 @DATABASE
 def revoke(token_id: str, repo: Path | None, database: str) -> None:
     """End a token, and the sessions that began with it."""
-    from sync_server import audit, tokens
+    from pocketrec_server.auth import audit, tokens
 
     with opened(repo, database) as engine, audit.noted(engine, None, "token revoke", token_id):
         tokens.revoke(engine, token_id, int(time.time()))
@@ -90,7 +90,7 @@ def revoke(token_id: str, repo: Path | None, database: str) -> None:
 @DATABASE
 def show_audit(repo: Path | None, database: str) -> None:
     """Print the audit log, newest first: one JSON object a line."""
-    from sync_server import audit
+    from pocketrec_server.auth import audit
 
     with opened(repo, database) as engine:
         for each in audit.every(engine):

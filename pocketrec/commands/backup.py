@@ -30,7 +30,7 @@ def command(repo: Path, database: str, out: Path, key: Path, force: bool, as_jso
 
     A PostgreSQL database is left out: save it with pg_dump.
     """
-    from sync_server.backup import back_up
+    from pocketrec_server.copies.backup import back_up
 
     with connected(repo, database) as engine:
         report = back_up(repo, engine, out, key, ask=passphrase.asked, force=force)

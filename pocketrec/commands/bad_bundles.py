@@ -22,7 +22,7 @@ def command(out: Path) -> None:
     write equal bytes.
     """
     from benchmarks.bad_bundles import EXPECTED, write_bad_bundles
-    from bundle.files import check_free
+    from pocketrec_bundle.disk.files import check_free
 
     check_free(out, force=False)
     found = write_bad_bundles(out)

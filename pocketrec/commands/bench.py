@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from benchmarks import BENCHMARKS
-from bundle.files import write_atomic
 from pocketrec.finite import FiniteRange
+from pocketrec_bundle.disk.files import write_atomic
 
 NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items())
 

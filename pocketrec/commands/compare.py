@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from bundle.errors import InputError
 from pocketrec.quiet import load_tensorflow
+from pocketrec_bundle.errors import InputError
 
 HEAD = f"{'metric':<11}{'A':>8}{'B':>8}{'B - A':>9}{'95%':>20}{'p':>8}{'wins':>7}{'losses':>8}"
 
@@ -41,7 +41,7 @@ def command(
     Both must be of the same users, histories and held-out items. Give the same folder twice to
     compare two methods of one evaluation.
     """
-    from training.compare import compare
+    from pocketrec_training.evaluation.compare import compare
 
     with tempfile.TemporaryDirectory() as scratch:
         one = _evaluation(a, data, Path(scratch) / "a")
@@ -58,7 +58,7 @@ def _evaluation(folder: Path, data: Path | None, scratch: Path) -> Path:
     if data is None:
         raise InputError(f"{folder}: a run, not an evaluation. Give --data to evaluate it first.")
     load_tensorflow()
-    from training.evaluation import evaluate
+    from pocketrec_training.evaluation.evaluate import evaluate
 
     scratch.mkdir()
     evaluate(folder, data, scratch)

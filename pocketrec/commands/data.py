@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:  # the room is imported by the command that uses it
-    from training.tables import DataReport
+    from pocketrec_training.data.ingest import DataReport
 
 
 @click.command(
@@ -41,8 +41,8 @@ def command(
         return
     if recipe is None or out is None:
         raise click.UsageError("RECIPE and --out are needed (or --list).")
-    from training.recipe import load_recipe
-    from training.tables import append_tables, build_tables
+    from pocketrec_training.data.ingest import append_tables, build_tables
+    from pocketrec_training.recipe.schema import load_recipe
 
     if append:
         if source is None:
@@ -80,7 +80,7 @@ def _show(report: "DataReport") -> None:
 
 
 def _show_known(as_json: bool) -> None:
-    from training.datasets import REGISTRY
+    from pocketrec_training.data.sources import REGISTRY
 
     if as_json:
         keep = ("title", "licence", "url", "size_mb", "files")

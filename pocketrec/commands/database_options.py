@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundle.errors import InputError
+from pocketrec_bundle.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def connected(repo: Path | None, database: str, *, make: bool = False) -> "Itera
         UsageError: neither option says which.
         InputError: it is not there, and not to be made.
     """
-    from sync_server.database import connect
+    from pocketrec_server.storage.database import connect
 
     engine = connect(_url(repo, database, make))
     try:
@@ -40,7 +40,7 @@ def connected(repo: Path | None, database: str, *, make: bool = False) -> "Itera
 @contextmanager
 def opened(repo: Path | None, database: str, *, make: bool = False) -> "Iterator[Engine]":
     """Open the database that is meant, for as long as the block; see `connected`."""
-    from sync_server.database import open_database
+    from pocketrec_server.storage.database import open_database
 
     engine = open_database(_url(repo, database, make))
     try:
@@ -50,8 +50,8 @@ def opened(repo: Path | None, database: str, *, make: bool = False) -> "Iterator
 
 
 def _url(repo: Path | None, database: str, make: bool) -> str:
-    from sync_server.database import default_url, is_there
-    from sync_server.place import check_served
+    from pocketrec_server.repository.place import check_served
+    from pocketrec_server.storage.database import default_url, is_there
 
     if not database and repo is None:
         raise click.UsageError("--repo or --database is needed.")

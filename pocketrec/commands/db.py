@@ -22,7 +22,7 @@ def upgrade(repo: Path | None, database: str, as_json: bool) -> None:
 
     A SQLite file is upgraded when a server opens it, so this is for PostgreSQL. Save it first.
     """
-    from sync_server import database as databases
+    from pocketrec_server.storage import database as databases
 
     with connected(repo, database) as engine:
         done = databases.upgrade(engine)
@@ -38,7 +38,7 @@ def upgrade(repo: Path | None, database: str, as_json: bool) -> None:
 @JSON
 def status(repo: Path | None, database: str, as_json: bool) -> None:
     """Say which steps to this version's tables are missing; changes nothing."""
-    from sync_server import database as databases
+    from pocketrec_server.storage import database as databases
 
     with connected(repo, database) as engine:
         missing = databases.pending(engine)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.scenes import HOME as HOME_SCREEN
-from edge_runtime.scenes import SCENES
 from pocketrec import facts
 from pocketrec.commands.device_browse import browse
 from pocketrec.commands.device_explain import explain
@@ -29,9 +27,11 @@ from pocketrec.commands.device_simulate import simulate
 from pocketrec.commands.device_sync import command as sync
 from pocketrec.commands.device_watch import watch
 from pocketrec.finite import FiniteRange
+from pocketrec_edge.recommend.scenes import HOME as HOME_SCREEN
+from pocketrec_edge.recommend.scenes import SCENES
 
 if TYPE_CHECKING:
-    from edge_runtime.filters import Filters
+    from pocketrec_edge.recommend.filters import Filters
 
 
 @click.group(epilog="Example: pocketrec device recommend --home work/phone --offline")
@@ -87,7 +87,7 @@ def recommend(
 
     With --bundle a phone that is not there is founded, to log what is shown.
     """
-    from edge_runtime.device import Device
+    from pocketrec_edge.device import Device
 
     require_phone(home, bundle)
     device = Device(home, engine=engine, bundle_dir=bundle, threads=threads)
@@ -127,7 +127,7 @@ def recommend(
 @click.option("--value", type=float, help="A number that goes with it, such as a rating.")
 def feedback(home: Path, as_json: bool, item_id: str, event: str, value: float | None) -> None:
     """Log what the user did with ITEM_ID."""
-    from edge_runtime.device import Device
+    from pocketrec_edge.device import Device
 
     device = Device(home)
     made = device.feedback(item_id, event, value)
@@ -158,7 +158,7 @@ def install(home: Path, engine: str, as_json: bool, bundle: Path) -> None:
 
 
 def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str, Any]]) -> None:
-    from edge_runtime.device import Device
+    from pocketrec_edge.device import Device
 
     device = Device(home, engine=engine)
     answer = ask(device)

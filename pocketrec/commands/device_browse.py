@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from bundle.errors import InputError, PocketRecError
 from pocketrec.commands.device_options import ENGINE, MAYBE_HOME, require_phone, server
+from pocketrec_bundle.errors import InputError, PocketRecError
 
 WIDTH = 100
 """Columns where the output is no terminal."""
@@ -42,10 +42,10 @@ def browse(
     """
     from rich.console import Console
 
-    from edge_runtime.device import Device
-    from edge_runtime.offline import forbid_sockets
     from pocketrec.browse.session import Session, parse
     from pocketrec.browse.view import screen
+    from pocketrec_edge.device import Device
+    from pocketrec_edge.offline import forbid_sockets
 
     def sync() -> str:
         assert server is not None

@@ -31,8 +31,8 @@ def explain(
     What an event of the history gave an item is its score less its score without the event: the
     models run once for each event. Nothing is logged.
     """
-    from edge_runtime.device import Device
     from pocketrec.explanation import lines
+    from pocketrec_edge.device import Device
 
     require_phone(home, bundle)
     device = Device(home, engine=engine, bundle_dir=bundle)

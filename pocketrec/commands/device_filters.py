@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundle.errors import InputError
+from pocketrec_bundle.errors import InputError
 
 if TYPE_CHECKING:
-    from bundle.reader import Bundle
-    from edge_runtime.filters import Filters
+    from pocketrec_bundle.reader import Bundle
+    from pocketrec_edge.recommend.filters import Filters
 
 _OPTIONS = (
     click.option("--price-min", type=float, help="Least price; unknown prices are left out."),
@@ -64,7 +64,7 @@ def filter_options(command: Callable[..., None]) -> Callable[..., None]:
         unrated: bool,
         **others: Any,
     ) -> None:
-        from edge_runtime.filters import Filters, Range
+        from pocketrec_edge.recommend.filters import Filters, Range
 
         if price_min is not None or price_max is not None:
             low, high = price_min or 0.0, float("inf") if price_max is None else price_max
@@ -95,7 +95,7 @@ def checked(filters: "Filters | None", bundle: "Bundle | None") -> "Filters | No
     Raises:
         InputError: it does not.
     """
-    from edge_runtime.filters import FilterColumns, unknown_names
+    from pocketrec_edge.recommend.filters import FilterColumns, unknown_names
 
     if filters is not None and bundle is not None:
         unknown = unknown_names(FilterColumns.of(bundle), filters, hints=True)

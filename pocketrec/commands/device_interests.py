@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from bundle.errors import InputError
 from pocketrec.commands.device_options import HOME, JSON, OFFLINE, say_faults
+from pocketrec_bundle.errors import InputError
 
 
 @click.command(epilog="Example: pocketrec device interests --home work/phone Drama Comedy")
@@ -20,7 +20,7 @@ def interests(home: Path, as_json: bool, names: tuple[str, ...], clear: bool) ->
 
     Without NAME or --clear, show what is chosen and what the release offers. It stays on the phone.
     """
-    from edge_runtime.device import Device
+    from pocketrec_edge.device import Device
 
     if clear and names:
         raise InputError("--clear chooses nothing: leave the names out.")

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from bundle.errors import InputError
-from bundle.reader import manifest_of
-from edge_runtime import server_address
-from edge_runtime.offline import forbid_sockets
-from edge_runtime.private_home import is_phone
+from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.reader import manifest_of
+from pocketrec_edge.offline import forbid_sockets
+from pocketrec_edge.private_home import is_phone
+from pocketrec_edge.sync import server_address
 
 
 def require_phone(home: Path, bundle: Path | None = None) -> None:

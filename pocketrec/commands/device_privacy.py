@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from bundle.errors import InputError
 from pocketrec.commands.device_options import HOME, JSON, OFFLINE, server
+from pocketrec_bundle.errors import InputError
 
 
 @click.command(epilog="Example: pocketrec device consent --home work/phone --grant --terms 2024-05")
@@ -24,8 +24,8 @@ from pocketrec.commands.device_options import HOME, JSON, OFFLINE, server
 @click.option("--terms", help="Version of the text that the user was shown.")
 def consent(home: Path, as_json: bool, granted: bool | None, terms: str | None) -> None:
     """Note whether events may leave the phone; what a withdrawal finds unsent never will."""
-    from edge_runtime.event_schema import FILE_NAME
-    from edge_runtime.eventlog import EventLog
+    from pocketrec_edge.events.log import EventLog
+    from pocketrec_edge.events.schema import FILE_NAME
 
     if granted is None and terms is not None:
         raise InputError("--terms says what was agreed to: add --grant or --withdraw.")
@@ -52,7 +52,7 @@ def consent(home: Path, as_json: bool, granted: bool | None, terms: str | None) 
 @click.option("--force", is_flag=True, help="Overwrite.")
 def export_data(home: Path, as_json: bool, out: Path, force: bool) -> None:
     """Write all that the phone holds about its user."""
-    from edge_runtime import privacy
+    from pocketrec_edge.events import privacy
 
     if out.exists() and not force:
         raise InputError(f"{out}: exists. Add --force to overwrite it.")
@@ -71,14 +71,14 @@ def erase(home: Path, as_json: bool, yes: bool, server: str | None) -> None:
 
     With --server, what was sent is erased there first; where that fails, nothing is erased here.
     """
-    from edge_runtime import privacy
+    from pocketrec_edge.events import privacy
 
     if not yes:
         raise InputError(f"{home}: this erases all data of its user. Add --yes to do it.")
     there = None
     if server:
-        from edge_runtime.sync_events import erase_on_server
-        from edge_runtime.sync_http import Network
+        from pocketrec_edge.sync.events import erase_on_server
+        from pocketrec_edge.sync.http import Network
 
         there = erase_on_server(home, server, Network())
     erased = privacy.erase(home)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bundle.errors import InputError
 from pocketrec.commands.device_options import ENGINE, JSON, server
 from pocketrec.finite import FiniteRange
+from pocketrec_bundle.errors import InputError
 
 if TYPE_CHECKING:
-    from edge_runtime.simulator.report import ClassReport
+    from pocketrec_edge.simulator.report import ClassReport
 
 WIDTH = 140
 """Columns where the output is no terminal."""
@@ -84,11 +84,11 @@ def simulate(
     are simulated. It syncs only when unmetered and charging, unless told otherwise. Exit code 1 if
     a phone was left without an answer though it had a release.
     """
-    from edge_runtime.simulator.classes import BUILT_IN, counts, read_classes
-    from edge_runtime.simulator.fleet import run_class
-    from edge_runtime.simulator.life import Plan
-    from edge_runtime.simulator.report import summed
-    from training.progress import Progress
+    from pocketrec_edge.simulator.classes import BUILT_IN, counts, read_classes
+    from pocketrec_edge.simulator.fleet import run_class
+    from pocketrec_edge.simulator.life import Plan
+    from pocketrec_edge.simulator.report import summed
+    from pocketrec_training.progress import Progress
 
     if bundle is None and server is None:
         raise InputError("nothing to run: give --bundle, --server or both.")

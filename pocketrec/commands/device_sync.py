@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bundle.strict_json import MAX_UTC
 from pocketrec.commands.device_options import JSON, MAX_RATE, options_of_a_sync, require_phone
+from pocketrec_bundle.encoding.strict_json import MAX_UTC
 
 if TYPE_CHECKING:
-    from edge_runtime.sync import SyncReport
+    from pocketrec_edge.sync.client import SyncReport
 
 
 @click.command(
@@ -46,10 +46,10 @@ def command(
     `pocketrec rollout`. The first sync needs --root and founds the phone. Events go up only if the
     user has agreed, see `pocketrec device consent`.
     """
-    from edge_runtime.conditions import Conditions
-    from edge_runtime.selftest import replay
-    from edge_runtime.sync import sync
-    from edge_runtime.sync_http import Pace
+    from pocketrec_edge.releases.selftest import replay
+    from pocketrec_edge.sync.client import sync
+    from pocketrec_edge.sync.conditions import Conditions
+    from pocketrec_edge.sync.http import Pace
 
     if root is None:
         require_phone(home)

@@ -11,8 +11,8 @@ from pocketrec.commands.device_options import JSON, MAX_RATE, options_of_a_sync,
 from pocketrec.commands.device_sync import say_report
 
 if TYPE_CHECKING:
-    from bundle.errors import PocketRecError
-    from edge_runtime.sync import SyncReport
+    from pocketrec_bundle.errors import PocketRecError
+    from pocketrec_edge.sync.client import SyncReport
 
 
 @click.command(
@@ -42,14 +42,14 @@ def watch(
     A hint only makes the phone ask, after a random part of the policy's spread_s, so that phones do
     not ask at once. --json prints a line a sync.
     """
-    from edge_runtime.bucket_id import bucket_id
-    from edge_runtime.conditions import Conditions
-    from edge_runtime.selftest import replay
-    from edge_runtime.sync import UPDATED, sync
-    from edge_runtime.sync_choice import remembered
-    from edge_runtime.sync_hints import hints, known
-    from edge_runtime.sync_http import Pace
-    from edge_runtime.sync_watch import Watch
+    from pocketrec_edge.releases.selftest import replay
+    from pocketrec_edge.sync.bucket_id import bucket_id
+    from pocketrec_edge.sync.client import UPDATED, sync
+    from pocketrec_edge.sync.conditions import Conditions
+    from pocketrec_edge.sync.hints import hints, known
+    from pocketrec_edge.sync.http import Pace
+    from pocketrec_edge.sync.policy import remembered
+    from pocketrec_edge.sync.watch import Watch
 
     if root is None:
         require_phone(home)

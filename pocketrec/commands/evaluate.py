@@ -20,7 +20,7 @@ from pocketrec.quiet import load_tensorflow
 def command(run: Path, data: Path, out: Path, split: str, as_json: bool) -> None:
     """Rank all items for each held-out event of RUN; write evaluation.html, .json, cases.npz."""
     load_tensorflow()
-    from training.evaluation import evaluate
+    from pocketrec_training.evaluation.evaluate import evaluate
 
     found = evaluate(run, data, out, split)
     if as_json:

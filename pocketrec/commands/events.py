@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from bundle.errors import InputError
 from pocketrec.commands.database_options import DATABASE, JSON, REPO, opened
+from pocketrec_bundle.errors import InputError
 
 _DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -40,7 +40,7 @@ def export(
 
     `data.interactions` of a recipe may name the folder OUT/interactions.
     """
-    from sync_server.event_export import export_events
+    from pocketrec_server.events.export import export_events
 
     with opened(repo, database) as engine:
         done = export_events(engine, out, first=_day(first), last=_day(last), raw_ids=raw_ids)
@@ -59,8 +59,8 @@ def export(
 @JSON
 def stats(repo: Path | None, database: str, as_json: bool) -> None:
     """Count events, devices and rejected rows."""
-    from sync_server.event_export import day_name
-    from sync_server.event_stats import event_stats
+    from pocketrec_server.events.export import day_name
+    from pocketrec_server.events.stats import event_stats
 
     with opened(repo, database) as engine:
         found = event_stats(engine, int(time.time()))
@@ -86,7 +86,7 @@ def stats(repo: Path | None, database: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do it; there is no way back.")
 def erase(repo: Path | None, database: str, as_json: bool, install_id: str, yes: bool) -> None:
     """Erase all that one device has sent; the next export leaves it out too."""
-    from sync_server import erasure
+    from pocketrec_server.events import erasure
 
     if not yes:
         raise InputError(f"{install_id}: this erases its events. Add --yes to do it.")

@@ -10,8 +10,8 @@ import click
 from pocketrec.quiet import load_tensorflow
 
 if TYPE_CHECKING:
-    from export.kit import KitReport
-    from export.report import ExportReport
+    from pocketrec_export.kit.build import KitReport
+    from pocketrec_export.report import ExportReport
 
 
 @click.command(epilog="Example: pocketrec export work/run --out work/bundle")
@@ -88,14 +88,14 @@ def command(
     if run is None or (catalogue is None) != (base is None):
         raise click.UsageError("RUN is needed; --catalogue and --base go together.")
     if catalogue is not None and base is not None:
-        from export.catalogue import update_catalogue
+        from pocketrec_export.items.catalogue import update_catalogue
 
         changed = asdict(
             update_catalogue(base, catalogue, run, out, force=force, campaigns=campaigns, name=name)
         )
         click.echo(json.dumps(changed) if as_json else _lines(changed))
         return
-    from export.build import export_bundle
+    from pocketrec_export.build import export_bundle
 
     report = export_bundle(
         run, out, force=force, all_variants=all_variants, campaigns=campaigns, name=name
@@ -111,7 +111,7 @@ def _kit(
     """Write a kit; TensorFlow is needed only where there is no bundle yet."""
     if run is not None:
         load_tensorflow()
-    from export.kit import kit_of_run, write_kit
+    from pocketrec_export.kit.build import kit_of_run, write_kit
 
     if run is not None:
         return kit_of_run(run, target, out, root=root, force=force)
@@ -121,7 +121,7 @@ def _kit(
 
 def _told(report: "ExportReport") -> str:
     """Return three tables: files beside Keras, what each target gets, and what was sampled."""
-    from export.gate_rows import remedies, table
+    from pocketrec_export.gates.rows import remedies, table
 
     lines = [
         f"{'model':<12}{'engine':<8}{'variant':<11}{'bytes':>9}{'max error':>11}{'cosine':>10}"

@@ -21,8 +21,8 @@ def command(recipe: Path, data: Path, out: Path, as_json: bool) -> None:
     Each interaction sees its user's strictly earlier events: the numbers are those of the device's
     event log at that moment, joined point in time.
     """
-    from training.offline_features import write_features
-    from training.recipe import load_recipe
+    from pocketrec_training.data.offline_features import write_features
+    from pocketrec_training.recipe.schema import load_recipe
 
     report = write_features(load_recipe(recipe), data, out)
     if as_json:

@@ -19,8 +19,8 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(bundle: Path, engine: str | None, as_json: bool) -> None:
     """Verify every file of BUNDLE and print what is in it; exit code 1 if a check fails."""
-    from bundle.golden import Golden
-    from bundle.reader import open_bundle
+    from pocketrec_bundle.golden.vectors import Golden
+    from pocketrec_bundle.reader import open_bundle
 
     opened = open_bundle(bundle)
     manifest, spec = opened.manifest, opened.spec
@@ -42,7 +42,7 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
         ],
     }
     if engine:
-        from edge_runtime.selftest import replay
+        from pocketrec_edge.releases.selftest import replay
 
         found["replayed"] = replay(opened, engine)
     if as_json:

@@ -13,7 +13,7 @@ from pocketrec.commands.keys_backup import backup_key
 from pocketrec.commands.keys_options import BY, JSON, KEYS, PLAIN, REASON, REPO, note_of
 
 if TYPE_CHECKING:
-    from sync_server.rotation import Rotation
+    from pocketrec_server.repository.rotation import Rotation
 
 DAY_S = 86_400
 NAMES = click.argument("names", nargs=-1, required=True, metavar="NAME...")
@@ -44,7 +44,7 @@ def make(out: Path, root_keys: int, plain: bool, as_json: bool) -> None:
     They are encrypted with POCKETREC_KEY_PASSPHRASE, or a passphrase that is asked for. A name that
     has a .uri file in the folder, which leads to a KMS or HSM, is passed over.
     """
-    from sync_server.keys import make_keys
+    from pocketrec_server.repository.keys import make_keys
 
     made = make_keys(out, root_keys=root_keys, passphrase=passphrase.chosen(plain=plain))
     paths = [str(path) for path in made]
@@ -65,8 +65,8 @@ def status(repo: Path, keys: tuple[Path, ...], as_json: bool) -> None:
 
     Exit code 1 if metadata of a role has expired, which phones refuse.
     """
-    from sync_server.keys import load_signers
-    from sync_server.renewal import EXPIRED, OK, status
+    from pocketrec_server.repository.keys import load_signers
+    from pocketrec_server.repository.renewal import EXPIRED, OK, status
 
     rows = status(repo, load_signers(*keys))
     expired = [row.role for row in rows if row.state == EXPIRED]
@@ -111,9 +111,9 @@ def rotate(
     take two root keys, brake and channels the targets key; all take snapshot and timestamp. The old
     key stays as NAME.pem.KEYID. A key of a KMS is taken from NAME.next.uri.
     """
-    from sync_server.keys import load_signers
-    from sync_server.rotation import rotate
-    from sync_server.state import check_founded
+    from pocketrec_server.repository.keys import load_signers
+    from pocketrec_server.repository.rotation import rotate
+    from pocketrec_server.repository.state import check_founded
 
     note = note_of(by, reason)
     check_founded(repo)
@@ -144,9 +144,9 @@ def revoke(
     Of snapshot and timestamp always both are revoked. If a thief may have had them beside another
     key, name them too: devices then forget the version numbers that the thief left them with.
     """
-    from sync_server.keys import load_signers
-    from sync_server.rotation import revoke
-    from sync_server.state import check_founded
+    from pocketrec_server.repository.keys import load_signers
+    from pocketrec_server.repository.rotation import revoke
+    from pocketrec_server.repository.state import check_founded
 
     note = note_of(by, reason)
     check_founded(repo)
@@ -179,9 +179,9 @@ def add_channel(
 
     Takes the keys of targets, snapshot and timestamp.
     """
-    from sync_server.keys import load_signers
-    from sync_server.rotation import add_channel
-    from sync_server.state import check_founded
+    from pocketrec_server.repository.keys import load_signers
+    from pocketrec_server.repository.rotation import add_channel
+    from pocketrec_server.repository.state import check_founded
 
     note = note_of(by, reason)
     check_founded(repo)

@@ -19,7 +19,7 @@ def backup_key(out: Path, plain: bool, as_json: bool) -> None:
     Keep backup.pem where `pocketrec backup` runs, and backup.pub, which is not secret, with the
     root keys: `pocketrec restore` needs it. Neither belongs beside the backups.
     """
-    from sync_server.seal import make_backup_key
+    from pocketrec_server.copies.seal import make_backup_key
 
     private, public, fingerprint = make_backup_key(out, passphrase.chosen(plain=plain))
     if as_json:

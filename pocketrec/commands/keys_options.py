@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from sync_server.history import Note
+    from pocketrec_server.repository.history import Note
 
 REPO = click.option(
     "--repo", type=click.Path(path_type=Path), required=True, help="The repository."
@@ -33,7 +33,7 @@ def note_of(by: str | None, reason: str) -> "Note":
     Raises:
         InputError: a text is too long or holds control characters.
     """
-    from sync_server.history import Note, line
+    from pocketrec_server.repository.history import Note, line
 
     return Note(by=line(_user_at_host()) if by is None else by, reason=reason)
 

@@ -21,7 +21,7 @@ def command(repo: Path, to: str, endpoint: str | None, as_json: bool) -> None:
     Any server of static files, or a CDN over the bucket, then serves phones: they check all by
     themselves. Events, outcomes and the admin site need `pocketrec serve`.
     """
-    from sync_server.mirror import mirror, place_of
+    from pocketrec_server.copies.mirror import mirror, place_of
 
     with LateBar("files") as bar:
         report = mirror(repo, place_of(to, endpoint), bar.show)

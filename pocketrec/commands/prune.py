@@ -26,7 +26,7 @@ def command(repo: Path, days: float, dry_run: bool, as_json: bool) -> None:
 
     Releases to which a channel can go back stay, and all roots, and what phones may be fetching.
     """
-    from sync_server.pruning import prune
+    from pocketrec_server.repository.pruning import prune
 
     done = prune(repo, days, dry_run=dry_run)
     if as_json:

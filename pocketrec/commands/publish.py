@@ -58,7 +58,7 @@ def command(
     Exit code 3 if the models fail as in `pocketrec verify`. A channel's first stage is the share
     with which a release of it was first published below 100, or see `rollout first-stage`.
     """
-    from sync_server import repository
+    from pocketrec_server.repository import publish as repository
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
     if not no_self_test:

@@ -21,8 +21,8 @@ def command(repo: Path, keys: tuple[Path, ...], everything: bool, as_json: bool)
     For cron, once a day; `pocketrec serve --keys` does the same by itself. The keys of snapshot and
     timestamp are enough for these two; others are renewed if their keys are here.
     """
-    from sync_server.keys import load_signers
-    from sync_server.repository import refresh
+    from pocketrec_server.repository.keys import load_signers
+    from pocketrec_server.repository.publish import refresh
 
     signers = load_signers(*keys, ask=passphrase.asked)
     done = refresh(repo, signers, everything=everything)

@@ -38,8 +38,8 @@ def init(
 
     Takes all keys: two of root at least, targets, snapshot, timestamp, brake, and each channel's.
     """
-    from sync_server.keys import load_signers
-    from sync_server.repository import found_repository
+    from pocketrec_server.repository.keys import load_signers
+    from pocketrec_server.repository.publish import found_repository
 
     note, signers = note_of(by, reason), load_signers(*keys, ask=passphrase.asked)
     names = found_repository(repo, signers, channels, note)
@@ -55,6 +55,6 @@ def init(
 @JSON
 def history(repo: Path, as_json: bool) -> None:
     """Print who changed what of all channels and keys, when and why, newest first."""
-    from sync_server.history import whole_history
+    from pocketrec_server.repository.history import whole_history
 
     click.echo(history_table.shown(whole_history(repo), as_json=as_json))

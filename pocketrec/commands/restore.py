@@ -46,7 +46,7 @@ def command(
 
     Phones that saw newer metadata refuse older one: see the operator's guide.
     """
-    from sync_server.restore import restore
+    from pocketrec_server.copies.restore import restore
 
     if (key is None) != trust_unsigned_backup:
         raise click.UsageError(

@@ -21,7 +21,7 @@ from pocketrec.commands.rollout_options import (
 from pocketrec.commands.rollout_stage import stage, when
 
 if TYPE_CHECKING:
-    from bundle.rollout import RolloutPolicy, Stage
+    from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
 
 
 @click.group(epilog="Example: pocketrec rollout show --repo work/repo --channel stable")
@@ -57,7 +57,7 @@ def _state_command(name: str, state: str, said: str) -> None:
         reason: str,
         as_json: bool,
     ) -> None:
-        from sync_server.rollout import changed
+        from pocketrec_server.repository.rollout import changed
 
         def change(policy: "RolloutPolicy", found: "Stage") -> "RolloutPolicy":
             return changed(policy, found, state=state)
@@ -119,7 +119,7 @@ def rollback(
     A halted release is refused, and the possible ones are named. The failure limit of the newest
     release stays, unless RELEASE has its own.
     """
-    from sync_server import repository
+    from pocketrec_server.repository import publish as repository
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
     repository.roll_back(repo, signers, channel, release, percent, kill=kill, note=note)
@@ -150,7 +150,7 @@ def first_stage(
 
     The first publish with --percent below 100 sets it too. 100 ends staging.
     """
-    from sync_server import repository
+    from pocketrec_server.repository import publish as repository
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
     repository.set_first_percent(repo, signers, channel, percent, note)
@@ -163,8 +163,8 @@ def first_stage(
 @JSON
 def history(repo: Path, channel: str, as_json: bool) -> None:
     """Print who changed what of a channel, when and why, newest first: publishes, stages, halts."""
-    from sync_server.history import policy_history
-    from sync_server.repository import read_policy
+    from pocketrec_server.repository.history import policy_history
+    from pocketrec_server.repository.publish import read_policy
 
     read_policy(repo, channel)  # raises if there is no such channel
     changes = policy_history(repo, channel)

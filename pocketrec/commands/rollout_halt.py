@@ -29,8 +29,8 @@ def halt(
     as_json: bool,
 ) -> None:
     """Let no further device take RELEASE, by the brake's key alone, as the server does."""
-    from sync_server import repository
-    from sync_server.rollout import find
+    from pocketrec_server.repository import publish as repository
+    from pocketrec_server.repository.rollout import find
 
     note = note_of(by, reason)
     found = find(repository.read_policy(repo, channel), release)
@@ -62,8 +62,8 @@ def unhalt(
 
     After a halt by the server or its site, only outcomes that are reported since then count.
     """
-    from sync_server import repository
-    from sync_server.rollout import find
+    from pocketrec_server.repository import publish as repository
+    from pocketrec_server.repository.rollout import find
 
     note = note_of(by, reason)
     found = find(repository.read_policy(repo, channel), release)

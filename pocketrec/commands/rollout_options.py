@@ -12,9 +12,9 @@ from pocketrec import passphrase, rollout_table
 from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
-    from bundle.rollout import RolloutPolicy, Stage
-    from sync_server.history import Note
-    from sync_server.keys import Signers
+    from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
+    from pocketrec_server.repository.history import Note
+    from pocketrec_server.repository.keys import Signers
 
 CHANNEL = click.option("--channel", default="stable", show_default=True, help="Release channel.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -60,8 +60,8 @@ def change_release(
     change: Callable[["RolloutPolicy", "Stage"], "RolloutPolicy"],
 ) -> None:
     """Change what a channel's policy says of a release, sign it, and show how it is then."""
-    from sync_server import repository
-    from sync_server.rollout import find
+    from pocketrec_server.repository import publish as repository
+    from pocketrec_server.repository.rollout import find
 
     repository.change_policy(
         repo,
@@ -81,8 +81,8 @@ def signers_of(repo: Path, keys: tuple[Path, ...]) -> "Signers":
         RepositoryInvalid: there is no repository.
         KeysInvalid: a folder is missing.
     """
-    from sync_server.keys import load_signers
-    from sync_server.state import check_founded
+    from pocketrec_server.repository.keys import load_signers
+    from pocketrec_server.repository.state import check_founded
 
     check_founded(repo)
     return load_signers(*keys, ask=passphrase.asked)

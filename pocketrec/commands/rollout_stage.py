@@ -21,7 +21,7 @@ from pocketrec.commands.rollout_options import (
 from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
-    from bundle.rollout import RolloutPolicy, Stage
+    from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
 
 
 @click.command(
@@ -84,8 +84,8 @@ def stage(
 
     A share that rises takes no device out. Devices that have the release keep it when it falls.
     """
-    from bundle.rollout import FailureLimit
-    from sync_server.rollout import changed
+    from pocketrec_bundle.settings.rollout import FailureLimit
+    from pocketrec_server.repository.rollout import changed
 
     def change(policy: "RolloutPolicy", found: "Stage") -> "RolloutPolicy":
         app = found.app
@@ -142,7 +142,7 @@ def when(
     as_json: bool,
 ) -> None:
     """Say when the devices of a channel sync; what is not given stays as it is."""
-    from sync_server import repository
+    from pocketrec_server.repository import publish as repository
 
     given = {
         "unmetered": unmetered,

@@ -74,9 +74,9 @@ def command(
 
     --port 0 takes a free one. SIGTERM ends it once everything begun is sent.
     """
-    from sync_server.allowance import Limits
-    from sync_server.serve import serve, transport_warning
-    from sync_server.settings import Settings
+    from pocketrec_server.events.allowance import Limits
+    from pocketrec_server.serve import serve, transport_warning
+    from pocketrec_server.settings import Settings
 
     settings = Settings(
         repo=repo,

@@ -46,10 +46,10 @@ def command(
     rotated onto the previous one: scores stay, item vectors move little, deltas get smaller.
     """
     load_tensorflow()
-    from training.experiment_log import experiment_logs
-    from training.recipe import load_recipe
-    from training.stopping import stopped_told
-    from training.train import train
+    from pocketrec_training.experiment_log import experiment_logs
+    from pocketrec_training.recipe.schema import load_recipe
+    from pocketrec_training.stopping import stopped_told
+    from pocketrec_training.train import train
 
     def warn(text: str) -> None:
         click.echo(f"warning: {text}", err=True)

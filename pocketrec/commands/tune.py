@@ -33,8 +33,8 @@ def command(
     written beside the study as .best.toml, the table of trials as .trials.csv.
     """
     load_tensorflow()
-    from training.recipe import load_recipe
-    from training.tune import tune
+    from pocketrec_training.recipe.schema import load_recipe
+    from pocketrec_training.tuning.tune import tune
 
     report = tune(
         load_recipe(recipe), data, study, trials=trials, minutes=minutes, where=str(recipe)

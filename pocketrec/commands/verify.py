@@ -15,8 +15,8 @@ def command(bundle: Path, as_json: bool) -> None:
 
     Exit code 3 if the golden requests fail on a runtime, or a default file gives no finite numbers.
     """
-    from bundle.reader import open_bundle
-    from edge_runtime.verify import verify
+    from pocketrec_bundle.reader import open_bundle
+    from pocketrec_edge.releases.verify import verify
 
     found = verify(open_bundle(bundle))
     if as_json:

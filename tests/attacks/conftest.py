@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.store import Store
-from edge_runtime.sync import SyncReport, sync
-from edge_runtime.sync_http import PACE, Pace
-from edge_runtime.sync_transfer import Retry
-from sync_server import repository, state
-from sync_server.keys import Signers, load_signers, make_keys
-from sync_server.state import State
+from pocketrec_edge.releases.store import Store
+from pocketrec_edge.sync.client import SyncReport, sync
+from pocketrec_edge.sync.http import PACE, Pace
+from pocketrec_edge.sync.transfer import Retry
+from pocketrec_server.repository import publish as repository
+from pocketrec_server.repository import state
+from pocketrec_server.repository.keys import Signers, load_signers, make_keys
+from pocketrec_server.repository.state import State
 
 AT_ONCE = Retry(sleep=lambda _: None)
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.errors import SyncError
-from sync_server.rotation import rotate
+from pocketrec_edge.errors import SyncError
+from pocketrec_server.repository.rotation import rotate
 
 STATES = 4
 NUMBERS = count()

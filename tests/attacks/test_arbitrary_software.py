@@ -2,9 +2,9 @@
 
 import pytest
 
-from edge_runtime.errors import SyncError
-from sync_server.keys import load_signers
-from sync_server.repository import found_repository, publish
+from pocketrec_edge.errors import SyncError
+from pocketrec_server.repository.keys import load_signers
+from pocketrec_server.repository.publish import found_repository, publish
 
 
 def test_a_repository_of_other_keys_is_refused(site):

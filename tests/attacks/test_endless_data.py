@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_runtime.errors import SyncError
+from pocketrec_edge.errors import SyncError
 
 MOST = {  # of the answers of one try, with what lies in the pipe when the phone hangs up
     "timestamp.json": 16_384,

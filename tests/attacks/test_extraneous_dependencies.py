@@ -2,8 +2,9 @@
 
 import pytest
 
-from edge_runtime.errors import SyncError
-from sync_server import blobs, repository
+from pocketrec_edge.errors import SyncError
+from pocketrec_server.repository import blobs
+from pocketrec_server.repository import publish as repository
 
 PATH = "channels/stable/policy.json"
 

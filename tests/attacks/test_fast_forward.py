@@ -5,8 +5,8 @@ Devices that took them come back once the keys are revoked.
 
 import pytest
 
-from edge_runtime.errors import SyncError
-from sync_server.rotation import revoke
+from pocketrec_edge.errors import SyncError
+from pocketrec_server.repository.rotation import revoke
 
 HIGH = 2**31
 STOLEN = {

@@ -14,11 +14,10 @@ import pytest
 
 from benchmarks import children
 from benchmarks.loopback_networks import address_in
-from bundle.rollout import FailureLimit
-from sync_server.database import default_url, open_database
-from sync_server.keys import load_signers, make_keys
-from sync_server.outcomes import healths
-from sync_server.repository import (
+from pocketrec_bundle.settings.rollout import FailureLimit
+from pocketrec_server.halting.outcomes import healths
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import (
     change_policy,
     found_repository,
     publish,
@@ -26,6 +25,7 @@ from sync_server.repository import (
     read_policy,
     unhalt,
 )
+from pocketrec_server.storage.database import default_url, open_database
 
 ATTACKER, BATCH = 9_999, 32
 _ids = itertools.count()

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from edge_runtime.errors import SyncError
-from edge_runtime.sync_metadata import ROOT_EVERY_S
-from sync_server.repository import refresh
-from sync_server.roles import TIMESTAMP, lifetime
-from sync_server.rotation import revoke
+from pocketrec_edge.errors import SyncError
+from pocketrec_edge.sync.metadata import ROOT_EVERY_S
+from pocketrec_server.repository.publish import refresh
+from pocketrec_server.repository.roles import TIMESTAMP, lifetime
+from pocketrec_server.repository.rotation import revoke
 
 SECOND = timedelta(seconds=1)
 
@@ -40,7 +40,7 @@ def test_expired_metadata_of_any_role_is_refused(site, role):
 
     site.forge(site.signers, change)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sync_server.state.lifetime", aged(role, past))
+        patch.setattr("pocketrec_server.repository.state.lifetime", aged(role, past))
         site.forge(site.signers, change)
     with pytest.raises(SyncError, match="expired"):
         site.sync()

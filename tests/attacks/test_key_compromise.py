@@ -4,12 +4,12 @@ from hashlib import sha256
 
 import pytest
 
-from bundle.rollout import RolloutPolicy, Stage
-from edge_runtime.errors import SyncError
-from sync_server import blobs
-from sync_server.channel import Channel
-from sync_server.roles import TOP_LEVEL
-from sync_server.rotation import revoke
+from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
+from pocketrec_edge.errors import SyncError
+from pocketrec_server.repository import blobs
+from pocketrec_server.repository.channel import Channel
+from pocketrec_server.repository.roles import TOP_LEVEL
+from pocketrec_server.repository.rotation import revoke
 
 ONE = ["root-1", "targets", "snapshot", "timestamp", "stable", "beta", "brake"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_runtime.errors import SyncError
+from pocketrec_edge.errors import SyncError
 
 
 @pytest.mark.parametrize("status", [204, 301, 403, 404, 500, 503])

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from edge_runtime.errors import SyncError
+from pocketrec_edge.errors import SyncError
 
 
 @pytest.mark.parametrize("role", ["snapshot", "stable"])

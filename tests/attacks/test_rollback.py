@@ -2,8 +2,8 @@
 
 import pytest
 
-from edge_runtime.errors import SyncError
-from sync_server.rotation import revoke
+from pocketrec_edge.errors import SyncError
+from pocketrec_server.repository.rotation import revoke
 
 
 def test_an_older_timestamp_is_refused(site):

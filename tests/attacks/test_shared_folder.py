@@ -11,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from bundle.errors import PocketRecError
-from edge_runtime import interests, outcomes, privacy, refusals, too_new
-from edge_runtime.device import Device
-from edge_runtime.errors import EventLogError
-from edge_runtime.store import Store
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_edge.device import Device
+from pocketrec_edge.errors import EventLogError
+from pocketrec_edge.events import interests, privacy
+from pocketrec_edge.events import release_outcomes as outcomes
+from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases.store import Store
+from pocketrec_edge.sync import too_new
 
 NOW = 1_700_000_000
 

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from edge_runtime.errors import SyncError
-from edge_runtime.sync_http import Pace
+from pocketrec_edge.errors import SyncError
+from pocketrec_edge.sync.http import Pace
 
 HASTY = Pace(least=1024, within_s=0.3)
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from edge_runtime.errors import SyncError
+from pocketrec_edge.errors import SyncError
 
 
 def test_a_release_of_another_channel_is_refused(site):

@@ -12,7 +12,7 @@ pytest.importorskip("keras", reason="needs the train extra")
 
 from benchmarks import busy, device, device_search, device_world, offline
 from benchmarks.harness import Options, document
-from export.index_builder import build_index
+from pocketrec_export.items.index_builder import build_index
 
 RECIPE = """
 name = "device-twin"

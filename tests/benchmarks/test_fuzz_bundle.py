@@ -9,8 +9,8 @@ from benchmarks import fuzz_child
 from benchmarks.bundle_answers import answers, serve
 from benchmarks.mutations import MUTATORS, Base, mutant
 from benchmarks.tiny_bundle import N_ITEMS, write_tiny_bundle
-from bundle.errors import BundleInvalid
-from bundle.reader import open_bundle
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.reader import open_bundle
 
 
 @pytest.fixture(params=[1, 2])

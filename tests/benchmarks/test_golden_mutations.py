@@ -7,13 +7,13 @@ import pytest
 
 from benchmarks.golden_mutations import Fault, FaultyList, Sound, applied, failing, read_faults, run
 from benchmarks.harness import Options, document
-from bundle import ranker_features
-from bundle.rules import KINDS
-from edge_runtime import pipeline
-from edge_runtime.rules import removal, ruled
+from pocketrec_bundle import ranker_features
+from pocketrec_bundle.settings.rules import KINDS
+from pocketrec_edge.recommend import pipeline
+from pocketrec_edge.recommend.rules import removal, ruled
 
 FLOOR = Fault(
-    file="edge_runtime/rules/removal.py",
+    file="edge_runtime/pocketrec_edge/recommend/rules/removal.py",
     old="np.flatnonzero(values >= floor)",
     new="np.flatnonzero(values > floor)",
     wrong="an item at the floor goes",
@@ -76,14 +76,14 @@ def test_modules_that_imported_the_function_by_name_have_the_fault(sound):
 
 def test_a_fault_inside_a_class_is_applied_and_one_that_breaks_is_caught(sound):
     broken = Fault(
-        file="edge_runtime/pipeline.py",
+        file="edge_runtime/pocketrec_edge/recommend/pipeline.py",
         old="found[history.had().rows] = True",
         new='raise KeyError("broken")',
         wrong="",
     )
     before = pipeline.Recommender.excluded.__code__
     seen = Fault(
-        file="bundle/ranker_features.py",
+        file="bundle/pocketrec_bundle/ranker_features.py",
         old="since_last <= SESSION_GAP_S",
         new="since_last <= 1 / 0",
         wrong="",

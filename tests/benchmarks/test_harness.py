@@ -4,7 +4,7 @@ import subprocess
 import pytest
 
 from benchmarks import harness
-from bundle.errors import InputError
+from pocketrec_bundle.errors import InputError
 
 
 def test_percentiles_of_a_known_series():

@@ -5,9 +5,9 @@ import pytest
 
 from benchmarks import cold_likes, cold_scores, cold_split, quality_cold, title_similarity
 from benchmarks.harness import Options, document
-from bundle.errors import InputError
-from training.recipe import load_recipe
-from training.tables import build_tables
+from pocketrec_bundle.errors import InputError
+from pocketrec_training.data.ingest import build_tables
+from pocketrec_training.recipe.schema import load_recipe
 
 RECIPE = """
 name = "twin"

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.harness import Options, document
 from benchmarks.quality_ranker import Source, compare, first_places, run
-from training.metrics import ndcg_by_list
+from pocketrec_training.metrics.ranking import ndcg_by_list
 
 pytest.importorskip("keras", reason="needs the train extra")
 

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundle.arrays import encode_array
-from bundle.catalogue import CatalogueItem, write_catalogue
-from bundle.features import FeatureSpec
-from bundle.files import canonical_json
-from bundle.golden import Golden
-from bundle.items import ItemArrays
-from bundle.manifest import FORMAT_VERSION
-from bundle.policy import Policy
-from bundle.versions import item_files
-from bundle.writer import BundleWriter
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.golden.vectors import Golden
+from pocketrec_bundle.items.catalogue import CatalogueItem, write_catalogue
+from pocketrec_bundle.items.items import ItemArrays
+from pocketrec_bundle.manifest import FORMAT_VERSION
+from pocketrec_bundle.settings.policy import Policy
+from pocketrec_bundle.versions import item_files
+from pocketrec_bundle.writer import BundleWriter
 
 IDS = ["a", "b", "10", "9", "é-1"]  # two cells, each in order
 

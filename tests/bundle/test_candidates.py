@@ -3,9 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bundle.candidates import extra_candidates, merged
-from bundle.features import History
-from bundle.neighbours import Neighbours, votes_of
+from pocketrec_bundle.candidates import extra_candidates, merged
+from pocketrec_bundle.features import History
+from pocketrec_bundle.neighbours import Neighbours, votes_of
 
 DAY = 86_400
 NOW = 1000 * DAY

@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundle.candidates import extra_candidates
-from bundle.errors import BundleInvalid
-from bundle.features import tower_inputs, used_rows
-from bundle.golden import Golden
-from bundle.neighbours import Neighbours, votes_of
-from bundle.ranker_features import ItemColumns, Request, ranker_features
-from bundle.reader import Bundle, open_bundle
-from edge_runtime.golden_history import golden_history
-from edge_runtime.index import Index, probe
-from edge_runtime.pipeline import Recommender
-from edge_runtime.rerank import rerank
+from pocketrec_bundle.candidates import extra_candidates
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.features import tower_inputs, used_rows
+from pocketrec_bundle.golden.vectors import Golden
+from pocketrec_bundle.neighbours import Neighbours, votes_of
+from pocketrec_bundle.ranker_features import ItemColumns, Request, ranker_features
+from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_edge.recommend.index import Index, probe
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.rerank import rerank
+from pocketrec_edge.releases.golden_history import golden_history
 
 DATA = Path(__file__).parent / "data"
 

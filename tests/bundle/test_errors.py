@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bundle.arrays import encode_array
-from bundle.campaigns import Campaigns
-from bundle.errors import TOO_NEW, BundleInvalid, BundleTooNew
-from bundle.files import canonical_json
-from bundle.golden import Golden
-from bundle.halts import Halts
-from bundle.reader import open_bundle
-from bundle.rollout import RolloutPolicy
-from bundle.rules import Rules
-from edge_runtime.errors import SelfTestFailed
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.errors import TOO_NEW, BundleInvalid, BundleTooNew
+from pocketrec_bundle.golden.vectors import Golden
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_bundle.settings.campaigns import Campaigns
+from pocketrec_bundle.settings.halts import Halts
+from pocketrec_bundle.settings.rollout import RolloutPolicy
+from pocketrec_bundle.settings.rules import Rules
+from pocketrec_edge.errors import SelfTestFailed
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bundle.errors import BundleInvalid
-from bundle.features import FeatureSpec, History, tower_inputs, used_rows
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.features import FeatureSpec, History, tower_inputs, used_rows
 
 
 def history(rows, events, ts) -> History:

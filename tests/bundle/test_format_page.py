@@ -6,16 +6,37 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.tiny_bundle import write_tiny_bundle
-from bundle import catalogue
-from bundle.audience import MAX_REGIONS, UNRATED
-from bundle.cohorts import CODES_FILE, MAX_COHORT_ITEMS, MAX_COHORTS, ROWS_FILE
-from bundle.errors import BundleInvalid
-from bundle.features import CONTEXT, NEIGHBOUR_PAIR, NUMERIC, PAIR, REPEAT_PAIR, FeatureSpec
-from bundle.halts import MAX_HALTS
-from bundle.policy import Policy
-from bundle.rollout import MAX_CLASSES, MAX_RAMP, MAX_STAGES, RolloutPolicy, Stage, SyncPolicy
-from bundle.rules import INTEGERS, KINDS, MAX_BOUNDS, MAX_DEPTH, MAX_RULES, NUMBERS
-from bundle.sorted_ids import MAX_BLOCK, MAX_SHARED
+from pocketrec_bundle.encoding.sorted_ids import MAX_BLOCK, MAX_SHARED
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.features import (
+    CONTEXT,
+    NEIGHBOUR_PAIR,
+    NUMERIC,
+    PAIR,
+    REPEAT_PAIR,
+    FeatureSpec,
+)
+from pocketrec_bundle.items import catalogue
+from pocketrec_bundle.items.audience import MAX_REGIONS, UNRATED
+from pocketrec_bundle.items.cohorts import CODES_FILE, MAX_COHORT_ITEMS, MAX_COHORTS, ROWS_FILE
+from pocketrec_bundle.settings.halts import MAX_HALTS
+from pocketrec_bundle.settings.policy import Policy
+from pocketrec_bundle.settings.rollout import (
+    MAX_CLASSES,
+    MAX_RAMP,
+    MAX_STAGES,
+    RolloutPolicy,
+    Stage,
+    SyncPolicy,
+)
+from pocketrec_bundle.settings.rules import (
+    INTEGERS,
+    KINDS,
+    MAX_BOUNDS,
+    MAX_DEPTH,
+    MAX_RULES,
+    NUMBERS,
+)
 
 NEW = {"rules.json", "campaigns.json", "regions.json", CODES_FILE, ROWS_FILE}
 POLICY = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=0, candidates=200)

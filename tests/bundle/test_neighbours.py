@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.neighbours import Neighbours, Votes
+from pocketrec_bundle.neighbours import Neighbours, Votes
 
 N, K = 6, 2
 ITEMS = st.lists(st.integers(0, N - 1), max_size=12)

@@ -1,4 +1,4 @@
-"""Products on one thread; `tests/edge_runtime/test_threads.py` measures whole requests."""
+"""Products on one thread; `tests/edge_runtime/engines/test_threads.py` measures whole requests."""
 
 import ast
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.products import inner, inner_pairs
+from pocketrec_bundle.products import inner, inner_pairs
 
 BLAS = ("dot", "vdot", "matmul", "tensordot", "inner", "vecdot", "matvec", "multi_dot", "slogdet")
 """Functions of numpy that call BLAS; operator @ does, too."""

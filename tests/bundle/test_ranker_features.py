@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec, History
-from bundle.neighbours import Neighbours
-from bundle.ranker_features import (
+from pocketrec_bundle.features import NEIGHBOUR_PAIR, PAIR, REPEAT_PAIR, FeatureSpec, History
+from pocketrec_bundle.neighbours import Neighbours
+from pocketrec_bundle.ranker_features import (
     ItemColumns,
     Request,
     category_shares,

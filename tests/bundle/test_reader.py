@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle import reader
-from bundle.arrays import encode_array
-from bundle.errors import BundleInvalid, InputError
-from bundle.files import canonical_json
-from bundle.manifest import parse_manifest
-from bundle.reader import open_bundle
-from bundle.writer import BundleWriter
+from pocketrec_bundle import reader
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.manifest import parse_manifest
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_bundle.writer import BundleWriter
 
 
 @pytest.mark.parametrize("version", [1, 2])

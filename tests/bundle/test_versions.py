@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundle.array_checks import expect_rising
-from bundle.features import FeatureSpec
-from bundle.items import ItemArrays
-from bundle.versions import item_files, open_items
+from pocketrec_bundle.encoding.array_checks import expect_rising
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.items.items import ItemArrays
+from pocketrec_bundle.versions import item_files, open_items
 
 N_CATEGORIES = 4
 

@@ -92,7 +92,7 @@ def unwritable(monkeypatch):
         err.sqlite_errorcode = sqlite3.SQLITE_READONLY
         raise err
 
-    return lambda: monkeypatch.setattr("edge_runtime.eventlog.configure", refuse)
+    return lambda: monkeypatch.setattr("pocketrec_edge.events.log.configure", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ import time
 
 import pytest
 
-from bundle.errors import BundleInvalid
-from edge_runtime.device import Device
-from edge_runtime.errors import EventLogError, StoreError
-from edge_runtime.eventlog import EventLog
-from edge_runtime.store import Store
 from pocketrec.cli import main
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_edge.device import Device
+from pocketrec_edge.errors import EventLogError, StoreError
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.releases.store import Store
 
 
 def test_phone_without_a_release_answers_with_an_empty_slate(tmp_path):
@@ -85,7 +85,7 @@ def damage(store: Store, sha: str, name: str) -> None:
 def test_a_large_file_found_damaged_after_the_first_slate_is_left_for_the_previous_release(
     small_release, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("bundle.reader.LARGE_BYTES", 1)
+    monkeypatch.setattr("pocketrec_bundle.reader.LARGE_BYTES", 1)
     store = Store(tmp_path / "store")
     store.install_bundle(small_release, lambda bundle: None)
     other = tmp_path / "other"
@@ -112,7 +112,7 @@ def test_a_large_file_found_damaged_after_the_first_slate_is_left_for_the_previo
 def test_a_damaged_large_file_of_the_only_release_is_a_fault_and_answers_go_on(
     small_release, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("bundle.reader.LARGE_BYTES", 1)
+    monkeypatch.setattr("pocketrec_bundle.reader.LARGE_BYTES", 1)
     store = Store(tmp_path / "store")
     damage(store, store.install_bundle(small_release, lambda bundle: None), "index/rows")
     phone = Device(tmp_path)
@@ -124,13 +124,15 @@ def test_a_damaged_large_file_of_the_only_release_is_a_fault_and_answers_go_on(
 
 
 def test_a_damaged_model_is_never_loaded(small_release, tmp_path, monkeypatch):
-    monkeypatch.setattr("bundle.reader.LARGE_BYTES", 1)
+    monkeypatch.setattr("pocketrec_bundle.reader.LARGE_BYTES", 1)
     store = Store(tmp_path / "store")
     sha = store.install_bundle(small_release, lambda bundle: None)
     name = next(e.name for e in store.read_manifest(sha).files if e.kind == "model")
     damage(store, sha, name)
     opened = []
-    monkeypatch.setattr("edge_runtime.engines.open_engine", lambda path, *_: opened.append(path))
+    monkeypatch.setattr(
+        "pocketrec_edge.engines.select.open_engine", lambda path, *_: opened.append(path)
+    )
     answer = Device(tmp_path).recommend()
     assert (answer["source"], len(answer["items"])) == ("fallback", 10)
     assert f"{name}: its SHA-256 differs" in answer["faults"][0]
@@ -186,7 +188,7 @@ def test_event_is_stored_once_however_often_it_comes(tmp_path):
 
 
 def test_locked_log_is_a_fault_and_the_slate_still_comes(small_release, tmp_path, monkeypatch):
-    monkeypatch.setattr("edge_runtime.eventlog._BUSY_MS", 50)
+    monkeypatch.setattr("pocketrec_edge.events.log._BUSY_MS", 50)
     phone = Device(tmp_path, bundle_dir=small_release)
     other = sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -210,7 +212,7 @@ def test_log_that_is_no_database_is_a_fault(small_release, tmp_path):
 APPENDER = """
 import sys
 from pathlib import Path
-from edge_runtime.eventlog import EventLog
+from pocketrec_edge.events.log import EventLog
 log = EventLog(Path(sys.argv[1]))
 for i in range(100_000):
     log.append(f"item-{i}", "like", ts=i)
@@ -244,7 +246,7 @@ def counted(function):
 os.fsync = counted(os.fsync)
 Path.replace = counted(Path.replace)
 Path.unlink = counted(Path.unlink)
-from edge_runtime.store import Store
+from pocketrec_edge.releases.store import Store
 Store(Path(sys.argv[1])).install_bundle(Path(sys.argv[2]), lambda bundle: None)
 """
 

@@ -7,18 +7,18 @@ import sqlite3
 import numpy as np
 import pytest
 
-from bundle.arrays import encode_array
-from bundle.catalogue import write_catalogue
-from bundle.features import History
-from bundle.items import ItemArrays
-from bundle.reader import open_bundle
-from bundle.versions import item_files
-from bundle.writer import BundleWriter
-from edge_runtime.device import Device
-from edge_runtime.errors import EventLogError
-from edge_runtime.filters import Filters
-from edge_runtime.pipeline import NOTHING_LEFT
-from edge_runtime.store import Store
+from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.features import History
+from pocketrec_bundle.items.catalogue import write_catalogue
+from pocketrec_bundle.items.items import ItemArrays
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_bundle.versions import item_files
+from pocketrec_bundle.writer import BundleWriter
+from pocketrec_edge.device import Device
+from pocketrec_edge.errors import EventLogError
+from pocketrec_edge.recommend.filters import Filters
+from pocketrec_edge.recommend.pipeline import NOTHING_LEFT
+from pocketrec_edge.releases.store import Store
 
 NOW = 1_700_000_000
 
@@ -199,7 +199,7 @@ def test_catalogue_that_is_damaged_while_open_leaves_ids_for_titles(home):
 
 
 def test_a_locked_log_loses_nothing_that_was_acknowledged(home, monkeypatch):
-    monkeypatch.setattr("edge_runtime.eventlog._BUSY_MS", 20)
+    monkeypatch.setattr("pocketrec_edge.events.log._BUSY_MS", 20)
     phone = Device(home, clock=lambda: NOW)
     acknowledged = [phone.feedback("item-6", "like")]
     other = sqlite3.connect(home / "events.sqlite", isolation_level=None)

@@ -13,14 +13,14 @@ from threading import Event
 import pytest
 
 from benchmarks import children
-from edge_runtime import refusals
-from edge_runtime.device import Device
-from edge_runtime.running import Running
-from edge_runtime.selftest import replay
-from edge_runtime.store import Store
-from edge_runtime.sync import sync
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import found_repository, publish
+from pocketrec_edge.device import Device
+from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases.selftest import replay
+from pocketrec_edge.releases.store import Store
+from pocketrec_edge.running import Running
+from pocketrec_edge.sync.client import sync
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish
 
 NOW = 1_700_000_000
 

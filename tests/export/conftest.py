@@ -62,14 +62,14 @@ def write_run(folder: Path, settings: dict) -> Path:
     """Write a run of untrained models."""
     duckdb = pytest.importorskip("duckdb", reason="needs the train extra")
     keras = pytest.importorskip("keras", reason="needs the train extra")
-    from bundle.files import canonical_json
-    from training.dataset import feature_spec, load_dataset, load_items
-    from training.item_content import item_inputs
-    from training.item_tower import build_item_tower
-    from training.neighbours import fit_neighbours, save_neighbours
-    from training.ranker import build_ranker
-    from training.recipe import parse_recipe, recipe_json
-    from training.towers import build_user_tower
+    from pocketrec_bundle.disk.files import canonical_json
+    from pocketrec_training.data.dataset import feature_spec, load_dataset, load_items
+    from pocketrec_training.neighbours import fit_neighbours, save_neighbours
+    from pocketrec_training.ranker.model import build_ranker
+    from pocketrec_training.recipe.schema import parse_recipe, recipe_json
+    from pocketrec_training.towers.item_content import item_inputs
+    from pocketrec_training.towers.item_tower import build_item_tower
+    from pocketrec_training.towers.user_tower import build_user_tower
 
     folder.mkdir()
     rng = np.random.default_rng(11)
@@ -121,7 +121,7 @@ def write_run(folder: Path, settings: dict) -> Path:
 @pytest.fixture(scope="session")
 def bundle_dir(run_dir: Path) -> Path:
     """The bundle of `run_dir`; tests must not change it."""
-    from export.build import export_bundle
+    from pocketrec_export.build import export_bundle
 
     out = run_dir.parent / "bundle"
     export_bundle(run_dir, out)
@@ -141,7 +141,7 @@ def run_python(repository: Path):
     def run(code: str, **extra: str) -> subprocess.CompletedProcess[str]:
         import os
 
-        environment = {**os.environ, "PYTHONPATH": str(repository), **extra}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **extra}
         return subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code],
             env=environment,

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from benchmarks import kill_steps
-from bundle.errors import PocketRecError
-from bundle.reader import open_bundle
-from export import build
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_export import build
 
 run, old, folder = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 out = folder / "bundle"

@@ -12,16 +12,17 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
-from bundle.errors import InputError
-from bundle.golden import Golden
-from bundle.reader import open_bundle
-from edge_runtime.engines import is_older
-from edge_runtime.selftest import replay
-from export import build, golden
-from export.build import export_bundle
-from export.errors import GateRefused
-from training.recipe import Target
-from training.trained import load_trained
+from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.golden.vectors import Golden
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_edge.engines.select import is_older
+from pocketrec_edge.releases.selftest import replay
+from pocketrec_export import build
+from pocketrec_export.build import export_bundle
+from pocketrec_export.errors import GateRefused
+from pocketrec_export.golden import answers as golden
+from pocketrec_training.recipe.schema import Target
+from pocketrec_training.trained import load_trained
 
 
 @pytest.mark.parametrize("engine", ["litert", "onnx"])
@@ -220,7 +221,7 @@ def test_killed_at_any_step_an_export_leaves_the_old_bundle_or_the_new(
     child = repository / "tests" / "export" / "killed_child.py"
     done = subprocess.run(
         [sys.executable, child, run_dir, other, tmp_path / "work", "7"],
-        env={**os.environ, "PYTHONPATH": str(repository)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         timeout=900,

@@ -6,18 +6,18 @@ import pytest
 
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
-from bundle.campaigns import FILE
-from bundle.errors import InputError
-from bundle.features import History
-from bundle.reader import open_bundle
-from bundle.rules import Mmr, Rules, Sponsored
-from bundle.strict_json import MAX_UTC
-from edge_runtime.offers import Offers
-from edge_runtime.pipeline import Recommender
-from export.build import export_bundle
-from export.campaigns import read_campaigns
-from export.catalogue import update_catalogue
 from pocketrec.cli import main
+from pocketrec_bundle.encoding.strict_json import MAX_UTC
+from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.features import History
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_bundle.settings.campaigns import FILE
+from pocketrec_bundle.settings.rules import Mmr, Rules, Sponsored
+from pocketrec_edge.recommend.offers import Offers
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_export.build import export_bundle
+from pocketrec_export.campaigns import read_campaigns
+from pocketrec_export.items.catalogue import update_catalogue
 
 NOW = 1_000_000_000
 PLACES = Rules(rules=(Sponsored(places=(2,), relevance=0.5, per_day=1),), depth=10)

@@ -8,17 +8,17 @@ import pytest
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
 from benchmarks.tiny_bundle import SPEC
-from bundle.golden import Golden
-from bundle.reader import open_bundle
-from bundle.rules import NAMES, Rules
-from edge_runtime.pipeline import Recommender
-from edge_runtime.selftest import replay
-from edge_runtime.stages import check_stages, read_stages
-from export.build import export_bundle
-from export.catalogue import update_catalogue
-from export.rules import popularity_bounds, release_rules
-from training.errors import RecipeInvalid
-from training.recipe import RerankConfig, parse_recipe
+from pocketrec_bundle.golden.vectors import Golden
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_bundle.settings.rules import NAMES, Rules
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.releases.selftest import replay
+from pocketrec_edge.releases.stages import check_stages, read_stages
+from pocketrec_export.build import export_bundle
+from pocketrec_export.items.catalogue import update_catalogue
+from pocketrec_export.rules import popularity_bounds, release_rules
+from pocketrec_training.errors import RecipeInvalid
+from pocketrec_training.recipe.schema import RerankConfig, parse_recipe
 
 POPULARITY = np.array([60, 20, 10, 5, 3, 1, 1], np.float32)
 EVERYTHING = RerankConfig(

@@ -23,12 +23,12 @@ from sqlalchemy.pool import NullPool
 
 from benchmarks.chromium import find_chromium, open_tab
 from benchmarks.tiny_bundle import write_tiny_bundle
-from sync_server import tokens
-from sync_server.app import create_app
-from sync_server.database import connect, default_url, open_database, upgrade
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import found_repository, publish, read_policy
-from sync_server.settings import Settings
+from pocketrec_server.app import create_app
+from pocketrec_server.auth import tokens
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish, read_policy
+from pocketrec_server.settings import Settings
+from pocketrec_server.storage.database import connect, default_url, open_database, upgrade
 
 _numbers = itertools.count()
 

@@ -5,13 +5,14 @@ import shutil
 import pytest
 import urllib3
 
-from bundle.errors import InputError
-from sync_server import announcement, tokens
-from sync_server.app import create_app
-from sync_server.database import default_url, open_database
-from sync_server.keys import load_signers, make_keys
-from sync_server.repository import found_repository, halt, publish, read_policy
-from sync_server.settings import Settings, from_environment
+from pocketrec_bundle.errors import InputError
+from pocketrec_server import announcement
+from pocketrec_server.app import create_app
+from pocketrec_server.auth import tokens
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, halt, publish, read_policy
+from pocketrec_server.settings import Settings, from_environment
+from pocketrec_server.storage.database import default_url, open_database
 
 
 def told(repo, *, keys=None, is_new=False):

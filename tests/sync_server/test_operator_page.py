@@ -11,10 +11,10 @@ from dataclasses import fields
 import pytest
 import urllib3
 
-from edge_runtime.sync import sync
-from sync_server import settings
-from sync_server.app import create_app
-from sync_server.settings import Settings
+from pocketrec_edge.sync.client import sync
+from pocketrec_server import process
+from pocketrec_server.app import create_app
+from pocketrec_server.settings import Settings
 
 GROUPS = ("/admin/", "/v1/admin/")
 
@@ -50,7 +50,7 @@ def test_every_metric_is_in_the_table(page, app):
 
 def test_every_variable_is_in_the_table(page, repository):
     text = (repository / "sync_server" / "settings.py").read_text()
-    names = {*re.findall(r'"(POCKETREC_\w+)"', text), settings.METRICS_FOLDER}
+    names = {*re.findall(r'"(POCKETREC_\w+)"', text), process.METRICS_FOLDER}
     assert len(names) >= len(fields(Settings)) + 1
     assert [name for name in names if f"`{name}`" not in page] == []
 

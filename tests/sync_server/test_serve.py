@@ -17,13 +17,14 @@ from urllib.parse import urlencode
 import pytest
 import urllib3
 
-from edge_runtime.sync import sync
 from pocketrec import cli
-from sync_server import serve, tokens, waitress_server
-from sync_server.app import create_app
-from sync_server.database import default_url, open_database
-from sync_server.failures import MOST
-from sync_server.settings import Settings
+from pocketrec_edge.sync.client import sync
+from pocketrec_server import serve, waitress_server
+from pocketrec_server.app import create_app
+from pocketrec_server.auth import tokens
+from pocketrec_server.auth.failures import MOST
+from pocketrec_server.settings import Settings
+from pocketrec_server.storage.database import default_url, open_database
 
 KINDS = {"one process": (), "two": ("--workers", "2")}
 each_kind = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
@@ -175,7 +176,7 @@ def test_logs_of_failures_name_no_install_either(tiny_repo, monkeypatch, capsys)
     app = create_app(Settings(repo=tiny_repo))
     app.config["PROPAGATE_EXCEPTIONS"] = False
     somebody = "install-id-of-somebody"
-    monkeypatch.setattr("sync_server.event_routes.erase", break_down)
+    monkeypatch.setattr("pocketrec_server.events.routes.erase", break_down)
     assert app.test_client().delete(f"/v1/installs/{somebody}").status_code == 500
     with open_database(default_url(tiny_repo)).begin() as connection:
         connection.exec_driver_sql("DROP TABLE install")
@@ -203,7 +204,9 @@ def test_what_waitress_logs_is_json_without_paths(capsys):
 
 
 def test_wsgi_entry_is_configured_by_the_environment(tiny_repo):
-    code = "from sync_server.wsgi import app; print(app.test_client().get('/readyz').status_code)"
+    code = (
+        "from pocketrec_server.wsgi import app; print(app.test_client().get('/readyz').status_code)"
+    )
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-c", code]
     given = env | {"POCKETREC_REPO": str(tiny_repo), "POCKETREC_LOG_REQUESTS": "0"}
@@ -271,9 +274,9 @@ def test_two_hundred_slow_heads_hold_nobody_up(tiny_repo, start_server, connect,
 
 
 def test_requests_that_never_become_whole_are_cut_off(tiny_repo, connect, monkeypatch):
-    monkeypatch.setattr("sync_server.waitress_server.HEAD_S", 1.0)
-    monkeypatch.setattr("sync_server.waitress_server.LEAST_BODY_RATE", 20)
-    monkeypatch.setattr("sync_server.waitress_server._TURN_S", 0.1)
+    monkeypatch.setattr("pocketrec_server.waitress_server.HEAD_S", 1.0)
+    monkeypatch.setattr("pocketrec_server.waitress_server.LEAST_BODY_RATE", 20)
+    monkeypatch.setattr("pocketrec_server.waitress_server._TURN_S", 0.1)
     with served(tiny_repo) as address:
         head, body, steady = (connect(address) for _ in range(3))
         begin = b"POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -292,7 +295,7 @@ def test_requests_that_never_become_whole_are_cut_off(tiny_repo, connect, monkey
 @pytest.mark.parametrize("how", ["whole", "part", "several at once"])
 def test_clients_that_do_not_read_hold_no_thread(tiny_repo, connect, monkeypatch, how):
     for constant, value in (("THREADS", 2), ("MOST_LISTENERS", 0), ("MOST_WAITING", 1)):
-        monkeypatch.setattr(f"sync_server.waitress_server.{constant}", value)
+        monkeypatch.setattr(f"pocketrec_server.waitress_server.{constant}", value)
     name = f"targets/files/{'0' * 64}.bin"
     with (tiny_repo / name).open("wb") as stream:
         stream.truncate(32 << 20)  # more than waitress and the kernel take off a thread
@@ -312,7 +315,7 @@ def test_clients_that_do_not_read_hold_no_thread(tiny_repo, connect, monkeypatch
 
 
 def test_one_network_cannot_hold_all_connections(tiny_repo, connect, monkeypatch):
-    monkeypatch.setattr("sync_server.waitress_server.MOST_OF_NETWORK", 5)
+    monkeypatch.setattr("pocketrec_server.waitress_server.MOST_OF_NETWORK", 5)
     ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
     def answer(client):

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from edge_runtime.event import Event
-from edge_runtime.eventlog import EventLog
+from pocketrec_edge.events.event import Event
+from pocketrec_edge.events.log import EventLog
 
 N_USERS, N_ITEMS, N_EVENTS, DIM = 60, 40, 14, 8
 
@@ -20,8 +20,8 @@ N_USERS, N_ITEMS, N_EVENTS, DIM = 60, 40, 14, 8
 def world():
     """(recipe, spec, data): 60 users who walk along a ring of 40 items, kind and pace their own."""
     pytest.importorskip("keras", reason="needs the train extra")
-    from training.dataset import Dataset, Items, feature_spec, folds
-    from training.recipe import parse_recipe
+    from pocketrec_training.data.dataset import Dataset, Items, feature_spec, folds
+    from pocketrec_training.recipe.schema import parse_recipe
 
     recipe = parse_recipe(
         {
@@ -75,8 +75,8 @@ def make_candidates(world):
     """Return a function that makes `Candidates` of a data set; ring neighbours are near."""
     import keras
 
-    from training.slates import Candidates
-    from training.towers import build_user_tower
+    from pocketrec_training.ranker.slates import Candidates
+    from pocketrec_training.towers.user_tower import build_user_tower
 
     recipe, spec, _ = world
     keras.utils.set_random_seed(1)

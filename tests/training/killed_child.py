@@ -9,8 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import kill_steps
-from training import ranker_epochs, ranker_fit, train
-from training.recipe import load_recipe
+from pocketrec_training import train
+from pocketrec_training.ranker import epochs as ranker_epochs
+from pocketrec_training.ranker import fit as ranker_fit
+from pocketrec_training.recipe.schema import load_recipe
 
 folder, work, stride = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 recipe = load_recipe(folder / "r.toml")

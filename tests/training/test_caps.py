@@ -14,17 +14,17 @@ import keras
 import tensorflow as tf
 
 from pocketrec.cli import main
-from training import ranker_epochs
-from training.counted_time import CountedTime
-from training.dataset import VALID
-from training.ranker_epochs import RankerFit
-from training.recipe import load_recipe, parse_recipe
-from training.retrieval import fit_towers
-from training.stopping import cap_warning, stopped_told
-from training.tables import build_tables
-from training.tower_fit import TowerFit
-from training.train import train
-from training.trained import load_trained
+from pocketrec_training.counted_time import CountedTime
+from pocketrec_training.data.dataset import VALID
+from pocketrec_training.data.ingest import build_tables
+from pocketrec_training.ranker import epochs as ranker_epochs
+from pocketrec_training.ranker.epochs import RankerFit
+from pocketrec_training.recipe.schema import load_recipe, parse_recipe
+from pocketrec_training.stopping import cap_warning, stopped_told
+from pocketrec_training.towers.fit import fit_towers
+from pocketrec_training.towers.step import TowerFit
+from pocketrec_training.train import train
+from pocketrec_training.trained import load_trained
 
 RECIPE = """
 name = "capped"

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
-from training.errors import LogUnavailable
-from training.experiment_log import experiment_logs
-from training.recipe import parse_recipe
+from pocketrec_training.errors import LogUnavailable
+from pocketrec_training.experiment_log import experiment_logs
+from pocketrec_training.recipe.schema import parse_recipe
 
 RECIPE = parse_recipe({"name": "t", "data": {"dataset": "d"}}, "t")
 

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from training.dataset import TRAIN
-from training.errors import RunInvalid
-from training.neighbours import (
+from pocketrec_training.data.dataset import TRAIN
+from pocketrec_training.errors import RunInvalid
+from pocketrec_training.neighbours import (
     MOST_ITEMS,
     fit_neighbours,
     load_neighbours,
@@ -15,7 +15,7 @@ from training.neighbours import (
     save_neighbours,
     strongest,
 )
-from training.recipe import NeighboursConfig
+from pocketrec_training.recipe.schema import NeighboursConfig
 
 
 def dense_next(data, decay, l2):

@@ -8,13 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from training.baselines import BASELINES
-from training.dataset import TEST, TRAIN, VALID, load_dataset
-from training.errors import RunInvalid
-from training.evaluation import evaluate
-from training.recipe import load_recipe
-from training.tables import build_tables
-from training.trained import load_trained
+from pocketrec_training.baselines import BASELINES
+from pocketrec_training.data.dataset import TEST, TRAIN, VALID, load_dataset
+from pocketrec_training.data.ingest import build_tables
+from pocketrec_training.errors import RunInvalid
+from pocketrec_training.evaluation.evaluate import evaluate
+from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.trained import load_trained
 
 RECIPE = """
 name = "tiny"
@@ -137,7 +137,7 @@ def test_killed_at_many_steps_training_leaves_the_old_run_or_the_new(tmp_path, r
     (work / "run" / "old").write_text("kept")
     done = subprocess.run(
         [sys.executable, repository / "tests/training/killed_child.py", tmp_path, work, "3"],
-        env={**os.environ, "PYTHONPATH": str(repository)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         timeout=900,
@@ -163,7 +163,7 @@ def test_killed_at_many_steps_training_leaves_the_old_run_or_the_new(tmp_path, r
 
 def test_stale_checkpoint_that_nobody_claims_is_dropped(tmp_path):
     """A kill while the work folder is cleared can leave the checkpoint without its claim."""
-    from training.train import _claim
+    from pocketrec_training.train import _claim
 
     write_tables(tmp_path, RECIPE, users=4, items=3, events=4)
     (tmp_path / "w").mkdir()
@@ -173,7 +173,7 @@ def test_stale_checkpoint_that_nobody_claims_is_dropped(tmp_path):
 
 
 def test_work_of_another_recipe_is_not_taken_over(run, tiny, tmp_path):
-    from training.train import _claim
+    from pocketrec_training.train import _claim
 
     recipe = load_recipe(tiny / "r.toml")
     _claim(tmp_path / "w", recipe, tiny / "data")
@@ -187,7 +187,7 @@ def test_training_refuses_a_planted_leak_and_goes_on_once_it_is_mended(
     tmp_path, runner, monkeypatch, uncompiled
 ):
     from pocketrec.cli import main
-    from training.slates import Candidates
+    from pocketrec_training.ranker.slates import Candidates
 
     def whole_log(self, case, vector, rows, honest=Candidates.inputs_for):
         """Counts the user's events up to the end of the log, not up to the case."""
@@ -203,7 +203,7 @@ def test_training_refuses_a_planted_leak_and_goes_on_once_it_is_mended(
         done = runner.invoke(main, [*map(str, words), "--json"])
     assert done.exit_code == 2
     assert "know the future: pair.times_had (user 'u" in done.stderr
-    assert "training/slates.py" in done.stderr
+    assert "pocketrec_training.ranker.slates" in done.stderr
     assert not (tmp_path / "run").exists()
     assert (tmp_path / ".run.work" / "retrieval.npz").exists()
     with uncompiled():

@@ -30,9 +30,9 @@ from tuf.api.metadata import (
 from tuf.api.serialization.json import JSONSerializer
 from tuf.ngclient._internal import trusted_metadata_set
 
-from edge_runtime.sync_http import Network
-from edge_runtime.sync_metadata import Trusted
-from edge_runtime.sync_transfer import Retry, Transfer
+from pocketrec_edge.sync.http import Network
+from pocketrec_edge.sync.metadata import Trusted
+from pocketrec_edge.sync.transfer import Retry, Transfer
 
 TOP = ("root", "timestamp", "snapshot", "targets")
 ONCE = Retry(tries=1)

@@ -5,7 +5,7 @@ import json
 import pytest
 from tuf.api.exceptions import DownloadError, RepositoryError
 
-from edge_runtime.errors import SyncError
+from pocketrec_edge.errors import SyncError
 
 T = "targets"
 PATH = "channels/stable/policy.json"

@@ -1,0 +1,187 @@
+"""Item columns: a value a row, stored as it is, once for all, or as codes of different values.
+
+Dictionary encoding, as in Parquet: exact, and a row of a million costs one or two bytes where a
+catalogue repeats itself. FORMAT.md, "Column".
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.encoding.array_checks import expect_below, expect_form
+from pocketrec_bundle.encoding.arrays import HEADER_BYTES, Array
+
+CODES = ("u1", "u2", "i4")
+"""Dtypes that codes may have; a writer takes the first that has room."""
+
+
+class Column(Protocol):
+    """Values by row, float or integer [N, ...]; an array is one."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Return the values of rows: an array of row numbers, or a slice."""
+
+    def __len__(self) -> int: ...
+
+
+class ArraySource(Protocol):
+    """What hands out the array files of a release by name; a `Bundle`."""
+
+    def array(self, name: str) -> Array:
+        """Return an array of the release."""
+
+    def lists(self, name: str) -> bool:
+        """Whether the release has a file of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column of few different values; codes: integer [N]; values: [S, ...], S of them."""
+
+    codes: NDArray[Any]
+    values: NDArray[Any]
+
+    def __getitem__(self, rows: Any) -> Any:
+        return self.values[self.codes[rows]]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def numbers_at(column: Column, place: int) -> NDArray[np.int32]:
+    """Return one of the numbers of every row of an integer column [N, K], int32 [N]."""
+    if isinstance(column, Coded):
+        return np.asarray(column.values[:, place].astype(np.int32)[column.codes])
+    return np.asarray(column[:][:, place], np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """Columns of single numbers, side by side: [N, M]."""
+
+    columns: tuple[Column, ...]
+
+    def __getitem__(self, rows: Any) -> Any:
+        return np.stack([column[rows] for column in self.columns], axis=-1)
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+
+def column_at(columns: Column, place: int) -> Column:
+    """Return one of several columns that lie side by side, [N, M]; stacked ones as they are."""
+    if isinstance(columns, Stacked):
+        return columns.columns[place]
+    found: Column = columns[:][:, place]
+    return found
+
+
+def open_column(
+    source: ArraySource,
+    name: str,
+    form: tuple[str, tuple[int, ...]],
+    check: Callable[[str, Array], None],
+) -> Column:
+    """Open a column, memory-mapped.
+
+    Args:
+        source: the release.
+        name: of the column.
+        form: dtype code and shape, rows first, that the column must have.
+        check: of the different values; gets a name for its message.
+
+    Raises:
+        BundleInvalid: it has another form, or a code that no value has.
+    """
+    dtype, (n, *row) = form
+    values = source.array(f"{name}.values")
+    coded = source.lists(f"{name}.codes")
+    one_for_all = not coded and values.shape[:1] == (1,)
+    expect_form(f"{name}.values", values, dtype, (len(values) if coded or one_for_all else n, *row))
+    check(f"{name}.values", values)
+    if not coded:
+        return np.broadcast_to(values, (n, *row))
+    codes = source.array(f"{name}.codes")
+    expect_codes(f"{name}.codes", codes, n, len(values))
+    return Coded(codes, values)
+
+
+def expect_codes(name: str, codes: Array, n: int, limit: int) -> None:
+    """Check `n` codes of any dtype that codes may have, each below `limit`.
+
+    Raises:
+        BundleInvalid: they are not.
+    """
+    found = codes.dtype.str[1:]
+    expect_form(name, codes, found if found in CODES else " or ".join(CODES), (n,))
+    expect_below(name, codes, limit)
+
+
+def column_files(
+    name: str, values: NDArray[Any], base: ArraySource | None = None
+) -> dict[str, Array]:
+    """Return the array files of a column, in the smallest form.
+
+    Args:
+        name: of the column.
+        values: number or row of numbers a row, [N] or [N, K].
+        base: the release before, if this one follows it: its codes keep their meaning, so that a
+            delta carries new values and little else.
+    """
+    table = None
+    if base is not None and base.lists(f"{name}.codes"):
+        table = base.array(f"{name}.values")
+    made = coded(values, table)
+    if len(made.values) == 1:
+        return {f"{name}.values": made.values}
+    files = {f"{name}.codes": made.codes, f"{name}.values": made.values}
+    return min({f"{name}.values": values}, files, key=_bytes)
+
+
+def coded(values: NDArray[Any], base: NDArray[Any] | None = None) -> Coded:
+    """Find the different values; floats differ if their bits do, so that -0.0 stays.
+
+    Args:
+        values: [N] or [N, K].
+        base: a table to go on from: values it lacks are appended. It is left where values that are
+            no longer used would make the codes wider.
+    """
+    distinct, codes = np.unique(_keys(values), return_inverse=True)
+    places = np.arange(len(distinct))
+    table = _values(distinct, values)
+    if base is not None and base.dtype == values.dtype and base.shape[1:] == values.shape[1:]:
+        known = {key: at for at, key in enumerate(_keys(base).tolist())}
+        at = np.array([known.get(key, -1) for key in distinct.tolist()], np.int64)
+        new = at < 0
+        n = len(base) + int(new.sum())
+        if code_dtype(n) == code_dtype(len(distinct)):
+            at[new] = np.arange(len(base), n)
+            places, table = at, np.concatenate([base, table[new]])
+    dtype = code_dtype(len(table))
+    return Coded(places.astype(dtype)[codes.reshape(-1)], table)
+
+
+def code_dtype(n: int) -> np.dtype[Any]:
+    """Return the smallest dtype for codes 0..n - 1."""
+    return np.dtype(CODES[0] if n <= 1 << 8 else CODES[1] if n <= 1 << 16 else f"<{CODES[2]}")
+
+
+def _keys(values: NDArray[Any]) -> NDArray[Any]:
+    """Each row's bytes as one comparable thing, [N]."""
+    each = math.prod(values.shape[1:])
+    width = values.dtype.itemsize * each
+    key = f"<u{width}" if width in (1, 2, 4, 8) else f"V{width}"
+    return np.ascontiguousarray(values).reshape(len(values), each).view(key).reshape(-1)
+
+
+def _values(keys: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
+    """Turn keys back to rows."""
+    return keys.view(like.dtype).reshape(len(keys), *like.shape[1:])
+
+
+def _bytes(files: dict[str, Array]) -> int:
+    return sum(HEADER_BYTES + array.nbytes for array in files.values())

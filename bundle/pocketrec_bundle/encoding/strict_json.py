@@ -1,0 +1,86 @@
+"""JSON of a release, read so that no two readers differ on it, and the checks of its values."""
+
+import json
+import math
+from typing import Any
+
+from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+
+MAX_JSON_BYTES = 8 << 20
+MAX_TEXT = 200
+"""Characters of a name or a label."""
+MAX_NUMBER = 1e15
+"""Of numbers that a device calculates with: inner products of such vectors still fit float32."""
+MAX_UTC = 253_402_300_799
+"""The end of the year 9999 in unix seconds, and the bound before 1970 too."""
+
+
+def parse_json(name: str, data: bytes, max_bytes: int = MAX_JSON_BYTES) -> Any:
+    """Parse untrusted JSON: UTF-8, no key twice in an object, no NaN, no infinity, whole letters.
+
+    Raises:
+        BundleInvalid: it is larger, or not of this form; the text begins with `name`.
+    """
+    if len(data) > max_bytes:
+        raise BundleInvalid(f"{name}: {len(data)} bytes exceed {max_bytes}", code="json_size")
+    try:
+        value = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
+        if b"\\u" in data:  # an escape may be half of a letter, which no UTF-8 holds
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as err:
+        raise BundleInvalid(f"{name}: not JSON ({err})", code="json_malformed") from err
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in an object")
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError("a number is not finite")
+    return value
+
+
+def refuse_newer(name: str, value: object, known: int = 1, key: str = "version") -> None:
+    """Refuse an object of a later version than `known`, before its other keys are looked at.
+
+    Raises:
+        BundleTooNew: a newer app may read it; the text begins with `name`.
+    """
+    version = value.get(key) if isinstance(value, dict) else None
+    if type(version) is int and version > known:
+        raise BundleTooNew(
+            f"{name}: {key.replace('_', ' ')} {shown(version)}; this app reads {known} at most. "
+            "Update the app, or publish a release for older apps."
+        )
+
+
+def is_integer(value: object, low: int, high: int) -> bool:
+    """Whether a value is an integer (true is none, nor is 1.0) in low..high."""
+    return type(value) is int and low <= value <= high
+
+
+def is_number(value: object, low: float = -MAX_NUMBER, high: float = MAX_NUMBER) -> bool:
+    """Whether a value is an integer or a fraction, neither NaN nor infinite, in low..high."""
+    return type(value) in (int, float) and low <= value <= high  # type: ignore[operator]
+
+
+def is_text(value: object, longest: int = MAX_TEXT) -> bool:
+    """Whether a value is a text of at most so many characters."""
+    return isinstance(value, str) and len(value) <= longest
+
+
+def shown(value: object) -> str:
+    """A value for an error message, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."

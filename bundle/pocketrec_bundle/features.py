@@ -1,0 +1,228 @@
+"""The feature spec, and the user tower's inputs; `ranker_features.py` has the ranker's.
+
+One implementation, which training and the device both run. Only gathering, counting and string
+lookup happen here; logarithms, buckets and normalisation are inside the models' graphs, so a client
+in another language has little to get wrong.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.encoding.strict_json import is_integer, is_number, refuse_newer, shown
+from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+from pocketrec_bundle.products import inner
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Longs = NDArray[np.int64]
+
+NUMERIC = ("popularity", "year", "price")
+CONTEXT = (
+    "hour",
+    "weekday",
+    "session_depth",
+    "n_events",
+    "seconds_since_last",
+    "seconds_since_first",
+    "like_share",
+    "distinct_share",
+    *(f"recent_{name}" for name in NUMERIC),
+)
+PAIR = (
+    "retrieval_score",
+    "retrieval_gap",
+    "retrieval_share",
+    "retrieval_place",
+    "times_had",
+    "seconds_since_had",
+    "last_cosine",
+    "max_cosine",
+    "mean_cosine",
+    "taste",
+    "recent_taste",
+)
+"""What every release has; `NEIGHBOUR_PAIR` and `REPEAT_PAIR` come with what they are named for."""
+NEIGHBOUR_PAIR = ("neighbour_sum", "neighbour_recent")
+REPEAT_PAIR = ("recent_had",)
+MAX_NEIGHBOURS = 256
+MISSING = -1.0
+MAX_VOCABULARY = 65_534
+BOUNDS = {
+    "dim": (1, 1024),
+    "max_history": (1, 4096),
+    "max_categories": (1, 256),
+    "candidates": (1, 8192),
+    "recent": (1, 256),
+    "neighbours": (0, MAX_NEIGHBOURS),
+    "neighbour_candidates": (0, 8192),
+    "own_candidates": (0, 8192),
+    "version": (1, 1),
+}
+"""Least and most of each integer; together they keep a model's inputs below 64 MiB each."""
+LENGTHS = {
+    "event_types": (1, 256),
+    "categories": (0, MAX_VOCABULARY),
+    "heads": (1, 64),
+    "numeric": (len(NUMERIC), 64),
+    "context": (1, len(CONTEXT)),
+    "pair": (1, len((*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR))),
+}
+"""Fewest and most names in each list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureSpec:
+    """What the models read, in order; the same object drives training and every client.
+
+    neighbours: neighbours an item, 0 = the release has none; neighbour_decay: see
+    `Neighbours.votes`; neighbour_candidates, own_candidates: see `extra_candidates`.
+    """
+
+    dim: int
+    max_history: int
+    event_types: tuple[str, ...]
+    categories: tuple[str, ...]
+    max_categories: int
+    heads: tuple[str, ...]
+    head_weights: tuple[float, ...]
+    candidates: int
+    numeric: tuple[str, ...] = NUMERIC
+    context: tuple[str, ...] = CONTEXT
+    pair: tuple[str, ...] = PAIR
+    recent: int = 5
+    neighbours: int = 0
+    neighbour_decay: float = 0.0
+    neighbour_candidates: int = 0
+    own_candidates: int = 0
+    version: int = 1
+
+    def final_scores(self, probabilities: Floats) -> Floats:
+        """Weigh the ranker's heads, float32 [n, H]; returns float32 [n]."""
+        found: Floats = inner(probabilities, np.array(self.head_weights, np.float32))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, for `feature_spec.json`."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, value: object) -> "FeatureSpec":
+        """Check and build a spec from parsed JSON.
+
+        Raises:
+            BundleTooNew: it is of a later version, or names a feature that this app lacks.
+            BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds.
+        """
+        refuse_newer("feature_spec.json", value)
+        if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
+            raise BundleInvalid("feature_spec.json: keys differ from version 1", code="spec_keys")
+        for key, (low, high) in BOUNDS.items():
+            if not is_integer(value[key], low, high):
+                raise BundleInvalid(
+                    f"feature_spec.json: {key} must be an integer {low}..{high}", code="spec_value"
+                )
+        if not is_number(value["neighbour_decay"], 0.0, 1.0):
+            raise BundleInvalid(
+                "feature_spec.json: neighbour_decay must be a number 0..1", code="spec_value"
+            )
+        for key, (low, high) in LENGTHS.items():
+            names = value[key]
+            if not isinstance(names, list) or not low <= len(names) <= high:
+                raise BundleInvalid(
+                    f"feature_spec.json: {key} must be a list of {low}..{high}", code="spec_value"
+                )
+            if not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
+                raise BundleInvalid(
+                    f"feature_spec.json: {key} must hold different texts", code="spec_value"
+                )
+        weights = value["head_weights"]
+        if not isinstance(weights, list) or len(weights) != len(value["heads"]):
+            raise BundleInvalid(
+                "feature_spec.json: head_weights must match heads", code="spec_value"
+            )
+        if not all(map(is_number, weights)):
+            raise BundleInvalid(
+                "feature_spec.json: head_weights must be finite numbers", code="spec_value"
+            )
+        pairs = {*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR}
+        unknown = set(value["context"]) - set(CONTEXT) | set(value["pair"]) - pairs
+        if unknown:
+            raise BundleTooNew(
+                f"feature_spec.json: unknown feature {shown(sorted(unknown))}. Update the app."
+            )
+        missing = {name for name in NUMERIC if name not in value["numeric"]}
+        if not value["neighbours"]:
+            missing |= set(value["pair"]) & set(NEIGHBOUR_PAIR)
+        if missing:
+            raise BundleInvalid(
+                f"feature_spec.json: missing feature {shown(sorted(missing))}, or no neighbours",
+                code="spec_value",
+            )
+        fields: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in value.items()
+        }
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All known events of one user, oldest first.
+
+    rows: int32 [n] item rows; events: int32 [n] index into `event_types`; ts: int64 [n] unix
+    seconds UTC, not decreasing. interests: the first so many events stand for categories that the
+    user chose, these are their codes: models read them, but the user never had their items.
+    """
+
+    rows: Ints
+    events: Ints
+    ts: Longs
+    interests: tuple[int, ...] = ()
+
+    @classmethod
+    def empty(cls) -> "History":
+        """Return the history of a new user."""
+        return cls(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
+
+    def had(self) -> "History":
+        """Return what the user really did, without the events that stand for interests."""
+        n = len(self.interests)
+        return History(self.rows[n:], self.events[n:], self.ts[n:]) if n else self
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def used_rows(spec: FeatureSpec, history: History) -> Ints:
+    """Return the last `max_history` rows: those whose vectors `tower_inputs` wants, int32 [n]."""
+    return history.rows[-spec.max_history :]
+
+
+def tower_inputs(
+    spec: FeatureSpec, history: History, item_vectors: Floats, now_utc: int
+) -> dict[str, NDArray[Any]]:
+    """Build the user tower's inputs: left-aligned, oldest first, zero after the history's end.
+
+    Args:
+        spec: gives L (`max_history`) and d.
+        history: all events; only the last L are used.
+        item_vectors: float32 [n, d] of `used_rows(spec, history)`.
+        now_utc: unix seconds; an event in the future (clock set back) counts as just now.
+    """
+    length, dim = spec.max_history, spec.dim
+    n = len(item_vectors)
+    vectors = np.zeros((1, length, dim), np.float32)
+    events = np.zeros((1, length), np.int32)
+    ages = np.zeros((1, length), np.float32)
+    if n:
+        vectors[0, :n] = item_vectors
+        events[0, :n] = history.events[-n:] + 1
+        ages[0, :n] = np.maximum(now_utc - history.ts[-n:], 0)
+    return {
+        "history_vectors": vectors,
+        "history_events": events,
+        "history_ages_s": ages,
+        "history_length": np.array([n], np.int32),
+    }

@@ -1,0 +1,182 @@
+"""The manifest: names of a release's files, and the hash and size each must have.
+
+Names are labels only and never become paths: a file is found by its SHA-256, which is checked to
+be 64 hex digits, so no name can lead outside the folder.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.encoding.strict_json import (
+    MAX_UTC,
+    is_integer,
+    is_number,
+    is_text,
+    parse_json,
+    shown,
+)
+from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+
+OLDEST_VERSION, FORMAT_VERSION = 1, 2
+"""Least and newest version of the format that is read and written (FORMAT.md, "Versions")."""
+MAX_MANIFEST_BYTES = 1 << 20
+MAX_FILES = 4096
+MAX_FILE_BYTES = 4 << 30
+MAX_META = 64
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.\-]*(/[a-z0-9][a-z0-9_.\-]*){0,3}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Meta = dict[str, str | int | float]
+
+_KNOWN_META: dict[str, Callable[[object], bool]] = {
+    "model": is_text,
+    "engine": is_text,
+    "variant": is_text,
+    "min_runtime": is_text,
+    "max_abs_error": is_number,
+    "default": is_number,
+    "targets": is_text,
+    "forced": is_number,
+    "stopped_by": is_text,
+    "reproducible": is_number,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """One file: logical name, content hash, size in bytes, kind, and facts about it."""
+
+    name: str
+    sha256: str
+    bytes: int
+    kind: str
+    meta: Meta = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A release: `name` is shown to people, files are ordered by name, times are unix seconds."""
+
+    name: str
+    recipe_name: str
+    created_utc: int
+    files: tuple[FileEntry, ...]
+    format_version: int = FORMAT_VERSION
+
+    def entry(self, name: str) -> FileEntry:
+        """Return the entry of a logical name.
+
+        Raises:
+            BundleInvalid: the release has no such file.
+        """
+        for file in self.files:
+            if file.name == name:
+                return file
+        raise BundleInvalid(f"the release {self.name!r} has no file {name!r}", code="file_unlisted")
+
+    def total_bytes(self) -> int:
+        """Return the bytes of all files, one that has several names counted once."""
+        return sum({file.sha256: file.bytes for file in self.files}.values())
+
+    def models(self, model: str, engine: str) -> list[FileEntry]:
+        """Return the variants of a model for an engine, the default one first."""
+        found = [
+            f
+            for f in self.files
+            if f.kind == "model" and f.meta.get("model") == model and f.meta.get("engine") == engine
+        ]
+        return sorted(found, key=lambda f: (not f.meta.get("default"), f.bytes))
+
+
+def manifest_bytes(manifest: Manifest) -> bytes:
+    """Encode a manifest; the same manifest always gives the same bytes."""
+    return canonical_json(asdict(manifest))
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Read a manifest from untrusted bytes.
+
+    Raises:
+        BundleTooNew: the format version is newer than `FORMAT_VERSION`.
+        BundleInvalid: too large, not JSON of the right form, a bad name, hash or size, or two files
+            of one name.
+    """
+    value = parse_json("manifest.json", data, MAX_MANIFEST_BYTES)
+    if not isinstance(value, dict):
+        raise BundleInvalid("manifest.json: not an object", code="manifest_keys")
+    version: Any = value.get("format_version")
+    if type(version) is int and version > FORMAT_VERSION:
+        raise BundleTooNew(_knows(version))
+    if not is_integer(version, OLDEST_VERSION, FORMAT_VERSION):
+        raise BundleInvalid(_knows(version), code="manifest_version")
+    if value.keys() != Manifest.__dataclass_fields__.keys():
+        raise BundleInvalid(
+            f"manifest.json: unexpected keys {shown(sorted(value))}", code="manifest_keys"
+        )
+    files = value["files"]
+    if not isinstance(files, list) or not 1 <= len(files) <= MAX_FILES:
+        raise BundleInvalid(
+            f"manifest.json: files must be a list of 1..{MAX_FILES}", code="manifest_files"
+        )
+    entries = tuple(_entry(file) for file in files)
+    names = [entry.name for entry in entries]
+    if names != sorted(set(names)):
+        raise BundleInvalid(
+            "manifest.json: file names must be unique and sorted", code="manifest_files"
+        )
+    for key in ("name", "recipe_name"):
+        if not is_text(value[key]):
+            raise BundleInvalid(
+                f"manifest.json: {key} must be a text of at most 200 characters",
+                code="manifest_value",
+            )
+    if not is_integer(value["created_utc"], 0, MAX_UTC):
+        raise BundleInvalid(
+            "manifest.json: created_utc must be unix seconds", code="manifest_value"
+        )
+    return Manifest(
+        name=value["name"],
+        recipe_name=value["recipe_name"],
+        created_utc=value["created_utc"],
+        files=entries,
+        format_version=version,
+    )
+
+
+def _knows(version: object) -> str:
+    return (
+        f"manifest.json: format version {shown(version)}; this reader knows {OLDEST_VERSION} "
+        f"to {FORMAT_VERSION}. Update the app, or export for version {FORMAT_VERSION}."
+    )
+
+
+def _entry(value: Any) -> FileEntry:
+    if not isinstance(value, dict) or value.keys() != FileEntry.__dataclass_fields__.keys():
+        raise BundleInvalid(
+            "manifest.json: a file entry lacks keys or has unknown ones", code="manifest_keys"
+        )
+    name, sha256, meta = value["name"], value["sha256"], value["meta"]
+    if not is_text(name) or not _NAME.fullmatch(name):
+        raise BundleInvalid(f"manifest.json: bad file name {shown(name)}", code="manifest_name")
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise BundleInvalid(
+            f"manifest.json: {name}: sha256 must be 64 hex digits", code="manifest_hash"
+        )
+    if not is_integer(value["bytes"], 0, MAX_FILE_BYTES):
+        raise BundleInvalid(
+            f"manifest.json: {name}: bytes must be 0..{MAX_FILE_BYTES}", code="manifest_value"
+        )
+    if not is_text(value["kind"]) or not isinstance(meta, dict) or len(meta) > MAX_META:
+        raise BundleInvalid(f"manifest.json: {name}: bad kind or meta", code="manifest_value")
+    if not all(is_text(v) or is_number(v) for v in (*meta, *meta.values())):
+        raise BundleInvalid(
+            f"manifest.json: {name}: meta holds short texts and numbers only", code="manifest_value"
+        )
+    for key, is_right in _KNOWN_META.items():
+        if key in meta and not is_right(meta[key]):
+            raise BundleInvalid(f"manifest.json: {name}: bad {key} in meta", code="manifest_value")
+    return FileEntry(name=name, sha256=sha256, bytes=value["bytes"], kind=value["kind"], meta=meta)

@@ -1,0 +1,325 @@
+"""Open a bundle, from its folder or from a device's store, and hand out what is inside.
+
+Every file is checked for size and SHA-256 before any other code sees its bytes.
+"""
+
+import stat
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.disk.files import sha256_file
+from pocketrec_bundle.encoding.array_checks import (
+    expect_below,
+    expect_finite,
+    expect_form,
+    expect_rising,
+)
+from pocketrec_bundle.encoding.arrays import Array, open_array
+from pocketrec_bundle.encoding.columns import Column
+from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES, parse_json
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.items.audience import open_audience
+from pocketrec_bundle.items.catalogue import Catalogue, CatalogueItem
+from pocketrec_bundle.items.cohorts import Cohorts
+from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
+from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
+from pocketrec_bundle.settings.campaigns import Campaigns
+from pocketrec_bundle.settings.policy import Policy
+from pocketrec_bundle.settings.rules import FILE as RULES_FILE
+from pocketrec_bundle.settings.rules import Rules
+from pocketrec_bundle.versions import open_items
+
+MAX_POPULAR = 1000
+LARGE_BYTES = 1 << 20
+"""From this size on, a file of `CHECKED_IN_FORM` may be hashed after the first answer."""
+CHECKED_IN_FORM = ("array", "catalogue")
+"""Kinds whose readers take nothing for granted: a wrong byte there is a wrong answer, no more."""
+REMEMBERED_IDS = 8192
+"""Ids and their rows that stay decoded; a look-up among a million takes 30 us."""
+RULES_SINCE = 2
+"""The format version from which a reader looks for `rules.json` and `campaigns.json`."""
+COHORTS_SINCE = 2
+"""The same of the cohort lists."""
+_NOTHING: Mapping[str, BundleInvalid] = MappingProxyType({})
+
+
+class Bundle:
+    """A verified release. Arrays are memory-mapped; nothing is loaded before it is asked for.
+
+    Attributes:
+        unhashed: files that are still to be hashed, see `open_files`.
+        damaged: what is wrong, by the names of files that are not used for it.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        blob_dir: Path,
+        unhashed: tuple[FileEntry, ...] = (),
+        damaged: Mapping[str, BundleInvalid] = _NOTHING,
+    ) -> None:
+        self.manifest, self.unhashed, self.damaged = manifest, unhashed, damaged
+        self._blob_dir = blob_dir
+        self._arrays: dict[str, Array] = {}
+        self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
+        self.policy = Policy.from_json(self.json("policy.json"))
+        self.rules = self._read_rules()
+        self.campaigns = self._read_campaigns()
+        self.item_count = len(self.array("index/rows"))
+        self._check_arrays()
+        self.cohorts = self._read_cohorts()
+        offsets = self.array("index/offsets")
+        self._items = open_items(manifest.format_version, self, self.spec, offsets)
+        self.audience = open_audience(manifest.format_version, self, self.item_count)
+        self._id_at = lru_cache(REMEMBERED_IDS)(self._items.ids.at)
+        self._row_of = lru_cache(REMEMBERED_IDS)(self._items.ids.row_of)
+        self._catalogue: Catalogue | None = None
+
+    def path(self, name: str) -> Path:
+        """Return the file behind a logical name.
+
+        Raises:
+            BundleInvalid: the release has no such file, or it is damaged.
+        """
+        if name in self.damaged:
+            raise self.damaged[name].with_traceback(None)
+        return self._blob_dir / self.manifest.entry(name).sha256
+
+    def has(self, name: str) -> bool:
+        """Whether the file of a name is here and sound; a phone lacks models of other runtimes."""
+        return name not in self.damaged and self.path(name).exists()
+
+    def read(self, name: str) -> bytes:
+        """Return a file's content.
+
+        Raises:
+            BundleInvalid: the release has no such file, or it cannot be read.
+        """
+        try:
+            return self.path(name).read_bytes()
+        except OSError as err:
+            raise BundleInvalid(
+                f"{name}: cannot be read ({err.strerror or err})", code="file_missing"
+            ) from err
+
+    def json(self, name: str) -> Any:
+        """Return a JSON file, parsed.
+
+        Raises:
+            BundleInvalid: it is missing, above 8 MiB, or not JSON.
+        """
+        if self.manifest.entry(name).bytes > MAX_JSON_BYTES:
+            raise BundleInvalid(f"{name}: exceeds {MAX_JSON_BYTES} bytes", code="json_size")
+        return parse_json(name, self.read(name))
+
+    def array(self, name: str) -> Array:
+        """Return an array file, memory-mapped read-only, the same one each time.
+
+        Raises:
+            BundleInvalid: it is missing or its header is wrong.
+        """
+        if name not in self._arrays:
+            self._arrays[name] = open_array(self.path(name))
+        return self._arrays[name]
+
+    def lists(self, name: str) -> bool:
+        """Whether the release has a file of that logical name."""
+        return any(entry.name == name for entry in self.manifest.files)
+
+    def item_id(self, row: int) -> str:
+        """Return the app's own id of an item row 0..N-1."""
+        return self._id_at(row)
+
+    def row_of(self, item_id: str) -> int:
+        """Return the row of an item id, or -1; a binary search."""
+        return self._row_of(item_id)
+
+    def item_ids(self) -> list[str]:
+        """Return all ids in row order; decodes them all, so a device asks for single ones."""
+        return self._items.ids.all()
+
+    @property
+    def scales(self) -> Column:
+        """The scale of each row of `index/rows`, float32 [N]."""
+        return self._items.scales
+
+    @property
+    def categories(self) -> Column:
+        """Category codes, integer [N, K], 0 = padding; `categories[rows]` reads those rows only."""
+        return self._items.categories
+
+    @property
+    def numeric(self) -> Column:
+        """Numeric columns, float32 [N, M], -1 = unknown; read like `categories`."""
+        return self._items.numeric
+
+    @property
+    def available(self) -> NDArray[np.bool_]:
+        """Whether each item may be recommended, bool [N]; False on withdrawn ones."""
+        return self._items.available
+
+    def catalogue(self, rows: list[int]) -> list[CatalogueItem]:
+        """Return what to display for some rows, in their order; rows unknown there are left out.
+
+        Raises:
+            BundleInvalid: the catalogue is damaged, or not a readable SQLite file.
+        """
+        if self._catalogue is None:
+            self._catalogue = Catalogue(self.path("catalogue.sqlite"))
+        return self._catalogue.items(rows)
+
+    def _read_rules(self) -> Rules | None:
+        """Return the rules that take the place of the policy's, if the release has any."""
+        if self.manifest.format_version < RULES_SINCE or not self.lists(RULES_FILE):
+            return None
+        return Rules.from_json(self.json(RULES_FILE), self.spec)
+
+    def _read_campaigns(self) -> Campaigns:
+        if self.manifest.format_version < RULES_SINCE or not self.lists(CAMPAIGNS_FILE):
+            return Campaigns(campaigns=())
+        return Campaigns.from_json(self.json(CAMPAIGNS_FILE))
+
+    def _read_cohorts(self) -> Cohorts | None:
+        """Return the cohort lists, if the release has any."""
+        if self.manifest.format_version < COHORTS_SINCE:
+            return None
+        return Cohorts.of(self, self.item_count, len(self.spec.categories))
+
+    def _check_arrays(self) -> None:
+        """Check that the arrays agree with each other, so that no row number can go astray."""
+        n, spec = self.item_count, self.spec
+        cells, popular = self.array("index/offsets"), self.array("items/popular")
+        expected: dict[str, tuple[str, tuple[int, ...]]] = {
+            "index/centroids": ("f4", (len(cells) - 1, spec.dim)),
+            "index/offsets": ("i4", cells.shape[:1]),
+            "index/rows": ("i1", (n, spec.dim)),
+            "items/popular": ("i4", popular.shape[:1]),
+        }
+        below, finite = ["items/popular"], ["index/centroids"]
+        if spec.neighbours:
+            expected["items/neighbours"] = ("i4", (n, spec.neighbours))
+            expected["items/neighbour_weights"] = ("i1", (n, spec.neighbours))
+            expected["items/neighbour_scales"] = ("f4", (n,))
+            below.append("items/neighbours")
+            finite.append("items/neighbour_scales")
+        for name, (code, shape) in expected.items():
+            expect_form(name, self.array(name), code, shape)
+        expect_rising("index/offsets", cells, n)
+        if len(cells) < 2:
+            raise BundleInvalid("index/offsets: no cells", code="no_cells")
+        if len(popular) > MAX_POPULAR:
+            told = f"items/popular: {len(popular)} items, at most {MAX_POPULAR}"
+            raise BundleInvalid(told, code="popular_length")
+        for name in below:
+            expect_below(name, self.array(name), n)
+        for name in finite:
+            expect_finite(name, self.array(name))
+
+
+def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
+    """Open a bundle folder (`manifest.json` and `files/`).
+
+    Raises:
+        BundleInvalid: no bundle there, or it fails a check.
+    """
+    return open_files(parse_manifest(manifest_of(folder)), folder / "files", verify=verify)
+
+
+def manifest_of(folder: Path) -> bytes:
+    """Return the bytes of a bundle folder's manifest; of one that is too large, a part.
+
+    Raises:
+        BundleInvalid: there is none.
+    """
+    path = folder / "manifest.json"
+    try:
+        _size(path)
+        with path.open("rb") as stream:
+            return stream.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as err:
+        raise BundleInvalid(
+            f"{folder}: not a bundle, no readable manifest.json", code="manifest_missing"
+        ) from err
+
+
+def open_files(
+    manifest: Manifest,
+    blob_dir: Path,
+    *,
+    verify: bool = True,
+    all_models: bool = True,
+    hash_large: bool = True,
+    spare: Callable[[FileEntry], bool] = lambda _entry: False,
+) -> Bundle:
+    """Open a release whose files lie in `blob_dir` under their SHA-256.
+
+    Args:
+        manifest: a parsed, and on a device signed, manifest.
+        blob_dir: folder of content-addressed files.
+        verify: hash every file; without it only sizes are checked (they were hashed at install).
+        all_models: False where model files may be missing: a phone has those that it runs.
+        hash_large: False leaves large arrays and the catalogue to the caller, who finds them in
+            `Bundle.unhashed`; they were hashed at install, and hashing 70 MB takes 100 ms.
+        spare: whether a release may lack a file: a damaged one is in `Bundle.damaged`, and is
+            not used.
+
+    Raises:
+        BundleInvalid: a file is missing or fails its check.
+    """
+    hashed: set[str] = set()
+    unhashed: list[FileEntry] = []
+    damaged: dict[str, BundleInvalid] = {}
+    for entry in manifest.files:  # 4096 names of one large file cost one hash
+        if not all_models and entry.kind == "model" and not (blob_dir / entry.sha256).exists():
+            continue
+        later = not hash_large and entry.bytes >= LARGE_BYTES and entry.kind in CHECKED_IN_FORM
+        hash_it = verify and not later and entry.sha256 not in hashed
+        try:
+            verify_file(entry, blob_dir / entry.sha256, hash_it=hash_it)
+        except BundleInvalid as err:
+            if not spare(entry):
+                raise
+            damaged[entry.name] = err
+            continue
+        if later:
+            unhashed.append(entry)
+        else:
+            hashed.add(entry.sha256)
+    return Bundle(manifest, blob_dir, tuple(unhashed), damaged)
+
+
+def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:
+    """Check one file against its entry: size first, then SHA-256.
+
+    Raises:
+        BundleInvalid: it is missing, of another size, or of another hash.
+    """
+    try:
+        size = _size(path)
+        if size != entry.bytes:
+            raise BundleInvalid(
+                f"{entry.name}: {size} bytes, the manifest says {entry.bytes}", code="file_size"
+            )
+        if hash_it and sha256_file(path) != entry.sha256:
+            raise BundleInvalid(
+                f"{entry.name}: its SHA-256 differs from the manifest's", code="file_hash"
+            )
+    except OSError as err:
+        raise BundleInvalid(
+            f"{entry.name}: missing or unreadable in the bundle", code="file_missing"
+        ) from err
+
+
+def _size(path: Path) -> int:
+    """Size of a file in bytes; a pipe or device, on which reading might never end, is an error."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"{path.name} is no file")
+    return found.st_size

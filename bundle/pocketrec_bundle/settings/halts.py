@@ -1,0 +1,96 @@
+"""Releases that are halted: signed by the brake key, which can stop a release and not start one.
+
+FORMAT.md, "Halts". A halted release is taken by no device that does not have it.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.encoding.strict_json import (
+    MAX_UTC,
+    is_integer,
+    is_text,
+    parse_json,
+    refuse_newer,
+)
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.settings.rollout import SHA256
+
+FORMAT = 1
+MAX_BYTES = 64 << 10
+MAX_HALTS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halt:
+    """One halted release, why, and since when."""
+
+    manifest: str
+    reason: str
+    since_utc: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Halts:
+    """All halted releases of a channel."""
+
+    halted: tuple[Halt, ...] = ()
+    format: int = FORMAT
+
+    def reason(self, manifest: str) -> str | None:
+        """Why a release is halted; None: it is not."""
+        return next((halt.reason for halt in self.halted if halt.manifest == manifest), None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {"format": self.format, "halted": [asdict(halt) for halt in self.halted]}
+
+    def to_bytes(self) -> bytes:
+        """Encode for signing; equal halts give equal bytes.
+
+        Raises:
+            BundleInvalid: a device would refuse them.
+        """
+        data = canonical_json(self.to_json())
+        Halts.from_bytes(data)
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Halts":
+        """Check and build halts from the bytes of their file.
+
+        Raises:
+            BundleTooNew: they are of a later format.
+            BundleInvalid: it is too large, no JSON, a key is missing, unknown, of the wrong type
+                or out of bounds, or a release stands twice.
+        """
+        value = parse_json("halts", data, MAX_BYTES)
+        refuse_newer("halts", value, FORMAT, "format")
+        if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
+            raise BundleInvalid(f"halts: of another format than {FORMAT}", code="halts")
+        if value.keys() != cls.__dataclass_fields__.keys():
+            raise BundleInvalid(f"halts: keys differ from format {FORMAT}", code="halts")
+        listed = value["halted"]
+        if not isinstance(listed, list) or len(listed) > MAX_HALTS:
+            raise BundleInvalid(
+                f"halts: halted must be a list of at most {MAX_HALTS}", code="halts"
+            )
+        halted = tuple(_halt(at, one) for at, one in enumerate(listed, 1))
+        if len({halt.manifest for halt in halted}) < len(halted):
+            raise BundleInvalid("halts: a release stands twice", code="halts")
+        return cls(halted=halted)
+
+
+def _halt(at: int, value: object) -> Halt:
+    if not isinstance(value, dict) or value.keys() != Halt.__dataclass_fields__.keys():
+        raise BundleInvalid(f"halts: halt {at}: keys differ from format {FORMAT}", code="halts")
+    if not isinstance(value["manifest"], str) or not SHA256.fullmatch(value["manifest"]):
+        raise BundleInvalid(f"halts: halt {at}: manifest must be 64 hex digits", code="halts")
+    if not is_text(value["reason"]):
+        raise BundleInvalid(f"halts: halt {at}: reason must be a short text", code="halts")
+    if not is_integer(value["since_utc"], 0, MAX_UTC):
+        raise BundleInvalid(
+            f"halts: halt {at}: since_utc must be an integer 0..{MAX_UTC}", code="halts"
+        )
+    return Halt(**value)

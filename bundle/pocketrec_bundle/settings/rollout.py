@@ -1,0 +1,260 @@
+"""How a channel's releases reach its devices: signed with the channel, evaluated on the device.
+
+FORMAT.md, "Rollout policy". What a device makes of it is `pocketrec_edge.sync.rollout`.
+"""
+
+import re
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.encoding.strict_json import (
+    MAX_UTC,
+    is_integer,
+    is_number,
+    is_text,
+    parse_json,
+    refuse_newer,
+    shown,
+)
+from pocketrec_bundle.errors import BundleInvalid
+
+FILE = "policy.json"
+FORMAT = 1
+MAX_BYTES = 64 << 10
+MAX_STAGES = 32
+MAX_CLASSES = 16
+MAX_RAMP = 16
+ACTIVE, PAUSED, KILLED = STATES = ("active", "paused", "killed")
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
+DEVICE_CLASS = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
+APP_VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,3}", re.ASCII)
+_DAY_S = 86_400
+_INTEGERS = {
+    "from_utc": (0, MAX_UTC),
+    "of": (1, 10**9),
+    "every_s": (60, 365 * _DAY_S),
+    "spread_s": (0, 7 * _DAY_S),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppVersions:
+    """Versions of the app that a release is for: from `least` on, before `below`; None: any."""
+
+    least: str | None = None
+    below: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureLimit:
+    """Halt a release that failed on more than `share` of devices, in more than `of` networks.
+
+    Each network counts as one device.
+    """
+
+    of: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One live release; `percent` of all devices may take it, from and until two moments.
+
+    ramp: moments, unix seconds, from which on so many percent may; both rise. device_classes:
+    empty: all; most_failures: None: it is never halted by itself.
+    """
+
+    manifest: str
+    name: str
+    percent: float
+    ramp: tuple[tuple[int, float], ...] = ()
+    state: str = ACTIVE
+    app: AppVersions = field(default_factory=AppVersions)
+    device_classes: tuple[str, ...] = ()
+    from_utc: int = 0
+    until_utc: int | None = None
+    most_failures: FailureLimit | None = None
+
+    def percent_at(self, now_utc: float) -> float:
+        """Return how many percent of all devices may take it at a moment."""
+        reached = [percent for begins, percent in self.ramp if begins <= now_utc]
+        return reached[-1] if reached else self.percent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncPolicy:
+    """When devices may sync, and how they spread: each waits `every_s` and up to `spread_s` more.
+
+    quiet_hours: local hours of the day, none in the first before the second, 22 and 7 is a night.
+    """
+
+    unmetered: bool = True
+    charging: bool = False
+    quiet_hours: tuple[int, int] | None = None
+    every_s: int = _DAY_S
+    spread_s: int = 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPolicy:
+    """All live releases of a channel, the newest first."""
+
+    channel: str
+    releases: tuple[Stage, ...] = ()
+    sync: SyncPolicy = field(default_factory=SyncPolicy)
+    format: int = FORMAT
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        value = asdict(self)
+        value["releases"] = list(value["releases"])
+        for stage in value["releases"]:
+            stage["device_classes"] = list(stage["device_classes"])
+            stage["ramp"] = [list(step) for step in stage["ramp"]]
+        hours = value["sync"]["quiet_hours"]
+        value["sync"]["quiet_hours"] = hours and list(hours)
+        return value
+
+    def to_bytes(self) -> bytes:
+        """Encode for signing; equal policies give equal bytes.
+
+        Raises:
+            BundleInvalid: a device would refuse it.
+        """
+        data = canonical_json(self.to_json())
+        RolloutPolicy.from_bytes(data)
+        return data
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "RolloutPolicy":
+        """Check and build a policy from the bytes of `policy.json`.
+
+        Raises:
+            BundleTooNew: it is of a later format.
+            BundleInvalid: it is too large, no JSON, or see `from_json`.
+        """
+        return cls.from_json(parse_json(FILE, data, MAX_BYTES))
+
+    @classmethod
+    def from_json(cls, value: object) -> "RolloutPolicy":
+        """Check and build a policy from parsed JSON.
+
+        Raises:
+            BundleTooNew: it is of a later format.
+            BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds, or a
+                release stands twice.
+        """
+        refuse_newer(FILE, value, FORMAT, "format")
+        if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
+            raise BundleInvalid(f"{FILE}: of another format than {FORMAT}", code="rollout")
+        found = _object(FILE, value, cls)
+        if not _matches(CHANNEL, found["channel"]):
+            raise BundleInvalid(
+                f"{FILE}: channel {shown(found['channel'])} is no channel's name", code="rollout"
+            )
+        listed = found["releases"]
+        if not isinstance(listed, list) or len(listed) > MAX_STAGES:
+            raise BundleInvalid(
+                f"{FILE}: releases must be a list of at most {MAX_STAGES}", code="rollout"
+            )
+        stages = tuple(_stage(f"{FILE}: release {at}", one) for at, one in enumerate(listed, 1))
+        if len({stage.manifest for stage in stages}) < len(stages):
+            raise BundleInvalid(f"{FILE}: a release stands twice", code="rollout")
+        sync = _sync(f"{FILE}: sync", found["sync"])
+        return cls(channel=found["channel"], releases=stages, sync=sync)
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """Numbers of a dotted version, to be compared; 1.2 and 1.2.0 are equal."""
+    numbers = [int(part) for part in text.split(".")]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _stage(where: str, value: object) -> Stage:
+    found = _object(where, value, Stage)
+    _insist(where, "manifest", "64 hex digits", _matches(SHA256, found["manifest"]))
+    _insist(where, "name", "a short text", is_text(found["name"]))
+    _insist(where, "percent", "a number 0..100", is_number(found["percent"], 0, 100))
+    ramp = _ramp(where, found["ramp"], found["percent"])
+    _insist(where, "state", f"one of {', '.join(STATES)}", found["state"] in STATES)
+    _insist_integers(where, found)
+    until = found["until_utc"]
+    later = until is None or is_integer(until, found["from_utc"] + 1, MAX_UTC)
+    _insist(where, "until_utc", "null or later than from_utc", later)
+    classes = found["device_classes"]
+    some = isinstance(classes, list) and len(classes) <= MAX_CLASSES
+    sound = some and all(_matches(DEVICE_CLASS, one) for one in classes)
+    _insist(where, "device_classes", f"a list of at most {MAX_CLASSES} names", sound)
+    limit = found["most_failures"]
+    if limit is not None:
+        limit = _object(f"{where}: most_failures", limit, FailureLimit)
+        _insist_integers(where, limit)
+        _insist(where, "share", "a number 0..1", is_number(limit["share"], 0, 1))
+        limit = FailureLimit(**limit)
+    app = _app(f"{where}: app", found["app"])
+    read = {"app": app, "ramp": ramp, "device_classes": tuple(classes), "most_failures": limit}
+    return Stage(**found | read)
+
+
+def _ramp(where: str, value: object, percent: float) -> tuple[tuple[int, float], ...]:
+    wanted = f"a list of at most {MAX_RAMP} pairs of unix seconds and percent, both rising"
+    _insist(where, "ramp", wanted, isinstance(value, list) and len(value) <= MAX_RAMP)
+    last = (-1, percent)
+    for step in value:  # type: ignore[attr-defined]  # it is a list
+        pair = isinstance(step, list) and len(step) == 2
+        sound = pair and is_integer(step[0], last[0] + 1, MAX_UTC)
+        _insist(where, "ramp", wanted, sound and is_number(step[1], last[1], 100))
+        last = (step[0], step[1])
+    return tuple((step[0], step[1]) for step in value)  # type: ignore[attr-defined]
+
+
+def _app(where: str, value: object) -> AppVersions:
+    found = _object(where, value, AppVersions)
+    for key, text in found.items():
+        _insist(where, key, "a version as 1.2", text is None or _matches(APP_VERSION, text))
+    app = AppVersions(**found)
+    if app.least and app.below and version_of(app.least) >= version_of(app.below):
+        raise BundleInvalid(f"{where}: least must be before below", code="rollout")
+    return app
+
+
+def _sync(where: str, value: object) -> SyncPolicy:
+    found = _object(where, value, SyncPolicy)
+    for key in ("unmetered", "charging"):
+        _insist(where, key, "true or false", type(found[key]) is bool)
+    _insist_integers(where, found)
+    hours = found["quiet_hours"]
+    if hours is not None:
+        pair = isinstance(hours, list) and len(hours) == 2
+        sound = pair and all(is_integer(hour, 0, 23) for hour in hours) and hours[0] != hours[1]
+        _insist(where, "quiet_hours", "null or two hours 0..23 that differ", sound)
+        hours = tuple(hours)
+    return SyncPolicy(**found | {"quiet_hours": hours})
+
+
+def _object(where: str, value: object, kind: type) -> dict[str, Any]:
+    """The value, if it is an object with exactly the keys of a dataclass."""
+    if not isinstance(value, dict) or value.keys() != kind.__dataclass_fields__.keys():  # type: ignore[attr-defined]
+        raise BundleInvalid(f"{where}: keys differ from format {FORMAT}", code="rollout")
+    return value
+
+
+def _insist(where: str, key: str, wanted: str, holds: object) -> None:
+    if not holds:
+        raise BundleInvalid(f"{where}: {key} must be {wanted}", code="rollout")
+
+
+def _insist_integers(where: str, found: dict[str, Any]) -> None:
+    for key in _INTEGERS.keys() & found.keys():
+        low, high = _INTEGERS[key]
+        wanted = f"an integer {low}..{high}"
+        _insist(where, key, wanted, is_integer(found[key], low, high))
+
+
+def _matches(form: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and form.fullmatch(value) is not None

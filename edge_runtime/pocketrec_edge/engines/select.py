@@ -1,0 +1,187 @@
+"""The one seam to an inference engine: named arrays in, one array out."""
+
+import importlib.util
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from pocketrec_bundle.manifest import FileEntry, Manifest
+from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.errors import EngineError
+
+ENGINES = ("litert", "onnx")
+"""What a device chooses from."""
+
+KINDS = (*ENGINES, "ort")
+"""What model files are made for; "ort" is ONNX Runtime's own format, for its small builds."""
+
+MODELS = ("user_tower", "ranker")
+_MODULES = {
+    "litert": ("ai_edge_litert", "tflite_runtime"),
+    "onnx": ("onnxruntime",),
+    "ort": ("onnxruntime",),
+}
+
+
+class Engine(Protocol):
+    """A loaded model with fixed shapes."""
+
+    def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+        """Run once; inputs by the names of FORMAT.md, shapes and dtypes exactly as there.
+
+        Raises:
+            EngineError: an input is missing or misshapen, or the runtime refuses.
+        """
+        ...
+
+
+def choose_engine(name: str, manifest: Manifest) -> str:
+    """Resolve "auto" to the first engine installed that runs a release, else to the first one.
+
+    Raises:
+        EngineError: none is installed, or the name is unknown.
+    """
+    if name != "auto" and name not in ENGINES:
+        raise EngineError(f"engine {name!r} is unknown; choose litert, onnx or auto")
+    found = [engine for engine in (ENGINES if name == "auto" else (name,)) if runtime(engine)]
+    if not found:
+        raise EngineError(
+            f"no runtime for engine {name!r} is installed; pip install 'pocketrec[edge]' brings "
+            "LiteRT"
+        )
+    if len(found) == 1:
+        return found[0]
+    return next((engine for engine in found if not lacks_runtime(manifest, engine)), found[0])
+
+
+def runtime(engine: str) -> str:
+    """Module of the runtime that an engine uses here; "" if none is installed."""
+    return next((m for m in _MODULES[engine] if importlib.util.find_spec(m)), "")
+
+
+def open_engine(path: Path, engine: str, threads: int = 1) -> Engine:
+    """Load a verified model file.
+
+    Raises:
+        EngineError: the runtime is missing or refuses the file.
+    """
+    if engine == "litert":
+        from pocketrec_edge.engines.litert_engine import LiteRtEngine
+
+        return LiteRtEngine(path, threads)
+    from pocketrec_edge.engines.onnx_engine import OnnxEngine
+
+    return OnnxEngine(path, threads)
+
+
+def runtime_version(engine: str) -> str:
+    """Version of the installed runtime, to hold against `min_runtime`; "" where none compares.
+
+    A TFLite model states TensorFlow's numbers. tflite-runtime counts like TensorFlow; LiteRT, which
+    began after TensorFlow 2.17, counts on its own and reads all that TensorFlow's converter writes.
+    """
+    module = runtime(engine)
+    if module in ("", "ai_edge_litert"):
+        return ""
+    from importlib.metadata import PackageNotFoundError, version  # 15 ms of a start
+
+    try:
+        return version(module.replace("_", "-"))
+    except PackageNotFoundError:  # a build under another name, such as onnxruntime-gpu
+        return ""
+
+
+def is_older(installed: str, least: str) -> bool:
+    """Whether a runtime's version is below the least one; a version that is no number never is."""
+    try:
+        one, two = (tuple(map(int, text.split(".")[:3])) for text in (installed, least))
+    except ValueError:
+        return False
+    return one < two
+
+
+def needed_files(manifest: Manifest) -> list[FileEntry]:
+    """Files of a release that this device wants: everything but models that it would never open.
+
+    Of each model it is one file for each runtime installed, the one that `open_model` tries first;
+    phones have one runtime.
+    """
+    wanted = {files[0].name for files in _loadable(manifest) if files}
+    return [e for e in manifest.files if e.kind != "model" or e.name in wanted]
+
+
+def spare_files(manifest: Manifest) -> list[FileEntry]:
+    """Further model files that the runtimes here may load, should a needed one fail after all."""
+    return [entry for files in _loadable(manifest) for entry in files[1:]]
+
+
+def lacks_runtime(manifest: Manifest, engine: str = "auto") -> str | None:
+    """Return why no runtime of this app runs a release's models; None: one of them may.
+
+    A newer app may bring one that does, so this is no fault of the release.
+
+    Args:
+        manifest: of the release.
+        engine: that the app runs; "auto": any that is installed.
+    """
+    reasons = []
+    for name in ENGINES if engine == "auto" else (engine,):
+        if not runtime(name):
+            continue
+        installed, found = runtime_version(name), []
+        for model in MODELS:
+            least = [str(e.meta.get("min_runtime", "")) for e in manifest.models(model, name)]
+            if not least:
+                found.append(f"it has no {model} for {name}")
+            elif all(is_older(installed, one) for one in least):
+                found.append(f"{model}: needs {runtime(name)} {least[0]}, installed is {installed}")
+        if not found:
+            return None
+        reasons += found
+    return "; ".join(reasons) or "no runtime for models is installed"
+
+
+def _loadable(manifest: Manifest) -> list[list[FileEntry]]:
+    """Files that are not too new, by runtime installed and model, as `open_model` tries them."""
+    return [
+        [
+            entry
+            for entry in manifest.models(model, engine)
+            if not is_older(runtime_version(engine), str(entry.meta.get("min_runtime", "")))
+        ]
+        for engine in ENGINES
+        if runtime(engine)
+        for model in MODELS
+    ]
+
+
+def open_model(
+    bundle: Bundle, model: str, engine: str, variant: str | None = None, threads: int = 1
+) -> Engine:
+    """Load a model of a release: the given variant, else its default, else the next that loads.
+
+    A file that is not on this device, or needs a newer runtime than the one installed, is passed
+    over unopened.
+
+    Raises:
+        EngineError: the release has no variant for the engine, or none of them loads.
+    """
+    entries: list[FileEntry] = [
+        e for e in bundle.manifest.models(model, engine) if variant in (None, e.meta.get("variant"))
+    ]
+    failures = []
+    installed = runtime_version(engine)
+    for entry in entries:
+        least = str(entry.meta.get("min_runtime", ""))
+        if not bundle.has(entry.name):
+            failures.append(f"{entry.name}: not on this device")
+            continue
+        if is_older(installed, least):
+            failures.append(f"{entry.name}: needs runtime {least}, installed is {installed}")
+            continue
+        try:
+            return open_engine(bundle.path(entry.name), engine, threads)
+        except EngineError as err:
+            failures.append(f"{entry.name}: {err}")
+    raise EngineError("; ".join(failures) or f"the release has no {model} for engine {engine!r}")

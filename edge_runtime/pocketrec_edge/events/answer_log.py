@@ -1,0 +1,121 @@
+"""The event log as answers use it: whatever is wrong with it is a fault, and an answer comes.
+
+Where an app asks for the log itself (feedback, consent), an error stays an error: `opened`.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pocketrec_bundle.features import History
+from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.errors import EventLogError
+from pocketrec_edge.events.cipher import Cipher
+from pocketrec_edge.events.event import shown_events
+from pocketrec_edge.events.feedback import Impressions
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.events.retention import Retention
+from pocketrec_edge.events.schema import FILE_NAME
+
+
+class AnswerLog:
+    """The log of one phone.
+
+    Attributes:
+        log: None where it did not open.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        limits: Retention | None,
+        cipher: Cipher | None,
+        clock: Callable[[], float],
+    ) -> None:
+        """Open it, see `EventLog`; what is wrong is in `faults`."""
+        self.log: EventLog | None = None
+        self._fault: str | None = None
+        try:
+            self.log = EventLog(home / FILE_NAME, limits=limits, cipher=cipher, clock=clock)
+        except EventLogError as err:
+            self._fault = str(err)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.log is not None:
+            self.log.close()
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong with the log."""
+        log = self.log
+        known = (log.fault, log.retention_fault) if log is not None else (self._fault,)
+        return [fault for fault in known if fault]
+
+    def opened(self) -> EventLog:
+        """Return the log.
+
+        Raises:
+            EventLogError: it did not open.
+        """
+        if self.log is None:
+            raise EventLogError(self._fault or "the event log is closed")
+        return self.log
+
+    def history(self, bundle: Bundle, faults: list[str]) -> tuple[History, int]:
+        """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
+        if self.log is not None:
+            try:
+                return self.log.history(bundle)
+            except EventLogError as err:
+                faults.append(str(err))
+        return History.empty(), 0
+
+    def shown_before(
+        self, bundle: Bundle, now: int, faults: list[str]
+    ) -> tuple[Impressions | None, dict[str, int] | None]:
+        """What a release asks of the log: impressions, if it learns, and the day's showings.
+
+        None for what the release does not use or the log cannot provide; showings are also None if
+        the log is read-only.
+        """
+        impressions: Impressions | None = None
+        if self.log is None or bundle.rules is None:
+            return None, None
+        try:
+            if bundle.rules.learns:
+                impressions = self.log.impressions(bundle)
+            if bundle.campaigns.campaigns and not self.log.fault:
+                return impressions, self.log.showings(now)
+        except EventLogError as err:
+            _add(faults, err)
+        return impressions, None
+
+    def noted(self, items: list[dict[str, Any]], now: int, faults: list[str]) -> list[Any]:
+        """Note showings of campaigns; where that fails, none is shown: their number is limited."""
+        campaigns = [item["sponsored"]["campaign"] for item in items if item["sponsored"]]
+        if not campaigns:
+            return items
+        try:
+            self.opened().add_showings(campaigns, now)
+        except EventLogError as err:
+            _add(faults, err)
+            return [item for item in items if not item["sponsored"]]
+        return items
+
+    def add_impressions(
+        self, answer: dict[str, Any], now: int, paged: dict[str, Any], faults: list[str]
+    ) -> None:
+        """Log the items of an answer as shown; paged: session and page, where it is one."""
+        if self.log is None:
+            return
+        try:
+            self.log.append_many(shown_events(answer["items"], answer["source"], now, paged))
+        except EventLogError as err:
+            _add(faults, err)
+
+
+def _add(faults: list[str], err: EventLogError) -> None:
+    if str(err) not in faults:
+        faults.append(str(err))

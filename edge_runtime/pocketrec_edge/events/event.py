@@ -1,0 +1,84 @@
+"""One event, and the row of the log that it becomes, encrypted if there is a key."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from pocketrec_edge.events.cipher import Cipher, seal, unseal
+
+INTERACTION, IMPRESSION = "interaction", "impression"
+Row = tuple[str, str, int, str, str, float | None, str, bytes | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """What a user did or was shown; ts is unix seconds, id a random UUID made on the device."""
+
+    id: str
+    kind: str
+    item_id: str
+    event: str
+    value: float | None
+    ts: int
+    context: dict[str, Any]
+
+
+def shown_events(
+    items: list[dict[str, Any]], source: str, now_utc: int, paged: dict[str, Any]
+) -> list[Event]:
+    """Return the impressions of a slate's items.
+
+    Args:
+        items: plain, as `Device.recommend` answers.
+        source: what made the slate.
+        now_utc: unix seconds.
+        paged: session and page, where it is one.
+    """
+    return [
+        Event(
+            id=str(uuid.uuid4()),
+            kind=IMPRESSION,
+            item_id=item["item_id"],
+            event="shown",
+            value=None,
+            ts=now_utc,
+            context={
+                "place": place,
+                "score": item["score"],
+                "source": source,
+                "propensity": item["propensity"],
+                **({"sponsored": item["sponsored"]["campaign"]} if item["sponsored"] else {}),
+                **paged,
+            },
+        )
+        for place, item in enumerate(items, 1)
+    ]
+
+
+def encode(event: Event, cipher: Cipher | None) -> Row:
+    """Return id, kind, ts, item_id, event, value, context and sealed, as the table has them.
+
+    Raises:
+        Unreadable: the cipher failed.
+    """
+    key = event.id, event.kind, event.ts
+    if cipher is None:
+        return *key, event.item_id, event.event, event.value, json.dumps(event.context), None
+    content = event.item_id, event.event, event.value, event.context
+    return *key, "", "", None, "", seal(cipher, content)
+
+
+def decode(row: Row, cipher: Cipher | None) -> Event:
+    """Return the event of a row.
+
+    Raises:
+        Unreadable: it is encrypted, and there is no cipher or it has another key.
+    """
+    event_id, kind, ts, item_id, event, value, context, sealed = row
+    if sealed is None:
+        said = item_id, event, value, json.loads(context)
+    else:
+        said = unseal(cipher, sealed)
+    names = ("item_id", "event", "value", "context")
+    return Event(id=event_id, kind=kind, ts=ts, **dict(zip(names, said, strict=True)))

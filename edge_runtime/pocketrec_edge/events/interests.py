@@ -1,0 +1,148 @@
+"""What a new user chose: categories, as the first events of a history that the models can read.
+
+The most popular items of each chosen category stand before the real events as if they had been
+taken first. The user tower reads the last `max_history` events, so real ones push them out.
+"""
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.errors import InputError, PocketRecError
+from pocketrec_bundle.features import FeatureSpec, History
+from pocketrec_bundle.items.cohorts import Cohorts
+from pocketrec_edge.private_home import write_private
+
+FILE_NAME = "interests.json"
+"""In the phone's home; names of categories, so that another release may have other codes."""
+ITEMS_EACH = 3
+"""Items that stand for an interest; chosen on validation events by `bench session`."""
+EVENT = 0
+"""Code of the event that they stand for: the release's first type; a like changes nothing."""
+MAX_FILE_BYTES = 1 << 20
+_NEAR = 5
+
+
+def offered(spec: FeatureSpec, cohorts: Cohorts | None) -> tuple[str, ...]:
+    """Names of the categories that can be chosen, those of the most items first."""
+    codes = [] if cohorts is None else cohorts.codes.tolist()
+    return tuple(spec.categories[code - 1] for code in codes if code)
+
+
+def checked(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return the names, each once, in their order.
+
+    Args:
+        names: of categories.
+        known: those that can be chosen.
+
+    Raises:
+        InputError: one cannot be chosen; the text has the nearest that can.
+    """
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return tuple(dict.fromkeys(names))
+    if not known:
+        raise InputError(
+            "There is nothing to choose: no release with lists of categories is installed. Format"
+            " version 2 has them where items have categories."
+        )
+    folded = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(unknown[0].casefold(), folded, _NEAR, 0.5)
+    hint = ", ".join(repr(folded[name]) for name in near) or ", ".join(map(repr, known[:_NEAR]))
+    raise InputError(f"{unknown[0]!r}: no category of this release that can be chosen; try {hint}.")
+
+
+def with_interests(
+    spec: FeatureSpec,
+    cohorts: Cohorts | None,
+    chosen: Sequence[str],
+    history: History,
+    now_utc: int,
+    *,
+    each: int = ITEMS_EACH,
+    event: int = EVENT,
+) -> History:
+    """Put the most popular items of the chosen categories before a history.
+
+    Of each category come the first `each` items, the most popular one last; an item of two
+    categories comes once. They are as old as the first real event, or made now. Only as many come
+    as the tower has room for beside the real events, the least popular go first.
+
+    Args:
+        spec: of the release.
+        cohorts: its lists; None: nothing comes.
+        chosen: names of categories; those that the release lacks are passed over.
+        history: the real events.
+        now_utc: unix seconds.
+        each: items a category.
+        event: code of what was done with them.
+    """
+    code_of = {name: code for code, name in enumerate(spec.categories, 1)}
+    codes = [code_of[name] for name in chosen if name in code_of]
+    room = max(spec.max_history - len(history), 0)
+    if cohorts is None or not codes or not room:
+        return history
+    stand: dict[int, int] = {}  # row -> the category it stands for
+    lists = [(code, cohorts.items(code).tolist()) for code in codes]
+    for place in range(each):
+        for code, rows in lists:
+            for row in rows[place : place + 1]:
+                stand.setdefault(row, code)
+    first = list(stand.items())[:room][::-1]
+    n, since = len(first), int(history.ts[0]) if len(history) else now_utc
+    return History(
+        np.concatenate([np.array([row for row, _ in first], np.int32), history.rows]),
+        np.concatenate([np.full(n, event, np.int32), history.events]),
+        np.concatenate([np.full(n, since, np.int64), history.ts]),
+        tuple(code for _, code in first),
+    )
+
+
+def reason(spec: FeatureSpec, chosen: Sequence[int], nearest: int, own: Sequence[int]) -> str:
+    """Say of an item that was shown for a choice which category of the choice it has.
+
+    Args:
+        spec: names the categories.
+        chosen: codes.
+        nearest: of them, the one whose items are most like this one.
+        own: codes of the item's categories.
+    """
+    has = [code for code in (nearest, *chosen) if code in own]
+    name = spec.categories[(has or [nearest])[0] - 1]
+    return f"because you chose {name}" if has else f"near to {name}, which you chose"
+
+
+def read(home: Path) -> tuple[str, ...]:
+    """Return what the user of a phone chose.
+
+    Raises:
+        PocketRecError: the file is damaged.
+    """
+    path = home / FILE_NAME
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError("it is too large")
+        names = json.loads(path.read_bytes())
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("it is no list of names")
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, RecursionError) as err:
+        raise PocketRecError(
+            f"{path}: the chosen interests cannot be read ({err}); choose them anew."
+        ) from err
+    return tuple(names)
+
+
+def write(home: Path, names: Sequence[str]) -> None:
+    """Keep what the user chose, whole or not at all.
+
+    Raises:
+        PocketRecError: it cannot be written.
+    """
+    write_private(home / FILE_NAME, canonical_json(list(names)))

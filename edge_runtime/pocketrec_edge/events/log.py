@@ -1,0 +1,408 @@
+"""The device's own record of what its user did and was shown: one SQLite file in WAL mode.
+
+An event is acknowledged when `append` returns; it is then on the disk (synchronous = FULL), and it
+stays until `retention.py` removes it, which is counted. It leaves the device only with consent.
+"""
+
+import shutil
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocketrec_bundle.features import History
+from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.errors import EventLogError
+from pocketrec_edge.events import consent, feedback, outbox, retention, showings
+from pocketrec_edge.events import release_outcomes as outcomes
+from pocketrec_edge.events import status as log_status
+from pocketrec_edge.events.cipher import Cipher, check_key, encrypt_all, unseal
+from pocketrec_edge.events.consent import Consent
+from pocketrec_edge.events.event import INTERACTION, Event, decode, encode
+from pocketrec_edge.events.feedback import Impressions
+from pocketrec_edge.events.outbox import Batch
+from pocketrec_edge.events.retention import Retention
+from pocketrec_edge.events.schema import (
+    UNSENT,
+    WITHHELD,
+    Unreadable,
+    configure,
+    migrated_copy,
+    prepare,
+    transaction,
+)
+from pocketrec_edge.events.showings import Showing
+from pocketrec_edge.events.status import LogStatus
+from pocketrec_edge.private_home import make_file, make_folder
+
+_BUSY_MS = 2000
+_LEAST_FREE_BYTES = 64 << 10  # WAL opens with a shared-memory file of 32 KiB
+_UNWRITABLE = (
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+)
+
+
+class EventLog:
+    """Append, read back as a history, hand out what is to be uploaded."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        limits: Retention | None = None,
+        cipher: Cipher | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open or create the log; where it cannot be written, `fault` says so and it can be read.
+
+        Args:
+            path: the file; one of an earlier schema is migrated.
+            limits: what retention leaves, applied now and every so many appends. None removes
+                nothing: the app decides, not every tool that opens its log.
+            cipher: encrypts what the events say; a log that is still plain is encrypted now.
+            clock: unix seconds, for retention and consent.
+
+        Raises:
+            EventLogError: it is locked or damaged, has another key or a newer schema, or the disk
+                is full and there is no log yet. Nothing was changed.
+        """
+        self._path, self._limits, self._cipher, self._clock = path, limits, cipher, clock
+        self._unchecked = 0  # events appended since retention ran
+        self.fault: str | None = None
+        self.retention_fault: str | None = None
+        self._history_writes = 0
+        self._known: tuple[tuple[Bundle, int, int], tuple[History, int]] | None = None
+        try:
+            with self._wrapped():
+                self._open()
+        except EventLogError as err:
+            code = getattr(err.__cause__, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+            if code not in _UNWRITABLE or not path.is_file():
+                raise
+            self.fault = str(err)
+            with self._wrapped():
+                self._open_to_read()
+        else:
+            self._retain()
+
+    def _open(self) -> None:
+        make_folder(self._path.parent)
+        make_file(self._path)  # SQLite would make it for all to read; its WAL has the same mode
+        self._connection = sqlite3.connect(
+            self._path, timeout=_BUSY_MS / 1000, isolation_level=None, check_same_thread=False
+        )
+        try:
+            configure(self._connection)
+            prepare(self._connection)
+            check_key(self._connection, self._cipher)
+            if self._cipher:
+                encrypt_all(self._connection, self._cipher)
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    def _open_to_read(self) -> None:
+        # Immutable: no shared-memory file, which a full disk has no room for. What a killed
+        # process left in the WAL is not seen until there is space again.
+        address = f"{self._path.resolve().as_uri()}?mode=ro&immutable=1"
+        found = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+        self._connection = migrated_copy(found)
+        check_key(self._connection, self._cipher)
+
+    def close(self) -> None:
+        """Close the file; the log can be opened again."""
+        self._connection.close()
+
+    def append(
+        self,
+        item_id: str,
+        event: str,
+        *,
+        ts: int,
+        value: float | None = None,
+        kind: str = INTERACTION,
+        context: dict[str, Any] | None = None,
+        event_id: str | None = None,
+    ) -> str:
+        """Store one event and return its id; an id that is there already is not stored again.
+
+        Raises:
+            EventLogError: it could not be stored.
+        """
+        self.append_many(
+            [
+                made := Event(
+                    id=event_id or str(uuid.uuid4()),
+                    kind=kind,
+                    item_id=item_id,
+                    event=event,
+                    value=value,
+                    ts=ts,
+                    context=context or {},
+                )
+            ]
+        )
+        return made.id
+
+    def append_many(self, events: list[Event]) -> None:
+        """Store events in one transaction, all or none.
+
+        Raises:
+            EventLogError: they could not be stored.
+        """
+        with self._writing():
+            said_no = consent.current(self._connection).state == consent.WITHDRAWN
+            uploaded = WITHHELD if said_no else UNSENT
+            self._connection.executemany(
+                "INSERT INTO event (id, kind, ts, item_id, event, value, context, sealed, uploaded)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
+                [(*encode(event, self._cipher), uploaded) for event in events],
+            )
+        self._history_writes += any(event.kind == INTERACTION for event in events)
+        self._unchecked += len(events)
+        if self._limits and self._unchecked >= self._limits.every:
+            self._retain()
+
+    def history(self, bundle: Bundle) -> tuple[History, int]:
+        """Return the interactions as rows of a release, and how many it does not know.
+
+        Read anew only if something may have changed: of 10,000 events it takes 30 ms.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            # Of other connections' writes SQLite tells, of this one's the count.
+            others = self._connection.execute("PRAGMA data_version").fetchone()[0]
+            state = (bundle, others, self._history_writes)
+            if self._known is not None and self._known[0] == state:
+                return self._known[1]
+            found = [
+                (item_id, event, ts) if sealed is None else (*unseal(self._cipher, sealed)[:2], ts)
+                for item_id, event, ts, sealed in self._connection.execute(
+                    "SELECT item_id, event, ts, sealed FROM event WHERE kind = ? ORDER BY ts, seq",
+                    (INTERACTION,),
+                )
+            ]
+        codes = {name: code for code, name in enumerate(bundle.spec.event_types)}
+        known = [
+            (row, codes[event], ts)
+            for item_id, event, ts in found
+            if event in codes and (row := bundle.row_of(item_id)) >= 0
+        ]
+        rows, events, ts = zip(*known, strict=True) if known else ((), (), ())
+        history = History(
+            np.array(rows, np.int32), np.array(events, np.int32), np.array(ts, np.int64)
+        )
+        self._known = state, (history, len(found) - len(known))
+        return self._known[1]
+
+    def last_interaction(self) -> int:
+        """Return the time of the latest interaction, unix seconds; 0 without any.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            latest = "SELECT coalesce(max(ts), 0) FROM event WHERE kind = ?"
+            return int(self._connection.execute(latest, (INTERACTION,)).fetchone()[0])
+
+    def impressions(self, bundle: Bundle) -> Impressions:
+        """Return the latest impressions of items that a release knows, with what became of them.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            found = feedback.latest(self._connection, self._cipher)
+        row_of = {item_id: bundle.row_of(item_id) for item_id, _ in found}
+        known = [(row_of[item_id], followed) for item_id, followed in found if row_of[item_id] >= 0]
+        return Impressions(
+            rows=np.array([row for row, _ in known], np.int32),
+            followed=np.array([followed for _, followed in known], np.bool_),
+        )
+
+    def add_showings(self, campaigns: Sequence[str], ts: int) -> None:
+        """Note that each of these campaigns is shown, before it is.
+
+        Raises:
+            EventLogError: it could not be noted, so that they must not be shown.
+        """
+        with self._writing():
+            showings.add(self._connection, self._cipher, campaigns, ts)
+
+    def showings(self, now: int) -> dict[str, int]:
+        """Return how often each campaign was shown on the day (UTC) of `now`, unix seconds.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            return showings.on_day(self._connection, self._cipher, now)
+
+    def status(self) -> LogStatus:
+        """Return counts, size and consent.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            return log_status.read(self._connection, self._path, int(self._clock()))
+
+    def consent(self) -> Consent:
+        """Return the user's last decision on uploads.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            return consent.current(self._connection)
+
+    def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
+        """Note the user's decision; events not sent before a withdrawal never will be.
+
+        Args:
+            granted: False withdraws.
+            terms: version of the text that the user was shown.
+
+        Raises:
+            EventLogError: it could not be noted. After a refused withdrawal do not sync.
+        """
+        state = consent.GRANTED if granted else consent.WITHDRAWN
+        with self._writing():
+            if consent.current(self._connection).state != consent.GRANTED:
+                outcomes.drop_pending(self._path.parent)
+            decision = Consent(state=state, at=int(self._clock()), terms=terms)
+            consent.decide(self._connection, decision)
+            return consent.current(self._connection)
+
+    def pending(self, limit: int) -> list[Event]:
+        """Return the oldest events that the user agreed to send and no server has acknowledged.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        # With a fault, a withdrawal may lie in the WAL unseen.
+        if self.fault or self.consent().state != consent.GRANTED:
+            return []
+        with self._wrapped():
+            return outbox.pending(self._connection, self._cipher, limit)
+
+    def next_batch(self, limit: int) -> Batch | None:
+        """Return what to send next, at most so many events; the same until it is acknowledged.
+
+        None without consent, without events, and where nothing can be noted.
+
+        Raises:
+            EventLogError: the log cannot be read or written.
+        """
+        # With a fault, a withdrawal may lie in the WAL unseen.
+        if self.fault:
+            return None
+        with self._writing():
+            if consent.current(self._connection).state != consent.GRANTED:
+                return None
+            return outbox.next_batch(self._connection, self._cipher, limit)
+
+    def acknowledge(self, batch: Batch, rejected: dict[int, str] | None = None) -> None:
+        """Note that a server has answered a batch; rejected events have a reason, by their place.
+
+        Raises:
+            EventLogError: it could not be noted; they will be sent again, which does no harm.
+        """
+        with self._writing():
+            outbox.acknowledge(self._connection, batch, rejected or {})
+
+    def forget_batch(self) -> None:
+        """Send the events of the noted batch under another id.
+
+        Raises:
+            EventLogError: it could not be noted.
+        """
+        with self._writing():
+            outbox.forget(self._connection)
+
+    def wait(self, seconds: int) -> None:
+        """Note that the server wants no upload for so long.
+
+        Raises:
+            EventLogError: it could not be noted.
+        """
+        with self._writing():
+            outbox.wait(self._connection, int(self._clock()), seconds)
+
+    def waits_until(self) -> int | None:
+        """Return when the server wants uploads again, unix seconds; None: now.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            return outbox.waits_until(self._connection, int(self._clock()))
+
+    def everything(self) -> Iterator[LogStatus | Consent | Showing | tuple[Event, int]]:
+        """Yield status, decisions on consent, showings, and events with their upload state.
+
+        All as of one moment, oldest first. Nothing else may use this log meanwhile.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            self._connection.execute("BEGIN")
+            try:
+                yield self.status()
+                yield from consent.decisions(self._connection)
+                yield from showings.everything(self._connection, self._cipher)
+                for row in self._connection.execute(
+                    "SELECT id, kind, ts, item_id, event, value, context, sealed, uploaded "
+                    "FROM event ORDER BY ts, id"
+                ):
+                    yield decode(row[:-1], self._cipher), row[-1]
+            finally:
+                self._connection.execute("ROLLBACK")
+
+    def _retain(self) -> None:
+        """Apply the limits; what was appended is stored whether this works or not."""
+        self._unchecked, self.retention_fault = 0, None
+        self._history_writes += 1
+        if self._limits is None:
+            return
+        try:
+            with self._wrapped():
+                retention.enforce(self._connection, self._limits, int(self._clock()))
+        except EventLogError as err:
+            self.retention_fault = f"old events could not be removed: {err}"
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        if self.fault:
+            raise EventLogError(self.fault)
+        with self._wrapped(), transaction(self._connection):
+            yield
+
+    @contextmanager
+    def _wrapped(self) -> Iterator[None]:
+        try:
+            yield
+        except Unreadable as err:
+            raise EventLogError(f"{self._path}: {err}.") from err
+        except (sqlite3.Error, OSError) as err:
+            found = "no space left on the disk" if self._is_full() else str(err)
+            raise EventLogError(
+                f"{self._path}: {found}. The event log must be writable, with space on the disk."
+            ) from err
+
+    def _is_full(self) -> bool:
+        """Whether space is what is missing: SQLite often says "disk I/O error" only."""
+        with suppress(OSError):
+            return shutil.disk_usage(self._path.parent).free < _LEAST_FREE_BYTES
+        return False

@@ -1,0 +1,98 @@
+"""What became of releases on this device: one file, sent with consent only.
+
+The server counts them, and halts a release that fails on too many devices. Each has a random id of
+its own, so that one sent twice counts once; none names the device or the install.
+"""
+
+import json
+import uuid
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.settings.rollout import SHA256
+from pocketrec_edge.private_home import write_private
+
+FILE_NAME = "outcomes.json"
+"""In the phone's home."""
+INSTALLED, SELF_TEST_FAILED, REVERTED, DOWNLOAD_FAILED, APP_TOO_OLD = KINDS = (
+    "installed",
+    "self_test_failed",
+    "reverted",
+    "download_failed",
+    "app_too_old",
+)
+"""APP_TOO_OLD is neither a success nor a failure of a release; older servers refuse it."""
+MAX_KEPT = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One of `KINDS` of a release; done: it was sent, or never will be."""
+
+    id: str
+    manifest: str
+    outcome: str
+    ts: int
+    done: bool = False
+
+
+def read(home: Path) -> list[Outcome]:
+    """Return what is kept, the oldest first; a file that cannot be read holds nothing."""
+    try:
+        value = json.loads((home / FILE_NAME).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return []
+    return [Outcome(**one) for one in value if _is_sound(one)] if isinstance(value, list) else []
+
+
+def record(home: Path, manifest: str, outcome: str, now_utc: int) -> None:
+    """Note an outcome, each of a release once.
+
+    Losing one costs a count; so where it cannot be written, that is no error.
+    """
+    kept = read(home)
+    if any((one.manifest, one.outcome) == (manifest, outcome) for one in kept):
+        return
+    made = Outcome(id=uuid.uuid4().hex, manifest=manifest, outcome=outcome, ts=now_utc)
+    _write(home, [*kept, made])
+
+
+def pending(home: Path) -> list[Outcome]:
+    """Return what was not sent yet."""
+    return [one for one in read(home) if not one.done]
+
+
+def finish(home: Path, ids: Collection[str]) -> None:
+    """Note that these were sent, or never will be: the user has not agreed."""
+    if ids:
+        _write(home, [replace(one, done=one.done or one.id in ids) for one in read(home)])
+
+
+def drop_pending(home: Path) -> None:
+    """Note that what was not sent never will be: it came about before the user agreed."""
+    finish(home, [one.id for one in pending(home)])
+
+
+def _write(home: Path, outcomes: list[Outcome]) -> None:
+    data = canonical_json([asdict(one) for one in outcomes[-MAX_KEPT:]])
+    with suppress(PocketRecError):
+        write_private(home / FILE_NAME, data)
+
+
+def _is_sound(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == Outcome.__dataclass_fields__.keys()
+        and isinstance(value["id"], str)
+        and isinstance(value["manifest"], str)
+        and SHA256.fullmatch(value["manifest"]) is not None
+        and value["outcome"] in KINDS
+        and is_integer(value["ts"], 0, MAX_UTC)
+        and type(value["done"]) is bool
+    )

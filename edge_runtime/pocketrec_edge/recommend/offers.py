@@ -1,0 +1,56 @@
+"""Campaigns of a release that may be shown at a moment, on this device."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.settings.campaigns import Campaign
+from pocketrec_edge.recommend.rules.sponsored import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Sponsorship:
+    """For which campaign an item is shown; label: what the app must write on it."""
+
+    campaign: str
+    label: str
+
+    @classmethod
+    def of(cls, offer: Offer | None) -> "Sponsorship | None":
+        """Return what an item of a slate says of the offer that it is shown for."""
+        return None if offer is None else cls(offer.campaign, offer.label)
+
+
+class Offers:
+    """The campaigns of one release; their items are looked up once, when first asked for."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    @cached_property
+    def _known(self) -> list[tuple[int, Campaign]]:
+        """Campaigns with the row of their item; a later catalogue may have taken it away."""
+        listed = self._bundle.campaigns.campaigns
+        found = [(self._bundle.row_of(each.item_id), each) for each in listed]
+        return [(row, each) for row, each in found if row >= 0]
+
+    def at(self, now_utc: int, shown_today: Mapping[str, int]) -> tuple[Offer, ...]:
+        """Return the campaigns that run and whose item may be recommended.
+
+        Args:
+            now_utc: unix seconds.
+            shown_today: showings on this device by campaign id, none where it is missing.
+        """
+        available = self._bundle.available
+        return tuple(
+            Offer(
+                campaign=each.id,
+                label=each.label,
+                row=row,
+                priority=each.priority,
+                shown_today=shown_today.get(each.id, 0),
+            )
+            for row, each in self._known
+            if each.runs(now_utc) and available[row]
+        )

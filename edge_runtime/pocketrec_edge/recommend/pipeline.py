@@ -1,0 +1,450 @@
+"""One recommendation on the device: features, user tower, retrieval, ranker, re-ranking.
+
+Whatever fails on the way, an answer comes out: without the ranker the retrieval order, without
+the tower the popular items of the user's categories, then of all (`fallback.py`); `Slate.fault`
+says what happened.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.candidates import extra_candidates, merged
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.features import History, tower_inputs, used_rows
+from pocketrec_bundle.neighbours import Neighbours, Votes, votes_of
+from pocketrec_bundle.products import inner, inner_pairs
+from pocketrec_bundle.ranker_features import ItemColumns, Request, padded, ranker_features
+from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.settings.rules import Rules
+from pocketrec_edge.engines.select import Engine, choose_engine, open_model
+from pocketrec_edge.errors import EngineError, OutOfTime
+from pocketrec_edge.events.feedback import Impressions
+from pocketrec_edge.events.interests import reason
+from pocketrec_edge.recommend.fallback import Lists
+from pocketrec_edge.recommend.filters import Barred, Bars, Filters
+from pocketrec_edge.recommend.index import Floats, Index, probe
+from pocketrec_edge.recommend.offers import Offers, Sponsorship
+from pocketrec_edge.recommend.request_checks import check_k
+from pocketrec_edge.recommend.rerank import rerank
+from pocketrec_edge.recommend.rules import Candidates, Moment, Ruled, apply
+from pocketrec_edge.recommend.rules.exploration import Random
+from pocketrec_edge.recommend.rules.thompson import feedback_of
+from pocketrec_edge.recommend.scenes import SEARCH, SIMILAR, Scene
+from pocketrec_edge.recommend.slate import Slate, SlateItem
+from pocketrec_edge.recommend.stage_clock import StageClock
+from pocketrec_edge.recommend.texts import Texts
+
+POPULAR_REASON = "popular now"
+AGAIN_REASON = "you had it before"
+LIKE_REASON, WITH_REASON = "like {}", "goes with {}"
+NOTHING_LEFT = "nothing is left: no item may be shown that the user has not had"
+HOME = Scene()
+REMEMBERED_TIMES = 8
+"""Rankings whose time tells what the next one may take: few, so that one hiccup is soon over."""
+NO_ROWS = np.zeros(0, np.int32)
+
+
+class Recommender:
+    """A release with its models loaded. Not thread-safe: an interpreter holds one request."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: str = "auto",
+        variant: str | None = None,
+        *,
+        models: tuple[Engine, Engine] | None = None,
+        threads: int = 1,
+        stopped: str | None = None,
+    ) -> None:
+        """Load both models; one that fails to load is a fault of each slate, not an error here.
+
+        Args:
+            bundle: the release.
+            engine: litert, onnx or auto.
+            variant: of both models; by default what the release says.
+            models: user tower and ranker, loaded already; the release then needs none.
+            threads: of each model; everything else runs on the calling thread.
+            stopped: why no model of the release may run here; its lists answer.
+        """
+        self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
+        self.fault = stopped
+        self.index = Index.of(bundle)
+        self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
+        self.bars = Bars(bundle)
+        self.withdrawn = self.bars.barred(None).rows
+        self._offers = Offers(bundle)
+        self._texts = Texts(bundle)
+        self._lists = Lists(bundle)
+        self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
+        self._tower: Engine | None = None
+        self._ranker: Engine | None = None
+        self.engine = engine
+        if models is not None:
+            self._tower, self._ranker = models
+            return
+        if stopped is not None:
+            return
+        try:
+            self.engine = choose_engine(engine, bundle.manifest)
+            self._tower = open_model(bundle, "user_tower", self.engine, variant, threads)
+            self._ranker = open_model(bundle, "ranker", self.engine, variant, threads)
+        except PocketRecError as err:
+            self.fault = str(err)
+
+    def recommend(
+        self,
+        history: History,
+        now_utc: int,
+        k: int | None = None,
+        *,
+        exclude_seen: bool | None = None,
+        filters: Filters | None = None,
+        shown: NDArray[np.int32] = NO_ROWS,
+        rng: Random | None = None,
+        impressions: Impressions | None = None,
+        showings: Mapping[str, int] | None = None,
+        policy_alone: bool = False,
+        scene: Scene = HOME,
+        deadline_ms: float | None = None,
+    ) -> Slate:
+        """Answer one request.
+
+        Args:
+            history: the user's events as rows of this release, see `interests.with_interests` too.
+            now_utc: unix seconds.
+            k: slate size, by default the policy's.
+            exclude_seen: leave out all items of the history; by default as the policy says.
+            filters: what all items must be, the fallback's too; a list ends where no more are.
+            shown: rows of earlier pages, which must not come again.
+            rng: for releases that explore; None: this request does not.
+            impressions: for releases that learn from what became of them.
+            showings: of each campaign today, on this device; None: nothing is sponsored.
+            policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that
+                know none; golden slates are made so.
+            scene: where the list stands; search results come back all, in a new order.
+            deadline_ms: if ranking would take longer than what is left of it, as far as the last
+                requests tell, the slate is in retrieval's order and its fault says so.
+
+        Raises:
+            RequestInvalid: k is out of its range.
+        """
+        check_k(k)
+        wanted = k if k is not None else self.policy.slate
+        clock = StageClock()
+        fault, barred = self.fault, self.bars.barred(filters)
+        excluded = self.excluded(history, exclude_seen, scene, barred)
+        excluded[shown] = True
+        clock.mark("features")
+        try:
+            user = self.user_vector(history, now_utc)
+        except PocketRecError as err:
+            return self._fallback(
+                history, excluded, barred, shown, wanted, clock, fault or str(err), scene
+            )
+        clock.mark("tower")
+        probes = barred.cells(self.policy.probes)
+        votes = self.votes(history)
+        rows, vectors, scores = self.candidates(
+            user, history, now_utc, excluded, scene, probes, votes
+        )
+        clock.mark("retrieve")
+        probabilities = np.zeros((len(rows), 0), np.float32)
+        final, source = scores, "retrieval"
+        try:
+            self._expect_time(deadline_ms, clock)
+            if len(rows):
+                inputs = self.ranker_inputs(user, rows, vectors, history, now_utc, votes)
+                probabilities = self.probabilities(inputs)
+                final = self.spec.final_scores(probabilities)
+                self._rank_ms.append(clock.since_mark())
+            source = "model"
+        except PocketRecError as err:
+            fault = fault or str(err)
+        clock.mark("rank")
+        if scene.kind == SEARCH:
+            ruled = Ruled.untouched(np.lexsort((rows, -final)).tolist())
+        elif self.bundle.rules is None or policy_alone:
+            first_category = self.items.categories[rows][:, 0]
+            ruled = Ruled.untouched(rerank(self.policy, final, vectors, first_category, wanted))
+        else:
+            ruled = self.ruled(
+                history, now_utc, rows, vectors, final, wanted, shown, rng, impressions, showings
+            )
+        items = self._describe(history, rows, vectors, final, scores, probabilities, ruled, scene)
+        clock.mark("rerank")
+        left = NOTHING_LEFT if not (len(rows) or len(shown) or barred.fault) else None
+        fault = _joined(fault, barred.fault, left, self._texts.fault)
+        return Slate(items, clock.total(), source, fault, user, rows, final)
+
+    def excluded(
+        self,
+        history: History,
+        exclude_seen: bool | None = None,
+        scene: Scene = HOME,
+        barred: Barred | None = None,
+    ) -> NDArray[np.bool_]:
+        """Rows that must not be shown, bool [N].
+
+        Barred ones (by filters; by default what is withdrawn), and seen ones unless they may repeat
+        or the user searched for them; beside an item, that item.
+        """
+        found: NDArray[np.bool_] = (barred or self.bars.barred(None)).rows.copy()
+        repeats = self.policy.repeats or scene.kind == SEARCH
+        if not repeats if exclude_seen is None else exclude_seen:
+            found[history.had().rows] = True
+        if scene.item is not None:
+            found[scene.item] = True
+        return found
+
+    def _expect_time(self, deadline_ms: float | None, clock: StageClock) -> None:
+        """Raise `OutOfTime` if ranking is likely to end after the deadline."""
+        if deadline_ms is None:
+            return
+        left, likely = deadline_ms - clock.elapsed(), max(self._rank_ms, default=0.0)
+        if likely > left:
+            raise OutOfTime(
+                f"deadline: ranking takes up to {likely:.1f} ms and {max(left, 0):.1f} of "
+                f"{deadline_ms:g} ms are left; the slate is in retrieval's order"
+            )
+
+    def tower_inputs(self, history: History, now_utc: int) -> dict[str, NDArray[Any]]:
+        """Return the user tower's inputs, see FORMAT.md."""
+        vectors = self.index.vectors(used_rows(self.spec, history))
+        return tower_inputs(self.spec, history, vectors, now_utc)
+
+    def user_vector(self, history: History, now_utc: int) -> Floats:
+        """Run the user tower; float32 [d].
+
+        Raises:
+            EngineError: there is none, or it fails.
+        """
+        if self._tower is None:
+            raise EngineError("no user tower is loaded")
+        found = self._tower.run(self.tower_inputs(history, now_utc))
+        if found.shape != (1, self.spec.dim) or not np.isfinite(found).all():
+            raise EngineError("the user tower's answer is not finite, or of the wrong shape")
+        user: Floats = found[0]
+        return user
+
+    def votes(self, history: History) -> Votes | None:
+        """Add up the votes of the history's neighbours; None if the release has none."""
+        return votes_of(self.items.neighbours, self.spec, history)
+
+    def candidates(
+        self,
+        user: Floats,
+        history: History,
+        now_utc: int,
+        excluded: NDArray[np.bool_],
+        scene: Scene = HOME,
+        probes: int | None = None,
+        votes: Votes | None = None,
+    ) -> tuple[NDArray[np.int32], Floats, Floats]:
+        """Rows, vectors and retrieval scores of what the ranker gets, best score first.
+
+        user: float32 [d]; probes: cells to read, by default the policy's; votes: of the history,
+        if the caller has added them up; returns int32 [n], float32 [n, d], float32 [n].
+        """
+        limit, neighbours = self._limit, self.items.neighbours
+        probes = self.policy.probes if probes is None else probes
+        own = scene.candidates(self.index, neighbours, limit, probes, excluded)
+        if scene.is_closed:
+            rows = own
+        else:
+            rows, scores = probe(self.index, user, limit, probes, excluded)
+            votes = votes or self.votes(history)
+            extra = extra_candidates(self.spec, votes, history, now_utc, excluded)
+            extra = merged(own, extra, limit) if len(own) else extra
+            if not len(extra):
+                return rows, self.index.vectors(rows), scores
+            rows = merged(extra, rows, limit)
+        vectors = self.index.vectors(rows)
+        scores = inner(vectors, user)
+        order = np.lexsort((rows, -scores))
+        return rows[order], vectors[order], scores[order]
+
+    @property
+    def _limit(self) -> int:
+        """Most candidates of a request."""
+        return min(self.policy.candidates, self.spec.candidates)
+
+    def ranker_inputs(
+        self,
+        user: Floats,
+        rows: NDArray[np.int32],
+        vectors: Floats,
+        history: History,
+        now_utc: int,
+        votes: Votes | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Return the ranker's inputs for these candidates, see FORMAT.md, before padding.
+
+        votes: of the history, if the caller has added them up.
+        """
+        recent = self.index.vectors(used_rows(self.spec, history))
+        request = Request(history, now_utc, user[None], recent, votes)
+        return ranker_features(self.spec, self.items, request, rows, vectors)
+
+    def probabilities(self, inputs: dict[str, NDArray[Any]]) -> Floats:
+        """Run the ranker on the inputs of n candidates, n at most the spec's; float32 [n, H].
+
+        Raises:
+            EngineError: there is none, or it fails.
+        """
+        if self._ranker is None:
+            raise EngineError("no ranker is loaded")
+        n = len(inputs["pair"])
+        found = self._ranker.run(padded(self.spec, inputs))
+        expected = (self.spec.candidates, len(self.spec.heads))
+        if found.shape != expected or not np.isfinite(found[:n]).all():
+            raise EngineError("the ranker's answer is not finite, or of the wrong shape")
+        return found[:n]
+
+    def ruled(
+        self,
+        history: History,
+        now_utc: int,
+        rows: NDArray[np.int32],
+        vectors: Floats,
+        scores: Floats,
+        k: int,
+        shown: NDArray[np.int32] = NO_ROWS,
+        rng: Random | None = None,
+        impressions: Impressions | None = None,
+        showings: Mapping[str, int] | None = None,
+        rules: Rules | None = None,
+    ) -> Ruled:
+        """Apply rules, by default the release's, which it must have, to scored candidates."""
+        rules = rules or self.bundle.rules
+        assert rules is not None
+        columns = self.items
+        candidates = Candidates(
+            rows=rows,
+            scores=scores,
+            vectors=vectors,
+            categories=np.asarray(columns.categories[rows]),
+            numeric=np.asarray(columns.numeric[rows]),
+            columns=self.spec.numeric,
+            titles=self._texts.titles,
+        )
+        moment = Moment(
+            now_utc=now_utc,
+            past_categories=np.asarray(columns.categories[history.rows]),
+            past_numeric=np.asarray(columns.numeric[history.rows]),
+            shown=shown,
+            shown_vectors=self.index.vectors(shown),
+            rng=rng,
+            feedback=None if impressions is None else feedback_of(impressions, self.items),
+            offers=() if showings is None else self._offers.at(now_utc, showings),
+        )
+        return apply(rules, candidates, moment, k)
+
+    def _fallback(
+        self,
+        history: History,
+        excluded: NDArray[np.bool_],
+        barred: Barred,
+        shown: NDArray[np.int32],
+        k: int,
+        clock: StageClock,
+        fault: str,
+        scene: Scene,
+    ) -> Slate:
+        """Lists of the user's categories, then popular items; barred and shown ones never.
+
+        Seen ones too if nothing else is left. Beside an item those that go with it come first, and
+        search results stay as they were.
+        """
+        probes, beyond = barred.cells(self.policy.probes), barred.by_filters
+        rows = scene.candidates(self.index, self.items.neighbours, self._limit, probes, excluded)
+        listed: dict[int, int] = {}
+        if not scene.is_closed:
+            listed = self._lists.rows(history, excluded, k, beyond=beyond)
+            if not listed and not len(rows):
+                excluded = barred.rows.copy()
+                excluded[shown] = True
+                listed = self._lists.rows(history, excluded, k, beyond=beyond)
+            rows = merged(rows, np.array(list(listed), np.int32), max(k, len(rows)))
+        k = len(rows) if scene.kind == SEARCH else k
+        texts = zip(rows[:k].tolist(), self._texts.of(rows[:k]), strict=True)
+        items = tuple(
+            SlateItem(
+                row, item_id, title, 1.0 / place, 0.0, self._popular_in(listed.get(row, 0)), {}
+            )
+            for place, (row, (item_id, title)) in enumerate(texts, 1)
+        )
+        zero = np.zeros(self.spec.dim, np.float32)
+        scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
+        told = _joined(fault, barred.fault, self._texts.fault)
+        return Slate(items, clock.total(), "fallback", told, zero, rows, scores)
+
+    def _popular_in(self, code: int) -> str:
+        return f"popular in {self.spec.categories[code - 1]}" if code else POPULAR_REASON
+
+    def _describe(
+        self,
+        history: History,
+        rows: NDArray[np.int32],
+        vectors: Floats,
+        final: Floats,
+        scores: Floats,
+        probabilities: Floats,
+        ruled: Ruled,
+        scene: Scene,
+    ) -> tuple[SlateItem, ...]:
+        past, chosen = used_rows(self.spec, history), ruled.positions
+        shown = rows[chosen]
+        reasons = self._reasons(history, past, shown, vectors[chosen], scene)
+        texts, odds = self._texts.of(shown), probabilities[chosen].tolist()
+        own, retrieved = final[chosen].tolist(), scores[chosen].tolist()
+        return tuple(
+            SlateItem(
+                row=row,
+                item_id=texts[i][0],
+                title=texts[i][1],
+                score=own[i],
+                retrieval_score=retrieved[i],
+                reason=reasons[i],
+                probabilities=dict(zip(self.spec.heads, odds[i], strict=False)),
+                propensity=ruled.propensities[i],
+                touched=ruled.touched[i],
+                sponsored=Sponsorship.of(ruled.offers[i]),
+            )
+            for i, row in enumerate(shown.tolist())
+        )
+
+    def _reasons(
+        self,
+        history: History,
+        past: NDArray[np.int32],
+        shown: NDArray[np.int32],
+        vectors: Floats,
+        scene: Scene,
+    ) -> list[str]:
+        """Say why each item is shown: the item at hand, a choice, or the nearest past event."""
+        if scene.item is not None:
+            said = LIKE_REASON if scene.kind == SIMILAR else WITH_REASON
+            return [said.format(self._texts.titles(scene.rows)[0])] * len(shown)
+        if not len(past):
+            return [POPULAR_REASON] * len(shown)
+        nearest = np.argmax(inner_pairs(vectors, self.index.vectors(past)), axis=1)  # [slate]
+        again = np.isin(shown, history.had().rows).tolist()
+        reasons = [
+            AGAIN_REASON if had else f"because of {title}"
+            for had, title in zip(again, self._texts.titles(past[nearest]), strict=True)
+        ]
+        chosen = history.interests[len(history) - len(past) :]
+        for at in np.flatnonzero(nearest < len(chosen)).tolist():
+            if not again[at]:
+                own, event = self.items.categories[shown[at]].tolist(), int(nearest[at])
+                reasons[at] = reason(self.spec, chosen, chosen[event], own)
+        return reasons
+
+
+def _joined(*faults: str | None) -> str | None:
+    return "; ".join(fault for fault in faults if fault) or None

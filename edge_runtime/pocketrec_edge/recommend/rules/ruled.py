@@ -1,0 +1,262 @@
+"""Apply a release's rules, one after the other, to the candidates of one request.
+
+Between two rules there is a list of candidates, best first, with their relevance. A rule takes
+items out, puts them in another order or, the last one, draws others in.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.settings.rules import (
+    EXPLORING,
+    NAMES,
+    BandCalibration,
+    BandCap,
+    BandThompson,
+    CategoryCalibration,
+    CategoryCap,
+    CategoryThompson,
+    Dpp,
+    Exploration,
+    Freshness,
+    Mmr,
+    NearDuplicates,
+    QualityFloor,
+    Rule,
+    Rules,
+    Sponsored,
+)
+from pocketrec_edge.recommend.index import units
+from pocketrec_edge.recommend.rules.caps import bands, within_cap
+from pocketrec_edge.recommend.rules.exploration import Draw, Random, explore
+from pocketrec_edge.recommend.rules.moment import Candidates, Floats, Moment, Positions
+from pocketrec_edge.recommend.rules.relevance import Doubles, freshened, relevance
+from pocketrec_edge.recommend.rules.removal import above_floor, distinct
+from pocketrec_edge.recommend.rules.selection import calibrated, category_marks, commonest, dpp, mmr
+from pocketrec_edge.recommend.rules.sponsored import Offer, Placed, placed
+from pocketrec_edge.recommend.rules.thompson import explore_arms, posteriors
+from pocketrec_edge.recommend.rules.titles import same_words
+
+MOVED, CAPPED, INSERTED = "moved", "capped", "inserted"
+Thompson = CategoryThompson | BandThompson
+Exploring = Exploration | Thompson
+RESERVE = 2
+"""A selection goes on to twice the slate, so that what a cap takes out has its next to follow."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Touch:
+    """What a rule did to an item of the slate; places from 1, among what was left to it."""
+
+    rule: str
+    how: str
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruled:
+    """The slate: positions into the candidates, and of each its touches and propensity.
+
+    offers: of each the campaign that it is shown for, if it is sponsored.
+    """
+
+    positions: list[int]
+    touched: list[tuple[Touch, ...]]
+    propensities: list[float]
+    offers: list[Offer | None]
+
+    @classmethod
+    def untouched(cls, positions: list[int]) -> "Ruled":
+        """Return a slate that no rule had a part in."""
+        return cls(
+            positions=positions,
+            touched=[()] * len(positions),
+            propensities=[1.0] * len(positions),
+            offers=[None] * len(positions),
+        )
+
+
+def apply(rules: Rules, candidates: Candidates, moment: Moment, k: int) -> Ruled:
+    """Choose a slate of at most k items; equal scores count in the order of rows."""
+    at = np.lexsort((candidates.rows, -candidates.scores))[: max(rules.depth, k)]
+    work = _Work(candidates, moment, k, at)
+    for rule in rules.rules:
+        if not isinstance(rule, EXPLORING):
+            work.step(rule)
+        elif moment.rng is not None:
+            return work.explored(rule, moment.rng)
+    return work.slate()
+
+
+class _Work:
+    """The list between two rules: positions `at` of the candidates, best first.
+
+    values: float64 [n], their relevance; held: bool [n], whether a cap has put them back.
+    """
+
+    def __init__(self, candidates: Candidates, moment: Moment, k: int, at: Positions) -> None:
+        self._candidates, self._moment, self._k = candidates, moment, k
+        self._at = at
+        self._values: Doubles = relevance(candidates.scores[at])
+        self._held = np.zeros(len(at), np.bool_)
+        self._touched: dict[int, list[Touch]] = {}
+        self._sponsored: list[tuple[Placed, int]] = []  # with their positions
+
+    def step(self, rule: Rule) -> None:
+        """Apply one rule that draws nothing."""
+        name = NAMES[type(rule)]
+        match rule:
+            case Freshness():
+                now, years = self._moment.now_utc, self._numeric("year")
+                half, weight = rule.half_life_years, rule.weight
+                self._values = freshened(self._values, years, now, half, weight)
+                self._reorder(name, np.argsort(-self._values, kind="stable"))
+            case QualityFloor():
+                self._take(above_floor(self._values, rule.relevance))
+            case NearDuplicates():
+                self._take(self._distinct(rule))
+            case CategoryCap():
+                self._cap(name, self._categories()[:, rule.place], rule.limit)
+            case BandCap():
+                self._cap(name, bands(self._numeric(rule.column), rule.bounds), rule.limit)
+            case Mmr() | Dpp():
+                select = mmr if isinstance(rule, Mmr) else dpp
+                own = units(self._candidates.vectors[self._at])
+                self._select(name, select(self._values, own, rule.relevance, self._reach))
+            case CategoryCalibration():
+                codes, counts = commonest(self._moment.past_categories)
+                self._calibrate(
+                    name, category_marks(self._categories(), codes), counts, rule.weight
+                )
+            case BandCalibration():
+                codes = np.arange(1, len(rule.bounds) + 2)
+                column = self._candidates.columns.index(rule.column)
+                past = bands(self._moment.past_numeric[:, column].astype(np.float64), rule.bounds)
+                counts = (past[:, None] == codes).sum(axis=0)
+                found = bands(self._numeric(rule.column), rule.bounds)
+                self._calibrate(name, category_marks(found[:, None], codes), counts, rule.weight)
+            case Sponsored():
+                self._sponsor(rule)
+
+    def explored(self, rule: Exploring, rng: Random) -> Ruled:
+        """End with a draw: others come from what follows the slate and no cap has put back."""
+        k = min(self._k, len(self._at))
+        pool = (k + np.flatnonzero(~self._held[k:]))[: rule.pool]
+        if isinstance(rule, Exploration):
+            draw = explore(k, len(pool), rule.epsilon, rule.first, rng)
+        else:
+            found, at = self._candidates, self._at[pool]
+            arms = self._arms(rule, found.categories[at], found.numeric[at])
+            pool = pool[arms > 0]
+            draw = self._drawn(rule, k, arms[arms > 0], rng)
+        order = np.arange(k)
+        for after in np.flatnonzero(draw.other >= 0).tolist():
+            order[after] = pool[draw.other[after]]
+            self._touch(NAMES[type(rule)], INSERTED, int(order[after]), after)
+        self._take(order)
+        return self.slate(draw.propensity.tolist())
+
+    def _drawn(self, rule: Thompson, k: int, arms: Positions, rng: Random) -> Draw:
+        codes, at = np.unique(arms, return_inverse=True)
+        past, followed = np.zeros(0, np.int64), np.zeros(0, np.bool_)
+        if (seen := self._moment.feedback) is not None:
+            past, followed = self._arms(rule, seen.categories, seen.numeric), seen.followed
+        alphas, betas = posteriors(past, followed, codes, rule.alpha, rule.beta)
+        return explore_arms(k, at, alphas, betas, rule.epsilon, rule.first, rng)
+
+    def _arms(self, rule: Thompson, categories: NDArray[np.int64], numeric: Floats) -> Positions:
+        """First category or band of items, 0: none."""
+        if isinstance(rule, CategoryThompson):
+            return np.asarray(categories[:, 0], np.int64)
+        column = self._candidates.columns.index(rule.column)
+        return bands(numeric[:, column].astype(np.float64), rule.bounds)
+
+    def slate(self, propensities: list[float] | None = None) -> Ruled:
+        """Return the first k of the list, with sponsored items put in at their places."""
+        positions: list[int] = self._at[: self._k].tolist()
+        propensities = propensities or [1.0] * len(positions)
+        offers: list[Offer | None] = [None] * len(positions)
+        for one, position in self._sponsored:
+            positions.insert(one.place - 1, position)
+            propensities.insert(one.place - 1, 1.0)
+            offers.insert(one.place - 1, one.offer)
+        return Ruled(
+            positions=positions,
+            touched=[tuple(self._touched.get(at, ())) for at in positions],
+            propensities=propensities,
+            offers=offers,
+        )
+
+    @property
+    def _reach(self) -> int:
+        """So many of the list may still come to be shown."""
+        return RESERVE * self._k
+
+    def _take(self, order: Positions) -> None:
+        self._at, self._values = self._at[order], self._values[order]
+        self._held = self._held[order]
+
+    def _reorder(self, name: str, order: Positions) -> None:
+        for after in np.flatnonzero(order != np.arange(len(order))).tolist():
+            if after >= self._reach:
+                break
+            self._touch(name, MOVED, int(order[after]), after)
+        self._take(order)
+
+    def _select(self, name: str, first: Positions) -> None:
+        others = np.ones(len(self._at), np.bool_)
+        others[first] = False
+        self._reorder(name, np.concatenate([first, np.flatnonzero(others)]))
+
+    def _cap(self, name: str, groups: Positions, limit: int) -> None:
+        inside = within_cap(groups, limit)
+        n_inside = int(inside.sum())
+        back = np.flatnonzero(~inside)
+        for after, before in enumerate(back.tolist(), n_inside):
+            if after >= self._reach:
+                break
+            self._touch(name, CAPPED, before, after)
+        self._held |= ~inside
+        self._take(np.concatenate([np.flatnonzero(inside), back]))
+
+    def _sponsor(self, rule: Sponsored) -> None:
+        """Take sponsored items out of the list; `slate` puts them in where nothing moves them."""
+        rows = self._candidates.rows[self._at]
+        settings = rule.places, rule.relevance, rule.per_day
+        found = placed(self._moment.offers, rows, self._values, *settings, self._k)
+        for one in found:
+            self._touch(NAMES[Sponsored], INSERTED, one.at, one.place - 1)
+        self._sponsored = [(one, int(self._at[one.at])) for one in found]
+        self._k -= len(found)
+        self._take(np.delete(np.arange(len(self._at)), [one.at for one in found]))
+
+    def _calibrate(self, name: str, marks: Doubles, counts: Positions, weight: float) -> None:
+        taste = counts / max(int(counts.sum()), 1)
+        self._select(name, calibrated(self._values, marks, taste, weight, self._reach))
+
+    def _distinct(self, rule: NearDuplicates) -> Positions:
+        moment, found = self._moment, self._candidates
+        rows = [found.rows[self._at], moment.shown] if rule.titles else []
+        titles = [[same_words(title) for title in found.titles(each)] for each in rows]
+        return distinct(
+            units(found.vectors[self._at]),
+            rule.cosine,
+            titles[0] if titles else (),
+            units(moment.shown_vectors),
+            titles[1] if titles else (),
+        )
+
+    def _categories(self) -> Positions:
+        return np.asarray(self._candidates.categories[self._at], np.int64)
+
+    def _numeric(self, column: str) -> Doubles:
+        place = self._candidates.columns.index(column)
+        found: Doubles = self._candidates.numeric[self._at, place].astype(np.float64)
+        return found
+
+    def _touch(self, rule: str, how: str, before: int, after: int) -> None:
+        touch = Touch(rule=rule, how=how, before=before + 1, after=after + 1)
+        self._touched.setdefault(int(self._at[before]), []).append(touch)

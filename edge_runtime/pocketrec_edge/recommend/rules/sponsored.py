@@ -1,0 +1,75 @@
+"""Sponsored places: which campaigns take them, and where their items go.
+
+A campaign's item takes a place only if it is among the candidates, was left by the rules before
+and is relevant enough: nobody pays for a place that the item could not have had.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_edge.recommend.rules.relevance import Doubles
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A campaign that runs; row: its item's; shown_today: its showings on this device."""
+
+    campaign: str
+    label: str
+    row: int
+    priority: int
+    shown_today: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An offer that has a place, from 1; at: where its item stood in the list, from 0."""
+
+    offer: Offer
+    place: int
+    at: int
+
+
+def placed(
+    offers: Sequence[Offer],
+    rows: NDArray[np.int32],
+    values: Doubles,
+    places: Sequence[int],
+    floor: float,
+    per_day: int,
+    k: int,
+) -> list[Placed]:
+    """Give the places to the offers of the highest priority (ties: relevance, then campaign id).
+
+    An item has one place at most. A place stays organic where no offer is left for it, and where
+    the list, or the slate of k items, ends before it.
+
+    Args:
+        offers: in any order.
+        rows: int32 [n], of the list.
+        values: float64 [n], their relevance, 0..1.
+        places: rising, from 1.
+        floor: least relevance.
+        per_day: most showings of a campaign on one day.
+        k: length of the slate.
+    """
+    at_of = {row: at for at, row in enumerate(rows.tolist())}
+    able = [
+        (-offer.priority, -values[at], offer.campaign, at, offer)
+        for offer in offers
+        if (at := at_of.get(offer.row)) is not None
+        and values[at] >= floor
+        and offer.shown_today < per_day
+    ]
+    found: dict[int, Offer] = {}
+    for *_, at, offer in sorted(able, key=lambda each: each[:3]):
+        found.setdefault(at, offer)
+    free = [place for place in places if place <= min(k, len(rows))]
+    return [
+        Placed(offer, place, at) for place, (at, offer) in zip(free, found.items(), strict=False)
+    ]

@@ -1,0 +1,175 @@
+"""Answer the model-free golden cases of a release, and hold the answers against the expected ones.
+
+Histories and searches of `golden_edges.json`, slates and titles of `golden_rules.json`. What an
+answer is compared by is the same as for `stages.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.features import used_rows
+from pocketrec_bundle.golden.edges import FIRST, ZERO, EdgeHistory, EdgeSearch, GoldenEdges
+from pocketrec_edge.recommend.filters import Filters, Range
+from pocketrec_edge.recommend.index import Floats
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.scenes import find
+from pocketrec_edge.releases.golden_history import golden_history
+
+RELATIVE = 1e-4
+"""Sums in another order: float32 keeps seven digits, a client in another language five of them."""
+STAGES = ("history_rows", "history_events", "history_ages_s", "context", "pair")
+NAMED = ("context", "pair")
+"""Stages whose columns the spec names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One stage of one case.
+
+    Attributes:
+        stage: for people, such as "edges/context".
+        case: its name.
+        share: the largest error as a share of what is allowed; more than 1 is wrong.
+        note: what is wrong, "" if nothing is.
+    """
+
+    stage: str
+    case: str
+    share: float
+    note: str = ""
+
+
+def compared(stage: str, case: str, found: Any, expected: Any, name: str = "") -> Compared:
+    """Compare numbers or texts, of any shape; `name` stands for them in the note."""
+    one, two = np.asarray(found), np.asarray(expected)
+    if one.shape != two.shape:
+        share = float("inf")
+    elif two.dtype.kind == "f":
+        apart = np.abs(one - two) / (RELATIVE * (1 + np.abs(two)))
+        share = float(np.where(np.isnan(apart), np.inf, apart).max(initial=0.0))
+    else:
+        share = 0.0 if (one == two).all() else float("inf")
+    told = name or stage.rpartition("/")[2]
+    wrong = "" if share <= 1 else f"{told} is {_short(one)}, not {_short(two)}"
+    return Compared(stage=stage, case=case, share=share, note=wrong)
+
+
+def _columns(names: tuple[str, ...], found: Any, expected: Any) -> str:
+    """Return which columns are wrong, for people; "" where the shapes differ."""
+    one, two = np.atleast_2d(found), np.atleast_2d(expected)
+    if one.shape != two.shape or one.shape[1] != len(names):
+        return ""
+    parts = (compared("", "", a, b, name) for name, a, b in zip(names, one.T, two.T, strict=True))
+    return "; ".join(part.note for part in parts if part.note)
+
+
+def _short(value: NDArray[Any]) -> str:
+    text = str(value.tolist())
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def history_numbers(device: Recommender, case: EdgeHistory) -> dict[str, NDArray[Any]]:
+    """Return what this device makes of a history, by `STAGES`."""
+    past = golden_history(device.bundle, case)
+    tower = device.tower_inputs(past, case.now_utc)
+    n = int(tower["history_length"][0])
+    rows = np.array(case.rows, np.int32)
+    vectors = device.index.vectors(rows)
+    user = _user(device, case.user_row)
+    features = device.ranker_inputs(user, rows, vectors, past, case.now_utc)
+    return {
+        "history_rows": used_rows(device.spec, past),
+        "history_events": tower["history_events"][0, :n],
+        "history_ages_s": tower["history_ages_s"][0, :n],
+        "context": features["context"][0],
+        "pair": features["pair"],
+    }
+
+
+def answered_history(device: Recommender, case: EdgeHistory) -> EdgeHistory:
+    """Return the case with this device's numbers."""
+    found = history_numbers(device, case)
+    return replace(
+        case,
+        history_rows=tuple(found["history_rows"].tolist()),
+        history_events=tuple(found["history_events"].tolist()),
+        history_ages_s=shortest(found["history_ages_s"]),
+        context=shortest(found["context"]),
+        pair=tuple(map(shortest, found["pair"])),
+    )
+
+
+def first_candidates(device: Recommender, case: EdgeSearch) -> tuple[NDArray[np.int32], Floats]:
+    """Return the first candidates that this device finds, and their scores."""
+    past = golden_history(device.bundle, case)
+    faults: list[str] = []
+    at_hand = case.scene_ids[0] if case.scene_ids else None
+    scene = find(device.bundle, case.scene, at_hand, case.scene_ids, faults)
+    barred = device.bars.barred(filters_of(case.filters))
+    excluded = device.excluded(past, case.leave_out_had, scene, barred)
+    excluded[np.array(case.shown, np.int64)] = True
+    probes = barred.cells(device.policy.probes)
+    user = _user(device, case.user_row)
+    rows, _, scores = device.candidates(user, past, case.now_utc, excluded, scene, probes)
+    return rows[:FIRST], scores[:FIRST]
+
+
+def answered_search(device: Recommender, case: EdgeSearch) -> EdgeSearch:
+    """Return the case with this device's candidates."""
+    rows, scores = first_candidates(device, case)
+    return replace(case, candidates=tuple(rows.tolist()), scores=shortest(scores))
+
+
+def filters_of(value: Mapping[str, Any] | None) -> Filters | None:
+    """Return the filters of a case."""
+    if value is None:
+        return None
+    ranges = tuple(Range(**each) for each in value["ranges"])
+    sets = {key: tuple(value[key]) for key in ("any_of", "none_of")}
+    return Filters(**{**value, **sets, "ranges": ranges})
+
+
+def shortest(numbers: Floats) -> tuple[float, ...]:
+    """Return float32 numbers as the shortest decimals that give them again."""
+    return tuple(map(float, map(str, numbers)))
+
+
+def _user(device: Recommender, row: int) -> Floats:
+    if row == ZERO:
+        return np.zeros(device.spec.dim, np.float32)
+    found: NDArray[np.float32] = device.index.vectors(np.array([row], np.int32))[0]
+    return found
+
+
+def check_edges(device: Recommender, golden: GoldenEdges) -> Iterator[Compared]:
+    """Redo every history and search."""
+    for case in golden.histories:
+        for stage, found in history_numbers(device, case).items():
+            expected = getattr(case, stage)
+            made = compared(f"edges/{stage}", case.name, found, expected or found[:0])
+            if made.share > 1 and stage in NAMED:
+                note = _columns(getattr(device.spec, stage), found, expected)
+                made = replace(made, note=note or made.note)
+            yield made
+    for search in golden.searches:
+        rows, scores = first_candidates(device, search)
+        yield compared("edges/candidates", search.name, scores, search.scores, "scores")
+        one, two = _untied(search, rows.tolist())
+        yield compared("edges/candidates", search.name, one, two)
+
+
+def _untied(expected: EdgeSearch, found: list[int]) -> tuple[list[int], list[int]]:
+    """Rows to compare: two of nearly one score may change places, unless the user's vector is 0."""
+    wanted = list(expected.candidates)
+    if found == wanted or expected.user_row == ZERO or len(found) != len(wanted):
+        return found, wanted
+    scores = np.array(expected.scores)
+    near = np.abs(np.diff(scores)) <= RELATIVE * (1 + np.abs(scores[1:]))
+    # What follows the last of a full list is unknown, so it may tie.
+    free = np.append(near, len(scores) >= FIRST) | np.insert(near, 0, False)
+    kept = [at for at, tied in enumerate(free[: len(wanted)].tolist()) if not tied]
+    return [found[at] for at in kept], [wanted[at] for at in kept]

@@ -1,0 +1,123 @@
+"""Answer the golden slates and titles of `golden_rules.json`, which no release enters into."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.golden.rules import COLUMNS, Draws, GoldenItem, GoldenRules, RuledSlate
+from pocketrec_edge.recommend.rerank import rerank
+from pocketrec_edge.recommend.rules import Candidates, Moment, Ruled, apply
+from pocketrec_edge.recommend.rules.sponsored import Offer
+from pocketrec_edge.recommend.rules.thompson import Feedback
+from pocketrec_edge.recommend.rules.titles import same_words
+from pocketrec_edge.releases.golden_edges import Compared, compared
+
+
+class Drawn:
+    """A source of randomness that gives what a case says, in the order in which it is asked."""
+
+    def __init__(self, draws: Draws) -> None:
+        self._numbers, self._order = list(draws.numbers), draws.order
+
+    def random(self, size: int, /) -> NDArray[np.float64]:
+        """Return the next numbers; 0 where a case has no more."""
+        found = (self._numbers + [0.0] * size)[:size]
+        self._numbers = self._numbers[size:]
+        return np.array(found)
+
+    def permutation(self, n: int, /) -> NDArray[np.int64]:
+        """Return the case's order of 0..n - 1."""
+        return np.array([at for at in (*self._order, *range(n)) if at < n][:n], np.int64)
+
+
+class Table:
+    """The items of the file, as arrays."""
+
+    def __init__(self, items: tuple[GoldenItem, ...]) -> None:
+        self.titles = [item.title for item in items]
+        self.vectors = np.array([item.vector for item in items], np.float32)
+        self.categories = np.array([item.categories for item in items], np.int64)
+        self.numeric = np.array([item.numeric for item in items], np.float32)
+
+
+def slate_of(table: Table, case: RuledSlate) -> tuple[NDArray[np.int32], Ruled]:
+    """Return the candidates' rows, and the slate that this device chooses of them."""
+    rows = np.array(case.rows, np.int32)
+    scores = np.array(case.scores, np.float32)
+    if case.rules is None:
+        assert case.policy is not None
+        first = table.categories[rows][:, 0].astype(np.int32)
+        return rows, Ruled.untouched(
+            rerank(case.policy, scores, table.vectors[rows], first, case.k)
+        )
+    candidates = Candidates(
+        rows=rows,
+        scores=scores,
+        vectors=table.vectors[rows],
+        categories=table.categories[rows],
+        numeric=table.numeric[rows],
+        columns=COLUMNS,
+        titles=lambda asked: [table.titles[row] for row in asked.tolist()],
+    )
+    return rows, apply(case.rules, candidates, _moment(table, case), case.k)
+
+
+def answered_slate(table: Table, case: RuledSlate) -> RuledSlate:
+    """Return the case with this device's slate."""
+    rows, ruled = slate_of(table, case)
+    return replace(
+        case,
+        slate=tuple(rows[ruled.positions].tolist()),
+        propensities=tuple(map(float, ruled.propensities)),
+        sponsored=_campaigns(ruled),
+    )
+
+
+def _campaigns(ruled: Ruled) -> tuple[str, ...]:
+    return tuple("" if each is None else each.campaign for each in ruled.offers)
+
+
+def _moment(table: Table, case: RuledSlate) -> Moment:
+    past = np.array(case.past, np.int64)
+    earlier = np.array(case.earlier, np.int32)
+    shown = np.array([row for row, _ in case.impressions], np.int64)
+    return Moment(
+        now_utc=case.now_utc,
+        past_categories=table.categories[past],
+        past_numeric=table.numeric[past],
+        shown=earlier,
+        shown_vectors=table.vectors[earlier],
+        rng=None if case.draws is None else Drawn(case.draws),
+        feedback=Feedback(
+            categories=table.categories[shown],
+            numeric=table.numeric[shown],
+            followed=np.array([followed for _, followed in case.impressions], np.bool_),
+        ),
+        offers=tuple(
+            Offer(
+                campaign=each.id,
+                label="Sponsored",
+                row=each.row,
+                priority=each.priority,
+                shown_today=each.shown_today,
+            )
+            for each in case.offers
+        ),
+    )
+
+
+def check_rules(golden: GoldenRules) -> Iterator[Compared]:
+    """Redo every slate and title."""
+    table = Table(golden.items)
+    for case in golden.slates:
+        rows, ruled = slate_of(table, case)
+        yield compared("rules/slate", case.name, rows[ruled.positions], case.slate)
+        if case.draws is not None:
+            found, expected = ruled.propensities, case.propensities
+            yield compared("rules/propensities", case.name, found, expected)
+        if case.offers:
+            yield compared("rules/sponsored", case.name, _campaigns(ruled), case.sponsored)
+    for at, each in enumerate(golden.titles, 1):
+        yield compared("rules/titles", f"title {at}", same_words(each.title), each.words)

@@ -1,0 +1,144 @@
+"""How near one model file's answers come to the truth, and inputs that every file must survive.
+
+The figures of `pocketrec verify` and of the gates of an export: one definition for both.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.products import inner
+from pocketrec_edge.engines.select import Engine
+
+Inputs = dict[str, NDArray[Any]]
+TOP = {"user_tower": 100, "ranker": 10}
+"""Items whose choice is compared: what retrieval hands on, what a slate shows."""
+HUGE, DENORMAL = 1e9, 1e-42
+_TIMED = 20
+_TIE = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """Answers beside the truth.
+
+    max_error, mean_error: absolute; cosine: the least of an answer with its truth; overlap: share
+    of the truth's first `TOP` items that are chosen too; rank_correlation: Spearman's, of the
+    scores of all items or candidates. The last two are means over the requests.
+    """
+
+    max_error: float
+    mean_error: float
+    cosine: float
+    overlap: float
+    rank_correlation: float
+
+
+def likeness(
+    model: str,
+    answers: Sequence[NDArray[Any]],
+    truth: Sequence[NDArray[Any]],
+    scores: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+) -> Likeness:
+    """Compare a file's answers.
+
+    Args:
+        model: "user_tower" or "ranker".
+        answers: of the file, one a request.
+        truth: of the same shapes.
+        scores: for each request what answer and truth make of each item (or candidate), [n] each.
+    """
+    apart = np.concatenate([np.abs(a - b).ravel() for a, b in zip(answers, truth, strict=True)])
+    return Likeness(
+        max_error=float(apart.max()),
+        mean_error=float(apart.mean()),
+        cosine=min(cosine(a, b) for a, b in zip(answers, truth, strict=True)),
+        overlap=float(np.mean([overlap(a, b, TOP[model]) for a, b in scores])),
+        rank_correlation=float(np.mean([spearman(a, b) for a, b in scores])),
+    )
+
+
+def hard_inputs(model: str, ordinary: Inputs) -> dict[str, Inputs]:
+    """Inputs that a model must survive with finite numbers, made from ordinary ones by name."""
+    floats = [name for name, value in ordinary.items() if value.dtype == np.float32]
+
+    def filled(value: float) -> Inputs:
+        return {n: np.full_like(v, value) if n in floats else v for n, v in ordinary.items()}
+
+    found = {"zeros": filled(0.0), "denormals": filled(DENORMAL)}
+    if model == "user_tower":
+        full = np.full_like(ordinary["history_length"], ordinary["history_events"].shape[1])
+        long_ago = np.full_like(ordinary["history_ages_s"], HUGE)
+        found |= {
+            "empty history": {n: np.zeros_like(v) for n, v in ordinary.items()},
+            "full history": {**ordinary, "history_length": full},
+            "very old events": {**ordinary, "history_ages_s": long_ago},
+            "long vectors": {**ordinary, "history_vectors": ordinary["history_vectors"] * 1e3},
+        }
+        return found
+    one = {
+        name: value if len(value) == 1 else np.concatenate([value[:1], np.zeros_like(value[1:])])
+        for name, value in ordinary.items()
+    }
+    everything = {n: np.full_like(ordinary[n], HUGE) for n in ("context", "pair", "item_numeric")}
+    nothing = {n: np.full_like(v, -1) for n, v in everything.items()}
+    return found | {
+        "one candidate": one,
+        "huge numbers": {**ordinary, **everything},
+        "all unknown": {**ordinary, **nothing},
+    }
+
+
+def ranked(spec: FeatureSpec, inputs: Inputs, answer: NDArray[Any]) -> NDArray[Any]:
+    """Final score of each real candidate, float32 [n]; the padding's vectors are zero."""
+    real = inputs["item_vectors"].any(axis=1)
+    return spec.final_scores(answer[real])
+
+
+def cosine(one: NDArray[Any], two: NDArray[Any]) -> float:
+    """Return the cosine of two arrays taken as vectors."""
+    a, b = one.ravel().astype(np.float64), two.ravel().astype(np.float64)
+    lengths = np.sqrt(inner(a[None], a) * inner(b[None], b))
+    return float(inner(a[None], b)[0] / max(float(lengths[0]), 1e-30))
+
+
+def overlap(one: NDArray[Any], two: NDArray[Any], k: int) -> float:
+    """Share of the k best that both scores [n] choose."""
+    k = min(k, len(one))
+    first, second = (np.argsort(-scores, kind="stable")[:k] for scores in (one, two))
+    return len(np.intersect1d(first, second)) / k
+
+
+def spearman(one: NDArray[Any], two: NDArray[Any]) -> float:
+    """Spearman's rank correlation, ties by their mean rank; 1 where either has no order at all.
+
+    Scores nearer to each other than a millionth of their range tie: the order among them is noise.
+    """
+    first, second = _ranks(one), _ranks(two)
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 1.0
+    return float(np.asarray(np.corrcoef(first, second))[0, 1])
+
+
+def _ranks(scores: NDArray[Any]) -> NDArray[np.float64]:
+    step = max(float(np.ptp(scores)) * _TIE, 1e-30)
+    _, at, counts = np.unique(
+        np.round(scores.astype(np.float64) / step), return_inverse=True, return_counts=True
+    )
+    ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2)[at]
+    return ranks
+
+
+def median_ms(engine: Engine, inputs: Inputs) -> float:
+    """Milliseconds of one run, the median of 20."""
+    times = []
+    for _ in range(_TIMED):
+        start = time.perf_counter()
+        engine.run(inputs)
+        times.append((time.perf_counter() - start) * 1000)
+    return float(np.median(times))

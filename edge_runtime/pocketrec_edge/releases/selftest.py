@@ -1,0 +1,107 @@
+"""Replay a release's golden vectors on this device, with its own engine and files.
+
+Requests of `golden.json` through the models, then the edge cases of `golden_edges.json` and the
+rules of `golden_rules.json`, in which no model takes part.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from pocketrec_bundle.golden.edges import GoldenEdges
+from pocketrec_bundle.golden.rules import FILE as RULES_FILE
+from pocketrec_bundle.golden.rules import GoldenRules
+from pocketrec_bundle.golden.vectors import Golden, GoldenCase
+from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.errors import SelfTestFailed
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.slate import Slate
+from pocketrec_edge.releases.golden_edges import Compared, check_edges
+from pocketrec_edge.releases.golden_history import golden_history
+from pocketrec_edge.releases.golden_rules import check_rules
+
+
+def replay(bundle: Bundle, engine: str = "auto") -> int:
+    """Run every golden case; returns how many requests there were.
+
+    Raises:
+        SelfTestFailed: a vector or score is off by more than the release's tolerance, or a slate
+            differs where its scores do not nearly tie; or an edge case or a rule's slate differs.
+    """
+    golden = Golden.of(bundle)
+    recommender = Recommender(bundle, engine)
+    replay_requests(recommender, golden)
+    if (edges := GoldenEdges.of(bundle)) is not None:
+        expect_right(check_edges(recommender, edges))
+    replay_rules(bundle)
+    return len(golden.cases)
+
+
+def replay_requests(device: Recommender, golden: Golden) -> None:
+    """Run the requests of `golden.json` through the models and the policy.
+
+    Raises:
+        SelfTestFailed: as `replay`.
+    """
+    for case in golden.cases:
+        past, k = golden_history(device.bundle, case), len(case.slate_ids) or 1
+        slate = device.recommend(past, case.now_utc, k, policy_alone=True)
+        check_slate(f"golden case {case.name!r} on {device.engine}", slate, case, golden)
+
+
+def replay_rules(bundle: Bundle) -> None:
+    """Check the rules' golden slates, once a process and file: no release enters into them.
+
+    Raises:
+        SelfTestFailed: as `replay`.
+    """
+    if not bundle.lists(RULES_FILE):
+        return
+    sha256 = bundle.manifest.entry(RULES_FILE).sha256
+    if sha256 not in _rules_passed and (golden := GoldenRules.of(bundle)) is not None:
+        expect_right(check_rules(golden))
+        _rules_passed.add(sha256)
+
+
+_rules_passed: set[str] = set()
+"""SHA-256 of the files of golden rules that this process has passed; they take 10 ms."""
+
+
+def expect_right(found: Iterable[Compared]) -> None:
+    """Stop at the first stage of a case that is wrong.
+
+    Raises:
+        SelfTestFailed: there is one; the text names case, stage and values.
+    """
+    for one in found:
+        if not one.share <= 1:
+            raise SelfTestFailed(f"golden case {one.case!r}, {one.stage}: {one.note}")
+
+
+def check_slate(where: str, slate: Slate, case: GoldenCase, golden: Golden) -> None:
+    """Hold an answer against a golden case's; `where` begins the error's text.
+
+    Raises:
+        SelfTestFailed: as `replay`.
+    """
+    if slate.fault:
+        raise SelfTestFailed(f"{where}: {slate.fault}")
+    off = float(np.abs(slate.user_vector - np.array(case.user_vector, np.float32)).max())
+    if not off <= golden.vector_tolerance:
+        raise SelfTestFailed(f"{where}: the user vector is off by {off:.2g}")
+    scores = [item.score for item in slate.items]
+    if len(scores) != len(case.slate_scores):
+        raise SelfTestFailed(f"{where}: {len(scores)} items, not {len(case.slate_scores)}")
+    off = max((abs(a - b) for a, b in zip(scores, case.slate_scores, strict=True)), default=0)
+    if not off <= golden.score_tolerance:
+        raise SelfTestFailed(f"{where}: a score is off by {off:.2g}")
+    _check_order(where, [i.item_id for i in slate.items], case, golden.score_tolerance)
+
+
+def _check_order(where: str, ids: list[str], case: GoldenCase, tolerance: float) -> None:
+    """The same ids in the same order, except where expected scores nearly tie."""
+    expected = dict(zip(case.slate_ids, case.slate_scores, strict=True))
+    for place, item_id in enumerate(ids):
+        score = expected.get(item_id, case.slate_scores[-1])
+        if abs(score - case.slate_scores[place]) > tolerance:
+            raise SelfTestFailed(f"{where}: place {place + 1} holds {item_id!r}")

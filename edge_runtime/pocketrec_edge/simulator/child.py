@@ -1,0 +1,44 @@
+"""The process that one class's phones live in, one after the other, so that memory can be told.
+
+`python -m pocketrec_edge.simulator.child` reads a job as JSON from stdin and writes a line of JSON
+for each life, then one with the peak of its resident memory.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from pocketrec_edge.memory import peak_bytes
+from pocketrec_edge.offline import forbid_sockets
+from pocketrec_edge.simulator.classes import DeviceClass, Period
+from pocketrec_edge.simulator.life import Plan, live
+
+
+def main() -> None:
+    """Do the job; any error ends the process, and its traceback is the parent's to tell."""
+    job: dict[str, Any] = json.load(sys.stdin)
+    plan = Plan(**job["plan"])
+    if plan.server is None:
+        forbid_sockets()
+    value = job["class"]
+    periods = tuple(Period(**each) for each in value["period"])
+    kind = DeviceClass(**{**value, "period": periods})
+    for n in range(job["devices"]):
+        name = f"{kind.name}-{n}"
+        home = Path(job["work"]) / name
+        life = live(kind, plan, home, name)
+        if not job["keep"]:
+            shutil.rmtree(home, ignore_errors=True)
+        _say({"life": life.to_json()})
+    _say({"peak_bytes": peak_bytes()})
+
+
+def _say(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""A fleet: one process a class, one class after the other, so that no phone slows another down."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from pocketrec_edge.errors import SimulationFailed
+from pocketrec_edge.simulator.classes import DeviceClass
+from pocketrec_edge.simulator.life import Life, Plan
+
+_TOLD = 600
+"""Characters of a child's traceback that are shown."""
+
+
+def run_class(
+    kind: DeviceClass,
+    n_devices: int,
+    plan: Plan,
+    work: Path,
+    *,
+    keep: bool,
+    on_life: Callable[[], object],
+) -> tuple[list[Life], int]:
+    """Let all phones of a class live.
+
+    Args:
+        kind: their class.
+        n_devices: how many.
+        plan: of the run.
+        work: folder for their homes.
+        keep: leave the homes there.
+        on_life: is called after each one.
+
+    Returns:
+        Their lives, and the most memory that was resident in their process, in bytes.
+
+    Raises:
+        SimulationFailed: the process ended with an error.
+    """
+    job = {
+        "class": asdict(kind),
+        "plan": asdict(plan),
+        "devices": n_devices,
+        "work": str(work),
+        "keep": keep,
+    }
+    command = [sys.executable, "-m", "pocketrec_edge.simulator.child"]
+    errors = work / f"{kind.name}.stderr"
+    lives: list[Life] = []
+    peak = 0
+    with (
+        errors.open("w+", encoding="utf-8", errors="replace") as stderr,
+        subprocess.Popen(  # noqa: S603 (our own module)
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            encoding="utf-8",
+        ) as child,
+    ):
+        assert child.stdin is not None and child.stdout is not None
+        try:
+            child.stdin.write(json.dumps(job))
+            child.stdin.close()
+            for line in child.stdout:
+                said = json.loads(line)
+                if "life" in said:
+                    lives.append(Life.from_json(said["life"]))
+                    on_life()
+                peak = said.get("peak_bytes", peak)
+        except BaseException:
+            child.kill()
+            raise
+        code = child.wait()
+        if code:
+            stderr.seek(0)
+            raise SimulationFailed(
+                f"class {kind.name}: its process ended with exit code {code} after {len(lives)} of "
+                f"{n_devices} phones: {stderr.read()[-_TOLD:]}"
+            )
+    errors.unlink(missing_ok=True)
+    return lives, peak

@@ -1,0 +1,217 @@
+"""One phone's simulated minutes: the real runtime, driven by a person and a clock of its own."""
+
+import math
+import time
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.device import Device
+from pocketrec_edge.errors import EventLogError
+from pocketrec_edge.releases.selftest import replay
+from pocketrec_edge.simulator.classes import DeviceClass, put_off, transfer_s
+from pocketrec_edge.simulator.people import Habits, Person
+
+START_UTC = 1_767_571_200
+"""When simulated time begins: Monday, 2026-01-05, 00:00 UTC."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What all phones of a run have in common.
+
+    bundle: folder of the release that ships with the app; server, root, channel: as for `sync`;
+    minutes: of simulated time; anytime: sync on any network; sync_every_min: between two checks
+    for a new release; consent: users agree that events are sent; k: slate size.
+    """
+
+    bundle: str | None
+    server: str | None
+    root: str | None
+    channel: str
+    engine: str
+    minutes: float
+    anytime: bool
+    sync_every_min: float
+    consent: bool
+    seed: int
+    k: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Life:
+    """What happened to one phone; times in ms are as measured here, sync_s is the network's model.
+
+    total_ms: of all stages of a slate, without the log; first_ms: from opening the app to its
+    first slate, log and disk included; sources: of all answers; unanswered: requests without an
+    item though a release was installed; put_off: reasons why syncs had to wait; events: of any
+    kind, logged.
+    """
+
+    release: str | None = None
+    total_ms: list[float] = field(default_factory=list)
+    first_ms: list[float] = field(default_factory=list)
+    sources: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    put_off: Counter[str] = field(default_factory=Counter)
+    unanswered: int = 0
+    acts: int = 0
+    events: int = 0
+    events_sent: int = 0
+    syncs: int = 0
+    installs: int = 0
+    bytes_down: int = 0
+    sync_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Life":
+        """Build it again of `to_json`."""
+        counters = ("sources", "faults", "put_off")
+        return cls(**value | {name: Counter(value[name]) for name in counters})
+
+
+def live(kind: DeviceClass, plan: Plan, home: Path, name: str) -> Life:
+    """Live through a phone's minutes.
+
+    Args:
+        kind: its class.
+        plan: of the run.
+        home: its folder.
+        name: different for every phone; with the seed it decides all that is random.
+    """
+    return _Phone(kind, plan, home, f"{plan.seed} {name}").live()
+
+
+class _Phone:
+    def __init__(self, kind: DeviceClass, plan: Plan, home: Path, seed: str) -> None:
+        self._kind, self._plan, self._home = kind, plan, home
+        self._person = Person(Habits(), seed)
+        self._rng = np.random.default_rng(list(seed.encode()))
+        self._now = float(START_UTC)
+        self._next_sync = 0.0  # minutes
+        self._life = Life()
+
+    def live(self) -> Life:
+        plan, life = self._plan, self._life
+        device = self._open()
+        if plan.bundle is not None:
+            try:
+                device.install(Path(plan.bundle))
+                life.installs += 1
+            except PocketRecError as err:
+                self._fault(err)
+        device.close()
+        for minute in self._person.opens(plan.minutes):
+            self._sync_until(minute)
+            self._at(minute)
+            self._use()
+        self._sync_until(math.nextafter(plan.minutes, 0))
+        device = self._open()
+        status = device.status()
+        device.close()
+        life.release, life.events = status["release"], status.get("events", 0)
+        return life
+
+    def _open(self) -> Device:
+        return Device(
+            self._home,
+            engine=self._plan.engine,
+            clock=lambda: self._now,
+            rng=self._rng,
+            storage_bytes=self._kind.storage_bytes,
+        )
+
+    def _at(self, minute: float) -> None:
+        self._now = max(self._now, START_UTC + minute * 60)  # a session may last into the next
+
+    def _use(self) -> None:
+        """Open the app, look at a list, act; closing it forgets the models."""
+        started = time.perf_counter()
+        device = self._open()
+        try:
+            answer = self._ask(device, 1, None)
+            self._life.first_ms.append((time.perf_counter() - started) * 1000)
+            while self._look(device, answer):
+                answer = self._ask(device, answer["page"] + 1, answer["session"])
+        finally:
+            device.close()
+
+    def _ask(self, device: Device, page: int, session: str | None) -> dict[str, Any]:
+        life = self._life
+        answer = device.recommend(self._plan.k, page=page, session=session)
+        if answer["stage_ms"]:
+            life.total_ms.append(answer["stage_ms"]["total"])
+        life.sources[answer["source"]] += 1
+        for fault in answer["faults"]:
+            self._fault(fault)
+        installed = device.bundle is not None or device.store.active()[0] is not None
+        life.unanswered += page == 1 and installed and not answer["items"]
+        return answer
+
+    def _look(self, device: Device, answer: dict[str, Any]) -> bool:
+        """Act on what is shown; returns whether to go on to the next page."""
+        for place, item in enumerate(answer["items"], 1):
+            if not self._person.takes(item["item_id"], place):
+                continue
+            self._now += self._person.habits.act_s
+            event = self._person.chooses(device.event_types())
+            try:
+                device.feedback(item["item_id"], event)
+                self._life.acts += 1
+            except EventLogError as err:
+                self._fault(err)
+        return bool(answer["items"]) and self._person.goes_on(answer["page"])
+
+    def _sync_until(self, minute: float) -> None:
+        while self._plan.server is not None and self._next_sync <= minute:
+            self._at(self._next_sync)
+            self._sync(self._plan.server)
+            self._next_sync += self._plan.sync_every_min
+
+    def _sync(self, server: str) -> None:
+        plan, life = self._plan, self._life
+        hour = (self._person.day_begins_h + (self._now - START_UTC) / 3600) % 24
+        period = self._kind.at(hour)
+        dropped = self._person.drops(self._kind.offline_share)
+        if why := put_off(period, dropped=dropped, anytime=plan.anytime):
+            life.put_off[why] += 1
+            return
+        from pocketrec_edge.sync.client import sync  # python-tuf; a run without a server needs none
+
+        def self_test(bundle: Bundle) -> int:
+            return replay(bundle, plan.engine)
+
+        try:
+            report = sync(
+                self._home,
+                server,
+                self_test,
+                channel=plan.channel,
+                root_path=Path(plan.root) if plan.root else None,
+                consent=plan.consent,
+                storage_bytes=self._kind.storage_bytes,
+                device_class=self._kind.name,
+                engine=plan.engine,
+            )
+        except PocketRecError as err:
+            self._fault(err)
+            return
+        life.syncs += 1
+        life.installs += report.status == "updated"
+        life.bytes_down += report.bytes_down
+        life.events_sent += report.events_sent
+        if report.events_fault:
+            self._fault(report.events_fault)
+        life.sync_s += transfer_s(period, report.requests, report.bytes_down + report.bytes_up)
+
+    def _fault(self, said: object) -> None:
+        self._life.faults[str(said).replace(str(self._home), "HOME")] += 1  # as other phones say it

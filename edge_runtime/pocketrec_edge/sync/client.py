@@ -1,0 +1,246 @@
+"""Bring a phone to the release that its channel's policy chooses for it; send events back.
+
+Only the files whose name begins with `sync` import python-tuf or open sockets.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
+
+from pocketrec_bundle.disk.locks import LockedFile
+from pocketrec_bundle.errors import BundleTooNew, InputError, PocketRecError
+from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.engines.select import ENGINES
+from pocketrec_edge.errors import SyncError
+from pocketrec_edge.events.cipher import Cipher
+from pocketrec_edge.private_home import make_folder, tighten
+from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases.store import Store
+from pocketrec_edge.sync import too_new
+from pocketrec_edge.sync.bucket_id import bucket_id
+from pocketrec_edge.sync.conditions import Conditions, put_off, until
+from pocketrec_edge.sync.events import grant, send_events
+from pocketrec_edge.sync.files import ReleaseFiles
+from pocketrec_edge.sync.http import PACE, Network, Pace
+from pocketrec_edge.sync.install import Phone, follow
+from pocketrec_edge.sync.metadata import Trusted, newer_specification
+from pocketrec_edge.sync.outcomes import send_outcomes
+from pocketrec_edge.sync.policy import remember, remembered, unread, wanted
+from pocketrec_edge.sync.rollout import Facts, Here
+from pocketrec_edge.sync.server_address import checked
+from pocketrec_edge.sync.transfer import (
+    DELTA,
+    FULL,
+    METADATA,
+    RETRY,
+    Busy,
+    NotReached,
+    Retry,
+    Transfer,
+)
+from pocketrec_edge.sync.wake import after_wait, next_check
+
+UPDATED, CURRENT, STOPPED, WAITS = "updated", "current", "stopped", "waits"
+APP_TOO_OLD = "app_too_old"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyncReport:
+    """What a sync did; bytes count HTTP bodies, those down are metadata, whole files and deltas.
+
+    status: UPDATED, CURRENT, STOPPED (the release is killed and no other may be had: its lists
+    answer), APP_TOO_OLD (a newer app would have got another release; what is here stays) or WAITS
+    (nothing was asked for); why: how the release was chosen, or what a sync waits for; update_app:
+    why a newer app is needed; next_check_utc: when to sync again.
+
+    A file whose delta did not work counts in full_bytes, and its delta in delta_bytes.
+    events_fault is why events were not sent, or not all; they stay, and the sync is none the worse.
+    """
+
+    status: str
+    why: str
+    from_release: str | None
+    to_release: str | None
+    next_check_utc: int
+    bytes_down: int = 0
+    metadata_bytes: int = 0
+    full_bytes: int = 0
+    delta_bytes: int = 0
+    bytes_up: int = 0
+    requests: int = 0
+    files_fetched: int = 0
+    files_by_delta: int = 0
+    events_sent: int = 0
+    events_rejected: int = 0
+    outcomes_sent: int = 0
+    events_fault: str | None = None
+    update_app: str | None = None
+    seconds: float = 0.0
+
+
+def sync(
+    home: Path,
+    server_url: str,
+    self_test: Callable[[Bundle], object],
+    *,
+    channel: str = "stable",
+    root_path: Path | None = None,
+    consent: bool = False,
+    cipher: Cipher | None = None,
+    storage_bytes: int | None = None,
+    retry: Retry = RETRY,
+    pace: Pace = PACE,
+    app_version: str | None = None,
+    device_class: str | None = None,
+    conditions: Conditions | None = None,
+    engine: str = "auto",
+    clock: Callable[[], float] = time.time,
+) -> SyncReport:
+    """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
+
+    Args:
+        home: the phone's folder.
+        server_url: as http://127.0.0.1:8080.
+        self_test: must pass on a new release before it becomes active.
+        channel: whose releases to follow.
+        root_path: trusted root metadata, shipped with the app; needed for the first sync only.
+        consent: the user agrees now; this is noted before anything else is done.
+        cipher: the app's, where the event log is encrypted.
+        storage_bytes: most that releases may take, see `Store`.
+        retry: of requests that get no answer.
+        pace: how fast answers may and must come.
+        app_version: of the app, as 1.2; releases may be for some versions only.
+        device_class: as the publisher names classes; releases may be for some only.
+        conditions: of the moment; None: sync whatever they are, the user asks for it.
+        engine: that the app runs models on, litert or onnx; auto: any that is installed.
+        clock: unix seconds.
+
+    Raises:
+        RequestInvalid: `server_url` is no address.
+        EventLogError: the consent could not be noted.
+        InputError: there is no such engine.
+        SyncError: the server cannot be reached, or what it sent fails a check. The phone keeps
+            the release that it had.
+        PocketRecError: the release fails its self-test, or cannot be stored.
+    """
+    server_url = checked(server_url)
+    tighten(home)
+    started, now = time.monotonic(), int(clock())
+    if engine not in ("auto", *ENGINES):
+        raise InputError(f"engine {engine!r} is unknown; choose auto or {' or '.join(ENGINES)}.")
+    if consent:
+        grant(home, cipher)
+    store = Store(home / "store", limit_bytes=storage_bytes)
+    before, _ = store.active()
+    told, own = remembered(home, channel).sync, bucket_id(home)
+    if conditions is not None and before and (why := put_off(conditions, told, now)):
+        return SyncReport(
+            status=WAITS,
+            why=why,
+            from_release=before,
+            to_release=before,
+            next_check_utc=int(after_wait(until(conditions, told, now), told, own)),
+        )
+    network = Network(pace)
+    transfer = Transfer(retry, network)
+    facts = Facts(bucket_id=own, app_version=app_version, device_class=device_class)
+    newer = too_new.read(home, too_new.this_app(app_version), now)
+    here = Here(active=before, refused=refusals.failed(home), too_new=frozenset(newer.why))
+    phone = Phone(
+        home=home, store=store, facts=facts, here=here, self_test=self_test, engine=engine
+    )
+    lock = _alone(home)
+    try:
+        trusted = Trusted(home, server_url, transfer)
+        look_up = partial(wanted, channel=channel, facts=facts, here=here, now_utc=now)
+        try:
+            found = trusted.check(root_path, look_up, now)
+            remember(home, found.policy)
+            newer = too_new.keep_only(home, newer, found.policy)
+        except BundleTooNew as err:
+            newer = too_new.note(home, newer, too_new.POLICY, f"channel {channel}: {err}")
+            found = unread(home, channel, "the channel's policy needs a newer app")
+        files = ReleaseFiles(trusted, transfer, store, channel)
+        try:
+            changed = False
+            if too_new.POLICY not in newer.why:
+                found, changed, newer = follow(phone, found, files, newer, now)
+        except (NotReached, Busy):
+            raise
+        except (PocketRecError, RepositoryError, DownloadHTTPError):
+            send_outcomes(home, server_url, channel, cipher, network)
+            send_events(home, server_url, cipher, network, retry)  # or they wait as long as it
+            raise
+        trusted.forget_others()
+    except (DownloadError, DownloadHTTPError) as err:
+        said = str(err) or "no answer"  # python-tuf raises some without a word
+        raise SyncError(f"{server_url}: {said}. The release on this phone stays.") from err
+    except ExpiredMetadataError as err:
+        today = time.strftime("%Y-%m-%d", time.gmtime())
+        raise SyncError(
+            f"{server_url}: {err}: nobody signed it again in time, or this phone's clock is wrong, "
+            f"which says {today}. The release on this phone stays."
+        ) from err
+    except RepositoryError as err:
+        if newer_form := newer_specification(err):
+            raise SyncError(
+                f"{server_url}: its metadata is of TUF specification {newer_form}: update the app, "
+                "if it is the publisher's. The release on this phone stays."
+            ) from err
+        raise SyncError(
+            f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "
+            "stays."
+        ) from err
+    except OSError as err:
+        raise SyncError(
+            f"{err.filename or home}: {err.strerror or err}. The release on this phone stays."
+        ) from err
+    finally:
+        lock.close()
+    outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)
+    events = send_events(home, server_url, cipher, network, retry)
+    after, _ = store.active()
+    status = UPDATED if changed or after != before else CURRENT
+    if after == before and (found.choice.stopped or newer.why):
+        status = STOPPED if found.choice.stopped else APP_TOO_OLD
+    return SyncReport(
+        status=status,
+        why=found.choice.why,
+        from_release=before,
+        to_release=after,
+        next_check_utc=int(next_check(now, found.policy.sync, own)),
+        bytes_down=transfer.bytes.total(),
+        metadata_bytes=transfer.bytes[METADATA],
+        full_bytes=transfer.bytes[FULL],
+        delta_bytes=transfer.bytes[DELTA],
+        bytes_up=events.bytes_up,
+        requests=network.requests,
+        files_fetched=files.fetched,
+        files_by_delta=files.by_delta,
+        events_sent=events.sent,
+        events_rejected=events.rejected,
+        outcomes_sent=outcomes_sent,
+        events_fault=events.fault,
+        update_app=newer.reason,
+        seconds=round(time.monotonic() - started, 3),
+    )
+
+
+def _alone(home: Path) -> LockedFile:
+    """Lock a phone's metadata for one sync; the kernel frees it if its holder is killed."""
+    try:
+        make_folder(home)
+        return LockedFile(home / "sync.lock")
+    except BlockingIOError as err:
+        raise SyncError(f"{home}: another sync is running.") from err
+    except OSError as err:
+        raise SyncError(f"{home}: cannot be locked ({err.strerror or err}).") from err

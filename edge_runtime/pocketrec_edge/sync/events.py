@@ -1,0 +1,195 @@
+"""Send a phone's events to the server, if its user has agreed, see `consent.py`.
+
+What does not get there stays in the log and is told; a sync does not fail for it. The protocol is
+in `docs/app-developer.md`.
+"""
+
+import gzip
+import json
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import urllib3
+from tuf.api.exceptions import DownloadError
+
+from pocketrec_bundle.encoding.strict_json import is_integer
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_edge.errors import EventLogError, SyncError
+from pocketrec_edge.events import install_id
+from pocketrec_edge.events.cipher import Cipher
+from pocketrec_edge.events.consent import GRANTED
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.events.outbox import Batch
+from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.sync.http import Network, Reply, retry_after_s
+from pocketrec_edge.sync.server_address import checked
+from pocketrec_edge.sync.transfer import Busy, NotReached, Retry
+from pocketrec_edge.sync.words import plain, printable
+
+SCHEMA = 1
+BATCH = 500
+_OK, _CONFLICT, _TOO_LARGE, _BUSY = 200, 409, 413, (429, 503)
+_WAIT_S = 60  # where a busy server does not say how long
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    """What went up: events by their fate, bytes of bodies, and why others stayed (None: none did).
+
+    A rejected event stays in the log and is not sent again; `LogStatus.rejected` has the reasons.
+    """
+
+    sent: int = 0
+    rejected: int = 0
+    bytes_up: int = 0
+    fault: str | None = None
+
+
+def grant(home: Path, cipher: Cipher | None) -> None:
+    """Note that the user agrees.
+
+    Raises:
+        EventLogError: it could not be noted.
+    """
+    with closing(EventLog(home / FILE_NAME, cipher=cipher)) as log:
+        if log.consent().state != GRANTED:  # keeps the terms that were agreed to before
+            log.set_consent(True)
+
+
+def send_events(
+    home: Path, server_url: str, cipher: Cipher | None, network: Network, retry: Retry
+) -> Uploaded:
+    """Send what the user agreed to, in batches, until all is there or the server has enough."""
+    path = home / FILE_NAME
+    if not path.exists():
+        return Uploaded()
+    try:
+        log = EventLog(path, cipher=cipher)
+    except EventLogError as err:
+        return Uploaded(fault=str(err))
+    with closing(log):
+        return _upload(log, lambda batch: _post(batch, home, server_url, network, retry, log))
+
+
+def erase_on_server(home: Path, server_url: str, network: Network) -> int | None:
+    """Ask a server to erase what this install has sent; returns the number of events.
+
+    None where nothing was ever sent. To be done before the phone forgets its id (`privacy.erase`).
+
+    Raises:
+        SyncError: it did not confirm that.
+        RequestInvalid: `server_url` is no address.
+    """
+    server_url = checked(server_url)
+    known = install_id.existing(home)
+    if known is None:
+        return None
+    failed = f"{server_url}: did not erase the events"
+    try:
+        reply = network.exchange("DELETE", f"{server_url}/v1/installs/{known}", {})
+    except urllib3.exceptions.HTTPError as err:
+        raise SyncError(f"{failed} ({plain(err)}). Try again.") from err
+    if reply.status != _OK:
+        raise SyncError(f"{failed} ({_told(reply)}). Try again.")
+    try:
+        return int(json.loads(reply.data)["erased"])
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as err:
+        raise SyncError(f"{failed} (its answer has no number of them). Try again.") from err
+
+
+def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Uploaded:
+    """Send batch after batch; consent is asked for anew before each."""
+    done = Uploaded(fault=log.fault)
+    renamed = False
+    try:
+        while not done.fault and (batch := log.next_batch(BATCH)):
+            if until := log.waits_until():
+                return replace(done, fault=f"the server wants no events before {_utc(until)}")
+            reply, n_bytes = post(batch)
+            done = replace(done, bytes_up=done.bytes_up + n_bytes)
+            if reply.status == _OK:
+                rejected = _rejected(reply, batch)
+            elif reply.status == _TOO_LARGE and len(batch.events) == 1:
+                rejected = {0: f"too large: {_told(reply)}"}
+            elif reply.status == _CONFLICT and not renamed:
+                log.forget_batch()
+                renamed = True
+                continue
+            else:
+                if reply.status in _BUSY:
+                    log.wait(int(retry_after_s(reply.headers, time.time())) or _WAIT_S)
+                return replace(done, fault=f"events were {_told(reply)}; they are kept")
+            log.acknowledge(batch, rejected)
+            done = replace(
+                done,
+                sent=done.sent + len(batch.events) - len(rejected),
+                rejected=done.rejected + len(rejected),
+            )
+    except (DownloadError, ValueError, PocketRecError) as err:
+        return replace(done, fault=f"events could not be sent ({err}); they are kept")
+    return done
+
+
+def _post(
+    batch: Batch, home: Path, server_url: str, network: Network, retry: Retry, log: EventLog
+) -> tuple[Reply, int]:
+    """Send a batch and return the answer and the body's size; the same again does no harm."""
+    body = {
+        "schema": SCHEMA,
+        "batch": batch.id,
+        "install_id": install_id.install_id(home),
+        "consent": True,
+        "events": [asdict(event) for event in batch.events],
+    }
+    data = gzip.compress(json.dumps(body).encode(), 6, mtime=0)
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    url = f"{server_url.rstrip('/')}/v1/events"
+
+    def once() -> Reply:
+        if log.consent().state != GRANTED:  # withdrawn between two tries
+            raise EventLogError("the user no longer agrees")
+        try:
+            reply = network.post(url, headers, data)
+        except urllib3.exceptions.HTTPError as err:
+            raise NotReached(plain(err)) from err
+        if reply.status >= 500 and "Retry-After" not in reply.headers:
+            raise Busy(reply.status, 0.0)
+        return reply
+
+    return retry.run(once), len(data)
+
+
+def _rejected(reply: Reply, batch: Batch) -> dict[int, str]:
+    """Return reasons by place of an answer that acknowledges a batch.
+
+    Raises:
+        ValueError: it does not.
+    """
+    try:
+        said = json.loads(reply.data)
+        rejected = {row["place"]: row["reason"] for row in said["rejected"]}
+        whole = (said["batch"], said["accepted"] + len(rejected)) == (batch.id, len(batch.events))
+    except (KeyError, TypeError, RecursionError) as err:
+        raise ValueError("the server's answer is not that to a batch of events") from err
+    places = range(len(batch.events))
+    if not whole or not all(
+        is_integer(at, 0, places[-1]) and isinstance(why, str) for at, why in rejected.items()
+    ):
+        raise ValueError("the answer is not to this batch")
+    return rejected
+
+
+def _told(reply: Reply) -> str:
+    """What a server said that did not do as asked."""
+    try:
+        why = f": {printable(str(json.loads(reply.data)['error']))}"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        why = ""
+    return f"answered with {reply.status}{why}"
+
+
+def _utc(at: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))

@@ -1,0 +1,81 @@
+"""Listen for hints that something was published (server-sent events, WHATWG HTML 9.2).
+
+Nothing of a hint is believed but that there was one; a server that sends anything else than short
+lines is left.
+"""
+
+import json
+import re
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import urllib3
+
+from pocketrec_edge.errors import SyncError
+from pocketrec_edge.sync.http import Network, Pace
+from pocketrec_edge.sync.server_address import checked
+from pocketrec_edge.sync.words import plain
+
+MAX_LINE = 1024
+QUIET_S = 40.0
+"""A server that is there says something more often."""
+_CHUNK = 1024
+
+
+def hints(
+    server_url: str, channel: str, last: str | None, most_s: float
+) -> Generator[str | None, None, None]:
+    """Yield the id of each hint, and None for each other sign of life.
+
+    Args:
+        server_url: as http://127.0.0.1:8080.
+        channel: that is followed.
+        last: id of the last hint; what came after it comes at once.
+        most_s: wait no longer for anything.
+
+    Raises:
+        SyncError: the server does not answer, takes no more listeners or sends something else.
+        RequestInvalid: `server_url` is no address.
+    """
+    url = f"{checked(server_url)}/v1/hints"
+    headers = {"Accept": "text/event-stream"}
+    if last is not None:
+        headers["Last-Event-ID"] = last
+    network = Network(Pace(timeout_s=min(QUIET_S, most_s), least=0))
+    try:
+        response = network.ask("GET", f"{url}?channel={channel}", headers)
+        with closing(response):
+            if response.status != 200:
+                raise SyncError(f"{url}: answered with {response.status}.")
+            yield from _events(url, response)
+    except urllib3.exceptions.HTTPError as err:
+        raise SyncError(f"{url}: {plain(err)}.") from err
+
+
+def known(home: Path, channel: str) -> str | None:
+    """Return the id that a hint has which says no more than what this device knows."""
+    try:
+        snapshot = json.loads((home / "tuf" / "snapshot.json").read_bytes())
+        meta = snapshot["signed"]["meta"]
+        roles = (meta.get(f"{role}.json", {}) for role in (channel, "brake"))
+        return ".".join(str(int(role.get("version", 0))) for role in roles)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _events(url: str, response: urllib3.BaseHTTPResponse) -> Iterator[str | None]:
+    rest, id_, is_publish = b"", "", False
+    while chunk := response.read1(_CHUNK):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            field, _, value = line.rstrip(b"\r").partition(b":")
+            if field == b"id":
+                id_ = re.sub(r"[^!-~]", "?", value.strip()[:MAX_LINE].decode("ascii", "replace"))
+            elif field == b"event":
+                is_publish = value.strip() == b"publish"
+            elif not line.rstrip(b"\r"):
+                yield id_ if is_publish else None
+                is_publish = False
+        if len(rest) > MAX_LINE:
+            raise SyncError(f"{url}: sent something else than hints.")

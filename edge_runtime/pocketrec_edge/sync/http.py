@@ -1,0 +1,251 @@
+"""HTTP as a sync uses it: proxies, own CAs, redirects, and how fast bytes may and must come.
+
+The rules of pace stand at the socket, so status lines, headers, bodies and TLS are all under them.
+"""
+
+import http.client
+import io
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from pocketrec_edge.errors import SyncError
+
+MAX_REDIRECTS = 3
+MAX_HEAD_BYTES = 1 << 17
+"""Of an answer's headers, interim answers included; http.client alone would take them for ever."""
+MAX_REPLY_BYTES = 1 << 20
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+_MOVED = (301, 302, 303, 307, 308)
+_BURST_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast an answer may and must come.
+
+    most: bytes a second that all answers together may take, None: any.
+    timeout_s: to connect, and between two pieces of an answer.
+    least, within_s: whenever so many seconds were spent waiting for an answer, `least` bytes for
+    each of them must have come. So a server that drips holds nobody, a slow link or a cap does no
+    harm, and a file takes at most its size / `least`. (A deadline for the whole would have to know
+    how slow a good link may be.)
+    """
+
+    most: int | None = None
+    timeout_s: float = 30.0
+    least: int = 1024
+    within_s: float = 30.0
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+PACE = Pace()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a server said, whole."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+class Network:
+    """The way to the servers of one sync."""
+
+    def __init__(self, pace: Pace = PACE) -> None:
+        """Open nothing yet.
+
+        Args:
+            pace: of all answers.
+
+        Raises:
+            SyncError: the environment names a CA file that is not there.
+        """
+        self.requests = 0
+        self._pace, self._bucket = pace, Bucket(pace)
+        self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._ca = _own_ca()
+
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request and return the answer, its body not read yet; the caller closes it.
+
+        A GET follows redirects, such as those to a CDN.
+
+        Raises:
+            HTTPError: of urllib3; there is no answer, or not at the pace.
+        """
+        for _ in range(MAX_REDIRECTS + 1):
+            self.requests += 1
+            response = self._pool(url).request(
+                method,
+                url,
+                body=body,
+                headers={"User-Agent": "pocketrec", **headers},
+                preload_content=False,
+                timeout=urllib3.Timeout(self._pace.timeout_s),
+                redirect=False,
+                retries=False,
+            )
+            place = response.headers.get("Location")
+            if method != "GET" or response.status not in _MOVED or place is None:
+                return response
+            response.close()
+            try:
+                url = urljoin(url, place)
+                urlsplit(url)
+            except ValueError as err:
+                raise urllib3.exceptions.HTTPError(f"{url}: redirects nowhere ({err})") from err
+        raise urllib3.exceptions.HTTPError(f"{url}: more than {MAX_REDIRECTS} redirects")
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Send a body and read the answer; see `exchange`.
+
+        Raises:
+            HTTPError: see `ask`.
+        """
+        return self.exchange("POST", url, headers, body)
+
+    def exchange(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Reply:
+        """Send a request and read the answer, of which more than `MAX_REPLY_BYTES` is cut off.
+
+        Raises:
+            HTTPError: see `ask`.
+        """
+        response = self.ask(method, url, headers, body)
+        try:
+            data = b""
+            while more := response.read1(MAX_REPLY_BYTES - len(data), decode_content=False):
+                data += more
+            return Reply(response.status, response.headers, data)
+        finally:
+            response.close()
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        """Connections to a server: direct, or by the proxy that the environment names."""
+        parts = urlsplit(url)
+        proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+        if proxy not in self._pools:
+            manager = urllib3.ProxyManager(proxy, **self._ca) if proxy else None
+            pool = manager or urllib3.PoolManager(**self._ca)
+            pool.pool_classes_by_scheme = _paced_pools(self._pace, self._bucket)
+            self._pools[proxy] = pool
+        return self._pools[proxy]
+
+
+class Bucket:
+    """A token bucket: lets bytes pass at a rate, a quarter of a second's worth at once."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace, self._free_at = pace, 0.0
+
+    def most_now(self, wanted: int) -> int:
+        """How many bytes to read at a time, so that waits stay short."""
+        rate = self._pace.most
+        return wanted if rate is None else min(wanted, max(1, int(rate * _BURST_S)))
+
+    def take(self, n: int) -> None:
+        """Let n bytes pass, and wait until they may have come."""
+        rate, now = self._pace.most, self._pace.clock()
+        if rate is not None:
+            self._free_at = max(self._free_at, now - _BURST_S) + n / rate
+            if self._free_at > now:
+                self._pace.sleep(self._free_at - now)
+
+
+class _Paced(io.RawIOBase):
+    """The bytes of one answer as they come from its socket, held to the pace."""
+
+    def __init__(self, raw: io.RawIOBase, pace: Pace, bucket: Bucket) -> None:
+        self._raw, self._pace, self._bucket = raw, pace, bucket
+        self._waited_s, self._came = 0.0, 0
+        self.head_left: int | None = MAX_HEAD_BYTES
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        view = memoryview(buffer)[: self._bucket.most_now(len(memoryview(buffer)))]
+        started = self._pace.clock()
+        n = self._raw.readinto(view)
+        self._check(n or 0, self._pace.clock() - started)
+        self._bucket.take(n or 0)
+        return n
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+    def _check(self, n: int, seconds: float) -> None:
+        if self.head_left is not None:
+            self.head_left -= n
+            if self.head_left < 0:
+                raise http.client.HTTPException(f"headers of more than {MAX_HEAD_BYTES} bytes")
+        self._waited_s, self._came = self._waited_s + seconds, self._came + n
+        if self._waited_s >= self._pace.within_s:
+            if n and self._came < self._pace.least * self._waited_s:
+                raise TimeoutError(f"less than {self._pace.least} bytes a second")
+            self._waited_s, self._came = 0.0, 0
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, pace: Pace, bucket: Bucket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._paced = _Paced(self.fp.detach(), pace, bucket)
+        self.fp = io.BufferedReader(self._paced)
+
+    def begin(self) -> None:
+        super().begin()
+        self._paced.head_left = None
+
+
+def _paced_pools(pace: Pace, bucket: Bucket) -> dict[str, Any]:
+    """urllib3's pools by scheme, with connections whose answers are paced."""
+    told = {"response_class": partial(_Response, pace, bucket)}
+    found = {}
+    for scheme, pool, connection in (
+        ("http", urllib3.HTTPConnectionPool, HTTPConnection),
+        ("https", urllib3.HTTPSConnectionPool, HTTPSConnection),
+    ):
+        paced = type("Paced", (connection,), told)
+        found[scheme] = type("PacedPool", (pool,), {"ConnectionCls": paced})
+    return found
+
+
+def _own_ca() -> dict[str, Any]:
+    """Which authorities are trusted instead of the system's, as requests, curl and OpenSSL do."""
+    for name in _CA_VARIABLES:
+        if place := os.environ.get(name):
+            if not Path(place).exists():
+                raise SyncError(
+                    f"{name}: there is no {place}. Name a PEM file of CAs, or unset it."
+                )
+            return {"ca_cert_dir" if Path(place).is_dir() else "ca_certs": place}
+    return {}
+
+
+def retry_after_s(headers: Mapping[str, str], now_utc: float) -> float:
+    """Seconds that a busy server asks to wait (RFC 9110, "Retry-After"); 0 if it does not say."""
+    told = headers.get("Retry-After", "")
+    if told.isascii() and told.isdigit():
+        return float(told[:9])
+    try:
+        return max(0.0, parsedate_to_datetime(told).timestamp() - now_utc)
+    except (ValueError, OverflowError):
+        return 0.0

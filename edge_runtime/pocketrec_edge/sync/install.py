@@ -1,0 +1,119 @@
+"""Give a phone the release that was chosen, and take from it what is killed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tuf.api.exceptions import DownloadHTTPError, RepositoryError
+
+from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+from pocketrec_bundle.manifest import parse_manifest
+from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.engines.select import lacks_runtime
+from pocketrec_edge.errors import EngineError, SelfTestFailed
+from pocketrec_edge.events import release_outcomes as outcomes
+from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases.store import Store
+from pocketrec_edge.releases.trial import watched
+from pocketrec_edge.sync import too_new
+from pocketrec_edge.sync.files import ReleaseFiles
+from pocketrec_edge.sync.policy import Wanted, passing_over
+from pocketrec_edge.sync.rollout import Facts, Here
+from pocketrec_edge.sync.too_new import TooNew
+from pocketrec_edge.sync.transfer import Busy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phone:
+    """Who installs a release.
+
+    Attributes:
+        home: the phone's folder.
+        store: where releases go.
+        facts: what releases are chosen by.
+        here: what the phone has.
+        self_test: must pass on a new release before it becomes active.
+        engine: that the app runs its models on; "auto": any that is installed.
+    """
+
+    home: Path
+    store: Store
+    facts: Facts
+    here: Here
+    self_test: Callable[[Bundle], object]
+    engine: str = "auto"
+
+
+def follow(
+    phone: Phone, found: Wanted, files: ReleaseFiles, newer: TooNew, now_utc: int
+) -> tuple[Wanted, bool, TooNew]:
+    """Install the first release of the list that this app can read; else as `bring`.
+
+    A release that the app is too old for is passed over. It is reported as that, and never as a
+    failure of the release.
+
+    Args:
+        phone: which one.
+        found: what was chosen.
+        files: where they come from.
+        newer: what the app is known to be too old for.
+        now_utc: unix seconds.
+
+    Returns:
+        What was chosen after all, whether anything was installed, and what is too new.
+    """
+    while True:
+        try:
+            return found, bring(phone, found, files, now_utc), newer
+        except BundleTooNew as err:
+            sha = found.choice.manifest
+            if sha is None:  # nothing was chosen, so nothing was read
+                raise
+            outcomes.record(phone.home, sha, outcomes.APP_TOO_OLD, now_utc)
+            newer = too_new.note(phone.home, newer, sha, f"release {found.name(sha)}: {err}")
+            here = replace(phone.here, too_new=frozenset(newer.why))
+            found = passing_over(found, phone.facts, here, now_utc)
+
+
+def bring(phone: Phone, found: Wanted, files: ReleaseFiles, now_utc: int) -> bool:
+    """Install what is chosen, and leave what is killed; returns whether anything was installed.
+
+    Raises:
+        BundleTooNew: the app is too old for the release.
+        BundleInvalid, DownloadError, RepositoryError: the release did not come, or not as signed.
+        EngineError, SelfTestFailed: it does not work here, and is refused from now on.
+        PocketRecError: it cannot be stored.
+    """
+    sha, changed, store = found.choice.manifest, False, phone.store
+    try:
+        if sha is not None:
+            manifest = files.manifest(sha)
+            _, damaged = store.open_active()
+            changed = sha != store.active()[0] or damaged is not None or bool(store.lacks(sha))
+            if changed:
+                _install(phone, sha, manifest, files, now_utc)
+    finally:  # what is killed goes, though nothing came in its place
+        killed = found.killed & set(filter(None, store.active()))
+        refusals.set_killed(phone.home, killed)
+        if killed:
+            store.leave(killed)
+    return changed
+
+
+def _install(phone: Phone, sha: str, manifest: bytes, files: ReleaseFiles, now_utc: int) -> None:
+    """Install a release, and note how that went where it tells of the release."""
+    home = phone.home
+    try:
+        if why := lacks_runtime(parse_manifest(manifest), phone.engine):
+            raise BundleTooNew(f"{why}. Update the app.")
+        phone.store.install(manifest, files.fetch, watched(home, sha, phone.self_test))
+    except (SelfTestFailed, EngineError):
+        outcomes.record(home, sha, outcomes.SELF_TEST_FAILED, now_utc)
+        refusals.refuse(home, sha)
+        raise
+    except (Busy, BundleTooNew):  # no fault of the release
+        raise
+    except (BundleInvalid, RepositoryError, DownloadHTTPError):
+        outcomes.record(home, sha, outcomes.DOWNLOAD_FAILED, now_utc)
+        raise
+    outcomes.record(home, sha, outcomes.INSTALLED, now_utc)

@@ -1,0 +1,192 @@
+"""What the publisher signed, proved by python-tuf from a pinned root; a check costs one request.
+
+    home/tuf/root_history/N.root.json    the pinned root, and those that followed it
+    home/tuf/root_asked.json             when the server was last asked for a newer root
+    home/tuf/ROLE.json                   the newest metadata that was trusted
+    home/tuf/targets/<sha256>            small targets: policy, halts, manifest
+
+The order of requests is that of the TUF specification, 5.3 to 5.7: roots, timestamp, snapshot,
+targets. A check departs from it within `ROOT_EVERY_S` of the last question for a newer root: it
+asks for the timestamp first, with its ETag (RFC 9110, "If-None-Match"). If that is unchanged, and
+all that it names is here, signed and not expired, nothing else is asked for. Otherwise the check
+goes on in the order of the specification, `docs/decisions/0021-root-once-a-day.md`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tuf.api.exceptions import DownloadError, RepositoryError
+
+from pocketrec_bundle.disk.files import canonical_json, remove_file
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_edge.errors import SyncError
+from pocketrec_edge.private_home import make_folder, write_private
+from pocketrec_edge.sync.transfer import METADATA, Transfer
+
+if TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
+    from tuf.ngclient import FetcherInterface, Updater
+
+ROOT_EVERY_S = 86_400
+"""Longest time without asking for a newer root."""
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ASKED = "root_asked.json"
+_OTHER_SPECIFICATION = re.compile(r"Unsupported spec_version ([0-9.]{1,20})")
+
+T = TypeVar("T")
+
+
+class Trusted:
+    """The signed metadata of one server, as one device trusts it."""
+
+    def __init__(self, home: Path, server_url: str, transfer: Transfer) -> None:
+        """Name a device's folder and its server."""
+        self._home, self._folder, self._transfer = home, home / "tuf", transfer
+        self._url = server_url.rstrip("/")
+        self._updater: Updater | None = None
+        self._used: set[str] = set()
+
+    def check(self, root_path: Path | None, wanted: Callable[["Trusted"], T], now_utc: float) -> T:
+        """Make sure that what is here is the newest, or bring it; returns what is `wanted` of it.
+
+        Args:
+            root_path: trusted root metadata, shipped with the app; used the first time only.
+            wanted: looks up and reads all that the caller needs of it.
+            now_utc: unix seconds; decides whether a newer root is due to be asked for.
+
+        Raises:
+            SyncError: there is no trusted root, or what `wanted` raises.
+            DownloadError: the server cannot be reached.
+            RepositoryError: what it sent is not to be trusted.
+            OSError: the device's folder cannot be read or written.
+        """
+        from edge_runtime.sync_tuf import Local, Server
+
+        for name in ("root_history", "targets"):  # python-tuf would make them for all to read
+            make_folder(self._folder / name)
+        root, here = self._root(root_path), self._stored()
+        server = Server(self._transfer, f"{self._url}/metadata/timestamp.json", here)
+        if here is not None and self._was_asked(root, now_utc) and server.timestamp() == here:
+            with suppress(RepositoryError, DownloadError):
+                return self._found(root, Local(here), wanted)
+            server.ask_again()
+        try:
+            return self._found(root, server, wanted)
+        finally:
+            if server.has_no_newer_root:
+                self._note_asked(now_utc)
+
+    def find(self, path: str) -> "TargetFile | None":
+        """Look a target up; None if its role signs no such path, or not with its SHA-256."""
+        assert self._updater is not None, "check comes first"
+        target = self._updater.get_targetinfo(path)
+        if target is None or not _SHA256.fullmatch(target.hashes.get("sha256", "")):
+            return None  # the hash becomes part of a path
+        return target
+
+    def read(self, path: str, most_bytes: int) -> bytes | None:
+        """Bring a small target, proved by its signed size and hash; None if there is none.
+
+        Raises:
+            RepositoryError: it is larger than `most_bytes`, or something else was sent.
+        """
+        target = self.find(path)
+        if target is None:
+            return None
+        if target.length > most_bytes:
+            raise RepositoryError(f"{path}: {target.length} bytes exceed {most_bytes}")
+        sha256 = target.hashes["sha256"]
+        self._used.add(sha256)
+        place = self._folder / "targets" / sha256
+        with suppress(OSError, RepositoryError):
+            data = place.read_bytes()
+            target.verify_length_and_hashes(data)
+            return data
+        self._transfer.file(self.url(target), target, place, METADATA)
+        return place.read_bytes()
+
+    def url(self, target: "TargetFile") -> str:
+        """Where a target's bytes are (consistent snapshots)."""
+        folder, _, name = target.path.rpartition("/")
+        return f"{self._url}/targets/{folder}/{target.hashes['sha256']}.{name}"
+
+    def forget_others(self) -> None:
+        """Remove small targets that were not read this time."""
+        with suppress(OSError):
+            for path in (self._folder / "targets").iterdir():
+                if path.name not in self._used:
+                    remove_file(path)
+
+    def _found(
+        self, root: bytes, fetcher: "FetcherInterface", wanted: Callable[["Trusted"], T]
+    ) -> T:
+        from edge_runtime.sync_tuf import CONFIG, Client
+
+        self._updater = Client(
+            str(self._folder),
+            f"{self._url}/metadata/",
+            fetcher=fetcher,
+            config=CONFIG,
+            bootstrap=root,
+        )
+        self._updater.refresh()
+        return wanted(self)
+
+    def _stored(self) -> bytes | None:
+        try:
+            return (self._folder / "timestamp.json").read_bytes()
+        except OSError:
+            return None
+
+    def _was_asked(self, root: bytes, now_utc: float) -> bool:
+        """Whether a root that follows this one was asked for of late."""
+        try:
+            value = json.loads((self._folder / _ASKED).read_bytes())
+            age_s = now_utc - value["asked_utc"]
+            return bool(value["root"] == _sha256(root) and 0 <= age_s < ROOT_EVERY_S)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return False
+
+    def _note_asked(self, now_utc: float) -> None:
+        value = {"root": _sha256(self._root(None)), "asked_utc": int(now_utc)}
+        with suppress(PocketRecError):  # the next check asks again
+            write_private(self._folder / _ASKED, canonical_json(value))
+
+    def _root(self, root_path: Path | None) -> bytes:
+        """The newest root that was trusted, or the app's; a torn file does not count."""
+        from edge_runtime.sync_tuf import ROOT_NAME, is_root
+
+        history = self._folder / "root_history"
+        names = [path.name for path in history.iterdir()] if history.is_dir() else []
+        found = (ROOT_NAME.fullmatch(name) for name in names)
+        for version in sorted((int(match[1]) for match in found if match), reverse=True):
+            data = (history / f"{version}.root.json").read_bytes()
+            if is_root(data):
+                return data
+        if root_path is None:
+            raise SyncError(
+                f"{self._home}: no trusted root yet. Give the root that came with the app: "
+                "--root 1.root.json"
+            )
+        return root_path.read_bytes()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def newer_specification(err: BaseException | None) -> str | None:
+    """Return the version of the specification that python-tuf refused; None: another error.
+
+    Whoever sent the metadata claims it: the version is refused before signatures are checked.
+    """
+    while err is not None:
+        if found := _OTHER_SPECIFICATION.fullmatch(str(err)):
+            return found[1]
+        err = err.__cause__
+    return None

@@ -1,0 +1,231 @@
+"""Files and metadata for a sync: growing, random waits, transfers that go on where they stopped.
+
+A file's bytes gather in `.<sha256>.part`, so a later process asks for the rest only (RFC 9110,
+"Range"). Nothing here is trusted: the caller gives size and hash, from signed metadata.
+"""
+
+import random
+import time
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import urllib3
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    LengthOrHashMismatchError,
+)
+
+from pocketrec_bundle.disk.files import remove_file, replace_file, sha256_file
+from pocketrec_edge.private_home import make_folder, open_private
+from pocketrec_edge.sync.http import Network, retry_after_s
+from pocketrec_edge.sync.words import plain
+
+if TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
+
+METADATA, FULL, DELTA = "metadata", "full", "delta"
+_CHUNK = 1 << 15
+_PACKED, _PLAIN = {"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"}
+_UNCHANGED, _BUSY = 304, 429
+_TIMES_WRONG = {METADATA: 3, DELTA: 3, FULL: 2}
+"""Damaged on its way, or wrong on the server? Asking again tells, at a price."""
+
+T = TypeVar("T")
+
+
+class NotReached(DownloadError):
+    """The network failed, not the server: there was no answer, or it broke off."""
+
+
+class Busy(DownloadHTTPError):
+    """The server asks to come again, after `wait_s` if it says when."""
+
+    def __init__(self, status: int, wait_s: float) -> None:
+        when = f", to come again in {wait_s:.0f} s" if wait_s else ""
+        super().__init__(f"answered with {status}{when}", status)
+        self.wait_s = wait_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often to try, and how long to wait: a random part of a span that doubles.
+
+    (Brooker 2015, "Exponential backoff and jitter", full jitter.) A busy server's Retry-After comes
+    on top; where it is longer than `most_s`, this sync is over.
+    """
+
+    tries: int = 4
+    first_s: float = 0.25
+    most_s: float = 8.0
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[], float] = random.random
+
+    def run(self, job: Callable[[], T]) -> T:
+        """Do a job again while it fails in a way that may pass."""
+        for done in range(self.tries):
+            try:
+                return job()
+            except DownloadError as err:
+                asked_s = err.wait_s if isinstance(err, Busy) else 0.0
+                if done + 1 == self.tries or not _may_pass(err) or asked_s > self.most_s:
+                    raise
+            self.sleep(asked_s + self.random() * min(self.most_s, self.first_s * 2**done))
+        raise AssertionError("tries is at least 1")
+
+
+RETRY = Retry()
+
+
+class Transfer:
+    """Fetches metadata and files; counts bytes of bodies by kind, as they travel."""
+
+    def __init__(self, retry: Retry, network: Network) -> None:
+        self._retry, self._network = retry, network
+        self.bytes: Counter[str] = Counter()
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Fetch metadata of at most `max_length` bytes."""
+        return self._retry.run(lambda: self._whole(url, self._get(url, _PACKED), max_length))
+
+    def unless(self, url: str, etag: str | None, max_length: int) -> bytes | None:
+        """Fetch metadata unless it has an ETag; None if it has."""
+
+        def ask() -> bytes | None:
+            if etag:
+                asked = _PACKED | {"If-None-Match": f'"{etag}"'}
+                response = self._get(url, asked, (200, _UNCHANGED))
+            else:
+                response = self._get(url, _PACKED)
+            if response.status == _UNCHANGED:
+                response.close()
+                return None
+            return self._whole(url, response, max_length)
+
+        return self._retry.run(ask)
+
+    def _whole(self, url: str, response: urllib3.BaseHTTPResponse, max_length: int) -> bytes:
+        """Read metadata to its end; it is unpacked and counted as it arrives."""
+        chunks = self._chunks(response, METADATA)
+        packed = response.headers.get("Content-Encoding") == "gzip"
+        data = bytearray()
+        for chunk in _unpacked(chunks) if packed else chunks:
+            data += chunk
+            if len(data) > max_length:
+                raise DownloadLengthMismatchError(
+                    f"{url}: {len(data)} bytes or more, exceeding {max_length}"
+                )
+        return bytes(data)
+
+    def file(self, url: str, target: "TargetFile", path: Path, kind: str) -> None:
+        """Fetch a target to `path`, from where its `.part` stopped; check size and hash.
+
+        Raises:
+            DownloadError: the server cannot be reached; what came is kept for the next time.
+            LengthOrHashMismatchError: what came is something else; it is removed.
+            OSError: it cannot be written; what came is removed.
+        """
+        sha256 = target.hashes["sha256"]
+        part = path.with_name(f".{sha256}.part")
+        make_folder(path.parent)
+        try:
+            times_wrong = 0
+            while times_wrong < _TIMES_WRONG[kind]:
+                begun = part.exists()
+                self._retry.run(lambda: self._rest(url, part, target.length, kind))
+                if sha256_file(part) == sha256:
+                    replace_file(part, path)
+                    return
+                part.unlink()
+                times_wrong += not begun
+        except OSError:
+            remove_file(part)
+            raise
+        raise LengthOrHashMismatchError(f"{target.path}: its SHA-256 differs")
+
+    def _rest(self, url: str, part: Path, length: int, kind: str) -> None:
+        with open_private(part, "ab") as stream:
+            have = stream.tell()
+            if have == length:
+                return
+            if have > length:
+                have = stream.truncate(0)
+            if have:
+                asked = _PLAIN | {"Range": f"bytes={have}-"}
+                response = self._get(url, asked, (200, 206, 416))
+            else:
+                response = self._get(url, _PLAIN)
+            if response.status == 200:
+                have = stream.truncate(0)
+            elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+                response.close()
+                stream.truncate(0)
+                raise DownloadError(f"{url}: sent another part than was asked for")
+            for chunk in self._chunks(response, kind):
+                have += len(chunk)
+                stream.write(chunk)
+                if have > length:  # its hash will differ
+                    break
+        if have < length:
+            raise DownloadError(f"{url}: {have} of {length} bytes")
+
+    def _get(
+        self, url: str, headers: dict[str, str], fits: tuple[int, ...] = (200,)
+    ) -> urllib3.BaseHTTPResponse:
+        try:
+            response = self._network.ask("GET", url, headers)
+        except urllib3.exceptions.HTTPError as err:
+            raise NotReached(plain(err)) from err
+        status = response.status
+        if status not in fits:
+            response.close()
+            if status == _BUSY or status >= 500:
+                raise Busy(status, retry_after_s(response.headers, time.time()))
+            raise DownloadHTTPError(f"answered with {status}", status)
+        return response
+
+    def _chunks(self, response: urllib3.BaseHTTPResponse, kind: str) -> Iterator[bytes]:
+        """The body as it comes, in pieces that may be small: what has come can be kept."""
+        try:
+            while chunk := response.read1(_CHUNK, decode_content=False):
+                self.bytes[kind] += len(chunk)
+                yield chunk
+        except urllib3.exceptions.HTTPError as err:
+            raise NotReached(plain(err)) from err
+        finally:
+            response.close()  # one read to its end has gone back to the pool before
+
+
+def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Unpack gzip in small pieces, so that who counts them can stop in time.
+
+    What they cannot see is refused, since it could go on for ever: input that gives nothing.
+    """
+    unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    n_in = n_out = 0
+    try:
+        for chunk in chunks:
+            n_in += len(chunk)
+            while chunk and not unpacker.eof:
+                piece = unpacker.decompress(chunk, _CHUNK)
+                n_out += len(piece)
+                yield piece
+                chunk = unpacker.unconsumed_tail or unpacker.unused_data
+            if chunk:
+                raise DownloadError("something follows its gzip")
+            if n_in > n_out + 2 * _CHUNK:
+                raise DownloadError("its gzip is larger than what it holds")
+    except zlib.error as err:
+        raise DownloadError(f"not the gzip that it says ({err})") from err
+    if not unpacker.eof:
+        raise DownloadError("its gzip has no end")
+
+
+def _may_pass(err: DownloadError) -> bool:
+    """A server that is gone or busy may come back; one that has no such file will not have it."""
+    return isinstance(err, Busy) or not isinstance(err, DownloadHTTPError)

@@ -1,0 +1,308 @@
+"""Build a release from a finished run: convert, measure, choose, pack. All of it, or nothing."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.disk.files import canonical_json, check_free
+from pocketrec_bundle.manifest import Meta
+from pocketrec_bundle.products import inner
+from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.release_name import check_release_name
+from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
+from pocketrec_bundle.settings.policy import Policy
+from pocketrec_bundle.settings.rules import FILE as RULES_FILE
+from pocketrec_bundle.writer import BundleWriter
+from pocketrec_edge.releases.parity import Inputs, ranked
+from pocketrec_export import card
+from pocketrec_export.campaigns import read_campaigns
+from pocketrec_export.errors import GateRefused
+from pocketrec_export.gates import choose as gates
+from pocketrec_export.gates.choose import Choice
+from pocketrec_export.gates.gain_gate import checked_gain
+from pocketrec_export.gates.inputs import (
+    golden_histories,
+    probe,
+    training_histories,
+    whole_histories,
+)
+from pocketrec_export.gates.measure import FileFigures, Measured, Truth, measure
+from pocketrec_export.gates.quality import PairQuality
+from pocketrec_export.gates.rows import remedies, table
+from pocketrec_export.golden import answers as golden
+from pocketrec_export.items.content import add_items
+from pocketrec_export.items.index_builder import BuiltIndex, build_index
+from pocketrec_export.items.probes import choose_probes
+from pocketrec_export.models.convert import (
+    Converted,
+    attempt,
+    ort_twin,
+    ranker_signature,
+    tower_signature,
+)
+from pocketrec_export.report import ExportReport, Shipped
+from pocketrec_export.rules import release_rules
+from pocketrec_training.cold_start.fill_in import fit_users, vectors_of_users
+from pocketrec_training.data.dataset import Dataset, load_dataset, release_popularity
+from pocketrec_training.progress import Progress
+from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.trained import Trained, load_trained
+
+PARITY_MOMENTS, CALIBRATION_MOMENTS, PROBE_USERS = 64, 128, 200
+
+
+def export_bundle(
+    run_dir: Path,
+    out: Path,
+    *,
+    force: bool = False,
+    all_variants: bool = False,
+    campaigns: Path | None = None,
+    name: str | None = None,
+) -> ExportReport:
+    """Export a run as a bundle at `out`.
+
+    Args:
+        run_dir: a finished run; its tables give histories and popularity.
+        out: the bundle folder; replaced only with `force`.
+        force: also ship where no variant passes the gates; the manifest and the card say so.
+        all_variants: pack also the files that no target ships, to study them.
+        campaigns: what takes the recipe's sponsored places, see `pocketrec_export.campaigns`.
+        name: of the release; by default the recipe's and the time of the newest event.
+
+    Raises:
+        GateRefused: no variant is within a target's budgets, or `export.require_gain` refuses;
+            nothing was written.
+        ConversionFailed: a model has no fp32 file.
+        RunInvalid: the run is incomplete.
+        InputError: `out` exists, the name is not fit, or the campaigns are not as they should be.
+    """
+    check_free(out, force=force)
+    named = None if name is None else check_release_name(name)
+    trained = load_trained(run_dir)
+    recipe = trained.recipe
+    told = checked_gain(recipe, run_dir, force=force)
+    version = recipe.export.format_version
+    with BundleWriter(out, force=force, format_version=version) as writer:
+        data = load_dataset(recipe, run_dir)
+        _add_content(writer, trained, data, campaigns)
+        last_ts = int(data.ts.max())
+        facts: dict[str, Any] = {
+            "name": named or f"{recipe.name}-{last_ts}",
+            "recipe_name": recipe.name,
+            "created_utc": last_ts,
+        }
+        draft = Bundle(writer.manifest(**facts), writer.blob_dir)
+        histories = golden_histories(data, recipe.export.golden_cases, recipe.seed)
+        blank = golden.blank_cases(histories, trained.items.ids, last_ts)
+        # Beside the bundle, so that only its own disk need have room.
+        with TemporaryDirectory(dir=writer.blob_dir.parent) as scratch:
+            measured, unmade = _measured(Path(scratch), trained, data, draft)
+            files = [*(m.figures for m in measured), *unmade]
+            choices = _chosen(files, PairQuality(draft, measured, trained, data, blank), recipe)
+        refused = [choice.target for choice in choices if not choice.passed]
+        if refused and not force:
+            raise GateRefused(_refusal(choices))
+        _add_models(
+            writer,
+            measured,
+            choices,
+            every=all_variants,
+            ort_format=recipe.export.ort_format,
+            ended=_ended(run_dir),
+        )
+        draft = Bundle(writer.manifest(**facts), writer.blob_dir)
+        answered = golden.answered(draft, blank, force=force)
+        golden.add(writer, answered)
+        report = ExportReport(
+            name=facts["name"],
+            items=len(trained.items),
+            bundle_bytes=writer.manifest(**facts).total_bytes(),
+            shipped=[Shipped.of(choice) for choice in choices],
+            files=files,
+            gates=[row for choice in choices for row in choice.rows],
+            golden_cases=len(answered.golden.cases),
+            golden_left_out=answered.left_out,
+            golden_unmade=list(answered.edges.unmade),
+            baseline_gain=told,
+        )
+        for name, text in card.render(report, run_dir).items():
+            writer.add(name, text, "card")
+        writer.finish(**facts)
+    return report
+
+
+def _refusal(choices: Sequence[Choice]) -> str:
+    refused = [choice for choice in choices if not choice.passed]
+    rows = [row for choice in refused for row in choice.rows if not row.passed]
+    return (
+        f"no variant is within the budgets of {', '.join(c.target for c in refused)}:\n"
+        f"{table(rows)}\n"
+        f"What to do, by recipe key:\n{remedies(rows)}\n"
+        "Or train longer, or ship the fp32 files anyway with --force."
+    )
+
+
+def _chosen(files: Sequence[FileFigures], quality: PairQuality, recipe: Recipe) -> list[Choice]:
+    targets = recipe.export.targets
+    return [
+        gates.choose(name, targets[name], files, quality)
+        for name in gates.TARGETS
+        if name in targets
+    ]
+
+
+def _add_content(
+    writer: BundleWriter, trained: Trained, data: Dataset, campaigns: Path | None
+) -> None:
+    """Add all that is neither a model nor an answer of one."""
+    spec, recipe = trained.spec, trained.recipe
+    index = build_index(trained.item_vectors, trained.items.ids, recipe.index.cells, recipe.seed)
+    probes = _probes(trained, data, index)
+    available = np.ones(len(trained.items), np.bool_)
+    popularity = release_popularity(spec, data)
+    add_items(writer, spec, trained.items, index, popularity, available, trained.neighbours)
+    writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
+    writer.add("policy.json", canonical_json(_policy(recipe, probes).to_json()), "json")
+    rules = release_rules(recipe.rerank, popularity[:, 0])
+    if rules is not None:
+        writer.add(RULES_FILE, canonical_json(rules.to_json()), "json")
+    if campaigns is not None:
+        found = read_campaigns(campaigns, rules, trained.items.ids, available)
+        writer.add(CAMPAIGNS_FILE, canonical_json(found.to_json()), "json")
+
+
+def _probes(trained: Trained, data: Dataset, index: BuiltIndex) -> int:
+    """Cells a search reads: the recipe's number, or the fewest that reach the recipe's recall."""
+    recipe, spec = trained.recipe, trained.spec
+    if not recipe.index.recall:
+        return recipe.index.probes
+    users = fit_users(data, recipe.seed)[:PROBE_USERS]
+    now = int(data.ts.max())
+    vectors = vectors_of_users(trained.user_tower, spec, data, users, trained.item_vectors, now)
+    return choose_probes(
+        index, trained.item_vectors, vectors, recipe.ranker.candidates, recipe.index.recall
+    ).probes
+
+
+def _policy(recipe: Recipe, probes: int) -> Policy:
+    return Policy(
+        slate=recipe.rerank.slate,
+        category_cap=recipe.rerank.category_cap,
+        near_duplicate_cosine=recipe.rerank.near_duplicate_cosine,
+        probes=probes,
+        candidates=recipe.ranker.candidates,
+        repeats=recipe.rerank.repeats,
+    )
+
+
+def _measured(
+    scratch: Path, trained: Trained, data: Dataset, draft: Bundle
+) -> tuple[list[Measured], list[FileFigures]]:
+    """Convert both models to every variant and measure each file; fp32 is always among them.
+
+    Returns:
+        The files, and those that could not be made, with the reason.
+    """
+    recipe, spec = trained.recipe, trained.spec
+    real = probe(trained, data, whole_histories(data, PARITY_MOMENTS, recipe.seed))
+    log = probe(trained, data, training_histories(data, CALIBRATION_MOMENTS, recipe.seed))
+    variants = tuple(dict.fromkeys((gates.EXACT, *recipe.export.variants)))
+    parts = {
+        "user_tower": (trained.user_tower, tower_signature(spec)),
+        "ranker": (trained.ranker, ranker_signature(spec)),
+    }
+    matrix, scales = draft.array("index/rows"), draft.scales[np.arange(draft.item_count)]
+
+    def scores(inputs: Inputs, answer: NDArray[np.float32]) -> NDArray[np.float32]:
+        if "item_vectors" in inputs:
+            return ranked(spec, inputs, answer)
+        found: NDArray[np.float32] = inner(matrix, answer[0]) * scales
+        return found
+
+    found: list[Measured] = []
+    unmade: list[FileFigures] = []
+    with Progress("export", len(parts)) as bar:
+        for done, (model, (layers, signature)) in enumerate(parts.items(), 1):
+            truth = Truth(model, layers, signature, real.of(model))
+            made, failed = attempt(layers, signature, variants, log.of(model))
+            for one in made:
+                path = scratch / f"{model}.{one.engine}.{one.variant}"
+                path.write_bytes(one.data)
+                found.append(measure(one, path, truth, scores))
+            unmade += [
+                FileFigures(
+                    model=model,
+                    engine=one.engine,
+                    variant=one.variant,
+                    bytes=0,
+                    min_runtime="",
+                    note=one.reason,
+                )
+                for one in failed
+            ]
+            bar.advance(done, model)
+    return found, unmade
+
+
+def _add_models(
+    writer: BundleWriter,
+    measured: Sequence[Measured],
+    choices: Sequence[Choice],
+    *,
+    every: bool,
+    ort_format: bool,
+    ended: dict[str, Meta],
+) -> None:
+    """Add what the targets ship, or all that runs; an engine's first target sets its default.
+
+    ended: facts about the training of each model.
+    """
+    targets = gates.targets_of(choices)
+    first: dict[str, Choice] = {}
+    for choice in choices:
+        first.setdefault(choice.engine, choice)
+    forced = {choice.target for choice in choices if not choice.passed}
+    for one in measured:
+        figures, made = one.figures, one.made
+        mine = targets.get((figures.model, made.engine, made.variant), [])
+        if not mine and (figures.note or not every):
+            continue
+        facts: Meta = {"max_abs_error": figures.max_error, **ended[figures.model]}
+        if mine:
+            facts["targets"] = ",".join(mine)
+            facts["default"] = int(first[made.engine].target in mine)
+        if forced & {*mine}:
+            facts["forced"] = 1
+        _add_file(writer, figures.model, made, facts)
+        if ort_format and mine and made.engine == "onnx":
+            _add_file(writer, figures.model, ort_twin(made), facts)
+
+
+def _ended(run_dir: Path) -> dict[str, Meta]:
+    """Return by model what ended its training; nothing if the run is of an earlier version."""
+    report = json.loads((run_dir / "train_report.json").read_bytes())
+    keys = {"user_tower": "retrieval_stopped_by", "ranker": "ranker_stopped_by"}
+    return {
+        model: {"stopped_by": report[key], "reproducible": int(report["reproducible"])}
+        if key in report
+        else {}
+        for model, key in keys.items()
+    }
+
+
+def _add_file(writer: BundleWriter, model: str, made: Converted, facts: Meta) -> None:
+    meta: Meta = {
+        "model": model,
+        "engine": made.engine,
+        "variant": made.variant,
+        "min_runtime": made.min_runtime,
+        **facts,
+        **{f"operator.{name}": version for name, version in made.operators.items()},
+    }
+    writer.add(f"models/{model}.{made.engine}.{made.variant}", made.data, "model", **meta)

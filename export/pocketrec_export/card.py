@@ -1,0 +1,111 @@
+"""The model card: where a release comes from and how good it is, for people and for machines."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_export.gates.rows import GateRow, interval, shown
+from pocketrec_export.report import ExportReport
+from pocketrec_training.data import columns as col
+from pocketrec_training.stopping import cap_warning, stopped_told
+
+_CLOCKED = "latency ratio"
+KEPT = (
+    "recipe",
+    "seed",
+    "epochs",
+    "epochs_planned",
+    "retrieval_stopped_by",
+    "valid_ndcg10",
+    "ranker_epochs_planned",
+    "ranker_epochs",
+    "ranker_stopped_by",
+    "reproducible",
+    "tied_last_share",
+    "user_tower_parameters",
+    "ranker_parameters",
+)
+"""Keys of the train report that the card repeats; runs of earlier versions lack some."""
+
+
+def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
+    """Return `model_card.json` and `model_card.md`, without any time that differs between runs."""
+    training = json.loads((run_dir / "train_report.json").read_bytes())
+    path = run_dir / col.REPORT_FILE
+    data = json.loads(path.read_bytes()) if path.is_file() else {}
+    export = _without_times(asdict(report))
+    gain = training.get("ranker_gain_sentence", "")
+    card = {
+        "export": export,
+        "training": {k: training[k] for k in KEPT if k in training} | {"ranker_gain": gain},
+        "data": data,
+    }
+    verdicts = "".join(f"- {line}\n" for line in (export["baseline_gain"], gain) if line)
+    ended = "".join(f"- {text}\n" for text in (stopped_told(training), _capped(training)) if text)
+    files = "\n".join(
+        f"| {r['model']} | {r['engine']} | {r['variant']} | {r['bytes']} | {r['max_error']:.2e} "
+        f"| {r['mean_error']:.2e} | {r['cosine']:.6f} | {r['hard_error']:.2e} | {r['note']} |"
+        for r in export["files"]
+    )
+    shipped = "\n".join(
+        f"| {s.target} | {s.engine} | {s.user_tower} | {s.ranker} | {s.models_bytes} "
+        f"| {s.state if s.passed else f'**{s.state}**'} |"
+        for s in report.shipped
+    )
+    gates = "\n".join(
+        f"| {g.target} | {g.model} | {g.variant} | {g.check} | {shown(g.value)} | {interval(g)} "
+        f"| {shown(g.limit)} | `{g.key}` | {g.state} | {g.note} |"
+        for g in (GateRow(**row) for row in export["gates"])
+    )
+    text = f"""# {report.name}
+
+{verdicts}- Data: {data.get("dataset", "unknown")}, licence: {data.get("licence", "unknown")}; \
+{data.get("interactions", 0)} interactions of {data.get("users", 0)} users with \
+{report.items} items
+- Training: {training["epochs"]} epochs, seed {training["seed"]}, validation NDCG@10 of the towers \
+{training["valid_ndcg10"]:.4f}
+{ended}- Golden cases: {report.golden_cases}; {report.golden_left_out} more were left out, for \
+rounding decides their order
+- Edge cases that this release cannot show: {"; ".join(report.golden_unmade) or "none"}
+
+## What each target gets
+The smallest pair of files within the recipe's budgets.
+
+| target | engine | user tower | ranker | bytes | gates |
+|---|---|---|---|---|---|
+{shipped}
+
+## Files beside Keras
+On real histories; the last error on hard inputs (empty, full, huge numbers, denormals).
+
+| model | engine | variant | bytes | largest error | mean error | least cosine | hard inputs | |
+|---|---|---|---|---|---|---|---|---|
+{files}
+
+## Gates
+Losses are samples of validation cases: a gate refuses when the whole 95% interval is beyond the
+limit, and warns when only the value found is.
+
+| target | model | variant | check | found | interval | limit | recipe key | | |
+|---|---|---|---|---|---|---|---|---|---|
+{gates}
+"""
+    return {"model_card.json": canonical_json(card), "model_card.md": text.encode()}
+
+
+def _capped(training: dict[str, Any]) -> str:
+    warning = cap_warning(training)
+    return f"**Warning:** {warning}" if warning else ""
+
+
+def _without_times(report: dict[str, Any]) -> dict[str, Any]:
+    """Drop what a clock measured: equal runs must give equal bytes."""
+    files = [{k: v for k, v in file.items() if k != "ms"} for file in report["files"]]
+    gates = [
+        {**row, "value": "over", "interval": None} if row["check"] == _CLOCKED else row
+        for row in report["gates"]
+        if row["check"] != _CLOCKED or not row["passed"]
+    ]
+    return {**report, "files": files, "gates": gates}

@@ -1,0 +1,149 @@
+"""Apply changes to a release's items: who joins, what is new of whom, who goes and who is back."""
+
+from collections import Counter
+from collections.abc import Callable, Set
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.quantize import quantize_rows
+from pocketrec_export.items.changes import Changes
+from pocketrec_export.items.index_builder import nearest
+from pocketrec_export.items.item_table import ItemTable
+from pocketrec_training.data.dataset import Items
+
+Floats = NDArray[np.float32]
+
+
+def apply_changes(
+    table: ItemTable,
+    changes: Changes,
+    centroids: Floats,
+    trained_ids: Set[str],
+    vectors_for: Callable[[Items], Floats],
+) -> ItemTable:
+    """Return the items after the changes; new ones stand last.
+
+    An item keeps the bytes of its vector, and its cell, whatever changes: it has a history, and an
+    item near the edge of two cells can be nearer the other centre once it is rounded to int8 (2 of
+    1,682 films at 64 cells). Only an item that joined after training is known by its content alone,
+    so new content gives it a new vector.
+
+    Args:
+        table: the items before.
+        changes: to them.
+        centroids: float32 [cells, d], which stay.
+        trained_ids: items that training knew.
+        vectors_for: gives vectors of items by their content, float32 [n, d]; called once at most.
+
+    Raises:
+        InputError: the changes add a known id, name an unknown one, or contradict themselves.
+    """
+    row_of = {item_id: row for row, item_id in enumerate(table.items.ids)}
+    _check(changes, row_of, table.available)
+    available = table.available.copy()
+    available[[row_of[item_id] for item_id in changes.withdraw]] = False
+    available[[row_of[item_id] for item_id in changes.restore]] = True
+    items, touched = _changed(table.items, changes, row_of)
+    stale = [row for row in touched if items.ids[row] not in trained_ids]
+    known, added = len(table), len(changes.add)
+    table = _extended(replace(table, items=items, available=available), changes.add)
+    fresh = np.array([*stale, *range(known, known + added)], np.int64)
+    if len(fresh):
+        vectors = vectors_for(table.items.pick(fresh))
+        table.rows[fresh], table.scales[fresh] = quantize_rows(vectors)
+        table.cell[fresh] = nearest(vectors, centroids)
+    return table
+
+
+def _check(changes: Changes, row_of: dict[str, int], available: NDArray[np.bool_]) -> None:
+    where = changes.path
+    for item_id in changes.add.ids:
+        if item_id in row_of:
+            gone = not available[row_of[item_id]]
+            use = "restore, for it was withdrawn" if gone else "change"
+            raise InputError(f"{where}: add: {item_id!r} is in the catalogue already; use {use}.")
+    if len(set(changes.add.ids)) < len(changes.add):
+        ((twice, _),) = Counter(changes.add.ids).most_common(1)
+        raise InputError(f"{where}: add: {twice!r} is added twice.")
+    changed = [one.item_id for one in changes.change]
+    for kind, ids in (
+        ("change", changed),
+        ("withdraw", changes.withdraw),
+        ("restore", changes.restore),
+    ):
+        for item_id in ids:
+            if item_id not in row_of:
+                hint = ""
+                if kind != "withdraw":
+                    hint = " If it was withdrawn and a compaction removed it, add it anew."
+                raise InputError(
+                    f"{where}: {kind}: {item_id!r} is not in the base bundle's catalogue.{hint}"
+                )
+    if both := set(changes.withdraw) & set(changes.restore):
+        raise InputError(f"{where}: {min(both)!r} is both withdrawn and restored.")
+    for item_id in changes.restore:
+        if available[row_of[item_id]]:
+            raise InputError(f"{where}: restore: {item_id!r} was never withdrawn.")
+
+
+def _changed(items: Items, changes: Changes, row_of: dict[str, int]) -> tuple[Items, list[int]]:
+    """Return the known items with their new content, and the rows whose content really differs.
+
+    Regions and age ratings are no content that a vector is made from.
+    """
+    titles, categories = list(items.titles), list(items.categories)
+    price, year = items.price.copy(), items.year.copy()
+    audience = items.for_whom().pick(np.arange(len(items)))
+    rows = {row_of[one.item_id] for one in changes.change}
+    for one in changes.change:
+        row = row_of[one.item_id]
+        titles[row] = titles[row] if one.title is None else one.title
+        categories[row] = categories[row] if one.categories is None else one.categories
+        price[row] = price[row] if one.price is None else one.price
+        year[row] = year[row] if one.year is None else one.year
+        if one.regions is not None:
+            audience.regions[row] = one.regions
+        if one.age_rating is not None:
+            audience.age_ratings[row] = one.age_rating
+    differs = [
+        row
+        for row in sorted(rows)
+        if titles[row] != items.titles[row]
+        or categories[row] != items.categories[row]
+        or price[row] != items.price[row]
+        or year[row] != items.year[row]
+    ]
+    found = Items(
+        ids=items.ids,
+        titles=titles,
+        categories=categories,
+        price=price,
+        year=year,
+        audience=audience,
+    )
+    return found, differs
+
+
+def _extended(table: ItemTable, new: Items) -> ItemTable:
+    """Append items without vectors, popularity or neighbours; all arrays are copies."""
+    n, items = len(new), table.items
+    dim, columns = table.rows.shape[1], table.popularity.shape[1]
+    return ItemTable(
+        items=Items(
+            ids=[*items.ids, *new.ids],
+            titles=[*items.titles, *new.titles],
+            categories=[*items.categories, *new.categories],
+            price=np.concatenate([items.price, new.price]),
+            year=np.concatenate([items.year, new.year]),
+            audience=items.for_whom().plus(new.for_whom()),
+        ),
+        rows=np.concatenate([table.rows, np.zeros((n, dim), np.int8)]),
+        scales=np.concatenate([table.scales, np.ones(n, np.float32)]),
+        cell=np.concatenate([table.cell, np.zeros(n, np.int64)]),
+        popularity=np.concatenate([table.popularity, np.zeros((n, columns), np.float32)]),
+        available=np.concatenate([table.available, np.ones(n, np.bool_)]),
+        neighbours=table.neighbours.extended(n) if table.neighbours else None,
+    )

@@ -1,0 +1,156 @@
+"""One Keras model to TFLite and ONNX files, in float and in int8."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+
+from pocketrec_export.errors import ConversionFailed
+from pocketrec_export.models import onnx_export, operators, tflite
+from pocketrec_export.models.freeze import (
+    ModelSignature,
+    as_function,
+    freeze,
+    ranker_signature,
+    run_keras,
+    tower_signature,
+)
+from pocketrec_export.models.onnx_variants import variant_of
+from pocketrec_export.models.ort_format import least_ort_runtime, to_ort
+from pocketrec_export.models.tflite_static import static
+
+__all__ = [
+    "VARIANTS",
+    "Converted",
+    "Failed",
+    "ModelSignature",
+    "as_function",
+    "attempt",
+    "convert",
+    "ort_twin",
+    "ranker_signature",
+    "run_keras",
+    "tower_signature",
+]
+
+VARIANTS = {
+    "litert": ("fp32", "fp16", "dynamic", "int8", "selective"),
+    "onnx": ("fp32", "fp16", "dynamic", "int8"),
+}
+"""Variants of each engine; see `tflite.py` and `onnx_variants.py`."""
+
+CALIBRATED = ("int8", "selective")
+"""Variants with scales fixed at export, which need calibration inputs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """One file: bytes of a model for an engine, its operators, the least runtime that loads it.
+
+    Attributes:
+        operators: version by operator name, as `operators.py` reads it from the bytes.
+        min_runtime: such as "2.3.0"; "" if unknown, which is newer than any.
+    """
+
+    engine: str
+    variant: str
+    data: bytes
+    operators: dict[str, int]
+    min_runtime: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A variant that could not be made for an engine, and why."""
+
+    engine: str
+    variant: str
+    reason: str
+
+
+def convert(
+    model: keras.Model,
+    signature: ModelSignature,
+    variants: tuple[str, ...],
+    calibration: Sequence[dict[str, Any]] = (),
+) -> list[Converted]:
+    """Convert a model to every variant for both engines; see `attempt`.
+
+    Raises:
+        ConversionFailed: also if a single variant could not be made.
+    """
+    made, failed = attempt(model, signature, variants, calibration)
+    if failed:
+        raise ConversionFailed("; ".join(one.reason for one in failed))
+    return made
+
+
+def attempt(
+    model: keras.Model,
+    signature: ModelSignature,
+    variants: tuple[str, ...],
+    calibration: Sequence[dict[str, Any]] = (),
+) -> tuple[list[Converted], list[Failed]]:
+    """Convert a model to each variant that an engine has; equal inputs give equal bytes.
+
+    Args:
+        model: a Keras model.
+        signature: names, shapes and dtypes of its inputs.
+        variants: of `VARIANTS`; what an engine does not have is left out.
+        calibration: inputs by the signature's names, from the training log, for `CALIBRATED`.
+
+    Raises:
+        ConversionFailed: the model has no float form for an engine, so no other variant either, or
+            a variant needs calibration inputs and there are none.
+    """
+    if not calibration and (needy := [v for v in variants if v in CALIBRATED]):
+        raise ConversionFailed(
+            f"{signature.output}: {' and '.join(needy)} need calibration inputs, histories of the "
+            "training log; none were given."
+        )
+    frozen = freeze(model, signature)
+    fp32 = tflite.to_tflite(frozen, signature, "fp32")
+    plain = onnx_export.to_onnx(frozen, signature)
+
+    def data_of(engine: str, variant: str) -> bytes:
+        if engine == "onnx":
+            return variant_of(plain, signature, variant, calibration)
+        if variant in CALIBRATED:
+            return static(fp32, signature, variant, calibration)
+        return fp32 if variant == "fp32" else tflite.to_tflite(frozen, signature, variant)
+
+    made: list[Converted] = []
+    failed: list[Failed] = []
+    for variant in variants:
+        for engine in (e for e, all_of in VARIANTS.items() if variant in all_of):
+            try:
+                made.append(_read(engine, variant, data_of(engine, variant)))
+            except ConversionFailed as err:
+                failed.append(Failed(engine=engine, variant=variant, reason=str(err)))
+    return made, failed
+
+
+def _read(engine: str, variant: str, data: bytes) -> Converted:
+    """Read from a file what it needs."""
+    if engine == "litert":
+        found = operators.tflite_operators(data)
+        least = operators.least_tflite_runtime(found)
+    else:
+        found = operators.onnx_operators(data)
+        domains = {name.rpartition(".")[0] for name in found}
+        least = operators.least_onnx_runtime(operators.onnx_opset(data), domains)
+    return Converted(engine=engine, variant=variant, data=data, operators=found, min_runtime=least)
+
+
+def ort_twin(made: Converted) -> Converted:
+    """Return an ONNX file in ONNX Runtime's own format, for its small builds.
+
+    Raises:
+        ConversionFailed: ONNX Runtime cannot save it.
+    """
+    try:
+        data = to_ort(made.data)
+    except (RuntimeError, ValueError, OSError) as err:
+        raise ConversionFailed(f"no ORT-format {made.variant} file ({err})") from err
+    return replace(made, engine="ort", data=data, min_runtime=least_ort_runtime(data))

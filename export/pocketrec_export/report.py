@@ -1,0 +1,75 @@
+"""What an export found: printed, put into the model card, and returned as JSON."""
+
+from dataclasses import dataclass
+
+from pocketrec_export.gates.choose import Choice
+from pocketrec_export.gates.measure import FileFigures
+from pocketrec_export.gates.rows import GateRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """What one target gets.
+
+    passed: False if only `--force` let it ship; warned: a loss is beyond its limit, but may be so
+    by chance.
+    """
+
+    target: str
+    engine: str
+    user_tower: str
+    ranker: str
+    models_bytes: int
+    passed: bool
+    warned: bool
+
+    @classmethod
+    def of(cls, choice: Choice) -> "Shipped":
+        """Tell a choice of the gates."""
+        return cls(
+            target=choice.target,
+            engine=choice.engine,
+            user_tower=choice.tower.variant,
+            ranker=choice.ranker.variant,
+            models_bytes=choice.tower.bytes + choice.ranker.bytes,
+            passed=choice.passed,
+            warned=choice.warned,
+        )
+
+    @property
+    def state(self) -> str:
+        """Say what the gates said."""
+        if not self.passed:
+            return "refused, shipped with --force"
+        return "passed, with a warning" if self.warned else "passed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What the export found.
+
+    Attributes:
+        gates: all checks that were made, of files that do not ship too.
+        golden_left_out: cases that rounding decides (`golden.answered`).
+        golden_unmade: edge cases that this release cannot show, such as a withdrawn item.
+        baseline_gain: one line, the two stages against the best simple baseline; "" if the recipe
+            has `export.require_gain = "off"`.
+    """
+
+    name: str
+    items: int
+    bundle_bytes: int
+    shipped: list[Shipped]
+    files: list[FileFigures]
+    gates: list[GateRow]
+    golden_cases: int
+    golden_left_out: int
+    golden_unmade: list[str]
+    baseline_gain: str
+
+    def gates_of_shipped(self) -> list[GateRow]:
+        """Return the checks of the files that each target ships."""
+        both = {(s.target, "both", f"{s.user_tower} + {s.ranker}") for s in self.shipped}
+        each = {(s.target, "user_tower", s.user_tower) for s in self.shipped}
+        each |= {(s.target, "ranker", s.ranker) for s in self.shipped}
+        return [row for row in self.gates if (row.target, row.model, row.variant) in both | each]

@@ -1,0 +1,189 @@
+"""The admin site's data and actions for programs, by bearer token."""
+
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, abort, current_app, g, jsonify, request
+from sqlalchemy import Engine
+
+from pocketrec_bundle.errors import InputError, PocketRecError
+from pocketrec_bundle.settings.rollout import CHANNEL, KILLED, SHA256
+from pocketrec_server.admin import figures
+from pocketrec_server.admin.operations import ACTIONS, MAX_REASON, Action, Operations
+from pocketrec_server.auth import audit
+from pocketrec_server.auth.gate import Gate
+from pocketrec_server.auth.tokens import OPERATE, READ
+from pocketrec_server.halting.brake import lacks
+from pocketrec_server.http.openapi import COUNT, TEXT, Schema, array, described, record, scope_of
+from pocketrec_server.repository.live import LiveChannel, Release, live
+from pocketrec_server.repository.standing import HALTED, STANDINGS
+
+MOST_ENTRIES = 1000
+_MANIFEST: Schema = {"type": "string", "pattern": f"^{SHA256.pattern}$"}
+_CHANNEL: Schema = {"type": "string", "pattern": f"^{CHANNEL.pattern}$"}
+_RELEASE = record(
+    manifest=_MANIFEST,
+    name=TEXT,
+    percent={"type": "number"},
+    state={"enum": ["active", "paused", "killed", "halted"]},
+    standing={"enum": list(STANDINGS)},
+    share={"type": "number"},
+    halted={"type": ["string", "null"]},
+    halting_lacks={"type": ["string", "null"]},
+    created_utc={"type": "integer"},
+    built_utc={"type": ["integer", "null"]},
+    published_utc={"type": ["integer", "null"]},
+    full_bytes=COUNT,
+    update_bytes={"type": ["integer", "null"]},
+)
+_LIVE = record(channel=_CHANNEL, expires_utc=COUNT, releases=array(_RELEASE))
+_ENTRY = record(
+    number=COUNT,
+    at_utc=COUNT,
+    actor=TEXT,
+    token_id={"type": ["string", "null"]},
+    action=TEXT,
+    subject=TEXT,
+    details={"type": "object"},
+    outcome=TEXT,
+)
+_ACTION: Schema = record(
+    optional=("percent", "reason"),
+    action={"enum": list(ACTIONS)},
+    manifest=_MANIFEST,
+    percent={"type": "number", "minimum": 0, "maximum": 100},
+    reason={"type": "string", "maxLength": MAX_REASON},
+) | {"additionalProperties": False}
+
+
+def blueprint(repo: Path, engine: Engine, gate: Gate, operations: Operations) -> Blueprint:
+    """Routes below /v1/admin; each takes a token with the scope that its description names."""
+    routes = Blueprint("admin_api", __name__, url_prefix="/v1/admin")
+
+    @routes.before_request
+    def check() -> None:
+        g.token = gate.bearer(scope_of(current_app.view_functions[request.endpoint or ""]))
+
+    @routes.get("/channels")
+    @described(
+        "Channels with their live releases, the newest first.",
+        tag="admin",
+        ok=record(channels=array(_LIVE)),
+        scope=READ,
+    )
+    def channels() -> Response:
+        return jsonify(channels=[_shown(channel, engine) for channel in live(repo)])
+
+    @routes.post("/channels/<channel>/actions")
+    @described(
+        "Change what a channel's devices get; the audit log keeps who did.",
+        tag="admin",
+        path={"channel": _CHANNEL},
+        body=_ACTION,
+        ok=record(audit=COUNT),
+        errors=(400, 409, 413, 415),
+        scope=OPERATE,
+    )
+    def act(channel: str) -> Response:
+        try:
+            wanted = Action.from_json(channel, request.get_json())
+        except InputError as err:
+            abort(400, str(err))
+        try:
+            return jsonify(audit=operations.do(g.token, wanted))
+        except PocketRecError as err:
+            abort(409, str(err))
+
+    @routes.get("/audit")
+    @described(
+        "The audit log, newest first.",
+        tag="admin",
+        query={
+            "before": {"type": "integer", "minimum": 1, "maximum": 2**31},
+            "most": {"type": "integer", "minimum": 1, "maximum": MOST_ENTRIES},
+        },
+        ok=record(entries=array(_ENTRY)),
+        errors=(400,),
+        scope=READ,
+    )
+    def entries() -> Response:
+        before = _number("before", 2**31)
+        found = audit.entries(engine, _number("most", MOST_ENTRIES) or 100, before)
+        return jsonify(entries=[asdict(entry) for entry in found])
+
+    @routes.get("/figures")
+    @described(
+        "Events, bytes and outcomes of the last 30 days.",
+        tag="admin",
+        ok=record(
+            days=array(COUNT),
+            events=array(COUNT),
+            saved_bytes=array(COUNT),
+            rejected={"type": "object"},
+            served=array({"type": "object"}),
+            outcomes=array(record(channel=TEXT, manifest=TEXT, outcome=TEXT, devices=array(COUNT))),
+            installs=COUNT,
+        ),
+        scope=READ,
+    )
+    def show_figures() -> Response:
+        found = figures.read(engine)
+        return jsonify(
+            days=found.days,
+            events=found.events,
+            saved_bytes=found.saved,
+            rejected=found.rejected,
+            served=[{kind: asdict(one) for kind, one in day.items()} for day in found.served],
+            outcomes=[
+                {"channel": channel, "manifest": manifest, "outcome": outcome, "devices": devices}
+                for (channel, manifest, outcome), devices in found.outcomes.items()
+            ],
+            installs=found.installs,
+        )
+
+    @routes.errorhandler(PocketRecError)
+    def unreadable(err: PocketRecError) -> Any:
+        return jsonify(error=str(err)), 503
+
+    return routes
+
+
+def _number(name: str, most: int) -> int | None:
+    """A number of the query, or None; an answer 400 if it is something else."""
+    text = request.args.get(name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,10}", text) or not 1 <= int(text) <= most:
+        abort(400, f"{name} must be a number 1..{most}")
+    return int(text)
+
+
+def _shown(channel: LiveChannel, engine: Engine) -> dict[str, Any]:
+    releases = [
+        {
+            "manifest": each.stage.manifest,
+            "name": each.stage.name,
+            "percent": each.percent,
+            "state": _state(each),
+            "standing": each.standing.state,
+            "share": each.standing.share,
+            "halted": each.halted,
+            "halting_lacks": lacks(engine, channel.policy.channel, each.stage),
+            "created_utc": each.data_until_utc,
+            "built_utc": each.built_utc,
+            "published_utc": each.published_utc,
+            "full_bytes": each.full_bytes,
+            "update_bytes": each.update_bytes,
+        }
+        for each in channel.releases
+    ]
+    name, expires = channel.policy.channel, channel.expires_utc
+    return {"channel": name, "expires_utc": expires, "releases": releases}
+
+
+def _state(release: Release) -> str:
+    """Its state in the policy, or that it is halted."""
+    is_halted = release.halted is not None and release.stage.state != KILLED
+    return HALTED if is_halted else release.stage.state

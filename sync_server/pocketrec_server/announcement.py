@@ -1,0 +1,114 @@
+"""What `pocketrec serve` reports once it answers: where, what, and what it cannot do."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_server.auth.tokens import listed
+from pocketrec_server.events.stats import event_stats
+from pocketrec_server.repository import state
+from pocketrec_server.repository.expiry import expiries
+from pocketrec_server.repository.keys import Signers, load_signers
+from pocketrec_server.repository.live import LiveChannel, live
+from pocketrec_server.repository.roles import BRAKE, TARGETS, TIMESTAMP, TOP_LEVEL
+from pocketrec_server.repository.standing import LIVE
+from pocketrec_server.settings import Settings
+from pocketrec_server.storage.database import default_url, open_database
+
+_DAY_S = 86_400
+
+
+def lines(settings: Settings, host: str, port: int, *, is_new: bool) -> Iterator[str]:
+    """Describe a server that has just started.
+
+    Args:
+        settings: of the server.
+        host: address that it listens on.
+        port: that it listens on.
+        is_new: the database was made by this start.
+    """
+    at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    yield f"serving {settings.repo} at {at}, admin site {at}/admin/"
+    yield from _published(settings.repo)
+    yield from _signing(settings)
+    yield _database(settings, is_new=is_new)
+
+
+def _published(repo: Path) -> Iterator[str]:
+    if not state.exists(repo):
+        yield "nothing is published yet: `pocketrec repo init`, then `pocketrec publish`"
+        return
+    try:
+        for channel in live(repo):
+            yield f"channel {channel.policy.channel}: {_releases(channel)}"
+    except PocketRecError as err:
+        yield f"releases cannot be read: {err}"
+
+
+def _releases(channel: LiveChannel) -> str:
+    if not channel.releases:
+        return "no release"
+    shares = [
+        f"{each.stage.name} for {each.standing.share * 100:.3g}% of the phones"
+        for each in channel.releases
+        if each.standing.state == LIVE
+    ]
+    newest = channel.releases[0]
+    return ", ".join(shares) or f"no release is offered, the newest is {newest.standing.state}"
+
+
+def _signing(settings: Settings) -> Iterator[str]:
+    signers = load_signers(settings.keys) if settings.keys is not None else load_signers()
+    where = f"--keys {settings.keys}" if settings.keys is not None else "no --keys"
+    if settings.keys is None:
+        left = _left(settings.repo)
+        yield f"{where}: cannot renew metadata{left}, cannot halt releases"
+        return
+    able = ["renews metadata"]
+    able += ["halts releases"] if BRAKE in signers else []
+    able += (
+        [f"changes the policy of {', '.join(own)}"] if (own := _channels(settings, signers)) else []
+    )
+    unable = [] if BRAKE in signers else ["cannot halt releases: no brake.pem"]
+    yield f"{where}: {', '.join([*able, *unable])}"
+    if offline := [*signers.root_names(), *([TARGETS] if TARGETS in signers else [])]:
+        yield f"{where}: {', '.join(offline)} should be offline: remove them from this server"
+
+
+def _channels(settings: Settings, signers: Signers) -> list[str]:
+    """Channels whose key is on this server, which then can publish there."""
+    found = expiries(settings.repo)
+    return [role for role in found if role in signers and role not in (*TOP_LEVEL, BRAKE)]
+
+
+def _left(repo: Path) -> str:
+    expires = expiries(repo).get(TIMESTAMP)
+    if expires is None:
+        return ""
+    days = (expires - time.time()) / _DAY_S
+    return f" (the timestamp expires in {days:.1f} days)" if days > 0 else " (it has EXPIRED)"
+
+
+def _database(settings: Settings, *, is_new: bool) -> str:
+    url = settings.database_url or default_url(settings.repo)
+    try:
+        engine = open_database(url)
+        try:
+            now = int(time.time())
+            events = event_stats(engine, now).events
+            listed_now = [each for each in listed(engine) if each.revoked_utc is None]
+            tokens = [each for each in listed_now if each.expires_utc > now]
+        finally:
+            engine.dispose()
+    except (PocketRecError, SQLAlchemyError) as err:
+        return f"database: cannot be read ({err})"
+    told = "made by this start" if is_new else f"{events:,} events"
+    people = (
+        f"{len(tokens)} tokens of operators"
+        if tokens
+        else ("no token of an operator yet: `pocketrec admin token make`")
+    )
+    return f"database {engine.url.render_as_string()}: {told}, {people}"

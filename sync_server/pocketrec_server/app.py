@@ -1,0 +1,106 @@
+"""The server's app: routes put together, each kind in a file of its own."""
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, jsonify, request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from pocketrec_server import front
+from pocketrec_server.admin import api as admin_api
+from pocketrec_server.admin import site as admin_site
+from pocketrec_server.admin.layout import Pages, is_of_site
+from pocketrec_server.admin.operations import Operations
+from pocketrec_server.auth.gate import Gate
+from pocketrec_server.auth.sessions import Sessions
+from pocketrec_server.delivery import checks, files, health
+from pocketrec_server.delivery.hints import Hints, hint_routes
+from pocketrec_server.delivery.served import Served
+from pocketrec_server.events import uploads
+from pocketrec_server.events.routes import event_routes
+from pocketrec_server.halting.brake import Brake
+from pocketrec_server.halting.routes import outcome_routes
+from pocketrec_server.http import metrics, openapi, request_log
+from pocketrec_server.process import HINTS
+from pocketrec_server.repository import renewal
+from pocketrec_server.repository.expiry import expiries
+from pocketrec_server.repository.keys import load_signers, online_signers
+from pocketrec_server.settings import Settings
+from pocketrec_server.storage.database import default_url, open_database
+
+
+def create_app(settings: Settings) -> Flask:
+    """Make the app over a repository folder, which may still be empty."""
+    app = request_log.LoggedFlask("sync_server", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BODY_BYTES
+    repo = settings.repo.resolve()
+    repo.mkdir(parents=True, exist_ok=True)
+    engine = open_database(settings.database_url or default_url(repo))
+    signers, brake = load_signers(), None
+    if settings.keys is not None:
+        signers = online_signers(settings.keys)
+        brake = Brake(repo, engine, signers)
+    counted = metrics.Metrics()
+    app.extensions[HINTS] = listening = Hints(repo)
+    note = request_log.watch(app, counted, log_requests=settings.log_requests)
+    if settings.keys is not None:  # it logs, so it comes after what says how
+        renewal.keep_fresh(repo, signers, threading.Event())
+    served = Served(repo, engine)
+    gate, operations = Gate(engine), Operations(repo, engine, signers)
+    sessions = Sessions(engine)
+    pages = Pages(repo, sessions)
+    for routes in (
+        files.blueprint(repo, served, settings.blobs_url),
+        event_routes(engine, counted.registry, settings.limits),
+        hint_routes(listening, counted.registry),
+        outcome_routes(repo, engine, counted.registry, brake),
+        front.blueprint(),
+        health.blueprint(repo, engine),
+        metrics.blueprint(counted, [_expiry_gauge(repo)]),
+        openapi.blueprint(),
+        admin_api.blueprint(repo, engine, gate, operations),
+        admin_site.blueprint(repo, engine, gate, sessions, operations, pages),
+    ):
+        app.register_blueprint(routes)
+    openapi.document(app)  # fails here, not at its first reader, if a route has no description
+    _answer_errors(app, pages)
+    app.wsgi_app = checks.Checks(app.wsgi_app, repo, served, note)  # type: ignore[method-assign]
+    if settings.behind_proxy:
+        app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+    return app
+
+
+def _expiry_gauge(repo: Path) -> metrics.GaugeNow:
+    return metrics.GaugeNow(
+        "pocketrec_metadata_expires_seconds",
+        "Seconds until signed metadata expires, by role.",
+        "role",
+        lambda: {role: at - time.time() for role, at in expiries(repo).items()},
+    )
+
+
+def _answer_errors(app: Flask, pages: Pages) -> None:
+    """Every error is answered as {"error": text}, and by a page to people on the site.
+
+    Those of the database can be tried again.
+    """
+
+    @app.errorhandler(HTTPException)
+    def refused(err: HTTPException) -> Any:
+        if err.response is not None:
+            return err.response
+        if is_of_site(request.path):
+            return pages.error(err)
+        answer = err.get_response()  # keeps headers such as Allow and Content-Range
+        answer.set_data(jsonify(error=err.description).get_data())
+        answer.content_type = "application/json"
+        return answer
+
+    @app.errorhandler(SQLAlchemyError)
+    def database_failed(err: SQLAlchemyError) -> Any:
+        app.logger.error("database: %s", err)
+        return jsonify(error="the database is unavailable; send the batch again later"), 503

@@ -1,0 +1,195 @@
+"""One signed file with all that a server needs to begin again elsewhere, but no key.
+
+    repository/metadata/... targets/... history/...   see `inventory.py`
+    database.sqlite                                    a consistent copy (SQLite's backup API)
+
+The form is an uncompressed tar (POSIX pax): releases are compressed or random enough already. The
+signature follows it, see `seal.py`.
+"""
+
+import hashlib
+import io
+import os
+import sqlite3
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from sqlalchemy import Engine
+
+from pocketrec_bundle.disk.files import check_free, fsync_dir, write_failed
+from pocketrec_server.copies import inventory
+from pocketrec_server.copies.inventory import TIMESTAMP
+from pocketrec_server.copies.seal import Sealed
+from pocketrec_server.errors import KeysInvalid
+from pocketrec_server.repository.keys import Ask, Signers
+from pocketrec_server.storage.tables import (
+    ADMIN_SESSION,
+    EVENT_QUOTA,
+    OUTCOME_KEY,
+    OUTCOME_NETWORK,
+    OUTCOME_QUOTA,
+)
+
+DATABASE, REPOSITORY = "database.sqlite", "repository/"
+NEVER_SAVED = tuple(
+    table.name
+    for table in (ADMIN_SESSION, EVENT_QUOTA, OUTCOME_KEY, OUTCOME_NETWORK, OUTCOME_QUOTA)
+)
+"""Tables whose rows live for hours or weeks. A backup is kept longer, and the keys and hashes of
+networks together would still show in it which networks sent something."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupReport:
+    """What a backup holds; `database` is False where another program has to save it."""
+
+    created_utc: int
+    files: int
+    bytes: int
+    database: bool
+
+
+def back_up(
+    repo: Path,
+    engine: Engine,
+    out: Path,
+    key: Path,
+    *,
+    ask: Ask = lambda _: None,
+    force: bool = False,
+) -> BackupReport:
+    """Write a signed backup while the server goes on; `out` is whole or untouched.
+
+    Args:
+        repo: the repository.
+        engine: the database; PostgreSQL is left out, `pg_dump` saves it.
+        out: the file.
+        key: private key of `seal.make_backup_key`; opened before anything is written.
+        ask: asks a person for its passphrase.
+        force: replace `out`.
+
+    Raises:
+        InputError: `out` is there already.
+        KeysInvalid: the key cannot be opened.
+        RepositoryInvalid: nothing is published, or a file is damaged.
+        PocketRecError: the disk is full.
+    """
+    check_free(out, force=force)
+    if not key.exists():
+        raise KeysInvalid(f"{key}: no such file. Make the key with `pocketrec keys backup-key`.")
+    signer = Signers([key.parent], ask).open(key)
+    source = Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
+    has_database = source is not None and source.is_file()
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with _private(partial) as stream, tempfile.TemporaryDirectory(dir=out.parent) as work:
+            sealed = Sealed(stream, signer, key)
+            found = inventory.take(repo, history=True)
+            database = Path(work) / DATABASE
+            if source is not None and has_database:
+                _copy_database(source, database)
+            listed = _write(sealed, found, database if has_database else None)
+            report = report_of(int(time.time()), listed)
+            sealed.seal(report.created_utc, listed)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(out)
+        fsync_dir(out.parent)
+    except OSError as err:
+        raise write_failed(out, err) from err
+    finally:
+        partial.unlink(missing_ok=True)
+    return report
+
+
+def _private(path: Path) -> BinaryIO:
+    """Make a file that only its owner may read from the first byte on: it holds people's events."""
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+def _copy_database(source: Path, to: Path) -> None:
+    with closing(sqlite3.connect(source)) as there, closing(sqlite3.connect(to)) as here:
+        there.backup(here)
+        here.execute("PRAGMA journal_mode = DELETE")  # one file, no log beside it
+        clear(here, NEVER_SAVED)
+
+
+def clear(database: sqlite3.Connection, tables: Iterable[str]) -> int:
+    """Delete all rows of those tables that exist, and their bytes; returns how many there were."""
+    database.execute("PRAGMA secure_delete = ON")
+    rows = sum(write_if_there(database, f"DELETE FROM {name}") for name in tables)  # noqa: S608
+    database.commit()
+    return rows
+
+
+def write_if_there(database: sqlite3.Connection, statement: str, values: Sequence[str] = ()) -> int:
+    """Run a statement on a table that an earlier version may lack; returns the rows it changed.
+
+    SQLite says whether the table exists: its list of tables may have it under another name.
+    """
+    try:
+        return database.execute(statement, values).rowcount
+    except sqlite3.OperationalError as err:
+        if str(err).startswith("no such table"):
+            return 0
+        raise
+
+
+def _write(
+    sealed: Sealed, found: inventory.Inventory, database: Path | None
+) -> dict[str, dict[str, Any]]:
+    listed: dict[str, dict[str, Any]] = {}
+    with tarfile.open(
+        fileobj=cast(BinaryIO, sealed), mode="w", format=tarfile.PAX_FORMAT
+    ) as archive:
+
+        def add(name: str, source: BinaryIO, size: int) -> None:
+            member, reader = tarfile.TarInfo(name), Hashed(source)
+            member.size, member.mode = size, 0o644
+            archive.addfile(member, reader)
+            listed[name] = {"bytes": size, "sha256": reader.sha256.hexdigest()}
+
+        for name, path in found.files.items():
+            try:
+                inventory.check(name, path)
+                with path.open("rb") as source:
+                    add(REPOSITORY + name, source, found.sizes[name])
+            except FileNotFoundError:
+                if not inventory.may_vanish(name):
+                    raise
+        add(REPOSITORY + TIMESTAMP, io.BytesIO(found.timestamp), len(found.timestamp))
+        if database:
+            with database.open("rb") as source:
+                add(DATABASE, source, database.stat().st_size)
+    return listed
+
+
+def report_of(created_utc: int, listed: dict[str, dict[str, Any]]) -> BackupReport:
+    """Count what a backup lists."""
+    return BackupReport(
+        created_utc=created_utc,
+        files=len(listed),
+        bytes=sum(each["bytes"] for each in listed.values()),
+        database=DATABASE in listed,
+    )
+
+
+class Hashed:
+    """A reader that hashes what went through it."""
+
+    def __init__(self, source: BinaryIO) -> None:
+        self._source, self.sha256 = source, hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        """Read."""
+        data = self._source.read(size)
+        self.sha256.update(data)
+        return data

@@ -1,0 +1,233 @@
+"""Restore a backup: verify it, unpack it beside the repository, and put it there by one rename."""
+
+import json
+import os
+import re
+import secrets
+import sqlite3
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pocketrec_bundle.disk.files import check_free, replace_dir, write_failed
+from pocketrec_bundle.errors import InputError
+from pocketrec_server.copies import inventory, seal
+from pocketrec_server.copies.backup import (
+    DATABASE,
+    NEVER_SAVED,
+    REPOSITORY,
+    BackupReport,
+    Hashed,
+    clear,
+    report_of,
+    write_if_there,
+)
+from pocketrec_server.copies.inventory import TIMESTAMP
+from pocketrec_server.errors import BackupInvalid, RepositoryInvalid
+from pocketrec_server.repository import state
+from pocketrec_server.repository.history import FOLDER
+from pocketrec_server.storage.database import FILE_NAME
+from pocketrec_server.storage.tables import ADMIN_TOKEN, SETTING
+
+UNSIGNED_FORMAT, UNSIGNED_LIST = 1, "backup.json"
+"""Backups of earlier versions: their list is the archive's last file, and nothing signs it."""
+_OWN_STATEMENT = re.compile(r"CREATE (?:TABLE|INDEX|UNIQUE INDEX) ")
+_PART = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreReport:
+    """What was restored.
+
+    Attributes:
+        backup: what the backup holds; `created_utc` is signed.
+        signed: False if the operator chose to trust a backup without a signature.
+        tokens_left_out: tokens of operators that were in the backup and were not restored.
+        secrets: whether tokens and the salt of exported ids were restored.
+    """
+
+    backup: BackupReport
+    signed: bool
+    tokens_left_out: int
+    secrets: bool
+
+
+def restore(
+    file: Path,
+    repo: Path,
+    key: Path | None,
+    *,
+    force: bool = False,
+    with_secrets: bool = False,
+) -> RestoreReport:
+    """Verify a backup, unpack it beside `repo`, check all of it, and only then put it in its place.
+
+    Args:
+        file: a backup.
+        repo: the repository's folder, which gets the database too.
+        key: public key of the operator's backups. None trusts a backup without a signature, as
+            earlier versions wrote them; whoever could write the file chose what is in it.
+        force: replace `repo`.
+        with_secrets: restore operators' tokens and the salt of exported ids too.
+
+    Raises:
+        InputError: `repo` is there already, or is a folder of something else; or secrets are wanted
+            of an unsigned backup.
+        KeysInvalid: the key is not a public key of backups.
+        BackupInvalid: the file is not a backup, not signed with the key, cut off, or damaged;
+            `repo` is untouched.
+        PocketRecError: the disk is full.
+    """
+    check_free(repo, force=force, option="--repo")
+    if repo.exists() and any(repo.iterdir()) and not (repo / TIMESTAMP).exists():
+        raise InputError(f"{repo}: not a repository, so it is not replaced.")
+    if key is None and with_secrets:
+        raise InputError("an unsigned backup never restores tokens: anybody may have added one.")
+    public = None if key is None else seal.read_public(key)
+    try:
+        stream = file.open("rb")
+    except OSError as err:
+        raise InputError(f"{file}: cannot be read ({err.strerror}).") from err
+    try:
+        repo.parent.mkdir(parents=True, exist_ok=True)
+        with stream, tempfile.TemporaryDirectory(dir=repo.parent, prefix=f".{repo.name}.") as work:
+            fresh = Path(work) / "repository"
+            if public is not None:
+                listed = seal.verified_list(file, stream, public)
+                seen = _unpack(file, stream, fresh, listed["files"])
+            else:
+                listed = _unsigned_list(file, stream)
+                seen = _unpack(file, stream, fresh, listed["files"], UNSIGNED_LIST)
+            left_out = _check(file, fresh, seen, with_secrets=with_secrets)
+            replace_dir(fresh, repo)
+    except OSError as err:
+        raise write_failed(repo, err) from err
+    return RestoreReport(
+        backup=report_of(listed["created_utc"], seen),
+        signed=public is not None,
+        tokens_left_out=left_out,
+        secrets=with_secrets,
+    )
+
+
+def _members(file: Path, stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, Any]]:
+    """Yield regular files and their readers; anything else is refused."""
+    stream.seek(0)
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                source = archive.extractfile(member) if member.isreg() else None
+                if source is None:
+                    raise BackupInvalid(f"{file}: {member.name!r} does not belong there.")
+                yield member, source
+    except tarfile.TarError as err:
+        raise BackupInvalid(f"{file}: not a backup ({err}).") from err
+
+
+def _unpack(
+    file: Path, stream: BinaryIO, to: Path, listed: dict[str, Any], besides: str = ""
+) -> dict[str, dict[str, Any]]:
+    """Unpack what is listed into a folder that does not exist yet; anything else is refused."""
+    seen: dict[str, dict[str, Any]] = {}
+    for member, source in _members(file, stream):
+        if member.name == besides:
+            continue
+        wanted = listed.get(member.name)
+        if wanted is None or member.name in seen or wanted.get("bytes") != member.size:
+            raise BackupInvalid(f"{file}: {member.name!r} is not as its list says.")
+        path = to / _place(file, member.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        seen[member.name] = _extract(source, path)
+    if seen != listed or REPOSITORY + TIMESTAMP not in seen:
+        raise BackupInvalid(f"{file}: damaged or cut off; what it lists is not what it holds.")
+    return seen
+
+
+def _check(file: Path, fresh: Path, seen: dict[str, dict[str, Any]], *, with_secrets: bool) -> int:
+    """Check metadata and database; returns how many tokens were removed from the database."""
+    try:
+        state.load(fresh)  # the signatures of the metadata hold, too
+    except RepositoryInvalid as err:
+        raise BackupInvalid(f"{file}: {err}") from err
+    if DATABASE not in seen:
+        return 0
+    try:
+        with closing(sqlite3.connect(fresh / FILE_NAME)) as database:
+            return _check_database(file, database, with_secrets=with_secrets)
+    except sqlite3.Error as err:
+        raise BackupInvalid(f"{file}: its database is damaged ({err}).") from err
+
+
+def _check_database(file: Path, database: sqlite3.Connection, *, with_secrets: bool) -> int:
+    # Before anything is written: a trigger would act, such as add a token whenever an event comes.
+    # By the statement, which SQLite runs when it opens the file, whatever stands beside it.
+    for name, statement in database.execute("SELECT name, sql FROM sqlite_master"):
+        if statement is not None and not _OWN_STATEMENT.match(statement):
+            kind = " ".join(statement.split()[:2])
+            raise BackupInvalid(
+                f"{file}: its database has {name!r} ({kind} ...); only tables and indices belong "
+                "there."
+            )
+    (result,) = database.execute("PRAGMA integrity_check").fetchone()
+    if result != "ok":
+        raise BackupInvalid(f"{file}: its database is damaged ({result}).")
+    clear(database, NEVER_SAVED)
+    if with_secrets:
+        return 0
+    left_out = clear(database, [ADMIN_TOKEN.name])
+    change = f"UPDATE {SETTING.name} SET value = ? WHERE name = 'salt'"  # noqa: S608
+    write_if_there(database, change, [secrets.token_hex(32)])
+    database.commit()
+    return left_out
+
+
+def _unsigned_list(file: Path, stream: BinaryIO) -> dict[str, Any]:
+    """Return the list of a backup of an earlier version, which nothing proves."""
+    if seal.is_sealed(stream):
+        raise InputError(f"{file}: is signed. Restore it with --key.")
+    value, last = None, None
+    for member, source in _members(file, stream):
+        last = member.name
+        if last == UNSIGNED_LIST:
+            try:
+                value = json.loads(source.read(seal.MAX_LIST_BYTES))
+            except ValueError as err:
+                raise BackupInvalid(f"{file}: its list is damaged ({err}).") from err
+    if not isinstance(value, dict) or last != UNSIGNED_LIST:
+        raise BackupInvalid(f"{file}: not a backup, or cut off: no list at its end.")
+    if value.get("format") != UNSIGNED_FORMAT:
+        raise BackupInvalid(f"{file}: of another format than {UNSIGNED_FORMAT}.")
+    files = value.get("files")
+    if (
+        not isinstance(files, dict)
+        or not all(isinstance(each, dict) for each in files.values())
+        or type(value.get("created_utc")) is not int
+    ):
+        raise BackupInvalid(f"{file}: its list is damaged.")
+    return value
+
+
+def _place(file: Path, name: str) -> str:
+    """Where a member goes, below the repository's folder."""
+    if name == DATABASE:
+        return FILE_NAME
+    inner = name.removeprefix(REPOSITORY)
+    if inner == name or not inventory.is_name(inner):
+        raise BackupInvalid(f"{file}: {name!r} does not belong there.")
+    return inner
+
+
+def _extract(source: Any, path: Path) -> dict[str, Any]:
+    reader, size = Hashed(source), 0
+    # A web server may read what is published; the audit trail names people.
+    mode = {FILE_NAME: 0o600}.get(path.name, 0o640 if path.parent.name == FOLDER else 0o644)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        while part := reader.read(_PART):
+            size += stream.write(part)
+        stream.flush()
+        os.fsync(stream.fileno())
+    return {"bytes": size, "sha256": reader.sha256.hexdigest()}

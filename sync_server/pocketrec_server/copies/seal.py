@@ -1,0 +1,182 @@
+"""The signature at the end of a backup, made with a key that no backup holds.
+
+    tar archive | list, JSON | Ed25519 signature, 64 bytes | size of the list, uint64 BE | MAGIC
+
+The list has the archive's size and SHA-256 and those of each file in it, so one signature covers
+all. A reader finds it from the end and parses nothing of the archive before it has verified it.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_public_key,
+)
+from securesystemslib.signer import CryptoSigner, Signer
+
+from pocketrec_bundle.disk.files import canonical_json, fsync_dir
+from pocketrec_bundle.encoding.strict_json import parse_json
+from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_server.errors import BackupInvalid, KeysInvalid
+from pocketrec_server.repository.keys import Signers, make_key
+
+FORMAT = 2
+KEY, PUBLIC = "backup.pem", "backup.pub"
+MAX_LIST_BYTES = 64 << 20
+_CONTEXT = b"pocketrec backup 2\n"
+"""Signed before the list: no text that the key signs elsewhere passes for a backup."""
+_MAGIC = b"\npocketrec-signed-backup-2\n"
+_SIGNATURE_BYTES, _LENGTH_BYTES = 64, 8
+_TAIL_BYTES = _SIGNATURE_BYTES + _LENGTH_BYTES + len(_MAGIC)
+_PART = 1 << 20
+
+
+def make_backup_key(folder: Path, passphrase: str | None = None) -> tuple[Path, Path, str]:
+    """Make `backup.pem` and `backup.pub`; returns both paths and the key's fingerprint.
+
+    Raises:
+        InputError: a key is there already; keys are never overwritten.
+    """
+    public = folder / PUBLIC
+    if public.exists():
+        raise InputError(f"{public}: exists already; keys stay as they are.")
+    private = make_key(folder, Path(KEY).stem, passphrase)
+    key = _public_of(Signers([folder], lambda _: passphrase).open(private), private)
+    with public.open("xb") as stream:
+        stream.write(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        os.fsync(stream.fileno())
+    fsync_dir(folder)
+    return private, public, fingerprint(key)
+
+
+def read_public(path: Path) -> Ed25519PublicKey:
+    """Read the public key of backups.
+
+    Raises:
+        KeysInvalid: it cannot be read, or is something else.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as err:
+        raise KeysInvalid(f"{path}: cannot be read ({err.strerror}).") from err
+    try:
+        key = load_pem_public_key(data)
+    except ValueError as err:
+        raise KeysInvalid(
+            f"{path}: not a public key. Name the {PUBLIC} that `pocketrec keys backup-key` made."
+        ) from err
+    if not isinstance(key, Ed25519PublicKey):
+        raise KeysInvalid(f"{path}: not an Ed25519 key.")
+    return key
+
+
+def fingerprint(key: Ed25519PublicKey) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a public key."""
+    return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
+
+
+class Sealed:
+    """A writer that hashes an archive and then appends the signed list."""
+
+    def __init__(self, stream: BinaryIO, signer: Signer, name: Path) -> None:
+        """Prepare; raises KeysInvalid if the key is not an Ed25519 key."""
+        self._stream, self._signer = stream, signer
+        self._key, self._bytes, self._sha256 = _public_of(signer, name), 0, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Write part of the archive."""
+        self._sha256.update(data)
+        self._bytes += len(data)
+        return self._stream.write(data)
+
+    def tell(self) -> int:
+        """Return the bytes written, as tarfile asks."""
+        return self._bytes
+
+    def seal(self, created_utc: int, files: dict[str, dict[str, Any]]) -> None:
+        """Append the list of the files and its signature."""
+        listed = canonical_json(
+            {
+                "format": FORMAT,
+                "created_utc": created_utc,
+                "key": fingerprint(self._key),
+                "archive": {"bytes": self._bytes, "sha256": self._sha256.hexdigest()},
+                "files": files,
+            }
+        )
+        signature = bytes.fromhex(self._signer.sign(_CONTEXT + listed).signature)
+        self._stream.write(listed + signature + len(listed).to_bytes(_LENGTH_BYTES) + _MAGIC)
+
+
+def is_sealed(stream: BinaryIO) -> bool:
+    """Whether a file ends as a signed backup does; says nothing of the signature."""
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - len(_MAGIC)))
+    return stream.read() == _MAGIC
+
+
+def verified_list(file: Path, stream: BinaryIO, key: Ed25519PublicKey) -> dict[str, Any]:
+    """Return the list of a signed backup, once signature and archive are those of the key's owner.
+
+    Args:
+        file: its name, for messages.
+        stream: the open file.
+        key: public key of the operator's backups.
+
+    Raises:
+        BackupInvalid: it is not signed, signed with another key, changed, or cut off.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    if not is_sealed(stream):
+        raise BackupInvalid(
+            f"{file}: not signed: cut off, changed, or made by an earlier version of PocketRec. "
+            "Use another backup. `--trust-unsigned-backup` restores one whose origin you know."
+        )
+    stream.seek(max(0, size - _TAIL_BYTES))
+    tail = stream.read(_TAIL_BYTES)
+    signature, rest = tail[:_SIGNATURE_BYTES], tail[_SIGNATURE_BYTES:]
+    n_bytes = int.from_bytes(rest[:_LENGTH_BYTES])
+    archive_bytes = size - _TAIL_BYTES - n_bytes
+    if len(tail) < _TAIL_BYTES or n_bytes > MAX_LIST_BYTES or archive_bytes < 0:
+        raise BackupInvalid(f"{file}: damaged; its list does not lie where its end says.")
+    stream.seek(archive_bytes)
+    listed = stream.read(n_bytes)
+    try:
+        key.verify(signature, _CONTEXT + listed)
+    except InvalidSignature as err:
+        raise BackupInvalid(
+            f"{file}: the signature is not of your key {fingerprint(key)}: forged, damaged, or "
+            f"signed with another key. Restore nothing of it; use another backup, or the {PUBLIC} "
+            "of the machine that made it."
+        ) from err
+    try:
+        value: dict[str, Any] = parse_json(str(file), listed, MAX_LIST_BYTES)
+    except BundleInvalid as err:
+        raise BackupInvalid(str(err)) from err
+    if value["format"] != FORMAT:
+        raise BackupInvalid(f"{file}: of format {value['format']}, not {FORMAT}; update PocketRec.")
+    if value["archive"] != {"bytes": archive_bytes, "sha256": _sha256(stream, archive_bytes)}:
+        raise BackupInvalid(f"{file}: damaged; the archive is not the one that was signed.")
+    return value
+
+
+def _sha256(stream: BinaryIO, n_bytes: int) -> str:
+    stream.seek(0)
+    found = hashlib.sha256()
+    while n_bytes and (part := stream.read(min(_PART, n_bytes))):
+        found.update(part)
+        n_bytes -= len(part)
+    return found.hexdigest()
+
+
+def _public_of(signer: Signer, path: Path) -> Ed25519PublicKey:
+    if not isinstance(signer, CryptoSigner) or signer.public_key.keytype != "ed25519":
+        raise KeysInvalid(f"{path}: not an Ed25519 key in a file. Make one: keys backup-key.")
+    raw = bytes.fromhex(signer.public_key.keyval["public"])
+    return Ed25519PublicKey.from_public_bytes(raw)

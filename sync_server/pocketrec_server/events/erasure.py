@@ -1,0 +1,38 @@
+"""Erase what one install has sent (GDPR article 17); who knows its random id may ask for it."""
+
+from sqlalchemy import Engine, delete, func, select, update
+
+from pocketrec_server.events.allowance import DAY_S
+from pocketrec_server.storage.database import scrub, writing
+from pocketrec_server.storage.tables import EVENT, EVENT_DAY, INSTALL
+
+
+def erase(engine: Engine, install_id: str) -> int:
+    """Erase an install with its events; returns their number, 0 for one that is not known.
+
+    The days that it had events on count as changed, so that the next export leaves them out.
+
+    Raises:
+        SQLAlchemyError: the database failed; nothing was erased.
+    """
+    with writing(engine) as connection:
+        number = connection.scalar(
+            select(INSTALL.c.number).where(INSTALL.c.install_id == install_id).with_for_update()
+        )
+        if number is None:
+            return 0
+        day = EVENT.c.ts // DAY_S
+        counted = select(day.label("day"), func.count()).where(EVENT.c.install == number)
+        days = [
+            (int(at), n) for at, n in connection.execute(counted.group_by("day").order_by("day"))
+        ]
+        connection.execute(delete(EVENT).where(EVENT.c.install == number))
+        connection.execute(delete(INSTALL).where(INSTALL.c.number == number))
+        for at, n in days:
+            connection.execute(
+                update(EVENT_DAY)
+                .where(EVENT_DAY.c.day == at)
+                .values(events=EVENT_DAY.c.events - n, changes=EVENT_DAY.c.changes + 1)
+            )
+    scrub(engine)
+    return sum(n for _, n in days)

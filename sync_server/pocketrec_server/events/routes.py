@@ -1,0 +1,136 @@
+"""POST /v1/events: what devices whose users agreed send. DELETE /v1/installs/<id>: erase it."""
+
+import threading
+import time
+from typing import Any
+
+from flask import Blueprint, Response, jsonify, request
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from pocketrec_server.errors import UploadRefused
+from pocketrec_server.events import uploads
+from pocketrec_server.events.allowance import DAY_S, LIMITS, Limits
+from pocketrec_server.events.erasure import erase
+from pocketrec_server.events.intake import Stored, store
+from pocketrec_server.events.quotas import HOUR_S, forget_past
+from pocketrec_server.http.content_coding import CODINGS, decoded
+from pocketrec_server.http.networks import network_of
+from pocketrec_server.http.openapi import COUNT, TEXT, array, described, record
+
+_BUSY_RETRY_S = 60
+_LAGS = (60, 3600, 6 * 3600, *(days * DAY_S for days in (1, 2, 7, 30)))
+_INSTALL_ID = {"type": "string", "pattern": f"^{uploads.INSTALL_ID.pattern}$"}
+
+
+def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = LIMITS) -> Blueprint:
+    """Return the routes, over a database that is open, counting in a registry."""
+    routes = Blueprint("events", __name__)
+    stored = Counter("pocketrec_events_stored", "New events stored.", registry=registry)
+    rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
+    lag = Histogram(
+        "pocketrec_event_lag_seconds",
+        "Age of the newest event of an upload.",
+        registry=registry,
+        buckets=_LAGS,
+    )
+    refused = Counter(
+        "pocketrec_uploads_refused", "Uploads refused, by status.", ["status"], registry=registry
+    )
+
+    sweep = _Sweep()
+
+    @routes.post("/v1/events")
+    @described(
+        "Store a batch of events of a device whose user agreed; a batch sent twice counts once.",
+        tag="devices",
+        headers={"Content-Encoding": {"enum": [*CODINGS, "identity"]}},
+        body=record(
+            ("schema", "batch"),
+            schema={"const": uploads.SCHEMA},
+            batch={"type": "string", "format": "uuid"},
+            install_id=_INSTALL_ID,
+            consent={"const": True},
+            events=array({}, uploads.MAX_EVENTS),
+        ),
+        ok=record(
+            ("schema", "batch"),
+            schema={"const": uploads.SCHEMA},
+            batch={"type": "string", "format": "uuid"},
+            accepted={"anyOf": [COUNT, array(TEXT)]},
+            rejected=array(record(place=COUNT, id=TEXT, reason=TEXT)),
+        ),
+        errors=(400, 403, 409, 413, 415, 429, 503),
+    )
+    def upload() -> Response:
+        request.max_content_length = uploads.MAX_BODY_BYTES
+        if request.mimetype != "application/json":
+            raise UploadRefused(415, "Content-Type must be application/json")
+        coding = request.headers.get("Content-Encoding", "")
+        batch = uploads.parse(decoded(request.get_data(), coding, uploads.MAX_CONTENT_BYTES))
+        now = time.time()
+        found = store(engine, batch, limits, now, network_of(request.remote_addr or ""))
+        if sweep.is_due(now):
+            forget_past(engine, now)
+        stored.inc(len(found.new))
+        if found.new:
+            lag.observe(max(0.0, now - max(found.new)))
+        rejected.inc(0 if found.again else len(found.rejected))
+        return jsonify(_answer(batch, found))
+
+    @routes.delete("/v1/installs/<install_id>")
+    @described(
+        "Erase all that an install has sent; who knows its id may ask for it.",
+        tag="devices",
+        path={"install_id": _INSTALL_ID},
+        ok=record(erased=COUNT),
+        errors=(400, 503),
+    )
+    def forget(install_id: str) -> Response:
+        return jsonify(erased=erase(engine, uploads.checked_install_id(install_id)))
+
+    @routes.errorhandler(UploadRefused)
+    def refuse(err: UploadRefused) -> Any:
+        refused.labels(err.status).inc()
+        answer = jsonify(error=str(err))
+        if err.retry_after_s is not None:
+            answer.headers["Retry-After"] = str(err.retry_after_s)
+        if err.status == 415:
+            answer.headers["Accept-Encoding"] = ", ".join(CODINGS)
+        return answer, err.status
+
+    @routes.errorhandler(SQLAlchemyError)
+    def unavailable(_: SQLAlchemyError) -> Any:
+        refused.labels(503).inc()
+        answer = jsonify(error="the database is unavailable; send the batch again later")
+        answer.headers["Retry-After"] = str(_BUSY_RETRY_S)
+        return answer, 503
+
+    return routes
+
+
+class _Sweep:
+    """When a process next deletes counts of past hours."""
+
+    def __init__(self) -> None:
+        self._next, self._lock = 0.0, threading.Lock()
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time; true for one thread an hour."""
+        with self._lock:
+            is_due = now >= self._next or self._next > now + HOUR_S
+            if is_due:
+                self._next = now + HOUR_S
+            return is_due
+
+
+def _answer(batch: uploads.Upload, found: Stored) -> dict[str, Any]:
+    if batch.batch is None:
+        return {"accepted": found.accepted, "rejected": found.rejected}
+    return {
+        "schema": uploads.SCHEMA,
+        "batch": batch.batch,
+        "accepted": len(found.accepted),
+        "rejected": found.rejected,
+    }

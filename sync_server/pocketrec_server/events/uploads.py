@@ -1,0 +1,75 @@
+"""The body of an upload, version 1, and that of devices from before there were versions.
+
+`{"schema": 1, "batch": uuid, "install_id": text, "consent": true, "events": [...]}`; the older one
+has neither schema nor batch. `docs/app-developer.md` describes the protocol.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from pocketrec_bundle.encoding.strict_json import is_integer, parse_json
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_server.errors import UploadRefused
+
+SCHEMA = 1
+MAX_EVENTS = 1000
+MAX_BODY_BYTES = 1 << 20
+MAX_CONTENT_BYTES = 4 << 20
+INSTALL_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One batch; `batch` is None in the older form."""
+
+    install_id: str
+    batch: str | None
+    events: list[Any]
+
+
+def parse(content: bytes) -> Upload:
+    """Return the batch of a body, its rows not looked at.
+
+    Raises:
+        UploadRefused: it is no such body, has too many rows, or says nothing of consent.
+    """
+    try:
+        body = parse_json("the body", content, MAX_CONTENT_BYTES)
+    except BundleInvalid as err:
+        raise UploadRefused(400, str(err)) from err
+    if not isinstance(body, dict) or not isinstance(body.get("events"), list):
+        raise UploadRefused(400, 'expected {"install_id": text, "consent": true, "events": [...]}')
+    if body.get("consent") is not True:
+        raise UploadRefused(403, "no consent was given, so nothing was stored")
+    if len(body["events"]) > MAX_EVENTS:
+        raise UploadRefused(413, f"at most {MAX_EVENTS} events a batch")
+    batch = None
+    if "schema" in body:
+        if not is_integer(body["schema"], SCHEMA, SCHEMA):
+            raise UploadRefused(400, f"schema must be {SCHEMA}")
+        batch = _uuid(body.get("batch"))
+    elif "batch" in body:
+        raise UploadRefused(400, f"batch needs schema, which must be {SCHEMA}")
+    return Upload(
+        install_id=checked_install_id(body.get("install_id")), batch=batch, events=body["events"]
+    )
+
+
+def checked_install_id(value: Any) -> str:
+    """Return an install id.
+
+    Raises:
+        UploadRefused: it is none.
+    """
+    if not isinstance(value, str) or not INSTALL_ID.fullmatch(value):
+        raise UploadRefused(400, "install_id must be 8..64 letters, digits, - or _")
+    return value
+
+
+def _uuid(value: Any) -> str:
+    try:
+        return str(uuid.UUID(value))
+    except (ValueError, TypeError, AttributeError) as err:
+        raise UploadRefused(400, "batch must be a UUID") from err

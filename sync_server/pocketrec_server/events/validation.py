@@ -1,0 +1,68 @@
+"""Uploaded events, checked row by row: what a row may be, and why it is not stored."""
+
+import json
+from typing import Any
+
+from pocketrec_bundle.encoding.strict_json import is_integer, is_number
+from pocketrec_bundle.items.catalogue import MAX_ID
+from pocketrec_server.events.allowance import DAY_S
+
+KINDS = ("interaction", "impression")
+MAX_CONTEXT = 4096
+_TEXTS = {"id": 64, "item_id": MAX_ID, "event": 64}
+_KEYS = {*_TEXTS, "kind", "ts", "value", "context"}
+_MAX_TS = 1 << 40
+_MAX_VALUE = 1e300
+
+
+def checked(events: list[Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Split a batch into rows of the table `event`, without their install, and rejections.
+
+    A rejection says place (from 0), id where there is one, and reason; reasons are few, so that
+    they can be counted.
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    rejected = []
+    for place, event in enumerate(events):
+        reason = _why_bad(event)
+        if not reason and event["id"] in rows:
+            reason = "id stands twice in the batch"
+        if reason:
+            name = event.get("id") if isinstance(event, dict) else None
+            known = name if isinstance(name, str) and len(name) <= _TEXTS["id"] else str(place)
+            rejected.append({"place": place, "id": known, "reason": reason})
+            continue
+        value = event.get("value")
+        rows[event["id"]] = {
+            **{key: event[key] for key in ("id", "kind", "item_id", "event", "ts")},
+            "value": None if value is None else float(value),
+            "context": json.dumps(event.get("context") or {}, separators=(",", ":")),
+        }
+    return list(rows.values()), rejected
+
+
+def day_of(ts: int) -> int:
+    """Return the day (UTC) of an instant, counted from 1970-01-01."""
+    return ts // DAY_S
+
+
+def _why_bad(event: Any) -> str:
+    if not isinstance(event, dict):
+        return "not an object"
+    if not event.keys() <= _KEYS:
+        return f"has keys other than {', '.join(sorted(_KEYS))}"
+    for key, limit in _TEXTS.items():
+        value = event.get(key)
+        if not isinstance(value, str) or not 0 < len(value) <= limit or "\0" in value:
+            return f"{key} must be a text of 1..{limit} characters"
+    if event.get("kind") not in KINDS:
+        return f"kind must be one of {', '.join(KINDS)}"
+    if not is_integer(event.get("ts"), 0, _MAX_TS):
+        return "ts must be unix seconds"
+    value = event.get("value")
+    if value is not None and not is_number(value, -_MAX_VALUE, _MAX_VALUE):
+        return "value must be a finite number or null"
+    context = event.get("context") or {}
+    if not isinstance(context, dict) or len(json.dumps(context)) > MAX_CONTEXT:
+        return f"context must be an object of at most {MAX_CONTEXT} bytes"
+    return ""

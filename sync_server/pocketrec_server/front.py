@@ -1,0 +1,19 @@
+"""The server's own address: it leads people to the admin site."""
+
+from typing import Any
+
+from flask import Blueprint, redirect, url_for
+
+from pocketrec_server.http.openapi import described
+
+
+def blueprint() -> Blueprint:
+    """Route of the address that a person types first."""
+    routes = Blueprint("front", __name__)
+
+    @routes.get("/")
+    @described("Lead to the admin site.", tag="site", ok="text/html", status=302)
+    def front() -> Any:
+        return redirect(url_for("admin_site.overview"))
+
+    return routes

@@ -1,0 +1,175 @@
+"""What became of releases on devices: checked, counted once each, added up by release.
+
+No id of a device comes with an outcome, so what is kept are counts. They are for people: halts are
+judged by `outcome_networks.py`, since anybody can send any number of outcomes.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, func, select
+
+from pocketrec_bundle.settings.rollout import SHA256
+from pocketrec_server.halting import networks as outcome_networks
+from pocketrec_server.storage.database import dialect_of, writing
+from pocketrec_server.storage.tables import OUTCOME_DAY, OUTCOME_SEEN
+
+APP_TOO_OLD = "app_too_old"
+"""A newer app would run the release: neither a success nor a failure of it."""
+KINDS = (*outcome_networks.JUDGED, APP_TOO_OLD)
+MAX_BATCH = 32
+MAX_BODY_BYTES = 64 << 10
+SEEN_DAYS = 90
+"""So long an outcome that is sent again is known."""
+_DAY_S = 86_400
+_ID = re.compile(r"[0-9a-f]{32}")
+
+Row = tuple[str, str]
+"""Manifest and kind of an outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What became of a batch.
+
+    Attributes:
+        ids: counted now, or were before.
+        rejected: ids of the others, and why.
+        new: how many are counted now.
+        to_judge: manifests of which more is known now.
+    """
+
+    ids: list[str]
+    rejected: list[dict[str, str]]
+    new: int = 0
+    to_judge: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """Release health: reporting devices by outcome."""
+
+    installed: int = 0
+    self_test_failed: int = 0
+    reverted: int = 0
+    download_failed: int = 0
+    app_too_old: int = 0
+
+    @property
+    def told(self) -> int:
+        """Devices that tried to have it; those that reverted had installed it before."""
+        return max(self.installed + self.self_test_failed + self.download_failed, self.reverted)
+
+    @property
+    def failed(self) -> int:
+        """Devices on which it failed."""
+        return self.self_test_failed + self.reverted + self.download_failed
+
+    @property
+    def failed_share(self) -> float:
+        """Share of the devices that tried to have it on which it failed, 0..1."""
+        return min(self.failed / self.told, 1.0) if self.told else 0.0
+
+
+def count(
+    engine: Engine,
+    channel: str,
+    known: Collection[str],
+    outcomes: list[Any],
+    now_utc: float,
+    *,
+    network: str,
+) -> Counted:
+    """Count what is well formed and within the network's quota, in one transaction.
+
+    Args:
+        engine: of the database.
+        channel: that the device follows.
+        known: manifests that the channel's policy names; outcomes of others are rejected.
+        outcomes: parsed JSON from the device.
+        now_utc: unix seconds.
+        network: of the device's address, see `networks.py`.
+    """
+    rows: dict[str, Row] = {}
+    rejected: list[dict[str, str]] = []
+    for place, outcome in enumerate(outcomes):
+        if reason := why_bad(outcome, known):
+            name = outcome.get("id") if isinstance(outcome, dict) else None
+            rejected.append({"id": str(name if name is not None else place), "reason": reason})
+        else:
+            rows[outcome["id"]] = (outcome["manifest"], outcome["outcome"])
+    if not rows:
+        return Counted([], rejected)
+    hour = int(now_utc) // 3600
+    with writing(engine) as connection:
+        used, left = outcome_networks.quota(connection, network, hour)
+        fresh = _fresh(connection, rows)
+        over = fresh[left:]
+        added = _add(connection, channel, {id_: rows[id_] for id_ in fresh[:left]}, now_utc)
+        outcome_networks.spend(connection, used, len(added))
+        changed = outcome_networks.record(connection, channel, network, added, hour)
+    reason = f"more than {outcome_networks.MOST_A_DAY} outcomes from this network today"
+    return Counted(
+        ids=[id_ for id_ in rows if id_ not in over],
+        rejected=[*rejected, *({"id": id_, "reason": reason} for id_ in over)],
+        new=len(added),
+        to_judge=frozenset(changed),
+    )
+
+
+def _fresh(connection: Connection, ids: Collection[str]) -> list[str]:
+    """Those ids that were not counted before, in one order: no two writers wait for each other."""
+    seen = select(OUTCOME_SEEN.c.id).where(OUTCOME_SEEN.c.id.in_(ids))
+    return sorted(set(ids).difference(connection.execute(seen).scalars()))
+
+
+def _add(connection: Connection, channel: str, rows: dict[str, Row], now_utc: float) -> list[Row]:
+    """Note ids and add to the counts; returns what was new after all."""
+    day = int(now_utc) // _DAY_S
+    seen = dialect_of(connection).insert(OUTCOME_SEEN).on_conflict_do_nothing()
+    new = seen.returning(OUTCOME_SEEN.c.id)  # drivers differ in how many rows they say
+    added = [
+        row for id_, row in rows.items() if connection.execute(new.values(id=id_, day=day)).first()
+    ]
+    for (manifest, outcome), devices in sorted(Counter(added).items()):
+        made = dialect_of(connection).insert(OUTCOME_DAY)
+        sums = {"devices": OUTCOME_DAY.c.devices + made.excluded.devices}
+        made = made.on_conflict_do_update(index_elements=list(OUTCOME_DAY.primary_key), set_=sums)
+        key = {"day": day, "channel": channel, "manifest": manifest, "outcome": outcome}
+        connection.execute(made.values(**key, devices=devices))
+    connection.execute(delete(OUTCOME_SEEN).where(OUTCOME_SEEN.c.day < day - SEEN_DAYS))
+    return added
+
+
+def healths(engine: Engine, channel: str) -> dict[str, Health]:
+    """Add up what is known of each release of a channel, by the hash of its manifest."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    column = OUTCOME_DAY.c
+    wanted = (
+        select(column.manifest, column.outcome, func.sum(column.devices))
+        .where(column.channel == channel)
+        .group_by(column.manifest, column.outcome)
+    )
+    with engine.connect() as connection:
+        for manifest, outcome, devices in connection.execute(wanted):
+            found[manifest][outcome] = int(devices)
+    return {manifest: Health(**sums) for manifest, sums in found.items()}
+
+
+def why_bad(outcome: Any, known: Collection[str]) -> str:
+    """Return why an outcome cannot be counted, or "" if it can."""
+    if not isinstance(outcome, dict):
+        return "not an object"
+    if not isinstance(outcome.get("id"), str) or not _ID.fullmatch(outcome["id"]):
+        return "id must be 32 hex digits"
+    manifest = outcome.get("manifest")
+    if not isinstance(manifest, str) or not SHA256.fullmatch(manifest):
+        return "manifest must be 64 hex digits"
+    if manifest not in known:
+        return "the channel has no such release"
+    if outcome.get("outcome") not in KINDS:
+        return f"outcome must be one of {', '.join(KINDS)}"
+    return ""

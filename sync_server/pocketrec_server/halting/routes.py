@@ -1,0 +1,73 @@
+"""POST /v1/outcomes: what became of releases on devices whose users agreed."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, Response, abort, jsonify, request
+from prometheus_client import CollectorRegistry, Counter
+from sqlalchemy import Engine
+
+from pocketrec_bundle.encoding.strict_json import parse_json
+from pocketrec_bundle.errors import BundleInvalid, PocketRecError
+from pocketrec_server.halting import outcomes
+from pocketrec_server.halting.brake import Brake, published
+from pocketrec_server.http.networks import network_of
+from pocketrec_server.http.openapi import TEXT, array, described, record
+
+
+def outcome_routes(
+    repo: Path, engine: Engine, registry: CollectorRegistry, brake: Brake | None
+) -> Blueprint:
+    """Return the route.
+
+    Args:
+        repo: the repository, whose policies say what releases there are.
+        engine: of a database that is open.
+        registry: to count in.
+        brake: stops what fails on too many devices; None: the server holds no key for that.
+    """
+    routes = Blueprint("outcomes", __name__)
+    counted = Counter("pocketrec_outcomes", "Outcomes counted.", registry=registry)
+    halted = Counter("pocketrec_halts", "Releases halted by failures.", registry=registry)
+
+    @routes.post("/v1/outcomes")
+    @described(
+        "Count what became of releases on a device whose user agreed.",
+        tag="devices",
+        body=record(consent={"const": True}, channel=TEXT, outcomes=array({}, outcomes.MAX_BATCH)),
+        ok=record(accepted=array(TEXT), rejected=array(record(id=TEXT, reason=TEXT))),
+        errors=(400, 403, 404, 413, 415, 503),
+    )
+    def tell() -> Response:
+        request.max_content_length = outcomes.MAX_BODY_BYTES
+        if request.mimetype != "application/json":
+            abort(415, "Content-Type must be application/json")
+        channel, told = _batch(request.get_data())
+        try:
+            known = {stage.manifest for stage in published(repo, channel).policy.releases}
+        except PocketRecError:
+            abort(404, "there is no such channel")
+        network = network_of(request.remote_addr or "")
+        found = outcomes.count(engine, channel, known, told, time.time(), network=network)
+        counted.inc(found.new)
+        if found.to_judge and brake is not None:
+            halted.inc(len(brake.check(channel, found.to_judge)))
+        return jsonify(accepted=found.ids, rejected=found.rejected)
+
+    return routes
+
+
+def _batch(content: bytes) -> tuple[str, list[Any]]:
+    """Channel and outcomes of a body, its rows not looked at; or an answer 400, 403 or 413."""
+    try:
+        body = parse_json("the body", content, outcomes.MAX_BODY_BYTES)
+    except BundleInvalid as err:
+        abort(400, str(err))
+    if not isinstance(body, dict) or not isinstance(body.get("outcomes"), list):
+        abort(400, 'expected {"consent": true, "channel": text, "outcomes": [...]}')
+    if body.get("consent") is not True:
+        abort(403, "no consent was given, so nothing was counted")
+    if len(body["outcomes"]) > outcomes.MAX_BATCH:
+        abort(413, f"at most {outcomes.MAX_BATCH} outcomes a batch")
+    return str(body.get("channel")), body["outcomes"]

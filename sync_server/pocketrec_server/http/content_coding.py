@@ -1,0 +1,66 @@
+"""Content-Encoding of what devices send, undone within a bound, so that no small body grows large.
+
+(RFC 9110, section 8.4.) Output comes in pieces and the first byte too many ends it: of a bomb no
+more than the bound is ever in memory.
+"""
+
+import zlib
+from collections.abc import Iterator
+
+import zstandard
+
+from pocketrec_server.errors import UploadRefused
+
+CODINGS = ("gzip", "zstd")
+_PIECE = 1 << 16
+_WINDOW = 8 << 20  # what zstd decoders must at least support (RFC 8878, section 3.1.1.1.2)
+
+
+def decoded(data: bytes, coding: str, max_bytes: int) -> bytes:
+    """Return the content of a body.
+
+    Args:
+        data: the body as it came.
+        coding: of its header; "" and "identity" mean none.
+        max_bytes: most that the content may have.
+
+    Raises:
+        UploadRefused: the coding is not known, the body is not of it, or has more than `max_bytes`.
+    """
+    match coding.strip().lower():
+        case "" | "identity":
+            pieces: Iterator[bytes] = iter([data])
+        case "gzip" | "x-gzip":
+            pieces = _gunzipped(data)
+        case "zstd":
+            pieces = _unzstd(data)
+        case _:
+            raise UploadRefused(415, f"Content-Encoding must be one of {', '.join(CODINGS)}")
+    found = bytearray()
+    try:
+        for piece in pieces:
+            found += piece
+            if len(found) > max_bytes:
+                raise UploadRefused(413, f"more than {max_bytes} bytes of content")
+    except (zlib.error, zstandard.ZstdError) as err:
+        raise UploadRefused(400, f"the body is not {coding}: {err}") from err
+    return bytes(found)
+
+
+def _gunzipped(data: bytes) -> Iterator[bytes]:
+    decoder = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    while not decoder.eof:
+        piece = decoder.decompress(data, _PIECE)
+        if not piece and not decoder.unconsumed_tail:
+            raise zlib.error("it ends too early")
+        yield piece
+        data = decoder.unconsumed_tail
+    if decoder.unused_data:
+        raise zlib.error("something follows its end")
+
+
+def _unzstd(data: bytes) -> Iterator[bytes]:
+    decoder = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+    with decoder.stream_reader(data) as stream:
+        while piece := stream.read(_PIECE):
+            yield piece

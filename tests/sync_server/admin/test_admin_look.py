@@ -1,0 +1,140 @@
+"""Pages in a real browser, full and empty: they fit their screen, and axe-core finds no fault."""
+
+import hashlib
+import shutil
+import subprocess
+import tarfile
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from pocketrec_bundle.settings.rollout import AppVersions, FailureLimit
+from pocketrec_server.halting import outcomes
+from pocketrec_server.repository.keys import load_signers
+from pocketrec_server.repository.publish import change_policy, halt, publish, read_policy, refresh
+from pocketrec_server.repository.rollout import changed
+from pocketrec_server.storage.database import default_url, open_database
+
+pytestmark = pytest.mark.browser
+PAGES = ("", "releases", "fleet", "history", "nothing")
+LONG = "catalogue-of-" + "aVeryLongNameWithoutAnyBreak" * 6
+AXE, AXE_SHA256 = "4.10.3", "880970c081707360e64f34cea25ff91892f5bc95675b0776925b9709dd8a68bb"
+OVER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+UNFOLD = "document.querySelectorAll('details').forEach(each => each.open = true)"
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """Source of axe-core, of the version that is pinned here."""
+    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
+    if npm is None:
+        pytest.skip("no npm on the PATH")
+    words = [npm, "pack", f"axe-core@{AXE}", "--prefer-offline", "--silent"]
+    try:
+        subprocess.run(words, cwd=folder, check=True, timeout=90, stdout=subprocess.DEVNULL)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        pytest.skip("npm could not fetch axe-core")
+    with tarfile.open(folder / f"axe-core-{AXE}.tgz") as packed:
+        source = packed.extractfile("package/axe.min.js").read()
+    assert hashlib.sha256(source).hexdigest() == AXE_SHA256
+    return source.decode()
+
+
+@pytest.fixture
+def crowded(tiny_repo, renamed_release, tmp_path):
+    """A repository with every state, long names, 200 releases in the figures, old metadata."""
+    signers = load_signers(tmp_path / "keys")
+    for name in ("kept", "second", LONG):
+        publish(renamed_release(name), tiny_repo, signers, "stable", percent=100)
+    publish(renamed_release("ramped"), tiny_repo, signers, "stable", percent=5)
+    halt(tiny_repo, signers, "stable", read_policy(tiny_repo, "stable").releases[1].manifest, LONG)
+
+    def settings(policy):
+        ramp = ((int(time.time()) + 86_400, 50.0),)
+        limit = FailureLimit(of=2000, share=0.05)
+        stage = policy.releases[0]
+        return changed(policy, stage, app=AppVersions(least="2.0"), ramp=ramp, most_failures=limit)
+
+    change_policy(tiny_repo, signers, "stable", settings)
+    engine = open_database(default_url(tiny_repo))
+    known = [stage.manifest for stage in read_policy(tiny_repo, "stable").releases]
+    known += [f"{at:064x}" for at in range(200)]
+    told = [
+        {"id": f"{at:032x}", "manifest": sha, "outcome": outcomes.KINDS[at % 4], "ts": 1}
+        for at, sha in enumerate(known)
+    ]
+    outcomes.count(engine, "stable", known, told, time.time(), network="192.0.2.0/24")
+    refresh(tiny_repo, signers, everything=True, now=datetime.now(UTC) - timedelta(days=29))
+    return tiny_repo
+
+
+def log_in(tab, address, repo, token_of):
+    tab.go(f"{address}/admin/login")
+    tab.type("#token", token_of(open_database(default_url(repo)), name="A" * 64)[0])
+    tab.click("button")
+
+
+def confirm_page(repo, action="kill"):
+    manifest = read_policy(repo, "stable").releases[1].manifest
+    return f"confirm?action={action}&channel=stable&manifest={manifest}"
+
+
+def test_full_pages_fit_wide_and_narrow_screens_light_and_dark(
+    tab, crowded, start_server, token_of, tmp_path
+):
+    address, _ = start_server(crowded)
+    log_in(tab, address, crowded, token_of)
+    papers = set()
+    for path in (*PAGES, confirm_page(crowded)):
+        for width, scheme in ((1200, "light"), (360, "light"), (360, "dark")):
+            tab.show_as(width, scheme)
+            tab.go(f"{address}/admin/{path}")
+            assert "Expired metadata" in tab.run("document.body.innerText")
+            tab.run(UNFOLD)
+            assert tab.run(OVER) == 0, (path, width)
+            papers.add((scheme, tab.run("getComputedStyle(document.body).backgroundColor")))
+    assert len(papers) == 2 == len({paper for _, paper in papers})
+    assert [text for text in tab.complaints if "404" not in text] == []
+
+
+def test_axe_finds_nothing_on_any_page(axe, tab, crowded, start_server, token_of, tmp_path):
+    without_keys, _ = start_server(crowded)
+    with_keys, _ = start_server(crowded, "--keys", tmp_path / "keys")
+    tab.go(f"{without_keys}/admin/login")
+    assert violations(tab, axe) == []
+    forms = confirm_page(crowded), confirm_page(crowded, "unhalt"), "releases?done=1"
+    for address, paths in ((without_keys, ("", forms[0])), (with_keys, (*PAGES, *forms))):
+        log_in(tab, address, crowded, token_of)
+        for path in paths:
+            for width, scheme in ((1200, "light"), (390, "dark")):
+                tab.show_as(width, scheme)
+                tab.go(f"{address}/admin/{path}")
+                tab.run(UNFOLD)
+                assert violations(tab, axe) == [], (path, width, scheme)
+
+
+def test_axe_finds_what_is_wrong(axe, tab, tiny_repo, start_server):
+    address, _ = start_server(tiny_repo)
+    tab.go(f"{address}/admin/login")
+    tab.run("document.querySelector('label').remove()")
+    assert [found[0] for found in violations(tab, axe)] == ["label"]
+
+
+def test_pages_of_an_empty_server_fit_and_have_no_fault(axe, tab, start_server, token_of, tmp_path):
+    repo = tmp_path / "empty"
+    repo.mkdir()
+    address, _ = start_server(repo)
+    log_in(tab, address, repo, token_of)
+    for path in PAGES[:4]:
+        tab.show_as(390, "light")
+        tab.go(f"{address}/admin/{path}")
+        assert tab.run(OVER) == 0
+        assert violations(tab, axe) == [], path
+
+
+def violations(tab, axe):
+    """Rules that the page breaks, each with the elements that do."""
+    tab.run(f"{axe}; 0")
+    found = tab.run("axe.run(document).then(found => found.violations)")
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]

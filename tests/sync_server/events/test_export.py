@@ -1,0 +1,253 @@
+"""Exports of what devices sent, and the loop closed: `pocketrec data` reads what they did."""
+
+import fcntl
+import json
+import random
+import shutil
+import signal
+import uuid
+
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import update
+
+from benchmarks.kill_steps import forked
+from pocketrec.cli import main
+from pocketrec_bundle.errors import InputError, PocketRecError
+from pocketrec_edge.events.event import Event
+from pocketrec_edge.events.install_id import install_id
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.sync.events import send_events
+from pocketrec_edge.sync.http import Network
+from pocketrec_edge.sync.transfer import RETRY
+from pocketrec_server.events.erasure import erase
+from pocketrec_server.events.export import Exported, export_events, pseudonym
+from pocketrec_server.events.intake import store
+from pocketrec_server.events.uploads import Upload
+from pocketrec_server.storage.database import open_database, writing
+from pocketrec_server.storage.tables import SETTING
+from pocketrec_training.data.ingest import build_tables
+from pocketrec_training.recipe.schema import parse_recipe
+
+DAY_S = 86_400
+DAY_19_000 = 19_000 * DAY_S  # 2022-01-08
+
+
+def event(n, day=0, **other):
+    base = {"id": f"event-{n}", "kind": "interaction", "item_id": f"i{n}", "event": "like"}
+    return base | {"value": n / 4, "ts": DAY_19_000 + day * DAY_S + n, "context": {"n": n}} | other
+
+
+def send(engine, events, install="install-1"):
+    return store(engine, Upload(install_id=install, batch=str(uuid.uuid4()), events=events))
+
+
+def files(out):
+    return {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def salted(engine):
+    """A database whose salt is known."""
+    with writing(engine) as connection:
+        connection.execute(update(SETTING).values(value="00" * 32))
+    return engine
+
+
+def test_a_day_is_a_file_with_rows_by_time_and_ids_hashed(salted, tmp_path):
+    shown = event(7, kind="impression", event="shown", value=None)
+    send(salted, [event(3), event(2), shown, event(1, day=1)])
+    send(salted, [event(3, item_id="other")], "install-2")
+    done = export_events(salted, tmp_path / "out")
+    assert done == Exported(days_written=2, days_kept=0, interactions=4, impressions=1)
+    assert sorted(name for name in files(tmp_path / "out") if "parquet" in name) == [
+        "impressions/day=2022-01-08/events.parquet",
+        "interactions/day=2022-01-08/events.parquet",
+        "interactions/day=2022-01-09/events.parquet",
+    ]
+    path = tmp_path / "out" / "interactions" / "day=2022-01-08" / "events.parquet"
+    one, two = (pseudonym(bytes(32), name) for name in ("install-1", "install-2"))
+    # HMAC-SHA256 of "install-1" under 32 zero bytes, by another tool: openssl dgst -mac HMAC.
+    assert one == "c8b638bdac53736530d04653e9652f85"
+    rows = [tuple(row.values()) for row in pq.read_table(path, partitioning=None).to_pylist()]
+    first, *same = rows
+    assert first == (one, "i2", "like", 0.5, DAY_19_000 + 2, '{"n":2}')
+    assert sorted(same) == sorted(
+        [
+            (one, "i3", "like", 0.75, DAY_19_000 + 3, '{"n":3}'),
+            (two, "other", "like", 0.75, DAY_19_000 + 3, '{"n":3}'),
+        ]
+    )
+
+
+def test_equal_events_give_equal_bytes_in_whatever_order_they_came(salted, tmp_path):
+    events = [event(n, day=n % 3) for n in range(60)]
+    send(salted, events)
+    export_events(salted, tmp_path / "one")
+    other = open_database(f"sqlite:///{tmp_path / 'other.sqlite'}")
+    with writing(other) as connection:
+        connection.execute(update(SETTING).values(value="00" * 32))
+    random.Random(1).shuffle(events)  # noqa: S311
+    for at in range(0, 60, 7):
+        send(other, events[at : at + 7])
+        export_events(other, tmp_path / "two")
+    one, two = files(tmp_path / "one"), files(tmp_path / "two")
+    for found in (one, two):
+        del found["export.json"]  # it counts the changes
+    assert one == two
+
+
+def test_only_days_that_changed_are_written_again(engine, tmp_path):
+    out = tmp_path / "out"
+    send(engine, [event(n, day=n) for n in range(4)])
+    assert export_events(engine, out, first=19_001, last=19_002).days_written == 2
+    assert export_events(engine, out).days_written == 2
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    send(engine, [event(9, day=2)])
+    send(engine, [event(9, day=2)])
+    done = export_events(engine, out)
+    assert (done.days_written, done.days_kept, done.interactions) == (1, 3, 2)
+    after = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    changed = [path.parent.name for path in before if before[path] != after[path]]
+    assert changed == ["day=2022-01-10"]
+
+
+def test_what_was_erased_leaves_the_export_with_the_next_one(engine, tmp_path):
+    out = tmp_path / "out"
+    send(engine, [event(1), event(2, day=1)])
+    send(engine, [event(3)], "install-2")
+    export_events(engine, out)
+    assert erase(engine, "install-1") == 2
+    assert export_events(engine, out).interactions == 1
+    assert [path.parent.name for path in out.rglob("*.parquet")] == ["day=2022-01-08"]
+    assert b"i2" not in b"".join(files(out).values())
+
+
+def test_another_database_other_ids_and_a_second_writer_are_refused(engine, tmp_path):
+    out = tmp_path / "out"
+    send(engine, [event(1)])
+    export_events(engine, out, raw_ids=True)
+    with pytest.raises(InputError, match="another database, or under other ids"):
+        export_events(engine, out)
+    assert pq.read_table(next(out.rglob("*.parquet")))["user_id"].to_pylist() == ["install-1"]
+    with (out / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another export"):
+            export_events(engine, out, raw_ids=True)
+    (out / "export.json").write_bytes(b"{}")
+    with pytest.raises(InputError, match="damaged"):
+        export_events(engine, out, raw_ids=True)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(PocketRecError, match="file"):
+        export_events(engine, tmp_path / "file" / "out")
+
+
+def test_killed_at_any_step_the_next_export_is_the_whole_one(tmp_path):
+    url = f"sqlite:///{tmp_path / 'server.sqlite'}"
+    engine = open_database(url)
+    events = [event(n, day=n % 2) for n in range(6)]
+    send(engine, [*events, event(7, kind="impression")])
+    export_events(engine, tmp_path / "whole")
+    whole = files(tmp_path / "whole")
+    engine.dispose()
+    out = tmp_path / "out"
+    for n in range(0, 100, 2):
+        shutil.rmtree(out, ignore_errors=True)
+        code = forked(lambda: export_events(open_database(url), out), n)
+        for path in out.rglob("*.parquet"):
+            assert path.read_bytes() == whole[str(path.relative_to(out))]
+        export_events(open_database(url), out)
+        assert files(out) == whole
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert n > 10
+
+
+def test_by_the_commands(tmp_path, runner):
+    def run(*words):
+        done = runner.invoke(main, ["events", *words, "--db", url, "--json"])
+        assert done.exit_code == 0, done.stderr
+        return json.loads(done.stdout)
+
+    url = f"sqlite:///{tmp_path / 'server.sqlite'}"
+    engine = open_database(url)
+    send(engine, [event(1), event(2, day=1), 7])
+    assert run("stats") == {
+        "installs": 1,
+        "active": 1,
+        "new": 1,
+        "events": 2,
+        "days": {"2022-01-08": 1, "2022-01-09": 1},
+        "rejected": {"not an object": 1},
+    }
+    words = ["export", "--out", str(tmp_path / "out"), "--from", "2022-01-09", "--to", "2022-01-09"]
+    assert run(*words)["days_written"] == 1
+    refused = runner.invoke(main, ["events", "erase", "--db", url, "--install-id", "install-1"])
+    assert (refused.exit_code, "Add --yes" in refused.stderr) == (2, True)
+    assert run("erase", "--install-id", "install-1", "--yes") == {"erased": 2}
+    assert run("stats")["events"] == 0
+    assert runner.invoke(main, ["events", "stats"]).exit_code == 2
+    assert runner.invoke(main, ["events", "stats", "--repo", str(tmp_path / "no")]).exit_code == 2
+    done = runner.invoke(main, ["db", "status", "--db", url, "--json"])
+    assert json.loads(done.stdout) == {"dialect": "sqlite", "pending": []}
+    done = runner.invoke(main, ["db", "upgrade", "--db", url])
+    assert done.stdout == "nothing to do\n"
+    missing = f"sqlite:///{tmp_path / 'other.sqlite'}"
+    for words in (["events", "stats"], ["db", "status"], ["db", "upgrade"]):
+        done = runner.invoke(main, [*words, "--db", missing])
+        assert (done.exit_code, "no such database" in done.stderr) == (2, True)
+    assert not (tmp_path / "other.sqlite").exists()
+    done = runner.invoke(main, ["db", "status", "--db", "nonsense"])
+    assert (done.exit_code, "not a database URL" in done.stderr) == (1, True)
+
+
+RECIPE = {
+    "name": "loop",
+    "data": {"interactions": "interactions"},
+    "columns": {"event": "event", "value": "value"},
+    "events": {"default": "view", "types": ["view", "like", "buy"]},
+}
+
+
+def test_the_loop_closes(tmp_path, start_server, tiny_repo):
+    """Phones -> uploads -> database -> export -> `pocketrec data`: equal to what was done."""
+    url, _ = start_server(tiny_repo)
+    draw = random.Random(7)  # noqa: S311
+    did = set()
+    for n in range(4):
+        home = tmp_path / f"phone-{n}"
+        log = EventLog(home / "events.sqlite")
+        log.set_consent(True)
+        events = [
+            Event(
+                id=str(uuid.UUID(int=draw.getrandbits(128))),
+                kind=draw.choice(["interaction", "interaction", "impression"]),
+                item_id=draw.choice(["a", "b", "ä c", "'d\"", "e,\n"]),
+                event=draw.choice(["view", "like", "buy"]),
+                value=draw.choice([None, 1.0, 0.1, -2.5e-7, 1e18 + 1]),
+                ts=1_700_000_000 + draw.randrange(4 * DAY_S),
+                context={"place": draw.randrange(9)},
+            )
+            for _ in range(600)
+        ]
+        log.append_many(events)
+        sent = send_events(home, url, None, Network(), RETRY)
+        assert (sent.sent, sent.fault) == (600, None)
+        did |= {
+            (install_id(home), e.item_id.strip(), e.event, e.value, e.ts)
+            for e in events
+            if e.kind == "interaction"
+        }
+    engine = open_database(f"sqlite:///{tiny_repo / 'server.sqlite'}")
+    export_events(engine, tmp_path / "exported")
+    recipe = parse_recipe(RECIPE, "loop.toml")
+    report = build_tables(recipe, tmp_path / "data", tmp_path / "exported")
+    rows = pq.read_table(tmp_path / "data" / "interactions.parquet").to_pylist()
+    with engine.connect() as connection:
+        salt = bytes.fromhex(connection.scalar(SETTING.select().with_only_columns(SETTING.c.value)))
+    names = {pseudonym(salt, install): install for install, *_ in did}
+    found = [(names[r["user_id"]], r["item_id"], r["event"], r["value"], r["ts"]) for r in rows]
+    assert len(found) == len(did) == report.interactions
+    assert set(found) == did
+    assert (report.users, report.quarantined) == (4, 0)

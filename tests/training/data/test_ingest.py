@@ -1,0 +1,302 @@
+import hashlib
+import json
+from dataclasses import asdict, replace
+
+import duckdb
+import numpy as np
+import pytest
+
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.items.catalogue import MAX_ID, MAX_PRICE, CatalogueItem, write_catalogue
+from pocketrec_training.data.clean import MAX_CATEGORIES, MAX_TITLE
+from pocketrec_training.data.dataset import load_items
+from pocketrec_training.data.ingest import append_tables, build_tables
+from pocketrec_training.errors import RecipeInvalid, TableInvalid
+from pocketrec_training.recipe.schema import Recipe, load_recipe, parse_recipe
+
+
+def recipe(**data: object) -> Recipe:
+    columns = {"user": "user", "item": "item", "timestamp": "time", "value": "stars"}
+    value = {
+        "name": "t",
+        "data": {"interactions": "i.csv", "max_bad_share": 0.9, **data},
+        "columns": columns | {"item_id": "sku", "title": "name", "price": "gbp"},
+        "events": {"like_value": 4.0},
+    }
+    return parse_recipe(value, "t.toml")
+
+
+def rows(folder, file):
+    return duckdb.sql("SELECT * FROM read_parquet(?)", params=[str(folder / file)]).fetchall()
+
+
+GOOD = "user,item,time,stars\n"
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "1577836800",
+        "1577836800000",
+        "2020-01-01",
+        "2020-01-01 00:00:00",
+        "2020-01-01T00:00:00Z",
+        "2020-01-01T01:00:00+01:00",
+        "01/01/2020 00:00",
+    ],
+)
+def test_each_form_of_time_stamp_gives_the_same_second(tmp_path, stamp):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,{stamp},5\nb,y,1577836801,3\n")
+    build_tables(recipe(), tmp_path / "out", tmp_path)
+    assert rows(tmp_path / "out", "interactions.parquet") == [
+        ("a", "x", "like", 5.0, 1577836800),
+        ("b", "y", "rating", 3.0, 1577836801),
+    ]
+
+
+def test_bad_rows_are_quarantined_with_their_reason(tmp_path):
+    (tmp_path / "i.csv").write_text(
+        GOOD + "a,x,1,5\nb,y,2,3\n,x,3,1\na,,4,1\na,x,,1\na,x,soon,1\na,x,9999999999999,1\n"
+        "a,x,5,good\na,x,6,nan\na,x,1,5\n"
+    )
+    report = build_tables(recipe(), tmp_path / "out", tmp_path)
+    assert (report.rows_in, report.interactions, report.duplicates) == (10, 2, 1)
+    assert report.reasons == {
+        "interactions: item id missing": 1,
+        "interactions: timestamp missing": 1,
+        "interactions: timestamp unreadable": 2,
+        "interactions: user id missing": 1,
+        "interactions: value is not a number": 2,
+    }
+    saved = json.loads((tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()[0])
+    assert saved["reason"] == "item id missing"
+    assert saved["row"] == "user=a; item=; time=4; stars=1"
+
+
+def test_items_are_completed_and_checked(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
+    (tmp_path / "p.jsonl").write_text(
+        '{"sku": "x", "name": "Xylophone", "gbp": 9.5}\n{"sku": "z", "name": "Zither", "gbp": 1}\n'
+        '{"sku": "w", "name": "W", "gbp": "dear"}\n'
+    )
+    report = build_tables(recipe(items="p.jsonl"), tmp_path / "out", tmp_path)
+    assert report.reasons == {"items: price is not a number": 1}
+    assert [r[:2] + r[3:4] for r in rows(tmp_path / "out", "items.parquet")] == [
+        ("x", "Xylophone", 9.5),
+        ("y", "y", None),
+        ("z", "Zither", 1.0),
+    ]
+
+
+LONG, LONGEST = "x" * 10_000, "é" * MAX_ID
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (f"{LONG},x,1,5", f"user id longer than {MAX_ID} characters"),
+        (f"{LONGEST}e,x,1,5", f"user id longer than {MAX_ID} characters"),
+        (f"a,{LONG},1,5", f"item id longer than {MAX_ID} characters"),
+        ("a,x,inf,5", "timestamp unreadable"),
+        ("a,x,1e300,5", "timestamp unreadable"),
+        ("a,x,infinity,5", "timestamp unreadable"),
+        ("a,x,-infinity,5", "timestamp unreadable"),
+        ("a,x,294247-01-10,5", "timestamp unreadable"),
+        ("a,x,nan,5", "timestamp unreadable"),
+        ("a,x,1,inf", "value is not a number"),
+        ("a,x,1,-Infinity", "value is not a number"),
+        ("a,x,1,1e301", "value is not a number"),
+        ("a,x,1,1e400", "value is not a number"),
+    ],
+    ids=lambda text: text[-30:],
+)
+def test_an_interaction_that_nothing_downstream_takes_is_quarantined(tmp_path, row, reason):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\n{LONGEST},y,2,3\n{row}\n")
+    report = build_tables(recipe(), tmp_path / "out", tmp_path)
+    assert (report.reasons, report.interactions) == ({f"interactions: {reason}": 1}, 2)
+    (saved,) = map(json.loads, (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines())
+    assert saved["row"].endswith(row[-40:].rpartition(",")[2])
+    loaded = {user for user, *_ in rows(tmp_path / "out", "interactions.parquet")}
+    assert loaded == {"a", LONGEST}
+
+
+def test_an_event_of_any_length_that_the_recipe_does_not_know_is_quarantined(tmp_path):
+    (tmp_path / "i.csv").write_text(f"user,item,time,stars\na,x,1,like\nb,y,2,like\na,y,3,{LONG}\n")
+    given = recipe()
+    columns = replace(given.columns, event="stars", value="")
+    report = build_tables(replace(given, columns=columns), tmp_path / "out", tmp_path)
+    assert report.reasons == {"interactions: event unknown": 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("z,Z,inf,,,", "price is not a number"),
+        ("z,Z,1e300,,,", "price beyond 1e+12"),
+        ("z,Z,-1e13,,,", "price beyond 1e+12"),
+        ("z,Z,,inf,,", "year unreadable"),
+        ("z,Z,,1e300,,", "year unreadable"),
+        (f"{LONG},Z,,,,", f"item id longer than {MAX_ID} characters"),
+        (f"z,{LONG}x,,,,", "title longer than 10000 characters"),
+        (f"z,Z,,,{'c|' * 2501},", "categories longer than 5000 characters"),
+        (f"z,Z,,,,DE|{'r' * 201}", "a region longer than 200 characters"),
+    ],
+    ids=lambda text: text[-30:],
+)
+def test_an_item_that_no_bundle_takes_is_quarantined(tmp_path, row, reason):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\na,z,3,4\n")
+    (tmp_path / "p.csv").write_text(
+        f"sku,name,gbp,year,kinds,where\nx,X,1e12,-9999,a|b,DE\n{row}\n"
+    )
+    given = recipe(items="p.csv")
+    columns = replace(given.columns, year="year", categories="kinds", regions="where")
+    report = build_tables(replace(given, columns=columns), tmp_path / "out", tmp_path)
+    assert report.reasons == {f"items: {reason}": 1}
+    items = load_items(tmp_path / "out")
+    assert (items.ids, items.titles) == (["x", "y", "z"], ["X", "y", "z"])
+    assert items.price.tolist() == [np.float32(MAX_PRICE), -1, -1]
+
+
+def test_a_price_below_0_is_unknown_as_on_the_device(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
+    (tmp_path / "p.csv").write_text("sku,name,gbp\nx,X,-5\ny,Y,0\n")
+    build_tables(recipe(items="p.csv"), tmp_path / "out", tmp_path)
+    assert [r[3] for r in rows(tmp_path / "out", "items.parquet")] == [None, 0.0]
+
+
+def test_the_largest_item_that_is_let_in_fits_a_catalogue(tmp_path):
+    """Letters of four bytes each: what the tables take must not stop the export after training."""
+    widest = "\U0001f600"
+    texts = (widest * MAX_ID, widest * MAX_TITLE, widest * MAX_CATEGORIES)
+    item = CatalogueItem(0, *texts, price=MAX_PRICE, year=-9999)
+    write_catalogue(tmp_path / "catalogue.sqlite", [item])
+
+
+def test_regions_and_age_ratings_are_read_and_checked(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\na,z,3,3\n")
+    (tmp_path / "p.csv").write_text(
+        "sku,name,gbp,where,age\nx,X,1,DE;AT,12\ny,Y,2,,0\nz,Z,3,CH,\n"
+        "u,U,4,DE,teen\nv,V,5,DE,-1\nw,W,6,DE,6.5\nq,Q,7,DE,1e300\nr,R,8,DE,inf\n"
+    )
+    given = recipe(items="p.csv", max_bad_share=1.0)
+    columns = replace(given.columns, regions="where", age_rating="age", categories_separator=";")
+    given = replace(given, columns=columns)
+    report = build_tables(given, tmp_path / "out", tmp_path)
+    assert report.reasons == {"items: age rating unreadable": 5}
+    items = load_items(tmp_path / "out")
+    assert items.ids == ["x", "y", "z"]
+    assert items.audience.regions == [("DE", "AT"), (), ("CH",)]
+    assert items.audience.age_ratings.tolist() == [12, 0, 255]
+
+
+def test_tables_from_before_regions_are_read_and_added_to(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
+    build_tables(recipe(), tmp_path / "out", tmp_path)
+    path = tmp_path / "out" / "items.parquet"
+    older = "SELECT * EXCLUDE (regions, age_rating) FROM read_parquet(?) ORDER BY item_id"
+    duckdb.sql(older, params=[str(path)]).write_parquet(str(tmp_path / "older.parquet"))
+    (tmp_path / "older.parquet").replace(path)
+    assert load_items(tmp_path / "out").audience is None
+    ingested = json.loads((tmp_path / "out" / "ingested.json").read_bytes())
+    assert ingested["reading"] == reading_before_regions(recipe())
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "i.csv").write_text(f"{GOOD}a,z,4,5\n")
+    append_tables(recipe(), tmp_path / "out", tmp_path / "day")
+    items = load_items(tmp_path / "out")
+    assert (items.ids, items.audience.regions) == (["x", "y", "z"], [(), (), ()])
+    assert items.audience.age_ratings.tolist() == [255, 255, 255]
+
+
+def reading_before_regions(given) -> str:
+    """As `ingested.json` had it when recipes had no regions and age ratings."""
+    columns = asdict(given.columns)
+    del columns["regions"], columns["age_rating"]
+    rules = {"dataset": "", "columns": columns, "events": asdict(given.events)}
+    return hashlib.sha256(canonical_json(rules)).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "i.csv"),
+        (GOOD, "no rows"),
+        ("usr,item,time,stars\na,x,1,1\n", r'columns\.user = "usr"'),
+        (f"{GOOD}a,x,1,1\na,y,2,1\n", "1 user"),
+        (f"{GOOD}a,x,1,1\nb,x,2,1\n", r"1 item\(s\)"),
+        (f"{GOOD}a,x,1,1\n" + "a,x,never,1\n" * 10, "10 of 11 rows are bad"),
+    ],
+)
+def test_unusable_table_is_refused_and_the_old_one_stays(tmp_path, text, message):
+    (tmp_path / "i.csv").write_text(text)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").write_text("kept")
+    with pytest.raises(TableInvalid, match=message):
+        build_tables(recipe(), tmp_path / "out", tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["i.csv", "out"]
+    assert (tmp_path / "out" / "old").read_text() == "kept"
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(TableInvalid, match=r"i\.csv: no such file"):
+        build_tables(recipe(), tmp_path / "out", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name = ", "Invalid value|invalid"),
+        ('name = "x"\n[data]\ndataset = "d"\n[columns]\nuzer = "u"', "did you mean 'user'"),
+        ('name = "x"\n[data]\ndataset = "d"\n[retrieval]\ndim = "64"', r"retrieval\.dim"),
+        ('name = "x"\n[data]\ndataset = "d"\n[retrieval]\ndim = 63', "multiple"),
+        ('name = "x"', "dataset or interactions"),
+        ('name = "x"\n[data]\ndataset = "d"\n[ranker]\nhead_weights = [1.0]', "head_weights"),
+        (
+            'name = "x"\n[data]\ndataset = "d"\n[neighbours]\nper_item = 4\n'
+            '[ranker]\nexamples = "train"',
+            r"neighbours\.per_item needs",
+        ),
+        (
+            'name = "x"\n[data]\ndataset = "d"\n[neighbours]\nper_item = 4\n'
+            "[ranker]\ncandidates = 40",
+            r"50 \+ 0 in use",
+        ),
+        ('name = "x"\n[data]\ndataset = "d"\n[neighbours]\ndecay = 1.0', r"neighbours\.decay"),
+    ],
+)
+def test_bad_recipe_says_which_key(tmp_path, text, message):
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(RecipeInvalid, match=message) as caught:
+        load_recipe(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("wrong", ["%Q%%%", "%s", "%"])
+def test_time_stamp_format_that_is_not_one_is_refused(tmp_path, wrong):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1577836800,5\nb,y,1577836801,3\n")
+    chosen = recipe()
+    chosen = replace(chosen, columns=replace(chosen.columns, timestamp_format=wrong))
+    with pytest.raises(
+        RecipeInvalid, match=rf"columns\.timestamp_format: '{wrong}' is not a format"
+    ):
+        build_tables(chosen, tmp_path / "out", tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["_place", "_PLACE"])
+def test_column_with_the_reserved_name_is_refused(tmp_path, name):
+    (tmp_path / "i.csv").write_text(f"user,item,time,stars,{name}\na,x,1,5,9\nb,y,2,3,9\n")
+    with pytest.raises(TableInvalid, match=rf"i\.csv: the name of column '{name}' is reserved"):
+        build_tables(recipe(), tmp_path / "out", tmp_path)
+
+
+def test_column_may_have_any_other_name(tmp_path):
+    (tmp_path / "i.csv").write_text("user,item,time,stars,self\na,x,1,5,9\nb,y,2,3,9\n")
+    assert build_tables(recipe(), tmp_path / "out", tmp_path).interactions == 2
+
+
+def test_line_that_cannot_be_read_far_into_a_file_is_refused(tmp_path):
+    good = '{"user": "a", "item": "x", "time": 1, "stars": 5}\n'
+    (tmp_path / "i.jsonl").write_text(good * 30_000 + '{"user": broken\n')
+    with pytest.raises(TableInvalid, match=r"i\.jsonl: cannot be read as jsonl: .*Malformed"):
+        build_tables(recipe(interactions="i.jsonl"), tmp_path / "out", tmp_path)

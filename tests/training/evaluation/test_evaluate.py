@@ -1,0 +1,236 @@
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from pocketrec_training.baselines import BASELINES
+from pocketrec_training.data.dataset import VALID, load_dataset
+from pocketrec_training.data.ingest import build_tables
+from pocketrec_training.errors import RunInvalid
+from pocketrec_training.evaluation import evaluate as evaluation
+from pocketrec_training.evaluation.baseline_gain import read_gain
+from pocketrec_training.evaluation.compare import compare
+from pocketrec_training.evaluation.evaluate import evaluate
+from pocketrec_training.metrics.case_file import read_cases
+from pocketrec_training.metrics.cases import evaluation_settings
+from pocketrec_training.ranker.cross_fit import FOLDS, CrossFit, assign_folds, save_cross_fit
+from pocketrec_training.recipe.schema import load_recipe, parse_recipe
+from pocketrec_training.train import train
+from pocketrec_training.trained import load_trained
+
+DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory, uncompiled):
+    """A run on baskets with repeats and late newcomers, split by time; folder with run and data."""
+    folder = tmp_path_factory.mktemp("shop")
+    rng = np.random.default_rng(0)
+    lines = ["who,what,when"]
+    for user in range(60):
+        mine = rng.choice(30, 6, replace=False)
+        for week in range(10) if user < 54 else (9,):
+            day = week * 7 + int(rng.integers(0, 7))
+            lines += [f"u{user},i{item},{day * DAY}" for item in rng.choice(mine, 2, False)]
+            lines += [f"u{user},i{rng.integers(0, 30)},{day * DAY}"]
+    (folder / "i.csv").write_text("\n".join(lines))
+    value = {
+        "name": "shop",
+        "data": {"interactions": "i.csv"},
+        "columns": {"user": "who", "item": "what", "timestamp": "when"},
+        "events": {"default": "purchase", "types": ["purchase"]},
+        "split": {"kind": "global_time", "valid_share": 0.2, "test_share": 0.2},
+        "retrieval": {"dim": 8, "blocks": 1, "max_history": 20, "epochs": 1},
+        "ranker": {
+            "candidates": 20,
+            "epochs": 1,
+            "deep": [8],
+            "cross_layers": 1,
+            "heads": ["engage"],
+            "head_weights": [1.0],
+        },
+    }
+    recipe = parse_recipe(value, "shop.toml")
+    build_tables(recipe, folder / "data", folder)
+    with uncompiled():
+        train(recipe, folder / "data", folder / "run")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(shop):
+    return evaluate(shop / "run", shop / "data", shop / "report")
+
+
+def test_both_settings_are_reported_with_all_methods(found):
+    always = {"two_stage", "two_tower"} | {
+        name for name, b in BASELINES.items() if not b.only_all and not b.needs
+    }
+    assert always <= found["retrieval"].keys()
+    assert always | {"personal_frequency"} <= found["retrieval_all"].keys()
+    assert "personal_frequency" not in found["retrieval"]
+    # Habits decide here: who counts them does better than who counts everybody's.
+    every = found["retrieval_all"]
+    own, popular = (every[m]["recall@20"]["value"] for m in ("personal_frequency", "popularity"))
+    assert own > popular
+
+
+def test_newcomers_are_a_segment_of_their_own(found):
+    assert found["segments"]["no history"]["users"] == 6
+    with_history = sum(s["users"] for name, s in found["segments"].items() if name != "no history")
+    assert with_history == found["protocol"]["settings"]["new_to_user"]["cases"]
+
+
+@pytest.fixture(scope="module")
+def on_validation(shop):
+    return evaluate(shop / "run", shop / "data", shop / "valid-report", "valid")
+
+
+def test_train_and_evaluate_report_the_same_number(on_validation, shop):
+    trained = json.loads((shop / "run" / "train_report.json").read_bytes())["valid_ndcg10"]
+    assert on_validation["retrieval"]["two_tower"]["ndcg@10"]["value"] == trained
+
+
+def test_items_had_before_are_neither_candidates_nor_targets_in_training(shop):
+    """A target that the user had cannot be found among items new to the user."""
+    recipe = load_recipe(shop / "run" / "recipe.json")
+    data = load_dataset(recipe, shop / "data")
+    cases = evaluation_settings(data, VALID)[0]
+    assert cases.setting == "new_to_user"
+    for at, (user, end) in enumerate(cases.pairs):
+        assert not set(cases.targets_of(at)) & set(data.history(user, end).rows)
+
+
+def test_validation_figures_come_from_rankers_that_did_not_learn_from_the_user(
+    shop, monkeypatch, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(shop / "run", run)
+    trained = load_trained(run)
+    fold_of = assign_folds(load_dataset(trained.recipe, shop / "data").user_ids, 7)
+    save_cross_fit(run, CrossFit(rankers=(trained.ranker,) * FOLDS, fold_of=fold_of))
+    asked = []
+
+    class Spy:
+        def __init__(self, ranker, fold):
+            self._ranker, self._fold = ranker, fold
+
+        def __getattr__(self, name):
+            return getattr(self._ranker, name)
+
+        def predict_on_batch(self, inputs):
+            asked.append(self._fold)
+            return self._ranker.predict_on_batch(inputs)
+
+    real = evaluation.load_cross_fit
+
+    def spied(folder):
+        found = real(folder)
+        rankers = tuple(Spy(one, fold) for fold, one in enumerate(found.rankers))
+        return dataclasses.replace(found, rankers=rankers)
+
+    def never(*_):
+        raise AssertionError("the ranker that ships learned from these events")
+
+    monkeypatch.setattr(evaluation, "load_cross_fit", spied)
+    monkeypatch.setattr(evaluation, "load_trained", lambda _: trained)
+    monkeypatch.setattr(trained.ranker, "predict_on_batch", never)
+    monkeypatch.setattr(evaluation, "BASELINES", {"transitions": BASELINES["transitions"]})
+    monkeypatch.setattr(evaluation, "feature_importance", lambda *_: [])
+    evaluate(run, shop / "data", tmp_path / "report", "valid")
+    assert set(asked) == set(range(FOLDS))
+
+
+def test_a_run_from_before_cross_fitting_gives_no_validation_figures(shop, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(shop / "run", run)
+    report = json.loads((run / "train_report.json").read_bytes())
+    del report["ranker_gain"], report["ranker_gain_sentence"]
+    (run / "train_report.json").write_text(json.dumps(report))
+    with pytest.raises(RunInvalid, match=r"older version.*Train again"):
+        evaluate(run, shop / "data", tmp_path / "report", "valid")
+
+
+def test_the_first_line_compares_with_the_best_baseline(found, shop, runner):
+    from pocketrec.cli import main
+
+    words = ["evaluate", shop / "run", "--data", shop / "data", "--out", shop / "again"]
+    done = runner.invoke(main, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    sentence = found["baseline_gain"]["sentence"]
+    assert done.stdout.splitlines()[0] == sentence
+    assert sentence in (shop / "report" / "evaluation.html").read_text()
+    assert read_gain(shop / "run").sentence() == sentence
+    rival = found["baseline_gain"]["rival"]
+    values = found["retrieval"]
+    assert rival == max(
+        (name for name in values if name in BASELINES),
+        key=lambda name: values[name]["ndcg@10"]["value"],
+    )
+
+
+def test_segments_are_those_of_what_ships(found, shop):
+    cases = read_cases(shop / "report")["new_to_user"]
+    both = sum(
+        s["users"] * s["ndcg@10"] for name, s in found["segments"].items() if name != "no history"
+    )
+    values = cases.per_case("two_stage", (10,))["ndcg@10"]
+    assert both == pytest.approx(values.sum())
+
+
+def test_parameters_and_what_was_tried_are_reported(found):
+    chosen = {(b["method"], b["setting"]): b for b in found["baselines"]["chosen"]}
+    ease = chosen["ease", "all"]
+    best = max(ease["tried"], key=lambda t: t["ndcg@20"])
+    assert ease["parameters"] == best["parameters"]
+    assert len(ease["tried"]) > 2
+    assert ease["fitted_on"] == "train+valid"
+
+
+def test_baselines_count_the_validation_period_for_test_cases_only(found, shop):
+    assert {b["fitted_on"] for b in found["baselines"]["chosen"]} == {"train+valid"}
+    valid = evaluate(shop / "run", shop / "data", shop / "valid", split="valid")
+    assert {b["fitted_on"] for b in valid["baselines"]["chosen"]} == {"train"}
+    for one, two in zip(found["baselines"]["chosen"], valid["baselines"]["chosen"], strict=True):
+        assert one["parameters"] == two["parameters"]  # the same search serves both
+
+
+def test_beyond_accuracy_of_popularity_is_that_of_one_list(found):
+    popular = found["beyond_accuracy"]["all"]["popularity"]
+    assert popular["coverage@10"] == pytest.approx(10 / 30)
+    others = found["beyond_accuracy"]["all"]["personal_frequency"]
+    assert others["mean_popularity@10"] < popular["mean_popularity@10"]
+    assert others["exposure_gini@10"] < popular["exposure_gini@10"]
+
+
+def test_files_agree_with_each_other(found, shop):
+    assert json.loads((shop / "report" / "evaluation.json").read_bytes()) == found
+    page = (shop / "report" / "evaluation.html").read_text()
+    for words in ("Repeats included", "no history", "Beyond accuracy", "tifu knn"):
+        assert words in page
+    for setting, key in (("new_to_user", "retrieval"), ("all", "retrieval_all")):
+        cases = read_cases(shop / "report")[setting]
+        for method in found[key]:
+            value = cases.per_case(method, (20,))["ndcg@20"].mean()
+            assert value == pytest.approx(found[key][method]["ndcg@20"]["value"])
+
+
+def test_model_is_compared_with_a_baseline_in_both_settings(found, shop):
+    report = shop / "report"
+    result = compare(report, report, "two_tower", "personal_frequency")
+    assert result["settings"].keys() == {"all"}
+    result = compare(report, report, "two_tower", "two_tower")
+    assert result["settings"].keys() == {"all", "new_to_user"}
+    assert result["settings"]["all"]["metrics"]["ndcg@20"]["p"] == 1
+
+
+def test_runs_are_compared_by_evaluating_them(shop, runner):
+    from pocketrec.cli import main
+
+    words = ["compare", shop / "run", shop / "report", "--data", shop / "data", "--json"]
+    done = runner.invoke(main, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    difference = json.loads(done.stdout)["settings"]["all"]["metrics"]["ndcg@20"]["difference"]
+    assert difference == pytest.approx(0, abs=1e-6)

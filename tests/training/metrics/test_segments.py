@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from pocketrec_training.metrics import segments
+from pocketrec_training.metrics.cases import Cases
+from pocketrec_training.metrics.placement import Placed
+
+# Three users: no history, 10 events, 300 events; targets 0 and 1, then 2, then 0 and 2.
+CASES = Cases(
+    setting="all",
+    users=np.arange(3),
+    ends=np.array([0, 10, 300]),
+    offsets=np.array([0, 2, 3, 5]),
+    targets=np.array([0, 1, 2, 0, 2], np.int32),
+)
+
+
+def placed(*places):
+    return Placed(places=np.array(places), top=np.zeros((3, 1), np.int32))
+
+
+PLACED = {"model": placed(0, 25, 0, 30, 3), "rival": placed(0, 1, 50, 50, 50)}
+
+
+def test_each_user_counts_in_one_segment():
+    found = segments.by_history(CASES, PLACED, "model", "rival")
+    assert [s["users"] for s in found.values()] == [1, 1, 1]
+    assert list(found) == ["no history", "under 50 events", "over 200 events"]
+    assert [s["recall@20"] for s in found.values()] == [0.5, 1, 0.5]
+    assert [s["best_baseline_recall@20"] for s in found.values()] == [1, 0, 0]
+    assert found["under 50 events"]["ndcg@10"] == pytest.approx(1)
+
+
+def test_recall_by_kind_of_target_counts_that_kind_only():
+    popularity = np.array([100.0, 3, 0])
+    found = segments.by_target(CASES, PLACED, popularity, "model", "rival")
+    new, rare, usual = found.values()
+    assert (new["cases"], new["targets"], new["recall@20"]) == (2, 2, 1)
+    assert (rare["cases"], rare["targets"], rare["recall@20"]) == (1, 1, 0)
+    assert rare["best_baseline_recall@20"] == 1
+    assert (usual["cases"], usual["recall@20"]) == (2, 0.5)

@@ -1,0 +1,373 @@
+"""The canonical tables as arrays: sequences in time order, and which events are held out."""
+
+import zlib
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.encoding.strict_json import shown
+from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.features import (
+    MISSING,
+    NEIGHBOUR_PAIR,
+    NUMERIC,
+    PAIR,
+    REPEAT_PAIR,
+    FeatureSpec,
+    History,
+)
+from pocketrec_bundle.items.audience import UNRATED, Audience
+from pocketrec_training.data import columns as col
+from pocketrec_training.errors import RecipeInvalid, TableInvalid
+from pocketrec_training.recipe.schema import Recipe, Split
+
+MAX_CATEGORIES = 8
+"""Category slots of one item; further categories of an item are dropped, rarest first."""
+
+TRAIN, VALID, TEST = 0, 1, 2
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Items:
+    """Item columns in canonical row order (sorted by id).
+
+    categories: names per item; price, year: float32, -1 = unknown; audience: None = everyone.
+    """
+
+    ids: list[str]
+    titles: list[str]
+    categories: list[tuple[str, ...]]
+    price: NDArray[np.float32]
+    year: NDArray[np.float32]
+    audience: Audience | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def for_whom(self) -> Audience:
+        """Return the audience of each item."""
+        return Audience.everyone(len(self)) if self.audience is None else self.audience
+
+    def pick(self, rows: Sequence[int] | NDArray[np.int64]) -> "Items":
+        """Return some items, in the order of `rows`."""
+        at = np.asarray(rows, np.int64)
+        return Items(
+            ids=[self.ids[row] for row in at],
+            titles=[self.titles[row] for row in at],
+            categories=[self.categories[row] for row in at],
+            price=self.price[at],
+            year=self.year[at],
+            audience=self.for_whom().pick(at),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Interactions of each user, oldest first, in compressed rows.
+
+    User u owns positions offsets[u]:offsets[u+1] of `rows` (item rows), `events` (codes), `ts`
+    (unix seconds) and `fold` (TRAIN, VALID or TEST).
+    """
+
+    items: Items
+    user_ids: list[str]
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    events: NDArray[np.int32]
+    ts: NDArray[np.int64]
+    fold: NDArray[np.int8]
+
+    @property
+    def n_users(self) -> int:
+        """Number of users."""
+        return len(self.user_ids)
+
+    @property
+    def event_users(self) -> NDArray[np.int64]:
+        """User of each event, int64 [n_events]."""
+        return np.repeat(np.arange(self.n_users), np.diff(self.offsets))
+
+    def first_seen(self) -> NDArray[np.int64]:
+        """Time of each item's first event, int64 [n_items]; the largest number if it has none."""
+        first = np.full(len(self.items), np.iinfo(np.int64).max)
+        np.minimum.at(first, self.rows, self.ts)
+        return first
+
+    def history(self, user: int, end: int | None = None) -> History:
+        """Return a user's events from the first up to position `end` of that user (exclusive)."""
+        start, stop = int(self.offsets[user]), int(self.offsets[user + 1])
+        part = slice(start, stop if end is None else start + end)
+        return History(self.rows[part], self.events[part], self.ts[part])
+
+    def held_out(self, fold: int) -> list[tuple[int, int]]:
+        """Return (user, position) of each user's first event of a fold; one case a user."""
+        found = []
+        for user in range(self.n_users):
+            part = self.fold[self.offsets[user] : self.offsets[user + 1]]
+            at = np.flatnonzero(part == fold)
+            if len(at) and at[0] > 0:
+                found.append((user, int(at[0])))
+        return found
+
+    def popularity(self, half_life_days: float = 0.0) -> NDArray[np.float32]:
+        """Return how often each item occurs in the training fold, float32 [n_items].
+
+        half_life_days: age, before the fold's last event, at which an event counts half; 0 = never.
+        """
+        chosen = self.fold == TRAIN
+        ages = self.ts[chosen].max(initial=0) - self.ts[chosen]
+        weights = 0.5 ** (ages / DAY_S / half_life_days) if half_life_days else None
+        return np.bincount(self.rows[chosen], weights, len(self.items)).astype(np.float32)
+
+
+def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
+    """Load the tables that `pocketrec data` wrote and mark the held-out events.
+
+    Whether any are is for `pocketrec_training.data.split_check` to say.
+
+    Raises:
+        TableInvalid: the tables are not there, do not belong together, or have events that the
+            recipe does not.
+    """
+    items = load_items(data_dir)
+    row_of = {item_id: row for row, item_id in enumerate(items.ids)}
+    path = data_dir / col.INTERACTIONS_FILE
+    table = _fetch(path, col.INTERACTIONS)
+    codes = {name: code for code, name in enumerate(recipe.events.types)}
+    _check_belongs(path, {*table[col.EVENT]}, {*table[col.ITEM_ID]}, codes.keys(), row_of.keys())
+    # Not as a numpy array of texts, which pads every id to the longest one.
+    user_ids = sorted({*table[col.USER_ID]})
+    place = {user_id: user for user, user_id in enumerate(user_ids)}
+    users = np.array([place[user_id] for user_id in table[col.USER_ID]], np.int64)
+    rows = np.array([row_of[i] for i in table[col.ITEM_ID]], np.int32)
+    events = np.array([codes[e] for e in table[col.EVENT]], np.int32)
+    ts = np.asarray(table[col.TS], np.int64)
+    # Equal time stamps say nothing about order: a hash breaks the tie, so that no order of ids or
+    # of the file (which may follow the baskets or the ratings) can leak into the test.
+    tie = np.array(
+        [
+            zlib.crc32(f"{recipe.seed}:{u}:{i}".encode())
+            for u, i in zip(table[col.USER_ID], table[col.ITEM_ID], strict=True)
+        ],
+        np.uint32,
+    )
+    order = np.lexsort((tie, ts, users))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))])
+    rows, events, ts = rows[order], events[order], ts[order]
+    return Dataset(
+        items=items,
+        user_ids=user_ids,
+        offsets=offsets.astype(np.int64),
+        rows=rows,
+        events=events,
+        ts=ts,
+        fold=folds(recipe, offsets, ts),
+    )
+
+
+def _check_belongs(
+    path: Path, events: Set[str], items: Set[str], types: Set[str], known: Set[str]
+) -> None:
+    """Refuse events that the recipe lacks and items that `items.parquet` lacks."""
+    if events - types:
+        raise TableInvalid(
+            f"{path}: has the event types {_listed(events)}, but events.types of the recipe has "
+            f"{_listed(types)}. Run `pocketrec data` again with this recipe, or train with the "
+            "recipe that made the tables."
+        )
+    if lacking := items - known:
+        raise TableInvalid(
+            f"{path}: {len(lacking)} items are not in {col.ITEMS_FILE}, such as "
+            f"{shown(min(lacking))}. The two files are of different runs: run `pocketrec data` "
+            "again."
+        )
+
+
+def _listed(names: Set[str]) -> str:
+    first = ", ".join(map(repr, sorted(names)[:10]))
+    return f"{first}, ... ({len(names)} in all)" if len(names) > 10 else first
+
+
+def load_items(folder: Path) -> Items:
+    """Load `items.parquet` of a data or run folder, sorted by id.
+
+    Raises:
+        TableInvalid: it is not there.
+    """
+    table = _fetch(folder / col.ITEMS_FILE, col.ITEMS, optional=col.AUDIENCE)
+    ids = table[col.ITEM_ID].tolist()
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
+    return Items(
+        ids=[ids[i] for i in order],
+        titles=[str(table[col.TITLE][i]) for i in order],
+        categories=[split_categories(str(table[col.CATEGORIES][i])) for i in order],
+        price=_numbers(table[col.PRICE])[order],
+        year=_numbers(table[col.YEAR])[order],
+        audience=_audience(table).pick(order) if col.REGIONS in table else None,
+    )
+
+
+def _audience(table: dict[str, Any]) -> Audience:
+    ages = _numbers(table[col.AGE_RATING])
+    return Audience(
+        regions=[split_categories(str(text)) for text in table[col.REGIONS]],
+        age_ratings=np.where(ages < 0, UNRATED, ages).astype(np.uint8),
+    )
+
+
+def split_categories(text: str) -> tuple[str, ...]:
+    """Split the joined categories of an item."""
+    return tuple(part for part in text.split("|") if part)
+
+
+def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
+    """Derive the feature spec of a recipe: its vocabularies come from the items.
+
+    Raises:
+        RecipeInvalid: a device would refuse it, so that training would be in vain, or it asks for
+            more hard negatives than there are other items.
+    """
+    hard = recipe.retrieval.hard_negatives
+    if hard >= len(items):
+        raise RecipeInvalid(
+            f"recipe {recipe.name!r}: retrieval.hard_negatives: {hard} nearest other items are "
+            f"needed of each item, but there are {len(items)} items. Set it to at most "
+            f"{len(items) - 1}."
+        )
+    names = sorted({name for categories in items.categories for name in categories})
+    widest = max((len(c) for c in items.categories), default=1)
+    ranker, per_item = recipe.ranker, min(recipe.neighbours.per_item, len(items) - 1)
+    spec = FeatureSpec(
+        dim=recipe.retrieval.dim,
+        max_history=recipe.retrieval.max_history,
+        event_types=recipe.events.types,
+        categories=tuple(names),
+        max_categories=max(1, min(widest, MAX_CATEGORIES)),
+        heads=ranker.heads,
+        head_weights=ranker.head_weights,
+        candidates=ranker.candidates,
+        numeric=(*NUMERIC, *(f"popularity_{days}_days" for days in ranker.popularity_days)),
+        pair=(
+            *PAIR,
+            *(NEIGHBOUR_PAIR if per_item else ()),
+            *(REPEAT_PAIR if recipe.rerank.repeats else ()),
+        ),
+        recent=ranker.recent,
+        neighbours=per_item,
+        neighbour_decay=recipe.neighbours.decay,
+        neighbour_candidates=ranker.neighbour_candidates if per_item else 0,
+        own_candidates=ranker.own_candidates if recipe.rerank.repeats else 0,
+    )
+    try:
+        return FeatureSpec.from_json(spec.to_json())
+    except BundleInvalid as err:
+        raise RecipeInvalid(f"recipe {recipe.name!r}: no device would take it, {err}") from err
+
+
+def category_codes(spec: FeatureSpec, categories: list[tuple[str, ...]]) -> NDArray[np.int32]:
+    """Encode categories, int32 [n_items, C]; 0 = padding, unknown names are left out."""
+    code = {name: i + 1 for i, name in enumerate(spec.categories)}
+    # Millions of items share some thousand combinations, and each is encoded once.
+    place: dict[tuple[str, ...], int] = {}
+    at = np.array([place.setdefault(names, len(place)) for names in categories], np.int64)
+    out = np.zeros((len(place), spec.max_categories), np.int32)
+    for row, names in enumerate(place):
+        known = [code[name] for name in names if name in code][: spec.max_categories]
+        out[row, : len(known)] = known
+    return out[at]
+
+
+def popularity_columns(spec: FeatureSpec) -> dict[str, float]:
+    """Return the half-life in days of each popularity column of `numeric`; 0 = none."""
+    names = [name for name in spec.numeric if name.startswith("popularity")]
+    return {name: 0.0 if name == "popularity" else float(name.split("_")[1]) for name in names}
+
+
+def release_popularity(spec: FeatureSpec, data: Dataset) -> NDArray[np.float32]:
+    """Return the popularity columns of a release made from `data`, float32 [n_items, P]."""
+    return np.stack([data.popularity(days) for days in popularity_columns(spec).values()], axis=1)
+
+
+def numeric_columns(
+    spec: FeatureSpec, items: Items, popularity: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return the raw numeric columns in the spec's order, float32 [n_items, M].
+
+    popularity: float32 [n_items, P], see `release_popularity`.
+    """
+    column = {"year": items.year, "price": items.price}
+    column |= dict(zip(popularity_columns(spec), popularity.T, strict=True))
+    return np.stack([column[name] for name in spec.numeric], axis=1).astype(np.float32)
+
+
+def _fetch(path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    if not path.is_file():
+        raise TableInvalid(f"{path}: not there. Run `pocketrec data` first.")
+    try:
+        with duckdb.connect() as connection:
+            found = connection.sql("SELECT * FROM read_parquet(?)", params=[str(path)])
+            arrays = found.fetchnumpy()
+    except duckdb.Error as err:
+        first_line = str(err).partition("\n")[0]
+        raise TableInvalid(f"{path}: damaged ({first_line}). Run `pocketrec data` again.") from err
+    if lacking := [name for name in names if name not in arrays and name not in optional]:
+        raise TableInvalid(
+            f"{path}: no column {', '.join(map(repr, lacking))} (it has {', '.join(arrays)}). Run "
+            "`pocketrec data` again."
+        )
+    return {name: arrays[name] for name in names if name in arrays}
+
+
+def _numbers(column: Any) -> NDArray[np.float32]:
+    numbers = np.ma.filled(np.ma.asarray(column, dtype=np.float64), MISSING)
+    return np.where(np.isnan(numbers), MISSING, numbers).astype(np.float32)
+
+
+def least_events(split: Split) -> int:
+    """Fewest events of a user whose last two `leave_last` holds out: one stays before them."""
+    return max(split.min_user_events, 3)
+
+
+def folds(recipe: Recipe, offsets: NDArray[np.int64], ts: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Return the fold of each event by the recipe's split; offsets, ts: as in `Dataset`."""
+    split = recipe.split
+    fold = np.full(len(ts), TRAIN, np.int8)
+    if split.kind == "leave_last":
+        eligible = np.diff(offsets) >= least_events(split)
+        fold[offsets[1:][eligible] - 1] = TEST
+        fold[offsets[1:][eligible] - 2] = VALID
+        return fold
+    if split.kind == "last_basket":
+        return _last_baskets(split.min_user_events, offsets, ts)
+    times = np.append(np.sort(ts), np.iinfo(np.int64).max)  # the end: nothing is held out
+    n = len(ts)
+    test_from = times[int(n * (1 - split.test_share))]
+    valid_from = times[int(n * (1 - split.test_share - split.valid_share))]
+    fold[ts >= valid_from] = VALID
+    fold[ts >= test_from] = TEST
+    return fold
+
+
+def _last_baskets(
+    least: int, offsets: NDArray[np.int64], ts: NDArray[np.int64]
+) -> NDArray[np.int8]:
+    """Hold out whole baskets: events of one user with one time stamp stay together.
+
+    Users with fewer than three baskets or `least` events keep them all for training.
+    """
+    fold = np.full(len(ts), TRAIN, np.int8)
+    for start, stop in pairwise(offsets):
+        times = np.unique(ts[start:stop])
+        if stop - start < least or len(times) < 3:
+            continue
+        part = fold[start:stop]
+        part[ts[start:stop] == times[-1]] = TEST
+        part[ts[start:stop] == times[-2]] = VALID
+    return fold

@@ -1,0 +1,83 @@
+"""Which deliveries a data folder holds, so that the same one twice counts once."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pocketrec_bundle.disk.files import canonical_json, sha256_file
+from pocketrec_training.data import columns as col
+from pocketrec_training.data.sources import Source, parquet_files
+from pocketrec_training.errors import TableInvalid
+from pocketrec_training.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested:
+    """Saved as `ingested.json`: a digest of the recipe's reading rules, one digest a delivery."""
+
+    reading: str
+    deliveries: tuple[str, ...]
+
+    @classmethod
+    def first(cls, recipe: Recipe, delivery: str) -> "Ingested":
+        """Return the record of a folder built from one delivery."""
+        return cls(reading=_reading(recipe), deliveries=(delivery,))
+
+    @classmethod
+    def load(cls, folder: Path, recipe: Recipe) -> "Ingested":
+        """Read a folder's record and hold the recipe against it.
+
+        Raises:
+            TableInvalid: it is not there or damaged, or the recipe reads files in another way.
+        """
+        path = folder / col.INGESTED_FILE
+        try:
+            saved = json.loads(path.read_bytes())
+            found = cls(reading=saved["reading"], deliveries=tuple(saved["deliveries"]))
+        except (OSError, ValueError, TypeError, KeyError) as err:
+            raise TableInvalid(
+                f"{path}: cannot be read ({err}). Build the folder anew, without --append."
+            ) from err
+        if found.reading != _reading(recipe):
+            raise TableInvalid(
+                f"{folder}: made with other [columns], [events] or data.dataset than the recipe "
+                "has now. Build the folder anew from all files, without --append."
+            )
+        return found
+
+    def knows(self, delivery: str) -> bool:
+        """Whether a delivery is in the folder already."""
+        return delivery in self.deliveries
+
+    def plus(self, delivery: str) -> "Ingested":
+        """Return the record with one delivery more."""
+        return Ingested(reading=self.reading, deliveries=(*self.deliveries, delivery))
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain JSON values."""
+        return {"reading": self.reading, "deliveries": list(self.deliveries)}
+
+
+def delivery_of(source: Source) -> str:
+    """SHA-256 over the contents of a delivery's files."""
+    files = {"interactions": source.interactions, "items": source.items}
+    digests = {name: _digest(path) for name, path in files.items() if path is not None}
+    return hashlib.sha256(canonical_json(digests)).hexdigest()
+
+
+def _digest(path: Path) -> str | dict[str, str]:
+    if path.is_file():
+        return sha256_file(path)
+    return {str(each.relative_to(path)): sha256_file(each) for each in parquet_files(path)}
+
+
+def _reading(recipe: Recipe) -> str:
+    # Without those that are not set, folders from before them can be added to.
+    columns = {k: v for k, v in asdict(recipe.columns).items() if v or k not in col.AUDIENCE}
+    rules = {
+        "dataset": recipe.data.dataset,
+        "columns": columns,
+        "events": asdict(recipe.events),
+    }
+    return hashlib.sha256(canonical_json(rules)).hexdigest()

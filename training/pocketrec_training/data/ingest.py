@@ -1,0 +1,285 @@
+"""The two tables of an app, checked and brought to one form (`pocketrec data`).
+
+All work on rows is Ibis expressions, run by DuckDB here and by Spark where the tables are larger;
+Python sees counts only. Bad rows go to `quarantine.jsonl` with a reason, never silently away.
+
+A new day's files join an existing folder by the same code (`append_tables`): the result is that of
+one run over all files, one after the other.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import duckdb
+import ibis
+from ibis.backends.duckdb import Backend
+from ibis.expr import types as ir
+
+from pocketrec_bundle.disk.files import canonical_json, restore_dir
+from pocketrec_training.data import columns as col
+from pocketrec_training.data.clean import (
+    PLACE,
+    clean_interactions,
+    clean_items,
+    read_texts,
+    unreadable,
+)
+from pocketrec_training.data.deliveries import Ingested, delivery_of
+from pocketrec_training.data.quarantine import (
+    bad_rows,
+    count_reasons,
+    refuse_too_many,
+    saved_rows,
+    write_quarantine,
+)
+from pocketrec_training.data.sources import Source, resolve, resolve_day
+from pocketrec_training.data.staging import staged
+from pocketrec_training.errors import TableInvalid
+from pocketrec_training.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataReport:
+    """What went in, what came out, and why rows were put aside; saved as `data_report.json`."""
+
+    dataset: str
+    licence: str
+    source: str
+    rows_in: int
+    interactions: int
+    duplicates: int
+    quarantined: int
+    reasons: dict[str, int]
+    users: int
+    items: int
+    first_ts: int
+    last_ts: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """What one delivery brought; `known` means it was in the folder already, nothing changed."""
+
+    known: bool
+    rows_in: int
+    interactions: int
+    duplicates: int
+    quarantined: int
+    new_items: int
+    report: DataReport
+
+
+def build_tables(recipe: Recipe, out: Path, source: Path | None = None) -> DataReport:
+    """Read, check and write the canonical tables of a recipe to the folder `out`, atomically.
+
+    Args:
+        recipe: names the data set or files, and their columns.
+        out: replaced as a whole when all is well, untouched otherwise.
+        source: local folder of the data set's files, or the base of the recipe's relative paths.
+
+    Raises:
+        TableInvalid: a file or column is missing, a table is empty or has one user or item, or
+            more rows than `data.max_bad_share` are bad.
+        RecipeInvalid: `columns.timestamp_format` is not a format.
+        DatasetUnavailable: the registered data set cannot be fetched.
+    """
+    found = resolve(recipe, source)
+    return _write(recipe, found, out, None, Ingested.first(recipe, delivery_of(found)))
+
+
+def append_tables(recipe: Recipe, out: Path, source: Path) -> Appended:
+    """Add a new delivery (a day's interactions, its new or changed items, or both) to `out`.
+
+    The tables, the quarantine and the counts become those of one `build_tables` over all
+    deliveries' files in their order; a killed call leaves the old folder. The same files again
+    change nothing, so a job that does not know whether it got through may simply run again.
+
+    Args:
+        recipe: the one the folder was made with; columns and events must not have changed.
+        out: a folder of `build_tables`.
+        source: folder of the delivery, with files named as in the recipe; one of the two may lack.
+
+    Raises:
+        TableInvalid: `out` holds no tables or was made with other columns, or as `build_tables`;
+            `data.max_bad_share` is asked of the delivery alone.
+        DatasetUnavailable: a known data set's files are not in `source`.
+    """
+    restore_dir(out)
+    old = _saved_report(out)
+    ingested = Ingested.load(out, recipe)
+    found = resolve_day(recipe, source)
+    delivery = delivery_of(found)
+    if ingested.knows(delivery):
+        return Appended(
+            known=True,
+            rows_in=0,
+            interactions=0,
+            duplicates=0,
+            quarantined=0,
+            new_items=0,
+            report=old,
+        )
+    report = _write(recipe, found, out, old, ingested.plus(delivery))
+    return Appended(
+        known=False,
+        rows_in=report.rows_in - old.rows_in,
+        interactions=report.interactions - old.interactions,
+        duplicates=report.duplicates - old.duplicates,
+        quarantined=report.quarantined - old.quarantined,
+        new_items=report.items - old.items,
+        report=report,
+    )
+
+
+def _saved_report(folder: Path) -> DataReport:
+    path = folder / col.REPORT_FILE
+    try:
+        return DataReport(**json.loads(path.read_bytes()))
+    except OSError as err:
+        raise TableInvalid(
+            f"{path}: not there, so nothing to append to. Run `pocketrec data` without --append."
+        ) from err
+    except (ValueError, TypeError) as err:
+        raise TableInvalid(f"{path}: damaged ({err}). Build the folder anew.") from err
+
+
+def _write(
+    recipe: Recipe, found: Source, out: Path, old: DataReport | None, ingested: Ingested
+) -> DataReport:
+    with staged(out) as folder:
+        report = _build(recipe, found, folder, old, out)
+        (folder / col.REPORT_FILE).write_bytes(canonical_json(asdict(report)))
+        (folder / col.INGESTED_FILE).write_bytes(canonical_json(ingested.to_json()))
+    return report
+
+
+def _build(
+    recipe: Recipe, source: Source, folder: Path, old: DataReport | None, before: Path
+) -> DataReport:
+    """Write the tables to `folder`; with `old`, those in `before` are their beginning."""
+    connection: Backend = ibis.duckdb.connect()
+    staged = _staged(connection, recipe, source)
+    n_rows = {name: int(table.count().execute()) for name, table in staged.items()}
+    named = source.interactions or source.items
+    assert named is not None
+    if old is None and n_rows["interactions"] == 0:
+        raise TableInvalid(f"{named.name}: the table has no rows.")
+    reasons: dict[str, int] = {}
+    for name, table in staged.items():
+        reasons |= count_reasons(table, name)
+    refuse_too_many(recipe.data.max_bad_share, named.name, reasons, sum(n_rows.values()))
+
+    bad = [bad_rows(table, name) for name, table in staged.items()]
+    good, known_items = [], []
+    n_good = 0
+    if "interactions" in staged:
+        good.append(_good(staged["interactions"]).select(*col.INTERACTIONS))
+        n_good = int(good[0].count().execute())
+    if "items" in staged:
+        known_items.append(_last_of_each(_good(staged["items"])))
+    if old is not None:
+        good.append(connection.read_parquet(str(before / col.INTERACTIONS_FILE)))
+        old_items = _with_audience(connection.read_parquet(str(before / col.ITEMS_FILE)))
+        replaced = known_items[0] if known_items else None
+        known_items.append(
+            old_items if replaced is None else old_items.anti_join(replaced, col.ITEM_ID)
+        )
+        bad.append(saved_rows(connection, before))
+        n_good += old.interactions + old.duplicates
+    kept = connection.create_table("kept", _union(good).distinct())
+    items = connection.create_table("items", _with_bare(known_items, kept))
+
+    facts = kept.aggregate(
+        n=kept.count(),
+        users=kept[col.USER_ID].nunique(),
+        used=kept[col.ITEM_ID].nunique(),
+        first=kept[col.TS].min(),
+        last=kept[col.TS].max(),
+    ).execute()
+    users, used = int(facts["users"][0]), int(facts["used"][0])
+    if users < 2 or used < 2:
+        raise TableInvalid(
+            f"{named.name}: {users} user(s) and {used} item(s) in the good rows; "
+            "a recommender needs at least 2 of each. Is columns.user or columns.item wrong?"
+        )
+    kept.order_by([col.TS, col.USER_ID, col.ITEM_ID, col.EVENT, col.VALUE]).to_parquet(
+        folder / col.INTERACTIONS_FILE
+    )
+    items.order_by(col.ITEM_ID).to_parquet(folder / col.ITEMS_FILE)
+    write_quarantine(connection, _union(bad), folder)
+    earlier = old.reasons if old else {}
+    total = {key: earlier.get(key, 0) + reasons.get(key, 0) for key in [*earlier, *reasons]}
+    n_kept = int(facts["n"][0])
+    return DataReport(
+        dataset=source.name,
+        licence=source.licence,
+        source=source.origin,
+        rows_in=n_rows.get("interactions", 0) + (old.rows_in if old else 0),
+        interactions=n_kept,
+        duplicates=n_good - n_kept,
+        quarantined=sum(total.values()),
+        reasons=dict(sorted(total.items())),
+        users=users,
+        items=int(items.count().execute()),
+        first_ts=int(facts["first"][0]),
+        last_ts=int(facts["last"][0]),
+    )
+
+
+def _staged(connection: Backend, recipe: Recipe, source: Source) -> dict[str, ir.Table]:
+    """Clean each file that is there, once, as a table of the connection."""
+    jobs = (
+        ("interactions", source.interactions, clean_interactions),
+        ("items", source.items, clean_items),
+    )
+    staged = {}
+    for name, path, clean in jobs:
+        if path is None:
+            continue
+        rows = clean(recipe, read_texts(connection, path), path.name)
+        try:
+            staged[name] = connection.create_table(f"staged_{name}", rows)
+        except duckdb.Error as err:  # a bad line after those that `read_texts` looked at
+            raise unreadable(path, err) from err
+    return staged
+
+
+def _good(staged: ir.Table) -> ir.Table:
+    return staged.filter(staged[col.REASON].isnull())
+
+
+def _union(tables: list[ir.Table]) -> ir.Table:
+    return tables[0] if len(tables) == 1 else ibis.union(*tables)
+
+
+def _with_audience(items: ir.Table) -> ir.Table:
+    """Return saved items; tables from before the columns of `col.AUDIENCE` say nothing of them."""
+    if col.REGIONS not in items.columns:
+        items = items.mutate(regions=ibis.literal(""), age_rating=ibis.null("int32"))
+    return items.select(*col.ITEMS)
+
+
+def _last_of_each(good: ir.Table) -> ir.Table:
+    """One row an item id, the last in the file; an item without a title is called by its id."""
+    latest = ibis.row_number().over(group_by=col.ITEM_ID, order_by=ibis.desc(good[PLACE]))
+    known = good.mutate(from_end=latest).filter(lambda t: t.from_end == 0).select(*col.ITEMS)
+    return known.mutate(title=ibis.coalesce(known[col.TITLE], known[col.ITEM_ID]))
+
+
+def _with_bare(known: list[ir.Table], kept: ir.Table) -> ir.Table:
+    """All known items, and a bare row for those that only the interactions name."""
+    ids = kept.select(col.ITEM_ID).distinct()
+    bare = ids.select(
+        item_id=ids[col.ITEM_ID],
+        title=ids[col.ITEM_ID],
+        categories=ibis.literal(""),
+        price=ibis.null("float64"),
+        year=ibis.null("int32"),
+        regions=ibis.literal(""),
+        age_rating=ibis.null("int32"),
+    )
+    if not known:
+        return bare
+    items = _union(known)
+    return ibis.union(items, bare.anti_join(items, col.ITEM_ID))

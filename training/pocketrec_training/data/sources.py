@@ -1,0 +1,343 @@
+"""Known data sets: where they come from, under what licence, and how they become plain tables.
+
+A recipe names one (`data.dataset`) or brings its own two files; `resolve` gives `Source` either
+way. Files are checked by SHA-256 where the publisher's file is fixed. Plain tables are cached.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from pocketrec_bundle.disk.files import sha256_file, write_atomic
+from pocketrec_training.errors import DatasetUnavailable, TableInvalid
+from pocketrec_training.recipe.schema import Recipe
+
+MAX_MEMBER_BYTES = 2 << 30
+_RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Two readable files or folders of Parquet files; None where there is no such table.
+
+    Only a later delivery may lack interactions (`resolve_day`).
+    """
+
+    name: str
+    licence: str
+    origin: str
+    interactions: Path | None
+    items: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownDataset:
+    """A public data set.
+
+    files: what a local folder must hold; archive: members of the same ending are taken from it;
+    sha256: of the archive, empty where the publisher changes the file.
+    """
+
+    title: str
+    licence: str
+    url: str
+    size_mb: float
+    files: tuple[str, ...]
+    sha256: str
+    convert: Callable[[Path, Path], None]
+
+
+def resolve(recipe: Recipe, source: Path | None = None) -> Source:
+    """Find, and where needed fetch and convert, the files that a recipe names.
+
+    Raises:
+        DatasetUnavailable: unknown name, a failed download or checksum, or a file missing locally.
+        TableInvalid: the recipe's own file does not exist.
+    """
+    data = recipe.data
+    if not data.dataset:
+        base = source or Path()
+        paths = [base / name for name in (data.interactions, data.items) if name]
+        for path in paths:
+            if not _is_table(path):
+                raise TableInvalid(
+                    f"{path}: no such file, nor a folder of Parquet files (data.interactions,"
+                    " data.items)."
+                )
+        return Source(
+            name=recipe.name,
+            licence="the owner's",
+            origin=data.interactions,
+            interactions=paths[0],
+            items=paths[1] if data.items else None,
+        )
+    known = REGISTRY.get(data.dataset)
+    if known is None:
+        raise DatasetUnavailable(
+            f"data.dataset: {data.dataset!r} is not known; known are {', '.join(REGISTRY)}."
+        )
+    folder = _plain_tables(data.dataset, known, source)
+    items = folder / "items.parquet"
+    return Source(
+        name=data.dataset,
+        licence=known.licence,
+        origin=known.url,
+        interactions=folder / "interactions.parquet",
+        items=items if items.exists() else None,
+    )
+
+
+def resolve_day(recipe: Recipe, folder: Path) -> Source:
+    """Find the files of a later delivery: named as in the recipe, and one of the two may lack.
+
+    Raises:
+        DatasetUnavailable: a known data set's files are not all there.
+        TableInvalid: neither file is there.
+    """
+    data = recipe.data
+    if data.dataset:
+        return resolve(recipe, folder)
+    paths = {name: folder / name for name in (data.interactions, data.items) if name}
+    there = {name: path for name, path in paths.items() if _is_table(path)}
+    if not there:
+        raise TableInvalid(f"{folder}: none of {', '.join(paths)} is there.")
+    return Source(
+        name=recipe.name,
+        licence="the owner's",
+        origin=data.interactions,
+        interactions=there.get(data.interactions),
+        items=there.get(data.items),
+    )
+
+
+def parquet_files(folder: Path) -> list[Path]:
+    """Return the Parquet files of a table that is a folder, such as one of `events export`."""
+    return sorted(folder.rglob("*.parquet"))
+
+
+def _is_table(path: Path) -> bool:
+    return path.is_file() or bool(parquet_files(path))
+
+
+def cache_dir() -> Path:
+    """Folder of downloaded data: POCKETREC_CACHE, else `.cache/pocketrec` in the home folder."""
+    return Path(os.environ.get("POCKETREC_CACHE") or Path.home() / ".cache" / "pocketrec")
+
+
+def _plain_tables(name: str, known: KnownDataset, source: Path | None) -> Path:
+    raw = source or cache_dir() / name / "raw"
+    missing = [file for file in known.files if not (raw / file).is_file()]
+    if source and missing:
+        raise DatasetUnavailable(f"{source}: {', '.join(missing)} of {name} is not there.")
+    if missing:
+        _fetch(name, known, raw)
+    key = hashlib.sha256("".join(sha256_file(raw / file) for file in known.files).encode())
+    plain = cache_dir() / name / key.hexdigest()[:16]
+    if not (plain / "done").is_file():
+        plain.mkdir(parents=True, exist_ok=True)
+        try:
+            known.convert(raw, plain)
+        except duckdb.Error as err:
+            raise DatasetUnavailable(f"{raw}: not the files of {name}: {err}") from err
+        write_atomic(plain / "done", b"")
+    return plain
+
+
+def _fetch(name: str, known: KnownDataset, raw: Path) -> None:
+    print(f"fetching {known.title} ({known.size_mb:g} MB)", file=sys.stderr)  # noqa: T201
+    with tempfile.TemporaryDirectory() as scratch:
+        archive = _download(name, known, Path(scratch))
+        if known.sha256 and sha256_file(archive) != known.sha256:
+            raise DatasetUnavailable(f"{name}: the download's SHA-256 is not {known.sha256}.")
+        raw.mkdir(parents=True, exist_ok=True)
+        if not zipfile.is_zipfile(archive):
+            write_atomic(raw / known.files[0], archive.read_bytes())
+            return
+        with zipfile.ZipFile(archive) as packed:
+            for file in known.files:
+                member = next((m for m in packed.infolist() if m.filename.endswith(file)), None)
+                if member is None or member.file_size > MAX_MEMBER_BYTES:
+                    raise DatasetUnavailable(f"{name}: {file} is not in the download.")
+                write_atomic(raw / file, packed.read(member))
+
+
+def _download(name: str, known: KnownDataset, folder: Path) -> Path:
+    by_hand = f"Get it from {known.url} and name its folder with --source."
+    if known.url.startswith("pypi:"):
+        requirement = known.url.removeprefix("pypi:")
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+        done = subprocess.run(  # noqa: S603 - a fixed command of our own
+            [*command, "--dest", str(folder), requirement],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        found = sorted(folder.glob("*.whl"))
+        if done.returncode or not found:
+            raise DatasetUnavailable(f"{name}: pip could not get {requirement}: {done.stderr}")
+        return found[0]
+    target = folder / "download"
+    try:
+        with urllib.request.urlopen(known.url, timeout=60) as reply, target.open("wb") as stream:  # noqa: S310 - https urls of the registry only
+            while chunk := reply.read(1 << 20):
+                stream.write(chunk)
+    except OSError as err:
+        raise DatasetUnavailable(f"{name}: {known.url}: {err}. {by_hand}") from err
+    return target
+
+
+def _copy(query: str, target: Path, *files: Path) -> None:
+    """Run a query over files (its `?` marks) and write the result as Parquet."""
+    with duckdb.connect() as connection:
+        relation = connection.sql(query, params=[str(file) for file in files])
+        relation.write_parquet(str(target))
+
+
+def _movielens_100k(raw: Path, plain: Path) -> None:
+    read = "read_csv(?, delim='\t', header=true, all_varchar=true, quote='')"
+    _copy(
+        'SELECT "user_id:token" user_id, "item_id:token" item_id, "rating:float" rating, '
+        f'"timestamp:float" "timestamp" FROM {read}',
+        plain / "interactions.parquet",
+        raw / "ml-100k.inter",
+    )
+    # Some films have no known year: another word stands in its place.
+    _copy(
+        'SELECT "item_id:token" item_id, "movie_title:token_seq" movie_title, '
+        "regexp_extract(\"release_year:token\", '^[0-9]{4}$') release_year, "
+        '"class:token_seq" "class" '
+        f"FROM {read}",
+        plain / "items.parquet",
+        raw / "ml-100k.item",
+    )
+
+
+def _movielens_1m_sequences(raw: Path, plain: Path) -> None:
+    # One user a line, items in time order: the position stands for the time.
+    _copy(
+        "WITH lines AS (SELECT row_number() OVER () AS user_id, string_split(line, ' ') AS items "
+        "FROM read_csv(?, columns={'line': 'VARCHAR'}, delim='\t', header=false)), "
+        "events AS (SELECT user_id, unnest(items) AS item_id, "
+        'unnest(range(1, len(items) + 1)) AS "timestamp" FROM lines) '
+        "SELECT * FROM events WHERE item_id <> ''",
+        plain / "interactions.parquet",
+        raw / "sequences.txt",
+    )
+
+
+def _movielens_csv(raw: Path, plain: Path) -> None:
+    _copy(
+        'SELECT userId user_id, movieId item_id, rating, "timestamp" FROM read_csv(?)',
+        plain / "interactions.parquet",
+        raw / "ratings.csv",
+    )
+    _copy(
+        "SELECT movieId item_id, title, replace(genres, '(no genres listed)', '') genres, "
+        "regexp_extract(title, '\\((\\d{4})\\)\\s*$', 1) \"year\" FROM read_csv(?)",
+        plain / "items.parquet",
+        raw / "movies.csv",
+    )
+
+
+def _double_colon(ratings: str, movies: str) -> Callable[[Path, Path], None]:
+    def convert(raw: Path, plain: Path) -> None:
+        read = "read_csv(?, columns={'line': 'VARCHAR'}, delim='\t', quote='', header=false)"
+        part = "string_split(line, '::')"
+        _copy(
+            f"SELECT {part}[1] user_id, {part}[2] item_id, {part}[3] rating, "
+            f'{part}[4] "timestamp" FROM {read}',
+            plain / "interactions.parquet",
+            raw / ratings,
+        )
+        _copy(
+            f"SELECT {part}[1] item_id, {part}[2] title, {part}[3] genres, "
+            f"regexp_extract({part}[2], '\\((\\d{{4}})\\)\\s*$', 1) \"year\" FROM {read}",
+            plain / "items.parquet",
+            raw / movies,
+        )
+
+    return convert
+
+
+def _online_retail(raw: Path, plain: Path) -> None:
+    # Returns and test lines are no purchases; the published counts leave them out the same way.
+    rows = 'FROM read_parquet(?) WHERE "Customer ID" IS NOT NULL AND Quantity > 0 AND Price > 0'
+    _copy(
+        'SELECT CAST("Customer ID" AS BIGINT) user_id, StockCode item_id, Quantity quantity, '
+        f'InvoiceDate "timestamp" {rows}',
+        plain / "interactions.parquet",
+        raw / "online_retail_2009_2010.parquet",
+    )
+    _copy(
+        f"SELECT StockCode item_id, mode(Description) title, median(Price) price {rows} "
+        "GROUP BY StockCode",
+        plain / "items.parquet",
+        raw / "online_retail_2009_2010.parquet",
+    )
+
+
+REGISTRY: dict[str, KnownDataset] = {
+    "movielens-100k": KnownDataset(
+        title="MovieLens 100K (GroupLens), as packed in the recbole wheel",
+        licence="GroupLens: research use, no redistribution",
+        url="pypi:recbole==1.2.1",
+        size_mb=2.1,
+        files=("ml-100k.inter", "ml-100k.item"),
+        sha256=_RECBOLE_SHA256,
+        convert=_movielens_100k,
+    ),
+    "movielens-1m": KnownDataset(
+        title="MovieLens 1M (GroupLens)",
+        licence="GroupLens: research use, no redistribution",
+        url="https://files.grouplens.org/datasets/movielens/ml-1m.zip",
+        size_mb=6,
+        files=("ratings.dat", "movies.dat"),
+        sha256="",
+        convert=_double_colon("ratings.dat", "movies.dat"),
+    ),
+    "movielens-1m-sequences": KnownDataset(
+        title="MovieLens 1M as item sequences (SASRec, BERT4Rec, gSASRec)",
+        licence="GroupLens: research use, no redistribution",
+        url="https://raw.githubusercontent.com/asash/gSASRec-pytorch/main/datasets/ml1m/input/sequences.txt",
+        size_mb=4.5,
+        files=("sequences.txt",),
+        sha256="",
+        convert=_movielens_1m_sequences,
+    ),
+    "movielens-32m": KnownDataset(
+        title="MovieLens 32M (GroupLens)",
+        licence="GroupLens: research use, no redistribution",
+        url="https://files.grouplens.org/datasets/movielens/ml-32m.zip",
+        size_mb=239,
+        files=("ratings.csv", "movies.csv"),
+        sha256="",
+        convert=_movielens_csv,
+    ),
+    "movietweetings": KnownDataset(
+        title="MovieTweetings 100K (Simon Dooms, Ghent University)",
+        licence="MIT",
+        url="https://github.com/sidooms/MovieTweetings",
+        size_mb=4,
+        files=("ratings.dat", "movies.dat"),
+        sha256="",
+        convert=_double_colon("ratings.dat", "movies.dat"),
+    ),
+    "online-retail-ii": KnownDataset(
+        title="Online Retail II, 2009-2010 (Chen, UCI, doi:10.24432/C5CG6D), as Parquet",
+        licence="CC BY 4.0",
+        url="https://archive.ics.uci.edu/dataset/502/online+retail+ii",
+        size_mb=6,
+        files=("online_retail_2009_2010.parquet",),
+        sha256="",
+        convert=_online_retail,
+    ),
+}

@@ -1,0 +1,216 @@
+"""Epochs of the ranker over lists: what is drawn, one step, which weights are kept."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_training.counted_time import Clock, CountedTime, StoppedBy
+from pocketrec_training.errors import TrainingDiverged
+from pocketrec_training.progress import Progress
+from pocketrec_training.ranker.losses import LOSSES
+from pocketrec_training.ranker.model import build_ranker
+from pocketrec_training.ranker.slates import Candidates, Slates
+from pocketrec_training.recipe.schema import RankerConfig
+
+STANDARD_LISTS = 200
+"""Lists over which each feature's mean and spread are taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epochs:
+    """A ranker after some epochs, with its logits.
+
+    Attributes:
+        epochs: those it keeps; 0 if no epoch was better than retrieval's order.
+        losses: of all that ran.
+        stopped_by: whether all epochs asked for ran, or the cap ended them.
+    """
+
+    ranker: keras.Model
+    logits: keras.Model
+    epochs: int
+    losses: list[float]
+    stopped_by: StoppedBy
+
+
+@dataclass(frozen=True, slots=True)
+class RankerFit:
+    """Fits rankers of one recipe over lists of one retrieval.
+
+    Attributes:
+        rng: of all that is drawn.
+        clock: what the cap is measured with.
+    """
+
+    config: RankerConfig
+    spec: FeatureSpec
+    candidates: Candidates
+    rng: np.random.Generator
+    clock: Clock = time.monotonic
+
+    def run(self, lists: Slates, held: Slates, epochs: int, minutes: float) -> Epochs:
+        """Train a new ranker; keep the epoch with the least loss on `held`, the last if empty.
+
+        minutes: cap, without set-up and compilation (`pocketrec_training.counted_time`); 0 = none.
+        One epoch is always completed.
+        """
+        ranker = build_ranker(self.config, self.spec)
+        logits = keras.Model(ranker.inputs, ranker.get_layer("logits").output)
+        if len(lists):
+            sample = lists.take(self.rng.permutation(len(lists))[:STANDARD_LISTS])
+            inputs = features(ranker, self.candidates, sample)[sample.real.ravel()]
+            pieces = ranker.get_layer("pieces")
+            pieces.fit(inputs)
+            ranker.get_layer("standard").fit(np.asarray(pieces(inputs)))
+        step = _Step(logits, self.config, len(self.spec.heads))
+        # Untrained it is retrieval; nothing worse on the lists held back is kept.
+        best, kept = step.weights(), 0
+        best_loss = self._held_loss(logits, held)
+        losses: list[float] = []
+        counted = CountedTime(minutes, clock=self.clock)
+        stopped_by: StoppedBy = "epochs"
+        with Progress("ranker", epochs) as bar:
+            for epoch in range(epochs if len(lists) else 0):
+                if counted.planned(epochs, epoch) <= epoch:
+                    stopped_by = "minutes"
+                    break
+                losses.append(self._epoch(step, lists, counted))
+                now, averaged = step.weights(), step.averaged()
+                step.restore(averaged)
+                with counted.counting():
+                    loss = self._held_loss(logits, held)
+                if loss < best_loss or not len(held):
+                    best, best_loss, kept = averaged, loss, epoch + 1
+                step.restore(now)
+                if not np.isfinite([losses[-1], loss]).all():
+                    raise TrainingDiverged(
+                        f"ranker: epoch {epoch + 1} ended with a loss of {losses[-1]} (on lists "
+                        f"held back {loss}); nothing of it was saved. Lower ranker.learning_rate."
+                    )
+                on_held = f", on lists held back {loss:.4f}" if len(held) else ", all lists"
+                bar.advance(epoch + 1, f"loss {losses[-1]:.4f}{on_held}")
+        step.restore(best)
+        return Epochs(
+            ranker=ranker, logits=logits, epochs=kept, losses=losses, stopped_by=stopped_by
+        )
+
+    def _epoch(self, step: "_Step", lists: Slates, counted: CountedTime) -> float:
+        """Take every list once; returns the mean loss."""
+        order, parts = self.rng.permutation(len(lists)), []
+        for at in np.array_split(order, max(1, len(order) // self.config.batch)):
+            with counted.counting(len(at)):
+                batch, weights = draw(lists.take(at), self.config, self.rng)
+                inputs = {k: tf.constant(v) for k, v in self.candidates.flat(batch).items()}
+                parts.append(float(step(inputs, tf.constant(batch.labels), tf.constant(weights))))
+        return float(np.mean(parts))
+
+    def _held_loss(self, logits: keras.Model, held: Slates) -> float:
+        if not len(held):
+            return 0.0
+        found = score(logits, self.candidates, held)
+        parts = LOSSES[self.config.loss](held.labels, found, held.real.astype(np.float32))
+        return float(np.asarray(parts) @ np.array(self.config.head_weights))
+
+
+class _Step:
+    """One step of Adam, and the running average of the weights (Polyak and Juditsky 1992)."""
+
+    def __init__(self, logits: keras.Model, config: RankerConfig, heads: int) -> None:
+        self._model, self._config, self._heads = logits, config, heads
+        self._trained = logits.trainable_variables
+        self._optimizer = keras.optimizers.Adam(config.learning_rate)
+        self._optimizer.build(self._trained)
+        self._averages = [tf.Variable(v) for v in self._trained] if config.average else []
+        self._age = tf.Variable(0.0)
+        self._run = tf.function(self._graph, reduce_retracing=True)
+
+    def __call__(self, inputs: dict[str, Any], labels: Any, weights: Any) -> Any:
+        """Return the loss before the step; labels: f32 [n, m, H], weights: [n, m]."""
+        return self._run(inputs, labels, weights)
+
+    def weights(self) -> list[NDArray[np.float32]]:
+        """Copy the weights."""
+        return [v.numpy() for v in self._trained]
+
+    def averaged(self) -> list[NDArray[np.float32]]:
+        """Copy their averages, the weights themselves if the recipe wants none."""
+        return [v.numpy() for v in self._averages] or self.weights()
+
+    def restore(self, values: list[NDArray[np.float32]]) -> None:
+        """Set the weights."""
+        for variable, value in zip(self._trained, values, strict=True):
+            variable.assign(value)
+
+    def _graph(self, inputs: dict[str, Any], labels: Any, weights: Any) -> Any:
+        share = tf.constant(self._config.head_weights, tf.float32)
+        with tf.GradientTape() as tape:
+            found = tf.reshape(self._model(inputs, training=True), tf.shape(labels))
+            found = tf.ensure_shape(found, (None, None, self._heads))
+            loss = tf.reduce_sum(LOSSES[self._config.loss](labels, found, weights) * share)
+            total = loss + sum(self._model.losses)
+        gradients = tape.gradient(total, self._trained)
+        self._optimizer.apply_gradients(zip(gradients, self._trained, strict=True))
+        # A young average follows quickly, so that it holds nothing of the first random weights.
+        self._age.assign_add(1.0)
+        pace = tf.minimum(self._config.average, self._age / (self._age + 10.0))
+        for average, variable in zip(self._averages, self._trained, strict=bool(self._averages)):
+            average.assign(pace * average + (1.0 - pace) * variable)
+        return loss
+
+
+def features(ranker: keras.Model, candidates: Candidates, slates: Slates) -> NDArray[np.float32]:
+    """Return what enters the ranker's cross and deep parts, before `Pieces`; [n * m, F]."""
+    table = keras.Model(ranker.inputs, ranker.get_layer("numbers").output[0])
+    return score(table, candidates, slates).reshape(slates.rows.size, -1)
+
+
+def score(model: keras.Model, candidates: Candidates, slates: Slates) -> NDArray[np.float32]:
+    """Run a model of the ranker's inputs over lists, float32 [n, m, H]."""
+    n, m = slates.rows.shape
+    parts = [
+        np.asarray(model.predict_on_batch(candidates.flat(slates.take(np.arange(at, stop)))))
+        for at in range(0, n, 64)
+        for stop in (min(n, at + 64),)
+    ]
+    return np.concatenate(parts).reshape(n, m, -1) if parts else np.zeros((0, m, 1), np.float32)
+
+
+def draw(
+    slates: Slates, config: RankerConfig, rng: np.random.Generator
+) -> tuple[Slates, NDArray[np.float32]]:
+    """Keep each list's positives and draw negatives, part of them hard.
+
+    Hard ones come from the first tenth of the list, the others from the rest.
+
+    Returns:
+        Lists of `negatives` + 1 places at most, and weights float32 [n, k]: 1 for a positive, for
+        a negative the number of list items that it stands for.
+    """
+    n, m = slates.rows.shape
+    k = min(m, config.negatives + 1)
+    positive = slates.labels.max(axis=2) > 0
+    if k == m:
+        return slates, slates.real.astype(np.float32)
+    far_from = max(1, m // 10)
+    chosen = np.zeros((n, k), np.int64)
+    weights = np.zeros((n, k), np.float32)
+    for i in range(n):
+        found = np.flatnonzero(positive[i])[: k - 1]
+        free = np.flatnonzero(slates.real[i] & ~positive[i])
+        near, far = free[free < far_from], free[free >= far_from]
+        room = k - len(found)
+        n_near = min(len(near), round(room * config.hard_share))
+        n_far = min(len(far), room - n_near)
+        picked = [rng.choice(near, n_near, replace=False), rng.choice(far, n_far, replace=False)]
+        places = np.concatenate([found, *picked]).astype(np.int64)
+        chosen[i, : len(places)] = places
+        weights[i, : len(found)] = 1.0
+        weights[i, len(found) : len(found) + n_near] = len(near) / max(n_near, 1)
+        weights[i, len(found) + n_near : len(places)] = len(far) / max(n_far, 1)
+    return slates.places(chosen), weights

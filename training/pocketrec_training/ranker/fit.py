@@ -1,0 +1,213 @@
+"""Train the ranker on what retrieval returns, and calibrate it on whole lists.
+
+Learns from validation events by default: the towers never trained on them, so retrieval's scores
+are as good as they will be in use, not better (docs/decisions/0004-ranker-examples.md).
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_training.data.dataset import TRAIN, VALID
+from pocketrec_training.metrics import ranking as metrics
+from pocketrec_training.ranker.calibration import FITS, Curve
+from pocketrec_training.ranker.cross_fit import FOLDS, CrossFit, assign_folds, folds_of
+from pocketrec_training.ranker.epochs import Epochs, RankerFit, score
+from pocketrec_training.ranker.gain import RankerGain, ranker_gain
+from pocketrec_training.ranker.leakage import LeakCheck, check_learning_cases
+from pocketrec_training.ranker.slates import Candidates, Case, Slates
+from pocketrec_training.recipe.schema import RankerConfig, Recipe
+
+MAX_CASES = 5_000
+"""Moments to learn from, the latest of each user first: lists of 200 fill 0.3 GB by then."""
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedRanker:
+    """The calibrated ranker that ships, and how it came about.
+
+    Attributes:
+        ranker: ships; it keeps retrieval's order if `gain` says so.
+        cross_fit: rankers for validation figures; None if `ranker` saw no validation list.
+        first: the fit that chose the number of epochs, with its losses and why it stopped.
+        gain: over retrieval's order, on lists not learned from.
+        leak_check: the check before anything was trained.
+        seconds: of the whole stage.
+    """
+
+    ranker: keras.Model
+    cross_fit: CrossFit | None
+    first: Epochs
+    gain: RankerGain
+    leak_check: LeakCheck
+    seconds: float
+
+
+def fit_ranker(
+    recipe: Recipe, spec: FeatureSpec, candidates: Candidates, minutes: float
+) -> FittedRanker:
+    """Choose the epoch with the least loss on lists held back, then learn from those too.
+
+    Least loss, not best NDCG@10: over 200 cases that moves by a tenth from epoch to epoch. What
+    ships is fitted again on all lists for as many epochs. So is a ranker for each other fold of
+    users, without that fold: these rankers' scores of lists they did not learn from calibrate what
+    ships, decide whether it ships at all, and stand for it in every validation figure. With
+    examples = "train" the first ranker ships: validation lists are another kind.
+
+    Args:
+        recipe: what to train; `spec` and `candidates` belong to it.
+        spec: features of the ranker.
+        candidates: runs retrieval for past moments.
+        minutes: cap of the stage (`counted_time.py`), 0 = none; it bounds the first fit, whose
+            number of epochs the other fits repeat.
+
+    Raises:
+        FeatureLeak: a feature of a sample of the cases knows the future; nothing was trained.
+    """
+    started = time.monotonic()
+    rng = np.random.default_rng([recipe.seed, 1])
+    learn, check = learning_cases(recipe, candidates)
+    leak_check = check_learning_cases(candidates, learn, recipe.seed)
+    fit = RankerFit(recipe.ranker, spec, candidates, rng)
+    if recipe.ranker.examples == "train":
+        made = _from_training_events(recipe, fit, learn, check, minutes)
+    else:
+        made = _cross_fitted(recipe, fit, learn, check, minutes)
+    ranker, cross_fit, first, gain = made
+    return FittedRanker(
+        ranker=ranker,
+        cross_fit=cross_fit,
+        first=first,
+        gain=gain,
+        leak_check=leak_check,
+        seconds=time.monotonic() - started,
+    )
+
+
+_Made = tuple[keras.Model, CrossFit | None, Epochs, RankerGain]
+
+
+def _from_training_events(
+    recipe: Recipe, fit: RankerFit, learn: list[Case], check: list[Case], minutes: float
+) -> _Made:
+    """Learn from the towers' own training events; validation lists choose the epoch."""
+    lists, held = (fit.candidates.slates(cases) for cases in (learn, check))
+    first = fit.run(lists, held, recipe.ranker.epochs, minutes)
+    logits = score(first.logits, fit.candidates, held)
+    gain = _gain(recipe, held, check, logits, learned=first.epochs > 0)
+    ranker = first.ranker
+    if first.epochs and not gain.ships_ranker:
+        untrained = fit.run(lists, held.take(np.arange(0)), 0, 0.0)
+        ranker, logits = untrained.ranker, score(untrained.logits, fit.candidates, held)
+    calibrate(ranker, fit_curves(recipe.ranker, logits, held))
+    return ranker, None, first, gain
+
+
+def _cross_fitted(
+    recipe: Recipe, fit: RankerFit, learn: list[Case], check: list[Case], minutes: float
+) -> _Made:
+    """Learn from validation events, with a ranker for each fold of users beside what ships."""
+    config, candidates, ids = recipe.ranker, fit.candidates, fit.candidates.data.user_ids
+    cases = learn + check
+    lists = candidates.slates(cases)
+    fold_of = assign_folds((ids[user] for user, _ in cases), recipe.seed)
+    folds = folds_of(fold_of, (ids[user] for user, _ in cases))
+    nothing = lists.take(np.arange(0))
+    held = lists.take(np.flatnonzero(folds == 0))
+    found_any = (lists.labels[:, :, 0] > 0).any()
+    if not found_any:  # of what came next, so there is nothing to learn
+        config = replace(config, epochs=0)
+    # A cap is shared by the fits that follow: as many epochs take about as long.
+    first = fit.run(
+        lists.take(np.flatnonzero(folds != 0)), held, config.epochs, minutes / (FOLDS + 1)
+    )
+    fits = [first]
+    if first.epochs:
+        fits += [
+            fit.run(lists.take(np.flatnonzero(folds != fold)), nothing, first.epochs, 0.0)
+            for fold in range(1, FOLDS)
+        ]
+    logits = np.zeros((*lists.rows.shape, len(config.heads)), np.float32)
+    for fold in range(FOLDS):
+        at = np.flatnonzero(folds == fold)
+        logits[at] = score(fits[fold % len(fits)].logits, candidates, lists.take(at))
+    gain = _gain(recipe, lists, cases, logits, learned=first.epochs > 0)
+    if not gain.ships_ranker:
+        untrained = fit.run(lists, nothing, 0, 0.0)
+        logits = score(untrained.logits, candidates, lists)
+        calibrate(untrained.ranker, fit_curves(config, logits, lists))
+        return untrained.ranker, None, first, gain
+    final = fit.run(lists, nothing, first.epochs, 0.0)
+    calibrate(final.ranker, fit_curves(config, logits, lists))
+    for fold, one in enumerate(fits):
+        others = np.flatnonzero(folds != fold)
+        calibrate(one.ranker, fit_curves(config, logits[others], lists.take(others)))
+    rankers = tuple(one.ranker for one in fits)
+    return final.ranker, CrossFit(rankers=rankers, fold_of=fold_of), first, gain
+
+
+def _gain(
+    recipe: Recipe,
+    lists: Slates,
+    cases: list[Case],
+    logits: Logits,
+    *,
+    learned: bool,
+) -> RankerGain:
+    """Compare the order that the scores give with retrieval's."""
+    curves = fit_curves(recipe.ranker, logits, lists)
+    probabilities = np.stack(
+        [
+            curve.probabilities(logits[..., h].ravel()).reshape(lists.rows.shape)
+            for h, curve in enumerate(curves)
+        ],
+        axis=-1,
+    )
+    scores = probabilities @ np.array(recipe.ranker.head_weights)
+    users = np.array([user for user, _ in cases], np.int64)
+    return ranker_gain(scores, lists, users, recipe.seed, learned=learned)
+
+
+def learning_cases(recipe: Recipe, candidates: Candidates) -> tuple[list[Case], list[Case]]:
+    """Return the cases to learn from first, and others to choose the epoch by."""
+    valid = candidates.occasions(VALID, MAX_CASES)
+    if recipe.ranker.examples == "train":
+        return candidates.occasions(TRAIN, MAX_CASES), valid
+    ids = candidates.data.user_ids
+    fold_of = assign_folds((ids[user] for user, _ in valid), recipe.seed)
+    back = [fold_of[ids[user]] == 0 for user, _ in valid]
+    return (
+        [case for case, held in zip(valid, back, strict=True) if not held],
+        [case for case, held in zip(valid, back, strict=True) if held],
+    )
+
+
+def ndcg10(scores: NDArray[Any], slates: Slates) -> float:
+    """NDCG@10 of the first head's labels over lists; a case that retrieval missed counts 0."""
+    found = metrics.ndcg_by_list(scores, slates.labels[:, :, 0], slates.real)
+    return float(np.mean(found)) if len(found) else 0.0
+
+
+def fit_curves(config: RankerConfig, logits: Logits, slates: Slates) -> list[Curve]:
+    """Fit one calibration curve a head to uncalibrated scores [n, m, H] of whole lists."""
+    return [
+        FITS[config.calibration](logits[..., h][slates.real], slates.labels[..., h][slates.real])
+        for h in range(len(config.heads))
+    ]
+
+
+def calibrate(ranker: keras.Model, curves: Sequence[Curve]) -> None:
+    """Set the ranker's calibration, one curve a head."""
+    layer = ranker.get_layer("probabilities")
+    layer.scale.assign([c.scale for c in curves])
+    layer.shift.assign([c.shift for c in curves])
+    layer.knots.assign(np.stack([c.knots for c in curves], axis=1))
+    layer.slopes.assign(np.stack([c.slopes for c in curves], axis=1))

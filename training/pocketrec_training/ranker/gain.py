@@ -1,0 +1,107 @@
+"""Does the ranker help? Its gain over retrieval's order, paired, on lists it did not learn from."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_training.metrics import ranking as metrics
+from pocketrec_training.metrics.significance import paired_bootstrap
+from pocketrec_training.ranker.slates import Slates
+
+LEAST_USERS = 500
+"""With fewer the interval is too wide to decide anything: the report says so."""
+
+Verdict = Literal["helps", "no clear gain", "hurts", "not decided", "learned nothing"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankerGain:
+    """NDCG@10 of the ranker's order less that of retrieval's, on validation lists.
+
+    Attributes:
+        users: people whose lists were compared; the mean over a person's lists counts once.
+        retrieval, ranker: mean NDCG@10 of the two orders.
+        difference, low, high: ranker - retrieval with its paired 95% bootstrap interval.
+        verdict: "hurts" and "learned nothing" ship retrieval's order, the others the ranker.
+    """
+
+    users: int
+    retrieval: float
+    ranker: float
+    difference: float
+    low: float
+    high: float
+    verdict: Verdict
+
+    @property
+    def ships_ranker(self) -> bool:
+        """Whether the trained ranker ships."""
+        return self.verdict not in ("hurts", "learned nothing")
+
+    def sentence(self) -> str:
+        """Return one line for the terminal, the report and the model card."""
+        told = (
+            f"ranker on {self.users} validation users it did not learn from: NDCG@10 "
+            f"{self.ranker:.4f}, retrieval's order {self.retrieval:.4f}, difference "
+            f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+        )
+        return f"{told}; {_MEANS[self.verdict].format(least=LEAST_USERS)}"
+
+
+_MEANS: dict[Verdict, str] = {
+    "helps": "it helps",
+    "no clear gain": "no clear gain (the interval includes 0)",
+    "hurts": "it hurts, so the release keeps retrieval's order",
+    "not decided": "not decided (fewer than {least} users)",
+    "learned nothing": "no epoch beat retrieval's order on the lists held back (or no list holds "
+    "what came next), so the release keeps retrieval's order",
+}
+
+
+def ranker_gain(
+    scores: NDArray[np.float64],
+    lists: Slates,
+    users: NDArray[np.int64],
+    seed: int,
+    *,
+    learned: bool = True,
+) -> RankerGain:
+    """Compare the ranker's order of lists with retrieval's.
+
+    Args:
+        scores: float64 [n, m], final scores of rankers that did not learn from these lists.
+        lists: n validation lists, best by retrieval first.
+        users: int64 [n], whose list each is.
+        seed: of the bootstrap.
+        learned: False if the ranker kept no epoch, so that its order is retrieval's.
+    """
+    retrieval = -np.broadcast_to(np.arange(lists.rows.shape[1], dtype=np.float64), scores.shape)
+    _, at = np.unique(users, return_inverse=True)
+    counts = np.maximum(np.bincount(at), 1)
+    one, two = (
+        np.bincount(at, metrics.ndcg_by_list(order, lists.labels[:, :, 0], lists.real)) / counts
+        for order in (retrieval, scores)
+    )
+    low, high = 0.0, 0.0
+    if len(one):
+        lows, highs = paired_bootstrap((two - one)[:, None], seed)
+        low, high = float(lows[0]), float(highs[0])
+    return RankerGain(
+        users=len(one),
+        retrieval=float(one.mean()) if len(one) else 0.0,
+        ranker=float(two.mean()) if len(two) else 0.0,
+        difference=float((two - one).mean()) if len(one) else 0.0,
+        low=low,
+        high=high,
+        verdict=_verdict(len(one), low, high) if learned else "learned nothing",
+    )
+
+
+def _verdict(users: int, low: float, high: float) -> Verdict:
+    if users < LEAST_USERS:
+        return "not decided"
+    if high < 0:
+        return "hurts"
+    return "helps" if low > 0 else "no clear gain"

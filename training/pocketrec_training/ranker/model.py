@@ -1,0 +1,350 @@
+"""The ranker: DCN-v2 (Wang et al. 2021) beside a deep part, one calibrated probability a head.
+
+Its logits start as retrieval's own log-probabilities and training adds a correction, so that a
+ranker that has learned nothing keeps retrieval's order.
+"""
+
+from typing import Any
+
+import keras
+import keras_rs
+import numpy as np
+from keras import layers, ops
+
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_training.recipe.schema import RankerConfig
+
+CATEGORY_DIM = 8
+LIMIT = 6.0
+PIECE_LEAST = 0.01
+"""A piece narrower than this, of a feature of size about 1, is none: fp16 could not hold it."""
+PIECE_REACH = 1e4
+"""Farther out all pieces are 0 or 1. In fp16 a share of 0 has no finite logarithm, and that times
+the rate 0 of a piece without width would be no number."""
+KNOTS = 8
+"""Pieces of the isotonic calibration: few, so that each rests on data."""
+
+# How a raw number becomes one of size about 1: name -> (form, divisor). "known" also adds a flag
+# that tells -1 from 0; "cycle" makes sine and cosine of the divisor's period; "votes" adds a
+# logarithm. Columns named popularity_* are as `popularity`.
+FORMS: dict[str, tuple[str, float]] = {
+    "hour": ("cycle", 24.0),
+    "weekday": ("cycle", 7.0),
+    "session_depth": ("log", 4.0),
+    "n_events": ("log", 6.0),
+    "seconds_since_last": ("known", 15.0),
+    "seconds_since_first": ("known", 15.0),
+    "like_share": ("plain", 1.0),
+    "distinct_share": ("plain", 1.0),
+    "popularity": ("log", 5.0),
+    "price": ("known", 3.0),
+    "recent_popularity": ("known", 5.0),
+    "recent_price": ("known", 3.0),
+    "retrieval_score": ("plain", 8.0),
+    "retrieval_gap": ("log", 2.0),
+    "retrieval_place": ("log", 5.0),
+    "times_had": ("log", 1.0),
+    "seconds_since_had": ("known", 15.0),
+    "last_cosine": ("plain", 1.0),
+    "max_cosine": ("plain", 1.0),
+    "mean_cosine": ("plain", 1.0),
+    "recent_had": ("log", 1.0),
+    "neighbour_sum": ("votes", 0.2),
+    "neighbour_recent": ("votes", 0.2),
+    "taste": ("plain", 1.0),
+    "recent_taste": ("plain", 1.0),
+}
+# Retrieval's share enters as a logarithm of its own (`log_share`), years relative to 1980.
+
+SHARE, SHARE_LEAST = "retrieval_share", 1e-9
+AGAINST_RECENT = (("popularity", 3.0), ("price", 2.0), ("year", 20.0))
+"""Item columns X that are also compared with the context's recent_X, and a divisor each."""
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
+class Numbers(layers.Layer):
+    """Turn raw numbers into inputs of size about 1, and crosses of user and item; all in graph."""
+
+    def __init__(
+        self,
+        *,
+        n_categories: int,
+        context: list[str],
+        numeric: list[str],
+        pair: list[str],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.n_categories = n_categories
+        self.names = {"context": list(context), "numeric": list(numeric), "pair": list(pair)}
+        self.table = layers.Embedding(n_categories + 1, CATEGORY_DIM)
+
+    def build(self, *_: Any, **__: Any) -> None:
+        """Nothing of its own to create; the table builds itself when first called."""
+        self.built = True
+
+    def call(
+        self,
+        user_vector: Any,
+        item_vectors: Any,
+        item_categories: Any,
+        item_numeric: Any,
+        context: Any,
+        pair: Any,
+    ) -> tuple[Any, Any]:
+        """Return features f32 [N, F], log_share f32 [N, 1]; user-side inputs may have one row."""
+        rows = ops.zeros_like(item_vectors[:, :1])  # [N, 1], carries N without a tile
+        marks = ops.cast(ops.expand_dims(item_categories, -1) > 0, "float32")  # [N, C, 1]
+        n_marks = ops.maximum(ops.sum(marks, axis=1), 1.0)
+        content = ops.sum(self.table(item_categories) * marks, axis=1) / n_marks
+        column = {
+            name: source[:, i : i + 1]
+            for key, source in (("context", context), ("numeric", item_numeric), ("pair", pair))
+            for i, name in enumerate(self.names[key])
+        }
+        log_share = ops.log(ops.maximum(column[SHARE], SHARE_LEAST))
+        parts = [
+            user_vector + rows,
+            item_vectors,
+            user_vector * item_vectors,
+            content,
+            log_share / 8,
+        ]
+        for name, value in column.items():
+            parts += [part + rows for part in _scaled(name, value)]
+        parts += [part + rows for part in _against_recent(column)]
+        if "taste" in column:
+            parts.append(column["taste"] / n_marks)
+        return ops.concatenate(parts, axis=1), log_share
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, for the .keras file."""
+        return {**super().get_config(), "n_categories": self.n_categories, **self.names}
+
+
+def _scaled(name: str, value: Any) -> list[Any]:
+    """Columns [N, 1] (or [1, 1]) for one raw column."""
+    if name in ("year", "recent_year"):
+        known = ops.cast(value >= 0, "float32")
+        return [(ops.maximum(value, 1900.0) - 1980.0) / 20.0 * known, known]
+    form, divisor = FORMS.get(name, ("", 1.0))
+    if name.startswith("popularity_"):
+        form, divisor = FORMS["popularity"]
+    if not form:
+        return []
+    if form == "cycle":
+        angle = value * (2.0 * np.pi / divisor)
+        return [ops.sin(angle), ops.cos(angle)]
+    if form == "plain":
+        return [value / divisor]
+    if form == "votes":  # signed; how small a positive sum is matters too
+        return [value / divisor, ops.log(ops.maximum(value, 0.0) + 1e-3) / 7.0 + 1.0]
+    scaled = _log1p(ops.maximum(value, 0.0)) / divisor
+    return [scaled, ops.cast(value >= 0, "float32")] if form == "known" else [scaled]
+
+
+def _against_recent(column: dict[str, Any]) -> list[Any]:
+    """The item's popularity, price and year minus those of the user's last events, 0 if unknown."""
+    found = []
+    for name, scale in AGAINST_RECENT:
+        if name not in column or f"recent_{name}" not in column:
+            continue
+        one, two = column[name], column[f"recent_{name}"]
+        known = ops.cast(one >= 0, "float32") * ops.cast(two >= 0, "float32")
+        if name != "year":
+            one, two = _log1p(ops.maximum(one, 0.0)), _log1p(ops.maximum(two, 0.0))
+        found.append((one - two) * known / scale)
+    return found
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
+class Pieces(layers.Layer):
+    """Add to features their piecewise linear encoding (PLE; Gorishniy et al. 2022, sec. 3.2).
+
+    Piece k of a feature rises from 0 to 1 between its quantiles k and k + 1 and is flat elsewhere,
+    so that a weight a piece makes any bent line: what trees find by thresholds.
+    """
+
+    def __init__(self, *, columns: list[int], per_feature: int, **kwargs: Any) -> None:
+        """These features get `per_feature` pieces each, others none."""
+        super().__init__(**kwargs)
+        self.columns, self.per_feature = [int(column) for column in columns], per_feature
+
+    def build(self, shape: Any) -> None:
+        """Create start and reciprocal width of each piece, set once before training."""
+        self.n_features, size = int(shape[-1]), (len(self.columns) * self.per_feature,)
+        self.start = self.add_weight(shape=size, initializer="zeros", trainable=False, name="start")
+        self.rate = self.add_weight(shape=size, initializer="zeros", trainable=False, name="rate")
+        self.built = True
+
+    def fit(self, features: Any) -> None:
+        """Set both from features f32 [n, F]; a piece without width stays 0."""
+        shares = np.linspace(0.0, 1.0, self.per_feature + 1)
+        edges = np.quantile(features[:, self.columns], shares, axis=0).T  # [C, K + 1]
+        widths = np.diff(edges, axis=1)
+        # One piece over all of a feature says no more than the feature.
+        some = (widths > PIECE_LEAST) & ((widths > PIECE_LEAST).sum(axis=1, keepdims=True) > 1)
+        self.start.assign(np.where(some, edges[:, :-1], 0.0).ravel())
+        self.rate.assign(np.where(some, 1.0 / np.maximum(widths, PIECE_LEAST), 0.0).ravel())
+
+    def call(self, features: Any) -> Any:
+        """Return f32 [N, F + C * per_feature]."""
+        at = np.repeat(self.columns, self.per_feature)
+        cut = ops.take(ops.stop_gradient(features), at, axis=1)  # nothing behind them is learned
+        cut = ops.clip(cut, -PIECE_REACH, PIECE_REACH)
+        pieces = ops.clip((cut - self.start) * self.rate, 0.0, 1.0)
+        return ops.concatenate([features, pieces], axis=1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, for the .keras file."""
+        sizes = {"columns": self.columns, "per_feature": self.per_feature}
+        return {**super().get_config(), **sizes}
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
+class Standard(layers.Layer):
+    """Bring each feature to mean 0 and spread 1 over the learning lists, within +-LIMIT.
+
+    The limit holds for what training never met: a column that was always unknown, then is not.
+    A gain below 1 then makes a feature dear: the same effect takes a larger weight.
+    """
+
+    def __init__(self, *, gains: list[tuple[int, float]] | None = None, **kwargs: Any) -> None:
+        """gains: so many features, and their gain; in order, and 1 for the rest."""
+        super().__init__(**kwargs)
+        self.gains = [(int(n), float(gain)) for n, gain in gains or ()]
+
+    def build(self, shape: Any) -> None:
+        """Create mean and reciprocal spread, set once before training."""
+        size = (int(shape[-1]),)
+        self.mean = self.add_weight(shape=size, initializer="zeros", trainable=False, name="mean")
+        self.scale = self.add_weight(shape=size, initializer="ones", trainable=False, name="scale")
+        self.gain, start = np.ones(size, np.float32), 0
+        for n, gain in self.gains:
+            self.gain[start : start + n] = gain
+            start += n
+        self.built = True
+
+    def fit(self, features: Any) -> None:
+        """Set both from features f32 [n, F]; what never varies keeps its size."""
+        spread = np.std(features, axis=0)
+        self.mean.assign(np.mean(features, axis=0))
+        self.scale.assign(np.where(spread > 1e-3, 1.0 / np.maximum(spread, 1e-3), 1.0))
+
+    def call(self, features: Any) -> Any:
+        """Return f32 [N, F]."""
+        return ops.clip((features - self.mean) * self.scale, -LIMIT, LIMIT) * self.gain
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, for the .keras file."""
+        return {**super().get_config(), "gains": self.gains}
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
+class Prior(layers.Layer):
+    """Add retrieval's log-probability to each head's logit, times a weight that is learned."""
+
+    def build(self, shape: Any) -> None:
+        """Create one weight a head."""
+        size = (int(shape[-1]),)
+        self.weight = self.add_weight(shape=size, initializer="ones", name="weight")
+        self.built = True
+
+    def call(self, logits: Any, log_share: Any) -> Any:
+        """Return logits f32 [N, H]."""
+        return logits + log_share * self.weight
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
+class Calibration(layers.Layer):
+    """Calibration in the graph, set after training: p = sigmoid(f(scale * logit + shift)).
+
+    f is piecewise linear, f(x) = x + sum_k slopes[k] * relu(x - knots[k]): Platt scaling (1999)
+    while the slopes are 0, else isotonic.
+    """
+
+    def build(self, shape: Any) -> None:
+        """Create one scale and one shift a head, and the knots."""
+        heads = int(shape[-1])
+        make = self.add_weight
+        self.scale = make(shape=(heads,), initializer="ones", trainable=False, name="scale")
+        self.shift = make(shape=(heads,), initializer="zeros", trainable=False, name="shift")
+        self.knots = make(shape=(KNOTS, heads), initializer="zeros", trainable=False, name="knots")
+        self.slopes = make(
+            shape=(KNOTS, heads), initializer="zeros", trainable=False, name="slopes"
+        )
+        self.built = True
+
+    def call(self, logits: Any) -> Any:
+        """Return probabilities f32 [N, H]."""
+        x = logits * self.scale + self.shift
+        bent = x
+        for k in range(KNOTS):
+            bent = bent + self.slopes[k] * ops.relu(x - self.knots[k])
+        return ops.sigmoid(bent)
+
+
+def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
+    """Build the ranker; its inputs are named as in FORMAT.md, output `probabilities` [N, H].
+
+    The layer "logits" gives the uncalibrated scores that training fits.
+    """
+    inputs = {
+        "user_vector": keras.Input((spec.dim,), name="user_vector"),
+        "item_vectors": keras.Input((spec.dim,), name="item_vectors"),
+        "item_categories": keras.Input(
+            (spec.max_categories,), dtype="int32", name="item_categories"
+        ),
+        "item_numeric": keras.Input((len(spec.numeric),), name="item_numeric"),
+        "context": keras.Input((len(spec.context),), name="context"),
+        "pair": keras.Input((len(spec.pair),), name="pair"),
+    }
+    numbers = Numbers(
+        n_categories=len(spec.categories),
+        context=list(spec.context),
+        numeric=list(spec.numeric),
+        pair=list(spec.pair),
+        name="numbers",
+    )
+    raw, log_share = numbers(**inputs)
+    vectors, size = 3 * spec.dim, int(raw.shape[-1])  # user's, item's and their product are first
+    columns = [at for at in range(vectors + CATEGORY_DIM, size) if at not in _cycles(spec)]
+    pieces = Pieces(columns=columns, per_feature=config.pieces, name="pieces")(raw)
+    gains = [
+        (vectors, config.vector_gain),
+        (size - vectors, 1.0),
+        (int(pieces.shape[-1]) - size, config.piece_gain),
+    ]
+    x0 = Standard(gains=gains, name="standard")(pieces)
+    decay = keras.regularizers.L2(config.weight_decay) if config.weight_decay else None
+    cross = x0
+    for _ in range(config.cross_layers):
+        cross = keras_rs.layers.FeatureCross(
+            projection_dim=config.cross_rank, kernel_regularizer=decay
+        )(x0, cross)
+    deep = x0
+    for width in config.deep:
+        deep = layers.Dense(width, activation="relu", kernel_regularizer=decay)(deep)
+        deep = layers.Dropout(config.dropout)(deep)
+    joined = layers.Concatenate()([cross, deep])
+    correction = layers.Dense(
+        len(spec.heads), kernel_initializer="zeros", kernel_regularizer=decay
+    )(joined)
+    logits = Prior(name="logits")(correction, log_share)
+    return keras.Model(inputs, Calibration(name="probabilities")(logits), name="ranker")
+
+
+def _cycles(spec: FeatureSpec) -> set[int]:
+    """Numbers of the features that are sines and cosines: bent already."""
+    start, found = 3 * spec.dim + CATEGORY_DIM + 1, set()
+    for name in spec.context:
+        n = len(_scaled(name, np.zeros((1, 1), np.float32)))
+        if FORMS.get(name, ("",))[0] == "cycle":
+            found |= set(range(start, start + n))
+        start += n
+    return found
+
+
+def _log1p(x: Any) -> Any:
+    """log(1 + x), spelt out: ONNX has no Log1p operator and tf2onnx does not rewrite it."""
+    return ops.log(x + 1.0)

@@ -1,0 +1,73 @@
+"""What an item is, as numbers for the item tower: words and word pairs, categories, year, price.
+
+Nothing here is learnt, so the same code encodes the catalogue of training and an item of tomorrow.
+"""
+
+import itertools
+import re
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_training.data.dataset import Items, category_codes
+
+MAX_TITLE_WORDS = 12
+MAX_TITLE_TOKENS = 2 * MAX_TITLE_WORDS - 1
+"""The words and the pairs of neighbours among them."""
+
+FIRST_YEAR = 1900
+N_YEARS = 200
+YEARS_A_BUCKET = 4
+"""A year has a vector of its own and shares one with its neighbours: a new year is not unknown."""
+
+_WORD = re.compile(r"\w+")
+_STOP_WORDS = frozenset(
+    ["a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"]
+)
+
+
+def item_inputs(
+    spec: FeatureSpec, items: Items, title_buckets: int, *, known: bool = True
+) -> dict[str, NDArray[Any]]:
+    """Encode items for the item tower; `known=False` leaves the id out (new items).
+
+    Returns:
+        ids i32 [n], tokens i32 [n, T], categories i32 [n, C], years i32 [n, 2] (the year, its
+        bucket), price f32 [n]; 0 is padding or unknown, in price -1.
+    """
+    n = len(items)
+    tokens = np.zeros((n, MAX_TITLE_TOKENS), np.int32)
+    for row, (item_id, title) in enumerate(zip(items.ids, items.titles, strict=True)):
+        # A table without titles repeats the id there, and an id says nothing of a new item.
+        codes = [] if title == item_id else title_codes(title, title_buckets)
+        tokens[row, : len(codes)] = codes
+    return {
+        "ids": np.arange(1, n + 1, dtype=np.int32) if known else np.zeros(n, np.int32),
+        "tokens": tokens,
+        "categories": category_codes(spec, items.categories),
+        "years": year_codes(items.year),
+        "price": items.price,
+    }
+
+
+def title_codes(title: str, title_buckets: int) -> list[int]:
+    """Hash the first words of a title and each pair of neighbours, 1..title_buckets.
+
+    CRC-32 gives the same bucket on every machine, unlike Python's `hash`. Punctuation, case and
+    words that say nothing are dropped, so "Toy Story (1995)" holds toy, story, 1995, toy story and
+    story 1995.
+    """
+    words = [word for word in _WORD.findall(title.lower()) if word not in _STOP_WORDS]
+    words = words[:MAX_TITLE_WORDS]
+    pairs = [f"{one} {two}" for one, two in itertools.pairwise(words)]
+    return [crc32(token.encode()) % title_buckets + 1 for token in [*words, *pairs]]
+
+
+def year_codes(year: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Return the code of each year and of its bucket, int32 [n, 2]; 0 where the year is unknown."""
+    since = np.clip(year - FIRST_YEAR, 0, N_YEARS - 1).astype(np.int32)
+    codes = np.stack([since + 1, since // YEARS_A_BUCKET + 1], axis=1)
+    return np.where(year[:, None] >= 0, codes, 0).astype(np.int32)

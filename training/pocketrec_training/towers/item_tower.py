@@ -1,0 +1,157 @@
+"""The item tower: id embedding + content. It stays on the server; the phone gets its output."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+from numpy.typing import NDArray
+
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_training.recipe.schema import RetrievalConfig
+from pocketrec_training.towers.item_content import MAX_TITLE_TOKENS, N_YEARS, YEARS_A_BUCKET
+
+_PRICES = np.linspace(0.0, 8.0, 33, dtype=np.float32)[None]
+"""Centres of the soft price buckets, in log(1 + price): a price belongs to the nearest few."""
+
+
+@keras.saving.register_keras_serializable(package="pocketrec")
+class ItemTower(layers.Layer):
+    """Item id embedding + content; the id is dropped at random so that content can stand alone.
+
+    Which ids are dropped is drawn anew for each item and call: an item's content is trained to
+    answer for it alone in a share `id_dropout` of the steps, as it must for a new item (DropoutNet;
+    Volkovs, Yu and Poutanen 2017).
+
+    Inputs (all [N, ...]): ids i32 [N] (0 = unknown, else 1 + row), tokens i32 [N, T] (0 = padding),
+    categories i32 [N, C] (0 = padding), years i32 [N, 2] (0 = unknown), price f32 [N]
+    (-1 = unknown). Output: f32 [N, d].
+    """
+
+    def __init__(
+        self,
+        *,
+        dim: int,
+        n_items: int,
+        title_buckets: int,
+        n_categories: int,
+        id_dropout: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.settings = {
+            "dim": dim,
+            "n_items": n_items,
+            "title_buckets": title_buckets,
+            "n_categories": n_categories,
+            "id_dropout": id_dropout,
+        }
+        near = keras.initializers.RandomNormal(stddev=0.02)
+        self.id_dropout = id_dropout
+        self.seeds = keras.random.SeedGenerator()
+        self.id_table = layers.Embedding(n_items + 1, dim, embeddings_initializer=near)
+        # Zeros, not noise: a word, category or year that training never met adds nothing to a new
+        # item, where a random vector would be half as long as a learnt one.
+        self.token_table = _zeros(title_buckets + 1, dim)
+        self.category_table = _zeros(n_categories + 1, dim)
+        self.year_table = _zeros(N_YEARS + 1, dim)
+        self.year_bucket_table = _zeros(N_YEARS // YEARS_A_BUCKET + 1, dim)
+        self.price_dense = layers.Dense(dim, kernel_initializer="zeros", use_bias=False)
+
+    def build(self, *_: Any, **__: Any) -> None:
+        """Create the tokens' weights, alike until `weigh_tokens`; the parts build themselves."""
+        self.token_weights = self.add_weight(
+            shape=(self.settings["title_buckets"] + 1,),
+            initializer="ones",
+            trainable=False,
+            name="token_weights",
+        )
+        self.built = True
+
+    def weigh_tokens(self, tokens: NDArray[np.int32]) -> None:
+        """Weigh tokens by how rare they are, log((1 + n) / (1 + n_with)), as tf-idf does.
+
+        A token of one item only weighs nothing: it would learn what that item's id should, and say
+        nothing of a new item. Without this, Recall of new products fell by a seventh
+        (`docs/quality-cold.md`).
+
+        Args:
+            tokens: int32 [n, T] of the items of training.
+        """
+        ordered = np.sort(tokens, axis=1)
+        first = np.diff(ordered, axis=1, prepend=0) > 0  # each token once an item
+        found = np.bincount(ordered[first], minlength=int(self.token_weights.shape[0]))
+        weights = np.log((1.0 + len(tokens)) / (1.0 + found))
+        self.token_weights.assign(np.where(found > 1, weights, 0.0).astype(np.float32))
+
+    def call(
+        self,
+        ids: Any,
+        tokens: Any,
+        categories: Any,
+        years: Any,
+        price: Any,
+        training: bool = False,
+    ) -> Any:
+        """Sum the parts; an unknown id adds nothing."""
+        keep = ops.cast(ids > 0, "float32")
+        if training and self.id_dropout > 0:
+            draw = keras.random.uniform(ops.shape(keep), seed=self.seeds)
+            keep = keep * ops.cast(draw >= self.id_dropout, "float32")
+        weights = ops.take(self.token_weights, tokens) * ops.cast(tokens > 0, "float32")
+        exact, bucket = ops.cast(years[:, :1], "int32"), ops.cast(years[:, 1:], "int32")
+        return (
+            self.id_table(ids) * ops.expand_dims(keep, -1)
+            + _sum(self.token_table(tokens), weights)
+            + _sum(self.category_table(categories), categories > 0)
+            + _sum(self.year_table(exact), exact > 0)
+            + _sum(self.year_bucket_table(bucket), bucket > 0)
+            + self.price_dense(_price_buckets(price))
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the settings, for the .keras file."""
+        return {**super().get_config(), **self.settings}
+
+
+def build_item_tower(config: RetrievalConfig, spec: FeatureSpec, n_items: int) -> keras.Model:
+    """Build the item tower with named inputs, see `ItemTower`."""
+    inputs = {
+        "ids": keras.Input((), dtype="int32", name="ids"),
+        "tokens": keras.Input((MAX_TITLE_TOKENS,), dtype="int32", name="tokens"),
+        "categories": keras.Input((spec.max_categories,), dtype="int32", name="categories"),
+        "years": keras.Input((2,), dtype="int32", name="years"),
+        "price": keras.Input((), name="price"),
+    }
+    tower = ItemTower(
+        dim=spec.dim,
+        n_items=n_items,
+        title_buckets=config.title_buckets,
+        n_categories=len(spec.categories),
+        id_dropout=config.id_dropout,
+        name="tower",
+    )
+    return keras.Model(inputs, tower(**inputs), name="item_tower")
+
+
+def _zeros(n: int, dim: int) -> layers.Embedding:
+    return layers.Embedding(n, dim, embeddings_initializer="zeros")
+
+
+def _sum(vectors: Any, weights: Any) -> Any:
+    """Sum [N, T, d] over axis 1 by the weights [N, T], which are first brought to length 1.
+
+    So few and many unrelated vectors give the same length, as in tf-idf; a mean would make long
+    titles short vectors.
+    """
+    weights = ops.cast(weights, "float32")
+    length = ops.sqrt(ops.sum(ops.square(weights), axis=1, keepdims=True))  # [N, 1]
+    weights = weights / ops.maximum(length, 1e-6)
+    return ops.sum(vectors * ops.expand_dims(weights, -1), axis=1)
+
+
+def _price_buckets(price: Any) -> Any:
+    """Return how near a price is to each bucket's centre, float32 [N, 33]; zeros if unknown."""
+    logs = ops.expand_dims(ops.log1p(ops.maximum(price, 0.0)), -1)
+    near = ops.exp(-ops.square((logs - _PRICES) / 0.25) / 2.0)
+    return near * ops.expand_dims(ops.cast(price >= 0, "float32"), -1)

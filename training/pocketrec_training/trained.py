@@ -1,0 +1,107 @@
+"""A finished run folder, loaded: what export and evaluation start from."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import pocketrec_training.ranker.model as ranker_model
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.neighbours import Neighbours
+from pocketrec_training.data.dataset import Dataset, Items, load_items
+from pocketrec_training.errors import RunInvalid
+from pocketrec_training.neighbours import load_neighbours
+from pocketrec_training.progress import Progress
+from pocketrec_training.ranker.slates import Candidates
+from pocketrec_training.recipe.schema import Recipe, load_recipe
+from pocketrec_training.towers import item_tower, user_tower
+from pocketrec_training.towers.fit import Floats
+from pocketrec_training.towers.item_content import item_inputs
+
+# Imported so that keras knows their layers.
+_LAYERS = (item_tower, ranker_model, user_tower)
+
+FILES = (
+    "recipe.json",
+    "feature_spec.json",
+    "train_report.json",
+    "items.parquet",
+    "interactions.parquet",
+    "item_vectors.npy",
+    "user_tower.keras",
+    "item_tower.keras",
+    "ranker.keras",
+)
+NEIGHBOURS_FILE = "neighbours.npz"
+
+_BLOCK = 8192
+"""Items that the item tower takes at a time; each looks up some 30 vectors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """Models and tables of a run; item_vectors is float32 [n_items, d] in canonical row order."""
+
+    recipe: Recipe
+    spec: FeatureSpec
+    items: Items
+    item_vectors: Floats
+    user_tower: keras.Model
+    item_tower: keras.Model
+    ranker: keras.Model
+    neighbours: Neighbours | None
+
+    def candidates(self, data: Dataset) -> Candidates:
+        """Return retrieval as this run trained it, over the sequences of `data`."""
+        return Candidates(
+            self.spec,
+            data,
+            self.user_tower,
+            self.item_vectors,
+            neighbours=self.neighbours,
+            repeats=self.recipe.rerank.repeats,
+            baskets=self.recipe.split.kind != "leave_last",
+        )
+
+    def item_vectors_for(self, items: Items) -> Floats:
+        """Return vectors of items that training never saw, by content alone; float32 [n, d]."""
+        vectors = np.empty((len(items), self.spec.dim), np.float32)
+        buckets = self.recipe.retrieval.title_buckets
+        with Progress("item tower", len(items)) as bar:
+            for at in range(0, len(items), _BLOCK):
+                part = items.pick(range(at, min(at + _BLOCK, len(items))))
+                inputs = item_inputs(self.spec, part, buckets, known=False)
+                vectors[at : at + _BLOCK] = self.item_tower(inputs, training=False)
+                bar.advance(at + len(part))
+        return vectors
+
+
+def load_trained(run_dir: Path) -> Trained:
+    """Load a run.
+
+    Raises:
+        RunInvalid: a file is missing or unreadable.
+    """
+    missing = [name for name in FILES if not (run_dir / name).is_file()]
+    if missing:
+        raise RunInvalid(f"{run_dir}: not a finished run, it lacks {', '.join(missing)}.")
+    try:
+        spec = FeatureSpec.from_json(json.loads((run_dir / "feature_spec.json").read_bytes()))
+        models = {
+            name: keras.models.load_model(run_dir / f"{name}.keras", compile=False)
+            for name in ("user_tower", "item_tower", "ranker")
+        }
+        vectors = np.load(run_dir / "item_vectors.npy", allow_pickle=False)
+        neighbours = load_neighbours(run_dir / NEIGHBOURS_FILE) if spec.neighbours else None
+    except (OSError, ValueError, KeyError) as err:
+        raise RunInvalid(f"{run_dir}: damaged ({err}). Train again.") from err
+    return Trained(
+        recipe=load_recipe(run_dir / "recipe.json"),
+        spec=spec,
+        items=load_items(run_dir),
+        item_vectors=vectors,
+        neighbours=neighbours,
+        **models,
+    )
