@@ -50,12 +50,12 @@ class ReleaseFiles:
             DownloadError: the server cannot be reached.
             RepositoryError: what it sent is something else.
         """
+        from tuf.api.metadata import TargetFile  # costs what `tuf_client` says
+
         self.fetched += 1
         if self._by_delta(entry, path):
             self.by_delta += 1
             return
-        from tuf.api.metadata import TargetFile  # see `sync_tuf`
-
         name = f"files/{entry.sha256}"
         wanted = TargetFile(entry.bytes, {"sha256": entry.sha256}, name)
         self._transfer.file(self._trusted.url(wanted), wanted, path, FULL)

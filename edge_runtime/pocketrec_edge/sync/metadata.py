@@ -65,7 +65,7 @@ class Trusted:
             RepositoryError: what it sent is not to be trusted.
             OSError: the device's folder cannot be read or written.
         """
-        from edge_runtime.sync_tuf import Local, Server
+        from pocketrec_edge.sync.tuf_client import Local, Server
 
         for name in ("root_history", "targets"):  # python-tuf would make them for all to read
             make_folder(self._folder / name)
@@ -125,7 +125,7 @@ class Trusted:
     def _found(
         self, root: bytes, fetcher: "FetcherInterface", wanted: Callable[["Trusted"], T]
     ) -> T:
-        from edge_runtime.sync_tuf import CONFIG, Client
+        from pocketrec_edge.sync.tuf_client import CONFIG, Client
 
         self._updater = Client(
             str(self._folder),
@@ -159,7 +159,7 @@ class Trusted:
 
     def _root(self, root_path: Path | None) -> bytes:
         """The newest root that was trusted, or the app's; a torn file does not count."""
-        from edge_runtime.sync_tuf import ROOT_NAME, is_root
+        from pocketrec_edge.sync.tuf_client import ROOT_NAME, is_root
 
         history = self._folder / "root_history"
         names = [path.name for path in history.iterdir()] if history.is_dir() else []

@@ -1,9 +1,9 @@
 """The classes built on python-tuf's client; import this module inside functions only.
 
-`tuf.api.metadata` imports `securesystemslib.signer`, and that imports the signer of every cloud
-whose SDK is installed: 0.9 s and 35 MB for boto3 alone. A device only verifies signatures. So
-`import edge_runtime.sync` loads of python-tuf only its exceptions, and the first check loads the
-rest (`docs/decisions/0023-python-tuf-is-imported-by-the-first-sync.md`).
+`tuf.api.metadata` imports `securesystemslib.signer`, which imports every signer and the SDK of each
+cloud that is installed. A device only verifies signatures. So importing the sync client loads
+python-tuf's exceptions only, and the first check loads the rest: see
+`docs/decisions/0024-python-tuf-at-the-first-sync.md`.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
 from tuf.api.metadata import Metadata, Root
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from edge_runtime.sync_transfer import Transfer
+from pocketrec_edge.sync.transfer import Transfer
 
 CONFIG = UpdaterConfig(app_user_agent="pocketrec", targets_max_length=2 << 20)
 ROOT_NAME = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
