@@ -14,6 +14,7 @@ train = ["duckdb>=1.4,<2", "tensorflow-cpu==2.21.0; sys_platform != 'darwin'", "
 edge = ["tuf>=6.0"]
 server = ["tuf>=6.0", "flask!=3.0.1,>=3"]
 events = []
+docs = []
 dev = ["hatchling"]
 onnx = ["onnxruntime"]
 """
