@@ -32,6 +32,7 @@ bench: setup
 
 docs: setup
 	$(BIN)/python -m pocketrec.reference docs/cli-reference.md
+	$(BIN)/python -m benchmarks.results_page docs/benchmarks.md README.md
 
 # Linux x86-64, Python 3.11. Needs uv (https://docs.astral.sh/uv); keeps locked versions where it can.
 LOCK := uv pip compile --quiet pyproject.toml --extra train --extra edge --extra server --extra dev \
