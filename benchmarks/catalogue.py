@@ -26,8 +26,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
+from benchmarks.support import command_line
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_export.items.catalogue import known_items
@@ -52,8 +52,10 @@ def run(options: Options, recipe: Path = RECIPE, items: int = MILLION) -> Result
     chosen = load_recipe(recipe)
     celled = replace(chosen, index=replace(chosen.index, cells=CELLS, probes=CELLS // 4))
     (work / "recipe.toml").write_text(recipe_toml(celled, f"{recipe.name} with cells"), "utf-8")
-    children.train(work / "recipe.toml", work, options.data, options.minutes)
-    children.call("export", work / "run", "--out", work / "bundle", "--force", shows_progress=True)
+    command_line.train(work / "recipe.toml", work, options.data, options.minutes)
+    command_line.call(
+        "export", work / "run", "--out", work / "bundle", "--force", shows_progress=True
+    )
     films = load_items(work / "run")
     share = celled.export.compact_share
     changes = made_up_changes(films, items, share, np.random.default_rng(options.seed))
@@ -113,7 +115,7 @@ def release(work: Path, base: Path, name: str, changes: Iterator[dict[str, Any]]
     words = ("export", work / "run", "--base", base, "--catalogue", path, "--out", work / name)
     started = time.monotonic()
     child = subprocess.Popen(  # noqa: S603
-        children.argv(*words, "--force", "--json"), stdout=subprocess.PIPE, text=True
+        command_line.argv(*words, "--force", "--json"), stdout=subprocess.PIPE, text=True
     )
     with child:
         assert child.stdout is not None
@@ -122,7 +124,7 @@ def release(work: Path, base: Path, name: str, changes: Iterator[dict[str, Any]]
         child.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - started
     if child.returncode:
-        raise children.ChildFailed(f"the release {name} ended with {child.returncode}.")
+        raise command_line.ChildFailedError(f"the release {name} ended with {child.returncode}.")
     found = json.loads(report)
     peak = usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     counts = {key: found[key] for key in ("items", "added", "changed", "withdrawn", "removed")}
@@ -195,8 +197,8 @@ def summary(rows: list[Row]) -> dict[str, float]:
 
 def show(rows: list[Row]) -> None:
     """Print a line a step."""
-    heads = ("items", "added", "changed", "withdrawn", "removed", "seconds", "peak_mib")
-    heads = (*heads, "bundle_bytes", "changed_rows", "moves")
+    heads = ["items", "added", "changed", "withdrawn", "removed", "seconds", "peak_mib"]
+    heads += ["bundle_bytes", "changed_rows", "moves"]
     table = Table(title="Catalogue releases", title_justify="left")
     table.add_column("step")
     for name in heads:

@@ -21,8 +21,9 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from benchmarks import added_film, children, demo_table, demo_verdict, phones
 from benchmarks.harness import Options, Result
+from benchmarks.support import command_line, demo_table, demo_verdict, phones
+from benchmarks.support.cold_start import added_film
 from pocketrec_bundle.errors import InputError, PocketRecError
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
@@ -69,7 +70,7 @@ class Line:
         """Run one command, its progress visible, and print its result as it is."""
         told = " ".join(str(word) for word in words)
         self.console.print(f"$ pocketrec {told}", style="bold cyan", markup=False, soft_wrap=True)
-        text = children.call(*words, shows_progress=words[0] in SLOW)
+        text = command_line.call(*words, shows_progress=words[0] in SLOW)
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -166,7 +167,7 @@ def sync(line: Line, fleet: Sequence[phones.Phone], name: str) -> dict[str, floa
     """
     root = line.work / "repo" / "metadata" / "1.root.json"
     with line.step(name, "server up, phones sync, server gone"):
-        with children.server(line.work / "repo", line.work) as url:
+        with command_line.server(line.work / "repo", line.work) as url:
             reports = [phone.sync(url, "--root", root) for phone in fleet]
             idle = fleet[-1].sync(url, "--root", root)
         refuse_if_answering(url)
@@ -281,15 +282,21 @@ def show_added(line: Line, fleet: Sequence[phones.Phone]) -> added_film.Found:
 def measure(line: Line, phone: phones.Phone, engine: str, repetitions: int) -> demo_table.Latency:
     """Time recommendations in a process of their own, all sockets refused."""
     with line.step(f"latency {engine}", f"{repetitions} slates in one offline process"):
-        words = ("-m", "benchmarks.latency_child", str(phone.home), engine, str(repetitions))
+        words = (
+            "-m",
+            "benchmarks.support.children.latency",
+            str(phone.home),
+            engine,
+            str(repetitions),
+        )
         done = subprocess.run(  # noqa: S603
             [sys.executable, *words], capture_output=True, text=True
         )
         if done.returncode != 0:
-            raise children.ChildFailed(f"timing {engine}: {done.stderr.strip()}")
+            raise command_line.ChildFailedError(f"timing {engine}: {done.stderr.strip()}")
         found = json.loads(done.stdout)
         if found["source"] != "model" or found["engine"] != engine:
-            raise children.ChildFailed(
+            raise command_line.ChildFailedError(
                 f"{engine}: {found['engine']} answered, by {found['source']}; nothing to time."
             )
     return demo_table.Latency(first_slate_ms=found["first_slate_ms"], stages=found["stages"])

@@ -8,11 +8,12 @@ square root of N.
 Data: MovieLens-100K trained with 1,000 candidates and 32 neighbours an item, its vectors extended
 to N, neighbours drawn for them, and synthetic vectors, see `device_world.py`; the users are real.
 The largest phone is measured without neighbours too: figures that end in `_plain`.
-Figures of a phone come from a child process with an installed release (`device_child.py`), with
-sockets refused and the user's environment without settings of threads; searches from another of one
-thread (`device_search.py`). Repetitions: 2,000 requests, five of each query. The largest phone
-asks in four rounds, each first as the machine is and then beside the busy loops, which are
-processes of equal priority. Instructions are counted by valgrind where there is one.
+Figures of a phone come from a child process with an installed release
+(`support/children/device.py`), with sockets refused and the user's environment without settings of
+threads; searches from another of one thread (`device_search.py`). Repetitions: 2,000 requests,
+five of each query. The largest phone asks in four rounds, each first as the machine is and then
+beside the busy loops, which are processes of equal priority. Instructions are counted by valgrind
+where there is one.
 """
 
 import importlib.util
@@ -30,10 +31,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children, device_world
-from benchmarks.device_search import MODULES, save
-from benchmarks.device_world import Source
 from benchmarks.harness import Cell, Options, Result
+from benchmarks.support import command_line, device_world
+from benchmarks.support.device_search import MODULES, save
+from benchmarks.support.device_world import Source
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.device import Device
 from pocketrec_edge.events.event import INTERACTION, Event
@@ -123,7 +124,7 @@ def prepared(
     """Train and export with the candidates, neighbours and slate of this benchmark."""
     source = trained(work, recipe, options, neighbours=neighbours)
     words = ("export", work / "run", "--out", work / "bundle", "--force", "--all-variants")
-    children.call(*words, shows_progress=True)
+    command_line.call(*words, shows_progress=True)
     return work / "bundle", source
 
 
@@ -154,7 +155,7 @@ def trained(
     )
     path = work / "recipe.toml"
     path.write_text(recipe_toml(changed, f"{recipe.name} for bench device"), "utf-8")
-    children.train(path, work, options.data, options.minutes)
+    command_line.train(path, work, options.data, options.minutes)
     return Source.of(work / "run", work / "data", USERS)
 
 
@@ -185,7 +186,9 @@ def installed(peers: tuple[str, ...]) -> tuple[str, ...]:
 def search_rows(folder: Path, peers: tuple[str, ...], n: int, vectors: str) -> list[Row]:
     """Search one index by all, in a child of one thread."""
     words = (str(folder), ",".join(peers), str(ROUNDS))
-    found: list[dict[str, Any]] = child("benchmarks.device_search", *words, setting=ONE_THREAD)
+    found: list[dict[str, Any]] = child(
+        "benchmarks.support.device_search", *words, setting=ONE_THREAD
+    )
     dim = int(np.load(folder / "vectors.npy", mmap_mode="r").shape[1])
     size = sum(
         (folder / name).stat().st_size for name in ("centroids", "offsets", "rows", "scales")
@@ -210,7 +213,8 @@ def phone_rows(
 ) -> tuple[list[Row], dict[str, Any]]:
     """Install a release of n items, then measure a phone with each variant; the default first.
 
-    busy_rounds: of the default one, see `device_child.py`; every: the other variants, too.
+    busy_rounds: of the default one, see `support/children/device.py`; every: the other variants,
+    too.
 
     Returns:
         The rows, and what was asked of the first.
@@ -297,10 +301,12 @@ def phone_row(asked: dict[str, Any], work: Path) -> Row:
     path = work / "asked.json"
     path.write_text(json.dumps(asked), "ascii")
     words = (str(path), str(time.monotonic_ns()))
-    found: dict[str, Any] = child("benchmarks.device_child", *words)
+    found: dict[str, Any] = child("benchmarks.support.children.device", *words)
     stages = found["stages"]
     if asked["variant"] is None and (found["sources"] != ["model"] or found["source"] != "model"):
-        raise children.ChildFailed(f"not all requests were answered by the models: {found}")
+        raise command_line.ChildFailedError(
+            f"not all requests were answered by the models: {found}"
+        )
     row: Row = {
         "engine": asked["engine"],
         "variant": asked["variant"] or "default",
@@ -331,7 +337,14 @@ def instructions(asked: dict[str, Any], work: Path, counted: int) -> float | Non
         path = work / "asked.json"
         path.write_text(json.dumps(some), "ascii")
         tool = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={work / 'callgrind.out'}")
-        command = (*tool, sys.executable, "-m", "benchmarks.device_child", str(path), "0")
+        command = (
+            *tool,
+            sys.executable,
+            "-m",
+            "benchmarks.support.children.device",
+            str(path),
+            "0",
+        )
         try:
             done = subprocess.run(command, env=USER, capture_output=True, text=True)  # noqa: S603
         except OSError:
@@ -371,7 +384,9 @@ def child(module: str, *words: str, setting: Mapping[str, str] = USER) -> Any:
     command = (sys.executable, "-m", module, *words)
     done = subprocess.run(command, env=setting, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
-        raise children.ChildFailed(f"{module} ended with {done.returncode}.\n{done.stderr[-2000:]}")
+        raise command_line.ChildFailedError(
+            f"{module} ended with {done.returncode}.\n{done.stderr[-2000:]}"
+        )
     return json.loads(done.stdout)
 
 

@@ -28,9 +28,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
-from benchmarks.old_runtime import verify_there
+from benchmarks.support import command_line
+from benchmarks.support.old_runtime import verify_there
 from pocketrec_bundle.encoding.arrays import encode_array
 from pocketrec_bundle.items.v2 import id_files
 from pocketrec_bundle.quantize import quantize_rows
@@ -62,12 +62,12 @@ def run(options: Options, recipe: Path = RECIPE, items: int = MILLION) -> Result
     """Train, export twice, check every file on every runtime; `items` of the large bundle."""
     work = options.work
     run_dir, bundle_dir = work / "run", work / "bundle"
-    children.train(recipe, work, None, options.minutes)
+    command_line.train(recipe, work, None, options.minutes)
     words = ("export", run_dir, "--force", "--all-variants", "--json", "--out")
     started = time.monotonic()
-    report = json.loads(children.call(*words, bundle_dir, shows_progress=True))
+    report = json.loads(command_line.call(*words, bundle_dir, shows_progress=True))
     export_s = time.monotonic() - started
-    children.call(*words, work / "elsewhere" / "again", shows_progress=True)
+    command_line.call(*words, work / "elsewhere" / "again", shows_progress=True)
     bundle = open_bundle(bundle_dir)
     found = verify(bundle)
     rows: list[Row] = file_rows(found.files, report["files"])
@@ -123,10 +123,10 @@ def add_quality(rows: list[Row], bundle: Bundle, data: Dataset) -> None:
 def movielens_1m(work: Path, source: Path) -> dict[str, float]:
     """Export MovieLens-1M; seconds, bytes of both models and of the bundle."""
     if not (work / "run" / "train_report.json").is_file():
-        children.train(ML1M, work, source, SHORT_MINUTES)
+        command_line.train(ML1M, work, source, SHORT_MINUTES)
     words = ("export", work / "run", "--out", work / "bundle", "--force", "--json")
     started = time.monotonic()
-    report = json.loads(children.call(*words, shows_progress=True))
+    report = json.loads(command_line.call(*words, shows_progress=True))
     return {
         "export_ml1m_s": time.monotonic() - started,
         "models_ml1m_bytes": float(report["shipped"][0]["models_bytes"]),

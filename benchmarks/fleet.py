@@ -27,11 +27,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import check_rates, children
-from benchmarks.drawn_release import Drawn, write_drawn_release
-from benchmarks.fault_proxy import FaultProxy, Faults
-from benchmarks.fleet_child import Synced, peak_mib
 from benchmarks.harness import Options, Result, machine, percentiles
+from benchmarks.support import check_rates, command_line
+from benchmarks.support.children.fleet import Synced, peak_mib
+from benchmarks.support.drawn_release import Drawn, write_drawn_release
+from benchmarks.support.fault_proxy import FaultProxy, Faults
 from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_server.repository.keys import load_signers, make_keys
@@ -58,7 +58,7 @@ def run(
     """
     fleet, rows = Fleet(options), []
     release = fleet.publish()
-    with children.server_process(fleet.repo, options.work) as (url, server):
+    with command_line.server_process(fleet.repo, options.work) as (url, server):
         rows.append(fleet.sync("install", url, range(devices), release))
         release = fleet.publish()
         rows.append(fleet.sync("update", url, range(devices), release))
@@ -161,7 +161,7 @@ class Fleet:
             "at_once": AT_ONCE,
         }
         shares = np.array_split(devices, min(len(devices), int(machine()["cores"])))
-        command = [sys.executable, "-m", "benchmarks.fleet_child"]
+        command = [sys.executable, "-m", "benchmarks.support.children.fleet"]
         with ExitStack() as stack:
             running = []
             for share in shares:
@@ -173,6 +173,7 @@ class Fleet:
             with ThreadPoolExecutor(len(running)) as readers:
                 lines: SimpleQueue[str | None] = SimpleQueue()
                 for child in running:
+                    assert child.stdout is not None  # a pipe
                     readers.submit(_forward, child.stdout, lines)
                 left = len(running)
                 while left:
@@ -182,7 +183,7 @@ class Fleet:
                     else:
                         yield json.loads(line)
             if any(child.wait() for child in running):
-                raise children.ChildFailed("fleet: a worker process failed; see above.")
+                raise command_line.ChildFailedError("fleet: a worker process failed; see above.")
 
 
 def _forward(lines: Iterable[str], to: "SimpleQueue[str | None]") -> None:

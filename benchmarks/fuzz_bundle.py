@@ -2,7 +2,7 @@
 
 Each case is the sound bundle of `tiny_bundle.py`, in either format version, changed in one of the
 ways of `mutations/`, and handed to the reader, then to a walk over all that a device touches. It
-must end in `BundleInvalid` with a reason (`refused`) or in the sound bundle's answers
+must end in `BundleInvalidError` with a reason (`refused`) or in the sound bundle's answers
 (`accepted_equal`). Where the manifest was made to fit, other numbers are another release, which the
 signature must refuse, not the reader: `accepted_other`; a device then answers from it. Another
 exception or warning, a case over 5 s of processor time, a process over 1 GiB of address space, or a
@@ -24,15 +24,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.children import ChildFailed
-from benchmarks.fuzz_child import READY, VERSIONS
 from benchmarks.harness import Cell, Options, Result
-from benchmarks.mutations import MUTATORS
-from benchmarks.tiny_bundle import write_tiny_bundle
+from benchmarks.support.children.fuzz import READY, VERSIONS
+from benchmarks.support.command_line import ChildFailedError
+from benchmarks.support.mutations import MUTATORS
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_training.progress import Progress
 
 CASES = 100_000
-CHILD = ["-W", "error", "-m", "benchmarks.fuzz_child"]  # a numeric warning is a crash too
+CHILD = [
+    "-W",
+    "error",
+    "-m",
+    "benchmarks.support.children.fuzz",
+]  # a numeric warning is a crash too
 OUTCOMES = ("refused", "accepted_equal", "accepted_other", "crash")
 MOST_CRASHES_TOLD = 50
 
@@ -98,7 +103,9 @@ def verdicts(work: Path, seed: int, cases: int) -> Iterator[tuple[int, dict[str,
             assert child.stdout is not None
             try:
                 if child.stdout.readline().strip() != READY:
-                    raise ChildFailed("fuzz-bundle: the sound bundle does not open; see above.")
+                    raise ChildFailedError(
+                        "fuzz-bundle: the sound bundle does not open; see above."
+                    )
                 for line in child.stdout:
                     yield number, json.loads(line)
                     number += 1

@@ -16,8 +16,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import device, device_world
+from benchmarks import device
 from benchmarks.harness import Cell, Options, Result
+from benchmarks.support import device_world
 from pocketrec_bundle.reader import open_bundle
 
 ITEMS, REQUESTS, MINUTES, ACT_EVERY = 1_000_000, 100_000, 10.0, 100
@@ -48,7 +49,7 @@ def run(
     }
     path = work / "asked.json"
     path.write_text(json.dumps(asked), "ascii")
-    found: dict[str, Any] = device.child("benchmarks.offline_child", str(path))
+    found: dict[str, Any] = device.child("benchmarks.support.children.offline", str(path))
     rows: list[Row] = [
         {"requests": done, "seconds": seconds, "rss_mib": mib}
         for done, seconds, mib in found["resident"]

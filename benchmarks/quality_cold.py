@@ -20,11 +20,18 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import title_similarity
-from benchmarks.cold_likes import SLATE, kept, recall_of_sequels, sequels
-from benchmarks.cold_scores import Floats, as_stored, expected, lifted, mixed, recall_at
-from benchmarks.cold_split import ColdSplit, split
 from benchmarks.harness import Cell, Options, Result
+from benchmarks.support.cold_start import title_similarity
+from benchmarks.support.cold_start.likes import SLATE, kept, recall_of_sequels, sequels
+from benchmarks.support.cold_start.scores import (
+    Floats,
+    as_stored,
+    expected,
+    lifted,
+    mixed,
+    recall_at,
+)
+from benchmarks.support.cold_start.split import ColdSplit, split
 from pocketrec_training.cold_start.content_vectors import ContentVectors
 from pocketrec_training.cold_start.fill_in import fit_users, vectors_of_users
 from pocketrec_training.data.dataset import Items, feature_spec
@@ -151,7 +158,7 @@ def measure(
     options: Options,
     minutes: float,
     k: int,
-) -> tuple[list[Mapping[str, Cell]], dict[str, float]]:
+) -> tuple[list[dict[str, Cell]], dict[str, float]]:
     """Train on what was known, then rank what was new."""
     prepare_process(recipe.seed)
     spec = feature_spec(recipe, case.known.items)

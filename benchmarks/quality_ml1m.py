@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
+from benchmarks.support import command_line
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_export.gates import on_device
@@ -50,14 +50,14 @@ def run(options: Options, recipe: Path = RECIPE) -> Result:
     work.mkdir(parents=True, exist_ok=True)
     source: tuple[str | Path, ...] = ("--source", options.data) if options.data else ()
     budget = ("--minutes", str(options.minutes)) if options.minutes else ()
-    children.call("data", recipe, "--out", work / "data", *source, shows_progress=True)
+    command_line.call("data", recipe, "--out", work / "data", *source, shows_progress=True)
     if not finished(recipe, work / "run"):
         words = ("train", recipe, "--data", work / "data", "--out", work / "run", *budget)
-        children.call(*words, shows_progress=True)
+        command_line.call(*words, shows_progress=True)
     words = ("evaluate", work / "run", "--data", work / "data", "--out", work / "report")
-    children.call(*words, shows_progress=True)
+    command_line.call(*words, shows_progress=True)
     words = ("export", work / "run", "--out", work / "bundle", "--force", "--all-variants")
-    children.call(*words, shows_progress=True)
+    command_line.call(*words, shows_progress=True)
     rows, figures = measure(work, options)
     show(rows)
     return Result(name="quality-ml1m", seed=options.seed, rows=rows, figures=figures)
@@ -74,8 +74,8 @@ def measure(work: Path, options: Options) -> tuple[list[Row], dict[str, float]]:
     trained = load_trained(work / "run")
     data = load_dataset(trained.recipe, work / "data")
     cases = held_out_cases(data, TEST, "new_to_user")
-    report = children.read_json(work / "report" / "evaluation.json")
-    training = children.read_json(work / "run" / "train_report.json")
+    report = command_line.read_json(work / "report" / "evaluation.json")
+    training = command_line.read_json(work / "run" / "train_report.json")
     rows: list[Row] = [
         {"method": name, "hr10": hr, "ndcg10": ndcg, "low": None, "high": None, "source": source}
         for name, hr, ndcg, source in PUBLISHED

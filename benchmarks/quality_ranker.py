@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
+from benchmarks.support import command_line
 from pocketrec_bundle.ranker_features import padded
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.engines.select import open_model
@@ -65,9 +65,9 @@ def run(options: Options, sources: tuple[Source, ...] = SOURCES) -> Result:
     for source in usable:
         work = options.work / source.recipe.stem
         given = options.data / source.folder if options.data and source.folder else None
-        children.train(source.recipe, work, given, minutes)
+        command_line.train(source.recipe, work, given, minutes)
         run_dir, bundle_dir = work / "run", work / "bundle"
-        children.call("export", run_dir, "--out", bundle_dir, "--force", shows_progress=True)
+        command_line.call("export", run_dir, "--out", bundle_dir, "--force", shows_progress=True)
         found = measure(run_dir, work / "data", bundle_dir, options.seed)
         show(source.title, found[0])
         rows += [{"data": source.title, **row} for row in found[0]]

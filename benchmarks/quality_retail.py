@@ -20,9 +20,9 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.demo import WIDTH, empty
 from benchmarks.harness import Cell, Options, Result
+from benchmarks.support import command_line
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_export.gates import on_device
@@ -51,13 +51,13 @@ def run(options: Options, recipe: Path = RECIPE, console: Console | None = None)
     console = console or Console(width=None if sys.stdout.isatty() else WIDTH)
     work = empty(options.work)
     console.print("training, then one look at the test period")
-    children.train(recipe, work, options.data, options.minutes)
+    command_line.train(recipe, work, options.data, options.minutes)
     report = work / "report"
     words = ("evaluate", work / "run", "--data", work / "data", "--out", report)
-    children.call(*words, shows_progress=True)
+    command_line.call(*words, shows_progress=True)
     run_dir, bundle_dir = work / "run", work / "bundle"
-    children.call("export", run_dir, "--out", bundle_dir, "--force", shows_progress=True)
-    found = children.read_json(report / "evaluation.json")
+    command_line.call("export", run_dir, "--out", bundle_dir, "--force", shows_progress=True)
+    found = command_line.read_json(report / "evaluation.json")
     lines = rows(found) + device_rows(work, report, options.seed) + tests(found, report)
     for setting in TABLES:
         show(console, setting, [row for row in lines if row["setting"] == setting])
@@ -105,7 +105,8 @@ def best_baseline(found: dict[str, Any], setting: str, metric: str) -> str:
     """The strictest rival: best on the test itself, metric by metric."""
     table = found[TABLES[setting]]
     rivals = [method for method in table if method not in OURS]
-    return max(rivals, key=lambda method: table[method][metric]["value"])
+    best: str = max(rivals, key=lambda method: float(table[method][metric]["value"]))
+    return best
 
 
 def tests(found: dict[str, Any], report: Path) -> list[Row]:
@@ -116,7 +117,7 @@ def tests(found: dict[str, Any], report: Path) -> list[Row]:
             rival = best_baseline(found, setting, metric)
             for ours in (DEVICE, MODEL):
                 words = ("--method-a", rival, "--method-b", ours)
-                compared = children.call_json("compare", report, report, *words)
+                compared = command_line.call_json("compare", report, report, *words)
                 m = compared["settings"][setting]["metrics"][metric]
                 lines.append(
                     {

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.harness import Cell, Options, Result, percentiles
+from benchmarks.support import command_line
 from pocketrec_bundle.encoding.strict_json import MAX_UTC
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_bundle.settings.campaigns import Campaign, Campaigns
@@ -139,9 +139,9 @@ def _divergence(taste: NDArray[np.float64], marks: NDArray[np.float64]) -> float
 def run(options: Options, recipe: Path = RECIPE) -> Result:
     """Train, export, and answer the validation cases under each setting; prints the table."""
     work = options.work
-    children.train(recipe, work, options.data, options.minutes)
+    command_line.train(recipe, work, options.data, options.minutes)
     words = ("export", work / "run", "--out", work / "bundle", "--force")
-    children.call(*words, shows_progress=True)
+    command_line.call(*words, shows_progress=True)
     rows = measure(work / "run", work / "data", work / "bundle", options.seed)
     show(rows)
     figures = {
@@ -191,10 +191,17 @@ def measure(run_dir: Path, data_dir: Path, bundle_dir: Path, seed: int) -> list[
 
 def campaigns_of(bundle: Bundle) -> Campaigns:
     """A campaign for every tenth item, which always runs."""
-    facts = {"label": "Sponsored", "from_utc": 0, "until_utc": MAX_UTC, "priority": 0}
     return Campaigns(
         campaigns=tuple(
-            Campaign(id=item_id, item_id=item_id, **facts) for item_id in bundle.item_ids()[::10]
+            Campaign(
+                id=item_id,
+                item_id=item_id,
+                label="Sponsored",
+                from_utc=0,
+                until_utc=MAX_UTC,
+                priority=0,
+            )
+            for item_id in bundle.item_ids()[::10]
         )
     )
 

@@ -8,7 +8,7 @@ the figures compare rows and say nothing else; the test split is not touched). P
 process: popularity, and the lists of categories by which a phone answers without models. In every
 row the items of the whole history are left out, so that rows differ in what the method knows of the
 user alone. "Interests" are the commonest categories of the history: what a person of this taste
-might choose, not what one chose. `benchmarks/session_reaction.py` has the second table.
+might choose, not what one chose. `benchmarks/support/session_reaction.py` has the second table.
 Repetitions: one training.
 
 Columns: NDCG@10 and the 95% interval of its difference to an empty history, paired by case;
@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children, session_reaction
 from benchmarks.harness import Cell, Options, Result
+from benchmarks.support import command_line, session_reaction
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import Bundle, open_bundle
@@ -168,9 +168,9 @@ def _places(slates: list[list[int]], rows: Rows, cases: Cases) -> NDArray[np.int
 def run(options: Options, recipe: Path = RECIPE) -> Result:
     """Train, export, and measure both; prints the tables."""
     work = options.work
-    children.train(recipe, work, options.data, options.minutes)
+    command_line.train(recipe, work, options.data, options.minutes)
     words = ("export", work / "run", "--out", work / "bundle", "--force")
-    children.call(*words, shows_progress=True)
+    command_line.call(*words, shows_progress=True)
     return measure(work / "run", work / "data", work / "bundle", work / "phones", options.seed)
 
 

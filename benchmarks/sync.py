@@ -21,10 +21,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
-from benchmarks.delta_peers import peers
-from benchmarks.drawn_release import Drawn, write_drawn_release
 from benchmarks.harness import Cell, Options, Result, percentiles
+from benchmarks.support import command_line
+from benchmarks.support.delta_peers import peers
+from benchmarks.support.drawn_release import Drawn, write_drawn_release
 from pocketrec_bundle.encoding.delta import apply_delta, make_delta
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.sync.client import SyncReport, sync
@@ -58,9 +58,9 @@ def run(options: Options, items: int = ITEMS, dim: int = DIM, million: int = MIL
         started = time.monotonic()
         report = publish(work / name, repo, signers, "stable")
         made_s = time.monotonic() - started
-        with children.server(repo, work) as url:
+        with command_line.server(repo, work) as url:
             found.append(_row(name, report, made_s, _sync(home, repo, url)))
-    with children.server(repo, work) as url:
+    with command_line.server(repo, work) as url:
         idle = _sync(home, repo, url)
     before, after = _matrix(work / "first"), _matrix(work / "rows")
     apply_ms, write_ms = _codec(work, before, after)
@@ -122,14 +122,14 @@ def _publish_large(work: Path, items: int, dim: int, seed: int) -> tuple[float, 
     write_drawn_release(work / "first", first, "first", answers=True)
     base = open_bundle(work / "first")
     write_drawn_release(work / "later", later, "later", base, answers=True)
-    children.call("keys", "make", "--plain", "--out", work / "keys")
+    command_line.call("keys", "make", "--plain", "--out", work / "keys")
     words = ("--repo", work / "repo", "--keys", work / "keys")
-    children.call("repo", "init", *words)
-    words += ("--no-self-test",)  # its golden vectors are drawn, not answered
-    children.call("publish", work / "first", *words)
+    command_line.call("repo", "init", *words)
+    publishing = ("publish", *words, "--no-self-test")  # golden vectors are drawn, not answered
+    command_line.call(*publishing, work / "first")
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     started = time.monotonic()
-    children.call("publish", work / "later", *words)
+    command_line.call(*publishing, work / "later")
     seconds = time.monotonic() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     shutil.rmtree(work)

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import children
 from benchmarks.harness import Cell, Options, Result
+from benchmarks.support import command_line
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import TEST, VALID, Dataset, load_dataset
@@ -62,7 +62,7 @@ def run(options: Options, recipe: Path = RECIPE) -> Result:
     comment = f"{recipe.name}, shortened for the benchmark"
     short.write_text(recipe_toml(shortened(load_recipe(recipe)), comment), encoding="utf-8")
     source: tuple[str | Path, ...] = ("--source", options.data) if options.data else ()
-    children.call("data", recipe, "--out", work / "all", *source)
+    command_line.call("data", recipe, "--out", work / "all", *source)
     cut_tables(work / "all", work / "earlier", KNOWN_SHARE)
     minutes = ("--minutes", str(options.minutes / 3)) if options.minutes else ()
     for name, data, start in (
@@ -71,7 +71,7 @@ def run(options: Options, recipe: Path = RECIPE) -> Result:
         ("warm", "all", ("--warm-start", work / "a")),
     ):
         words = ("train", short, "--data", work / data, "--out", work / name, *minutes, *start)
-        children.call(*words, shows_progress=True)
+        command_line.call(*words, shows_progress=True)
     rows, figures = measure(work, options.seed)
     show(rows)
     return Result(name="warm-start", seed=options.seed, rows=rows, figures=figures)
@@ -149,7 +149,7 @@ def releases(work: Path, old: Trained, kept: NDArray[np.int64]) -> Iterator[Rele
         "warm_rotated": warm,
     }
     for name, trained in made.items():
-        report = children.read_json(work / name.removesuffix("_rotated") / "train_report.json")
+        report = command_line.read_json(work / name.removesuffix("_rotated") / "train_report.json")
         yield Release(
             name=name, trained=trained, seconds=report["retrieval_s"], epochs=report["epochs"]
         )

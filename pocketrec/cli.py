@@ -1,4 +1,4 @@
-"""The one command, `pocketrec`: wiring only; each sub-command is a module of `pocketrec.commands`.
+"""The one command, `pocketrec`: wiring only; each sub-command is a module below `commands/`.
 
 A sub-command is imported when it is used, so `pocketrec --help` stays fast and a phone that has
 only the `edge` extra can run `pocketrec device` although TensorFlow is nowhere near.
@@ -17,33 +17,39 @@ import click
 
 from pocketrec_bundle.errors import PocketRecError
 
-# name -> what `pocketrec --help` says of it, in the order in which data flows.
+# name -> its folder below `commands/`, its line in `pocketrec --help`; in the order of data flow.
 COMMANDS = {
-    "data": "Read, check and clean the two tables: interactions and items.",
-    "features": "Write the point-in-time features of every past interaction.",
-    "train": "Train the two-tower model and the ranker of a recipe.",
-    "tune": "Search a recipe's settings for the best validation figure, resumable.",
-    "evaluate": "Measure a trained run beside simple baselines; write a report.",
-    "compare": "Test whether one evaluation is better than another, case by case.",
-    "export": "Freeze, quantize and pack a run into a bundle for the device.",
-    "inspect": "Show what is in a bundle, every file checked.",
-    "verify": "Prove a bundle on the runtimes of this machine.",
-    "bad-bundles": "Write bundles of one fault each, to test a reader in another language.",
-    "keys": "Make, watch, rotate and revoke the keys that sign releases.",
-    "repo": "Found a repository of signed releases, and see who changed it.",
-    "publish": "Sign a bundle and put it on a channel.",
-    "refresh": "Sign metadata again before it expires.",
-    "prune": "Remove from a repository what no phone asks for any more.",
-    "rollout": "Stage, pause, kill, roll back and halt releases.",
-    "serve": "Run the sync server.",
-    "events": "Export what devices sent, count it, or erase that of one device.",
-    "db": "Upgrade the server's database, or see whether it needs it.",
-    "mirror": "Copy a repository to a folder or bucket that serves it as static files.",
-    "backup": "Save a server's repository and database in one file.",
-    "restore": "Bring a backup back.",
-    "admin": "Say who may operate a server, and see what was done.",
-    "device": "Be the phone: sync, recommend, explain, browse, simulate.",
-    "bench": "Run one benchmark and write its figures as JSON.",
+    "data": ("model", "Read, check and clean the two tables: interactions and items."),
+    "features": ("model", "Write the point-in-time features of every past interaction."),
+    "train": ("model", "Train the two-tower model and the ranker of a recipe."),
+    "tune": ("model", "Search a recipe's settings for the best validation figure, resumable."),
+    "evaluate": ("model", "Measure a trained run beside simple baselines; write a report."),
+    "compare": ("model", "Test whether one evaluation is better than another, case by case."),
+    "export": ("model", "Freeze, quantize and pack a run into a bundle for the device."),
+    "inspect": ("model", "Show what is in a bundle, every file checked."),
+    "verify": ("model", "Prove a bundle on the runtimes of this machine."),
+    "bad-bundles": (
+        "model",
+        "Write bundles of one fault each, to test a reader in another language.",
+    ),
+    "keys": ("repository", "Make, watch, rotate and revoke the keys that sign releases."),
+    "repo": ("repository", "Found a repository of signed releases, and see who changed it."),
+    "publish": ("repository", "Sign a bundle and put it on a channel."),
+    "refresh": ("repository", "Sign metadata again before it expires."),
+    "prune": ("repository", "Remove from a repository what no phone asks for any more."),
+    "rollout": ("repository", "Stage, pause, kill, roll back and halt releases."),
+    "serve": ("server", "Run the sync server."),
+    "events": ("server", "Export what devices sent, count it, or erase that of one device."),
+    "db": ("server", "Upgrade the server's database, or see whether it needs it."),
+    "mirror": (
+        "repository",
+        "Copy a repository to a folder or bucket that serves it as static files.",
+    ),
+    "backup": ("server", "Save a server's repository and database in one file."),
+    "restore": ("server", "Bring a backup back."),
+    "admin": ("server", "Say who may operate a server, and see what was done."),
+    "device": ("device", "Be the phone: sync, recommend, explain, browse, simulate."),
+    "bench": ("model", "Run one benchmark and write its figures as JSON."),
 }
 
 # top-level module that may be missing -> the extra that brings it.
@@ -121,10 +127,12 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Import `pocketrec.commands.<name>` and hand out its `command`."""
+        """Import `pocketrec.commands.<folder>.<name>` and return its `command`."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"pocketrec.commands.{cmd_name.replace('-', '_')}")
+        folder, _ = COMMANDS[cmd_name]
+        name = f"pocketrec.commands.{folder}.{cmd_name.replace('-', '_')}"
+        module = importlib.import_module(name)
         command: click.Command = module.command
         return command
 
@@ -142,7 +150,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the sub-commands without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the sub-command; expected errors end as one message and an exit code."""

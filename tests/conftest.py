@@ -146,7 +146,7 @@ def uncompiled():
 @pytest.fixture(scope="session")
 def tiny_release(tmp_path_factory) -> Path:
     """Folder of a bundle of 48 items, with ONNX models that a pencil can follow."""
-    from benchmarks.tiny_bundle import write_tiny_bundle
+    from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 
     folder = tmp_path_factory.mktemp("tiny") / "bundle"
     write_tiny_bundle(folder, answers=True)

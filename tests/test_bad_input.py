@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import children
+from benchmarks.support import command_line
 from pocketrec.cli import main
 from pocketrec_edge.device import Device
 from pocketrec_server.repository.keys import load_signers, make_keys
@@ -160,7 +160,7 @@ def test_wrong_signature(runner, served, small_release, tmp_path):
     publish(small_release, other, load_signers(tmp_path / "keys"), "stable")
     home = Path(shutil.copytree(served / "phone", tmp_path / "phone"))
     ours = served / "repo" / "metadata" / "1.root.json"
-    with children.server(other, tmp_path) as url:
+    with command_line.server(other, tmp_path) as url:
         words = ["device", "sync", "--home", home, "--server", url, "--root", ours]
         assert "not to be trusted" in refused(runner, words, 1)
         assert "not to be trusted" in refused(runner, words, 1)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import children
+from benchmarks.support import command_line
 from pocketrec.browse.session import Command, Session, changes, parse
 from pocketrec_bundle.errors import InputError
 from pocketrec_edge.device import Device
@@ -146,7 +146,7 @@ def served(tiny_release, tmp_path):
     make_keys(tmp_path / "keys")
     found_repository(tmp_path / "repo", load_signers(tmp_path / "keys"))
     publish(tiny_release, tmp_path / "repo", load_signers(tmp_path / "keys"), "stable")
-    with children.server(tmp_path / "repo", tmp_path) as url:
+    with command_line.server(tmp_path / "repo", tmp_path) as url:
         yield url, tmp_path / "repo" / "metadata" / "1.root.json"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import children
+from benchmarks.support import command_line
 from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_edge.device import Device
 from pocketrec_server.repository.keys import load_signers, make_keys
@@ -108,7 +108,7 @@ def test_device(tiny_disk, repository_and_phone, quantized_release, tmp_path):
     folder, home = repository_and_phone, ("--home", "{disk}/phone")
     repo = Path(shutil.copytree(folder / "server" / "repo", tmp_path / "repo"))
     publish(quantized_release, repo, load_signers(folder / "keys"), "stable")
-    with children.server(repo, tmp_path) as url:
+    with command_line.server(repo, tmp_path) as url:
         sync = ["device", "sync", *home, "--server", url]
         sync += ["--root", repo / "metadata" / "1.root.json"]
         ran, files = tiny_disk(
@@ -140,7 +140,7 @@ def test_a_sync_goes_on_once_there_is_room(
     folder, home = repository_and_phone, ("--home", "{disk}/phone")
     repo = Path(shutil.copytree(folder / "server" / "repo", tmp_path / "repo"))
     publish(quantized_release, repo, load_signers(folder / "keys"), "stable")
-    with children.server(repo, tmp_path) as url:
+    with command_line.server(repo, tmp_path) as url:
         sync = ["device", "sync", *home, "--server", url, "--json"]
         sync += ["--root", repo / "metadata" / "1.root.json"]
         look = ["device", "recommend", *home, "--json"]

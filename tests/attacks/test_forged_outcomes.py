@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks import children
-from benchmarks.loopback_networks import address_in
+from benchmarks.support import command_line
+from benchmarks.support.loopback_networks import address_in
 from pocketrec_bundle.settings.rollout import FailureLimit
 from pocketrec_server.halting.outcomes import healths
 from pocketrec_server.repository.keys import load_signers, make_keys
@@ -91,7 +91,7 @@ def channel(founded, tmp_path):
     folder = tmp_path / "server"
     shutil.copytree(founded, folder)
     options = ("--keys", folder / "online", "--no-log")
-    with children.server(folder / "repo", tmp_path, *options) as url:
+    with command_line.server(folder / "repo", tmp_path, *options) as url:
         yield Channel(folder, url)
 
 
@@ -134,7 +134,7 @@ def test_behind_a_proxy_networks_are_those_that_the_proxy_saw(founded, tmp_path)
     folder = tmp_path / "server"
     shutil.copytree(founded, folder)
     options = ("--keys", folder / "online", "--no-log", "--behind-proxy")
-    with children.server(folder / "repo", tmp_path, *options) as url:
+    with command_line.server(folder / "repo", tmp_path, *options) as url:
         channel = Channel(folder, url)
         for n in range(120):  # an invented address first, the proxy's word last
             channel.report(0, ["reverted"], behind=f"198.18.{n}.1, 203.0.113.9")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import children
+from benchmarks.support import command_line
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def in_process(uncompiled):
         return done.stdout.rstrip()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(children, "call", call)
+        patch.setattr(command_line, "call", call)
         yield
 
 

@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("keras", reason="needs the train extra")
 
-from benchmarks import busy, device, device_search, device_world, offline
+from benchmarks import device, offline
 from benchmarks.harness import Options, document
+from benchmarks.support import busy, device_search, device_world
 from pocketrec_export.items.index_builder import build_index
 
 RECIPE = """
@@ -148,7 +149,7 @@ def test_a_phone_works_on_without_a_socket(world, result, monkeypatch):
     assert samples == sorted(samples)
     assert samples[-1] == 250
     plots = pytest.importorskip(
-        "benchmarks.plots", reason="needs the bench extra", exc_type=ImportError
+        "benchmarks.support.plots", reason="needs the bench extra", exc_type=ImportError
     )
     for name, of in (("device", result), ("offline", found)):
         (options.work / f"{name}.json").write_text(json.dumps(document(of)))

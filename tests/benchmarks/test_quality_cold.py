@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
-from benchmarks import cold_likes, cold_scores, cold_split, quality_cold, title_similarity
+from benchmarks import quality_cold
 from benchmarks.harness import Options, document
+from benchmarks.support.cold_start import likes as cold_likes
+from benchmarks.support.cold_start import scores as cold_scores
+from benchmarks.support.cold_start import split as cold_split
+from benchmarks.support.cold_start import title_similarity
 from pocketrec_bundle.errors import InputError
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.recipe.schema import load_recipe

@@ -5,8 +5,9 @@ import pytest
 
 pytest.importorskip("keras", reason="needs the train extra")
 
-from benchmarks import session, session_reaction
+from benchmarks import session
 from benchmarks.harness import Options, document
+from benchmarks.support import session_reaction
 
 RECIPE = """
 name = "session-twin"

@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("rich", reason="needs the simulator extra")
 
 from benchmarks import sync
-from benchmarks.delta_peers import row_bound
 from benchmarks.harness import Options, document
+from benchmarks.support.delta_peers import row_bound
 
 
 @pytest.fixture(scope="module")

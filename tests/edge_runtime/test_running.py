@@ -12,7 +12,7 @@ from threading import Event
 
 import pytest
 
-from benchmarks import children
+from benchmarks.support import command_line
 from pocketrec_edge.device import Device
 from pocketrec_edge.releases import refusals
 from pocketrec_edge.releases.selftest import replay
@@ -78,7 +78,7 @@ def test_a_sync_of_another_process_is_seen_by_the_open_phone(tiny_release, other
     home = tmp_path / "phone"
     phone = opened(home)
     assert phone.recommend()["source"] == "none"
-    with children.server(tmp_path / "repo", tmp_path) as url:
+    with command_line.server(tmp_path / "repo", tmp_path) as url:
         sync(home, url, lambda bundle: replay(bundle, "onnx"), root_path=root)
         assert phone.recommend()["release"] == "tiny"
         publish(other, tmp_path / "repo", signers, "stable")
@@ -96,7 +96,7 @@ def test_a_sync_fetches_a_damaged_file_again_and_the_open_phone_uses_it(tiny_rel
     found_repository(tmp_path / "repo", signers)
     publish(tiny_release, tmp_path / "repo", signers, "stable")
     root, home = tmp_path / "repo" / "metadata" / "1.root.json", tmp_path / "phone"
-    with children.server(tmp_path / "repo", tmp_path) as url:
+    with command_line.server(tmp_path / "repo", tmp_path) as url:
 
         def synced():
             return sync(home, url, lambda bundle: replay(bundle, "onnx"), root_path=root)

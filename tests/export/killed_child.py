@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import kill_steps
+from benchmarks.support import kill_steps
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_export import build

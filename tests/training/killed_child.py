@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import kill_steps
+from benchmarks.support import kill_steps
 from pocketrec_training import train
 from pocketrec_training.ranker import epochs as ranker_epochs
 from pocketrec_training.ranker import fit as ranker_fit

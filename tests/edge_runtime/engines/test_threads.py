@@ -24,8 +24,8 @@ def others_ns(tmp_path_factory):
         pytest.skip("only Linux counts the processor time of each thread")
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("BLAS has one thread where there is one core")
-    from benchmarks.drawn_release import Drawn, write_drawn_release
-    from benchmarks.tiny_bundle import POLICY, SPEC
+    from benchmarks.support.drawn_release import Drawn, write_drawn_release
+    from pocketrec_export.conformance.tiny_bundle import POLICY, SPEC
 
     folder = tmp_path_factory.mktemp("threads")
     spec = replace(

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.tiny_bundle import SPEC, write_tiny_bundle
 from pocketrec.cli import main
 from pocketrec_bundle.candidates import extra_candidates
 from pocketrec_bundle.errors import InputError
@@ -19,6 +18,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.events.interests import checked, offered, read, reason, with_interests
 from pocketrec_edge.recommend.explain import explain
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_export.conformance.tiny_bundle import SPEC, write_tiny_bundle
 
 NOW = 1_700_000_000
 COHORTS = Cohorts(np.array([2, 1], np.uint16), np.array([[4, 5, 6, 7], [5, 8, -1, -1]], np.int32))

@@ -7,8 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.tiny_bundle import IDS, OFFSETS, SPEC, tiny_items, write_tiny_bundle
-from benchmarks.tiny_models import VOTES
 from pocketrec.cli import main
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.features import History
@@ -18,6 +16,14 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.recommend.explain import FAR, HAD, SCORE, WITHDRAWN, explain
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_export.conformance.tiny_bundle import (
+    IDS,
+    OFFSETS,
+    SPEC,
+    tiny_items,
+    write_tiny_bundle,
+)
+from pocketrec_export.conformance.tiny_models import VOTES
 
 NOW = 1_700_000_000
 LIMIT = 2

@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.tiny_bundle import write_tiny_bundle
 from pocketrec_bundle.features import History
 from pocketrec_bundle.items.cohorts import Cohorts
 from pocketrec_bundle.reader import open_bundle
@@ -13,6 +12,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.recommend.fallback import COMMONEST, fallback_rows, wanted_categories
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 
 NOW = 1_700_000_000
 COHORTS = Cohorts(

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.tiny_bundle import N_ITEMS, tiny_audience, write_tiny_bundle
 from pocketrec.cli import main
 from pocketrec_bundle.encoding.columns import Coded, Stacked
 from pocketrec_bundle.features import History
@@ -25,6 +24,7 @@ from pocketrec_edge.recommend.index import Index, probe
 from pocketrec_edge.recommend.index_reference import exact
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.scenes import HOME, SCENES, SEARCH, Scene
+from pocketrec_export.conformance.tiny_bundle import N_ITEMS, tiny_audience, write_tiny_bundle
 
 NOW = 1_700_000_000
 NAMES = ("drama", "war", "comedy")

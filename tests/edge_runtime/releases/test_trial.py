@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.kill_steps import forked
+from benchmarks.support.kill_steps import forked
 from pocketrec_bundle.errors import InputError
 from pocketrec_edge.device import Device
 from pocketrec_edge.events import release_outcomes as outcomes

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import children
-from benchmarks.tiny_bundle import write_tiny_bundle
+from benchmarks.support import command_line
 from pocketrec.cli import main
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.rules import Rules
 from pocketrec_edge import memory
 from pocketrec_edge.device import Device
-from pocketrec_edge.errors import SimulationFailed
+from pocketrec_edge.errors import SimulationFailedError
 from pocketrec_edge.simulator import fleet
 from pocketrec_edge.simulator.classes import (
     BUILT_IN,
@@ -33,6 +32,7 @@ from pocketrec_edge.simulator.classes import (
 from pocketrec_edge.simulator.life import Life, Plan, live
 from pocketrec_edge.simulator.people import Habits, Person
 from pocketrec_edge.simulator.report import summed
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish
 
@@ -261,7 +261,7 @@ def served(tiny_release, tmp_path):
     signers = load_signers(tmp_path / "keys")
     found_repository(tmp_path / "repo", signers)
     publish(tiny_release, tmp_path / "repo", signers, "stable")
-    with children.server(tmp_path / "repo", tmp_path) as url:
+    with command_line.server(tmp_path / "repo", tmp_path) as url:
         yield url, tmp_path / "repo" / "metadata" / "1.root.json", tmp_path / "repo", signers
 
 
@@ -330,5 +330,5 @@ def test_a_child_that_fails_is_told(tmp_path, monkeypatch):
     plain = subprocess.Popen
     broken = [sys.executable, "-c", "raise SystemExit('out of luck')"]
     monkeypatch.setattr(fleet.subprocess, "Popen", lambda _, **words: plain(broken, **words))
-    with pytest.raises(SimulationFailed, match=r"(?s)exit code 1 after 0 of 2.*out of luck"):
+    with pytest.raises(SimulationFailedError, match=r"(?s)exit code 1 after 0 of 2.*out of luck"):
         fleet.run_class(kind(), 2, plan(), tmp_path, keep=False, on_life=lambda: None)

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from benchmarks.tiny_bundle import write_tiny_bundle
 from pocketrec_edge.sync.client import sync
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.app import create_app
 from pocketrec_server.auth import tokens
 from pocketrec_server.repository.keys import load_signers

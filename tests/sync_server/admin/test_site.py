@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from benchmarks.tiny_bundle import write_tiny_bundle
 from pocketrec.cli import main
 from pocketrec_bundle.settings.rollout import FailureLimit
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.admin import layout as admin_layout
 from pocketrec_server.auth import audit
 from pocketrec_server.halting import outcomes

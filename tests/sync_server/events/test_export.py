@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import update
 
-from benchmarks.kill_steps import forked
+from benchmarks.support.kill_steps import forked
 from pocketrec.cli import main
 from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_edge.events.event import Event

@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from benchmarks import kill_steps
+from benchmarks.support import kill_steps
 from pocketrec_edge.sync.client import sync
 from pocketrec_server.repository import state
 from pocketrec_server.repository.keys import load_signers

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from tuf.ngclient._internal import trusted_metadata_set
 
-from benchmarks import children
+from benchmarks.support import command_line
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
@@ -32,7 +32,7 @@ def phone_clock(monkeypatch):
 def go(founded, tmp_path):
     """Return a function that syncs a phone with a real server."""
     repo, _ = founded
-    with children.server(repo, tmp_path) as url:
+    with command_line.server(repo, tmp_path) as url:
         root = repo / "metadata" / "1.root.json"
         yield lambda: sync(tmp_path / "phone", url, lambda _: None, root_path=root)
 

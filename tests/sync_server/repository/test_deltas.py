@@ -9,7 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from benchmarks.drawn_release import Drawn, write_drawn_release
+from benchmarks.support.drawn_release import Drawn, write_drawn_release
 from pocketrec.cli import main
 from pocketrec_bundle.encoding.delta import make_delta
 from pocketrec_bundle.reader import open_bundle

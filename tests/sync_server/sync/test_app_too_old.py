@@ -9,9 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import children
-from benchmarks.loopback_networks import from_network
-from benchmarks.tiny_bundle import write_tiny_bundle
+from benchmarks.support import command_line
+from benchmarks.support.loopback_networks import from_network
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings import rules
 from pocketrec_bundle.settings.rollout import FailureLimit
@@ -23,6 +22,7 @@ from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
 from pocketrec_edge.sync.client import sync
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.halting.outcomes import Health, healths
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import (
@@ -86,7 +86,7 @@ def founded(tmp_path_factory):
 def running(founded, tmp_path_factory):
     """A server that several tests ask, and its folder."""
     folder = shutil.copytree(founded, tmp_path_factory.mktemp("running") / "fleet")
-    with children.server(folder / "repo", folder, "--no-log") as url:
+    with command_line.server(folder / "repo", folder, "--no-log") as url:
         yield folder, url
 
 

@@ -15,9 +15,9 @@ from uuid import UUID
 
 import pytest
 
-from benchmarks import children
-from benchmarks.drawn_release import Drawn, write_drawn_release
-from benchmarks.fault_proxy import FaultProxy, Faults
+from benchmarks.support import command_line
+from benchmarks.support.drawn_release import Drawn, write_drawn_release
+from benchmarks.support.fault_proxy import FaultProxy, Faults
 from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.event import Event
@@ -62,7 +62,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def url(folder):
     """Address of a server that nothing happens to."""
-    with children.server(folder / "repo", folder) as url:
+    with command_line.server(folder / "repo", folder) as url:
         yield url
 
 
@@ -107,16 +107,16 @@ def assert_current(home, newest):
 def test_a_server_restarts_in_the_middle_of_ten_downloads(folder, root, newest, tmp_path):
     homes = [tmp_path / f"phone-{n}" for n in range(10)]
     retry = Retry(tries=40, first_s=0.05, most_s=0.2)
-    port = children.free_port()
+    port = command_line.free_port()
     with ThreadPoolExecutor(10) as pool:
-        with children.server(folder / "repo", tmp_path, port=port) as url:
+        with command_line.server(folder / "repo", tmp_path, port=port) as url:
             running = [
                 pool.submit(sync, h, url, lambda _: None, root_path=root, retry=retry, pace=SLOW)
                 for h in homes
             ]
             wait_for(lambda: all(map(downloading, homes)))
             assert not any(each.done() for each in running)
-        with children.server(folder / "repo", tmp_path, port=port):
+        with command_line.server(folder / "repo", tmp_path, port=port):
             reports = [each.result() for each in running]
     assert {report.to_release for report in reports} == {newest}
     whole = {report.full_bytes for report in reports}
@@ -182,7 +182,7 @@ def test_a_server_killed_while_events_come_loses_none_and_keeps_none_twice(
     lossy = Faults(share=0.3, kinds=("drop", "headers only"))
     for kill_after_s in (0.06, 0.15):
         with (
-            children.server_process(repo, tmp_path) as (other, pid),
+            command_line.server_process(repo, tmp_path) as (other, pid),
             FaultProxy(other, 1, lossy) as proxy,
         ):
             timer = threading.Timer(kill_after_s, os.kill, (pid, signal.SIGKILL))

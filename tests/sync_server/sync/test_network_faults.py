@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import pytest
 
-from benchmarks import children
-from benchmarks.drawn_release import Drawn, write_drawn_release
-from benchmarks.fault_proxy import KINDS, FaultProxy, Faults
+from benchmarks.support import command_line
+from benchmarks.support.drawn_release import Drawn, write_drawn_release
+from benchmarks.support.fault_proxy import KINDS, FaultProxy, Faults
 from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.errors import SyncError
@@ -34,7 +34,7 @@ def world(tmp_path_factory):
     signers, shas, base = load_signers(folder / "keys"), [], None
     first = Drawn.of(400, 16, 1)
     found_repository(folder / "repo", signers)
-    with children.server(folder / "repo", folder) as url:
+    with command_line.server(folder / "repo", folder) as url:
         for name, items in (("one", first), ("two", first.with_rows(0.02, 2))):
             write_drawn_release(folder / name, items, name, base, answers=True)
             base = open_bundle(folder / name)

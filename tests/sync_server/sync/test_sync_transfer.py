@@ -17,8 +17,8 @@ import pytest
 import urllib3
 from tuf.api.exceptions import DownloadError, DownloadHTTPError
 
-from benchmarks import children
-from benchmarks.drawn_release import Drawn, write_drawn_release
+from benchmarks.support import command_line
+from benchmarks.support.drawn_release import Drawn, write_drawn_release
 from pocketrec.cli import main
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.errors import SyncError
@@ -237,7 +237,7 @@ def test_waits_double_up_to_a_limit_and_end():
 def test_the_server_answers_parts_and_hashes(repo, files, tmp_path):
     entry = max(files.values(), key=lambda each: each.bytes)
     data = (repo.parent / "bundle" / "files" / entry.sha256).read_bytes()
-    with children.server(repo, tmp_path) as url:
+    with command_line.server(repo, tmp_path) as url:
         address = f"{url}/targets/files/{entry.sha256}.{entry.sha256}"
         whole = urllib3.request("GET", address)
         assert (whole.status, whole.data) == (200, data)
@@ -258,7 +258,7 @@ def test_the_server_answers_parts_and_hashes(repo, files, tmp_path):
 
 
 def test_metadata_comes_compressed_and_counts_as_it_travels(repo, tmp_path):
-    with children.server(repo, tmp_path) as url:
+    with command_line.server(repo, tmp_path) as url:
         report = sync(
             tmp_path / "phone", url, lambda _: None, root_path=repo / "metadata" / "1.root.json"
         )
@@ -313,7 +313,7 @@ def test_the_cap_of_the_command(repo, tmp_path, runner, monkeypatch):
         "pocketrec_edge.sync.client.Network", lambda pace: paces.append(pace) or Network(pace)
     )
     words = ["device", "sync", "--home", str(tmp_path / "phone"), "--max-rate", "250000"]
-    with children.server(repo, tmp_path) as url:
+    with command_line.server(repo, tmp_path) as url:
         words += ["--server", url, "--root", str(repo / "metadata" / "1.root.json"), "--json"]
         runner.invoke(main, words)
     assert [pace.most for pace in paces] == [250_000]

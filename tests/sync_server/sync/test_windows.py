@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tiny_bundle import write_tiny_bundle
 from pocketrec_bundle.errors import InputError
+from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish
 from pocketrec_server.repository.roles import check_channel
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 PATH = os.pathsep.join([str(ROOT / "tests" / "windows"), *sys.path])
 ENVIRONMENT = os.environ | {"PYTHONPATH": PATH, "PYTHONWARNDEFAULTENCODING": "1"}
-DEVICE_COMMANDS = sorted((ROOT / "pocketrec" / "commands").glob("device*.py"))
+DEVICE_COMMANDS = sorted((ROOT / "pocketrec" / "commands" / "device").glob("*.py"))
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_every_module_of_the_device_loads_without_posix(on_windows, repository):
         for path in sorted((repository / room).rglob("*.py"))
         if path.stem not in ("__init__", "__main__", "child")
     ]
-    names += [f"pocketrec.commands.{path.stem}" for path in DEVICE_COMMANDS]
+    names += [f"pocketrec.commands.device.{path.stem}" for path in DEVICE_COMMANDS]
     code, _, said = on_windows("-c", "\n".join(f"import {name}" for name in names))
     assert code == 0, said
     assert len(names) > 90

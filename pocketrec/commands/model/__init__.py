@@ -1,0 +1,1 @@
+"""Commands on tables, runs and bundles."""

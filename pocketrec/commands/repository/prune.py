@@ -1,0 +1,37 @@
+"""`pocketrec prune`: remove what no phone asks for any more."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from pocketrec.commands.repository.keys_options import JSON, REPO
+from pocketrec.finite import FiniteRange
+
+
+@click.command(epilog="Example: pocketrec prune --repo work/repo --days 30 --dry-run")
+@REPO
+@click.option(
+    "--days",
+    type=FiniteRange(min=0),
+    default=7.0,
+    show_default=True,
+    help="Keep what was current within so many days.",
+)
+@click.option("--dry-run", is_flag=True, help="Only count.")
+@JSON
+def command(repo: Path, days: float, dry_run: bool, as_json: bool) -> None:
+    """Remove files of releases that no channel names any more, and old metadata.
+
+    Releases to which a channel can go back stay, and all roots, and what phones may be fetching.
+    """
+    from pocketrec_server.repository.pruning import prune
+
+    done = prune(repo, days, dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps(asdict(done)))
+        return
+    click.echo(
+        f"{'would remove' if dry_run else 'removed'} {done.files} files, {done.bytes:,} bytes"
+    )

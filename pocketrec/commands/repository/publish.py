@@ -1,0 +1,95 @@
+"""`pocketrec publish`: sign a bundle and put it on a channel."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from pocketrec.commands.repository.keys_options import BY, KEYS, REASON, REPO, note_of
+from pocketrec.commands.repository.rollout_options import signers_of
+from pocketrec.finite import FiniteRange
+from pocketrec.late_bar import LateBar
+from pocketrec.self_test import self_tested
+
+
+@click.command(epilog="Example: pocketrec publish work/bundle --repo work/repo --keys work/keys")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@REPO
+@KEYS
+@click.option("--channel", default="stable", show_default=True, help="Release channel.")
+@click.option("--name", help="Name of the release; by default the bundle's own.")
+@click.option(
+    "--deltas",
+    type=click.IntRange(0, 20),
+    default=3,
+    show_default=True,
+    help="Make deltas from so many releases before this one.",
+)
+@click.option(
+    "--percent",
+    type=FiniteRange(0, 100),
+    help="Share of the devices that may take it; by default the channel's first stage.",
+)
+@click.option("--older", is_flag=True, help="Also if its data ends before the newest release's.")
+@click.option(
+    "--no-self-test", is_flag=True, help="Do not run its models here; for machines without runtime."
+)
+@BY
+@REASON
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+def command(
+    bundle: Path,
+    repo: Path,
+    keys: tuple[Path, ...],
+    channel: str,
+    name: str | None,
+    deltas: int,
+    percent: float | None,
+    older: bool,
+    no_self_test: bool,
+    by: str | None,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Verify BUNDLE, sign it and make it the newest release of a channel.
+
+    Takes the keys of the channel, snapshot and timestamp, and a repository made by `repo init`.
+    Exit code 3 if the models fail as in `pocketrec verify`. A channel's first stage is the share
+    with which a release of it was first published below 100, or see `rollout first-stage`.
+    """
+    from pocketrec_server.repository import publish as repository
+
+    note, signers = note_of(by, reason), signers_of(repo, keys)
+    if not no_self_test:
+        self_tested(bundle)
+    with LateBar("deltas") as bar:
+        report = repository.publish(
+            bundle,
+            repo,
+            signers,
+            channel,
+            percent=percent,
+            keep=deltas,
+            name=name,
+            older=older,
+            note=note,
+            tell=bar.show,
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    news = f"{report.new_files} new files, {report.new_bytes:,} bytes"
+    if report.deltas:
+        news += f"; {report.deltas} deltas, {report.delta_bytes:,} bytes"
+    share = f" for {report.percent:g}%" if report.percent < 100 else ""
+    click.echo(
+        f"{report.release} on {report.channel}{share}, version {report.version}: "
+        + (news if report.changed else "already published")
+    )
+    if percent is None and report.percent < 100:
+        click.echo(
+            f"{report.percent:g}% is the channel's first stage; more devices: pocketrec rollout "
+            "stage",
+            err=True,
+        )

@@ -1,0 +1,34 @@
+"""`pocketrec refresh`: sign metadata again before it expires."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from pocketrec import passphrase
+from pocketrec.commands.repository.keys_options import KEYS, REPO
+
+
+@click.command(epilog="Example: pocketrec refresh --repo work/repo --keys work/keys")
+@REPO
+@KEYS
+@click.option("--all", "everything", is_flag=True, help="Sign all that can be signed, due or not.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(repo: Path, keys: tuple[Path, ...], everything: bool, as_json: bool) -> None:
+    """Sign again what has less than half of its lifetime left, as far as its keys are here.
+
+    For cron, once a day; `pocketrec serve --keys` does the same by itself. The keys of snapshot and
+    timestamp are enough for these two; others are renewed if their keys are here.
+    """
+    from pocketrec_server.repository.keys import load_signers
+    from pocketrec_server.repository.publish import refresh
+
+    signers = load_signers(*keys, ask=passphrase.asked)
+    done = refresh(repo, signers, everything=everything)
+    if as_json:
+        click.echo(json.dumps(asdict(done)))
+        return
+    click.echo("signed again: " + (", ".join(done.signed) or "nothing was due"))
+    if done.due:
+        click.echo(f"due, and their keys are not here: {', '.join(done.due)}", err=True)

@@ -1,0 +1,1 @@
+"""Commands of a server: run it, its database, backups, people."""
