@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import phone_picture
+from benchmarks.support import phone_picture
 from pocketrec_edge.device import Device
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -90,7 +90,13 @@ def test_a_phone_is_asked_and_drawn(repository: Path, tiny_release: Path, tmp_pa
     phone.install(tiny_release)
     phone.close()
     home = sorted(path.name for path in (tmp_path / "phone").rglob("*"))
-    words = ["-m", "benchmarks.phone_picture", str(tmp_path), "--home", str(tmp_path / "phone")]
+    words = [
+        "-m",
+        "benchmarks.support.phone_picture",
+        str(tmp_path),
+        "--home",
+        str(tmp_path / "phone"),
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(repository), *sys.path])}
     subprocess.run([sys.executable, *words], check=True, env=environment, cwd=tmp_path)
     lists = phone_picture.read_lists(tmp_path / "phone.json")

@@ -23,7 +23,7 @@ HEAD = """\
 
 One section a benchmark: its claim, the command that repeats it, what was measured, and whether the
 claim's targets are reached. `make docs` writes this page from
-[benchmarks/results](../benchmarks/results), and a test compares the two, so do not edit it.
+[stored results](../benchmarks/README.md), and a test compares the two, so do not edit it.
 
 - **Bold** is the best of a column, whoever it is. Random orders and bounds do not compete.
 - A target is the limit that the claim sets; the list below counts those reached. A target that is

@@ -72,7 +72,10 @@ SECTIONS = (
         name="golden-mutations",
         claim="A client with any fault of the list fails the golden vectors of a release.",
         command="pocketrec bench golden-mutations --json FILE",
-        data="Each line of `benchmarks/golden_faults.txt` changes one place of the Python reader.",
+        data=(
+            "Each line of `benchmarks/support/golden_faults.txt` changes one place of the Python"
+            " reader."
+        ),
         targets=_golden_targets,
         tables=_golden_tables,
         guide="[App developer's guide](app-developer.md)",

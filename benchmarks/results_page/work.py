@@ -154,7 +154,7 @@ SECTIONS = (
         targets=_warm_targets,
         tables=_warm_tables,
         notes=("One training each; intervals are over users.",),
-        guide="[Bring your own data](bring-your-own-data.md)",
+        guide="[ML engineer's guide](ml-engineer.md)",
     ),
     Section(
         name="catalogue",

@@ -1,7 +1,7 @@
 """The picture of README.md: a phone's list without a network, before and after one like.
 
-    python -m benchmarks.phone_picture docs/images --home HOME    ask a phone, then draw
-    python -m benchmarks.phone_picture docs/images                draw again
+    python -m benchmarks.support.phone_picture docs/images --home HOME    ask a phone, then draw
+    python -m benchmarks.support.phone_picture docs/images                draw again
 
 HOME is a phone that holds a release and a user's events, such as `make demo` leaves in
 `benchmarks/out/demo/phones/`; a copy of it is asked, in a process that refuses every socket. The
@@ -178,7 +178,7 @@ def _short(text: str, letters: int) -> str:
 
 def main() -> None:
     """Ask a phone if one is named, then write the picture."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.phone_picture")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.support.phone_picture")
     parser.add_argument("out", type=Path, help="folder of phone.json and phone.svg")
     parser.add_argument("--home", type=Path, help="a phone to ask; without it phone.json is drawn")
     words = parser.parse_args()
