@@ -62,14 +62,11 @@ lock-check:
 		echo "$$extra $$system $$python: $$(grep -c == out/edge.txt) wheels"; rm out/edge.txt; \
 	done; done; done
 
-# The wheel, installed alone (numpy and click) in a fresh environment.
+# Source archive and wheel in dist/, checked; the wheel runs alone (numpy and click) in a fresh environment.
 wheel: setup
-	rm -rf dist && $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && \
-	rm -rf dist/venv && $(BIN)/python -m venv dist/venv && \
-	dist/venv/bin/pip install --quiet --disable-pip-version-check dist/pocketrec-*.whl && \
-	cd dist && venv/bin/pocketrec --version && venv/bin/python -c "import pocketrec_bundle, pocketrec_edge"
+	$(BIN)/python .ci/release.py --build-only
 
-# Source archive and wheel of a commit that is ready to be tagged. Prints the tag; pushes nothing.
+# The same for a commit that is ready to be tagged. Prints the tag; pushes nothing.
 release: setup
 	$(BIN)/python .ci/release.py
 

@@ -210,8 +210,16 @@ def add_tiny_models(writer: BundleWriter, spec: FeatureSpec) -> None:
         ("user_tower", tiny_models.user_tower(spec)),
         ("ranker", tiny_models.ranker(spec)),
     ):
-        about = {"model": model, "engine": "onnx", "variant": "fp32", "default": 1}
-        writer.add(f"models/{model}.onnx.fp32", data, "model", **about, min_runtime="1.17.0")
+        writer.add(
+            f"models/{model}.onnx.fp32",
+            data,
+            "model",
+            model=model,
+            engine="onnx",
+            variant="fp32",
+            default=1,
+            min_runtime="1.17.0",
+        )
 
 
 def _display(row: int) -> CatalogueItem:

@@ -5,6 +5,8 @@ logistic function of the retrieval score plus `VOTES` times the neighbours' vote
 of the first.
 """
 
+from collections.abc import Mapping
+
 import onnx
 from onnx import TensorProto, helper
 
@@ -13,6 +15,7 @@ from pocketrec_bundle.features import FeatureSpec
 VOTES = 10.0
 """The tiny bundle's votes are of the order of .1."""
 _OPSET, _IR = 17, 8
+Constants = dict[str, float | list[int] | list[float]]
 
 
 def user_tower(spec: FeatureSpec) -> bytes:
@@ -76,15 +79,16 @@ def ranker(spec: FeatureSpec) -> bytes:
         helper.make_node("Mul", ["first", "half"], ["second"]),
         helper.make_node("Concat", ["first", "second"], ["probabilities"], axis=1),
     ]
-    constants = {"score": [score], "votes": [votes], "weight": VOTES, "zero": 0.0, "half": 0.5}
+    constants: Constants = {"score": [score], "votes": [votes], "weight": VOTES}
+    constants |= {"zero": 0.0, "half": 0.5}
     return _model(nodes, inputs, ("probabilities", (n, 2)), constants)
 
 
 def _model(
     nodes: list[onnx.NodeProto],
-    inputs: dict[str, tuple[int, tuple[int, ...]]],
+    inputs: Mapping[str, tuple[int, tuple[int, ...]]],
     output: tuple[str, tuple[int, ...]],
-    constants: dict[str, float | list[int] | list[float]],
+    constants: Constants,
 ) -> bytes:
     initializers = []
     for name, value in constants.items():

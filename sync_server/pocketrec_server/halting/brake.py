@@ -119,7 +119,7 @@ def published(repo: Path, channel: str) -> Published:
 
     Raises:
         InputError: there is no such channel.
-        RepositoryInvalid: the repository is damaged, or nothing was published.
+        RepositoryInvalidError: the repository is damaged, or nothing was published.
     """
     try:
         changed = (repo / "metadata" / "timestamp.json").stat()
