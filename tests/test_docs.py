@@ -155,3 +155,14 @@ def test_the_demo_recipe_shows_every_section(repository: Path):
     recipe = tomllib.loads((repository / "recipes" / "ml100k.toml").read_text())
     sections = {key.partition(".")[0] for key in recipe_keys() if "." in key}
     assert sections <= set(recipe)
+
+
+def test_every_page_is_in_the_navigation_of_the_site(repository: Path):
+    index = (repository / "docs" / "index.md").read_text()
+    listed = {
+        line
+        for block in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL)
+        for line in block.split()
+    }
+    pages = {path.stem for path in (repository / "docs").glob("*.md")}
+    assert pages - listed == {"index", "bring-your-own-data"}  # the second only says where it went

@@ -26,7 +26,19 @@ MARK = re.compile(r"^<!-- not run: (.+) -->$")
 FENCE = re.compile(r"^(`{3,})(\S*)$")
 
 # Shown, and not run: output, diagrams, other tools' files. nginx runs in test_operator_page.py.
-SHOWN = {"", "text", "http", "nginx", "bazel", "mermaid", "sql", "kotlin", "swift", "typescript"}
+SHOWN = {
+    "",
+    "text",
+    "hex",
+    "http",
+    "nginx",
+    "bazel",
+    "mermaid",
+    "sql",
+    "kotlin",
+    "swift",
+    "typescript",
+}
 FILES = {"mkdir", "mv", "cp"}
 TOOLS = {"pip", "make", "git", "python", ".venv/bin/pytest"}  # not ours to test here
 
