@@ -129,7 +129,7 @@ def recipe_keys() -> list[str]:
 
 
 def test_every_recipe_key_is_explained(repository: Path):
-    text = (repository / "docs" / "bring-your-own-data.md").read_text()
+    text = (repository / "docs" / "recipe.md").read_text()
     assert [key for key in recipe_keys() if f"`{key}`" not in text] == []
 
 

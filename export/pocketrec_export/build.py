@@ -21,7 +21,7 @@ from pocketrec_bundle.writer import BundleWriter
 from pocketrec_edge.releases.parity import Inputs, ranked
 from pocketrec_export import card
 from pocketrec_export.campaigns import read_campaigns
-from pocketrec_export.errors import GateRefused
+from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.gates import choose as gates
 from pocketrec_export.gates.choose import Choice
 from pocketrec_export.gates.gain_gate import checked_gain
@@ -76,10 +76,10 @@ def export_bundle(
         name: of the release; by default the recipe's and the time of the newest event.
 
     Raises:
-        GateRefused: no variant is within a target's budgets, or `export.require_gain` refuses;
+        GateRefusedError: no variant is within a target's budgets, or `export.require_gain` refuses;
             nothing was written.
-        ConversionFailed: a model has no fp32 file.
-        RunInvalid: the run is incomplete.
+        ConversionFailedError: a model has no fp32 file.
+        RunInvalidError: the run is incomplete.
         InputError: `out` exists, the name is not fit, or the campaigns are not as they should be.
     """
     check_free(out, force=force)
@@ -107,7 +107,7 @@ def export_bundle(
             choices = _chosen(files, PairQuality(draft, measured, trained, data, blank), recipe)
         refused = [choice.target for choice in choices if not choice.passed]
         if refused and not force:
-            raise GateRefused(_refusal(choices))
+            raise GateRefusedError(_refusal(choices))
         _add_models(
             writer,
             measured,

@@ -25,7 +25,7 @@ from pocketrec_training.data.split_check import (
     tie_warning,
     tied_last_share,
 )
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.experiment_log import ExperimentLog
 from pocketrec_training.metrics.cases import evaluation_settings
 from pocketrec_training.neighbours import fit_neighbours, save_neighbours
@@ -116,10 +116,10 @@ def train(
             not fit the data, at its end if a cap cut it short.
 
     Raises:
-        RunInvalid: the unfinished work beside `run_dir` belongs to another recipe or other data,
-            the run to start from does not fit the recipe, or the split leaves no cases.
-        TableInvalid: the tables are missing.
-        FeatureLeak: a ranker feature knows the future; the towers stay in the unfinished work.
+        RunInvalidError: the unfinished work beside `run_dir` belongs to another recipe or other
+            data, the run to start from does not fit the recipe, or the split leaves no cases.
+        TableInvalidError: the tables are missing.
+        FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
     """
     prepare_process(recipe.seed)
     data = load_dataset(recipe, data_dir)
@@ -245,7 +245,7 @@ def _claim(work: Path, recipe: Recipe, data_dir: Path, warm_start: Path | None =
     path = work / "claim"
     if path.is_file():
         if path.read_bytes() != mark:
-            raise RunInvalid(
+            raise RunInvalidError(
                 f"{work}: unfinished work of another recipe, other data or another start. Remove "
                 "it, or train with the recipe, data and --warm-start it began with."
             )

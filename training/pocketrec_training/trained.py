@@ -11,7 +11,7 @@ import pocketrec_training.ranker.model as ranker_model
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_training.data.dataset import Dataset, Items, load_items
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.neighbours import load_neighbours
 from pocketrec_training.progress import Progress
 from pocketrec_training.ranker.slates import Candidates
@@ -82,11 +82,11 @@ def load_trained(run_dir: Path) -> Trained:
     """Load a run.
 
     Raises:
-        RunInvalid: a file is missing or unreadable.
+        RunInvalidError: a file is missing or unreadable.
     """
     missing = [name for name in FILES if not (run_dir / name).is_file()]
     if missing:
-        raise RunInvalid(f"{run_dir}: not a finished run, it lacks {', '.join(missing)}.")
+        raise RunInvalidError(f"{run_dir}: not a finished run, it lacks {', '.join(missing)}.")
     try:
         spec = FeatureSpec.from_json(json.loads((run_dir / "feature_spec.json").read_bytes()))
         models = {
@@ -96,7 +96,7 @@ def load_trained(run_dir: Path) -> Trained:
         vectors = np.load(run_dir / "item_vectors.npy", allow_pickle=False)
         neighbours = load_neighbours(run_dir / NEIGHBOURS_FILE) if spec.neighbours else None
     except (OSError, ValueError, KeyError) as err:
-        raise RunInvalid(f"{run_dir}: damaged ({err}). Train again.") from err
+        raise RunInvalidError(f"{run_dir}: damaged ({err}). Train again.") from err
     return Trained(
         recipe=load_recipe(run_dir / "recipe.json"),
         spec=spec,

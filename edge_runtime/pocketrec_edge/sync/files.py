@@ -9,14 +9,14 @@ from tuf.api.metadata import TargetFile
 
 from pocketrec_bundle.disk.files import mapped, remove_file
 from pocketrec_bundle.encoding.delta import FORMS, MAX_BYTES, apply_delta
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import FileEntry
 from pocketrec_bundle.reader import verify_file
 from pocketrec_edge.private_home import open_private
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.metadata import Trusted
 from pocketrec_edge.sync.policy import manifest_of
-from pocketrec_edge.sync.transfer import DELTA, FULL, NotReached, Transfer
+from pocketrec_edge.sync.transfer import DELTA, FULL, NotReachedError, Transfer
 
 
 class ReleaseFiles:
@@ -69,12 +69,14 @@ class ReleaseFiles:
             form, told = delta.custom["form"], temporary.read_bytes()
             made = apply_delta(form, told, mapped(source), entry.bytes)
             if hashlib.sha256(made).hexdigest() != entry.sha256:
-                raise BundleInvalid(f"{entry.name}: its delta gives something else", code="delta")
+                raise BundleInvalidError(
+                    f"{entry.name}: its delta gives something else", code="delta"
+                )
             with open_private(path, "wb") as stream:
                 stream.write(made)
-        except NotReached:
+        except NotReachedError:
             raise  # the whole file would not come either, and costs more
-        except (BundleInvalid, DownloadError, RepositoryError, MemoryError):
+        except (BundleInvalidError, DownloadError, RepositoryError, MemoryError):
             return False  # whatever it is, the whole file puts it right
         finally:
             remove_file(temporary)
@@ -101,7 +103,7 @@ def _files_here(store: Store) -> dict[str, list[FileEntry]]:
     """Files of the active and the previous release that are in the store, by logical name."""
     found: dict[str, list[FileEntry]] = {}
     for sha in store.active():
-        with suppress(BundleInvalid):
+        with suppress(BundleInvalidError):
             for entry in store.read_manifest(sha).files if sha else ():
                 if entry.bytes and (store.files / entry.sha256).exists():
                     found.setdefault(entry.name, []).append(entry)

@@ -38,11 +38,11 @@ _TIMES_WRONG = {METADATA: 3, DELTA: 3, FULL: 2}
 T = TypeVar("T")
 
 
-class NotReached(DownloadError):
+class NotReachedError(DownloadError):
     """The network failed, not the server: there was no answer, or it broke off."""
 
 
-class Busy(DownloadHTTPError):
+class BusyError(DownloadHTTPError):
     """The server asks to come again, after `wait_s` if it says when."""
 
     def __init__(self, status: int, wait_s: float) -> None:
@@ -71,7 +71,7 @@ class Retry:
             try:
                 return job()
             except DownloadError as err:
-                asked_s = err.wait_s if isinstance(err, Busy) else 0.0
+                asked_s = err.wait_s if isinstance(err, BusyError) else 0.0
                 if done + 1 == self.tries or not _may_pass(err) or asked_s > self.most_s:
                     raise
             self.sleep(asked_s + self.random() * min(self.most_s, self.first_s * 2**done))
@@ -180,12 +180,12 @@ class Transfer(FetcherInterface):
         try:
             response = self._network.ask("GET", url, headers)
         except urllib3.exceptions.HTTPError as err:
-            raise NotReached(plain(err)) from err
+            raise NotReachedError(plain(err)) from err
         status = response.status
         if status not in fits:
             response.close()
             if status == _BUSY or status >= 500:
-                raise Busy(status, retry_after_s(response.headers, time.time()))
+                raise BusyError(status, retry_after_s(response.headers, time.time()))
             raise DownloadHTTPError(f"answered with {status}", status)
         return response
 
@@ -196,7 +196,7 @@ class Transfer(FetcherInterface):
                 self.bytes[kind] += len(chunk)
                 yield chunk
         except urllib3.exceptions.HTTPError as err:
-            raise NotReached(plain(err)) from err
+            raise NotReachedError(plain(err)) from err
         finally:
             response.close()  # one read to its end has gone back to the pool before
 
@@ -228,4 +228,4 @@ def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _may_pass(err: DownloadError) -> bool:
     """A server that is gone or busy may come back; one that has no such file will not have it."""
-    return isinstance(err, Busy) or not isinstance(err, DownloadHTTPError)
+    return isinstance(err, BusyError) or not isinstance(err, DownloadHTTPError)

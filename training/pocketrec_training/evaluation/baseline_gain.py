@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pocketrec_bundle.disk.files import canonical_json, write_atomic
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
 from pocketrec_training.metrics.placement import Placed
@@ -96,7 +96,7 @@ def read_gain(run_dir: Path) -> BaselineGain | None:
     """Read what `write_gain` wrote; None for a run that was not evaluated.
 
     Raises:
-        RunInvalid: the file is damaged.
+        RunInvalidError: the file is damaged.
     """
     path = run_dir / GAIN_FILE
     if not path.is_file():
@@ -104,4 +104,4 @@ def read_gain(run_dir: Path) -> BaselineGain | None:
     try:
         return BaselineGain(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError) as err:
-        raise RunInvalid(f"{path}: damaged ({err}). Evaluate the run again.") from err
+        raise RunInvalidError(f"{path}: damaged ({err}). Evaluate the run again.") from err

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import canonical_json
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 
 FOLDS = 5
 FOLDS_FILE = "ranker_folds.json"
@@ -64,7 +64,7 @@ def load_cross_fit(run_dir: Path) -> CrossFit | None:
     """Read what `save_cross_fit` wrote; None if the run's own ranker never saw validation lists.
 
     Raises:
-        RunInvalid: a file is damaged.
+        RunInvalidError: a file is damaged.
     """
     path = run_dir / FOLDS_FILE
     if not path.is_file():
@@ -76,7 +76,7 @@ def load_cross_fit(run_dir: Path) -> CrossFit | None:
             for fold in range(FOLDS)
         )
     except (OSError, ValueError, KeyError) as err:
-        raise RunInvalid(f"{path}: damaged ({err}). Train again.") from err
+        raise RunInvalidError(f"{path}: damaged ({err}). Train again.") from err
     return CrossFit(rankers=rankers, fold_of=fold_of)
 
 
