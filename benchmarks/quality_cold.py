@@ -158,7 +158,7 @@ def measure(
     options: Options,
     minutes: float,
     k: int,
-) -> tuple[list[Mapping[str, Cell]], dict[str, float]]:
+) -> tuple[list[dict[str, Cell]], dict[str, float]]:
     """Train on what was known, then rank what was new."""
     prepare_process(recipe.seed)
     spec = feature_spec(recipe, case.known.items)

@@ -165,7 +165,7 @@ def drawn_neighbours(vectors: Floats, index: BuiltIndex, k: int) -> Neighbours:
         best = np.argpartition(-like, k - 1, axis=1)[:, :k]
         rows[low : low + len(group)] = low + best
         cosines[low : low + len(group)] = np.take_along_axis(like, best, axis=1)
-    weights, scales = quantize_rows(cosines / k)
+    weights, scales = quantize_rows(cosines / np.float32(k))
     found = Neighbours(rows=rows, weights=weights, scales=scales)
     return found.reordered(np.argsort(index.order))
 

@@ -35,7 +35,7 @@ from pocketrec_server.storage.database import default_url, open_database
 
 def create_app(settings: Settings) -> Flask:
     """Make the app over a repository folder, which may still be empty."""
-    app = request_log.LoggedFlask("sync_server", static_folder=None)
+    app = request_log.LoggedFlask("pocketrec_server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BODY_BYTES
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)

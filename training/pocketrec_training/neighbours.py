@@ -11,7 +11,7 @@ from pocketrec_training import baselines
 from pocketrec_training.baselines.ease import ease_weights
 from pocketrec_training.baselines.slist import next_item_tables, ridge
 from pocketrec_training.data.dataset import Dataset
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import NeighboursConfig
 
@@ -24,14 +24,14 @@ def fit_neighbours(config: NeighboursConfig, data: Dataset) -> Neighbours | None
     """Fit on the training fold; None if the recipe asks for none.
 
     Raises:
-        RunInvalid: the catalogue is too large for the matrix behind it.
+        RunInvalidError: the catalogue is too large for the matrix behind it.
     """
     n = len(data.items)
     k = min(config.per_item, n - 1)
     if not k:
         return None
     if n > MOST_ITEMS:
-        raise RunInvalid(
+        raise RunInvalidError(
             f"neighbours: {n} items, and the fit holds a matrix of items by items up to "
             f"{MOST_ITEMS}. Set neighbours.per_item = 0 in the recipe."
         )

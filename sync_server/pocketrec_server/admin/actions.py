@@ -27,7 +27,7 @@ from pocketrec_server.admin.operations import (
 )
 from pocketrec_server.auth.sessions import Session
 from pocketrec_server.auth.tokens import OPERATE
-from pocketrec_server.errors import ChannelChanged
+from pocketrec_server.errors import ChannelChangedError
 from pocketrec_server.http.openapi import TEXT, Schema, described, record
 
 LABELS = {
@@ -136,7 +136,7 @@ def add(routes: Blueprint, pages: Pages, operations: Operations) -> None:
                 abort(409, str(err))
         try:
             number = operations.do(cast(Session, g.session).token, wanted, version)
-        except ChannelChanged as err:
+        except ChannelChangedError as err:
             again = {name: request.form[name] for name in _FIELDS if name in request.form}
             link = f"{url_for('.confirm')}?{urlencode(again)}"
             return pages.problem(409, str(err), back=link, back_label="Look at it again")

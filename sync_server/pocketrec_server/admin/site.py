@@ -26,7 +26,7 @@ from pocketrec_server.admin.figures import DAYS, WINDOWS
 from pocketrec_server.admin.layout import Pages, protected
 from pocketrec_server.admin.operations import Operations
 from pocketrec_server.auth import audit
-from pocketrec_server.auth.gate import Gate, TooManyFailures
+from pocketrec_server.auth.gate import Gate, TooManyFailuresError
 from pocketrec_server.auth.sessions import COOKIE, PATH, Sessions
 from pocketrec_server.auth.tokens import MAX_TOKEN
 from pocketrec_server.http.openapi import COUNT, TEXT, described, record
@@ -117,7 +117,7 @@ def blueprint(
         place = place if place in _PLACES else ""
         try:
             token = gate.token(request.form.get("token", "").strip())
-        except TooManyFailures as err:
+        except TooManyFailuresError as err:
             shown = login_page(f"Wait: {err.description}.", place)
             return shown, 429, {"Retry-After": str(err.wait_s)}
         if token is None:

@@ -23,7 +23,7 @@ from pocketrec_server.storage.tables import SERVED_DAY
 METADATA, RELEASE, FULL, DELTA = "metadata", "release", "full", "delta"
 """Signed metadata; manifests, policies and halts; whole files; deltas."""
 EVERY_S = 5.0
-_LOG = logging.getLogger("sync_server")
+_LOG = logging.getLogger("pocketrec_server")
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.counted_time import Clock, CountedTime, StoppedBy
 from pocketrec_training.data.dataset import VALID, Dataset
-from pocketrec_training.errors import TrainingDiverged
+from pocketrec_training.errors import TrainingDivergedError
 from pocketrec_training.metrics.cases import evaluation_settings, some
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
@@ -76,7 +76,7 @@ def fit_towers(
         clock: what the cap is measured with.
 
     Raises:
-        TrainingDiverged: an epoch ends with weights or an NDCG that are not finite.
+        TrainingDivergedError: an epoch ends with weights or an NDCG that are not finite.
     """
     config = recipe.retrieval
     inputs = item_inputs(spec, data.items, config.title_buckets)
@@ -143,7 +143,7 @@ def _check_finite(epoch: int, ndcg: float, weights: list[Any]) -> None:
     """
     if np.isfinite(ndcg) and all(np.isfinite(value).all() for value in weights):
         return
-    raise TrainingDiverged(
+    raise TrainingDivergedError(
         f"two-tower: epoch {epoch + 1} ended with weights that are not finite or a validation "
         f"NDCG@10 of {ndcg}; nothing of it was saved. Lower retrieval.learning_rate, or set "
         'retrieval.precision = "float32".'

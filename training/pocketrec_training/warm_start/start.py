@@ -9,7 +9,7 @@ import numpy as np
 
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import VALID, Dataset, Items
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.towers.fit import Fitted, Floats
 from pocketrec_training.towers.user_vectors import user_vectors
 from pocketrec_training.trained import Trained
@@ -38,15 +38,15 @@ def check_fits(previous: Trained, spec: FeatureSpec, items: Items) -> None:
     """Refuse a previous run whose space cannot be gone on with.
 
     Raises:
-        RunInvalid: its vectors have another length, or it knows none of the items.
+        RunInvalidError: its vectors have another length, or it knows none of the items.
     """
     if previous.spec.dim != spec.dim:
-        raise RunInvalid(
+        raise RunInvalidError(
             f"--warm-start: the previous run has retrieval.dim = {previous.spec.dim}, the recipe "
             f"{spec.dim}. Keep the dim, or train without --warm-start."
         )
     if not set(previous.items.ids) & set(items.ids):
-        raise RunInvalid("--warm-start: the previous run knows none of these items.")
+        raise RunInvalidError("--warm-start: the previous run knows none of these items.")
 
 
 def copy_weights(
