@@ -122,8 +122,8 @@ class FeatureSpec:
         Args:
             probabilities: float32 [n, H].
         """
-        found: Floats = inner(probabilities, np.array(self.head_weights, np.float32))
-        return found
+        scores: Floats = inner(probabilities, np.array(self.head_weights, np.float32))
+        return scores
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `feature_spec.json`."""

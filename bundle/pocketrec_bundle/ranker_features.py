@@ -86,14 +86,14 @@ def ranker_features(
 
 def padded(spec: FeatureSpec, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Pad the candidate axis with zeros to `spec.candidates`, the graph's fixed batch size."""
-    found = {}
+    batch = {}
     for name, value in inputs.items():
         if name in ("user_vector", "context"):
-            found[name] = value
+            batch[name] = value
             continue
-        found[name] = np.zeros((spec.candidates, *value.shape[1:]), value.dtype)
-        found[name][: len(value)] = value
-    return found
+        batch[name] = np.zeros((spec.candidates, *value.shape[1:]), value.dtype)
+        batch[name][: len(value)] = value
+    return batch
 
 
 def context_vector(spec: FeatureSpec, items: ItemColumns, history: History, now_utc: int) -> Floats:
@@ -187,9 +187,9 @@ def recency_counts(history: History, now_utc: int) -> tuple[Ints, NDArray[np.flo
     Returns:
         int32 [m] and float64 [m]: the item's events, each halved every 60 days.
     """
-    rows, at = np.unique(history.rows, return_inverse=True)
+    rows, item_of_event = np.unique(history.rows, return_inverse=True)
     ages = np.maximum(now_utc - history.ts, 0)
-    recent = np.bincount(at, 0.5 ** (ages / OWN_HALF_LIFE_S), len(rows))
+    recent = np.bincount(item_of_event, 0.5 ** (ages / OWN_HALF_LIFE_S), len(rows))
     return rows, recent.astype(np.float64)
 
 
