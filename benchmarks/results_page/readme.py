@@ -67,7 +67,7 @@ def claims(runs: Mapping[str, Run]) -> str:
 
 
 def with_claims(text: str, runs: Mapping[str, Run]) -> str:
-    """Return a document with the lines between its two marks written anew."""
+    """Return the document with the claims between its two marks replaced."""
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:

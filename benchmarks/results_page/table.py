@@ -37,7 +37,7 @@ class Row:
     """A subject and its values, one a column.
 
     Attributes:
-        competes: False for a row that is no method (a bound, a random order); it is never bold.
+        competes: False for a bound or a random order; such a row is never bold.
     """
 
     subject: str

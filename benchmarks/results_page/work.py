@@ -102,7 +102,7 @@ def _catalogue_tables(run: Run) -> list[Table]:
         "grow": "grow to a million items",
         "update": "add 1%, change 1%, withdraw 0.5%",
         "compact": "withdraw until rows are dropped",
-        "rebuilt": "cluster and pack anew (the alternative to an update)",
+        "rebuilt": "cluster and pack again (the alternative to an update)",
     }
     columns = [
         Column("time, s"),

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, refuse_newer, shown
 from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.products import inner
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
@@ -71,6 +71,8 @@ LENGTHS = {
 }
 """Minimum and maximum number of names in each list."""
 
+Floats = Floats32  # until the device imports it from `floats`
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
@@ -116,13 +118,13 @@ class FeatureSpec:
     own_candidates: int = 0
     version: int = 1
 
-    def final_scores(self, probabilities: Floats) -> Floats:
+    def final_scores(self, probabilities: Floats32) -> Floats32:
         """Return the weighted sum of the ranker's heads, float32 [n].
 
         Args:
             probabilities: float32 [n, H].
         """
-        scores: Floats = inner(probabilities, np.array(self.head_weights, np.float32))
+        scores: Floats32 = inner(probabilities, np.array(self.head_weights, np.float32))
         return scores
 
     def to_json(self) -> dict[str, Any]:
@@ -227,7 +229,7 @@ def used_rows(spec: FeatureSpec, history: History) -> Ints:
 
 
 def tower_inputs(
-    spec: FeatureSpec, history: History, item_vectors: Floats, now_utc: int
+    spec: FeatureSpec, history: History, item_vectors: Floats32, now_utc: int
 ) -> dict[str, NDArray[Any]]:
     """Build the user tower's inputs: left-aligned, oldest first, zero after the history's end.
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.columns import Column
 from pocketrec_bundle.encoding.sparse_rows import values_at
-from pocketrec_bundle.features import MISSING, FeatureSpec, Floats, History, Ints
+from pocketrec_bundle.features import MISSING, FeatureSpec, History, Ints
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours, Votes, votes_of
 from pocketrec_bundle.products import inner, inner_pairs
 
@@ -53,8 +54,8 @@ class Request:
 
     history: History
     now_utc: int
-    user_vector: Floats
-    history_vectors: Floats
+    user_vector: Floats32
+    history_vectors: Floats32
     votes: Votes | None = None
 
 
@@ -63,7 +64,7 @@ def ranker_features(
     items: ItemColumns,
     request: Request,
     rows: NDArray[Any],
-    item_vectors: Floats,
+    item_vectors: Floats32,
 ) -> dict[str, NDArray[Any]]:
     """Build the ranker's inputs for the candidates; arrays [n, ...] or [1, ...].
 
@@ -96,7 +97,9 @@ def padded(spec: FeatureSpec, inputs: dict[str, NDArray[Any]]) -> dict[str, NDAr
     return batch
 
 
-def context_vector(spec: FeatureSpec, items: ItemColumns, history: History, now_utc: int) -> Floats:
+def context_vector(
+    spec: FeatureSpec, items: ItemColumns, history: History, now_utc: int
+) -> Floats32:
     """Return the user's numbers in the order of `spec.context`, float32 [1, X].
 
     - hour, weekday: of now in UTC, 0..23 and 0 (Monday)..6.
@@ -136,8 +139,8 @@ def pair_columns(
     items: ItemColumns,
     request: Request,
     rows: NDArray[Any],
-    item_vectors: Floats,
-) -> Floats:
+    item_vectors: Floats32,
+) -> Floats32:
     """Return the numbers of each user-item pair in the order of `spec.pair`, float32 [n, P].
 
     - retrieval_score: inner product of user and item vector.
@@ -211,12 +214,12 @@ def category_shares(spec: FeatureSpec, items: ItemColumns, rows: Ints) -> NDArra
     return shares
 
 
-def _cosines(one: Floats, two: Floats) -> Floats:
+def _cosines(one: Floats32, two: Floats32) -> Floats32:
     """Return cosines [n, m]; if `two` is empty, zeros [n, 1]."""
     if not len(two):
         return np.zeros((len(one), 1), np.float32)
     lengths = np.linalg.norm(one, axis=1)[:, None] * np.linalg.norm(two, axis=1)[None]
-    cosines: Floats = inner_pairs(one, two) / np.maximum(lengths, np.float32(1e-12))
+    cosines: Floats32 = inner_pairs(one, two) / np.maximum(lengths, np.float32(1e-12))
     return cosines
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 import pocketrec_training.ranker.model as ranker_model
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_training.data.dataset import Dataset, Items, load_items
 from pocketrec_training.errors import RunInvalidError
@@ -18,7 +19,6 @@ from pocketrec_training.ranker.slates import Candidates
 from pocketrec_training.recipe.schema import Recipe, load_recipe
 from pocketrec_training.run_folder import MODELS, RunFolder
 from pocketrec_training.towers import item_tower, user_tower
-from pocketrec_training.towers.fit import Floats
 from pocketrec_training.towers.item_content import item_inputs
 
 # Imported so that keras knows their layers.
@@ -35,7 +35,7 @@ class Trained:
     recipe: Recipe
     spec: FeatureSpec
     items: Items
-    item_vectors: Floats
+    item_vectors: Floats32
     user_tower: keras.Model
     item_tower: keras.Model
     ranker: keras.Model
@@ -53,7 +53,7 @@ class Trained:
             baskets=self.recipe.split.kind != "leave_last",
         )
 
-    def item_vectors_for(self, items: Items) -> Floats:
+    def item_vectors_for(self, items: Items) -> Floats32:
         """Return vectors of items that training never saw, by content alone; float32 [n, d]."""
         vectors = np.empty((len(items), self.spec.dim), np.float32)
         buckets = self.recipe.retrieval.title_buckets
