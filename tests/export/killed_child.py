@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks.support import kill_steps
 from pocketrec_bundle.errors import PocketRecError
@@ -36,7 +37,12 @@ def digest(path: Path) -> str:
     return hashlib.sha256((path / "manifest.json").read_bytes()).hexdigest()
 
 
-facts = {"old": digest(old), "new": digest(folder / "whole"), "after": [], "rerun": []}
+facts: dict[str, Any] = {
+    "old": digest(old),
+    "new": digest(folder / "whole"),
+    "after": [],
+    "rerun": [],
+}
 shutil.rmtree(folder / "whole")
 code, n = -9, 0
 while code == -9:
