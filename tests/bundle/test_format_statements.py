@@ -60,6 +60,14 @@ def test_every_link_of_the_page_leads_to_a_heading(page):
     assert chapters - {"contents"} <= set(re.findall(r"\]\(#(.+?)\)", contents))
 
 
+def test_every_link_of_the_guides_into_the_page_leads_to_a_heading(page, repository):
+    anchors = {anchor(heading) for heading in re.findall(r"^#+ (.+)$", page, re.MULTILINE)}
+    guides = [*repository.glob("*.md"), *(repository / "docs").rglob("*.md")]
+    links = {one for path in guides for one in re.findall(r"FORMAT\.md#([\w-]+)", path.read_text())}
+    assert len(links) >= 5
+    assert links <= anchors
+
+
 def test_every_golden_case_that_the_page_names_is_in_a_release(page, tiny):
     edges, rules = tiny.json(EDGES_FILE), tiny.json(RULES_FILE)
     cases = [*edges["histories"], *edges["searches"], *rules["slates"]]
