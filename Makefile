@@ -41,6 +41,7 @@ bench: setup
 # The reference of the command line, then the site in out/docs; a warning is an error.
 docs: setup
 	$(BIN)/python -m pocketrec.reference docs/cli-reference.md
+	$(BIN)/python -m benchmarks.results_page docs/benchmarks.md README.md
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . out/docs
 
 # Linux x86-64, Python 3.11. Needs uv (https://docs.astral.sh/uv); keeps locked versions where it can.

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, refuse_newer, shown
 from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.products import inner
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
@@ -72,6 +72,8 @@ LENGTHS = {
 }
 """Fewest and most names in each list."""
 
+Floats = Floats32  # until the device imports it from `floats`
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
@@ -99,9 +101,9 @@ class FeatureSpec:
     own_candidates: int = 0
     version: int = 1
 
-    def final_scores(self, probabilities: Floats) -> Floats:
+    def final_scores(self, probabilities: Floats32) -> Floats32:
         """Weigh the ranker's heads, float32 [n, H]; returns float32 [n]."""
-        found: Floats = inner(probabilities, np.array(self.head_weights, np.float32))
+        found: Floats32 = inner(probabilities, np.array(self.head_weights, np.float32))
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -203,7 +205,7 @@ def used_rows(spec: FeatureSpec, history: History) -> Ints:
 
 
 def tower_inputs(
-    spec: FeatureSpec, history: History, item_vectors: Floats, now_utc: int
+    spec: FeatureSpec, history: History, item_vectors: Floats32, now_utc: int
 ) -> dict[str, NDArray[Any]]:
     """Build the user tower's inputs: left-aligned, oldest first, zero after the history's end.
 

@@ -1,6 +1,5 @@
 """Build a release from a finished run: convert, measure, choose, pack. All of it, or nothing."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +50,7 @@ from pocketrec_training.cold_start.fill_in import fit_users, vectors_of_users
 from pocketrec_training.data.dataset import Dataset, load_dataset, release_popularity
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.trained import Trained, load_trained
 
 PARITY_MOMENTS, CALIBRATION_MOMENTS, PROBE_USERS = 64, 128, 200
@@ -286,7 +286,7 @@ def _add_models(
 
 def _ended(run_dir: Path) -> dict[str, Meta]:
     """Return by model what ended its training; nothing if the run is of an earlier version."""
-    report = json.loads((run_dir / "train_report.json").read_bytes())
+    report = RunFolder(run_dir).read_report()
     keys = {"user_tower": "retrieval_stopped_by", "ranker": "ranker_stopped_by"}
     return {
         model: {"stopped_by": report[key], "reproducible": int(report["reproducible"])}

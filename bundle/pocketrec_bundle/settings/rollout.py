@@ -18,6 +18,7 @@ from pocketrec_bundle.encoding.strict_json import (
     shown,
 )
 from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_bundle.units import DAY_S
 
 FILE = "policy.json"
 FORMAT = 1
@@ -31,12 +32,11 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
 DEVICE_CLASS = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 APP_VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,3}", re.ASCII)
-_DAY_S = 86_400
 _INTEGERS = {
     "from_utc": (0, MAX_UTC),
     "of": (1, 10**9),
-    "every_s": (60, 365 * _DAY_S),
-    "spread_s": (0, 7 * _DAY_S),
+    "every_s": (60, 365 * DAY_S),
+    "spread_s": (0, 7 * DAY_S),
 }
 
 
@@ -94,7 +94,7 @@ class SyncPolicy:
     unmetered: bool = True
     charging: bool = False
     quiet_hours: tuple[int, int] | None = None
-    every_s: int = _DAY_S
+    every_s: int = DAY_S
     spread_s: int = 3600
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from pocketrec_server.auth.tokens import DAY_S
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import SERVED_DAY
 

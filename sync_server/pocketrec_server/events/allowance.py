@@ -7,9 +7,8 @@ state is a row of the database, so that all server processes agree.
 import math
 from dataclasses import dataclass, replace
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
-
-DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, select
 from pocketrec_bundle.disk.files import canonical_json, fsync_dir, write_atomic, write_failed
 from pocketrec_bundle.disk.locks import LockedFile
 from pocketrec_bundle.errors import InputError
-from pocketrec_server.events.allowance import DAY_S
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.events.validation import KINDS
 from pocketrec_server.storage.database import snapshot
 from pocketrec_server.storage.tables import EVENT, EVENT_DAY, INSTALL, SETTING

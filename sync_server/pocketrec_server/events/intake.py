@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, select, update
 
 from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events.allowance import (
-    DAY_S,
     LIMITS,
     Allowance,
     Limits,

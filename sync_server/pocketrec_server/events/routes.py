@@ -9,9 +9,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events import uploads
-from pocketrec_server.events.allowance import DAY_S, LIMITS, Limits
+from pocketrec_server.events.allowance import LIMITS, Limits
 from pocketrec_server.events.erasure import erase
 from pocketrec_server.events.intake import Stored, store
 from pocketrec_server.events.quotas import HOUR_S, forget_past

@@ -5,7 +5,6 @@ repeats (`pocketrec_training.metrics.cases`). Ranking: one held-out event of eac
 sampled items that retrieval would offer.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -41,6 +40,7 @@ from pocketrec_training.ranker.cross_fit import CrossFit, load_cross_fit
 from pocketrec_training.ranker.epochs import score
 from pocketrec_training.ranker.fit import learning_cases
 from pocketrec_training.ranker.slates import Candidates
+from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.stopping import cap_warning, stopped_told
 from pocketrec_training.trained import Trained, load_trained
 
@@ -88,7 +88,7 @@ def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str,
         )
     cross_fit = load_cross_fit(run_dir)
     unseen = cross_fit if fold == VALID else None
-    training = json.loads((run_dir / "train_report.json").read_bytes())
+    training = RunFolder(run_dir).read_report()
     if fold == VALID and "ranker_gain" not in training:
         raise RunInvalidError(
             f"{run_dir}: trained by an older version, whose ranker learned from the validation "

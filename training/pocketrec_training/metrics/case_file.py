@@ -34,9 +34,9 @@ class CaseResults:
     offsets: NDArray[np.int64]
     places: Mapping[str, NDArray[np.int64]]
 
-    def per_case(self, method: str, cuts: tuple[int, ...]) -> dict[str, metrics.Floats]:
+    def per_case(self, method: str, cuts: tuple[int, ...]) -> dict[str, metrics.Floats64]:
         """Return every ranking metric of a method, float64 [n] each."""
-        found: dict[str, metrics.Floats] = {}
+        found: dict[str, metrics.Floats64] = {}
         for k in cuts:
             found |= metrics.at_k(self.places[method], k, self.offsets)
         return found
