@@ -7,6 +7,9 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -223,7 +226,7 @@ def write_release(
         numeric=rng.uniform(0, 90, (N, 3)).astype(np.float32),
         available=np.arange(N) % 10 > 0,
     )
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "index/centroids": index.centroids,
         "index/offsets": index.offsets,
         "index/rows": index.rows,
@@ -246,11 +249,13 @@ def write_release(
             ("ranker", ranker, ranker_signature(spec)),
         ):
             for made in convert(built, signature, variants):
-                facts = {"model": model, "engine": made.engine, "variant": made.variant}
-                facts |= {"default": 1} if made.variant == variants[0] else {}
+                about = {"model": model, "engine": made.engine, "variant": made.variant}
+                default = {"default": 1} if made.variant == variants[0] else {}
                 name = f"models/{model}.{made.engine}.{made.variant}"
-                writer.add(name, made.data, "model", **facts, min_runtime=made.min_runtime)
-        facts = {"name": "small", "recipe_name": "t", "created_utc": 1_600_000_000}
+                least = made.min_runtime
+                writer.add(name, made.data, "model", **about, **default, min_runtime=least)
+        facts: dict[str, Any] = {"name": "small", "recipe_name": "t"}
+        facts["created_utc"] = 1_600_000_000
         draft = Bundle(writer.manifest(**facts), writer.blob_dir)
         past = History(
             np.array([3, 9, 30], np.int32),

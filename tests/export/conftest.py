@@ -3,13 +3,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 IDS = [f"i{n:02d}" for n in range(40)]
 GENRES = ("drama", "comedy", "war", "crime")
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "name": "tiny",
     "seed": 3,
     "data": {"interactions": "i.csv", "items": "j.csv"},

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,7 +32,7 @@ def train_into(name: str) -> None:
 # Steps run uncompiled: a fork would compile for 13 s to take a few of them.
 tf.config.run_functions_eagerly(True)
 # TensorFlow is imported but has not run: each fork starts it for itself.
-facts = {"whole": kill_steps.forked(lambda: train_into("whole"), None), "after": []}
+facts: dict[str, Any] = {"whole": kill_steps.forked(lambda: train_into("whole"), None), "after": []}
 code, n = -9, 0
 while code == -9:
     code = kill_steps.forked(lambda: train_into("run"), n, *MORE)
