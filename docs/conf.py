@@ -27,7 +27,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinxcontrib.mermaid",
 ]
 root_doc = "docs/index"
 include_patterns = [
@@ -36,7 +35,7 @@ include_patterns = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
-    "benchmarks/README.md",
+    "*/README.md",  # of each room
     "bundle/FORMAT.md",
 ]
 exclude_patterns = ["**/.*", ".*", "dist", "out", "tests", "work", "benchmarks/out"]
@@ -46,7 +45,6 @@ nitpicky = False
 suppress_warnings = ["toc.not_included"]
 
 myst_heading_anchors = 4
-myst_fence_as_directive = ["mermaid"]
 highlight_language = "text"
 
 default_role = "code"  # docstrings write `name`
