@@ -39,10 +39,10 @@ def explain(
     answer = device.explain(item_id, k)
     device.close()
     if as_json:
-        click.echo(json.dumps(answer))
+        click.echo(json.dumps(answer.plain()))
         return
-    for item in answer["items"]:
-        for line in lines(item, answer["candidates"]):
+    for item in answer.items:
+        for line in lines(item, answer.candidates):
             click.echo(line)
-    click.echo(f"{answer['source']}, {answer.get('history', 0)} events", err=True)
-    say_faults(answer["faults"])
+    click.echo(f"{answer.source}, {answer.history} events", err=True)
+    say_faults(answer.faults)

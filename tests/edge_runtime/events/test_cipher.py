@@ -63,8 +63,8 @@ def test_history_and_slates_are_those_of_a_plain_log(tmp_path, small_release, ci
         for n in (3, 4, 5):
             phone.feedback(f"item-{n}", "like")
         answer = phone.recommend()
-        assert (answer["history"], answer["faults"]) == (3, [])
-        slates.append([item["item_id"] for item in answer["items"]])
+        assert (answer.history, answer.faults) == (3, ())
+        slates.append([item.item_id for item in answer.items])
     assert slates[0] == slates[1]
 
 
@@ -78,9 +78,9 @@ def test_a_wrong_key_is_told_and_nothing_is_lost(tmp_path, small_release, cipher
         EventLog(tmp_path / "events.sqlite", cipher=wrong)
     phone = Device(tmp_path, bundle_dir=small_release, cipher=wrong)
     answer = phone.recommend()
-    assert len(answer["items"]) == 10
-    assert "is encrypted" in answer["faults"][0]
-    assert "is encrypted" in phone.status()["faults"][0]
+    assert len(answer.items) == 10
+    assert "is encrypted" in answer.faults[0].text
+    assert "is encrypted" in phone.status().faults[0].text
     with pytest.raises(EventLogError, match="is encrypted"):
         phone.feedback("item-1", "like")
     with pytest.raises(EventLogError, match="is encrypted"):
@@ -111,8 +111,8 @@ def test_a_cipher_that_fails_leaves_the_plain_log_as_it_was(tmp_path, small_rele
     log.close()
     phone = Device(tmp_path, bundle_dir=small_release, cipher=Broken(bytes(32)))
     answer = phone.recommend()
-    assert len(answer["items"]) == 10
-    assert "the key store is locked" in answer["faults"][0]
+    assert len(answer.items) == 10
+    assert "the key store is locked" in answer.faults[0].text
     assert EventLog(tmp_path / "events.sqlite").status().events == 3
 
 
@@ -156,8 +156,8 @@ def test_a_changed_row_is_told(tmp_path, cipher, small_release):
         "UPDATE event SET sealed = zeroblob(60)"
     )
     answer = phone.recommend()
-    assert len(answer["items"]) == 10
-    assert "another key" in answer["faults"][0]
+    assert len(answer.items) == 10
+    assert "another key" in answer.faults[0].text
 
 
 def test_erasing_needs_no_key(tmp_path, cipher):

@@ -272,15 +272,15 @@ def test_pages_keep_to_their_filters_to_the_end_of_the_list(small_release, tmp_p
     year = bundle.numeric[np.arange(300)][:, 1]
     passing = (np.arange(300) % 4 == 2) & (year >= 30) & (year <= 60) & bundle.available
     answer = phone.recommend(page=1, filters=filters)
-    token, shown = answer["session"], []
-    while answer["items"]:
-        shown += [item["row"] for item in answer["items"]]
-        answer = phone.recommend(page=answer["page"] + 1, session=token, filters=filters)
+    token, shown = answer.session, []
+    while answer.items:
+        shown += [item.row for item in answer.items]
+        answer = phone.recommend(page=answer.page + 1, session=token, filters=filters)
     assert sorted(shown) == np.flatnonzero(passing).tolist()
     narrower = Filters(any_of=("b",), ranges=(Range(column="year", low=30.0, high=45.0),))
     again = phone.recommend(page=1, session=token, filters=narrower)
-    assert [item["row"] for item in again["items"]] == [r for r in shown[:10] if year[r] <= 45]
-    assert 0 < len(again["items"]) < 10
+    assert [item.row for item in again.items] == [r for r in shown[:10] if year[r] <= 45]
+    assert 0 < len(again.items) < 10
 
 
 def test_the_same_filters_are_worked_out_once(release, monkeypatch):
@@ -344,8 +344,8 @@ def test_the_command_names_the_region_that_was_meant(runner, tmp_path):
 def test_filters_that_nothing_passes_give_an_empty_slate_and_say_so(small_release, tmp_path):
     phone = Device(tmp_path, bundle_dir=small_release)
     answer = phone.recommend(filters=Filters(ranges=(Range(column="price", low=1e9),)))
-    assert answer["items"] == []
-    assert answer["faults"] == ["all items filtered"]
+    assert answer.items == ()
+    assert [*map(str, answer.faults)] == ["all items filtered"]
 
 
 def test_a_child_in_one_region_sees_what_is_for_it(tmp_path):
@@ -359,16 +359,16 @@ def test_a_child_in_one_region_sees_what_is_for_it(tmp_path):
         if row % 9 and given.age_ratings[row] <= 12 and "r03" in (given.regions[row] or ["r03"])
     }
     answer = phone.recommend(50, filters=Filters(region="r03", max_age_rating=12))
-    shown = [item["row"] for item in answer["items"]]
+    shown = [item.row for item in answer.items]
     assert {*shown} == wanted and len(shown) == len(wanted) > 5
     listed = [row for row in (3, 1, 20, 8, 11, 2) if row in wanted]
     assert shown[: len(listed)] == listed
     others = shown[len(listed) :]
     assert others == sorted(others, key=lambda row: (-numbers[row, 0], row))
-    assert not any("filter" in fault for fault in answer["faults"])
+    assert not any("filter" in fault.text for fault in answer.faults)
     unrated = phone.recommend(50, filters=Filters(region="r03", max_age_rating=12, unrated=True))
-    more = {item["row"] for item in unrated["items"]} - wanted
+    more = {item.row for item in unrated.items} - wanted
     assert more and {int(given.age_ratings[row]) for row in more} == {255}
     lost = phone.recommend(50, filters=Filters(region="r03 "))
-    assert all(not given.regions[item["row"]] for item in lost["items"])
-    assert "this release has no region 'r03 '" in lost["faults"][0]
+    assert all(not given.regions[item.row] for item in lost.items)
+    assert "this release has no region 'r03 '" in lost.faults[0].text

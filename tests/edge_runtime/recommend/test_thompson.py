@@ -250,6 +250,6 @@ def test_a_device_learns_from_its_own_log(small_release, tmp_path):
     rule = CategoryThompson(epsilon=1.0, pool=30, first=10, alpha=1.0, beta=1.0)
     bundle.rules = Rules(rules=(rule,), depth=50)
     answer = phone.recommend(exclude_seen=False)
-    last = answer["items"][-1]
-    assert group[last["item_id"]] == 2 and last["propensity"] > 0.99
-    assert phone._log.impressions(bundle).rows.size == 300 + len(answer["items"])
+    last = answer.items[-1]
+    assert group[last.item_id] == 2 and last.propensity > 0.99
+    assert phone._log.impressions(bundle).rows.size == 300 + len(answer.items)
