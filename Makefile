@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup demo test lint fmt bench docs lock lock-check wheel clean
+.PHONY: setup demo test lint lint-format lint-style lint-types lint-imports fmt bench docs lock lock-check newest wheel release clean
 
 setup: .venv/stamp
 
@@ -21,8 +21,16 @@ demo: setup
 test: setup
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-lint: setup
-	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
+# Also the hooks of .pre-commit-config.yaml.
+lint: lint-format lint-style lint-types lint-imports
+lint-format: setup
+	$(BIN)/ruff format --check .
+lint-style: setup
+	$(BIN)/ruff check .
+lint-types: setup
+	$(BIN)/mypy
+lint-imports: setup
+	$(BIN)/lint-imports
 
 fmt: setup
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -30,11 +38,14 @@ fmt: setup
 bench: setup
 	$(BIN)/pocketrec bench all --json benchmarks/out
 
+# The reference of the command line, then the site in out/docs; a warning is an error.
 docs: setup
 	$(BIN)/python -m pocketrec.reference docs/cli-reference.md
+	$(BIN)/python -m benchmarks.results_page docs/benchmarks.md README.md
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . out/docs
 
 # Linux x86-64, Python 3.11. Needs uv (https://docs.astral.sh/uv); keeps locked versions where it can.
-LOCK := uv pip compile --quiet pyproject.toml --extra train --extra edge --extra server --extra dev \
+LOCK := uv pip compile --quiet pyproject.toml --extra train --extra edge --extra server --extra docs --extra dev \
 	--python-version 3.11 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 	--custom-compile-command "make lock" --no-emit-index-url --no-emit-find-links --output-file
 
@@ -52,12 +63,27 @@ lock-check:
 		echo "$$extra $$system $$python: $$(grep -c == out/edge.txt) wheels"; rm out/edge.txt; \
 	done; done; done
 
-# The wheel, installed alone (numpy and click) in a fresh environment.
+# The tests with the newest versions instead of the lock's; CI does not call it. `CAPS=no` also drops the
+# upper bounds and pins of pyproject.toml; those that packages set for each other stay.
+# NEWEST_TESTS chooses tests: make newest CAPS=no NEWEST_TESTS="tests/training/data -k ibis"
+NEWEST := out/newest/venv/bin
+NEWEST_TESTS ?= -n 2 --dist loadfile
+newest:
+	rm -rf out/newest && mkdir -p out/newest && $(PYTHON) -m venv out/newest/venv
+	$(NEWEST)/pip install --quiet --disable-pip-version-check --upgrade pip packaging
+	$(NEWEST)/python .ci/newest.py requirements $(if $(filter no,$(CAPS)),--without-caps) > out/newest/asked.txt
+	$(NEWEST)/pip install --quiet -r out/newest/asked.txt
+	$(NEWEST)/pip install --quiet --no-deps --no-build-isolation -e .
+	$(NEWEST)/python .ci/newest.py report requirements.txt | tee out/newest/versions.txt
+	$(NEWEST)/python -m pytest $(NEWEST_TESTS)
+
+# Source archive and wheel in dist/, checked; the wheel runs alone (numpy and click) in a fresh environment.
 wheel: setup
-	rm -rf dist && $(BIN)/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist . && \
-	rm -rf dist/venv && $(BIN)/python -m venv dist/venv && \
-	dist/venv/bin/pip install --quiet --disable-pip-version-check dist/pocketrec-*.whl && \
-	cd dist && venv/bin/pocketrec --version && venv/bin/python -c "import pocketrec_bundle, pocketrec_edge"
+	$(BIN)/python .ci/release.py --build-only
+
+# The same for a commit that is ready to be tagged. Prints the tag; pushes nothing.
+release: setup
+	$(BIN)/python .ci/release.py
 
 clean:
 	rm -rf dist out work benchmarks/out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

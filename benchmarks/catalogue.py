@@ -124,7 +124,7 @@ def release(work: Path, base: Path, name: str, changes: Iterator[dict[str, Any]]
         child.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.monotonic() - started
     if child.returncode:
-        raise command_line.ChildFailed(f"the release {name} ended with {child.returncode}.")
+        raise command_line.ChildFailedError(f"the release {name} ended with {child.returncode}.")
     found = json.loads(report)
     peak = usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     counts = {key: found[key] for key in ("items", "added", "changed", "withdrawn", "removed")}
@@ -197,8 +197,8 @@ def summary(rows: list[Row]) -> dict[str, float]:
 
 def show(rows: list[Row]) -> None:
     """Print a line a step."""
-    heads = ("items", "added", "changed", "withdrawn", "removed", "seconds", "peak_mib")
-    heads = (*heads, "bundle_bytes", "changed_rows", "moves")
+    heads = ["items", "added", "changed", "withdrawn", "removed", "seconds", "peak_mib"]
+    heads += ["bundle_bytes", "changed_rows", "moves"]
     table = Table(title="Catalogue releases", title_justify="left")
     table.add_column("step")
     for name in heads:

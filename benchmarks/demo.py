@@ -293,10 +293,10 @@ def measure(line: Line, phone: phones.Phone, engine: str, repetitions: int) -> d
             [sys.executable, *words], capture_output=True, text=True
         )
         if done.returncode != 0:
-            raise command_line.ChildFailed(f"timing {engine}: {done.stderr.strip()}")
+            raise command_line.ChildFailedError(f"timing {engine}: {done.stderr.strip()}")
         found = json.loads(done.stdout)
         if found["source"] != "model" or found["engine"] != engine:
-            raise command_line.ChildFailed(
+            raise command_line.ChildFailedError(
                 f"{engine}: {found['engine']} answered, by {found['source']}; nothing to time."
             )
     return demo_table.Latency(first_slate_ms=found["first_slate_ms"], stages=found["stages"])

@@ -304,7 +304,9 @@ def phone_row(asked: dict[str, Any], work: Path) -> Row:
     found: dict[str, Any] = child("benchmarks.support.children.device", *words)
     stages = found["stages"]
     if asked["variant"] is None and (found["sources"] != ["model"] or found["source"] != "model"):
-        raise command_line.ChildFailed(f"not all requests were answered by the models: {found}")
+        raise command_line.ChildFailedError(
+            f"not all requests were answered by the models: {found}"
+        )
     row: Row = {
         "engine": asked["engine"],
         "variant": asked["variant"] or "default",
@@ -382,7 +384,7 @@ def child(module: str, *words: str, setting: Mapping[str, str] = USER) -> Any:
     command = (sys.executable, "-m", module, *words)
     done = subprocess.run(command, env=setting, capture_output=True, text=True)  # noqa: S603
     if done.returncode:
-        raise command_line.ChildFailed(
+        raise command_line.ChildFailedError(
             f"{module} ended with {done.returncode}.\n{done.stderr[-2000:]}"
         )
     return json.loads(done.stdout)

@@ -11,14 +11,16 @@ into slices that run alternately; compiling is timed apart.
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness import Cell, Options, Result
+from benchmarks.harness import Options, Result
 from pocketrec_training.data.dataset import TRAIN, Dataset, Items, feature_spec, load_dataset
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.recipe.schema import Recipe, load_recipe, parse_recipe
@@ -55,21 +57,35 @@ def run(
         value = {"name": "drawn", "data": {"interactions": "none.csv"}}
         recipe = parse_recipe(value | {"retrieval": dict(retrieval or {})}, "drawn")
         data = short_histories(**drawn, seed=options.seed)
-    rows = measure(recipe, data, options.seed)
+    before, after = measure(recipe, data, options.seed)
+    rows = [asdict(before), asdict(after)]
     _show(console or Console(width=None if sys.stdout.isatty() else WIDTH), rows)
-    before, after = rows
     figures = {
-        "speedup_short": float(before["epoch_s"]) / float(after["epoch_s"]),
-        "epoch_s_before": float(before["epoch_s"]),
-        "epoch_s_after": float(after["epoch_s"]),
-        "compile_s_before": float(before["compile_s"]),
-        "compile_s_after": float(after["compile_s"]),
-        "scored_ratio": float(before["scored"]) / float(after["scored"]),
+        "speedup_short": before.epoch_s / after.epoch_s,
+        "epoch_s_before": before.epoch_s,
+        "epoch_s_after": after.epoch_s,
+        "compile_s_before": before.compile_s,
+        "compile_s_after": after.compile_s,
+        "scored_ratio": before.scored / after.scored,
     }
     return Result(name="epoch-time", seed=options.seed, rows=rows, figures=figures)
 
 
-def measure(recipe: Recipe, data: Dataset, seed: int) -> list[dict[str, Cell]]:
+@dataclass(slots=True, kw_only=True)
+class Epoch:
+    """One way to cut an epoch into batches: its sizes, seconds to compile and to train."""
+
+    batches: str
+    steps: int
+    shapes: int
+    events: int
+    positions: int
+    scored: int
+    compile_s: float
+    epoch_s: float = 0.0
+
+
+def measure(recipe: Recipe, data: Dataset, seed: int) -> list[Epoch]:
     """Time one epoch of a data set in one padded length, then by length."""
     config = recipe.retrieval
     ways = {
@@ -87,22 +103,21 @@ def measure(recipe: Recipe, data: Dataset, seed: int) -> list[dict[str, Cell]]:
         one_of_each = {part.shape: part for part in parts}
         compiling = sum(_compiling(fit, part, seed) for part in one_of_each.values())
         rows.append(
-            {
-                "batches": name,
-                "steps": len(parts),
-                "shapes": len(one_of_each),
-                "events": sum(int(part.real.sum()) for part in parts),
-                "positions": sum(part.rows.size for part in parts),
-                "scored": sum(len(part.places) for part in parts),
-                "compile_s": compiling,
-                "epoch_s": 0.0,
-            }
+            Epoch(
+                batches=name,
+                steps=len(parts),
+                shapes=len(one_of_each),
+                events=sum(int(part.real.sum()) for part in parts),
+                positions=sum(part.rows.size for part in parts),
+                scored=sum(len(part.places) for part in parts),
+                compile_s=compiling,
+            )
         )
         fits.append(fit)
         epochs.append(parts)
     for at in range(SLICES):
         for row, fit, parts in zip(rows, fits, epochs, strict=True):
-            row["epoch_s"] = float(row["epoch_s"]) + _seconds(fit, parts[at::SLICES], seed)
+            row.epoch_s += _seconds(fit, parts[at::SLICES], seed)
     return rows
 
 
@@ -159,7 +174,7 @@ def short_histories(users: int, items: int, seed: int) -> Dataset:
     )
 
 
-def _show(console: Console, rows: list[dict[str, Cell]]) -> None:
+def _show(console: Console, rows: list[dict[str, Any]]) -> None:
     table = Table(title="One epoch of the two towers")
     for name in rows[0]:
         table.add_column(name, justify="left" if name == "batches" else "right")

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from pocketrec_edge.releases import selftest
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
-from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.keys import Signers, load_signers, make_keys
 from pocketrec_server.repository.publish import (
     change_policy,
     found_repository,
@@ -166,13 +167,15 @@ class World:
     def __init__(self, work: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
         self._work = work
-        self.repo, self.phone, self.url = work / "repo", work / "phone", ""
+        self.repo: Path = work / "repo"
+        self.phone: Path = work / "phone"
+        self.url = ""
         self.repo.mkdir(parents=True)
         make_keys(work / "keys")
-        self.signers = load_signers(work / "keys")
+        self.signers: Signers = load_signers(work / "keys")
         # In a fork: making models loads much that every later fork would carry along.
         if forked(self._make_releases, None) != 0:
-            raise command_line.ChildFailed("faults: a release could not be made; see above.")
+            raise command_line.ChildFailedError("faults: a release could not be made; see above.")
         self._sha = {name: sha256_file(self._release(name) / "manifest.json") for name in NAMES}
 
     def _make_releases(self) -> None:
@@ -203,7 +206,7 @@ class World:
         """Be a phone that gets a release as a folder."""
         return Store(self.phone / "store").install_bundle(self._release(name), replay)
 
-    def sync(self, home: str = "phone") -> str:
+    def sync(self, home: str = "phone") -> str | None:
         """Be a phone that syncs; the release that it ends with."""
         root = self._work / "1.root.json"
         return sync(self._work / home, self.url, replay, root_path=root).to_release
@@ -214,7 +217,7 @@ class World:
         asked(lambda: self.install("zero"))
         self._keep("phone", "zero")
         for name in NAMES[1:]:
-            asked(self.first if name == "one" else lambda name=name: self.publish(name))
+            asked(self.first if name == "one" else partial(self.publish, name))
             self._keep("repo", name)
             if name == "one":
                 shutil.copy(self.repo / "metadata" / "1.root.json", self._work)
@@ -239,7 +242,7 @@ class World:
             events = self._log_events() if scenario.events else []
             code = forked(lambda: scenario.job(self), n, *STEPS)
             if code not in (0, -signal.SIGKILL):
-                raise command_line.ChildFailed(f"faults: step {n}: the job failed; see above.")
+                raise command_line.ChildFailedError(f"faults: step {n}: the job failed; see above.")
             tally.kill_points += code != 0
             tally.unanswered += not asked(self._answers)
             if scenario.makes:

@@ -173,6 +173,7 @@ class Fleet:
             with ThreadPoolExecutor(len(running)) as readers:
                 lines: SimpleQueue[str | None] = SimpleQueue()
                 for child in running:
+                    assert child.stdout is not None  # a pipe
                     readers.submit(_forward, child.stdout, lines)
                 left = len(running)
                 while left:
@@ -182,7 +183,7 @@ class Fleet:
                     else:
                         yield json.loads(line)
             if any(child.wait() for child in running):
-                raise command_line.ChildFailed("fleet: a worker process failed; see above.")
+                raise command_line.ChildFailedError("fleet: a worker process failed; see above.")
 
 
 def _forward(lines: Iterable[str], to: "SimpleQueue[str | None]") -> None:

@@ -2,7 +2,7 @@
 
 Each case is the sound bundle of `tiny_bundle.py`, in either format version, changed in one of the
 ways of `mutations/`, and handed to the reader, then to a walk over all that a device touches. It
-must end in `BundleInvalid` with a reason (`refused`) or in the sound bundle's answers
+must end in `BundleInvalidError` with a reason (`refused`) or in the sound bundle's answers
 (`accepted_equal`). Where the manifest was made to fit, other numbers are another release, which the
 signature must refuse, not the reader: `accepted_other`; a device then answers from it. Another
 exception or warning, a case over 5 s of processor time, a process over 1 GiB of address space, or a
@@ -26,7 +26,7 @@ from rich.table import Table
 
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.support.children.fuzz import READY, VERSIONS
-from benchmarks.support.command_line import ChildFailed
+from benchmarks.support.command_line import ChildFailedError
 from benchmarks.support.mutations import MUTATORS
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_training.progress import Progress
@@ -103,7 +103,9 @@ def verdicts(work: Path, seed: int, cases: int) -> Iterator[tuple[int, dict[str,
             assert child.stdout is not None
             try:
                 if child.stdout.readline().strip() != READY:
-                    raise ChildFailed("fuzz-bundle: the sound bundle does not open; see above.")
+                    raise ChildFailedError(
+                        "fuzz-bundle: the sound bundle does not open; see above."
+                    )
                 for line in child.stdout:
                     yield number, json.loads(line)
                     number += 1

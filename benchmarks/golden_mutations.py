@@ -34,7 +34,7 @@ FAULTS = Path(__file__).parent / "support" / "golden_faults.txt"
 ENGINE = "onnx"
 
 
-class FaultyList(PocketRecError):
+class FaultyListError(PocketRecError):
     """A line of the list does not fit the reader's source any more, or changes nothing."""
 
 
@@ -67,7 +67,7 @@ def read_faults(path: Path = FAULTS) -> list[Fault]:
     """Read the list; lines that begin with # are for people.
 
     Raises:
-        FaultyList: a line is not of its form.
+        FaultyListError: a line is not of its form.
     """
     found = []
     for line in path.read_text().splitlines():
@@ -77,7 +77,7 @@ def read_faults(path: Path = FAULTS) -> list[Fault]:
         file, colon, texts = change.partition(": ")
         old, arrow, new = texts.partition(" =>")
         if not (mark and colon and arrow):
-            raise FaultyList(f"{path.name}: no 'file: old => new ## wrong': {line}")
+            raise FaultyListError(f"{path.name}: no 'file: old => new ## wrong': {line}")
         found.append(Fault(file=file, old=old, new=new.removeprefix(" "), wrong=wrong))
     return found
 
@@ -89,12 +89,12 @@ def applied(fault: Fault) -> Iterator[None]:
     Functions keep their identity, so that modules which imported them by name have the fault too.
 
     Raises:
-        FaultyList: the old text does not stand exactly once, or nothing changes.
+        FaultyListError: the old text does not stand exactly once, or nothing changes.
     """
     path = ROOT / fault.file
     source = path.read_text()
     if (n := source.count(fault.old)) != 1:
-        raise FaultyList(f"{fault.file}: {fault.old!r} stands {n} times, not once.")
+        raise FaultyListError(f"{fault.file}: {fault.old!r} stands {n} times, not once.")
     module = importlib.import_module(
         fault.file.partition("/")[2].removesuffix(".py").replace("/", ".")
     )
@@ -109,7 +109,7 @@ def applied(fault: Fault) -> Iterator[None]:
         if not same_code(before[name].__code__, after[name].__code__)
     }
     if not codes:
-        raise FaultyList(f"{fault.file}: {fault.old!r} => {fault.new!r} changes no function.")
+        raise FaultyListError(f"{fault.file}: {fault.old!r} => {fault.new!r} changes no function.")
     try:
         for name in codes:
             before[name].__code__ = after[name].__code__
@@ -183,7 +183,7 @@ def run(options: Options) -> Result:
     write_tiny_bundle(folder, answers=True)
     sound = Sound.of(folder)
     if found := failing(sound)[1]:
-        raise FaultyList(f"the sound reader fails its own golden vectors: {', '.join(found)}")
+        raise FaultyListError(f"the sound reader fails its own golden vectors: {', '.join(found)}")
     rows: list[dict[str, Cell]] = []
     for fault in read_faults():
         with applied(fault):

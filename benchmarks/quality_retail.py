@@ -105,7 +105,8 @@ def best_baseline(found: dict[str, Any], setting: str, metric: str) -> str:
     """The strictest rival: best on the test itself, metric by metric."""
     table = found[TABLES[setting]]
     rivals = [method for method in table if method not in OURS]
-    return max(rivals, key=lambda method: table[method][metric]["value"])
+    best: str = max(rivals, key=lambda method: float(table[method][metric]["value"]))
+    return best
 
 
 def tests(found: dict[str, Any], report: Path) -> list[Row]:

@@ -191,10 +191,17 @@ def measure(run_dir: Path, data_dir: Path, bundle_dir: Path, seed: int) -> list[
 
 def campaigns_of(bundle: Bundle) -> Campaigns:
     """A campaign for every tenth item, which always runs."""
-    facts = {"label": "Sponsored", "from_utc": 0, "until_utc": MAX_UTC, "priority": 0}
     return Campaigns(
         campaigns=tuple(
-            Campaign(id=item_id, item_id=item_id, **facts) for item_id in bundle.item_ids()[::10]
+            Campaign(
+                id=item_id,
+                item_id=item_id,
+                label="Sponsored",
+                from_utc=0,
+                until_utc=MAX_UTC,
+                priority=0,
+            )
+            for item_id in bundle.item_ids()[::10]
         )
     )
 

@@ -17,9 +17,9 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
     """Read policy, halts and, where there is a database, what devices told.
 
     Raises:
-        RepositoryInvalid: nothing is published, or metadata is damaged.
+        RepositoryInvalidError: nothing is published, or metadata is damaged.
         InputError: there is no such channel, or the database that was named is not there.
-        DatabaseInvalid: the database that was named cannot be read.
+        DatabaseInvalidError: the database that was named cannot be read.
     """
     from pocketrec_server.repository.publish import read_first_percent, read_halts, read_policy
 

@@ -7,7 +7,7 @@ import click
 from pocketrec_bundle.errors import PocketRecError
 
 
-class SelfTestRefused(PocketRecError):
+class SelfTestRefusedError(PocketRecError):
     """The models of a bundle fail on this machine; exit code 3."""
 
     exit_code = 3
@@ -19,9 +19,9 @@ def self_tested(folder: Path) -> None:
     An engine of the bundle that has no runtime here is named on stderr.
 
     Raises:
-        BundleInvalid: the bundle fails its checks.
+        BundleInvalidError: the bundle fails its checks.
         EngineError: no runtime is here for any of its models.
-        SelfTestRefused: the models fail as in `pocketrec verify`.
+        SelfTestRefusedError: the models fail as in `pocketrec verify`.
     """
     from pocketrec_bundle.reader import open_bundle
     from pocketrec_edge.engines.select import KINDS, runtime
@@ -56,7 +56,7 @@ def self_tested(folder: Path) -> None:
         ),
     ]
     if not found.passed:
-        raise SelfTestRefused(
+        raise SelfTestRefusedError(
             f"{name}: fails the self-test, so phones would refuse it: {'; '.join(failed)}. Export "
             "it again; `pocketrec verify` shows each file."
         )

@@ -56,6 +56,7 @@ SLOWEST = (
     "benchmarks/test_quality_cold.py",
     "benchmarks/test_session.py",
     "benchmarks/test_rerank.py",
+    "test_guides.py",
     "benchmarks/test_fleet.py",
     "training/evaluation/test_evaluate.py",
     "training/warm_start/test_start.py",

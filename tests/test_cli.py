@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from pocketrec import cli, reference
-from pocketrec_bundle.errors import BundleInvalid, InputError, PocketRecError
+from pocketrec_bundle.errors import BundleInvalidError, InputError, PocketRecError
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -28,7 +28,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(cli.LazyGroup, "get_command", lambda *_: command)
 
 
-class GateRefused(PocketRecError):
+class GateRefusedError(PocketRecError):
     exit_code = 3
 
 
@@ -36,14 +36,15 @@ class GateRefused(PocketRecError):
     ("error", "exit_code", "said"),
     [
         (InputError("interactions.csv: no column 'user'"), 2, "no column 'user'"),
-        (BundleInvalid("files/ab: hash differs"), 1, "hash differs"),
-        (GateRefused("int8 lost 2% of NDCG@10"), 3, "int8 lost"),
+        (BundleInvalidError("files/ab: hash differs"), 1, "hash differs"),
+        (GateRefusedError("int8 lost 2% of NDCG@10"), 3, "int8 lost"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run/x"), 1, "no space left"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 1, "no space left"),
         (PermissionError(errno.EACCES, "Permission denied", "keys/root.pem"), 1, "keys/root.pem"),
         (ModuleNotFoundError("x", name="flask.app"), 1, "pip install 'pocketrec[server]'"),
         (ModuleNotFoundError("x", name="tensorflow"), 1, "pip install 'pocketrec[train]'"),
         (ModuleNotFoundError("x", name="ai_edge_litert"), 1, "pip install 'pocketrec[edge]'"),
+        (ModuleNotFoundError("x", name="pyarrow"), 1, "pip install 'pocketrec[events]'"),
     ],
 )
 def test_expected_error_is_one_message_and_its_exit_code(

@@ -35,6 +35,24 @@ def test_links_lead_to_files(repository: Path):
     assert not broken
 
 
+def headings(path: Path) -> set[str]:
+    """Anchors that GitHub and the site give to the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#{1,4} (.+)$", text, re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", title.lower()) for title in titles)
+    return {title.strip().replace(" ", "-") for title in plain}
+
+
+def test_links_lead_to_headings(repository: Path):
+    broken = [
+        f"{path.relative_to(repository)}: {target}#{anchor}"
+        for path in documents(repository)
+        for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", path.read_text())
+        if anchor not in headings(path.parent / target if target else path)
+    ]
+    assert not broken
+
+
 def test_files_named_in_text_exist(repository: Path):
     missing = [
         f"{path.relative_to(repository)}: {name}"
@@ -129,7 +147,7 @@ def recipe_keys() -> list[str]:
 
 
 def test_every_recipe_key_is_explained(repository: Path):
-    text = (repository / "docs" / "bring-your-own-data.md").read_text()
+    text = (repository / "docs" / "recipe.md").read_text()
     assert [key for key in recipe_keys() if f"`{key}`" not in text] == []
 
 
@@ -137,3 +155,14 @@ def test_the_demo_recipe_shows_every_section(repository: Path):
     recipe = tomllib.loads((repository / "recipes" / "ml100k.toml").read_text())
     sections = {key.partition(".")[0] for key in recipe_keys() if "." in key}
     assert sections <= set(recipe)
+
+
+def test_every_page_is_in_the_navigation_of_the_site(repository: Path):
+    index = (repository / "docs" / "index.md").read_text()
+    listed = {
+        line
+        for block in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL)
+        for line in block.split()
+    }
+    pages = {path.stem for path in (repository / "docs").glob("*.md")}
+    assert pages - listed == {"index", "bring-your-own-data"}  # the second only says where it went

@@ -128,6 +128,25 @@ def test_importing_the_device_loads_numpy_and_the_bundle_only(repository: Path):
     assert loaded(repository, "import pocketrec_edge.device") <= DEVICE_LOADS
 
 
+def test_importing_the_sync_client_loads_no_signer_and_no_cloud_sdk(repository: Path):
+    code = (
+        "import sys, pocketrec_edge.sync.client, pocketrec_edge.sync.watch;"
+        "assert 'tuf.api.exceptions' in sys.modules;"
+        "print(*(name for name in sys.modules if name.startswith('securesystemslib.signer')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+    names = loaded(repository, "import pocketrec_edge.sync.client")
+    assert names <= DEVICE_LOADS | {"tuf", "securesystemslib", "urllib3", "backports"}
+
+
+@pytest.mark.parametrize("module", ["export", "stats", "routes"])
+def test_importing_the_servers_events_loads_no_pyarrow(repository: Path, module: str):
+    assert "pyarrow" not in loaded(repository, f"import pocketrec_server.events.{module}")
+
+
 def test_importing_the_command_line_loads_no_room_but_errors(repository: Path):
     names = loaded(repository, "import pocketrec.cli")
     assert names <= {"pocketrec", "click", "pocketrec_bundle", "numpy"}

@@ -24,7 +24,8 @@ from benchmarks.support.drawn_release import Drawn, write_drawn_release
 from benchmarks.support.loopback_networks import from_network
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_bundle.settings.rollout import FailureLimit, RolloutPolicy
-from pocketrec_edge.errors import SelfTestFailed
+from pocketrec_bundle.units import DAY_S
+from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.schema import FILE_NAME
 from pocketrec_edge.sync.client import sync
@@ -35,7 +36,6 @@ from pocketrec_server.repository.rollout import changed
 from pocketrec_server.storage.database import default_url, open_database
 
 DAYS, PHONES, ITEMS, DIM = 28, 24, 20_000, 32
-DAY_S = 86_400
 MOVED = ("outcome_day", "served_day", "rejected_day")
 PAGES = ("", "releases", "fleet", "history")
 SCREENS = ((1200, "light"), (1200, "dark"), (390, "light"), (390, "dark"))
@@ -113,12 +113,12 @@ class Fleet:
         log.close()
         channel = "canary" if phone < 8 else "beta" if phone < 13 else "stable"
         root = self.repo / "metadata" / "1.root.json"
-        with suppress(SelfTestFailed), from_network(phone):
+        with suppress(SelfTestFailedError), from_network(phone):
             sync(home, self.address, self._accepts, channel=channel, root_path=root, consent=True)
 
     def _accepts(self, bundle: Bundle) -> None:
         if bundle.manifest.name == self.broken and self.rng.random() < 0.8:
-            raise SelfTestFailed("the golden vectors differ")
+            raise SelfTestFailedError("the golden vectors differ")
 
 
 def live(work: Path, show: Callable[[str, Path], None]) -> None:

@@ -28,7 +28,7 @@ def answers(bundle: Bundle) -> str:
     """Read everything a device reads; two releases with the same answers give the same text.
 
     Raises:
-        BundleInvalid: a part that is only checked when it is read fails its check.
+        BundleInvalidError: a part that is only checked when it is read fails its check.
     """
     digest = hashlib.sha256()
     names = (*ARRAYS, *(NEIGHBOUR_ARRAYS if bundle.spec.neighbours else ()))
@@ -98,7 +98,8 @@ class MeanTower:
         assert vectors.dtype == np.float32
         assert events.shape == (1, spec.max_history)
         assert 0 <= events.min() <= events.max() <= len(spec.event_types)
-        return vectors.mean(axis=1)
+        mean: NDArray[Any] = vectors.mean(axis=1)
+        return mean
 
 
 class FirstColumn:

@@ -98,7 +98,7 @@ def _row(name: str, load: dict[str, object], status: int, server: int) -> Row:
     found = json.loads(done.stdout)
     answers = found["statuses"]
     if set(answers) != {str(status)}:
-        raise command_line.ChildFailed(f"{name}: {status} was expected, and {answers} came.")
+        raise command_line.ChildFailedError(f"{name}: {status} was expected, and {answers} came.")
     return {
         "server": name,
         "connections": KEPT if load["keep"] else "one each",
@@ -146,7 +146,7 @@ def _wait_until_it_answers(child: "subprocess.Popen[bytes]", port: int, log: str
         if reply.status == 200:
             return
         break
-    raise command_line.ChildFailed(f"{child.args!r}: does not answer; see {log}.")
+    raise command_line.ChildFailedError(f"{child.args!r}: does not answer; see {log}.")
 
 
 def cpu_s(pid: int) -> float:

@@ -16,7 +16,7 @@ START_S = 30.0  # a server that is not up by then will not come up
 POLL_S = 0.05
 
 
-class ChildFailed(PocketRecError):
+class ChildFailedError(PocketRecError):
     """A step of the benchmark ended with an error; its own message stands above."""
 
 
@@ -39,7 +39,7 @@ def call(*words: str | Path, shows_progress: bool = False) -> str:
     if done.returncode != 0:
         told = " ".join(map(str, words))
         message = f"`pocketrec {told}` ended with exit code {done.returncode}."
-        raise ChildFailed(f"{message}\n{done.stderr}" if done.stderr else message)
+        raise ChildFailedError(f"{message}\n{done.stderr}" if done.stderr else message)
     return done.stdout.rstrip()
 
 
@@ -113,8 +113,10 @@ def wait_for_port(child: subprocess.Popen[bytes], port_file: Path, log: str) -> 
     end = time.monotonic() + START_S
     while time.monotonic() < end:
         if child.poll() is not None:
-            raise ChildFailed(f"the server ended with exit code {child.returncode}; see {log}.")
+            raise ChildFailedError(
+                f"the server ended with exit code {child.returncode}; see {log}."
+            )
         if port_file.exists() and (text := port_file.read_text().strip()):
             return int(text)
         time.sleep(POLL_S)
-    raise ChildFailed(f"the server named no port within {START_S:.0f} s; see {log}.")
+    raise ChildFailedError(f"the server named no port within {START_S:.0f} s; see {log}.")

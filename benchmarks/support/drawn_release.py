@@ -85,7 +85,9 @@ def write_drawn_release(
     offsets = np.linspace(0, n, cells + 1).astype(np.int32)
     ids = [f"item-{row:08d}" for row in range(n)]
     titles = np.array(WORDS)[rng.integers(len(WORDS), size=(n, 3))].tolist()
-    numeric = np.column_stack([np.log1p(items.prices), rng.integers(0, 9, (n, 2))])
+    numeric: NDArray[np.float64] = np.column_stack(
+        [np.log1p(items.prices), rng.integers(0, 9, (n, 2))]
+    )
     columns = ItemArrays(
         ids=ids,
         by_id=np.arange(n),

@@ -56,7 +56,7 @@ class Answer:
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-class Cut(Exception):
+class CutError(Exception):
     """The connection ends here."""
 
 
@@ -122,7 +122,7 @@ class FaultProxy:
         try:
             while asked := await _message(reader):
                 await self._serve(asked, writer)
-        except (Cut, OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
+        except (CutError, OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass  # over, for whatever reason
         finally:
             writer.close()
@@ -138,7 +138,7 @@ class FaultProxy:
             await KINDS[kind](self, writer, answer)
         self._last = answer
         if answer.headers.get("connection") == "close":
-            raise Cut
+            raise CutError
 
     async def _ask(self, asked: "Message") -> Answer:
         """Put the question to the server, on a connection of its own."""
@@ -152,7 +152,7 @@ class FaultProxy:
         finally:
             writer.close()
         if told is None:
-            raise Cut
+            raise CutError
         headers = {k: v for k, v in told.headers.items() if k != "connection"}
         if asked.headers.get("connection", "").lower() == "close":
             headers["connection"] = "close"
@@ -164,16 +164,16 @@ class FaultProxy:
         await writer.drain()
 
     async def _drop(self, *_: object) -> None:
-        raise Cut
+        raise CutError
 
     async def _headers_only(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         await self._send(writer, answer.head(len(answer.body)), b"")
-        raise Cut
+        raise CutError
 
     async def _truncate(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         part = answer.body[: self._rng.randrange(len(answer.body) + 1)]
         await self._send(writer, answer.head(len(answer.body)), part)
-        raise Cut
+        raise CutError
 
     async def _shorten(self, writer: asyncio.StreamWriter, answer: Answer) -> None:
         part = answer.body[: self._rng.randrange(len(answer.body) + 1)]
@@ -216,7 +216,7 @@ class FaultProxy:
         for _ in range(self.faults.endless_bytes // CHUNK):
             await self._send(writer, b"", self._rng.randbytes(CHUNK))
             await asyncio.sleep(0.005)  # a link's rate: else it would fill the buffers between us
-        raise Cut
+        raise CutError
 
     async def _error(self, writer: asyncio.StreamWriter, _: Answer) -> None:
         status = self._rng.choice((500, 502, 503))

@@ -79,7 +79,9 @@ class Remembered:
     busy = False  # inside one of them: a replay will not come to what they call
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function, self.answers, self.at = function, [], None
+        self.function = function
+        self.answers: list[Any] = []
+        self.at: int | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if Remembered.busy:

@@ -48,7 +48,7 @@ class Phone:
             "device", "recommend", "--home", self.home, "--offline", "-k", str(k)
         )
         if found["source"] != "model":
-            raise command_line.ChildFailed(
+            raise command_line.ChildFailedError(
                 f"user {self.user_id}: answered by {found['source']} only."
             )
         return [

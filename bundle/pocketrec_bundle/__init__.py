@@ -9,15 +9,28 @@ copies.py, and which device takes a release: rollout.py, halts.py. Rule of the r
 library and numpy only, and nothing read from a file is used before its size and hash are checked.
 """
 
-from pocketrec_bundle.errors import BundleInvalid, BundleTooNew, InputError, PocketRecError
+from typing import TYPE_CHECKING
+
+from pocketrec_bundle.errors import (
+    BundleInvalidError,
+    BundleTooNewError,
+    InputError,
+    PocketRecError,
+    renamed,
+)
 from pocketrec_bundle.reader import Bundle, open_bundle, open_files
 
 __all__ = [
     "Bundle",
-    "BundleInvalid",
-    "BundleTooNew",
+    "BundleInvalidError",
+    "BundleTooNewError",
     "InputError",
     "PocketRecError",
     "open_bundle",
     "open_files",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed(
+        __name__, {"BundleInvalid": BundleInvalidError, "BundleTooNew": BundleTooNewError}
+    )

@@ -1,10 +1,14 @@
 """Errors of the bundle room, and the base of every error in the project.
 
-PocketRecError            exit code 1
-├── InputError            exit code 2: the caller's file, table, option or recipe is at fault
-└── BundleInvalid         the files of a release fail their checks; nothing of them may be used
-    └── BundleTooNew      they are of a newer form than this app reads; a newer app reads them
+PocketRecError             exit code 1
+├── InputError             exit code 2: the caller's file, table, option or recipe is at fault
+└── BundleInvalidError     the files of a release fail their checks; use none of them
+    └── BundleTooNewError  they are of a newer form than this app reads; a newer app reads them
 """
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 TOO_NEW = "too_new"
 """The code of what a newer app reads: no fault of the release (FORMAT.md, "Error codes")."""
@@ -22,7 +26,7 @@ class InputError(PocketRecError, ValueError):
     exit_code = 2
 
 
-class BundleInvalid(PocketRecError):
+class BundleInvalidError(PocketRecError):
     """A bundle, or one of its files, does not hold what its manifest or header promises.
 
     Attributes:
@@ -35,7 +39,7 @@ class BundleInvalid(PocketRecError):
         self.code = code
 
 
-class BundleTooNew(BundleInvalid):
+class BundleTooNewError(BundleInvalidError):
     """A release, or a channel's policy, is of a newer form than this app reads.
 
     A newer app reads it. So it is not used, and is never counted as a failure of the release.
@@ -43,3 +47,28 @@ class BundleTooNew(BundleInvalid):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code=TOO_NEW)
+
+
+def renamed(module: str, errors: Mapping[str, type[Exception]]) -> Callable[[str], object]:
+    """Return a module's `__getattr__` (PEP 562) that serves old names and warns.
+
+    Args:
+        module: its `__name__`.
+        errors: old name -> the error that has a new one. Old names go with 0.3.0.
+    """
+
+    def served(name: str) -> object:
+        if name not in errors:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        new = errors[name]
+        text = f"{module}.{name} is now {new.__name__}; the old name goes with PocketRec 0.3.0."
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return new
+
+    return served
+
+
+if not TYPE_CHECKING:  # a type checker would take any name from a module that has it
+    __getattr__ = renamed(
+        __name__, {"BundleInvalid": BundleInvalidError, "BundleTooNew": BundleTooNewError}
+    )

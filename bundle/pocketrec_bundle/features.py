@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, refuse_newer, shown
-from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.products import inner
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
@@ -72,6 +72,8 @@ LENGTHS = {
 }
 """Fewest and most names in each list."""
 
+Floats = Floats32  # until the device imports it from `floats`
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
@@ -99,9 +101,9 @@ class FeatureSpec:
     own_candidates: int = 0
     version: int = 1
 
-    def final_scores(self, probabilities: Floats) -> Floats:
+    def final_scores(self, probabilities: Floats32) -> Floats32:
         """Weigh the ranker's heads, float32 [n, H]; returns float32 [n]."""
-        found: Floats = inner(probabilities, np.array(self.head_weights, np.float32))
+        found: Floats32 = inner(probabilities, np.array(self.head_weights, np.float32))
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -113,51 +115,53 @@ class FeatureSpec:
         """Check and build a spec from parsed JSON.
 
         Raises:
-            BundleTooNew: it is of a later version, or names a feature that this app lacks.
-            BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds.
+            BundleTooNewError: it is of a later version, or names a feature that this app lacks.
+            BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds.
         """
         refuse_newer("feature_spec.json", value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
-            raise BundleInvalid("feature_spec.json: keys differ from version 1", code="spec_keys")
+            raise BundleInvalidError(
+                "feature_spec.json: keys differ from version 1", code="spec_keys"
+            )
         for key, (low, high) in BOUNDS.items():
             if not is_integer(value[key], low, high):
-                raise BundleInvalid(
+                raise BundleInvalidError(
                     f"feature_spec.json: {key} must be an integer {low}..{high}", code="spec_value"
                 )
         if not is_number(value["neighbour_decay"], 0.0, 1.0):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 "feature_spec.json: neighbour_decay must be a number 0..1", code="spec_value"
             )
         for key, (low, high) in LENGTHS.items():
             names = value[key]
             if not isinstance(names, list) or not low <= len(names) <= high:
-                raise BundleInvalid(
+                raise BundleInvalidError(
                     f"feature_spec.json: {key} must be a list of {low}..{high}", code="spec_value"
                 )
             if not all(isinstance(n, str) for n in names) or len(set(names)) != len(names):
-                raise BundleInvalid(
+                raise BundleInvalidError(
                     f"feature_spec.json: {key} must hold different texts", code="spec_value"
                 )
         weights = value["head_weights"]
         if not isinstance(weights, list) or len(weights) != len(value["heads"]):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 "feature_spec.json: head_weights must match heads", code="spec_value"
             )
         if not all(map(is_number, weights)):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 "feature_spec.json: head_weights must be finite numbers", code="spec_value"
             )
         pairs = {*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR}
         unknown = set(value["context"]) - set(CONTEXT) | set(value["pair"]) - pairs
         if unknown:
-            raise BundleTooNew(
+            raise BundleTooNewError(
                 f"feature_spec.json: unknown feature {shown(sorted(unknown))}. Update the app."
             )
         missing = {name for name in NUMERIC if name not in value["numeric"]}
         if not value["neighbours"]:
             missing |= set(value["pair"]) & set(NEIGHBOUR_PAIR)
         if missing:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"feature_spec.json: missing feature {shown(sorted(missing))}, or no neighbours",
                 code="spec_value",
             )
@@ -201,7 +205,7 @@ def used_rows(spec: FeatureSpec, history: History) -> Ints:
 
 
 def tower_inputs(
-    spec: FeatureSpec, history: History, item_vectors: Floats, now_utc: int
+    spec: FeatureSpec, history: History, item_vectors: Floats32, now_utc: int
 ) -> dict[str, NDArray[Any]]:
     """Build the user tower's inputs: left-aligned, oldest first, zero after the history's end.
 

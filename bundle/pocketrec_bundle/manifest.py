@@ -18,7 +18,7 @@ from pocketrec_bundle.encoding.strict_json import (
     parse_json,
     shown,
 )
-from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 
 OLDEST_VERSION, FORMAT_VERSION = 1, 2
 """Least and newest version of the format that is read and written (FORMAT.md, "Versions")."""
@@ -71,12 +71,14 @@ class Manifest:
         """Return the entry of a logical name.
 
         Raises:
-            BundleInvalid: the release has no such file.
+            BundleInvalidError: the release has no such file.
         """
         for file in self.files:
             if file.name == name:
                 return file
-        raise BundleInvalid(f"the release {self.name!r} has no file {name!r}", code="file_unlisted")
+        raise BundleInvalidError(
+            f"the release {self.name!r} has no file {name!r}", code="file_unlisted"
+        )
 
     def total_bytes(self) -> int:
         """Return the bytes of all files, one that has several names counted once."""
@@ -101,41 +103,41 @@ def parse_manifest(data: bytes) -> Manifest:
     """Read a manifest from untrusted bytes.
 
     Raises:
-        BundleTooNew: the format version is newer than `FORMAT_VERSION`.
-        BundleInvalid: too large, not JSON of the right form, a bad name, hash or size, or two files
-            of one name.
+        BundleTooNewError: the format version is newer than `FORMAT_VERSION`.
+        BundleInvalidError: too large, not JSON of the right form, a bad name, hash or size, or two
+            files of one name.
     """
     value = parse_json("manifest.json", data, MAX_MANIFEST_BYTES)
     if not isinstance(value, dict):
-        raise BundleInvalid("manifest.json: not an object", code="manifest_keys")
+        raise BundleInvalidError("manifest.json: not an object", code="manifest_keys")
     version: Any = value.get("format_version")
     if type(version) is int and version > FORMAT_VERSION:
-        raise BundleTooNew(_knows(version))
+        raise BundleTooNewError(_knows(version))
     if not is_integer(version, OLDEST_VERSION, FORMAT_VERSION):
-        raise BundleInvalid(_knows(version), code="manifest_version")
+        raise BundleInvalidError(_knows(version), code="manifest_version")
     if value.keys() != Manifest.__dataclass_fields__.keys():
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"manifest.json: unexpected keys {shown(sorted(value))}", code="manifest_keys"
         )
     files = value["files"]
     if not isinstance(files, list) or not 1 <= len(files) <= MAX_FILES:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"manifest.json: files must be a list of 1..{MAX_FILES}", code="manifest_files"
         )
     entries = tuple(_entry(file) for file in files)
     names = [entry.name for entry in entries]
     if names != sorted(set(names)):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             "manifest.json: file names must be unique and sorted", code="manifest_files"
         )
     for key in ("name", "recipe_name"):
         if not is_text(value[key]):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"manifest.json: {key} must be a text of at most 200 characters",
                 code="manifest_value",
             )
     if not is_integer(value["created_utc"], 0, MAX_UTC):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             "manifest.json: created_utc must be unix seconds", code="manifest_value"
         )
     return Manifest(
@@ -156,27 +158,31 @@ def _knows(version: object) -> str:
 
 def _entry(value: Any) -> FileEntry:
     if not isinstance(value, dict) or value.keys() != FileEntry.__dataclass_fields__.keys():
-        raise BundleInvalid(
+        raise BundleInvalidError(
             "manifest.json: a file entry lacks keys or has unknown ones", code="manifest_keys"
         )
     name, sha256, meta = value["name"], value["sha256"], value["meta"]
     if not is_text(name) or not _NAME.fullmatch(name):
-        raise BundleInvalid(f"manifest.json: bad file name {shown(name)}", code="manifest_name")
+        raise BundleInvalidError(
+            f"manifest.json: bad file name {shown(name)}", code="manifest_name"
+        )
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"manifest.json: {name}: sha256 must be 64 hex digits", code="manifest_hash"
         )
     if not is_integer(value["bytes"], 0, MAX_FILE_BYTES):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"manifest.json: {name}: bytes must be 0..{MAX_FILE_BYTES}", code="manifest_value"
         )
     if not is_text(value["kind"]) or not isinstance(meta, dict) or len(meta) > MAX_META:
-        raise BundleInvalid(f"manifest.json: {name}: bad kind or meta", code="manifest_value")
+        raise BundleInvalidError(f"manifest.json: {name}: bad kind or meta", code="manifest_value")
     if not all(is_text(v) or is_number(v) for v in (*meta, *meta.values())):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"manifest.json: {name}: meta holds short texts and numbers only", code="manifest_value"
         )
     for key, is_right in _KNOWN_META.items():
         if key in meta and not is_right(meta[key]):
-            raise BundleInvalid(f"manifest.json: {name}: bad {key} in meta", code="manifest_value")
+            raise BundleInvalidError(
+                f"manifest.json: {name}: bad {key} in meta", code="manifest_value"
+            )
     return FileEntry(name=name, sha256=sha256, bytes=value["bytes"], kind=value["kind"], meta=meta)

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.sparse_rows import values_at
 from pocketrec_bundle.features import FeatureSpec, History, used_rows
+from pocketrec_bundle.floats import Floats64
 from pocketrec_bundle.reader import Bundle
-
-Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +27,10 @@ class Votes:
     """
 
     rows: NDArray[Any]
-    plain: Doubles
-    recent: Doubles
+    plain: Floats64
+    recent: Floats64
 
-    def at(self, rows: NDArray[Any]) -> tuple[Doubles, Doubles]:
+    def at(self, rows: NDArray[Any]) -> tuple[Floats64, Floats64]:
         """Return the plain and the recent votes for some rows, integer [n]; float64 [n] each."""
         return values_at(self.rows, self.plain, rows), values_at(self.rows, self.recent, rows)
 
@@ -123,6 +122,6 @@ def votes_of(neighbours: Neighbours | None, spec: FeatureSpec, history: History)
     return neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
 
 
-def _sums(at: NDArray[Any], values: Doubles, n: int) -> Doubles:
+def _sums(at: NDArray[Any], values: Floats64, n: int) -> Floats64:
     """Add up the values that share a place 0..n-1, float64 [n]."""
     return np.bincount(at.ravel(), values.ravel(), n).astype(np.float64)

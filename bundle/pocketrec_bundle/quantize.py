@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from pocketrec_bundle.floats import Floats32
 
 STEPS_PER_OCTAVE = 32
 """Scales are whole powers of 2^(1/32), 2.2% apart, so that a catalogue needs few different ones.
@@ -18,7 +18,7 @@ _BLOCK = 1 << 16
 """Rows rounded at a time: a million would need several copies of their vectors."""
 
 
-def quantize_rows(vectors: Floats) -> tuple[NDArray[np.int8], Floats]:
+def quantize_rows(vectors: Floats32) -> tuple[NDArray[np.int8], Floats32]:
     """Symmetric int8 with a scale a row: int8 [N, d], float32 [N]; error <= scale / 2.
 
     The scale is the least power of 2^(1/32) that keeps the row's largest number within 127 steps.

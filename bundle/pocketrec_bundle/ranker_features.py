@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.columns import Column
 from pocketrec_bundle.encoding.sparse_rows import values_at
-from pocketrec_bundle.features import MISSING, FeatureSpec, Floats, History, Ints
+from pocketrec_bundle.features import MISSING, FeatureSpec, History, Ints
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours, Votes, votes_of
 from pocketrec_bundle.products import inner, inner_pairs
 
@@ -47,8 +48,8 @@ class Request:
 
     history: History
     now_utc: int
-    user_vector: Floats
-    history_vectors: Floats
+    user_vector: Floats32
+    history_vectors: Floats32
     votes: Votes | None = None
 
 
@@ -57,7 +58,7 @@ def ranker_features(
     items: ItemColumns,
     request: Request,
     rows: NDArray[Any],
-    item_vectors: Floats,
+    item_vectors: Floats32,
 ) -> dict[str, NDArray[Any]]:
     """Build the ranker's inputs for the retrieved items, best first; arrays [n, ...] or [1, ...].
 
@@ -90,7 +91,9 @@ def padded(spec: FeatureSpec, inputs: dict[str, NDArray[Any]]) -> dict[str, NDAr
     return found
 
 
-def context_vector(spec: FeatureSpec, items: ItemColumns, history: History, now_utc: int) -> Floats:
+def context_vector(
+    spec: FeatureSpec, items: ItemColumns, history: History, now_utc: int
+) -> Floats32:
     """Return the user's raw numbers in the order of `spec.context`, float32 [1, K].
 
     hour 0..23 and weekday 0..6 (Monday 0) are UTC; session_depth counts the events since the last
@@ -128,8 +131,8 @@ def pair_columns(
     items: ItemColumns,
     request: Request,
     rows: NDArray[Any],
-    item_vectors: Floats,
-) -> Floats:
+    item_vectors: Floats32,
+) -> Floats32:
     """Return user-and-item numbers in the order of `spec.pair`, float32 [n, P].
 
     retrieval_score: inner product of user and item vector; retrieval_gap: the best score of the
@@ -199,12 +202,12 @@ def category_shares(spec: FeatureSpec, items: ItemColumns, rows: Ints) -> NDArra
     return shares
 
 
-def _cosines(one: Floats, two: Floats) -> Floats:
+def _cosines(one: Floats32, two: Floats32) -> Floats32:
     """Cosines [n, m]; m is 1 and all are 0 if `two` is empty."""
     if not len(two):
         return np.zeros((len(one), 1), np.float32)
     lengths = np.linalg.norm(one, axis=1)[:, None] * np.linalg.norm(two, axis=1)[None]
-    cosines: Floats = inner_pairs(one, two) / np.maximum(lengths, np.float32(1e-12))
+    cosines: Floats32 = inner_pairs(one, two) / np.maximum(lengths, np.float32(1e-12))
     return cosines
 
 

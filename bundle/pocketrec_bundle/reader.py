@@ -23,7 +23,7 @@ from pocketrec_bundle.encoding.array_checks import (
 from pocketrec_bundle.encoding.arrays import Array, open_array
 from pocketrec_bundle.encoding.columns import Column
 from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES, parse_json
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.items.audience import open_audience
 from pocketrec_bundle.items.catalogue import Catalogue, CatalogueItem
@@ -47,7 +47,7 @@ RULES_SINCE = 2
 """The format version from which a reader looks for `rules.json` and `campaigns.json`."""
 COHORTS_SINCE = 2
 """The same of the cohort lists."""
-_NOTHING: Mapping[str, BundleInvalid] = MappingProxyType({})
+_NOTHING: Mapping[str, BundleInvalidError] = MappingProxyType({})
 
 
 class Bundle:
@@ -63,7 +63,7 @@ class Bundle:
         manifest: Manifest,
         blob_dir: Path,
         unhashed: tuple[FileEntry, ...] = (),
-        damaged: Mapping[str, BundleInvalid] = _NOTHING,
+        damaged: Mapping[str, BundleInvalidError] = _NOTHING,
     ) -> None:
         self.manifest, self.unhashed, self.damaged = manifest, unhashed, damaged
         self._blob_dir = blob_dir
@@ -86,7 +86,7 @@ class Bundle:
         """Return the file behind a logical name.
 
         Raises:
-            BundleInvalid: the release has no such file, or it is damaged.
+            BundleInvalidError: the release has no such file, or it is damaged.
         """
         if name in self.damaged:
             raise self.damaged[name].with_traceback(None)
@@ -100,12 +100,12 @@ class Bundle:
         """Return a file's content.
 
         Raises:
-            BundleInvalid: the release has no such file, or it cannot be read.
+            BundleInvalidError: the release has no such file, or it cannot be read.
         """
         try:
             return self.path(name).read_bytes()
         except OSError as err:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{name}: cannot be read ({err.strerror or err})", code="file_missing"
             ) from err
 
@@ -113,17 +113,17 @@ class Bundle:
         """Return a JSON file, parsed.
 
         Raises:
-            BundleInvalid: it is missing, above 8 MiB, or not JSON.
+            BundleInvalidError: it is missing, above 8 MiB, or not JSON.
         """
         if self.manifest.entry(name).bytes > MAX_JSON_BYTES:
-            raise BundleInvalid(f"{name}: exceeds {MAX_JSON_BYTES} bytes", code="json_size")
+            raise BundleInvalidError(f"{name}: exceeds {MAX_JSON_BYTES} bytes", code="json_size")
         return parse_json(name, self.read(name))
 
     def array(self, name: str) -> Array:
         """Return an array file, memory-mapped read-only, the same one each time.
 
         Raises:
-            BundleInvalid: it is missing or its header is wrong.
+            BundleInvalidError: it is missing or its header is wrong.
         """
         if name not in self._arrays:
             self._arrays[name] = open_array(self.path(name))
@@ -169,7 +169,7 @@ class Bundle:
         """Return what to display for some rows, in their order; rows unknown there are left out.
 
         Raises:
-            BundleInvalid: the catalogue is damaged, or not a readable SQLite file.
+            BundleInvalidError: the catalogue is damaged, or not a readable SQLite file.
         """
         if self._catalogue is None:
             self._catalogue = Catalogue(self.path("catalogue.sqlite"))
@@ -213,10 +213,10 @@ class Bundle:
             expect_form(name, self.array(name), code, shape)
         expect_rising("index/offsets", cells, n)
         if len(cells) < 2:
-            raise BundleInvalid("index/offsets: no cells", code="no_cells")
+            raise BundleInvalidError("index/offsets: no cells", code="no_cells")
         if len(popular) > MAX_POPULAR:
             told = f"items/popular: {len(popular)} items, at most {MAX_POPULAR}"
-            raise BundleInvalid(told, code="popular_length")
+            raise BundleInvalidError(told, code="popular_length")
         for name in below:
             expect_below(name, self.array(name), n)
         for name in finite:
@@ -227,7 +227,7 @@ def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
     """Open a bundle folder (`manifest.json` and `files/`).
 
     Raises:
-        BundleInvalid: no bundle there, or it fails a check.
+        BundleInvalidError: no bundle there, or it fails a check.
     """
     return open_files(parse_manifest(manifest_of(folder)), folder / "files", verify=verify)
 
@@ -236,7 +236,7 @@ def manifest_of(folder: Path) -> bytes:
     """Return the bytes of a bundle folder's manifest; of one that is too large, a part.
 
     Raises:
-        BundleInvalid: there is none.
+        BundleInvalidError: there is none.
     """
     path = folder / "manifest.json"
     try:
@@ -244,7 +244,7 @@ def manifest_of(folder: Path) -> bytes:
         with path.open("rb") as stream:
             return stream.read(MAX_MANIFEST_BYTES + 1)
     except OSError as err:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{folder}: not a bundle, no readable manifest.json", code="manifest_missing"
         ) from err
 
@@ -271,11 +271,11 @@ def open_files(
             not used.
 
     Raises:
-        BundleInvalid: a file is missing or fails its check.
+        BundleInvalidError: a file is missing or fails its check.
     """
     hashed: set[str] = set()
     unhashed: list[FileEntry] = []
-    damaged: dict[str, BundleInvalid] = {}
+    damaged: dict[str, BundleInvalidError] = {}
     for entry in manifest.files:  # 4096 names of one large file cost one hash
         if not all_models and entry.kind == "model" and not (blob_dir / entry.sha256).exists():
             continue
@@ -283,7 +283,7 @@ def open_files(
         hash_it = verify and not later and entry.sha256 not in hashed
         try:
             verify_file(entry, blob_dir / entry.sha256, hash_it=hash_it)
-        except BundleInvalid as err:
+        except BundleInvalidError as err:
             if not spare(entry):
                 raise
             damaged[entry.name] = err
@@ -299,20 +299,20 @@ def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:
     """Check one file against its entry: size first, then SHA-256.
 
     Raises:
-        BundleInvalid: it is missing, of another size, or of another hash.
+        BundleInvalidError: it is missing, of another size, or of another hash.
     """
     try:
         size = _size(path)
         if size != entry.bytes:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{entry.name}: {size} bytes, the manifest says {entry.bytes}", code="file_size"
             )
         if hash_it and sha256_file(path) != entry.sha256:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{entry.name}: its SHA-256 differs from the manifest's", code="file_hash"
             )
     except OSError as err:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{entry.name}: missing or unreadable in the bundle", code="file_missing"
         ) from err
 

@@ -26,7 +26,7 @@ def open_items(
         offsets: int32 [C + 1] of the cells, checked.
 
     Raises:
-        BundleInvalid: one is missing or does not fit.
+        BundleInvalidError: one is missing or does not fit.
     """
     opened = items_v1.open_items if version == 1 else items_v2.open_items
     return opened(source, spec, offsets)

@@ -71,8 +71,8 @@ class Device:
             threads: of each model.
 
         Raises:
-            BundleInvalid: `bundle_dir` was given and fails its checks.
-            RequestInvalid: `threads` or `storage_bytes` is out of its range.
+            BundleInvalidError: `bundle_dir` was given and fails its checks.
+            RequestInvalidError: `threads` or `storage_bytes` is out of its range.
         """
         request_checks.check_phone(threads, storage_bytes)
         tighten(home)
@@ -167,8 +167,8 @@ class Device:
             deadline_ms: see `Recommender.recommend`.
 
         Raises:
-            RequestInvalid: an argument is of the wrong type or out of its range, or the scene is
-                unknown or lacks what it needs. Nothing was logged. It is also a ValueError.
+            RequestInvalidError: an argument is of the wrong type or out of its range, or the scene
+                is unknown or lacks what it needs. Nothing was logged. It is also a ValueError.
         """
         request_checks.check_slate(
             k=k,
@@ -245,7 +245,7 @@ class Device:
             value: a number that goes with it, such as a rating.
 
         Raises:
-            RequestInvalid: the release has no such event, or an argument is of the wrong form.
+            RequestInvalidError: the release has no such event, or an argument is of the wrong form.
             EventLogError: it could not be stored.
         """
         request_checks.check_item(item_id)
@@ -299,7 +299,7 @@ class Device:
             terms: version of the text that the user was shown.
 
         Raises:
-            RequestInvalid: `granted` is no bool, or `terms` is no text.
+            RequestInvalidError: `granted` is no bool, or `terms` is no text.
             EventLogError: it could not be noted.
         """
         request_checks.check_consent(granted, terms)

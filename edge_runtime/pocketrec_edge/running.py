@@ -47,7 +47,7 @@ class Running:
         """Open the active release, or that of a folder, which is never replaced.
 
         Raises:
-            BundleInvalid: `bundle_dir` was given and fails its checks.
+            BundleInvalidError: `bundle_dir` was given and fails its checks.
         """
         self._home, self._store = home, store
         self._engine, self._threads, self._clock = engine, threads, clock

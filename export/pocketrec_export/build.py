@@ -1,6 +1,5 @@
 """Build a release from a finished run: convert, measure, choose, pack. All of it, or nothing."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +20,7 @@ from pocketrec_bundle.writer import BundleWriter
 from pocketrec_edge.releases.parity import Inputs, ranked
 from pocketrec_export import card
 from pocketrec_export.campaigns import read_campaigns
-from pocketrec_export.errors import GateRefused
+from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.gates import choose as gates
 from pocketrec_export.gates.choose import Choice
 from pocketrec_export.gates.gain_gate import checked_gain
@@ -51,6 +50,7 @@ from pocketrec_training.cold_start.fill_in import fit_users, vectors_of_users
 from pocketrec_training.data.dataset import Dataset, load_dataset, release_popularity
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.trained import Trained, load_trained
 
 PARITY_MOMENTS, CALIBRATION_MOMENTS, PROBE_USERS = 64, 128, 200
@@ -76,10 +76,10 @@ def export_bundle(
         name: of the release; by default the recipe's and the time of the newest event.
 
     Raises:
-        GateRefused: no variant is within a target's budgets, or `export.require_gain` refuses;
+        GateRefusedError: no variant is within a target's budgets, or `export.require_gain` refuses;
             nothing was written.
-        ConversionFailed: a model has no fp32 file.
-        RunInvalid: the run is incomplete.
+        ConversionFailedError: a model has no fp32 file.
+        RunInvalidError: the run is incomplete.
         InputError: `out` exists, the name is not fit, or the campaigns are not as they should be.
     """
     check_free(out, force=force)
@@ -107,7 +107,7 @@ def export_bundle(
             choices = _chosen(files, PairQuality(draft, measured, trained, data, blank), recipe)
         refused = [choice.target for choice in choices if not choice.passed]
         if refused and not force:
-            raise GateRefused(_refusal(choices))
+            raise GateRefusedError(_refusal(choices))
         _add_models(
             writer,
             measured,
@@ -286,7 +286,7 @@ def _add_models(
 
 def _ended(run_dir: Path) -> dict[str, Meta]:
     """Return by model what ended its training; nothing if the run is of an earlier version."""
-    report = json.loads((run_dir / "train_report.json").read_bytes())
+    report = RunFolder(run_dir).read_report()
     keys = {"user_tower": "retrieval_stopped_by", "ranker": "ranker_stopped_by"}
     return {
         model: {"stopped_by": report[key], "reproducible": int(report["reproducible"])}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES, parse_json
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.settings.campaigns import Campaigns
 from pocketrec_bundle.settings.rules import Rules, Sponsored
 
@@ -44,7 +44,7 @@ def read_campaigns(
         found = Campaigns.from_json({"version": 1, **value} if isinstance(value, dict) else value)
     except OSError as err:
         raise InputError(f"{path}: cannot be read ({err.strerror or err}).") from err
-    except (BundleInvalid, tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+    except (BundleInvalidError, tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
         raise InputError(f"{path}: {err}.") from err
     row_of = {item_id: row for row, item_id in enumerate(ids)}
     for each in found.campaigns:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.auth.tokens import listed
 from pocketrec_server.events.stats import event_stats
 from pocketrec_server.repository import state
@@ -17,8 +18,6 @@ from pocketrec_server.repository.roles import BRAKE, TARGETS, TIMESTAMP, TOP_LEV
 from pocketrec_server.repository.standing import LIVE
 from pocketrec_server.settings import Settings
 from pocketrec_server.storage.database import default_url, open_database
-
-_DAY_S = 86_400
 
 
 def lines(settings: Settings, host: str, port: int, *, is_new: bool) -> Iterator[str]:
@@ -88,7 +87,7 @@ def _left(repo: Path) -> str:
     expires = expiries(repo).get(TIMESTAMP)
     if expires is None:
         return ""
-    days = (expires - time.time()) / _DAY_S
+    days = (expires - time.time()) / DAY_S
     return f" (the timestamp expires in {days:.1f} days)" if days > 0 else " (it has EXPIRED)"
 
 

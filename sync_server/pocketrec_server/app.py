@@ -11,10 +11,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from pocketrec_server import front
-from pocketrec_server.admin import api as admin_api
-from pocketrec_server.admin import site as admin_site
+from pocketrec_server.admin.api import API
 from pocketrec_server.admin.layout import Pages, is_of_site
 from pocketrec_server.admin.operations import Operations
+from pocketrec_server.admin.services import Services
+from pocketrec_server.admin.site import SITE
 from pocketrec_server.auth.gate import Gate
 from pocketrec_server.auth.sessions import Sessions
 from pocketrec_server.delivery import checks, files, health
@@ -35,7 +36,7 @@ from pocketrec_server.storage.database import default_url, open_database
 
 def create_app(settings: Settings) -> Flask:
     """Make the app over a repository folder, which may still be empty."""
-    app = request_log.LoggedFlask("sync_server", static_folder=None)
+    app = request_log.LoggedFlask("pocketrec_server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BODY_BYTES
     repo = settings.repo.resolve()
     repo.mkdir(parents=True, exist_ok=True)
@@ -50,9 +51,16 @@ def create_app(settings: Settings) -> Flask:
     if settings.keys is not None:  # it logs, so it comes after what says how
         renewal.keep_fresh(repo, signers, threading.Event())
     served = Served(repo, engine)
-    gate, operations = Gate(engine), Operations(repo, engine, signers)
     sessions = Sessions(engine)
     pages = Pages(repo, sessions)
+    Services(
+        repo=repo,
+        engine=engine,
+        gate=Gate(engine),
+        sessions=sessions,
+        operations=Operations(repo, engine, signers),
+        pages=pages,
+    ).attach(app)
     for routes in (
         files.blueprint(repo, served, settings.blobs_url),
         event_routes(engine, counted.registry, settings.limits),
@@ -62,8 +70,8 @@ def create_app(settings: Settings) -> Flask:
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),
         openapi.blueprint(),
-        admin_api.blueprint(repo, engine, gate, operations),
-        admin_site.blueprint(repo, engine, gate, sessions, operations, pages),
+        API,
+        SITE,
     ):
         app.register_blueprint(routes)
     openapi.document(app)  # fails here, not at its first reader, if a route has no description

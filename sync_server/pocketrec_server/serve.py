@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_server.announcement import lines
-from pocketrec_server.errors import ServeFailed
+from pocketrec_server.errors import ServeFailedError
 from pocketrec_server.repository.place import check_served
 from pocketrec_server.settings import Settings
 from pocketrec_server.storage.database import default_url, is_there
@@ -36,7 +36,7 @@ def serve(
         announce: gets a line each of what is served, once the server answers.
 
     Raises:
-        ServeFailed: the port is in use or may not be opened, or a worker could not start.
+        ServeFailedError: the port is in use or may not be opened, or a worker could not start.
         InputError: there is no such folder, or it holds something else.
     """
     check_served(settings.repo)
@@ -94,7 +94,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as err:
         listener.close()
-        raise ServeFailed(
+        raise ServeFailedError(
             f"{host}:{port}: cannot listen ({err.strerror}). "
             "Choose another --port; 0 takes a free one."
         ) from err

@@ -17,7 +17,7 @@ from multiprocessing.synchronize import Event
 from socket import socket
 from types import FrameType
 
-from pocketrec_server.errors import ServeFailed
+from pocketrec_server.errors import ServeFailedError
 from pocketrec_server.http.json_lines import to_json_lines
 from pocketrec_server.process import GRACE_S, METRICS_FOLDER
 from pocketrec_server.settings import Settings
@@ -35,10 +35,12 @@ def run(settings: Settings, listener: socket, ready: Callable[[], None], workers
     """Serve until SIGTERM or Ctrl-C; `ready` is called once each worker answers.
 
     Raises:
-        ServeFailed: a worker could not start, or this system cannot fork.
+        ServeFailedError: a worker could not start, or this system cannot fork.
     """
     if "fork" not in multiprocessing.get_all_start_methods():
-        raise ServeFailed("--workers: this system cannot fork. Use one process, or a container.")
+        raise ServeFailedError(
+            "--workers: this system cannot fork. Use one process, or a container."
+        )
     folder = tempfile.mkdtemp(prefix="pocketrec-metrics-")
     os.environ[METRICS_FOLDER] = folder  # before anything imports prometheus_client
     to_json_lines(_LOG)
@@ -76,7 +78,9 @@ class _Crew:
             for process, started in self._ended():
                 if not is_ready and not self._stopping:
                     self._finish()
-                    raise ServeFailed(f"worker {process.pid} could not start; see its error above.")
+                    raise ServeFailedError(
+                        f"worker {process.pid} could not start; see its error above."
+                    )
                 if not self._stopping:
                     _LOG.warning("worker ended with %s and is replaced", process.exitcode)
                     time.sleep(0 if started else _PAUSE_S)

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.support.bundle_answers import answers, serve
 from benchmarks.support.children import fuzz as fuzz_child
 from benchmarks.support.mutations import MUTATORS, Base, mutant
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_export.conformance.tiny_bundle import N_ITEMS, write_tiny_bundle
 
@@ -56,9 +56,9 @@ def test_every_mutation_is_refused_or_harmless_and_leaves_the_base_whole(base_di
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (BundleInvalid("bad"), "refused"),
-        (BundleInvalid(""), "crash"),
-        (BundleInvalid("x" * 2000), "crash"),
+        (BundleInvalidError("bad"), "refused"),
+        (BundleInvalidError(""), "crash"),
+        (BundleInvalidError("x" * 2000), "crash"),
         (KeyError("x"), "crash"),
         (MemoryError(), "crash"),
     ],
@@ -103,10 +103,10 @@ def test_children_are_counted_to_the_last_case_and_a_dead_one_is_a_crash(tmp_pat
 def test_a_sound_bundle_that_does_not_open_ends_the_benchmark(tmp_path, monkeypatch):
     pytest.importorskip("rich", reason="needs the train extra")
     from benchmarks import fuzz_bundle
-    from benchmarks.support.command_line import ChildFailed
+    from benchmarks.support.command_line import ChildFailedError
 
     child = tmp_path / "child.py"
     child.write_text("raise SystemExit(1)\n")
     monkeypatch.setattr(fuzz_bundle, "CHILD", [str(child)])
-    with pytest.raises(ChildFailed, match="does not open"):
+    with pytest.raises(ChildFailedError, match="does not open"):
         next(fuzz_bundle.verdicts(tmp_path, 7, 2))

@@ -5,7 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.golden_mutations import Fault, FaultyList, Sound, applied, failing, read_faults, run
+from benchmarks.golden_mutations import (
+    Fault,
+    FaultyListError,
+    Sound,
+    applied,
+    failing,
+    read_faults,
+    run,
+)
 from benchmarks.harness import Options, document
 from pocketrec_bundle import ranker_features
 from pocketrec_bundle.settings.rules import KINDS
@@ -51,16 +59,16 @@ def test_the_list_removes_each_rule_and_has_no_fault_twice():
 
 def test_a_line_that_fits_no_more_is_named(tmp_path):
     for old, told in (("no such text", "stands 0 times"), ("values", "stands .* times, not once")):
-        with pytest.raises(FaultyList, match=told), applied(replace(FLOOR, old=old)):
+        with pytest.raises(FaultyListError, match=told), applied(replace(FLOOR, old=old)):
             pass
     with (
-        pytest.raises(FaultyList, match="changes no function"),
+        pytest.raises(FaultyListError, match="changes no function"),
         applied(replace(FLOOR, new=FLOOR.old)),
     ):
         pass
     path = tmp_path / "faults.txt"
     path.write_text("a line of another form\n")
-    with pytest.raises(FaultyList, match=r"faults\.txt"):
+    with pytest.raises(FaultyListError, match=r"faults\.txt"):
         read_faults(path)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pocketrec_bundle.candidates import extra_candidates
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import tower_inputs, used_rows
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.neighbours import Neighbours, votes_of
@@ -118,14 +118,14 @@ def test_files_of_other_names_and_kinds_change_nothing(copy, kept, resign, edit_
 @pytest.mark.parametrize("version", [0, 3, 2**63, 1.0, "1", True, None])
 def test_another_format_version_says_to_update_the_app(copy, edit_manifest, version):
     edit_manifest(copy, lambda manifest: manifest.update(format_version=version, new_key={}))
-    with pytest.raises(BundleInvalid, match=r"format version .*knows 1 to 2\. Update the app"):
+    with pytest.raises(BundleInvalidError, match=r"format version .*knows 1 to 2\. Update the app"):
         open_bundle(copy)
 
 
 @VERSIONS
 def test_a_release_that_says_the_other_version_is_refused(copy, kept, edit_manifest):
     edit_manifest(copy, lambda manifest: manifest.update(format_version=3 - int(kept[1])))
-    with pytest.raises(BundleInvalid, match="has no file"):
+    with pytest.raises(BundleInvalidError, match="has no file"):
         open_bundle(copy)
 
 
@@ -139,12 +139,12 @@ def test_what_a_json_file_has_no_word_for_is_refused(copy, resign, name, change)
     else:
         value |= {"a_new_key": 1} if change == "new key" else {"version": 2}
     resign(copy, {name: json.dumps(value).encode()})
-    with pytest.raises(BundleInvalid, match=name):
+    with pytest.raises(BundleInvalidError, match=name):
         Golden.of(open_bundle(copy))
 
 
 @VERSIONS
 def test_a_key_that_the_manifest_lacks_is_refused(copy, edit_manifest):
     edit_manifest(copy, lambda manifest: manifest["files"][0].update(compression="zstd"))
-    with pytest.raises(BundleInvalid, match="unknown"):
+    with pytest.raises(BundleInvalidError, match="unknown"):
         open_bundle(copy)

@@ -11,14 +11,14 @@ import pytest
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.arrays import encode_array
-from pocketrec_bundle.errors import TOO_NEW, BundleInvalid, BundleTooNew
+from pocketrec_bundle.errors import TOO_NEW, BundleInvalidError, BundleTooNewError
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.campaigns import Campaigns
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import RolloutPolicy
 from pocketrec_bundle.settings.rules import Rules
-from pocketrec_edge.errors import SelfTestFailed
+from pocketrec_edge.errors import SelfTestFailedError
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +49,7 @@ def test_a_part_of_a_later_version_is_too_new_whatever_its_keys_are(make_bundle,
     opened = open_bundle(folder)
     value = opened.json(name) if opened.lists(name) else None
     resign(folder, {name: canonical_json(NEWER[part](value))})
-    with pytest.raises(BundleTooNew, match=r"(?s)" + name + r".*[Uu]pdate the app") as caught:
+    with pytest.raises(BundleTooNewError, match=r"(?s)" + name + r".*[Uu]pdate the app") as caught:
         Golden.of(open_bundle(folder))
     assert caught.value.code == TOO_NEW == "too_new"
 
@@ -57,19 +57,19 @@ def test_a_part_of_a_later_version_is_too_new_whatever_its_keys_are(make_bundle,
 def test_a_manifest_or_array_of_a_later_version_is_too_new(make_bundle, resign, edit_manifest):
     folder = make_bundle()
     resign(folder, {"items/popular": newer_array()})
-    with pytest.raises(BundleTooNew):
+    with pytest.raises(BundleTooNewError):
         open_bundle(folder)
     edit_manifest(folder, lambda manifest: manifest.update(format_version=3, files={}))
-    with pytest.raises(BundleTooNew, match="Update the app"):
+    with pytest.raises(BundleTooNewError, match="Update the app"):
         open_bundle(folder)
 
 
 @pytest.mark.parametrize("read", [RolloutPolicy.from_bytes, Halts.from_bytes])
 def test_a_policy_or_halts_of_a_later_format_are_too_new(read):
-    with pytest.raises(BundleTooNew):
+    with pytest.raises(BundleTooNewError):
         read(json.dumps({"format": 2, "stages": []}).encode())
     for other in (0, True, "2", None, 1.5):
-        with pytest.raises(BundleInvalid) as caught:
+        with pytest.raises(BundleInvalidError) as caught:
             read(json.dumps({"format": other}).encode())
         assert caught.value.code != TOO_NEW
 
@@ -82,18 +82,21 @@ def test_a_version_that_no_app_will_read_is_a_fault_of_the_release(spec, other):
         lambda: type(spec).from_json(spec.to_json() | {"version": other}),
     )
     for read in reads:
-        with pytest.raises(BundleInvalid) as caught:
+        with pytest.raises(BundleInvalidError) as caught:
             read()
         assert caught.value.code != TOO_NEW
 
 
 def raised() -> dict[str, list[str]]:
-    """Codes of each `BundleInvalid(...)` in the rooms that read a release, by place."""
+    """Codes of each `BundleInvalidError(...)` in the rooms that read a release, by place."""
     found: dict[str, list[str]] = {}
     for room in ("bundle", "edge_runtime"):
         for path in sorted((ROOT / room).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "BundleInvalid":
+                if (
+                    isinstance(node, ast.Call)
+                    and getattr(node.func, "id", "") == "BundleInvalidError"
+                ):
                     codes = [k.value for k in node.keywords if k.arg == "code"]
                     place = f"{path.name}:{node.lineno}"
                     found[place] = [c.value for c in codes if isinstance(c, ast.Constant)]
@@ -109,4 +112,4 @@ def test_every_refusal_has_a_code_and_the_page_lists_all_of_them():
     stated = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     assert len(stated) == len(set(stated))
     used = {code for codes in places.values() for code in codes}
-    assert used | {TOO_NEW, SelfTestFailed.code} == set(stated)
+    assert used | {TOO_NEW, SelfTestFailedError.code} == set(stated)

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec, History, tower_inputs, used_rows
 
 
@@ -58,6 +58,6 @@ def test_spec_survives_json(spec):
     ],
 )
 def test_bad_spec_is_refused(spec, change):
-    with pytest.raises(BundleInvalid, match=r"feature_spec\.json"):
+    with pytest.raises(BundleInvalidError, match=r"feature_spec\.json"):
         FeatureSpec.from_json(spec.to_json() | change)
     assert dataclasses.asdict(spec)["dim"] == 4

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from pocketrec_bundle.encoding.sorted_ids import MAX_BLOCK, MAX_SHARED
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import (
     CONTEXT,
     NEIGHBOUR_PAIR,
@@ -73,7 +73,7 @@ def test_stated_bounds_are_the_reader_s(page, spec, heading):
         for inside in (low, high):
             kind.from_json(value | {key: inside})
         for outside in (low - 1, high + 1):
-            with pytest.raises(BundleInvalid, match=key):
+            with pytest.raises(BundleInvalidError, match=key):
                 kind.from_json(value | {key: outside})
 
 
@@ -94,7 +94,7 @@ def test_stated_numbers_of_texts_are_the_reader_s(page, spec):
             FeatureSpec.from_json(value | {key: names[:n]} | weights)
         more = [*names[:high], "one more"]
         for wrong in (names[: low - 1] if low else None, more):
-            with pytest.raises(BundleInvalid, match=key):
+            with pytest.raises(BundleInvalidError, match=key):
                 FeatureSpec.from_json(value | {key: wrong})
     assert not known
 
@@ -161,7 +161,7 @@ def test_stated_limits_of_cohorts_are_the_reader_s(page):
 
 def test_stated_numbers_of_regions_and_ages_are_the_reader_s(page):
     assert f"a list of 1..{MAX_REGIONS} short texts" in page
-    assert f"least age in years, {UNRATED} = unrated" in page
+    assert f"minimum age in years, {UNRATED} = unrated" in page
 
 
 def test_the_catalogue_s_table_is_the_writer_s(page):
@@ -184,5 +184,5 @@ def test_the_rollout_policy_s_tables_and_limits_are_the_reader_s(page):
         for inside in (int(low), int(high)):
             RolloutPolicy(channel="a", sync=replace(SyncPolicy(), **{key: inside})).to_bytes()
         for outside in (int(low) - 1, int(high) + 1):
-            with pytest.raises(BundleInvalid, match=key):
+            with pytest.raises(BundleInvalidError, match=key):
                 RolloutPolicy(channel="a", sync=replace(SyncPolicy(), **{key: outside})).to_bytes()

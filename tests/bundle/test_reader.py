@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pocketrec_bundle import reader
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.arrays import encode_array
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.manifest import parse_manifest
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.writer import BundleWriter
@@ -71,7 +71,7 @@ def test_flipped_bit_in_any_file_is_refused(make_bundle):
         if not data:
             continue
         path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
-        with pytest.raises(BundleInvalid, match="SHA-256"):
+        with pytest.raises(BundleInvalidError, match="SHA-256"):
             open_bundle(folder)
         path.write_bytes(data)
     open_bundle(folder)
@@ -82,13 +82,13 @@ def test_missing_truncated_and_swapped_files_are_refused(make_bundle):
     paths = sorted((folder / "files").iterdir())
     data = paths[0].read_bytes()
     paths[0].unlink()
-    with pytest.raises(BundleInvalid, match="missing"):
+    with pytest.raises(BundleInvalidError, match="missing"):
         open_bundle(folder)
     paths[0].write_bytes(data[:-1])
-    with pytest.raises(BundleInvalid, match="bytes"):
+    with pytest.raises(BundleInvalidError, match="bytes"):
         open_bundle(folder)
     paths[0].write_bytes(paths[1].read_bytes())
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(BundleInvalidError):
         open_bundle(folder)
 
 
@@ -122,26 +122,26 @@ def test_missing_truncated_and_swapped_files_are_refused(make_bundle):
 def test_hostile_manifest_is_refused(make_bundle, edit_manifest, change, message):
     folder = make_bundle()
     edit_manifest(folder, change)
-    with pytest.raises(BundleInvalid, match=message) as refusal:
+    with pytest.raises(BundleInvalidError, match=message) as refusal:
         open_bundle(folder)
     assert len(str(refusal.value)) < 1000
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000])
 def test_manifest_that_is_no_manifest_is_refused(data):
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(BundleInvalidError):
         parse_manifest(data)
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=200)
 def test_random_bytes_never_crash_the_manifest_reader(data):
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(BundleInvalidError):
         parse_manifest(data)
 
 
 def test_folder_without_manifest_says_so(tmp_path):
-    with pytest.raises(BundleInvalid, match="not a bundle"):
+    with pytest.raises(BundleInvalidError, match="not a bundle"):
         open_bundle(tmp_path)
 
 
@@ -160,7 +160,7 @@ def test_folder_without_manifest_says_so(tmp_path):
 def test_an_array_that_a_signer_spoilt_is_refused(make_bundle, resign, name, array, message):
     folder = make_bundle()
     resign(folder, {name: encode_array(array)})
-    with pytest.raises(BundleInvalid, match=message):
+    with pytest.raises(BundleInvalidError, match=message):
         open_bundle(folder)
 
 
@@ -184,7 +184,7 @@ def test_an_item_array_of_version_1_that_a_signer_spoilt_is_refused(
 ):
     folder = make_bundle(version=1)
     resign(folder, {name: encode_array(array)})
-    with pytest.raises(BundleInvalid, match=message):
+    with pytest.raises(BundleInvalidError, match=message):
         open_bundle(folder)
 
 
@@ -217,7 +217,7 @@ def test_an_item_array_of_version_2_that_a_signer_spoilt_is_refused(
     folder = make_bundle(version=2)
     assert open_bundle(folder).item_ids() == ["a", "b", "10", "9", "é-1"]
     resign(folder, {name: encode_array(array) for name, array in arrays.items()})
-    with pytest.raises(BundleInvalid, match=message):
+    with pytest.raises(BundleInvalidError, match=message):
         open_bundle(folder)
 
 
@@ -229,7 +229,7 @@ def test_offsets_that_fall_are_refused_though_their_differences_wrap(make_bundle
         "index/centroids": np.zeros((len(offsets) - 1, 4), np.float32),
     }
     resign(folder, {name: encode_array(array) for name, array in arrays.items()})
-    with pytest.raises(BundleInvalid, match="rise"):
+    with pytest.raises(BundleInvalidError, match="rise"):
         open_bundle(folder)
 
 
@@ -258,7 +258,7 @@ def test_neighbours_that_a_signer_spoilt_are_refused(make_bundle, resign, spec, 
     resign(folder, files)
     open_bundle(folder)
     resign(folder, {name: encode_array(array)})
-    with pytest.raises(BundleInvalid, match=name):
+    with pytest.raises(BundleInvalidError, match=name):
         open_bundle(folder)
 
 
@@ -270,7 +270,7 @@ def test_a_release_without_items_or_cells_is_refused(make_bundle, resign, versio
     none = {name: encode_array(opened.array(name)[:0]) for name in names}
     none |= {name: encode_array(opened.array(name)[:1]) for name in names if "offsets" in name}
     resign(folder, none)
-    with pytest.raises(BundleInvalid, match="no cells"):
+    with pytest.raises(BundleInvalidError, match="no cells"):
         open_bundle(folder)
 
 
@@ -304,7 +304,7 @@ def test_what_is_no_file_is_refused_unread(make_bundle, resign, alarm, place, wh
         path.mkdir()
     else:
         path.symlink_to(path.name if what == "loop" else what)
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(BundleInvalidError):
         open_bundle(folder)
 
 

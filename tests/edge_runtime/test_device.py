@@ -10,7 +10,7 @@ import time
 import pytest
 
 from pocketrec.cli import main
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EventLogError, StoreError
 from pocketrec_edge.events.log import EventLog
@@ -143,9 +143,9 @@ def test_release_that_fails_its_self_test_is_not_activated(small_release, tmp_pa
     store = Store(tmp_path / "store")
 
     def refuse(bundle):
-        raise BundleInvalid("refused on purpose")
+        raise BundleInvalidError("refused on purpose")
 
-    with pytest.raises(BundleInvalid, match="on purpose"):
+    with pytest.raises(BundleInvalidError, match="on purpose"):
         store.install_bundle(small_release, refuse)
     assert store.active() == (None, None)
 

@@ -19,7 +19,7 @@ from pocketrec_edge.engines.select import is_older
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_export import build
 from pocketrec_export.build import export_bundle
-from pocketrec_export.errors import GateRefused
+from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.golden import answers as golden
 from pocketrec_training.recipe.schema import Target
 from pocketrec_training.trained import load_trained
@@ -166,7 +166,7 @@ def test_budgets_that_nothing_meets_refuse_the_release_and_force_is_recorded(
         return replace(trained, recipe=replace(trained.recipe, export=export))
 
     monkeypatch.setattr(build, "load_trained", small)
-    with pytest.raises(GateRefused, match=r"budgets of web:(?s:.*)bytes .* 1,000 ") as refused:
+    with pytest.raises(GateRefusedError, match=r"budgets of web:(?s:.*)bytes .* 1,000 ") as refused:
         export_bundle(run_dir, tmp_path / "refused")
     key = "export.targets.web.models_bytes"
     assert f" {key}\n" in str(refused.value)
@@ -205,7 +205,7 @@ def test_files_that_disagree_on_most_golden_slates_refuse_the_release(
     run_dir: Path, tmp_path: Path, monkeypatch
 ):
     monkeypatch.setattr(golden, "_holds", lambda *_: False)
-    with pytest.raises(GateRefused, match="6 of 6 golden slates"):
+    with pytest.raises(GateRefusedError, match="6 of 6 golden slates"):
         export_bundle(run_dir, tmp_path / "refused")
     assert list(tmp_path.iterdir()) == []
 

@@ -17,7 +17,7 @@ from pocketrec_export.build import export_bundle
 from pocketrec_export.conformance.tiny_bundle import SPEC
 from pocketrec_export.items.catalogue import update_catalogue
 from pocketrec_export.rules import popularity_bounds, release_rules
-from pocketrec_training.errors import RecipeInvalid
+from pocketrec_training.errors import RecipeInvalidError
 from pocketrec_training.recipe.schema import RerankConfig, parse_recipe
 
 POPULARITY = np.array([60, 20, 10, 5, 3, 1, 1], np.float32)
@@ -97,16 +97,16 @@ def test_head_middle_and_tail_are_shares_of_all_events():
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(rerank, told):
-    with pytest.raises(RecipeInvalid, match=told):
+    with pytest.raises(RecipeInvalidError, match=told):
         parse_recipe({"name": "t", "data": {"interactions": "i"}, "rerank": rerank}, "t")
 
 
 def test_a_release_for_older_apps_has_no_rules():
     value = {"name": "t", "data": {"interactions": "i"}, "export": {"format_version": 1}}
     parse_recipe(value, "t")
-    with pytest.raises(RecipeInvalid, match=r"format_version = 1 has no rules"):
+    with pytest.raises(RecipeInvalidError, match=r"format_version = 1 has no rules"):
         parse_recipe(value | {"rerank": {"floor": 0.1}}, "t")
-    with pytest.raises(RecipeInvalid, match=r"format_version = 1 has no rules"):
+    with pytest.raises(RecipeInvalidError, match=r"format_version = 1 has no rules"):
         parse_recipe(value | {"rerank": {"sponsored_places": [2]}}, "t")
 
 

@@ -49,7 +49,7 @@ def test_every_metric_is_in_the_table(page, app):
 
 
 def test_every_variable_is_in_the_table(page, repository):
-    text = (repository / "sync_server" / "settings.py").read_text()
+    text = (repository / "sync_server" / "pocketrec_server" / "settings.py").read_text()
     names = {*re.findall(r'"(POCKETREC_\w+)"', text), process.METRICS_FOLDER}
     assert len(names) >= len(fields(Settings)) + 1
     assert [name for name in names if f"`{name}`" not in page] == []

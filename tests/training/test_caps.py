@@ -131,17 +131,17 @@ def test_no_cap_lets_every_epoch_run_however_slow(epochs_of_towers):
 
 
 def test_resumed_towers_go_on_counting_and_end_where_an_unbroken_run_ends(epochs_of_towers):
-    class Killed(Exception):
+    class KilledError(Exception):
         pass
 
     def kill(epoch, _):
         if epoch == 1:
-            raise Killed
+            raise KilledError
 
     cap, steps = 2.0, compiling(60.0, 4.0)
     whole = epochs_of_towers(cap, steps, "whole.npz")
     assert 2 < len(whole.curve) < 5
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         epochs_of_towers(cap, compiling(60.0, 4.0), "broken.npz", on_epoch=kill)
     resumed = epochs_of_towers(cap, compiling(60.0, 4.0), "broken.npz")
     assert resumed.stopped_by == whole.stopped_by == "minutes"

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
-from pocketrec_training.errors import LogUnavailable
+from pocketrec_training.errors import LogUnavailableError
 from pocketrec_training.experiment_log import experiment_logs
 from pocketrec_training.recipe.schema import parse_recipe
 
@@ -46,13 +46,13 @@ def test_nothing_asked_for_logs_nothing():
 def test_missing_mlflow_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)  # as if it were not installed
     with (
-        pytest.raises(LogUnavailable, match="pip install mlflow"),
+        pytest.raises(LogUnavailableError, match="pip install mlflow"),
         experiment_logs(RECIPE, None, "http://127.0.0.1:1"),
     ):
         pytest.fail("the log opened")
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """Stands for MLflow's own exception."""
 
 
@@ -69,7 +69,7 @@ def mlflow(monkeypatch):
             calls.append(("end", kind))
 
     module = ModuleType("mlflow")
-    module.exceptions = SimpleNamespace(MlflowException=Unreachable)
+    module.exceptions = SimpleNamespace(MlflowException=UnreachableError)
     module.set_tracking_uri = lambda uri: calls.append(("uri", uri))
     module.set_experiment = lambda name: calls.append(("experiment", name))
     module.start_run = lambda run_name: Run()
@@ -94,11 +94,11 @@ def test_mlflow_gets_flat_parameters_and_steps(mlflow):
 
 def test_unreachable_server_is_one_message(mlflow):
     def refuse(name):
-        raise Unreachable("connection refused")
+        raise UnreachableError("connection refused")
 
     mlflow.module.set_experiment = refuse
     with (
-        pytest.raises(LogUnavailable, match="http://x: connection refused"),
+        pytest.raises(LogUnavailableError, match="http://x: connection refused"),
         experiment_logs(RECIPE, None, "http://x"),
     ):
         pytest.fail("the log opened")

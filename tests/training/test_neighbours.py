@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pocketrec_training.data.dataset import TRAIN
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.neighbours import (
     MOST_ITEMS,
     fit_neighbours,
@@ -95,5 +95,5 @@ def test_none_are_made_unless_asked_for_and_too_many_items_are_refused(world):
     _, _, data = world
     assert fit_neighbours(NeighboursConfig(), data) is None
     many = dataclasses.replace(data.items, ids=["x"] * (MOST_ITEMS + 1))
-    with pytest.raises(RunInvalid, match="per_item = 0"):
+    with pytest.raises(RunInvalidError, match="per_item = 0"):
         fit_neighbours(NeighboursConfig(per_item=1), dataclasses.replace(data, items=many))

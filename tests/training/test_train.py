@@ -11,7 +11,7 @@ import pytest
 from pocketrec_training.baselines import BASELINES
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID, load_dataset
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.evaluation.evaluate import evaluate
 from pocketrec_training.recipe.schema import load_recipe
 from pocketrec_training.trained import load_trained
@@ -179,7 +179,7 @@ def test_work_of_another_recipe_is_not_taken_over(run, tiny, tmp_path):
     _claim(tmp_path / "w", recipe, tiny / "data")
     _claim(tmp_path / "w", recipe, tiny / "data")
     (tmp_path / "w" / "claim").write_bytes(b"other")
-    with pytest.raises(RunInvalid, match="another recipe"):
+    with pytest.raises(RunInvalidError, match="another recipe"):
         _claim(tmp_path / "w", recipe, tiny / "data")
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 from tensorflow.core.framework import summary_pb2
 
-from pocketrec_training.errors import LogUnavailable
+from pocketrec_training.errors import LogUnavailableError
 from pocketrec_training.recipe.schema import Recipe, recipe_json
 
 EXPERIMENT = "pocketrec"
@@ -36,7 +36,7 @@ def experiment_logs(
         mlflow_uri: MLflow's tracking URI: a server, or `sqlite:///mlflow.db`.
 
     Raises:
-        LogUnavailable: MLflow is asked for and not installed, or its server does not answer.
+        LogUnavailableError: MLflow is asked for and not installed, or its server does not answer.
     """
     with ExitStack() as stack:
         logs: list[ExperimentLog] = []
@@ -82,7 +82,7 @@ def _mlflow(recipe: Recipe, uri: str) -> Iterator[ExperimentLog]:
     try:
         mlflow: Any = importlib.import_module("mlflow")
     except ModuleNotFoundError as err:
-        raise LogUnavailable(
+        raise LogUnavailableError(
             "--mlflow needs MLflow, which is not installed and no part of PocketRec. Install it "
             "with: pip install mlflow, or log for TensorBoard with --log-dir."
         ) from err
@@ -96,7 +96,7 @@ def _mlflow(recipe: Recipe, uri: str) -> Iterator[ExperimentLog]:
         mlflow.set_experiment(EXPERIMENT)
         run = mlflow.start_run(run_name=recipe.name)
     except mlflow.exceptions.MlflowException as err:
-        raise LogUnavailable(f"--mlflow {uri}: {err}") from err
+        raise LogUnavailableError(f"--mlflow {uri}: {err}") from err
     with run:  # ends as failed where training raises
         mlflow.log_params(_flat(recipe))
         yield MlflowLog()

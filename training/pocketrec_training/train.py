@@ -25,7 +25,7 @@ from pocketrec_training.data.split_check import (
     tie_warning,
     tied_last_share,
 )
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.experiment_log import ExperimentLog
 from pocketrec_training.metrics.cases import evaluation_settings
 from pocketrec_training.neighbours import fit_neighbours, save_neighbours
@@ -35,11 +35,12 @@ from pocketrec_training.ranker.gain import RankerGain
 from pocketrec_training.ranker.leakage import LeakCheck
 from pocketrec_training.ranker.slates import Candidates
 from pocketrec_training.recipe.schema import Recipe, recipe_json
+from pocketrec_training.run_folder import MODELS, RunFolder
 from pocketrec_training.stopping import cap_warning
 from pocketrec_training.towers.fit import fit_towers, prepare_process
 from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.towers.user_vectors import validation_ndcg
-from pocketrec_training.trained import NEIGHBOURS_FILE, load_trained
+from pocketrec_training.trained import load_trained
 from pocketrec_training.warm_start.align import Alignment
 from pocketrec_training.warm_start.start import align_towers, check_fits, copy_weights
 
@@ -116,10 +117,10 @@ def train(
             not fit the data, at its end if a cap cut it short.
 
     Raises:
-        RunInvalid: the unfinished work beside `run_dir` belongs to another recipe or other data,
-            the run to start from does not fit the recipe, or the split leaves no cases.
-        TableInvalid: the tables are missing.
-        FeatureLeak: a ranker feature knows the future; the towers stay in the unfinished work.
+        RunInvalidError: the unfinished work beside `run_dir` belongs to another recipe or other
+            data, the run to start from does not fit the recipe, or the split leaves no cases.
+        TableInvalidError: the tables are missing.
+        FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
     """
     prepare_process(recipe.seed)
     data = load_dataset(recipe, data_dir)
@@ -199,25 +200,24 @@ def train(
         leak_check=fitted.leak_check,
         alignment=alignment,
     )
-    out = work / "run"
-    shutil.rmtree(out, ignore_errors=True)
+    out = RunFolder(work / "run")
+    shutil.rmtree(out.path, ignore_errors=True)
     try:
-        out.mkdir()
-        (out / "recipe.json").write_bytes(recipe_json(recipe))
-        (out / "feature_spec.json").write_bytes(canonical_json(spec.to_json()))
-        (out / "train_report.json").write_text(json.dumps(asdict(report), indent=2))
+        out.path.mkdir()
+        out.recipe.write_bytes(recipe_json(recipe))
+        out.feature_spec.write_bytes(canonical_json(spec.to_json()))
+        out.report.write_text(json.dumps(asdict(report), indent=2))
         for name in (col.ITEMS_FILE, col.INTERACTIONS_FILE, col.REPORT_FILE):
             if (data_dir / name).is_file():
-                shutil.copyfile(data_dir / name, out / name)
-        np.save(out / "item_vectors.npy", table)
+                shutil.copyfile(data_dir / name, out.path / name)
+        np.save(out.item_vectors, table)
         if neighbours is not None:
-            save_neighbours(out / NEIGHBOURS_FILE, neighbours)
-        user_tower.save(out / "user_tower.keras")
-        item_tower.save(out / "item_tower.keras")
-        fitted.ranker.save(out / "ranker.keras")
+            save_neighbours(out.neighbours, neighbours)
+        for name, model in zip(MODELS, (user_tower, item_tower, fitted.ranker), strict=True):
+            model.save(out.model(name))
         if fitted.cross_fit is not None:
-            save_cross_fit(out, fitted.cross_fit)
-        replace_dir(out, run_dir)
+            save_cross_fit(out.path, fitted.cross_fit)
+        replace_dir(out.path, run_dir)
         shutil.rmtree(work)
     except OSError as err:
         raise write_failed(run_dir, err) from err
@@ -240,12 +240,12 @@ def _claim(work: Path, recipe: Recipe, data_dir: Path, warm_start: Path | None =
     report = data_dir / col.REPORT_FILE
     mark = recipe_json(recipe) + (report.read_bytes() if report.is_file() else b"")
     if warm_start is not None:
-        vectors = warm_start / "item_vectors.npy"
+        vectors = RunFolder(warm_start).item_vectors
         mark += sha256_file(vectors).encode() if vectors.is_file() else b""
     path = work / "claim"
     if path.is_file():
         if path.read_bytes() != mark:
-            raise RunInvalid(
+            raise RunInvalidError(
                 f"{work}: unfinished work of another recipe, other data or another start. Remove "
                 "it, or train with the recipe, data and --warm-start it began with."
             )

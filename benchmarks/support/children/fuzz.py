@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.support.bundle_answers import answers, serve
 from benchmarks.support.mutations import MUTATORS, Base, Mutant, mutant
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.reader import open_bundle
 
 CASE_S, CASE_WALL_S = 5.0, 120.0
@@ -84,7 +84,7 @@ def judge(folder: Path, expected: str) -> tuple[str, str]:
         try:
             bundle = open_bundle(folder)
             found = answers(bundle)
-        except BundleInvalid as err:
+        except BundleInvalidError as err:
             if not 0 < len(str(err)) <= LONGEST_REASON:
                 return "crash", f"a reason of {len(str(err))} characters"
             return "refused", str(err)

@@ -6,6 +6,7 @@ A small set of variants; which one stands as the baseline is chosen on an earlie
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ Scores = NDArray[np.float32]
 HALF_LIFE = 20  # events, for "recent"
 NEAREST = 5
 
-ANALYSERS = {
+ANALYSERS: dict[str, dict[str, Any]] = {
     "words": {"ngram_range": (1, 2)},
     "letters": {"analyzer": "char_wb", "ngram_range": (3, 5)},
 }

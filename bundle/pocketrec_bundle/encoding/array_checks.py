@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.arrays import Array
 from pocketrec_bundle.encoding.strict_json import MAX_NUMBER
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 
 _CHUNK_BYTES = 1 << 20
 
@@ -17,11 +17,11 @@ def expect_form(name: str, array: Array, code: str, shape: tuple[int, ...]) -> N
     """Check the dtype code (as "i4") and the shape.
 
     Raises:
-        BundleInvalid: one differs; the text begins with `name`, as in all checks here.
+        BundleInvalidError: one differs; the text begins with `name`, as in all checks here.
     """
     found = array.dtype.str[1:]
     if found != code or array.shape != shape:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{name}: {found}{list(array.shape)}, expected {code}{list(shape)}", code="array_form"
         )
 
@@ -30,20 +30,22 @@ def expect_below(name: str, array: Array, limit: int) -> None:
     """Check that all integers are in 0..limit - 1.
 
     Raises:
-        BundleInvalid: one is not.
+        BundleInvalidError: one is not.
     """
     if array.size and not 0 <= int(array.min()) <= int(array.max()) < limit:
-        raise BundleInvalid(f"{name}: a value lies outside 0..{limit - 1}", code="out_of_range")
+        raise BundleInvalidError(
+            f"{name}: a value lies outside 0..{limit - 1}", code="out_of_range"
+        )
 
 
 def expect_finite(name: str, array: Array) -> None:
     """Check that inner products of these numbers stay finite.
 
     Raises:
-        BundleInvalid: one is NaN or too large.
+        BundleInvalidError: one is NaN or too large.
     """
     if array.size and not -MAX_NUMBER <= array.min() <= array.max() <= MAX_NUMBER:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{name}: a number is not within {MAX_NUMBER:g} of 0", code="not_finite"
         )
 
@@ -52,19 +54,19 @@ def expect_rising(name: str, offsets: Array, end: int) -> None:
     """Check that offsets go from 0 to `end` and never fall.
 
     Raises:
-        BundleInvalid: they do not.
+        BundleInvalidError: they do not.
     """
     # Compared, not subtracted: differences of hostile offsets wrap round and look right.
     falls = (offsets[1:] < offsets[:-1]).any()
     if not len(offsets) or offsets[0] != 0 or offsets[-1] != end or falls:
-        raise BundleInvalid(f"{name}: offsets must rise from 0 to {end}", code="offsets")
+        raise BundleInvalidError(f"{name}: offsets must rise from 0 to {end}", code="offsets")
 
 
 def expect_utf8(name: str, data: NDArray[np.uint8], starts: NDArray[Any]) -> None:
     """Check that bytes are UTF-8, and that no text of those that start at `starts` is cut.
 
     Raises:
-        BundleInvalid: they are not, or one begins inside a letter.
+        BundleInvalidError: they are not, or one begins inside a letter.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
@@ -72,9 +74,9 @@ def expect_utf8(name: str, data: NDArray[np.uint8], starts: NDArray[Any]) -> Non
             decoder.decode(data[start : start + _CHUNK_BYTES].tobytes())
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as err:
-        raise BundleInvalid(f"{name}: not UTF-8 ({err.reason})", code="id_text") from err
+        raise BundleInvalidError(f"{name}: not UTF-8 ({err.reason})", code="id_text") from err
     if not begins_letter(data[starts[starts < len(data)]]).all():
-        raise BundleInvalid(f"{name}: an id begins inside a letter", code="id_text")
+        raise BundleInvalidError(f"{name}: an id begins inside a letter", code="id_text")
 
 
 def begins_letter(data: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 
 MAGIC = b"PRAR"
 VERSION = 1
@@ -55,7 +55,8 @@ def open_array(path: Path, *, max_bytes: int = MAX_ARRAY_BYTES) -> Array:
         max_bytes: refuse a payload above this.
 
     Raises:
-        BundleInvalid: wrong magic, version, dtype or sizes, or the file is cut short or too long.
+        BundleInvalidError: wrong magic, version, dtype or sizes, or the file is cut short or too
+            long.
     """
     try:
         with path.open("rb") as stream:
@@ -66,7 +67,7 @@ def open_array(path: Path, *, max_bytes: int = MAX_ARRAY_BYTES) -> Array:
             # Not np.memmap, which looks up every folder above and slows each slice down.
             mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as err:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{path.name}: cannot be read ({err.strerror or err})", code="file_missing"
         ) from err
     return np.frombuffer(mapped, dtype, offset=HEADER_BYTES).reshape(shape)
@@ -78,37 +79,39 @@ def parse_header(
     """Check the 64 header bytes of an array file of `size` bytes; return dtype and shape.
 
     Raises:
-        BundleInvalid: as for `open_array`.
+        BundleInvalidError: as for `open_array`.
     """
     if len(head) < HEADER_BYTES:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{name}: {len(head)} bytes are too few for an array header", code="array_header"
         )
     magic, version, code, n_dims, zero, *rest = _HEADER.unpack(head)
     shape, payload_bytes, reserved = tuple(rest[:4]), rest[4], rest[5]
     if magic == MAGIC and version > VERSION:
-        raise BundleTooNew(f"{name}: an array file of version {version}. Update the app.")
+        raise BundleTooNewError(f"{name}: an array file of version {version}. Update the app.")
     if magic != MAGIC or version != VERSION or zero != 0 or reserved != 0:
-        raise BundleInvalid(f"{name}: not an array file of version {VERSION}", code="array_header")
+        raise BundleInvalidError(
+            f"{name}: not an array file of version {VERSION}", code="array_header"
+        )
     dtype = _DTYPES.get(code.decode("ascii", errors="replace"))
     if dtype is None:
-        raise BundleInvalid(f"{name}: unknown dtype code {code!r}", code="array_dtype")
+        raise BundleInvalidError(f"{name}: unknown dtype code {code!r}", code="array_dtype")
     if not 1 <= n_dims <= MAX_DIMENSIONS or any(n != 1 for n in shape[n_dims:]):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{name}: bad dimensions {n_dims} with sizes {shape}", code="array_dimensions"
         )
     # Python integers do not overflow, so hostile sizes cannot wrap round to a small product.
     if math.prod(shape) * dtype.itemsize != payload_bytes:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{name}: sizes {shape} do not give {payload_bytes} bytes", code="array_size"
         )
     # Without its zeros too: numpy cannot describe 0 x 2^62 numbers.
     if math.prod(n for n in shape if n) * dtype.itemsize > max_bytes:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{name}: sizes {shape} exceed the limit of {max_bytes} bytes", code="array_size"
         )
     if size != HEADER_BYTES + payload_bytes:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{name}: {size} bytes on disk, header says {payload_bytes} + 64", code="array_length"
         )
     return dtype, shape[:n_dims]

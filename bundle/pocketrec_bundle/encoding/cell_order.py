@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.columns import expect_codes
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 
 _STRIDE = 1 << 14
 
@@ -27,8 +27,8 @@ class CellOrder:
             offsets: int32 [C + 1], checked: cell c holds rows offsets[c]..offsets[c+1]-1.
 
         Raises:
-            BundleInvalid: a cell does not come as often as it has rows, so that two ranks would
-                have one row.
+            BundleInvalidError: a cell does not come as often as it has rows, so that two ranks
+                would have one row.
         """
         n, n_cells = int(offsets[-1]), len(offsets) - 1
         expect_codes(name, cells, n, n_cells)
@@ -40,7 +40,7 @@ class CellOrder:
             part = cells[start : start + self._stride]
             before.append(before[-1] + np.bincount(part, minlength=n_cells))
         if (before[-1] != np.diff(offsets)).any():
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{name}: a cell does not come as often as it has rows", code="id_cells"
             )
         self._before = np.stack(before).astype(np.int32)  # [parts + 1, C]

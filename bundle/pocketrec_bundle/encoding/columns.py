@@ -95,7 +95,7 @@ def open_column(
         check: of the different values; gets a name for its message.
 
     Raises:
-        BundleInvalid: it has another form, or a code that no value has.
+        BundleInvalidError: it has another form, or a code that no value has.
     """
     dtype, (n, *row) = form
     values = source.array(f"{name}.values")
@@ -114,7 +114,7 @@ def expect_codes(name: str, codes: Array, n: int, limit: int) -> None:
     """Check `n` codes of any dtype that codes may have, each below `limit`.
 
     Raises:
-        BundleInvalid: they are not.
+        BundleInvalidError: they are not.
     """
     found = codes.dtype.str[1:]
     expect_form(name, codes, found if found in CODES else " or ".join(CODES), (n,))

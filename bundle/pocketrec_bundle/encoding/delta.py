@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.arrays import HEADER_BYTES, parse_header
 from pocketrec_bundle.encoding.copies import STEP_BYTES, steps
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 
 COPY, DIFFERENCE = "copy", "difference"
 FORMS = (COPY, DIFFERENCE)
@@ -96,30 +96,30 @@ def apply_delta(form: str, delta: bytes, old: Buffer, size: int) -> bytearray:
         `size` bytes, whose hash the caller must check.
 
     Raises:
-        BundleInvalid: it is damaged, does not fit the old file, or gives another size.
+        BundleInvalidError: it is damaged, does not fit the old file, or gives another size.
     """
     if not 0 <= size <= MAX_BYTES:
-        raise BundleInvalid(f"delta: a file of {size} bytes has none", code="delta")
+        raise BundleInvalidError(f"delta: a file of {size} bytes has none", code="delta")
     before = np.frombuffer(old, np.uint8)
     if form == DIFFERENCE:
         if len(before) != size:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"delta: the old file has {len(before)} bytes, not {size}", code="delta"
             )
         moved = np.frombuffer(_unpacked(delta, size), np.uint8)
         if len(moved) != size:
-            raise BundleInvalid(f"delta: {len(moved)} bytes of {size}", code="delta")
+            raise BundleInvalidError(f"delta: {len(moved)} bytes of {size}", code="delta")
         return bytearray(moved + before)
     if form == COPY:
         return _copied(_unpacked(delta, 4 + _most_steps(size) * STEP_BYTES + size), before, size)
-    raise BundleInvalid(f"delta: unknown form {form!r}", code="delta")
+    raise BundleInvalidError(f"delta: unknown form {form!r}", code="delta")
 
 
 def _is_int8(data: Bytes) -> bool:
     head = data[:HEADER_BYTES].tobytes()
     try:
         dtype, _ = parse_header("", head, len(data), MAX_BYTES)
-    except BundleInvalid:
+    except BundleInvalidError:
         return False
     return dtype == np.int8
 
@@ -145,16 +145,16 @@ def _copied(content: bytes, old: Bytes, size: int) -> bytearray:
     n = int.from_bytes(content[:4], "little")
     end = 4 + n * STEP_BYTES
     if n > _most_steps(size) or len(content) < end:
-        raise BundleInvalid(f"delta: {len(content)} bytes do not hold {n} steps", code="delta")
+        raise BundleInvalidError(f"delta: {len(content)} bytes do not hold {n} steps", code="delta")
     planes = np.frombuffer(content, np.uint8, n * STEP_BYTES, 4).reshape(3, 4, n)
     table = np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<i4").reshape(3, n)
     fresh, kept, jump = table.astype(np.int64)
     starts = np.cumsum(jump + kept) - kept
     fits = not n or min(fresh.min(), kept.min(), starts.min()) >= 0
     if not fits or (starts + kept).max(initial=0) > len(old):
-        raise BundleInvalid("delta: it copies what the old file does not have", code="delta")
+        raise BundleInvalidError("delta: it copies what the old file does not have", code="delta")
     if fresh.sum() + kept.sum() != size or fresh.sum() != len(content) - end:
-        raise BundleInvalid(f"delta: it does not give {size} bytes", code="delta")
+        raise BundleInvalidError(f"delta: it does not give {size} bytes", code="delta")
     made, source, base = bytearray(size), memoryview(content), old.data
     to, taken = 0, end
     for n_new, n_old, start in zip(fresh.tolist(), kept.tolist(), starts.tolist(), strict=True):
@@ -177,9 +177,9 @@ def _unpacked(data: bytes, most: int) -> bytes:
     try:
         content: bytes = reader.decompress(data, max_length=most + 1)
     except (lzma.LZMAError, MemoryError) as err:
-        raise BundleInvalid(f"delta: damaged ({err})", code="delta") from err
+        raise BundleInvalidError(f"delta: damaged ({err})", code="delta") from err
     if len(content) > most:
-        raise BundleInvalid(f"delta: it holds more than {most} bytes", code="delta")
+        raise BundleInvalidError(f"delta: it holds more than {most} bytes", code="delta")
     if not reader.eof or reader.unused_data:
-        raise BundleInvalid("delta: cut short, or too long", code="delta")
+        raise BundleInvalidError("delta: cut short, or too long", code="delta")
     return content

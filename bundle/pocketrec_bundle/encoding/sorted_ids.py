@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.array_checks import begins_letter, expect_utf8
 from pocketrec_bundle.encoding.columns import Column, numbers_at
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 
 MAX_SHARED = 255
 """Letters (code points) that an id may take over; bounds what a small file can expand to."""
@@ -76,28 +76,28 @@ class SortedIds:
             data: the added bytes.
 
         Raises:
-            BundleInvalid: an id shares more than the one before it has, a block is too long, or the
-                texts are not UTF-8 or of another length than they should be.
+            BundleInvalidError: an id shares more than the one before it has, a block is too long,
+                or the texts are not UTF-8 or of another length than they should be.
         """
         self._shapes, self._data = shapes, data
         shared, added = (numbers_at(shapes, place) for place in (0, 1))
         heads = np.flatnonzero(shared == 0)
         gaps = np.diff(heads, append=len(shared))
         if len(shared) and (not len(heads) or heads[0] or gaps.max() > MAX_BLOCK):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{name}: a block has no first id, or more than {MAX_BLOCK} ids", code="id_blocks"
             )
         if shared.max(initial=0) > MAX_SHARED:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{name}: an id shares more than {MAX_SHARED} letters", code="id_shared"
             )
         if int(added.sum(dtype=np.int64)) != len(data):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{name}: ids of {added.sum(dtype=np.int64)} bytes in {len(data)}", code="id_bytes"
             )
         letters = _letters(name, data, added)
         if (shared[1:] > shared[:-1] + letters[:-1]).any():
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{name}: an id shares more than the one before it has", code="id_shared"
             )
         self._heads = np.append(heads, len(shared)).astype(np.int32)  # [blocks + 1]

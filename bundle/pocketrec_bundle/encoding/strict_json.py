@@ -4,7 +4,7 @@ import json
 import math
 from typing import Any
 
-from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 
 MAX_JSON_BYTES = 8 << 20
 MAX_TEXT = 200
@@ -19,10 +19,10 @@ def parse_json(name: str, data: bytes, max_bytes: int = MAX_JSON_BYTES) -> Any:
     """Parse untrusted JSON: UTF-8, no key twice in an object, no NaN, no infinity, whole letters.
 
     Raises:
-        BundleInvalid: it is larger, or not of this form; the text begins with `name`.
+        BundleInvalidError: it is larger, or not of this form; the text begins with `name`.
     """
     if len(data) > max_bytes:
-        raise BundleInvalid(f"{name}: {len(data)} bytes exceed {max_bytes}", code="json_size")
+        raise BundleInvalidError(f"{name}: {len(data)} bytes exceed {max_bytes}", code="json_size")
     try:
         value = json.loads(
             data.decode("utf-8"),
@@ -33,7 +33,7 @@ def parse_json(name: str, data: bytes, max_bytes: int = MAX_JSON_BYTES) -> Any:
         if b"\\u" in data:  # an escape may be half of a letter, which no UTF-8 holds
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as err:
-        raise BundleInvalid(f"{name}: not JSON ({err})", code="json_malformed") from err
+        raise BundleInvalidError(f"{name}: not JSON ({err})", code="json_malformed") from err
     return value
 
 
@@ -55,11 +55,11 @@ def refuse_newer(name: str, value: object, known: int = 1, key: str = "version")
     """Refuse an object of a later version than `known`, before its other keys are looked at.
 
     Raises:
-        BundleTooNew: a newer app may read it; the text begins with `name`.
+        BundleTooNewError: a newer app may read it; the text begins with `name`.
     """
     version = value.get(key) if isinstance(value, dict) else None
     if type(version) is int and version > known:
-        raise BundleTooNew(
+        raise BundleTooNewError(
             f"{name}: {key.replace('_', ' ')} {shown(version)}; this app reads {known} at most. "
             "Update the app, or publish a release for older apps."
         )

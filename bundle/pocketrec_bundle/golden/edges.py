@@ -11,7 +11,7 @@ from typing import Any
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, is_text, shown
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import MAX_VOCABULARY
 from pocketrec_bundle.golden.form import MAX_ROW, checked, is_row, is_string, list_of, past, top
 from pocketrec_bundle.reader import Bundle
@@ -101,7 +101,7 @@ class GoldenEdges:
         """Read those of a release; None if it is older than such files.
 
         Raises:
-            BundleTooNew, BundleInvalid: see `from_json`; or they are of another release.
+            BundleTooNewError, BundleInvalidError: see `from_json`; or they are of another release.
         """
         if not bundle.lists(FILE):
             return None
@@ -110,7 +110,7 @@ class GoldenEdges:
         for case in cases:
             if wrong := _unfit(case, bundle):
                 where = f"{FILE}: {shown(case.name)}"
-                raise BundleInvalid(f"{where}: {wrong}", code="golden_release")
+                raise BundleInvalidError(f"{where}: {wrong}", code="golden_release")
         return found
 
     @classmethod
@@ -118,8 +118,8 @@ class GoldenEdges:
         """Check and build them from parsed JSON.
 
         Raises:
-            BundleTooNew: they are of a later version.
-            BundleInvalid: the form is not that of version 1.
+            BundleTooNewError: they are of a later version.
+            BundleInvalidError: the form is not that of version 1.
         """
         any_list = list_of(lambda _: True, MAX_CASES)
         keys = {"histories": any_list, "searches": any_list}
@@ -170,7 +170,9 @@ def _history(value: object) -> EdgeHistory:
     found = past(FILE, value, _HISTORY)
     lengths = {len(found[key]) for key in ("history_rows", "history_events", "history_ages_s")}
     if len(lengths) > 1 or len(found["pair"]) != len(found["rows"]):
-        raise BundleInvalid(f"{FILE}: {shown(found['name'])}: lengths differ", code="golden_value")
+        raise BundleInvalidError(
+            f"{FILE}: {shown(found['name'])}: lengths differ", code="golden_value"
+        )
     return EdgeHistory(**{**found, "pair": tuple(map(tuple, found["pair"]))})
 
 
@@ -179,9 +181,11 @@ def _search(value: object) -> EdgeSearch | None:
     found = past(FILE, value, _SEARCH)
     where = f"{FILE}: {shown(found['name'])}"
     if len(found["candidates"]) != len(found["scores"]):
-        raise BundleInvalid(f"{where}: candidates and scores differ in length", code="golden_value")
+        raise BundleInvalidError(
+            f"{where}: candidates and scores differ in length", code="golden_value"
+        )
     if found["scene"] in (SIMILAR, AFTER) and not found["scene_ids"]:
-        raise BundleInvalid(f"{where}: no item at hand", code="golden_value")
+        raise BundleInvalidError(f"{where}: no item at hand", code="golden_value")
     if found["scene"] not in SCENES:
         return None
     if found["filters"] is not None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer, is_text, refuse_newer, shown
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import MAX_VOCABULARY
 
 Check = Callable[[object], bool]
@@ -49,8 +49,8 @@ def top(file: str, value: object, keys: Mapping[str, Check]) -> dict[str, Any]:
     """Check the outer object of a file of version 1.
 
     Raises:
-        BundleTooNew: it is of a later version.
-        BundleInvalid: a key is missing, unknown or of the wrong type.
+        BundleTooNewError: it is of a later version.
+        BundleInvalidError: a key is missing, unknown or of the wrong type.
     """
     refuse_newer(file, value)
     return checked(file, value, {"version": lambda v: is_integer(v, 1, 1), **keys})
@@ -60,13 +60,13 @@ def checked(where: str, value: object, keys: Mapping[str, Check]) -> dict[str, A
     """Return an object's values, lists as tuples, if it has exactly these keys and they pass.
 
     Raises:
-        BundleInvalid: it has not; the text begins with `where`.
+        BundleInvalidError: it has not; the text begins with `where`.
     """
     if not isinstance(value, dict) or value.keys() != keys.keys():
-        raise BundleInvalid(f"{where}: keys differ from version 1", code="golden_keys")
+        raise BundleInvalidError(f"{where}: keys differ from version 1", code="golden_keys")
     for key, is_right in keys.items():
         if not is_right(value[key]):
-            raise BundleInvalid(f"{where}: bad {key} {shown(value[key])}", code="golden_value")
+            raise BundleInvalidError(f"{where}: bad {key} {shown(value[key])}", code="golden_value")
     return {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}
 
 
@@ -74,16 +74,16 @@ def past(where: str, value: object, keys: Mapping[str, Check]) -> dict[str, Any]
     """Check a case that has a history, as `checked`; its columns agree, its times never fall.
 
     Raises:
-        BundleInvalid: they do not.
+        BundleInvalidError: they do not.
     """
     found = checked(f"{where}: a case", value, {**PAST, **keys})
     if not len(found["item_ids"]) == len(found["events"]) == len(found["ts"]):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{where}: {shown(found['name'])}: the history's columns differ in length",
             code="golden_value",
         )
     if list(found["ts"]) != sorted(found["ts"]):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{where}: {shown(found['name'])}: the history is not in order of time",
             code="golden_value",
         )

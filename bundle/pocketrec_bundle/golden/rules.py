@@ -11,7 +11,7 @@ from typing import Any
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, is_text, shown
-from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 from pocketrec_bundle.features import NUMERIC, FeatureSpec
 from pocketrec_bundle.golden.form import checked, is_row, is_string, is_utc, list_of, top
 from pocketrec_bundle.reader import Bundle
@@ -150,7 +150,7 @@ class GoldenRules:
         """Read those of a release; None if it is older than such files.
 
         Raises:
-            BundleTooNew, BundleInvalid: see `from_json`.
+            BundleTooNewError, BundleInvalidError: see `from_json`.
         """
         return cls.from_json(bundle.json(FILE)) if bundle.lists(FILE) else None
 
@@ -159,9 +159,9 @@ class GoldenRules:
         """Check and build them from parsed JSON.
 
         Raises:
-            BundleTooNew: they are of a later version. A case with a kind of rule that this app
+            BundleTooNewError: they are of a later version. A case with a kind of rule that this app
                 lacks is passed over.
-            BundleInvalid: the form is not that of version 1.
+            BundleInvalidError: the form is not that of version 1.
         """
         any_list = list_of(lambda _: True, MAX_CASES)
         found = top(FILE, value, {"items": any_list, "slates": any_list, "titles": any_list})
@@ -234,22 +234,22 @@ def _slate(value: object, n_items: int) -> RuledSlate | None:
     found = checked(f"{FILE}: a slate", value, _SLATE)
     where = f"{FILE}: {shown(found['name'])}"
     if (found["rules"] is None) == (found["policy"] is None):
-        raise BundleInvalid(f"{where}: has either rules or a policy", code="golden_value")
+        raise BundleInvalidError(f"{where}: has either rules or a policy", code="golden_value")
     offers = tuple(GoldenOffer(**checked(f"{where}: offers", v, _OFFER)) for v in found["offers"])
     lengths = {len(found[key]) for key in ("slate", "propensities", "sponsored")}
     if len(found["rows"]) != len(found["scores"]) or len(lengths) > 1:
-        raise BundleInvalid(f"{where}: lengths differ", code="golden_value")
+        raise BundleInvalidError(f"{where}: lengths differ", code="golden_value")
     impressions = tuple(map(tuple, found["impressions"]))
     rows = [*found["rows"], *found["past"], *found["earlier"], *found["slate"]]
     rows += [offer.row for offer in offers] + [row for row, _ in impressions]
     if max(rows, default=-1) >= n_items:
-        raise BundleInvalid(f"{where}: a row beyond the {n_items} items", code="golden_value")
+        raise BundleInvalidError(f"{where}: a row beyond the {n_items} items", code="golden_value")
     try:
         if found["rules"] is not None:
             found["rules"] = Rules.from_json(found["rules"], SPEC)
         else:
             found["policy"] = Policy.from_json(found["policy"])
-    except BundleTooNew:
+    except BundleTooNewError:
         return None
     if found["draws"] is not None:
         found["draws"] = Draws(**checked(f"{where}: draws", found["draws"], _DRAWS))

@@ -14,7 +14,7 @@ from pocketrec_bundle.encoding.strict_json import (
     refuse_newer,
     shown,
 )
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import MAX_VOCABULARY
 from pocketrec_bundle.reader import Bundle
 
@@ -60,22 +60,22 @@ class Golden:
         """Read those of a release, and check that they fit its other parts.
 
         Raises:
-            BundleInvalid: there are none, or they are not of version 1, or of another release.
+            BundleInvalidError: there are none, or they are not of version 1, or of another release.
         """
         golden = cls.from_json(bundle.json("golden.json"))
         spec = bundle.spec
         for case in golden.cases:
             if len(case.user_vector) != spec.dim:
-                raise BundleInvalid(
+                raise BundleInvalidError(
                     f"golden.json: {shown(case.name)}: not {spec.dim} numbers a vector",
                     code="golden_release",
                 )
             if max(case.events, default=0) >= len(spec.event_types):
-                raise BundleInvalid(
+                raise BundleInvalidError(
                     f"golden.json: {shown(case.name)}: an event of no type", code="golden_release"
                 )
             if max(case.candidates, default=-1) >= bundle.item_count:
-                raise BundleInvalid(
+                raise BundleInvalidError(
                     f"golden.json: {shown(case.name)}: a candidate that is no item",
                     code="golden_release",
                 )
@@ -86,23 +86,23 @@ class Golden:
         """Check and build golden vectors from parsed JSON.
 
         Raises:
-            BundleInvalid: the form is not that of version 1.
+            BundleInvalidError: the form is not that of version 1.
         """
         refuse_newer("golden.json", value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
-            raise BundleInvalid("golden.json: keys differ from version 1", code="golden_keys")
+            raise BundleInvalidError("golden.json: keys differ from version 1", code="golden_keys")
         if not is_integer(value["version"], 1, 1):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"golden.json: version {shown(value['version'])} is not 1", code="golden_value"
             )
         for key in ("vector_tolerance", "score_tolerance"):
             if not is_number(value[key], 0.0):
-                raise BundleInvalid(
+                raise BundleInvalidError(
                     f"golden.json: {key} must be a number from 0", code="golden_value"
                 )
         cases = value["cases"]
         if not isinstance(cases, list) or len(cases) > MAX_CASES:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"golden.json: cases must be a list of at most {MAX_CASES}", code="golden_value"
             )
         return cls(**{**value, "cases": tuple(map(_case, cases))})
@@ -122,24 +122,32 @@ _IS_RIGHT: dict[str, Callable[[object], bool]] = {
 
 def _case(value: object) -> GoldenCase:
     if not isinstance(value, dict) or value.keys() != GoldenCase.__dataclass_fields__.keys():
-        raise BundleInvalid(
+        raise BundleInvalidError(
             "golden.json: a case lacks keys or has unknown ones", code="golden_keys"
         )
     if not is_text(value["name"]) or not is_integer(value["now_utc"], -MAX_UTC, MAX_UTC):
-        raise BundleInvalid("golden.json: a case has a bad name or now_utc", code="golden_value")
+        raise BundleInvalidError(
+            "golden.json: a case has a bad name or now_utc", code="golden_value"
+        )
     where = f"golden.json: {shown(value['name'])}"
     for key, is_right in _IS_RIGHT.items():
         if not isinstance(value[key], list) or not all(map(is_right, value[key])):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{where}: {key} is no list, or holds what does not belong there",
                 code="golden_value",
             )
     if not len(value["item_ids"]) == len(value["events"]) == len(value["ts"]):
-        raise BundleInvalid(f"{where}: the history's columns differ in length", code="golden_value")
+        raise BundleInvalidError(
+            f"{where}: the history's columns differ in length", code="golden_value"
+        )
     if len(value["slate_ids"]) != len(value["slate_scores"]):
-        raise BundleInvalid(f"{where}: the slate's columns differ in length", code="golden_value")
+        raise BundleInvalidError(
+            f"{where}: the slate's columns differ in length", code="golden_value"
+        )
     if value["ts"] != sorted(value["ts"]):
-        raise BundleInvalid(f"{where}: the history is not in order of time", code="golden_value")
+        raise BundleInvalidError(
+            f"{where}: the history is not in order of time", code="golden_value"
+        )
     fields: dict[str, Any] = {
         key: tuple(found) if isinstance(found, list) else found for key, found in value.items()
     }

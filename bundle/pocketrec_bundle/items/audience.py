@@ -15,7 +15,7 @@ from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.arrays import Array
 from pocketrec_bundle.encoding.columns import ArraySource, Coded, Column, column_files, open_column
 from pocketrec_bundle.encoding.strict_json import MAX_TEXT, is_integer, is_text, refuse_newer, shown
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 
 SINCE = 2
 """The format version from which a reader looks for the files."""
@@ -105,7 +105,7 @@ def open_audience(version: int, source: Source, n: int) -> OpenAudience:
         n: items.
 
     Raises:
-        BundleInvalid: one does not fit.
+        BundleInvalidError: one does not fit.
     """
     if version < SINCE:
         return OpenAudience()
@@ -168,7 +168,7 @@ def _width(names: tuple[str, ...]) -> int:
 def _expect_named(name: str, bits: Array, *, n_names: int) -> None:
     """Check that no bit is set that has no name: is that item offered nowhere, or everywhere?"""
     if n_names % 8 and (bits[:, -1] >> n_names % 8).any():
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{name}: a bit is set for a region beyond the {n_names} named", code="region_bits"
         )
 
@@ -176,18 +176,18 @@ def _expect_named(name: str, bits: Array, *, n_names: int) -> None:
 def _checked_names(value: object) -> tuple[str, ...]:
     refuse_newer(NAMES_FILE, value)
     if not isinstance(value, dict) or value.keys() != {"version", "names"}:
-        raise BundleInvalid(f"{NAMES_FILE}: keys differ from version 1", code="regions_keys")
+        raise BundleInvalidError(f"{NAMES_FILE}: keys differ from version 1", code="regions_keys")
     names = value["names"]
     if not is_integer(value["version"], 1, 1):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{NAMES_FILE}: version {shown(value['version'])} is not 1", code="regions_value"
         )
     if not isinstance(names, list) or not 1 <= len(names) <= MAX_REGIONS:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{NAMES_FILE}: names must be a list of 1..{MAX_REGIONS}", code="regions_value"
         )
     if not all(map(is_text, names)) or len(set(names)) != len(names):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{NAMES_FILE}: names must be different short texts: {shown(names)}",
             code="regions_value",
         )

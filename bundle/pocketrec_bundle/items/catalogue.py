@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketrec_bundle.disk.files import write_failed
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 
 MAX_ITEM_BYTES = 64 << 10
 """Most that an item's texts may take together."""
@@ -101,7 +101,7 @@ class Catalogue:
         """Open it and check its form.
 
         Raises:
-            BundleInvalid: the file is not a readable catalogue.
+            BundleInvalidError: the file is not a readable catalogue.
         """
         self._left = 0
         with _wrapped():
@@ -113,7 +113,7 @@ class Catalogue:
             self._allow(0)
             schema = "SELECT type, sql FROM sqlite_master WHERE name = 'item'"
             if self._connection.execute(schema).fetchall() != [("table", TABLE)]:
-                raise BundleInvalid(
+                raise BundleInvalidError(
                     "catalogue.sqlite: has no table item of version 1", code="catalogue_table"
                 )
 
@@ -121,7 +121,7 @@ class Catalogue:
         """Return the items of some rows, in the order asked; rows unknown there are left out.
 
         Raises:
-            BundleInvalid: the file cannot be read, or holds more than it should.
+            BundleInvalidError: the file cannot be read, or holds more than it should.
         """
         wanted = [int(row) for row in rows]
         with _wrapped():
@@ -134,18 +134,18 @@ class Catalogue:
         """Yield the items of rows 0..n-1 in order, one pass over the file.
 
         Raises:
-            BundleInvalid: as `items`; or the rows there are others.
+            BundleInvalidError: as `items`; or the rows there are others.
         """
         with _wrapped():
             self._allow(n)
             for row, values in enumerate(self._connection.execute(f"{_SELECT} ORDER BY row")):
                 if values[0] != row or row >= n:
-                    raise BundleInvalid(
+                    raise BundleInvalidError(
                         f"catalogue.sqlite: its rows are not 0..{n - 1}", code="catalogue_rows"
                     )
                 yield _item(values)
             if self._connection.execute("SELECT count(*) FROM item").fetchone() != (n,):
-                raise BundleInvalid(
+                raise BundleInvalidError(
                     f"catalogue.sqlite: has fewer rows than {n}", code="catalogue_rows"
                 )
 
@@ -161,11 +161,11 @@ class Catalogue:
 
 @contextmanager
 def _wrapped() -> Iterator[None]:
-    """Whatever SQLite finds wrong in a catalogue is a BundleInvalid."""
+    """Whatever SQLite finds wrong in a catalogue is a BundleInvalidError."""
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as err:  # SQLite's message may quote the file
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"catalogue.sqlite: cannot be read ({str(err)[:200]})", code="catalogue_unreadable"
         ) from err
 
@@ -177,6 +177,6 @@ def _item(values: tuple[object, ...]) -> CatalogueItem:
             int() | None as year
         ) if price is None or math.isfinite(price):
             return CatalogueItem(row, item_id, title, joined, price, year)
-    raise BundleInvalid(
+    raise BundleInvalidError(
         "catalogue.sqlite: an item has a value of the wrong type", code="catalogue_value"
     )

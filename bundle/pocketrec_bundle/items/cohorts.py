@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.array_checks import expect_below, expect_form
 from pocketrec_bundle.encoding.columns import ArraySource
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import Ints
 
 MAX_COHORTS = 256
@@ -37,7 +37,7 @@ class Cohorts:
         """Open and check those of a release, memory-mapped; None if it has none.
 
         Raises:
-            BundleInvalid: one of the two files is missing, or does not fit.
+            BundleInvalidError: one of the two files is missing, or does not fit.
         """
         if not source.lists(CODES_FILE) and not source.lists(ROWS_FILE):
             return None
@@ -46,13 +46,13 @@ class Cohorts:
         expect_form(CODES_FILE, codes, "u2", (n,))
         expect_form(ROWS_FILE, rows, "i4", (n, longest))
         if n > MAX_COHORTS or longest > MAX_COHORT_ITEMS:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{ROWS_FILE}: over {MAX_COHORTS} lists, or one above {MAX_COHORT_ITEMS} items",
                 code="cohorts_length",
             )
         expect_below(CODES_FILE, codes, n_categories + 1)
         if rows.size and not NO_ITEM <= int(rows.min()) <= int(rows.max()) < n_items:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{ROWS_FILE}: a value lies outside {NO_ITEM}..{n_items - 1}", code="out_of_range"
             )
         return cls(codes, rows)

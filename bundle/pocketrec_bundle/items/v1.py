@@ -23,7 +23,7 @@ def open_items(source: ArraySource, spec: FeatureSpec, offsets: NDArray[np.int32
     """Open and check the item files.
 
     Raises:
-        BundleInvalid: one is missing or does not fit.
+        BundleInvalidError: one is missing or does not fit.
     """
     n = int(offsets[-1])
     text = source.array("items/ids_bytes")

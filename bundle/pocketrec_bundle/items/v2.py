@@ -26,7 +26,7 @@ def open_items(source: ArraySource, spec: FeatureSpec, offsets: NDArray[np.int32
     """Open and check the item files.
 
     Raises:
-        BundleInvalid: one is missing or does not fit.
+        BundleInvalidError: one is missing or does not fit.
     """
     n = int(offsets[-1])
     below = partial(expect_below, limit=len(spec.categories) + 1)

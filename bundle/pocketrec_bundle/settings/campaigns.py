@@ -11,7 +11,7 @@ from pocketrec_bundle.encoding.strict_json import (
     refuse_newer,
     shown,
 )
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 
 FILE = "campaigns.json"
 MAX_CAMPAIGNS = 1000
@@ -54,46 +54,46 @@ class Campaigns:
         """Check and build campaigns from parsed JSON.
 
         Raises:
-            BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds, or an id
-                stands twice.
+            BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds, or an
+                id stands twice.
         """
         refuse_newer(FILE, value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
-            raise BundleInvalid(f"{FILE}: keys differ from version 1", code="campaigns_keys")
+            raise BundleInvalidError(f"{FILE}: keys differ from version 1", code="campaigns_keys")
         if not is_integer(value["version"], 1, 1):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: version {shown(value['version'])} is not 1", code="campaigns_value"
             )
         listed = value["campaigns"]
         if not isinstance(listed, list) or len(listed) > MAX_CAMPAIGNS:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: campaigns must be a list of at most {MAX_CAMPAIGNS}",
                 code="campaigns_value",
             )
         campaigns = tuple(_campaign(at, each) for at, each in enumerate(listed, 1))
         if len({each.id for each in campaigns}) < len(campaigns):
-            raise BundleInvalid(f"{FILE}: an id stands twice", code="campaigns_value")
+            raise BundleInvalidError(f"{FILE}: an id stands twice", code="campaigns_value")
         return cls(campaigns=campaigns)
 
 
 def _campaign(at: int, value: object) -> Campaign:
     if not isinstance(value, dict) or value.keys() != Campaign.__dataclass_fields__.keys():
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{FILE}: campaign {at}: keys differ from version 1", code="campaigns_keys"
         )
     for key, longest in (("id", MAX_TEXT), ("item_id", MAX_ITEM_ID), ("label", MAX_TEXT)):
         if not is_text(value[key], longest) or not value[key].strip():
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: campaign {at}: {key} must be a text of 1..{longest} characters",
                 code="campaigns_value",
             )
     for key, most in (("from_utc", MAX_UTC), ("until_utc", MAX_UTC), ("priority", MAX_PRIORITY)):
         if not is_integer(value[key], 0, most):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: campaign {at}: {key} must be an integer 0..{most}", code="campaigns_value"
             )
     if value["from_utc"] >= value["until_utc"]:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{FILE}: campaign {at}: from_utc must be before until_utc", code="campaigns_value"
         )
     return Campaign(**value)

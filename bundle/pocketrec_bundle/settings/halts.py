@@ -14,7 +14,7 @@ from pocketrec_bundle.encoding.strict_json import (
     parse_json,
     refuse_newer,
 )
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.settings.rollout import SHA256
 
 FORMAT = 1
@@ -50,7 +50,7 @@ class Halts:
         """Encode for signing; equal halts give equal bytes.
 
         Raises:
-            BundleInvalid: a device would refuse them.
+            BundleInvalidError: a device would refuse them.
         """
         data = canonical_json(self.to_json())
         Halts.from_bytes(data)
@@ -61,36 +61,38 @@ class Halts:
         """Check and build halts from the bytes of their file.
 
         Raises:
-            BundleTooNew: they are of a later format.
-            BundleInvalid: it is too large, no JSON, a key is missing, unknown, of the wrong type
-                or out of bounds, or a release stands twice.
+            BundleTooNewError: they are of a later format.
+            BundleInvalidError: it is too large, no JSON, a key is missing, unknown, of the wrong
+                type or out of bounds, or a release stands twice.
         """
         value = parse_json("halts", data, MAX_BYTES)
         refuse_newer("halts", value, FORMAT, "format")
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
-            raise BundleInvalid(f"halts: of another format than {FORMAT}", code="halts")
+            raise BundleInvalidError(f"halts: of another format than {FORMAT}", code="halts")
         if value.keys() != cls.__dataclass_fields__.keys():
-            raise BundleInvalid(f"halts: keys differ from format {FORMAT}", code="halts")
+            raise BundleInvalidError(f"halts: keys differ from format {FORMAT}", code="halts")
         listed = value["halted"]
         if not isinstance(listed, list) or len(listed) > MAX_HALTS:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"halts: halted must be a list of at most {MAX_HALTS}", code="halts"
             )
         halted = tuple(_halt(at, one) for at, one in enumerate(listed, 1))
         if len({halt.manifest for halt in halted}) < len(halted):
-            raise BundleInvalid("halts: a release stands twice", code="halts")
+            raise BundleInvalidError("halts: a release stands twice", code="halts")
         return cls(halted=halted)
 
 
 def _halt(at: int, value: object) -> Halt:
     if not isinstance(value, dict) or value.keys() != Halt.__dataclass_fields__.keys():
-        raise BundleInvalid(f"halts: halt {at}: keys differ from format {FORMAT}", code="halts")
+        raise BundleInvalidError(
+            f"halts: halt {at}: keys differ from format {FORMAT}", code="halts"
+        )
     if not isinstance(value["manifest"], str) or not SHA256.fullmatch(value["manifest"]):
-        raise BundleInvalid(f"halts: halt {at}: manifest must be 64 hex digits", code="halts")
+        raise BundleInvalidError(f"halts: halt {at}: manifest must be 64 hex digits", code="halts")
     if not is_text(value["reason"]):
-        raise BundleInvalid(f"halts: halt {at}: reason must be a short text", code="halts")
+        raise BundleInvalidError(f"halts: halt {at}: reason must be a short text", code="halts")
     if not is_integer(value["since_utc"], 0, MAX_UTC):
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"halts: halt {at}: since_utc must be an integer 0..{MAX_UTC}", code="halts"
         )
     return Halt(**value)

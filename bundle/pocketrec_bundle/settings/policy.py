@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, refuse_newer
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +33,12 @@ class Policy:
         """Check and build a policy from parsed JSON.
 
         Raises:
-            BundleTooNew: it is of a later version.
-            BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds.
+            BundleTooNewError: it is of a later version.
+            BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds.
         """
         refuse_newer("policy.json", value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
-            raise BundleInvalid("policy.json: keys differ from version 1", code="policy_keys")
+            raise BundleInvalidError("policy.json: keys differ from version 1", code="policy_keys")
         bounds = {
             "slate": (1, 1000),
             "category_cap": (0, 1000),
@@ -48,13 +48,15 @@ class Policy:
         }
         for key, (low, high) in bounds.items():
             if not is_integer(value[key], low, high):
-                raise BundleInvalid(
+                raise BundleInvalidError(
                     f"policy.json: {key} must be an integer {low}..{high}", code="policy_value"
                 )
         if not is_number(value["near_duplicate_cosine"], 0.0, 2.0):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 "policy.json: near_duplicate_cosine must be a number 0..2", code="policy_value"
             )
         if type(value["repeats"]) is not bool:
-            raise BundleInvalid("policy.json: repeats must be true or false", code="policy_value")
+            raise BundleInvalidError(
+                "policy.json: repeats must be true or false", code="policy_value"
+            )
         return cls(**value)

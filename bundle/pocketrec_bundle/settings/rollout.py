@@ -17,7 +17,8 @@ from pocketrec_bundle.encoding.strict_json import (
     refuse_newer,
     shown,
 )
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_bundle.units import DAY_S
 
 FILE = "policy.json"
 FORMAT = 1
@@ -31,12 +32,11 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
 DEVICE_CLASS = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 APP_VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,3}", re.ASCII)
-_DAY_S = 86_400
 _INTEGERS = {
     "from_utc": (0, MAX_UTC),
     "of": (1, 10**9),
-    "every_s": (60, 365 * _DAY_S),
-    "spread_s": (0, 7 * _DAY_S),
+    "every_s": (60, 365 * DAY_S),
+    "spread_s": (0, 7 * DAY_S),
 }
 
 
@@ -94,7 +94,7 @@ class SyncPolicy:
     unmetered: bool = True
     charging: bool = False
     quiet_hours: tuple[int, int] | None = None
-    every_s: int = _DAY_S
+    every_s: int = DAY_S
     spread_s: int = 3600
 
 
@@ -122,7 +122,7 @@ class RolloutPolicy:
         """Encode for signing; equal policies give equal bytes.
 
         Raises:
-            BundleInvalid: a device would refuse it.
+            BundleInvalidError: a device would refuse it.
         """
         data = canonical_json(self.to_json())
         RolloutPolicy.from_bytes(data)
@@ -133,8 +133,8 @@ class RolloutPolicy:
         """Check and build a policy from the bytes of `policy.json`.
 
         Raises:
-            BundleTooNew: it is of a later format.
-            BundleInvalid: it is too large, no JSON, or see `from_json`.
+            BundleTooNewError: it is of a later format.
+            BundleInvalidError: it is too large, no JSON, or see `from_json`.
         """
         return cls.from_json(parse_json(FILE, data, MAX_BYTES))
 
@@ -143,26 +143,26 @@ class RolloutPolicy:
         """Check and build a policy from parsed JSON.
 
         Raises:
-            BundleTooNew: it is of a later format.
-            BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds, or a
+            BundleTooNewError: it is of a later format.
+            BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds, or a
                 release stands twice.
         """
         refuse_newer(FILE, value, FORMAT, "format")
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
-            raise BundleInvalid(f"{FILE}: of another format than {FORMAT}", code="rollout")
+            raise BundleInvalidError(f"{FILE}: of another format than {FORMAT}", code="rollout")
         found = _object(FILE, value, cls)
         if not _matches(CHANNEL, found["channel"]):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: channel {shown(found['channel'])} is no channel's name", code="rollout"
             )
         listed = found["releases"]
         if not isinstance(listed, list) or len(listed) > MAX_STAGES:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: releases must be a list of at most {MAX_STAGES}", code="rollout"
             )
         stages = tuple(_stage(f"{FILE}: release {at}", one) for at, one in enumerate(listed, 1))
         if len({stage.manifest for stage in stages}) < len(stages):
-            raise BundleInvalid(f"{FILE}: a release stands twice", code="rollout")
+            raise BundleInvalidError(f"{FILE}: a release stands twice", code="rollout")
         sync = _sync(f"{FILE}: sync", found["sync"])
         return cls(channel=found["channel"], releases=stages, sync=sync)
 
@@ -219,7 +219,7 @@ def _app(where: str, value: object) -> AppVersions:
         _insist(where, key, "a version as 1.2", text is None or _matches(APP_VERSION, text))
     app = AppVersions(**found)
     if app.least and app.below and version_of(app.least) >= version_of(app.below):
-        raise BundleInvalid(f"{where}: least must be before below", code="rollout")
+        raise BundleInvalidError(f"{where}: least must be before below", code="rollout")
     return app
 
 
@@ -240,13 +240,13 @@ def _sync(where: str, value: object) -> SyncPolicy:
 def _object(where: str, value: object, kind: type) -> dict[str, Any]:
     """The value, if it is an object with exactly the keys of a dataclass."""
     if not isinstance(value, dict) or value.keys() != kind.__dataclass_fields__.keys():  # type: ignore[attr-defined]
-        raise BundleInvalid(f"{where}: keys differ from format {FORMAT}", code="rollout")
+        raise BundleInvalidError(f"{where}: keys differ from format {FORMAT}", code="rollout")
     return value
 
 
 def _insist(where: str, key: str, wanted: str, holds: object) -> None:
     if not holds:
-        raise BundleInvalid(f"{where}: {key} must be {wanted}", code="rollout")
+        raise BundleInvalidError(f"{where}: {key} must be {wanted}", code="rollout")
 
 
 def _insist_integers(where: str, found: dict[str, Any]) -> None:

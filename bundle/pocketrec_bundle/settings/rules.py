@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, refuse_newer, shown
-from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 from pocketrec_bundle.features import FeatureSpec
 
 FILE = "rules.json"
@@ -219,38 +219,38 @@ class Rules:
         """Check and build rules from parsed JSON; spec: of the release, whose columns they name.
 
         Raises:
-            BundleTooNew: it is of a later version, or has a kind of rule that this app lacks.
-            BundleInvalid: a key is missing, unknown, of the wrong type or out of bounds, or the
-                rules do not go together.
+            BundleTooNewError: it is of a later version, or has a kind of rule that this app lacks.
+            BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds, or
+                the rules do not go together.
         """
         refuse_newer(FILE, value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
-            raise BundleInvalid(f"{FILE}: keys differ from version 1", code="rules_keys")
+            raise BundleInvalidError(f"{FILE}: keys differ from version 1", code="rules_keys")
         if not is_integer(value["version"], 1, 1):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: version {shown(value['version'])} is not 1", code="rules_value"
             )
         if not is_integer(value["depth"], 1, MAX_DEPTH):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: depth must be an integer 1..{MAX_DEPTH}", code="rules_value"
             )
         listed = value["rules"]
         if not isinstance(listed, list) or len(listed) > MAX_RULES:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: rules must be a list of at most {MAX_RULES}", code="rules_value"
             )
         rules = tuple(_rule(at, rule, spec) for at, rule in enumerate(listed, 1))
         if sum(isinstance(rule, SELECTING) for rule in rules) > 1:
             names = ", ".join(NAMES[kind] for kind in SELECTING)
-            raise BundleInvalid(f"{FILE}: more than one of {names}", code="rules_order")
+            raise BundleInvalidError(f"{FILE}: more than one of {names}", code="rules_order")
         if any(isinstance(rule, EXPLORING) for rule in rules[:-1]):
             names = ", ".join(NAMES[kind] for kind in EXPLORING)
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: one of {names} can only be the last rule", code="rules_order"
             )
         after = [rule for rule in rules if not isinstance(rule, EXPLORING)]
         if any(isinstance(rule, Sponsored) for rule in after[:-1]):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: sponsored comes once, after all rules that do not draw",
                 code="rules_order",
             )
@@ -265,18 +265,20 @@ class Rules:
 def _rule(at: int, value: object, spec: FeatureSpec) -> Rule:
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(kind, str):
-        raise BundleInvalid(f"{FILE}: rule {at}: must be an object with a kind", code="rules_keys")
+        raise BundleInvalidError(
+            f"{FILE}: rule {at}: must be an object with a kind", code="rules_keys"
+        )
     if kind not in KINDS:
-        raise BundleTooNew(f"{FILE}: rule {at}: unknown kind {shown(kind)}. Update the app.")
+        raise BundleTooNewError(f"{FILE}: rule {at}: unknown kind {shown(kind)}. Update the app.")
     found = KINDS[kind]
     settings = {key: setting for key, setting in value.items() if key != "kind"}
     if settings.keys() != found.__dataclass_fields__.keys():
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{FILE}: rule {at}, {kind}: keys differ from version 1", code="rules_keys"
         )
     for key, setting in settings.items():
         if wrong := _wrong(key, setting, spec):
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{FILE}: rule {at}, {kind}: {key} must be {wrong}", code="rules_value"
             )
     for key in LISTS & settings.keys():

@@ -93,12 +93,15 @@ def runtime_version(engine: str) -> str:
 
 
 def is_older(installed: str, least: str) -> bool:
-    """Whether a runtime's version is below the least one; a version that is no number never is."""
+    """Whether a runtime's version is below the minimum; False if one of them is not numbers.
+
+    The first three numbers are compared, a missing one is 0 (FORMAT.md, "Runtime versions").
+    """
     try:
-        one, two = (tuple(map(int, text.split(".")[:3])) for text in (installed, least))
+        one, two = (list(map(int, text.split(".")[:3])) for text in (installed, least))
     except ValueError:
         return False
-    return one < two
+    return one + [0] * (3 - len(one)) < two + [0] * (3 - len(two))
 
 
 def needed_files(manifest: Manifest) -> list[FileEntry]:

@@ -14,7 +14,7 @@ import json
 import sqlite3
 from typing import Any, Protocol
 
-from pocketrec_edge.events.schema import Unreadable, scrub, transaction
+from pocketrec_edge.events.schema import UnreadableError, scrub, transaction
 
 _KNOWN = b"pocketrec event log"
 Content = tuple[str, str, float | None, dict[str, Any]]  # item id, event, value, context
@@ -40,7 +40,7 @@ def seal(cipher: Cipher, content: Content) -> bytes:
     """Encrypt what an event says.
 
     Raises:
-        Unreadable: the cipher failed.
+        UnreadableError: the cipher failed.
     """
     return encrypt(cipher, json.dumps(content).encode())
 
@@ -49,7 +49,7 @@ def unseal(cipher: Cipher | None, sealed: bytes) -> Content:
     """Decrypt what an event says.
 
     Raises:
-        Unreadable: there is no cipher, or it has another key.
+        UnreadableError: there is no cipher, or it has another key.
     """
     item_id, event, value, context = json.loads(decrypt(cipher, sealed))
     return item_id, event, value, context
@@ -59,37 +59,37 @@ def encrypt(cipher: Cipher, plain: bytes) -> bytes:
     """Encrypt bytes.
 
     Raises:
-        Unreadable: the cipher failed.
+        UnreadableError: the cipher failed.
     """
     try:
         return cipher.encrypt(plain)
     except Exception as err:  # the app's code, with its library's own errors
-        raise Unreadable(f"its cipher failed ({err!r}); nothing was written") from err
+        raise UnreadableError(f"its cipher failed ({err!r}); nothing was written") from err
 
 
 def decrypt(cipher: Cipher | None, sealed: bytes) -> bytes:
     """Decrypt bytes.
 
     Raises:
-        Unreadable: there is no cipher, or it has another key.
+        UnreadableError: there is no cipher, or it has another key.
     """
     if cipher is None:
-        raise Unreadable("it is encrypted; open it with the app's cipher. Nothing was changed")
+        raise UnreadableError("it is encrypted; open it with the app's cipher. Nothing was changed")
     try:
         return cipher.decrypt(sealed)
     except Exception as err:  # the app's code, with its library's own errors
-        raise Unreadable("it is encrypted with another key; nothing was changed") from err
+        raise UnreadableError("it is encrypted with another key; nothing was changed") from err
 
 
 def check_key(connection: sqlite3.Connection, cipher: Cipher | None) -> None:
     """Refuse a wrong key before anything is read or written with it.
 
     Raises:
-        Unreadable: the log is encrypted, and the cipher is missing or has another key.
+        UnreadableError: the log is encrypted, and the cipher is missing or has another key.
     """
     found = connection.execute("SELECT sealed FROM key_check").fetchone()
     if found and decrypt(cipher, found[0]) != _KNOWN:
-        raise Unreadable("it is encrypted with another key; nothing was changed")
+        raise UnreadableError("it is encrypted with another key; nothing was changed")
 
 
 def encrypt_all(connection: sqlite3.Connection, cipher: Cipher) -> None:

@@ -58,7 +58,7 @@ def encode(event: Event, cipher: Cipher | None) -> Row:
     """Return id, kind, ts, item_id, event, value, context and sealed, as the table has them.
 
     Raises:
-        Unreadable: the cipher failed.
+        UnreadableError: the cipher failed.
     """
     key = event.id, event.kind, event.ts
     if cipher is None:
@@ -71,7 +71,7 @@ def decode(row: Row, cipher: Cipher | None) -> Event:
     """Return the event of a row.
 
     Raises:
-        Unreadable: it is encrypted, and there is no cipher or it has another key.
+        UnreadableError: it is encrypted, and there is no cipher or it has another key.
     """
     event_id, kind, ts, item_id, event, value, context, sealed = row
     if sealed is None:

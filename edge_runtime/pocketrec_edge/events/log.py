@@ -30,7 +30,7 @@ from pocketrec_edge.events.retention import Retention
 from pocketrec_edge.events.schema import (
     UNSENT,
     WITHHELD,
-    Unreadable,
+    UnreadableError,
     configure,
     migrated_copy,
     prepare,
@@ -393,7 +393,7 @@ class EventLog:
     def _wrapped(self) -> Iterator[None]:
         try:
             yield
-        except Unreadable as err:
+        except UnreadableError as err:
             raise EventLogError(f"{self._path}: {err}.") from err
         except (sqlite3.Error, OSError) as err:
             found = "no space left on the disk" if self._is_full() else str(err)

@@ -29,7 +29,7 @@ from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import Consent
 from pocketrec_edge.events.event import Event
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.events.schema import REJECTED, SENT, UNSENT, WITHHELD, Unreadable
+from pocketrec_edge.events.schema import REJECTED, SENT, UNSENT, WITHHELD, UnreadableError
 from pocketrec_edge.events.showings import Showing
 from pocketrec_edge.events.status import LogStatus
 from pocketrec_edge.private_home import open_private, tighten
@@ -144,7 +144,7 @@ def _empty(path: Path) -> int | None:
             return event_schema.delete_all(connection)
     except sqlite3.Error as err:
         code = getattr(err, "sqlite_errorcode", 0) & 0xFF
-        if code not in _DAMAGED and not isinstance(err, Unreadable):
+        if code not in _DAMAGED and not isinstance(err, UnreadableError):
             raise EventLogError(
                 f"{path}: {err}. Not everything is erased: close the app, see that there is space"
                 " on the disk, and repeat."

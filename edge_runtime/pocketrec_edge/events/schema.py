@@ -44,7 +44,7 @@ _THIRD_TO_FOURTH = (
 )
 
 
-class Unreadable(sqlite3.DatabaseError):
+class UnreadableError(sqlite3.DatabaseError):
     """The file is sound, but this app has not what it takes: a newer version, or the key."""
 
 
@@ -77,7 +77,8 @@ def prepare(connection: sqlite3.Connection) -> None:
     """Make or migrate the tables, in one transaction: a killed process leaves old or new.
 
     Raises:
-        sqlite3.Error: the file cannot be read or written; `Unreadable` if it is of a newer version.
+        sqlite3.Error: the file cannot be read or written; `UnreadableError` if it is of a newer
+        version.
     """
     if _version(connection) != VERSION:
         with transaction(connection):
@@ -146,7 +147,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _migrate(connection: sqlite3.Connection, found: int) -> None:
     if found > VERSION:
-        raise Unreadable(
+        raise UnreadableError(
             f"it has version {found}, and this app reads up to {VERSION}: update the app"
         )
     if found < 1:

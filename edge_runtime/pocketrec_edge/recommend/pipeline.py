@@ -22,7 +22,7 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.rules import Rules
 from pocketrec_edge.answers import SlateItem, Source
 from pocketrec_edge.engines.select import Engine, choose_engine, open_model
-from pocketrec_edge.errors import EngineError, OutOfTime
+from pocketrec_edge.errors import EngineError, OutOfTimeError
 from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.events.interests import reason
 from pocketrec_edge.faults import Fault, FaultCode
@@ -133,7 +133,7 @@ class Recommender:
                 requests tell, the slate is in retrieval's order and its fault says so.
 
         Raises:
-            RequestInvalid: k is out of its range.
+            RequestInvalidError: k is out of its range.
         """
         check_k(k)
         wanted = k if k is not None else self.policy.slate
@@ -165,7 +165,7 @@ class Recommender:
                 final = self.spec.final_scores(probabilities)
                 self._rank_ms.append(clock.since_mark())
             source = "model"
-        except OutOfTime as err:
+        except OutOfTimeError as err:
             fault = fault or Fault(FaultCode.DEADLINE, str(err))
         except PocketRecError as err:
             fault = fault or Fault(FaultCode.RANKER_FAILED, str(err))
@@ -215,12 +215,12 @@ class Recommender:
         return found
 
     def _expect_time(self, deadline_ms: float | None, clock: StageClock) -> None:
-        """Raise `OutOfTime` if ranking is likely to end after the deadline."""
+        """Raise `OutOfTimeError` if ranking is likely to end after the deadline."""
         if deadline_ms is None:
             return
         left, likely = deadline_ms - clock.elapsed(), max(self._rank_ms, default=0.0)
         if likely > left:
-            raise OutOfTime(
+            raise OutOfTimeError(
                 f"deadline: ranking takes up to {likely:.1f} ms and {max(left, 0):.1f} of "
                 f"{deadline_ms:g} ms are left; the slate is in retrieval's order"
             )

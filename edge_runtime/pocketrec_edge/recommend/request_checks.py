@@ -1,7 +1,7 @@
 """Check what an app asks of a phone, before anything is computed or logged.
 
-Each function raises `RequestInvalid`, which is also a `ValueError`. Names that this release does
-not have are no error of a request: they are faults of the answer, because a release may change
+Each function raises `RequestInvalidError`, which is also a `ValueError`. Names that this release
+does not have are no error of a request: they are faults of the answer, because a release may change
 after an app was written. Only the event of `feedback` must be one of the release.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from pocketrec_bundle.items.catalogue import MAX_ID
-from pocketrec_edge.errors import RequestInvalid
+from pocketrec_edge.errors import RequestInvalidError
 from pocketrec_edge.recommend.filters import Filters, Range
 
 MAX_K = 1000
@@ -36,19 +36,21 @@ def check_slate(
     """Check the arguments of `Device.recommend` but the scene, see `scenes.find`.
 
     Raises:
-        RequestInvalid: one of them is of the wrong type or out of its range.
+        RequestInvalidError: one of them is of the wrong type or out of its range.
     """
     check_k(k)
     if page is not None:
         _check_count("page", page, None, "pages count from 1")
     if session is not None and not isinstance(session, str):
-        raise RequestInvalid(f"session={session!r:.80}: a token is a text, as page 1 returned it.")
+        raise RequestInvalidError(
+            f"session={session!r:.80}: a token is a text, as page 1 returned it."
+        )
     if session is not None and page is None:
-        raise RequestInvalid("session goes with page: give the number of the page, too.")
+        raise RequestInvalidError("session goes with page: give the number of the page, too.")
     if filters is not None:
         check_filters(filters)
     if deadline_ms is not None and not (_is_number(deadline_ms) and deadline_ms >= 0):
-        raise RequestInvalid(
+        raise RequestInvalidError(
             f"deadline_ms={deadline_ms!r:.80}: a deadline is a number of milliseconds, 0 or more."
         )
     _check_names("results", results, "ids that the app's search found")
@@ -58,7 +60,7 @@ def check_k(k: int | None) -> None:
     """Check the size of a slate; None stands for the release's.
 
     Raises:
-        RequestInvalid: it is no whole number from 1 to `MAX_K`.
+        RequestInvalidError: it is no whole number from 1 to `MAX_K`.
     """
     if k is not None:
         _check_count("k", k, MAX_K, "leave it out for the release's own size")
@@ -68,29 +70,31 @@ def check_filters(filters: Filters) -> None:
     """Check types and bounds; unknown names are faults of the answer, see `filters.py`.
 
     Raises:
-        RequestInvalid: a filter is of the wrong type, or its bounds hold no number.
+        RequestInvalidError: a filter is of the wrong type, or its bounds hold no number.
     """
     if not isinstance(filters, Filters):
-        raise RequestInvalid(f"filters={filters!r:.80}: give an edge_runtime.filters.Filters.")
+        raise RequestInvalidError(f"filters={filters!r:.80}: give an edge_runtime.filters.Filters.")
     if not _is_list(filters.ranges):
-        raise RequestInvalid(f"filters.ranges={filters.ranges!r:.80}: expected a list of Range.")
+        raise RequestInvalidError(
+            f"filters.ranges={filters.ranges!r:.80}: expected a list of Range."
+        )
     for one in filters.ranges:
         if not isinstance(one, Range) or not isinstance(one.column, str):
-            raise RequestInvalid(f"filters.ranges: {one!r:.80} is no Range of a column.")
+            raise RequestInvalidError(f"filters.ranges: {one!r:.80} is no Range of a column.")
         if not (_is_real(one.low) and _is_real(one.high) and one.low <= one.high):
-            raise RequestInvalid(
+            raise RequestInvalidError(
                 f"filters.ranges: {one.column}: no number lies between {one.low!r:.40} and "
                 f"{one.high!r:.40}."
             )
     _check_names("filters.any_of", filters.any_of, "names of categories")
     _check_names("filters.none_of", filters.none_of, "names of categories")
     if filters.region is not None and not isinstance(filters.region, str):
-        raise RequestInvalid(f"filters.region={filters.region!r:.80}: a region is a text.")
+        raise RequestInvalidError(f"filters.region={filters.region!r:.80}: a region is a text.")
     if not isinstance(filters.unrated, bool):
-        raise RequestInvalid(f"filters.unrated={filters.unrated!r:.80}: give True or False.")
+        raise RequestInvalidError(f"filters.unrated={filters.unrated!r:.80}: give True or False.")
     age = filters.max_age_rating
     if age is not None and not (_is_whole(age) and 0 <= age <= MAX_AGE):
-        raise RequestInvalid(
+        raise RequestInvalidError(
             f"filters.max_age_rating={age!r:.80}: an age is a whole number of years, 0 to "
             f"{MAX_AGE}."
         )
@@ -100,10 +104,10 @@ def check_item(item_id: str) -> None:
     """Check an item's id; it need not be in the release.
 
     Raises:
-        RequestInvalid: it is no text, empty, too long for a server, or has a NUL.
+        RequestInvalidError: it is no text, empty, too long for a server, or has a NUL.
     """
     if not isinstance(item_id, str) or not 0 < len(item_id) <= MAX_ID or "\0" in item_id:
-        raise RequestInvalid(
+        raise RequestInvalidError(
             f"item_id={item_id!r:.80}: an id is a text of 1 to {MAX_ID} characters without NUL."
         )
 
@@ -117,39 +121,39 @@ def check_event(event: str, value: float | None, known: Sequence[str] | None) ->
         known: names of the release; None: no release is open, any name of the right form counts.
 
     Raises:
-        RequestInvalid: the release has no such event, or the value is not finite.
+        RequestInvalidError: the release has no such event, or the value is not finite.
     """
     if not isinstance(event, str) or not 0 < len(event) <= MAX_EVENT or "\0" in event:
-        raise RequestInvalid(
+        raise RequestInvalidError(
             f"event={event!r:.80}: an event's name is a text of 1 to {MAX_EVENT} characters."
         )
     if known is not None and event not in known:
         near = difflib.get_close_matches(event, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise RequestInvalid(
+        raise RequestInvalidError(
             f"event {event!r} is unknown to this release, which has {', '.join(known)}.{hint}"
         )
     if value is not None and not (_is_number(value) and abs(float(value)) <= MAX_VALUE):
-        raise RequestInvalid(f"value={value!r:.80}: a value is a finite number, or None.")
+        raise RequestInvalidError(f"value={value!r:.80}: a value is a finite number, or None.")
 
 
 def check_consent(granted: bool, terms: str | None) -> None:
     """Check a decision on consent: "no" and other texts are true in Python.
 
     Raises:
-        RequestInvalid: `granted` is no bool, or `terms` is no text.
+        RequestInvalidError: `granted` is no bool, or `terms` is no text.
     """
     if not isinstance(granted, bool):
-        raise RequestInvalid(f"granted={granted!r:.80}: a decision is True or False.")
+        raise RequestInvalidError(f"granted={granted!r:.80}: a decision is True or False.")
     if terms is not None and not isinstance(terms, str):
-        raise RequestInvalid(f"terms={terms!r:.80}: a version of the terms is a text.")
+        raise RequestInvalidError(f"terms={terms!r:.80}: a version of the terms is a text.")
 
 
 def check_interests(names: Sequence[str]) -> None:
     """Check that the chosen categories are a list of names.
 
     Raises:
-        RequestInvalid: they are one text, or hold something else than texts.
+        RequestInvalidError: they are one text, or hold something else than texts.
     """
     _check_names("names", names, "names of categories")
 
@@ -158,7 +162,7 @@ def check_phone(threads: int, storage_bytes: int | None) -> None:
     """Check the settings of a `Device`.
 
     Raises:
-        RequestInvalid: one is out of its range.
+        RequestInvalidError: one is out of its range.
     """
     _check_count("threads", threads, 1024, "each model runs on so many")
     if storage_bytes is not None:
@@ -168,12 +172,14 @@ def check_phone(threads: int, storage_bytes: int | None) -> None:
 def _check_count(name: str, value: int, most: int | None, advice: str) -> None:
     if not _is_whole(value) or value < 1 or (most is not None and value > most):
         span = "from 1" if most is None else f"from 1 to {most:,}"
-        raise RequestInvalid(f"{name}={value!r:.80}: expected a whole number {span}; {advice}.")
+        raise RequestInvalidError(
+            f"{name}={value!r:.80}: expected a whole number {span}; {advice}."
+        )
 
 
 def _check_names(name: str, values: Sequence[str], what: str) -> None:
     if not _is_list(values) or not all(isinstance(one, str) for one in values):
-        raise RequestInvalid(f"{name}={values!r:.80}: expected a list of texts, {what}.")
+        raise RequestInvalidError(f"{name}={values!r:.80}: expected a list of texts, {what}.")
 
 
 def _is_list(value: Any) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.reader import Bundle
-from pocketrec_edge.errors import RequestInvalid
+from pocketrec_edge.errors import RequestInvalidError
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.index import Index, probe
 
@@ -90,12 +90,12 @@ def check(kind: str, item_id: str | None) -> None:
     """Check the arguments that name a scene.
 
     Raises:
-        RequestInvalid: the scene is unknown, or lacks what it needs.
+        RequestInvalidError: the scene is unknown, or lacks what it needs.
     """
     if kind not in SCENES:
-        raise RequestInvalid(f"scene {kind!r:.80} is unknown; there is {', '.join(SCENES)}.")
+        raise RequestInvalidError(f"scene {kind!r:.80} is unknown; there is {', '.join(SCENES)}.")
     if kind in (SIMILAR, AFTER) and not isinstance(item_id, str):
-        raise RequestInvalid(f"scene {kind!r} needs item_id, the item at hand.")
+        raise RequestInvalidError(f"scene {kind!r} needs item_id, the item at hand.")
 
 
 def find(
@@ -111,7 +111,7 @@ def find(
         faults: takes in what went wrong.
 
     Raises:
-        RequestInvalid: see `check`.
+        RequestInvalidError: see `check`.
     """
     check(kind, item_id)
     if kind == HOME:

@@ -13,7 +13,7 @@ from pocketrec_bundle.golden.rules import FILE as RULES_FILE
 from pocketrec_bundle.golden.rules import GoldenRules
 from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.reader import Bundle
-from pocketrec_edge.errors import SelfTestFailed
+from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.slate import Slate
@@ -26,8 +26,9 @@ def replay(bundle: Bundle, engine: str = "auto") -> int:
     """Run every golden case; returns how many requests there were.
 
     Raises:
-        SelfTestFailed: a vector or score is off by more than the release's tolerance, or a slate
-            differs where its scores do not nearly tie; or an edge case or a rule's slate differs.
+        SelfTestFailedError: a vector or score is off by more than the release's tolerance, or a
+            slate differs where its scores do not nearly tie; or an edge case or a rule's slate
+            differs.
     """
     golden = Golden.of(bundle)
     recommender = Recommender(bundle, engine)
@@ -42,7 +43,7 @@ def replay_requests(device: Recommender, golden: Golden) -> None:
     """Run the requests of `golden.json` through the models and the policy.
 
     Raises:
-        SelfTestFailed: as `replay`.
+        SelfTestFailedError: as `replay`.
     """
     for case in golden.cases:
         past, k = golden_history(device.bundle, case), len(case.slate_ids) or 1
@@ -54,7 +55,7 @@ def replay_rules(bundle: Bundle) -> None:
     """Check the rules' golden slates, once a process and file: no release enters into them.
 
     Raises:
-        SelfTestFailed: as `replay`.
+        SelfTestFailedError: as `replay`.
     """
     if not bundle.lists(RULES_FILE):
         return
@@ -72,30 +73,30 @@ def expect_right(found: Iterable[Compared]) -> None:
     """Stop at the first stage of a case that is wrong.
 
     Raises:
-        SelfTestFailed: there is one; the text names case, stage and values.
+        SelfTestFailedError: there is one; the text names case, stage and values.
     """
     for one in found:
         if not one.share <= 1:
-            raise SelfTestFailed(f"golden case {one.case!r}, {one.stage}: {one.note}")
+            raise SelfTestFailedError(f"golden case {one.case!r}, {one.stage}: {one.note}")
 
 
 def check_slate(where: str, slate: Slate, case: GoldenCase, golden: Golden) -> None:
     """Hold an answer against a golden case's; `where` begins the error's text.
 
     Raises:
-        SelfTestFailed: as `replay`.
+        SelfTestFailedError: as `replay`.
     """
     if slate.faults:
-        raise SelfTestFailed(f"{where}: {joined(slate.faults)}")
+        raise SelfTestFailedError(f"{where}: {joined(slate.faults)}")
     off = float(np.abs(slate.user_vector - np.array(case.user_vector, np.float32)).max())
     if not off <= golden.vector_tolerance:
-        raise SelfTestFailed(f"{where}: the user vector is off by {off:.2g}")
+        raise SelfTestFailedError(f"{where}: the user vector is off by {off:.2g}")
     scores = [item.score for item in slate.items]
     if len(scores) != len(case.slate_scores):
-        raise SelfTestFailed(f"{where}: {len(scores)} items, not {len(case.slate_scores)}")
+        raise SelfTestFailedError(f"{where}: {len(scores)} items, not {len(case.slate_scores)}")
     off = max((abs(a - b) for a, b in zip(scores, case.slate_scores, strict=True)), default=0)
     if not off <= golden.score_tolerance:
-        raise SelfTestFailed(f"{where}: a score is off by {off:.2g}")
+        raise SelfTestFailedError(f"{where}: a score is off by {off:.2g}")
     _check_order(where, [i.item_id for i in slate.items], case, golden.score_tolerance)
 
 
@@ -105,4 +106,4 @@ def _check_order(where: str, ids: list[str], case: GoldenCase, tolerance: float)
     for place, item_id in enumerate(ids):
         score = expected.get(item_id, case.slate_scores[-1])
         if abs(score - case.slate_scores[place]) > tolerance:
-            raise SelfTestFailed(f"{where}: place {place + 1} holds {item_id!r}")
+            raise SelfTestFailedError(f"{where}: place {place + 1} holds {item_id!r}")

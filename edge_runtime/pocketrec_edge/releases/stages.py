@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec, Floats, History, used_rows
 from pocketrec_bundle.golden.edges import GoldenEdges
 from pocketrec_bundle.golden.rules import GoldenRules
@@ -148,7 +148,7 @@ def read_stages(bundle: Bundle, golden: Golden) -> Arrays | None:
     """Return a release's stage arrays; None if it has none, as those made before there were any.
 
     Raises:
-        BundleInvalid: some are missing, or do not fit the spec and the golden cases.
+        BundleInvalidError: some are missing, or do not fit the spec and the golden cases.
     """
     names = {entry.name for entry in bundle.manifest.files}
     if not any(name.startswith("golden/") for name in names):
@@ -157,12 +157,14 @@ def read_stages(bundle: Bundle, golden: Golden) -> Arrays | None:
     for stage, (code, shape) in _shapes(bundle, golden).items():
         array = bundle.array(f"golden/{stage}")
         if array.dtype.str[1:] != code or array.shape != shape:
-            raise BundleInvalid(f"golden/{stage}: not {code}{list(shape)}", code="golden_array")
+            raise BundleInvalidError(
+                f"golden/{stage}: not {code}{list(shape)}", code="golden_array"
+            )
         found[stage] = array
     for stage in found.keys() & {*ROWS}:
         rows = found[stage]
         if rows.size and not NONE <= int(rows.min()) <= int(rows.max()) < bundle.item_count:
-            raise BundleInvalid(f"golden/{stage}: a row that is no item", code="golden_array")
+            raise BundleInvalidError(f"golden/{stage}: a row that is no item", code="golden_array")
     return found
 
 
@@ -170,7 +172,7 @@ def check_cases(device: Recommender) -> list[StageCheck]:
     """Redo the edge cases and the rules' slates of a release; a stage each, in their order.
 
     Raises:
-        BundleInvalid: they are malformed.
+        BundleInvalidError: they are malformed.
     """
     found: list[Compared] = []
     if (edges := GoldenEdges.of(device.bundle)) is not None:

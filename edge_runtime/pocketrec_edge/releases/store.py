@@ -24,11 +24,11 @@ from pocketrec_bundle.disk.files import (
     replace_file,
 )
 from pocketrec_bundle.disk.locks import LockedFile
-from pocketrec_bundle.errors import BundleInvalid, PocketRecError
+from pocketrec_bundle.errors import BundleInvalidError, PocketRecError
 from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 from pocketrec_bundle.reader import Bundle, manifest_of, open_files, verify_file
 from pocketrec_edge.engines.select import needed_files, spare_files
-from pocketrec_edge.errors import EngineError, SelfTestFailed, StoreError
+from pocketrec_edge.errors import EngineError, SelfTestFailedError, StoreError
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.private_home import make_folder, write_private
 from pocketrec_edge.recommend import popular_list
@@ -99,7 +99,7 @@ class Store:
                     continue
                 try:
                     found = self.open_release(sha, hash_large=hash_large, spare=spare)
-                except BundleInvalid as err:
+                except BundleInvalidError as err:
                     fault = fault or _damaged(f"release {sha[:12]}: {err}")
                     continue
                 damaged = "; ".join(map(str, found.damaged.values()))
@@ -129,7 +129,7 @@ class Store:
             spare: whether the release may lack a file, see there.
 
         Raises:
-            BundleInvalid: it is not there or fails its checks.
+            BundleInvalidError: it is not there or fails its checks.
         """
         manifest = self.read_manifest(sha)
         return open_files(
@@ -148,7 +148,7 @@ class Store:
         for entry in bundle.unhashed:
             try:
                 verify_file(entry, self.files / entry.sha256)
-            except BundleInvalid as err:
+            except BundleInvalidError as err:
                 return _damaged(f"release {bundle.manifest.name}: {err}")
         return None
 
@@ -158,7 +158,7 @@ class Store:
         They are missing after an app has changed its runtime.
 
         Raises:
-            BundleInvalid: the release is not installed.
+            BundleInvalidError: the release is not installed.
         """
         needed = needed_files(self.read_manifest(sha))
         return [entry.name for entry in needed if not (self.files / entry.sha256).exists()]
@@ -167,17 +167,19 @@ class Store:
         """Read an installed manifest and check it against its hash.
 
         Raises:
-            BundleInvalid: it is not there or was changed.
+            BundleInvalidError: it is not there or was changed.
         """
         try:
             with (self.releases / f"{sha}.json").open("rb") as stream:
                 data = stream.read(MAX_MANIFEST_BYTES + 1)
         except OSError as err:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"manifest {sha[:12]} is missing ({err.strerror})", code="file_missing"
             ) from err
         if hashlib.sha256(data).hexdigest() != sha:
-            raise BundleInvalid(f"manifest {sha[:12]} was changed on the disk", code="file_hash")
+            raise BundleInvalidError(
+                f"manifest {sha[:12]} was changed on the disk", code="file_hash"
+            )
         return parse_manifest(data)
 
     def install(self, manifest_data: bytes, fetch: Fetch, self_test: SelfTest) -> str:
@@ -193,7 +195,7 @@ class Store:
             self_test: raises if the release does not work on this device.
 
         Raises:
-            BundleInvalid: the manifest or a file fails its checks.
+            BundleInvalidError: the manifest or a file fails its checks.
             StoreError: another install is running.
             PocketRecError: the disk is full, or what `fetch` and `self_test` raise. Whatever
                 happens, the release that was active stays active.
@@ -209,7 +211,7 @@ class Store:
             self._remove_damaged(spare_files(manifest))
             try:
                 self_test(bundle := self.open_release(sha))
-            except (EngineError, SelfTestFailed):
+            except (EngineError, SelfTestFailedError):
                 if not (spare := spare_files(manifest)):
                     raise
                 self._bring_all(spare, coming, fetch)
@@ -245,7 +247,7 @@ class Store:
         """Install from a bundle folder on this machine, see `install`.
 
         Raises:
-            BundleInvalid: no bundle there, or it fails its checks.
+            BundleInvalidError: no bundle there, or it fails its checks.
         """
 
         def copy(entry: FileEntry, target: Path) -> None:
@@ -293,7 +295,7 @@ class Store:
 
     def _bring(self, entry: FileEntry, fetch: Fetch) -> None:
         target = self.files / entry.sha256
-        with suppress(BundleInvalid):
+        with suppress(BundleInvalidError):
             verify_file(entry, target)
             return
         incoming = self.files / f".{entry.sha256}.incoming"
@@ -313,7 +315,7 @@ class Store:
             path = self.files / entry.sha256
             try:
                 verify_file(entry, path)
-            except BundleInvalid:
+            except BundleInvalidError:
                 remove_file(path)
 
     def _sweep_partials(self, coming: set[str]) -> None:
@@ -339,7 +341,7 @@ class Store:
         for sha in kept:
             try:
                 needed |= {entry.sha256 for entry in self.read_manifest(sha).files}
-            except BundleInvalid:
+            except BundleInvalidError:
                 return
         with suppress(OSError):
             for path in self.files.iterdir():

@@ -23,7 +23,7 @@ from pathlib import Path
 from pocketrec_bundle.disk.locks import LockedFile
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle
-from pocketrec_edge.errors import SelfTestFailed
+from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.releases import refusals
@@ -136,7 +136,7 @@ def watched(home: Path, manifest: str, self_test: Callable[[Bundle], object]) ->
         trial = Trial(home, SELF_TEST_NAME)
         if trial.begin(manifest) >= MOST_STARTS:
             trial.close()  # the count stays: with spare models an install asks once more
-            raise SelfTestFailed(
+            raise SelfTestFailedError(
                 f"release {bundle.manifest.name}: {MOST_STARTS} processes ended in its self-test"
             )
         try:

@@ -26,7 +26,7 @@ from pocketrec_edge.engines.select import (
     runtime,
     runtime_version,
 )
-from pocketrec_edge.errors import EngineError, SelfTestFailed
+from pocketrec_edge.errors import EngineError, SelfTestFailedError
 from pocketrec_edge.recommend.index import probe
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.releases.golden_history import golden_history
@@ -94,7 +94,7 @@ def verify(bundle: Bundle) -> Verification:
 
     Raises:
         EngineError: no runtime is installed, or none runs the release's reference file.
-        BundleInvalid: the golden vectors are malformed.
+        BundleInvalidError: the golden vectors are malformed.
     """
     here = [engine for engine in ENGINES if runtime(engine)]
     if not here:
@@ -221,7 +221,7 @@ def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
             stages = tuple(check_stages(device, golden, expected))
         stages += tuple(check_cases(device))
         replay(bundle, engine)
-    except (SelfTestFailed, EngineError) as err:
+    except (SelfTestFailedError, EngineError) as err:
         return SlateCheck(**facts, passed=False, note=str(err), stages=stages)
     return SlateCheck(**facts, passed=all(s.passed for s in stages), stages=stages)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from pocketrec_edge.errors import SimulationFailed
+from pocketrec_edge.errors import SimulationFailedError
 from pocketrec_edge.simulator.classes import DeviceClass
 from pocketrec_edge.simulator.life import Life, Plan
 
@@ -38,7 +38,7 @@ def run_class(
         Their lives, and the most memory that was resident in their process, in bytes.
 
     Raises:
-        SimulationFailed: the process ended with an error.
+        SimulationFailedError: the process ended with an error.
     """
     job = {
         "class": asdict(kind),
@@ -77,7 +77,7 @@ def run_class(
         code = child.wait()
         if code:
             stderr.seek(0)
-            raise SimulationFailed(
+            raise SimulationFailedError(
                 f"class {kind.name}: its process ended with exit code {code} after {len(lives)} of "
                 f"{n_devices} phones: {stderr.read()[-_TOLD:]}"
             )

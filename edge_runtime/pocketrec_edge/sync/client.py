@@ -17,7 +17,7 @@ from tuf.api.exceptions import (
 )
 
 from pocketrec_bundle.disk.locks import LockedFile
-from pocketrec_bundle.errors import BundleTooNew, InputError, PocketRecError
+from pocketrec_bundle.errors import BundleTooNewError, InputError, PocketRecError
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.engines.select import ENGINES
 from pocketrec_edge.errors import SyncError
@@ -42,8 +42,8 @@ from pocketrec_edge.sync.transfer import (
     FULL,
     METADATA,
     RETRY,
-    Busy,
-    NotReached,
+    BusyError,
+    NotReachedError,
     Retry,
     Transfer,
 )
@@ -125,7 +125,7 @@ def sync(
         clock: unix seconds.
 
     Raises:
-        RequestInvalid: `server_url` is no address.
+        RequestInvalidError: `server_url` is no address.
         EventLogError: the consent could not be noted.
         InputError: there is no such engine.
         SyncError: the server cannot be reached, or what it sent fails a check. The phone keeps
@@ -166,7 +166,7 @@ def sync(
             found = trusted.check(root_path, look_up, now)
             remember(home, found.policy)
             newer = too_new.keep_only(home, newer, found.policy)
-        except BundleTooNew as err:
+        except BundleTooNewError as err:
             newer = too_new.note(home, newer, too_new.POLICY, f"channel {channel}: {err}")
             found = unread(home, channel, "the channel's policy needs a newer app")
         files = ReleaseFiles(trusted, transfer, store, channel)
@@ -174,7 +174,7 @@ def sync(
             changed = False
             if too_new.POLICY not in newer.why:
                 found, changed, newer = follow(phone, found, files, newer, now)
-        except (NotReached, Busy):
+        except (NotReachedError, BusyError):
             raise
         except (PocketRecError, RepositoryError, DownloadHTTPError):
             send_outcomes(home, server_url, channel, cipher, network)

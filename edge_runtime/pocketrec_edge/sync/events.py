@@ -1,7 +1,7 @@
 """Send a phone's events to the server, if its user has agreed, see `consent.py`.
 
 What does not get there stays in the log and is told; a sync does not fail for it. The protocol is
-in `docs/app-developer.md`.
+in `docs/privacy.md`.
 """
 
 import gzip
@@ -26,7 +26,7 @@ from pocketrec_edge.events.outbox import Batch
 from pocketrec_edge.events.schema import FILE_NAME
 from pocketrec_edge.sync.http import Network, Reply, retry_after_s
 from pocketrec_edge.sync.server_address import checked
-from pocketrec_edge.sync.transfer import Busy, NotReached, Retry
+from pocketrec_edge.sync.transfer import BusyError, NotReachedError, Retry
 from pocketrec_edge.sync.words import plain, printable
 
 SCHEMA = 1
@@ -81,7 +81,7 @@ def erase_on_server(home: Path, server_url: str, network: Network) -> int | None
 
     Raises:
         SyncError: it did not confirm that.
-        RequestInvalid: `server_url` is no address.
+        RequestInvalidError: `server_url` is no address.
     """
     server_url = checked(server_url)
     known = install_id.existing(home)
@@ -154,9 +154,9 @@ def _post(
         try:
             reply = network.post(url, headers, data)
         except urllib3.exceptions.HTTPError as err:
-            raise NotReached(plain(err)) from err
+            raise NotReachedError(plain(err)) from err
         if reply.status >= 500 and "Retry-After" not in reply.headers:
-            raise Busy(reply.status, 0.0)
+            raise BusyError(reply.status, 0.0)
         return reply
 
     return retry.run(once), len(data)

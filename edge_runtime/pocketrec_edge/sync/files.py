@@ -3,20 +3,23 @@
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuf.api.exceptions import DownloadError, RepositoryError
-from tuf.api.metadata import TargetFile
 
 from pocketrec_bundle.disk.files import mapped, remove_file
 from pocketrec_bundle.encoding.delta import FORMS, MAX_BYTES, apply_delta
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import FileEntry
 from pocketrec_bundle.reader import verify_file
 from pocketrec_edge.private_home import open_private
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.metadata import Trusted
 from pocketrec_edge.sync.policy import manifest_of
-from pocketrec_edge.sync.transfer import DELTA, FULL, NotReached, Transfer
+from pocketrec_edge.sync.transfer import DELTA, FULL, NotReachedError, Transfer
+
+if TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
 
 
 class ReleaseFiles:
@@ -47,6 +50,8 @@ class ReleaseFiles:
             DownloadError: the server cannot be reached.
             RepositoryError: what it sent is something else.
         """
+        from tuf.api.metadata import TargetFile  # costs what `tuf_client` says
+
         self.fetched += 1
         if self._by_delta(entry, path):
             self.by_delta += 1
@@ -69,18 +74,20 @@ class ReleaseFiles:
             form, told = delta.custom["form"], temporary.read_bytes()
             made = apply_delta(form, told, mapped(source), entry.bytes)
             if hashlib.sha256(made).hexdigest() != entry.sha256:
-                raise BundleInvalid(f"{entry.name}: its delta gives something else", code="delta")
+                raise BundleInvalidError(
+                    f"{entry.name}: its delta gives something else", code="delta"
+                )
             with open_private(path, "wb") as stream:
                 stream.write(made)
-        except NotReached:
+        except NotReachedError:
             raise  # the whole file would not come either, and costs more
-        except (BundleInvalid, DownloadError, RepositoryError, MemoryError):
+        except (BundleInvalidError, DownloadError, RepositoryError, MemoryError):
             return False  # whatever it is, the whole file puts it right
         finally:
             remove_file(temporary)
         return True
 
-    def _smallest_delta(self, entry: FileEntry) -> tuple[FileEntry, TargetFile] | None:
+    def _smallest_delta(self, entry: FileEntry) -> "tuple[FileEntry, TargetFile] | None":
         found = []
         for old in self._here.get(entry.name, ()) if entry.bytes <= MAX_BYTES else ():
             target = self._trusted.find(
@@ -91,7 +98,7 @@ class ReleaseFiles:
         return min(found, key=lambda each: each[1].length, default=None)
 
 
-def _is_fit(target: TargetFile, new: FileEntry) -> bool:
+def _is_fit(target: "TargetFile", new: FileEntry) -> bool:
     """Whether a signed delta is of a form that is known, and smaller than the new file."""
     custom = target.custom
     return isinstance(custom, dict) and custom.get("form") in FORMS and target.length < new.bytes
@@ -101,7 +108,7 @@ def _files_here(store: Store) -> dict[str, list[FileEntry]]:
     """Files of the active and the previous release that are in the store, by logical name."""
     found: dict[str, list[FileEntry]] = {}
     for sha in store.active():
-        with suppress(BundleInvalid):
+        with suppress(BundleInvalidError):
             for entry in store.read_manifest(sha).files if sha else ():
                 if entry.bytes and (store.files / entry.sha256).exists():
                     found.setdefault(entry.name, []).append(entry)

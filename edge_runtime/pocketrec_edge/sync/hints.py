@@ -36,7 +36,7 @@ def hints(
 
     Raises:
         SyncError: the server does not answer, takes no more listeners or sends something else.
-        RequestInvalid: `server_url` is no address.
+        RequestInvalidError: `server_url` is no address.
     """
     url = f"{checked(server_url)}/v1/hints"
     headers = {"Accept": "text/event-stream"}

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from tuf.api.exceptions import DownloadHTTPError, RepositoryError
 
-from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 from pocketrec_bundle.manifest import parse_manifest
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.engines.select import lacks_runtime
-from pocketrec_edge.errors import EngineError, SelfTestFailed
+from pocketrec_edge.errors import EngineError, SelfTestFailedError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.releases import refusals
 from pocketrec_edge.releases.store import Store
@@ -20,7 +20,7 @@ from pocketrec_edge.sync.files import ReleaseFiles
 from pocketrec_edge.sync.policy import Wanted, passing_over
 from pocketrec_edge.sync.rollout import Facts, Here
 from pocketrec_edge.sync.too_new import TooNew
-from pocketrec_edge.sync.transfer import Busy
+from pocketrec_edge.sync.transfer import BusyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def follow(
     while True:
         try:
             return found, bring(phone, found, files, now_utc), newer
-        except BundleTooNew as err:
+        except BundleTooNewError as err:
             sha = found.choice.manifest
             if sha is None:  # nothing was chosen, so nothing was read
                 raise
@@ -79,9 +79,10 @@ def bring(phone: Phone, found: Wanted, files: ReleaseFiles, now_utc: int) -> boo
     """Install what is chosen, and leave what is killed; returns whether anything was installed.
 
     Raises:
-        BundleTooNew: the app is too old for the release.
-        BundleInvalid, DownloadError, RepositoryError: the release did not come, or not as signed.
-        EngineError, SelfTestFailed: it does not work here, and is refused from now on.
+        BundleTooNewError: the app is too old for the release.
+        BundleInvalidError, DownloadError, RepositoryError: the release did not come, or not
+            as signed.
+        EngineError, SelfTestFailedError: it does not work here, and is refused from now on.
         PocketRecError: it cannot be stored.
     """
     sha, changed, store = found.choice.manifest, False, phone.store
@@ -105,15 +106,15 @@ def _install(phone: Phone, sha: str, manifest: bytes, files: ReleaseFiles, now_u
     home = phone.home
     try:
         if why := lacks_runtime(parse_manifest(manifest), phone.engine):
-            raise BundleTooNew(f"{why}. Update the app.")
+            raise BundleTooNewError(f"{why}. Update the app.")
         phone.store.install(manifest, files.fetch, watched(home, sha, phone.self_test))
-    except (SelfTestFailed, EngineError):
+    except (SelfTestFailedError, EngineError):
         outcomes.record(home, sha, outcomes.SELF_TEST_FAILED, now_utc)
         refusals.refuse(home, sha)
         raise
-    except (Busy, BundleTooNew):  # no fault of the release
+    except (BusyError, BundleTooNewError):  # no fault of the release
         raise
-    except (BundleInvalid, RepositoryError, DownloadHTTPError):
+    except (BundleInvalidError, RepositoryError, DownloadHTTPError):
         outcomes.record(home, sha, outcomes.DOWNLOAD_FAILED, now_utc)
         raise
     outcomes.record(home, sha, outcomes.INSTALLED, now_utc)

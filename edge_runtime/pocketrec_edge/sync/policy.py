@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES
 from pocketrec_bundle.settings.halts import MAX_BYTES as MAX_HALTS_BYTES
 from pocketrec_bundle.settings.halts import Halts
@@ -40,8 +40,8 @@ def wanted(trusted: Trusted, channel: str, facts: Facts, here: Here, now_utc: in
     """Read policy and halts, and choose.
 
     Raises:
-        BundleTooNew: what is signed is of a form that only newer apps read.
-        BundleInvalid: what is signed is not of a form that is known.
+        BundleTooNewError: what is signed is of a form that only newer apps read.
+        BundleInvalidError: what is signed is not of a form that is known.
         SyncError: the channel has no policy, or that of another.
     """
     told = trusted.read(f"channels/{channel}/policy.json", MAX_BYTES)
@@ -93,6 +93,6 @@ def remembered(home: Path, channel: str) -> RolloutPolicy:
     """Return the policy as it was last; one of defaults before the first sync of a channel."""
     try:
         policy = RolloutPolicy.from_bytes((home / FILE_NAME).read_bytes())
-    except (OSError, BundleInvalid):
+    except (OSError, BundleInvalidError):
         return RolloutPolicy(channel=channel)
     return policy if policy.channel == channel else RolloutPolicy(channel=channel)

@@ -2,14 +2,14 @@
 
 from urllib.parse import urlsplit
 
-from pocketrec_edge.errors import RequestInvalid
+from pocketrec_edge.errors import RequestInvalidError
 
 
 def checked(address: str) -> str:
     """Return an address without its last slash.
 
     Raises:
-        RequestInvalid: it is not http or https with a host, or its port is no number.
+        RequestInvalidError: it is not http or https with a host, or its port is no number.
     """
     try:
         parts = urlsplit(address)
@@ -25,7 +25,7 @@ def checked(address: str) -> str:
     except ValueError:  # of the port, or an IPv6 address
         is_good = False
     if not is_good:
-        raise RequestInvalid(
+        raise RequestInvalidError(
             f"{address[:200]!r} is no address of a server. Give one such as http://127.0.0.1:8080."
         )
     return address.rstrip("/")

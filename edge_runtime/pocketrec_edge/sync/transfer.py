@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import urllib3
 from tuf.api.exceptions import (
@@ -20,13 +20,14 @@ from tuf.api.exceptions import (
     DownloadLengthMismatchError,
     LengthOrHashMismatchError,
 )
-from tuf.api.metadata import TargetFile
-from tuf.ngclient import FetcherInterface
 
 from pocketrec_bundle.disk.files import remove_file, replace_file, sha256_file
 from pocketrec_edge.private_home import make_folder, open_private
 from pocketrec_edge.sync.http import Network, retry_after_s
 from pocketrec_edge.sync.words import plain
+
+if TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
 
 METADATA, FULL, DELTA = "metadata", "full", "delta"
 _CHUNK = 1 << 15
@@ -38,11 +39,11 @@ _TIMES_WRONG = {METADATA: 3, DELTA: 3, FULL: 2}
 T = TypeVar("T")
 
 
-class NotReached(DownloadError):
+class NotReachedError(DownloadError):
     """The network failed, not the server: there was no answer, or it broke off."""
 
 
-class Busy(DownloadHTTPError):
+class BusyError(DownloadHTTPError):
     """The server asks to come again, after `wait_s` if it says when."""
 
     def __init__(self, status: int, wait_s: float) -> None:
@@ -71,7 +72,7 @@ class Retry:
             try:
                 return job()
             except DownloadError as err:
-                asked_s = err.wait_s if isinstance(err, Busy) else 0.0
+                asked_s = err.wait_s if isinstance(err, BusyError) else 0.0
                 if done + 1 == self.tries or not _may_pass(err) or asked_s > self.most_s:
                     raise
             self.sleep(asked_s + self.random() * min(self.most_s, self.first_s * 2**done))
@@ -81,17 +82,16 @@ class Retry:
 RETRY = Retry()
 
 
-class Transfer(FetcherInterface):
-    """python-tuf's fetcher, for files besides; counts bytes of bodies by kind, as they travel."""
+class Transfer:
+    """Fetches metadata and files; counts bytes of bodies by kind, as they travel."""
 
     def __init__(self, retry: Retry, network: Network) -> None:
         self._retry, self._network = retry, network
         self.bytes: Counter[str] = Counter()
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
-        """Fetch metadata, as python-tuf asks for it."""
-        ask = super().download_bytes
-        return self._retry.run(lambda: ask(url, max_length))
+        """Fetch metadata of at most `max_length` bytes."""
+        return self._retry.run(lambda: self._whole(url, self._get(url, _PACKED), max_length))
 
     def unless(self, url: str, etag: str | None, max_length: int) -> bytes | None:
         """Fetch metadata unless it has an ETag; None if it has."""
@@ -105,24 +105,24 @@ class Transfer(FetcherInterface):
             if response.status == _UNCHANGED:
                 response.close()
                 return None
-            found = b""
-            for chunk in self._metadata(response):
-                found += chunk
-                if len(found) > max_length:
-                    raise DownloadLengthMismatchError(f"{url}: more than {max_length} bytes")
-            return found
+            return self._whole(url, response, max_length)
 
         return self._retry.run(ask)
 
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        return self._metadata(self._get(url, _PACKED))
-
-    def _metadata(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    def _whole(self, url: str, response: urllib3.BaseHTTPResponse, max_length: int) -> bytes:
+        """Read metadata to its end; it is unpacked and counted as it arrives."""
         chunks = self._chunks(response, METADATA)
         packed = response.headers.get("Content-Encoding") == "gzip"
-        return _unpacked(chunks) if packed else chunks
+        data = bytearray()
+        for chunk in _unpacked(chunks) if packed else chunks:
+            data += chunk
+            if len(data) > max_length:
+                raise DownloadLengthMismatchError(
+                    f"{url}: {len(data)} bytes or more, exceeding {max_length}"
+                )
+        return bytes(data)
 
-    def file(self, url: str, target: TargetFile, path: Path, kind: str) -> None:
+    def file(self, url: str, target: "TargetFile", path: Path, kind: str) -> None:
         """Fetch a target to `path`, from where its `.part` stopped; check size and hash.
 
         Raises:
@@ -180,12 +180,12 @@ class Transfer(FetcherInterface):
         try:
             response = self._network.ask("GET", url, headers)
         except urllib3.exceptions.HTTPError as err:
-            raise NotReached(plain(err)) from err
+            raise NotReachedError(plain(err)) from err
         status = response.status
         if status not in fits:
             response.close()
             if status == _BUSY or status >= 500:
-                raise Busy(status, retry_after_s(response.headers, time.time()))
+                raise BusyError(status, retry_after_s(response.headers, time.time()))
             raise DownloadHTTPError(f"answered with {status}", status)
         return response
 
@@ -196,7 +196,7 @@ class Transfer(FetcherInterface):
                 self.bytes[kind] += len(chunk)
                 yield chunk
         except urllib3.exceptions.HTTPError as err:
-            raise NotReached(plain(err)) from err
+            raise NotReachedError(plain(err)) from err
         finally:
             response.close()  # one read to its end has gone back to the pool before
 
@@ -228,4 +228,4 @@ def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 def _may_pass(err: DownloadError) -> bool:
     """A server that is gone or busy may come back; one that has no such file will not have it."""
-    return isinstance(err, Busy) or not isinstance(err, DownloadHTTPError)
+    return isinstance(err, BusyError) or not isinstance(err, DownloadHTTPError)

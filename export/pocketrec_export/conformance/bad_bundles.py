@@ -12,13 +12,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from pocketrec_bundle.disk.files import canonical_json
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.golden.edges import GoldenEdges
 from pocketrec_bundle.golden.rules import GoldenRules
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.items.catalogue import Catalogue
 from pocketrec_bundle.reader import open_bundle
-from pocketrec_edge.errors import SelfTestFailed
+from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.stages import read_stages
 from pocketrec_export.conformance.defects import DEFECTS
@@ -37,7 +37,7 @@ class Refusal:
 
     step: str
     code: str
-    error: BundleInvalid | SelfTestFailed
+    error: BundleInvalidError | SelfTestFailedError
 
 
 def write_bad_bundles(out: Path) -> int:
@@ -81,7 +81,7 @@ def refusal(folder: Path, engine: str = "onnx") -> Refusal | None:
         step = ALL_TEXTS
         for _ in Catalogue(bundle.path("catalogue.sqlite")).all_items(bundle.item_count):
             pass
-    except (BundleInvalid, SelfTestFailed) as err:
+    except (BundleInvalidError, SelfTestFailedError) as err:
         return Refusal(step, err.code, err)
     return None
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pocketrec_export.errors import GateRefused
+from pocketrec_export.errors import GateRefusedError
 from pocketrec_training.data.split_check import asks_for_no_test
 from pocketrec_training.evaluation.baseline_gain import read_gain
 from pocketrec_training.recipe.schema import Recipe
@@ -20,9 +20,9 @@ def checked_gain(recipe: Recipe, run_dir: Path, *, force: bool) -> str:
     """Return what the last test evaluation said of the run against the best baseline.
 
     Raises:
-        GateRefused: `export.require_gain = "refuse"`, and the run is not above
+        GateRefusedError: `export.require_gain = "refuse"`, and the run is not above
             the baseline or was not evaluated.
-        RunInvalid: the evaluation's file in the run is damaged.
+        RunInvalidError: the evaluation's file in the run is damaged.
     """
     wanted = recipe.export.require_gain
     if wanted == "off":
@@ -32,7 +32,7 @@ def checked_gain(recipe: Recipe, run_dir: Path, *, force: bool) -> str:
     if gain is None and asks_for_no_test(recipe.split):
         told = NO_TEST
     if wanted == "refuse" and not force and (gain is None or not gain.difference > 0):
-        raise GateRefused(
+        raise GateRefusedError(
             f"{run_dir}: {told}. The recipe has export.require_gain = 'refuse'. Ship the baseline, "
             "train longer, set it to 'warn', or ship anyway with --force."
         )

@@ -19,7 +19,7 @@ from pocketrec_bundle.manifest import FileEntry
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_edge.engines.select import ENGINES, MODELS, open_engine, runtime
-from pocketrec_edge.errors import EngineError, SelfTestFailed
+from pocketrec_edge.errors import EngineError, SelfTestFailedError
 from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.slate import Slate
@@ -27,7 +27,7 @@ from pocketrec_edge.releases import stages
 from pocketrec_edge.releases.golden_edges import shortest
 from pocketrec_edge.releases.golden_history import golden_history
 from pocketrec_edge.releases.selftest import check_slate
-from pocketrec_export.errors import GateRefused
+from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.golden.edges import edges
 from pocketrec_export.golden.rules import golden_rules
 
@@ -99,7 +99,7 @@ def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> 
         force: go on also where most cases had to be left out.
 
     Raises:
-        GateRefused: the files disagree on more than half of the cases.
+        GateRefusedError: the files disagree on more than half of the cases.
         EngineError: a file does not load or run.
     """
     devices = list(_devices(draft))
@@ -121,7 +121,7 @@ def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> 
     )
     left_out = len(answers) - len(stable)
     if 2 * left_out > len(answers) and not force:
-        raise GateRefused(
+        raise GateRefusedError(
             f"the release's own files disagree on {left_out} of {len(answers)} golden slates, so "
             "there is little to prove a phone by. Train longer, or ship anyway with --force."
         )
@@ -193,6 +193,6 @@ def _answered(case: GoldenCase, slate: Slate) -> GoldenCase:
 def _holds(slate: Slate, case: GoldenCase, golden: Golden) -> bool:
     try:
         check_slate("", slate, case, golden)
-    except SelfTestFailed:
+    except SelfTestFailedError:
         return False
     return True

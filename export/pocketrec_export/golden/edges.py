@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from pocketrec_bundle.golden.edges import EdgeHistory, GoldenEdges
 from pocketrec_bundle.ranker_features import OWN_HALF_LIFE_S, SESSION_GAP_S
 from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.releases.golden_edges import answered_history, answered_search
 from pocketrec_export.golden.searches import searches
 
-DAY_S = 86_400
 CANDIDATES = 5
 LOOKED_AT = 20_000
 """Items whose id and numbers are looked at for what a case needs."""

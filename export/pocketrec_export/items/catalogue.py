@@ -75,8 +75,8 @@ def update_catalogue(
     Raises:
         InputError: the changes are malformed, add a known id, or name an unknown one; the run is
             not the base's; or the campaigns are not as they should be.
-        GateRefused: the release's files disagree on the new catalogue, see `golden.answered`.
-        BundleInvalid: the base fails its checks.
+        GateRefusedError: the release's files disagree on the new catalogue, see `golden.answered`.
+        BundleInvalidError: the base fails its checks.
     """
     check_free(out, force=force)
     named = None if name is None else check_release_name(name)
@@ -221,7 +221,7 @@ def _answers(before: Bundle, draft: Bundle, force: bool) -> golden.Answered:
     """The base's golden requests, answered from the new catalogue; what it lost is passed over.
 
     Raises:
-        GateRefused: see `golden.answered`.
+        GateRefusedError: see `golden.answered`.
     """
     old = Golden.of(before)
     made = golden.answered(draft, list(old.cases), force=force)

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.products import inner
 from pocketrec_export.items.index_builder import BuiltIndex
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +18,7 @@ class Probes:
 
 
 def choose_probes(
-    index: BuiltIndex, vectors: Floats, users: Floats, k: int, recall: float
+    index: BuiltIndex, vectors: Floats32, users: Floats32, k: int, recall: float
 ) -> Probes:
     """Return the fewest cells in which, on average, that share of a user's k best items lies.
 

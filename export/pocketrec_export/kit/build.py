@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pocketrec_bundle.disk.files import check_free, replace_dir, write_atomic, write_failed
 from pocketrec_bundle.encoding.strict_json import parse_json
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.manifest import FileEntry, manifest_bytes
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.engines.select import open_engine
@@ -50,7 +50,7 @@ def write_kit(
         force: replace `out`.
 
     Raises:
-        BundleInvalid: the bundle fails its checks.
+        BundleInvalidError: the bundle fails its checks.
         EngineError: the runtime here refuses a model, or is missing.
         InputError: `out` exists, `root` is no TUF root, or the bundle has no models for the target.
         PocketRecError: the disk is full or cannot be written; `out` is untouched.
@@ -102,7 +102,7 @@ def kit_of_run(
     """Export a run into a bundle beside `out`, gates included, and write the kit of that.
 
     Raises:
-        GateRefused: no variant is within a target's budgets, and `force` is not set.
+        GateRefusedError: no variant is within a target's budgets, and `force` is not set.
         InputError, PocketRecError: as `write_kit` and `export_bundle`.
     """
     from pocketrec_export.build import (
@@ -127,7 +127,7 @@ def _root(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({err.strerror or err})") from err
     try:
         value = parse_json(path.name, data)
-    except BundleInvalid as err:
+    except BundleInvalidError as err:
         raise InputError(f"{path}: not a TUF root ({err})") from err
     signed = value.get("signed") if isinstance(value, dict) else None
     if not isinstance(signed, dict) or signed.get("_type") != "root":

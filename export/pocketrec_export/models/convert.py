@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from pocketrec_export.errors import ConversionFailed
+from pocketrec_export.errors import ConversionFailedError
 from pocketrec_export.models import onnx_export, operators, tflite
 from pocketrec_export.models.freeze import (
     ModelSignature,
@@ -78,11 +78,11 @@ def convert(
     """Convert a model to every variant for both engines; see `attempt`.
 
     Raises:
-        ConversionFailed: also if a single variant could not be made.
+        ConversionFailedError: also if a single variant could not be made.
     """
     made, failed = attempt(model, signature, variants, calibration)
     if failed:
-        raise ConversionFailed("; ".join(one.reason for one in failed))
+        raise ConversionFailedError("; ".join(one.reason for one in failed))
     return made
 
 
@@ -101,11 +101,11 @@ def attempt(
         calibration: inputs by the signature's names, from the training log, for `CALIBRATED`.
 
     Raises:
-        ConversionFailed: the model has no float form for an engine, so no other variant either, or
-            a variant needs calibration inputs and there are none.
+        ConversionFailedError: the model has no float form for an engine, so no other variant
+            either, or a variant needs calibration inputs and there are none.
     """
     if not calibration and (needy := [v for v in variants if v in CALIBRATED]):
-        raise ConversionFailed(
+        raise ConversionFailedError(
             f"{signature.output}: {' and '.join(needy)} need calibration inputs, histories of the "
             "training log; none were given."
         )
@@ -126,7 +126,7 @@ def attempt(
         for engine in (e for e, all_of in VARIANTS.items() if variant in all_of):
             try:
                 made.append(_read(engine, variant, data_of(engine, variant)))
-            except ConversionFailed as err:
+            except ConversionFailedError as err:
                 failed.append(Failed(engine=engine, variant=variant, reason=str(err)))
     return made, failed
 
@@ -147,10 +147,10 @@ def ort_twin(made: Converted) -> Converted:
     """Return an ONNX file in ONNX Runtime's own format, for its small builds.
 
     Raises:
-        ConversionFailed: ONNX Runtime cannot save it.
+        ConversionFailedError: ONNX Runtime cannot save it.
     """
     try:
         data = to_ort(made.data)
     except (RuntimeError, ValueError, OSError) as err:
-        raise ConversionFailed(f"no ORT-format {made.variant} file ({err})") from err
+        raise ConversionFailedError(f"no ORT-format {made.variant} file ({err})") from err
     return replace(made, engine="ort", data=data, min_runtime=least_ort_runtime(data))

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxslim
 
-from pocketrec_export.errors import ConversionFailed
+from pocketrec_export.errors import ConversionFailedError
 from pocketrec_export.models.freeze import ModelSignature
 from pocketrec_export.models.onnx_tidy import tidy
 
@@ -18,7 +18,7 @@ def to_onnx(frozen: Any, signature: ModelSignature) -> onnx.ModelProto:
     """Convert a frozen model to ONNX, float32, with its inputs in the signature's order.
 
     Raises:
-        ConversionFailed: an operation has no ONNX form.
+        ConversionFailedError: an operation has no ONNX form.
     """
     from tf2onnx import convert as tf2onnx_convert  # its import configures logging: keep it late
 
@@ -35,10 +35,12 @@ def to_onnx(frozen: Any, signature: ModelSignature) -> onnx.ModelProto:
         )
         model = onnxslim.slim(model)
     except (ValueError, RuntimeError, KeyError, NotImplementedError) as err:
-        raise ConversionFailed(f"{signature.output}: no ONNX file ({err})") from err
+        raise ConversionFailedError(f"{signature.output}: no ONNX file ({err})") from err
     domains = {node.domain for node in model.graph.node} - {"", "ai.onnx"}
     if domains:
-        raise ConversionFailed(f"{signature.output}: the ONNX file needs operations of {domains}")
+        raise ConversionFailedError(
+            f"{signature.output}: the ONNX file needs operations of {domains}"
+        )
     tidied = tidy(signature, model)
     onnx.checker.check_model(tidied, full_check=True)
     return tidied

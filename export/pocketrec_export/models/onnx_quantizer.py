@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import onnx
 
-from pocketrec_export.errors import ConversionFailed
+from pocketrec_export.errors import ConversionFailedError
 from pocketrec_export.models.freeze import ModelSignature
 
 PRODUCTS = ("MatMul", "Gemm")
@@ -25,7 +25,7 @@ def quantized(
         write: calls the quantizer with the path to write to.
 
     Raises:
-        ConversionFailed: the quantizer refused.
+        ConversionFailedError: the quantizer refused.
     """
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{variant}.onnx"
@@ -33,5 +33,7 @@ def quantized(
         try:
             write(path)
         except (ValueError, RuntimeError, KeyError, AttributeError) as err:
-            raise ConversionFailed(f"{signature.output}: no ONNX {variant} file ({err})") from err
+            raise ConversionFailedError(
+                f"{signature.output}: no ONNX {variant} file ({err})"
+            ) from err
         return onnx.load(path)

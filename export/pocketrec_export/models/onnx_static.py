@@ -27,7 +27,7 @@ def static(
     arithmetic, for the reasons in `pocketrec_export.models.tflite_static`.
 
     Raises:
-        ConversionFailed: the quantizer refused.
+        ConversionFailedError: the quantizer refused.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 

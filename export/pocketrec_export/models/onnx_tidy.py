@@ -5,7 +5,7 @@ from typing import Any
 import onnx
 from onnx import helper, numpy_helper
 
-from pocketrec_export.errors import ConversionFailed
+from pocketrec_export.errors import ConversionFailedError
 from pocketrec_export.models.freeze import ModelSignature
 
 _IR_VERSION = 8
@@ -17,7 +17,7 @@ def tidy(signature: ModelSignature, model: onnx.ModelProto) -> onnx.ModelProto:
     names = {name: name for name in ("", *signature.inputs)}
     given = {value.name.partition(":")[0]: value for value in graph.input}
     if given.keys() != set(signature.inputs) or len(graph.output) != 1:
-        raise ConversionFailed(
+        raise ConversionFailedError(
             f"{signature.output}: the ONNX file has inputs {sorted(given)}, expected "
             f"{sorted(signature.inputs)} and one output"
         )

@@ -32,7 +32,7 @@ def variant_of(
         calibration: inputs by name, for "int8".
 
     Raises:
-        ConversionFailed: the quantizer refused the model.
+        ConversionFailedError: the quantizer refused the model.
     """
     made = onnx.ModelProto()
     made.CopyFrom(model)

@@ -21,6 +21,7 @@ import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats64
 from pocketrec_export.models.ranker_columns import (
     Block,
     Layout,
@@ -30,7 +31,7 @@ from pocketrec_export.models.ranker_columns import (
     pick,
     spread,
 )
-from pocketrec_export.models.ranker_weights import Doubles, Learned, sizes
+from pocketrec_export.models.ranker_weights import Learned, sizes
 from pocketrec_training.ranker.model import LIMIT, SHARE, SHARE_LEAST, Numbers
 
 
@@ -52,7 +53,7 @@ class Half:
     values: Any
     at: NDArray[np.int64]
 
-    def times(self, kernel: Doubles) -> Any:
+    def times(self, kernel: Floats64) -> Any:
         """Return this half's part of the product with a kernel [F, n]."""
         return ops.matmul(self.values, _single(kernel[self.at]))
 
@@ -190,5 +191,5 @@ def _later(learned: Learned, h: Any, user: Half, items: Half) -> list[Any]:
     return found
 
 
-def _single(values: Doubles) -> NDArray[np.float32]:
+def _single(values: Floats64) -> NDArray[np.float32]:
     return values.astype(np.float32)

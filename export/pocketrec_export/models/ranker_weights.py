@@ -9,9 +9,8 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats64
 from pocketrec_training.ranker.model import Calibration, Numbers, Pieces, Prior, Standard
-
-Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +22,8 @@ class PieceWeights:
 
     of: NDArray[np.int64]
     place: NDArray[np.int64]
-    rate: Doubles
-    offset: Doubles
+    rate: Floats64
+    offset: Floats64
 
     @classmethod
     def by(cls, found: list[Pieces]) -> "PieceWeights":
@@ -57,19 +56,19 @@ class Learned:
     readers' weights make up for: int8 arithmetic has one scale for all of them.
     """
 
-    table: Doubles
+    table: Floats64
     pieces: PieceWeights
-    mean: Doubles
-    scale: Doubles
-    down: list[Doubles]
-    up: list[Doubles]
-    bias: list[Doubles]
-    deep: list[tuple[Doubles, Doubles]]
-    read: Doubles
-    offset: Doubles
-    prior: Doubles
-    knots: Doubles
-    slopes: Doubles
+    mean: Floats64
+    scale: Floats64
+    down: list[Floats64]
+    up: list[Floats64]
+    bias: list[Floats64]
+    deep: list[tuple[Floats64, Floats64]]
+    read: Floats64
+    offset: Floats64
+    prior: Floats64
+    knots: Floats64
+    slopes: Floats64
 
     @classmethod
     def by(cls, model: keras.Model) -> "Learned":
@@ -116,11 +115,11 @@ class Learned:
         )
 
 
-def sizes(columns: Doubles) -> Doubles:
+def sizes(columns: Floats64) -> Floats64:
     """Lengths of columns [m, n], [n]; 1 for a column of zeros."""
-    found: Doubles = np.linalg.norm(columns, axis=0)
+    found: Floats64 = np.linalg.norm(columns, axis=0)
     return np.where(found > 0, found, 1.0)
 
 
-def _array(variable: Any) -> Doubles:
+def _array(variable: Any) -> Floats64:
     return np.asarray(ops.convert_to_numpy(variable), np.float64).copy()

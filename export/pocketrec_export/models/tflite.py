@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from pocketrec_export.errors import ConversionFailed
+from pocketrec_export.errors import ConversionFailedError
 from pocketrec_export.models.freeze import ModelSignature
 from pocketrec_export.models.tflite_tidy import tidy
 
@@ -20,7 +20,8 @@ def to_tflite(frozen: Any, signature: ModelSignature, variant: str) -> bytes:
             (weights int8 per channel, activations quantized as they come).
 
     Raises:
-        ConversionFailed: the converter refused, or the result needs more than built-in operations.
+        ConversionFailedError: the converter refused, or the result needs more than built-in
+            operations.
     """
     converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     if variant != "fp32":
@@ -31,7 +32,9 @@ def to_tflite(frozen: Any, signature: ModelSignature, variant: str) -> bytes:
         with quiet():
             data = converter.convert()
     except (ValueError, RuntimeError, tf.errors.OpError) as err:
-        raise ConversionFailed(f"{signature.output}: no TFLite {variant} file ({err})") from err
+        raise ConversionFailedError(
+            f"{signature.output}: no TFLite {variant} file ({err})"
+        ) from err
     return tidy(signature, variant, bytes(data))
 
 

@@ -17,7 +17,7 @@ from ai_edge_quantizer.recipe_manager import RecipeManager
 from ai_edge_quantizer.utils.qsv_utils import min_max_update
 from tensorflow.lite.python.convert import mlir_sparsify
 
-from pocketrec_export.errors import ConversionFailed
+from pocketrec_export.errors import ConversionFailedError
 from pocketrec_export.models import tflite_graph
 from pocketrec_export.models.freeze import ModelSignature
 from pocketrec_export.models.tflite import quiet
@@ -51,7 +51,7 @@ def static(
         calibration: inputs by name, from the training log.
 
     Raises:
-        ConversionFailed: the quantizer refused.
+        ConversionFailedError: the quantizer refused.
     """
     model = tflite_graph.read(fp32)
     recipe = _full(model) if variant == "int8" else _selective(model)
@@ -67,7 +67,9 @@ def static(
             )
             data = _with_true_versions(bytes(made.quantized_model))
     except (ValueError, RuntimeError, KeyError, TypeError) as err:
-        raise ConversionFailed(f"{signature.output}: no TFLite {variant} file ({err})") from err
+        raise ConversionFailedError(
+            f"{signature.output}: no TFLite {variant} file ({err})"
+        ) from err
     return tidy(signature, variant, _refused_by_old_runtimes(data))
 
 

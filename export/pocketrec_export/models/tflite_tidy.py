@@ -4,7 +4,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
-from pocketrec_export.errors import ConversionFailed
+from pocketrec_export.errors import ConversionFailedError
 from pocketrec_export.models import tflite_graph
 from pocketrec_export.models.freeze import ModelSignature
 
@@ -16,17 +16,17 @@ def tidy(signature: ModelSignature, variant: str, data: bytes) -> bytes:
     """Check the operations, add a signature, and replace names made of process-wide counters.
 
     Raises:
-        ConversionFailed: it needs more than built-in operations, or its inputs are not the
+        ConversionFailedError: it needs more than built-in operations, or its inputs are not the
             signature's.
     """
     model = tflite_graph.read(data)
     if wrong := sorted(tflite_graph.versions(model).keys() & set(_STATEFUL)):
-        raise ConversionFailed(
+        raise ConversionFailedError(
             f"{signature.output}: the TFLite {variant} file holds {', '.join(wrong)}, which the "
             "built-in runtimes lack. Keep to layers without state."
         )
     if len(model.subgraphs) != 1:
-        raise ConversionFailed(
+        raise ConversionFailedError(
             f"{signature.output}: {len(model.subgraphs)} sub-graphs, expected one"
         )
     graph = model.subgraphs[0]
@@ -47,7 +47,7 @@ def _input_places(signature: ModelSignature, graph: Any) -> dict[str, int]:
     """Map each input's name to its tensor; an input that the graph ignores is an error."""
     found = {graph.tensors[i].name.decode().partition(":")[0]: i for i in graph.inputs}
     if found.keys() != set(signature.inputs) or len(graph.outputs) != 1:
-        raise ConversionFailed(
+        raise ConversionFailedError(
             f"{signature.output}: the TFLite file has inputs {sorted(found)}, expected "
             f"{sorted(signature.inputs)} and one output"
         )

@@ -22,7 +22,7 @@ def require_phone(home: Path, bundle: Path | None = None) -> None:
 
     Raises:
         InputError: nothing of a phone is there.
-        BundleInvalid: nothing of a bundle is there.
+        BundleInvalidError: nothing of a bundle is there.
     """
     if bundle is not None:
         manifest_of(bundle)

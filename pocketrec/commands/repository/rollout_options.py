@@ -78,8 +78,8 @@ def signers_of(repo: Path, keys: tuple[Path, ...]) -> "Signers":
     """Open folders of keys, once it is sure that there is a repository to sign for.
 
     Raises:
-        RepositoryInvalid: there is no repository.
-        KeysInvalid: a folder is missing.
+        RepositoryInvalidError: there is no repository.
+        KeysInvalidError: a folder is missing.
     """
     from pocketrec_server.repository.keys import load_signers
     from pocketrec_server.repository.state import check_founded

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, func, select
 
 from pocketrec_bundle.settings.rollout import RolloutPolicy
-from pocketrec_server.auth.tokens import DAY_S
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.delivery.served import DELTA, Sum, by_day
 from pocketrec_server.events.stats import event_stats
 from pocketrec_server.halting.outcomes import Health

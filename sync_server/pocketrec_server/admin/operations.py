@@ -28,7 +28,7 @@ from pocketrec_bundle.settings.rollout import (
 from pocketrec_server.admin.figures import devices_now
 from pocketrec_server.auth import audit
 from pocketrec_server.auth.tokens import Token
-from pocketrec_server.errors import ChannelChanged, KeysInvalid
+from pocketrec_server.errors import ChannelChangedError, KeysInvalidError
 from pocketrec_server.halting.networks import forget_networks
 from pocketrec_server.halting.outcomes import healths
 from pocketrec_server.repository.history import Note, line
@@ -139,7 +139,7 @@ class Operations:
 
         Raises:
             InputError: there is no such channel or release, or the action does not fit it.
-            RepositoryInvalid: the repository is damaged, or nothing was published.
+            RepositoryInvalidError: the repository is damaged, or nothing was published.
         """
         policy = read_policy(self._repo, wanted.channel)
         halts = read_halts(self._repo, wanted.channel)
@@ -170,10 +170,10 @@ class Operations:
             version: of the channel's state that it was decided on; "": the state now.
 
         Raises:
-            ChannelChanged: the channel is in another state; nothing was done.
+            ChannelChangedError: the channel is in another state; nothing was done.
             InputError: there is no such channel or release.
-            KeysInvalid: a key is not here.
-            RepositoryInvalid: the repository is damaged or being written.
+            KeysInvalidError: a key is not here.
+            RepositoryInvalidError: the repository is damaged or being written.
         """
         subject = f"{wanted.channel} {wanted.manifest}"
         told = {"percent": wanted.percent, "reason": wanted.reason}
@@ -191,12 +191,12 @@ class Operations:
         channel, manifest = wanted.channel, wanted.manifest
         find(read_policy(self._repo, channel), manifest)
         if not self.may(wanted.action, channel):
-            raise KeysInvalid(f"the key for this is not on the server; run: {wanted.command}")
+            raise KeysInvalidError(f"the key for this is not on the server; run: {wanted.command}")
 
         def check() -> Halts:
             policy, halts = read_policy(self._repo, channel), read_halts(self._repo, channel)
             if version_of(policy, halts) != version:
-                raise ChannelChanged(
+                raise ChannelChangedError(
                     f"{channel} was changed after this page was loaded, so nothing was done. "
                     "Look at its state now, and decide again."
                 )

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-_DAY_S = 86_400
+from pocketrec_bundle.units import DAY_S
 
 
 def size(n: float) -> str:
@@ -43,7 +43,7 @@ def span(seconds: float) -> str:
     """A time span in its largest unit: 6 days."""
     past = seconds < 0
     seconds = abs(seconds)
-    for unit, length in (("day", _DAY_S), ("hour", 3600), ("minute", 60)):
+    for unit, length in (("day", DAY_S), ("hour", 3600), ("minute", 60)):
         if seconds >= 2 * length or (seconds >= length and unit == "minute"):
             n = int(seconds // length)
             text = f"{n} {unit}{'' if n == 1 else 's'}"
@@ -60,7 +60,7 @@ def moment(utc: int) -> str:
 
 def date(day: int) -> str:
     """A day, counted from 1970-01-01: 31 Jan."""
-    found = datetime.fromtimestamp(day * _DAY_S, UTC)
+    found = datetime.fromtimestamp(day * DAY_S, UTC)
     return f"{found.day} {found:%b}"
 
 

@@ -13,7 +13,7 @@ from pocketrec_server.auth.tokens import Token
 from pocketrec_server.http.networks import network_of
 
 
-class TooManyFailures(HTTPException):
+class TooManyFailuresError(HTTPException):
     """Answered with 429 and when to come again."""
 
     code = 429
@@ -53,13 +53,13 @@ class Gate:
         """The good token of a text, or None.
 
         Raises:
-            TooManyFailures: the text is wrong, and so were too many before it.
+            TooManyFailuresError: the text is wrong, and so were too many before it.
         """
         now = time.time()
         if (token := tokens.find(self._engine, text, int(now))) is not None:
             return token
         network = network_of(request.remote_addr or "")
         if wait_s := self._failures.wait_s(network, now):
-            raise TooManyFailures(wait_s)
+            raise TooManyFailuresError(wait_s)
         self._failures.note(network, now)
         return None

@@ -26,7 +26,7 @@ from pocketrec_bundle.disk.files import check_free, fsync_dir, write_failed
 from pocketrec_server.copies import inventory
 from pocketrec_server.copies.inventory import TIMESTAMP
 from pocketrec_server.copies.seal import Sealed
-from pocketrec_server.errors import KeysInvalid
+from pocketrec_server.errors import KeysInvalidError
 from pocketrec_server.repository.keys import Ask, Signers
 from pocketrec_server.storage.tables import (
     ADMIN_SESSION,
@@ -76,13 +76,15 @@ def back_up(
 
     Raises:
         InputError: `out` is there already.
-        KeysInvalid: the key cannot be opened.
-        RepositoryInvalid: nothing is published, or a file is damaged.
+        KeysInvalidError: the key cannot be opened.
+        RepositoryInvalidError: nothing is published, or a file is damaged.
         PocketRecError: the disk is full.
     """
     check_free(out, force=force)
     if not key.exists():
-        raise KeysInvalid(f"{key}: no such file. Make the key with `pocketrec keys backup-key`.")
+        raise KeysInvalidError(
+            f"{key}: no such file. Make the key with `pocketrec keys backup-key`."
+        )
     signer = Signers([key.parent], ask).open(key)
     source = Path(engine.url.database or "") if engine.dialect.name == "sqlite" else None
     has_database = source is not None and source.is_file()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketrec_bundle.disk.files import sha256_file
-from pocketrec_server.errors import RepositoryInvalid
+from pocketrec_server.errors import RepositoryInvalidError
 
 TIMESTAMP = "metadata/timestamp.json"
 YEAR = "public, max-age=31536000, immutable"
@@ -40,12 +40,14 @@ def take(repo: Path, *, history: bool = False) -> Inventory:
         history: list the audit trail too, which names people: for a backup, not for a mirror.
 
     Raises:
-        RepositoryInvalid: nothing is published.
+        RepositoryInvalidError: nothing is published.
     """
     try:  # first, so that all it names is there already
         timestamp = (repo / TIMESTAMP).read_bytes()
     except OSError as err:
-        raise RepositoryInvalid(f"{repo / TIMESTAMP}: {err.strerror}. Is it published?") from err
+        raise RepositoryInvalidError(
+            f"{repo / TIMESTAMP}: {err.strerror}. Is it published?"
+        ) from err
     files, sizes, named = {}, {}, _named(repo, timestamp)
     parts = [("targets", _TARGET), ("metadata", _METADATA)]
     for top, form in [("history", _HISTORY), *parts] if history else parts:
@@ -66,7 +68,7 @@ def _named(repo: Path, timestamp: bytes) -> dict[str, int]:
         meta = snapshot["signed"]["meta"]
         named = {name.removesuffix(".json"): int(each["version"]) for name, each in meta.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
-        raise RepositoryInvalid(f"{repo / TIMESTAMP}: names no snapshot ({err!r}).") from err
+        raise RepositoryInvalidError(f"{repo / TIMESTAMP}: names no snapshot ({err!r}).") from err
     return named | {"snapshot": version}
 
 
@@ -85,11 +87,11 @@ def check(name: str, path: Path) -> None:
     """Check a target or a history against the SHA-256 that its name begins with.
 
     Raises:
-        RepositoryInvalid: it is another; phones would refuse it.
+        RepositoryInvalidError: it is another; phones would refuse it.
     """
     named = _TARGET.fullmatch(name) or _HISTORY.fullmatch(name)
     if named and sha256_file(path) != named[1]:
-        raise RepositoryInvalid(f"{path}: damaged, its SHA-256 is not the one of its name.")
+        raise RepositoryInvalidError(f"{path}: damaged, its SHA-256 is not the one of its name.")
 
 
 def may_vanish(name: str) -> bool:

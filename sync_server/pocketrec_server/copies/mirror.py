@@ -69,7 +69,7 @@ def mirror(
         tell: called before each file with how many are done, how many there are, and its name.
 
     Raises:
-        RepositoryInvalid: nothing is published, or a file is damaged; it is not copied.
+        RepositoryInvalidError: nothing is published, or a file is damaged; it is not copied.
         PocketRecError: the copy cannot be written; phones that use it see what they saw.
     """
     found = inventory.take(repo)

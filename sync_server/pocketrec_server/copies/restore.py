@@ -27,7 +27,7 @@ from pocketrec_server.copies.backup import (
     write_if_there,
 )
 from pocketrec_server.copies.inventory import TIMESTAMP
-from pocketrec_server.errors import BackupInvalid, RepositoryInvalid
+from pocketrec_server.errors import BackupInvalidError, RepositoryInvalidError
 from pocketrec_server.repository import state
 from pocketrec_server.repository.history import FOLDER
 from pocketrec_server.storage.database import FILE_NAME
@@ -77,8 +77,8 @@ def restore(
     Raises:
         InputError: `repo` is there already, or is a folder of something else; or secrets are wanted
             of an unsigned backup.
-        KeysInvalid: the key is not a public key of backups.
-        BackupInvalid: the file is not a backup, not signed with the key, cut off, or damaged;
+        KeysInvalidError: the key is not a public key of backups.
+        BackupInvalidError: the file is not a backup, not signed with the key, cut off, or damaged;
             `repo` is untouched.
         PocketRecError: the disk is full.
     """
@@ -122,10 +122,10 @@ def _members(file: Path, stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, An
             for member in archive:
                 source = archive.extractfile(member) if member.isreg() else None
                 if source is None:
-                    raise BackupInvalid(f"{file}: {member.name!r} does not belong there.")
+                    raise BackupInvalidError(f"{file}: {member.name!r} does not belong there.")
                 yield member, source
     except tarfile.TarError as err:
-        raise BackupInvalid(f"{file}: not a backup ({err}).") from err
+        raise BackupInvalidError(f"{file}: not a backup ({err}).") from err
 
 
 def _unpack(
@@ -138,12 +138,12 @@ def _unpack(
             continue
         wanted = listed.get(member.name)
         if wanted is None or member.name in seen or wanted.get("bytes") != member.size:
-            raise BackupInvalid(f"{file}: {member.name!r} is not as its list says.")
+            raise BackupInvalidError(f"{file}: {member.name!r} is not as its list says.")
         path = to / _place(file, member.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         seen[member.name] = _extract(source, path)
     if seen != listed or REPOSITORY + TIMESTAMP not in seen:
-        raise BackupInvalid(f"{file}: damaged or cut off; what it lists is not what it holds.")
+        raise BackupInvalidError(f"{file}: damaged or cut off; what it lists is not what it holds.")
     return seen
 
 
@@ -151,15 +151,15 @@ def _check(file: Path, fresh: Path, seen: dict[str, dict[str, Any]], *, with_sec
     """Check metadata and database; returns how many tokens were removed from the database."""
     try:
         state.load(fresh)  # the signatures of the metadata hold, too
-    except RepositoryInvalid as err:
-        raise BackupInvalid(f"{file}: {err}") from err
+    except RepositoryInvalidError as err:
+        raise BackupInvalidError(f"{file}: {err}") from err
     if DATABASE not in seen:
         return 0
     try:
         with closing(sqlite3.connect(fresh / FILE_NAME)) as database:
             return _check_database(file, database, with_secrets=with_secrets)
     except sqlite3.Error as err:
-        raise BackupInvalid(f"{file}: its database is damaged ({err}).") from err
+        raise BackupInvalidError(f"{file}: its database is damaged ({err}).") from err
 
 
 def _check_database(file: Path, database: sqlite3.Connection, *, with_secrets: bool) -> int:
@@ -168,13 +168,13 @@ def _check_database(file: Path, database: sqlite3.Connection, *, with_secrets: b
     for name, statement in database.execute("SELECT name, sql FROM sqlite_master"):
         if statement is not None and not _OWN_STATEMENT.match(statement):
             kind = " ".join(statement.split()[:2])
-            raise BackupInvalid(
+            raise BackupInvalidError(
                 f"{file}: its database has {name!r} ({kind} ...); only tables and indices belong "
                 "there."
             )
     (result,) = database.execute("PRAGMA integrity_check").fetchone()
     if result != "ok":
-        raise BackupInvalid(f"{file}: its database is damaged ({result}).")
+        raise BackupInvalidError(f"{file}: its database is damaged ({result}).")
     clear(database, NEVER_SAVED)
     if with_secrets:
         return 0
@@ -196,18 +196,18 @@ def _unsigned_list(file: Path, stream: BinaryIO) -> dict[str, Any]:
             try:
                 value = json.loads(source.read(seal.MAX_LIST_BYTES))
             except ValueError as err:
-                raise BackupInvalid(f"{file}: its list is damaged ({err}).") from err
+                raise BackupInvalidError(f"{file}: its list is damaged ({err}).") from err
     if not isinstance(value, dict) or last != UNSIGNED_LIST:
-        raise BackupInvalid(f"{file}: not a backup, or cut off: no list at its end.")
+        raise BackupInvalidError(f"{file}: not a backup, or cut off: no list at its end.")
     if value.get("format") != UNSIGNED_FORMAT:
-        raise BackupInvalid(f"{file}: of another format than {UNSIGNED_FORMAT}.")
+        raise BackupInvalidError(f"{file}: of another format than {UNSIGNED_FORMAT}.")
     files = value.get("files")
     if (
         not isinstance(files, dict)
         or not all(isinstance(each, dict) for each in files.values())
         or type(value.get("created_utc")) is not int
     ):
-        raise BackupInvalid(f"{file}: its list is damaged.")
+        raise BackupInvalidError(f"{file}: its list is damaged.")
     return value
 
 
@@ -217,7 +217,7 @@ def _place(file: Path, name: str) -> str:
         return FILE_NAME
     inner = name.removeprefix(REPOSITORY)
     if inner == name or not inventory.is_name(inner):
-        raise BackupInvalid(f"{file}: {name!r} does not belong there.")
+        raise BackupInvalidError(f"{file}: {name!r} does not belong there.")
     return inner
 
 

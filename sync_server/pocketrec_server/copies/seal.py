@@ -22,8 +22,8 @@ from securesystemslib.signer import CryptoSigner, Signer
 
 from pocketrec_bundle.disk.files import canonical_json, fsync_dir
 from pocketrec_bundle.encoding.strict_json import parse_json
-from pocketrec_bundle.errors import BundleInvalid, InputError
-from pocketrec_server.errors import BackupInvalid, KeysInvalid
+from pocketrec_bundle.errors import BundleInvalidError, InputError
+from pocketrec_server.errors import BackupInvalidError, KeysInvalidError
 from pocketrec_server.repository.keys import Signers, make_key
 
 FORMAT = 2
@@ -59,20 +59,20 @@ def read_public(path: Path) -> Ed25519PublicKey:
     """Read the public key of backups.
 
     Raises:
-        KeysInvalid: it cannot be read, or is something else.
+        KeysInvalidError: it cannot be read, or is something else.
     """
     try:
         data = path.read_bytes()
     except OSError as err:
-        raise KeysInvalid(f"{path}: cannot be read ({err.strerror}).") from err
+        raise KeysInvalidError(f"{path}: cannot be read ({err.strerror}).") from err
     try:
         key = load_pem_public_key(data)
     except ValueError as err:
-        raise KeysInvalid(
+        raise KeysInvalidError(
             f"{path}: not a public key. Name the {PUBLIC} that `pocketrec keys backup-key` made."
         ) from err
     if not isinstance(key, Ed25519PublicKey):
-        raise KeysInvalid(f"{path}: not an Ed25519 key.")
+        raise KeysInvalidError(f"{path}: not an Ed25519 key.")
     return key
 
 
@@ -85,7 +85,7 @@ class Sealed:
     """A writer that hashes an archive and then appends the signed list."""
 
     def __init__(self, stream: BinaryIO, signer: Signer, name: Path) -> None:
-        """Prepare; raises KeysInvalid if the key is not an Ed25519 key."""
+        """Prepare; raises KeysInvalidError if the key is not an Ed25519 key."""
         self._stream, self._signer = stream, signer
         self._key, self._bytes, self._sha256 = _public_of(signer, name), 0, hashlib.sha256()
 
@@ -130,11 +130,11 @@ def verified_list(file: Path, stream: BinaryIO, key: Ed25519PublicKey) -> dict[s
         key: public key of the operator's backups.
 
     Raises:
-        BackupInvalid: it is not signed, signed with another key, changed, or cut off.
+        BackupInvalidError: it is not signed, signed with another key, changed, or cut off.
     """
     size = stream.seek(0, os.SEEK_END)
     if not is_sealed(stream):
-        raise BackupInvalid(
+        raise BackupInvalidError(
             f"{file}: not signed: cut off, changed, or made by an earlier version of PocketRec. "
             "Use another backup. `--trust-unsigned-backup` restores one whose origin you know."
         )
@@ -144,25 +144,27 @@ def verified_list(file: Path, stream: BinaryIO, key: Ed25519PublicKey) -> dict[s
     n_bytes = int.from_bytes(rest[:_LENGTH_BYTES])
     archive_bytes = size - _TAIL_BYTES - n_bytes
     if len(tail) < _TAIL_BYTES or n_bytes > MAX_LIST_BYTES or archive_bytes < 0:
-        raise BackupInvalid(f"{file}: damaged; its list does not lie where its end says.")
+        raise BackupInvalidError(f"{file}: damaged; its list does not lie where its end says.")
     stream.seek(archive_bytes)
     listed = stream.read(n_bytes)
     try:
         key.verify(signature, _CONTEXT + listed)
     except InvalidSignature as err:
-        raise BackupInvalid(
+        raise BackupInvalidError(
             f"{file}: the signature is not of your key {fingerprint(key)}: forged, damaged, or "
             f"signed with another key. Restore nothing of it; use another backup, or the {PUBLIC} "
             "of the machine that made it."
         ) from err
     try:
         value: dict[str, Any] = parse_json(str(file), listed, MAX_LIST_BYTES)
-    except BundleInvalid as err:
-        raise BackupInvalid(str(err)) from err
+    except BundleInvalidError as err:
+        raise BackupInvalidError(str(err)) from err
     if value["format"] != FORMAT:
-        raise BackupInvalid(f"{file}: of format {value['format']}, not {FORMAT}; update PocketRec.")
+        raise BackupInvalidError(
+            f"{file}: of format {value['format']}, not {FORMAT}; update PocketRec."
+        )
     if value["archive"] != {"bytes": archive_bytes, "sha256": _sha256(stream, archive_bytes)}:
-        raise BackupInvalid(f"{file}: damaged; the archive is not the one that was signed.")
+        raise BackupInvalidError(f"{file}: damaged; the archive is not the one that was signed.")
     return value
 
 
@@ -177,6 +179,6 @@ def _sha256(stream: BinaryIO, n_bytes: int) -> str:
 
 def _public_of(signer: Signer, path: Path) -> Ed25519PublicKey:
     if not isinstance(signer, CryptoSigner) or signer.public_key.keytype != "ed25519":
-        raise KeysInvalid(f"{path}: not an Ed25519 key in a file. Make one: keys backup-key.")
+        raise KeysInvalidError(f"{path}: not an Ed25519 key in a file. Make one: keys backup-key.")
     raw = bytes.fromhex(signer.public_key.keyval["public"])
     return Ed25519PublicKey.from_public_bytes(raw)

@@ -16,14 +16,14 @@ from pathlib import Path
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from pocketrec_server.auth.tokens import DAY_S
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import SERVED_DAY
 
 METADATA, RELEASE, FULL, DELTA = "metadata", "release", "full", "delta"
 """Signed metadata; manifests, policies and halts; whole files; deltas."""
 EVERY_S = 5.0
-_LOG = logging.getLogger("sync_server")
+_LOG = logging.getLogger("pocketrec_server")
 
 
 @dataclass(slots=True)

@@ -7,9 +7,8 @@ state is a row of the database, so that all server processes agree.
 import math
 from dataclasses import dataclass, replace
 
-from pocketrec_server.errors import UploadRefused
-
-DAY_S = 86_400
+from pocketrec_bundle.units import DAY_S
+from pocketrec_server.errors import UploadRefusedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +51,7 @@ def spend_upload(has: Allowance, limits: Limits, now: float) -> Allowance:
     """Take one upload from the bucket.
 
     Raises:
-        UploadRefused: it is empty; says when it will not be.
+        UploadRefusedError: it is empty; says when it will not be.
     """
     per_s = limits.per_minute / 60
     rested = now - has.tokens_utc
@@ -61,7 +60,9 @@ def spend_upload(has: Allowance, limits: Limits, now: float) -> Allowance:
         limits.per_minute if rested < 0 else min(limits.per_minute, has.tokens + rested * per_s)
     )
     if tokens < 1:
-        raise UploadRefused(429, "too many uploads", retry_after_s=math.ceil((1 - tokens) / per_s))
+        raise UploadRefusedError(
+            429, "too many uploads", retry_after_s=math.ceil((1 - tokens) / per_s)
+        )
     return replace(has, tokens=tokens - 1, tokens_utc=now)
 
 
@@ -69,12 +70,12 @@ def spend_events(has: Allowance, limits: Limits, events: int, now: float) -> All
     """Take new events from today's quota.
 
     Raises:
-        UploadRefused: so many are not left; says when the next day begins.
+        UploadRefusedError: so many are not left; says when the next day begins.
     """
     today = _day(now)
     used = events + (has.quota_used if has.quota_day == today else 0)
     if events and used > limits.day_events:
-        raise UploadRefused(
+        raise UploadRefusedError(
             429,
             f"more than {limits.day_events} events in a day",
             retry_after_s=math.ceil((today + 1) * DAY_S - now),

@@ -14,9 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Row, delete, select, update
 
 from pocketrec_bundle.disk.files import canonical_json
-from pocketrec_server.errors import UploadRefused
+from pocketrec_bundle.units import DAY_S
+from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events.allowance import (
-    DAY_S,
     LIMITS,
     Allowance,
     Limits,
@@ -69,14 +69,14 @@ def store(
         network: that it comes from, see `networks.py`.
 
     Raises:
-        UploadRefused: the install, its network or all have sent too much, or the batch's id was
-            used for other events.
+        UploadRefusedError: the install, its network or all have sent too much, or the batch's id
+            was used for other events.
         SQLAlchemyError: the database failed; nothing was stored.
     """
     now = time.time() if now is None else now
     rows, rejected = checked(upload.events)
     digest = hashlib.sha256(canonical_json(upload.events)).hexdigest()
-    refused: UploadRefused | None = None
+    refused: UploadRefusedError | None = None
     quotas = check(engine, limits, network, now)
     with writing(engine) as connection:
         install = _locked(connection, upload.install_id, limits, now)
@@ -90,10 +90,10 @@ def store(
                     allowance = spend_events(allowance, limits, len(new), now)
                     _count(connection, new, rejected, int(now))
                     _remember(connection, install.number, upload.batch, digest, rejected, int(now))
-            except UploadRefused as err:
+            except UploadRefusedError as err:
                 refused = err
         elif known.digest != digest:
-            refused = UploadRefused(409, "the batch's id was used for other events before")
+            refused = UploadRefusedError(409, "the batch's id was used for other events before")
         else:
             rejected = json.loads(known.rejected)
         connection.execute(

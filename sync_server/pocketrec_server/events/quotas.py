@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, case, delete, or_, select
 
-from pocketrec_server.errors import UploadRefused
-from pocketrec_server.events.allowance import DAY_S, Limits
+from pocketrec_bundle.units import DAY_S
+from pocketrec_server.errors import UploadRefusedError
+from pocketrec_server.events.allowance import Limits
 from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import EVENT_QUOTA, SETTING
 
@@ -36,10 +37,10 @@ class Quota:
         """Return when the present window ends."""
         return (int(now) // self.window_s + 1) * self.window_s
 
-    def refuse(self, ends_utc: int, now: float) -> UploadRefused:
+    def refuse(self, ends_utc: int, now: float) -> UploadRefusedError:
         """Return the error for an upload beyond the quota."""
         wait_s = math.ceil(ends_utc - now)
-        return UploadRefused(self.status, self.reason, retry_after_s=max(1, wait_s))
+        return UploadRefusedError(self.status, self.reason, retry_after_s=max(1, wait_s))
 
 
 def check(engine: Engine, limits: Limits, network: str, now: float) -> tuple[Quota, ...]:
@@ -48,7 +49,7 @@ def check(engine: Engine, limits: Limits, network: str, now: float) -> tuple[Quo
     Reads only, so that what is beyond a quota costs no write.
 
     Raises:
-        UploadRefused: one is used up; says when its window ends.
+        UploadRefusedError: one is used up; says when its window ends.
     """
     with engine.connect() as connection:
         salt = connection.scalars(select(SETTING.c.value).where(SETTING.c.name == "salt")).one()
@@ -67,7 +68,7 @@ def spend(connection: Connection, quotas: tuple[Quota, ...], new: int, now: floa
     """Count an upload with so many new events, in the transaction that stores them.
 
     Raises:
-        UploadRefused: so many are not left; roll the transaction back.
+        UploadRefusedError: so many are not left; roll the transaction back.
     """
     old, events = EVENT_QUOTA.c, max(1, new)
     for quota in quotas:  # in one order: two uploads cannot wait for each other

@@ -9,9 +9,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from pocketrec_server.errors import UploadRefused
+from pocketrec_bundle.units import DAY_S
+from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events import uploads
-from pocketrec_server.events.allowance import DAY_S, LIMITS, Limits
+from pocketrec_server.events.allowance import LIMITS, Limits
 from pocketrec_server.events.erasure import erase
 from pocketrec_server.events.intake import Stored, store
 from pocketrec_server.events.quotas import HOUR_S, forget_past
@@ -66,7 +67,7 @@ def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = L
     def upload() -> Response:
         request.max_content_length = uploads.MAX_BODY_BYTES
         if request.mimetype != "application/json":
-            raise UploadRefused(415, "Content-Type must be application/json")
+            raise UploadRefusedError(415, "Content-Type must be application/json")
         coding = request.headers.get("Content-Encoding", "")
         batch = uploads.parse(decoded(request.get_data(), coding, uploads.MAX_CONTENT_BYTES))
         now = time.time()
@@ -90,8 +91,8 @@ def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = L
     def forget(install_id: str) -> Response:
         return jsonify(erased=erase(engine, uploads.checked_install_id(install_id)))
 
-    @routes.errorhandler(UploadRefused)
-    def refuse(err: UploadRefused) -> Any:
+    @routes.errorhandler(UploadRefusedError)
+    def refuse(err: UploadRefusedError) -> Any:
         refused.labels(err.status).inc()
         answer = jsonify(error=str(err))
         if err.retry_after_s is not None:

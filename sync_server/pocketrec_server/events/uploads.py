@@ -1,7 +1,7 @@
 """The body of an upload, version 1, and that of devices from before there were versions.
 
 `{"schema": 1, "batch": uuid, "install_id": text, "consent": true, "events": [...]}`; the older one
-has neither schema nor batch. `docs/app-developer.md` describes the protocol.
+has neither schema nor batch. `docs/privacy.md` describes the protocol.
 """
 
 import re
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pocketrec_bundle.encoding.strict_json import is_integer, parse_json
-from pocketrec_bundle.errors import BundleInvalid
-from pocketrec_server.errors import UploadRefused
+from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_server.errors import UploadRefusedError
 
 SCHEMA = 1
 MAX_EVENTS = 1000
@@ -33,25 +33,27 @@ def parse(content: bytes) -> Upload:
     """Return the batch of a body, its rows not looked at.
 
     Raises:
-        UploadRefused: it is no such body, has too many rows, or says nothing of consent.
+        UploadRefusedError: it is no such body, has too many rows, or says nothing of consent.
     """
     try:
         body = parse_json("the body", content, MAX_CONTENT_BYTES)
-    except BundleInvalid as err:
-        raise UploadRefused(400, str(err)) from err
+    except BundleInvalidError as err:
+        raise UploadRefusedError(400, str(err)) from err
     if not isinstance(body, dict) or not isinstance(body.get("events"), list):
-        raise UploadRefused(400, 'expected {"install_id": text, "consent": true, "events": [...]}')
+        raise UploadRefusedError(
+            400, 'expected {"install_id": text, "consent": true, "events": [...]}'
+        )
     if body.get("consent") is not True:
-        raise UploadRefused(403, "no consent was given, so nothing was stored")
+        raise UploadRefusedError(403, "no consent was given, so nothing was stored")
     if len(body["events"]) > MAX_EVENTS:
-        raise UploadRefused(413, f"at most {MAX_EVENTS} events a batch")
+        raise UploadRefusedError(413, f"at most {MAX_EVENTS} events a batch")
     batch = None
     if "schema" in body:
         if not is_integer(body["schema"], SCHEMA, SCHEMA):
-            raise UploadRefused(400, f"schema must be {SCHEMA}")
+            raise UploadRefusedError(400, f"schema must be {SCHEMA}")
         batch = _uuid(body.get("batch"))
     elif "batch" in body:
-        raise UploadRefused(400, f"batch needs schema, which must be {SCHEMA}")
+        raise UploadRefusedError(400, f"batch needs schema, which must be {SCHEMA}")
     return Upload(
         install_id=checked_install_id(body.get("install_id")), batch=batch, events=body["events"]
     )
@@ -61,10 +63,10 @@ def checked_install_id(value: Any) -> str:
     """Return an install id.
 
     Raises:
-        UploadRefused: it is none.
+        UploadRefusedError: it is none.
     """
     if not isinstance(value, str) or not INSTALL_ID.fullmatch(value):
-        raise UploadRefused(400, "install_id must be 8..64 letters, digits, - or _")
+        raise UploadRefusedError(400, "install_id must be 8..64 letters, digits, - or _")
     return value
 
 
@@ -72,4 +74,4 @@ def _uuid(value: Any) -> str:
     try:
         return str(uuid.UUID(value))
     except (ValueError, TypeError, AttributeError) as err:
-        raise UploadRefused(400, "batch must be a UUID") from err
+        raise UploadRefusedError(400, "batch must be a UUID") from err

@@ -29,7 +29,7 @@ from pocketrec_server.repository.keys import Signers
 from pocketrec_server.repository.publish import halt, read_halts, read_policy
 from pocketrec_server.repository.roles import BRAKE
 
-_LOG = logging.getLogger("sync_server")
+_LOG = logging.getLogger("pocketrec_server")
 
 FEWEST_NETWORKS, MOST_NEEDED = 5, 5_000
 """Bounds of `FailureLimit.of`: fewer networks prove nothing; more than that tell nothing new."""
@@ -119,7 +119,7 @@ def published(repo: Path, channel: str) -> Published:
 
     Raises:
         InputError: there is no such channel.
-        RepositoryInvalid: the repository is damaged, or nothing was published.
+        RepositoryInvalidError: the repository is damaged, or nothing was published.
     """
     try:
         changed = (repo / "metadata" / "timestamp.json").stat()

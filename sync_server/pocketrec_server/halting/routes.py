@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy import Engine
 
 from pocketrec_bundle.encoding.strict_json import parse_json
-from pocketrec_bundle.errors import BundleInvalid, PocketRecError
+from pocketrec_bundle.errors import BundleInvalidError, PocketRecError
 from pocketrec_server.halting import outcomes
 from pocketrec_server.halting.brake import Brake, published
 from pocketrec_server.http.networks import network_of
@@ -62,7 +62,7 @@ def _batch(content: bytes) -> tuple[str, list[Any]]:
     """Channel and outcomes of a body, its rows not looked at; or an answer 400, 403 or 413."""
     try:
         body = parse_json("the body", content, outcomes.MAX_BODY_BYTES)
-    except BundleInvalid as err:
+    except BundleInvalidError as err:
         abort(400, str(err))
     if not isinstance(body, dict) or not isinstance(body.get("outcomes"), list):
         abort(400, 'expected {"consent": true, "channel": text, "outcomes": [...]}')

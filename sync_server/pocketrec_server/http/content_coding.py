@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import zstandard
 
-from pocketrec_server.errors import UploadRefused
+from pocketrec_server.errors import UploadRefusedError
 
 CODINGS = ("gzip", "zstd")
 _PIECE = 1 << 16
@@ -25,7 +25,8 @@ def decoded(data: bytes, coding: str, max_bytes: int) -> bytes:
         max_bytes: most that the content may have.
 
     Raises:
-        UploadRefused: the coding is not known, the body is not of it, or has more than `max_bytes`.
+        UploadRefusedError: the coding is not known, the body is not of it, or has more than
+            `max_bytes`.
     """
     match coding.strip().lower():
         case "" | "identity":
@@ -35,15 +36,15 @@ def decoded(data: bytes, coding: str, max_bytes: int) -> bytes:
         case "zstd":
             pieces = _unzstd(data)
         case _:
-            raise UploadRefused(415, f"Content-Encoding must be one of {', '.join(CODINGS)}")
+            raise UploadRefusedError(415, f"Content-Encoding must be one of {', '.join(CODINGS)}")
     found = bytearray()
     try:
         for piece in pieces:
             found += piece
             if len(found) > max_bytes:
-                raise UploadRefused(413, f"more than {max_bytes} bytes of content")
+                raise UploadRefusedError(413, f"more than {max_bytes} bytes of content")
     except (zlib.error, zstandard.ZstdError) as err:
-        raise UploadRefused(400, f"the body is not {coding}: {err}") from err
+        raise UploadRefusedError(400, f"the body is not {coding}: {err}") from err
     return bytes(found)
 
 

@@ -13,10 +13,10 @@ from tuf.api.exceptions import LengthOrHashMismatchError
 from tuf.api.metadata import TargetFile
 
 from pocketrec_bundle.disk.files import write_atomic, write_atomic_parts
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import Manifest
 from pocketrec_bundle.reader import verify_file
-from pocketrec_server.errors import RepositoryInvalid
+from pocketrec_server.errors import RepositoryInvalidError
 
 _PART = 1 << 20
 
@@ -43,14 +43,16 @@ def read(repo: Path, target: TargetFile) -> bytes:
     """Read a target, checked against the signed size and hash.
 
     Raises:
-        RepositoryInvalid: it is gone or was changed.
+        RepositoryInvalidError: it is gone or was changed.
     """
     path = target_path(repo, target)
     try:
         data = path.read_bytes()
         target.verify_length_and_hashes(data)
     except (OSError, LengthOrHashMismatchError) as err:
-        raise RepositoryInvalid(f"{path}: {err}. Restore the repository from a backup.") from err
+        raise RepositoryInvalidError(
+            f"{path}: {err}. Restore the repository from a backup."
+        ) from err
     return data
 
 
@@ -59,7 +61,7 @@ def store_files(repo: Path, bundle_dir: Path, manifest: Manifest) -> list[int]:
     added = []
     for entry in manifest.files:
         path = file_path(repo, entry.sha256)
-        with suppress(BundleInvalid):
+        with suppress(BundleInvalidError):
             verify_file(entry, path)
             continue
         source = bundle_dir / "files" / entry.sha256

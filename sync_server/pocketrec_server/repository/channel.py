@@ -17,7 +17,7 @@ from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.manifest import Manifest, parse_manifest
 from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
-from pocketrec_server.errors import RepositoryInvalid
+from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import blobs, deltas
 from pocketrec_server.repository.roles import TARGETS, channels_of
 from pocketrec_server.repository.stages import offered
@@ -106,7 +106,7 @@ class Channel:
 
         Raises:
             InputError: the policy names a release that was never published here.
-            BundleInvalid: devices would refuse the policy.
+            BundleInvalidError: devices would refuse the policy.
         """
         found = {self._policy_path: blobs.store(self._repo, self._policy_path, policy.to_bytes())}
         for stage in policy.releases:
@@ -124,7 +124,7 @@ class Channel:
         """What deltas could lead to a release from `keep` before it, see `deltas.pairs`.
 
         Raises:
-            RepositoryInvalid: its manifest is gone; older ones that are gone are passed over.
+            RepositoryInvalidError: its manifest is gone; older ones that are gone are passed over.
         """
         at = policy.releases.index(stage)
         before = policy.releases[at + 1 : at + 1 + keep]
@@ -132,14 +132,14 @@ class Channel:
 
     def _there(self, stages: tuple[Stage, ...]) -> Iterator[Manifest]:
         for stage in stages:
-            with suppress(RepositoryInvalid):
+            with suppress(RepositoryInvalidError):
                 yield self.manifest(stage)
 
     def manifest(self, stage: Stage) -> Manifest:
         """Read the manifest of a release that its policy names.
 
         Raises:
-            RepositoryInvalid: it is gone or was changed.
+            RepositoryInvalidError: it is gone or was changed.
         """
         target = self.targets[self._manifest_path(stage.manifest)]
         return parse_manifest(blobs.read(self._repo, target))

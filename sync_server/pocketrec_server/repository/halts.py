@@ -25,7 +25,7 @@ def read_halts(repo: Path, channel: str) -> Halts:
 
     Raises:
         InputError: there is no such channel.
-        RepositoryInvalid: the repository is damaged, or nothing was published.
+        RepositoryInvalidError: the repository is damaged, or nothing was published.
     """
     return halts_in(repo, state.load(repo), channel)
 
@@ -56,8 +56,8 @@ def halt(
 
     Raises:
         InputError: there is no such channel.
-        KeysInvalid: keys that have to sign are missing.
-        RepositoryInvalid: there is no repository, or it is damaged or being written.
+        KeysInvalidError: keys that have to sign are missing.
+        RepositoryInvalidError: there is no repository, or it is damaged or being written.
     """
     made = Halt(manifest=manifest, reason=reason, since_utc=int(datetime.now(UTC).timestamp()))
 

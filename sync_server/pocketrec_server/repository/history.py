@@ -19,8 +19,8 @@ from tuf.api.metadata import Signed
 
 from pocketrec_bundle.disk.files import canonical_json, write_atomic_parts
 from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer, is_text, parse_json
-from pocketrec_bundle.errors import BundleInvalid, InputError
-from pocketrec_server.errors import RepositoryInvalid
+from pocketrec_bundle.errors import BundleInvalidError, InputError
+from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import state
 from pocketrec_server.repository.roles import BRAKE, ROOT, TARGETS, TIMESTAMP
 from pocketrec_server.repository.state import State
@@ -107,7 +107,7 @@ def policy_history(repo: Path, channel: str) -> list[Change]:
     """List the changes of a channel's policy, its halts and its key, newest first.
 
     Raises:
-        RepositoryInvalid: nothing is published, or the repository is damaged.
+        RepositoryInvalidError: nothing is published, or the repository is damaged.
     """
     found = state.load(repo)
     roles = [role for role in (channel, BRAKE, TARGETS) if role in found.targets]
@@ -216,9 +216,9 @@ def _read(repo: Path, role: str, signed: Signed) -> History:
         with path_of(repo, role, sha256).open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)
         if len(data) != length or hashlib.sha256(data).hexdigest() != sha256:
-            raise RepositoryInvalid("its SHA-256 differs from the signed one")
+            raise RepositoryInvalidError("its SHA-256 differs from the signed one")
         return _parsed(data)
-    except (OSError, BundleInvalid, RepositoryInvalid):
+    except (OSError, BundleInvalidError, RepositoryInvalidError):
         # A kill or a halt must not wait for a file that only people read.
         return History(changes=(_lost(role, sha256),))
 
@@ -242,22 +242,22 @@ def _encoded(changes: tuple[Change, ...], dropped: int) -> bytes:
 def _parsed(data: bytes) -> History:
     value = parse_json("history", data, MAX_BYTES)
     if not isinstance(value, dict) or value.keys() != History.__dataclass_fields__.keys():
-        raise BundleInvalid("history: unexpected keys")
+        raise BundleInvalidError("history: unexpected keys")
     listed, dropped = value["changes"], value["dropped"]
     if not is_integer(value["format"], FORMAT, FORMAT) or not is_integer(dropped, 0, MAX_UTC):
-        raise BundleInvalid(f"history: of another format than {FORMAT}")
+        raise BundleInvalidError(f"history: of another format than {FORMAT}")
     if not isinstance(listed, list) or len(listed) > MAX_CHANGES:
-        raise BundleInvalid(f"history: changes must be a list of at most {MAX_CHANGES}")
+        raise BundleInvalidError(f"history: changes must be a list of at most {MAX_CHANGES}")
     return History(changes=tuple(_change(one) for one in listed), dropped=dropped)
 
 
 def _change(value: Any) -> Change:
     if not isinstance(value, dict) or value.keys() != Change.__dataclass_fields__.keys():
-        raise BundleInvalid("history: a change lacks keys or has unknown ones")
+        raise BundleInvalidError("history: a change lacks keys or has unknown ones")
     for key, one in value.items():
         number = key in ("when_utc", "version")
         if not (is_integer(one, 0, MAX_UTC) if number else _is_line(one)):
-            raise BundleInvalid(f"history: bad {key}")
+            raise BundleInvalidError(f"history: bad {key}")
     return Change(**value)
 
 

@@ -28,7 +28,7 @@ from securesystemslib.signer import CryptoSigner, Key, Signer
 
 from pocketrec_bundle.disk.files import fsync_dir
 from pocketrec_bundle.errors import InputError
-from pocketrec_server.errors import KeysInvalid
+from pocketrec_server.errors import KeysInvalidError
 from pocketrec_server.repository.roles import BRAKE, CHANNELS, ONLINE, ROOT, TARGETS, THRESHOLD
 
 PASSPHRASE = "POCKETREC_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not a secret
@@ -65,7 +65,7 @@ class Signers:
         """Open a signer.
 
         Raises:
-            KeysInvalid: it is missing, damaged, of another kind, or the passphrase is wrong.
+            KeysInvalidError: it is missing, damaged, of another kind, or the passphrase is wrong.
         """
         self.require([name])
         path = self.path(self._current(name))
@@ -76,14 +76,16 @@ class Signers:
         """Check that the files of all these keys are here; none is opened.
 
         Raises:
-            KeysInvalid: some are missing; the text names all of them.
+            KeysInvalidError: some are missing; the text names all of them.
         """
         missing = [name for name in dict.fromkeys(names) if self._current(name) not in self]
         if missing:
             where = ", ".join(map(str, self.folders)) or "no folder of keys is given"
             files = ", ".join(f"no {name}.pem or {name}.uri" for name in missing)
             have, them = ("has", "its folder") if len(missing) == 1 else ("have", "their folders")
-            raise KeysInvalid(f"{where}: {files}, which {have} to sign this. Add {them} by --keys.")
+            raise KeysInvalidError(
+                f"{where}: {files}, which {have} to sign this. Add {them} by --keys."
+            )
 
     def _current(self, name: str) -> str:
         return next_name(name) if name in self._next else name
@@ -93,7 +95,7 @@ class Signers:
         try:
             facts = path.stat()
         except OSError as err:
-            raise KeysInvalid(f"{path}: cannot be read ({err.strerror}).") from err
+            raise KeysInvalidError(f"{path}: cannot be read ({err.strerror}).") from err
         opened = path, facts.st_ino, facts.st_mtime_ns  # another key may take its place meanwhile
         if opened not in self._open:
             self._open[opened] = _remote(path) if path.suffix == ".uri" else self._local(path)
@@ -131,12 +133,12 @@ class Signers:
         try:
             data = path.read_bytes()
         except OSError as err:
-            raise KeysInvalid(f"{path}: cannot be read ({err.strerror}).") from err
+            raise KeysInvalidError(f"{path}: cannot be read ({err.strerror}).") from err
         key = self._unlocked(path, data) if b"BEGIN ENCRYPTED" in data else _parsed(data, None)
         if key is None:
-            raise KeysInvalid(f"{path}: damaged, or {PASSPHRASE} does not fit.")
+            raise KeysInvalidError(f"{path}: damaged, or {PASSPHRASE} does not fit.")
         if not isinstance(key, Ed25519PrivateKey):
-            raise KeysInvalid(f"{path}: not an Ed25519 key.")
+            raise KeysInvalidError(f"{path}: not an Ed25519 key.")
         return CryptoSigner(key)
 
     def _unlocked(self, path: Path, data: bytes) -> object:
@@ -155,11 +157,13 @@ def load_signers(*folders: Path, ask: Ask = lambda _: None) -> Signers:
     """Return the signers of folders; the first folder that has a key is taken.
 
     Raises:
-        KeysInvalid: a folder is missing.
+        KeysInvalidError: a folder is missing.
     """
     for folder in folders:
         if not folder.is_dir():
-            raise KeysInvalid(f"{folder}: no such folder. Make keys with `pocketrec keys make`.")
+            raise KeysInvalidError(
+                f"{folder}: no such folder. Make keys with `pocketrec keys make`."
+            )
     return Signers(folders, ask)
 
 
@@ -167,7 +171,7 @@ def online_signers(folder: Path) -> Signers:
     """Return the signers of a server's folder, those of the online roles opened and so proved.
 
     Raises:
-        KeysInvalid: the key of snapshot or timestamp is missing, or one cannot be opened.
+        KeysInvalidError: the key of snapshot or timestamp is missing, or one cannot be opened.
     """
     signers = load_signers(folder)
     for role in ONLINE:
@@ -273,11 +277,11 @@ def _remote(path: Path) -> Signer:
         uri, key = str(value["uri"]), dict(value["key"])
         public = Key.from_dict(key.pop("keyid"), key)
     except (OSError, ValueError, KeyError, TypeError) as err:
-        raise KeysInvalid(
+        raise KeysInvalidError(
             f'{path}: expected {{"uri": text, "key": {{"keyid", "keytype", "scheme", "keyval"}}}} '
             f"({err})."
         ) from err
     try:
         return Signer.from_priv_key_uri(uri, public)
     except Exception as err:  # a plug-in may raise anything, says securesystemslib
-        raise KeysInvalid(f"{path}: {uri} does not open ({err}).") from err
+        raise KeysInvalidError(f"{path}: {uri} does not open ({err}).") from err

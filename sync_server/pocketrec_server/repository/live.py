@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tuf.api.metadata import TargetFile
 
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import Manifest, parse_manifest
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
@@ -62,7 +62,7 @@ def live(repo: Path) -> list[LiveChannel]:
     """Read all channels, proved by their signatures, stable first; none before the first publish.
 
     Raises:
-        RepositoryInvalid: the repository is damaged.
+        RepositoryInvalidError: the repository is damaged.
     """
     if not state.exists(repo):
         return []
@@ -85,7 +85,7 @@ def name_of(repo: Path, channel: str, manifest: str) -> str:
         data = path.read_bytes()
         if sha256(data).hexdigest() == manifest:
             return parse_manifest(data).name
-    except (OSError, BundleInvalid):
+    except (OSError, BundleInvalidError):
         pass
     return manifest[:12]
 

@@ -7,7 +7,7 @@ from securesystemslib.signer import Signature
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Targets
 
-from pocketrec_server.errors import RepositoryInvalid
+from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository.roles import ROOT, THRESHOLD
 
 T = TypeVar("T", bound=Signed)
@@ -17,7 +17,7 @@ def proved_roots(folder: Path) -> list[Root]:
     """Read all versions of the root, oldest first, each proved by the one before it.
 
     Raises:
-        RepositoryInvalid: nothing is published, a root is damaged, or of an older pocketrec.
+        RepositoryInvalidError: nothing is published, a root is damaged, or of an older pocketrec.
     """
     found: list[Root] = []
     while (path := folder / f"{len(found) + 1}.{ROOT}.json").exists():
@@ -32,7 +32,7 @@ def proved_roots(folder: Path) -> list[Root]:
             raise _damaged(path, f"it says version {root.version}")
         found.append(root)
     if not found:
-        raise RepositoryInvalid(f"{folder.parent}: nothing is published here yet.")
+        raise RepositoryInvalidError(f"{folder.parent}: nothing is published here yet.")
     return found
 
 
@@ -47,7 +47,7 @@ def proved(path: Path, kind: type[T], by: Root | Targets, role: str, named: Meta
         named: size and hash that it has to have; None for the timestamp, which nothing names.
 
     Raises:
-        RepositoryInvalid: it is damaged, or not signed by the role.
+        RepositoryInvalidError: it is damaged, or not signed by the role.
     """
     signed, data, signatures = _read(path, kind, named)
     try:
@@ -75,15 +75,15 @@ def _read(
 
 def _check_layout(path: Path, root: Root) -> None:
     if root.roles[ROOT].threshold < THRESHOLD:
-        raise RepositoryInvalid(
+        raise RepositoryInvalidError(
             f"{path}: of an older pocketrec, whose one root key signed alone. Make keys with "
             "`pocketrec keys make`, publish into a new folder, and ship its 1.root.json with the "
             "app: phones that pinned the old root cannot follow."
         )
 
 
-def _damaged(path: Path, why: object) -> RepositoryInvalid:
+def _damaged(path: Path, why: object) -> RepositoryInvalidError:
     text = f"{path}: damaged ({why}). Restore the repository from a backup."
     if path.name == "timestamp.json":
         text += " If `pocketrec keys` was cut short while it changed keys, run it again."
-    return RepositoryInvalid(text)
+    return RepositoryInvalidError(text)

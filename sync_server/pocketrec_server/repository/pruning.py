@@ -14,15 +14,15 @@ from typing import Any
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, Targets
 
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import parse_manifest
-from pocketrec_server.errors import RepositoryInvalid
+from pocketrec_bundle.units import DAY_S
+from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import blobs, history, state
 from pocketrec_server.repository.roles import ROOT
 from pocketrec_server.repository.state import State
 
 DAYS = 7.0
-_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +45,9 @@ def prune(
         now: unix seconds.
 
     Raises:
-        RepositoryInvalid: nothing is published, or the repository is damaged or being written.
+        RepositoryInvalidError: nothing is published, or the repository is damaged or being written.
     """
-    since = (time.time() if now is None else now) - days * _DAY_S
+    since = (time.time() if now is None else now) - days * DAY_S
     with state.writing(repo):
         found = state.load(repo)
         kept = set(_kept(repo, found, since))
@@ -92,7 +92,7 @@ def _named(repo: Path, path: Path) -> Iterator[Path]:
         return
     for target in signed.targets.values() if isinstance(signed, Targets) else ():
         yield blobs.target_path(repo, target)
-        with suppress(BundleInvalid, RepositoryInvalid):
+        with suppress(BundleInvalidError, RepositoryInvalidError):
             if target.path.startswith("channels/") and _is_manifest(target.path):
                 manifest = parse_manifest(blobs.read(repo, target))
                 yield from (blobs.file_path(repo, entry.sha256) for entry in manifest.files)

@@ -19,7 +19,7 @@ from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.release_name import check_release_name
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import KILLED, RolloutPolicy
-from pocketrec_server.errors import RepositoryInvalid
+from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import blobs, deltas, state
 from pocketrec_server.repository.channel import Channel
 from pocketrec_server.repository.halts import halt, halts_in, read_halts, unhalt
@@ -102,7 +102,7 @@ def found_repository(
     Raises:
         InputError: there is a repository already or its remains, the folder holds something else,
             or a channel's name is not fit.
-        KeysInvalid: keys are missing; the text names all of them.
+        KeysInvalidError: keys are missing; the text names all of them.
     """
     for name in channels:
         check_channel(name)
@@ -178,12 +178,12 @@ def publish(
         tell: see `deltas.make_missing`.
 
     Raises:
-        BundleInvalid: the bundle fails its checks, or no phone could answer from it.
+        BundleInvalidError: the bundle fails its checks, or no phone could answer from it.
         InputError: there is no such channel, the name is not fit or taken, the release is halted,
             or its data is older.
-        KeysInvalid: keys that have to sign are missing.
-        RepositoryInvalid: there is no repository, the keys are not its own, or another publish is
-            running.
+        KeysInvalidError: keys that have to sign are missing.
+        RepositoryInvalidError: there is no repository, the keys are not its own, or another publish
+            is running.
         PocketRecError: the disk is full; devices still see the old release.
     """
     check_channel(channel)
@@ -228,7 +228,7 @@ def read_policy(repo: Path, channel: str) -> RolloutPolicy:
 
     Raises:
         InputError: there is no such channel.
-        RepositoryInvalid: the repository is damaged, or nothing was published.
+        RepositoryInvalidError: the repository is damaged, or nothing was published.
     """
     return Channel(repo, state.load(repo), channel).policy()
 
@@ -258,9 +258,9 @@ def change_policy(
 
     Raises:
         InputError: there is no such channel, or a release was never published there.
-        BundleInvalid: devices would refuse the policy.
-        KeysInvalid: keys that have to sign are missing.
-        RepositoryInvalid: there is no repository, or it is damaged or being written.
+        BundleInvalidError: devices would refuse the policy.
+        KeysInvalidError: keys that have to sign are missing.
+        RepositoryInvalidError: there is no repository, or it is damaged or being written.
     """
     return _change(repo, signers, channel, lambda policy, _: change(policy), note, action)
 
@@ -354,7 +354,9 @@ def _check_release(
         )
     below = next((stage for stage in policy.releases if stage.state != KILLED), None)
     if below and not older:
-        with suppress(RepositoryInvalid):  # its manifest is gone; deltas are passed over then, too
+        with suppress(
+            RepositoryInvalidError
+        ):  # its manifest is gone; deltas are passed over then, too
             check_not_older(manifest, place.manifest(below))
 
 

@@ -1,6 +1,6 @@
 """What a bundle must be before a channel offers it to phones: it answers, and it is not older."""
 
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.manifest import Manifest
 from pocketrec_bundle.reader import Bundle
@@ -15,26 +15,26 @@ def check_answers(bundle: Bundle) -> None:
     A self-test itself takes a runtime, which this room has not: `pocketrec publish` runs it.
 
     Raises:
-        BundleInvalid: no engine has both models, an engine has one of them only, or there is no
-            golden request.
+        BundleInvalidError: no engine has both models, an engine has one of them only, or there is
+            no golden request.
     """
     manifest = bundle.manifest
     complete = False
     for engine in _ENGINES:
         missing = [model for model in _MODELS if not manifest.models(model, engine)]
         if len(missing) == 1:
-            raise BundleInvalid(
+            raise BundleInvalidError(
                 f"{manifest.name}: has no {missing[0]} for {engine}, only the other model. Export "
                 "it again."
             )
         complete |= not missing
     if not complete:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{manifest.name}: has no models, so no phone could compute a slate. Expected "
             f"{' and '.join(_MODELS)} for {' or '.join(_ENGINES)}. Export it again."
         )
     if not Golden.of(bundle).cases:
-        raise BundleInvalid(
+        raise BundleInvalidError(
             f"{manifest.name}: golden.json has no case, so no phone could test itself. Export it "
             "again."
         )

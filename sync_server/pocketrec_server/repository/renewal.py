@@ -74,8 +74,8 @@ def refresh(
         now: the time.
 
     Raises:
-        KeysInvalid: the key of snapshot or timestamp is missing, or a key cannot be opened.
-        RepositoryInvalid: nothing is published, or the repository is damaged or being written.
+        KeysInvalidError: the key of snapshot or timestamp is missing, or a key cannot be opened.
+        RepositoryInvalidError: nothing is published, or the repository is damaged or being written.
     """
     with state.writing(repo):
         found = state.load(repo)
@@ -96,7 +96,7 @@ def status(repo: Path, signers: Signers, now: datetime | None = None) -> list[Ro
     """How each role stands.
 
     Raises:
-        RepositoryInvalid: nothing is published, or the repository is damaged.
+        RepositoryInvalidError: nothing is published, or the repository is damaged.
     """
     moment = now or datetime.now(UTC)
     found = state.load(repo)

@@ -68,8 +68,8 @@ def rotate(
 
     Raises:
         InputError: there is no such key, or it cannot be told which one was lost.
-        KeysInvalid: a key that has to sign is missing.
-        RepositoryInvalid: the repository is damaged or being written, or too few root keys are
+        KeysInvalidError: a key that has to sign is missing.
+        RepositoryInvalidError: the repository is damaged or being written, or too few root keys are
             here. Nothing was changed; new keys lie as NAME.next.pem for the next try.
     """
     names = list(dict.fromkeys(names))
@@ -122,8 +122,8 @@ def add_channel(
 
     Raises:
         InputError: the name is not fit, or there is such a channel.
-        KeysInvalid: the key of targets, snapshot or timestamp is missing.
-        RepositoryInvalid: the repository is damaged or being written.
+        KeysInvalidError: the key of targets, snapshot or timestamp is missing.
+        RepositoryInvalidError: the repository is damaged or being written.
     """
     check_channel(channel)
     with state.writing(repo):

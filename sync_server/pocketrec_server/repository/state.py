@@ -24,7 +24,7 @@ from tuf.api.serialization.json import JSONSerializer
 
 from pocketrec_bundle.disk.files import write_atomic, write_failed
 from pocketrec_bundle.disk.locks import LockedFile
-from pocketrec_server.errors import KeysInvalid, RepositoryInvalid
+from pocketrec_server.errors import KeysInvalidError, RepositoryInvalidError
 from pocketrec_server.repository.keys import Signers
 from pocketrec_server.repository.proof import proved, proved_roots
 from pocketrec_server.repository.roles import ROOT, SNAPSHOT, TARGETS, TIMESTAMP, lifetime
@@ -69,13 +69,13 @@ class State:
         """Open the signer of a role other than root.
 
         Raises:
-            KeysInvalid: it is missing or cannot be opened.
-            RepositoryInvalid: it is not this repository's.
+            KeysInvalidError: it is missing or cannot be opened.
+            RepositoryInvalidError: it is not this repository's.
         """
         by = self.root if role in (TARGETS, SNAPSHOT, TIMESTAMP) else self.targets[TARGETS]
         signer, keyids = signers[role], by.get_delegated_role(role).keyids
         if signer.public_key.keyid not in keyids:
-            raise RepositoryInvalid(
+            raise RepositoryInvalidError(
                 f"{signers.path(role)}: the {role} key is not this repository's: that is "
                 f"{', '.join(key[:12] for key in keyids)}, not {signer.public_key.keyid[:12]}."
             )
@@ -88,8 +88,8 @@ class State:
             The roles that were signed, in this order.
 
         Raises:
-            KeysInvalid: a key that has to sign is missing; nothing was written.
-            RepositoryInvalid: a key is not this repository's; nothing was written.
+            KeysInvalidError: a key that has to sign is missing; nothing was written.
+            RepositoryInvalidError: a key is not this repository's; nothing was written.
             PocketRecError: the disk is full; devices see what they saw.
         """
         now = (now or datetime.now(UTC)).replace(microsecond=0)
@@ -131,7 +131,7 @@ class State:
             found = root.get_verification_result(ROOT, metadata.signed_bytes, metadata.signatures)
             if not found:
                 folders = ", ".join(map(str, signers.folders))
-                raise RepositoryInvalid(
+                raise RepositoryInvalidError(
                     f"{folders}: {found.threshold} root keys have to sign, and {len(found.signed)} "
                     "of them are here (root-1.pem, root-2.pem, ...). Add the folders of more by "
                     "--keys."
@@ -147,15 +147,15 @@ def load(repo: Path, *, cut_short: bool = False) -> State:
         cut_short: what is signed by the keys of the root before the newest counts too.
 
     Raises:
-        RepositoryInvalid: nothing is published, metadata is damaged or not signed by its role, or
-            the layout is that of an older pocketrec.
+        RepositoryInvalidError: nothing is published, metadata is damaged or not signed by its role,
+            or the layout is that of an older pocketrec.
     """
     check_founded(repo)
     folder = repo / "metadata"
     roots = proved_roots(folder)
     try:
         found = _named(folder, roots[-1])
-    except RepositoryInvalid:
+    except RepositoryInvalidError:
         if not cut_short or len(roots) == 1:
             raise
         found = _named(folder, roots[-2])
@@ -172,11 +172,11 @@ def check_founded(repo: Path) -> None:
     """Refuse a folder that is no repository.
 
     Raises:
-        RepositoryInvalid: it is none.
+        RepositoryInvalidError: it is none.
     """
     if not exists(repo) and not (repo / "metadata" / f"1.{ROOT}.json").exists():
         found = "no repository is here" if repo.is_dir() else "no such folder"
-        raise RepositoryInvalid(
+        raise RepositoryInvalidError(
             f"{repo}: {found}, nothing is published. Check --repo, or make a new repository with "
             "`pocketrec repo init`."
         )
@@ -192,7 +192,7 @@ def writing(repo: Path, wait_s: float = LOCK_WAIT_S, *, founds: bool = False) ->
         founds: make the folder of a new repository.
 
     Raises:
-        RepositoryInvalid: there is no repository, or another one is writing still.
+        RepositoryInvalidError: there is no repository, or another one is writing still.
     """
     if not founds:
         check_founded(repo)
@@ -200,7 +200,7 @@ def writing(repo: Path, wait_s: float = LOCK_WAIT_S, *, founds: bool = False) ->
         repo.mkdir(parents=True, exist_ok=True)
         lock = LockedFile(repo / "lock", wait_s=wait_s)
     except BlockingIOError as err:
-        raise RepositoryInvalid(f"{repo}: another publish is running.") from err
+        raise RepositoryInvalidError(f"{repo}: another publish is running.") from err
     except OSError as err:
         raise write_failed(repo, err) from err
     with lock:
@@ -227,7 +227,7 @@ def _sign(metadata: Metadata[Any], signer: Signer, name: str) -> None:
     try:
         metadata.sign(signer, append=True)
     except UnsignedMetadataError as err:  # such as a KMS that cannot be reached
-        raise KeysInvalid(f"the {name} key could not sign: {err.__cause__}") from err
+        raise KeysInvalidError(f"the {name} key could not sign: {err.__cause__}") from err
 
 
 def _metadata(signed: Signed) -> Metadata[Any]:

@@ -20,7 +20,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from pocketrec_server.errors import DatabaseInvalid
+from pocketrec_server.errors import DatabaseInvalidError
 
 FILE_NAME = "server.sqlite"  # in the repository
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -41,14 +41,15 @@ def open_database(url: str) -> Engine:
         url: as sqlite:////srv/server.sqlite or postgresql://user:password@host/name.
 
     Raises:
-        DatabaseInvalid: it cannot be opened, is to be upgraded first, or is of a newer version.
+        DatabaseInvalidError: it cannot be opened, is to be upgraded first, or is of a newer
+            version.
     """
     engine = connect(url)
     if not pending(engine):
         return engine
     if engine.dialect.name != "sqlite":
         engine.dispose()
-        raise DatabaseInvalid(
+        raise DatabaseInvalidError(
             f"{engine.url}: its tables are not those of this version. Stop the servers that use it"
             f" and run: pocketrec db upgrade --db URL"
         )
@@ -60,7 +61,7 @@ def is_there(url: str) -> bool:
     """Whether there is a database to connect to; False only for a SQLite file that is not there.
 
     Raises:
-        DatabaseInvalid: the URL is none.
+        DatabaseInvalidError: the URL is none.
     """
     address = _parsed(url)
     return address.get_backend_name() != "sqlite" or Path(address.database or "").is_file()
@@ -70,7 +71,7 @@ def connect(url: str) -> Engine:
     """Return an engine over a database as it is.
 
     Raises:
-        DatabaseInvalid: the URL is none, or names a database that PocketRec does not know.
+        DatabaseInvalidError: the URL is none, or names a database that PocketRec does not know.
     """
     address = _parsed(url)
     if address.get_backend_name() == "sqlite":
@@ -84,7 +85,7 @@ def connect(url: str) -> Engine:
             connect_args={"connect_timeout": _CONNECT_S, "tcp_user_timeout": _CONNECT_S * 1000},
             hide_parameters=True,  # of errors, which are logged
         )
-    raise DatabaseInvalid(f"{address}: neither sqlite:// nor postgresql://.")
+    raise DatabaseInvalidError(f"{address}: neither sqlite:// nor postgresql://.")
 
 
 @contextmanager
@@ -118,7 +119,7 @@ def pending(engine: Engine) -> list[str]:
     """Return the names of the migrations that were not applied, oldest first.
 
     Raises:
-        DatabaseInvalid: the database cannot be read, or is of a newer version.
+        DatabaseInvalidError: the database cannot be read, or is of a newer version.
     """
     with _wrapped(engine), engine.connect() as connection:
         return _pending(connection)
@@ -128,7 +129,7 @@ def upgrade(engine: Engine) -> list[str]:
     """Apply the pending migrations, all or none, and return their names.
 
     Raises:
-        DatabaseInvalid: the database cannot be written, or is of a newer version.
+        DatabaseInvalidError: the database cannot be written, or is of a newer version.
     """
     with _wrapped(engine), writing(engine) as connection:
         if connection.dialect.name == "postgresql":
@@ -146,7 +147,7 @@ def _pending(connection: Connection) -> list[str]:
     applied = set(MigrationContext.configure(connection).get_current_heads())
     known = {script.revision for script in scripts.walk_revisions()}
     if newer := applied - known:
-        raise DatabaseInvalid(
+        raise DatabaseInvalidError(
             f"{connection.engine.url}: was upgraded by a newer version of PocketRec"
             f" ({', '.join(sorted(newer))}). Update this one."
         )
@@ -162,7 +163,9 @@ def _parsed(url: str) -> URL:
     try:
         return make_url(url)
     except ArgumentError as err:
-        raise DatabaseInvalid(f"{url}: not a database URL, as sqlite:///server.sqlite.") from err
+        raise DatabaseInvalidError(
+            f"{url}: not a database URL, as sqlite:///server.sqlite."
+        ) from err
 
 
 def _sqlite(address: URL) -> Engine:
@@ -218,4 +221,4 @@ def _wrapped(engine: Engine) -> Iterator[None]:
         yield
     except SQLAlchemyError as err:
         found = getattr(err, "orig", None) or err
-        raise DatabaseInvalid(f"{engine.url}: {str(found).strip()}") from err
+        raise DatabaseInvalidError(f"{engine.url}: {str(found).strip()}") from err

@@ -1,4 +1,4 @@
-"""Whatever stands in a release's files: each parser gives its object, or `BundleInvalid`."""
+"""Whatever stands in a release's files: each parser gives its object, or `BundleInvalidError`."""
 
 import copy
 import json
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketrec_bundle.encoding.arrays import parse_header
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.manifest import FileEntry, Manifest, manifest_bytes, parse_manifest
@@ -96,7 +96,7 @@ def test_any_json_value_is_an_object_that_survives_json_or_is_refused(sound):
     def check(value):
         try:
             found = kind.from_json(value)
-        except BundleInvalid as err:
+        except BundleInvalidError as err:
             assert 0 < len(str(err)) < 1000
             return
         assert kind.from_json(json.loads(json.dumps(found.to_json()))) == found
@@ -108,7 +108,7 @@ def test_any_json_value_is_an_object_that_survives_json_or_is_refused(sound):
 def test_any_json_value_is_a_manifest_that_survives_writing_or_is_refused(value):
     try:
         found = parse_manifest(json.dumps(value).encode())
-    except BundleInvalid as err:
+    except BundleInvalidError as err:
         assert 0 < len(str(err)) < 1000
         return
     assert parse_manifest(manifest_bytes(found)) == found
@@ -131,12 +131,12 @@ def test_a_header_that_passes_describes_an_array_that_numpy_can_make(code, dims,
     head = struct.pack("<4sH2sII4QQQ", b"PRAR", 1, code, dims, 0, *sizes, says, 0)
     try:
         dtype, shape = parse_header("x", head, has, 1 << 20)
-    except BundleInvalid:
+    except BundleInvalidError:
         return
     assert np.zeros(shape, dtype).nbytes == has - 64 <= 1 << 20
 
 
 @given(st.binary(max_size=80))
 def test_any_bytes_are_no_header(head):
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(BundleInvalidError):
         parse_header("x", head, len(head), 1 << 20)

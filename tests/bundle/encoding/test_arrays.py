@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pocketrec_bundle.encoding.arrays import HEADER_BYTES, encode_array, open_array
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 
 CODES = ["u1", "i1", "u2", "i4", "i8", "f2", "f4"]
 
@@ -58,7 +58,7 @@ def test_each_wrong_header_field_is_refused(tmp_path, offset, patch):
     data[offset : offset + len(patch)] = patch
     path = tmp_path / "x"
     path.write_bytes(data)
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(BundleInvalidError):
         open_array(path)
 
 
@@ -66,14 +66,14 @@ def test_each_wrong_header_field_is_refused(tmp_path, offset, patch):
 def test_truncated_file_is_refused(tmp_path, size):
     path = tmp_path / "x"
     path.write_bytes(encode_array(np.array([1, 2, 3], np.int32))[:size])
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(BundleInvalidError):
         open_array(path)
 
 
 def test_payload_over_the_limit_is_refused_before_it_is_mapped(tmp_path):
     path = tmp_path / "x"
     path.write_bytes(encode_array(np.zeros(100, np.uint8)))
-    with pytest.raises(BundleInvalid, match="limit of 99"):
+    with pytest.raises(BundleInvalidError, match="limit of 99"):
         open_array(path, max_bytes=99)
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pocketrec_bundle.encoding import cell_order
 from pocketrec_bundle.encoding.cell_order import CellOrder
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 
 
 def plain(cells) -> list[int]:
@@ -49,7 +49,7 @@ def test_over_many_strides():
 def test_cells_that_would_give_two_ranks_one_row_are_refused(cells, message):
     offsets = np.array([0, 2, 3], np.int32)
     CellOrder("cells", np.array([0, 1, 0], np.uint8), offsets)
-    with pytest.raises(BundleInvalid, match=message):
+    with pytest.raises(BundleInvalidError, match=message):
         CellOrder("cells", cells, offsets)
 
 

@@ -13,7 +13,7 @@ from pocketrec_bundle.encoding.columns import (
     numbers_at,
     open_column,
 )
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 
 
 class Release(dict):
@@ -139,5 +139,5 @@ def test_a_value_that_all_rows_have_is_stored_once():
 )
 def test_codes_that_no_value_has_are_refused(codes, message):
     release = Release({"c.codes": codes, "c.values": floats([1, 2])})
-    with pytest.raises(BundleInvalid, match=message):
+    with pytest.raises(BundleInvalidError, match=message):
         open_column(release, "c", ("f4", (2,)), accept)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pocketrec_bundle.encoding.arrays import encode_array
 from pocketrec_bundle.encoding.copies import steps
 from pocketrec_bundle.encoding.delta import COPY, DIFFERENCE, MAX_BYTES, apply_delta, make_delta
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 
 RNG = np.random.default_rng(5)
 ROWS = RNG.integers(-127, 128, (4000, 32)).astype(np.int8)
@@ -126,7 +126,7 @@ def test_a_delta_written_by_hand_is_applied():
     ],
 )
 def test_a_delta_that_is_damaged_or_hostile_is_refused(form, delta, size):
-    with pytest.raises(BundleInvalid, match="delta: "):
+    with pytest.raises(BundleInvalidError, match="delta: "):
         apply_delta(form, delta, OLD, size)
 
 
@@ -139,6 +139,6 @@ def test_a_delta_changed_anywhere_is_refused_or_gives_no_more_than_the_size(data
     bad = delta[:at] + data.draw(st.binary(max_size=3)) + delta[at + 1 :]
     try:
         made = apply_delta(form, bad, OLD, len(new))
-    except BundleInvalid:
+    except BundleInvalidError:
         return
     assert len(made) == len(new)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pocketrec_bundle.encoding import sorted_ids
 from pocketrec_bundle.encoding.sorted_ids import MAX_BLOCK, MAX_SHARED, SortedIds, front_coded
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 
 
 def plain(shapes, data) -> list[str]:
@@ -103,20 +103,20 @@ def setting(row, column, value):
     ],
 )
 def test_ids_that_a_signer_spoilt_are_refused(change, message):
-    with pytest.raises(BundleInvalid, match=message):
+    with pytest.raises(BundleInvalidError, match=message):
         spoilt(change)
 
 
 def test_the_letters_of_an_id_are_counted_not_its_bytes():
     shapes = np.array([[0, 2], [2, 1]], np.uint16)  # é has one letter in two bytes
-    with pytest.raises(BundleInvalid, match="shares more"):
+    with pytest.raises(BundleInvalidError, match="shares more"):
         SortedIds("ids", shapes, np.frombuffer("éx".encode(), np.uint8))
 
 
 def test_a_block_of_too_many_ids_is_refused():
     shapes = np.array([[0, 1], *[[1, 0]] * MAX_BLOCK], np.uint16)
     data = np.frombuffer(b"a", np.uint8)
-    with pytest.raises(BundleInvalid, match="128 ids"):
+    with pytest.raises(BundleInvalidError, match="128 ids"):
         SortedIds("ids", shapes, data)
     assert SortedIds("ids", shapes[:-1], data).all() == ["a"] * MAX_BLOCK
 
@@ -130,7 +130,7 @@ def test_any_shapes_and_bytes_are_ids_of_the_plain_reader_or_refused(shapes, dat
     data = np.frombuffer(data, np.uint8)
     try:
         found = SortedIds("ids", shapes, data)
-    except BundleInvalid:
+    except BundleInvalidError:
         return
     assert found.all() == plain(shapes, data)
     for one in found.all():

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, is_text, parse_json, shown
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 
 VALUES = st.recursive(
     st.none()
@@ -29,7 +29,7 @@ def test_what_the_writer_writes_is_read_back(value):
 def test_any_bytes_are_a_value_or_refused(data):
     try:
         parse_json("x", data)
-    except BundleInvalid as err:
+    except BundleInvalidError as err:
         assert str(err).startswith("x: ")
 
 
@@ -53,7 +53,7 @@ def test_any_bytes_are_a_value_or_refused(data):
     ],
 )
 def test_what_two_readers_could_read_differently_is_refused(data):
-    with pytest.raises(BundleInvalid, match=r"^x: not JSON \(.{1,200}\)$"):
+    with pytest.raises(BundleInvalidError, match=r"^x: not JSON \(.{1,200}\)$"):
         parse_json("x", data)
 
 
@@ -64,7 +64,7 @@ def test_a_pair_of_escapes_is_one_letter_and_an_escaped_backslash_is_none():
 
 def test_size_is_checked_before_parsing():
     assert parse_json("x", b"[1]", 3) == [1]
-    with pytest.raises(BundleInvalid, match="4 bytes exceed 3"):
+    with pytest.raises(BundleInvalidError, match="4 bytes exceed 3"):
         parse_json("x", b"[1]]", 3)
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketrec_bundle.encoding.arrays import encode_array
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.items.audience import (
     AGE_RATINGS,
     MAX_REGIONS,
@@ -148,7 +148,7 @@ NAMES = [f"r{at:02}" for at in range(40)]
 def test_files_that_do_not_fit_are_refused(tmp_path, resign, changed, told):
     write_tiny_bundle(tmp_path / "b")
     resign(tmp_path / "b", changed)
-    with pytest.raises(BundleInvalid, match=told):
+    with pytest.raises(BundleInvalidError, match=told):
         open_bundle(tmp_path / "b")
 
 
@@ -157,5 +157,5 @@ def test_names_without_their_column_are_refused(tmp_path, resign):
     manifest = json.loads((tmp_path / "b" / "manifest.json").read_bytes())
     kept = [one for one in manifest["files"] if not one["name"].startswith(REGIONS)]
     (tmp_path / "b" / "manifest.json").write_text(json.dumps({**manifest, "files": kept}))
-    with pytest.raises(BundleInvalid, match=f"{REGIONS}.values"):
+    with pytest.raises(BundleInvalidError, match=f"{REGIONS}.values"):
         open_bundle(tmp_path / "b")

@@ -1,6 +1,6 @@
 import pytest
 
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.items.catalogue import (
     MAX_ITEM_BYTES,
     Catalogue,
@@ -26,7 +26,7 @@ def test_a_hostile_catalogue_is_refused_or_does_no_harm(tmp_path, name):
     if name in HARMLESS:
         assert all(item.row == 0 for item in Catalogue(path).items([0, 1]))
         return
-    with pytest.raises(BundleInvalid, match=r"^catalogue\.sqlite: .{1,250}$"):
+    with pytest.raises(BundleInvalidError, match=r"^catalogue\.sqlite: .{1,250}$"):
         Catalogue(path).items([0, 1])
 
 
@@ -55,7 +55,7 @@ def test_the_whole_catalogue_is_read_in_row_order_whatever_order_it_was_written_
     assert list(Catalogue(tmp_path / "two").all_items(3000)) == items
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     for wrong in (2999, 3001):
-        with pytest.raises(BundleInvalid, match="rows"):
+        with pytest.raises(BundleInvalidError, match="rows"):
             list(Catalogue(tmp_path / "one").all_items(wrong))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pocketrec_bundle.encoding.arrays import encode_array
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.items.cohorts import CODES_FILE, ROWS_FILE
 from pocketrec_bundle.reader import open_bundle
 
@@ -48,5 +48,5 @@ def test_a_release_without_them_and_one_of_version_1_have_none(make_bundle, resi
 )
 def test_lists_that_do_not_fit_are_refused(make_bundle, resign, codes, rows, message):
     folder = with_lists(make_bundle(), resign, codes, rows)
-    with pytest.raises(BundleInvalid, match=message):
+    with pytest.raises(BundleInvalidError, match=message):
         open_bundle(folder)

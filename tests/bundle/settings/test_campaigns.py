@@ -6,7 +6,7 @@ import pytest
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import MAX_TEXT, MAX_UTC
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.campaigns import MAX_CAMPAIGNS, MAX_ITEM_ID, MAX_PRIORITY, Campaigns
 from pocketrec_export.conformance.tiny_bundle import CAMPAIGNS, write_tiny_bundle
@@ -47,7 +47,7 @@ def test_campaigns_survive_json():
     ],
 )
 def test_a_campaign_that_is_not_as_it_should_be_is_refused(change):
-    with pytest.raises(BundleInvalid, match=r"campaigns\.json: campaign 1"):
+    with pytest.raises(BundleInvalidError, match=r"campaigns\.json: campaign 1"):
         Campaigns.from_json(one(**change))
 
 
@@ -62,7 +62,7 @@ def test_a_campaign_that_is_not_as_it_should_be_is_refused(change):
     ],
 )
 def test_campaigns_of_another_form_are_refused(value):
-    with pytest.raises(BundleInvalid, match=r"campaigns\.json"):
+    with pytest.raises(BundleInvalidError, match=r"campaigns\.json"):
         Campaigns.from_json(value)
 
 
@@ -90,5 +90,5 @@ def test_a_release_of_version_1_passes_the_file_over(tmp_path, resign):
 def test_bad_campaigns_refuse_the_release(tmp_path, resign):
     write_tiny_bundle(tmp_path / "b")
     resign(tmp_path / "b", {"campaigns.json": b'{"version":1,"campaigns":7}'})
-    with pytest.raises(BundleInvalid, match=r"campaigns\.json: campaigns"):
+    with pytest.raises(BundleInvalidError, match=r"campaigns\.json: campaigns"):
         open_bundle(tmp_path / "b")

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from pocketrec_bundle.disk.files import canonical_json
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.policy import Policy
@@ -40,7 +40,7 @@ def test_golden_survives_json():
 def test_bad_golden_case_is_refused(change):
     value = Golden(cases=(CASE,), vector_tolerance=0.1, score_tolerance=0.2).to_json()
     value["cases"][0] |= change
-    with pytest.raises(BundleInvalid, match=r"golden\.json"):
+    with pytest.raises(BundleInvalidError, match=r"golden\.json"):
         Golden.from_json(value)
 
 
@@ -48,7 +48,7 @@ def test_bad_golden_case_is_refused(change):
 def test_a_tolerance_that_would_let_everything_pass_is_refused(tolerance):
     value = Golden(cases=(), vector_tolerance=0.1, score_tolerance=0.2).to_json()
     for key in ("vector_tolerance", "score_tolerance"):
-        with pytest.raises(BundleInvalid, match=key):
+        with pytest.raises(BundleInvalidError, match=key):
             Golden.from_json(value | {key: tolerance})
 
 
@@ -69,7 +69,7 @@ def test_golden_of_another_release_is_refused(make_bundle, resign, change, messa
         if fits:
             assert Golden.of(open_bundle(folder)) == golden
             continue
-        with pytest.raises(BundleInvalid, match=message):
+        with pytest.raises(BundleInvalidError, match=message):
             Golden.of(open_bundle(folder))
 
 
@@ -84,5 +84,5 @@ def test_policy_survives_json():
     + [{"repeats": 1}],
 )
 def test_bad_policy_is_refused(change):
-    with pytest.raises(BundleInvalid, match=r"policy\.json"):
+    with pytest.raises(BundleInvalidError, match=r"policy\.json"):
         Policy.from_json(POLICY.to_json() | change)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from pocketrec_bundle.encoding.strict_json import MAX_UTC
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.settings.halts import MAX_BYTES, MAX_HALTS, Halt, Halts
 
 SHA, OTHER = "0a" * 32, "0b" * 32
@@ -31,7 +31,7 @@ def test_halts_survive_json_and_name_their_reason():
     ],
 )
 def test_a_halt_that_is_not_as_it_should_be_is_refused(change):
-    with pytest.raises(BundleInvalid, match="halts: halt 1"):
+    with pytest.raises(BundleInvalidError, match="halts: halt 1"):
         Halts.from_bytes(encoded(SOUND | change))
 
 
@@ -45,12 +45,12 @@ def test_a_halt_that_is_not_as_it_should_be_is_refused(change):
     ],
 )
 def test_halts_of_another_form_are_refused(data):
-    with pytest.raises(BundleInvalid, match="halts"):
+    with pytest.raises(BundleInvalidError, match="halts"):
         Halts.from_bytes(data)
 
 
 def test_halts_that_devices_would_refuse_are_not_written():
-    with pytest.raises(BundleInvalid, match="reason"):
+    with pytest.raises(BundleInvalidError, match="reason"):
         Halts(halted=(Halt(manifest=SHA, reason="x" * 201, since_utc=0),)).to_bytes()
     many = (Halt(manifest=f"{at:064x}", reason="é" * 200, since_utc=1) for at in range(MAX_HALTS))
     assert Halts(halted=tuple(many)).to_bytes()  # the most there can be fit

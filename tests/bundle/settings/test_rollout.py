@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketrec_bundle.encoding.strict_json import MAX_UTC
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.settings.rollout import (
     MAX_BYTES,
     MAX_CLASSES,
@@ -87,7 +87,7 @@ def test_one_of_defaults_is_sound_and_open_to_all():
     ],
 )
 def test_a_release_that_is_not_as_it_should_be_is_refused(change):
-    with pytest.raises(BundleInvalid, match=r"policy\.json: release 1"):
+    with pytest.raises(BundleInvalidError, match=r"policy\.json: release 1"):
         RolloutPolicy.from_json(policy(**change))
 
 
@@ -106,7 +106,7 @@ def test_a_release_that_is_not_as_it_should_be_is_refused(change):
     ],
 )
 def test_sync_settings_that_are_not_as_they_should_be_are_refused(change):
-    with pytest.raises(BundleInvalid, match=r"policy\.json: sync"):
+    with pytest.raises(BundleInvalidError, match=r"policy\.json: sync"):
         RolloutPolicy.from_json(policy(sync=SYNC | change))
 
 
@@ -125,7 +125,7 @@ def test_sync_settings_that_are_not_as_they_should_be_are_refused(change):
     ],
 )
 def test_a_policy_of_another_form_is_refused(value):
-    with pytest.raises(BundleInvalid, match=r"policy\.json"):
+    with pytest.raises(BundleInvalidError, match=r"policy\.json"):
         RolloutPolicy.from_json(value)
 
 
@@ -133,13 +133,13 @@ def test_a_policy_too_large_is_refused_unread():
     data = RolloutPolicy.from_json(policy()).to_bytes()
     padded = data + b" " * (MAX_BYTES - len(data))
     assert RolloutPolicy.from_bytes(padded).channel == "stable"
-    with pytest.raises(BundleInvalid, match="exceed"):
+    with pytest.raises(BundleInvalidError, match="exceed"):
         RolloutPolicy.from_bytes(padded + b" ")
 
 
 def test_a_policy_that_devices_would_refuse_is_not_written():
     stage = Stage(manifest=SHA, name="x", percent=101)
-    with pytest.raises(BundleInvalid, match="percent"):
+    with pytest.raises(BundleInvalidError, match="percent"):
         RolloutPolicy(channel="stable", releases=(stage,)).to_bytes()
     many = tuple(
         Stage(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pocketrec_bundle.disk.files import canonical_json
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.rules import KINDS, Rules
 from pocketrec_export.conformance.tiny_bundle import RULES, SPEC, write_tiny_bundle
@@ -65,7 +65,7 @@ def test_every_rule_survives_json(kind):
     ],
 )
 def test_a_setting_that_does_not_belong_is_refused(kind, change):
-    with pytest.raises(BundleInvalid, match=r"rules\.json: rule 1"):
+    with pytest.raises(BundleInvalidError, match=r"rules\.json: rule 1"):
         Rules.from_json(one_rule(kind, **change), SPEC)
 
 
@@ -86,7 +86,7 @@ def test_a_setting_that_does_not_belong_is_refused(kind, change):
     ],
 )
 def test_rules_of_another_form_or_that_do_not_go_together_are_refused(change):
-    with pytest.raises(BundleInvalid, match=r"rules\.json"):
+    with pytest.raises(BundleInvalidError, match=r"rules\.json"):
         Rules.from_json(one_rule("mmr") | change, SPEC)
 
 
@@ -109,5 +109,5 @@ def test_a_release_of_version_1_passes_the_file_over(tmp_path, resign):
 def test_bad_rules_refuse_the_release(tmp_path, resign):
     write_tiny_bundle(tmp_path / "b")
     resign(tmp_path / "b", {"rules.json": b'{"version":1,"depth":0,"rules":[]}'})
-    with pytest.raises(BundleInvalid, match=r"rules\.json: depth"):
+    with pytest.raises(BundleInvalidError, match=r"rules\.json: depth"):
         open_bundle(tmp_path / "b")

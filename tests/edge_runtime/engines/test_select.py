@@ -12,6 +12,8 @@ from pocketrec_edge.errors import EngineError
         ("2.14.0", "2.17.0", True),
         ("2.14.0", "2.3.0", False),
         ("2.14.0", "2.14", False),
+        ("2.14", "2.14.0", False),
+        ("2", "2.0.1", True),
         ("1.9.0", "1.12.0", True),
         ("1.12.0rc1", "1.13.0", False),
         ("", "2.17.0", False),

@@ -12,7 +12,7 @@ from pocketrec_bundle.features import History
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.policy import Policy
-from pocketrec_edge.errors import EngineError, SelfTestFailed
+from pocketrec_edge.errors import EngineError, SelfTestFailedError
 from pocketrec_edge.recommend.index import Index, probe
 from pocketrec_edge.recommend.index_reference import exact
 from pocketrec_edge.recommend.pipeline import Recommender
@@ -94,7 +94,7 @@ def test_broken_tower_leaves_popular_items(release, answer):
 def test_self_test_refuses_a_release_whose_model_answers_otherwise(release, monkeypatch):
     wrong = dataclasses.replace(release.policy, category_cap=1)
     monkeypatch.setattr(release, "policy", wrong)
-    with pytest.raises(SelfTestFailed):
+    with pytest.raises(SelfTestFailedError):
         replay(release, "onnx")
 
 

@@ -9,7 +9,7 @@ import pytest
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.features import History
 from pocketrec_edge.device import Device
-from pocketrec_edge.errors import RequestInvalid
+from pocketrec_edge.errors import RequestInvalidError
 from pocketrec_edge.recommend.filters import Filters, Range
 from pocketrec_edge.recommend.pipeline import Recommender
 
@@ -56,7 +56,7 @@ WRONG_SLATES = [
 @pytest.mark.parametrize("asked", WRONG_SLATES, ids=lambda asked: str(asked).partition(" at 0x")[0])
 def test_a_slate_that_cannot_be_is_refused_and_logs_nothing(phone, asked):
     before = phone.status().log.events
-    with pytest.raises(RequestInvalid) as told:
+    with pytest.raises(RequestInvalidError) as told:
         phone.recommend(**asked)
     assert isinstance(told.value, ValueError) and isinstance(told.value, InputError)
     assert phone.status().log.events == before
@@ -118,20 +118,20 @@ WRONG_FEEDBACK = [
 @pytest.mark.parametrize(("item_id", "event", "value"), WRONG_FEEDBACK, ids=str)
 def test_feedback_that_cannot_be_is_refused_and_not_logged(phone, item_id, event, value):
     before = phone.status().log.events
-    with pytest.raises(RequestInvalid):
+    with pytest.raises(RequestInvalidError):
         phone.feedback(item_id, event, value)
     assert phone.status().log.events == before
 
 
 def test_an_unknown_event_gets_the_release_s_names_and_the_nearest(phone):
-    with pytest.raises(RequestInvalid, match=r"has rating, like\. Did you mean 'like'\?"):
+    with pytest.raises(RequestInvalidError, match=r"has rating, like\. Did you mean 'like'\?"):
         phone.feedback("é-0", "liek")
 
 
 def test_without_a_release_any_well_formed_event_is_kept(tmp_path):
     phone = Device(tmp_path)
     phone.feedback("x", "like", 5)
-    with pytest.raises(RequestInvalid):
+    with pytest.raises(RequestInvalidError):
         phone.feedback("x", "")
     assert phone.status().log.interactions == 1
 
@@ -139,37 +139,37 @@ def test_without_a_release_any_well_formed_event_is_kept(tmp_path):
 def test_requests_are_checked_before_there_is_a_release(tmp_path):
     phone = Device(tmp_path)
     for asked in ({"k": 0}, {"page": 0}, {"scene": "cellar"}):
-        with pytest.raises(RequestInvalid):
+        with pytest.raises(RequestInvalidError):
             phone.recommend(**asked)
 
 
 @pytest.mark.parametrize("k", [0, -1, 1001, "3"])
 def test_explanations_and_the_pipeline_check_k_too(phone, k):
-    with pytest.raises(RequestInvalid):
+    with pytest.raises(RequestInvalidError):
         phone.explain(k=k)
-    with pytest.raises(RequestInvalid):
+    with pytest.raises(RequestInvalidError):
         Recommender(phone.bundle, "onnx").recommend(History.empty(), NOW, k)
 
 
 def test_a_decision_that_is_no_decision_is_refused(phone):
     for wrong in ("no", 1, None):
-        with pytest.raises(RequestInvalid):
+        with pytest.raises(RequestInvalidError):
             phone.set_consent(wrong)
-    with pytest.raises(RequestInvalid):
+    with pytest.raises(RequestInvalidError):
         phone.set_consent(True, 5)
     assert phone.status().log.consent.state == "unknown"
 
 
 def test_interests_are_a_list_of_names(phone):
     for wrong in ("drama", [3]):
-        with pytest.raises(RequestInvalid, match="names of categories"):
+        with pytest.raises(RequestInvalidError, match="names of categories"):
             phone.set_interests(wrong)
-    with pytest.raises(RequestInvalid):
+    with pytest.raises(RequestInvalidError):
         phone.explain(7)
 
 
 @pytest.mark.parametrize("wrong", [{"threads": 0}, {"threads": 1.5}, {"storage_bytes": 0}])
 def test_a_phone_with_impossible_settings_is_not_opened(tmp_path, wrong):
-    with pytest.raises(RequestInvalid):
+    with pytest.raises(RequestInvalidError):
         Device(tmp_path / "new", **wrong)
     assert not (tmp_path / "new").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from pocketrec.cli import main
 from pocketrec_edge.device import Device
-from pocketrec_edge.errors import RequestInvalid
+from pocketrec_edge.errors import RequestInvalidError
 from pocketrec_edge.recommend import popular_list
 from pocketrec_edge.recommend.filters import Filters
 from pocketrec_edge.releases.selftest import replay
@@ -197,7 +197,7 @@ def test_events_of_a_damaged_release_are_checked_by_the_names_that_were_noted(ho
     phone = opened(home)
     shown = phone.recommend().items[0].item_id
     phone.feedback(shown, "like")
-    with pytest.raises(RequestInvalid, match="rating, like"):
+    with pytest.raises(RequestInvalidError, match="rating, like"):
         phone.feedback(shown, "cough")
     assert phone.status().log.interactions == 1
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pocketrec_bundle.errors import BundleInvalid, BundleTooNew
+from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 from pocketrec_bundle.golden.edges import GoldenEdges
 from pocketrec_bundle.golden.rules import GoldenRules
 from pocketrec_bundle.reader import Bundle, open_bundle
-from pocketrec_edge.errors import SelfTestFailed
+from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.releases import golden_edges, selftest
 from pocketrec_edge.releases.golden_edges import check_edges
@@ -64,7 +64,7 @@ def test_a_wrong_number_of_a_history_is_named_with_its_case(device, edges, field
     first = tuple(n + 1 for n in value[0]) if field == "pair" else 2 * value[0] + 1
     spoilt = replace(case, **{field: (first, *value[1:])})
     histories = (*edges.histories[:at], spoilt, *edges.histories[at + 1 :])
-    with pytest.raises(SelfTestFailed) as caught:
+    with pytest.raises(SelfTestFailedError) as caught:
         expect_right(check_edges(device, replace(edges, histories=histories)))
     assert told in str(caught.value) and repr(case.name) in str(caught.value)
 
@@ -91,7 +91,7 @@ def test_rows_that_swap_are_wrong_unless_their_scores_nearly_tie(device, edges):
         rows = (case.candidates[1], case.candidates[0], *case.candidates[2:])
         return replace(edges, searches=(replace(case, candidates=rows, scores=scores),))
 
-    with pytest.raises(SelfTestFailed, match="candidates is"):
+    with pytest.raises(SelfTestFailedError, match="candidates is"):
         expect_right(check_edges(device, swapped(case.scores)))
     tie = (case.scores[0], case.scores[0] * (1 - 1e-6), *case.scores[2:])
     wrong = [one for one in check_edges(device, swapped(tie)) if one.share > 1]
@@ -102,7 +102,7 @@ def test_candidates_of_a_zero_vector_have_one_order(device, edges):
     case = edges.searches[0]
     assert case.user_row == -1 and set(case.scores) == {0.0}
     rows = (case.candidates[1], case.candidates[0], *case.candidates[2:])
-    with pytest.raises(SelfTestFailed, match="all scores tie"):
+    with pytest.raises(SelfTestFailedError, match="all scores tie"):
         expect_right(
             check_edges(device, replace(edges, searches=(replace(case, candidates=rows),)))
         )
@@ -110,7 +110,9 @@ def test_candidates_of_a_zero_vector_have_one_order(device, edges):
 
 def test_a_slate_of_other_items_is_named_with_its_case(rules):
     case = replace(rules.slates[3], slate=rules.slates[3].slate[::-1])
-    with pytest.raises(SelfTestFailed, match=f"golden case '{case.name}', rules/slate: slate is"):
+    with pytest.raises(
+        SelfTestFailedError, match=f"golden case '{case.name}', rules/slate: slate is"
+    ):
         expect_right(check_rules(replace(rules, slates=(case,))))
 
 
@@ -122,7 +124,7 @@ def test_a_phone_whose_rules_are_wrong_does_not_activate_the_release(tiny, monke
     monkeypatch.setattr(
         "pocketrec_edge.recommend.rules.ruled.above_floor", lambda values, _: values >= -1
     )
-    with pytest.raises(SelfTestFailed, match="quality floor"):
+    with pytest.raises(SelfTestFailedError, match="quality floor"):
         replay(tiny, "onnx")
 
 
@@ -163,7 +165,7 @@ def test_what_is_read_is_what_was_written(edges, rules):
 def test_an_edge_case_that_is_not_as_it_should_be_is_refused(edges, part, change, code):
     value = edges.to_json()
     value[part][0] |= change
-    with pytest.raises(BundleInvalid) as caught:
+    with pytest.raises(BundleInvalidError) as caught:
         GoldenEdges.from_json(value)
     assert caught.value.code == code
 
@@ -183,12 +185,12 @@ def test_an_edge_case_that_is_not_as_it_should_be_is_refused(edges, part, change
 def test_a_slate_that_is_not_as_it_should_be_is_refused(rules, change, code):
     value = rules.to_json()
     value["slates"][0] |= change
-    with pytest.raises(BundleInvalid) as caught:
+    with pytest.raises(BundleInvalidError) as caught:
         GoldenRules.from_json(value)
     assert caught.value.code == code
 
 
 @pytest.mark.parametrize("kind", [GoldenEdges, GoldenRules])
 def test_cases_of_a_later_version_are_too_new(kind):
-    with pytest.raises(BundleTooNew):
+    with pytest.raises(BundleTooNewError):
         kind.from_json({"version": 2})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pocketrec_bundle.encoding.arrays import encode_array
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.manifest import Manifest
 from pocketrec_bundle.reader import Bundle
@@ -121,7 +121,7 @@ def test_stages_that_do_not_fit_the_release_are_refused(release, golden, stage, 
         for e in release.manifest.files
     )
     manifest: Manifest = replace(release.manifest, files=files)
-    with pytest.raises(BundleInvalid, match=f"golden/{stage}"):
+    with pytest.raises(BundleInvalidError, match=f"golden/{stage}"):
         read_stages(Bundle(manifest, folder), golden)
 
 

@@ -15,7 +15,7 @@ from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.rules import Rules
 from pocketrec_edge import memory
 from pocketrec_edge.device import Device
-from pocketrec_edge.errors import SimulationFailed
+from pocketrec_edge.errors import SimulationFailedError
 from pocketrec_edge.simulator import fleet
 from pocketrec_edge.simulator.classes import (
     BUILT_IN,
@@ -330,5 +330,5 @@ def test_a_child_that_fails_is_told(tmp_path, monkeypatch):
     plain = subprocess.Popen
     broken = [sys.executable, "-c", "raise SystemExit('out of luck')"]
     monkeypatch.setattr(fleet.subprocess, "Popen", lambda _, **words: plain(broken, **words))
-    with pytest.raises(SimulationFailed, match=r"(?s)exit code 1 after 0 of 2.*out of luck"):
+    with pytest.raises(SimulationFailedError, match=r"(?s)exit code 1 after 0 of 2.*out of luck"):
         fleet.run_class(kind(), 2, plan(), tmp_path, keep=False, on_life=lambda: None)

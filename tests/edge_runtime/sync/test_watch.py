@@ -3,7 +3,7 @@
 import pytest
 
 from pocketrec_bundle.settings.rollout import SyncPolicy
-from pocketrec_edge.errors import SelfTestFailed, SyncError
+from pocketrec_edge.errors import SelfTestFailedError, SyncError
 from pocketrec_edge.sync.client import CURRENT, SyncReport
 from pocketrec_edge.sync.wake import FIRST_RETRY_S, after_hint
 from pocketrec_edge.sync.watch import Watch
@@ -100,7 +100,7 @@ def test_a_hint_never_puts_a_sync_off():
 
 
 def test_failures_wait_longer_each_time_and_a_hint_heard_before_is_not_heard_again():
-    errors = {2: SyncError("gone"), 3: SelfTestFailed("wrong"), 4: SyncError("gone")}
+    errors = {2: SyncError("gone"), 3: SelfTestFailedError("wrong"), 4: SyncError("gone")}
     world = World(failing=errors, hints=[(300.0, "2.0")])
     watch = world.run(5)
     assert len(world.syncs) == 5

@@ -9,7 +9,7 @@ import pytest
 import urllib3
 
 from pocketrec.cli import main
-from pocketrec_edge.errors import RequestInvalid, SyncError
+from pocketrec_edge.errors import RequestInvalidError, SyncError
 from pocketrec_edge.sync import events as sync_events
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.hints import hints
@@ -131,10 +131,10 @@ NO_ADDRESSES = (
 
 @pytest.mark.parametrize("address", NO_ADDRESSES)
 def test_what_is_no_address_of_a_server_is_refused_at_once(address, tmp_path, runner):
-    with pytest.raises(RequestInvalid, match="is no address of a server"):
+    with pytest.raises(RequestInvalidError, match="is no address of a server"):
         checked(address)
     home = tmp_path / "phone"
-    with pytest.raises(RequestInvalid):
+    with pytest.raises(RequestInvalidError):
         sync(home, address, lambda _: None)
     done = runner.invoke(main, ["device", "sync", "--home", str(home), "--server", address])
     assert done.exit_code == 2 and "http://127.0.0.1:8080" in done.stderr

@@ -72,7 +72,7 @@ def test_every_refusal_in_the_reader_s_code_is_met_by_some_bundle(repository, re
         for node in ast.walk(ast.parse(text)):
             if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)):
                 continue
-            if getattr(node.exc.func, "id", "") not in ("BundleInvalid", "BundleTooNew"):
+            if getattr(node.exc.func, "id", "") not in ("BundleInvalidError", "BundleTooNewError"):
                 continue
             said, n = ast.get_source_segment(text, node), n + 1
             if any(path.name == name and part in said for name, part in RACES):

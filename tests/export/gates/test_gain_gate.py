@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("keras", reason="needs the train extra")
 
 from pocketrec_export.build import export_bundle
-from pocketrec_export.errors import GateRefused
+from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.gates.gain_gate import checked_gain
 from pocketrec_training.evaluation.baseline_gain import BaselineGain, write_gain
 from pocketrec_training.recipe.schema import load_recipe, recipe_json
@@ -43,14 +43,16 @@ def run(run_dir: Path, tmp_path: Path):
 def test_a_run_that_loses_to_a_baseline_is_refused_where_the_recipe_says_so(run, tmp_path):
     folder = run("refuse")
     write_gain(folder, LOST)
-    with pytest.raises(GateRefused, match=r"transitions: NDCG@10 0\.0990.*require_gain = 'refuse'"):
+    with pytest.raises(
+        GateRefusedError, match=r"transitions: NDCG@10 0\.0990.*require_gain = 'refuse'"
+    ):
         export_bundle(folder, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 
 def test_a_run_that_nobody_evaluated_is_refused_too(run):
     folder = run("refuse")
-    with pytest.raises(GateRefused, match="pocketrec evaluate"):
+    with pytest.raises(GateRefusedError, match="pocketrec evaluate"):
         checked_gain(load_recipe(folder / "recipe.json"), folder, force=False)
 
 
@@ -92,9 +94,9 @@ def test_a_tie_is_no_gain_and_a_recipe_without_a_test_is_told_so(run):
     tie = replace(LOST, difference=0.0, low=0.0, high=0.0)
     assert tie.sentence().startswith("two_stage equals the best simple baseline")
     write_gain(folder, tie)
-    with pytest.raises(GateRefused, match="equals"):
+    with pytest.raises(GateRefusedError, match="equals"):
         checked_gain(recipe, folder, force=False)
     (folder / "baseline_gain.json").unlink()
     untested = replace(recipe, split=replace(recipe.split, kind="global_time", test_share=0.0))
-    with pytest.raises(GateRefused, match="keeps no test events"):
+    with pytest.raises(GateRefusedError, match="keeps no test events"):
         checked_gain(untested, folder, force=False)

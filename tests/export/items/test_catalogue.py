@@ -9,7 +9,7 @@ pytest.importorskip("tensorflow", reason="needs the train extra")
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.releases.selftest import replay
-from pocketrec_export.errors import GateRefused
+from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.golden import answers as golden
 from pocketrec_export.items.catalogue import update_catalogue
 
@@ -209,7 +209,7 @@ def test_files_that_disagree_on_most_golden_slates_refuse_the_new_catalogue(
 ):
     (tmp_path / "c.json").write_text(json.dumps(CHANGES))
     monkeypatch.setattr(golden, "_holds", lambda *_: False)
-    with pytest.raises(GateRefused):
+    with pytest.raises(GateRefusedError):
         update_catalogue(bundle_dir, tmp_path / "c.json", run_dir, tmp_path / "next")
     assert [p.name for p in tmp_path.iterdir()] == ["c.json"]
 

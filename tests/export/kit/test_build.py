@@ -16,13 +16,13 @@ pytest.importorskip("onnx", reason="needs the train extra")
 
 from pocketrec.cli import main
 from pocketrec.commands.model.export import command
-from pocketrec_bundle.errors import BundleInvalid, InputError, PocketRecError
+from pocketrec_bundle.errors import BundleInvalidError, InputError, PocketRecError
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.engines.select import is_older
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.releases.selftest import replay
-from pocketrec_export.errors import GateRefused
+from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.kit import build as kit
 from pocketrec_export.kit import versions as kit_versions
 from pocketrec_export.kit.build import kit_of_run, write_kit
@@ -393,7 +393,7 @@ def test_a_damaged_bundle_leaves_nothing(own_bundle, tmp_path):
     entry = open_bundle(own_bundle).manifest.entry("index/rows")
     (own_bundle / "files" / entry.sha256).write_bytes(b"")
     before = tree(tmp_path)
-    with pytest.raises(BundleInvalid, match="index/rows"):
+    with pytest.raises(BundleInvalidError, match="index/rows"):
         write_kit(own_bundle, "web", tmp_path / "kit")
     assert tree(tmp_path) == before
 
@@ -487,10 +487,10 @@ def test_a_run_whose_gates_refuse_leaves_nothing(tmp_path, monkeypatch):
 
     def export_bundle(_run: Path, out: Path, *, force: bool) -> None:
         out.mkdir()
-        raise GateRefused("too large")
+        raise GateRefusedError("too large")
 
     monkeypatch.setattr(build, "export_bundle", export_bundle)
-    with pytest.raises(GateRefused):
+    with pytest.raises(GateRefusedError):
         kit_of_run(tmp_path / "run", "web", tmp_path / "kit")
     assert list(tmp_path.iterdir()) == []
 

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
 from pocketrec_edge.engines.select import open_engine
-from pocketrec_export.errors import ConversionFailed
+from pocketrec_export.errors import ConversionFailedError
 from pocketrec_export.models import convert as convert_module
 from pocketrec_export.models.convert import (
     as_function,
@@ -137,13 +137,13 @@ def test_smaller_variants_are_smaller_and_only_dynamic_needs_a_new_runtime(conve
 
 @pytest.mark.parametrize("variant", ["int8", "selective"])
 def test_fixed_scales_need_calibration_inputs(variant, trained):
-    with pytest.raises(ConversionFailed, match=f"{variant} need.*training log"):
+    with pytest.raises(ConversionFailedError, match=f"{variant} need.*training log"):
         convert(trained.ranker, ranker_signature(trained.spec), ("fp32", variant))
 
 
 def test_a_variant_that_fails_is_told_beside_the_others(trained, monkeypatch):
     def refuse(*_):
-        raise ConversionFailed("no such kernel")
+        raise ConversionFailedError("no such kernel")
 
     monkeypatch.setattr(convert_module, "static", refuse)
     words = (trained.ranker, ranker_signature(trained.spec), ("fp32", "selective"))
@@ -153,7 +153,7 @@ def test_a_variant_that_fails_is_told_beside_the_others(trained, monkeypatch):
     assert [(f.engine, f.variant, f.reason) for f in failed] == [
         ("litert", "selective", "no such kernel")
     ]
-    with pytest.raises(ConversionFailed, match="no such kernel"):
+    with pytest.raises(ConversionFailedError, match="no such kernel"):
         convert(*words, calibration)
 
 

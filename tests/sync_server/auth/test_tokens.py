@@ -11,7 +11,7 @@ from pocketrec_server.admin import figures
 from pocketrec_server.auth import audit, tokens
 from pocketrec_server.auth.failures import MOST, WITHIN_S, Failures
 from pocketrec_server.delivery.served import Served
-from pocketrec_server.errors import RepositoryInvalid
+from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.storage.database import connect, default_url, open_database, upgrade
 
 DAY = 86_400
@@ -116,8 +116,8 @@ def test_either_database_keeps_tokens_actions_and_figures(empty_url, tmp_path):
 
 
 def test_an_action_that_fails_or_is_cut_off_is_in_the_log(engine):
-    with pytest.raises(RepositoryInvalid), audit.noted(engine, None, "halt", "stable x"):
-        raise RepositoryInvalid("the disk is gone")
+    with pytest.raises(RepositoryInvalidError), audit.noted(engine, None, "halt", "stable x"):
+        raise RepositoryInvalidError("the disk is gone")
     with pytest.raises(ZeroDivisionError), audit.noted(engine, None, "halt", "stable y"):
         raise ZeroDivisionError
     with audit.noted(engine, None, "halt", "stable z", reason="r") as number:

@@ -21,7 +21,7 @@ from pocketrec_server.auth import sessions, tokens
 from pocketrec_server.copies import backup as backups
 from pocketrec_server.copies import seal
 from pocketrec_server.copies.restore import UNSIGNED_LIST, restore
-from pocketrec_server.errors import BackupInvalid, KeysInvalid
+from pocketrec_server.errors import BackupInvalidError, KeysInvalidError
 from pocketrec_server.halting import outcomes
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import publish
@@ -267,7 +267,7 @@ DAMAGE = [
 
 def is_refused(file, to, *words, match=None, **more):
     before = sorted(file.parent.rglob("*"))
-    with pytest.raises(BackupInvalid, match=match):
+    with pytest.raises(BackupInvalidError, match=match):
         restore(file, to, *words, **more)
     assert sorted(file.parent.rglob("*")) == before
 
@@ -419,7 +419,7 @@ def test_operators_in_a_table_that_is_hidden_are_not_restored(
     rewrite(path, found)
     try:
         restore(path, back, None)
-    except BackupInvalid:
+    except BackupInvalidError:
         return
     assert tokens.find(open_database(default_url(back)), "prt_eve", 1000) is None
 
@@ -469,7 +469,7 @@ def test_a_backup_cut_off_anywhere_is_refused(tiny_repo, engine, tmp_path, back_
     data = (tmp_path / "b.tar").read_bytes()
     for at in [*range(0, len(data), len(data) // 20), *range(len(data) - 100, len(data), 9)]:
         (tmp_path / "b.tar").write_bytes(data[:at])
-        with pytest.raises(BackupInvalid):
+        with pytest.raises(BackupInvalidError):
             restore(tmp_path / "b.tar", tmp_path / "back", public)
 
 
@@ -484,9 +484,9 @@ def test_a_damaged_key_is_named(tiny_repo, engine, tmp_path, back_up, key):
     path = tmp_path / "b.tar"
     back_up(tiny_repo, engine, path)
     for wrong in (key / "backup.pem", key / "nothing", tmp_path / "keys" / "timestamp.pem"):
-        with pytest.raises(KeysInvalid, match=wrong.name):
+        with pytest.raises(KeysInvalidError, match=wrong.name):
             restore(path, tmp_path / "back", wrong)
-    with pytest.raises(KeysInvalid, match="nothing"):
+    with pytest.raises(KeysInvalidError, match="nothing"):
         backups.back_up(tiny_repo, engine, tmp_path / "c.tar", key / "nothing")
     assert not (tmp_path / "c.tar").exists()
     with pytest.raises(InputError, match="stay as they are"):

@@ -11,7 +11,7 @@ from pocketrec_bundle.errors import InputError
 from pocketrec_edge.sync.client import sync
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.copies.mirror import Folder, mirror, place_of
-from pocketrec_server.errors import RepositoryInvalid
+from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import state
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import publish, refresh
@@ -88,13 +88,13 @@ def test_neither_keys_nor_events_nor_halves_are_copied(tiny_repo, tmp_path):
 def test_the_timestamp_comes_last_and_a_damaged_file_stops_before_it(tiny_repo, tmp_path):
     files = sorted((tiny_repo / "targets" / "files").iterdir())
     files[-1].write_bytes(b"x" * files[-1].stat().st_size)
-    with pytest.raises(RepositoryInvalid, match="damaged"):
+    with pytest.raises(RepositoryInvalidError, match="damaged"):
         mirror(tiny_repo, Folder(tmp_path / "copy"))
     assert not (tmp_path / "copy" / "metadata").exists()
 
 
 def test_nothing_published_is_said(tmp_path):
-    with pytest.raises(RepositoryInvalid, match="Is it published"):
+    with pytest.raises(RepositoryInvalidError, match="Is it published"):
         mirror(tmp_path, Folder(tmp_path / "copy"))
 
 

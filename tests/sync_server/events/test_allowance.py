@@ -2,7 +2,7 @@
 
 import pytest
 
-from pocketrec_server.errors import UploadRefused
+from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events.allowance import (
     DAY_S,
     Allowance,
@@ -17,7 +17,7 @@ NOON = 20_000 * DAY_S + DAY_S / 2
 
 
 def refused(job):
-    with pytest.raises(UploadRefused) as caught:
+    with pytest.raises(UploadRefusedError) as caught:
         job()
     assert caught.value.status == 429
     return caught.value.retry_after_s

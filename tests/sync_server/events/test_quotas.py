@@ -7,7 +7,7 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select
 
-from pocketrec_server.errors import UploadRefused
+from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events.allowance import DAY_S, Limits
 from pocketrec_server.events.intake import store
 from pocketrec_server.events.quotas import HOUR_S, forget_past
@@ -28,7 +28,7 @@ def upload(install, first, n):
 
 def refused(engine, sent, now, network):
     before = rows(engine, EVENT)
-    with pytest.raises(UploadRefused) as caught:
+    with pytest.raises(UploadRefusedError) as caught:
         store(engine, sent, LIMITS, now, network)
     assert rows(engine, EVENT) == before
     return caught.value.status, caught.value.retry_after_s

@@ -19,7 +19,7 @@ from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Signatu
 
 from pocketrec.cli import main
 from pocketrec_bundle.errors import InputError
-from pocketrec_server.errors import KeysInvalid
+from pocketrec_server.errors import KeysInvalidError
 from pocketrec_server.repository import state
 from pocketrec_server.repository.keys import load_signers, make_key, make_keys, online_signers
 from pocketrec_server.repository.publish import found_repository, halt, publish, refresh
@@ -64,10 +64,10 @@ def test_a_passphrase_comes_from_the_environment_or_is_asked_for_once(
     for name in ("targets", "snapshot", "targets"):
         assert signers[name].public_key.keytype == "ed25519"
     assert asked == ["targets"]
-    with pytest.raises(KeysInvalid, match="does not fit"):
+    with pytest.raises(KeysInvalidError, match="does not fit"):
         load_signers(tmp_path)["targets"]
     monkeypatch.setenv("POCKETREC_KEY_PASSPHRASE", "wrong")
-    with pytest.raises(KeysInvalid, match="does not fit"):
+    with pytest.raises(KeysInvalidError, match="does not fit"):
         load_signers(tmp_path)["targets"]
     monkeypatch.setenv("POCKETREC_KEY_PASSPHRASE", SECRET)
     assert load_signers(tmp_path)["targets"].public_key.keytype == "ed25519"
@@ -88,9 +88,9 @@ def test_what_is_no_key_is_refused(tmp_path):
         ("canary", "not an Ed25519"),
         ("targets", r"no targets\.pem"),
     ):
-        with pytest.raises(KeysInvalid, match=why):
+        with pytest.raises(KeysInvalidError, match=why):
             signers[name]
-    with pytest.raises(KeysInvalid, match="no such folder"):
+    with pytest.raises(KeysInvalidError, match="no such folder"):
         load_signers(tmp_path / "none")
 
 
@@ -98,14 +98,14 @@ def test_a_publish_takes_the_channel_and_the_online_keys_alone(founded, named_re
     repo, _ = founded
     here = only(tmp_path, "stable", "snapshot", "timestamp")
     assert publish(named_releases[1], repo, here, "stable").changed
-    with pytest.raises(KeysInvalid, match=r"no beta\.pem"):
+    with pytest.raises(KeysInvalidError, match=r"no beta\.pem"):
         publish(named_releases[1], repo, here, "beta")
-    with pytest.raises(KeysInvalid, match=r"no brake\.pem"):
+    with pytest.raises(KeysInvalidError, match=r"no brake\.pem"):
         halt(repo, here, "stable", "0" * 64, "x")
     online = only(tmp_path, "snapshot", "timestamp", "brake")
     assert halt(repo, online, "stable", "0" * 64, "x")
     assert set(refresh(repo, online, everything=True).signed) == {"snapshot", "timestamp", "brake"}
-    with pytest.raises(KeysInvalid, match=r"no stable\.pem"):
+    with pytest.raises(KeysInvalidError, match=r"no stable\.pem"):
         publish(named_releases[1], repo, online, "stable", percent=5)
 
 
@@ -117,12 +117,12 @@ def test_keys_lie_in_several_folders(founded, named_releases, tmp_path):
 
 def test_the_server_opens_its_keys_when_it_starts(tmp_path, no_passphrase):
     make_key(tmp_path, "snapshot")
-    with pytest.raises(KeysInvalid, match=r"no timestamp\.pem"):
+    with pytest.raises(KeysInvalidError, match=r"no timestamp\.pem"):
         online_signers(tmp_path)
     make_key(tmp_path, "timestamp")
     online_signers(tmp_path)  # without a brake it halts nothing, and serves
     make_key(tmp_path, "brake", SECRET)
-    with pytest.raises(KeysInvalid, match="does not fit"):
+    with pytest.raises(KeysInvalidError, match="does not fit"):
         online_signers(tmp_path)
 
 
@@ -182,12 +182,12 @@ def test_keys_of_a_service_sign_as_files_do(named_releases, tmp_path, monkeypatc
 def test_a_service_that_cannot_be_reached_is_one_clear_error(founded, tmp_path, monkeypatch):
     repo, _ = founded
     as_uri(tmp_path / "keys", "timestamp", "elsewhere")
-    with pytest.raises(KeysInvalid, match=r"elsewhere:.* does not open"):
+    with pytest.raises(KeysInvalidError, match=r"elsewhere:.* does not open"):
         refresh(repo, load_signers(tmp_path / "keys"), everything=True)
     monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "elsewhere", Elsewhere)
     (tmp_path / "timestamp-in-its-safe.pem").rename(tmp_path / "gone.pem")
     before = sorted((repo / "metadata").iterdir())
-    with pytest.raises(KeysInvalid, match="timestamp key could not sign"):
+    with pytest.raises(KeysInvalidError, match="timestamp key could not sign"):
         refresh(repo, load_signers(tmp_path / "keys"), everything=True)
     assert sorted((repo / "metadata").iterdir()) == before
 

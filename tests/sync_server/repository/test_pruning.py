@@ -8,7 +8,7 @@ import pytest
 from pocketrec.cli import main
 from pocketrec_bundle.manifest import parse_manifest
 from pocketrec_bundle.writer import BundleWriter
-from pocketrec_server.errors import RepositoryInvalid
+from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import state
 from pocketrec_server.repository.pruning import Pruned, prune
 from pocketrec_server.repository.publish import change_policy, publish, read_policy
@@ -107,7 +107,7 @@ def test_a_damaged_repository_is_not_touched(grown):
     age(repo, 100)
     (repo / "metadata" / "8.stable.json").write_text("{}")
     before = sorted(repo.rglob("*"))
-    with pytest.raises(RepositoryInvalid):
+    with pytest.raises(RepositoryInvalidError):
         prune(repo)
     assert sorted(repo.rglob("*")) == before
 

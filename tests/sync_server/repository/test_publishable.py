@@ -8,13 +8,13 @@ import pytest
 
 from pocketrec import rollout_table
 from pocketrec.cli import main
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.manifest import parse_manifest
 from pocketrec_bundle.settings.rollout import FailureLimit
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
 from pocketrec_export.conformance.tiny_bundle import CREATED_UTC, write_tiny_bundle
-from pocketrec_server.errors import KeysInvalid, RepositoryInvalid
+from pocketrec_server.errors import KeysInvalidError, RepositoryInvalidError
 from pocketrec_server.repository.keys import load_signers, make_key, make_keys
 from pocketrec_server.repository.live import live
 from pocketrec_server.repository.publish import (
@@ -71,7 +71,7 @@ def test_a_bundle_without_its_models_is_refused(founded, tiny_release, tmp_path,
     kept = [file for file in files if not file["name"].startswith(left_out)]
     bundle = changed_release(tiny_release, tmp_path / "bundle", files=kept, name="bare")
     before = untouched(repo)
-    with pytest.raises(BundleInvalid, match=f"bare: {why}"):
+    with pytest.raises(BundleInvalidError, match=f"bare: {why}"):
         publish(bundle, repo, signers, "stable")
     assert untouched(repo) == before
 
@@ -84,7 +84,7 @@ def test_a_bundle_that_phones_could_not_test_is_refused(founded, tmp_path):
     golden = tmp_path / "bundle" / "files" / entries.entry("golden.json").sha256
     value = json.loads(golden.read_bytes()) | {"cases": []}
     rewrite(tmp_path / "bundle", "golden.json", json.dumps(value).encode())
-    with pytest.raises(BundleInvalid, match=r"untested: golden\.json has no case"):
+    with pytest.raises(BundleInvalidError, match=r"untested: golden\.json has no case"):
         publish(tmp_path / "bundle", repo, signers, "stable")
 
 
@@ -257,9 +257,9 @@ def test_missing_keys_are_named_at_once_with_the_files(founded, named_releases, 
         r"keys: no stable\.pem or stable\.uri, no timestamp\.pem or timestamp\.uri, which have to"
         r" sign this\. Add their folders by --keys"
     )
-    with pytest.raises(KeysInvalid, match=wanted):
+    with pytest.raises(KeysInvalidError, match=wanted):
         publish(named_releases[1], repo, signers, "stable")
-    with pytest.raises(KeysInvalid, match=wanted):
+    with pytest.raises(KeysInvalidError, match=wanted):
         change_policy(repo, signers, "stable", lambda p: changed(p, p.releases[0], percent=5))
 
 
@@ -352,5 +352,5 @@ def test_a_channel_of_another_name_is_founded_by_its_key(tmp_path, runner):
     done = runner.invoke(main, ["repo", "init", *words, "--channel", "night"])
     assert done.exit_code == 0, done.stderr
     assert read_policy(tmp_path / "repo", "night").releases == ()
-    with pytest.raises(RepositoryInvalid, match="no such folder"):
+    with pytest.raises(RepositoryInvalidError, match="no such folder"):
         read_policy(tmp_path / "rep", "night")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pocketrec.cli import main
-from pocketrec_server.errors import KeysInvalid, RepositoryInvalid
+from pocketrec_server.errors import KeysInvalidError, RepositoryInvalidError
 from pocketrec_server.repository import state
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.renewal import (
@@ -87,10 +87,10 @@ def test_a_refresh_that_cannot_sign_changes_nothing(founded, tmp_path):
     repo, _ = founded
     before = (repo / "metadata" / "timestamp.json").read_bytes()
     (tmp_path / "none").mkdir()
-    with pytest.raises(KeysInvalid):
+    with pytest.raises(KeysInvalidError):
         shutil.copy(tmp_path / "keys" / "snapshot.pem", tmp_path / "none")
         refresh(repo, load_signers(tmp_path / "none"), everything=True)
-    with pytest.raises(RepositoryInvalid, match="nothing is published"):
+    with pytest.raises(RepositoryInvalidError, match="nothing is published"):
         refresh(tmp_path / "empty", load_signers(tmp_path / "keys"))
     assert (repo / "metadata" / "timestamp.json").read_bytes() == before
 

@@ -15,7 +15,7 @@ from pocketrec.cli import main
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.rollout import AppVersions, FailureLimit, RolloutPolicy, Stage
 from pocketrec_edge.device import Device
-from pocketrec_edge.errors import SelfTestFailed, SyncError
+from pocketrec_edge.errors import SelfTestFailedError, SyncError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.releases import refusals
@@ -25,7 +25,7 @@ from pocketrec_edge.sync import bucket_id
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.conditions import METERED, QUIET_HOURS, Conditions
 from pocketrec_edge.sync.rollout import bucket
-from pocketrec_edge.sync.transfer import Busy
+from pocketrec_edge.sync.transfer import BusyError
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import (
     change_policy,
@@ -160,9 +160,9 @@ def test_a_killed_release_goes_though_the_one_to_take_its_place_fails(fleet):
     fleet.change("second", state="killed")
 
     def fail(bundle):
-        raise SelfTestFailed("wrong numbers on this device")
+        raise SelfTestFailedError("wrong numbers on this device")
 
-    with pytest.raises(SelfTestFailed):
+    with pytest.raises(SelfTestFailedError):
         fleet.sync(home, fail)
     assert Store(home / "store").active() == (fleet.first, None)
     assert refusals.read(home)[second] == refusals.KILLED
@@ -228,7 +228,7 @@ def test_a_rollback_is_a_new_version_of_the_policy_with_old_content_on_top(fleet
 def test_a_release_that_fails_on_too_many_devices_stops_by_itself(fleet):
     def breaks(bundle):
         if bundle.manifest.name == "second":
-            raise SelfTestFailed("wrong numbers on this device")
+            raise SelfTestFailedError("wrong numbers on this device")
 
     second = fleet.publish("second")
     fleet.change("second", most_failures=FailureLimit(of=10, share=0.25))
@@ -239,7 +239,7 @@ def test_a_release_that_fails_on_too_many_devices_stops_by_itself(fleet):
         try:
             with from_network(n):
                 report = fleet.sync(home, breaks if n % 3 == 0 else lambda b: None, consent=True)
-        except SelfTestFailed:
+        except SelfTestFailedError:
             failed.append(home)
             assert fleet.has(home) == before
         else:
@@ -268,7 +268,7 @@ def test_a_release_whose_self_test_ends_the_process_is_given_up_after_three_time
     for _ in range(3):
         assert forked(lambda: fleet.sync(home, die), None) == -signal.SIGKILL
         assert fleet.has(home) == fleet.first
-    with pytest.raises(SelfTestFailed, match="3 processes ended in its self-test"):
+    with pytest.raises(SelfTestFailedError, match="3 processes ended in its self-test"):
         fleet.sync(home, die)
     assert fleet.sync(home, die).why == "second: it failed on this device; tiny: kept"
     (told,) = [one for one in outcomes.read(home) if one.manifest == second]
@@ -378,7 +378,7 @@ def test_a_damaged_release_is_made_whole_though_there_is_one_before_it(fleet):
 
 def test_an_overloaded_server_is_no_failure_of_the_release(fleet, monkeypatch):
     def busy(*args, **kwargs):
-        raise Busy(503, 0)
+        raise BusyError(503, 0)
 
     monkeypatch.setattr("pocketrec_edge.sync.files.ReleaseFiles.fetch", busy)
     home = fleet.folder / "new"

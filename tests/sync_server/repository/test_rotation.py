@@ -11,7 +11,7 @@ import pytest
 from pocketrec.cli import main
 from pocketrec_bundle.errors import InputError
 from pocketrec_edge.sync.client import sync
-from pocketrec_server.errors import KeysInvalid, RepositoryInvalid
+from pocketrec_server.errors import KeysInvalidError, RepositoryInvalidError
 from pocketrec_server.repository import state
 from pocketrec_server.repository.keys import load_signers, make_key
 from pocketrec_server.repository.publish import halt, publish, read_halts
@@ -59,7 +59,7 @@ def test_phones_old_and_new_follow_a_new_key(founded, go, tmp_path, named_releas
     assert publish(named_releases[1], repo, load_signers(tmp_path / "keys"), "stable").changed
     assert (go().status, go("new").status) == ("updated", "updated")
     if name in ("stable", "snapshot", "timestamp"):
-        with pytest.raises(RepositoryInvalid, match="not this repository's"):
+        with pytest.raises(RepositoryInvalidError, match="not this repository's"):
             publish(named_releases[0], repo, load_signers(tmp_path / "stolen"), "stable")
 
 
@@ -105,12 +105,12 @@ def test_what_needs_more_keys_says_so_and_changes_nothing(founded, tmp_path):
     (folder / "root-2.pem").unlink()
     (folder / "root-3.pem").unlink()
     before = sorted((repo / "metadata").iterdir())
-    with pytest.raises(RepositoryInvalid, match="2 root keys have to sign, and 1 of them"):
+    with pytest.raises(RepositoryInvalidError, match="2 root keys have to sign, and 1 of them"):
         rotate(repo, load_signers(folder), ["timestamp"])
     (folder / "targets.pem").rename(tmp_path / "targets.pem")
-    with pytest.raises(KeysInvalid, match=r"no targets\.pem"):
+    with pytest.raises(KeysInvalidError, match=r"no targets\.pem"):
         rotate(repo, load_signers(folder), ["stable"])
-    with pytest.raises(KeysInvalid, match=r"no targets\.pem"):
+    with pytest.raises(KeysInvalidError, match=r"no targets\.pem"):
         add_channel(repo, load_signers(folder), "night")
     with pytest.raises(InputError, match="no key 'root'"):
         rotate(repo, load_signers(folder), ["root"])

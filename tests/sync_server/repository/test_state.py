@@ -7,7 +7,7 @@ import pytest
 from tuf.api.metadata import Metadata, Root
 
 from pocketrec_bundle.errors import InputError
-from pocketrec_server.errors import KeysInvalid, RepositoryInvalid
+from pocketrec_server.errors import KeysInvalidError, RepositoryInvalidError
 from pocketrec_server.repository import state
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish, read_policy, refresh
@@ -20,9 +20,9 @@ def test_a_publish_signs_nothing_on_top_of_what_somebody_put_there(founded, name
     path = repo / "metadata" / f"{name}.json"
     path.write_bytes(path.read_bytes().replace(b'"expires":"2', b'"expires":"3'))
     before = (repo / "metadata" / "timestamp.json").read_bytes()
-    with pytest.raises(RepositoryInvalid, match=rf"{name}.json: damaged"):
+    with pytest.raises(RepositoryInvalidError, match=rf"{name}.json: damaged"):
         publish(named_releases[1], repo, signers, "stable")
-    with pytest.raises(RepositoryInvalid, match=rf"{name}.json: damaged"):
+    with pytest.raises(RepositoryInvalidError, match=rf"{name}.json: damaged"):
         refresh(repo, signers, everything=True)
     assert (repo / "metadata" / "timestamp.json").read_bytes() == before
 
@@ -31,7 +31,7 @@ def test_a_policy_that_was_changed_on_the_server_is_not_signed_again(founded, na
     repo, signers = founded
     (path,) = (repo / "targets" / "channels" / "stable").glob("*.policy.json")
     path.write_bytes(path.read_bytes().replace(b"100.0", b"10.00"))
-    with pytest.raises(RepositoryInvalid, match="Restore the repository"):
+    with pytest.raises(RepositoryInvalidError, match="Restore the repository"):
         publish(named_releases[1], repo, signers, "stable")
 
 
@@ -43,7 +43,7 @@ def test_a_repository_of_the_older_layout_is_named_as_such(founded, tmp_path):
     old = Metadata(root)
     old.sign(signers["targets"])
     old.to_file(str(repo / "metadata" / "1.root.json"))
-    with pytest.raises(RepositoryInvalid, match="of an older pocketrec"):
+    with pytest.raises(RepositoryInvalidError, match="of an older pocketrec"):
         read_policy(repo, "stable")
 
 
@@ -54,7 +54,7 @@ def test_a_repository_is_founded_with_all_keys_or_not_at_all(tmp_path):
     for name in ("targets", "brake"):
         (tmp_path / "keys" / f"{name}.pem").rename(tmp_path / f"{name}.pem")
     wanted = r"no root-2\.pem or root-2\.uri, no targets\.pem .*, no brake\.pem .* have to sign"
-    with pytest.raises(KeysInvalid, match=wanted):
+    with pytest.raises(KeysInvalidError, match=wanted):
         found_repository(tmp_path / "repo", load_signers(tmp_path / "keys"))
     assert not (tmp_path / "repo").exists()
     for name in ("root-2", "targets", "brake"):
@@ -78,7 +78,7 @@ def test_a_second_writer_waits_for_the_first_and_gives_up_after_a_while(founded)
     with state.writing(repo):
         thread.start()
         with (
-            pytest.raises(RepositoryInvalid, match="another publish is running"),
+            pytest.raises(RepositoryInvalidError, match="another publish is running"),
             state.writing(repo, wait_s=0.2),
         ):
             pass

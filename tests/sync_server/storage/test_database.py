@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from pocketrec_server.auth import audit
-from pocketrec_server.errors import DatabaseInvalid
+from pocketrec_server.errors import DatabaseInvalidError
 from pocketrec_server.storage.database import (
     connect,
     default_url,
@@ -93,7 +93,7 @@ def test_an_old_file_is_upgraded_when_it_is_opened(tmp_path):
 
 
 def test_postgresql_is_upgraded_on_purpose_only(postgres, request):
-    with pytest.raises(DatabaseInvalid, match="pocketrec db upgrade"):
+    with pytest.raises(DatabaseInvalidError, match="pocketrec db upgrade"):
         open_database(postgres)
 
 
@@ -103,7 +103,7 @@ def test_an_upgrade_that_fails_changes_nothing(empty_url):
         for statement in FIRST_LAYOUT.split(";\n"):
             connection.execute(text(statement.replace(": ", r"\: ")))
         connection.execute(text("CREATE TABLE upload (foreign_to_us INTEGER)"))
-    with pytest.raises(DatabaseInvalid, match="upload"):
+    with pytest.raises(DatabaseInvalidError, match="upload"):
         upgrade(engine)
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT COUNT(install_id) FROM event")) == 3
@@ -134,10 +134,10 @@ def test_a_newer_database_and_a_foreign_url_are_refused(engine):
     with writing(engine) as connection:
         connection.execute(text("INSERT INTO alembic_version VALUES ('9999_later')"))
     for job in (pending, upgrade):
-        with pytest.raises(DatabaseInvalid, match=r"newer version.*9999_later"):
+        with pytest.raises(DatabaseInvalidError, match=r"newer version.*9999_later"):
             job(engine)
     for url in ("mysql://host/name", "nonsense"):
-        with pytest.raises(DatabaseInvalid):
+        with pytest.raises(DatabaseInvalidError):
             connect(url)
 
 

@@ -13,12 +13,12 @@ import pytest
 import urllib3
 from sqlalchemy import select
 
-from pocketrec_bundle.errors import BundleInvalid, InputError
+from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
-from pocketrec_server.errors import KeysInvalid, RepositoryInvalid
+from pocketrec_server.errors import KeysInvalidError, RepositoryInvalidError
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish, refresh
 from pocketrec_server.storage.database import open_database
@@ -192,14 +192,14 @@ def test_publish_refuses_foreign_keys_damaged_bundles_and_odd_channels(
 ):
     repo, signers = published
     make_keys(tmp_path / "other-keys")
-    with pytest.raises(RepositoryInvalid, match="not this repository's"):
+    with pytest.raises(RepositoryInvalidError, match="not this repository's"):
         publish(small_release, repo, load_signers(tmp_path / "other-keys"), "stable")
     with pytest.raises(InputError, match="channel"):
         publish(small_release, repo, signers, "../x")
     broken = tmp_path / "broken"
     shutil.copytree(small_release, broken)
     next((broken / "files").iterdir()).write_bytes(b"x")
-    with pytest.raises(BundleInvalid):
+    with pytest.raises(BundleInvalidError):
         publish(broken, repo, signers, "stable")
     assert not publish(small_release, repo, signers, "stable").changed
 
@@ -211,7 +211,7 @@ def test_keys_are_private_encrypted_on_request_and_never_overwritten(tmp_path, m
     assert b"ENCRYPTED" in paths[0].read_bytes()
     assert load_signers(tmp_path)["targets"].public_key.keytype == "ed25519"
     monkeypatch.setenv("POCKETREC_KEY_PASSPHRASE", "wrong")
-    with pytest.raises(KeysInvalid, match="does not fit"):
+    with pytest.raises(KeysInvalidError, match="does not fit"):
         load_signers(tmp_path)["targets"]
     with pytest.raises(InputError, match="stay as they are"):
         make_keys(tmp_path)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from pocketrec.cli import main
 from pocketrec_training.data.ingest import append_tables, build_tables
-from pocketrec_training.errors import TableInvalid
+from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.recipe.schema import Recipe, parse_recipe
 
 TABLES = ("interactions.parquet", "items.parquet", "quarantine.jsonl", "data_report.json")
@@ -164,13 +164,13 @@ def test_unusable_delivery_is_refused_and_the_tables_stay(tmp_path, files, chang
     if changed:
         value = json.loads(json.dumps(asdict(chosen))) | changed
         chosen = parse_recipe(value, "t.toml")
-    with pytest.raises(TableInvalid, match=message):
+    with pytest.raises(TableInvalidError, match=message):
         append_tables(chosen, out, deliver(tmp_path / "1", files))
     assert contents(out) == before
 
 
 def test_append_without_tables_says_what_to_run(tmp_path):
-    with pytest.raises(TableInvalid, match="without --append"):
+    with pytest.raises(TableInvalidError, match="without --append"):
         append_tables(recipe(), tmp_path / "out", deliver(tmp_path / "1", SECOND))
 
 

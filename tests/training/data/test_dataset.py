@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pocketrec_bundle.items.catalogue import MAX_ID
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import Items, feature_spec, load_dataset
-from pocketrec_training.errors import RecipeInvalid, TableInvalid
+from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
 from pocketrec_training.recipe.schema import parse_recipe
 
 
@@ -34,7 +34,7 @@ def test_what_no_device_would_take_is_refused_before_training(section, key, most
         return feature_spec(parse_recipe(given, "big.toml"), items)
 
     assert getattr(spec(most), key) == most
-    with pytest.raises(RecipeInvalid, match=rf"{key}: .*less than or equal to {most}"):
+    with pytest.raises(RecipeInvalidError, match=rf"{key}: .*less than or equal to {most}"):
         spec(2 * most)
 
 
@@ -96,7 +96,7 @@ def test_more_hard_negatives_than_other_items_are_refused():
 
     assert spec(2).dim == 64
     told = r"retrieval\.hard_negatives: 3 .* there are 3 items\. Set it to at most 2"
-    with pytest.raises(RecipeInvalid, match=told):
+    with pytest.raises(RecipeInvalidError, match=told):
         spec(3)
 
 
@@ -108,7 +108,7 @@ def test_tables_with_events_of_another_recipe_are_refused(tmp_path):
         r"interactions\.parquet: has the event types 'rating', but .* has 'like', 'view'\. "
         "Run `pocketrec data` again"
     )
-    with pytest.raises(TableInvalid, match=told):
+    with pytest.raises(TableInvalidError, match=told):
         load_dataset(other, folder)
 
 
@@ -118,11 +118,11 @@ def test_tables_that_do_not_belong_together_or_are_damaged_are_refused(tmp_path)
     )
     items, interactions = folder / col.ITEMS_FILE, folder / col.INTERACTIONS_FILE
     items.write_bytes((fewer / col.ITEMS_FILE).read_bytes())
-    with pytest.raises(TableInvalid, match=r"1 items are not in items\.parquet, such as 'b'"):
+    with pytest.raises(TableInvalidError, match=r"1 items are not in items\.parquet, such as 'b'"):
         load_dataset(recipe(), folder)
     interactions.write_bytes(items.read_bytes())
-    with pytest.raises(TableInvalid, match=r"interactions\.parquet: no column 'user_id'"):
+    with pytest.raises(TableInvalidError, match=r"interactions\.parquet: no column 'user_id'"):
         load_dataset(recipe(), folder)
     interactions.write_bytes(interactions.read_bytes()[:-20])
-    with pytest.raises(TableInvalid, match=r"interactions\.parquet: damaged .* again"):
+    with pytest.raises(TableInvalidError, match=r"interactions\.parquet: damaged .* again"):
         load_dataset(recipe(), folder)

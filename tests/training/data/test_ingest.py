@@ -11,7 +11,7 @@ from pocketrec_bundle.items.catalogue import MAX_ID, MAX_PRICE, CatalogueItem, w
 from pocketrec_training.data.clean import MAX_CATEGORIES, MAX_TITLE
 from pocketrec_training.data.dataset import load_items
 from pocketrec_training.data.ingest import append_tables, build_tables
-from pocketrec_training.errors import RecipeInvalid, TableInvalid
+from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
 from pocketrec_training.recipe.schema import Recipe, load_recipe, parse_recipe
 
 
@@ -230,14 +230,14 @@ def test_unusable_table_is_refused_and_the_old_one_stays(tmp_path, text, message
     (tmp_path / "i.csv").write_text(text)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").write_text("kept")
-    with pytest.raises(TableInvalid, match=message):
+    with pytest.raises(TableInvalidError, match=message):
         build_tables(recipe(), tmp_path / "out", tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["i.csv", "out"]
     assert (tmp_path / "out" / "old").read_text() == "kept"
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(TableInvalid, match=r"i\.csv: no such file"):
+    with pytest.raises(TableInvalidError, match=r"i\.csv: no such file"):
         build_tables(recipe(), tmp_path / "out", tmp_path)
 
 
@@ -266,7 +266,7 @@ def test_missing_file_is_named(tmp_path):
 def test_bad_recipe_says_which_key(tmp_path, text, message):
     path = tmp_path / "r.toml"
     path.write_text(text)
-    with pytest.raises(RecipeInvalid, match=message) as caught:
+    with pytest.raises(RecipeInvalidError, match=message) as caught:
         load_recipe(path)
     assert str(caught.value).startswith(str(path))
 
@@ -277,7 +277,7 @@ def test_time_stamp_format_that_is_not_one_is_refused(tmp_path, wrong):
     chosen = recipe()
     chosen = replace(chosen, columns=replace(chosen.columns, timestamp_format=wrong))
     with pytest.raises(
-        RecipeInvalid, match=rf"columns\.timestamp_format: '{wrong}' is not a format"
+        RecipeInvalidError, match=rf"columns\.timestamp_format: '{wrong}' is not a format"
     ):
         build_tables(chosen, tmp_path / "out", tmp_path)
     assert not (tmp_path / "out").exists()
@@ -286,7 +286,9 @@ def test_time_stamp_format_that_is_not_one_is_refused(tmp_path, wrong):
 @pytest.mark.parametrize("name", ["_place", "_PLACE"])
 def test_column_with_the_reserved_name_is_refused(tmp_path, name):
     (tmp_path / "i.csv").write_text(f"user,item,time,stars,{name}\na,x,1,5,9\nb,y,2,3,9\n")
-    with pytest.raises(TableInvalid, match=rf"i\.csv: the name of column '{name}' is reserved"):
+    with pytest.raises(
+        TableInvalidError, match=rf"i\.csv: the name of column '{name}' is reserved"
+    ):
         build_tables(recipe(), tmp_path / "out", tmp_path)
 
 
@@ -298,5 +300,5 @@ def test_column_may_have_any_other_name(tmp_path):
 def test_line_that_cannot_be_read_far_into_a_file_is_refused(tmp_path):
     good = '{"user": "a", "item": "x", "time": 1, "stars": 5}\n'
     (tmp_path / "i.jsonl").write_text(good * 30_000 + '{"user": broken\n')
-    with pytest.raises(TableInvalid, match=r"i\.jsonl: cannot be read as jsonl: .*Malformed"):
+    with pytest.raises(TableInvalidError, match=r"i\.jsonl: cannot be read as jsonl: .*Malformed"):
         build_tables(recipe(interactions="i.jsonl"), tmp_path / "out", tmp_path)

@@ -18,7 +18,7 @@ from pocketrec_training.data.dataset import (
 )
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.data.offline_features import write_features
-from pocketrec_training.errors import DatasetUnavailable
+from pocketrec_training.errors import DatasetUnavailableError
 from pocketrec_training.recipe.schema import load_recipe
 
 
@@ -33,7 +33,7 @@ def movielens(repository, tmp_path_factory):
     recipe = load_recipe(repository / "recipes" / "ml100k.toml")
     try:
         build_tables(recipe, folder / "data")
-    except DatasetUnavailable as err:
+    except DatasetUnavailableError as err:
         pytest.skip(f"MovieLens-100K cannot be fetched here: {err}")
     write_features(recipe, folder / "data", folder / "features")
     return recipe, folder

@@ -13,7 +13,7 @@ import pocketrec_bundle.ranker_features as device
 from pocketrec_bundle.features import CONTEXT, FeatureSpec
 from pocketrec_training.data.dataset import category_codes, split_categories
 from pocketrec_training.data.point_in_time import CONTEXT_COLUMNS, category_shares, context_features
-from pocketrec_training.errors import TableInvalid
+from pocketrec_training.errors import TableInvalidError
 
 TYPES = ("rating", "like")
 IDS = ("w", "x", "y", "z", "q")
@@ -131,7 +131,7 @@ def test_one_user_does_not_see_the_events_of_another():
 
 def test_context_feature_without_offline_column_is_refused():
     spec = dataclasses.replace(SPEC, context=("hour", "moon_phase"))
-    with pytest.raises(TableInvalid, match="moon_phase has no offline column"):
+    with pytest.raises(TableInvalidError, match="moon_phase has no offline column"):
         context_features(spec, events_of([]), ITEMS)
 
 

@@ -17,7 +17,7 @@ from pocketrec_training.data.split_check import (
     tie_warning,
     tied_last_share,
 )
-from pocketrec_training.errors import RecipeInvalid, RunInvalid
+from pocketrec_training.errors import RecipeInvalidError, RunInvalidError
 from pocketrec_training.evaluation.evaluate import evaluate
 from pocketrec_training.recipe.schema import load_recipe, parse_recipe
 from pocketrec_training.train import train
@@ -104,7 +104,7 @@ def test_global_time_on_sessions_is_refused_with_the_splits_that_work(tables, ru
 
 def test_search_refuses_what_training_would(tables):
     recipe, data = tables('kind = "global_time"', one_after_the_other, users=100, events=5)
-    with pytest.raises(RunInvalid, match="leaves no validation case"):
+    with pytest.raises(RunInvalidError, match="leaves no validation case"):
         tune(recipe, data, data.parent / "s.db", trials=1)
     assert not (data.parent / "s.db").exists()
 
@@ -140,13 +140,13 @@ def test_search_refuses_what_training_would(tables):
 )
 def test_refusal_has_the_real_rule_and_the_numbers(tables, split, time, events, told):
     recipe, data = tables(split, time, events=events)
-    with pytest.raises(RunInvalid, match=told):
+    with pytest.raises(RunInvalidError, match=told):
         check_split(recipe, load_dataset(recipe, data), str(data))
 
 
 def test_numbers_of_the_advice_are_those_of_the_split_it_names(tables):
     recipe, data = tables('kind = "global_time"', one_after_the_other, users=100, events=5)
-    with pytest.raises(RunInvalid) as refused:
+    with pytest.raises(RunInvalidError) as refused:
         check_split(recipe, load_dataset(recipe, data), "d")
     recipe, data = tables('kind = "last_basket"', one_after_the_other, users=100, events=5)
     loaded = load_dataset(recipe, data)
@@ -163,20 +163,24 @@ def test_no_test_is_a_wish_that_training_grants(tables, eagerly):
     assert (loaded.fold == VALID).mean() == pytest.approx(0.1, abs=0.01)
     report = train(recipe, data, data.parent / "run")
     assert report.tied_last_share == {"validation": 0.0}
-    with pytest.raises(RunInvalid, match=r"no test case .*test_share = 0\).*--split valid"):
+    with pytest.raises(RunInvalidError, match=r"no test case .*test_share = 0\).*--split valid"):
         evaluate(data.parent / "run", data, data.parent / "report")
 
 
 def test_a_share_too_small_for_one_event_is_no_index_error(tables):
     recipe, data = tables('kind = "global_time"\ntest_share = 1e-17', side_by_side)
-    with pytest.raises(RunInvalid, match="leaves no test case: none of the 30 users has a test"):
+    with pytest.raises(
+        RunInvalidError, match="leaves no test case: none of the 30 users has a test"
+    ):
         check_split(recipe, load_dataset(recipe, data), "d")
 
 
 def test_no_validation_is_refused_with_the_recipe():
     asked = {"name": "t", "data": {"dataset": "d"}}
     split = {"kind": "global_time", "valid_share": 0.0}
-    with pytest.raises(RecipeInvalid, match=r"split\.valid_share: 0 leaves no event to choose"):
+    with pytest.raises(
+        RecipeInvalidError, match=r"split\.valid_share: 0 leaves no event to choose"
+    ):
         parse_recipe({**asked, "split": split}, "t.toml")
     parse_recipe({**asked, "split": {"valid_share": 0.0}}, "t.toml")  # leave_last has no shares
 
@@ -230,11 +234,11 @@ def test_few_ties_are_no_reason_to_warn(tables):
 def test_nobody_with_two_training_events_is_refused_and_never_advised(tables):
     recipe, folder = tables('kind = "leave_last"\nmin_user_events = 3', side_by_side, events=3)
     data = load_dataset(recipe, folder)
-    with pytest.raises(RunInvalid, match="none of the 30 users two training events"):
+    with pytest.raises(RunInvalidError, match="none of the 30 users two training events"):
         check_split(recipe, data, "data")
     recipe, folder = tables('kind = "leave_last"', side_by_side, events=3)
     data = load_dataset(recipe, folder)
-    with pytest.raises(RunInvalid) as refused:
+    with pytest.raises(RunInvalidError) as refused:
         check_split(recipe, data, "data")
     assert "min_user_events = 3 (" not in str(refused.value)
 
@@ -245,7 +249,9 @@ def test_a_head_that_no_event_of_the_data_is_an_example_of_is_refused(tables):
     events = dataclasses.replace(recipe.events, types=("rating", "like"), like_value=9.0)
     ranker = dataclasses.replace(recipe.ranker, heads=("engage", "like"), head_weights=(1.0, 0.5))
     both = dataclasses.replace(recipe, events=events, ranker=ranker)
-    with pytest.raises(RunInvalid, match=r"none of the 240 events is a like.*events\.like_value"):
+    with pytest.raises(
+        RunInvalidError, match=r"none of the 240 events is a like.*events\.like_value"
+    ):
         check_heads(both, data, "data")
     liked = dataclasses.replace(data, events=np.ones_like(data.events))
     check_heads(both, liked, "data")

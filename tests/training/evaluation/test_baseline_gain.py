@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.evaluation.baseline_gain import (
     BaselineGain,
     baseline_gain,
@@ -76,5 +76,5 @@ def test_a_run_keeps_its_last_result(tmp_path):
     write_gain(tmp_path, made())
     assert read_gain(tmp_path) == made()
     (tmp_path / "baseline_gain.json").write_text("{")
-    with pytest.raises(RunInvalid, match="Evaluate the run again"):
+    with pytest.raises(RunInvalidError, match="Evaluate the run again"):
         read_gain(tmp_path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pocketrec.cli import main
-from pocketrec_training.errors import CasesDiffer, RunInvalid
+from pocketrec_training.errors import CasesDifferError, RunInvalidError
 from pocketrec_training.evaluation.compare import compare
 from pocketrec_training.metrics.case_file import CASE_FILE, add_places, read_cases, write_cases
 from pocketrec_training.metrics.cases import Cases
@@ -65,9 +65,9 @@ def test_a_method_is_added_beside_the_others(tmp_path):
 
 def test_a_method_that_answered_other_cases_is_not_added(tmp_path):
     a = report(tmp_path / "a", {"two_stage": BAD})
-    with pytest.raises(RunInvalid, match="new_to_user has other cases"):
+    with pytest.raises(RunInvalidError, match="new_to_user has other cases"):
         add_places(a, "x", {"new_to_user": (cases(3), np.zeros(6, np.int64))})
-    with pytest.raises(RunInvalid, match="all has other cases"):
+    with pytest.raises(RunInvalidError, match="all has other cases"):
         add_places(a, "x", {"all": (cases(), np.zeros(8, np.int64))})
 
 
@@ -85,26 +85,26 @@ def test_other_cases_are_refused(tmp_path):
     a = report(tmp_path / "a", {"two_stage": BAD})
     fewer = report(tmp_path / "fewer", {"two_stage": BAD[:6]}, digest="x", n=3)
     other = report(tmp_path / "other", {"two_stage": BAD}, digest="y")
-    with pytest.raises(CasesDiffer, match="4 cases against 3"):
+    with pytest.raises(CasesDifferError, match="4 cases against 3"):
         compare(a, fewer)
-    with pytest.raises(CasesDiffer, match="other held-out items"):
+    with pytest.raises(CasesDifferError, match="other held-out items"):
         compare(a, other)
 
 
 def test_unknown_method_and_damaged_files_are_named(tmp_path):
     a = report(tmp_path / "a", {"two_stage": BAD})
-    with pytest.raises(CasesDiffer, match=r"'ease' of A .* has two_stage"):
+    with pytest.raises(CasesDifferError, match=r"'ease' of A .* has two_stage"):
         compare(a, a, "ease", "two_stage")
     whole = (a / CASE_FILE).read_bytes()
     for damaged in (b"PK", whole[: len(whole) // 2]):
         (a / CASE_FILE).write_bytes(damaged)
-        with pytest.raises(RunInvalid, match=r"cases\.npz: damaged"):
+        with pytest.raises(RunInvalidError, match=r"cases\.npz: damaged"):
             compare(a, a)
     (a / CASE_FILE).unlink()
-    with pytest.raises(RunInvalid, match=r"cases\.npz: not there"):
+    with pytest.raises(RunInvalidError, match=r"cases\.npz: not there"):
         compare(a, a)
     (a / "evaluation.json").write_text("{}")
-    with pytest.raises(RunInvalid, match="older version"):
+    with pytest.raises(RunInvalidError, match="older version"):
         compare(a, a)
 
 
@@ -141,7 +141,7 @@ def test_command_prints_a_table_or_one_object(tmp_path, runner):
 def test_evaluation_of_a_wrong_shape_is_refused(tmp_path, text, told):
     a = report(tmp_path / "a", {"two_stage": BAD})
     (a / "evaluation.json").write_text(text)
-    with pytest.raises(RunInvalid, match=rf"evaluation\.json: .*{told}.* Evaluate again"):
+    with pytest.raises(RunInvalidError, match=rf"evaluation\.json: .*{told}.* Evaluate again"):
         compare(a, a)
 
 

@@ -8,7 +8,7 @@ import pytest
 from pocketrec_training.baselines import BASELINES
 from pocketrec_training.data.dataset import VALID, load_dataset
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.evaluation import evaluate as evaluation
 from pocketrec_training.evaluation.baseline_gain import read_gain
 from pocketrec_training.evaluation.compare import compare
@@ -149,7 +149,7 @@ def test_a_run_from_before_cross_fitting_gives_no_validation_figures(shop, tmp_p
     report = json.loads((run / "train_report.json").read_bytes())
     del report["ranker_gain"], report["ranker_gain_sentence"]
     (run / "train_report.json").write_text(json.dumps(report))
-    with pytest.raises(RunInvalid, match=r"older version.*Train again"):
+    with pytest.raises(RunInvalidError, match=r"older version.*Train again"):
         evaluate(run, shop / "data", tmp_path / "report", "valid")
 
 

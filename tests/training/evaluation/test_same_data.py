@@ -7,7 +7,7 @@ import pytest
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import load_dataset
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.evaluation.same_data import check_same_data
 from pocketrec_training.recipe.schema import parse_recipe
 
@@ -50,17 +50,19 @@ def test_the_run_s_own_tables_pass_also_when_written_in_another_order(folders):
 
 def test_one_item_more_is_refused_by_name(folders):
     run, other = folders("run", ROWS), folders("other", [*ROWS, ("u1", "new", 5)])
-    with pytest.raises(RunInvalid, match=r"8 items, the run has 7; item 'new' is in one"):
+    with pytest.raises(RunInvalidError, match=r"8 items, the run has 7; item 'new' is in one"):
         checked(run, other)
 
 
 def test_an_item_renamed_is_refused(folders):
     renamed = [(u, "a0" if i == "i6" else i, t) for u, i, t in ROWS]
-    with pytest.raises(RunInvalid, match="'a0' is in one of them only"):
+    with pytest.raises(RunInvalidError, match="'a0' is in one of them only"):
         checked(folders("run", ROWS), folders("other", renamed))
 
 
 def test_an_older_export_whose_last_events_the_models_learned_from_is_refused(folders):
     older = [row for row in ROWS if row[2] % 1000 != 5]
-    with pytest.raises(RunInvalid, match=r"45 events of 9 users, the run has 54 of 9.*held out"):
+    with pytest.raises(
+        RunInvalidError, match=r"45 events of 9 users, the run has 54 of 9.*held out"
+    ):
         checked(folders("run", ROWS), folders("other", older))

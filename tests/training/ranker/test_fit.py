@@ -8,7 +8,7 @@ pytest.importorskip("keras", reason="needs the train extra")
 import keras
 
 from pocketrec_training.data.dataset import TEST, VALID
-from pocketrec_training.errors import TrainingDiverged
+from pocketrec_training.errors import TrainingDivergedError
 from pocketrec_training.evaluation.importance import feature_importance, shuffled
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.ranker import fit as ranker_fit
@@ -178,7 +178,7 @@ def test_a_ranker_that_diverges_is_refused(monkeypatch, world, make_candidates):
     recipe, spec, data = world
     candidates = make_candidates(data)
     monkeypatch.setattr(RankerFit, "_epoch", lambda *_: float("nan"))
-    with pytest.raises(TrainingDiverged, match=r"epoch 1 .* Lower ranker\.learning_rate"):
+    with pytest.raises(TrainingDivergedError, match=r"epoch 1 .* Lower ranker\.learning_rate"):
         fit_ranker(with_ranker(recipe, epochs=2), spec, candidates, 0.0)
 
 

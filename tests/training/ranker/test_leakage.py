@@ -4,7 +4,7 @@ import pytest
 pytest.importorskip("keras", reason="needs the train extra")
 
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID
-from pocketrec_training.errors import FeatureLeak
+from pocketrec_training.errors import FeatureLeakError
 from pocketrec_training.ranker.leakage import altered_future, check_no_leak, find_leaks
 from pocketrec_training.ranker.slates import Candidates
 
@@ -60,7 +60,7 @@ def test_a_planted_leak_is_found_and_named(leaky, name, world, make_candidates):
 
     cases = data.held_out(VALID)[:4]
     assert find_leaks(build, data, cases, seed=1) == {name: cases[0]}
-    with pytest.raises(FeatureLeak, match=rf"{name} \(user 'u00', event 13 of 14\)"):
+    with pytest.raises(FeatureLeakError, match=rf"{name} \(user 'u00', event 13 of 14\)"):
         check_no_leak(build, data, cases, seed=1)
 
 

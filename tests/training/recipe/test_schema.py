@@ -3,7 +3,7 @@ import pytest
 pytest.importorskip("pydantic", reason="needs the train extra")
 
 from pocketrec_bundle.features import BOUNDS
-from pocketrec_training.errors import RecipeInvalid
+from pocketrec_training.errors import RecipeInvalidError
 from pocketrec_training.recipe.schema import (
     MAX_NAME,
     Target,
@@ -40,7 +40,7 @@ def test_targets_are_all_by_default_and_those_named_otherwise():
     ],
 )
 def test_wrong_settings_are_named_with_what_is_known(section, told):
-    with pytest.raises(RecipeInvalid, match=told):
+    with pytest.raises(RecipeInvalidError, match=told):
         parse_recipe({**LEAST, **section}, "r.toml")
 
 
@@ -62,10 +62,10 @@ def test_head_without_an_event_to_learn_from_is_refused(tmp_path):
         'types = ["purchase"]\n[ranker]\nheads = ["engage", "like"]\n'
     )
     told = r"head 'like' has no event .*'purchase', .*\. Set ranker\.heads = \['engage'\]"
-    with pytest.raises(RecipeInvalid, match=told):
+    with pytest.raises(RecipeInvalidError, match=told):
         load_recipe(path)
     path.write_text('name = "s"\n[data]\ndataset = "d"\n[ranker]\nheads = ["engage", "like"]\n')
-    with pytest.raises(RecipeInvalid, match=r"neither events\.like_value nor columns\.event"):
+    with pytest.raises(RecipeInvalidError, match=r"neither events\.like_value nor columns\.event"):
         load_recipe(path)
     # Runs of earlier versions have such a head, and are exported with it.
     old = tmp_path / "recipe.json"
@@ -97,20 +97,24 @@ def written(folder, text):
 )
 def test_number_that_is_not_finite_is_refused_with_its_key(tmp_path, section, key, number):
     path = written(tmp_path, f"{SHOP}[{section}]\n{key} = {number}\n")
-    with pytest.raises(RecipeInvalid, match=rf"r\.toml: {section}\.{key}: must be a finite number"):
+    with pytest.raises(
+        RecipeInvalidError, match=rf"r\.toml: {section}\.{key}: must be a finite number"
+    ):
         load_recipe(path)
 
 
 def test_not_finite_numbers_in_lists_and_whole_numbers_beyond_64_bits_are_refused(tmp_path):
     path = written(tmp_path, f"{SHOP}[ranker]\nhead_weights = [1.0, nan]\n")
-    with pytest.raises(RecipeInvalid, match=r"ranker\.head_weights\.1: must be a finite number"):
+    with pytest.raises(
+        RecipeInvalidError, match=r"ranker\.head_weights\.1: must be a finite number"
+    ):
         load_recipe(path)
     path = written(tmp_path, f"{SHOP}[retrieval]\nminutes = 0x1{'0' * 5000}\n")
-    with pytest.raises(RecipeInvalid, match=r"retrieval\.minutes: must fit 64 bits"):
+    with pytest.raises(RecipeInvalidError, match=r"retrieval\.minutes: must fit 64 bits"):
         load_recipe(path)
     saved = tmp_path / "recipe.json"
     saved.write_text('{"name": "t", "data": {"dataset": "d"}, "retrieval": {"minutes": Infinity}}')
-    with pytest.raises(RecipeInvalid, match=r"retrieval\.minutes: must be a finite number"):
+    with pytest.raises(RecipeInvalidError, match=r"retrieval\.minutes: must be a finite number"):
         load_recipe(saved)
 
 
@@ -136,7 +140,7 @@ def test_not_finite_numbers_in_lists_and_whole_numbers_beyond_64_bits_are_refuse
     ],
 )
 def test_values_that_cannot_train_or_that_no_bundle_holds_are_refused(section, told):
-    with pytest.raises(RecipeInvalid, match=rf"r\.toml: {told}"):
+    with pytest.raises(RecipeInvalidError, match=rf"r\.toml: {told}"):
         parse_recipe({**LEAST, **section}, "r.toml")
 
 
@@ -162,7 +166,7 @@ def test_largest_values_of_a_bundle_are_accepted():
     ],
 )
 def test_recipe_that_cannot_give_a_useful_release_is_refused(tmp_path, text, told):
-    with pytest.raises(RecipeInvalid, match=rf"r\.toml: {told}"):
+    with pytest.raises(RecipeInvalidError, match=rf"r\.toml: {told}"):
         load_recipe(written(tmp_path, text))
 
 

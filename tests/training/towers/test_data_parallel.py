@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pocketrec_training.errors import RecipeInvalid
+from pocketrec_training.errors import RecipeInvalidError
 from pocketrec_training.towers.data_parallel import mirrored
 
 SETTINGS = {
@@ -62,5 +62,5 @@ def test_dropout_is_drawn_on_each_device(apart):
 
 def test_more_devices_than_there_are_is_refused():
     assert mirrored(1) is None
-    with pytest.raises(RecipeInvalid, match=r"retrieval\.replicas: 64 devices"):
+    with pytest.raises(RecipeInvalidError, match=r"retrieval\.replicas: 64 devices"):
         mirrored(64)

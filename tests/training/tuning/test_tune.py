@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pocketrec.cli import main
 from pocketrec_training.data.dataset import TEST, load_dataset
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.errors import RecipeInvalid, RunInvalid, TrainingDiverged
+from pocketrec_training.errors import RecipeInvalidError, RunInvalidError, TrainingDivergedError
 from pocketrec_training.recipe.schema import load_recipe, parse_recipe
 from pocketrec_training.recipe.toml import recipe_toml
 from pocketrec_training.tuning import tune as room
@@ -163,7 +163,7 @@ def test_weak_trials_are_stopped_early(tiny, tmp_path, scripted):
 
 def test_time_over_stops_the_call_and_the_next_goes_on(tiny, tmp_path, scripted):
     recipe = load_recipe(tiny / "r.toml")
-    with pytest.raises(RunInvalid, match="no trial has finished yet"):
+    with pytest.raises(RunInvalidError, match="no trial has finished yet"):
         tune(recipe, tiny / "data", tmp_path / "s.db", trials=2, minutes=1e-9)
     cut = len(scripted)
     report = tune(recipe, tiny / "data", tmp_path / "s.db", trials=2)
@@ -207,7 +207,7 @@ def test_trial_that_diverges_is_passed_over(tiny, tmp_path, monkeypatch):
     def fit(*args, on_epoch):
         calls.append(args)
         if len(calls) == 1:
-            raise TrainingDiverged("weights that are not finite")
+            raise TrainingDivergedError("weights that are not finite")
         on_epoch(0, {"loss": 1.0, "ndcg10": 0.5})
         curve = [{"loss": 1.0, "ndcg10": 0.5}]
         return SimpleNamespace(curve=curve, seconds=1.0, stopped_by="minutes")
@@ -240,7 +240,7 @@ def test_more_hard_negatives_than_items_are_passed_over_or_refused(tiny, tmp_pat
     found = {(row["values"]["retrieval.hard_negatives"], row["state"]) for row in report.trials}
     assert found == {(1, "complete"), (9999, "pruned")}
     always = parse_recipe({**value, "retrieval": {**retrieval, "hard_negatives": 9999}}, "t")
-    with pytest.raises(RecipeInvalid, match=r"retrieval\.hard_negatives: 9999 "):
+    with pytest.raises(RecipeInvalidError, match=r"retrieval\.hard_negatives: 9999 "):
         tune(always, tiny / "data", tmp_path / "other.db", trials=1)
 
 
@@ -254,10 +254,10 @@ def test_study_of_another_recipe_is_refused(tiny, tmp_path, scripted):
     recipe = load_recipe(tiny / "r.toml")
     tune(recipe, tiny / "data", tmp_path / "s.db", trials=1)
     other = with_values(recipe, {"retrieval.batch": 8})
-    with pytest.raises(RunInvalid, match="another recipe"):
+    with pytest.raises(RunInvalidError, match="another recipe"):
         tune(other, tiny / "data", tmp_path / "s.db", trials=1)
     (tmp_path / "x.db").write_text("no database")
-    with pytest.raises(RunInvalid, match="not an Optuna study"):
+    with pytest.raises(RunInvalidError, match="not an Optuna study"):
         tune(recipe, tiny / "data", tmp_path / "x.db", trials=1)
 
 
@@ -280,17 +280,17 @@ def test_study_of_another_recipe_is_refused(tiny, tmp_path, scripted):
 def test_wrong_search_space_says_which_key_and_why(key, wanted, message):
     value = {"name": "t", "data": {"dataset": "d"}, "tune": {"space": {key: wanted}}}
     recipe = parse_recipe(value, "t.toml")
-    with pytest.raises(RecipeInvalid, match=message) as caught:
+    with pytest.raises(RecipeInvalidError, match=message) as caught:
         check_space(recipe.tune.space, "t.toml")
     assert str(caught.value).startswith(f't.toml: tune.space."{key}": ')
 
 
 def test_empty_or_misspelt_space_is_refused():
     recipe = parse_recipe({"name": "t", "data": {"dataset": "d"}}, "t")
-    with pytest.raises(RecipeInvalid, match=r"tune\.space is empty"):
+    with pytest.raises(RecipeInvalidError, match=r"tune\.space is empty"):
         check_space(recipe.tune.space, "t.toml")
     wrong = {"tune": {"space": {"retrieval.dim": {"lo": 1}}}}
-    with pytest.raises(RecipeInvalid, match="did you mean 'low'"):
+    with pytest.raises(RecipeInvalidError, match="did you mean 'low'"):
         parse_recipe({"name": "t", "data": {"dataset": "d"}, **wrong}, "t.toml")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from pocketrec_training.data.dataset import VALID, load_dataset
 from pocketrec_training.data.ingest import append_tables, build_tables
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.experiment_log import experiment_logs
 from pocketrec_training.recipe.schema import load_recipe
 from pocketrec_training.towers.item_content import item_inputs
@@ -160,8 +160,8 @@ def test_curves_were_logged_while_it_trained(releases):
 def test_run_of_another_width_is_refused(releases):
     folder, _ = releases
     one = load_trained(folder / "one")
-    with pytest.raises(RunInvalid, match=r"retrieval\.dim = 8, the recipe 16"):
+    with pytest.raises(RunInvalidError, match=r"retrieval\.dim = 8, the recipe 16"):
         check_fits(one, dataclasses.replace(one.spec, dim=16), one.items)
     strange = dataclasses.replace(one.items, ids=[f"x{i}" for i in range(20)])
-    with pytest.raises(RunInvalid, match="knows none"):
+    with pytest.raises(RunInvalidError, match="knows none"):
         check_fits(one, one.spec, strange)

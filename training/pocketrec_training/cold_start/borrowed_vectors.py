@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-Floats = NDArray[np.float32]
+from pocketrec_bundle.floats import Floats32
 
 NEAREST = 32
 """Known items that lend to one; 16 do as well (docs/quality-cold.md)."""
@@ -24,7 +24,9 @@ _SIMILARITIES = 1 << 24
 class Lenders:
     """Known items, by content."""
 
-    def __init__(self, features: csr_matrix, vectors: Floats, n_events: NDArray[np.int64]) -> None:
+    def __init__(
+        self, features: csr_matrix, vectors: Floats32, n_events: NDArray[np.int64]
+    ) -> None:
         """Choose who may lend.
 
         Args:
@@ -36,7 +38,7 @@ class Lenders:
         self._features = csr_matrix(features[self.rows].T)  # [F, lenders]
         self._vectors = vectors[self.rows]
 
-    def vectors(self, features: csr_matrix, own_rows: NDArray[np.int64] | None = None) -> Floats:
+    def vectors(self, features: csr_matrix, own_rows: NDArray[np.int64] | None = None) -> Floats32:
         """Lend to items, float32 [m, d]: the mean of the nearest, weighed by likeness squared.
 
         Zeros for an item that is like none.

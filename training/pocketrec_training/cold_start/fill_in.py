@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec, tower_inputs, used_rows
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.content_vectors import ContentVectors
 from pocketrec_training.data.dataset import Dataset, Items
 from pocketrec_training.progress import Progress
 from pocketrec_training.trained import Trained
 
-Floats = NDArray[np.float32]
 SAMPLE = 1000
 """Users whose slates the lift looks at."""
 
@@ -42,7 +42,7 @@ _TOWER_BATCH = 256
 _INPUTS = ("history_vectors", "history_events", "history_ages_s", "history_length")
 
 
-def lifted_vectors(trained: Trained, data: Dataset, new: Items) -> Floats:
+def lifted_vectors(trained: Trained, data: Dataset, new: Items) -> Floats32:
     """Vectors for items that join the catalogue of a run, by content and lifted.
 
     Args:
@@ -70,12 +70,12 @@ def lifted_vectors(trained: Trained, data: Dataset, new: Items) -> Floats:
 
 def lift_in_company(
     made: ContentVectors,
-    new: Floats,
+    new: Floats32,
     data: Dataset,
-    known: Floats,
-    users: Floats,
+    known: Floats32,
+    users: Floats32,
     seen: list[NDArray[np.int32]],
-) -> Floats:
+) -> Floats32:
     """Lift new items, a few of them together with the known items that arrived last.
 
     The expected share is a mean over arrivals. A single item must not be moved to it: a film whose
@@ -108,9 +108,9 @@ def vectors_of_users(
     spec: FeatureSpec,
     data: Dataset,
     users: NDArray[np.int64],
-    item_vectors: Floats,
+    item_vectors: Floats32,
     now_utc: int,
-) -> Floats:
+) -> Floats32:
     """Run the user tower on whole histories, by the device's own inputs; float32 [u, d].
 
     Args:
@@ -129,7 +129,7 @@ def vectors_of_users(
     return run_tower(tower, inputs, len(users))
 
 
-def run_tower(tower: keras.Model, inputs: Iterable[Mapping[str, NDArray[Any]]], n: int) -> Floats:
+def run_tower(tower: keras.Model, inputs: Iterable[Mapping[str, NDArray[Any]]], n: int) -> Floats32:
     """Run the user tower on `n` inputs as `tower_inputs` makes them, in batches; float32 [n, d]."""
     parts = []
     with Progress("user tower", n) as bar:
@@ -193,14 +193,14 @@ def expected_share(ratio: float, n_new: int, n_known: int) -> float:
 
 
 def lift(
-    new: Floats,
-    known: Floats,
-    users: Floats,
+    new: Floats32,
+    known: Floats32,
+    users: Floats32,
     seen: list[NDArray[np.int32]],
     *,
     share: float,
     slate: int = 20,
-) -> Floats:
+) -> Floats32:
     """Move new items' vectors along the users' mean until they fill `share` of the slates.
 
     A common shift: the order among new items stays the same for every user, and an inner product
@@ -237,7 +237,7 @@ def lift(
     return np.asarray(new + (low + high) / 2 * direction, np.float32)
 
 
-def share_of_slates(new_scores: Floats, best_known: Floats) -> float:
+def share_of_slates(new_scores: Floats32, best_known: Floats32) -> float:
     """Share of slate places that new items take, 0..1.
 
     Args:
@@ -251,13 +251,13 @@ def share_of_slates(new_scores: Floats, best_known: Floats) -> float:
 
 
 def _best_scores(
-    items: Floats,
-    users: Floats,
+    items: Floats32,
+    users: Floats32,
     seen: list[NDArray[np.int32]],
     slate: int,
     bar: Progress,
     done: int,
-) -> Floats:
+) -> Floats32:
     """Return each user's best scores of items not seen, float32 [u, <= slate], in no order.
 
     In blocks of items, to bound memory; `done`: where the bar stands before.
@@ -276,7 +276,7 @@ def _best_scores(
     return best
 
 
-def _reach(scores: Floats, best: Floats) -> float:
+def _reach(scores: Floats32, best: Floats32) -> float:
     """A shift that surely puts all new items first, or last."""
     real = best[np.isfinite(best)]
     return float(2 * (np.abs(scores).max() + np.abs(real).max(initial=0.0)) + 1)

@@ -13,7 +13,7 @@ from pocketrec_bundle.items.audience import MAX_AGE
 from pocketrec_bundle.items.catalogue import MAX_ID, MAX_PRICE
 from pocketrec_training.data.sources import parquet_files
 from pocketrec_training.data.timestamps import check_format, unix_seconds
-from pocketrec_training.errors import TableInvalid
+from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.recipe.schema import Recipe
 
 PLACE = "_place"
@@ -39,11 +39,11 @@ def read_texts(connection: Backend, path: Path) -> ir.Table:
                 files = [str(each) for each in parquet_files(path)]
                 table = connection.read_parquet(files, hive_partitioning=False)
             case other:
-                raise TableInvalid(f"{path}: {other!r} is not csv, tsv, parquet or jsonl")
+                raise TableInvalidError(f"{path}: {other!r} is not csv, tsv, parquet or jsonl")
     except duckdb.Error as err:
         raise unreadable(path, err) from err
     if taken := [name for name in table.columns if name.lower() == PLACE]:
-        raise TableInvalid(
+        raise TableInvalidError(
             f"{path}: the name of column {taken[0]!r} is reserved for the row's position. Rename "
             "the column."
         )
@@ -52,11 +52,11 @@ def read_texts(connection: Backend, path: Path) -> ir.Table:
     return table.select(*texts, ibis.row_number().name(PLACE))
 
 
-def unreadable(path: Path, err: duckdb.Error) -> TableInvalid:
+def unreadable(path: Path, err: duckdb.Error) -> TableInvalidError:
     """Return the error of a file that DuckDB cannot read; rows are read after `read_texts` too."""
     first_line = str(err).partition("\n")[0]
     kind = path.suffix[1:] or "a folder of Parquet files"
-    return TableInvalid(f"{path}: cannot be read as {kind}: {first_line}")
+    return TableInvalidError(f"{path}: cannot be read as {kind}: {first_line}")
 
 
 def _column(table: ir.Table, name: str, key: str, file: str) -> ir.StringValue:
@@ -67,7 +67,7 @@ def _column(table: ir.Table, name: str, key: str, file: str) -> ir.StringValue:
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f' Set columns.{key} = "{close[0]}" in the recipe?' if close else ""
-        raise TableInvalid(
+        raise TableInvalidError(
             f"{file}: no column {name!r} for columns.{key} (it has {', '.join(known)})." + hint
         )
     return table[name].strip().nullif("")
@@ -77,8 +77,8 @@ def clean_interactions(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
     """Return the canonical columns of interactions, `reason` (null where good) and `row`.
 
     Raises:
-        TableInvalid: a column that the recipe names is not there.
-        RecipeInvalid: `columns.timestamp_format` is not a format.
+        TableInvalidError: a column that the recipe names is not there.
+        RecipeInvalidError: `columns.timestamp_format` is not a format.
     """
     names, events = recipe.columns, recipe.events
     check_format(names.timestamp_format, f"recipe {recipe.name!r}: columns.timestamp_format")
@@ -121,7 +121,7 @@ def clean_items(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
     """Return the canonical columns of items, `reason`, `row`, and the place in the file.
 
     Raises:
-        TableInvalid: a column that the recipe names is not there.
+        TableInvalidError: a column that the recipe names is not there.
     """
     names = recipe.columns
     item = _column(raw, names.item_id, "item_id", file)

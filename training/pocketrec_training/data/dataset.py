@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.strict_json import shown
-from pocketrec_bundle.errors import BundleInvalid
+from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import (
     MISSING,
     NEIGHBOUR_PAIR,
@@ -23,15 +23,15 @@ from pocketrec_bundle.features import (
     History,
 )
 from pocketrec_bundle.items.audience import UNRATED, Audience
+from pocketrec_bundle.units import DAY_S
 from pocketrec_training.data import columns as col
-from pocketrec_training.errors import RecipeInvalid, TableInvalid
+from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
 from pocketrec_training.recipe.schema import Recipe, Split
 
 MAX_CATEGORIES = 8
 """Category slots of one item; further categories of an item are dropped, rarest first."""
 
 TRAIN, VALID, TEST = 0, 1, 2
-DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
     Whether any are is for `pocketrec_training.data.split_check` to say.
 
     Raises:
-        TableInvalid: the tables are not there, do not belong together, or have events that the
+        TableInvalidError: the tables are not there, do not belong together, or have events that the
             recipe does not.
     """
     items = load_items(data_dir)
@@ -177,13 +177,13 @@ def _check_belongs(
 ) -> None:
     """Refuse events that the recipe lacks and items that `items.parquet` lacks."""
     if events - types:
-        raise TableInvalid(
+        raise TableInvalidError(
             f"{path}: has the event types {_listed(events)}, but events.types of the recipe has "
             f"{_listed(types)}. Run `pocketrec data` again with this recipe, or train with the "
             "recipe that made the tables."
         )
     if lacking := items - known:
-        raise TableInvalid(
+        raise TableInvalidError(
             f"{path}: {len(lacking)} items are not in {col.ITEMS_FILE}, such as "
             f"{shown(min(lacking))}. The two files are of different runs: run `pocketrec data` "
             "again."
@@ -199,7 +199,7 @@ def load_items(folder: Path) -> Items:
     """Load `items.parquet` of a data or run folder, sorted by id.
 
     Raises:
-        TableInvalid: it is not there.
+        TableInvalidError: it is not there.
     """
     table = _fetch(folder / col.ITEMS_FILE, col.ITEMS, optional=col.AUDIENCE)
     ids = table[col.ITEM_ID].tolist()
@@ -231,12 +231,12 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
     """Derive the feature spec of a recipe: its vocabularies come from the items.
 
     Raises:
-        RecipeInvalid: a device would refuse it, so that training would be in vain, or it asks for
-            more hard negatives than there are other items.
+        RecipeInvalidError: a device would refuse it, so that training would be in vain, or it asks
+            for more hard negatives than there are other items.
     """
     hard = recipe.retrieval.hard_negatives
     if hard >= len(items):
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"recipe {recipe.name!r}: retrieval.hard_negatives: {hard} nearest other items are "
             f"needed of each item, but there are {len(items)} items. Set it to at most "
             f"{len(items) - 1}."
@@ -267,8 +267,8 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
     )
     try:
         return FeatureSpec.from_json(spec.to_json())
-    except BundleInvalid as err:
-        raise RecipeInvalid(f"recipe {recipe.name!r}: no device would take it, {err}") from err
+    except BundleInvalidError as err:
+        raise RecipeInvalidError(f"recipe {recipe.name!r}: no device would take it, {err}") from err
 
 
 def category_codes(spec: FeatureSpec, categories: list[tuple[str, ...]]) -> NDArray[np.int32]:
@@ -309,16 +309,18 @@ def numeric_columns(
 
 def _fetch(path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     if not path.is_file():
-        raise TableInvalid(f"{path}: not there. Run `pocketrec data` first.")
+        raise TableInvalidError(f"{path}: not there. Run `pocketrec data` first.")
     try:
         with duckdb.connect() as connection:
             found = connection.sql("SELECT * FROM read_parquet(?)", params=[str(path)])
             arrays = found.fetchnumpy()
     except duckdb.Error as err:
         first_line = str(err).partition("\n")[0]
-        raise TableInvalid(f"{path}: damaged ({first_line}). Run `pocketrec data` again.") from err
+        raise TableInvalidError(
+            f"{path}: damaged ({first_line}). Run `pocketrec data` again."
+        ) from err
     if lacking := [name for name in names if name not in arrays and name not in optional]:
-        raise TableInvalid(
+        raise TableInvalidError(
             f"{path}: no column {', '.join(map(repr, lacking))} (it has {', '.join(arrays)}). Run "
             "`pocketrec data` again."
         )

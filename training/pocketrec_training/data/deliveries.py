@@ -8,7 +8,7 @@ from pathlib import Path
 from pocketrec_bundle.disk.files import canonical_json, sha256_file
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.sources import Source, parquet_files
-from pocketrec_training.errors import TableInvalid
+from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.recipe.schema import Recipe
 
 
@@ -29,18 +29,18 @@ class Ingested:
         """Read a folder's record and hold the recipe against it.
 
         Raises:
-            TableInvalid: it is not there or damaged, or the recipe reads files in another way.
+            TableInvalidError: it is not there or damaged, or the recipe reads files in another way.
         """
         path = folder / col.INGESTED_FILE
         try:
             saved = json.loads(path.read_bytes())
             found = cls(reading=saved["reading"], deliveries=tuple(saved["deliveries"]))
         except (OSError, ValueError, TypeError, KeyError) as err:
-            raise TableInvalid(
+            raise TableInvalidError(
                 f"{path}: cannot be read ({err}). Build the folder anew, without --append."
             ) from err
         if found.reading != _reading(recipe):
-            raise TableInvalid(
+            raise TableInvalidError(
                 f"{folder}: made with other [columns], [events] or data.dataset than the recipe "
                 "has now. Build the folder anew from all files, without --append."
             )

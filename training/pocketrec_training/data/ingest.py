@@ -35,7 +35,7 @@ from pocketrec_training.data.quarantine import (
 )
 from pocketrec_training.data.sources import Source, resolve, resolve_day
 from pocketrec_training.data.staging import staged
-from pocketrec_training.errors import TableInvalid
+from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.recipe.schema import Recipe
 
 
@@ -79,10 +79,10 @@ def build_tables(recipe: Recipe, out: Path, source: Path | None = None) -> DataR
         source: local folder of the data set's files, or the base of the recipe's relative paths.
 
     Raises:
-        TableInvalid: a file or column is missing, a table is empty or has one user or item, or
+        TableInvalidError: a file or column is missing, a table is empty or has one user or item, or
             more rows than `data.max_bad_share` are bad.
-        RecipeInvalid: `columns.timestamp_format` is not a format.
-        DatasetUnavailable: the registered data set cannot be fetched.
+        RecipeInvalidError: `columns.timestamp_format` is not a format.
+        DatasetUnavailableError: the registered data set cannot be fetched.
     """
     found = resolve(recipe, source)
     return _write(recipe, found, out, None, Ingested.first(recipe, delivery_of(found)))
@@ -101,9 +101,9 @@ def append_tables(recipe: Recipe, out: Path, source: Path) -> Appended:
         source: folder of the delivery, with files named as in the recipe; one of the two may lack.
 
     Raises:
-        TableInvalid: `out` holds no tables or was made with other columns, or as `build_tables`;
-            `data.max_bad_share` is asked of the delivery alone.
-        DatasetUnavailable: a known data set's files are not in `source`.
+        TableInvalidError: `out` holds no tables or was made with other columns, or as
+            `build_tables`; `data.max_bad_share` is asked of the delivery alone.
+        DatasetUnavailableError: a known data set's files are not in `source`.
     """
     restore_dir(out)
     old = _saved_report(out)
@@ -137,11 +137,11 @@ def _saved_report(folder: Path) -> DataReport:
     try:
         return DataReport(**json.loads(path.read_bytes()))
     except OSError as err:
-        raise TableInvalid(
+        raise TableInvalidError(
             f"{path}: not there, so nothing to append to. Run `pocketrec data` without --append."
         ) from err
     except (ValueError, TypeError) as err:
-        raise TableInvalid(f"{path}: damaged ({err}). Build the folder anew.") from err
+        raise TableInvalidError(f"{path}: damaged ({err}). Build the folder anew.") from err
 
 
 def _write(
@@ -164,7 +164,7 @@ def _build(
     named = source.interactions or source.items
     assert named is not None
     if old is None and n_rows["interactions"] == 0:
-        raise TableInvalid(f"{named.name}: the table has no rows.")
+        raise TableInvalidError(f"{named.name}: the table has no rows.")
     reasons: dict[str, int] = {}
     for name, table in staged.items():
         reasons |= count_reasons(table, name)
@@ -199,7 +199,7 @@ def _build(
     ).execute()
     users, used = int(facts["users"][0]), int(facts["used"][0])
     if users < 2 or used < 2:
-        raise TableInvalid(
+        raise TableInvalidError(
             f"{named.name}: {users} user(s) and {used} item(s) in the good rows; "
             "a recommender needs at least 2 of each. Is columns.user or columns.item wrong?"
         )

@@ -43,7 +43,7 @@ def write_features(recipe: Recipe, data_dir: Path, out: Path) -> FeaturesReport:
     into the spec's `categories` + 1), share (float32), one row a share above 0.
 
     Raises:
-        TableInvalid: the tables are not there, or the spec names an unknown context feature.
+        TableInvalidError: the tables are not there, or the spec names an unknown context feature.
     """
     restore_dir(data_dir)
     data = load_dataset(recipe, data_dir)

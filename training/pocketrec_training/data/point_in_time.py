@@ -21,7 +21,7 @@ from ibis.expr import types as ir
 from pocketrec_bundle.features import MISSING, NUMERIC, FeatureSpec
 from pocketrec_bundle.ranker_features import SESSION_GAP_S
 from pocketrec_training.data import columns as col
-from pocketrec_training.errors import TableInvalid
+from pocketrec_training.errors import TableInvalidError
 
 LIKE = "like"
 
@@ -59,11 +59,11 @@ def context_features(spec: FeatureSpec, events: ir.Table, items: ir.Table) -> ir
             scale are exact in float64, whatever the engine's order of adding.
 
     Raises:
-        TableInvalid: the spec names a feature that has no column here.
+        TableInvalidError: the spec names a feature that has no column here.
     """
     unknown = [name for name in spec.context if name not in CONTEXT_COLUMNS]
     if unknown:
-        raise TableInvalid(
+        raise TableInvalidError(
             f"feature_spec.json: context {', '.join(unknown)} has no offline column (there are "
             f"{', '.join(CONTEXT_COLUMNS)}). Add it to CONTEXT_COLUMNS of training/"
             "point_in_time.py, as its twin in bundle/pocketrec_bundle/ranker_features.py."

@@ -7,7 +7,7 @@ from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from pocketrec_training.data import columns as col
-from pocketrec_training.errors import TableInvalid
+from pocketrec_training.errors import TableInvalidError
 
 
 def count_reasons(staged: ir.Table, table: str) -> dict[str, int]:
@@ -44,13 +44,13 @@ def refuse_too_many(allowed: float, file: str, reasons: dict[str, int], n_rows: 
     """Stop where a larger share than `allowed` of a delivery's rows is bad.
 
     Raises:
-        TableInvalid: it is; the text counts the reasons.
+        TableInvalidError: it is; the text counts the reasons.
     """
     n_bad = sum(reasons.values())
     if n_bad <= allowed * n_rows:
         return
     counts = "; ".join(f"{reason}: {n}" for reason, n in reasons.items())
-    raise TableInvalid(
+    raise TableInvalidError(
         f"{file}: {n_bad} of {n_rows} rows are bad "
         f"({n_bad / n_rows:.1%}, allowed {allowed:.1%}): {counts}. "
         "Mend the file or the recipe's columns, or raise data.max_bad_share."

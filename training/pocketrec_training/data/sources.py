@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from pocketrec_bundle.disk.files import sha256_file, write_atomic
-from pocketrec_training.errors import DatasetUnavailable, TableInvalid
+from pocketrec_training.errors import DatasetUnavailableError, TableInvalidError
 from pocketrec_training.recipe.schema import Recipe
 
 MAX_MEMBER_BYTES = 2 << 30
@@ -60,8 +60,9 @@ def resolve(recipe: Recipe, source: Path | None = None) -> Source:
     """Find, and where needed fetch and convert, the files that a recipe names.
 
     Raises:
-        DatasetUnavailable: unknown name, a failed download or checksum, or a file missing locally.
-        TableInvalid: the recipe's own file does not exist.
+        DatasetUnavailableError: unknown name, a failed download or checksum, or a file missing
+            locally.
+        TableInvalidError: the recipe's own file does not exist.
     """
     data = recipe.data
     if not data.dataset:
@@ -69,7 +70,7 @@ def resolve(recipe: Recipe, source: Path | None = None) -> Source:
         paths = [base / name for name in (data.interactions, data.items) if name]
         for path in paths:
             if not _is_table(path):
-                raise TableInvalid(
+                raise TableInvalidError(
                     f"{path}: no such file, nor a folder of Parquet files (data.interactions,"
                     " data.items)."
                 )
@@ -82,7 +83,7 @@ def resolve(recipe: Recipe, source: Path | None = None) -> Source:
         )
     known = REGISTRY.get(data.dataset)
     if known is None:
-        raise DatasetUnavailable(
+        raise DatasetUnavailableError(
             f"data.dataset: {data.dataset!r} is not known; known are {', '.join(REGISTRY)}."
         )
     folder = _plain_tables(data.dataset, known, source)
@@ -100,8 +101,8 @@ def resolve_day(recipe: Recipe, folder: Path) -> Source:
     """Find the files of a later delivery: named as in the recipe, and one of the two may lack.
 
     Raises:
-        DatasetUnavailable: a known data set's files are not all there.
-        TableInvalid: neither file is there.
+        DatasetUnavailableError: a known data set's files are not all there.
+        TableInvalidError: neither file is there.
     """
     data = recipe.data
     if data.dataset:
@@ -109,7 +110,7 @@ def resolve_day(recipe: Recipe, folder: Path) -> Source:
     paths = {name: folder / name for name in (data.interactions, data.items) if name}
     there = {name: path for name, path in paths.items() if _is_table(path)}
     if not there:
-        raise TableInvalid(f"{folder}: none of {', '.join(paths)} is there.")
+        raise TableInvalidError(f"{folder}: none of {', '.join(paths)} is there.")
     return Source(
         name=recipe.name,
         licence="the owner's",
@@ -137,7 +138,7 @@ def _plain_tables(name: str, known: KnownDataset, source: Path | None) -> Path:
     raw = source or cache_dir() / name / "raw"
     missing = [file for file in known.files if not (raw / file).is_file()]
     if source and missing:
-        raise DatasetUnavailable(f"{source}: {', '.join(missing)} of {name} is not there.")
+        raise DatasetUnavailableError(f"{source}: {', '.join(missing)} of {name} is not there.")
     if missing:
         _fetch(name, known, raw)
     key = hashlib.sha256("".join(sha256_file(raw / file) for file in known.files).encode())
@@ -147,7 +148,7 @@ def _plain_tables(name: str, known: KnownDataset, source: Path | None) -> Path:
         try:
             known.convert(raw, plain)
         except duckdb.Error as err:
-            raise DatasetUnavailable(f"{raw}: not the files of {name}: {err}") from err
+            raise DatasetUnavailableError(f"{raw}: not the files of {name}: {err}") from err
         write_atomic(plain / "done", b"")
     return plain
 
@@ -157,7 +158,7 @@ def _fetch(name: str, known: KnownDataset, raw: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         archive = _download(name, known, Path(scratch))
         if known.sha256 and sha256_file(archive) != known.sha256:
-            raise DatasetUnavailable(f"{name}: the download's SHA-256 is not {known.sha256}.")
+            raise DatasetUnavailableError(f"{name}: the download's SHA-256 is not {known.sha256}.")
         raw.mkdir(parents=True, exist_ok=True)
         if not zipfile.is_zipfile(archive):
             write_atomic(raw / known.files[0], archive.read_bytes())
@@ -166,7 +167,7 @@ def _fetch(name: str, known: KnownDataset, raw: Path) -> None:
             for file in known.files:
                 member = next((m for m in packed.infolist() if m.filename.endswith(file)), None)
                 if member is None or member.file_size > MAX_MEMBER_BYTES:
-                    raise DatasetUnavailable(f"{name}: {file} is not in the download.")
+                    raise DatasetUnavailableError(f"{name}: {file} is not in the download.")
                 write_atomic(raw / file, packed.read(member))
 
 
@@ -183,7 +184,7 @@ def _download(name: str, known: KnownDataset, folder: Path) -> Path:
         )
         found = sorted(folder.glob("*.whl"))
         if done.returncode or not found:
-            raise DatasetUnavailable(f"{name}: pip could not get {requirement}: {done.stderr}")
+            raise DatasetUnavailableError(f"{name}: pip could not get {requirement}: {done.stderr}")
         return found[0]
     target = folder / "download"
     try:
@@ -191,7 +192,7 @@ def _download(name: str, known: KnownDataset, folder: Path) -> Path:
             while chunk := reply.read(1 << 20):
                 stream.write(chunk)
     except OSError as err:
-        raise DatasetUnavailable(f"{name}: {known.url}: {err}. {by_hand}") from err
+        raise DatasetUnavailableError(f"{name}: {known.url}: {err}. {by_hand}") from err
     return target
 
 

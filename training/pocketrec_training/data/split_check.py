@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID, Dataset, folds, least_events
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.recipe.schema import Recipe, Split, SplitKind
 
 FOLDS = {"validation": VALID, "test": TEST}
@@ -31,8 +31,8 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
         where: begins the error's text, the data folder.
 
     Raises:
-        RunInvalid: nobody has two training events, or a fold has no case; the text has the numbers
-            and the splits that would work.
+        RunInvalidError: nobody has two training events, or a fold has no case; the text has the
+            numbers and the splits that would work.
     """
     no_test = asks_for_no_test(recipe.split)
     for name, fold in FOLDS.items():
@@ -45,12 +45,12 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
                 f"{n_users} of the {data.n_users} users have the {n_events} {name} events, and "
                 "none of them has an event before these"
             )
-        raise RunInvalid(
+        raise RunInvalidError(
             f'{where}: split.kind = "{recipe.split.kind}" leaves no {name} case: {found}. '
             f"{_rule(recipe.split, data)} {_advice(_alternatives(recipe, data))}"
         )
     if _most_trained(data) < 2:
-        raise RunInvalid(
+        raise RunInvalidError(
             f'{where}: split.kind = "{recipe.split.kind}" leaves none of the {data.n_users} users '
             "two training events, so there is no next item to learn. "
             f"{_advice(_alternatives(recipe, data))}"
@@ -66,7 +66,7 @@ def check_heads(recipe: Recipe, data: Dataset, where: str) -> None:
     """Refuse a head without a single example in the data.
 
     Raises:
-        RunInvalid: no event is a like, and the ranker has the head.
+        RunInvalidError: no event is a like, and the ranker has the head.
     """
     types = recipe.events.types
     if "like" not in recipe.ranker.heads:
@@ -74,7 +74,7 @@ def check_heads(recipe: Recipe, data: Dataset, where: str) -> None:
     if "like" in types and (data.events == types.index("like")).any():
         return
     made = "events.like_value" if recipe.events.like_value is not None else "columns.event"
-    raise RunInvalid(
+    raise RunInvalidError(
         f"{where}: ranker.heads has 'like', and none of the {len(data.events)} events is a like. "
         f'Set ranker.heads = ["engage"] and ranker.head_weights = [1.0], or mend {made}.'
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 from pocketrec_bundle.disk.files import replace_dir, write_failed
-from pocketrec_training.errors import TableInvalid
+from pocketrec_training.errors import TableInvalidError
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def staged(out: Path) -> Iterator[Path]:
 
     Raises:
         PocketRecError: the disk is full or cannot be written; `out` is untouched.
-        TableInvalid: DuckDB could not read or write a file.
+        TableInvalidError: DuckDB could not read or write a file.
     """
     folder = out.parent / f".{out.name}.partial"
     try:
@@ -33,6 +33,6 @@ def staged(out: Path) -> Iterator[Path]:
     except duckdb.IOException as err:
         if "No space left" in str(err):  # DuckDB hands on the text of the errno, not the number
             raise write_failed(out, OSError(errno.ENOSPC, "")) from err
-        raise TableInvalid(f"{out}: {err}") from err
+        raise TableInvalidError(f"{out}: {err}") from err
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,7 +5,7 @@ import ibis
 import ibis.expr.datatypes as dt
 from ibis.expr import types as ir
 
-from pocketrec_training.errors import RecipeInvalid
+from pocketrec_training.errors import RecipeInvalidError
 
 DAY_FIRST = ("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d/%m/%Y")
 MAX_TS = 4_102_444_800
@@ -21,7 +21,7 @@ def check_format(format: str, where: str) -> None:
     """Refuse a format that no time can be read with; empty: none is set.
 
     Raises:
-        RecipeInvalid: DuckDB's strptime does not know it; the text begins with `where`.
+        RecipeInvalidError: DuckDB's strptime does not know it; the text begins with `where`.
     """
     if not format:
         return
@@ -30,7 +30,7 @@ def check_format(format: str, where: str) -> None:
             connection.execute("SELECT try_strptime('', ?)", [format])
     except duckdb.Error as err:
         first_line = str(err).partition("\n")[0]
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"{where}: {format!r} is not a format of strptime, such as '%d/%m/%Y %H:%M' "
             f"({first_line})"
         ) from err

@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pocketrec_bundle.disk.files import canonical_json, write_atomic
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
 from pocketrec_training.metrics.placement import Placed
 from pocketrec_training.metrics.significance import compare_means
+from pocketrec_training.run_folder import RunFolder
 
-GAIN_FILE = "baseline_gain.json"
 MODEL, TOP = "two_stage", 10
 
 
@@ -89,19 +89,19 @@ def baseline_gain(
 
 def write_gain(run_dir: Path, gain: BaselineGain) -> None:
     """Leave the result in the run folder, for `pocketrec export`."""
-    write_atomic(run_dir / GAIN_FILE, canonical_json(asdict(gain)))
+    write_atomic(RunFolder(run_dir).baseline_gain, canonical_json(asdict(gain)))
 
 
 def read_gain(run_dir: Path) -> BaselineGain | None:
     """Read what `write_gain` wrote; None for a run that was not evaluated.
 
     Raises:
-        RunInvalid: the file is damaged.
+        RunInvalidError: the file is damaged.
     """
-    path = run_dir / GAIN_FILE
+    path = RunFolder(run_dir).baseline_gain
     if not path.is_file():
         return None
     try:
         return BaselineGain(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError) as err:
-        raise RunInvalid(f"{path}: damaged ({err}). Evaluate the run again.") from err
+        raise RunInvalidError(f"{path}: damaged ({err}). Evaluate the run again.") from err

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pocketrec_training.errors import CasesDiffer, RunInvalid
+from pocketrec_training.errors import CasesDifferError, RunInvalidError
 from pocketrec_training.metrics.case_file import CaseResults, read_cases
 from pocketrec_training.metrics.significance import (
     BOOTSTRAP_DRAWS,
@@ -28,8 +28,8 @@ def compare(
         `settings`: by setting the cases and, by metric, the fields of `Difference`.
 
     Raises:
-        RunInvalid: a folder holds no evaluation.
-        CasesDiffer: users, histories or target items are not the same, or no setting has both
+        RunInvalidError: a folder holds no evaluation.
+        CasesDifferError: users, histories or target items are not the same, or no setting has both
             methods.
     """
     found_a, found_b = read_evaluation(a), read_evaluation(b)
@@ -40,7 +40,7 @@ def compare(
         one, two = cases_a[setting], cases_b[setting]
         digests = [found["protocol"]["cases_sha256"].get(setting) for found in (found_a, found_b)]
         if digests[0] != digests[1]:
-            raise CasesDiffer(f"{a} and {b}, {setting}: {_first_difference(one, two)}")
+            raise CasesDifferError(f"{a} and {b}, {setting}: {_first_difference(one, two)}")
         if method_a not in one.places or method_b not in two.places:
             continue  # personal frequency, say, has nothing to tell about items new to a user
         settings[setting] = {
@@ -57,7 +57,7 @@ def compare(
             f"{folder} has {', '.join(sorted({m for c in cases.values() for m in c.places}))}"
             for folder, cases in ((a, cases_a), (b, cases_b))
         ]
-        raise CasesDiffer(
+        raise CasesDifferError(
             f"no setting has both {method_a!r} of A and {method_b!r} of B; {'; '.join(told)}."
         )
     return {
@@ -74,27 +74,27 @@ def read_evaluation(folder: Path) -> dict[str, Any]:
     """Read `evaluation.json` of a report folder.
 
     Raises:
-        RunInvalid: it is missing or damaged.
+        RunInvalidError: it is missing or damaged.
     """
     path = folder / "evaluation.json"
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError as err:
-        raise RunInvalid(
+        raise RunInvalidError(
             f"{folder}: no evaluation.json. Write one with `pocketrec evaluate RUN --data DIR "
             f"--out {folder}`, or give --data to compare two runs."
         ) from err
     except (OSError, ValueError, RecursionError) as err:
-        raise RunInvalid(f"{path}: damaged ({err}). Evaluate again.") from err
+        raise RunInvalidError(f"{path}: damaged ({err}). Evaluate again.") from err
     if not isinstance(found, dict):
-        raise RunInvalid(f"{path}: damaged (not an object). Evaluate again.")
+        raise RunInvalidError(f"{path}: damaged (not an object). Evaluate again.")
     protocol = found.get("protocol", {})
     if not isinstance(protocol, dict):
-        raise RunInvalid(f"{path}: damaged (protocol is not an object). Evaluate again.")
+        raise RunInvalidError(f"{path}: damaged (protocol is not an object). Evaluate again.")
     if "cases_sha256" not in protocol:
-        raise RunInvalid(f"{path}: written by an older version. Evaluate again.")
+        raise RunInvalidError(f"{path}: written by an older version. Evaluate again.")
     if not isinstance(protocol["cases_sha256"], dict):
-        raise RunInvalid(
+        raise RunInvalidError(
             f"{path}: damaged (protocol.cases_sha256 is not an object). Evaluate again."
         )
     return found

@@ -5,7 +5,6 @@ repeats (`pocketrec_training.metrics.cases`). Ranking: one held-out event of eac
 sampled items that retrieval would offer.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from pocketrec_training.baselines import BASELINES
 from pocketrec_training.baselines.tuning import Tuned, tune
 from pocketrec_training.data.dataset import TEST, VALID, Dataset, load_dataset
 from pocketrec_training.data.split_check import tie_warning
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.evaluation import report
 from pocketrec_training.evaluation.baseline_gain import BaselineGain, baseline_gain, write_gain
 from pocketrec_training.evaluation.importance import feature_importance
@@ -41,6 +40,7 @@ from pocketrec_training.ranker.cross_fit import CrossFit, load_cross_fit
 from pocketrec_training.ranker.epochs import score
 from pocketrec_training.ranker.fit import learning_cases
 from pocketrec_training.ranker.slates import Candidates
+from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.stopping import cap_warning, stopped_told
 from pocketrec_training.trained import Trained, load_trained
 
@@ -66,7 +66,7 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
         What `evaluation.json` holds.
 
     Raises:
-        RunInvalid: the run is incomplete, the tables are not its own, or no event is held out.
+        RunInvalidError: the run is incomplete, the tables are not its own, or no event is held out.
     """
     # BLAS's threads wait for each other's cores beside other work: 9 s of processor time, not 3.5.
     with threadpool_limits(1, "blas"):
@@ -81,16 +81,16 @@ def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str,
     settings = evaluation_settings(data, fold)
     if not settings:
         hint = " Measure the validation events with --split valid." if fold == TEST else ""
-        raise RunInvalid(
+        raise RunInvalidError(
             f"{data_dir}: the split leaves no {split} case (split.kind = "
             f'"{trained.recipe.split.kind}", split.{split}_share = '
             f"{getattr(trained.recipe.split, f'{split}_share'):g}).{hint}"
         )
     cross_fit = load_cross_fit(run_dir)
     unseen = cross_fit if fold == VALID else None
-    training = json.loads((run_dir / "train_report.json").read_bytes())
+    training = RunFolder(run_dir).read_report()
     if fold == VALID and "ranker_gain" not in training:
-        raise RunInvalid(
+        raise RunInvalidError(
             f"{run_dir}: trained by an older version, whose ranker learned from the validation "
             "events. Train again, or evaluate the test split."
         )
@@ -101,7 +101,7 @@ def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str,
     candidates = trained.candidates(data)
     valid = [some(held_out_cases(data, VALID, c.setting), TUNING_CASES, seed) for c in settings]
     if not all(len(cases) for cases in valid):
-        raise RunInvalid(
+        raise RunInvalidError(
             f"{data_dir}: the split leaves no validation case in a setting that has {split} cases "
             f"({', '.join(cases.setting for cases in settings)}), so no baseline can be tuned "
             "there. Hold out more for validation, or bring more data."

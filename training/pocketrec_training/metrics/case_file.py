@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_training.data.dataset import Dataset
-from pocketrec_training.errors import RunInvalid
+from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
 from pocketrec_training.metrics.placement import Placed
@@ -34,9 +34,9 @@ class CaseResults:
     offsets: NDArray[np.int64]
     places: Mapping[str, NDArray[np.int64]]
 
-    def per_case(self, method: str, cuts: tuple[int, ...]) -> dict[str, metrics.Floats]:
+    def per_case(self, method: str, cuts: tuple[int, ...]) -> dict[str, metrics.Floats64]:
         """Return every ranking metric of a method, float64 [n] each."""
-        found: dict[str, metrics.Floats] = {}
+        found: dict[str, metrics.Floats64] = {}
         for k in cuts:
             found |= metrics.at_k(self.places[method], k, self.offsets)
         return found
@@ -73,7 +73,7 @@ def add_places(
         found: by setting, the cases in the file's order and the places of their targets.
 
     Raises:
-        RunInvalid: the file is missing or damaged, or has other cases.
+        RunInvalidError: the file is missing or damaged, or has other cases.
     """
     saved = read_cases(folder)
     arrays: dict[str, NDArray[np.generic]] = {}
@@ -88,7 +88,7 @@ def add_places(
         if there is None or not (
             np.array_equal(there.ends, cases.ends) and np.array_equal(there.offsets, cases.offsets)
         ):
-            raise RunInvalid(
+            raise RunInvalidError(
                 f"{folder / CASE_FILE}: {setting} has other cases than those that {method!r} "
                 "answered. Evaluate again on the same data and split."
             )
@@ -100,7 +100,7 @@ def read_cases(folder: Path) -> dict[str, CaseResults]:
     """Read what `write_cases` wrote, by setting.
 
     Raises:
-        RunInvalid: the file is missing or damaged.
+        RunInvalidError: the file is missing or damaged.
     """
     path = folder / CASE_FILE
     try:
@@ -121,8 +121,8 @@ def read_cases(folder: Path) -> dict[str, CaseResults]:
             for setting in sorted({name.partition(".")[0] for name in arrays})
         }
     except FileNotFoundError as err:
-        raise RunInvalid(
+        raise RunInvalidError(
             f"{path}: not there. Write it with `pocketrec evaluate RUN --data DIR --out {folder}`."
         ) from err
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as err:
-        raise RunInvalid(f"{path}: damaged ({err}). Evaluate again.") from err
+        raise RunInvalidError(f"{path}: damaged ({err}). Evaluate again.") from err

@@ -16,10 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from pocketrec_bundle.floats import Floats64
 from pocketrec_training.ranker.epochs import features
 from pocketrec_training.ranker.slates import Candidates, Slates
-
-Doubles = NDArray[np.float64]
 
 
 def logistic(inputs: NDArray[np.float32], labels: NDArray[np.float32], seed: int) -> Any:
@@ -61,12 +60,12 @@ def baseline_scores(
     learn: Slates,
     measure: Slates,
     seed: int,
-) -> Doubles:
+) -> Floats64:
     """Fit a baseline on lists and score others by the first head's probability, float64 [n, m]."""
     real = learn.real.ravel()
     made = RANKING_BASELINES[name](
         features(ranker, candidates, learn)[real], learn.labels[..., 0].ravel()[real], seed
     )
     inputs = features(ranker, candidates, measure)
-    found: Doubles = made.predict_proba(inputs)[:, 1].reshape(measure.rows.shape)
+    found: Floats64 = made.predict_proba(inputs)[:, 1].reshape(measure.rows.shape)
     return found

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.counted_time import Clock, CountedTime, StoppedBy
-from pocketrec_training.errors import TrainingDiverged
+from pocketrec_training.errors import TrainingDivergedError
 from pocketrec_training.progress import Progress
 from pocketrec_training.ranker.losses import LOSSES
 from pocketrec_training.ranker.model import build_ranker
@@ -89,7 +89,7 @@ class RankerFit:
                     best, best_loss, kept = averaged, loss, epoch + 1
                 step.restore(now)
                 if not np.isfinite([losses[-1], loss]).all():
-                    raise TrainingDiverged(
+                    raise TrainingDivergedError(
                         f"ranker: epoch {epoch + 1} ended with a loss of {losses[-1]} (on lists "
                         f"held back {loss}); nothing of it was saved. Lower ranker.learning_rate."
                     )

@@ -70,7 +70,7 @@ def fit_ranker(
             number of epochs the other fits repeat.
 
     Raises:
-        FeatureLeak: a feature of a sample of the cases knows the future; nothing was trained.
+        FeatureLeakError: a feature of a sample of the cases knows the future; nothing was trained.
     """
     started = time.monotonic()
     rng = np.random.default_rng([recipe.seed, 1])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import TRAIN, Dataset
-from pocketrec_training.errors import FeatureLeak
+from pocketrec_training.errors import FeatureLeakError
 from pocketrec_training.ranker.slates import Candidates, Case, Slates, feature_names
 
 Builder = Callable[[Dataset], Candidates]
@@ -34,7 +34,7 @@ def check_learning_cases(candidates: Candidates, cases: list[Case], seed: int) -
     """Check a sample of the cases that a ranker is about to learn from.
 
     Raises:
-        FeatureLeak: as for `check_no_leak`.
+        FeatureLeakError: as for `check_no_leak`.
     """
     drawn = np.random.default_rng([seed, 8]).permutation(len(cases))[:SAMPLE]
     return check_no_leak(candidates.over, candidates.data, [cases[i] for i in drawn], seed)
@@ -50,7 +50,7 @@ def check_no_leak(build: Builder, data: Dataset, cases: list[Case], seed: int) -
         seed: of the altered future.
 
     Raises:
-        FeatureLeak: a feature changed; names the features and a case of each.
+        FeatureLeakError: a feature changed; names the features and a case of each.
     """
     leaks = find_leaks(build, data, cases, seed)
     if leaks:
@@ -58,7 +58,7 @@ def check_no_leak(build: Builder, data: Dataset, cases: list[Case], seed: int) -
             f"{name} (user {data.user_ids[user]!r}, event {end + 1} of {len(data.history(user))})"
             for name, (user, end) in leaks.items()
         )
-        raise FeatureLeak(
+        raise FeatureLeakError(
             f"ranker features that know the future: {where}. They changed when what comes later "
             "was altered. Compute them from the events before the moment and from the training "
             "fold only, in pocketrec_bundle.ranker_features or pocketrec_training.ranker.slates, "

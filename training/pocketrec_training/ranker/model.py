@@ -308,7 +308,8 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
     )
     raw, log_share = numbers(**inputs)
     vectors, size = 3 * spec.dim, int(raw.shape[-1])  # user's, item's and their product are first
-    columns = [at for at in range(vectors + CATEGORY_DIM, size) if at not in _cycles(spec)]
+    cycles = _cycles(spec)
+    columns = [at for at in range(vectors + CATEGORY_DIM, size) if at not in cycles]
     pieces = Pieces(columns=columns, per_feature=config.pieces, name="pieces")(raw)
     gains = [
         (vectors, config.vector_gain),

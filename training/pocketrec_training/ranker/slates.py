@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.candidates import extra_candidates, merged
 from pocketrec_bundle.features import FeatureSpec, History, used_rows
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours, votes_of
 from pocketrec_bundle.ranker_features import ItemColumns, Request, ranker_features
 from pocketrec_training.data.dataset import (
@@ -26,7 +27,7 @@ from pocketrec_training.data.dataset import (
     release_popularity,
 )
 from pocketrec_training.metrics.placement import best_rows
-from pocketrec_training.towers.user_vectors import Floats, user_vectors
+from pocketrec_training.towers.user_vectors import user_vectors
 
 Case = tuple[int, int]
 """(user, position): served just before that event of the user."""
@@ -43,12 +44,12 @@ class Slates:
     where the catalogue was too small to fill the list.
     """
 
-    user_vector: Floats
-    context: Floats
+    user_vector: Floats32
+    context: Floats32
     rows: NDArray[np.int32]
-    numeric: Floats
-    pair: Floats
-    labels: Floats
+    numeric: Floats32
+    pair: Floats32
+    labels: Floats32
     real: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -74,7 +75,7 @@ class Candidates:
         spec: FeatureSpec,
         data: Dataset,
         user_tower: keras.Model,
-        table: Floats,
+        table: Floats32,
         *,
         neighbours: Neighbours | None = None,
         repeats: bool = False,
@@ -166,7 +167,9 @@ class Candidates:
             found.labels[i, :k] = labels
         return found
 
-    def inputs_for(self, case: Case, vector: Floats, rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    def inputs_for(
+        self, case: Case, vector: Floats32, rows: NDArray[Any]
+    ) -> dict[str, NDArray[Any]]:
         """Return the ranker's inputs for a list at one case, as on the device.
 
         vector: float32 [d], the user's vector at that moment; rows: best first.
@@ -200,7 +203,7 @@ class Candidates:
         user, end = case
         return self.data.history(user, end), int(self.data.ts[self.data.offsets[user] + end])
 
-    def list_for(self, case: Case, vector: Floats, *, repeats: bool) -> NDArray[np.int32]:
+    def list_for(self, case: Case, vector: Floats32, *, repeats: bool) -> NDArray[np.int32]:
         """Return the rows that the ranker gets at one case, as on the device; int32 [<= B]."""
         past, now = self._moment(case)
         excluded = np.zeros(len(self.table), np.bool_)
@@ -212,7 +215,7 @@ class Candidates:
         rows = merged(extra, found, self.spec.candidates)
         return rows[np.lexsort((rows, -scores[rows]))]
 
-    def _labels(self, case: Case, rows: NDArray[np.int32]) -> Floats:
+    def _labels(self, case: Case, rows: NDArray[np.int32]) -> Floats32:
         wanted, gains = self._outcome(case)
         labels = np.zeros((len(rows), len(self.spec.heads)), np.float32)
         for row, gain in zip(wanted, gains, strict=True):

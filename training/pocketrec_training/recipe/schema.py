@@ -18,7 +18,7 @@ from pydantic import StringConstraints, TypeAdapter, ValidationError
 from pocketrec_bundle.encoding.strict_json import MAX_NUMBER, MAX_TEXT, shown
 from pocketrec_bundle.features import BOUNDS, LENGTHS, MAX_NEIGHBOURS, NUMERIC
 from pocketrec_bundle.settings.rules import MAX_BOUNDS, MAX_DEPTH, MAX_PLACE, MAX_PLACES, NUMBERS
-from pocketrec_training.errors import RecipeInvalid
+from pocketrec_training.errors import RecipeInvalidError
 
 Share = Annotated[float, Ge(0.0), Le(1.0)]
 Positive = Annotated[int, Ge(1)]
@@ -335,17 +335,18 @@ def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe, from TOML or from the `recipe.json` of a run.
 
     Raises:
-        RecipeInvalid: it cannot be read, is no TOML, a key is unknown, of the wrong type or out of
-            bounds, or (TOML only, because such runs exist) a value cannot give a useful release.
+        RecipeInvalidError: it cannot be read, is no TOML, a key is unknown, of the wrong type or
+            out of bounds, or (TOML only, because such runs exist) a value cannot give a useful
+            release.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as err:
-        raise RecipeInvalid(f"{path}: cannot be read ({err})") from err
+        raise RecipeInvalidError(f"{path}: cannot be read ({err})") from err
     try:
         value = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, RecursionError) as err:
-        raise RecipeInvalid(f"{path}: {err}") from err
+        raise RecipeInvalidError(f"{path}: {err}") from err
     recipe = parse_recipe(value, str(path))
     if path.suffix != ".json":
         _check_useful(recipe, str(path))
@@ -359,15 +360,15 @@ def parse_recipe(value: object, where: str) -> Recipe:
     If it names no heads, they are those whose events it has: "like" needs likes.
 
     Raises:
-        RecipeInvalid: as for `load_recipe`.
+        RecipeInvalidError: as for `load_recipe`.
     """
     if problems := _not_finite(value):
-        raise RecipeInvalid("\n".join(f"{where}: {problem}" for problem in problems))
+        raise RecipeInvalidError("\n".join(f"{where}: {problem}" for problem in problems))
     try:
         recipe = TypeAdapter(Recipe).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as err:
         lines = [f"{where}: {_explain(dict(e))}" for e in err.errors()]
-        raise RecipeInvalid("\n".join(lines)) from err
+        raise RecipeInvalidError("\n".join(lines)) from err
     assert isinstance(value, dict)
     chosen = value.get("ranker", {}).keys() & {"heads", "head_weights"}
     if not chosen and not _has_likes(recipe):
@@ -426,7 +427,7 @@ def _check_together(recipe: Recipe, where: str) -> None:
     """Check what one field alone cannot show."""
     data, ranker, events, split = recipe.data, recipe.ranker, recipe.events, recipe.split
     if bool(data.dataset) == bool(data.interactions):
-        raise RecipeInvalid(f"{where}: data: set either dataset or interactions (with items)")
+        raise RecipeInvalidError(f"{where}: data: set either dataset or interactions (with items)")
     lists: dict[str, tuple[object, ...]] = {
         "events.types": events.types,
         "ranker.heads": ranker.heads,
@@ -435,50 +436,54 @@ def _check_together(recipe: Recipe, where: str) -> None:
     for key, values in lists.items():
         twice = next((one for at, one in enumerate(values) if one in values[:at]), None)
         if twice is not None:
-            raise RecipeInvalid(f"{where}: {key}: {twice!r} occurs twice. Remove one.")
+            raise RecipeInvalidError(f"{where}: {key}: {twice!r} occurs twice. Remove one.")
     if len(ranker.heads) != len(ranker.head_weights):
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"{where}: ranker.head_weights: {len(ranker.head_weights)} weights for "
             f"{len(ranker.heads)} heads"
         )
     if events.default not in events.types:
-        raise RecipeInvalid(f"{where}: events.default: {events.default!r} is not in events.types")
+        raise RecipeInvalidError(
+            f"{where}: events.default: {events.default!r} is not in events.types"
+        )
     if events.like_value is not None and "like" not in events.types:
-        raise RecipeInvalid(f"{where}: events.like_value needs 'like' in events.types")
+        raise RecipeInvalidError(f"{where}: events.like_value needs 'like' in events.types")
     if recipe.retrieval.hard_negatives and recipe.retrieval.loss != "sampled":
-        raise RecipeInvalid(f"{where}: retrieval.hard_negatives needs retrieval.loss = 'sampled'")
+        raise RecipeInvalidError(
+            f"{where}: retrieval.hard_negatives needs retrieval.loss = 'sampled'"
+        )
     if recipe.index.probes and recipe.index.recall:
-        raise RecipeInvalid(f"{where}: index: set either probes or recall")
+        raise RecipeInvalidError(f"{where}: index: set either probes or recall")
     if recipe.retrieval.dim % recipe.retrieval.heads:
-        raise RecipeInvalid(f"{where}: retrieval.dim must be a multiple of retrieval.heads")
+        raise RecipeInvalidError(f"{where}: retrieval.dim must be a multiple of retrieval.heads")
     fitted = {
         "ranker.popularity_days": ranker.popularity_days,
         "neighbours.per_item": recipe.neighbours.per_item,
     }
     for key, value in fitted.items():
         if value and ranker.examples == "train":
-            raise RecipeInvalid(
+            raise RecipeInvalidError(
                 f"{where}: {key} needs ranker.examples = 'valid': it comes from the training "
                 "events, so it would know the answers"
             )
     near = ranker.neighbour_candidates if recipe.neighbours.per_item else 0
     own = ranker.own_candidates if recipe.rerank.repeats else 0
     if near + own > ranker.candidates:
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"{where}: ranker.neighbour_candidates + ranker.own_candidates ({near} + {own} in use) "
             f"must not exceed ranker.candidates ({ranker.candidates})"
         )
     if split.kind == "global_time" and not split.valid_share:
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"{where}: split.valid_share: 0 leaves no event to choose epochs by and none for the "
             "ranker to learn from. Set it above 0, e.g. 0.1; split.test_share may be 0."
         )
     if split.valid_share + split.test_share >= 1:
-        raise RecipeInvalid(f"{where}: split: valid_share + test_share must stay below 1")
+        raise RecipeInvalidError(f"{where}: split: valid_share + test_share must stay below 1")
     if recipe.rerank.slate > ranker.candidates:
-        raise RecipeInvalid(f"{where}: rerank.slate must not exceed ranker.candidates")
+        raise RecipeInvalidError(f"{where}: rerank.slate must not exceed ranker.candidates")
     if (recipe.columns.regions or recipe.columns.age_rating) and recipe.export.format_version == 1:
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"{where}: columns.regions, columns.age_rating: export.format_version = 1 has neither"
         )
     _check_rules(recipe.rerank, recipe.export.format_version, where)
@@ -495,22 +500,22 @@ def _check_useful(recipe: Recipe, where: str) -> None:
     """Refuse values that train but give no useful release."""
     weights = recipe.ranker.head_weights
     if not 1 <= len(recipe.name) <= MAX_NAME or not recipe.name.isprintable():
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"{where}: name: must have 1 to {MAX_NAME} printable characters on one line (found "
             f"{shown(recipe.name)})"
         )
     if "" in recipe.events.types:
-        raise RecipeInvalid(f"{where}: events.types: an event type must not be empty")
+        raise RecipeInvalidError(f"{where}: events.types: an event type must not be empty")
     if not all(0 <= weight <= MAX_NUMBER for weight in weights) or not any(weights):
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"{where}: ranker.head_weights: each weight must be at least 0 (at most "
             f"{MAX_NUMBER:g}) and one above 0, because they weigh the loss and the final score "
             f"(found {list(weights)})"
         )
     if not recipe.export.variants:
-        raise RecipeInvalid(f"{where}: export.variants: name at least one, e.g. ['fp32']")
+        raise RecipeInvalidError(f"{where}: export.variants: name at least one, e.g. ['fp32']")
     if not recipe.export.targets:
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"{where}: export.targets: name at least one of {', '.join(get_args(TargetName))}, or "
             "leave the key out for all of them"
         )
@@ -528,7 +533,7 @@ def _check_heads(recipe: Recipe, where: str) -> None:
         if kept
         else 'ranker.heads = ["engage"] and ranker.head_weights = [1.0]'
     )
-    raise RecipeInvalid(
+    raise RecipeInvalidError(
         f"{where}: ranker.heads: head 'like' has no event to learn from: events.types has "
         f"{', '.join(map(repr, types))}, and neither events.like_value nor columns.event can make "
         f"a like. Set {mend}; or bring likes (events.types, with events.like_value or "
@@ -544,15 +549,15 @@ def _check_rules(rerank: RerankConfig, format_version: int, where: str) -> None:
     }
     if sum(chosen.values()) > 1:
         names = ", ".join(f"rerank.{name}" for name, is_on in chosen.items() if is_on)
-        raise RecipeInvalid(f"{where}: {names}: each chooses the whole slate; set one of them")
+        raise RecipeInvalidError(f"{where}: {names}: each chooses the whole slate; set one of them")
     if any(one >= two for one, two in pairwise(rerank.sponsored_places)):
-        raise RecipeInvalid(f"{where}: rerank.sponsored_places must rise")
+        raise RecipeInvalidError(f"{where}: rerank.sponsored_places must rise")
     rising = all(one < two for one, two in pairwise(rerank.price_bounds))
     banded = {"rerank.price_cap": rerank.price_cap > 0}
     banded["rerank.explore_by = 'price'"] = rerank.explore_by == "price"
     for key, is_on in banded.items():
         if is_on and (not rerank.price_bounds or not rising):
-            raise RecipeInvalid(f"{where}: {key} needs rerank.price_bounds, rising")
+            raise RecipeInvalidError(f"{where}: {key} needs rerank.price_bounds, rising")
     others = (*rerank.sponsored_places, rerank.floor, rerank.freshness, rerank.price_cap)
     more = (
         *others,
@@ -562,7 +567,7 @@ def _check_rules(rerank: RerankConfig, format_version: int, where: str) -> None:
         *chosen.values(),
     )
     if any(more) and format_version == 1:
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"{where}: export.format_version = 1 has no rules but rerank.category_cap and "
             "rerank.near_duplicate_cosine"
         )

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from pocketrec_training.errors import RecipeInvalid
+from pocketrec_training.errors import RecipeInvalidError
 
 
 def mirrored(replicas: int) -> tf.distribute.Strategy | None:
@@ -21,14 +21,14 @@ def mirrored(replicas: int) -> tf.distribute.Strategy | None:
     its first operation: that is for tests, not for speed.
 
     Raises:
-        RecipeInvalid: there are fewer devices than asked for.
+        RecipeInvalidError: there are fewer devices than asked for.
     """
     if replicas == 1:
         return None
     gpus = tf.config.list_logical_devices("GPU")
     found = gpus if len(gpus) >= replicas else tf.config.list_logical_devices("CPU")
     if len(found) < replicas:
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"retrieval.replicas: {replicas} devices are asked for, there are {len(gpus)} GPU(s). "
             "Set it to the number of GPUs, or to 1."
         )

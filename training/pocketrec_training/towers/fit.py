@@ -10,13 +10,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.counted_time import Clock, CountedTime, StoppedBy
 from pocketrec_training.data.dataset import VALID, Dataset
-from pocketrec_training.errors import TrainingDiverged
+from pocketrec_training.errors import TrainingDivergedError
 from pocketrec_training.metrics.cases import evaluation_settings, some
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
@@ -25,8 +24,6 @@ from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.towers.step import TowerFit
 from pocketrec_training.towers.user_vectors import validation_ndcg
 from pocketrec_training.towers.windows import batches
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +73,7 @@ def fit_towers(
         clock: what the cap is measured with.
 
     Raises:
-        TrainingDiverged: an epoch ends with weights or an NDCG that are not finite.
+        TrainingDivergedError: an epoch ends with weights or an NDCG that are not finite.
     """
     config = recipe.retrieval
     inputs = item_inputs(spec, data.items, config.title_buckets)
@@ -143,7 +140,7 @@ def _check_finite(epoch: int, ndcg: float, weights: list[Any]) -> None:
     """
     if np.isfinite(ndcg) and all(np.isfinite(value).all() for value in weights):
         return
-    raise TrainingDiverged(
+    raise TrainingDivergedError(
         f"two-tower: epoch {epoch + 1} ended with weights that are not finite or a validation "
         f"NDCG@10 of {ndcg}; nothing of it was saved. Lower retrieval.learning_rate, or set "
         'retrieval.precision = "float32".'

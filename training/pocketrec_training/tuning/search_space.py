@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin
 from optuna.trial import Trial
 from pydantic import TypeAdapter, ValidationError
 
-from pocketrec_training.errors import RecipeInvalid
+from pocketrec_training.errors import RecipeInvalidError
 from pocketrec_training.recipe.schema import (
     Recipe,
     RetrievalConfig,
@@ -31,17 +31,17 @@ def check_space(space: Mapping[str, SearchRange], where: str) -> None:
     """Check each key, its kind of range, and that every end or choice is a value of the key.
 
     Raises:
-        RecipeInvalid: one is wrong; the text begins with `where` and names the key.
+        RecipeInvalidError: one is wrong; the text begins with `where` and names the key.
     """
     if not space:
-        raise RecipeInvalid(
+        raise RecipeInvalidError(
             f"{where}: tune.space is empty. Name what to search, such as "
             '"retrieval.dropout" = { low = 0.1, high = 0.5 }.'
         )
     for key, wanted in space.items():
         problem = _problem(key, wanted)
         if problem:
-            raise RecipeInvalid(f'{where}: tune.space."{key}": {problem}')
+            raise RecipeInvalidError(f'{where}: tune.space."{key}": {problem}')
 
 
 def suggest(trial: Trial, space: Mapping[str, SearchRange]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """Return the recipe with some keys set, checked as a whole.
 
     Raises:
-        RecipeInvalid: the values do not go together (a `dim` that `heads` does not divide).
+        RecipeInvalidError: the values do not go together (a `dim` that `heads` does not divide).
     """
     plain = json.loads(recipe_json(replace(recipe, tune=TuneConfig())))
     for key, value in values.items():

@@ -23,7 +23,7 @@ from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import TEST, Dataset, feature_spec, load_dataset
 from pocketrec_training.data.split_check import check_split
-from pocketrec_training.errors import RecipeInvalid, RunInvalid, TrainingDiverged
+from pocketrec_training.errors import RecipeInvalidError, RunInvalidError, TrainingDivergedError
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe, TuneConfig, recipe_json
 from pocketrec_training.recipe.toml import recipe_toml
@@ -50,7 +50,7 @@ class TuneReport:
     table: str
 
 
-class _Paused(Exception):
+class _PausedError(Exception):
     """The call's time is over; the trial's checkpoint stays for the next call."""
 
 
@@ -79,10 +79,11 @@ def tune(
         where: begins the text of errors, the recipe's path.
 
     Raises:
-        RecipeInvalid: the search space is empty or wrong, or the recipe does not fit the items.
-        RunInvalid: the file is no study, or one of another recipe or other data, no trial could
-            finish, or the split leaves no cases.
-        TableInvalid: the tables are missing.
+        RecipeInvalidError: the search space is empty or wrong, or the recipe does not fit the
+            items.
+        RunInvalidError: the file is no study, or one of another recipe or other data, no trial
+            could finish, or the split leaves no cases.
+        TableInvalidError: the tables are missing.
     """
     check_space(recipe.tune.space, where)
     whole = load_dataset(recipe, data_dir)
@@ -104,7 +105,7 @@ def tune(
             trial = study.ask()
             try:
                 _run(recipe, data, study, trial, work, ends)
-            except _Paused:
+            except _PausedError:
                 break
         bar.advance(_n_done(study), _note(study))
     return _report(recipe, study, study_file)
@@ -132,12 +133,12 @@ def _run(
     work: Path,
     ends: float | None,
 ) -> None:
-    """Train one trial and tell the study; raises _Paused where the time is over."""
+    """Train one trial and tell the study; raises _PausedError where the time is over."""
     values = suggest(trial, recipe.tune.space)
     try:
         chosen = with_values(recipe, values)
         spec = feature_spec(chosen, data.items)
-    except RecipeInvalid as err:
+    except RecipeInvalidError as err:
         trial.set_user_attr("refused", str(err))
         study.tell(trial, state=TrialState.PRUNED)
         return
@@ -155,7 +156,7 @@ def _run(
         if trial.should_prune():
             raise optuna.TrialPruned
         if ends is not None and time.monotonic() > ends:
-            raise _Paused
+            raise _PausedError
 
     keras.utils.clear_session()  # else the graphs of all trials would stay in memory
     keras.utils.set_random_seed(recipe.seed)
@@ -166,7 +167,7 @@ def _run(
     except optuna.TrialPruned:
         trial.set_user_attr("seconds", round(time.monotonic() - started, 1))
         study.tell(trial, state=TrialState.PRUNED)
-    except TrainingDiverged as err:
+    except TrainingDivergedError as err:
         trial.set_user_attr("refused", str(err))
         study.tell(trial, state=TrialState.PRUNED)
     else:
@@ -197,9 +198,9 @@ def _open(path: Path, claim: str) -> optuna.Study:
             curve = {str(epoch): value for epoch, value in trial.intermediate_values.items()}
             study.enqueue_trial(trial.params, user_attrs={"curve": curve})
     except SQLAlchemyError as err:
-        raise RunInvalid(f"{path}: not an Optuna study in SQLite ({err}).") from err
+        raise RunInvalidError(f"{path}: not an Optuna study in SQLite ({err}).") from err
     if found != claim:
-        raise RunInvalid(
+        raise RunInvalidError(
             f"{path}: a study of another recipe, search space or data. Name a new --study, or go "
             "on with what it began with."
         )
@@ -224,7 +225,7 @@ def _note(study: optuna.Study) -> str:
 def _report(recipe: Recipe, study: optuna.Study, path: Path) -> TuneReport:
     finished = study.get_trials(states=DONE)
     if not any(trial.state == TrialState.COMPLETE for trial in finished):
-        raise RunInvalid(
+        raise RunInvalidError(
             f"{path}: no trial has finished yet. Run the same command again with more --minutes; "
             "it goes on where it stopped."
         )

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.data.dataset import VALID, Dataset, Items
-from pocketrec_training.errors import RunInvalid
-from pocketrec_training.towers.fit import Fitted, Floats
+from pocketrec_training.errors import RunInvalidError
+from pocketrec_training.towers.fit import Fitted
 from pocketrec_training.towers.user_vectors import user_vectors
 from pocketrec_training.trained import Trained
 from pocketrec_training.warm_start.align import (
@@ -30,7 +31,7 @@ class Aligned:
 
     user_tower: keras.Model
     item_tower: keras.Model
-    table: Floats
+    table: Floats32
     alignment: Alignment
 
 
@@ -38,15 +39,15 @@ def check_fits(previous: Trained, spec: FeatureSpec, items: Items) -> None:
     """Refuse a previous run whose space cannot be gone on with.
 
     Raises:
-        RunInvalid: its vectors have another length, or it knows none of the items.
+        RunInvalidError: its vectors have another length, or it knows none of the items.
     """
     if previous.spec.dim != spec.dim:
-        raise RunInvalid(
+        raise RunInvalidError(
             f"--warm-start: the previous run has retrieval.dim = {previous.spec.dim}, the recipe "
             f"{spec.dim}. Keep the dim, or train without --warm-start."
         )
     if not set(previous.items.ids) & set(items.ids):
-        raise RunInvalid("--warm-start: the previous run knows none of these items.")
+        raise RunInvalidError("--warm-start: the previous run knows none of these items.")
 
 
 def copy_weights(
@@ -93,7 +94,7 @@ def _copy(old: Any, new: Any, names: dict[str, tuple[Sequence[str], Sequence[str
 
 
 def align_towers(
-    previous: Trained, spec: FeatureSpec, fitted: Fitted, table: Floats, data: Dataset
+    previous: Trained, spec: FeatureSpec, fitted: Fitted, table: Floats32, data: Dataset
 ) -> Aligned:
     """Rotate freshly trained towers into the previous run's space.
 
