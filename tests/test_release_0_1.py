@@ -5,7 +5,6 @@ folder; a JSON file beside each has what 0.1.0 answered from it. They are never 
 one of these tests fails, people who installed 0.1.0 have the same failure after an update.
 """
 
-import dataclasses
 import json
 import os
 import subprocess

@@ -148,7 +148,7 @@ def _liked(
     log = EventLog(home / FILE_NAME)
     log.append_many(events)
     log.close()
-    phone = Device(home, bundle_dir=bundle_dir, limits=None, clock=lambda: now)
+    phone = Device(home, bundle=bundle_dir, limits=None, clock=lambda: now)
     first = phone.recommend(K)
     liked = first["items"][place - 1]
     start = time.perf_counter()

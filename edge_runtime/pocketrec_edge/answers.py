@@ -121,6 +121,15 @@ class Answer:
         session: token for the next page; None if the request had no page.
         page: which page this is, from 1; None if the request had no page.
         unranked: of a search, the results that may not be shown or are unknown, in their order.
+
+    Example:
+        >>> from pocketrec_edge.device import Device
+        >>> with Device(Path("phone"), bundle=Path("bundle"), engine="onnx") as device:
+        ...     answer = device.recommend(1, page=1)
+        >>> answer.items[0].title, answer.items[0].reason, answer.page
+        ('Title 1', 'popular now', 1)
+        >>> sorted(answer.plain())[:4]
+        ['engine', 'fault_codes', 'faults', 'history']
     """
 
     items: tuple[SlateItem, ...]

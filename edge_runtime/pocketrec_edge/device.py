@@ -7,23 +7,22 @@ events and outcomes leave with consent only, interests and the bucket id never.
 
 import threading
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.answers import Answer
-from pocketrec_edge.device_status import Interests, Status
+from pocketrec_edge.device_status import Status
 from pocketrec_edge.errors import EventLogError
-from pocketrec_edge.events import interests, privacy
 from pocketrec_edge.events.cipher import Cipher
-from pocketrec_edge.events.consent import Consent
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.retention import Retention
 from pocketrec_edge.faults import Fault, FaultCode, add
 from pocketrec_edge.one_at_a_time import one_at_a_time
 from pocketrec_edge.private_home import tighten
-from pocketrec_edge.recommend import popular_list, request_checks, scenes
+from pocketrec_edge.recommend import request_checks, scenes
 from pocketrec_edge.recommend.filters import Filters
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.rules.exploration import Random, SystemRandom
@@ -33,55 +32,81 @@ from pocketrec_edge.releases.store import Store
 from pocketrec_edge.running import Running
 from pocketrec_edge.slate_service import SlateRequest, SlateService
 from pocketrec_edge.sync import too_new
+from pocketrec_edge.user_actions import UserActions
 from pocketrec_edge.user_data import UserData
 
 if TYPE_CHECKING:
     from pocketrec_edge.recommend.explain import Explanation
+    from pocketrec_edge.sync.client import SyncReport
+    from pocketrec_edge.sync.conditions import Conditions
 
 _DEFAULT_LIMITS = Retention()
 
 
-class Device:
-    """One phone; threads may share it, their requests run one after the other."""
+class Device(UserActions):
+    """One phone: recommend offline, log what the user does, install releases, sync.
+
+    Threads may share it; their requests run one after the other. Open one for as long as the app
+    runs, and close it at the end, or use it in a `with` block.
+
+    Example:
+        A folder `phone`, and a release in the folder `bundle`:
+
+        >>> with Device(Path("phone"), engine="onnx") as device:
+        ...     sha256 = device.install(Path("bundle"))
+        ...     answer = device.recommend(3)
+        ...     event = device.feedback(answer.items[0].item_id, "like")
+        ...     again = device.recommend(3)
+        >>> [item.item_id for item in answer.items]
+        ['item 14', 'item 15', 'item 21']
+        >>> answer.source, answer.faults, again.history
+        ('model', (), 1)
+    """
 
     def __init__(
         self,
         home: Path,
         *,
+        bundle: Path | None = None,
         engine: str = "auto",
-        bundle_dir: Path | None = None,
         limits: Retention | None = _DEFAULT_LIMITS,
         cipher: Cipher | None = None,
         clock: Callable[[], float] = time.time,
         rng: Random | None = None,
         storage_bytes: int | None = None,
         threads: int = 1,
+        bundle_dir: Path | None = None,
     ) -> None:
         """Open the phone; a missing or broken release or log is a fault in the answers.
 
         Args:
-            home: the phone's folder.
-            engine: litert, onnx or auto.
-            bundle_dir: use this bundle folder instead of the installed release.
+            home: the phone's folder; made by the first install, sync or event.
+            bundle: answer from this bundle folder instead of the installed release.
+            engine: that runs the models: "litert", "onnx", or "auto" for the installed one.
             limits: how long and how large the event log may be; None: for ever.
             cipher: encrypts the event log with the app's key; sync and export need it too.
             clock: unix seconds.
             rng: for releases that explore; by default the system's.
             storage_bytes: most that releases may take; an install beyond it is refused.
             threads: of each model.
+            bundle_dir: old name of `bundle`, until version 0.3.
 
         Raises:
-            BundleInvalidError: `bundle_dir` was given and fails its checks.
+            BundleInvalidError: `bundle` was given and fails its checks.
             RequestInvalidError: `threads` or `storage_bytes` is out of its range.
         """
         request_checks.check_phone(threads, storage_bytes)
+        if bundle_dir is not None:
+            warnings.warn("bundle_dir is now bundle", DeprecationWarning, stacklevel=2)
+            bundle = bundle or bundle_dir
         tighten(home)
         self.turns = threading.RLock()
         self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
-        self._clock, self._engine = clock, engine
+        self._clock, self._engine, self._cipher = clock, engine, cipher
+        self._storage_bytes = storage_bytes
         self._user = UserData(home, limits=limits, cipher=cipher, clock=clock)
         self._running = Running(
-            home, self.store, engine=engine, threads=threads, clock=clock, bundle_dir=bundle_dir
+            home, self.store, engine=engine, threads=threads, clock=clock, bundle_dir=bundle
         )
         self._slates = SlateService(
             running=self._running,
@@ -90,6 +115,13 @@ class Device:
             clock=clock,
             rng=SystemRandom() if rng is None else rng,
         )
+
+    def __enter__(self) -> "Device":
+        """Return the phone; `close` is called at the end of the block."""
+        return self
+
+    def __exit__(self, *_raised: object) -> None:
+        self.close()
 
     @one_at_a_time
     def close(self) -> None:
@@ -113,14 +145,81 @@ class Device:
     def install(self, bundle_dir: Path) -> str:
         """Install a bundle folder after its golden vectors pass; returns the manifest's hash.
 
-        The next request of this phone, and of others on the same home, is answered by it.
+        It takes effect at once: `bundle` is the new release when this returns, unless the phone
+        was opened with a folder of its own (`Device(bundle=...)`). Other processes on the same
+        home answer from it at their next request.
+
+        Args:
+            bundle_dir: folder that `export_bundle` wrote.
 
         Raises:
             PocketRecError: it is invalid, does not run here, or cannot be stored.
         """
         sha = self.store.install_bundle(bundle_dir, lambda b: replay(b, self._engine))
         refusals.forgive(self.home, sha)
+        self._refresh()
         return sha
+
+    def sync(
+        self,
+        server: str,
+        *,
+        root: Path | None = None,
+        channel: str = "stable",
+        consent: bool = False,
+        self_test: Callable[[Bundle], object] | None = None,
+        conditions: "Conditions | None" = None,
+        app_version: str | None = None,
+        device_class: str | None = None,
+    ) -> "SyncReport":
+        """Fetch and install the release that the channel's policy chooses; send the user's events.
+
+        A new release takes effect at once. The release before it stays until the new one has
+        passed `self_test`. Needs the `edge` or `onnx` extra, and opens sockets.
+
+        Args:
+            server: address of the sync server, such as "https://releases.example.org".
+            root: the trusted root metadata that ships with the app; needed for the first sync.
+            channel: whose releases to follow.
+            consent: the user agrees now that events are sent; it is noted first.
+            self_test: raises if a new release does not work here; by default its golden vectors
+                are replayed on this phone's engine.
+            conditions: network, power and hour; the policy may put the sync off. None: sync now.
+            app_version: of the app, such as "1.2"; releases may be for some versions only.
+            device_class: as the publisher names classes; releases may be for some only.
+
+        Returns:
+            What was installed and sent, see `SyncReport`.
+
+        Raises:
+            RequestInvalidError: `server` is no address.
+            SyncError: the server cannot be reached, or what it sent fails a check. The release on
+                this phone stays.
+            PocketRecError: the release fails its self-test, or cannot be stored.
+        """
+        from pocketrec_edge.sync.client import sync  # a phone that never syncs needs no python-tuf
+
+        report = sync(
+            self.home,
+            server,
+            self_test or (lambda bundle: replay(bundle, self._engine)),
+            channel=channel,
+            root_path=root,
+            consent=consent,
+            cipher=self._cipher,
+            storage_bytes=self._storage_bytes,
+            app_version=app_version,
+            device_class=device_class,
+            conditions=conditions,
+            engine=self._engine,
+            clock=self._clock,
+        )
+        self._refresh()
+        return report
+
+    @one_at_a_time
+    def _refresh(self) -> None:
+        self._running.refresh()
 
     @one_at_a_time
     def recommend(
@@ -231,99 +330,6 @@ class Device:
             faults=(*faults, *slate.faults),
             release=self.bundle.manifest.name,
         )
-
-    @one_at_a_time
-    def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
-        """Log what the user did; returns the event's id once it is on the disk.
-
-        Where the clock was set back, the event counts as simultaneous with the last one, for it
-        came after it; `clock_utc` of its context has what the clock said.
-
-        Args:
-            item_id: the app's own id; the release need not have it.
-            event: one of `event_types()`; any name before the first release.
-            value: a number that goes with it, such as a rating.
-
-        Raises:
-            RequestInvalidError: the release has no such event, or an argument is of the wrong form.
-            EventLogError: it could not be stored.
-        """
-        request_checks.check_item(item_id)
-        request_checks.check_event(event, value, self.event_types() or None)
-        value = None if value is None else float(value)  # SQLite has none of NumPy's numbers
-        log, now = self._user.log.opened(), int(self._clock())
-        ts = max(now, log.last_interaction())
-        context = {"clock_utc": now} if now < ts else {}
-        return log.append(item_id, event, value=value, ts=ts, context=context)
-
-    @one_at_a_time
-    def event_types(self) -> tuple[str, ...]:
-        """Return the events that the release knows; of a damaged one those that were noted."""
-        self._running.refresh()
-        if self.bundle is not None:
-            return self.bundle.spec.event_types
-        noted = popular_list.read(self.store.root)
-        return noted.event_types if noted is not None else ()
-
-    @one_at_a_time
-    def set_interests(self, names: Sequence[str]) -> None:
-        """Note which categories the user chose, in the place of earlier ones; they stay here.
-
-        Args:
-            names: of categories in `interests().offered`; none: nothing is chosen any more.
-
-        Raises:
-            InputError: one is not on offer.
-            PocketRecError: it could not be noted.
-        """
-        request_checks.check_interests(names)
-        self._user.choose(names, self.interests().offered)
-
-    @one_at_a_time
-    def interests(self) -> Interests:
-        """Return what the user chose, what the release offers to choose from, and faults."""
-        self._running.refresh()
-        offered: tuple[str, ...] = ()
-        if self.bundle is not None:
-            offered = interests.offered(self.bundle.spec, self.bundle.cohorts)
-        return Interests(
-            chosen=self._user.chosen, offered=offered, faults=tuple(self._slates.lasting_faults())
-        )
-
-    @one_at_a_time
-    def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
-        """Note whether the user agrees that events are sent; without that, none ever is.
-
-        Args:
-            granted: False withdraws: what was not sent by now never will be.
-            terms: version of the text that the user was shown.
-
-        Raises:
-            RequestInvalidError: `granted` is no bool, or `terms` is no text.
-            EventLogError: it could not be noted.
-        """
-        request_checks.check_consent(granted, terms)
-        return self._user.log.opened().set_consent(granted, terms)
-
-    def export_data(self, out: Path) -> int:
-        """Write all that the device holds about its user, see `privacy.export_data`.
-
-        Raises:
-            EventLogError: the log cannot be read.
-            PocketRecError: `out` cannot be written.
-        """
-        return self._user.export(out)
-
-    @one_at_a_time
-    def erase(self) -> privacy.Erased:
-        """Erase all that the device holds about its user, and begin anew; see `privacy.erase`.
-
-        Raises:
-            EventLogError: another process uses the log, or it cannot be written.
-            PocketRecError: install id, interests or the pages shown cannot be removed.
-        """
-        self._running.close()
-        return self._user.erase()
 
     @one_at_a_time
     def status(self) -> Status:

@@ -66,6 +66,11 @@ class Running:
         else:
             self.refresh()
 
+    @property
+    def faults(self) -> list[Fault]:
+        """What is wrong with the release, or with the one that it replaces."""
+        return [] if self.fault is None else [self.fault]
+
     def refresh(self) -> None:
         """Make the active release the one that answers; two calls of `stat` if it is already."""
         if self._is_fixed:

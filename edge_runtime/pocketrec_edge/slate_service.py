@@ -75,7 +75,7 @@ class SlateService:
 
     def lasting_faults(self) -> list[Fault]:
         """Faults of release, log and interests, which every answer has until they are repaired."""
-        return [*([self._running.fault] if self._running.fault else []), *self._user.faults]
+        return [*self._running.faults, *self._user.faults]
 
     def _without_release(
         self, request: SlateRequest, now: int, faults: tuple[Fault, ...]

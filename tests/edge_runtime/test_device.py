@@ -189,7 +189,7 @@ def test_event_is_stored_once_however_often_it_comes(tmp_path):
 
 def test_locked_log_is_a_fault_and_the_slate_still_comes(small_release, tmp_path, monkeypatch):
     monkeypatch.setattr("pocketrec_edge.events.log._BUSY_MS", 50)
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     other = sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     answer = phone.recommend()
@@ -204,7 +204,7 @@ def test_locked_log_is_a_fault_and_the_slate_still_comes(small_release, tmp_path
 
 def test_log_that_is_no_database_is_a_fault(small_release, tmp_path):
     (tmp_path / "events.sqlite").write_bytes(b"x" * 5000)
-    answer = Device(tmp_path, bundle_dir=small_release).recommend()
+    answer = Device(tmp_path, bundle=small_release).recommend()
     assert len(answer.items) == 10
     assert "not a database" in answer.faults[0].text
 

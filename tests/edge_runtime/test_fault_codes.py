@@ -1,11 +1,7 @@
 """The codes of faults are one list: in the code, in the documentation, and in what is returned."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -90,45 +86,3 @@ def test_answers_are_frozen(tmp_path):
         answer.items = ()
     with pytest.raises(TypeError):
         Answer((), "none", (), "")
-
-
-SNIPPET = """
-from pathlib import Path
-from pocketrec_edge.device import Device
-device = Device(Path("phone"))
-reveal_type(device.recommend(10))
-reveal_type(device.recommend(10).items[0].score)
-reveal_type(device.status())
-reveal_type(device.explain())
-reveal_type(device.recommend().faults[0].code)
-"""
-
-
-def test_a_user_of_mypy_sees_dataclasses(tmp_path: Path):
-    pytest.importorskip("mypy", reason="needs the dev extra")
-    (tmp_path / "app.py").write_text(SNIPPET)
-    places = os.pathsep.join(str(Path(place).resolve()) for place in sys.path if place)
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "app.py"],
-        cwd=tmp_path,
-        env={**os.environ, "MYPYPATH": own_places(), "PYTHONPATH": places},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.findall(r'Revealed type is "([\w.]+)"', done.stdout) == [
-        "pocketrec_edge.answers.Answer",
-        "builtins.float",
-        "pocketrec_edge.device_status.Status",
-        "pocketrec_edge.recommend.explain.Explanation",
-        "pocketrec_edge.faults.FaultCode",
-    ]
-
-
-def own_places() -> str:
-    """Folders of the packages under test."""
-    import pocketrec_bundle
-    import pocketrec_edge
-
-    found = {str(Path(p.__path__[0]).resolve().parent) for p in (pocketrec_bundle, pocketrec_edge)}
-    return os.pathsep.join(sorted(found))

@@ -88,14 +88,14 @@ def test_items_of_the_history_that_the_release_does_not_know(home):
 
 
 def test_a_history_of_unknown_items_only_is_that_of_a_new_user(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW)
+    phone = Device(tmp_path, bundle=small_release, clock=lambda: NOW)
     new = [item.item_id for item in phone.recommend().items]
     phone.feedback("gone", "like")
     assert [item.item_id for item in phone.recommend().items] == new
 
 
 def test_every_item_seen_or_withdrawn(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW)
+    phone = Device(tmp_path, bundle=small_release, clock=lambda: NOW)
     rows = np.arange(phone.bundle.item_count, dtype=np.int32)
     phone._log.history = lambda bundle: (
         History(rows, np.ones(len(rows), np.int32), np.full(len(rows), NOW)),
@@ -147,7 +147,7 @@ def test_an_empty_catalogue(small_release, tmp_path):
                 writer.add(entry.name, base.read(entry.name), entry.kind, **dict(entry.meta))
         writer.add("catalogue.sqlite", (tmp_path / "catalogue").read_bytes(), "catalogue")
         writer.finish(name="empty", recipe_name="empty", created_utc=NOW)
-    phone = Device(tmp_path / "phone", bundle_dir=out, clock=lambda: NOW)
+    phone = Device(tmp_path / "phone", bundle=out, clock=lambda: NOW)
     phone.feedback("item-5", "like")
     answer = phone.recommend()
     assert (answer.items, answer.unknown_items) == ((), 1)

@@ -186,7 +186,7 @@ def test_threads_that_share_a_phone_are_answered_by_whole_releases(
 
 
 def test_a_phone_with_a_bundle_folder_keeps_it(tiny_release, other, tmp_path):
-    phone = Device(tmp_path, engine="onnx", bundle_dir=tiny_release, clock=lambda: NOW)
+    phone = Device(tmp_path, engine="onnx", bundle=tiny_release, clock=lambda: NOW)
     phone.install(other)
     assert phone.recommend().release == "tiny"
 

@@ -90,7 +90,7 @@ def recommend(
     from pocketrec_edge.device import Device
 
     require_phone(home, bundle)
-    device = Device(home, engine=engine, bundle_dir=bundle, threads=threads)
+    device = Device(home, engine=engine, bundle=bundle, threads=threads)
     answer = device.recommend(
         k,
         exclude_seen=None if again is None else not again,

@@ -35,7 +35,7 @@ def explain(
     from pocketrec_edge.device import Device
 
     require_phone(home, bundle)
-    device = Device(home, engine=engine, bundle_dir=bundle)
+    device = Device(home, engine=engine, bundle=bundle)
     answer = device.explain(item_id, k)
     device.close()
     if as_json:

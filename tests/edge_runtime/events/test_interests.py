@@ -170,7 +170,7 @@ def test_an_unknown_name_changes_nothing(phone):
 def test_interests_of_another_release_are_passed_over(phone, tmp_path):
     phone.set_interests(["war"])
     write_tiny_bundle(tmp_path / "old", version=1, answers=True)
-    old = Device(phone.home, engine="onnx", bundle_dir=tmp_path / "old", clock=lambda: NOW)
+    old = Device(phone.home, engine="onnx", bundle=tmp_path / "old", clock=lambda: NOW)
     assert old.interests() == {"chosen": ["war"], "offered": [], "faults": []}
     assert old.recommend(log_impressions=False).source == "model"
     old.close()

@@ -16,7 +16,7 @@ NOW = 1_700_000_000
 
 @pytest.fixture
 def phone(small_release, tmp_path):
-    return Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW)
+    return Device(tmp_path, bundle=small_release, clock=lambda: NOW)
 
 
 def ids(answer):
@@ -26,7 +26,7 @@ def ids(answer):
 def test_pages_never_repeat_while_history_and_release_change(
     small_release, quantized_release, tmp_path
 ):
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     first = phone.recommend(page=1)
     token, seen = first.session, [ids(first)]
     for page in range(2, 12):
@@ -34,7 +34,7 @@ def test_pages_never_repeat_while_history_and_release_change(
             phone.feedback(item_id, "like")
         phone.close()
         release = quantized_release if page % 2 else small_release
-        phone = Device(tmp_path, bundle_dir=release)
+        phone = Device(tmp_path, bundle=release)
         answer = phone.recommend(page=page, session=token)
         assert (answer.page, answer.session, answer.faults) == (page, token, ())
         seen.append(ids(answer))
@@ -84,7 +84,7 @@ def test_an_item_that_was_withdrawn_since_is_left_out_of_the_page(phone):
 
 def test_a_session_ends_after_a_pause_and_an_unknown_one_begins_anew(small_release, tmp_path):
     now = [NOW]
-    phone = Device(tmp_path, bundle_dir=small_release, clock=lambda: now[0])
+    phone = Device(tmp_path, bundle=small_release, clock=lambda: now[0])
     one = phone.recommend(page=1)
     now[0] += LIFE_S
     assert phone.recommend(page=2, session=one.session).session == one.session
@@ -130,7 +130,7 @@ def test_the_file_holds_few_sessions_and_the_longest_unused_goes(tmp_path):
 )
 def test_a_damaged_file_is_a_fault_and_the_slate_still_comes(small_release, tmp_path, content):
     (tmp_path / "sessions.json").write_bytes(content)
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     one = phone.recommend(page=1)
     assert len(one.items) == 10
     assert "no sessions can be read" in one.faults[0].text
@@ -147,7 +147,7 @@ def test_a_home_that_cannot_be_written_still_pages_in_memory(phone, tmp_path):
 
 def test_impressions_carry_page_and_propensity(small_release, tmp_path):
     release = open_bundle(small_release)
-    phone = Device(tmp_path, bundle_dir=small_release, rng=np.random.default_rng(1))
+    phone = Device(tmp_path, bundle=small_release, rng=np.random.default_rng(1))
     rules = Rules(rules=(Exploration(epsilon=0.5, pool=20, first=3),), depth=50)
     phone.bundle.rules = rules
     phone.set_consent(True, "terms")  # the log hands out nothing else

@@ -161,12 +161,12 @@ def test_limits_are_applied_every_so_many_appends_and_never_without_limits(tmp_p
 
 
 def test_history_goes_on_with_what_is_left(tmp_path, small_release):
-    phone = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW)
+    phone = Device(tmp_path, bundle=small_release, clock=lambda: NOW)
     phone.feedback("item-1", "like")
-    late = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW + 300 * DAY_S)
+    late = Device(tmp_path, bundle=small_release, clock=lambda: NOW + 300 * DAY_S)
     late.feedback("item-2", "like")
     assert late.recommend().history == 2
-    later = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW + 400 * DAY_S)
+    later = Device(tmp_path, bundle=small_release, clock=lambda: NOW + 400 * DAY_S)
     answer = later.recommend()
     assert (answer.history, answer.faults, len(answer.items)) == (1, (), 10)
 
@@ -178,7 +178,7 @@ def test_a_locked_log_keeps_its_old_events_and_says_so(tmp_path, small_release, 
     log.close()
     other = sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     assert "old events could not be removed" in phone.status().faults[0].text
     answer = phone.recommend()
     assert (answer.history, len(answer.items)) == (1, 10)

@@ -81,7 +81,7 @@ class Broken:
 @pytest.mark.parametrize("engine", ["litert", "onnx"])
 def test_models_that_no_engine_loads_leave_the_lists(tmp_path, engine):
     write_tiny_bundle(tmp_path / "bundle")  # without models
-    phone = Device(tmp_path / "phone", engine=engine, bundle_dir=tmp_path / "bundle")
+    phone = Device(tmp_path / "phone", engine=engine, bundle=tmp_path / "bundle")
     phone.set_interests(["comedy"])
     answer = phone.recommend()
     phone.close()
@@ -93,7 +93,7 @@ def test_models_that_no_engine_loads_leave_the_lists(tmp_path, engine):
 @pytest.fixture
 def phone(tmp_path, tiny_release):
     """A phone whose user tower is broken."""
-    phone = Device(tmp_path / "phone", engine="onnx", bundle_dir=tiny_release, clock=lambda: NOW)
+    phone = Device(tmp_path / "phone", engine="onnx", bundle=tiny_release, clock=lambda: NOW)
     phone._recommender._tower = Broken()
     yield phone
     phone.close()

@@ -266,7 +266,7 @@ def recommenders(small_release):
 
 
 def test_pages_keep_to_their_filters_to_the_end_of_the_list(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW)
+    phone = Device(tmp_path, bundle=small_release, clock=lambda: NOW)
     filters = Filters(any_of=("b",), ranges=(Range(column="year", low=30.0, high=60.0),))
     bundle = phone.bundle
     year = bundle.numeric[np.arange(300)][:, 1]
@@ -306,7 +306,7 @@ def test_the_command_filters(runner, small_release, tmp_path):
     words = ("--price-min", "10", "--price-max", "50", "--not-category", "a", "--range", "year")
     done = call(runner, small_release, tmp_path, "-k", "50", *words, "20", "inf")
     rows = np.array([item["row"] for item in json.loads(done.output)["items"]])
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     year, price = phone.bundle.numeric[rows][:, 1:].T
     assert ((price >= 10) & (price <= 50) & (year >= 20) & (rows % 4 != 1)).all()
     numeric = phone.bundle.numeric[np.arange(300)]
@@ -342,7 +342,7 @@ def test_the_command_names_the_region_that_was_meant(runner, tmp_path):
 
 
 def test_filters_that_nothing_passes_give_an_empty_slate_and_say_so(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     answer = phone.recommend(filters=Filters(ranges=(Range(column="price", low=1e9),)))
     assert answer.items == ()
     assert [*map(str, answer.faults)] == ["all items filtered"]
@@ -351,7 +351,7 @@ def test_filters_that_nothing_passes_give_an_empty_slate_and_say_so(small_releas
 def test_a_child_in_one_region_sees_what_is_for_it(tmp_path):
     """Without models popular items answer: the list's, then the others, by popularity."""
     write_tiny_bundle(tmp_path / "b")
-    phone = Device(tmp_path, bundle_dir=tmp_path / "b")
+    phone = Device(tmp_path, bundle=tmp_path / "b")
     given, numbers = tiny_audience(), phone.bundle.numeric[np.arange(N_ITEMS)]
     wanted = {
         row

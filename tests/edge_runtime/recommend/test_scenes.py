@@ -112,7 +112,7 @@ def test_beside_an_item_a_broken_tower_leaves_what_is_like_it(release):
 
 
 def test_scenes_of_a_phone(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     ids = [item.item_id for item in phone.recommend(20).items]
     found = phone.recommend(scene="search", results=[*ids[:5], "no such", ids[0]])
     assert {item.item_id for item in found.items} == set(ids[:5])

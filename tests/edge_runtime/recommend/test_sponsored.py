@@ -184,7 +184,7 @@ def phone(small_release, tmp_path, candidate_ids):
     """A phone whose release pays for two candidates far down the list."""
     made = Device(
         tmp_path / "phone",
-        bundle_dir=small_release,
+        bundle=small_release,
         clock=lambda: NOW,
         rng=np.random.default_rng(1),
     )

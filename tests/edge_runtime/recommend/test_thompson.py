@@ -240,7 +240,7 @@ def test_a_log_hands_out_the_latest_impressions_only(tmp_path, release):
 
 
 def test_a_device_learns_from_its_own_log(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release, rng=np.random.default_rng(2))
+    phone = Device(tmp_path, bundle=small_release, rng=np.random.default_rng(2))
     bundle = phone.bundle
     group = {f"item-{i}": int(bundle.categories[bundle.row_of(f"item-{i}")][0]) for i in range(300)}
     for item_id, code in group.items():
