@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def document(result: Result) -> dict[str, object]:
+def document(result: Result) -> dict[str, Any]:
     """The JSON object of a result; refuses figures that JSON cannot hold."""
     for name, value in result.figures.items():
         if not math.isfinite(value):

@@ -166,3 +166,10 @@ def test_every_page_is_in_the_navigation_of_the_site(repository: Path):
     }
     pages = {path.stem for path in (repository / "docs").glob("*.md")}
     assert pages - listed == {"index", "bring-your-own-data"}  # the second only says where it went
+
+
+def test_every_term_of_the_glossary_is_explained_and_says_where_it_lives(repository: Path):
+    text = (repository / "docs" / "glossary.md").read_text()
+    terms = re.findall(r"^### (.+)\n\n(.+)\n\n(Where: .+)$", text, re.MULTILINE)
+    assert len(terms) == len(re.findall(r"^### ", text, re.MULTILINE))
+    assert all(explained.endswith(".") and len(explained) < 300 for _, explained, _ in terms)

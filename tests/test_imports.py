@@ -81,9 +81,11 @@ def test_room_imports_only_the_rooms_it_may(repository: Path, room: str):
 
 @pytest.mark.parametrize("room", [room for room, names in THIRD_PARTY.items() if names])
 def test_room_imports_only_the_libraries_it_may(repository: Path, room: str):
+    libraries = THIRD_PARTY[room]
+    assert libraries is not None
     wrong = []
     for path in files(repository, room):
-        allowed = THIRD_PARTY[room] | set(ROOMS) | sys.stdlib_module_names
+        allowed = libraries | set(ROOMS) | sys.stdlib_module_names
         if room == "pocketrec_edge":
             allowed |= DEVICE_EXTRA.get(path.stem, set())
             allowed |= SYNC_MODULES if path.parent.name == "sync" else set()

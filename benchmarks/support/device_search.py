@@ -241,7 +241,7 @@ def usearch_hnsw(problem: Problem) -> tuple[int | None, Search]:
 
 def hnswlib_hnsw(problem: Problem) -> tuple[int | None, Search]:
     """Hnswlib on float32."""
-    import hnswlib  # type: ignore[import-untyped]
+    import hnswlib
 
     held = on_sphere(problem.vectors)
     graph = hnswlib.Index(space="cosine", dim=held.shape[1])

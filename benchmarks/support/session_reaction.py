@@ -62,7 +62,7 @@ class Ruler:
         """Compare two slates by an item of the first."""
         kept = [row for row in before if row != liked]
         mine = self.codes[liked][self.codes[liked] > 0]
-        shares: NDArray[np.bool_] = np.isin(self.codes, mine).any(axis=1)
+        shares = np.asarray(np.isin(self.codes, mine).any(axis=1))
         cosine, alike = (
             [float(np.mean(of)) for of in (column[kept], column[after])]
             for column in (self.units @ self.units[liked], shares)

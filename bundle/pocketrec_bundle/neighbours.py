@@ -1,4 +1,4 @@
-"""Item neighbours: for each item, the few others that its owners take most, with weights.
+"""Item neighbours: for each item, a few others that its users interact with, and weights.
 
 A sparse item-by-item matrix of a linear model (`pocketrec_training.neighbours`), small enough to
 travel: it remembers which item follows which one, which two vectors of d numbers cannot hold.
@@ -18,12 +18,12 @@ from pocketrec_bundle.reader import Bundle
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Votes:
-    """Votes of a history's items for their neighbours; every other row has 0.
+    """Votes of a history's items for their neighbours; all other rows have 0.
 
     Attributes:
         rows: integer [m], rising, each once.
-        plain: float64 [m]; each distinct item of the history counts once.
-        recent: float64 [m]; each event counts `decay` times the one after it, the last one fully.
+        plain: float64 [m]; each distinct item of the history votes once, with its weights.
+        recent: float64 [m]; each event votes, its weights times `decay ^ (events after it)`.
     """
 
     rows: NDArray[Any]
@@ -37,9 +37,12 @@ class Votes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
-    """K neighbours an item; the weight of neighbour j of item i is weights[i, j] * scales[i].
+    """Q neighbours of each item; neighbour j of item i weighs weights[i, j] * scales[i].
 
-    rows: integer [N, K], item rows; weights: int8 [N, K]; scales: float32 [N].
+    Attributes:
+        rows: integer [N, Q], item rows.
+        weights: int8 [N, Q].
+        scales: float32 [N].
     """
 
     rows: NDArray[Any]
@@ -48,7 +51,7 @@ class Neighbours:
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Neighbours | None":
-        """Open those of a release, memory-mapped; None if it has none."""
+        """Open the neighbours of a release, memory-mapped; None if it has no neighbours."""
         if not bundle.spec.neighbours:
             return None
         return cls(
@@ -58,10 +61,10 @@ class Neighbours:
         )
 
     def votes(self, history_rows: NDArray[Any], decay: float) -> "Votes":
-        """Add up the neighbours of a history's items; costs about n * K, whatever N is.
+        """Add up the neighbours of a history's items; costs about n * Q, independent of N.
 
-        A row's weights are added in the order of the rising item rows, so the sums equal those
-        over an array of N bit by bit.
+        Weights are added in the order of rising item rows, so the sums equal those over an array
+        of N bit by bit.
 
         Args:
             history_rows: integer [n], oldest first.
@@ -82,7 +85,11 @@ class Neighbours:
         return len(self.rows)
 
     def reordered(self, order: NDArray[np.int64]) -> "Neighbours":
-        """Return them for another row order; order: int64 [N], the old row of each new one."""
+        """Return the neighbours in another row order.
+
+        Args:
+            order: int64 [N], the old row of each new row.
+        """
         new_row = np.argsort(order).astype(self.rows.dtype)
         return Neighbours(
             rows=new_row[self.rows[order]],
@@ -91,7 +98,7 @@ class Neighbours:
         )
 
     def kept(self, keep: NDArray[np.bool_]) -> "Neighbours":
-        """Return those of some items alone; a neighbour that went weighs 0 and points to row 0.
+        """Return the neighbours of some items; a removed neighbour weighs 0 and points to row 0.
 
         Args:
             keep: bool [N], at least one of them true.
@@ -106,7 +113,7 @@ class Neighbours:
         )
 
     def extended(self, n: int) -> "Neighbours":
-        """Return them with `n` more items, which have no neighbours yet."""
+        """Return the neighbours with `n` more items, which have no neighbours yet."""
         k = self.rows.shape[1]
         return Neighbours(
             rows=np.concatenate([self.rows, np.zeros((n, k), self.rows.dtype)]),
@@ -116,7 +123,7 @@ class Neighbours:
 
 
 def votes_of(neighbours: Neighbours | None, spec: FeatureSpec, history: History) -> Votes | None:
-    """Return the votes of the last `max_history` events; None without neighbours."""
+    """Return the votes of the last `max_history` events; None if there are no neighbours."""
     if neighbours is None:
         return None
     return neighbours.votes(used_rows(spec, history), spec.neighbour_decay)

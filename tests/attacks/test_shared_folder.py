@@ -56,7 +56,9 @@ def test_a_sync_writes_through_no_link(site, home, victim, name):
 @pytest.mark.parametrize("end", ["part", "incoming"])
 def test_a_transfer_writes_through_no_link(site, home, victim, end):
     store = Store(home / "store")
-    (entry,) = [e for e in store.read_manifest(store.active()[0]).files if e.name == "index/rows"]
+    active, _ = store.active()
+    assert active is not None
+    (entry,) = [e for e in store.read_manifest(active).files if e.name == "index/rows"]
     (store.files / entry.sha256).unlink()
     name = f".{entry.sha256}.incoming"
     plant(store.files / (name if end == "incoming" else f".{entry.sha256}.part"), victim)

@@ -101,6 +101,7 @@ def test_a_large_file_found_damaged_after_the_first_slate_is_left_for_the_previo
     damage(store, store.install_bundle(other, lambda bundle: None), "index/rows")
     phone = Device(tmp_path)
     assert phone.recommend().release == "other"
+    assert phone._running.late_check is not None
     phone._running.late_check.wait()
     answer = phone.recommend()
     assert answer.release == "small"
@@ -117,6 +118,7 @@ def test_a_damaged_large_file_of_the_only_release_is_a_fault_and_answers_go_on(
     damage(store, store.install_bundle(small_release, lambda bundle: None), "index/rows")
     phone = Device(tmp_path)
     assert phone.recommend().faults == ()
+    assert phone._running.late_check is not None
     phone._running.late_check.wait()
     answer = phone.recommend()
     assert (len(answer.items), answer.release) == (10, "small")
@@ -183,7 +185,9 @@ def test_event_is_stored_once_however_often_it_comes(tmp_path):
         log.append("a", "like", ts=5, event_id="one")
     status = log.status()
     assert (status.events, status.interactions, status.pending) == (1, 1, 1)
-    log.acknowledge(log.next_batch(10))
+    batch = log.next_batch(10)
+    assert batch is not None
+    log.acknowledge(batch)
     assert log.pending(10) == []
 
 

@@ -36,7 +36,9 @@ class Answers:
 def blob(home, name):
     """The stored file behind a name of the active release."""
     store = Store(home / "store")
-    return store.files / store.read_manifest(store.active()[0]).entry(name).sha256
+    active, _ = store.active()
+    assert active is not None
+    return store.files / store.read_manifest(active).entry(name).sha256
 
 
 @pytest.fixture
@@ -70,15 +72,18 @@ def test_a_model_that_gives_no_numbers(home, model, answer, source):
 
 def test_a_fault_of_an_earlier_slate_is_over_in_the_status(home):
     phone = Device(home, clock=lambda: NOW)
-    sound, phone._recommender._ranker = phone._recommender._ranker, Answers(np.zeros((1, 1)))
+    recommender = phone._recommender
+    assert recommender is not None
+    sound, recommender._ranker = recommender._ranker, Answers(np.zeros((1, 1)))
     assert phone.recommend().faults
-    phone._recommender._ranker = sound
+    recommender._ranker = sound
     assert phone.recommend().faults == ()
     assert phone.status().faults == ()
 
 
 def test_items_of_the_history_that_the_release_does_not_know(home):
     phone = Device(home, clock=lambda: NOW)
+    assert phone._log is not None
     for item_id in ("gone", "", "x" * 10_000, "'; DROP TABLE event; --", "\U0001f600"):
         phone._log.append(item_id, "like", ts=NOW)  # as an earlier version of an app logged them
     phone._log.append("item-6", "no such event", ts=NOW)
@@ -94,18 +99,18 @@ def test_a_history_of_unknown_items_only_is_that_of_a_new_user(small_release, tm
     assert [item.item_id for item in phone.recommend().items] == new
 
 
-def test_every_item_seen_or_withdrawn(small_release, tmp_path):
+def test_every_item_seen_or_withdrawn(small_release, tmp_path, monkeypatch):
     phone = Device(tmp_path, bundle=small_release, clock=lambda: NOW)
+    assert phone.bundle is not None
     rows = np.arange(phone.bundle.item_count, dtype=np.int32)
-    phone._log.history = lambda bundle: (
-        History(rows, np.ones(len(rows), np.int32), np.full(len(rows), NOW)),
-        0,
-    )
+    everything = History(rows, np.ones(len(rows), np.int32), np.full(len(rows), NOW))
+    monkeypatch.setattr(phone._log, "history", lambda bundle: (everything, 0))
     answer = phone.recommend()
     assert answer.items == ()
     assert answer.faults == phone.status().faults
     assert [*map(str, answer.faults)] == [NOTHING_LEFT]
     assert phone.recommend(exclude_seen=False).items
+    assert phone._recommender is not None
     phone._recommender._tower = Answers(np.full((1, 16), np.nan))
     popular = phone.recommend()  # better what was seen than nothing
     assert (popular.source, len(popular.items)) == ("fallback", 10)
@@ -161,6 +166,7 @@ def test_clock_set_back(home, back_s):
     phone = Device(home, clock=lambda: next(times), limits=None)
     phone.feedback("item-7", "like")
     phone.feedback("item-8", "like")  # the clock was set back in between
+    assert phone._log is not None and phone.bundle is not None
     history, _ = phone._log.history(phone.bundle)
     assert [phone.bundle.item_id(row) for row in history.rows.tolist()] == [
         "item-5",

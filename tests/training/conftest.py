@@ -6,6 +6,7 @@ And a device's event log, to replay interactions through.
 import hashlib
 from itertools import groupby
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def device_pasts(tmp_path_factory):
     def replay(spec, item_ids, interactions):
         row_of = {item_id: row for row, item_id in enumerate(item_ids)}
         # All that the log asks of a release.
-        release = SimpleNamespace(spec=spec, row_of=lambda item_id: row_of.get(item_id, -1))
+        release: Any = SimpleNamespace(spec=spec, row_of=lambda item_id: row_of.get(item_id, -1))
         folder = tmp_path_factory.mktemp("logs")
         mine = sorted(interactions, key=lambda row: (row[0], row[4]))
         for place, (user, rows) in enumerate(groupby(mine, key=lambda row: row[0])):

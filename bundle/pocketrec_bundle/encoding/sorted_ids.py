@@ -1,8 +1,8 @@
-"""Item ids in their order, each as what it adds to the one before it (front coding).
+"""Sorted item ids, front-coded: each id is stored as its difference from the previous one.
 
-A block begins wherever an id shares nothing; writers also begin one where a hash of the id says
-so, so that an id that comes in changes its own block only. Finding an id is a binary search over
-the blocks' first ids and a walk through one block. FORMAT.md, "Ids".
+An id that shares no letters starts a block. Writers also start a block where a hash of the id says
+so; a new id then changes its own block only. To find an id, search the blocks' first ids by
+bisection, then walk through one block. FORMAT.md, "Ids".
 """
 
 import zlib
@@ -16,9 +16,9 @@ from pocketrec_bundle.encoding.columns import Column, numbers_at
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 
 MAX_SHARED = 255
-"""Letters (code points) that an id may take over; bounds what a small file can expand to."""
+"""Maximum letters (code points) that an id shares; bounds the size that a file expands to."""
 MAX_BLOCK = 128
-"""Ids in a block at most; bounds the walk."""
+"""Maximum ids in a block; bounds the walk."""
 MAX_ADDED_BYTES = (1 << 16) - 1
 
 _MEAN_BLOCK = 32
@@ -26,10 +26,10 @@ _PART = 1 << 13
 
 
 def front_coded(ids: list[str]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    """Encode ids, sorted and each once.
+    """Encode ids, which are sorted and distinct.
 
     Returns:
-        uint16 [N, 2]: letters that an id shares with the one before, bytes of UTF-8 that it adds;
+        uint16 [N, 2]: letters that an id shares with the previous one, bytes of UTF-8 that it adds;
         uint8: the added bytes.
 
     Raises:
@@ -50,7 +50,7 @@ def front_coded(ids: list[str]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
 
 
 def _shared_letters(ids: list[str]) -> NDArray[np.int64]:
-    """Letters that each id shares with the one before, int64 [N], at most `MAX_SHARED`."""
+    """Return the letters each id shares with the previous one, int64 [N], at most `MAX_SHARED`."""
     found = np.zeros(len(ids), np.int64)
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     for start in range(0, len(ids), _PART):  # a part with the id before it
@@ -65,7 +65,7 @@ def _shared_letters(ids: list[str]) -> NDArray[np.int64]:
 
 
 class SortedIds:
-    """Ids by rank, their place in the order of their letters; decoded as they are asked for."""
+    """Ids by rank, their place in sorted order; decoded on demand."""
 
     def __init__(self, name: str, shapes: Column, data: NDArray[np.uint8]) -> None:
         """Check all ids without decoding them.
@@ -76,8 +76,8 @@ class SortedIds:
             data: the added bytes.
 
         Raises:
-            BundleInvalidError: an id shares more than the one before it has, a block is too long,
-                or the texts are not UTF-8 or of another length than they should be.
+            BundleInvalidError: an id shares more than the previous one has, a block is too long,
+                or the texts are not UTF-8 or have the wrong length.
         """
         self._shapes, self._data = shapes, data
         shared, added = (numbers_at(shapes, place) for place in (0, 1))
@@ -117,7 +117,7 @@ class SortedIds:
         return self._block(block, rank + 1)[-1]
 
     def rank_of(self, item_id: str) -> int:
-        """Return the rank of an id, or -1. Code points have the order of their UTF-8."""
+        """Return the rank of an id, or -1. Code points sort like their UTF-8 bytes."""
         low, high = 0, len(self._stops)
         while low < high:
             middle = (low + high) // 2
@@ -129,7 +129,7 @@ class SortedIds:
         return int(self._heads[low - 1]) + found.index(item_id) if item_id in found else -1
 
     def all(self) -> list[str]:
-        """Return all ids in their order."""
+        """Return all ids, sorted."""
         return [one for block in range(len(self._stops)) for one in self._block(block)]
 
     def _text(self, start: int, stop: int) -> str:
@@ -148,7 +148,7 @@ class SortedIds:
 
 
 def _letters(name: str, data: NDArray[np.uint8], added: NDArray[Any]) -> NDArray[Any]:
-    """Check that all added texts are UTF-8; return how many letters each has, [N]."""
+    """Check that all added texts are UTF-8, and return the letters of each, [N]."""
     if data.max(initial=0) < 0x80:
         return added
     starts = np.cumsum(added, dtype=np.int64) - added

@@ -1,4 +1,4 @@
-"""Campaigns: items that somebody pays to have shown, signed with a release in `campaigns.json`."""
+"""Campaigns: items whose display is paid for, signed with a release in `campaigns.json`."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,9 +21,15 @@ MAX_PRIORITY = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Campaign:
-    """One item, shown as sponsored from `from_utc` until before `until_utc`, unix seconds.
+    """One item that may be shown as sponsored.
 
-    label: what the app writes on the item, such as "Sponsored"; priority: the highest comes first.
+    Attributes:
+        id: of the campaign.
+        item_id: the item it shows.
+        label: text that the app must write on the item, such as "Sponsored".
+        from_utc: unix seconds; the campaign runs from here.
+        until_utc: unix seconds; the campaign runs until before this.
+        priority: the highest comes first.
     """
 
     id: str
@@ -34,7 +40,7 @@ class Campaign:
     priority: int
 
     def runs(self, now_utc: int) -> bool:
-        """Whether the campaign may be shown at a moment."""
+        """Whether the campaign runs at a time."""
         return self.from_utc <= now_utc < self.until_utc
 
 
@@ -54,8 +60,8 @@ class Campaigns:
         """Check and build campaigns from parsed JSON.
 
         Raises:
-            BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds, or an
-                id stands twice.
+            BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds, or
+                two campaigns have the same id.
         """
         refuse_newer(FILE, value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():

@@ -1,6 +1,6 @@
-"""Releases that are halted: signed by the brake key, which can stop a release and not start one.
+"""Halted releases, signed by the brake key, which can stop a release and cannot start one.
 
-FORMAT.md, "Halts". A halted release is taken by no device that does not have it.
+FORMAT.md, "Halts". No device installs a halted release that it does not have already.
 """
 
 from dataclasses import asdict, dataclass
@@ -24,7 +24,13 @@ MAX_HALTS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halt:
-    """One halted release, why, and since when."""
+    """One halted release.
+
+    Attributes:
+        manifest: SHA-256 of its manifest.
+        reason: short text for people.
+        since_utc: unix seconds.
+    """
 
     manifest: str
     reason: str
@@ -39,7 +45,7 @@ class Halts:
     format: int = FORMAT
 
     def reason(self, manifest: str) -> str | None:
-        """Why a release is halted; None: it is not."""
+        """Return why a release is halted; None: it is not halted."""
         return next((halt.reason for halt in self.halted if halt.manifest == manifest), None)
 
     def to_json(self) -> dict[str, Any]:
@@ -50,7 +56,7 @@ class Halts:
         """Encode for signing; equal halts give equal bytes.
 
         Raises:
-            BundleInvalidError: a device would refuse them.
+            BundleInvalidError: a device would refuse the file.
         """
         data = canonical_json(self.to_json())
         Halts.from_bytes(data)
@@ -61,9 +67,9 @@ class Halts:
         """Check and build halts from the bytes of their file.
 
         Raises:
-            BundleTooNewError: they are of a later format.
-            BundleInvalidError: it is too large, no JSON, a key is missing, unknown, of the wrong
-                type or out of bounds, or a release stands twice.
+            BundleTooNewError: the format is later than this app knows.
+            BundleInvalidError: the file is too large or not JSON, a key is missing, unknown, of the
+                wrong type or out of bounds, or a release comes twice.
         """
         value = parse_json("halts", data, MAX_BYTES)
         refuse_newer("halts", value, FORMAT, "format")

@@ -1,6 +1,6 @@
-"""How a channel's releases reach its devices: signed with the channel, evaluated on the device.
+"""The rollout policy of a channel: signed by the publisher, evaluated on the device.
 
-FORMAT.md, "Rollout policy". What a device makes of it is `pocketrec_edge.sync.rollout`.
+FORMAT.md, "Rollout policy". `pocketrec_edge.sync.rollout` evaluates it.
 """
 
 import re
@@ -42,7 +42,12 @@ _INTEGERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppVersions:
-    """Versions of the app that a release is for: from `least` on, before `below`; None: any."""
+    """App versions that a release supports.
+
+    Attributes:
+        least: minimum version; None: any.
+        below: all supported versions are lower than this; None: any.
+    """
 
     least: str | None = None
     below: str | None = None
@@ -50,9 +55,11 @@ class AppVersions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureLimit:
-    """Halt a release that failed on more than `share` of devices, in more than `of` networks.
+    """When the server halts a release by itself; each network counts as one device.
 
-    Each network counts as one device.
+    Attributes:
+        of: more than this number of networks have reported an outcome.
+        share: and more than this share of them, 0..1, reported a failure.
     """
 
     of: int
@@ -61,10 +68,19 @@ class FailureLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One live release; `percent` of all devices may take it, from and until two moments.
+    """One live release and the devices that may install it.
 
-    ramp: moments, unix seconds, from which on so many percent may; both rise. device_classes:
-    empty: all; most_failures: None: it is never halted by itself.
+    Attributes:
+        manifest: SHA-256 of its manifest.
+        name: of the release, for people.
+        percent: percentage of all devices before the first step of the ramp.
+        ramp: (unix seconds, percent) steps, both increasing.
+        state: one of `STATES`.
+        app: app versions that it supports.
+        device_classes: names; empty: all classes.
+        from_utc: unix seconds; devices may install it from here.
+        until_utc: unix seconds; devices may install it until before this; None: no end.
+        most_failures: None: the server never halts it by itself.
     """
 
     manifest: str
@@ -79,16 +95,22 @@ class Stage:
     most_failures: FailureLimit | None = None
 
     def percent_at(self, now_utc: float) -> float:
-        """Return how many percent of all devices may take it at a moment."""
+        """Return the percentage of all devices that may install the release at a time."""
         reached = [percent for begins, percent in self.ramp if begins <= now_utc]
         return reached[-1] if reached else self.percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPolicy:
-    """When devices may sync, and how they spread: each waits `every_s` and up to `spread_s` more.
+    """When devices may sync.
 
-    quiet_hours: local hours of the day, none in the first before the second, 22 and 7 is a night.
+    Attributes:
+        unmetered: only in a network that costs nothing by volume.
+        charging: only while charging.
+        quiet_hours: (start, end) local hours without sync, end exclusive; may wrap midnight, such
+            as (22, 7).
+        every_s: seconds between two checks.
+        spread_s: random extra seconds, at most, so that devices do not call at once.
     """
 
     unmetered: bool = True
@@ -133,8 +155,8 @@ class RolloutPolicy:
         """Check and build a policy from the bytes of `policy.json`.
 
         Raises:
-            BundleTooNewError: it is of a later format.
-            BundleInvalidError: it is too large, no JSON, or see `from_json`.
+            BundleTooNewError: the format is later than this app knows.
+            BundleInvalidError: the file is too large or not JSON, or see `from_json`.
         """
         return cls.from_json(parse_json(FILE, data, MAX_BYTES))
 
@@ -143,9 +165,9 @@ class RolloutPolicy:
         """Check and build a policy from parsed JSON.
 
         Raises:
-            BundleTooNewError: it is of a later format.
+            BundleTooNewError: the format is later than this app knows.
             BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds, or a
-                release stands twice.
+                release comes twice.
         """
         refuse_newer(FILE, value, FORMAT, "format")
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
@@ -153,7 +175,7 @@ class RolloutPolicy:
         found = _object(FILE, value, cls)
         if not _matches(CHANNEL, found["channel"]):
             raise BundleInvalidError(
-                f"{FILE}: channel {shown(found['channel'])} is no channel's name", code="rollout"
+                f"{FILE}: channel {shown(found['channel'])} is not a channel's name", code="rollout"
             )
         listed = found["releases"]
         if not isinstance(listed, list) or len(listed) > MAX_STAGES:
@@ -168,7 +190,7 @@ class RolloutPolicy:
 
 
 def version_of(text: str) -> tuple[int, ...]:
-    """Numbers of a dotted version, to be compared; 1.2 and 1.2.0 are equal."""
+    """Return the numbers of a dotted version for comparison; 1.2 and 1.2.0 are equal."""
     numbers = [int(part) for part in text.split(".")]
     while numbers and not numbers[-1]:
         numbers.pop()
@@ -238,7 +260,7 @@ def _sync(where: str, value: object) -> SyncPolicy:
 
 
 def _object(where: str, value: object, kind: type) -> dict[str, Any]:
-    """The value, if it is an object with exactly the keys of a dataclass."""
+    """Check that a value is an object with exactly the keys of a dataclass, and return it."""
     if not isinstance(value, dict) or value.keys() != kind.__dataclass_fields__.keys():  # type: ignore[attr-defined]
         raise BundleInvalidError(f"{where}: keys differ from format {FORMAT}", code="rollout")
     return value

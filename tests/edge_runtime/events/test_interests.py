@@ -123,6 +123,7 @@ def test_reasons_name_the_interest_and_explanations_only_real_events(tiny):
         assert [each.item_id for each in item.contributions] == [
             tiny.bundle.item_id(row) for row in (7, 30)
         ]
+        assert item.nearest is not None
         assert item.nearest.item_id in title
     assert {item.contributions[0].retrieval for item in items} != {0.0}
 

@@ -44,6 +44,7 @@ def test_pages_never_repeat_while_history_and_release_change(
     for page, was in enumerate(seen, 1):
         again = phone.recommend(page=page, session=token)
         bundle = phone.bundle  # what this release has withdrawn is left out
+        assert bundle is not None
         still = [i for i in was if bundle.available[bundle.row_of(i)]]
         assert (ids(again), again.source) == (still, "page")
 
@@ -149,9 +150,11 @@ def test_impressions_carry_page_and_propensity(small_release, tmp_path):
     release = open_bundle(small_release)
     phone = Device(tmp_path, bundle=small_release, rng=np.random.default_rng(1))
     rules = Rules(rules=(Exploration(epsilon=0.5, pool=20, first=3),), depth=50)
+    assert phone.bundle is not None
     phone.bundle.rules = rules
     phone.set_consent(True, "terms")  # the log hands out nothing else
     answer = phone.recommend(page=1)
+    assert phone._log is not None
     logged = {e.item_id: e.context for e in phone._log.pending(99)}
     odds = [logged[item_id].propensity for item_id in ids(answer)]
     assert odds[:2] == [1.0, 1.0] and set(odds[2:]) == {0.5, 0.5 / 20}

@@ -22,10 +22,13 @@ def phone(tmp_path, small_release):
     phone = Device(home, clock=lambda: 1e9)
     phone.set_consent(True, "terms-zebra")
     phone.recommend()
+    assert phone._log is not None
     phone._log.add_showings(["campaign-okapi"], 10**9)
     phone.feedback("item-250", "like", 0.5)
     log = EventLog(home / "events.sqlite")
-    log.acknowledge(log.next_batch(1))
+    batch = log.next_batch(1)
+    assert batch is not None
+    log.acknowledge(batch)
     log.close()
     install_id(home)
     yield phone

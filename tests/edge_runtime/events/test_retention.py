@@ -13,6 +13,7 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import Batch
 from pocketrec_edge.events.retention import DAY_S, Retention, enforce, used_bytes
 from pocketrec_edge.events.schema import WITHHELD
+from pocketrec_edge.events.status import LogStatus
 
 NOW = 1000 * DAY_S
 LIMITS = Retention(days=100, max_bytes=96 << 10, hard_days=200, hard_max_bytes=160 << 10)
@@ -74,7 +75,7 @@ blocks = st.lists(
 @given(blocks, st.sampled_from(["unknown", "granted", "withdrawn"]))
 def test_the_limits_hold_and_what_goes_is_what_a_list_would_lose(tmp_path_factory, blocks, state):
     log = EventLog(tmp_path_factory.mktemp("log") / "e.sqlite", clock=lambda: NOW)
-    rows = []
+    rows: list[Row] = []
     for interaction, days, count, size, sent in blocks:
         kind = INTERACTION if interaction else IMPRESSION
         ts = NOW - days * DAY_S - len(rows) % 7
@@ -88,8 +89,10 @@ def test_the_limits_hold_and_what_goes_is_what_a_list_would_lose(tmp_path_factor
     waiting = state == "granted"
 
     gone = enforce(log._connection, LIMITS, NOW)
-    status, *left = (each for each in log.everything() if not isinstance(each, type(log.consent())))
-    kept = {event.id for event, _ in left}
+    status, *rest = (each for each in log.everything() if not isinstance(each, type(log.consent())))
+    assert isinstance(status, LogStatus)
+    kept = {each[0].id for each in rest if isinstance(each, tuple)}
+    assert len(kept) == len(rest)
     by_size = status.removed.get("size", 0), status.lost.get("size", 0)
     assert kept == modelled(rows, waiting, LIMITS, by_size)
     assert sum([*status.removed.values(), *status.lost.values()]) == gone == len(rows) - len(kept)

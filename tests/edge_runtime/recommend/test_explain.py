@@ -84,10 +84,13 @@ def test_the_event_that_gives_most_need_not_be_the_nearest(tiny):
     found = 0
     for rows in ([14, 15, 21], [7, 30, 12], [3, 40, 22]):
         for item in explain(tiny, history(*rows), NOW)[1]:
-            finals = [each.final for each in item.contributions]
+            finals = [each.final for each in item.contributions if each.final is not None]
+            assert len(finals) == len(item.contributions)
             cosines = [each.cosine for each in item.contributions]
+            assert item.nearest is not None
             assert item.nearest.cosine == max(cosines)
-            assert item.because is None or item.because.final == max(finals) > 0
+            if item.because is not None:
+                assert item.because.final == max(finals) > 0
             found += item.because is not None and item.because != item.nearest
     assert found
 
@@ -180,6 +183,7 @@ def test_a_film_that_was_had_does_not_come_again(small_release):
     seen = device.bundle.item_id(7)
     (item,) = explain(device, history(3, 7), NOW, item_id=seen)[1]
     assert (item.why_not, item.place) == (HAD, None)
+    assert item.nearest is not None
     assert item.nearest.cosine == pytest.approx(1.0, abs=1e-5)
     _, items = explain(device, history(3, 7), NOW)
     assert [s.rule for s in items[0].steps] == [SCORE, "near_duplicates", "category_cap"]

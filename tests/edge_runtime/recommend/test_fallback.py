@@ -86,6 +86,7 @@ def test_models_that_no_engine_loads_leave_the_lists(tmp_path, engine):
     answer = phone.recommend()
     phone.close()
     assert answer.source == "fallback"
+    assert phone.bundle is not None and phone.bundle.cohorts is not None
     assert [i.row for i in answer.items] == phone.bundle.cohorts.items(3)[:5].tolist()
     assert {item.reason for item in answer.items} == {"popular in comedy"}
 
@@ -94,6 +95,7 @@ def test_models_that_no_engine_loads_leave_the_lists(tmp_path, engine):
 def phone(tmp_path, tiny_release):
     """A phone whose user tower is broken."""
     phone = Device(tmp_path / "phone", engine="onnx", bundle=tiny_release, clock=lambda: NOW)
+    assert phone._recommender is not None
     phone._recommender._tower = Broken()
     yield phone
     phone.close()

@@ -269,6 +269,7 @@ def test_pages_keep_to_their_filters_to_the_end_of_the_list(small_release, tmp_p
     phone = Device(tmp_path, bundle=small_release, clock=lambda: NOW)
     filters = Filters(any_of=("b",), ranges=(Range(column="year", low=30.0, high=60.0),))
     bundle = phone.bundle
+    assert bundle is not None
     year = bundle.numeric[np.arange(300)][:, 1]
     passing = (np.arange(300) % 4 == 2) & (year >= 30) & (year <= 60) & bundle.available
     answer = phone.recommend(page=1, filters=filters)
@@ -286,10 +287,12 @@ def test_pages_keep_to_their_filters_to_the_end_of_the_list(small_release, tmp_p
 def test_the_same_filters_are_worked_out_once(release, monkeypatch):
     recommender = Recommender(release)
     calls = []
-    monkeypatch.setattr(
-        "pocketrec_edge.recommend.filters.failing",
-        lambda *args: calls.append(args) or failing(*args),
-    )
+
+    def noted(*args):
+        calls.append(args)
+        return failing(*args)
+
+    monkeypatch.setattr("pocketrec_edge.recommend.filters.failing", noted)
     for high in (20.0, 20.0, 30.0, 20.0):
         recommender.recommend(
             history(7), NOW, filters=Filters(ranges=(Range(column="price", high=high),))
@@ -307,6 +310,7 @@ def test_the_command_filters(runner, small_release, tmp_path):
     done = call(runner, small_release, tmp_path, "-k", "50", *words, "20", "inf")
     rows = np.array([item["row"] for item in json.loads(done.output)["items"]])
     phone = Device(tmp_path, bundle=small_release)
+    assert phone.bundle is not None
     year, price = phone.bundle.numeric[rows][:, 1:].T
     assert ((price >= 10) & (price <= 50) & (year >= 20) & (rows % 4 != 1)).all()
     numeric = phone.bundle.numeric[np.arange(300)]
@@ -352,6 +356,7 @@ def test_a_child_in_one_region_sees_what_is_for_it(tmp_path):
     """Without models popular items answer: the list's, then the others, by popularity."""
     write_tiny_bundle(tmp_path / "b")
     phone = Device(tmp_path, bundle=tmp_path / "b")
+    assert phone.bundle is not None
     given, numbers = tiny_audience(), phone.bundle.numeric[np.arange(N_ITEMS)]
     wanted = {
         row

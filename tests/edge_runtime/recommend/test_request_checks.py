@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,11 @@ def phone(tiny_release, tmp_path_factory):
     device.close()
 
 
+def wrong(kind: Callable[..., Any], **values: object) -> Any:
+    """Build a value with arguments of types that a type checker would refuse."""
+    return kind(**values)
+
+
 WRONG_SLATES = [
     *({"k": k} for k in (0, -5, 1001, 10**12, 2.0, math.nan, "5", True, [5])),
     *({"page": page} for page in (0, -1, 1.5, "1", False)),
@@ -40,16 +47,16 @@ WRONG_SLATES = [
     *({"filters": one} for one in ({"price": 3}, "price")),
     {"filters": Filters(ranges=(Range(column="price", low=5.0, high=1.0),))},
     {"filters": Filters(ranges=(Range(column="price", low=math.nan),))},
-    {"filters": Filters(ranges=(Range(column="price", high="9"),))},
-    {"filters": Filters(ranges=(Range(column=7),))},
-    {"filters": Filters(ranges=("price",))},
-    {"filters": Filters(any_of="drama")},
-    {"filters": Filters(none_of=(3,))},
-    {"filters": Filters(any_of=None)},
-    {"filters": Filters(ranges=None)},
-    {"filters": Filters(region=3)},
-    *({"filters": Filters(max_age_rating=age)} for age in (-1, 12.5, "12", True, math.nan)),
-    {"filters": Filters(max_age_rating=6, unrated="no")},
+    {"filters": wrong(Filters, ranges=(wrong(Range, column="price", high="9"),))},
+    {"filters": wrong(Filters, ranges=(wrong(Range, column=7),))},
+    {"filters": wrong(Filters, ranges=("price",))},
+    {"filters": wrong(Filters, any_of="drama")},
+    {"filters": wrong(Filters, none_of=(3,))},
+    {"filters": wrong(Filters, any_of=None)},
+    {"filters": wrong(Filters, ranges=None)},
+    {"filters": wrong(Filters, region=3)},
+    *({"filters": wrong(Filters, max_age_rating=age)} for age in (-1, 12.5, "12", True, math.nan)),
+    {"filters": wrong(Filters, max_age_rating=6, unrated="no")},
 ]
 
 
@@ -74,7 +81,7 @@ def test_a_slate_that_cannot_be_is_refused_and_logs_nothing(phone, asked):
         {"deadline_ms": np.float32(0.5)},
         {"scene": "search", "results": ("a", "b")},
         {"filters": Filters(ranges=(Range(column="price", low=-math.inf, high=math.inf),))},
-        {"filters": Filters(any_of=["drama"], max_age_rating=0)},
+        {"filters": wrong(Filters, any_of=["drama"], max_age_rating=0)},
         {"filters": Filters(region="nowhere")},
     ],
     ids=str,

@@ -200,7 +200,12 @@ def test_titles_of_candidates_are_looked_up_once(release, monkeypatch):
     release.rules = Rules(rules=(NearDuplicates(cosine=2.0, titles=True),), depth=50)
     device, asked = Recommender(release), []
     look_up = release.catalogue
-    monkeypatch.setattr(release, "catalogue", lambda rows: asked.append(len(rows)) or look_up(rows))
+
+    def noted(rows):
+        asked.append(len(rows))
+        return look_up(rows)
+
+    monkeypatch.setattr(release, "catalogue", noted)
     one, two = (device.recommend(History.empty(), NOW) for _ in range(2))
     assert one.items == two.items
     assert asked == [50]

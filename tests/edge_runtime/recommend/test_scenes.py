@@ -62,6 +62,7 @@ def test_what_goes_with_an_item_comes_first_and_the_item_never(tiny_release):
     bundle = open_bundle(tiny_release)
     device = Recommender(bundle, "onnx")
     row = 5
+    assert device.items.neighbours is not None
     neighbours = following(device.items.neighbours, row, 8, device.withdrawn)
     assert len(neighbours)
     slate = device.recommend(history(row), NOW, 48, scene=at(AFTER, row))
@@ -137,6 +138,7 @@ def test_a_deadline_that_ranking_would_miss_leaves_retrievals_order(release):
     device._rank_ms.append(500.0)
     late = device.recommend(history(3), NOW, deadline_ms=400.0)
     assert late.source == "retrieval"
+    assert late.fault is not None
     assert late.fault.startswith("deadline: ranking takes up to 500.0 ms")
     scores = [item.retrieval_score for item in late.items[:4]]
     assert scores == sorted(scores, reverse=True)

@@ -188,6 +188,7 @@ def phone(small_release, tmp_path, candidate_ids):
         clock=lambda: NOW,
         rng=np.random.default_rng(1),
     )
+    assert made.bundle is not None
     made.bundle.rules = RULES
     made.bundle.campaigns = Campaigns(
         campaigns=(
@@ -255,7 +256,9 @@ def test_pages_count_together_and_never_repeat_a_sponsored_item(phone, candidate
 
 
 def test_page_2_keeps_to_the_number_a_day(phone):
-    rule = dataclasses.replace(RULES.rules[1], per_day=1)
+    sponsored = RULES.rules[1]
+    assert isinstance(sponsored, Sponsored)
+    rule = dataclasses.replace(sponsored, per_day=1)
     phone.bundle.rules = Rules(rules=(RULES.rules[0], rule), depth=50)
     first = phone.recommend()
     assert [each for each in paid(first) if each] == ["zebra-1", "zebra-2"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pocketrec.cli import main
+from pocketrec_bundle.manifest import Manifest
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import RequestInvalidError
 from pocketrec_edge.recommend import popular_list
@@ -52,8 +53,14 @@ def flip(path: Path, at: float) -> None:
 
 
 def blob(home: Path, name: str) -> Path:
+    return Store(home / "store").files / manifest(home).entry(name).sha256
+
+
+def manifest(home: Path) -> Manifest:
     store = Store(home / "store")
-    return store.files / store.read_manifest(store.active()[0]).entry(name).sha256
+    active, _ = store.active()
+    assert active is not None
+    return store.read_manifest(active)
 
 
 def expected_source(name: str) -> str:
@@ -63,8 +70,7 @@ def expected_source(name: str) -> str:
 
 
 def test_a_flipped_byte_in_any_file_of_the_only_release_leaves_a_slate_and_is_named(home):
-    store = Store(home / "store")
-    files = store.read_manifest(store.active()[0]).files
+    files = manifest(home).files
     names = [entry.name for entry in files]
     assert len(names) > 15 and {"catalogue.sqlite", "rules.json", "campaigns.json"} <= {*names}
     for name in names:
@@ -145,6 +151,7 @@ def test_a_large_catalogue_found_damaged_late_leaves_the_release_with_ids_for_ti
     flip(blob(home, "catalogue.sqlite"), 1.0)  # in a page that no title stands in
     phone = opened(home)
     first = phone.recommend()
+    assert phone._running.late_check is not None
     phone._running.late_check.wait()
     answer = phone.recommend()
     phone.close()
@@ -169,7 +176,7 @@ def test_a_damaged_spare_model_is_removed_by_the_next_install(home, folder, monk
     name = "models/ranker.onnx.fp32"
     path = blob(home, name)
     store = Store(home / "store")
-    entry = store.read_manifest(store.active()[0]).entry(name)
+    entry = manifest(home).entry(name)
     flip(path, 0.5)
     monkeypatch.setattr("pocketrec_edge.releases.store.needed_files", lambda manifest: [])
     monkeypatch.setattr("pocketrec_edge.releases.store.spare_files", lambda manifest: [entry])

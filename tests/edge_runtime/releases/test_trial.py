@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,17 @@ def opened(home: Path, **settings) -> Device:
     return Device(home, engine="onnx", **settings)
 
 
+def answer_of(home: Path) -> None:
+    opened(home).recommend()
+
+
+def releases(home: Path) -> tuple[str, str | None]:
+    """Hashes of the active release and of the previous one."""
+    active, previous = Store(home / "store").active()
+    assert active is not None
+    return active, previous
+
+
 def died(home: Path, at: str) -> None:
     """Start the phone in a process that a signal kills in the middle of loading or answering."""
     child = os.fork()
@@ -51,9 +63,9 @@ def died(home: Path, at: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
         if at == "loading":
-            Running._loaded = die
+            setattr(Running, "_loaded", die)  # noqa: B010 - in this child only
         phone = opened(home)
-        phone._recommender.recommend = die
+        setattr(phone._recommender, "recommend", die)  # noqa: B010
         phone.recommend()
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -61,7 +73,7 @@ def died(home: Path, at: str) -> None:
 
 @pytest.mark.parametrize("at", ["loading", "answering"])
 def test_a_release_that_kills_three_starts_in_a_row_is_left_for_the_one_before(home, at):
-    active, previous = Store(home / "store").active()
+    active, previous = releases(home)
     for _ in range(MOST_STARTS):
         died(home, at)
         assert Store(home / "store").active() == (active, previous)
@@ -101,7 +113,7 @@ def test_starts_that_ask_for_no_slate_count_for_nothing(home):
     died(home, "loading")
     for _ in range(MOST_STARTS + 2):
         opened(home).close()
-    assert Trial(home).begin(Store(home / "store").active()[0]) == 1  # nor do they forgive
+    assert Trial(home).begin(releases(home)[0]) == 1  # nor do they forgive
 
 
 def test_what_an_app_asks_wrongly_is_no_fault_of_the_release(home):
@@ -119,6 +131,7 @@ class NoNumbers:
 def test_a_model_that_loads_and_gives_no_slate_is_left_too(home):
     for _ in range(MOST_STARTS):
         phone = opened(home)
+        assert phone._recommender is not None
         phone._recommender._tower = NoNumbers()
         assert phone.recommend().source == "fallback"
         phone.close()
@@ -150,7 +163,8 @@ def test_the_only_release_is_kept_for_its_lists_and_its_models_rest(tiny_release
 
 
 def test_a_killed_release_is_not_opened_as_the_one_before(home):
-    active, previous = Store(home / "store").active()
+    active, previous = releases(home)
+    assert previous is not None
     refusals.set_killed(home, frozenset({previous}))
     (home / "store" / "releases" / f"{active}.json").write_text("{}")
     answer = opened(home).recommend()  # the active one is damaged, the other killed
@@ -160,7 +174,7 @@ def test_a_killed_release_is_not_opened_as_the_one_before(home):
 
 
 def test_processes_that_start_at_once_are_no_failed_starts(home):
-    before = Store(home / "store").active()
+    before = releases(home)
     phones = []
     for _ in range(MOST_STARTS + 2):
         phone = opened(home)
@@ -196,7 +210,7 @@ def test_wherever_a_phone_is_killed_while_it_leaves_a_release_it_answers_from_th
     while True:
         work = home.with_name(f"step-{steps}")
         shutil.copytree(home, work)
-        code = forked(lambda work=work: opened(work).recommend(), steps)
+        code = forked(partial(answer_of, work), steps)
         for _ in range(2):
             phone = opened(work)
             answer = phone.recommend()

@@ -1,7 +1,10 @@
 """The exported form of the ranker answers as the Keras model, and makes the user's half once."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
@@ -30,7 +33,7 @@ HEADS = ("engage", "like", "buy")
 
 
 def spec_of(heads: int = 2, dim: int = 8, **changes) -> FeatureSpec:
-    made = {
+    made: dict[str, Any] = {
         "dim": dim,
         "max_history": 4,
         "event_types": ("rating",),
@@ -72,6 +75,7 @@ def inputs_of(spec: FeatureSpec, seed: int) -> dict:
     """Ordinary numbers of every size, and -1, 0, 1e9 and denormals among them."""
     rng = np.random.default_rng(seed)
     found = {}
+    value: NDArray[Any]
     for name, (shape, dtype) in ranker_signature(spec).inputs.items():
         if name == "item_categories":
             value = rng.integers(0, len(spec.categories) + 1, shape) * rng.integers(0, 2, shape)

@@ -104,7 +104,8 @@ def test_either_database_keeps_tokens_actions_and_figures(empty_url, tmp_path):
     tokens.revoke(engine, made.id, 1500)
     with audit.noted(engine, made, "halt", "stable x", reason="r") as number:
         pass
-    assert audit.entry(engine, number).outcome == "done"
+    entry = audit.entry(engine, number)
+    assert entry is not None and entry.outcome == "done"
     served = Served(tmp_path, engine)
     for _ in range(2):
         served.count("/metadata/timestamp.json", 10, 10)
@@ -124,5 +125,6 @@ def test_an_action_that_fails_or_is_cut_off_is_in_the_log(engine):
         running = audit.entry(engine, number)
     outcomes = [each.outcome for each in audit.entries(engine, 10)]
     assert outcomes == ["done", "failed", "failed: the disk is gone"]
+    assert running is not None
     assert (running.outcome, running.details) == ("begun", {"reason": "r"})
     assert [each.number for each in audit.entries(engine, 10, before=number)] == [2, 1]

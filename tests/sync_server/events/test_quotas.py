@@ -1,6 +1,7 @@
 """Somebody who invents installs is bound by the quota of their network, and all by that of all."""
 
 import uuid
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -21,7 +22,13 @@ NOON = 20_000 * DAY_S + DAY_S // 2
 
 
 def upload(install, first, n):
-    base = {"kind": "interaction", "item_id": "i", "event": "like", "value": None, "context": {}}
+    base: dict[str, Any] = {
+        "kind": "interaction",
+        "item_id": "i",
+        "event": "like",
+        "value": None,
+        "context": {},
+    }
     events = [base | {"id": f"e{first + at}", "ts": at} for at in range(n)]
     return Upload(install_id=f"install-{install}", batch=str(uuid.uuid4()), events=events)
 

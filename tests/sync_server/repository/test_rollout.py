@@ -233,7 +233,9 @@ def test_a_release_that_fails_on_too_many_devices_stops_by_itself(fleet):
     second = fleet.publish("second")
     fleet.change("second", most_failures=FailureLimit(of=10, share=0.25))
     phones = [fleet.phone(n) for n in range(30)]
-    installed, failed, spared = [], [], []
+    installed: list[int] = []
+    failed: list[int] = []
+    spared: list[int] = []
     for n, home in enumerate(phones):
         before = fleet.has(home)
         try:

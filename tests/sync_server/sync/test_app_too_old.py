@@ -6,6 +6,7 @@ The older app is this one with a limit of its reader set back; server, network a
 import json
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -57,9 +58,9 @@ class Fleet:
 
     def sync(self, home, **settings):
         root = self.repo / "metadata" / "1.root.json"
-        settings = {"consent": True, "engine": "onnx"} | settings
+        chosen: dict[str, Any] = {"consent": True, "engine": "onnx"} | settings
         test = lambda bundle: replay(bundle, "onnx")  # noqa: E731
-        return sync(home, self.url, test, root_path=root, **settings)
+        return sync(home, self.url, test, root_path=root, **chosen)
 
     @property
     def health(self):
@@ -93,7 +94,8 @@ def running(founded, tmp_path_factory):
 @pytest.fixture
 def asked(running, tmp_path):
     """New phones of a channel that no test changes."""
-    return Fleet(*running, tmp_path)
+    folder, url = running
+    return Fleet(folder, url, tmp_path)
 
 
 @pytest.fixture

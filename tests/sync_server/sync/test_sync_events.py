@@ -61,7 +61,7 @@ class Server:
         if fate is None:
             return self._app(environ, start)
         if fate == "lost":
-            list(self._app(environ, lambda *_: None))
+            list(self._app(environ, lambda *_: lambda _data: None))
             start("200 OK", [("Content-Length", "10000")])
             return [b"{"]
         status, body, headers = fate
@@ -394,7 +394,7 @@ def test_while_the_database_is_locked_releases_come_and_events_wait(
     holder.execute("BEGIN IMMEDIATE")
     report = sync(home, url, lambda bundle: None, root_path=root, retry=ONCE)
     assert (report.status, report.events_sent) == ("updated", 0)
-    assert "503" in report.events_fault
+    assert report.events_fault is not None and "503" in report.events_fault
     holder.execute("ROLLBACK")
     log._connection.execute("DELETE FROM upload_wait")
     report = sync(home, url, lambda bundle: None, retry=ONCE)
@@ -418,6 +418,6 @@ def test_a_server_over_postgresql(empty_url, tiny_repo, start_server, log, home,
     for n in range(2):  # two workers, one limit
         log.append("more", "like", ts=n)
         done = ask()
-    assert "429" in done.fault
+    assert done.fault is not None and "429" in done.fault
     runner.invoke(main, ["events", "export", "--db", empty_url, "--out", str(tmp_path / "out")])
     assert pq.read_table(tmp_path / "out" / "interactions").num_rows == 4

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -144,7 +146,7 @@ def arrived():
 
 def test_a_single_item_is_lifted_as_part_of_the_arrivals(vectors, arrived):
     users, known, new, seen = vectors
-    made = Known()
+    made: Any = Known()
     wanted = (new[:1] + users.mean(0) / 4).astype(np.float32)  # fits more users than arrivals do
     alone = lift(wanted, known, users, seen, share=expected_share(arrival_ratio(arrived), 1, 400))
     found = lift_in_company(made, wanted, arrived, known, users, seen)
@@ -157,7 +159,8 @@ def test_a_single_item_is_lifted_as_part_of_the_arrivals(vectors, arrived):
 def test_many_new_items_have_no_company(vectors, arrived, monkeypatch):
     users, known, new, seen = vectors
     monkeypatch.setattr(new_items, "COMPANY", len(new))
-    made, share = Known(), expected_share(arrival_ratio(arrived), len(new), 400)
+    made: Any = Known()
+    share = expected_share(arrival_ratio(arrived), len(new), 400)
     found = lift_in_company(made, new, arrived, known, users, seen)
     assert made.asked == []
     np.testing.assert_allclose(found, lift(new, known, users, seen, share=share))

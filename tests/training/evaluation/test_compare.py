@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def report(folder, methods, *, digest="same", n=4):
         name: Placed(places=np.array(places, np.int64), top=np.zeros((n, 1), np.int32))
         for name, places in methods.items()
     }
-    write_cases(folder, Names(), {"new_to_user": (cases(n), placed)})
+    names: Any = Names()
+    write_cases(folder, names, {"new_to_user": (cases(n), placed)})
     protocol = {"cases_sha256": {"new_to_user": digest}}
     (folder / "evaluation.json").write_text(json.dumps({"protocol": protocol}))
     return folder

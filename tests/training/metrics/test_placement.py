@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,8 +60,9 @@ def test_each_setting_places_its_own_targets():
         asked.extend(block)
         return np.tile([9.0, 5.0, 1.0], (len(block), 1))
 
+    histories: Any = Histories()
     new, every = placement.place_all(
-        score, Histories(), [cases("new_to_user", [1], [2]), cases("all", [0, 1], [0, 1])], 2
+        score, histories, [cases("new_to_user", [1], [2]), cases("all", [0, 1], [0, 1])], 2
     )
     assert asked == [(0, 1), (1, 1)]
     assert new.places.tolist() == [1]

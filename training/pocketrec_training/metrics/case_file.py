@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import write_atomic
+from pocketrec_bundle.floats import Floats64
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.metrics import ranking as metrics
@@ -34,9 +35,9 @@ class CaseResults:
     offsets: NDArray[np.int64]
     places: Mapping[str, NDArray[np.int64]]
 
-    def per_case(self, method: str, cuts: tuple[int, ...]) -> dict[str, metrics.Floats64]:
+    def per_case(self, method: str, cuts: tuple[int, ...]) -> dict[str, Floats64]:
         """Return every ranking metric of a method, float64 [n] each."""
-        found: dict[str, metrics.Floats64] = {}
+        found: dict[str, Floats64] = {}
         for k in cuts:
             found |= metrics.at_k(self.places[method], k, self.offsets)
         return found
