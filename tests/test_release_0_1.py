@@ -123,7 +123,7 @@ def test_the_bundle_opens_with_every_file_that_it_had(kept, do):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_bundle_passes_its_self_test_and_gives_the_slate_of_then(kept, do, tmp_path, engine):
     folder, wanted = kept("bundle")
-    with phone(tmp_path / "home", 0, engine, bundle_dir=folder) as device:
+    with phone(tmp_path / "home", 0, engine, bundle=folder) as device:
         for item_id, event in (("a02", "view"), ("a03", "like"), ("a05", "like")):
             device.feedback(item_id, event)
         assert_slate(device.recommend(), wanted["slates"][engine])
