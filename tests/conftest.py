@@ -1,11 +1,15 @@
 """Fixtures that every room's tests share."""
 
+import hashlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +97,11 @@ def data_root() -> Path:
 def tiny_disk(tmp_path_factory):
     """Return a function that runs commands where the disk is full; skips where none can be made.
 
-    (commands, content, free) -> one (exit code, stderr, stdout) a command, and the files left with
-    their SHA-256. `{disk}` in a command is the root of a tmpfs, which holds a copy of the folder
-    `content` and has `free` KiB left, until the command `grow`; the mount is seen by these commands
-    only.
+    (commands, content, free KiB, ...) -> for each `free`: one (exit code, stderr, stdout) a
+    command, and the files left with their SHA-256. `{disk}` in a command is the root of a tmpfs,
+    which holds a copy of the folder `content` and has `free` KiB left, until the command `grow`;
+    the mount is seen by these commands only. `imports`: modules that the commands share;
+    `uncompiled`: as the fixture.
     """
     here = tmp_path_factory.mktemp("disk")
     for alone in (["unshare", "-m"], ["unshare", "-rm"]):
@@ -106,9 +111,10 @@ def tiny_disk(tmp_path_factory):
     else:
         pytest.skip("no tiny disk: `unshare -m` or `mount -t tmpfs` is not permitted here")
 
-    def run(commands, content: Path, free: int):
+    def run(commands, content: Path, *free: int, imports=(), uncompiled=False):
         job = {"commands": [[str(w) for w in c] for c in commands], "free": free}
         job |= {"disk": str(here), "content": str(content)}
+        job |= {"imports": imports, "uncompiled": uncompiled}
         done = subprocess.run(
             [*alone, sys.executable, ROOT / "tests" / "tiny_disk_child.py", json.dumps(job)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -117,9 +123,101 @@ def tiny_disk(tmp_path_factory):
         )
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        return [tuple(each) for each in found["ran"]], found["files"]
+        return [([tuple(ran) for ran in each["ran"]], each["files"]) for each in found]
 
     return run
+
+
+class Forked:
+    """A process of `Forks.start`, with what a `Popen` has of it."""
+
+    def __init__(self, forks: "Forks", pid: int) -> None:
+        self.pid, self._forks = pid, forks
+
+    def poll(self) -> int | None:
+        """Exit code, None while it runs."""
+        return self._forks.ask(poll=self.pid)
+
+    def wait(self, timeout: float = 60.0) -> int:
+        end = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired("pocketrec", timeout)
+            time.sleep(0.01)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Forks:
+    """Processes that run `pocketrec` and share their imports; see `forked_command.py`."""
+
+    def __init__(self, *modules: str) -> None:
+        self.parent = subprocess.Popen(
+            [sys.executable, ROOT / "tests" / "forked_command.py", *modules],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, **asked):
+        self.parent.stdin.write(json.dumps(asked) + "\n")
+        self.parent.stdin.flush()
+        return json.loads(self.parent.stdout.readline())
+
+    def run(self, *words) -> tuple[int, str, str]:
+        """Exit code, stderr and stdout of a command."""
+        return tuple(self.ask(run=list(map(str, words))))
+
+    def start(self, *words, out: Path, err: Path) -> Forked:
+        """Start a command that goes on."""
+        return Forked(self, self.ask(start=list(map(str, words)), out=str(out), err=str(err)))
+
+    def close(self) -> None:
+        self.parent.stdin.close()
+        self.parent.wait()
+        self.parent.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def forked_commands():
+    """Run the commands of `benchmarks.support.command_line` in forks of one process.
+
+    Each is a process of its own as before, but TensorFlow is imported once, not for each.
+    """
+    pytest.importorskip("tensorflow", reason="needs the train extra")
+    from benchmarks.support import command_line
+
+    rooms = ("training.train", "training.evaluation.evaluate", "export.build")
+    forks = Forks(*(f"pocketrec_{room}" for room in rooms))
+
+    def call(*words, shows_progress=False):
+        code, told, printed = forks.run(*words)
+        assert code == 0, told
+        return printed.rstrip()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command_line, "call", call)
+        yield
+    forks.close()
+
+
+@pytest.fixture(scope="session")
+def server_forks():
+    """Forks that need not import the server."""
+    pytest.importorskip("waitress", reason="needs the server extra")
+    forks = Forks("pocketrec_server.waitress_server")
+    yield forks
+    forks.close()
 
 
 @pytest.fixture
@@ -147,6 +245,109 @@ def uncompiled():
     return context
 
 
+def _digest(*parts) -> str:
+    """SHA-256 of texts, bytes and dicts of arrays."""
+    found = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, dict):
+            for name, array in sorted(part.items()):
+                array = np.asarray(array)
+                found.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
+        else:
+            found.update(part if isinstance(part, bytes) else part.encode())
+        found.update(b"\0")
+    return found.hexdigest()
+
+
+class Conversions:
+    """Converted models, in a folder that both workers share: an equal model is converted once.
+
+    A model is frozen only if a file of it is missing. Equal models give equal bytes, which
+    `test_build` and `test_convert` check by converting again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.again = folder, False
+        folder.mkdir(exist_ok=True)
+
+    @contextmanager
+    def made_again(self):
+        """Within it, every file is made, as if the folder were empty."""
+        self.again = True
+        try:
+            yield
+        finally:
+            self.again = False
+
+    def once(self, name: str, make) -> bytes:
+        """Return the bytes of this name, made if nobody has yet."""
+        if self.again:
+            return make()
+        path = self.folder / name
+        if not path.exists():
+            part = path.with_suffix(f".{os.getpid()}")
+            part.write_bytes(make())
+            part.replace(path)
+        return path.read_bytes()
+
+    @contextmanager
+    def kept(self):
+        """Within it, `models/convert.py` takes from the folder what is there, and adds the rest."""
+        import keras
+        import onnx
+
+        from pocketrec_export.models import convert
+
+        static, variant_of = convert.static, convert.variant_of
+        freeze, to_tflite = convert.freeze, convert.tflite.to_tflite
+        to_onnx = convert.onnx_export.to_onnx
+
+        class Lazy:
+            def __init__(self, model, signature) -> None:
+                settings = keras.saving.serialize_keras_object(model)
+                weights = {f"{n:04d}": v.numpy() for n, v in enumerate(model.weights)}
+                self.key = _digest(json.dumps(settings, default=str), repr(signature), weights)
+                self.graph = cache(lambda: freeze(model, signature))
+
+        def tflite(frozen, signature, variant):
+            make = lambda: to_tflite(frozen.graph(), signature, variant)  # noqa: E731
+            return self.once(f"{frozen.key}.{variant}", make)
+
+        def plain(frozen, signature):
+            make = lambda: to_onnx(frozen.graph(), signature).SerializeToString()  # noqa: E731
+            return onnx.load_from_string(self.once(f"{frozen.key}.onnx", make))
+
+        def fixed(fp32, signature, variant, calibration):
+            key = _digest(fp32, repr(signature), variant, *calibration)
+            return self.once(key, lambda: static(fp32, signature, variant, calibration))
+
+        def of_onnx(model, signature, variant, calibration):
+            inputs = calibration if variant in convert.CALIBRATED else ()
+            key = _digest(model.SerializeToString(), repr(signature), variant, *inputs)
+            return self.once(key, lambda: variant_of(model, signature, variant, calibration))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(convert, "freeze", Lazy)
+            patch.setattr(convert.tflite, "to_tflite", tflite)
+            patch.setattr(convert.onnx_export, "to_onnx", plain)
+            patch.setattr(convert, "static", fixed)
+            patch.setattr(convert, "variant_of", of_onnx)
+            yield
+
+
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder of this run of pytest that all its workers have."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def conversions(tmp_path_factory) -> Conversions:
+    """Converted models of this run of pytest; see `Conversions.kept`."""
+    pytest.importorskip("tensorflow", reason="needs the train extra")
+    return Conversions(shared_folder(tmp_path_factory) / "conversions")
+
+
 @pytest.fixture(scope="session")
 def tiny_release(tmp_path_factory) -> Path:
     """Folder of a bundle of 48 items, with ONNX models that a pencil can follow."""
@@ -172,16 +373,19 @@ N, DIM = 300, 16
 
 
 @pytest.fixture(scope="session")
-def small_release(tmp_path_factory) -> Path:
+def small_release(tmp_path_factory, conversions) -> Path:
     """Folder of a bundle whose golden vectors come from its own LiteRT path."""
-    return write_release(tmp_path_factory.mktemp("release"), ("fp32",))
+    with conversions.kept():
+        return write_release(tmp_path_factory.mktemp("release"), ("fp32",))
 
 
 @pytest.fixture(scope="session")
-def quantized_release(tmp_path_factory) -> Path:
+def quantized_release(tmp_path_factory, conversions) -> Path:
     """The small release in every variant, the dynamic-range one the default."""
     variants = ("dynamic", "fp16", "fp32")
-    return write_release(tmp_path_factory.mktemp("quantized"), variants, dim=32, deep=(64, 32))
+    folder = tmp_path_factory.mktemp("quantized")
+    with conversions.kept():
+        return write_release(folder, variants, dim=32, deep=(64, 32))
 
 
 def write_release(

@@ -23,10 +23,14 @@ def verify_there(bundle: Path, work: Path) -> dict[str, Any] | None:
     python = venv / "bin" / "python"
     alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)  # noqa: S603
-        words = ["install", "--quiet", "--disable-pip-version-check", *PACKAGES]
+        words = ["-m", "venv", "--without-pip", str(venv)]
+        subprocess.run([sys.executable, *words], check=True)  # noqa: S603
+        words = ["-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile"]
         done = subprocess.run(  # noqa: S603
-            [str(python), "-m", "pip", *words], capture_output=True, text=True, env=alone
+            [sys.executable, *words, "--disable-pip-version-check", *PACKAGES],
+            capture_output=True,
+            text=True,
+            env=alone,
         )
         if done.returncode:
             python.unlink()

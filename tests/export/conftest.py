@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -120,13 +121,24 @@ def write_run(folder: Path, settings: dict) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bundle_dir(run_dir: Path) -> Path:
+def bundle_dir(run_dir: Path, conversions) -> Path:
     """The bundle of `run_dir`; tests must not change it."""
     from pocketrec_export.build import export_bundle
 
     out = run_dir.parent / "bundle"
-    export_bundle(run_dir, out)
+    with conversions.kept():
+        export_bundle(run_dir, out)
     return out
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kept_conversions(request):
+    """Convert an equal model once in all tests of this room."""
+    if find_spec("tensorflow") is None:
+        yield
+    else:
+        with request.getfixturevalue("conversions").kept():
+            yield
 
 
 @pytest.fixture

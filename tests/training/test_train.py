@@ -1,9 +1,7 @@
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -74,36 +72,40 @@ def tiny(tmp_path_factory):
     return folder
 
 
-def train(folder, out):
-    words = ["train", folder / "r.toml", "--data", folder / "data", "--out", out, "--json"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "pocketrec", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
+@pytest.fixture(scope="module")
+def killed(tiny, tmp_path_factory, repository):
+    """What a child found that killed trainings, see `killed_child.py`, and its second folder."""
+    many = tmp_path_factory.mktemp("many")
+    recipe = RECIPE.replace("epochs = 12", "epochs = 3").replace(
+        "candidates = 15", "candidates = 8"
     )
+    write_tables(many, recipe, users=30, items=12, events=8)
+    (many / "work" / "run").mkdir(parents=True)
+    (many / "work" / "run" / "old").write_text("kept")
+    done = subprocess.run(
+        [sys.executable, repository / "tests/training/killed_child.py", tiny, many, "3"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), many / "work"
 
 
 @pytest.fixture(scope="module")
-def run(tiny):
-    """A finished run, trained by a real child that was killed once on the way."""
-    out = tiny / "run"
-    checkpoint = tiny / ".run.work" / "retrieval.npz"
-    child = train(tiny, out)
-    end = time.monotonic() + 600
-    while child.poll() is None and not checkpoint.exists() and time.monotonic() < end:
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    assert checkpoint.exists()
-    assert not out.exists()
-    with np.load(checkpoint) as saved:
-        before = len(saved["curve"])
-    text, _ = train(tiny, out).communicate()
-    report = json.loads(text)
-    assert report["epochs"] > before >= 1
-    assert not checkpoint.exists()
-    return out
+def run(killed, tiny):
+    """A finished run of a training that was killed once on the way."""
+    found = killed[0]["once"]
+    assert (found["killed"], found["finished"], found["code"], found["left"]) == (
+        -9,
+        False,
+        0,
+        False,
+    )
+    report = json.loads((tiny / "run" / "train_report.json").read_bytes())
+    assert report["epochs"] > found["epochs"] >= 1
+    return tiny / "run"
 
 
 def test_splits_hold_out_the_last_events_of_each_user(tiny):
@@ -126,33 +128,18 @@ def test_killed_training_goes_on_and_the_run_is_complete(run, tiny, tmp_path):
     assert json.loads((tmp_path / "evaluation.json").read_text())["figures"] == found["figures"]
 
 
-def test_killed_at_many_steps_training_leaves_the_old_run_or_the_new(tmp_path, repository):
+def test_killed_at_many_steps_training_leaves_the_old_run_or_the_new(killed):
     """SIGKILL at every third step: checkpoints, batches of the ranker, saving, the last renames."""
-    recipe = RECIPE.replace("epochs = 12", "epochs = 3").replace(
-        "candidates = 15", "candidates = 8"
-    )
-    write_tables(tmp_path, recipe, users=30, items=12, events=8)
-    work = tmp_path / "work"
-    (work / "run").mkdir(parents=True)
-    (work / "run" / "old").write_text("kept")
-    done = subprocess.run(
-        [sys.executable, repository / "tests/training/killed_child.py", tmp_path, work, "3"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found, work = killed[0]["often"], killed[1]
     assert found["whole"] == 0
-    *killed, (code, new, left) = found["after"]
-    assert (code, left) == (0, []), done.stderr
+    *tries, (code, new, left) = found["after"]
+    assert (code, left) == (0, [])
     whole = load_trained(work / "whole")
     assert new == sorted(path.name for path in (work / "whole").iterdir())
-    assert len(killed) >= 7
-    switch = sum(files == ["old"] for _, files, _ in killed)
-    assert [files for _, files, _ in killed] == [["old"]] * switch + [new] * (len(killed) - switch)
-    assert {tuple(left) for _, _, left in killed} <= {(), (".run.work",)}
+    assert len(tries) >= 7
+    switch = sum(files == ["old"] for _, files, _ in tries)
+    assert [files for _, files, _ in tries] == [["old"]] * switch + [new] * (len(tries) - switch)
+    assert {tuple(left) for _, _, left in tries} <= {(), (".run.work",)}
     for model in ("user_tower", "item_tower", "ranker"):
         weights = (
             getattr(each, model).get_weights() for each in (whole, load_trained(work / "run"))
@@ -196,7 +183,7 @@ def test_training_refuses_a_planted_leak_and_goes_on_once_it_is_mended(
         found["pair"][:, self.spec.pair.index("times_had")] = counts[rows]
         return found
 
-    write_tables(tmp_path, RECIPE.replace("epochs = 12", "epochs = 1"))
+    write_tables(tmp_path, RECIPE.replace("epochs = 12", "epochs = 1"), users=30, events=8)
     words = ["train", tmp_path / "r.toml", "--data", tmp_path / "data", "--out", tmp_path / "run"]
     with monkeypatch.context() as planted, uncompiled():
         planted.setattr(Candidates, "inputs_for", whole_log)

@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -158,37 +157,3 @@ def test_a_variant_that_fails_is_told_beside_the_others(trained, monkeypatch):
     ]
     with pytest.raises(ConversionFailedError, match="no such kernel"):
         convert(*words, calibration)
-
-
-CODE = """
-import hashlib, json, sys
-import numpy as np
-from pathlib import Path
-from pocketrec_training.trained import load_trained
-from pocketrec_export.models.convert import convert, ranker_signature, tower_signature
-trained = load_trained(Path(sys.argv[1] if len(sys.argv) > 1 else {run!r}))
-found = {{}}
-for name, make in (("user_tower", tower_signature), ("ranker", ranker_signature)):
-    rng = np.random.default_rng(1)
-    signature = make(trained.spec)
-    inputs = [
-        {{
-            key: rng.integers(0, 2, shape).astype(kind.as_numpy_dtype)
-            for key, (shape, kind) in signature.inputs.items()
-        }}
-        for _ in range(8)
-    ]
-    variants = ("fp32", "fp16", "dynamic", "int8", "selective")
-    for c in convert(getattr(trained, name), signature, variants, inputs):
-        found[f"{{name}}.{{c.engine}}.{{c.variant}}"] = hashlib.sha256(c.data).hexdigest()
-print(json.dumps(found))
-"""
-
-
-def test_another_process_with_another_hash_seed_writes_the_same_bytes(run_dir, run_python):
-    answers = [
-        run_python(CODE.format(run=str(run_dir)), PYTHONHASHSEED=seed) for seed in ("1", "2")
-    ]
-    one, two = (json.loads(a.stdout.splitlines()[-1]) for a in answers)
-    assert len(one) == 18
-    assert one == two

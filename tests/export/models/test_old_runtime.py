@@ -45,7 +45,7 @@ def old_python(tmp_path_factory) -> Path:
     """Python of an environment with the old runtime."""
     venv = tmp_path_factory.mktemp("old")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
-    words = ["--python", str(venv / "bin/python"), "install", "--quiet"]
+    words = ["--python", str(venv / "bin/python"), "install", "--quiet", "--no-compile"]
     words += ["--disable-pip-version-check", f"tflite-runtime=={VERSION}", "numpy<2"]
     done = subprocess.run([sys.executable, "-m", "pip", *words], capture_output=True, text=True)
     if done.returncode and any(sign in done.stderr for sign in UNREACHABLE):
