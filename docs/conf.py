@@ -4,6 +4,8 @@ The source folder is the repository's root, so that a link between two pages wor
 it does in a checkout. Only the pages named in `include_patterns` are part of the site.
 """
 
+import logging
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import Any
 
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # autodoc imports the training
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 _ROOT = Path(__file__).parent.parent
 sys.path[:0] = [
