@@ -234,8 +234,19 @@ class Bundle:
 def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
     """Open a bundle folder (`manifest.json` and `files/`).
 
+    Args:
+        folder: that `export_bundle` wrote.
+        verify: compare every file with its SHA-256; False opens a folder that was just verified.
+
     Raises:
         BundleInvalidError: the folder is not a bundle, or a check fails.
+
+    Example:
+        >>> bundle = open_bundle(Path("bundle"))
+        >>> bundle.manifest.name, bundle.item_count, bundle.spec.event_types
+        ('tiny', 48, ('rating', 'like'))
+        >>> bundle.item_id(1), bundle.row_of("item 14")
+        ('item 14', 1)
     """
     return open_files(parse_manifest(manifest_of(folder)), folder / "files", verify=verify)
 

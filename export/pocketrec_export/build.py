@@ -81,6 +81,11 @@ def export_bundle(
         ConversionFailedError: a model has no fp32 file.
         RunInvalidError: the run is incomplete.
         InputError: `out` exists, the name is not fit, or the campaigns are not as they should be.
+
+    Example:
+        >>> report = export_bundle(Path("run"), Path("release"), name="shop-1")
+        >>> report.name, report.items
+        ('shop-1', 30)
     """
     check_free(out, force=force)
     named = None if name is None else check_release_name(name)

@@ -35,7 +35,19 @@ from pocketrec_server.storage.database import default_url, open_database
 
 
 def create_app(settings: Settings) -> Flask:
-    """Make the app over a repository folder, which may still be empty."""
+    """Make the app over a repository folder, which may still be empty.
+
+    Args:
+        settings: of this server.
+
+    Returns:
+        A WSGI app: `pocketrec serve` runs it, and so does any WSGI server.
+
+    Example:
+        >>> app = create_app(Settings(repo=Path("repo"), log_requests=False))
+        >>> app.test_client().get("/healthz").status_code
+        200
+    """
     app = request_log.LoggedFlask("pocketrec_server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BODY_BYTES
     repo = settings.repo.resolve()

@@ -119,6 +119,15 @@ def train(
     Raises:
         RunInvalidError: the unfinished work beside `run_dir` belongs to another recipe or other
             data, the run to start from does not fit the recipe, or the split leaves no cases.
+
+    Example:
+        >>> from pocketrec_training.data.ingest import build_tables
+        >>> from pocketrec_training.recipe.schema import load_recipe
+        >>> recipe = load_recipe(Path("shop.toml"))
+        >>> tables = build_tables(recipe, Path("data"), Path("tables"))
+        >>> report = train(recipe, Path("data"), Path("run"))
+        >>> report.recipe, report.epochs
+        ('shop', 2)
         TableInvalidError: the tables are missing.
         FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
     """

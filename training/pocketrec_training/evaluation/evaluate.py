@@ -67,6 +67,11 @@ def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> d
 
     Raises:
         RunInvalidError: the run is incomplete, the tables are not its own, or no event is held out.
+
+    Example:
+        >>> found = evaluate(Path("run"), Path("data"), Path("report"))
+        >>> found["protocol"]["cases"], sorted(Path("report").iterdir())[-1].name
+        (40, 'evaluation.json')
     """
     # BLAS's threads wait for each other's cores beside other work: 9 s of processor time, not 3.5.
     with threadpool_limits(1, "blas"):
