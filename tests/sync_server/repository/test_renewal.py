@@ -152,7 +152,9 @@ def test_a_server_renews_by_itself_and_says_so(founded, online, start_server, tm
     assert wait_until(lambda: expiry(repo)["timestamp"] > before["timestamp"])
     assert expiry(repo)["stable"] == before["stable"]
     log = tmp_path / "server.log"
-    assert wait_until(lambda: "stable expires; its key is not on this server" in log.read_text())
+    assert wait_until(
+        lambda: "stable expires soon; its key is not on this server" in log.read_text()
+    )
     assert "signed timestamp again" in log.read_text()
 
 

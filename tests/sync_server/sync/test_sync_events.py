@@ -39,10 +39,10 @@ ONCE = Retry(tries=1)
 
 
 class Server:
-    """The event routes behind a listener; `answers` says what becomes of the next answers.
+    """The event routes behind a listener; `answers` controls the next responses.
 
-    An answer is let through (None), cut off after it was made ("lost"), or replaced (status, body,
-    headers) without the routes being asked.
+    A response is sent (None), dropped after it was made ("lost"), or replaced (status, body,
+    headers) without calling the routes.
     """
 
     def __init__(self, engine, limits=LIMITS):
