@@ -172,7 +172,7 @@ class _Explaining:
         self._excluded = device.excluded(history)
         self._vectors = device.index.vectors(self._rows)
         self._order: list[int] = np.lexsort((self._rows, -slate.scores)).tolist()
-        self._past = used_rows(device.spec, history.had())
+        self._past = used_rows(device.spec, history.interactions())
         self._past_titles = self._titles(self._past.tolist())
         self._past_vectors = device.index.vectors(self._past)
         self._cell_order = np.argsort(

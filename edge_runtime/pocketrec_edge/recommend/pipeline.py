@@ -209,7 +209,7 @@ class Recommender:
         found: NDArray[np.bool_] = (barred or self.bars.barred(None)).rows.copy()
         repeats = self.policy.repeats or scene.kind == SEARCH
         if not repeats if exclude_seen is None else exclude_seen:
-            found[history.had().rows] = True
+            found[history.interactions().rows] = True
         if scene.item is not None:
             found[scene.item] = True
         return found
@@ -458,7 +458,7 @@ class Recommender:
         if not len(past):
             return [POPULAR_REASON] * len(shown)
         nearest = np.argmax(inner_pairs(vectors, self.index.vectors(past)), axis=1)  # [slate]
-        again = np.isin(shown, history.had().rows).tolist()
+        again = np.isin(shown, history.interactions().rows).tolist()
         reasons = [
             AGAIN_REASON if had else f"because of {title}"
             for had, title in zip(again, self._texts.titles(past[nearest]), strict=True)
