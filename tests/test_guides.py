@@ -236,12 +236,12 @@ def results(all_blocks: list[Block], scratch: Path, repository: Path) -> dict[st
     assert done.returncode == 0, done.stderr
     if os.environ.get("GUIDE_COSTS"):
         Path(os.environ["GUIDE_COSTS"]).write_text(done.stdout)
-    found: dict[str, list[dict]] = {job["page"]: [] for job in jobs}
+    found: dict[str, list[dict]] = {str(job["page"]): [] for job in jobs}
     for line in done.stdout.splitlines():
         result = json.loads(line)
         found[result["page"]].append(result)
     for job in jobs:
-        assert len(found[job["page"]]) == len(job["steps"]), job["page"]
+        assert len(found[str(job["page"])]) == len(job["steps"]), job["page"]
     return found
 
 
@@ -323,7 +323,7 @@ def options(words: list[str]) -> tuple[str, set[str]] | None:
     """The command that text names, and its options; None if it names a group or nothing."""
     command: click.Command = main
     context = click.Context(main, info_name="pocketrec")
-    path = []
+    path: list[str] = []
     for word in words[1:]:
         if not isinstance(command, click.Group) or word.startswith("-"):
             break

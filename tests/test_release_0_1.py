@@ -94,7 +94,8 @@ def served(repo, work, *options):
 
 def plain(answer):
     """An answer as JSON has it, whether it is a dataclass or a dict."""
-    value = dataclasses.asdict(answer) if dataclasses.is_dataclass(answer) else answer
+    is_record = dataclasses.is_dataclass(answer) and not isinstance(answer, type)
+    value = dataclasses.asdict(answer) if is_record else answer
     return json.loads(json.dumps(value))
 
 

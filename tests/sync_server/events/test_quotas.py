@@ -8,8 +8,9 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
-from pocketrec_server.events.allowance import DAY_S, Limits
+from pocketrec_server.events.allowance import Limits
 from pocketrec_server.events.intake import store
 from pocketrec_server.events.quotas import HOUR_S, forget_past
 from pocketrec_server.events.routes import event_routes
