@@ -35,12 +35,12 @@ def test_the_python_of_the_readme_recommends_offline(
     assert done.returncode == 0, done.stderr
     expected = Device(tmp_path / "other")
     expected.install(tmp_path / "bundle")
-    items = expected.recommend(10)["items"]
+    items = expected.recommend(10).items
     expected.close()
     assert len(items) >= 5
-    assert done.stdout.splitlines() == [f"{item['title']} - {item['reason']}" for item in items]
+    assert done.stdout.splitlines() == [f"{item.title} - {item.reason}" for item in items]
     answer = Device(tmp_path / "phone")
-    assert answer.recommend(1)["history"] == 1, "the like is in the phone's log"
+    assert answer.recommend(1).history == 1, "the like is in the phone's log"
     answer.close()
 
 

@@ -5,7 +5,6 @@ folder; a JSON file beside each has what 0.1.0 answered from it. They are never 
 one of these tests fails, people who installed 0.1.0 have the same failure after an update.
 """
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -93,10 +92,8 @@ def served(repo, work, *options):
 
 
 def plain(answer):
-    """An answer as JSON has it, whether it is a dataclass or a dict."""
-    is_record = dataclasses.is_dataclass(answer) and not isinstance(answer, type)
-    value = dataclasses.asdict(answer) if is_record else answer
-    return json.loads(json.dumps(value))
+    """An answer as JSON has it."""
+    return json.loads(json.dumps(answer.plain()))
 
 
 def assert_slate(answer, wanted):
@@ -126,7 +123,7 @@ def test_the_bundle_opens_with_every_file_that_it_had(kept, do):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_the_bundle_passes_its_self_test_and_gives_the_slate_of_then(kept, do, tmp_path, engine):
     folder, wanted = kept("bundle")
-    with phone(tmp_path / "home", 0, engine, bundle_dir=folder) as device:
+    with phone(tmp_path / "home", 0, engine, bundle=folder) as device:
         for item_id, event in (("a02", "view"), ("a03", "like"), ("a05", "like")):
             device.feedback(item_id, event)
         assert_slate(device.recommend(), wanted["slates"][engine])

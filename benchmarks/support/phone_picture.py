@@ -86,8 +86,8 @@ def ask(home: Path) -> Lists:
 
 def _list(device: Device) -> tuple[int, list[Line]]:
     answer = device.recommend(ITEMS, log_impressions=False)
-    lines = [Line(item["item_id"], item["title"], item["reason"]) for item in answer["items"]]
-    return int(answer["history"]), lines
+    lines = [Line(item.item_id, item.title, item.reason) for item in answer.items]
+    return answer.history, lines
 
 
 def read_lists(path: Path) -> Lists:

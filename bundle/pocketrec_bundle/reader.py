@@ -223,8 +223,8 @@ class Bundle:
         if len(cells) < 2:
             raise BundleInvalidError("index/offsets: no cells", code="no_cells")
         if len(popular) > MAX_POPULAR:
-            told = f"items/popular: {len(popular)} items, at most {MAX_POPULAR}"
-            raise BundleInvalidError(told, code="popular_length")
+            message = f"items/popular: {len(popular)} items, at most {MAX_POPULAR}"
+            raise BundleInvalidError(message, code="popular_length")
         for name in below:
             expect_below(name, self.array(name), n)
         for name in finite:
@@ -234,8 +234,19 @@ class Bundle:
 def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
     """Open a bundle folder (`manifest.json` and `files/`).
 
+    Args:
+        folder: that `export_bundle` wrote.
+        verify: compare every file with its SHA-256; False opens a folder that was just verified.
+
     Raises:
         BundleInvalidError: the folder is not a bundle, or a check fails.
+
+    Example:
+        >>> bundle = open_bundle(Path("bundle"))
+        >>> bundle.manifest.name, bundle.item_count, bundle.spec.event_types
+        ('tiny', 48, ('rating', 'like'))
+        >>> bundle.item_id(1), bundle.row_of("item 14")
+        ('item 14', 1)
     """
     return open_files(parse_manifest(manifest_of(folder)), folder / "files", verify=verify)
 
@@ -327,7 +338,7 @@ def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:
 
 def _size(path: Path) -> int:
     """Size of a regular file in bytes; reading a pipe or device might never end."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path.name} is no file")
-    return found.st_size
+    return status.st_size

@@ -29,11 +29,11 @@ from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.experiment_log import ExperimentLog
 from pocketrec_training.metrics.cases import evaluation_settings
 from pocketrec_training.neighbours import fit_neighbours, save_neighbours
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.cross_fit import save_cross_fit
 from pocketrec_training.ranker.fit import fit_ranker
 from pocketrec_training.ranker.gain import RankerGain
 from pocketrec_training.ranker.leakage import LeakCheck
-from pocketrec_training.ranker.slates import Candidates
 from pocketrec_training.recipe.schema import Recipe, recipe_json
 from pocketrec_training.run_folder import MODELS, RunFolder
 from pocketrec_training.stopping import cap_warning
@@ -119,6 +119,15 @@ def train(
     Raises:
         RunInvalidError: the unfinished work beside `run_dir` belongs to another recipe or other
             data, the run to start from does not fit the recipe, or the split leaves no cases.
+
+    Example:
+        >>> from pocketrec_training.data.ingest import build_tables
+        >>> from pocketrec_training.recipe.schema import load_recipe
+        >>> recipe = load_recipe(Path("shop.toml"))
+        >>> tables = build_tables(recipe, Path("data"), Path("tables"))
+        >>> report = train(recipe, Path("data"), Path("run"))
+        >>> report.recipe, report.epochs
+        ('shop', 2)
         TableInvalidError: the tables are missing.
         FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
     """
@@ -160,7 +169,7 @@ def train(
         table, alignment = aligned.table, aligned.alignment
     baskets = recipe.split.kind != "leave_last"
     neighbours = fit_neighbours(recipe.neighbours, data)
-    candidates = Candidates(
+    candidates = CandidateGenerator(
         spec,
         data,
         user_tower,

@@ -86,11 +86,11 @@ def test_an_old_log_that_cannot_be_written_is_read(
     write_old_log(tmp_path / "events.sqlite", 9)
     before = (tmp_path / "events.sqlite").read_bytes()
     unwritable()
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     answer = phone.recommend()
-    assert (len(answer["items"]), answer["history"]) == (10, 9)
-    assert "readonly" in answer["faults"][0]
-    assert (phone.status()["events"], phone.status()["pending"]) == (9, 0)
+    assert (len(answer.items), answer.history) == (10, 9)
+    assert "readonly" in answer.faults[0].text
+    assert (phone.status().log.events, phone.status().log.pending) == (9, 0)
     with pytest.raises(EventLogError, match="readonly"):
         phone.set_consent(True)
     assert (tmp_path / "events.sqlite").read_bytes() == before

@@ -158,8 +158,8 @@ import sys
 before = set(sys.modules)
 from pathlib import Path
 from pocketrec_edge.device import Device
-d = Device(Path({str(tmp_path)!r}), engine="litert", bundle_dir=Path({str(small_release)!r}))
-assert len(d.recommend()["items"]) == 10
+d = Device(Path({str(tmp_path)!r}), engine="litert", bundle=Path({str(small_release)!r}))
+assert len(d.recommend().items) == 10
 tops = {{m.partition(".")[0] for m in set(sys.modules) - before}}
 print(sorted(tops - set(sys.stdlib_module_names)))
 """
@@ -176,10 +176,10 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.offline import forbid_sockets
 if sys.argv[3] == "forbid":
     forbid_sockets()
-d = Device(Path(sys.argv[1]), bundle_dir=Path(sys.argv[2]))
+d = Device(Path(sys.argv[1]), bundle=Path(sys.argv[2]))
 answer = d.recommend()
-assert len(answer["items"]) == 10 and answer["source"] == "model", answer
-assert not answer["faults"], answer
+assert len(answer.items) == 10 and answer.source == "model", answer
+assert not answer.faults, answer
 import socket
 try:
     socket.create_connection(("127.0.0.1", 9), timeout=1)

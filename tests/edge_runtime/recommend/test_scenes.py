@@ -113,16 +113,18 @@ def test_beside_an_item_a_broken_tower_leaves_what_is_like_it(release):
 
 
 def test_scenes_of_a_phone(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release)
-    ids = [item["item_id"] for item in phone.recommend(20)["items"]]
+    phone = Device(tmp_path, bundle=small_release)
+    ids = [item.item_id for item in phone.recommend(20).items]
     found = phone.recommend(scene="search", results=[*ids[:5], "no such", ids[0]])
-    assert {item["item_id"] for item in found["items"]} == set(ids[:5])
-    assert found["unranked"] == ["no such"]
+    assert {item.item_id for item in found.items} == set(ids[:5])
+    assert found.unranked == ("no such",)
     similar = phone.recommend(scene="similar", item_id=ids[0])
-    assert ids[0] not in {item["item_id"] for item in similar["items"]}
+    assert ids[0] not in {item.item_id for item in similar.items}
     lost = phone.recommend(scene="similar", item_id="no such")
-    assert len(lost["items"]) == 10
-    assert lost["faults"] == ["item 'no such' is not in the release: these are for the home screen"]
+    assert len(lost.items) == 10
+    assert [*map(str, lost.faults)] == [
+        "item 'no such' is not in the release: these are for the home screen"
+    ]
     with pytest.raises(InputError, match="needs item_id"):
         phone.recommend(scene="after")
     with pytest.raises(InputError, match="there is home, similar, after, search"):

@@ -308,8 +308,8 @@ while not (home / "stop").exists():
     phone = Device(home, engine="onnx")
     answer = phone.recommend(log_impressions=False)
     phone.close()
-    releases.add(answer["release"])
-    faults += answer["faults"] if answer["source"] == "model" else [answer["source"]]
+    releases.add(answer.release)
+    faults += map(str, answer.faults) if answer.source == "model" else [answer.source]
     reading.write_bytes(b"")
     if before and busy.exists():
         during += 1

@@ -30,7 +30,7 @@ from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.events import erase_on_server, send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.transfer import Retry
-from pocketrec_server.events.allowance import LIMITS, Limits
+from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.storage.database import open_database, writing
 from pocketrec_server.storage.tables import EVENT, EVENT_QUOTA, UPLOAD
@@ -235,7 +235,7 @@ def test_a_server_that_wants_to_wait_is_left_alone_until_then(serve, log, home, 
     assert later.status().upload_after is None
     before = EventLog(home / "events.sqlite", clock=lambda: time.time() - 10 * 365 * DAY_S)
     assert before.status().upload_after is None  # a clock set back does not stop uploads
-    assert Device(home).status()["upload_after"] == after
+    assert Device(home).status().log.upload_after == after
 
 
 @pytest.mark.parametrize("limits", [Limits(network_hour_events=4), Limits(all_day_events=4)])
