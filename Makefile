@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup demo test lint lint-format lint-style lint-types lint-imports fmt bench docs lock lock-check wheel release clean
+.PHONY: setup demo test lint lint-format lint-style lint-types lint-imports fmt bench docs lock lock-check newest wheel release clean
 
 setup: .venv/stamp
 
@@ -41,6 +41,7 @@ bench: setup
 # The reference of the command line, then the site in out/docs; a warning is an error.
 docs: setup
 	$(BIN)/python -m pocketrec.reference docs/cli-reference.md
+	$(BIN)/python -m benchmarks.results_page docs/benchmarks.md README.md
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs . out/docs
 
 # Linux x86-64, Python 3.11. Needs uv (https://docs.astral.sh/uv); keeps locked versions where it can.
@@ -61,6 +62,20 @@ lock-check:
 			>/dev/null || exit 1; \
 		echo "$$extra $$system $$python: $$(grep -c == out/edge.txt) wheels"; rm out/edge.txt; \
 	done; done; done
+
+# The tests with the newest versions instead of the lock's; CI does not call it. `CAPS=no` also drops the
+# upper bounds and pins of pyproject.toml; those that packages set for each other stay.
+# NEWEST_TESTS chooses tests: make newest CAPS=no NEWEST_TESTS="tests/training/data -k ibis"
+NEWEST := out/newest/venv/bin
+NEWEST_TESTS ?= -n 2 --dist loadfile
+newest:
+	rm -rf out/newest && mkdir -p out/newest && $(PYTHON) -m venv out/newest/venv
+	$(NEWEST)/pip install --quiet --disable-pip-version-check --upgrade pip packaging
+	$(NEWEST)/python .ci/newest.py requirements $(if $(filter no,$(CAPS)),--without-caps) > out/newest/asked.txt
+	$(NEWEST)/pip install --quiet -r out/newest/asked.txt
+	$(NEWEST)/pip install --quiet --no-deps --no-build-isolation -e .
+	$(NEWEST)/python .ci/newest.py report requirements.txt | tee out/newest/versions.txt
+	$(NEWEST)/python -m pytest $(NEWEST_TESTS)
 
 # Source archive and wheel in dist/, checked; the wheel runs alone (numpy and click) in a fresh environment.
 wheel: setup

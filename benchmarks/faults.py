@@ -260,7 +260,7 @@ class World:
         phone = Device(self.phone, engine="onnx")
         slate = phone.recommend()
         phone.close()
-        return fault is None and bundle is not None and slate["source"] == "model"
+        return fault is None and bundle is not None and slate.source == "model"
 
     def _fresh_phone_gets(self, scenario: Scenario) -> bool:
         """Whether a phone without anything gets the old or the new release, if there is one."""

@@ -1,17 +1,19 @@
 """The form of every benchmark: options in, a table and flat figures out, one JSON file.
 
-The JSON object holds `name`, `commit`, `machine`, `versions`, `seed`, `rows` (the table, a list of
-objects) and `figures` (flat: name -> number).
+The JSON object holds `name`, `date` (day of the run, UTC), `commit`, `machine`, `versions`, `seed`,
+`rows` (the table, a list of objects) and `figures` (flat: name -> number).
 """
 
 import math
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -120,13 +122,14 @@ def versions() -> dict[str, str]:
     return found
 
 
-def document(result: Result) -> dict[str, object]:
+def document(result: Result) -> dict[str, Any]:
     """The JSON object of a result; refuses figures that JSON cannot hold."""
     for name, value in result.figures.items():
         if not math.isfinite(value):
             raise InputError(f"bench {result.name}: figure {name} is {value}, not a finite number.")
     return {
         "name": result.name,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": commit(Path(__file__).parent.parent),
         "machine": machine(),
         "versions": versions(),

@@ -23,17 +23,11 @@ from rich.table import Table
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.support.cold_start import title_similarity
 from benchmarks.support.cold_start.likes import SLATE, kept, recall_of_sequels, sequels
-from benchmarks.support.cold_start.scores import (
-    Floats,
-    as_stored,
-    expected,
-    lifted,
-    mixed,
-    recall_at,
-)
+from benchmarks.support.cold_start.scores import as_stored, expected, lifted, mixed, recall_at
 from benchmarks.support.cold_start.split import ColdSplit, split
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.content_vectors import ContentVectors
-from pocketrec_training.cold_start.fill_in import fit_users, vectors_of_users
+from pocketrec_training.cold_start.score_calibration import fit_users, vectors_of_users
 from pocketrec_training.data.dataset import Items, feature_spec
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.metrics.ranking import interval
@@ -167,7 +161,7 @@ def measure(
     towers = fit_towers(recipe, spec, case.known, checkpoint, minutes)
     buckets = recipe.retrieval.title_buckets
 
-    def without_id(items: Items) -> Floats:
+    def without_id(items: Items) -> Floats32:
         inputs = item_inputs(spec, items, buckets, known=False)
         return np.asarray(towers.item_tower(inputs, training=False), np.float32)
 
@@ -177,7 +171,7 @@ def measure(
     )
     stored = as_stored(known)
 
-    def user_vectors(rows: NDArray[np.int64]) -> Floats:
+    def user_vectors(rows: NDArray[np.int64]) -> Floats32:
         return vectors_of_users(towers.user_tower, spec, case.known, rows, stored, case.cut_utc)
 
     some = fit_users(case.known, options.seed)

@@ -24,6 +24,7 @@ from pocketrec_training.data.dataset import TEST, load_dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import held_out_cases
 from pocketrec_training.recipe.schema import load_recipe, recipe_json
+from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.trained import load_trained
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml1m.toml"
@@ -65,7 +66,7 @@ def run(options: Options, recipe: Path = RECIPE) -> Result:
 
 def finished(recipe: Path, run_dir: Path) -> bool:
     """Whether a run of exactly this recipe is there."""
-    saved = run_dir / "recipe.json"
+    saved = RunFolder(run_dir).recipe
     return saved.is_file() and saved.read_bytes() == recipe_json(load_recipe(recipe))
 
 

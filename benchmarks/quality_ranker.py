@@ -21,6 +21,7 @@ from rich.table import Table
 
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.support import command_line
+from pocketrec_bundle.floats import Floats64
 from pocketrec_bundle.ranker_features import padded
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.engines.select import open_model
@@ -31,7 +32,6 @@ DRAWS = 200
 SLATE = 10
 PEERS = ("logistic", "lightgbm")
 
-Doubles = NDArray[np.float64]
 Row = dict[str, Cell]
 
 
@@ -120,7 +120,7 @@ def measure(
 def compare(
     orders: dict[str, NDArray[np.float32]],
     probabilities: dict[str, NDArray[np.float32]],
-    labels: Doubles,
+    labels: Floats64,
     real: NDArray[np.bool_],
     seed: int,
     draws: int = DRAWS,
@@ -186,7 +186,7 @@ def first_places(scores: NDArray[np.float32], real: NDArray[np.bool_]) -> NDArra
     return np.argsort(-np.where(real, scores, -np.inf), axis=1, kind="stable")[:, :SLATE]
 
 
-def _mean(values: Doubles) -> Callable[[NDArray[np.int64]], float]:
+def _mean(values: Floats64) -> Callable[[NDArray[np.int64]], float]:
     return lambda at: float(values[at].mean())
 
 

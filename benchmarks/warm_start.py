@@ -23,17 +23,18 @@ from rich.table import Table
 
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.support import command_line
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import TEST, VALID, Dataset, load_dataset
 from pocketrec_training.evaluation.methods import two_tower
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import held_out_cases
-from pocketrec_training.metrics.placement import place_all
+from pocketrec_training.metrics.ranks import rank_targets
 from pocketrec_training.recipe.schema import Recipe, load_recipe
 from pocketrec_training.recipe.toml import recipe_toml
 from pocketrec_training.trained import Trained, load_trained
-from pocketrec_training.warm_start.align import Floats, movement, procrustes, rotated_user_tower
+from pocketrec_training.warm_start.align import movement, procrustes, rotated_user_tower
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 KNOWN_SHARE = 0.9
@@ -164,17 +165,17 @@ def with_int8(trained: Trained) -> Trained:
 def ndcg(trained: Trained, data: Dataset, fold: int) -> NDArray[np.float64]:
     """NDCG@10 of each case of a fold among all items new to the user, float64 [n]."""
     cases = held_out_cases(data, fold, "new_to_user")
-    (placed,) = place_all(two_tower(trained, data), data, [cases], K)
+    (placed,) = rank_targets(two_tower(trained, data), data, [cases], K)
     return metrics.at_k(placed.places, K, cases.offsets)[f"ndcg@{K}"]
 
 
-def mean_cosine(one: Floats, two: Floats) -> float:
+def mean_cosine(one: Floats32, two: Floats32) -> float:
     """Mean cosine of rows, both float32 [n, d]."""
     lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
     return float(((one * two).sum(axis=1) / np.maximum(lengths, 1e-12)).mean())
 
 
-def delta_bytes(old: Floats, new: Floats, kept: NDArray[np.int64]) -> dict[str, float]:
+def delta_bytes(old: Floats32, new: Floats32, kept: NDArray[np.int64]) -> dict[str, float]:
     """Bytes of the int8 item matrix of release B, whole and as updates to A's.
 
     Both are in order of item ids, as a bundle of one cell. `dictionary_bytes`: zstd with the old

@@ -1,1 +1,64 @@
-"""Command line of PocketRec."""
+"""PocketRec: recommenders that live on the phone.
+
+The names below are the library; each is imported from its room when it is first used, so that
+`import pocketrec` loads no room and a phone needs neither TensorFlow nor Flask.
+
+Tables become a run (`train`, `evaluate`), a run a bundle (`export_bundle`, `open_bundle`), a bundle
+a signed release (`publish`, `create_app`), and a release a slate (`Device`, `Answer`, `Fault`).
+Errors are `PocketRecError`. The command line is `pocketrec.cli`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pocketrec_bundle.errors import PocketRecError
+    from pocketrec_bundle.reader import open_bundle
+    from pocketrec_edge.answers import Answer
+    from pocketrec_edge.device import Device
+    from pocketrec_edge.faults import Fault
+    from pocketrec_export.build import export_bundle
+    from pocketrec_server.app import create_app
+    from pocketrec_server.repository.publish import publish
+    from pocketrec_training.evaluation.evaluate import evaluate
+    from pocketrec_training.train import train
+
+__all__ = [
+    "Answer",
+    "Device",
+    "Fault",
+    "PocketRecError",
+    "create_app",
+    "evaluate",
+    "export_bundle",
+    "open_bundle",
+    "publish",
+    "train",
+]
+
+_PLACES = {
+    "Answer": "pocketrec_edge.answers",
+    "Device": "pocketrec_edge.device",
+    "Fault": "pocketrec_edge.faults",
+    "PocketRecError": "pocketrec_bundle.errors",
+    "create_app": "pocketrec_server.app",
+    "evaluate": "pocketrec_training.evaluation.evaluate",
+    "export_bundle": "pocketrec_export.build",
+    "open_bundle": "pocketrec_bundle.reader",
+    "publish": "pocketrec_server.repository.publish",
+    "train": "pocketrec_training.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its room (PEP 562)."""
+    if name not in _PLACES:
+        raise AttributeError(f"module 'pocketrec' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

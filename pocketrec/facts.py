@@ -9,7 +9,7 @@ NONE = "none"
 def lines(answer: dict[str, Any]) -> Iterator[str]:
     """Yield each value as a line, without the faults."""
     for name, value in answer.items():
-        if name != "faults":
+        if name not in ("faults", "fault_codes"):
             yield f"{name:<14}{_text(value)}"
 
 

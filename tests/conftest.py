@@ -8,9 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -60,6 +64,7 @@ SLOWEST = (
     "benchmarks/test_quality_cold.py",
     "benchmarks/test_session.py",
     "benchmarks/test_rerank.py",
+    "test_guides.py",
     "benchmarks/test_fleet.py",
     "training/evaluation/test_evaluate.py",
     "training/warm_start/test_start.py",
@@ -426,7 +431,7 @@ def write_release(
         numeric=rng.uniform(0, 90, (N, 3)).astype(np.float32),
         available=np.arange(N) % 10 > 0,
     )
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "index/centroids": index.centroids,
         "index/offsets": index.offsets,
         "index/rows": index.rows,
@@ -449,11 +454,13 @@ def write_release(
             ("ranker", ranker, ranker_signature(spec)),
         ):
             for made in convert(built, signature, variants):
-                facts = {"model": model, "engine": made.engine, "variant": made.variant}
-                facts |= {"default": 1} if made.variant == variants[0] else {}
+                about = {"model": model, "engine": made.engine, "variant": made.variant}
+                default = {"default": 1} if made.variant == variants[0] else {}
                 name = f"models/{model}.{made.engine}.{made.variant}"
-                writer.add(name, made.data, "model", **facts, min_runtime=made.min_runtime)
-        facts = {"name": "small", "recipe_name": "t", "created_utc": 1_600_000_000}
+                least = made.min_runtime
+                writer.add(name, made.data, "model", **about, **default, min_runtime=least)
+        facts: dict[str, Any] = {"name": "small", "recipe_name": "t"}
+        facts["created_utc"] = 1_600_000_000
         draft = Bundle(writer.manifest(**facts), writer.blob_dir)
         past = History(
             np.array([3, 9, 30], np.int32),
@@ -470,3 +477,49 @@ def write_release(
 def release(small_release) -> Bundle:
     """The small release, opened."""
     return open_bundle(small_release)
+
+
+UNREACHABLE = ("Could not find a version", "NewConnectionError", "No matching distribution")
+# Without it and from another folder, only what a wheel brought can be imported.
+WITHOUT_PYTHONPATH = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+
+
+@pytest.fixture(scope="session")
+def plain_wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", *options, str(ROOT)],
+        check=True,
+        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+    )
+    return next(folder.glob("pocketrec-*.whl"))
+
+
+@pytest.fixture(scope="session")
+def environment(plain_wheel, tmp_path_factory) -> Callable[[str], Path]:
+    """Return a function that gives the `bin` folder of an environment with one extra, made once."""
+    made: dict[str, Path] = {}
+
+    def install(extra: str) -> Path:
+        venv = tmp_path_factory.mktemp(extra)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+        words = ["--python", str(venv / "bin/python"), "install", "--quiet", "--no-compile"]
+        words += ["--disable-pip-version-check", f"pocketrec[{extra}] @ {plain_wheel.as_uri()}"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", *words],
+            capture_output=True,
+            text=True,
+            env=WITHOUT_PYTHONPATH,
+        )
+        if done.returncode and any(sign in done.stderr for sign in UNREACHABLE):
+            pytest.skip(f"pip cannot reach the packages of extra {extra!r}: {done.stderr[-200:]}")
+        assert done.returncode == 0, done.stderr
+        return venv / "bin"
+
+    def bin_of(extra: str) -> Path:
+        if extra not in made:
+            made[extra] = install(extra)
+        return made[extra]
+
+    return bin_of

@@ -94,7 +94,7 @@ def test_a_like_is_logged_and_the_list_reacts_at_once(home):
     assert marks
     phone = Device(home, engine="onnx")
     status = phone.status()
-    assert (status["interactions"], status["events"]) == (2, 2 + 3 * 5)
+    assert (status.log.interactions, status.log.events) == (2, 2 + 3 * 5)
 
 
 def test_pages_explanations_other_events_and_mistakes(home):
@@ -111,7 +111,7 @@ def test_pages_explanations_other_events_and_mistakes(home):
     assert re.search(r"interactions +2$", status, re.MULTILINE)
     for screen in (first, status):
         assert "MiB resident" in screen and "retrieve" in screen and "offline" in screen
-    assert Device(home, engine="onnx").status()["events"] == 2 + 4 * 5
+    assert Device(home, engine="onnx").status().log.events == 2 + 4 * 5
 
 
 def test_a_terminal_gets_a_prompt_and_a_fresh_screen(home):
@@ -193,13 +193,13 @@ def test_the_list_compares_with_the_first_page_before(tiny_release, tmp_path):
     Device(tmp_path, engine="onnx").install(tiny_release)
     rng = np.random.default_rng(1)
     session = Session(lambda: Device(tmp_path, engine="onnx", rng=rng), None, 4)
-    before = [item["item_id"] for item in session.items]
+    before = [item.item_id for item in session.items]
     for _ in range(2):
         session.do(Command("n"))
     assert len(session.items) == 12 and session.page_start == 8
     assert session.moved == []
     session.do(Command("l", 9))
-    after = [item["item_id"] for item in session.items]
+    after = [item.item_id for item in session.items]
     assert session.moved == changes(before, after)
     assert session.do(Command("q")) is False
     session.close()

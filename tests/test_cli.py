@@ -44,6 +44,7 @@ class GateRefusedError(PocketRecError):
         (ModuleNotFoundError("x", name="flask.app"), 1, "pip install 'pocketrec[server]'"),
         (ModuleNotFoundError("x", name="tensorflow"), 1, "pip install 'pocketrec[train]'"),
         (ModuleNotFoundError("x", name="ai_edge_litert"), 1, "pip install 'pocketrec[edge]'"),
+        (ModuleNotFoundError("x", name="pyarrow"), 1, "pip install 'pocketrec[events]'"),
     ],
 )
 def test_expected_error_is_one_message_and_its_exit_code(

@@ -76,14 +76,14 @@ def test_a_mistyped_bundle_founds_no_phone(runner, tmp_path, words):
 
 def test_the_ids_of_a_slate_are_what_feedback_and_explain_take(runner, home):
     phone = Device(home, engine="onnx", clock=lambda: NOW)
-    items = phone.recommend(log_impressions=False)["items"]
+    items = phone.recommend(log_impressions=False).items
     phone.close()
     at = ["--home", str(home)]
     shown = runner.invoke(main, ["device", "recommend", *at, "--engine", "onnx"])
     for line in shown.stdout.splitlines():
         assert re.match(r" +\d  \d\.\d{3}  (item \d+|é-\d+) +Title \d+  [(\[]", line), line
     assert len(shown.stdout.splitlines()) == len(items)
-    item_id = items[0]["item_id"]
+    item_id = items[0].item_id
     for words in (["feedback", *at, item_id], ["explain", *at, "--engine", "onnx", item_id]):
         assert runner.invoke(main, ["device", *words]).exit_code == 0
 
@@ -98,10 +98,10 @@ def drawn(session: Session, width: int = 100) -> str:
 def test_browse_shows_whole_ids_and_no_time_wraps(home):
     session = Session(lambda: Device(home, engine="onnx", clock=lambda: NOW), None)
     for item in session.items:
-        assert f" {item['item_id']} " in drawn(session)
+        assert f" {item.item_id} " in drawn(session)
     long = "an-item-of-" + "x" * 40
     session.items[0] = {**session.items[0], "item_id": long}
-    session.answer["stage_ms"] = {"tower": 99_999.99, "total": 123_456.78}
+    session.answer.stage_ms = {"tower": 99_999.99, "total": 123_456.78}
     text = drawn(session)
     assert long in re.sub(r"\s+\S*\s*$", "", "".join(column_of(text, "id")))
     assert re.search(r"^total +123456\.78 ms +\d+ MiB resident *$", text, re.MULTILINE)
@@ -233,7 +233,7 @@ def test_numbers_and_names_that_cannot_be_are_wrong_usage(runner, home, tiny_rel
     assert done.exit_code == 2, done.output
     assert "Error: " in done.stderr and done.stdout == ""
     phone = Device(home)
-    assert phone.status()["events"] == 0
+    assert phone.status().log.events == 0
     phone.close()
 
 

@@ -35,6 +35,24 @@ def test_links_lead_to_files(repository: Path):
     assert not broken
 
 
+def headings(path: Path) -> set[str]:
+    """Anchors that GitHub and the site give to the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#{1,4} (.+)$", text, re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", title.lower()) for title in titles)
+    return {title.strip().replace(" ", "-") for title in plain}
+
+
+def test_links_lead_to_headings(repository: Path):
+    broken = [
+        f"{path.relative_to(repository)}: {target}#{anchor}"
+        for path in documents(repository)
+        for target, anchor in re.findall(r"\]\(([^)#\s:]*)#([^)\s]+)\)", path.read_text())
+        if anchor not in headings(path.parent / target if target else path)
+    ]
+    assert not broken
+
+
 def test_files_named_in_text_exist(repository: Path):
     missing = [
         f"{path.relative_to(repository)}: {name}"
@@ -137,3 +155,21 @@ def test_the_demo_recipe_shows_every_section(repository: Path):
     recipe = tomllib.loads((repository / "recipes" / "ml100k.toml").read_text())
     sections = {key.partition(".")[0] for key in recipe_keys() if "." in key}
     assert sections <= set(recipe)
+
+
+def test_every_page_is_in_the_navigation_of_the_site(repository: Path):
+    index = (repository / "docs" / "index.md").read_text()
+    listed = {
+        line
+        for block in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL)
+        for line in block.split()
+    }
+    pages = {path.stem for path in (repository / "docs").glob("*.md")}
+    assert pages - listed == {"index", "bring-your-own-data"}  # the second only says where it went
+
+
+def test_every_term_of_the_glossary_is_explained_and_says_where_it_lives(repository: Path):
+    text = (repository / "docs" / "glossary.md").read_text()
+    terms = re.findall(r"^### (.+)\n\n(.+)\n\n(Where: .+)$", text, re.MULTILINE)
+    assert len(terms) == len(re.findall(r"^### ", text, re.MULTILINE))
+    assert all(explained.endswith(".") and len(explained) < 300 for _, explained, _ in terms)

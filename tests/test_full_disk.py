@@ -110,7 +110,7 @@ def test_device(tiny_disk, repository_and_phone, quantized_release, tmp_path):
     publish(quantized_release, repo, load_signers(folder / "keys"), "stable")
     with command_line.server(repo, tmp_path) as url:
         sync = ["device", "sync", *home, "--server", url]
-        sync += ["--root", repo / "metadata" / "1.root.json"]
+        sync += ["--root", str(repo / "metadata" / "1.root.json")]
         [(ran, files)] = tiny_disk(
             [
                 ["device", "install", *home, quantized_release],
@@ -142,7 +142,7 @@ def test_a_sync_goes_on_once_there_is_room(
     publish(quantized_release, repo, load_signers(folder / "keys"), "stable")
     with command_line.server(repo, tmp_path) as url:
         sync = ["device", "sync", *home, "--server", url, "--json"]
-        sync += ["--root", repo / "metadata" / "1.root.json"]
+        sync += ["--root", str(repo / "metadata" / "1.root.json")]
         look = ["device", "recommend", *home, "--json"]
         [(ran, _)] = tiny_disk([sync, look, ["grow"], sync, look], folder / "device", free)
     assert_told(ran[0])

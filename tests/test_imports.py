@@ -81,9 +81,11 @@ def test_room_imports_only_the_rooms_it_may(repository: Path, room: str):
 
 @pytest.mark.parametrize("room", [room for room, names in THIRD_PARTY.items() if names])
 def test_room_imports_only_the_libraries_it_may(repository: Path, room: str):
+    libraries = THIRD_PARTY[room]
+    assert libraries is not None
     wrong = []
     for path in files(repository, room):
-        allowed = THIRD_PARTY[room] | set(ROOMS) | sys.stdlib_module_names
+        allowed = libraries | set(ROOMS) | sys.stdlib_module_names
         if room == "pocketrec_edge":
             allowed |= DEVICE_EXTRA.get(path.stem, set())
             allowed |= SYNC_MODULES if path.parent.name == "sync" else set()
@@ -126,6 +128,25 @@ def loaded(repository: Path, statement: str) -> set[str]:
 
 def test_importing_the_device_loads_numpy_and_the_bundle_only(repository: Path):
     assert loaded(repository, "import pocketrec_edge.device") <= DEVICE_LOADS
+
+
+def test_importing_the_sync_client_loads_no_signer_and_no_cloud_sdk(repository: Path):
+    code = (
+        "import sys, pocketrec_edge.sync.client, pocketrec_edge.sync.watch;"
+        "assert 'tuf.api.exceptions' in sys.modules;"
+        "print(*(name for name in sys.modules if name.startswith('securesystemslib.signer')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+    names = loaded(repository, "import pocketrec_edge.sync.client")
+    assert names <= DEVICE_LOADS | {"tuf", "securesystemslib", "urllib3", "backports"}
+
+
+@pytest.mark.parametrize("module", ["export", "stats", "routes"])
+def test_importing_the_servers_events_loads_no_pyarrow(repository: Path, module: str):
+    assert "pyarrow" not in loaded(repository, f"import pocketrec_server.events.{module}")
 
 
 def test_importing_the_command_line_loads_no_room_but_errors(repository: Path):

@@ -36,6 +36,7 @@ METADATA = (
 @pytest.fixture(scope="module")
 def release(repository):
     spec = importlib.util.spec_from_file_location("release", repository / ".ci" / "release.py")
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -24,6 +24,7 @@ from benchmarks.support.drawn_release import Drawn, write_drawn_release
 from benchmarks.support.loopback_networks import from_network
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_bundle.settings.rollout import FailureLimit, RolloutPolicy
+from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.schema import FILE_NAME
@@ -35,7 +36,6 @@ from pocketrec_server.repository.rollout import changed
 from pocketrec_server.storage.database import default_url, open_database
 
 DAYS, PHONES, ITEMS, DIM = 28, 24, 20_000, 32
-DAY_S = 86_400
 MOVED = ("outcome_day", "served_day", "rejected_day")
 PAGES = ("", "releases", "fleet", "history")
 SCREENS = ((1200, "light"), (1200, "dark"), (390, "light"), (390, "dark"))

@@ -21,17 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.arrays import encode_array, open_array
-from pocketrec_edge.recommend.index import Floats, Index, probe
+from pocketrec_bundle.floats import Floats32
+from pocketrec_edge.recommend.index import Index, probe
 
 K = 1000
-Search = Callable[[Floats], NDArray[Any]]
+Search = Callable[[Floats32], NDArray[Any]]
 ARRAYS = ("centroids", "offsets", "rows", "scales")
 BLOCK = 1 << 16
 EXPANSIONS = (1000, 1500, 2000, 3000, 4000)
 """Settings of the graph searches: nodes kept at a time."""
 
 
-def save(folder: Path, index: Any, vectors: Floats, queries: Floats, probes: int) -> None:
+def save(folder: Path, index: Any, vectors: Floats32, queries: Floats32, probes: int) -> None:
     """Write what `main` reads.
 
     Args:
@@ -51,8 +52,8 @@ def save(folder: Path, index: Any, vectors: Floats, queries: Floats, probes: int
 
 def main(folder: Path, peers: tuple[str, ...], rounds: int) -> list[dict[str, Any]]:
     """Build the peers, then search by all of them."""
-    vectors: Floats = np.load(folder / "vectors.npy", mmap_mode="r")
-    queries: Floats = np.load(folder / "queries.npy")
+    vectors: Floats32 = np.load(folder / "vectors.npy", mmap_mode="r")
+    queries: Floats32 = np.load(folder / "queries.npy")
     index = Index(*(open_array(folder / name) for name in ARRAYS))
     probes, k = int((folder / "probes").read_text("ascii")), min(K, len(vectors))
     excluded = np.zeros(len(vectors), np.bool_)
@@ -90,7 +91,7 @@ def main(folder: Path, peers: tuple[str, ...], rounds: int) -> list[dict[str, An
     ]
 
 
-def exact(vectors: Floats, queries: Floats, k: int) -> NDArray[np.int64]:
+def exact(vectors: Floats32, queries: Floats32, k: int) -> NDArray[np.int64]:
     """Rows of the k largest inner products, int64 [u, k]; in blocks, so that 10 M fit."""
     best = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.zeros((len(queries), k), np.int64)
@@ -103,7 +104,7 @@ def exact(vectors: Floats, queries: Floats, k: int) -> NDArray[np.int64]:
     return rows
 
 
-def recall(search: Search, queries: Floats, truth: NDArray[np.int64]) -> float:
+def recall(search: Search, queries: Floats32, truth: NDArray[np.int64]) -> float:
     """Mean share of the exact best that a search finds."""
     found = [
         np.isin(true, search(query)).mean() for query, true in zip(queries, truth, strict=True)
@@ -115,10 +116,10 @@ def recall(search: Search, queries: Floats, truth: NDArray[np.int64]) -> float:
 class Problem:
     """What a peer has to do: the best k of vectors [N, d], with PocketRec's cells and recall."""
 
-    vectors: Floats
+    vectors: Floats32
     k: int
     n_cells: int
-    queries: Floats
+    queries: Floats32
     truth: NDArray[np.int64]
     recall: float
 
@@ -143,7 +144,7 @@ def numpy_exact(problem: Problem) -> tuple[int | None, Search]:
     """All products, then the k largest."""
     held, k = np.ascontiguousarray(problem.vectors), problem.k
 
-    def search(query: Floats) -> NDArray[Any]:
+    def search(query: Floats32) -> NDArray[Any]:
         scores = held @ query
         found = np.argpartition(-scores, k - 1)[:k]
         return found[np.argsort(-scores[found])]
@@ -167,7 +168,7 @@ def graph_exact(problem: Problem) -> tuple[int | None, Search]:
     interpreter.allocate_tensors()
     (given,), (told,) = interpreter.get_input_details(), interpreter.get_output_details()
 
-    def search(query: Floats) -> NDArray[Any]:
+    def search(query: Floats32) -> NDArray[Any]:
         interpreter.set_tensor(given["index"], query[None])
         interpreter.invoke()
         found: NDArray[Any] = interpreter.get_tensor(told["index"])[0]
@@ -196,7 +197,7 @@ def faiss_ivf(problem: Problem) -> tuple[int | None, Search]:
     k = problem.k
 
     def search_at(nprobe: int) -> Search:
-        def search(query: Floats) -> NDArray[Any]:
+        def search(query: Floats32) -> NDArray[Any]:
             peer.nprobe = nprobe
             found: NDArray[Any] = peer.search(query[None], k)[1][0]
             return found
@@ -206,7 +207,7 @@ def faiss_ivf(problem: Problem) -> tuple[int | None, Search]:
     return least(problem, steps(n_cells), search_at)
 
 
-def on_sphere(vectors: Floats) -> Floats:
+def on_sphere(vectors: Floats32) -> Floats32:
     """Give all vectors the same length by one more number (Bachrach et al. 2014), float32 [N, d+1].
 
     A query gets a 0 there: the order of its inner products stays, and graphs, which walk by
@@ -214,7 +215,7 @@ def on_sphere(vectors: Floats) -> Floats:
     """
     lengths = (vectors**2).sum(axis=1)
     more = np.sqrt(np.maximum(lengths.max() - lengths, 0))
-    found: Floats = np.concatenate([vectors, more[:, None]], axis=1) / np.sqrt(lengths.max())
+    found: Floats32 = np.concatenate([vectors, more[:, None]], axis=1) / np.sqrt(lengths.max())
     return found
 
 
@@ -229,7 +230,7 @@ def usearch_hnsw(problem: Problem) -> tuple[int | None, Search]:
     graph.add(np.arange(len(held)), held, threads=1)
 
     def search_at(expansion: int) -> Search:
-        def search(query: Floats) -> NDArray[Any]:
+        def search(query: Floats32) -> NDArray[Any]:
             graph.expansion_search = expansion
             return np.asarray(graph.search(np.append(query, 0), problem.k, threads=1).keys)
 
@@ -240,7 +241,7 @@ def usearch_hnsw(problem: Problem) -> tuple[int | None, Search]:
 
 def hnswlib_hnsw(problem: Problem) -> tuple[int | None, Search]:
     """Hnswlib on float32."""
-    import hnswlib  # type: ignore[import-untyped]
+    import hnswlib
 
     held = on_sphere(problem.vectors)
     graph = hnswlib.Index(space="cosine", dim=held.shape[1])
@@ -249,7 +250,7 @@ def hnswlib_hnsw(problem: Problem) -> tuple[int | None, Search]:
     graph.add_items(held)
 
     def search_at(ef: int) -> Search:
-        def search(query: Floats) -> NDArray[Any]:
+        def search(query: Floats32) -> NDArray[Any]:
             graph.set_ef(ef)
             return np.asarray(graph.knn_query(np.append(query, 0)[None], problem.k)[0][0])
 

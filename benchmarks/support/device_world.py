@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.features import History
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_bundle.reader import Bundle
@@ -26,12 +27,10 @@ from pocketrec_bundle.writer import BundleWriter
 from pocketrec_edge.recommend.index import units
 from pocketrec_export.items.content import add_items
 from pocketrec_export.items.index_builder import BuiltIndex, build_index
-from pocketrec_export.items.probes import choose_probes
-from pocketrec_training.cold_start.fill_in import vectors_of_users
+from pocketrec_export.items.nprobe import choose_probes
+from pocketrec_training.cold_start.score_calibration import vectors_of_users
 from pocketrec_training.data.dataset import Items, load_dataset, release_popularity
 from pocketrec_training.trained import load_trained
-
-Floats = NDArray[np.float32]
 
 NEAREST = 10
 NOISE = 0.5
@@ -40,7 +39,7 @@ SPREAD = 0.5
 """Of a synthetic point about its centre; centres have 1."""
 
 
-def extended(real: Floats, n: int, seed: int) -> tuple[Floats, NDArray[np.int64]]:
+def extended(real: Floats32, n: int, seed: int) -> tuple[Floats32, NDArray[np.int64]]:
     """Extend item vectors to n, see the module.
 
     Args:
@@ -70,7 +69,7 @@ def extended(real: Floats, n: int, seed: int) -> tuple[Floats, NDArray[np.int64]
     return found, np.concatenate([np.arange(len(real)), start])
 
 
-def synthetic(n: int, dim: int, seed: int) -> Floats:
+def synthetic(n: int, dim: int, seed: int) -> Floats32:
     """Return n vectors about centres, float32 [n, d], see the module."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((max(1, round(n**0.5)), dim), np.float32)
@@ -94,10 +93,10 @@ class Source:
     histories: item ids, event codes and times of each of them; now_utc: when they are served.
     """
 
-    vectors: Floats
-    users: Floats
+    vectors: Floats32
+    users: Floats32
     items: Items
-    popularity: Floats
+    popularity: Floats32
     histories: list[tuple[list[str], NDArray[np.int32], NDArray[np.int64]]]
     now_utc: int
 
@@ -145,7 +144,7 @@ def made_items(items: Items, source: NDArray[np.int64], seed: int) -> Items:
     )
 
 
-def drawn_neighbours(vectors: Floats, index: BuiltIndex, k: int) -> Neighbours:
+def drawn_neighbours(vectors: Floats32, index: BuiltIndex, k: int) -> Neighbours:
     """Return k neighbours an item, see the module.
 
     Args:
@@ -180,7 +179,7 @@ def history_of(
 
 def write(
     base: Bundle, source: Source, n: int, recall: float, out: Path, seed: int
-) -> tuple[Floats, BuiltIndex, int]:
+) -> tuple[Floats32, BuiltIndex, int]:
     """Write a release of n items with the models of `base`.
 
     Args:

@@ -6,6 +6,7 @@ prices drawn again, in the same order and cells, as a catalogue release keeps th
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,14 +98,14 @@ def write_drawn_release(
         numeric=numeric.astype(np.float32),
         available=np.ones(n, np.bool_),
     )
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "index/centroids": rng.normal(size=(cells, dim)).astype(np.float32),
         "index/offsets": offsets,
         "index/rows": items.rows,
         "items/popular": np.arange(min(n, 100), dtype=np.int32),
         "items/neighbours": rng.integers(0, n, near).astype(np.int32),
         "items/neighbour_weights": rng.integers(-127, 128, near).astype(np.int8),
-        "items/neighbour_scales": rng.uniform(0.001, 0.01, n).astype(np.float32),
+        "items/neighbour_scales": rng.uniform(0.001, 0.01, (n,)).astype(np.float32),
         **item_files(FORMAT_VERSION, columns, base),
     }
     region_names, audience = audience_files(

@@ -31,6 +31,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.events.event import INTERACTION, Event
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.index import Index
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics.cases import Cases, some
@@ -61,7 +62,7 @@ class Ruler:
         """Compare two slates by an item of the first."""
         kept = [row for row in before if row != liked]
         mine = self.codes[liked][self.codes[liked] > 0]
-        shares: NDArray[np.bool_] = np.isin(self.codes, mine).any(axis=1)
+        shares = np.asarray(np.isin(self.codes, mine).any(axis=1))
         cosine, alike = (
             [float(np.mean(of)) for of in (column[kept], column[after])]
             for column in (self.units @ self.units[liked], shares)
@@ -147,7 +148,7 @@ def _liked(
     log = EventLog(home / FILE_NAME)
     log.append_many(events)
     log.close()
-    phone = Device(home, bundle_dir=bundle_dir, limits=None, clock=lambda: now)
+    phone = Device(home, bundle=bundle_dir, limits=None, clock=lambda: now)
     first = phone.recommend(K)
     liked = first["items"][place - 1]
     start = time.perf_counter()
@@ -157,9 +158,9 @@ def _liked(
     phone.close()
     shutil.rmtree(home)
     for answer in (first, second):
-        if answer["faults"] or answer["source"] != "model":
-            raise PocketRecError(f"session: {answer['source']}, {answer['faults']}")
-    before, after = ([item["row"] for item in answer["items"]] for answer in (first, second))
+        if answer.faults or answer.source != "model":
+            raise PocketRecError(f"session: {answer.source}, {joined(answer.faults)}")
+    before, after = ([item.row for item in answer.items] for answer in (first, second))
     return {**ruler.change(before, after, liked["row"]), "ms": ms}
 
 

@@ -1,12 +1,13 @@
-"""The contract between server and phone: what a release is, as files.
+"""The contract between server and device: a release as files (FORMAT.md).
 
 In: arrays, models and settings from `export`. Out: a verified, memory-mapped `Bundle`.
-Read in this order: FORMAT.md, strict_json.py, manifest.py, arrays.py, features.py with products.py,
-policy.py, golden.py, golden_edges.py and golden_rules.py with golden_form.py, catalogue.py,
-writer.py, reader.py; then the item files: items.py, items_v1.py, items_v2.py with columns.py,
-sorted_ids.py and cell_order.py, versions.py, audience.py; then how a file travels: delta.py with
-copies.py, and which device takes a release: rollout.py, halts.py. Rule of the room: standard
-library and numpy only, and nothing read from a file is used before its size and hash are checked.
+
+Reading order: FORMAT.md; `encoding` (JSON, arrays, columns, ids, deltas); manifest.py; features.py
+and ranker_features.py; `items` and versions.py; `settings` (policy, rules, campaigns, rollout,
+halts); writer.py and reader.py; `golden`; `disk` (atomic files, locks).
+
+Rules of the room: standard library and numpy only. No byte of a file is used before the file's
+size and hash are checked.
 """
 
 from typing import TYPE_CHECKING

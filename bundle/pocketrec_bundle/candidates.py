@@ -1,6 +1,6 @@
-"""Which items the ranker gets: retrieval's, the history's neighbours and what the user had.
+"""Choose the ranker's candidates: retrieved rows, neighbours of the history, own items.
 
-One implementation, which training and the device both run.
+Training and the device run this one implementation.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec, History, Ints
 from pocketrec_bundle.neighbours import Votes
-from pocketrec_bundle.ranker_features import had_before
+from pocketrec_bundle.ranker_features import recency_counts
 
 
 def extra_candidates(
@@ -20,32 +20,35 @@ def extra_candidates(
     now_utc: int,
     excluded: NDArray[np.bool_],
 ) -> Ints:
-    """Return rows that the ranker must get whatever retrieval says, int32 [n], each once.
+    """Return the rows that become candidates whatever their score, int32 [n], each once.
 
-    First the user's own items, most often and most recently had first, at most
-    `spec.own_candidates`; then the items with the most votes of the history's neighbours, at most
-    `spec.neighbour_candidates`. Ties: lower row first.
+    First the user's own items with the largest `recent_had`, at most `spec.own_candidates`. Then
+    the items with the most votes of the history's neighbours, at most `spec.neighbour_candidates`.
+    Ties: the lower row first. FORMAT.md, "Forced rows".
 
     Args:
-        spec: how many.
-        votes: of the history, see `votes_of`; None without neighbours.
+        spec: gives both numbers.
+        votes: of the history, see `votes_of`; None if the release has no neighbours.
         history: all events.
         now_utc: unix seconds.
-        excluded: bool [N], rows that must not be returned; with the history's own in it nothing is
-            offered again.
+        excluded: bool [N], rows that must not be returned. Include the rows of the history if
+            items must not repeat.
     """
-    had, recent = had_before(history.had(), now_utc)
-    free = ~excluded[had]
-    own = _best(had[free], recent[free], spec.own_candidates)
+    own_rows, recency = recency_counts(history.interactions(), now_utc)
+    free = ~excluded[own_rows]
+    own = _best(own_rows[free], recency[free], spec.own_candidates)
     if votes is None or not spec.neighbour_candidates:
         return own
-    chosen = (votes.plain > 0) & ~excluded[votes.rows] & ~np.isin(votes.rows, own)
-    near = _best(votes.rows[chosen], votes.plain[chosen], spec.neighbour_candidates)
+    eligible = (votes.plain > 0) & ~excluded[votes.rows] & ~np.isin(votes.rows, own)
+    near = _best(votes.rows[eligible], votes.plain[eligible], spec.neighbour_candidates)
     return np.concatenate([own, near])
 
 
 def merged(extra: Ints, retrieved: NDArray[Any], limit: int) -> Ints:
-    """Put `extra` in the place of the last of the retrieved rows (best first); int32 [<= limit]."""
+    """Return the forced rows, then retrieved ones (best first) up to `limit`; int32 [<= limit].
+
+    A row in both lists comes once. FORMAT.md, "Forced rows".
+    """
     others = retrieved[~np.isin(retrieved, extra)][: max(limit - len(extra), 0)]
     return np.concatenate([extra[:limit], others]).astype(np.int32)
 

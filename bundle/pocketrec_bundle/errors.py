@@ -11,27 +11,27 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 TOO_NEW = "too_new"
-"""The code of what a newer app reads: no fault of the release (FORMAT.md, "Error codes")."""
+"""Code of a refusal that a newer app would not make; the release is not at fault."""
 
 
 class PocketRecError(Exception):
-    """Base of all errors that PocketRec raises on purpose; the text is fit for a person."""
+    """Base of all errors that PocketRec raises on purpose; the text is for people."""
 
     exit_code = 1
 
 
 class InputError(PocketRecError, ValueError):
-    """The user's input is wrong: says where, what was found and what to do."""
+    """The user's input is wrong; the text says where, what was found and what to do."""
 
     exit_code = 2
 
 
 class BundleInvalidError(PocketRecError):
-    """A bundle, or one of its files, does not hold what its manifest or header promises.
+    """A bundle, or one of its files, fails a check (FORMAT.md, "Checks").
 
     Attributes:
-        code: the check that failed, the same in every reader and release of PocketRec; see
-            FORMAT.md, "Error codes".
+        code: the check that failed; the same in every reader and version of PocketRec. FORMAT.md,
+            "Error codes", lists all of them.
     """
 
     def __init__(self, message: str, *, code: str = "invalid") -> None:
@@ -40,9 +40,9 @@ class BundleInvalidError(PocketRecError):
 
 
 class BundleTooNewError(BundleInvalidError):
-    """A release, or a channel's policy, is of a newer form than this app reads.
+    """A release, or a channel's policy, needs a newer app.
 
-    A newer app reads it. So it is not used, and is never counted as a failure of the release.
+    It is not used. It never counts as a failure of the release, because a newer app can read it.
     """
 
     def __init__(self, message: str) -> None:

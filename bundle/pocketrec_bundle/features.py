@@ -1,8 +1,7 @@
-"""The feature spec, and the user tower's inputs; `ranker_features.py` has the ranker's.
+"""The feature spec and the user tower's inputs; `ranker_features.py` has the ranker's inputs.
 
-One implementation, which training and the device both run. Only gathering, counting and string
-lookup happen here; logarithms, buckets and normalisation are inside the models' graphs, so a client
-in another language has little to get wrong.
+Training and the device run this one implementation. It gathers and counts only: logarithms, buckets
+and normalisation are inside the models' graphs, so that clients in other languages stay simple.
 """
 
 from dataclasses import asdict, dataclass
@@ -13,9 +12,9 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number, refuse_newer, shown
 from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.products import inner
 
-Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Longs = NDArray[np.int64]
 
@@ -44,7 +43,7 @@ PAIR = (
     "taste",
     "recent_taste",
 )
-"""What every release has; `NEIGHBOUR_PAIR` and `REPEAT_PAIR` come with what they are named for."""
+"""Columns of every release. `NEIGHBOUR_PAIR` needs neighbours, `REPEAT_PAIR` repeated items."""
 NEIGHBOUR_PAIR = ("neighbour_sum", "neighbour_recent")
 REPEAT_PAIR = ("recent_had",)
 MAX_NEIGHBOURS = 256
@@ -61,7 +60,7 @@ BOUNDS = {
     "own_candidates": (0, 8192),
     "version": (1, 1),
 }
-"""Least and most of each integer; together they keep a model's inputs below 64 MiB each."""
+"""Minimum and maximum of each integer; they keep each input of a model below 64 MiB."""
 LENGTHS = {
     "event_types": (1, 256),
     "categories": (0, MAX_VOCABULARY),
@@ -70,15 +69,35 @@ LENGTHS = {
     "context": (1, len(CONTEXT)),
     "pair": (1, len((*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR))),
 }
-"""Fewest and most names in each list."""
+"""Minimum and maximum number of names in each list."""
+
+Floats = Floats32  # until the device imports it from `floats`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:
-    """What the models read, in order; the same object drives training and every client.
+    """The models' inputs in order; the same object drives training and every client.
 
-    neighbours: neighbours an item, 0 = the release has none; neighbour_decay: see
-    `Neighbours.votes`; neighbour_candidates, own_candidates: see `extra_candidates`.
+    FORMAT.md, "feature_spec.json", explains each key.
+
+    Attributes:
+        dim: length of a vector.
+        max_history: events that the user tower reads.
+        event_types: names; an event's code is its place here.
+        categories: names; a category's code is 1 + its place here.
+        max_categories: categories of an item.
+        heads: names of the ranker's outputs.
+        head_weights: weight of each head in the final score.
+        candidates: rows that the ranker reads at once.
+        numeric: names of the numeric item columns.
+        context: columns of the ranker's input `context`.
+        pair: columns of the ranker's input `pair`.
+        recent: events that count as recent.
+        neighbours: neighbours of each item; 0: the release has no neighbours.
+        neighbour_decay: see `Neighbours.votes`.
+        neighbour_candidates: see `extra_candidates`.
+        own_candidates: see `extra_candidates`.
+        version: of `feature_spec.json`.
     """
 
     dim: int
@@ -99,10 +118,14 @@ class FeatureSpec:
     own_candidates: int = 0
     version: int = 1
 
-    def final_scores(self, probabilities: Floats) -> Floats:
-        """Weigh the ranker's heads, float32 [n, H]; returns float32 [n]."""
-        found: Floats = inner(probabilities, np.array(self.head_weights, np.float32))
-        return found
+    def final_scores(self, probabilities: Floats32) -> Floats32:
+        """Return the weighted sum of the ranker's heads, float32 [n].
+
+        Args:
+            probabilities: float32 [n, H].
+        """
+        scores: Floats32 = inner(probabilities, np.array(self.head_weights, np.float32))
+        return scores
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `feature_spec.json`."""
@@ -113,7 +136,7 @@ class FeatureSpec:
         """Check and build a spec from parsed JSON.
 
         Raises:
-            BundleTooNewError: it is of a later version, or names a feature that this app lacks.
+            BundleTooNewError: it has a later version, or a feature that this app does not know.
             BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds.
         """
         refuse_newer("feature_spec.json", value)
@@ -173,9 +196,12 @@ class FeatureSpec:
 class History:
     """All known events of one user, oldest first.
 
-    rows: int32 [n] item rows; events: int32 [n] index into `event_types`; ts: int64 [n] unix
-    seconds UTC, not decreasing. interests: the first so many events stand for categories that the
-    user chose, these are their codes: models read them, but the user never had their items.
+    Attributes:
+        rows: int32 [n], item rows.
+        events: int32 [n], indexes into `event_types`.
+        ts: int64 [n], unix seconds UTC, not decreasing.
+        interests: category codes that the user chose. The first `len(interests)` events stand for
+            them: models read these events, but they are not interactions.
     """
 
     rows: Ints
@@ -188,8 +214,8 @@ class History:
         """Return the history of a new user."""
         return cls(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
-    def had(self) -> "History":
-        """Return what the user really did, without the events that stand for interests."""
+    def interactions(self) -> "History":
+        """Return the interactions alone, without the events that stand for interests."""
         n = len(self.interests)
         return History(self.rows[n:], self.events[n:], self.ts[n:]) if n else self
 
@@ -198,12 +224,12 @@ class History:
 
 
 def used_rows(spec: FeatureSpec, history: History) -> Ints:
-    """Return the last `max_history` rows: those whose vectors `tower_inputs` wants, int32 [n]."""
+    """Return the last `max_history` rows, int32 [n]; `tower_inputs` needs their vectors."""
     return history.rows[-spec.max_history :]
 
 
 def tower_inputs(
-    spec: FeatureSpec, history: History, item_vectors: Floats, now_utc: int
+    spec: FeatureSpec, history: History, item_vectors: Floats32, now_utc: int
 ) -> dict[str, NDArray[Any]]:
     """Build the user tower's inputs: left-aligned, oldest first, zero after the history's end.
 
@@ -211,7 +237,7 @@ def tower_inputs(
         spec: gives L (`max_history`) and d.
         history: all events; only the last L are used.
         item_vectors: float32 [n, d] of `used_rows(spec, history)`.
-        now_utc: unix seconds; an event in the future (clock set back) counts as just now.
+        now_utc: unix seconds; an event after it (the clock was set back) has age 0.
     """
     length, dim = spec.max_history, spec.dim
     n = len(item_vectors)

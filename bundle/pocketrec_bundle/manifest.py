@@ -1,7 +1,7 @@
-"""The manifest: names of a release's files, and the hash and size each must have.
+"""The manifest: the name, SHA-256 and size of each file of a release.
 
-Names are labels only and never become paths: a file is found by its SHA-256, which is checked to
-be 64 hex digits, so no name can lead outside the folder.
+A name is a label and never a path. A file is found by its SHA-256, which is checked to be 64 hex
+digits, so no manifest can lead outside the folder.
 """
 
 import re
@@ -21,7 +21,7 @@ from pocketrec_bundle.encoding.strict_json import (
 from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
 
 OLDEST_VERSION, FORMAT_VERSION = 1, 2
-"""Least and newest version of the format that is read and written (FORMAT.md, "Versions")."""
+"""Oldest and newest format version that is read and written (FORMAT.md, "Versions")."""
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 4096
 MAX_FILE_BYTES = 4 << 30
@@ -48,7 +48,15 @@ _KNOWN_META: dict[str, Callable[[object], bool]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEntry:
-    """One file: logical name, content hash, size in bytes, kind, and facts about it."""
+    """One file of a release.
+
+    Attributes:
+        name: logical name, such as "index/rows".
+        sha256: of its content, 64 lower-case hex digits.
+        bytes: its size.
+        kind: such as "model" or "array".
+        meta: facts about it; FORMAT.md, "Model files", lists those of a model.
+    """
 
     name: str
     sha256: str
@@ -59,7 +67,15 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A release: `name` is shown to people, files are ordered by name, times are unix seconds."""
+    """The manifest of a release.
+
+    Attributes:
+        name: of the release, for people.
+        recipe_name: the recipe that made it.
+        created_utc: unix seconds of the last event of the training data.
+        files: sorted by name.
+        format_version: see FORMAT.md, "Versions".
+    """
 
     name: str
     recipe_name: str
@@ -81,17 +97,20 @@ class Manifest:
         )
 
     def total_bytes(self) -> int:
-        """Return the bytes of all files, one that has several names counted once."""
+        """Return the bytes of all files; a file with several names counts once."""
         return sum({file.sha256: file.bytes for file in self.files}.values())
 
     def models(self, model: str, engine: str) -> list[FileEntry]:
-        """Return the variants of a model for an engine, the default one first."""
-        found = [
+        """Return the files of a model for an engine: defaults first, then by size, then by name.
+
+        FORMAT.md, "Model files", says how a device chooses among them.
+        """
+        files = [
             f
             for f in self.files
             if f.kind == "model" and f.meta.get("model") == model and f.meta.get("engine") == engine
         ]
-        return sorted(found, key=lambda f: (not f.meta.get("default"), f.bytes))
+        return sorted(files, key=lambda f: (not f.meta.get("default"), f.bytes))
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
@@ -104,8 +123,8 @@ def parse_manifest(data: bytes) -> Manifest:
 
     Raises:
         BundleTooNewError: the format version is newer than `FORMAT_VERSION`.
-        BundleInvalidError: too large, not JSON of the right form, a bad name, hash or size, or two
-            files of one name.
+        BundleInvalidError: it is too large, is not JSON of the right form, has a bad name, hash or
+            size, or two files have one name.
     """
     value = parse_json("manifest.json", data, MAX_MANIFEST_BYTES)
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Item neighbours: for each item, the few others that its owners take most, with weights.
+"""Item neighbours: for each item, a few others that its users interact with, and weights.
 
 A sparse item-by-item matrix of a linear model (`pocketrec_training.neighbours`), small enough to
 travel: it remembers which item follows which one, which two vectors of d numbers cannot hold.
@@ -12,35 +12,37 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.sparse_rows import values_at
 from pocketrec_bundle.features import FeatureSpec, History, used_rows
+from pocketrec_bundle.floats import Floats64
 from pocketrec_bundle.reader import Bundle
-
-Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Votes:
-    """Votes of a history's items for their neighbours; every other row has 0.
+    """Votes of a history's items for their neighbours; all other rows have 0.
 
     Attributes:
         rows: integer [m], rising, each once.
-        plain: float64 [m]; each distinct item of the history counts once.
-        recent: float64 [m]; each event counts `decay` times the one after it, the last one fully.
+        plain: float64 [m]; each distinct item of the history votes once, with its weights.
+        recent: float64 [m]; each event votes, its weights times `decay ^ (events after it)`.
     """
 
     rows: NDArray[Any]
-    plain: Doubles
-    recent: Doubles
+    plain: Floats64
+    recent: Floats64
 
-    def at(self, rows: NDArray[Any]) -> tuple[Doubles, Doubles]:
+    def at(self, rows: NDArray[Any]) -> tuple[Floats64, Floats64]:
         """Return the plain and the recent votes for some rows, integer [n]; float64 [n] each."""
         return values_at(self.rows, self.plain, rows), values_at(self.rows, self.recent, rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbours:
-    """K neighbours an item; the weight of neighbour j of item i is weights[i, j] * scales[i].
+    """Q neighbours of each item; neighbour j of item i weighs weights[i, j] * scales[i].
 
-    rows: integer [N, K], item rows; weights: int8 [N, K]; scales: float32 [N].
+    Attributes:
+        rows: integer [N, Q], item rows.
+        weights: int8 [N, Q].
+        scales: float32 [N].
     """
 
     rows: NDArray[Any]
@@ -49,7 +51,7 @@ class Neighbours:
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Neighbours | None":
-        """Open those of a release, memory-mapped; None if it has none."""
+        """Open the neighbours of a release, memory-mapped; None if it has no neighbours."""
         if not bundle.spec.neighbours:
             return None
         return cls(
@@ -59,31 +61,35 @@ class Neighbours:
         )
 
     def votes(self, history_rows: NDArray[Any], decay: float) -> "Votes":
-        """Add up the neighbours of a history's items; costs about n * K, whatever N is.
+        """Add up the neighbours of a history's items; costs about n * Q, independent of N.
 
-        A row's weights are added in the order of the rising item rows, so the sums equal those
-        over an array of N bit by bit.
+        Weights are added in the order of rising item rows, so the sums equal those over an array
+        of N bit by bit.
 
         Args:
             history_rows: integer [n], oldest first.
             decay: 0..1.
         """
-        items, at = np.unique(history_rows[::-1], return_inverse=True)
-        fading = np.power(decay, np.arange(len(at), dtype=np.float64))
-        recent = _sums(at, fading, len(items))  # [items]
+        items, item_of_event = np.unique(history_rows[::-1], return_inverse=True)
+        fading = np.power(decay, np.arange(len(item_of_event), dtype=np.float64))
+        recent = _sums(item_of_event, fading, len(items))  # [items]
         weights = self.weights[items] * self.scales[items][:, None].astype(np.float64)
-        rows, at = np.unique(self.rows[items], return_inverse=True)
+        rows, row_of_weight = np.unique(self.rows[items], return_inverse=True)
         return Votes(
             rows=rows,
-            plain=_sums(at, weights, len(rows)),
-            recent=_sums(at, weights * recent[:, None], len(rows)),
+            plain=_sums(row_of_weight, weights, len(rows)),
+            recent=_sums(row_of_weight, weights * recent[:, None], len(rows)),
         )
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def reordered(self, order: NDArray[np.int64]) -> "Neighbours":
-        """Return them for another row order; order: int64 [N], the old row of each new one."""
+        """Return the neighbours in another row order.
+
+        Args:
+            order: int64 [N], the old row of each new row.
+        """
         new_row = np.argsort(order).astype(self.rows.dtype)
         return Neighbours(
             rows=new_row[self.rows[order]],
@@ -92,7 +98,7 @@ class Neighbours:
         )
 
     def kept(self, keep: NDArray[np.bool_]) -> "Neighbours":
-        """Return those of some items alone; a neighbour that went weighs 0 and points to row 0.
+        """Return the neighbours of some items; a removed neighbour weighs 0 and points to row 0.
 
         Args:
             keep: bool [N], at least one of them true.
@@ -107,7 +113,7 @@ class Neighbours:
         )
 
     def extended(self, n: int) -> "Neighbours":
-        """Return them with `n` more items, which have no neighbours yet."""
+        """Return the neighbours with `n` more items, which have no neighbours yet."""
         k = self.rows.shape[1]
         return Neighbours(
             rows=np.concatenate([self.rows, np.zeros((n, k), self.rows.dtype)]),
@@ -117,12 +123,12 @@ class Neighbours:
 
 
 def votes_of(neighbours: Neighbours | None, spec: FeatureSpec, history: History) -> Votes | None:
-    """Return the votes of the last `max_history` events; None without neighbours."""
+    """Return the votes of the last `max_history` events; None if there are no neighbours."""
     if neighbours is None:
         return None
     return neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
 
 
-def _sums(at: NDArray[Any], values: Doubles, n: int) -> Doubles:
+def _sums(places: NDArray[Any], values: Floats64, n: int) -> Floats64:
     """Add up the values that share a place 0..n-1, float64 [n]."""
-    return np.bincount(at.ravel(), values.ravel(), n).astype(np.float64)
+    return np.bincount(places.ravel(), values.ravel(), n).astype(np.float64)

@@ -1,8 +1,8 @@
-"""What the ranker reads besides vectors: the one implementation that training and devices run.
+"""The ranker's inputs. Training and devices run this one implementation.
 
-Everything is a count, a gather, a difference or a share over the user's own events up to now and
-the release's item columns, so a client in another language copies it in a page; logarithms,
-buckets and scales are inside the ranker's graph.
+Each number is a count, a gather, a difference or a share over the user's events up to now and the
+release's item columns. Logarithms, buckets and scales are inside the ranker's graph. So a client in
+another language needs about a page of code (FORMAT.md, "Inputs of the ranker").
 """
 
 from dataclasses import dataclass
@@ -13,23 +13,26 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.columns import Column
 from pocketrec_bundle.encoding.sparse_rows import values_at
-from pocketrec_bundle.features import MISSING, FeatureSpec, Floats, History, Ints
+from pocketrec_bundle.features import MISSING, FeatureSpec, History, Ints
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours, Votes, votes_of
 from pocketrec_bundle.products import inner, inner_pairs
 
 SESSION_GAP_S = 1800
-"""A pause longer than this starts a new session (30 minutes, the web analytics convention)."""
+"""A longer pause ends a session (30 minutes, the convention of web analytics)."""
 
 OWN_HALF_LIFE_S = 60 * 86_400
-"""After so long an event counts half in `recent_had` (60 days)."""
+"""Half-life of an event in `recent_had` (60 days)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemColumns:
-    """The release's item columns, which are read by `column[rows]`.
+    """The release's item columns; read them by `column[rows]`.
 
-    categories: integer [N, C], code 0 = padding; numeric: float32 [N, M], raw, -1 = unknown, in
-    the order of the spec's `numeric`; neighbours: if the spec has any.
+    Attributes:
+        categories: integer [N, K], codes; 0 is padding.
+        numeric: float32 [N, M], in the order of the spec's `numeric`; -1 is unknown.
+        neighbours: None if the spec has no neighbours.
     """
 
     categories: Column
@@ -39,16 +42,20 @@ class ItemColumns:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One moment at which a user is served.
+    """One request of a user.
 
-    now_utc: unix seconds; user_vector: float32 [1, d] of the tower; history_vectors: float32
-    [n, d] of `used_rows(spec, history)`; votes: of the history, if the caller has added them up.
+    Attributes:
+        history: all events.
+        now_utc: unix seconds.
+        user_vector: float32 [1, d], the user tower's output.
+        history_vectors: float32 [n, d] of `used_rows(spec, history)`.
+        votes: of the history; None: `pair_columns` adds them up.
     """
 
     history: History
     now_utc: int
-    user_vector: Floats
-    history_vectors: Floats
+    user_vector: Floats32
+    history_vectors: Floats32
     votes: Votes | None = None
 
 
@@ -57,15 +64,15 @@ def ranker_features(
     items: ItemColumns,
     request: Request,
     rows: NDArray[Any],
-    item_vectors: Floats,
+    item_vectors: Floats32,
 ) -> dict[str, NDArray[Any]]:
-    """Build the ranker's inputs for the retrieved items, best first; arrays [n, ...] or [1, ...].
+    """Build the ranker's inputs for the candidates; arrays [n, ...] or [1, ...].
 
     Args:
         spec: names and order of the columns.
         items: columns of all items.
-        request: who asks, and when.
-        rows: integer [n], all that retrieval returned, in its order.
+        request: history, time and user vector.
+        rows: integer [n], all candidates, the best retrieval score first.
         item_vectors: float32 [n, d] of `rows`.
     """
     return {
@@ -79,25 +86,29 @@ def ranker_features(
 
 
 def padded(spec: FeatureSpec, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Fill the candidate axis with zero rows up to `spec.candidates`, the graph's fixed batch."""
-    found = {}
+    """Pad the candidate axis with zeros to `spec.candidates`, the graph's fixed batch size."""
+    batch = {}
     for name, value in inputs.items():
         if name in ("user_vector", "context"):
-            found[name] = value
+            batch[name] = value
             continue
-        found[name] = np.zeros((spec.candidates, *value.shape[1:]), value.dtype)
-        found[name][: len(value)] = value
-    return found
+        batch[name] = np.zeros((spec.candidates, *value.shape[1:]), value.dtype)
+        batch[name][: len(value)] = value
+    return batch
 
 
-def context_vector(spec: FeatureSpec, items: ItemColumns, history: History, now_utc: int) -> Floats:
-    """Return the user's raw numbers in the order of `spec.context`, float32 [1, K].
+def context_vector(
+    spec: FeatureSpec, items: ItemColumns, history: History, now_utc: int
+) -> Floats32:
+    """Return the user's numbers in the order of `spec.context`, float32 [1, X].
 
-    hour 0..23 and weekday 0..6 (Monday 0) are UTC; session_depth counts the events since the last
-    pause of more than 30 minutes, 0 if the session ended; seconds_since_last and
-    seconds_since_first are -1 for no history; like_share is the share of "like" events;
-    distinct_share is distinct items over events (low: the user repeats); recent_X is the mean of
-    the known values of item column X over the last `spec.recent` events, -1 if none is known.
+    - hour, weekday: of now in UTC, 0..23 and 0 (Monday)..6.
+    - session_depth: events since the last pause of more than 30 minutes; 0 if the session ended.
+    - seconds_since_last, seconds_since_first: ages of the last and first event; -1: no history.
+    - like_share: share of events of type "like".
+    - distinct_share: distinct items / events; a low value means that the user repeats items.
+    - recent_X: mean of the known values of item column X over the last `spec.recent` events; -1 if
+      all are unknown.
     """
     n = len(history)
     since_last = float(max(now_utc - int(history.ts[-1]), 0)) if n else MISSING
@@ -128,19 +139,23 @@ def pair_columns(
     items: ItemColumns,
     request: Request,
     rows: NDArray[Any],
-    item_vectors: Floats,
-) -> Floats:
-    """Return user-and-item numbers in the order of `spec.pair`, float32 [n, P].
+    item_vectors: Floats32,
+) -> Floats32:
+    """Return the numbers of each user-item pair in the order of `spec.pair`, float32 [n, P].
 
-    retrieval_score: inner product of user and item vector; retrieval_gap: the best score of the
-    list minus it; retrieval_share: exp(-gap) over its sum in the list; retrieval_place: 0 for the
-    first. times_had: the user's events with the item; seconds_since_had: since the last of them,
-    -1 if none; recent_had: those events, each halved every 60 days. neighbour_sum,
-    neighbour_recent: the votes of the last `spec.max_history` events, plain and recent, see
-    `Neighbours.votes`. last_cosine, max_cosine, mean_cosine: of the item's vector with that of
-    the last event and over the last `spec.recent` events, 0 without history. taste, recent_taste:
-    summed over the item's categories, the share of category marks that fall on each in all events
-    and in the last `spec.recent`.
+    - retrieval_score: inner product of user and item vector.
+    - retrieval_gap: best score of the list minus this one.
+    - retrieval_share: exp(-gap), divided by its sum over the list.
+    - retrieval_place: rank in the list, from 0.
+    - times_had: number of interactions with the item.
+    - seconds_since_had: age of the last of them; -1: never.
+    - recent_had: interactions with the item, each halved every 60 days.
+    - neighbour_sum, neighbour_recent: votes of the last `spec.max_history` events, see
+      `Neighbours.votes`.
+    - last_cosine, max_cosine, mean_cosine: cosine of the item's vector with that of the last event;
+      largest and mean over the last `spec.recent` events; 0 without history.
+    - taste, recent_taste: category affinity. Sum over the item's categories of the share of the
+      history's category marks that each has: in all events, in the last `spec.recent`.
     """
     history, n = request.history, len(rows)
     scores = inner(item_vectors, request.user_vector[0])
@@ -159,38 +174,38 @@ def pair_columns(
         "taste": category_shares(spec, items, history.rows)[codes].sum(axis=1),
         "recent_taste": category_shares(spec, items, history.rows[-spec.recent :])[codes].sum(1),
     }
-    had, now = history.had(), request.now_utc
-    values["times_had"], values["seconds_since_had"] = _met_before(had, now, rows)
+    own, now = history.interactions(), request.now_utc
+    values["times_had"], values["seconds_since_had"] = _counts_and_ages(own, now, rows)
     if "recent_had" in spec.pair:
-        values["recent_had"] = _recently_had(had, now, rows)
+        values["recent_had"] = _recency_of(own, now, rows)
     votes = request.votes or votes_of(items.neighbours, spec, history)
     if votes is not None:
         values["neighbour_sum"], values["neighbour_recent"] = votes.at(rows)
     return np.stack([values[name] for name in spec.pair], axis=1).astype(np.float32)
 
 
-def had_before(history: History, now_utc: int) -> tuple[Ints, NDArray[np.float64]]:
-    """Return the distinct rows of a history, rising, and how much of each was had lately.
+def recency_counts(history: History, now_utc: int) -> tuple[Ints, NDArray[np.float64]]:
+    """Return the distinct rows of a history, rising, and the recency-weighted count of each.
 
     Returns:
         int32 [m] and float64 [m]: the item's events, each halved every 60 days.
     """
-    rows, at = np.unique(history.rows, return_inverse=True)
+    rows, item_of_event = np.unique(history.rows, return_inverse=True)
     ages = np.maximum(now_utc - history.ts, 0)
-    recent = np.bincount(at, 0.5 ** (ages / OWN_HALF_LIFE_S), len(rows))
-    return rows, recent.astype(np.float64)
+    counts = np.bincount(item_of_event, 0.5 ** (ages / OWN_HALF_LIFE_S), len(rows))
+    return rows, counts.astype(np.float64)
 
 
-def _recently_had(history: History, now_utc: int, rows: NDArray[Any]) -> NDArray[np.float64]:
-    """How much each row was had lately, see `had_before`; 0: never."""
-    had, recent = had_before(history, now_utc)
-    return values_at(had, recent, rows)
+def _recency_of(history: History, now_utc: int, rows: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the recency-weighted count of each row, see `recency_counts`; 0: never."""
+    known, counts = recency_counts(history, now_utc)
+    return values_at(known, counts, rows)
 
 
 def category_shares(spec: FeatureSpec, items: ItemColumns, rows: Ints) -> NDArray[np.float64]:
-    """Return the share of the category marks of some events that fall on each code, [V].
+    """Return each category code's share of the category marks of some events, [V + 1].
 
-    V = number of categories + 1; code 0 is padding and always 0, and so is all without a mark.
+    Code 0 is padding; its share is 0. Without marks all shares are 0.
     """
     size = len(spec.categories) + 1
     counts = np.bincount(np.asarray(items.categories[rows]).ravel(), minlength=size)[:size]
@@ -199,20 +214,20 @@ def category_shares(spec: FeatureSpec, items: ItemColumns, rows: Ints) -> NDArra
     return shares
 
 
-def _cosines(one: Floats, two: Floats) -> Floats:
-    """Cosines [n, m]; m is 1 and all are 0 if `two` is empty."""
+def _cosines(one: Floats32, two: Floats32) -> Floats32:
+    """Return cosines [n, m]; if `two` is empty, zeros [n, 1]."""
     if not len(two):
         return np.zeros((len(one), 1), np.float32)
     lengths = np.linalg.norm(one, axis=1)[:, None] * np.linalg.norm(two, axis=1)[None]
-    cosines: Floats = inner_pairs(one, two) / np.maximum(lengths, np.float32(1e-12))
+    cosines: Floats32 = inner_pairs(one, two) / np.maximum(lengths, np.float32(1e-12))
     return cosines
 
 
-def _met_before(
+def _counts_and_ages(
     history: History, now_utc: int, rows: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """How often the user had each row, and the seconds since the last time (-1: never)."""
-    had, first, times = np.unique(history.rows[::-1], return_index=True, return_counts=True)
+    """Return the number of events with each row, and the age of the last one (-1: never)."""
+    known, first, counts = np.unique(history.rows[::-1], return_index=True, return_counts=True)
     # Events are in time order: the first from behind is the last.
     since = np.maximum(now_utc - history.ts[::-1][first], 0).astype(np.float64)
-    return values_at(had, times, rows), values_at(had, since, rows, MISSING)
+    return values_at(known, counts, rows), values_at(known, since, rows, MISSING)

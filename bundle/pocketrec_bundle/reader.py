@@ -1,6 +1,6 @@
-"""Open a bundle, from its folder or from a device's store, and hand out what is inside.
+"""Open a bundle, from its folder or from a device's store.
 
-Every file is checked for size and SHA-256 before any other code sees its bytes.
+The size and SHA-256 of every file are checked before any other code reads its bytes.
 """
 
 import stat
@@ -38,24 +38,32 @@ from pocketrec_bundle.versions import open_items
 
 MAX_POPULAR = 1000
 LARGE_BYTES = 1 << 20
-"""From this size on, a file of `CHECKED_IN_FORM` may be hashed after the first answer."""
+"""Files of `CHECKED_IN_FORM` of at least this size may be hashed after the first answer."""
 CHECKED_IN_FORM = ("array", "catalogue")
-"""Kinds whose readers take nothing for granted: a wrong byte there is a wrong answer, no more."""
+"""Kinds whose readers check every value: a wrong byte gives at most a wrong answer."""
 REMEMBERED_IDS = 8192
-"""Ids and their rows that stay decoded; a look-up among a million takes 30 us."""
+"""Ids and rows kept in a cache; a look-up among a million items takes 30 us."""
 RULES_SINCE = 2
 """The format version from which a reader looks for `rules.json` and `campaigns.json`."""
 COHORTS_SINCE = 2
-"""The same of the cohort lists."""
+"""The format version from which a reader looks for the cohort lists."""
 _NOTHING: Mapping[str, BundleInvalidError] = MappingProxyType({})
 
 
 class Bundle:
-    """A verified release. Arrays are memory-mapped; nothing is loaded before it is asked for.
+    """A verified release. Arrays are memory-mapped and loaded on first use.
 
     Attributes:
-        unhashed: files that are still to be hashed, see `open_files`.
-        damaged: what is wrong, by the names of files that are not used for it.
+        manifest: of the release.
+        spec: its feature spec.
+        policy: its re-ranking policy.
+        rules: its rules; None: the policy decides alone.
+        campaigns: its campaigns.
+        cohorts: its cohort lists; None: it has none.
+        audience: regions and age ratings of its items.
+        item_count: number of items, N.
+        unhashed: files that the caller must still hash, see `open_files`.
+        damaged: damaged files, which are not used: name -> the error.
     """
 
     def __init__(
@@ -93,7 +101,7 @@ class Bundle:
         return self._blob_dir / self.manifest.entry(name).sha256
 
     def has(self, name: str) -> bool:
-        """Whether the file of a name is here and sound; a phone lacks models of other runtimes."""
+        """Whether the file of a name is here and sound; a device lacks models it does not run."""
         return name not in self.damaged and self.path(name).exists()
 
     def read(self, name: str) -> bytes:
@@ -120,7 +128,7 @@ class Bundle:
         return parse_json(name, self.read(name))
 
     def array(self, name: str) -> Array:
-        """Return an array file, memory-mapped read-only, the same one each time.
+        """Return an array file, memory-mapped read-only; each call returns the same object.
 
         Raises:
             BundleInvalidError: it is missing or its header is wrong.
@@ -142,7 +150,7 @@ class Bundle:
         return self._row_of(item_id)
 
     def item_ids(self) -> list[str]:
-        """Return all ids in row order; decodes them all, so a device asks for single ones."""
+        """Return all ids in row order. Slow: use `item_id` for single ids."""
         return self._items.ids.all()
 
     @property
@@ -152,7 +160,7 @@ class Bundle:
 
     @property
     def categories(self) -> Column:
-        """Category codes, integer [N, K], 0 = padding; `categories[rows]` reads those rows only."""
+        """Category codes, integer [N, K], 0 = padding; `categories[rows]` reads these rows only."""
         return self._items.categories
 
     @property
@@ -162,11 +170,11 @@ class Bundle:
 
     @property
     def available(self) -> NDArray[np.bool_]:
-        """Whether each item may be recommended, bool [N]; False on withdrawn ones."""
+        """Whether each item may be recommended, bool [N]; False for withdrawn items."""
         return self._items.available
 
     def catalogue(self, rows: list[int]) -> list[CatalogueItem]:
-        """Return what to display for some rows, in their order; rows unknown there are left out.
+        """Return the texts of some rows, in their order; rows without an entry are left out.
 
         Raises:
             BundleInvalidError: the catalogue is damaged, or not a readable SQLite file.
@@ -176,7 +184,7 @@ class Bundle:
         return self._catalogue.items(rows)
 
     def _read_rules(self) -> Rules | None:
-        """Return the rules that take the place of the policy's, if the release has any."""
+        """Return the rules that replace the policy's, if the release has any."""
         if self.manifest.format_version < RULES_SINCE or not self.lists(RULES_FILE):
             return None
         return Rules.from_json(self.json(RULES_FILE), self.spec)
@@ -193,7 +201,7 @@ class Bundle:
         return Cohorts.of(self, self.item_count, len(self.spec.categories))
 
     def _check_arrays(self) -> None:
-        """Check that the arrays agree with each other, so that no row number can go astray."""
+        """Check that the arrays agree, so that no row number leads outside another array."""
         n, spec = self.item_count, self.spec
         cells, popular = self.array("index/offsets"), self.array("items/popular")
         expected: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -215,8 +223,8 @@ class Bundle:
         if len(cells) < 2:
             raise BundleInvalidError("index/offsets: no cells", code="no_cells")
         if len(popular) > MAX_POPULAR:
-            told = f"items/popular: {len(popular)} items, at most {MAX_POPULAR}"
-            raise BundleInvalidError(told, code="popular_length")
+            message = f"items/popular: {len(popular)} items, at most {MAX_POPULAR}"
+            raise BundleInvalidError(message, code="popular_length")
         for name in below:
             expect_below(name, self.array(name), n)
         for name in finite:
@@ -226,17 +234,28 @@ class Bundle:
 def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
     """Open a bundle folder (`manifest.json` and `files/`).
 
+    Args:
+        folder: that `export_bundle` wrote.
+        verify: compare every file with its SHA-256; False opens a folder that was just verified.
+
     Raises:
-        BundleInvalidError: no bundle there, or it fails a check.
+        BundleInvalidError: the folder is not a bundle, or a check fails.
+
+    Example:
+        >>> bundle = open_bundle(Path("bundle"))
+        >>> bundle.manifest.name, bundle.item_count, bundle.spec.event_types
+        ('tiny', 48, ('rating', 'like'))
+        >>> bundle.item_id(1), bundle.row_of("item 14")
+        ('item 14', 1)
     """
     return open_files(parse_manifest(manifest_of(folder)), folder / "files", verify=verify)
 
 
 def manifest_of(folder: Path) -> bytes:
-    """Return the bytes of a bundle folder's manifest; of one that is too large, a part.
+    """Return the bytes of a bundle folder's manifest, at most one more than its size limit.
 
     Raises:
-        BundleInvalidError: there is none.
+        BundleInvalidError: the folder has no readable manifest.
     """
     path = folder / "manifest.json"
     try:
@@ -258,17 +277,17 @@ def open_files(
     hash_large: bool = True,
     spare: Callable[[FileEntry], bool] = lambda _entry: False,
 ) -> Bundle:
-    """Open a release whose files lie in `blob_dir` under their SHA-256.
+    """Open a release whose files are named by their SHA-256 in `blob_dir`.
 
     Args:
-        manifest: a parsed, and on a device signed, manifest.
+        manifest: a parsed manifest; on a device, a signed one.
         blob_dir: folder of content-addressed files.
-        verify: hash every file; without it only sizes are checked (they were hashed at install).
-        all_models: False where model files may be missing: a phone has those that it runs.
-        hash_large: False leaves large arrays and the catalogue to the caller, who finds them in
-            `Bundle.unhashed`; they were hashed at install, and hashing 70 MB takes 100 ms.
-        spare: whether a release may lack a file: a damaged one is in `Bundle.damaged`, and is
-            not used.
+        verify: hash every file. False: check sizes only (the files were hashed at install).
+        all_models: False: model files may be missing, as on a device.
+        hash_large: False: large arrays and the catalogue are listed in `Bundle.unhashed`, and the
+            caller hashes them. They were hashed at install; hashing 70 MB takes 100 ms.
+        spare: whether the release works without a file. A damaged file of this kind is not used;
+            it is in `Bundle.damaged`.
 
     Raises:
         BundleInvalidError: a file is missing or fails its check.
@@ -318,8 +337,8 @@ def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:
 
 
 def _size(path: Path) -> int:
-    """Size of a file in bytes; a pipe or device, on which reading might never end, is an error."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    """Size of a regular file in bytes; reading a pipe or device might never end."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path.name} is no file")
-    return found.st_size
+    return status.st_size

@@ -1,4 +1,4 @@
-"""Names of releases that people choose: one short line that reads as a name everywhere."""
+"""Checks of release names that people choose: one short printable line."""
 
 import re
 
@@ -10,11 +10,11 @@ _HASH = re.compile(r"[0-9a-f]{6,64}")
 
 
 def check_release_name(name: str) -> str:
-    """Return a name that a person gave a release.
+    """Check a name that a person gave a release, and return it.
 
     Raises:
-        InputError: it is empty, long, holds control characters or spaces at an end, begins with
-            "-", or could be mistaken for digits of a manifest's hash.
+        InputError: it is empty or too long, has control characters or spaces at an end, begins
+            with "-", or could be mistaken for a manifest's hash.
     """
     sound = 1 <= len(name) <= MAX_NAME and name.isprintable() and name == name.strip()
     if not sound or name.startswith("-") or _HASH.fullmatch(name):

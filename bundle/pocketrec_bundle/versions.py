@@ -1,7 +1,4 @@
-"""The format versions, and the one that reads and writes the item files of each.
-
-FORMAT.md, "Versions": all else of a bundle is the same in both.
-"""
+"""Choose the reader and writer of the item files by format version (FORMAT.md, "Versions")."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +18,7 @@ def open_items(
 
     Args:
         version: of its format.
-        source: hands out its arrays.
+        source: the release's arrays.
         spec: its feature spec.
         offsets: int32 [C + 1] of the cells, checked.
 
@@ -40,7 +37,7 @@ def item_files(
     Args:
         version: of the format.
         items: in row order.
-        base: the release that this one follows, if a delta between them should stay small.
+        base: the previous release, to keep the delta small; None: there is none.
 
     Raises:
         InputError: an id is too long.

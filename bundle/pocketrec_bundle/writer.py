@@ -1,4 +1,4 @@
-"""Write a bundle folder: `manifest.json` beside `files/<sha256>`, all of it or nothing."""
+"""Write a bundle folder atomically: `manifest.json` and `files/<sha256>`."""
 
 import hashlib
 import os
@@ -26,10 +26,10 @@ from pocketrec_bundle.manifest import (
 
 
 class BundleWriter:
-    """Collects files in a sibling folder of `out`; `finish` puts it in place by rename.
+    """Collect files in a sibling folder of `out`; `finish` renames it to `out`.
 
-    Use as a context manager: leaving without `finish` removes what was collected. A killed writer
-    leaves only `.NAME.partial`, which the next writer for the same `out` removes.
+    Use it as a context manager: without `finish`, the exit removes the collected files. A killed
+    writer leaves only `.NAME.partial`, which the next writer for the same `out` removes.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class BundleWriter:
 
         Args:
             out: the bundle folder.
-            force: replace what is there.
-            format_version: 1 for apps that do not read 2 yet.
+            force: replace an existing bundle.
+            format_version: 1 for apps that do not read 2.
 
         Raises:
-            InputError: `out` exists and `force` is not set, or there is no such version.
+            InputError: `out` exists and `force` is not set, or the version is unknown.
         """
         if not OLDEST_VERSION <= format_version <= FORMAT_VERSION:
             raise InputError(
@@ -75,7 +75,7 @@ class BundleWriter:
         """Store one file under its hash and return its entry; equal contents are stored once.
 
         Raises:
-            InputError: it is JSON beyond what a reader takes.
+            InputError: a JSON file is larger than a reader accepts.
             PocketRecError: the disk is full or cannot be written.
         """
         if name in self._entries:
@@ -101,7 +101,7 @@ class BundleWriter:
         return entry
 
     def path_of(self, name: str) -> Path:
-        """Return where an added file lies until `finish`; lets gates run it before that."""
+        """Return the path of an added file before `finish`; the release gates run models there."""
         return self._folder / "files" / self._entries[name].sha256
 
     @property
@@ -110,7 +110,7 @@ class BundleWriter:
         return self._folder / "files"
 
     def manifest(self, *, name: str, recipe_name: str, created_utc: int) -> Manifest:
-        """Return the manifest of what was added so far, files sorted by name."""
+        """Return the manifest of the files added so far, sorted by name."""
         files = tuple(self._entries[key] for key in sorted(self._entries))
         return Manifest(
             name=name,
@@ -121,12 +121,12 @@ class BundleWriter:
         )
 
     def finish(self, *, name: str, recipe_name: str, created_utc: int) -> Manifest:
-        """Write the manifest and move the folder to its place.
+        """Write the manifest and rename the folder to `out`.
 
         Args:
-            name: shown to people, as "ml100k-2026-01-31".
+            name: for people, such as "ml100k-2026-01-31".
             recipe_name: the recipe that made it.
-            created_utc: unix seconds; take it from the data, not the clock, for equal bytes.
+            created_utc: unix seconds of the last event; a clock would make equal releases differ.
 
         Raises:
             PocketRecError: the disk is full or cannot be written; `out` is untouched.

@@ -1,21 +1,30 @@
-"""The device: everything a phone does, with no network.
+"""The device: recommends offline, logs what the user does, installs releases and syncs.
 
-In: a signed release, the user's own events. Out: slates, and events for the server.
-Read in this order: device.py with request_checks.py and one_at_a_time.py, running.py, store.py with
-late_check.py, popular_list.py and private_home.py, eventlog.py with answer_log.py, event.py,
-event_schema.py, consent.py, retention.py, cipher.py, showings.py, feedback.py and privacy.py, then
-pipeline.py with slate.py, texts.py and stage_clock.py, scenes.py, filters.py, index.py, engines.py
-with engine_notes.py, rerank.py, rules/, offers.py, paging.py, selftest.py with golden_edges.py and
-golden_rules.py, sync.py with sync_metadata.py, sync_choice.py, sync_release.py, sync_files.py,
-sync_transfer.py and sync_http.py, sync_events.py, sync_outcomes.py, sync_watch.py with
-sync_hints.py, offline.py; then which release it takes and when: rollout.py, conditions.py, wake.py,
-trial.py, refusals.py, too_new.py, outcomes.py; then the proofs: parity.py, stages.py, verify.py;
-then what people look at: explain.py with contributions.py, memory.py, simulator/.
-Rule of the room: numpy, one engine, and `bundle`; python-tuf only in sync*.py.
+In: a signed release, the user's own events. Out: answers (slates with faults), and events for the
+server if the user has agreed. Reading order: `device.py` with `slate_service.py`, `running.py` and
+`user_data.py`; then `recommend/` (a request), `releases/` (what is installed), `events/` (the
+user's log), `engines/`, `sync/` (the only folder that opens sockets), `simulator/`.
+Rule of the room: numpy, one engine, and the bundle; python-tuf and urllib3 only in `sync/`.
 """
 
+from pocketrec_edge.answers import Answer, RuleEffect, SlateItem, Source, Sponsorship
 from pocketrec_edge.device import Device
+from pocketrec_edge.device_status import Interests, Status
+from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.recommend.slate import Slate, SlateItem
+from pocketrec_edge.recommend.slate import Slate
 
-__all__ = ["Device", "Recommender", "Slate", "SlateItem"]
+__all__ = [
+    "Answer",
+    "Device",
+    "Fault",
+    "FaultCode",
+    "Interests",
+    "Recommender",
+    "RuleEffect",
+    "Slate",
+    "SlateItem",
+    "Source",
+    "Sponsorship",
+    "Status",
+]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle, open_bundle
+from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend import popular_list
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.releases import refusals
@@ -58,12 +59,17 @@ class Running:
         self.bundle: Bundle | None = None
         self.recommender: Recommender | None = None
         self.late_check: LateCheck | None = None
-        self.fault: str | None = None
+        self.fault: Fault | None = None
         if bundle_dir is not None:
             self._load(open_bundle(bundle_dir), None)
             self.trial.loaded()
         else:
             self.refresh()
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What is wrong with the release, or with the one that it replaces."""
+        return [] if self.fault is None else [self.fault]
 
     def refresh(self) -> None:
         """Make the active release the one that answers; two calls of `stat` if it is already."""
@@ -111,7 +117,7 @@ class Running:
         active, _ = self._store.active()
         return active, active in refusals.read(self._home)
 
-    def _load(self, bundle: Bundle | None, stopped: str | None) -> None:
+    def _load(self, bundle: Bundle | None, stopped: Fault | None) -> None:
         self._stopped = stopped
         self.recommender = None  # its models go before those of the next one are loaded
         self.bundle = bundle
@@ -121,7 +127,7 @@ class Running:
     def _loaded(self, bundle: Bundle) -> Recommender:
         return Recommender(bundle, self._engine, threads=self._threads, stopped=self._stopped)
 
-    def _leave_damaged(self, fault: str) -> None:
+    def _leave_damaged(self, fault: Fault) -> None:
         """Open the release anew without its damaged file, or the previous release."""
         self.late_check, self.fault = None, fault
         sound, _ = self._store.open_active(barred=refusals.read(self._home))

@@ -1,6 +1,5 @@
 """Build a release from a finished run: convert, measure, choose, pack. All of it, or nothing."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +36,7 @@ from pocketrec_export.gates.rows import remedies, table
 from pocketrec_export.golden import answers as golden
 from pocketrec_export.items.content import add_items
 from pocketrec_export.items.index_builder import BuiltIndex, build_index
-from pocketrec_export.items.probes import choose_probes
+from pocketrec_export.items.nprobe import choose_probes
 from pocketrec_export.models.convert import (
     Converted,
     attempt,
@@ -47,10 +46,11 @@ from pocketrec_export.models.convert import (
 )
 from pocketrec_export.report import ExportReport, Shipped
 from pocketrec_export.rules import release_rules
-from pocketrec_training.cold_start.fill_in import fit_users, vectors_of_users
+from pocketrec_training.cold_start.score_calibration import fit_users, vectors_of_users
 from pocketrec_training.data.dataset import Dataset, load_dataset, release_popularity
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.trained import Trained, load_trained
 
 PARITY_MOMENTS, CALIBRATION_MOMENTS, PROBE_USERS = 64, 128, 200
@@ -81,6 +81,11 @@ def export_bundle(
         ConversionFailedError: a model has no fp32 file.
         RunInvalidError: the run is incomplete.
         InputError: `out` exists, the name is not fit, or the campaigns are not as they should be.
+
+    Example:
+        >>> report = export_bundle(Path("run"), Path("release"), name="shop-1")
+        >>> report.name, report.items
+        ('shop-1', 30)
     """
     check_free(out, force=force)
     named = None if name is None else check_release_name(name)
@@ -286,7 +291,7 @@ def _add_models(
 
 def _ended(run_dir: Path) -> dict[str, Meta]:
     """Return by model what ended its training; nothing if the run is of an earlier version."""
-    report = json.loads((run_dir / "train_report.json").read_bytes())
+    report = RunFolder(run_dir).read_report()
     keys = {"user_tower": "retrieval_stopped_by", "ranker": "ranker_stopped_by"}
     return {
         model: {"stopped_by": report[key], "reproducible": int(report["reproducible"])}

@@ -8,7 +8,7 @@ from typing import Any
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_export.gates.rows import GateRow, interval, shown
 from pocketrec_export.report import ExportReport
-from pocketrec_training.data import columns as col
+from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.stopping import cap_warning, stopped_told
 
 _CLOCKED = "latency ratio"
@@ -32,8 +32,8 @@ KEPT = (
 
 def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
     """Return `model_card.json` and `model_card.md`, without any time that differs between runs."""
-    training = json.loads((run_dir / "train_report.json").read_bytes())
-    path = run_dir / col.REPORT_FILE
+    training = RunFolder(run_dir).read_report()
+    path = RunFolder(run_dir).data_report
     data = json.loads(path.read_bytes()) if path.is_file() else {}
     export = _without_times(asdict(report))
     gain = training.get("ranker_gain_sentence", "")

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pocketrec import explanation, facts
 from pocketrec_bundle.errors import InputError, PocketRecError
+from pocketrec_edge.answers import SlateItem
 from pocketrec_edge.device import Device
 
 PLACED = ("l", "b", "e")
@@ -72,7 +72,7 @@ class Session:
         self._open_device, self._sync, self._k = open_device, sync, k
         self.online = False
         self.said: list[str] = []
-        self.items: list[dict[str, Any]] = []
+        self.items: tuple[SlateItem, ...] = ()
         self.page_start = 0
         self._first_page: list[str] = []
         self.moved: list[int | None] = []
@@ -127,35 +127,33 @@ class Session:
         """Ask for a new list, and compare its first page with that of the one before."""
         before = self._first_page
         self.answer = self.device.recommend(self._k, page=1)
-        self.items, self.page_start = self.answer["items"], 0
-        self._first_page = [item["item_id"] for item in self.items]
+        self.items, self.page_start = self.answer.items, 0
+        self._first_page = [item.item_id for item in self.items]
         self.moved = changes(before, self._first_page) if before else []
 
     def _next(self) -> None:
-        if "session" not in self.answer:
+        if self.answer.session is None or self.answer.page is None:
             raise InputError("there is no list: no release is installed.")
         answer = self.device.recommend(
-            self._k, page=self.answer["page"] + 1, session=self.answer["session"]
+            self._k, page=self.answer.page + 1, session=self.answer.session
         )
-        if not answer["items"]:
+        if not answer.items:
             self.said = ["the list ends here"]
             return
-        if answer["page"] == 1:  # the session has ended: a new list
-            self.items = []
-            self._first_page = [item["item_id"] for item in answer["items"]]
+        if answer.page == 1:  # the session has ended: a new list
+            self.items = ()
+            self._first_page = [item.item_id for item in answer.items]
         self.page_start = len(self.items)
         self.answer, self.moved = answer, []
-        self.items = [*self.items, *answer["items"]]
+        self.items = (*self.items, *answer.items)
 
     def _act(self, command: Command) -> None:
         item, event = self._item(command.place), self._event(command)
-        self.device.feedback(item["item_id"], event)
+        self.device.feedback(item.item_id, event)
         self._begin()
         new = sum(each is None for each in self.moved)
         up = sum(each is not None and each > 0 for each in self.moved)
-        self.said = [
-            f"{event} of {item['title']} is logged; in the list now: {new} new, {up} higher"
-        ]
+        self.said = [f"{event} of {item.title} is logged; in the list now: {new} new, {up} higher"]
 
     def _event(self, command: Command) -> str:
         if command.letter == "l":
@@ -174,9 +172,9 @@ class Session:
         if place > len(self._first_page):  # pages differ, but in one long list it has a place, too
             k = len(self.items)
             before = [f"in one list of {k} items:"]
-        told = self.device.explain(item["item_id"], k)
+        told = self.device.explain(item.item_id, k)
         self.said = before + [
-            line for each in told["items"] for line in explanation.lines(each, told["candidates"])
+            line for each in told.items for line in explanation.lines(each, told.candidates)
         ]
 
     def _toggle(self) -> None:
@@ -193,9 +191,9 @@ class Session:
         self._begin()
 
     def _status(self) -> None:
-        self.said = list(facts.lines(self.device.status()))
+        self.said = list(facts.lines(self.device.status().plain()))
 
-    def _item(self, place: int) -> dict[str, Any]:
+    def _item(self, place: int) -> SlateItem:
         if not 1 <= place <= len(self.items):
             raise InputError(f"place {place}: the list has 1 to {len(self.items)}.")
         return self.items[place - 1]

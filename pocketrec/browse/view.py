@@ -24,7 +24,7 @@ def screen(session: Session) -> Group:
 def _parts(session: Session) -> Iterator[RenderableType]:
     yield _head(session)
     yield _list(session) if session.items else Text("nothing to show", style="dim")
-    for fault in session.answer["faults"]:
+    for fault in session.answer.faults:
         yield Text(f"fault: {fault}", style="red")
     if session.said:
         yield Rule(style="dim")
@@ -36,11 +36,11 @@ def _parts(session: Session) -> Iterator[RenderableType]:
 
 def _head(session: Session) -> Table:
     answer = session.answer
-    n = answer.get("history", 0)
+    n = answer.history
     facts = [
-        answer["release"] or "no release",
-        answer.get("engine", ""),
-        f"answered by {answer['source']}",
+        answer.release or "no release",
+        answer.engine,
+        f"answered by {answer.source}",
         f"{n} event" if n == 1 else f"{n} events",
     ]
     row = Table.grid(expand=True)
@@ -63,14 +63,14 @@ def _list(session: Session) -> Table:
     moved = session.moved or [0] * len(page)
     first = session.page_start + 1
     for place, (item, up) in enumerate(zip(page, moved, strict=True), first):
-        touched = ", ".join(touch["rule"] for touch in item["touched"])
-        why = f"{item['reason']} [{touched}]" if touched else item["reason"]
+        touched = ", ".join(effect.rule for effect in item.touched)
+        why = f"{item.reason} [{touched}]" if touched else item.reason
         table.add_row(
             str(place),
             _change(up),
-            Text(item["item_id"]),
-            Text(item["title"]),
-            f"{item['score']:.3f}",
+            Text(item.item_id),
+            Text(item.title),
+            f"{item.score:.3f}",
             Text(why),
         )
     return table
@@ -85,7 +85,7 @@ def _change(up: int | None) -> Text:
 
 
 def _timings(session: Session) -> Table:
-    stages = dict(session.answer["stage_ms"])
+    stages = dict(session.answer.stage_ms)
     total = stages.pop("total", 0.0)
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=9)

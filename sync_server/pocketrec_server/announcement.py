@@ -7,18 +7,17 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.auth.tokens import listed
 from pocketrec_server.events.stats import event_stats
 from pocketrec_server.repository import state
+from pocketrec_server.repository.channel_status import LiveChannel, live
 from pocketrec_server.repository.expiry import expiries
 from pocketrec_server.repository.keys import Signers, load_signers
-from pocketrec_server.repository.live import LiveChannel, live
 from pocketrec_server.repository.roles import BRAKE, TARGETS, TIMESTAMP, TOP_LEVEL
 from pocketrec_server.repository.standing import LIVE
 from pocketrec_server.settings import Settings
 from pocketrec_server.storage.database import default_url, open_database
-
-_DAY_S = 86_400
 
 
 def lines(settings: Settings, host: str, port: int, *, is_new: bool) -> Iterator[str]:
@@ -88,7 +87,7 @@ def _left(repo: Path) -> str:
     expires = expiries(repo).get(TIMESTAMP)
     if expires is None:
         return ""
-    days = (expires - time.time()) / _DAY_S
+    days = (expires - time.time()) / DAY_S
     return f" (the timestamp expires in {days:.1f} days)" if days > 0 else " (it has EXPIRED)"
 
 

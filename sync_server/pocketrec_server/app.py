@@ -11,18 +11,19 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from pocketrec_server import front
-from pocketrec_server.admin import api as admin_api
-from pocketrec_server.admin import site as admin_site
+from pocketrec_server.admin.api import API
 from pocketrec_server.admin.layout import Pages, is_of_site
 from pocketrec_server.admin.operations import Operations
-from pocketrec_server.auth.gate import Gate
+from pocketrec_server.admin.services import Services
+from pocketrec_server.admin.site import SITE
+from pocketrec_server.auth.authenticator import Authenticator
 from pocketrec_server.auth.sessions import Sessions
-from pocketrec_server.delivery import checks, files, health
+from pocketrec_server.delivery import files, health, not_modified
 from pocketrec_server.delivery.hints import Hints, hint_routes
-from pocketrec_server.delivery.served import Served
+from pocketrec_server.delivery.traffic import Traffic
 from pocketrec_server.events import uploads
 from pocketrec_server.events.routes import event_routes
-from pocketrec_server.halting.brake import Brake
+from pocketrec_server.halting.circuit_breaker import CircuitBreaker
 from pocketrec_server.halting.routes import outcome_routes
 from pocketrec_server.http import metrics, openapi, request_log
 from pocketrec_server.process import HINTS
@@ -34,7 +35,19 @@ from pocketrec_server.storage.database import default_url, open_database
 
 
 def create_app(settings: Settings) -> Flask:
-    """Make the app over a repository folder, which may still be empty."""
+    """Make the app over a repository folder, which may still be empty.
+
+    Args:
+        settings: of this server.
+
+    Returns:
+        A WSGI app: `pocketrec serve` runs it, and so does any WSGI server.
+
+    Example:
+        >>> app = create_app(Settings(repo=Path("repo"), log_requests=False))
+        >>> app.test_client().get("/healthz").status_code
+        200
+    """
     app = request_log.LoggedFlask("pocketrec_server", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = uploads.MAX_BODY_BYTES
     repo = settings.repo.resolve()
@@ -43,16 +56,23 @@ def create_app(settings: Settings) -> Flask:
     signers, brake = load_signers(), None
     if settings.keys is not None:
         signers = online_signers(settings.keys)
-        brake = Brake(repo, engine, signers)
+        brake = CircuitBreaker(repo, engine, signers)
     counted = metrics.Metrics()
     app.extensions[HINTS] = listening = Hints(repo)
     note = request_log.watch(app, counted, log_requests=settings.log_requests)
     if settings.keys is not None:  # it logs, so it comes after what says how
         renewal.keep_fresh(repo, signers, threading.Event())
-    served = Served(repo, engine)
-    gate, operations = Gate(engine), Operations(repo, engine, signers)
+    served = Traffic(repo, engine)
     sessions = Sessions(engine)
     pages = Pages(repo, sessions)
+    Services(
+        repo=repo,
+        engine=engine,
+        gate=Authenticator(engine),
+        sessions=sessions,
+        operations=Operations(repo, engine, signers),
+        pages=pages,
+    ).attach(app)
     for routes in (
         files.blueprint(repo, served, settings.blobs_url),
         event_routes(engine, counted.registry, settings.limits),
@@ -62,13 +82,13 @@ def create_app(settings: Settings) -> Flask:
         health.blueprint(repo, engine),
         metrics.blueprint(counted, [_expiry_gauge(repo)]),
         openapi.blueprint(),
-        admin_api.blueprint(repo, engine, gate, operations),
-        admin_site.blueprint(repo, engine, gate, sessions, operations, pages),
+        API,
+        SITE,
     ):
         app.register_blueprint(routes)
     openapi.document(app)  # fails here, not at its first reader, if a route has no description
     _answer_errors(app, pages)
-    app.wsgi_app = checks.Checks(app.wsgi_app, repo, served, note)  # type: ignore[method-assign]
+    app.wsgi_app = not_modified.NotModified(app.wsgi_app, repo, served, note)  # type: ignore[method-assign]
     if settings.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     return app

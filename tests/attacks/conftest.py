@@ -96,7 +96,7 @@ class Site:
     def release_of(self, home: str = "phone") -> str | None:
         """Name of the release that a phone answers from, all its files verified."""
         bundle, _ = Store(self.folder / home / "store").open_active()
-        return bundle and bundle.manifest.name
+        return None if bundle is None else bundle.manifest.name
 
     def metadata(self, name: str) -> Path:
         return self.repo / "metadata" / name

@@ -56,7 +56,9 @@ def test_a_sync_writes_through_no_link(site, home, victim, name):
 @pytest.mark.parametrize("end", ["part", "incoming"])
 def test_a_transfer_writes_through_no_link(site, home, victim, end):
     store = Store(home / "store")
-    (entry,) = [e for e in store.read_manifest(store.active()[0]).files if e.name == "index/rows"]
+    active, _ = store.active()
+    assert active is not None
+    (entry,) = [e for e in store.read_manifest(active).files if e.name == "index/rows"]
     (store.files / entry.sha256).unlink()
     name = f".{entry.sha256}.incoming"
     plant(store.files / (name if end == "incoming" else f".{entry.sha256}.part"), victim)
@@ -73,7 +75,7 @@ def test_a_transfer_writes_through_no_link(site, home, victim, end):
 def test_an_answer_writes_through_no_link(home, victim, name):
     plant(home / name, victim)
     phone = Device(home, engine="onnx", clock=lambda: NOW)
-    assert phone.recommend(page=1)["items"]
+    assert phone.recommend(page=1).items
     try:
         phone.set_interests(["drama"])
     except PocketRecError as err:
@@ -88,7 +90,7 @@ def test_a_link_in_place_of_the_log_is_a_fault_and_is_not_written(home, tmp_path
     plant(home / "events.sqlite", target)
     phone = Device(home, engine="onnx", clock=lambda: NOW)
     answer = phone.recommend()
-    assert answer["items"] and "symbolic link" in answer["faults"][0]
+    assert answer.items and "symbolic link" in answer.faults[0].text
     with pytest.raises(EventLogError, match="symbolic link"):
         phone.feedback("é-0", "like")
     assert not target.exists()
@@ -122,7 +124,7 @@ def test_nobody_else_reads_a_phone_s_folder_whatever_the_umask(site, tiny_releas
         home = site.folder / "new" / "phone"
         assert (home / "tuf" / "root_asked.json").exists() and modes(home) == {}
         phone = Device(home, engine="onnx", clock=lambda: NOW)
-        phone.feedback(phone.recommend(page=1)["items"][0]["item_id"], "like")
+        phone.feedback(phone.recommend(page=1).items[0].item_id, "like")
         phone.set_interests(["drama"])
         phone.set_consent(True)
         phone.install(site.releases[1])

@@ -144,7 +144,7 @@ def test_a_phone_works_on_without_a_socket(world, result, monkeypatch):
     assert figures["answered_by_models"] == 1.0
     assert figures["faults"] == 0
     assert figures["events"] > 50  # two slates were logged as seen, with a like each
-    samples = [row["requests"] for row in found.rows]
+    samples = [row["requests"] for row in document(found)["rows"]]
     assert samples[0] >= 25
     assert samples == sorted(samples)
     assert samples[-1] == 250

@@ -16,7 +16,8 @@ from benchmarks.harness import Options, document
 def test_both_ways_train_the_same_events_and_the_figures_are_those_of_the_table(
     tmp_path, uncompiled
 ):
-    console = Console(file=io.StringIO(), width=120)
+    written = io.StringIO()
+    console = Console(file=written, width=120)
     with uncompiled():
         result = epoch_time.run(
             Options(work=tmp_path),
@@ -25,7 +26,7 @@ def test_both_ways_train_the_same_events_and_the_figures_are_those_of_the_table(
             | {"batch": 128},
             console,
         )
-    before, after = result.rows
+    before, after = document(result)["rows"]
     assert before["events"] == after["events"]
     assert before["shapes"] == 1 < after["shapes"]
     assert before["scored"] == before["positions"] == before["steps"] * 128 * 30
@@ -33,7 +34,7 @@ def test_both_ways_train_the_same_events_and_the_figures_are_those_of_the_table(
     figures = document(result)["figures"]
     assert figures["speedup_short"] == before["epoch_s"] / after["epoch_s"] > 0
     assert figures["scored_ratio"] > 2
-    assert "epoch_s" in console.file.getvalue()
+    assert "epoch_s" in written.getvalue()
 
 
 def test_drawn_histories_are_short():

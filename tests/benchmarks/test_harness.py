@@ -1,5 +1,6 @@
 import json
 import subprocess
+import time
 
 import pytest
 
@@ -22,7 +23,9 @@ def test_document_is_one_json_object_with_the_agreed_keys():
         name="x", seed=7, rows=[{"what": "recall", "is": 0.5}], figures={"r": 0.5}
     )
     found = json.loads(json.dumps(harness.document(result)))
-    assert set(found) == {"name", "commit", "machine", "versions", "seed", "rows", "figures"}
+    keys = {"name", "date", "commit", "machine", "versions", "seed", "rows", "figures"}
+    assert set(found) == keys
+    assert time.strptime(found["date"], "%Y-%m-%d")
     assert found["figures"] == {"r": 0.5}
     assert found["rows"] == [{"what": "recall", "is": 0.5}]
     assert {"python", "numpy"} <= set(found["versions"])

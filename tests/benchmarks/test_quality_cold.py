@@ -10,6 +10,7 @@ from benchmarks.support.cold_start import scores as cold_scores
 from benchmarks.support.cold_start import split as cold_split
 from benchmarks.support.cold_start import title_similarity
 from pocketrec_bundle.errors import InputError
+from pocketrec_training.data.dataset import VALID
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.recipe.schema import load_recipe
 
@@ -153,7 +154,7 @@ def test_a_sequel_is_the_next_known_film_after_the_first_new_one(case, shop):
 
 
 def test_one_user_in_ten_gives_a_validation_event(case):
-    held_out = case.known.held_out(cold_split.VALID)
+    held_out = case.known.held_out(VALID)
     assert len(held_out) == pytest.approx(0.1 * len(case.known.user_ids), abs=2)
     for user, at in held_out:
         assert at == case.known.offsets[user + 1] - case.known.offsets[user] - 1

@@ -126,7 +126,7 @@ def test_the_lead_is_that_of_the_device_over_the_best_baseline_of_all(
     lines = {r["method"]: r for r in result.rows if r["setting"] == setting and "p" not in r}
     rivals = {m: r[name] for m, r in lines.items() if m not in quality_retail.OURS}
     assert set(rivals) >= {"slist", "ease_popularity"}
-    rival = max(rivals, key=rivals.get)
+    rival = max(rivals, key=rivals.__getitem__)
     (row,) = (
         r
         for r in result.rows

@@ -82,7 +82,8 @@ def test_a_delta_weighs_what_changed():
     assert same["full_bytes"] > 0.8 * same["rows_bytes"] == 0.8 * 400 * 32
     turned = warm_start.delta_bytes(old, rng.normal(size=(400, 32)).astype(np.float32), kept)
     assert turned["dictionary_bytes"] > 0.9 * turned["full_bytes"]
-    near = warm_start.delta_bytes(old, old + 0.02 * rng.normal(size=old.shape).astype("f4"), kept)
+    noise = rng.normal(size=old.shape).astype(np.float32)
+    near = warm_start.delta_bytes(old, old + np.float32(0.02) * noise, kept)
     assert near["difference_bytes"] < 0.6 * near["dictionary_bytes"]
     # Rows that are new come as they are: 40 of 440.
     more = np.concatenate([rng.normal(size=(40, 32)).astype(np.float32), old])

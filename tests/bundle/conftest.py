@@ -1,9 +1,11 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.arrays import encode_array
@@ -50,7 +52,7 @@ def make_bundle(spec: FeatureSpec, tmp_path: Path):
             numeric=np.full((n, 3), -1, np.float32),
             available=np.ones(n, np.bool_),
         )
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "index/centroids": np.zeros((2, 4), np.float32),
             "index/offsets": offsets,
             "index/rows": rng.integers(-127, 128, (n, 4)).astype(np.int8),

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from pocketrec_edge.releases.golden_history import golden_history
 DATA = Path(__file__).parent / "data"
 
 
-def answers(bundle: Bundle) -> dict[str, object]:
+def answers(bundle: Bundle) -> dict[str, Any]:
     """What a device takes from a release, up to the models: their inputs, and what is without."""
     golden, spec = Golden.of(bundle), bundle.spec
     index, neighbours = Index.of(bundle), Neighbours.of(bundle)
@@ -36,7 +37,7 @@ def answers(bundle: Bundle) -> dict[str, object]:
     query = np.linspace(-1, 1, spec.dim, dtype=np.float32)
     withdrawn = ~bundle.available
     ids = [bundle.item_id(row) for row in range(bundle.item_count)]
-    found: dict[str, object] = {
+    found: dict[str, Any] = {
         "manifest": dataclasses.asdict(bundle.manifest),
         "ids": ids,
         "rows": [bundle.row_of(item_id) for item_id in [*ids, "no such item"]],
@@ -86,7 +87,7 @@ def assert_same(found, wanted, where="answers"):
 VERSIONS = pytest.mark.parametrize("kept", ["v1", "v2"])
 
 
-def kept_answers(kept: str) -> dict[str, object]:
+def kept_answers(kept: str) -> dict[str, Any]:
     return json.loads((DATA / f"{kept}.json").read_bytes())
 
 

@@ -99,7 +99,11 @@ def raised() -> dict[str, list[str]]:
                 ):
                     codes = [k.value for k in node.keywords if k.arg == "code"]
                     place = f"{path.name}:{node.lineno}"
-                    found[place] = [c.value for c in codes if isinstance(c, ast.Constant)]
+                    found[place] = [
+                        c.value
+                        for c in codes
+                        if isinstance(c, ast.Constant) and isinstance(c.value, str)
+                    ]
     return found
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,7 @@ def page(repository) -> str:
 def rows(page: str, heading: str) -> dict[str, str]:
     """The value column of a section's table by key."""
     section = page.partition(f"### {heading}\n")[2].partition("\n#")[0]
-    found = {}
+    found: dict[str, str] = {}
     for keys, value in re.findall(r"^\| (`.+?`) \| (.+?) \|", section, re.MULTILINE):
         values = value.split(", ") if value.count("..") > 1 else [value] * 9
         found |= dict(zip(re.findall(r"`(\w+)`", keys), values, strict=False))
@@ -168,6 +169,11 @@ def test_the_catalogue_s_table_is_the_writer_s(page):
     assert f"```sql\n{catalogue.TABLE}\n```" in page
 
 
+def timed(key: str, seconds: int) -> SyncPolicy:
+    changes: dict[str, Any] = {key: seconds}
+    return replace(SyncPolicy(), **changes)
+
+
 def test_the_rollout_policy_s_tables_and_limits_are_the_reader_s(page):
     section = page.partition("\n## Rollout policy\n")[2]
     releases, _, sync = section.partition("`sync` is when")
@@ -182,7 +188,7 @@ def test_the_rollout_policy_s_tables_and_limits_are_the_reader_s(page):
     assert len(bounds) == len(("every_s", "spread_s"))
     for key, low, high in bounds:
         for inside in (int(low), int(high)):
-            RolloutPolicy(channel="a", sync=replace(SyncPolicy(), **{key: inside})).to_bytes()
+            RolloutPolicy(channel="a", sync=timed(key, inside)).to_bytes()
         for outside in (int(low) - 1, int(high) + 1):
             with pytest.raises(BundleInvalidError, match=key):
-                RolloutPolicy(channel="a", sync=replace(SyncPolicy(), **{key: outside})).to_bytes()
+                RolloutPolicy(channel="a", sync=timed(key, outside)).to_bytes()

@@ -1,15 +1,18 @@
 import dataclasses
 import os
 import signal
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from pocketrec_bundle import reader
-from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.disk.files import canonical_json, sha256_file
 from pocketrec_bundle.encoding.arrays import encode_array
+from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.manifest import parse_manifest
 from pocketrec_bundle.reader import open_bundle
@@ -59,9 +62,9 @@ def test_abandoned_writer_leaves_nothing(tmp_path):
 
 def test_json_that_no_device_would_read_is_not_written(tmp_path):
     with BundleWriter(tmp_path / "b") as writer:
-        writer.add("golden.json", b" " * reader.MAX_JSON_BYTES, "json")
+        writer.add("golden.json", b" " * MAX_JSON_BYTES, "json")
         with pytest.raises(InputError, match="golden_cases"):
-            writer.add("policy.json", b" " * (reader.MAX_JSON_BYTES + 1), "json")
+            writer.add("policy.json", b" " * (MAX_JSON_BYTES + 1), "json")
 
 
 def test_flipped_bit_in_any_file_is_refused(make_bundle):
@@ -233,7 +236,7 @@ def test_offsets_that_fall_are_refused_though_their_differences_wrap(make_bundle
         open_bundle(folder)
 
 
-NEIGHBOURS = {
+NEIGHBOURS: dict[str, NDArray[Any]] = {
     "items/neighbours": np.zeros((5, 2), np.int32),
     "items/neighbour_weights": np.ones((5, 2), np.int8),
     "items/neighbour_scales": np.ones(5, np.float32),
@@ -316,8 +319,13 @@ def test_a_file_of_many_names_is_hashed_once(make_bundle, edit_manifest, monkeyp
         manifest["files"] += [{**last, "name": f"z/{i:04}"} for i in range(1000)]
 
     edit_manifest(folder, repeat)
-    seen, plain = [], reader.sha256_file
-    monkeypatch.setattr(reader, "sha256_file", lambda path: seen.append(path) or plain(path))
+    seen, plain = [], sha256_file
+
+    def noted(path):
+        seen.append(path)
+        return plain(path)
+
+    monkeypatch.setattr(reader, "sha256_file", noted)
     open_bundle(folder)
     assert len(seen) == len(set(seen)) == len(list((folder / "files").iterdir()))
 

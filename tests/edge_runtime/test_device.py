@@ -19,8 +19,8 @@ from pocketrec_edge.releases.store import Store
 
 def test_phone_without_a_release_answers_with_an_empty_slate(tmp_path):
     answer = Device(tmp_path).recommend()
-    assert answer["items"] == []
-    assert answer["faults"] == ["no release is installed"]
+    assert answer.items == ()
+    assert [*map(str, answer.faults)] == ["no release is installed"]
 
 
 def test_install_then_recommend_feedback_status(small_release, tmp_path):
@@ -28,14 +28,14 @@ def test_install_then_recommend_feedback_status(small_release, tmp_path):
     sha = phone.install(small_release)
     phone = Device(tmp_path)
     before = phone.recommend()
-    phone.feedback(before["items"][0]["item_id"], "like")
+    phone.feedback(before.items[0].item_id, "like")
     after = phone.recommend()
-    assert after["history"] == 1
-    ids = [i["item_id"] for i in after["items"]]
-    assert before["items"][0]["item_id"] not in ids
+    assert after.history == 1
+    ids = [i.item_id for i in after.items]
+    assert before.items[0].item_id not in ids
     status = phone.status()
-    assert (status["active"], status["interactions"], status["events"]) == (sha, 1, 21)
-    assert status["faults"] == []
+    assert (status.active, status.log.interactions, status.log.events) == (sha, 1, 21)
+    assert status.faults == ()
 
 
 def test_an_app_may_ask_for_what_was_had_before_or_for_new_items_only(
@@ -43,11 +43,11 @@ def test_an_app_may_ask_for_what_was_had_before_or_for_new_items_only(
 ):
     Device(tmp_path).install(small_release)
     phone = Device(tmp_path)
-    liked = {item["item_id"] for item in phone.recommend(50)["items"][:20]}
+    liked = {item.item_id for item in phone.recommend(50).items[:20]}
     for item_id in liked:
         phone.feedback(item_id, "like")
     by_default, new, every = (
-        {item["item_id"] for item in phone.recommend(50, exclude_seen=seen)["items"]}
+        {item.item_id for item in phone.recommend(50, exclude_seen=seen).items}
         for seen in (None, True, False)
     )
     assert not liked & (by_default | new)
@@ -69,9 +69,9 @@ def test_damaged_active_release_falls_back_to_the_previous_one(small_release, tm
     assert store.active() == (second, first)
     (store.releases / f"{second}.json").write_text("{}")
     answer = Device(tmp_path).recommend()
-    assert answer["release"] == "small"
-    assert len(answer["items"]) == 10
-    assert "changed on the disk" in answer["faults"][0]
+    assert answer.release == "small"
+    assert len(answer.items) == 10
+    assert "changed on the disk" in answer.faults[0].text
 
 
 def damage(store: Store, sha: str, name: str) -> None:
@@ -100,12 +100,13 @@ def test_a_large_file_found_damaged_after_the_first_slate_is_left_for_the_previo
     (other / "manifest.json").write_text(json.dumps(manifest))
     damage(store, store.install_bundle(other, lambda bundle: None), "index/rows")
     phone = Device(tmp_path)
-    assert phone.recommend()["release"] == "other"
+    assert phone.recommend().release == "other"
+    assert phone._running.late_check is not None
     phone._running.late_check.wait()
     answer = phone.recommend()
-    assert answer["release"] == "small"
-    assert "index/rows: its SHA-256 differs" in answer["faults"][0]
-    assert phone.status()["faults"] == answer["faults"]
+    assert answer.release == "small"
+    assert "index/rows: its SHA-256 differs" in answer.faults[0].text
+    assert phone.status().faults == answer.faults
     phone.close()
 
 
@@ -116,11 +117,12 @@ def test_a_damaged_large_file_of_the_only_release_is_a_fault_and_answers_go_on(
     store = Store(tmp_path / "store")
     damage(store, store.install_bundle(small_release, lambda bundle: None), "index/rows")
     phone = Device(tmp_path)
-    assert phone.recommend()["faults"] == []
+    assert phone.recommend().faults == ()
+    assert phone._running.late_check is not None
     phone._running.late_check.wait()
     answer = phone.recommend()
-    assert (len(answer["items"]), answer["release"]) == (10, "small")
-    assert "index/rows: its SHA-256 differs" in answer["faults"][0]
+    assert (len(answer.items), answer.release) == (10, "small")
+    assert "index/rows: its SHA-256 differs" in answer.faults[0].text
 
 
 def test_a_damaged_model_is_never_loaded(small_release, tmp_path, monkeypatch):
@@ -134,8 +136,8 @@ def test_a_damaged_model_is_never_loaded(small_release, tmp_path, monkeypatch):
         "pocketrec_edge.engines.select.open_engine", lambda path, *_: opened.append(path)
     )
     answer = Device(tmp_path).recommend()
-    assert (answer["source"], len(answer["items"])) == ("fallback", 10)
-    assert f"{name}: its SHA-256 differs" in answer["faults"][0]
+    assert (answer.source, len(answer.items)) == ("fallback", 10)
+    assert f"{name}: its SHA-256 differs" in answer.faults[0].text
     assert store.files / store.read_manifest(sha).entry(name).sha256 not in opened
 
 
@@ -183,18 +185,20 @@ def test_event_is_stored_once_however_often_it_comes(tmp_path):
         log.append("a", "like", ts=5, event_id="one")
     status = log.status()
     assert (status.events, status.interactions, status.pending) == (1, 1, 1)
-    log.acknowledge(log.next_batch(10))
+    batch = log.next_batch(10)
+    assert batch is not None
+    log.acknowledge(batch)
     assert log.pending(10) == []
 
 
 def test_locked_log_is_a_fault_and_the_slate_still_comes(small_release, tmp_path, monkeypatch):
     monkeypatch.setattr("pocketrec_edge.events.log._BUSY_MS", 50)
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     other = sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     answer = phone.recommend()
-    assert len(answer["items"]) == 10
-    assert "locked" in answer["faults"][0]
+    assert len(answer.items) == 10
+    assert "locked" in answer.faults[0].text
     with pytest.raises(EventLogError, match="locked"):
         phone.feedback("item-1", "like")
     other.execute("ROLLBACK")
@@ -204,9 +208,9 @@ def test_locked_log_is_a_fault_and_the_slate_still_comes(small_release, tmp_path
 
 def test_log_that_is_no_database_is_a_fault(small_release, tmp_path):
     (tmp_path / "events.sqlite").write_bytes(b"x" * 5000)
-    answer = Device(tmp_path, bundle_dir=small_release).recommend()
-    assert len(answer["items"]) == 10
-    assert "not a database" in answer["faults"][0]
+    answer = Device(tmp_path, bundle=small_release).recommend()
+    assert len(answer.items) == 10
+    assert "not a database" in answer.faults[0].text
 
 
 APPENDER = """

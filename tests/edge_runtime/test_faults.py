@@ -36,7 +36,9 @@ class Answers:
 def blob(home, name):
     """The stored file behind a name of the active release."""
     store = Store(home / "store")
-    return store.files / store.read_manifest(store.active()[0]).entry(name).sha256
+    active, _ = store.active()
+    assert active is not None
+    return store.files / store.read_manifest(active).entry(name).sha256
 
 
 @pytest.fixture
@@ -63,60 +65,64 @@ def test_a_model_that_gives_no_numbers(home, model, answer, source):
     phone = Device(home, clock=lambda: NOW)
     setattr(phone._recommender, model, Answers(answer))
     slate = phone.recommend()
-    assert (slate["source"], len(slate["items"])) == (source, 10)
-    assert "not finite, or of the wrong shape" in slate["faults"][0]
-    assert phone.status()["faults"] == slate["faults"]
+    assert (slate.source, len(slate.items)) == (source, 10)
+    assert "not finite, or of the wrong shape" in slate.faults[0].text
+    assert phone.status().faults == slate.faults
 
 
 def test_a_fault_of_an_earlier_slate_is_over_in_the_status(home):
     phone = Device(home, clock=lambda: NOW)
-    sound, phone._recommender._ranker = phone._recommender._ranker, Answers(np.zeros((1, 1)))
-    assert phone.recommend()["faults"]
-    phone._recommender._ranker = sound
-    assert phone.recommend()["faults"] == []
-    assert phone.status()["faults"] == []
+    recommender = phone._recommender
+    assert recommender is not None
+    sound, recommender._ranker = recommender._ranker, Answers(np.zeros((1, 1)))
+    assert phone.recommend().faults
+    recommender._ranker = sound
+    assert phone.recommend().faults == ()
+    assert phone.status().faults == ()
 
 
 def test_items_of_the_history_that_the_release_does_not_know(home):
     phone = Device(home, clock=lambda: NOW)
+    assert phone._log is not None
     for item_id in ("gone", "", "x" * 10_000, "'; DROP TABLE event; --", "\U0001f600"):
         phone._log.append(item_id, "like", ts=NOW)  # as an earlier version of an app logged them
     phone._log.append("item-6", "no such event", ts=NOW)
     answer = phone.recommend()
-    assert (answer["history"], answer["unknown_items"], len(answer["items"])) == (1, 6, 10)
-    assert answer["source"] == "model"
+    assert (answer.history, answer.unknown_items, len(answer.items)) == (1, 6, 10)
+    assert answer.source == "model"
 
 
 def test_a_history_of_unknown_items_only_is_that_of_a_new_user(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW)
-    new = [item["item_id"] for item in phone.recommend()["items"]]
+    phone = Device(tmp_path, bundle=small_release, clock=lambda: NOW)
+    new = [item.item_id for item in phone.recommend().items]
     phone.feedback("gone", "like")
-    assert [item["item_id"] for item in phone.recommend()["items"]] == new
+    assert [item.item_id for item in phone.recommend().items] == new
 
 
-def test_every_item_seen_or_withdrawn(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW)
+def test_every_item_seen_or_withdrawn(small_release, tmp_path, monkeypatch):
+    phone = Device(tmp_path, bundle=small_release, clock=lambda: NOW)
+    assert phone.bundle is not None
     rows = np.arange(phone.bundle.item_count, dtype=np.int32)
-    phone._log.history = lambda bundle: (
-        History(rows, np.ones(len(rows), np.int32), np.full(len(rows), NOW)),
-        0,
-    )
+    everything = History(rows, np.ones(len(rows), np.int32), np.full(len(rows), NOW))
+    monkeypatch.setattr(phone._log, "history", lambda bundle: (everything, 0))
     answer = phone.recommend()
-    assert answer["items"] == []
-    assert answer["faults"] == phone.status()["faults"] == [NOTHING_LEFT]
-    assert phone.recommend(exclude_seen=False)["items"]
+    assert answer.items == ()
+    assert answer.faults == phone.status().faults
+    assert [*map(str, answer.faults)] == [NOTHING_LEFT]
+    assert phone.recommend(exclude_seen=False).items
+    assert phone._recommender is not None
     phone._recommender._tower = Answers(np.full((1, 16), np.nan))
     popular = phone.recommend()  # better what was seen than nothing
-    assert (popular["source"], len(popular["items"])) == ("fallback", 10)
+    assert (popular.source, len(popular.items)) == ("fallback", 10)
 
 
 def test_all_items_filtered(home):
     phone = Device(home, clock=lambda: NOW)
     answer = phone.recommend(filters=Filters(any_of=("no such category",)))
-    assert (answer["items"], answer["source"]) == ([], "model")
-    assert "all items filtered" in answer["faults"][0]
-    assert phone.status()["faults"] == answer["faults"]
-    assert len(phone.recommend()["items"]) == 10
+    assert (answer.items, answer.source) == ((), "model")
+    assert "all items filtered" in answer.faults[0].text
+    assert phone.status().faults == answer.faults
+    assert len(phone.recommend().items) == 10
 
 
 def test_an_empty_catalogue(small_release, tmp_path):
@@ -146,11 +152,12 @@ def test_an_empty_catalogue(small_release, tmp_path):
                 writer.add(entry.name, base.read(entry.name), entry.kind, **dict(entry.meta))
         writer.add("catalogue.sqlite", (tmp_path / "catalogue").read_bytes(), "catalogue")
         writer.finish(name="empty", recipe_name="empty", created_utc=NOW)
-    phone = Device(tmp_path / "phone", bundle_dir=out, clock=lambda: NOW)
+    phone = Device(tmp_path / "phone", bundle=out, clock=lambda: NOW)
     phone.feedback("item-5", "like")
     answer = phone.recommend()
-    assert (answer["items"], answer["unknown_items"]) == ([], 1)
-    assert answer["faults"] == phone.status()["faults"] == [NOTHING_LEFT]
+    assert (answer.items, answer.unknown_items) == ((), 1)
+    assert answer.faults == phone.status().faults
+    assert [*map(str, answer.faults)] == [NOTHING_LEFT]
 
 
 @pytest.mark.parametrize("back_s", [1, 86_400, NOW])
@@ -159,6 +166,7 @@ def test_clock_set_back(home, back_s):
     phone = Device(home, clock=lambda: next(times), limits=None)
     phone.feedback("item-7", "like")
     phone.feedback("item-8", "like")  # the clock was set back in between
+    assert phone._log is not None and phone.bundle is not None
     history, _ = phone._log.history(phone.bundle)
     assert [phone.bundle.item_id(row) for row in history.rows.tolist()] == [
         "item-5",
@@ -167,10 +175,10 @@ def test_clock_set_back(home, back_s):
     ]
     assert history.ts.tolist() == [NOW, NOW + 5, NOW + 5]
     answer = phone.recommend(page=1)
-    assert (answer["source"], answer["faults"]) == ("model", [])
-    assert len(answer["items"]) == 10
-    again = phone.recommend(page=1, session=answer["session"])
-    assert [i["item_id"] for i in again["items"]] == [i["item_id"] for i in answer["items"]]
+    assert (answer.source, answer.faults) == ("model", ())
+    assert len(answer.items) == 10
+    again = phone.recommend(page=1, session=answer.session)
+    assert [i.item_id for i in again.items] == [i.item_id for i in answer.items]
 
 
 @pytest.mark.parametrize("name", ["index/rows", "items/popular", "catalogue.sqlite", "policy.json"])
@@ -181,21 +189,19 @@ def test_a_truncated_file_of_the_only_release_is_found_at_the_start(home, name, 
     phone = Device(home, clock=lambda: NOW)
     answer = phone.recommend()
     source = "model" if name == "catalogue.sqlite" else "fallback"
-    assert (len(answer["items"]), answer["source"]) == (10, source)
-    assert f"{name}: " in answer["faults"][0]
-    assert "the manifest says" in phone.status()["faults"][0]
+    assert (len(answer.items), answer.source) == (10, source)
+    assert f"{name}: " in answer.faults[0].text
+    assert "the manifest says" in phone.status().faults[0].text
     phone.feedback("item-9", "like")  # what the user does is kept all the same
-    assert phone.status()["interactions"] == 2
+    assert phone.status().log.interactions == 2
 
 
 def test_catalogue_that_is_damaged_while_open_leaves_ids_for_titles(home):
     phone = Device(home, clock=lambda: NOW)
     blob(home, "catalogue.sqlite").write_bytes(b"no database" * 400)
     answer = phone.recommend()
-    assert len(answer["items"]) == 10
-    assert all(
-        item["title"] in (item["item_id"], f"Title {item['item_id']}") for item in answer["items"]
-    )
+    assert len(answer.items) == 10
+    assert all(item.title in (item.item_id, f"Title {item.item_id}") for item in answer.items)
 
 
 def test_a_locked_log_loses_nothing_that_was_acknowledged(home, monkeypatch):
@@ -205,9 +211,9 @@ def test_a_locked_log_loses_nothing_that_was_acknowledged(home, monkeypatch):
     other = sqlite3.connect(home / "events.sqlite", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     answer = phone.recommend()
-    assert (len(answer["items"]), answer["source"]) == (10, "model")
-    assert "locked" in answer["faults"][0]
-    assert any("locked" in fault for fault in phone.status()["faults"])
+    assert (len(answer.items), answer.source) == (10, "model")
+    assert "locked" in answer.faults[0].text
+    assert any("locked" in fault.text for fault in phone.status().faults)
     with pytest.raises(EventLogError, match="locked"):
         phone.feedback("item-7", "like")
     other.execute("ROLLBACK")
@@ -224,8 +230,8 @@ def test_a_log_on_a_read_only_disk_is_read_and_named(home, unwritable):
     unwritable()
     phone = Device(home, clock=lambda: NOW)
     answer = phone.recommend()
-    assert (answer["history"], len(answer["items"])) == (1, 10)
-    assert "readonly" in answer["faults"][0]
-    assert "readonly" in phone.status()["faults"][0]
+    assert (answer.history, len(answer.items)) == (1, 10)
+    assert "readonly" in answer.faults[0].text
+    assert "readonly" in phone.status().faults[0].text
     with pytest.raises(EventLogError, match="readonly"):
         phone.feedback("item-6", "like")

@@ -44,24 +44,24 @@ def other(tiny_release, tmp_path) -> Path:
 
 def test_a_phone_answers_from_what_it_has_just_installed(tiny_release, other, tmp_path):
     phone = opened(tmp_path)
-    assert phone.recommend()["faults"] == ["no release is installed"]
+    assert [*map(str, phone.recommend().faults)] == ["no release is installed"]
     sha = phone.install(tiny_release)
     answer = phone.recommend()
-    assert (answer["release"], answer["source"], answer["faults"]) == ("tiny", "model", [])
-    assert phone.status()["active"] == sha
+    assert (answer.release, answer.source, answer.faults) == ("tiny", "model", ())
+    assert phone.status().active == sha
     phone.install(other)
-    assert phone.explain()["release"] == "other"
-    assert phone.interests()["offered"]
+    assert phone.explain().release == "other"
+    assert phone.interests().offered
     phone.close()
 
 
 def test_the_first_question_after_an_install_may_be_any(tiny_release, tmp_path):
     for name, ask in {
-        "status": lambda phone: phone.status()["release"],
-        "explain": lambda phone: phone.explain()["release"],
-        "interests": lambda phone: phone.interests()["offered"],
-        "choose": lambda phone: phone.set_interests(["drama"]) or phone.interests()["chosen"],
-        "recommend": lambda phone: phone.recommend()["items"],
+        "status": lambda phone: phone.status().release,
+        "explain": lambda phone: phone.explain().release,
+        "interests": lambda phone: phone.interests().offered,
+        "choose": lambda phone: phone.set_interests(["drama"]) or phone.interests().chosen,
+        "recommend": lambda phone: phone.recommend().items,
     }.items():
         phone = opened(tmp_path / name)
         phone.install(tiny_release)
@@ -77,16 +77,16 @@ def test_a_sync_of_another_process_is_seen_by_the_open_phone(tiny_release, other
     root = tmp_path / "repo" / "metadata" / "1.root.json"
     home = tmp_path / "phone"
     phone = opened(home)
-    assert phone.recommend()["source"] == "none"
+    assert phone.recommend().source == "none"
     with command_line.server(tmp_path / "repo", tmp_path) as url:
         sync(home, url, lambda bundle: replay(bundle, "onnx"), root_path=root)
-        assert phone.recommend()["release"] == "tiny"
+        assert phone.recommend().release == "tiny"
         publish(other, tmp_path / "repo", signers, "stable")
         words = ["device", "sync", "--home", home, "--server", url, "--engine", "onnx", "--anyway"]
         done = subprocess.run([sys.executable, "-m", "pocketrec", *map(str, words)])
     assert done.returncode == 0
     answer = phone.recommend()
-    assert (answer["release"], answer["source"]) == ("other", "model")
+    assert (answer.release, answer.source) == ("other", "model")
     phone.close()
 
 
@@ -108,12 +108,12 @@ def test_a_sync_fetches_a_damaged_file_again_and_the_open_phone_uses_it(tiny_rel
         data = path.read_bytes()
         path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
         phone = opened(home)
-        assert "catalogue.sqlite" in phone.recommend()["faults"][0]
+        assert "catalogue.sqlite" in phone.recommend().faults[0].text
         report = synced()
     assert (report.status, report.files_fetched, path.read_bytes()) == ("updated", 1, data)
     answer = phone.recommend()
-    assert (answer["source"], answer["faults"]) == ("model", [])
-    assert all(item["title"].startswith("Title") for item in answer["items"])
+    assert (answer.source, answer.faults) == ("model", ())
+    assert all(item.title.startswith("Title") for item in answer.items)
     phone.close()
 
 
@@ -122,9 +122,9 @@ def test_a_page_of_a_list_never_repeats_across_releases(tiny_release, other, tmp
     phone.install(tiny_release)
     one = phone.recommend(page=1)
     phone.install(other)
-    two = phone.recommend(page=2, session=one["session"])
-    ids = [{item["item_id"] for item in page["items"]} for page in (one, two)]
-    assert two["release"] == "other" and not ids[0] & ids[1] and all(ids)
+    two = phone.recommend(page=2, session=one.session)
+    ids = [{item.item_id for item in page.items} for page in (one, two)]
+    assert two.release == "other" and not ids[0] & ids[1] and all(ids)
 
 
 def test_models_are_loaded_once_a_release(tiny_release, other, tmp_path, monkeypatch):
@@ -152,13 +152,13 @@ def test_models_are_loaded_once_a_release(tiny_release, other, tmp_path, monkeyp
 def test_a_release_that_is_killed_while_the_phone_is_open_runs_no_model(tiny_release, tmp_path):
     phone = opened(tmp_path)
     sha = phone.install(tiny_release)
-    assert phone.recommend()["source"] == "model"
+    assert phone.recommend().source == "model"
     refusals.set_killed(tmp_path, frozenset({sha}))
     answer = phone.recommend()
-    assert (answer["source"], len(answer["items"])) == ("fallback", 5)
-    assert any("its lists answer" in fault for fault in phone.status()["faults"])
+    assert (answer.source, len(answer.items)) == ("fallback", 5)
+    assert any("its lists answer" in fault.text for fault in phone.status().faults)
     refusals.set_killed(tmp_path, frozenset())
-    assert phone.recommend()["source"] == "model"
+    assert phone.recommend().source == "model"
 
 
 def test_threads_that_share_a_phone_are_answered_by_whole_releases(
@@ -181,25 +181,25 @@ def test_threads_that_share_a_phone_are_answered_by_whole_releases(
         assert is_loading.wait(9)
         asked += [threads.submit(phone.recommend) for _ in range(2)]
         answers = [each.result() for each in asked]
-    assert {(one["release"], one["source"]) for one in answers} == {("other", "model")}
+    assert {(one.release, one.source) for one in answers} == {("other", "model")}
     phone.close()
 
 
 def test_a_phone_with_a_bundle_folder_keeps_it(tiny_release, other, tmp_path):
-    phone = Device(tmp_path, engine="onnx", bundle_dir=tiny_release, clock=lambda: NOW)
+    phone = Device(tmp_path, engine="onnx", bundle=tiny_release, clock=lambda: NOW)
     phone.install(other)
-    assert phone.recommend()["release"] == "tiny"
+    assert phone.recommend().release == "tiny"
 
 
 def test_a_store_that_is_removed_leaves_a_fault_and_comes_back(tiny_release, tmp_path):
     phone = opened(tmp_path)
     phone.install(tiny_release)
-    assert phone.recommend()["items"]
+    assert phone.recommend().items
     aside = tmp_path / "aside"
     (tmp_path / "store").rename(aside)
-    assert phone.recommend()["faults"] == ["no release is installed"]
+    assert [*map(str, phone.recommend().faults)] == ["no release is installed"]
     aside.rename(tmp_path / "store")
-    assert phone.recommend()["source"] == "model"
+    assert phone.recommend().source == "model"
 
 
 def test_looking_for_another_release_takes_two_calls_of_stat(tiny_release, tmp_path, monkeypatch):

@@ -4,13 +4,14 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 IDS = [f"i{n:02d}" for n in range(40)]
 GENRES = ("drama", "comedy", "war", "crime")
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "name": "tiny",
     "seed": 3,
     "data": {"interactions": "i.csv", "items": "j.csv"},

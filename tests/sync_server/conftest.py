@@ -129,7 +129,7 @@ def start_server(server_forks, tmp_path):
     (repo, *options) -> its address and its process. Its log is `tmp_path / "server.log"`,
     and what it prints is in `server.out`. Several workers must import the server themselves.
     """
-    children = []
+    children: list[subprocess.Popen[bytes]] = []
 
     def start(repo, *options):
         port_file = tmp_path / f"port-{len(children)}"
@@ -176,7 +176,7 @@ def postgres():
     if user:
         shutil.chown(folder, user)
     data = folder / "data"
-    words = [initdb, "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
+    words: list[str | Path] = [initdb, "-D", data, "-U", "postgres", "--auth=trust", "--no-sync"]
     subprocess.run(words, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     words = [program, "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
     with (folder / "log").open("wb") as log:
@@ -255,6 +255,13 @@ def static_of():
         server.server_close()
 
 
+def stated(name, page):
+    """Value of a hidden field of a page's form."""
+    found = re.search(rf'name="{name}" value="([^"]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
 class Person:
     """Uses the site as a browser would: cookies, forms, redirects."""
 
@@ -268,16 +275,16 @@ class Person:
         return reply.text
 
     def csrf(self):
-        return re.search(r'name="csrf" value="([^"]+)"', self.get(""))[1]
+        return stated("csrf", self.get(""))
 
     def ask(self, channel, action, manifest, **more):
         """Press a button; its answer is the page that asks for a reason."""
         wanted = {"channel": channel, "action": action, "manifest": manifest} | more
         return self.client.get("/admin/confirm", query_string=wanted)
 
-    def version(self, *wanted, **more):
+    def version(self, channel, action, manifest, **more):
         """Version of the state that the page after a button shows."""
-        return re.search(r'name="version" value="([0-9a-f]+)"', self.ask(*wanted, **more).text)[1]
+        return stated("version", self.ask(channel, action, manifest, **more).text)
 
     def confirm(self, channel, action, manifest, version, reason="because", **more):
         """Send the form of the page that asks for a reason."""
@@ -285,9 +292,10 @@ class Person:
         data |= {"reason": reason, "csrf": self.csrf()} | more
         return self.client.post("/admin/actions", data=data)
 
-    def press(self, *wanted, reason="because", **more):
+    def press(self, channel, action, manifest, reason="because", **more):
         """Press a button, and confirm."""
-        return self.confirm(*wanted, self.version(*wanted, **more), reason, **more)
+        version = self.version(channel, action, manifest, **more)
+        return self.confirm(channel, action, manifest, version, reason, **more)
 
 
 @pytest.fixture

@@ -116,7 +116,8 @@ def test_a_server_for_this_machine_needs_no_tls(host):
     ["0.0.0.0", "::", "192.0.2.7", "2001:db8::1", "sync.example.com"],  # noqa: S104 - not bound
 )
 def test_a_server_for_others_warns_unless_a_proxy_is_in_front(host):
-    assert "TLS" in serve.transport_warning(host, behind_proxy=False)
+    warning = serve.transport_warning(host, behind_proxy=False)
+    assert warning is not None and "TLS" in warning
     assert serve.transport_warning(host, behind_proxy=True) is None
 
 
@@ -376,7 +377,7 @@ def test_workers_end_when_what_started_them_is_killed(tiny_repo, start_server):
 
 def test_workers_that_are_killed_before_they_start_are_replaced(tiny_repo, start_server):
     address, child = start_server(tiny_repo, *KINDS["two"])
-    killed = []
+    killed: list[int] = []
     end = time.monotonic() + 60
     while len(killed) < 6:
         assert child.poll() is None and time.monotonic() < end

@@ -6,6 +6,7 @@ And a device's event log, to replay interactions through.
 import hashlib
 from itertools import groupby
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,10 +73,10 @@ def world():
 
 @pytest.fixture(scope="session")
 def make_candidates(world):
-    """Return a function that makes `Candidates` of a data set; ring neighbours are near."""
+    """Return a function that makes `CandidateGenerator` of a data set; ring neighbours are near."""
     import keras
 
-    from pocketrec_training.ranker.slates import Candidates
+    from pocketrec_training.ranker.candidate_lists import CandidateGenerator
     from pocketrec_training.towers.user_tower import build_user_tower
 
     recipe, spec, _ = world
@@ -85,8 +86,8 @@ def make_candidates(world):
     waves = [wave(angle * k) for k in range(1, DIM // 2 + 1) for wave in (np.sin, np.cos)]
     table = np.stack(waves, axis=1).astype(np.float32)
 
-    def make(data, **settings) -> Candidates:
-        return Candidates(spec, data, tower, table, **settings)
+    def make(data, **settings) -> CandidateGenerator:
+        return CandidateGenerator(spec, data, tower, table, **settings)
 
     return make
 
@@ -103,7 +104,7 @@ def device_pasts(tmp_path_factory):
     def replay(spec, item_ids, interactions):
         row_of = {item_id: row for row, item_id in enumerate(item_ids)}
         # All that the log asks of a release.
-        release = SimpleNamespace(spec=spec, row_of=lambda item_id: row_of.get(item_id, -1))
+        release: Any = SimpleNamespace(spec=spec, row_of=lambda item_id: row_of.get(item_id, -1))
         folder = tmp_path_factory.mktemp("logs")
         mine = sorted(interactions, key=lambda row: (row[0], row[4]))
         for place, (user, rows) in enumerate(groupby(mine, key=lambda row: row[0])):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,8 @@ class HandClock:
 
 def slowed(monkeypatch, owner, name, clock, seconds):
     """Let a real call take `seconds(call number, its arguments)` on the clock."""
-    real, calls = getattr(owner, name), []
+    real = getattr(owner, name)
+    calls: list[Any] = []
 
     def call(*args, **kwargs):
         clock.now += seconds(len(calls), args)
@@ -232,7 +234,7 @@ def test_cut_training_warns_and_is_marked_as_not_reproducible(tiny, runner):
 
 
 def test_minutes_of_a_call_are_split_where_the_recipe_has_no_caps(tiny):
-    told = []
+    told: list[str] = []
     recipe = load_recipe(tiny / "r.toml")
     report = train(recipe, tiny / "data", tiny / "called", minutes=NEVER, warn=told.append)
     assert (report.epochs, len(report.ranker_losses)) == (1, 1)

@@ -2,6 +2,7 @@
 
 import sys
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import tensorflow as tf
@@ -59,7 +60,7 @@ class UnreachableError(Exception):
 @pytest.fixture
 def mlflow(monkeypatch):
     """The part of MLflow's interface that is used; it is no dependency of the project."""
-    calls = []
+    calls: list[tuple[Any, ...]] = []
 
     class Run:
         def __enter__(self):
@@ -68,7 +69,7 @@ def mlflow(monkeypatch):
         def __exit__(self, kind, *rest):
             calls.append(("end", kind))
 
-    module = ModuleType("mlflow")
+    module: Any = ModuleType("mlflow")
     module.exceptions = SimpleNamespace(MlflowException=UnreachableError)
     module.set_tracking_uri = lambda uri: calls.append(("uri", uri))
     module.set_experiment = lambda name: calls.append(("experiment", name))

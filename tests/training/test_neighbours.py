@@ -48,6 +48,7 @@ def test_the_walk_along_the_ring_is_found(world):
     """Users go one or two items on, so these two neighbours outweigh all others."""
     _, _, data = world
     neighbours = fit_neighbours(NeighboursConfig(per_item=2, l2=3.0, decay=0.3), data)
+    assert neighbours is not None
     n = len(data.items)
     right = [set(rows) == {(i + 1) % n, (i + 2) % n} for i, rows in enumerate(neighbours.rows)]
     assert np.mean(right) > 0.9
@@ -62,6 +63,7 @@ def test_held_out_events_do_not_count(world, kind):
     one, two = (
         fit_neighbours(config, each) for each in (data, dataclasses.replace(data, rows=rows))
     )
+    assert one is not None and two is not None
     assert (one.rows == two.rows).all()
     assert (one.weights == two.weights).all()
 
@@ -85,6 +87,7 @@ def test_a_row_of_zeros_has_no_say():
 def test_a_file_gives_back_what_was_written(world, tmp_path):
     _, _, data = world
     neighbours = fit_neighbours(NeighboursConfig(per_item=3), data)
+    assert neighbours is not None
     save_neighbours(tmp_path / "n.npz", neighbours)
     again = load_neighbours(tmp_path / "n.npz")
     for name in ("rows", "weights", "scales"):

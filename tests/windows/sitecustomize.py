@@ -27,6 +27,7 @@ import types
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 assert subprocess and signal and time
 
@@ -143,17 +144,19 @@ def _audit(event, arguments):
 
 fcntl_kinds = {2: fcntl.F_WRLCK, 0: fcntl.F_UNLCK}  # LK_NBLCK, LK_UNLCK
 _gate = os.open(__file__, os.O_RDONLY)
-msvcrt = types.ModuleType("msvcrt")
+msvcrt: Any = types.ModuleType("msvcrt")
 msvcrt.LK_NBLCK, msvcrt.LK_UNLCK, msvcrt.locking = 2, 0, _locking
 sys.modules["msvcrt"] = msvcrt
+modules: dict[str, Any] = sys.modules  # type checkers know no None here
 for name in MODULES:
-    sys.modules[name] = None
+    modules[name] = None
 for module, *names in map(str.split, ATTRIBUTES.strip().splitlines()):
     for name in names:
         delattr(sys.modules[module], name)
 os.replace, os.rename = _guarded(os.replace), _guarded(os.rename, over=False)
 os.unlink, os.remove = _removing(os.unlink), _removing(os.remove)
-os.open, os.fsync, os.symlink = _opening(os.open), _syncing(os.fsync), _no_symlink
+os.open, os.fsync = _opening(os.open), _syncing(os.fsync)
+setattr(os, "symlink", _no_symlink)  # noqa: B010 - it takes any arguments
 sys.addaudithook(_audit)
 warnings.filterwarnings(
     "error", category=EncodingWarning, module=r"(bundle|edge_runtime|pocketrec)\b"

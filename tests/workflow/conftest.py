@@ -64,9 +64,9 @@ class Publisher:
 
     def encode_value(self, value, role):
         """Sign a JSON value, of whatever form, with the keys of a role."""
-        signatures = [
-            signer.sign(encode_canonical(value).encode()).to_dict() for signer in self.signers[role]
-        ]
+        text = encode_canonical(value)
+        assert text is not None
+        signatures = [signer.sign(text.encode()).to_dict() for signer in self.signers[role]]
         return json.dumps({"signatures": signatures, "signed": value}).encode()
 
     def put_root(self, signers):
@@ -128,9 +128,10 @@ class Publisher:
             self.targets[name] = Targets(expires=self.later)
             self.signers[name] = [CryptoSigner.generate_ed25519()]
         role = DelegatedRole(name, [], 1, terminating, None if prefixes else list(paths), prefixes)
-        if self.targets[parent].delegations is None:
-            self.targets[parent].delegations = Delegations({}, {})
-        self.targets[parent].delegations.roles[name] = role
+        delegations = self.targets[parent].delegations or Delegations({}, {})
+        assert delegations.roles is not None
+        delegations.roles[name] = role
+        self.targets[parent].delegations = delegations
         self.targets[parent].add_key(self.signers[name][0].public_key, name)
 
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_training import baselines
@@ -15,7 +15,6 @@ from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import NeighboursConfig
 
-Floats = NDArray[np.float32]
 MOST_ITEMS = baselines.MOST_ITEMS
 """Both models solve for a matrix of items by items and hold up to four of them."""
 
@@ -45,7 +44,7 @@ def fit_neighbours(config: NeighboursConfig, data: Dataset) -> Neighbours | None
     return found
 
 
-def next_item_weights(data: Dataset, decay: float, l2: float) -> Floats:
+def next_item_weights(data: Dataset, decay: float, l2: float) -> Floats32:
     """Ridge regression of the next item on the faded past, float32 [n_items, n_items].
 
     B = (X'X + l2 I)^-1 X'Y; a row of X holds the events before one of the training fold, each
@@ -55,7 +54,7 @@ def next_item_weights(data: Dataset, decay: float, l2: float) -> Floats:
     return ridge(*next_item_tables(data, decay), l2)
 
 
-def strongest(weights: Floats, k: int) -> Neighbours:
+def strongest(weights: Floats32, k: int) -> Neighbours:
     """Keep the k largest weights of each row by size, as int8 with a scale a row.
 
     weights: float32 [n, n], row = item of the history.

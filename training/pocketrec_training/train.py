@@ -29,17 +29,18 @@ from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.experiment_log import ExperimentLog
 from pocketrec_training.metrics.cases import evaluation_settings
 from pocketrec_training.neighbours import fit_neighbours, save_neighbours
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.cross_fit import save_cross_fit
 from pocketrec_training.ranker.fit import fit_ranker
 from pocketrec_training.ranker.gain import RankerGain
 from pocketrec_training.ranker.leakage import LeakCheck
-from pocketrec_training.ranker.slates import Candidates
 from pocketrec_training.recipe.schema import Recipe, recipe_json
+from pocketrec_training.run_folder import MODELS, RunFolder
 from pocketrec_training.stopping import cap_warning
 from pocketrec_training.towers.fit import fit_towers, prepare_process
 from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.towers.user_vectors import validation_ndcg
-from pocketrec_training.trained import NEIGHBOURS_FILE, load_trained
+from pocketrec_training.trained import load_trained
 from pocketrec_training.warm_start.align import Alignment
 from pocketrec_training.warm_start.start import align_towers, check_fits, copy_weights
 
@@ -118,6 +119,15 @@ def train(
     Raises:
         RunInvalidError: the unfinished work beside `run_dir` belongs to another recipe or other
             data, the run to start from does not fit the recipe, or the split leaves no cases.
+
+    Example:
+        >>> from pocketrec_training.data.ingest import build_tables
+        >>> from pocketrec_training.recipe.schema import load_recipe
+        >>> recipe = load_recipe(Path("shop.toml"))
+        >>> tables = build_tables(recipe, Path("data"), Path("tables"))
+        >>> report = train(recipe, Path("data"), Path("run"))
+        >>> report.recipe, report.epochs
+        ('shop', 2)
         TableInvalidError: the tables are missing.
         FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
     """
@@ -159,7 +169,7 @@ def train(
         table, alignment = aligned.table, aligned.alignment
     baskets = recipe.split.kind != "leave_last"
     neighbours = fit_neighbours(recipe.neighbours, data)
-    candidates = Candidates(
+    candidates = CandidateGenerator(
         spec,
         data,
         user_tower,
@@ -199,25 +209,24 @@ def train(
         leak_check=fitted.leak_check,
         alignment=alignment,
     )
-    out = work / "run"
-    shutil.rmtree(out, ignore_errors=True)
+    out = RunFolder(work / "run")
+    shutil.rmtree(out.path, ignore_errors=True)
     try:
-        out.mkdir()
-        (out / "recipe.json").write_bytes(recipe_json(recipe))
-        (out / "feature_spec.json").write_bytes(canonical_json(spec.to_json()))
-        (out / "train_report.json").write_text(json.dumps(asdict(report), indent=2))
+        out.path.mkdir()
+        out.recipe.write_bytes(recipe_json(recipe))
+        out.feature_spec.write_bytes(canonical_json(spec.to_json()))
+        out.report.write_text(json.dumps(asdict(report), indent=2))
         for name in (col.ITEMS_FILE, col.INTERACTIONS_FILE, col.REPORT_FILE):
             if (data_dir / name).is_file():
-                shutil.copyfile(data_dir / name, out / name)
-        np.save(out / "item_vectors.npy", table)
+                shutil.copyfile(data_dir / name, out.path / name)
+        np.save(out.item_vectors, table)
         if neighbours is not None:
-            save_neighbours(out / NEIGHBOURS_FILE, neighbours)
-        user_tower.save(out / "user_tower.keras")
-        item_tower.save(out / "item_tower.keras")
-        fitted.ranker.save(out / "ranker.keras")
+            save_neighbours(out.neighbours, neighbours)
+        for name, model in zip(MODELS, (user_tower, item_tower, fitted.ranker), strict=True):
+            model.save(out.model(name))
         if fitted.cross_fit is not None:
-            save_cross_fit(out, fitted.cross_fit)
-        replace_dir(out, run_dir)
+            save_cross_fit(out.path, fitted.cross_fit)
+        replace_dir(out.path, run_dir)
         shutil.rmtree(work)
     except OSError as err:
         raise write_failed(run_dir, err) from err
@@ -240,7 +249,7 @@ def _claim(work: Path, recipe: Recipe, data_dir: Path, warm_start: Path | None =
     report = data_dir / col.REPORT_FILE
     mark = recipe_json(recipe) + (report.read_bytes() if report.is_file() else b"")
     if warm_start is not None:
-        vectors = warm_start / "item_vectors.npy"
+        vectors = RunFolder(warm_start).item_vectors
         mark += sha256_file(vectors).encode() if vectors.is_file() else b""
     path = work / "claim"
     if path.is_file():

@@ -9,32 +9,20 @@ import numpy as np
 
 import pocketrec_training.ranker.model as ranker_model
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_training.data.dataset import Dataset, Items, load_items
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.neighbours import load_neighbours
 from pocketrec_training.progress import Progress
-from pocketrec_training.ranker.slates import Candidates
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.recipe.schema import Recipe, load_recipe
+from pocketrec_training.run_folder import MODELS, RunFolder
 from pocketrec_training.towers import item_tower, user_tower
-from pocketrec_training.towers.fit import Floats
 from pocketrec_training.towers.item_content import item_inputs
 
 # Imported so that keras knows their layers.
 _LAYERS = (item_tower, ranker_model, user_tower)
-
-FILES = (
-    "recipe.json",
-    "feature_spec.json",
-    "train_report.json",
-    "items.parquet",
-    "interactions.parquet",
-    "item_vectors.npy",
-    "user_tower.keras",
-    "item_tower.keras",
-    "ranker.keras",
-)
-NEIGHBOURS_FILE = "neighbours.npz"
 
 _BLOCK = 8192
 """Items that the item tower takes at a time; each looks up some 30 vectors."""
@@ -47,15 +35,15 @@ class Trained:
     recipe: Recipe
     spec: FeatureSpec
     items: Items
-    item_vectors: Floats
+    item_vectors: Floats32
     user_tower: keras.Model
     item_tower: keras.Model
     ranker: keras.Model
     neighbours: Neighbours | None
 
-    def candidates(self, data: Dataset) -> Candidates:
+    def candidates(self, data: Dataset) -> CandidateGenerator:
         """Return retrieval as this run trained it, over the sequences of `data`."""
-        return Candidates(
+        return CandidateGenerator(
             self.spec,
             data,
             self.user_tower,
@@ -65,7 +53,7 @@ class Trained:
             baskets=self.recipe.split.kind != "leave_last",
         )
 
-    def item_vectors_for(self, items: Items) -> Floats:
+    def item_vectors_for(self, items: Items) -> Floats32:
         """Return vectors of items that training never saw, by content alone; float32 [n, d]."""
         vectors = np.empty((len(items), self.spec.dim), np.float32)
         buckets = self.recipe.retrieval.title_buckets
@@ -84,21 +72,17 @@ def load_trained(run_dir: Path) -> Trained:
     Raises:
         RunInvalidError: a file is missing or unreadable.
     """
-    missing = [name for name in FILES if not (run_dir / name).is_file()]
-    if missing:
-        raise RunInvalidError(f"{run_dir}: not a finished run, it lacks {', '.join(missing)}.")
+    run = RunFolder(run_dir)
+    run.check_finished()
     try:
-        spec = FeatureSpec.from_json(json.loads((run_dir / "feature_spec.json").read_bytes()))
-        models = {
-            name: keras.models.load_model(run_dir / f"{name}.keras", compile=False)
-            for name in ("user_tower", "item_tower", "ranker")
-        }
-        vectors = np.load(run_dir / "item_vectors.npy", allow_pickle=False)
-        neighbours = load_neighbours(run_dir / NEIGHBOURS_FILE) if spec.neighbours else None
+        spec = FeatureSpec.from_json(json.loads(run.feature_spec.read_bytes()))
+        models = {name: keras.models.load_model(run.model(name), compile=False) for name in MODELS}
+        vectors = np.load(run.item_vectors, allow_pickle=False)
+        neighbours = load_neighbours(run.neighbours) if spec.neighbours else None
     except (OSError, ValueError, KeyError) as err:
         raise RunInvalidError(f"{run_dir}: damaged ({err}). Train again.") from err
     return Trained(
-        recipe=load_recipe(run_dir / "recipe.json"),
+        recipe=load_recipe(run.recipe),
         spec=spec,
         items=load_items(run_dir),
         item_vectors=vectors,

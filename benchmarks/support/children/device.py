@@ -31,9 +31,9 @@ def main(asked: dict[str, Any], started: int) -> dict[str, Any]:
     cold_ms = (time.monotonic_ns() - started) / 1e6
     found: dict[str, Any] = {
         "cold_start_ms": cold_ms,
-        "source": first["source"],
-        "faults": first["faults"],
-        "history": first["history"],
+        "source": first.source,
+        "faults": [fault.text for fault in first.faults],
+        "history": first.history,
         "first_rss_mib": resident_bytes() / MIB,
     }
     found |= stages(device, asked)
@@ -49,6 +49,7 @@ def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
     from benchmarks.support.busy import busy_cores
     from pocketrec_bundle.features import History
     from pocketrec_bundle.reader import open_bundle
+    from pocketrec_edge.faults import joined
     from pocketrec_edge.recommend.pipeline import Recommender
 
     recommender = device._recommender  # one a phone: a second one would take its memory twice
@@ -72,7 +73,7 @@ def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
             began = time.process_time()
             slate = recommender.recommend(history, asked["now_utc"], asked["k"])
             cpu_s.append(time.process_time() - began)
-            sources.add(slate.source if slate.fault is None else slate.fault)
+            sources.add(slate.source if not slate.faults else joined(slate.faults))
             for stage, ms in slate.stage_ms.items():
                 samples.setdefault(stage, []).append(ms)
 

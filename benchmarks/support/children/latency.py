@@ -23,11 +23,11 @@ def main(home: Path, engine: str, repetitions: int) -> None:
     stages: dict[str, list[float]] = {}
     for _ in range(repetitions):
         answer = device.recommend(10, log_impressions=False)
-        for stage, elapsed_ms in answer["stage_ms"].items():
+        for stage, elapsed_ms in answer.stage_ms.items():
             stages.setdefault(stage, []).append(elapsed_ms)
     found = {
-        "source": first["source"],
-        "engine": first["engine"],
+        "source": first.source,
+        "engine": first.engine,
         "first_slate_ms": first_slate_ms,
         "stages": stages,
     }

@@ -51,9 +51,9 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         if acts:
             device.feedback(ids[done // every % len(ids)], "like")
         done += 1
-        totals.append(answer["stage_ms"]["total"])
-        sources[answer["source"]] += 1
-        faults.update(answer["faults"])
+        totals.append(answer.stage_ms["total"])
+        sources[answer.source] += 1
+        faults.update(fault.text for fault in answer.faults)
         if done >= asked["warm"] and done % step == 0:
             resident.append((done, time.monotonic() - began, resident_bytes() / MIB))
     seconds, cpu = time.monotonic() - began, time.process_time() - cpu
@@ -65,8 +65,8 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         "cpu_s": cpu,
         "sources": dict(sources),
         "faults": dict(faults),
-        "events": status["events"],
-        "log_bytes": status["log_bytes"],
+        "events": status.log.events,
+        "log_bytes": status.log.log_bytes,
         "sockets": len(sockets),
         "totals_ms": list(totals),
         "resident": resident,

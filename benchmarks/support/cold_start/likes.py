@@ -16,18 +16,19 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.support.cold_start.scores import Floats, Values, as_stored
+from benchmarks.support.cold_start.scores import Values, as_stored
 from benchmarks.support.cold_start.split import ColdSplit
 from pocketrec_bundle.features import FeatureSpec, History, tower_inputs, used_rows
+from pocketrec_bundle.floats import Floats32
+from pocketrec_bundle.units import DAY_S
 from pocketrec_training.cold_start.content_vectors import ContentVectors
-from pocketrec_training.cold_start.fill_in import run_tower
+from pocketrec_training.cold_start.score_calibration import run_tower
 from pocketrec_training.data import columns as col
 
 SLATE, AMONG = 10, 200
 """Places of the slate that is compared; the liked item is drawn from so many best ones."""
 
 USERS = 500
-DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +113,9 @@ def _sequel(
 def recall_of_sequels(
     tower: keras.Model,
     spec: FeatureSpec,
-    known: Floats,
+    known: Floats32,
     cases: Sequence[Sequel],
-    new: Floats | None,
+    new: Floats32 | None,
     k: int,
 ) -> Values:
     """Whether the wanted item is among the first `k` known ones not had, float64 [cases].
@@ -147,8 +148,8 @@ def kept(
     tower: keras.Model,
     spec: FeatureSpec,
     made: ContentVectors,
-    shift: Floats,
-    known: Floats,
+    shift: Floats32,
+    known: Floats32,
     seed: int,
 ) -> Kept:
     """Compare one event with known items to the same event if they were new.
@@ -193,8 +194,8 @@ def kept(
 
 
 def _with(
-    spec: FeatureSpec, history: History, vectors: Floats, vector: Floats, event: int, ts: int
-) -> tuple[History, Floats]:
+    spec: FeatureSpec, history: History, vectors: Floats32, vector: Floats32, event: int, ts: int
+) -> tuple[History, Floats32]:
     """Add an event with an item that may have no row; the tower reads events, times and vectors."""
     longer = History(
         np.append(history.rows, 0).astype(np.int32),
@@ -204,7 +205,7 @@ def _with(
     return longer, np.concatenate([vectors, vector[None]])[-spec.max_history :]
 
 
-def _top(scores: Floats, seen: Sequence[NDArray[np.int32]], k: int) -> NDArray[np.int64]:
+def _top(scores: Floats32, seen: Sequence[NDArray[np.int32]], k: int) -> NDArray[np.int64]:
     """Return each row's `k` best columns, those seen left out, best first; int64 [u, k]."""
     for row, gone in zip(scores, seen, strict=True):
         row[gone] = -np.inf

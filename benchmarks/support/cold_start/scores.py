@@ -7,16 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.support.cold_start.split import ColdSplit
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_training.cold_start.content_vectors import ContentVectors
-from pocketrec_training.cold_start.fill_in import (
+from pocketrec_training.cold_start.score_calibration import (
     SAMPLE,
     arrival_ratio,
     expected_share,
     lift_in_company,
 )
 
-Floats = NDArray[np.float32]
 Values = NDArray[np.float64]
 
 
@@ -35,15 +35,20 @@ class Mixed:
     recall_known: Values
 
 
-def as_stored(vectors: Floats) -> Floats:
+def as_stored(vectors: Floats32) -> Floats32:
     """Round to int8 rows and back, as the phone's item matrix does."""
     rows, scales = quantize_rows(vectors)
     return rows.astype(np.float32) * scales[:, None]
 
 
 def lifted(
-    case: ColdSplit, made: ContentVectors, users: Floats, known: Floats, new: Floats, seed: int
-) -> Floats:
+    case: ColdSplit,
+    made: ContentVectors,
+    users: Floats32,
+    known: Floats32,
+    new: Floats32,
+    seed: int,
+) -> Floats32:
     """Lift new items to the share that the past lets expect; looks at no event after the cut."""
     n = min(SAMPLE, len(users))
     chosen = np.random.default_rng(seed).choice(len(users), n, replace=False)
@@ -56,7 +61,7 @@ def expected(case: ColdSplit) -> float:
     return expected_share(arrival_ratio(case.known), len(case.new), len(case.known.items))
 
 
-def recall_at(scores: Floats, wanted: Sequence[NDArray[np.int32]], k: int) -> Values:
+def recall_at(scores: Floats32, wanted: Sequence[NDArray[np.int32]], k: int) -> Values:
     """Share of each row's wanted columns among its k best, float64 [rows]."""
     k = min(k, scores.shape[1])
     top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
@@ -65,7 +70,7 @@ def recall_at(scores: Floats, wanted: Sequence[NDArray[np.int32]], k: int) -> Va
     )
 
 
-def mixed(case: ColdSplit, users: Floats, known: Floats, new: Floats, k: int) -> Mixed:
+def mixed(case: ColdSplit, users: Floats32, known: Floats32, new: Floats32, k: int) -> Mixed:
     """Rank new and known items together, those of the user's history left out; the best k count."""
     scores = np.concatenate([users @ known.T, users @ new.T], axis=1)
     for row, user in zip(scores, case.users, strict=True):

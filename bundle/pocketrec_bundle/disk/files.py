@@ -1,4 +1,4 @@
-"""Atomic files: a reader sees the old content or the new, never a part (by a rename)."""
+"""Atomic file writes: a reader sees the old content or the new, never a part."""
 
 import contextlib
 import ctypes
@@ -82,7 +82,7 @@ def remove_file(path: Path) -> bool:
 
 
 def fsync_dir(path: Path) -> None:
-    """Make the renames done inside a folder survive a power cut (a no-op where unsupported)."""
+    """Make renames inside a folder survive a power cut; does nothing where unsupported."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:
@@ -92,9 +92,9 @@ def fsync_dir(path: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file: temporary sibling, fsync, rename over `path`, fsync of the folder.
+    """Write a file atomically: temporary sibling, fsync, rename to `path`, fsync of the folder.
 
-    A killed writer leaves the sibling, `.NAME.partial`; the next write to `path` takes it over.
+    A killed writer leaves the sibling, `.NAME.partial`; the next write to `path` reuses it.
 
     Raises:
         PocketRecError: the disk is full or the folder cannot be written; `path` is untouched.
@@ -103,11 +103,11 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_atomic_parts(path: Path, parts: Iterable[bytes], mode: int = 0o644) -> None:
-    """Write a whole file as `write_atomic` does, from parts that need not fit into memory.
+    """Write a file as `write_atomic` does, from parts that together need not fit into memory.
 
     Args:
         path: the file.
-        parts: what it will hold; if making one of them raises, `path` is untouched.
+        parts: its content; if producing a part raises, `path` is untouched.
         mode: permissions; by default a web server may read what is published.
 
     Raises:
@@ -139,9 +139,10 @@ def write_atomic_parts(path: Path, parts: Iterable[bytes], mode: int = 0o644) ->
 
 @contextlib.contextmanager
 def _alone(temporary: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing; another writer of the same name waits for its turn.
+    """Open a file for writing; other writers of the same name wait.
 
-    The file itself is locked. Windows renames no open file: the lock is a file beside it there.
+    The lock is on the file itself. On Windows, which cannot rename an open file, it is on a file
+    beside it.
     """
     if POSIX:
         with io.BufferedWriter(_locked(temporary)) as stream:
@@ -166,10 +167,10 @@ def _locked(path: Path) -> LockedFile:
 
 
 def replace_dir(temporary: Path, final: Path) -> None:
-    """Put a finished folder in the place of `final`, in one step, and remove the old one.
+    """Replace the folder `final` by a finished one, in one step, and remove the old one.
 
-    A crash leaves the old folder under one of the two names. Where the file system cannot swap
-    names, the old folder is moved aside first; `restore_dir` brings it back after a crash there.
+    After a crash the old folder has one of the two names. Where the file system cannot swap names,
+    the old folder is moved aside first; `restore_dir` moves it back after a crash.
     """
     restore_dir(final)
     if not final.exists():
@@ -186,12 +187,12 @@ def replace_dir(temporary: Path, final: Path) -> None:
 
 
 def check_free(out: Path, *, force: bool, option: str = "--out") -> None:
-    """Refuse a place that is taken, before any work is done for it.
+    """Refuse an output path that exists, before any work is done.
 
     Args:
-        out: the place.
-        force: it may be replaced.
-        option: of the command, by which its user named `out`.
+        out: the output path.
+        force: an existing output may be replaced.
+        option: of the command, for the message.
 
     Raises:
         InputError: `out` exists and `force` is not set.
@@ -202,7 +203,7 @@ def check_free(out: Path, *, force: bool, option: str = "--out") -> None:
 
 
 def restore_dir(final: Path) -> None:
-    """Undo a `replace_dir` that was killed between two renames; costs two look-ups otherwise."""
+    """Undo a `replace_dir` that was killed between two renames; otherwise do nothing."""
     aside = _aside(final)
     if aside.exists() and not final.exists():
         aside.replace(final)
@@ -214,7 +215,7 @@ def _aside(final: Path) -> Path:
 
 
 def _swap(one: Path, two: Path) -> bool:
-    """Exchange two names atomically (renameat2 of Linux, renamex_np of macOS); False: cannot."""
+    """Swap two names atomically (renameat2 on Linux, renamex_np on macOS); False if unsupported."""
     if not POSIX:
         return False
     libc = ctypes.CDLL(None)
@@ -228,7 +229,7 @@ def _swap(one: Path, two: Path) -> bool:
 
 
 def write_failed(path: Path, err: OSError) -> PocketRecError:
-    """Turn an OSError of a write into a message that says what to do."""
+    """Return an error that says what to do about an OSError of a write."""
     if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return PocketRecError(
             f"{path}: no space left while writing; nothing was changed. Free some space and rerun."

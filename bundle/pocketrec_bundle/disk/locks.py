@@ -1,4 +1,4 @@
-"""File locks over processes, on POSIX and on Windows; the kernel frees one if its holder is killed.
+"""File locks between processes, on POSIX and Windows; the kernel frees those of killed processes.
 
 A lock file may lie where others can write. It is opened without following a symbolic link, is never
 truncated, and only its owner can read or write it (mode 0600).
@@ -41,11 +41,11 @@ class LockedFile(io.FileIO):
 
         Args:
             path: the file; its folder exists.
-            wait_s: how long to wait for another holder; `math.inf` waits for ever.
+            wait_s: how long to wait for another holder; `math.inf`: without limit.
 
         Raises:
-            BlockingIOError: another holder has it, also one in this process.
-            OSError: it cannot be opened, such as a symbolic link or a folder.
+            BlockingIOError: another holder has the lock; it may be in this process.
+            OSError: the file cannot be opened, such as a symbolic link or a folder.
         """
         super().__init__(
             path, "r+", opener=lambda name, flags: open_plain(name, flags | os.O_CREAT)
@@ -58,7 +58,7 @@ class LockedFile(io.FileIO):
             raise
 
     def close(self) -> None:
-        """Free the lock and close the file."""
+        """Release the lock and close the file."""
         if not self.closed and not POSIX:  # Windows frees it at some time after the close
             _lock_byte(self.fileno(), _msvcrt.LK_UNLCK)
         super().close()

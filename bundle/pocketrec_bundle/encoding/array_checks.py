@@ -1,4 +1,4 @@
-"""Checks of arrays that came from a file, so that no number in one can lead outside another."""
+"""Checks of arrays from files, so that no number in one leads outside another."""
 
 import codecs
 from typing import Any
@@ -17,12 +17,12 @@ def expect_form(name: str, array: Array, code: str, shape: tuple[int, ...]) -> N
     """Check the dtype code (as "i4") and the shape.
 
     Raises:
-        BundleInvalidError: one differs; the text begins with `name`, as in all checks here.
+        BundleInvalidError: one differs. The text begins with `name`, as in all checks here.
     """
-    found = array.dtype.str[1:]
-    if found != code or array.shape != shape:
+    dtype = array.dtype.str[1:]
+    if dtype != code or array.shape != shape:
         raise BundleInvalidError(
-            f"{name}: {found}{list(array.shape)}, expected {code}{list(shape)}", code="array_form"
+            f"{name}: {dtype}{list(array.shape)}, expected {code}{list(shape)}", code="array_form"
         )
 
 
@@ -39,7 +39,7 @@ def expect_below(name: str, array: Array, limit: int) -> None:
 
 
 def expect_finite(name: str, array: Array) -> None:
-    """Check that inner products of these numbers stay finite.
+    """Check that all numbers are within 1e15 of 0, so that inner products stay finite.
 
     Raises:
         BundleInvalidError: one is NaN or too large.
@@ -63,10 +63,15 @@ def expect_rising(name: str, offsets: Array, end: int) -> None:
 
 
 def expect_utf8(name: str, data: NDArray[np.uint8], starts: NDArray[Any]) -> None:
-    """Check that bytes are UTF-8, and that no text of those that start at `starts` is cut.
+    """Check that bytes are UTF-8, and that no text starts inside a character.
+
+    Args:
+        name: for the message.
+        data: the bytes of all texts.
+        starts: where each text starts.
 
     Raises:
-        BundleInvalidError: they are not, or one begins inside a letter.
+        BundleInvalidError: the bytes are not UTF-8, or a text starts inside a character.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
@@ -81,5 +86,5 @@ def expect_utf8(name: str, data: NDArray[np.uint8], starts: NDArray[Any]) -> Non
 
 def begins_letter(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Whether each byte of UTF-8 is the first of a code point."""
-    found: NDArray[np.bool_] = data & 0xC0 != 0x80
-    return found
+    begins: NDArray[np.bool_] = data & 0xC0 != 0x80
+    return begins

@@ -1,4 +1,4 @@
-"""Array files: a 64-byte header, then the numbers, little-endian, row-major, ready for mmap.
+"""Array files: a 64-byte header, then the numbers, little-endian and row-major, for mmap.
 
 Header (FORMAT.md, "Array file"): magic `PRAR`, u16 version, 2-byte dtype code, u32 number of
 dimensions, u32 zero, four u64 sizes (unused ones 1), u64 payload bytes, u64 zero.
@@ -48,11 +48,11 @@ def encode_array(array: Array) -> bytes:
 
 
 def open_array(path: Path, *, max_bytes: int = MAX_ARRAY_BYTES) -> Array:
-    """Map an array file read-only; nothing is copied and only touched pages are read.
+    """Map an array file read-only; nothing is copied, and only the pages used are read.
 
     Args:
-        path: the file; its header is checked against its real size before anything is mapped.
-        max_bytes: refuse a payload above this.
+        path: the file; its header is checked against its real size before it is mapped.
+        max_bytes: refuse a larger payload.
 
     Raises:
         BundleInvalidError: wrong magic, version, dtype or sizes, or the file is cut short or too

@@ -1,7 +1,8 @@
-"""The order of rows told from the order of ids: only each id's cell is stored.
+"""Convert ranks (places in the order of ids) to rows and back; only each id's cell is stored.
 
-Rows lie by cell, within a cell by id. So the row of a rank is its cell's first row and as many on
-as earlier ranks have that cell. Counts at every 2^14th rank keep both ways short.
+Rows lie by cell, and within a cell by id. So the row of a rank is its cell's first row plus the
+number of lower ranks in that cell. Counts at every 2^14th rank make both directions fast.
+FORMAT.md, "Rows".
 """
 
 from typing import Any
@@ -16,7 +17,7 @@ _STRIDE = 1 << 14
 
 
 class CellOrder:
-    """Rank (place in the order of ids) to row, and back."""
+    """The mapping between ranks and rows."""
 
     def __init__(self, name: str, cells: NDArray[Any], offsets: NDArray[np.int32]) -> None:
         """Count the cells.
@@ -27,8 +28,8 @@ class CellOrder:
             offsets: int32 [C + 1], checked: cell c holds rows offsets[c]..offsets[c+1]-1.
 
         Raises:
-            BundleInvalidError: a cell does not come as often as it has rows, so that two ranks
-                would have one row.
+            BundleInvalidError: a cell does not come as often as it has rows; two ranks would have
+                one row.
         """
         n, n_cells = int(offsets[-1]), len(offsets) - 1
         expect_codes(name, cells, n, n_cells)

@@ -1,7 +1,7 @@
-"""Item columns: a value a row, stored as it is, once for all, or as codes of different values.
+"""Item columns: one value for each row, one for all rows, or codes of distinct values.
 
-Dictionary encoding, as in Parquet: exact, and a row of a million costs one or two bytes where a
-catalogue repeats itself. FORMAT.md, "Column".
+Codes are dictionary encoding, as in Parquet: exact, and one or two bytes a row if values repeat.
+FORMAT.md, "Column".
 """
 
 import math
@@ -16,11 +16,11 @@ from pocketrec_bundle.encoding.array_checks import expect_below, expect_form
 from pocketrec_bundle.encoding.arrays import HEADER_BYTES, Array
 
 CODES = ("u1", "u2", "i4")
-"""Dtypes that codes may have; a writer takes the first that has room."""
+"""Dtypes that codes may have; a writer uses the smallest that fits."""
 
 
 class Column(Protocol):
-    """Values by row, float or integer [N, ...]; an array is one."""
+    """Values by row, float or integer [N, ...]; a NumPy array is a column."""
 
     def __getitem__(self, rows: Any, /) -> Any:
         """Return the values of rows: an array of row numbers, or a slice."""
@@ -29,7 +29,7 @@ class Column(Protocol):
 
 
 class ArraySource(Protocol):
-    """What hands out the array files of a release by name; a `Bundle`."""
+    """The array files of a release by name, such as a `Bundle`."""
 
     def array(self, name: str) -> Array:
         """Return an array of the release."""
@@ -40,7 +40,12 @@ class ArraySource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A column of few different values; codes: integer [N]; values: [S, ...], S of them."""
+    """A column of few distinct values.
+
+    Attributes:
+        codes: integer [N]; row r has `values[codes[r]]`.
+        values: [S, ...], S distinct values.
+    """
 
     codes: NDArray[Any]
     values: NDArray[Any]
@@ -53,7 +58,7 @@ class Coded:
 
 
 def numbers_at(column: Column, place: int) -> NDArray[np.int32]:
-    """Return one of the numbers of every row of an integer column [N, K], int32 [N]."""
+    """Return number `place` of every row of an integer column [N, K], int32 [N]."""
     if isinstance(column, Coded):
         return np.asarray(column.values[:, place].astype(np.int32)[column.codes])
     return np.asarray(column[:][:, place], np.int32)
@@ -73,11 +78,11 @@ class Stacked:
 
 
 def column_at(columns: Column, place: int) -> Column:
-    """Return one of several columns that lie side by side, [N, M]; stacked ones as they are."""
+    """Return column `place` of columns [N, M]; of `Stacked` columns without a copy."""
     if isinstance(columns, Stacked):
         return columns.columns[place]
-    found: Column = columns[:][:, place]
-    return found
+    column: Column = columns[:][:, place]
+    return column
 
 
 def open_column(
@@ -91,11 +96,11 @@ def open_column(
     Args:
         source: the release.
         name: of the column.
-        form: dtype code and shape, rows first, that the column must have.
-        check: of the different values; gets a name for its message.
+        form: expected dtype code and shape, rows first.
+        check: checks the distinct values; its first argument is a name for the message.
 
     Raises:
-        BundleInvalidError: it has another form, or a code that no value has.
+        BundleInvalidError: the form differs, or a code has no value.
     """
     dtype, (n, *row) = form
     values = source.array(f"{name}.values")
@@ -111,13 +116,13 @@ def open_column(
 
 
 def expect_codes(name: str, codes: Array, n: int, limit: int) -> None:
-    """Check `n` codes of any dtype that codes may have, each below `limit`.
+    """Check that there are `n` codes of a dtype of `CODES`, each below `limit`.
 
     Raises:
-        BundleInvalidError: they are not.
+        BundleInvalidError: the dtype, the number or a code is wrong.
     """
-    found = codes.dtype.str[1:]
-    expect_form(name, codes, found if found in CODES else " or ".join(CODES), (n,))
+    dtype = codes.dtype.str[1:]
+    expect_form(name, codes, dtype if dtype in CODES else " or ".join(CODES), (n,))
     expect_below(name, codes, limit)
 
 
@@ -128,9 +133,9 @@ def column_files(
 
     Args:
         name: of the column.
-        values: number or row of numbers a row, [N] or [N, K].
-        base: the release before, if this one follows it: its codes keep their meaning, so that a
-            delta carries new values and little else.
+        values: [N] or [N, K].
+        base: the previous release. Its codes keep their meaning, so that a delta holds little
+            more than the new values. None: there is none.
     """
     table = None
     if base is not None and base.lists(f"{name}.codes"):
@@ -143,24 +148,24 @@ def column_files(
 
 
 def coded(values: NDArray[Any], base: NDArray[Any] | None = None) -> Coded:
-    """Find the different values; floats differ if their bits do, so that -0.0 stays.
+    """Find the distinct values; floats are compared by their bits, so that -0.0 is kept.
 
     Args:
         values: [N] or [N, K].
-        base: a table to go on from: values it lacks are appended. It is left where values that are
-            no longer used would make the codes wider.
+        base: a table to extend with the values that it lacks. It is not used if its unused values
+            would make the codes wider.
     """
     distinct, codes = np.unique(_keys(values), return_inverse=True)
     places = np.arange(len(distinct))
     table = _values(distinct, values)
     if base is not None and base.dtype == values.dtype and base.shape[1:] == values.shape[1:]:
-        known = {key: at for at, key in enumerate(_keys(base).tolist())}
-        at = np.array([known.get(key, -1) for key in distinct.tolist()], np.int64)
-        new = at < 0
+        known = {key: code for code, key in enumerate(_keys(base).tolist())}
+        base_codes = np.array([known.get(key, -1) for key in distinct.tolist()], np.int64)
+        new = base_codes < 0
         n = len(base) + int(new.sum())
         if code_dtype(n) == code_dtype(len(distinct)):
-            at[new] = np.arange(len(base), n)
-            places, table = at, np.concatenate([base, table[new]])
+            base_codes[new] = np.arange(len(base), n)
+            places, table = base_codes, np.concatenate([base, table[new]])
     dtype = code_dtype(len(table))
     return Coded(places.astype(dtype)[codes.reshape(-1)], table)
 
@@ -171,7 +176,7 @@ def code_dtype(n: int) -> np.dtype[Any]:
 
 
 def _keys(values: NDArray[Any]) -> NDArray[Any]:
-    """Each row's bytes as one comparable thing, [N]."""
+    """Return each row's bytes as one comparable key, [N]."""
     each = math.prod(values.shape[1:])
     width = values.dtype.itemsize * each
     key = f"<u{width}" if width in (1, 2, 4, 8) else f"V{width}"

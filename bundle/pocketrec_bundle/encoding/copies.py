@@ -1,8 +1,8 @@
-"""Find what a new file has in common with an old one, as steps: new bytes, then a copy.
+"""Find the parts that a new file shares with an old one, as steps: new bytes, then a copy.
 
-Where the files part, the search goes on at the same distance first (a replaced row, a changed
-price); where that finds nothing soon, hashes of 16 bytes find what moved. Time is linear in
-the bytes that differ, but for files that repeat themselves.
+After a difference, the search first continues at the same distance between the files (a replaced
+row, a changed price). If it finds nothing soon, hashes of 16-byte blocks find parts that moved.
+Time is linear in the bytes that differ, except for files that repeat themselves.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ Step = tuple[int, int, int]
 STEP_BYTES = 12
 
 BLOCK = 16
-"""Bytes of a copy at least; old blocks are hashed at multiples of it."""
+"""Minimum bytes of a copy; old blocks are hashed at multiples of it."""
 _NEAR = 1 << 12
-"""How far the search looks at the same distance, in bytes."""
+"""Bytes that the search at the same distance looks ahead."""
 _SHORT = 256
 _WINDOW = 1 << 16
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
@@ -34,10 +34,10 @@ def steps(old: Bytes, new: Bytes) -> Iterator[Step]:
             near = _near(old, start, new, at)
             # A near end of a long gap may hide that the gap itself is there elsewhere.
             far = None if near and near[0] - at <= _SHORT else blocks.next_match(at)
-            found = min(filter(None, (near, far)), default=None)
-            if found is None:
+            match = min(filter(None, (near, far)), default=None)
+            if match is None:
                 break
-            at, start = found
+            at, start = match
             length = _equal(old, start, new, at)
         back = _equal_before(old, start, new, at, at - written)
         at, start, length = at - back, start - back, length + back
@@ -49,7 +49,7 @@ def steps(old: Bytes, new: Bytes) -> Iterator[Step]:
 
 
 class _Blocks:
-    """Where each block of the old file stands, by its hash."""
+    """The position of each block of the old file, by its hash."""
 
     def __init__(self, old: Bytes, new: Bytes) -> None:
         self._old, self._new = old, new
@@ -66,7 +66,11 @@ class _Blocks:
         self._window, self._found = -1, np.zeros((0, 2), np.int64)
 
     def next_match(self, at: int) -> tuple[int, int] | None:
-        """Return the next place of the new file, from `at` on, that the old has, and where."""
+        """Return the next position in the new file, from `at`, of a block that the old file has.
+
+        Returns:
+            The positions in the new and in the old file; None: no block matches.
+        """
         while at + BLOCK <= len(self._new) and len(self._hashes):
             window = at // _WINDOW
             if window != self._window:
@@ -79,7 +83,7 @@ class _Blocks:
         return None
 
     def _search(self, begin: int) -> NDArray[np.int64]:
-        """Look up the block at every place of a window: int64 [matches, 2], place and start."""
+        """Return matches in a window, int64 [matches, 2]: positions in the new and old file."""
         part = self._new[begin : begin + _WINDOW + BLOCK - 1]
         eights = np.lib.stride_tricks.sliding_window_view(part, 8)
         words = np.ascontiguousarray(eights).view(np.uint64)[:, 0]
@@ -101,7 +105,7 @@ def _mixed(one: NDArray[np.uint64], two: NDArray[np.uint64]) -> NDArray[np.uint6
 
 
 def _equal(old: Bytes, start: int, new: Bytes, at: int) -> int:
-    """Count equal bytes from two places on, in parts that grow."""
+    """Count equal bytes from two positions on, in parts of growing size."""
     most, done, part = min(len(old) - start, len(new) - at), 0, 64
     while done < most:
         n = min(part, most - done)
@@ -114,14 +118,14 @@ def _equal(old: Bytes, start: int, new: Bytes, at: int) -> int:
 
 
 def _equal_before(old: Bytes, start: int, new: Bytes, at: int, most: int) -> int:
-    """Count equal bytes that end at two places, at most so many."""
+    """Count equal bytes before two positions, at most `most`."""
     most = min(most, start)
     differs = np.flatnonzero(old[start - most : start] != new[at - most : at])
     return most - int(differs[-1]) - 1 if len(differs) else most
 
 
 def _near(old: Bytes, start: int, new: Bytes, at: int) -> tuple[int, int] | None:
-    """Find the next two blocks' length of equal bytes at the same distance, if it is near."""
+    """Return where the next two blocks of equal bytes begin at the same distance, if near."""
     n = min(_NEAR, len(old) - start, len(new) - at)
     if n < 2 * BLOCK:
         return None

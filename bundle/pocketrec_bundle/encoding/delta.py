@@ -1,14 +1,14 @@
-"""Deltas: one file told by what it differs in from another (numpy and liblzma, nothing more).
+"""Deltas: the difference between two versions of a file (needs only numpy and liblzma).
 
-A delta is an xz stream. Its content, by form:
+A delta is an xz stream. FORMAT.md, "Deltas", has an example. Its content, by form:
 
-    copy        u32 n, then n steps, then all new bytes. A step: take that many new bytes, then that
-                many of the old file, from where the last step ended in it plus a jump. Steps are
-                three int32 arrays (new, old, jump), stored as planes of their four bytes each.
+    copy        u32 n, then n steps, then all new bytes. A step takes new bytes, then copies bytes
+                of the old file, from where the previous step ended plus a jump. Steps are three
+                int32 arrays (new, old, jump), each stored as planes of its four bytes.
     difference  one byte for each byte of the file: new minus old, modulo 256; equal sizes only.
 
-Copies are for files whose parts stay as they are, differences for int8 rows that all move a little.
-Whoever applies a delta knows size and hash of the result beforehand, and checks the hash after it.
+Copies suit files whose parts are unchanged or moved. Differences suit int8 rows that all change a
+little. The caller knows the size and hash of the result, and checks the hash.
 """
 
 import lzma
@@ -26,9 +26,9 @@ from pocketrec_bundle.errors import BundleInvalidError
 COPY, DIFFERENCE = "copy", "difference"
 FORMS = (COPY, DIFFERENCE)
 MAX_BYTES = 256 << 20
-"""Files above this have no deltas. Measured: making one takes 94 MiB (xz) and up to 3 bytes for
-each of the new file, applying one up to 3 bytes for each of it, so less than 1 GiB each; the old
-file, and in making the new one too, may be mapped and come on top."""
+"""Larger files have no deltas. Measured memory: making a delta takes 94 MiB (xz) and up to 3 bytes
+for each byte of the new file; applying it takes up to 3 bytes for each. So both need less than
+1 GiB, plus the files themselves where they are mapped."""
 
 Filters = list[dict[str, int]]
 _PART = 1 << 20
@@ -54,11 +54,11 @@ Buffer = bytes | memoryview
 
 
 def make_delta(old: Buffer, new: Buffer) -> tuple[str, bytes]:
-    """Make the smaller of the forms that fit; the same files always give the same bytes.
+    """Make the smallest delta of all forms; equal files give equal bytes.
 
     Args:
-        old: what the device has, at most `MAX_BYTES`.
-        new: what it wants, at most `MAX_BYTES`.
+        old: the file on the device, at most `MAX_BYTES`.
+        new: the file it needs, at most `MAX_BYTES`.
 
     Returns:
         The form, and the delta.
@@ -73,8 +73,8 @@ def make_delta(old: Buffer, new: Buffer) -> tuple[str, bytes]:
     if not (_is_int8(after) and before[:HEADER_BYTES].tobytes() == after[:HEADER_BYTES].tobytes()):
         return COPY, _packed(parts, _MATCHING)
     differences = (
-        (after[at : at + _PART] - before[at : at + _PART]).tobytes()
-        for at in range(0, len(after), _PART)
+        (after[start : start + _PART] - before[start : start + _PART]).tobytes()
+        for start in range(0, len(after), _PART)
     )
     moved = DIFFERENCE, _packed(differences, _COUNTING)
     if sum(map(len, parts)) > len(new) / 2:  # int8 rows do not compress: it would be no smaller
@@ -84,19 +84,19 @@ def make_delta(old: Buffer, new: Buffer) -> tuple[str, bytes]:
 
 
 def apply_delta(form: str, delta: bytes, old: Buffer, size: int) -> bytearray:
-    """Make the new file from the old one; nothing of the delta is trusted.
+    """Make the new file from the old one; every number in the delta is checked.
 
     Args:
         form: one of `FORMS`.
         delta: its bytes.
-        old: the file that it starts from.
-        size: bytes of the result, from the manifest; bounds what is allocated.
+        old: the old file.
+        size: bytes of the result, from the manifest; bounds the memory used.
 
     Returns:
-        `size` bytes, whose hash the caller must check.
+        `size` bytes; the caller must check their hash.
 
     Raises:
-        BundleInvalidError: it is damaged, does not fit the old file, or gives another size.
+        BundleInvalidError: the delta is damaged, does not fit the old file, or gives another size.
     """
     if not 0 <= size <= MAX_BYTES:
         raise BundleInvalidError(f"delta: a file of {size} bytes has none", code="delta")
@@ -125,19 +125,19 @@ def _is_int8(data: Bytes) -> bool:
 
 
 def _copy_parts(old: Bytes, new: Bytes) -> Iterator[bytes]:
-    """The content of a delta of the form copy."""
-    found = np.fromiter(chain.from_iterable(steps(old, new)), "<i4").reshape(-1, 3)
-    yield np.uint32(len(found)).astype("<u4").tobytes()
-    planes = np.ascontiguousarray(found.T).view(np.uint8).reshape(3, len(found), 4)
+    """Yield the content of a delta of the form "copy"."""
+    table = np.fromiter(chain.from_iterable(steps(old, new)), "<i4").reshape(-1, 3)
+    yield np.uint32(len(table)).astype("<u4").tobytes()
+    planes = np.ascontiguousarray(table.T).view(np.uint8).reshape(3, len(table), 4)
     yield planes.transpose(0, 2, 1).tobytes()
-    at = 0
-    for fresh, kept, _ in found.tolist():
-        yield new[at : at + fresh].tobytes()
-        at += fresh + kept
+    position = 0
+    for fresh, kept, _ in table.tolist():
+        yield new[position : position + fresh].tobytes()
+        position += fresh + kept
 
 
 def _most_steps(size: int) -> int:
-    """Every step but the last copies 16 bytes at least."""
+    """Return the maximum number of steps: every step but the last copies at least 16 bytes."""
     return size // 16 + 1
 
 
@@ -172,7 +172,7 @@ def _packed(parts: Iterable[bytes], filters: Filters) -> bytes:
 
 
 def _unpacked(data: bytes, most: int) -> bytes:
-    """Unpack at most so many bytes; a bomb is refused once it exceeds them."""
+    """Unpack at most `most` bytes; a decompression bomb is refused once it exceeds them."""
     reader: Any = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_DECODER_BYTES)
     try:
         content: bytes = reader.decompress(data, max_length=most + 1)

@@ -1,8 +1,8 @@
-"""Item ids in their order, each as what it adds to the one before it (front coding).
+"""Sorted item ids, front-coded: each id is stored as its difference from the previous one.
 
-A block begins wherever an id shares nothing; writers also begin one where a hash of the id says
-so, so that an id that comes in changes its own block only. Finding an id is a binary search over
-the blocks' first ids and a walk through one block. FORMAT.md, "Ids".
+An id that shares no letters starts a block. Writers also start a block where a hash of the id says
+so; a new id then changes its own block only. To find an id, search the blocks' first ids by
+bisection, then walk through one block. FORMAT.md, "Ids".
 """
 
 import zlib
@@ -16,9 +16,9 @@ from pocketrec_bundle.encoding.columns import Column, numbers_at
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 
 MAX_SHARED = 255
-"""Letters (code points) that an id may take over; bounds what a small file can expand to."""
+"""Maximum letters (code points) that an id shares; bounds the size that a file expands to."""
 MAX_BLOCK = 128
-"""Ids in a block at most; bounds the walk."""
+"""Maximum ids in a block; bounds the walk."""
 MAX_ADDED_BYTES = (1 << 16) - 1
 
 _MEAN_BLOCK = 32
@@ -26,10 +26,10 @@ _PART = 1 << 13
 
 
 def front_coded(ids: list[str]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-    """Encode ids, sorted and each once.
+    """Encode ids, which are sorted and distinct.
 
     Returns:
-        uint16 [N, 2]: letters that an id shares with the one before, bytes of UTF-8 that it adds;
+        uint16 [N, 2]: letters that an id shares with the previous one, bytes of UTF-8 that it adds;
         uint8: the added bytes.
 
     Raises:
@@ -39,8 +39,8 @@ def front_coded(ids: list[str]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     hashes = np.fromiter((zlib.crc32(one.encode()) for one in ids), np.uint32, len(ids))
     shared[hashes % _MEAN_BLOCK == 0] = 0
     heads = np.append(np.flatnonzero(shared == 0), len(ids))
-    for at in np.flatnonzero(np.diff(heads) > MAX_BLOCK):
-        shared[heads[at] : heads[at + 1] : MAX_BLOCK] = 0
+    for head in np.flatnonzero(np.diff(heads) > MAX_BLOCK):
+        shared[heads[head] : heads[head + 1] : MAX_BLOCK] = 0
     parts = [one[n:].encode() for one, n in zip(ids, shared.tolist(), strict=True)]
     added = np.fromiter(map(len, parts), np.int64, len(parts))
     if added.max(initial=0) > MAX_ADDED_BYTES:
@@ -50,8 +50,8 @@ def front_coded(ids: list[str]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
 
 
 def _shared_letters(ids: list[str]) -> NDArray[np.int64]:
-    """Letters that each id shares with the one before, int64 [N], at most `MAX_SHARED`."""
-    found = np.zeros(len(ids), np.int64)
+    """Return the letters each id shares with the previous one, int64 [N], at most `MAX_SHARED`."""
+    shared = np.zeros(len(ids), np.int64)
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     for start in range(0, len(ids), _PART):  # a part with the id before it
         first = max(0, start - 1)
@@ -60,12 +60,12 @@ def _shared_letters(ids: list[str]) -> NDArray[np.int64]:
         differ = np.pad(letters[1:] != letters[:-1], ((0, 0), (0, 1)), constant_values=True)
         length = lengths[first : first + len(part)]
         shortest = np.minimum(length[1:], length[:-1])
-        found[first + 1 : first + len(part)] = np.minimum(differ.argmax(axis=1), shortest)
-    return found
+        shared[first + 1 : first + len(part)] = np.minimum(differ.argmax(axis=1), shortest)
+    return shared
 
 
 class SortedIds:
-    """Ids by rank, their place in the order of their letters; decoded as they are asked for."""
+    """Ids by rank, their place in sorted order; decoded on demand."""
 
     def __init__(self, name: str, shapes: Column, data: NDArray[np.uint8]) -> None:
         """Check all ids without decoding them.
@@ -76,8 +76,8 @@ class SortedIds:
             data: the added bytes.
 
         Raises:
-            BundleInvalidError: an id shares more than the one before it has, a block is too long,
-                or the texts are not UTF-8 or of another length than they should be.
+            BundleInvalidError: an id shares more than the previous one has, a block is too long,
+                or the texts are not UTF-8 or have the wrong length.
         """
         self._shapes, self._data = shapes, data
         shared, added = (numbers_at(shapes, place) for place in (0, 1))
@@ -117,7 +117,7 @@ class SortedIds:
         return self._block(block, rank + 1)[-1]
 
     def rank_of(self, item_id: str) -> int:
-        """Return the rank of an id, or -1. Code points have the order of their UTF-8."""
+        """Return the rank of an id, or -1. Code points sort like their UTF-8 bytes."""
         low, high = 0, len(self._stops)
         while low < high:
             middle = (low + high) // 2
@@ -125,11 +125,11 @@ class SortedIds:
                 low = middle + 1
             else:
                 high = middle
-        found = self._block(low - 1) if low else []
-        return int(self._heads[low - 1]) + found.index(item_id) if item_id in found else -1
+        ids = self._block(low - 1) if low else []
+        return int(self._heads[low - 1]) + ids.index(item_id) if item_id in ids else -1
 
     def all(self) -> list[str]:
-        """Return all ids in their order."""
+        """Return all ids, sorted."""
         return [one for block in range(len(self._stops)) for one in self._block(block)]
 
     def _text(self, start: int, stop: int) -> str:
@@ -139,16 +139,16 @@ class SortedIds:
         """Return a block's ids, up to rank `end` - 1."""
         first, last = int(self._heads[block]), int(self._heads[block + 1])
         data = self._data[int(self._starts[block]) : int(self._starts[block + 1])].tobytes()
-        found, text, at = [], "", 0
+        ids, text, start = [], "", 0
         for shared, added in self._shapes[first : last if end is None else end].tolist():
-            text = text[:shared] + data[at : at + added].decode()
-            at += added
-            found.append(text)
-        return found
+            text = text[:shared] + data[start : start + added].decode()
+            start += added
+            ids.append(text)
+        return ids
 
 
 def _letters(name: str, data: NDArray[np.uint8], added: NDArray[Any]) -> NDArray[Any]:
-    """Check that all added texts are UTF-8; return how many letters each has, [N]."""
+    """Check that all added texts are UTF-8, and return the letters of each, [N]."""
     if data.max(initial=0) < 0x80:
         return added
     starts = np.cumsum(added, dtype=np.int64) - added

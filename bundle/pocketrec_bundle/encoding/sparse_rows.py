@@ -1,4 +1,4 @@
-"""Numbers that few of the rows of a release have: rising row numbers, and a value for each."""
+"""Sparse vectors over the rows of a release: rising row numbers and their values."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 def values_at(
     known: NDArray[Any], values: NDArray[Any], rows: NDArray[Any], otherwise: float = 0
 ) -> NDArray[Any]:
-    """Return the value of each of some rows, [n]; `otherwise` for a row that is not known.
+    """Return the values of some rows, [n]; `otherwise` for rows that are not in `known`.
 
     Args:
         known: integer [m], rising, each once.

@@ -1,4 +1,4 @@
-"""JSON of a release, read so that no two readers differ on it, and the checks of its values."""
+"""Strict JSON, so that no two readers read a release differently, and checks of its values."""
 
 import json
 import math
@@ -10,16 +10,17 @@ MAX_JSON_BYTES = 8 << 20
 MAX_TEXT = 200
 """Characters of a name or a label."""
 MAX_NUMBER = 1e15
-"""Of numbers that a device calculates with: inner products of such vectors still fit float32."""
+"""Largest absolute number; inner products of vectors with such numbers still fit float32."""
 MAX_UTC = 253_402_300_799
-"""The end of the year 9999 in unix seconds, and the bound before 1970 too."""
+"""The end of the year 9999 in unix seconds; -MAX_UTC is the bound before 1970."""
 
 
 def parse_json(name: str, data: bytes, max_bytes: int = MAX_JSON_BYTES) -> Any:
-    """Parse untrusted JSON: UTF-8, no key twice in an object, no NaN, no infinity, whole letters.
+    """Parse untrusted JSON: UTF-8, distinct keys in an object, finite numbers, no half escapes.
 
     Raises:
-        BundleInvalidError: it is larger, or not of this form; the text begins with `name`.
+        BundleInvalidError: it is larger than `max_bytes`, or not of this form. The text begins
+            with `name`.
     """
     if len(data) > max_bytes:
         raise BundleInvalidError(f"{name}: {len(data)} bytes exceed {max_bytes}", code="json_size")
@@ -38,10 +39,10 @@ def parse_json(name: str, data: bytes, max_bytes: int = MAX_JSON_BYTES) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("a key stands twice in an object")
-    return found
+    return members
 
 
 def _finite(text: str) -> float:
@@ -52,10 +53,10 @@ def _finite(text: str) -> float:
 
 
 def refuse_newer(name: str, value: object, known: int = 1, key: str = "version") -> None:
-    """Refuse an object of a later version than `known`, before its other keys are looked at.
+    """Refuse an object of a later version than `known`, before its other keys are read.
 
     Raises:
-        BundleTooNewError: a newer app may read it; the text begins with `name`.
+        BundleTooNewError: the version is later. The text begins with `name`.
     """
     version = value.get(key) if isinstance(value, dict) else None
     if type(version) is int and version > known:
@@ -66,21 +67,21 @@ def refuse_newer(name: str, value: object, known: int = 1, key: str = "version")
 
 
 def is_integer(value: object, low: int, high: int) -> bool:
-    """Whether a value is an integer (true is none, nor is 1.0) in low..high."""
+    """Whether a value is an integer in low..high; `True` and 1.0 are not integers."""
     return type(value) is int and low <= value <= high
 
 
 def is_number(value: object, low: float = -MAX_NUMBER, high: float = MAX_NUMBER) -> bool:
-    """Whether a value is an integer or a fraction, neither NaN nor infinite, in low..high."""
+    """Whether a value is a finite number in low..high; `True` is not a number."""
     return type(value) in (int, float) and low <= value <= high  # type: ignore[operator]
 
 
 def is_text(value: object, longest: int = MAX_TEXT) -> bool:
-    """Whether a value is a text of at most so many characters."""
+    """Whether a value is a text of at most `longest` characters."""
     return isinstance(value, str) and len(value) <= longest
 
 
 def shown(value: object) -> str:
-    """A value for an error message, cut where it is long."""
+    """Return a value as text for an error message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}..."

@@ -1,7 +1,7 @@
-"""Golden cases of histories and searches that real users seldom have: no model takes part.
+"""Golden cases of histories and searches that real users seldom have; they run no model.
 
-FORMAT.md, "golden_edges.json". Each case has the input of one stage and its exact output, so that a
-client is tested on unknown ids, clocks set back, pauses of just 30 minutes, withdrawn items.
+FORMAT.md, "golden_edges.json". Each case has the input of one stage and its exact output. They test
+a client on unknown ids, clocks set back, pauses of exactly 30 minutes and withdrawn items.
 """
 
 import json
@@ -19,21 +19,26 @@ from pocketrec_bundle.reader import Bundle
 FILE = "golden_edges.json"
 MAX_CASES = 200
 FIRST = 20
-"""Candidates of a search that are kept."""
+"""Maximum number of expected candidates of a search."""
 HOME, SIMILAR, AFTER, SEARCH = SCENES = ("home", "similar", "after", "search")
 ZERO = -1
-"""In place of a row whose vector is the user's: the user's vector is zero."""
+"""As `user_row`: the user's vector is zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeHistory:
-    """A history, and the numbers that the models would read of it.
+    """A history, and the expected inputs of both models.
 
     Attributes:
-        user_row: the row whose vector stands for the user's; -1: zero.
+        name: of the case, for people.
+        now_utc: unix seconds of the request.
+        item_ids: of the events, oldest first; unknown ids too.
+        events: their event codes.
+        ts: their unix seconds.
+        user_row: the row whose vector is the user's; -1: the user's vector is zero.
         rows: candidates, in the order of retrieval.
         history_rows: expected; rows of the last L known events.
-        history_events: expected; 1 + event code of the same.
+        history_events: expected; 1 + their event codes.
         history_ages_s: expected; seconds.
         context: expected; numbers in the order of the spec's `context`.
         pair: expected; for each candidate the numbers of the spec's `pair`.
@@ -55,16 +60,22 @@ class EdgeHistory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeSearch:
-    """A search, and the first candidates that it gives.
+    """A search, and its first candidates.
 
     Attributes:
+        name: of the case, for people.
+        now_utc: unix seconds of the request.
+        item_ids: of the events, oldest first; unknown ids too.
+        events: their event codes.
+        ts: their unix seconds.
+        user_row: the row whose vector is the user's; -1: the user's vector is zero.
         shown: rows of earlier pages.
-        scene: of `SCENES`.
+        scene: one of `SCENES`.
         scene_ids: the item at hand of "similar" and "after", the app's results of "search".
-        leave_out_had: whether items of the history are left out; None: as the policy says.
-        filters: None, or keys and values as FORMAT.md, "golden_edges.json".
+        leave_out_had: whether items of the history are excluded; None: as the policy says.
+        filters: None, or keys and values as in FORMAT.md, "golden_edges.json".
         candidates: expected; at most the first 20 rows.
-        scores: expected; retrieval scores of the same.
+        scores: expected; their retrieval scores.
     """
 
     name: str
@@ -84,7 +95,14 @@ class EdgeSearch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenEdges:
-    """All cases; unmade: why some could not be made of this release, for people."""
+    """All cases of a release.
+
+    Attributes:
+        histories: cases of the models' inputs.
+        searches: cases of candidates.
+        unmade: cases that this release cannot show, for people.
+        version: of `golden_edges.json`.
+    """
 
     histories: tuple[EdgeHistory, ...]
     searches: tuple[EdgeSearch, ...]
@@ -98,36 +116,37 @@ class GoldenEdges:
 
     @classmethod
     def of(cls, bundle: Bundle) -> "GoldenEdges | None":
-        """Read those of a release; None if it is older than such files.
+        """Read the cases of a release; None if the release has no such file.
 
         Raises:
-            BundleTooNewError, BundleInvalidError: see `from_json`; or they are of another release.
+            BundleTooNewError, BundleInvalidError: see `from_json`; or a case does not fit the
+                release.
         """
         if not bundle.lists(FILE):
             return None
-        found = cls.from_json(bundle.json(FILE))
-        cases: list[EdgeHistory | EdgeSearch] = [*found.histories, *found.searches]
+        golden = cls.from_json(bundle.json(FILE))
+        cases: list[EdgeHistory | EdgeSearch] = [*golden.histories, *golden.searches]
         for case in cases:
             if wrong := _unfit(case, bundle):
                 where = f"{FILE}: {shown(case.name)}"
                 raise BundleInvalidError(f"{where}: {wrong}", code="golden_release")
-        return found
+        return golden
 
     @classmethod
     def from_json(cls, value: object) -> "GoldenEdges":
-        """Check and build them from parsed JSON.
+        """Check parsed JSON and build the cases from it.
 
         Raises:
-            BundleTooNewError: they are of a later version.
+            BundleTooNewError: the version is later than 1.
             BundleInvalidError: the form is not that of version 1.
         """
         any_list = list_of(lambda _: True, MAX_CASES)
         keys = {"histories": any_list, "searches": any_list}
-        found = top(FILE, value, {**keys, "unmade": list_of(is_text, MAX_CASES)})
+        content = top(FILE, value, {**keys, "unmade": list_of(is_text, MAX_CASES)})
         return cls(
-            histories=tuple(map(_history, found["histories"])),
-            searches=tuple(s for v in found["searches"] if (s := _search(v)) is not None),
-            unmade=found["unmade"],
+            histories=tuple(map(_history, content["histories"])),
+            searches=tuple(s for v in content["searches"] if (s := _search(v)) is not None),
+            unmade=content["unmade"],
         )
 
 
@@ -167,36 +186,36 @@ _SEARCH: dict[str, Callable[[object], bool]] = {
 
 
 def _history(value: object) -> EdgeHistory:
-    found = past(FILE, value, _HISTORY)
-    lengths = {len(found[key]) for key in ("history_rows", "history_events", "history_ages_s")}
-    if len(lengths) > 1 or len(found["pair"]) != len(found["rows"]):
+    case = past(FILE, value, _HISTORY)
+    lengths = {len(case[key]) for key in ("history_rows", "history_events", "history_ages_s")}
+    if len(lengths) > 1 or len(case["pair"]) != len(case["rows"]):
         raise BundleInvalidError(
-            f"{FILE}: {shown(found['name'])}: lengths differ", code="golden_value"
+            f"{FILE}: {shown(case['name'])}: lengths differ", code="golden_value"
         )
-    return EdgeHistory(**{**found, "pair": tuple(map(tuple, found["pair"]))})
+    return EdgeHistory(**{**case, "pair": tuple(map(tuple, case["pair"]))})
 
 
 def _search(value: object) -> EdgeSearch | None:
-    """Check a case; None if this app does not know its scene."""
-    found = past(FILE, value, _SEARCH)
-    where = f"{FILE}: {shown(found['name'])}"
-    if len(found["candidates"]) != len(found["scores"]):
+    """Check a case and return it; None if this app does not know its scene."""
+    case = past(FILE, value, _SEARCH)
+    where = f"{FILE}: {shown(case['name'])}"
+    if len(case["candidates"]) != len(case["scores"]):
         raise BundleInvalidError(
             f"{where}: candidates and scores differ in length", code="golden_value"
         )
-    if found["scene"] in (SIMILAR, AFTER) and not found["scene_ids"]:
+    if case["scene"] in (SIMILAR, AFTER) and not case["scene_ids"]:
         raise BundleInvalidError(f"{where}: no item at hand", code="golden_value")
-    if found["scene"] not in SCENES:
+    if case["scene"] not in SCENES:
         return None
-    if found["filters"] is not None:
-        filters = checked(f"{where}: filters", found["filters"], _FILTERS)
+    if case["filters"] is not None:
+        filters = checked(f"{where}: filters", case["filters"], _FILTERS)
         ranges = tuple(checked(f"{where}: a range", each, _RANGE) for each in filters["ranges"])
-        found["filters"] = {**filters, "ranges": ranges}
-    return EdgeSearch(**found)
+        case["filters"] = {**filters, "ranges": ranges}
+    return EdgeSearch(**case)
 
 
 def _unfit(case: EdgeHistory | EdgeSearch, bundle: Bundle) -> str:
-    """Return why a case cannot be of a release, or ""."""
+    """Return why a case does not fit a release, or ""."""
     spec, n = bundle.spec, bundle.item_count
     if max(case.events, default=0) >= len(spec.event_types):
         return "an event of no type"

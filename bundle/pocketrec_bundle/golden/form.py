@@ -1,4 +1,4 @@
-"""Checks that the golden files share: keys of an object, and what each value must be."""
+"""Checks that the golden files share: keys of an object, and the type of each value."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,22 +12,22 @@ MAX_ROW = 2**31 - 1
 
 
 def is_row(value: object) -> bool:
-    """Whether a value may be a row number; `fits` of the file compares it with the release."""
+    """Whether a value may be a row number; the file's `of` compares it with the release."""
     return is_integer(value, 0, MAX_ROW)
 
 
 def is_utc(value: object) -> bool:
-    """Whether a value is a moment in unix seconds, before 1970 too."""
+    """Whether a value is a time in unix seconds; times before 1970 are negative."""
     return is_integer(value, -MAX_UTC, MAX_UTC)
 
 
 def is_string(value: object) -> bool:
-    """Whether a value is a text of any length: an id that the app gave may be unknown."""
+    """Whether a value is a text of any length, such as an unknown id."""
     return isinstance(value, str)
 
 
 def list_of(is_right: Check, most: int | None = None) -> Check:
-    """Return the check of a list whose elements all pass; most: its greatest length."""
+    """Return a check for a list whose elements all pass; `most` is its maximum length."""
     return lambda value: (
         isinstance(value, list)
         and (most is None or len(value) <= most)
@@ -42,14 +42,14 @@ PAST: dict[str, Check] = {
     "events": list_of(lambda v: is_integer(v, 0, MAX_VOCABULARY)),
     "ts": list_of(is_utc),
 }
-"""A request's name, moment and history, oldest first."""
+"""A request's name, time and history, oldest event first."""
 
 
 def top(file: str, value: object, keys: Mapping[str, Check]) -> dict[str, Any]:
     """Check the outer object of a file of version 1.
 
     Raises:
-        BundleTooNewError: it is of a later version.
+        BundleTooNewError: the version is later than 1.
         BundleInvalidError: a key is missing, unknown or of the wrong type.
     """
     refuse_newer(file, value)
@@ -57,10 +57,10 @@ def top(file: str, value: object, keys: Mapping[str, Check]) -> dict[str, Any]:
 
 
 def checked(where: str, value: object, keys: Mapping[str, Check]) -> dict[str, Any]:
-    """Return an object's values, lists as tuples, if it has exactly these keys and they pass.
+    """Check that an object has exactly these keys; return its values, lists as tuples.
 
     Raises:
-        BundleInvalidError: it has not; the text begins with `where`.
+        BundleInvalidError: a key or value is wrong. The text begins with `where`.
     """
     if not isinstance(value, dict) or value.keys() != keys.keys():
         raise BundleInvalidError(f"{where}: keys differ from version 1", code="golden_keys")
@@ -71,20 +71,20 @@ def checked(where: str, value: object, keys: Mapping[str, Check]) -> dict[str, A
 
 
 def past(where: str, value: object, keys: Mapping[str, Check]) -> dict[str, Any]:
-    """Check a case that has a history, as `checked`; its columns agree, its times never fall.
+    """Check a case with a history, as `checked` does; columns of one length, times that never fall.
 
     Raises:
-        BundleInvalidError: they do not.
+        BundleInvalidError: a check fails.
     """
-    found = checked(f"{where}: a case", value, {**PAST, **keys})
-    if not len(found["item_ids"]) == len(found["events"]) == len(found["ts"]):
+    case = checked(f"{where}: a case", value, {**PAST, **keys})
+    if not len(case["item_ids"]) == len(case["events"]) == len(case["ts"]):
         raise BundleInvalidError(
-            f"{where}: {shown(found['name'])}: the history's columns differ in length",
+            f"{where}: {shown(case['name'])}: the history's columns differ in length",
             code="golden_value",
         )
-    if list(found["ts"]) != sorted(found["ts"]):
+    if list(case["ts"]) != sorted(case["ts"]):
         raise BundleInvalidError(
-            f"{where}: {shown(found['name'])}: the history is not in order of time",
+            f"{where}: {shown(case['name'])}: the history is not in order of time",
             code="golden_value",
         )
-    return found
+    return case

@@ -1,7 +1,7 @@
 """Golden slates of every rule, on items and scores that the file itself gives.
 
-FORMAT.md, "golden_rules.json". Nothing of a release enters, neither its items nor its models: each
-rule has a case in which it binds, and a client without the rule gives another slate.
+FORMAT.md, "golden_rules.json". The release's items and models are not used. Each rule has a case in
+which it changes the slate, so a client without the rule fails.
 """
 
 import json
@@ -20,7 +20,7 @@ from pocketrec_bundle.settings.rules import Rules
 
 FILE = "golden_rules.json"
 COLUMNS = NUMERIC
-"""What the numbers of the file's items are."""
+"""Names of the numbers of the file's items."""
 MAX_CATEGORIES, DIM = 2, 4
 MAX_ITEMS, MAX_CASES = 200, 200
 
@@ -34,15 +34,15 @@ SPEC = FeatureSpec(
     head_weights=(1.0,),
     candidates=MAX_ITEMS,
 )
-"""What the rules of a case are checked against, in place of the release's own spec."""
+"""The spec against which a case's rules are checked; the release's own spec is not used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenItem:
-    """One item of the file; its row is its place, from 0.
+    """One item of the file; its row is its place in the list, from 0.
 
     Attributes:
-        title: for rules that read titles.
+        title: compared by rules that read titles.
         vector: `DIM` numbers.
         categories: `MAX_CATEGORIES` codes, 0 = none.
         numeric: by `COLUMNS`, below 0 = unknown.
@@ -56,7 +56,14 @@ class GoldenItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenOffer:
-    """A campaign that runs; shown_today: its showings on this device."""
+    """A running campaign.
+
+    Attributes:
+        id: of the campaign.
+        row: of its item.
+        priority: the highest comes first.
+        shown_today: its showings today on this device.
+    """
 
     id: str
     row: int
@@ -66,11 +73,11 @@ class GoldenOffer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draws:
-    """What the source of randomness gives, in the order in which it is asked.
+    """The random numbers of a case, in the order in which they are drawn.
 
     Attributes:
         numbers: in 0..1, 1 excluded.
-        order: a permutation of the pool; empty for rules that ask for none.
+        order: a permutation of the pool; empty for rules without one.
     """
 
     numbers: tuple[float, ...]
@@ -79,22 +86,24 @@ class Draws:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuledSlate:
-    """Candidates with scores, what chooses among them, and the slate that must come out.
+    """Candidates with scores, rules or a policy, and the expected slate.
 
     Attributes:
-        rows: candidates, in no order.
-        scores: theirs.
+        name: of the case, for people.
+        now_utc: unix seconds of the request.
+        rows: candidates, in the order in which they came.
+        scores: their final scores.
         k: length of the slate.
-        past: rows of the history's items, an item as often as it was had.
+        past: rows of the history's items, one for each interaction.
         earlier: rows that earlier pages showed.
-        rules: None: the policy alone.
+        rules: None: the policy decides alone.
         policy: of a case without rules.
-        offers: campaigns that run.
+        offers: running campaigns.
         impressions: rows of the latest impressions, and whether an interaction followed.
-        draws: None: nothing is explored.
+        draws: None: no exploration.
         slate: expected; rows.
         propensities: expected; of each place.
-        sponsored: expected; ids of campaigns by place, "" for places that are not sponsored.
+        sponsored: expected; campaign id of each place, "" if the place is not sponsored.
     """
 
     name: str
@@ -124,7 +133,12 @@ class RuledSlate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenTitle:
-    """A title, and what is compared of it; words: "" if it is never the same as another."""
+    """A title and its compared form.
+
+    Attributes:
+        title: of an item.
+        words: sorted and normalised; "" is never the same as another title.
+    """
 
     title: str
     words: str
@@ -132,7 +146,7 @@ class GoldenTitle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenRules:
-    """All items, cases and titles."""
+    """All items, slates and titles of the file."""
 
     items: tuple[GoldenItem, ...]
     slates: tuple[RuledSlate, ...]
@@ -141,13 +155,13 @@ class GoldenRules:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `golden_rules.json`."""
-        found = {**asdict(self), "slates": [each.to_json() for each in self.slates]}
-        value: dict[str, Any] = json.loads(canonical_json(found))  # tuples to lists
+        plain = {**asdict(self), "slates": [each.to_json() for each in self.slates]}
+        value: dict[str, Any] = json.loads(canonical_json(plain))  # tuples to lists
         return value
 
     @classmethod
     def of(cls, bundle: Bundle) -> "GoldenRules | None":
-        """Read those of a release; None if it is older than such files.
+        """Read the cases of a release; None if the release has no such file.
 
         Raises:
             BundleTooNewError, BundleInvalidError: see `from_json`.
@@ -156,20 +170,20 @@ class GoldenRules:
 
     @classmethod
     def from_json(cls, value: object) -> "GoldenRules":
-        """Check and build them from parsed JSON.
+        """Check parsed JSON and build the cases from it.
 
         Raises:
-            BundleTooNewError: they are of a later version. A case with a kind of rule that this app
-                lacks is passed over.
+            BundleTooNewError: the version is later than 1. A case with a kind of rule that this app
+                does not know is ignored.
             BundleInvalidError: the form is not that of version 1.
         """
         any_list = list_of(lambda _: True, MAX_CASES)
-        found = top(FILE, value, {"items": any_list, "slates": any_list, "titles": any_list})
-        items = tuple(GoldenItem(**checked(f"{FILE}: an item", v, _ITEM)) for v in found["items"])
-        titles = (checked(f"{FILE}: a title", v, _TITLE) for v in found["titles"])
+        content = top(FILE, value, {"items": any_list, "slates": any_list, "titles": any_list})
+        items = tuple(GoldenItem(**checked(f"{FILE}: an item", v, _ITEM)) for v in content["items"])
+        titles = (checked(f"{FILE}: a title", v, _TITLE) for v in content["titles"])
         return cls(
             items=items,
-            slates=tuple(s for v in found["slates"] if (s := _slate(v, len(items))) is not None),
+            slates=tuple(s for v in content["slates"] if (s := _slate(v, len(items))) is not None),
             titles=tuple(GoldenTitle(**each) for each in titles),
         )
 
@@ -230,27 +244,27 @@ _SLATE: Checks = {
 
 
 def _slate(value: object, n_items: int) -> RuledSlate | None:
-    """Check a case; None if it has a kind of rule that this app lacks: the release need not."""
-    found = checked(f"{FILE}: a slate", value, _SLATE)
-    where = f"{FILE}: {shown(found['name'])}"
-    if (found["rules"] is None) == (found["policy"] is None):
+    """Check a case and return it; None if this app does not know a kind of rule in it."""
+    case = checked(f"{FILE}: a slate", value, _SLATE)
+    where = f"{FILE}: {shown(case['name'])}"
+    if (case["rules"] is None) == (case["policy"] is None):
         raise BundleInvalidError(f"{where}: has either rules or a policy", code="golden_value")
-    offers = tuple(GoldenOffer(**checked(f"{where}: offers", v, _OFFER)) for v in found["offers"])
-    lengths = {len(found[key]) for key in ("slate", "propensities", "sponsored")}
-    if len(found["rows"]) != len(found["scores"]) or len(lengths) > 1:
+    offers = tuple(GoldenOffer(**checked(f"{where}: offers", v, _OFFER)) for v in case["offers"])
+    lengths = {len(case[key]) for key in ("slate", "propensities", "sponsored")}
+    if len(case["rows"]) != len(case["scores"]) or len(lengths) > 1:
         raise BundleInvalidError(f"{where}: lengths differ", code="golden_value")
-    impressions = tuple(map(tuple, found["impressions"]))
-    rows = [*found["rows"], *found["past"], *found["earlier"], *found["slate"]]
+    impressions = tuple(map(tuple, case["impressions"]))
+    rows = [*case["rows"], *case["past"], *case["earlier"], *case["slate"]]
     rows += [offer.row for offer in offers] + [row for row, _ in impressions]
     if max(rows, default=-1) >= n_items:
         raise BundleInvalidError(f"{where}: a row beyond the {n_items} items", code="golden_value")
     try:
-        if found["rules"] is not None:
-            found["rules"] = Rules.from_json(found["rules"], SPEC)
+        if case["rules"] is not None:
+            case["rules"] = Rules.from_json(case["rules"], SPEC)
         else:
-            found["policy"] = Policy.from_json(found["policy"])
+            case["policy"] = Policy.from_json(case["policy"])
     except BundleTooNewError:
         return None
-    if found["draws"] is not None:
-        found["draws"] = Draws(**checked(f"{where}: draws", found["draws"], _DRAWS))
-    return RuledSlate(**{**found, "offers": offers, "impressions": impressions})
+    if case["draws"] is not None:
+        case["draws"] = Draws(**checked(f"{where}: draws", case["draws"], _DRAWS))
+    return RuledSlate(**{**case, "offers": offers, "impressions": impressions})

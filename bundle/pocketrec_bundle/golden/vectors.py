@@ -1,4 +1,4 @@
-"""Golden vectors: inputs and expected outputs by which any client proves itself right."""
+"""Golden vectors: requests with expected answers, which prove that a client is right."""
 
 import json
 from collections.abc import Callable
@@ -23,11 +23,18 @@ MAX_CASES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoldenCase:
-    """One recommendation request and what the reference device answered.
+    """One request and the answer of the reference device.
 
-    item_ids, events and ts are the history, oldest first (events: index into `event_types`);
-    user_vector: d floats; candidates: the first retrieved rows, best first; slate_ids and
-    slate_scores: the final answer.
+    Attributes:
+        name: of the case, for people.
+        now_utc: unix seconds of the request.
+        item_ids: of the events, oldest first.
+        events: their event codes, indexes into `event_types`.
+        ts: their unix seconds.
+        user_vector: expected; d floats.
+        candidates: expected; the first rows handed to the ranker, best first.
+        slate_ids: expected; ids of the slate.
+        slate_scores: expected; their final scores.
     """
 
     name: str
@@ -43,7 +50,14 @@ class GoldenCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
-    """All cases, and the largest absolute error allowed in a user vector and in a score."""
+    """All cases of a release.
+
+    Attributes:
+        cases: requests with answers.
+        vector_tolerance: largest allowed absolute error of a number of a user vector.
+        score_tolerance: largest allowed absolute error of a score.
+        version: of `golden.json`.
+    """
 
     cases: tuple[GoldenCase, ...]
     vector_tolerance: float
@@ -57,10 +71,10 @@ class Golden:
 
     @classmethod
     def of(cls, bundle: Bundle) -> "Golden":
-        """Read those of a release, and check that they fit its other parts.
+        """Read the cases of a release, and check that they fit its other files.
 
         Raises:
-            BundleInvalidError: there are none, or they are not of version 1, or of another release.
+            BundleInvalidError: the file is missing or not of version 1, or a case does not fit.
         """
         golden = cls.from_json(bundle.json("golden.json"))
         spec = bundle.spec
@@ -76,7 +90,7 @@ class Golden:
                 )
             if max(case.candidates, default=-1) >= bundle.item_count:
                 raise BundleInvalidError(
-                    f"golden.json: {shown(case.name)}: a candidate that is no item",
+                    f"golden.json: {shown(case.name)}: a candidate that is not an item",
                     code="golden_release",
                 )
         return golden
@@ -117,7 +131,7 @@ _IS_RIGHT: dict[str, Callable[[object], bool]] = {
     "slate_ids": lambda v: isinstance(v, str),
     "slate_scores": is_number,
 }
-"""What each element of a case's lists must be."""
+"""Checks of the elements of a case's lists."""
 
 
 def _case(value: object) -> GoldenCase:
@@ -133,7 +147,7 @@ def _case(value: object) -> GoldenCase:
     for key, is_right in _IS_RIGHT.items():
         if not isinstance(value[key], list) or not all(map(is_right, value[key])):
             raise BundleInvalidError(
-                f"{where}: {key} is no list, or holds what does not belong there",
+                f"{where}: {key} is not a list, or has a wrong element",
                 code="golden_value",
             )
     if not len(value["item_ids"]) == len(value["events"]) == len(value["ts"]):
@@ -149,6 +163,6 @@ def _case(value: object) -> GoldenCase:
             f"{where}: the history is not in order of time", code="golden_value"
         )
     fields: dict[str, Any] = {
-        key: tuple(found) if isinstance(found, list) else found for key, found in value.items()
+        key: tuple(entry) if isinstance(entry, list) else entry for key, entry in value.items()
     }
     return GoldenCase(**fields)

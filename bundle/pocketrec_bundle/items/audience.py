@@ -1,6 +1,7 @@
-"""For whom each item is: the regions that it is offered in, and the age that it is fit for.
+"""The audience of each item: the regions where it is offered, and its age rating.
 
-Only filters of a request read it, never a model. A release has files for what its items say.
+Only filters of a request read it, never a model. A release has these files only if some item has a
+region or a rating.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +29,7 @@ Bytes = NDArray[np.uint8]
 
 
 class Source(ArraySource, Protocol):
-    """A release with JSON files; a `Bundle`."""
+    """Array and JSON files of a release, such as a `Bundle`."""
 
     def json(self, name: str) -> Any:
         """Return a JSON file, parsed."""
@@ -36,10 +37,11 @@ class Source(ArraySource, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audience:
-    """As given to be written, in any order of items.
+    """The audience of items before they are written, in any order of items.
 
-    regions: names an item, none = everywhere; age_ratings: uint8 [N], least age in years, 255 =
-    unrated.
+    Attributes:
+        regions: region names of each item; an empty tuple is everywhere.
+        age_ratings: uint8 [N], minimum age in years; 255 is unrated.
     """
 
     regions: list[tuple[str, ...]]
@@ -47,7 +49,7 @@ class Audience:
 
     @classmethod
     def everyone(cls, n: int) -> "Audience":
-        """Return that of n items of which nothing is said."""
+        """Return the audience of n items without regions and age ratings."""
         return cls(regions=[()] * n, age_ratings=np.full(n, UNRATED, np.uint8))
 
     def says_something(self) -> bool:
@@ -55,12 +57,12 @@ class Audience:
         return any(self.regions) or bool((self.age_ratings != UNRATED).any())
 
     def pick(self, rows: NDArray[np.int64]) -> "Audience":
-        """Return that of some items, in the order of `rows`."""
+        """Return the audience of some items, in the order of `rows`."""
         regions = [self.regions[row] for row in rows.tolist()]
         return Audience(regions=regions, age_ratings=self.age_ratings[rows])
 
     def plus(self, others: "Audience") -> "Audience":
-        """Return that of these items and others after them."""
+        """Return the audience of these items, followed by other items."""
         return Audience(
             regions=[*self.regions, *others.regions],
             age_ratings=np.concatenate([self.age_ratings, others.age_ratings]),
@@ -69,11 +71,13 @@ class Audience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAudience:
-    """As read, by row.
+    """The audience of a release's items, by row.
 
-    region_names: of the bits of `regions`, uint8 [N, B]: bit r % 8 (the lowest is 0) of byte r / 8
-    is region r, and no bit at all is everywhere; age_ratings: uint8 [N], see `Audience`. None: the
-    release says it of no item.
+    Attributes:
+        region_names: the name of each bit of `regions`.
+        regions: uint8 [N, bytes]; bit r % 8 (the lowest is 0) of byte r / 8 is region r. All bits
+            0 is everywhere. None: the release has no regions.
+        age_ratings: uint8 [N], see `Audience`. None: the release has no age ratings.
     """
 
     region_names: tuple[str, ...] = ()
@@ -81,23 +85,23 @@ class OpenAudience:
     age_ratings: Column | None = None
 
     def of_items(self, n: int) -> Audience:
-        """Return it as it was given, for all n rows."""
-        found = Audience.everyone(n)
+        """Return it in the form that is written, for all n rows."""
+        audience = Audience.everyone(n)
         if self.regions is not None:
-            found.regions[:] = self._names(self.regions)
+            audience.regions[:] = self._names(self.regions)
         if self.age_ratings is not None:
-            found.age_ratings[:] = self.age_ratings[:]
-        return found
+            audience.age_ratings[:] = self.age_ratings[:]
+        return audience
 
     def _names(self, column: Column) -> Iterator[tuple[str, ...]]:
         coded = column if isinstance(column, Coded) else Coded(np.arange(len(column)), column[:])
         bits = np.unpackbits(coded.values, axis=1, bitorder="little")[:, : len(self.region_names)]
-        each = [tuple(self.region_names[at] for at in np.flatnonzero(row)) for row in bits]
+        each = [tuple(self.region_names[region] for region in np.flatnonzero(row)) for row in bits]
         return (each[code] for code in coded.codes.tolist())
 
 
 def open_audience(version: int, source: Source, n: int) -> OpenAudience:
-    """Open and check the files that are there; of a format version from before them, none.
+    """Open and check the audience files; format versions before `SINCE` have none.
 
     Args:
         version: of the release's format.
@@ -126,9 +130,9 @@ def audience_files(
 
     Args:
         audience: in row order.
-        base: of the release that this one follows: regions keep their bits, so that a delta stays
+        base: the audience of the previous release; regions keep their bits, so that a delta stays
             small.
-        source: the base's arrays.
+        source: the previous release's arrays.
 
     Raises:
         InputError: there are too many regions, or a name is too long.
@@ -152,12 +156,12 @@ def audience_files(
 
 
 def _bits(regions: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> Bytes:
-    at = {name: place for place, name in enumerate(names)}
+    bit_of = {name: place for place, name in enumerate(names)}
     code: dict[tuple[str, ...], int] = {}  # many items share their regions
     codes = [code.setdefault(each, len(code)) for each in regions]
     bits = np.zeros((len(code), 8 * _width(names)), np.uint8)
     for row, each in enumerate(code):
-        bits[row, [at[name] for name in each]] = 1
+        bits[row, [bit_of[name] for name in each]] = 1
     return np.packbits(bits, axis=1, bitorder="little")[codes]
 
 
@@ -166,7 +170,7 @@ def _width(names: tuple[str, ...]) -> int:
 
 
 def _expect_named(name: str, bits: Array, *, n_names: int) -> None:
-    """Check that no bit is set that has no name: is that item offered nowhere, or everywhere?"""
+    """Refuse a bit without a name: two readers could offer such an item to different people."""
     if n_names % 8 and (bits[:, -1] >> n_names % 8).any():
         raise BundleInvalidError(
             f"{name}: a bit is set for a region beyond the {n_names} named", code="region_bits"

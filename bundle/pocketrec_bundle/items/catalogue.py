@@ -1,6 +1,6 @@
-"""The display catalogue: one SQLite file, built so that equal items give equal bytes.
+"""The display catalogue: one SQLite file; equal items give equal bytes.
 
-A reader takes it for hostile: a view could run forever, a text fill the memory.
+A reader treats it as hostile: a view could run forever, and a text could fill the memory.
 """
 
 import errno
@@ -15,30 +15,36 @@ from pocketrec_bundle.disk.files import write_failed
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 
 MAX_ITEM_BYTES = 64 << 10
-"""Most that an item's texts may take together."""
+"""Maximum bytes of an item's texts together."""
 MAX_ID = 256
-"""Characters of an item's or user's id: writers refuse more, servers take no event with more."""
+"""Maximum characters of an item's or user's id, for writers and for events on a server."""
 MAX_PRICE = 1e12
-"""Most that a price may be: readers refuse numbers beyond 1e15, and float32 holds it."""
+"""Maximum price; readers refuse numbers beyond 1e15, and float32 holds this one."""
 TABLE = (
     "CREATE TABLE item (row INTEGER PRIMARY KEY, item_id TEXT NOT NULL, "
     "title TEXT NOT NULL, categories TEXT NOT NULL, price REAL, year INTEGER)"
 )
-"""The one form of the table: a view or computed column would run what its author wrote."""
+"""The only accepted table; a view or computed column would run what its author wrote."""
 
 _SELECT = "SELECT row, item_id, title, categories, price, year FROM item"
 
 _STEPS = 1000
-"""Steps of SQLite between two looks at whether it is over; the schema takes fewer."""
+"""SQLite steps between two checks of the limit; reading the schema takes fewer."""
 _STEPS_A_ROW = 100
-"""One look-up by row number takes about 15."""
+"""Steps allowed for each look-up by row number, which takes about 15."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueItem:
-    """What a person sees of an item; price and year are None where unknown.
+    """The texts of one item that a person sees.
 
-    categories: names joined by "|".
+    Attributes:
+        row: its row in the release.
+        item_id: the app's own id.
+        title: of the item.
+        categories: names joined by "|".
+        price: None if unknown.
+        year: None if unknown.
     """
 
     row: int
@@ -54,7 +60,7 @@ def write_catalogue(path: Path, items: Iterable[CatalogueItem]) -> None:
 
     Raises:
         InputError: the texts of an item are too long.
-        PocketRecError: the disk is full or cannot be written; what is there of `path` is no file.
+        PocketRecError: the disk is full or cannot be written; the file at `path` is unusable.
     """
     path.unlink(missing_ok=True)
     try:
@@ -95,10 +101,10 @@ def _insert(connection: sqlite3.Connection, item: CatalogueItem) -> None:
 
 
 class Catalogue:
-    """A catalogue file, held open: opening and checking it costs as much as a slate's texts."""
+    """An open catalogue file; opening and checking it takes as long as reading a slate's texts."""
 
     def __init__(self, path: Path) -> None:
-        """Open it and check its form.
+        """Open the file and check its table.
 
         Raises:
             BundleInvalidError: the file is not a readable catalogue.
@@ -118,20 +124,20 @@ class Catalogue:
                 )
 
     def items(self, rows: Iterable[int]) -> list[CatalogueItem]:
-        """Return the items of some rows, in the order asked; rows unknown there are left out.
+        """Return the items of some rows, in the order asked; rows without an entry are left out.
 
         Raises:
-            BundleInvalidError: the file cannot be read, or holds more than it should.
+            BundleInvalidError: the file cannot be read, or a query exceeds its limits.
         """
         wanted = [int(row) for row in rows]
         with _wrapped():
             self._allow(len(wanted))
             select = f"{_SELECT} WHERE row = ?"
-            found = [self._connection.execute(select, (row,)).fetchone() for row in wanted]
-        return [_item(values) for values in found if values is not None]
+            fetched = [self._connection.execute(select, (row,)).fetchone() for row in wanted]
+        return [_item(values) for values in fetched if values is not None]
 
     def all_items(self, n: int) -> Iterator[CatalogueItem]:
-        """Yield the items of rows 0..n-1 in order, one pass over the file.
+        """Yield the items of rows 0..n-1 in order, in one pass over the file.
 
         Raises:
             BundleInvalidError: as `items`; or the rows there are others.
@@ -150,18 +156,18 @@ class Catalogue:
                 )
 
     def _allow(self, n: int) -> None:
-        """Let SQLite work for as long as `n` rows may take."""
+        """Allow SQLite the steps that looking up `n` rows may take."""
         self._left = 2 + n * _STEPS_A_ROW // _STEPS
 
     def _is_over(self) -> bool:
-        """Called by SQLite every `_STEPS` steps; True interrupts."""
+        """Return True to interrupt a query; SQLite calls it every `_STEPS` steps."""
         self._left -= 1
         return self._left < 0
 
 
 @contextmanager
 def _wrapped() -> Iterator[None]:
-    """Whatever SQLite finds wrong in a catalogue is a BundleInvalidError."""
+    """Turn every SQLite error into a BundleInvalidError."""
     try:
         yield
     except (sqlite3.Error, UnicodeDecodeError) as err:  # SQLite's message may quote the file
@@ -171,7 +177,7 @@ def _wrapped() -> Iterator[None]:
 
 
 def _item(values: tuple[object, ...]) -> CatalogueItem:
-    """Check one row: SQLite stores a text in a column of numbers and the other way round."""
+    """Check the types of one row: SQLite stores any type in any column."""
     match values:
         case int(row), str(item_id), str(title), str(joined), float() | None as price, (
             int() | None as year

@@ -1,6 +1,6 @@
-"""Cohort lists: the most popular items of each common category, made when a release is.
+"""Cohort lists: the most popular items of each common category, stored in a release.
 
-For people of whom nothing is known but what they chose, and for the day that a model fails.
+They serve users of whom the app knows only what they chose, and all users when no model runs.
 FORMAT.md, "Cohorts".
 """
 
@@ -19,14 +19,16 @@ MAX_COHORTS = 256
 MAX_COHORT_ITEMS = 50
 CODES_FILE, ROWS_FILE = "items/cohort_categories", "items/cohort_rows"
 NO_ITEM = -1
-"""Fills up a list that is shorter than the longest."""
+"""Pads lists that are shorter than the longest one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cohorts:
-    """Lists of G categories; codes: uint16 [G], the category of the most items first.
+    """The lists of G categories.
 
-    rows: int32 [G, m], item rows, the most popular first, `NO_ITEM` after the last.
+    Attributes:
+        codes: uint16 [G], category codes; the category with the most items first.
+        rows: int32 [G, m], item rows, the most popular first, then `NO_ITEM`.
     """
 
     codes: NDArray[Any]
@@ -34,7 +36,7 @@ class Cohorts:
 
     @classmethod
     def of(cls, source: ArraySource, n_items: int, n_categories: int) -> "Cohorts | None":
-        """Open and check those of a release, memory-mapped; None if it has none.
+        """Open and check the lists of a release, memory-mapped; None if it has no lists.
 
         Raises:
             BundleInvalidError: one of the two files is missing, or does not fit.
@@ -58,10 +60,10 @@ class Cohorts:
         return cls(codes, rows)
 
     def items(self, code: int) -> Ints:
-        """Rows of a category's list, int32 [<= m]; empty where it has none."""
-        at = np.flatnonzero(self.codes == code)
-        if not code or not len(at):
+        """Return the rows of a category's list, int32 [<= m]; empty if it has no list."""
+        lines = np.flatnonzero(self.codes == code)
+        if not code or not len(lines):
             return np.zeros(0, np.int32)
-        line = self.rows[at[0]]
-        found: Ints = line[line != NO_ITEM]
-        return found
+        line = self.rows[lines[0]]
+        rows: Ints = line[line != NO_ITEM]
+        return rows

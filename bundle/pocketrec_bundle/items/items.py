@@ -1,4 +1,4 @@
-"""The items of a release, whatever its format version: as read, and as given to be written."""
+"""The items of a release of any format version: as opened, and as written."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,10 +24,14 @@ class ItemIds(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenItems:
-    """Checked and memory-mapped, in row order.
+    """The items of an opened release, checked and memory-mapped, in row order.
 
-    scales: float32 [N], of `index/rows`; categories: integer [N, K], 0 = padding; numeric: float32
-    [N, M], -1 = unknown; available: bool [N], may be recommended.
+    Attributes:
+        ids: the app's own ids.
+        scales: float32 [N], of `index/rows`.
+        categories: integer [N, K], codes; 0 is padding.
+        numeric: float32 [N, M]; -1 is unknown.
+        available: bool [N], whether an item may be recommended.
     """
 
     ids: ItemIds
@@ -39,10 +43,16 @@ class OpenItems:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemArrays:
-    """What a release is written from, in row order: by cell, within a cell by id.
+    """The items to write, in row order: by cell, and within a cell by id.
 
-    by_id: int64 [N], rows in the order of their ids; offsets: int32 [C + 1] of the cells; scales:
-    float32 [N]; categories: uint16 [N, K]; numeric: float32 [N, M]; available: bool [N].
+    Attributes:
+        ids: the app's own ids.
+        by_id: int64 [N], rows in the order of their ids.
+        offsets: int32 [C + 1], of the cells.
+        scales: float32 [N].
+        categories: uint16 [N, K].
+        numeric: float32 [N, M].
+        available: bool [N].
     """
 
     ids: list[str]

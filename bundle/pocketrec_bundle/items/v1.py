@@ -1,4 +1,4 @@
-"""Item files of format version 1: plain arrays in row order, and the rows in the order of ids."""
+"""Item files of format version 1: plain arrays in row order, and the rows sorted by id."""
 
 import numpy as np
 from numpy.typing import NDArray

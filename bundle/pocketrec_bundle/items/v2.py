@@ -1,4 +1,4 @@
-"""Item files of format version 2: coded columns, and the ids once, sorted and front-coded."""
+"""Item files of format version 2: coded columns, and sorted, front-coded ids."""
 
 from functools import partial
 
@@ -50,7 +50,7 @@ def open_items(source: ArraySource, spec: FeatureSpec, offsets: NDArray[np.int32
 
 
 class IdsByCell:
-    """Ids in their own order, and the way from there to rows."""
+    """Sorted ids, and the mapping from their ranks to rows."""
 
     def __init__(self, ids: SortedIds, order: CellOrder) -> None:
         self._ids, self._order = ids, order
@@ -71,7 +71,7 @@ class IdsByCell:
 
 
 def item_files(items: ItemArrays, base: ArraySource | None) -> dict[str, Array]:
-    """Return the item files; value tables go on from those of the release before, if it has any."""
+    """Return the item files by name; value tables extend those of the previous release `base`."""
     n_cells = len(items.offsets) - 1
     cells = np.repeat(np.arange(n_cells), np.diff(items.offsets))[items.by_id]
     return {
@@ -89,6 +89,6 @@ def item_files(items: ItemArrays, base: ArraySource | None) -> dict[str, Array]:
 
 
 def id_files(ids: list[str], base: ArraySource | None = None) -> dict[str, Array]:
-    """Return the files of the ids alone, which must be sorted and each there once."""
+    """Return the files of the ids, which must be sorted and distinct."""
     shapes, text = front_coded(ids)
     return {**column_files(SHAPES, shapes, base), LETTERS: text}

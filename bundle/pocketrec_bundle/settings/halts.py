@@ -1,6 +1,6 @@
-"""Releases that are halted: signed by the brake key, which can stop a release and not start one.
+"""Halted releases, signed by the brake key, which can stop a release and cannot start one.
 
-FORMAT.md, "Halts". A halted release is taken by no device that does not have it.
+FORMAT.md, "Halts". No device installs a halted release that it does not have already.
 """
 
 from dataclasses import asdict, dataclass
@@ -24,7 +24,13 @@ MAX_HALTS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Halt:
-    """One halted release, why, and since when."""
+    """One halted release.
+
+    Attributes:
+        manifest: SHA-256 of its manifest.
+        reason: short text for people.
+        since_utc: unix seconds.
+    """
 
     manifest: str
     reason: str
@@ -39,7 +45,7 @@ class Halts:
     format: int = FORMAT
 
     def reason(self, manifest: str) -> str | None:
-        """Why a release is halted; None: it is not."""
+        """Return why a release is halted; None: it is not halted."""
         return next((halt.reason for halt in self.halted if halt.manifest == manifest), None)
 
     def to_json(self) -> dict[str, Any]:
@@ -50,7 +56,7 @@ class Halts:
         """Encode for signing; equal halts give equal bytes.
 
         Raises:
-            BundleInvalidError: a device would refuse them.
+            BundleInvalidError: a device would refuse the file.
         """
         data = canonical_json(self.to_json())
         Halts.from_bytes(data)
@@ -61,9 +67,9 @@ class Halts:
         """Check and build halts from the bytes of their file.
 
         Raises:
-            BundleTooNewError: they are of a later format.
-            BundleInvalidError: it is too large, no JSON, a key is missing, unknown, of the wrong
-                type or out of bounds, or a release stands twice.
+            BundleTooNewError: the format is later than this app knows.
+            BundleInvalidError: the file is too large or not JSON, a key is missing, unknown, of the
+                wrong type or out of bounds, or a release comes twice.
         """
         value = parse_json("halts", data, MAX_BYTES)
         refuse_newer("halts", value, FORMAT, "format")
@@ -76,23 +82,25 @@ class Halts:
             raise BundleInvalidError(
                 f"halts: halted must be a list of at most {MAX_HALTS}", code="halts"
             )
-        halted = tuple(_halt(at, one) for at, one in enumerate(listed, 1))
+        halted = tuple(_halt(number, one) for number, one in enumerate(listed, 1))
         if len({halt.manifest for halt in halted}) < len(halted):
             raise BundleInvalidError("halts: a release stands twice", code="halts")
         return cls(halted=halted)
 
 
-def _halt(at: int, value: object) -> Halt:
+def _halt(number: int, value: object) -> Halt:
     if not isinstance(value, dict) or value.keys() != Halt.__dataclass_fields__.keys():
         raise BundleInvalidError(
-            f"halts: halt {at}: keys differ from format {FORMAT}", code="halts"
+            f"halts: halt {number}: keys differ from format {FORMAT}", code="halts"
         )
     if not isinstance(value["manifest"], str) or not SHA256.fullmatch(value["manifest"]):
-        raise BundleInvalidError(f"halts: halt {at}: manifest must be 64 hex digits", code="halts")
+        raise BundleInvalidError(
+            f"halts: halt {number}: manifest must be 64 hex digits", code="halts"
+        )
     if not is_text(value["reason"]):
-        raise BundleInvalidError(f"halts: halt {at}: reason must be a short text", code="halts")
+        raise BundleInvalidError(f"halts: halt {number}: reason must be a short text", code="halts")
     if not is_integer(value["since_utc"], 0, MAX_UTC):
         raise BundleInvalidError(
-            f"halts: halt {at}: since_utc must be an integer 0..{MAX_UTC}", code="halts"
+            f"halts: halt {number}: since_utc must be an integer 0..{MAX_UTC}", code="halts"
         )
     return Halt(**value)

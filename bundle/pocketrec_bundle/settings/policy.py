@@ -9,11 +9,16 @@ from pocketrec_bundle.errors import BundleInvalidError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How the device cuts candidates down to a slate.
+    """Settings of search and re-ranking; FORMAT.md, "policy.json".
 
-    slate: items shown; category_cap: most items of one first category in a slate, 0 = no cap;
-    near_duplicate_cosine: two items at or above it are shown once; probes: cells scanned, 0 = all;
-    candidates: items handed to the ranker; repeats: items of the user's history may be shown again.
+    Attributes:
+        slate: length of a slate, unless the app asks for another.
+        category_cap: maximum items of one first category in a slate; 0: no cap.
+        near_duplicate_cosine: of two items with this cosine or more, only the better is shown.
+        probes: cells to scan (nprobe); 0: all.
+        candidates: items handed to the ranker.
+        repeats: items of the user's history may be shown again.
+        version: of `policy.json`.
     """
 
     slate: int
@@ -33,7 +38,7 @@ class Policy:
         """Check and build a policy from parsed JSON.
 
         Raises:
-            BundleTooNewError: it is of a later version.
+            BundleTooNewError: the version is later than 1.
             BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds.
         """
         refuse_newer("policy.json", value)

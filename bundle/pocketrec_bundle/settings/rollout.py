@@ -1,6 +1,6 @@
-"""How a channel's releases reach its devices: signed with the channel, evaluated on the device.
+"""The rollout policy of a channel: signed by the publisher, evaluated on the device.
 
-FORMAT.md, "Rollout policy". What a device makes of it is `pocketrec_edge.sync.rollout`.
+FORMAT.md, "Rollout policy". `pocketrec_edge.sync.rollout` evaluates it.
 """
 
 import re
@@ -18,6 +18,7 @@ from pocketrec_bundle.encoding.strict_json import (
     shown,
 )
 from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_bundle.units import DAY_S
 
 FILE = "policy.json"
 FORMAT = 1
@@ -31,18 +32,22 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
 DEVICE_CLASS = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
 APP_VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,3}", re.ASCII)
-_DAY_S = 86_400
 _INTEGERS = {
     "from_utc": (0, MAX_UTC),
     "of": (1, 10**9),
-    "every_s": (60, 365 * _DAY_S),
-    "spread_s": (0, 7 * _DAY_S),
+    "every_s": (60, 365 * DAY_S),
+    "spread_s": (0, 7 * DAY_S),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppVersions:
-    """Versions of the app that a release is for: from `least` on, before `below`; None: any."""
+    """App versions that a release supports.
+
+    Attributes:
+        least: minimum version; None: any.
+        below: all supported versions are lower than this; None: any.
+    """
 
     least: str | None = None
     below: str | None = None
@@ -50,9 +55,11 @@ class AppVersions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureLimit:
-    """Halt a release that failed on more than `share` of devices, in more than `of` networks.
+    """When the server halts a release by itself; each network counts as one device.
 
-    Each network counts as one device.
+    Attributes:
+        of: more than this number of networks have reported an outcome.
+        share: and more than this share of them, 0..1, reported a failure.
     """
 
     of: int
@@ -61,10 +68,19 @@ class FailureLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One live release; `percent` of all devices may take it, from and until two moments.
+    """One live release and the devices that may install it.
 
-    ramp: moments, unix seconds, from which on so many percent may; both rise. device_classes:
-    empty: all; most_failures: None: it is never halted by itself.
+    Attributes:
+        manifest: SHA-256 of its manifest.
+        name: of the release, for people.
+        percent: percentage of all devices before the first step of the ramp.
+        ramp: (unix seconds, percent) steps, both increasing.
+        state: one of `STATES`.
+        app: app versions that it supports.
+        device_classes: names; empty: all classes.
+        from_utc: unix seconds; devices may install it from here.
+        until_utc: unix seconds; devices may install it until before this; None: no end.
+        most_failures: None: the server never halts it by itself.
     """
 
     manifest: str
@@ -79,22 +95,28 @@ class Stage:
     most_failures: FailureLimit | None = None
 
     def percent_at(self, now_utc: float) -> float:
-        """Return how many percent of all devices may take it at a moment."""
+        """Return the percentage of all devices that may install the release at a time."""
         reached = [percent for begins, percent in self.ramp if begins <= now_utc]
         return reached[-1] if reached else self.percent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncPolicy:
-    """When devices may sync, and how they spread: each waits `every_s` and up to `spread_s` more.
+    """When devices may sync.
 
-    quiet_hours: local hours of the day, none in the first before the second, 22 and 7 is a night.
+    Attributes:
+        unmetered: only in a network that costs nothing by volume.
+        charging: only while charging.
+        quiet_hours: (start, end) local hours without sync, end exclusive; may wrap midnight, such
+            as (22, 7).
+        every_s: seconds between two checks.
+        spread_s: random extra seconds, at most, so that devices do not call at once.
     """
 
     unmetered: bool = True
     charging: bool = False
     quiet_hours: tuple[int, int] | None = None
-    every_s: int = _DAY_S
+    every_s: int = DAY_S
     spread_s: int = 3600
 
 
@@ -133,8 +155,8 @@ class RolloutPolicy:
         """Check and build a policy from the bytes of `policy.json`.
 
         Raises:
-            BundleTooNewError: it is of a later format.
-            BundleInvalidError: it is too large, no JSON, or see `from_json`.
+            BundleTooNewError: the format is later than this app knows.
+            BundleInvalidError: the file is too large or not JSON, or see `from_json`.
         """
         return cls.from_json(parse_json(FILE, data, MAX_BYTES))
 
@@ -143,32 +165,35 @@ class RolloutPolicy:
         """Check and build a policy from parsed JSON.
 
         Raises:
-            BundleTooNewError: it is of a later format.
+            BundleTooNewError: the format is later than this app knows.
             BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds, or a
-                release stands twice.
+                release comes twice.
         """
         refuse_newer(FILE, value, FORMAT, "format")
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
             raise BundleInvalidError(f"{FILE}: of another format than {FORMAT}", code="rollout")
-        found = _object(FILE, value, cls)
-        if not _matches(CHANNEL, found["channel"]):
+        fields = _object(FILE, value, cls)
+        if not _matches(CHANNEL, fields["channel"]):
             raise BundleInvalidError(
-                f"{FILE}: channel {shown(found['channel'])} is no channel's name", code="rollout"
+                f"{FILE}: channel {shown(fields['channel'])} is not a channel's name",
+                code="rollout",
             )
-        listed = found["releases"]
+        listed = fields["releases"]
         if not isinstance(listed, list) or len(listed) > MAX_STAGES:
             raise BundleInvalidError(
                 f"{FILE}: releases must be a list of at most {MAX_STAGES}", code="rollout"
             )
-        stages = tuple(_stage(f"{FILE}: release {at}", one) for at, one in enumerate(listed, 1))
+        stages = tuple(
+            _stage(f"{FILE}: release {number}", one) for number, one in enumerate(listed, 1)
+        )
         if len({stage.manifest for stage in stages}) < len(stages):
             raise BundleInvalidError(f"{FILE}: a release stands twice", code="rollout")
-        sync = _sync(f"{FILE}: sync", found["sync"])
-        return cls(channel=found["channel"], releases=stages, sync=sync)
+        sync = _sync(f"{FILE}: sync", fields["sync"])
+        return cls(channel=fields["channel"], releases=stages, sync=sync)
 
 
 def version_of(text: str) -> tuple[int, ...]:
-    """Numbers of a dotted version, to be compared; 1.2 and 1.2.0 are equal."""
+    """Return the numbers of a dotted version for comparison; 1.2 and 1.2.0 are equal."""
     numbers = [int(part) for part in text.split(".")]
     while numbers and not numbers[-1]:
         numbers.pop()
@@ -176,29 +201,29 @@ def version_of(text: str) -> tuple[int, ...]:
 
 
 def _stage(where: str, value: object) -> Stage:
-    found = _object(where, value, Stage)
-    _insist(where, "manifest", "64 hex digits", _matches(SHA256, found["manifest"]))
-    _insist(where, "name", "a short text", is_text(found["name"]))
-    _insist(where, "percent", "a number 0..100", is_number(found["percent"], 0, 100))
-    ramp = _ramp(where, found["ramp"], found["percent"])
-    _insist(where, "state", f"one of {', '.join(STATES)}", found["state"] in STATES)
-    _insist_integers(where, found)
-    until = found["until_utc"]
-    later = until is None or is_integer(until, found["from_utc"] + 1, MAX_UTC)
+    fields = _object(where, value, Stage)
+    _insist(where, "manifest", "64 hex digits", _matches(SHA256, fields["manifest"]))
+    _insist(where, "name", "a short text", is_text(fields["name"]))
+    _insist(where, "percent", "a number 0..100", is_number(fields["percent"], 0, 100))
+    ramp = _ramp(where, fields["ramp"], fields["percent"])
+    _insist(where, "state", f"one of {', '.join(STATES)}", fields["state"] in STATES)
+    _insist_integers(where, fields)
+    until = fields["until_utc"]
+    later = until is None or is_integer(until, fields["from_utc"] + 1, MAX_UTC)
     _insist(where, "until_utc", "null or later than from_utc", later)
-    classes = found["device_classes"]
+    classes = fields["device_classes"]
     some = isinstance(classes, list) and len(classes) <= MAX_CLASSES
     sound = some and all(_matches(DEVICE_CLASS, one) for one in classes)
     _insist(where, "device_classes", f"a list of at most {MAX_CLASSES} names", sound)
-    limit = found["most_failures"]
+    limit = fields["most_failures"]
     if limit is not None:
         limit = _object(f"{where}: most_failures", limit, FailureLimit)
         _insist_integers(where, limit)
         _insist(where, "share", "a number 0..1", is_number(limit["share"], 0, 1))
         limit = FailureLimit(**limit)
-    app = _app(f"{where}: app", found["app"])
+    app = _app(f"{where}: app", fields["app"])
     read = {"app": app, "ramp": ramp, "device_classes": tuple(classes), "most_failures": limit}
-    return Stage(**found | read)
+    return Stage(**fields | read)
 
 
 def _ramp(where: str, value: object, percent: float) -> tuple[tuple[int, float], ...]:
@@ -214,31 +239,31 @@ def _ramp(where: str, value: object, percent: float) -> tuple[tuple[int, float],
 
 
 def _app(where: str, value: object) -> AppVersions:
-    found = _object(where, value, AppVersions)
-    for key, text in found.items():
+    fields = _object(where, value, AppVersions)
+    for key, text in fields.items():
         _insist(where, key, "a version as 1.2", text is None or _matches(APP_VERSION, text))
-    app = AppVersions(**found)
+    app = AppVersions(**fields)
     if app.least and app.below and version_of(app.least) >= version_of(app.below):
         raise BundleInvalidError(f"{where}: least must be before below", code="rollout")
     return app
 
 
 def _sync(where: str, value: object) -> SyncPolicy:
-    found = _object(where, value, SyncPolicy)
+    fields = _object(where, value, SyncPolicy)
     for key in ("unmetered", "charging"):
-        _insist(where, key, "true or false", type(found[key]) is bool)
-    _insist_integers(where, found)
-    hours = found["quiet_hours"]
+        _insist(where, key, "true or false", type(fields[key]) is bool)
+    _insist_integers(where, fields)
+    hours = fields["quiet_hours"]
     if hours is not None:
         pair = isinstance(hours, list) and len(hours) == 2
         sound = pair and all(is_integer(hour, 0, 23) for hour in hours) and hours[0] != hours[1]
         _insist(where, "quiet_hours", "null or two hours 0..23 that differ", sound)
         hours = tuple(hours)
-    return SyncPolicy(**found | {"quiet_hours": hours})
+    return SyncPolicy(**fields | {"quiet_hours": hours})
 
 
 def _object(where: str, value: object, kind: type) -> dict[str, Any]:
-    """The value, if it is an object with exactly the keys of a dataclass."""
+    """Check that a value is an object with exactly the keys of a dataclass, and return it."""
     if not isinstance(value, dict) or value.keys() != kind.__dataclass_fields__.keys():  # type: ignore[attr-defined]
         raise BundleInvalidError(f"{where}: keys differ from format {FORMAT}", code="rollout")
     return value
@@ -249,11 +274,11 @@ def _insist(where: str, key: str, wanted: str, holds: object) -> None:
         raise BundleInvalidError(f"{where}: {key} must be {wanted}", code="rollout")
 
 
-def _insist_integers(where: str, found: dict[str, Any]) -> None:
-    for key in _INTEGERS.keys() & found.keys():
+def _insist_integers(where: str, fields: dict[str, Any]) -> None:
+    for key in _INTEGERS.keys() & fields.keys():
         low, high = _INTEGERS[key]
         wanted = f"an integer {low}..{high}"
-        _insist(where, key, wanted, is_integer(found[key], low, high))
+        _insist(where, key, wanted, is_integer(fields[key], low, high))
 
 
 def _matches(form: re.Pattern[str], value: object) -> bool:

@@ -1,7 +1,7 @@
-"""The rules of re-ranking as data: an ordered list that travels, signed, in `rules.json`.
+"""Re-ranking rules as data: an ordered list, signed with a release in `rules.json`.
 
-A release without the file is re-ranked by `policy.json` alone. What each rule does is said in
-FORMAT.md, "Rules", and done in `edge_runtime/rules/`.
+A release without the file is re-ranked by `policy.json` alone. FORMAT.md, "Rules", says what each
+rule does; `pocketrec_edge.recommend.rules` applies them.
 """
 
 from dataclasses import asdict, dataclass
@@ -21,7 +21,12 @@ MAX_PLACES, MAX_PLACE = 32, 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """Mix into the relevance how new an item is; weight: of that; half_life_years: of newness."""
+    """Add an item's newness to its relevance.
+
+    Attributes:
+        half_life_years: age at which newness is one half.
+        weight: share of newness in the new relevance, 0..1.
+    """
 
     half_life_years: float
     weight: float
@@ -29,14 +34,19 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityFloor:
-    """Never show an item below this relevance, 0..1."""
+    """Remove items with a lower relevance than this, 0..1."""
 
     relevance: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearDuplicates:
-    """Of two items whose vectors have this cosine, or titles the same words, show the better."""
+    """Remove near duplicates of better items.
+
+    Attributes:
+        cosine: vectors with this cosine or more are near duplicates.
+        titles: titles with the same words are near duplicates too.
+    """
 
     cosine: float
     titles: bool
@@ -44,28 +54,46 @@ class NearDuplicates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mmr:
-    """Maximal marginal relevance; relevance: its share against unlikeness, lambda of the paper."""
+    """Maximal marginal relevance (MMR).
+
+    Attributes:
+        relevance: lambda of the paper: weight of relevance against dissimilarity, 0..1.
+    """
 
     relevance: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dpp:
-    """A determinantal point process; relevance: its share against diversity, theta of the paper."""
+    """Determinantal point process (DPP).
+
+    Attributes:
+        relevance: theta of the paper: weight of relevance against diversity, 0..1.
+    """
 
     relevance: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryCalibration:
-    """Bring a slate's categories near those of the history; weight: lambda of the paper."""
+    """Calibrate a slate's categories to those of the history.
+
+    Attributes:
+        weight: lambda of the paper, 0..1.
+    """
 
     weight: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandCalibration:
-    """The same with bands of a numeric column; bounds: rising, each begins the next band."""
+    """Calibrate a slate's bands of a numeric column to those of the history.
+
+    Attributes:
+        column: of the feature spec's `numeric`.
+        bounds: increasing; each is the start of the next band.
+        weight: lambda of the paper, 0..1.
+    """
 
     column: str
     bounds: tuple[float, ...]
@@ -74,7 +102,12 @@ class BandCalibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryCap:
-    """At most `limit` items of one category in a slate; place: which of an item's categories."""
+    """Cap the items of one category in a slate.
+
+    Attributes:
+        place: index of the category among an item's categories, from 0.
+        limit: maximum items of one category.
+    """
 
     place: int
     limit: int
@@ -82,7 +115,13 @@ class CategoryCap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandCap:
-    """At most `limit` items of one band of a numeric column, such as the price, in a slate."""
+    """Cap the items of one band of a numeric column, such as the price, in a slate.
+
+    Attributes:
+        column: of the feature spec's `numeric`.
+        bounds: increasing; each is the start of the next band.
+        limit: maximum items of one band.
+    """
 
     column: str
     bounds: tuple[float, ...]
@@ -91,9 +130,12 @@ class BandCap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exploration:
-    """Show another item at a place with probability epsilon, uniformly out of the next `pool`.
+    """Show random other items at some places (epsilon-greedy exploration).
 
-    first: the first place, from 1, at which this may happen.
+    Attributes:
+        epsilon: probability of another item at each open place.
+        pool: number of items after the slate from which other items are drawn, uniformly.
+        first: the first open place, from 1.
     """
 
     epsilon: float
@@ -103,9 +145,14 @@ class Exploration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryThompson:
-    """The same, but which first category is tried is drawn by Thompson sampling.
+    """Explore as `Exploration`, but draw the first category by Thompson sampling.
 
-    alpha, beta: the prior's, of impressions that an interaction followed and of others.
+    Attributes:
+        epsilon: probability of another item at each open place.
+        pool: number of items after the slate from which other items are drawn.
+        first: the first open place, from 1.
+        alpha: of the Beta prior, for impressions that an interaction followed.
+        beta: of the Beta prior, for the other impressions.
     """
 
     epsilon: float
@@ -117,7 +164,17 @@ class CategoryThompson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BandThompson:
-    """The same with bands of a numeric column."""
+    """Explore as `CategoryThompson`, with bands of a numeric column as arms.
+
+    Attributes:
+        column: of the feature spec's `numeric`.
+        bounds: increasing; each is the start of the next band.
+        epsilon: probability of another item at each open place.
+        pool: number of items after the slate from which other items are drawn.
+        first: the first open place, from 1.
+        alpha: of the Beta prior, for impressions that an interaction followed.
+        beta: of the Beta prior, for the other impressions.
+    """
 
     column: str
     bounds: tuple[float, ...]
@@ -130,9 +187,12 @@ class BandThompson:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sponsored:
-    """Show items of the release's campaigns, labelled, at these places, which rise from 1.
+    """Show items of the release's campaigns at some places, with a label.
 
-    relevance: least of an item; per_day: most showings of one campaign a day on a device.
+    Attributes:
+        places: increasing, from 1.
+        relevance: minimum relevance of a sponsored item.
+        per_day: maximum showings of one campaign a day on a device (frequency cap).
     """
 
     places: tuple[int, ...]
@@ -173,10 +233,10 @@ KINDS: dict[str, type[Rule]] = {
 }
 NAMES = {kind: name for name, kind in KINDS.items()}
 SELECTING = (Mmr, Dpp, CategoryCalibration, BandCalibration)
-"""Rules that choose a slate item by item: a second one would undo the first."""
+"""Rules that choose a slate item by item; a second one would undo the first."""
 LEARNING = (CategoryThompson, BandThompson)
 EXPLORING = (Exploration, *LEARNING)
-"""Rules that draw: the last of a list, so that no rule changes what was drawn."""
+"""Rules that draw at random; they come last, so that no rule changes the drawn items."""
 
 NUMBERS = {
     "half_life_years": (0.1, 1000.0),
@@ -194,13 +254,19 @@ INTEGERS = {
     "first": (1, 1000),
     "per_day": (1, 1000),
 }
-"""Least and most of each setting, whatever the rule."""
+"""Minimum and maximum of each setting, for all rules."""
 LISTS = {"bounds", "places"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The list, applied in its order; depth: so many of the best candidates enter it."""
+    """The rules of a release.
+
+    Attributes:
+        rules: applied in this order.
+        depth: number of the best candidates that enter the first rule.
+        version: of `rules.json`.
+    """
 
     rules: tuple[Rule, ...]
     depth: int
@@ -216,12 +282,16 @@ class Rules:
 
     @classmethod
     def from_json(cls, value: object, spec: FeatureSpec) -> "Rules":
-        """Check and build rules from parsed JSON; spec: of the release, whose columns they name.
+        """Check parsed JSON and build the rules from it.
+
+        Args:
+            value: parsed JSON.
+            spec: the release's feature spec, whose columns the rules name.
 
         Raises:
-            BundleTooNewError: it is of a later version, or has a kind of rule that this app lacks.
+            BundleTooNewError: the version is later, or this app does not know a kind of rule.
             BundleInvalidError: a key is missing, unknown, of the wrong type or out of bounds, or
-                the rules do not go together.
+                the rules exclude each other.
         """
         refuse_newer(FILE, value)
         if not isinstance(value, dict) or value.keys() != cls.__dataclass_fields__.keys():
@@ -239,7 +309,7 @@ class Rules:
             raise BundleInvalidError(
                 f"{FILE}: rules must be a list of at most {MAX_RULES}", code="rules_value"
             )
-        rules = tuple(_rule(at, rule, spec) for at, rule in enumerate(listed, 1))
+        rules = tuple(_rule(number, rule, spec) for number, rule in enumerate(listed, 1))
         if sum(isinstance(rule, SELECTING) for rule in rules) > 1:
             names = ", ".join(NAMES[kind] for kind in SELECTING)
             raise BundleInvalidError(f"{FILE}: more than one of {names}", code="rules_order")
@@ -258,36 +328,38 @@ class Rules:
 
     @property
     def learns(self) -> bool:
-        """Whether a rule asks what became of the impressions on this device."""
+        """Whether a rule learns from the outcomes of impressions on this device."""
         return any(isinstance(rule, LEARNING) for rule in self.rules)
 
 
-def _rule(at: int, value: object, spec: FeatureSpec) -> Rule:
+def _rule(number: int, value: object, spec: FeatureSpec) -> Rule:
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(kind, str):
         raise BundleInvalidError(
-            f"{FILE}: rule {at}: must be an object with a kind", code="rules_keys"
+            f"{FILE}: rule {number}: must be an object with a kind", code="rules_keys"
         )
     if kind not in KINDS:
-        raise BundleTooNewError(f"{FILE}: rule {at}: unknown kind {shown(kind)}. Update the app.")
-    found = KINDS[kind]
+        raise BundleTooNewError(
+            f"{FILE}: rule {number}: unknown kind {shown(kind)}. Update the app."
+        )
+    rule_type = KINDS[kind]
     settings = {key: setting for key, setting in value.items() if key != "kind"}
-    if settings.keys() != found.__dataclass_fields__.keys():
+    if settings.keys() != rule_type.__dataclass_fields__.keys():
         raise BundleInvalidError(
-            f"{FILE}: rule {at}, {kind}: keys differ from version 1", code="rules_keys"
+            f"{FILE}: rule {number}, {kind}: keys differ from version 1", code="rules_keys"
         )
     for key, setting in settings.items():
         if wrong := _wrong(key, setting, spec):
             raise BundleInvalidError(
-                f"{FILE}: rule {at}, {kind}: {key} must be {wrong}", code="rules_value"
+                f"{FILE}: rule {number}, {kind}: {key} must be {wrong}", code="rules_value"
             )
     for key in LISTS & settings.keys():
         settings[key] = tuple(settings[key])
-    return found(**settings)
+    return rule_type(**settings)
 
 
 def _wrong(key: str, value: object, spec: FeatureSpec) -> str:
-    """Return what a setting should be, or "" if it is."""
+    """Return the expected form of a setting, or "" if its value is right."""
     if key in NUMBERS:
         low, high = NUMBERS[key]
         return "" if is_number(value, low, high) else f"a number {low:g}..{high:g}"

@@ -4,11 +4,12 @@ Where an app asks for the log itself (feedback, consent), an error stays an erro
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.answers import Answer, SlateItem
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.event import shown_events
@@ -16,6 +17,7 @@ from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.retention import Retention
 from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.faults import Fault, FaultCode, add
 
 
 class AnswerLog:
@@ -47,11 +49,15 @@ class AnswerLog:
             self.log.close()
 
     @property
-    def faults(self) -> list[str]:
+    def faults(self) -> list[Fault]:
         """What is wrong with the log."""
-        log = self.log
-        known = (log.fault, log.retention_fault) if log is not None else (self._fault,)
-        return [fault for fault in known if fault]
+        if self.log is None:
+            return [Fault(FaultCode.EVENT_LOG_UNREADABLE, self._fault or "the event log is closed")]
+        known = (
+            (FaultCode.EVENT_LOG_READ_ONLY, self.log.fault),
+            (FaultCode.EVENTS_NOT_REMOVED, self.log.retention_fault),
+        )
+        return [Fault(code, text) for code, text in known if text]
 
     def opened(self) -> EventLog:
         """Return the log.
@@ -63,17 +69,17 @@ class AnswerLog:
             raise EventLogError(self._fault or "the event log is closed")
         return self.log
 
-    def history(self, bundle: Bundle, faults: list[str]) -> tuple[History, int]:
+    def history(self, bundle: Bundle, faults: list[Fault]) -> tuple[History, int]:
         """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
         if self.log is not None:
             try:
                 return self.log.history(bundle)
             except EventLogError as err:
-                faults.append(str(err))
+                faults.append(Fault(FaultCode.EVENT_LOG_UNREADABLE, str(err)))
         return History.empty(), 0
 
     def shown_before(
-        self, bundle: Bundle, now: int, faults: list[str]
+        self, bundle: Bundle, now: int, faults: list[Fault]
     ) -> tuple[Impressions | None, dict[str, int] | None]:
         """What a release asks of the log: impressions, if it learns, and the day's showings.
 
@@ -89,33 +95,34 @@ class AnswerLog:
             if bundle.campaigns.campaigns and not self.log.fault:
                 return impressions, self.log.showings(now)
         except EventLogError as err:
-            _add(faults, err)
+            add(faults, Fault(FaultCode.EVENT_LOG_UNREADABLE, str(err)))
         return impressions, None
 
-    def noted(self, items: list[dict[str, Any]], now: int, faults: list[str]) -> list[Any]:
-        """Note showings of campaigns; where that fails, none is shown: their number is limited."""
-        campaigns = [item["sponsored"]["campaign"] for item in items if item["sponsored"]]
+    def count_showings(
+        self, items: tuple[SlateItem, ...], now: int, faults: list[Fault]
+    ) -> tuple[SlateItem, ...]:
+        """Count one showing of each sponsored item; returns the items that may be shown.
+
+        Sponsored items are left out if they cannot be counted, because showings are limited.
+        """
+        campaigns = [item.sponsored.campaign for item in items if item.sponsored]
         if not campaigns:
             return items
         try:
             self.opened().add_showings(campaigns, now)
         except EventLogError as err:
-            _add(faults, err)
-            return [item for item in items if not item["sponsored"]]
+            add(faults, Fault(FaultCode.EVENT_LOG_NOT_WRITTEN, str(err)))
+            return tuple(item for item in items if not item.sponsored)
         return items
 
-    def add_impressions(
-        self, answer: dict[str, Any], now: int, paged: dict[str, Any], faults: list[str]
-    ) -> None:
-        """Log the items of an answer as shown; paged: session and page, where it is one."""
+    def add_impressions(self, answer: Answer, now: int) -> Answer:
+        """Log the items of an answer as shown; returns the answer, with a fault if that failed."""
         if self.log is None:
-            return
+            return answer
         try:
-            self.log.append_many(shown_events(answer["items"], answer["source"], now, paged))
+            self.log.append_many(shown_events(answer, now))
         except EventLogError as err:
-            _add(faults, err)
-
-
-def _add(faults: list[str], err: EventLogError) -> None:
-    if str(err) not in faults:
-        faults.append(str(err))
+            faults = [*answer.faults]
+            add(faults, Fault(FaultCode.EVENT_LOG_NOT_WRITTEN, str(err)))
+            return replace(answer, faults=tuple(faults))
+        return answer

@@ -5,6 +5,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from pocketrec_edge.answers import Answer
 from pocketrec_edge.events.cipher import Cipher, seal, unseal
 
 INTERACTION, IMPRESSION = "interaction", "impression"
@@ -24,35 +25,32 @@ class Event:
     context: dict[str, Any]
 
 
-def shown_events(
-    items: list[dict[str, Any]], source: str, now_utc: int, paged: dict[str, Any]
-) -> list[Event]:
-    """Return the impressions of a slate's items.
+def shown_events(answer: Answer, now_utc: int) -> list[Event]:
+    """Return the impressions of an answer's items.
 
     Args:
-        items: plain, as `Device.recommend` answers.
-        source: what made the slate.
+        answer: of `Device.recommend`.
         now_utc: unix seconds.
-        paged: session and page, where it is one.
     """
+    paged = {} if answer.page is None else {"session": answer.session, "page": answer.page}
     return [
         Event(
             id=str(uuid.uuid4()),
             kind=IMPRESSION,
-            item_id=item["item_id"],
+            item_id=item.item_id,
             event="shown",
             value=None,
             ts=now_utc,
             context={
                 "place": place,
-                "score": item["score"],
-                "source": source,
-                "propensity": item["propensity"],
-                **({"sponsored": item["sponsored"]["campaign"]} if item["sponsored"] else {}),
+                "score": item.score,
+                "source": answer.source,
+                "propensity": item.propensity,
+                **({"sponsored": item.sponsored.campaign} if item.sponsored else {}),
                 **paged,
             },
         )
-        for place, item in enumerate(items, 1)
+        for place, item in enumerate(answer.items, 1)
     ]
 
 

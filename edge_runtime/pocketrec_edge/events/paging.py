@@ -6,12 +6,14 @@ again comes back as it was; the next one is made anew, from what no page of the 
 
 import json
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.errors import PocketRecError
+from pocketrec_edge.answers import SlateItem
+from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.private_home import write_private
 
 LIFE_S = 1800
@@ -30,11 +32,16 @@ class Session:
 
     token: str
     used_utc: int
-    pages: list[list[dict[str, Any]]] = field(default_factory=list)
+    pages: list[tuple[SlateItem, ...]] = field(default_factory=list)
 
     def shown(self) -> list[str]:
         """Ids of all items shown."""
-        return [item["item_id"] for page in self.pages for item in page]
+        return [item.item_id for page in self.pages for item in page]
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values, as `sessions.json` has them."""
+        pages = [[item.plain() for item in page] for page in self.pages]
+        return {"token": self.token, "used_utc": self.used_utc, "pages": pages}
 
 
 class Sessions:
@@ -43,7 +50,7 @@ class Sessions:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._sessions: dict[str, Session] = {}
-        self.fault: str | None = None
+        self.fault: Fault | None = None
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise ValueError("it is too large")
@@ -52,9 +59,12 @@ class Sessions:
                 self._sessions[session.token] = session
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as err:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as err:
             self._sessions = {}
-            self.fault = f"{path}: no sessions can be read ({err}); lists begin anew."
+            self.fault = Fault(
+                FaultCode.SESSIONS_UNREADABLE,
+                f"{path}: no sessions can be read ({err}); lists begin at page 1.",
+            )
 
     def open(self, token: str | None, now_utc: int) -> Session:
         """Return the session of a token, or a new one where it is unknown or has ended."""
@@ -64,7 +74,7 @@ class Sessions:
         found.used_utc = now_utc
         return found
 
-    def keep(self, session: Session, now_utc: int) -> str | None:
+    def keep(self, session: Session, now_utc: int) -> Fault | None:
         """Remember a session, forget ended ones and the longest unused; returns what went wrong."""
         others = [s for s in self._sessions.values() if s.token != session.token]
         alive = [s for s in others if now_utc - s.used_utc <= LIFE_S]
@@ -72,17 +82,16 @@ class Sessions:
         kept = [*alive[-(MAX_SESSIONS - 1) :], session]
         self._sessions = {s.token: s for s in kept}
         try:
-            write_private(self._path, canonical_json([asdict(s) for s in kept]))
+            write_private(self._path, canonical_json([s.plain() for s in kept]))
         except PocketRecError as err:
-            return str(err)
+            return Fault(FaultCode.SESSION_NOT_KEPT, str(err))
         self.fault = None
         return None
 
 
 def _session(value: Any) -> Session:
-    session = Session(token=value["token"], used_utc=value["used_utc"], pages=value["pages"])
+    pages = [tuple(SlateItem.of(item) for item in page) for page in value["pages"]]
+    session = Session(token=value["token"], used_utc=value["used_utc"], pages=pages)
     if not isinstance(session.token, str) or type(session.used_utc) is not int:
         raise TypeError("a token or time of the wrong type")
-    if not all(isinstance(item_id, str) for item_id in session.shown()):
-        raise TypeError("an id of the wrong type")
     return session

@@ -5,7 +5,9 @@ an answer.
 """
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,11 +16,12 @@ from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_bundle.features import Floats, History, used_rows
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.settings.rules import NAMES, Rules
+from pocketrec_edge.answers import RuleEffect, Source, plain_faults
+from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend.contributions import Contribution, Without, largest, without_each
 from pocketrec_edge.recommend.index import probe, units
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.rerank import rerank
-from pocketrec_edge.recommend.rules import Touch
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_edge.recommend.slate import Slate
 
@@ -39,7 +42,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explanation:
+class ItemExplanation:
     """One item; places count from 1, None where it did not come so far.
 
     Attributes:
@@ -72,12 +75,52 @@ class Explanation:
     steps: tuple[Step, ...]
     place: int | None
     why_not: str | None
-    touched: tuple[Touch, ...]
+    touched: tuple[RuleEffect, ...]
     propensity: float | None
     reason: str | None
     because: Contribution | None
     nearest: Contribution | None
     contributions: tuple[Contribution, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The explanation of a slate, or of one item.
+
+    Attributes:
+        items: one explanation an item, in the slate's order.
+        slate: ids of the slate.
+        candidates: how many candidates the ranker scored.
+        source: what made the slate, see `Source`.
+        history: events of the user that took part.
+        faults: what went wrong.
+        release: name of the release; "" if none answered.
+    """
+
+    items: tuple[ItemExplanation, ...]
+    slate: tuple[str, ...]
+    candidates: int
+    source: Source
+    history: int
+    faults: tuple[Fault, ...]
+    release: str
+
+    @classmethod
+    def nothing(cls, faults: Iterable[Fault]) -> "Explanation":
+        """Return the answer of a phone on which no release opens."""
+        return cls(
+            items=(),
+            slate=(),
+            candidates=0,
+            source="none",
+            history=0,
+            faults=tuple(faults),
+            release="",
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values for JSON: `faults` are texts, `fault_codes` their codes."""
+        return dataclasses.asdict(self) | plain_faults(self.faults)
 
 
 def explain(
@@ -88,7 +131,7 @@ def explain(
     *,
     item_id: str | None = None,
     rng: Random | None = None,
-) -> tuple[Slate, tuple[Explanation, ...]]:
+) -> tuple[Slate, tuple[ItemExplanation, ...]]:
     """Make a slate and explain all of it, or one item of the release.
 
     Nothing in it is sponsored, and a release that learns from impressions draws by its prior.
@@ -129,7 +172,7 @@ class _Explaining:
         self._excluded = device.excluded(history)
         self._vectors = device.index.vectors(self._rows)
         self._order: list[int] = np.lexsort((self._rows, -slate.scores)).tolist()
-        self._past = used_rows(device.spec, history.had())
+        self._past = used_rows(device.spec, history.interactions())
         self._past_titles = self._titles(self._past.tolist())
         self._past_vectors = device.index.vectors(self._past)
         self._cell_order = np.argsort(
@@ -150,7 +193,7 @@ class _Explaining:
             self._probabilities = device.probabilities(inputs)
         self._without = without_each(device, history, now_utc, self._rows, self._vectors)
 
-    def explanation(self, row: int) -> Explanation:
+    def explanation(self, row: int) -> ItemExplanation:
         """Explain one row of the release."""
         device, slate, item = self._device, self._slate, self._by_row.get(row)
         found = np.flatnonzero(self._rows == row)
@@ -163,7 +206,7 @@ class _Explaining:
         cell = int(np.searchsorted(device.index.offsets, row, side="right")) - 1
         contributions = self._contributions(vector, at)
         heads = () if at is None else map(float, self._probabilities[at])
-        return Explanation(
+        return ItemExplanation(
             item_id=device.bundle.item_id(row),
             title=self._titles([row])[row],
             brought_by=tuple(name for name, rows in self._brought.items() if row in rows),

@@ -19,6 +19,7 @@ from pocketrec_bundle.encoding.columns import Coded, Column, column_at
 from pocketrec_bundle.encoding.strict_json import MAX_NUMBER
 from pocketrec_bundle.items.audience import UNRATED, OpenAudience
 from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.faults import Fault, FaultCode
 
 Mask = NDArray[np.bool_]
 
@@ -139,15 +140,15 @@ class Barred:
     """What one release must not show: withdrawn items, and those that fail the filters.
 
     rows: bool [N]; available, passing: items that are not withdrawn, and those of them that pass;
-    by_filters: whether there were any; fault: names that the release does not have, or that nothing
-    is left.
+    by_filters: whether there were any; faults: names that the release does not have, or that
+    nothing is left.
     """
 
     rows: Mask
     available: int
     passing: int
     by_filters: bool = False
-    fault: str | None = None
+    faults: tuple[Fault, ...] = ()
 
     def cells(self, probes: int) -> int:
         """Return how many cells to read in the place of `probes`."""
@@ -176,16 +177,19 @@ class Bars:
         if filters != self._filters:
             rows = self._without.rows | failing(self._columns, filters)
             passing = int((~rows).sum())
-            faults = [f"filters: {text}" for text in unknown_names(self._columns, filters)]
+            faults = [
+                Fault(FaultCode.UNKNOWN_FILTER, f"filters: {text}")
+                for text in unknown_names(self._columns, filters)
+            ]
             if not passing:
-                faults.append("all items filtered")
+                faults.append(Fault(FaultCode.ALL_FILTERED, "all items filtered"))
             self._filters = filters
             self._last = Barred(
                 rows=rows,
                 available=self._without.available,
                 passing=passing,
                 by_filters=True,
-                fault="; ".join(faults) or None,
+                faults=tuple(faults),
             )
         return self._last
 

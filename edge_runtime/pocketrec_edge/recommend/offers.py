@@ -1,25 +1,17 @@
 """Campaigns of a release that may be shown at a moment, on this device."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.campaigns import Campaign
+from pocketrec_edge.answers import Sponsorship
 from pocketrec_edge.recommend.rules.sponsored import Offer
 
 
-@dataclass(frozen=True, slots=True)
-class Sponsorship:
-    """For which campaign an item is shown; label: what the app must write on it."""
-
-    campaign: str
-    label: str
-
-    @classmethod
-    def of(cls, offer: Offer | None) -> "Sponsorship | None":
-        """Return what an item of a slate says of the offer that it is shown for."""
-        return None if offer is None else cls(offer.campaign, offer.label)
+def sponsorship(offer: Offer | None) -> Sponsorship | None:
+    """Return what an item of a slate says of the offer that it is shown for."""
+    return None if offer is None else Sponsorship(campaign=offer.campaign, label=offer.label)
 
 
 class Offers:

@@ -1,7 +1,7 @@
 """One recommendation on the device: features, user tower, retrieval, ranker, re-ranking.
 
 Whatever fails on the way, an answer comes out: without the ranker the retrieval order, without
-the tower the popular items of the user's categories, then of all (`fallback.py`); `Slate.fault`
+the tower the popular items of the user's categories, then of all (`fallback.py`); `Slate.faults`
 says what happened.
 """
 
@@ -20,21 +20,23 @@ from pocketrec_bundle.products import inner, inner_pairs
 from pocketrec_bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.rules import Rules
+from pocketrec_edge.answers import SlateItem, Source
 from pocketrec_edge.engines.select import Engine, choose_engine, open_model
 from pocketrec_edge.errors import EngineError, OutOfTimeError
 from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.events.interests import reason
+from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.fallback import Lists
 from pocketrec_edge.recommend.filters import Barred, Bars, Filters
 from pocketrec_edge.recommend.index import Floats, Index, probe
-from pocketrec_edge.recommend.offers import Offers, Sponsorship
+from pocketrec_edge.recommend.offers import Offers, sponsorship
 from pocketrec_edge.recommend.request_checks import check_k
 from pocketrec_edge.recommend.rerank import rerank
 from pocketrec_edge.recommend.rules import Candidates, Moment, Ruled, apply
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_edge.recommend.rules.thompson import feedback_of
 from pocketrec_edge.recommend.scenes import SEARCH, SIMILAR, Scene
-from pocketrec_edge.recommend.slate import Slate, SlateItem
+from pocketrec_edge.recommend.slate import Slate
 from pocketrec_edge.recommend.stage_clock import StageClock
 from pocketrec_edge.recommend.texts import Texts
 
@@ -59,7 +61,7 @@ class Recommender:
         *,
         models: tuple[Engine, Engine] | None = None,
         threads: int = 1,
-        stopped: str | None = None,
+        stopped: Fault | None = None,
     ) -> None:
         """Load both models; one that fails to load is a fault of each slate, not an error here.
 
@@ -72,7 +74,7 @@ class Recommender:
             stopped: why no model of the release may run here; its lists answer.
         """
         self.bundle, self.spec, self.policy = bundle, bundle.spec, bundle.policy
-        self.fault = stopped
+        self.fault: Fault | None = stopped
         self.index = Index.of(bundle)
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
         self.bars = Bars(bundle)
@@ -94,7 +96,7 @@ class Recommender:
             self._tower = open_model(bundle, "user_tower", self.engine, variant, threads)
             self._ranker = open_model(bundle, "ranker", self.engine, variant, threads)
         except PocketRecError as err:
-            self.fault = str(err)
+            self.fault = Fault(FaultCode.MODEL_UNAVAILABLE, str(err))
 
     def recommend(
         self,
@@ -143,9 +145,8 @@ class Recommender:
         try:
             user = self.user_vector(history, now_utc)
         except PocketRecError as err:
-            return self._fallback(
-                history, excluded, barred, shown, wanted, clock, fault or str(err), scene
-            )
+            fault = fault or Fault(FaultCode.USER_TOWER_FAILED, str(err))
+            return self._fallback(history, excluded, barred, shown, wanted, clock, fault, scene)
         clock.mark("tower")
         probes = barred.cells(self.policy.probes)
         votes = self.votes(history)
@@ -154,7 +155,8 @@ class Recommender:
         )
         clock.mark("retrieve")
         probabilities = np.zeros((len(rows), 0), np.float32)
-        final, source = scores, "retrieval"
+        final = scores
+        source: Source = "retrieval"
         try:
             self._expect_time(deadline_ms, clock)
             if len(rows):
@@ -163,8 +165,10 @@ class Recommender:
                 final = self.spec.final_scores(probabilities)
                 self._rank_ms.append(clock.since_mark())
             source = "model"
+        except OutOfTimeError as err:
+            fault = fault or Fault(FaultCode.DEADLINE, str(err))
         except PocketRecError as err:
-            fault = fault or str(err)
+            fault = fault or Fault(FaultCode.RANKER_FAILED, str(err))
         clock.mark("rank")
         if scene.kind == SEARCH:
             ruled = Ruled.untouched(np.lexsort((rows, -final)).tolist())
@@ -177,9 +181,18 @@ class Recommender:
             )
         items = self._describe(history, rows, vectors, final, scores, probabilities, ruled, scene)
         clock.mark("rerank")
-        left = NOTHING_LEFT if not (len(rows) or len(shown) or barred.fault) else None
-        fault = _joined(fault, barred.fault, left, self._texts.fault)
-        return Slate(items, clock.total(), source, fault, user, rows, final)
+        left = None
+        if not (len(rows) or len(shown) or barred.faults):
+            left = Fault(FaultCode.NOTHING_LEFT, NOTHING_LEFT)
+        return Slate(
+            items=items,
+            stage_ms=clock.total(),
+            source=source,
+            faults=_known(fault, *barred.faults, left, self._texts.fault),
+            user_vector=user,
+            candidates=rows,
+            scores=final,
+        )
 
     def excluded(
         self,
@@ -196,7 +209,7 @@ class Recommender:
         found: NDArray[np.bool_] = (barred or self.bars.barred(None)).rows.copy()
         repeats = self.policy.repeats or scene.kind == SEARCH
         if not repeats if exclude_seen is None else exclude_seen:
-            found[history.had().rows] = True
+            found[history.interactions().rows] = True
         if scene.item is not None:
             found[scene.item] = True
         return found
@@ -352,7 +365,7 @@ class Recommender:
         shown: NDArray[np.int32],
         k: int,
         clock: StageClock,
-        fault: str,
+        fault: Fault,
         scene: Scene,
     ) -> Slate:
         """Lists of the user's categories, then popular items; barred and shown ones never.
@@ -374,14 +387,26 @@ class Recommender:
         texts = zip(rows[:k].tolist(), self._texts.of(rows[:k]), strict=True)
         items = tuple(
             SlateItem(
-                row, item_id, title, 1.0 / place, 0.0, self._popular_in(listed.get(row, 0)), {}
+                row=row,
+                item_id=item_id,
+                title=title,
+                score=1.0 / place,
+                retrieval_score=0.0,
+                reason=self._popular_in(listed.get(row, 0)),
             )
             for place, (row, (item_id, title)) in enumerate(texts, 1)
         )
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
-        told = _joined(fault, barred.fault, self._texts.fault)
-        return Slate(items, clock.total(), "fallback", told, zero, rows, scores)
+        return Slate(
+            items=items,
+            stage_ms=clock.total(),
+            source="fallback",
+            faults=_known(fault, *barred.faults, self._texts.fault),
+            user_vector=zero,
+            candidates=rows,
+            scores=scores,
+        )
 
     def _popular_in(self, code: int) -> str:
         return f"popular in {self.spec.categories[code - 1]}" if code else POPULAR_REASON
@@ -413,7 +438,7 @@ class Recommender:
                 probabilities=dict(zip(self.spec.heads, odds[i], strict=False)),
                 propensity=ruled.propensities[i],
                 touched=ruled.touched[i],
-                sponsored=Sponsorship.of(ruled.offers[i]),
+                sponsored=sponsorship(ruled.offers[i]),
             )
             for i, row in enumerate(shown.tolist())
         )
@@ -433,7 +458,7 @@ class Recommender:
         if not len(past):
             return [POPULAR_REASON] * len(shown)
         nearest = np.argmax(inner_pairs(vectors, self.index.vectors(past)), axis=1)  # [slate]
-        again = np.isin(shown, history.had().rows).tolist()
+        again = np.isin(shown, history.interactions().rows).tolist()
         reasons = [
             AGAIN_REASON if had else f"because of {title}"
             for had, title in zip(again, self._texts.titles(past[nearest]), strict=True)
@@ -446,5 +471,5 @@ class Recommender:
         return reasons
 
 
-def _joined(*faults: str | None) -> str | None:
-    return "; ".join(fault for fault in faults if fault) or None
+def _known(*faults: Fault | None) -> tuple[Fault, ...]:
+    return tuple(fault for fault in faults if fault)

@@ -14,6 +14,8 @@ from typing import Any
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import is_integer
 from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.answers import Answer, SlateItem
+from pocketrec_edge.faults import Fault
 from pocketrec_edge.private_home import write_private
 
 FILE_NAME = "popular.json"
@@ -42,36 +44,32 @@ class PopularList:
     event_types: tuple[str, ...]
     items: tuple[tuple[str, str], ...]
 
-    def slate_items(self, k: int | None, page: int) -> list[dict[str, Any]]:
-        """Return one page as plain items, as `Device.recommend` answers; page: from 1."""
+    def slate_items(self, k: int | None, page: int) -> tuple[SlateItem, ...]:
+        """Return the items of one page; page: from 1."""
         k = self.slate if k is None else k
         first = k * (page - 1)
-        return [
-            {
-                "row": -1,  # there is no release that has rows
-                "item_id": item_id,
-                "title": title,
-                "score": 1.0 / place,
-                "retrieval_score": 0.0,
-                "reason": REASON,
-                "probabilities": {},
-                "propensity": 1.0,
-                "touched": (),
-                "sponsored": None,
-            }
+        return tuple(
+            SlateItem(
+                row=-1,  # there is no release that has rows
+                item_id=item_id,
+                title=title,
+                score=1.0 / place,
+                retrieval_score=0.0,
+                reason=REASON,
+            )
             for place, (item_id, title) in enumerate(self.items[first : first + k], first + 1)
-        ]
+        )
 
 
 def answer(
     store: Path,
-    faults: list[str],
+    faults: tuple[Fault, ...],
     *,
     k: int | None,
     page: int | None,
     session: str | None,
     may_show: bool,
-) -> dict[str, Any]:
+) -> Answer:
     """Answer a request of a phone whose releases do not open; without a list, with no items.
 
     Args:
@@ -83,16 +81,16 @@ def answer(
         may_show: False where the request has filters, or wants other items than popular ones.
     """
     found = read(store) if may_show else None
-    items = [] if found is None else found.slate_items(k, page or 1)
-    paged = {} if page is None else {"session": session or str(uuid.uuid4()), "page": page}
-    return {
-        "items": items,
-        "stage_ms": {},
-        "source": "fallback" if items else "none",
-        "faults": faults,
-        "release": found.release if found is not None and items else "",
-        **(paged if items else {}),
-    }
+    items = () if found is None else found.slate_items(k, page or 1)
+    is_page = page is not None and bool(items)
+    return Answer(
+        items=items,
+        source="fallback" if items else "none",
+        faults=faults,
+        release=found.release if found is not None and items else "",
+        session=(session or str(uuid.uuid4())) if is_page else None,
+        page=page if is_page else None,
+    )
 
 
 def keep(store: Path, manifest: str, bundle: Bundle) -> None:

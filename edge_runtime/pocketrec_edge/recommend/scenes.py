@@ -14,6 +14,7 @@ from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.errors import RequestInvalidError
+from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.index import Index, probe
 
 Rows = NDArray[np.int32]
@@ -98,7 +99,7 @@ def check(kind: str, item_id: str | None) -> None:
 
 
 def find(
-    bundle: Bundle, kind: str, item_id: str | None, results: Sequence[str], faults: list[str]
+    bundle: Bundle, kind: str, item_id: str | None, results: Sequence[str], faults: list[Fault]
 ) -> Scene:
     """Find the rows of a scene; of an item that is unknown it is the home screen, and a fault.
 
@@ -120,6 +121,7 @@ def find(
         return Scene(kind=kind, rows=found[found >= 0])
     row = bundle.row_of(str(item_id))
     if row < 0:
-        faults.append(f"item {item_id!r} is not in the release: these are for the home screen")
+        text = f"item {item_id!r} is not in the release: these are for the home screen"
+        faults.append(Fault(FaultCode.UNKNOWN_ITEM, text))
         return Scene()
     return Scene(kind=kind, rows=np.array([row], np.int32))

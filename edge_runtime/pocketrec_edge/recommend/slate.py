@@ -1,55 +1,33 @@
-"""What a request comes to."""
+"""The recommender's result for one request, before it becomes the answer to the app."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_edge.answers import SlateItem, Source
+from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend.index import Floats
-from pocketrec_edge.recommend.offers import Sponsorship
-from pocketrec_edge.recommend.rules import Touch
 
 
-@dataclass(frozen=True, slots=True)
-class SlateItem:
-    """One recommended item; probabilities by head, reason in words.
-
-    propensity: the probability that this item is at this place, below 1 where the release
-    explores; touched: what the release's rules did to it, in their order; sponsored: None where
-    nobody pays for its place.
-    """
-
-    row: int
-    item_id: str
-    title: str
-    score: float
-    retrieval_score: float
-    reason: str
-    probabilities: dict[str, float]
-    propensity: float = 1.0
-    touched: tuple[Touch, ...] = ()
-    sponsored: Sponsorship | None = None
-
-    def plain(self) -> dict[str, Any]:
-        """Return plain values; `asdict` copies all of them, which takes .6 ms a slate of 50."""
-        found = {name: getattr(self, name) for name in self.__slots__}
-        found["touched"] = tuple(asdict(touch) for touch in self.touched)
-        found["sponsored"] = None if self.sponsored is None else asdict(self.sponsored)
-        return found
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Slate:
-    """The answer, best first; source is "model", "retrieval" or "fallback".
+    """The recommender's result for one request.
 
-    candidates: int32 [n] rows in retrieval's order; scores: float32 [n], their final scores.
+    Attributes:
+        items: best first.
+        stage_ms: milliseconds of each stage and their "total".
+        source: "model", "retrieval" or "fallback".
+        faults: what went wrong on the way.
+        user_vector: float32 [d]; zeros without a user tower.
+        candidates: int32 [n], rows in retrieval's order.
+        scores: float32 [n], final scores of the candidates.
     """
 
     items: tuple[SlateItem, ...]
     stage_ms: dict[str, float]
-    source: str
-    fault: str | None
+    source: Source
+    faults: tuple[Fault, ...]
     user_vector: Floats = field(repr=False)
     candidates: NDArray[np.int32] = field(repr=False)
     scores: Floats = field(repr=False)

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.faults import Fault, FaultCode
 
 MOST_TEXTS = 8192
 """Items that are remembered."""
@@ -19,7 +20,7 @@ class Texts:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self.fault: str | None = None
+        self.fault: Fault | None = None
         self._known: dict[int, tuple[str, str]] = {}
 
     def titles(self, rows: NDArray[np.int32]) -> list[str]:
@@ -43,7 +44,7 @@ class Texts:
         try:
             items = self._bundle.catalogue(sorted(rows))
         except PocketRecError as err:
-            self.fault = f"{err}; ids stand for titles"
+            self.fault = Fault(FaultCode.CATALOGUE_UNREADABLE, f"{err}; ids stand for titles")
             ids = {row: self._bundle.item_id(row) for row in rows}
             return {row: (item_id, item_id) for row, item_id in ids.items()}
         found = {item.row: (item.item_id, item.title) for item in items}

@@ -7,6 +7,7 @@ phone of a million items so starts 100 ms sooner; at most its first slates come 
 import threading
 
 from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.faults import Fault
 from pocketrec_edge.releases.store import Store
 
 
@@ -17,7 +18,7 @@ class LateCheck:
     """
 
     def __init__(self, store: Store, bundle: Bundle) -> None:
-        self.fault: str | None = None
+        self.fault: Fault | None = None
         self._store, self._bundle = store, bundle
         self._thread = threading.Thread(target=self._run, name="late check", daemon=True)
         self._called = self._started = False

@@ -14,6 +14,7 @@ from pocketrec_bundle.golden.rules import GoldenRules
 from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.errors import SelfTestFailedError
+from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.slate import Slate
 from pocketrec_edge.releases.golden_edges import Compared, check_edges
@@ -85,8 +86,8 @@ def check_slate(where: str, slate: Slate, case: GoldenCase, golden: Golden) -> N
     Raises:
         SelfTestFailedError: as `replay`.
     """
-    if slate.fault:
-        raise SelfTestFailedError(f"{where}: {slate.fault}")
+    if slate.faults:
+        raise SelfTestFailedError(f"{where}: {joined(slate.faults)}")
     off = float(np.abs(slate.user_vector - np.array(case.user_vector, np.float32)).max())
     if not off <= golden.vector_tolerance:
         raise SelfTestFailedError(f"{where}: the user vector is off by {off:.2g}")

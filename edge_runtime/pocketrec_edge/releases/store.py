@@ -29,6 +29,7 @@ from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES, FileEntry, Manifest, p
 from pocketrec_bundle.reader import Bundle, manifest_of, open_files, verify_file
 from pocketrec_edge.engines.select import needed_files, spare_files
 from pocketrec_edge.errors import EngineError, SelfTestFailedError, StoreError
+from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.private_home import make_folder, write_private
 from pocketrec_edge.recommend import popular_list
 
@@ -77,7 +78,7 @@ class Store:
 
     def open_active(
         self, *, hash_large: bool = True, barred: Collection[str] = ()
-    ) -> tuple[Bundle | None, str | None]:
+    ) -> tuple[Bundle | None, Fault | None]:
         """Open the active release, or the previous one if that fails its checks.
 
         A damaged file of `FOR_PEOPLE` or `PROOFS` does not refuse a release: without a catalogue
@@ -91,7 +92,7 @@ class Store:
         Returns:
             The release, or None if no release opens; and what is wrong, or None.
         """
-        fault: str | None = None
+        fault: Fault | None = None
         for spare in (_answers_without, _leaves_lists):
             for sha in self.active():
                 if sha is None or sha in barred:
@@ -99,16 +100,19 @@ class Store:
                 try:
                     found = self.open_release(sha, hash_large=hash_large, spare=spare)
                 except BundleInvalidError as err:
-                    fault = fault or f"release {sha[:12]}: {err}"
+                    fault = fault or _damaged(f"release {sha[:12]}: {err}")
                     continue
                 damaged = "; ".join(map(str, found.damaged.values()))
-                return found, fault or (f"release {sha[:12]}: {damaged}" if damaged else None)
+                return found, fault or (
+                    _damaged(f"release {sha[:12]}: {damaged}") if damaged else None
+                )
         return None, fault or self._no_release()
 
-    def _no_release(self) -> str:
+    def _no_release(self) -> Fault:
         if (path := self.root / POINTER).exists() and self.active() == (None, None):
-            return f"{path}: damaged, so no release is known; sync to repair it"
-        return "no release is installed"
+            text = f"{path}: damaged, so no release is known; sync to repair it"
+            return Fault(FaultCode.STORE_DAMAGED, text)
+        return Fault(FaultCode.NO_RELEASE, "no release is installed")
 
     def open_release(
         self,
@@ -132,7 +136,7 @@ class Store:
             manifest, self.files, all_models=False, hash_large=hash_large, spare=spare
         )
 
-    def hash_rest(self, bundle: Bundle) -> str | None:
+    def hash_rest(self, bundle: Bundle) -> Fault | None:
         """Hash what `open_active` left of a release; a sync replaces what is damaged.
 
         Args:
@@ -145,7 +149,7 @@ class Store:
             try:
                 verify_file(entry, self.files / entry.sha256)
             except BundleInvalidError as err:
-                return f"release {bundle.manifest.name}: {err}"
+                return _damaged(f"release {bundle.manifest.name}: {err}")
         return None
 
     def lacks(self, sha: str) -> list[str]:
@@ -359,6 +363,10 @@ class Store:
             raise StoreError(f"{self.root}: cannot be written ({err.strerror or err})") from err
         with lock:
             yield
+
+
+def _damaged(text: str) -> Fault:
+    return Fault(FaultCode.RELEASE_DAMAGED, text)
 
 
 def _answers_without(entry: FileEntry) -> bool:

@@ -25,6 +25,7 @@ from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.events import release_outcomes as outcomes
+from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.releases import refusals
 from pocketrec_edge.releases.store import SelfTest, Store
 
@@ -92,7 +93,7 @@ class Trial:
 
 def begin_or_leave(
     trial: Trial, store: Store, home: Path, clock: Callable[[], float]
-) -> str | None:
+) -> Fault | None:
     """Note the start of the active release; leave it for the one before if it failed too often.
 
     Returns:
@@ -107,13 +108,13 @@ def begin_or_leave(
         refusals.refuse(home, active)
         store.leave(frozenset({active}))
     except PocketRecError as err:  # tried again at the next start
-        return f"{told} ({err})"
+        return Fault(FaultCode.RELEASE_ROLLED_BACK, f"{told} ({err})")
     if (before := store.active()[0]) is not None and before != active:
         trial.begin(before)
-    return told
+    return Fault(FaultCode.RELEASE_ROLLED_BACK, told)
 
 
-def open_release(store: Store, home: Path) -> tuple[Bundle | None, str | None, str | None]:
+def open_release(store: Store, home: Path) -> tuple[Bundle | None, Fault | None, Fault | None]:
     """Open the release that may run here, else one whose lists may answer.
 
     Returns:
@@ -124,7 +125,8 @@ def open_release(store: Store, home: Path) -> tuple[Bundle | None, str | None, s
     if bundle is not None or not barred:
         return bundle, fault, None
     bundle, fault = store.open_active(hash_large=False)
-    return bundle, fault, "no release here may run its models; its lists answer"
+    stopped = "no release here may run its models; its lists answer"
+    return bundle, fault, Fault(FaultCode.RELEASE_STOPPED, stopped)
 
 
 def watched(home: Path, manifest: str, self_test: Callable[[Bundle], object]) -> SelfTest:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle
+from pocketrec_edge.answers import Answer
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.releases.selftest import replay
@@ -118,7 +119,8 @@ class _Phone:
         device = self._open()
         status = device.status()
         device.close()
-        life.release, life.events = status["release"], status.get("events", 0)
+        life.release = status.release
+        life.events = 0 if status.log is None else status.log.events
         return life
 
     def _open(self) -> Device:
@@ -141,35 +143,35 @@ class _Phone:
             answer = self._ask(device, 1, None)
             self._life.first_ms.append((time.perf_counter() - started) * 1000)
             while self._look(device, answer):
-                answer = self._ask(device, answer["page"] + 1, answer["session"])
+                answer = self._ask(device, (answer.page or 0) + 1, answer.session)
         finally:
             device.close()
 
-    def _ask(self, device: Device, page: int, session: str | None) -> dict[str, Any]:
+    def _ask(self, device: Device, page: int, session: str | None) -> Answer:
         life = self._life
         answer = device.recommend(self._plan.k, page=page, session=session)
-        if answer["stage_ms"]:
-            life.total_ms.append(answer["stage_ms"]["total"])
-        life.sources[answer["source"]] += 1
-        for fault in answer["faults"]:
+        if answer.stage_ms:
+            life.total_ms.append(answer.stage_ms["total"])
+        life.sources[answer.source] += 1
+        for fault in answer.faults:
             self._fault(fault)
         installed = device.bundle is not None or device.store.active()[0] is not None
-        life.unanswered += page == 1 and installed and not answer["items"]
+        life.unanswered += page == 1 and installed and not answer.items
         return answer
 
-    def _look(self, device: Device, answer: dict[str, Any]) -> bool:
+    def _look(self, device: Device, answer: Answer) -> bool:
         """Act on what is shown; returns whether to go on to the next page."""
-        for place, item in enumerate(answer["items"], 1):
-            if not self._person.takes(item["item_id"], place):
+        for place, item in enumerate(answer.items, 1):
+            if not self._person.takes(item.item_id, place):
                 continue
             self._now += self._person.habits.act_s
             event = self._person.chooses(device.event_types())
             try:
-                device.feedback(item["item_id"], event)
+                device.feedback(item.item_id, event)
                 self._life.acts += 1
             except EventLogError as err:
                 self._fault(err)
-        return bool(answer["items"]) and self._person.goes_on(answer["page"])
+        return bool(answer.items) and self._person.goes_on(answer.page or 1)
 
     def _sync_until(self, minute: float) -> None:
         while self._plan.server is not None and self._next_sync <= minute:

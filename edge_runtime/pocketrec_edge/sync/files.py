@@ -3,9 +3,9 @@
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tuf.api.exceptions import DownloadError, RepositoryError
-from tuf.api.metadata import TargetFile
 
 from pocketrec_bundle.disk.files import mapped, remove_file
 from pocketrec_bundle.encoding.delta import FORMS, MAX_BYTES, apply_delta
@@ -17,6 +17,9 @@ from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.metadata import Trusted
 from pocketrec_edge.sync.policy import manifest_of
 from pocketrec_edge.sync.transfer import DELTA, FULL, NotReachedError, Transfer
+
+if TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
 
 
 class ReleaseFiles:
@@ -47,6 +50,8 @@ class ReleaseFiles:
             DownloadError: the server cannot be reached.
             RepositoryError: what it sent is something else.
         """
+        from tuf.api.metadata import TargetFile  # costs what `tuf_client` says
+
         self.fetched += 1
         if self._by_delta(entry, path):
             self.by_delta += 1
@@ -82,7 +87,7 @@ class ReleaseFiles:
             remove_file(temporary)
         return True
 
-    def _smallest_delta(self, entry: FileEntry) -> tuple[FileEntry, TargetFile] | None:
+    def _smallest_delta(self, entry: FileEntry) -> "tuple[FileEntry, TargetFile] | None":
         found = []
         for old in self._here.get(entry.name, ()) if entry.bytes <= MAX_BYTES else ():
             target = self._trusted.find(
@@ -93,7 +98,7 @@ class ReleaseFiles:
         return min(found, key=lambda each: each[1].length, default=None)
 
 
-def _is_fit(target: TargetFile, new: FileEntry) -> bool:
+def _is_fit(target: "TargetFile", new: FileEntry) -> bool:
     """Whether a signed delta is of a form that is known, and smaller than the new file."""
     custom = target.custom
     return isinstance(custom, dict) and custom.get("form") in FORMS and target.length < new.bytes

@@ -15,14 +15,12 @@ goes on in the order of the specification, `docs/decisions/0021-root-once-a-day.
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
-from tuf.api.metadata import Metadata, Root, TargetFile
-from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+from tuf.api.exceptions import DownloadError, RepositoryError
 
 from pocketrec_bundle.disk.files import canonical_json, remove_file
 from pocketrec_bundle.errors import PocketRecError
@@ -30,14 +28,14 @@ from pocketrec_edge.errors import SyncError
 from pocketrec_edge.private_home import make_folder, write_private
 from pocketrec_edge.sync.transfer import METADATA, Transfer
 
-CONFIG = UpdaterConfig(app_user_agent="pocketrec", targets_max_length=2 << 20)
+if TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
+    from tuf.ngclient import FetcherInterface, Updater
+
 ROOT_EVERY_S = 86_400
 """Longest time without asking for a newer root."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ASKED = "root_asked.json"
-_NOT_THERE = (403, 404)
-"""A server's answer to the question for a root after the newest (specification, 5.3.3)."""
-_ROOT = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
 _OTHER_SPECIFICATION = re.compile(r"Unsupported spec_version ([0-9.]{1,20})")
 
 T = TypeVar("T")
@@ -67,13 +65,15 @@ class Trusted:
             RepositoryError: what it sent is not to be trusted.
             OSError: the device's folder cannot be read or written.
         """
+        from pocketrec_edge.sync.tuf_client import Local, Server
+
         for name in ("root_history", "targets"):  # python-tuf would make them for all to read
             make_folder(self._folder / name)
         root, here = self._root(root_path), self._stored()
-        server = _Server(self._transfer, f"{self._url}/metadata/timestamp.json", here)
+        server = Server(self._transfer, f"{self._url}/metadata/timestamp.json", here)
         if here is not None and self._was_asked(root, now_utc) and server.timestamp() == here:
             with suppress(RepositoryError, DownloadError):
-                return self._found(root, _Local(here), wanted)
+                return self._found(root, Local(here), wanted)
             server.ask_again()
         try:
             return self._found(root, server, wanted)
@@ -81,7 +81,7 @@ class Trusted:
             if server.has_no_newer_root:
                 self._note_asked(now_utc)
 
-    def find(self, path: str) -> TargetFile | None:
+    def find(self, path: str) -> "TargetFile | None":
         """Look a target up; None if its role signs no such path, or not with its SHA-256."""
         assert self._updater is not None, "check comes first"
         target = self._updater.get_targetinfo(path)
@@ -110,7 +110,7 @@ class Trusted:
         self._transfer.file(self.url(target), target, place, METADATA)
         return place.read_bytes()
 
-    def url(self, target: TargetFile) -> str:
+    def url(self, target: "TargetFile") -> str:
         """Where a target's bytes are (consistent snapshots)."""
         folder, _, name = target.path.rpartition("/")
         return f"{self._url}/targets/{folder}/{target.hashes['sha256']}.{name}"
@@ -122,8 +122,12 @@ class Trusted:
                 if path.name not in self._used:
                     remove_file(path)
 
-    def _found(self, root: bytes, fetcher: FetcherInterface, wanted: Callable[["Trusted"], T]) -> T:
-        self._updater = _Updater(
+    def _found(
+        self, root: bytes, fetcher: "FetcherInterface", wanted: Callable[["Trusted"], T]
+    ) -> T:
+        from pocketrec_edge.sync.tuf_client import CONFIG, Client
+
+        self._updater = Client(
             str(self._folder),
             f"{self._url}/metadata/",
             fetcher=fetcher,
@@ -155,86 +159,21 @@ class Trusted:
 
     def _root(self, root_path: Path | None) -> bytes:
         """The newest root that was trusted, or the app's; a torn file does not count."""
+        from pocketrec_edge.sync.tuf_client import ROOT_NAME, is_root
+
         history = self._folder / "root_history"
         names = [path.name for path in history.iterdir()] if history.is_dir() else []
-        found = (_ROOT.fullmatch(name) for name in names)
+        found = (ROOT_NAME.fullmatch(name) for name in names)
         for version in sorted((int(match[1]) for match in found if match), reverse=True):
             data = (history / f"{version}.root.json").read_bytes()
-            with suppress(RepositoryError):
-                if isinstance(Metadata[Any].from_bytes(data).signed, Root):
-                    return data
+            if is_root(data):
+                return data
         if root_path is None:
             raise SyncError(
                 f"{self._home}: no trusted root yet. Give the root that came with the app: "
                 "--root 1.root.json"
             )
         return root_path.read_bytes()
-
-
-class _Updater(Updater):
-    """python-tuf's client; the roots that it trusts lie in `root_history` only."""
-
-    def _update_root_symlink(self) -> None:
-        """Make no link `root.json`: nothing reads it, and Windows and FAT may refuse links."""
-
-
-class _Local(FetcherInterface):
-    """Answers as a server would that has nothing newer than what is here."""
-
-    def __init__(self, timestamp: bytes) -> None:
-        self._timestamp = timestamp
-
-    def download_bytes(self, url: str, max_length: int) -> bytes:  # noqa: ARG002
-        """Return the timestamp; nothing else is available."""
-        name = url.rpartition("/")[2]
-        if name == "timestamp.json":
-            return self._timestamp
-        if _ROOT.fullmatch(name):
-            raise DownloadHTTPError("none newer is asked for", 404)
-        raise DownloadError(f"{name} is not here")
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        raise NotImplementedError(url)
-
-
-class _Server(FetcherInterface):
-    """Fetches metadata, the timestamp once and only if it differs from the one here."""
-
-    def __init__(self, transfer: Transfer, timestamp_url: str, here: bytes | None) -> None:
-        self._transfer, self._url, self._here = transfer, timestamp_url, here
-        self._sent: bytes | None = None
-        self.has_no_newer_root = False
-
-    def timestamp(self) -> bytes:
-        """Return the server's timestamp."""
-        if self._sent is None:
-            etag = None if self._here is None else _sha256(self._here)
-            found = self._transfer.unless(self._url, etag, CONFIG.timestamp_max_length)
-            self._sent = self._here if found is None else found
-            assert self._sent is not None, "a server that was given no ETag cannot know it"
-        return self._sent
-
-    def ask_again(self) -> None:
-        """Forget the timestamp, here and there: it was not what it has to be."""
-        self._sent = self._here = None
-
-    def download_bytes(self, url: str, max_length: int) -> bytes:
-        """Fetch metadata; python-tuf asks so for all of it."""
-        name = url.rpartition("/")[2]
-        if name == "timestamp.json":
-            return self.timestamp()
-        try:
-            data = self._transfer.download_bytes(url, max_length)
-        except DownloadHTTPError as err:
-            newest = _ROOT.fullmatch(name) is not None and err.status_code in _NOT_THERE
-            self.has_no_newer_root = self.has_no_newer_root or newest
-            raise
-        if _ROOT.fullmatch(name):
-            self._sent = None  # the newer root may name another key for the timestamp
-        return data
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        raise NotImplementedError(url)
 
 
 def _sha256(data: bytes) -> str:

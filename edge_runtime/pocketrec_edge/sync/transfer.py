@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import urllib3
 from tuf.api.exceptions import (
@@ -20,13 +20,14 @@ from tuf.api.exceptions import (
     DownloadLengthMismatchError,
     LengthOrHashMismatchError,
 )
-from tuf.api.metadata import TargetFile
-from tuf.ngclient import FetcherInterface
 
 from pocketrec_bundle.disk.files import remove_file, replace_file, sha256_file
 from pocketrec_edge.private_home import make_folder, open_private
 from pocketrec_edge.sync.http import Network, retry_after_s
 from pocketrec_edge.sync.words import plain
+
+if TYPE_CHECKING:
+    from tuf.api.metadata import TargetFile
 
 METADATA, FULL, DELTA = "metadata", "full", "delta"
 _CHUNK = 1 << 15
@@ -81,17 +82,16 @@ class Retry:
 RETRY = Retry()
 
 
-class Transfer(FetcherInterface):
-    """python-tuf's fetcher, for files besides; counts bytes of bodies by kind, as they travel."""
+class Transfer:
+    """Fetches metadata and files; counts bytes of bodies by kind, as they travel."""
 
     def __init__(self, retry: Retry, network: Network) -> None:
         self._retry, self._network = retry, network
         self.bytes: Counter[str] = Counter()
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
-        """Fetch metadata, as python-tuf asks for it."""
-        ask = super().download_bytes
-        return self._retry.run(lambda: ask(url, max_length))
+        """Fetch metadata of at most `max_length` bytes."""
+        return self._retry.run(lambda: self._whole(url, self._get(url, _PACKED), max_length))
 
     def unless(self, url: str, etag: str | None, max_length: int) -> bytes | None:
         """Fetch metadata unless it has an ETag; None if it has."""
@@ -105,24 +105,24 @@ class Transfer(FetcherInterface):
             if response.status == _UNCHANGED:
                 response.close()
                 return None
-            found = b""
-            for chunk in self._metadata(response):
-                found += chunk
-                if len(found) > max_length:
-                    raise DownloadLengthMismatchError(f"{url}: more than {max_length} bytes")
-            return found
+            return self._whole(url, response, max_length)
 
         return self._retry.run(ask)
 
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        return self._metadata(self._get(url, _PACKED))
-
-    def _metadata(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    def _whole(self, url: str, response: urllib3.BaseHTTPResponse, max_length: int) -> bytes:
+        """Read metadata to its end; it is unpacked and counted as it arrives."""
         chunks = self._chunks(response, METADATA)
         packed = response.headers.get("Content-Encoding") == "gzip"
-        return _unpacked(chunks) if packed else chunks
+        data = bytearray()
+        for chunk in _unpacked(chunks) if packed else chunks:
+            data += chunk
+            if len(data) > max_length:
+                raise DownloadLengthMismatchError(
+                    f"{url}: {len(data)} bytes or more, exceeding {max_length}"
+                )
+        return bytes(data)
 
-    def file(self, url: str, target: TargetFile, path: Path, kind: str) -> None:
+    def file(self, url: str, target: "TargetFile", path: Path, kind: str) -> None:
         """Fetch a target to `path`, from where its `.part` stopped; check size and hash.
 
         Raises:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats64
 from pocketrec_training.metrics.significance import redrawn
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,7 @@ class Scored:
     n: int
 
 
-def ndcg_loss(exact: Floats, found: Floats, seed: int) -> Estimate:
+def ndcg_loss(exact: Floats64, found: Floats64, seed: int) -> Estimate:
     """Return the share of the exact path's mean NDCG that is lost, with its paired bootstrap.
 
     Loss = (mean(exact) - mean(found)) / mean(exact); each draw of cases has its own denominator.
@@ -56,7 +55,7 @@ def ndcg_loss(exact: Floats, found: Floats, seed: int) -> Estimate:
     )
 
 
-def _share(exact: Floats, found: Floats) -> Floats:
+def _share(exact: Floats64, found: Floats64) -> Floats64:
     """Return (exact - found) / exact, 0 where there is nothing to lose."""
     none = exact == 0
     return np.where(none, 0.0, (exact - found) / np.where(none, 1.0, exact))
@@ -75,7 +74,7 @@ def auc_loss(exact: Scored, found: Scored, seed: int) -> Estimate:
     return _estimate(value, losses[~np.isnan(losses)])
 
 
-def _aucs(scored: Scored, draws: Floats) -> Floats:
+def _aucs(scored: Scored, draws: Floats64) -> Floats64:
     """Return the pooled AUC of each draw, float64 [draws]; nan where it has none.
 
     With wins[c, d] = the pairs of a target of case c and another candidate of case d in which the
@@ -99,11 +98,11 @@ def _aucs(scored: Scored, draws: Floats) -> Floats:
         wins[:, case] = np.bincount(owners, beaten / 2, len(holders))
     won = ((draws[:, holders] @ wins) * draws).sum(axis=1)
     pairs = (draws @ targets) * (draws @ others)
-    found: Floats = np.divide(won, pairs, out=np.full(len(draws), np.nan), where=pairs > 0)
+    found: Floats64 = np.divide(won, pairs, out=np.full(len(draws), np.nan), where=pairs > 0)
     return found
 
 
-def _estimate(value: float, drawn: Floats) -> Estimate:
+def _estimate(value: float, drawn: Floats64) -> Estimate:
     if not len(drawn):
         return Estimate(value=value, low=value, high=value)
     low, high = np.percentile(drawn, [2.5, 97.5])

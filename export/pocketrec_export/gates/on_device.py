@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.features import History
+from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import NOBODY
+from pocketrec_training.metrics.ranks import NOBODY
 from pocketrec_training.progress import Progress
 
 
@@ -85,8 +86,8 @@ def answer(
             found = device.recommend(
                 history, now, k, exclude_seen=new_only, rng=rng, showings=showings
             )
-            if found.fault or found.source != "model":
-                raise PocketRecError(f"{told}: {found.source}, {found.fault}")
+            if found.faults or found.source != "model":
+                raise PocketRecError(f"{told}: {found.source}, {joined(found.faults)}")
             wanted = rows[cases.targets_of(done - 1)]
             shown = [item.row for item in found.items]
             lists[done - 1, : len(shown)] = shown

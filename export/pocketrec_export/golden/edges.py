@@ -13,21 +13,23 @@ from numpy.typing import NDArray
 from pocketrec_bundle.golden.edges import EdgeHistory, GoldenEdges
 from pocketrec_bundle.ranker_features import OWN_HALF_LIFE_S, SESSION_GAP_S
 from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.units import DAY_S
+from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.releases.golden_edges import answered_history, answered_search
 from pocketrec_export.golden.searches import searches
 
-DAY_S = 86_400
 CANDIDATES = 5
 LOOKED_AT = 20_000
 """Items whose id and numbers are looked at for what a case needs."""
+NO_MODELS = Fault(FaultCode.RELEASE_STOPPED, "golden edges need no models")
 Event = tuple[str, int, int]
 """Item id, event code, unix seconds."""
 
 
 def edges(draft: Bundle) -> GoldenEdges:
     """Compose and answer all cases of a release; its models take no part."""
-    device = Recommender(draft, stopped="golden edges need no models")
+    device = Recommender(draft, stopped=NO_MODELS)
     unmade: list[str] = []
     histories = [answered_history(device, case) for case in _Histories(draft, unmade).all()]
     found = [answered_search(device, case) for case in searches(device, unmade)]

@@ -8,21 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_export.items.changes import Changes
 from pocketrec_export.items.index_builder import nearest
 from pocketrec_export.items.item_table import ItemTable
 from pocketrec_training.data.dataset import Items
 
-Floats = NDArray[np.float32]
-
 
 def apply_changes(
     table: ItemTable,
     changes: Changes,
-    centroids: Floats,
+    centroids: Floats32,
     trained_ids: Set[str],
-    vectors_for: Callable[[Items], Floats],
+    vectors_for: Callable[[Items], Floats32],
 ) -> ItemTable:
     """Return the items after the changes; new ones stand last.
 

@@ -6,10 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_training.progress import Progress
-
-Floats = NDArray[np.float32]
 
 POINTS_A_CELL = 64
 """Vectors a cell on which centroids are trained; more of them hardly move a centroid."""
@@ -29,14 +28,14 @@ _BLOCK_DISTANCES = 1 << 22
 class BuiltIndex:
     """Arrays of FORMAT.md; order[r] is the canonical item row behind bundle row r."""
 
-    centroids: Floats
+    centroids: Floats32
     offsets: NDArray[np.int32]
     rows: NDArray[np.int8]
-    scales: Floats
+    scales: Floats32
     order: NDArray[np.int64]
 
 
-def build_index(vectors: Floats, ids: list[str], cells: int, seed: int) -> BuiltIndex:
+def build_index(vectors: Floats32, ids: list[str], cells: int, seed: int) -> BuiltIndex:
     """Cluster and quantize item vectors, float32 [N, d]; rows are sorted by cell, then id."""
     centroids = k_means(vectors, max(1, min(cells, len(vectors))), seed)
     rows, scales = quantize_rows(vectors)
@@ -47,10 +46,10 @@ def build_index(vectors: Floats, ids: list[str], cells: int, seed: int) -> Built
 
 def sort_into_cells(
     rows: NDArray[np.int8],
-    scales: Floats,
+    scales: Floats32,
     ids: list[str],
     cell: NDArray[np.int64],
-    centroids: Floats,
+    centroids: Floats32,
 ) -> BuiltIndex:
     """Order quantized rows by cell, then id: the order does not depend on what else is there.
 
@@ -78,7 +77,9 @@ def by_id(ids: list[str]) -> NDArray[np.int64]:
     return np.array(sorted(range(len(ids)), key=ids.__getitem__), np.int64)
 
 
-def nearest(vectors: Floats, centroids: Floats, bar: Progress | None = None) -> NDArray[np.int64]:
+def nearest(
+    vectors: Floats32, centroids: Floats32, bar: Progress | None = None
+) -> NDArray[np.int64]:
     """Return each vector's nearest centroid by Euclidean distance, int64 [N].
 
     In blocks, to bound memory; `bar` counts vectors.
@@ -95,13 +96,13 @@ def nearest(vectors: Floats, centroids: Floats, bar: Progress | None = None) -> 
     return found
 
 
-def k_means(vectors: Floats, cells: int, seed: int) -> Floats:
+def k_means(vectors: Floats32, cells: int, seed: int) -> Floats32:
     """Lloyd's algorithm from k-means++ seeds (Arthur, Vassilvitskii 2007); f32 [cells, d].
 
     Many vectors are sampled, see `POINTS_A_CELL`.
     """
     if cells == 1:
-        centre: Floats = vectors.mean(axis=0, keepdims=True).astype(np.float32)
+        centre: Floats32 = vectors.mean(axis=0, keepdims=True).astype(np.float32)
         return centre
     rng = np.random.default_rng(seed)
     sample = max(MIN_SAMPLE, POINTS_A_CELL * cells)
@@ -125,7 +126,7 @@ def k_means(vectors: Floats, cells: int, seed: int) -> Floats:
     return centroids
 
 
-def _seeds(vectors: Floats, cells: int, rng: np.random.Generator, bar: Progress) -> Floats:
+def _seeds(vectors: Floats32, cells: int, rng: np.random.Generator, bar: Progress) -> Floats32:
     """Draw seeds far from each other, each by its squared distance to those before it.
 
     Of many vectors and cells several are drawn at a time, as k-means|| does (Bahmani et al. 2012).

@@ -21,6 +21,7 @@ import tensorflow as tf
 from keras import layers, ops
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats64
 from pocketrec_export.models.ranker_columns import (
     Block,
     Layout,
@@ -30,13 +31,13 @@ from pocketrec_export.models.ranker_columns import (
     pick,
     spread,
 )
-from pocketrec_export.models.ranker_weights import Doubles, Learned, sizes
-from pocketrec_training.ranker.model import LIMIT, SHARE, SHARE_LEAST, Numbers
+from pocketrec_export.models.ranker_weights import Learned, sizes
+from pocketrec_training.ranker.model import LIMIT, SHARE, SHARE_LEAST, FeatureTransform
 
 
 def exported_form(model: keras.Model) -> keras.Model:
     """Return a model with a trained ranker in its exported form, any other as it is."""
-    if not any(isinstance(layer, Numbers) for layer in model.layers):
+    if not any(isinstance(layer, FeatureTransform) for layer in model.layers):
         return model
     form = ListRanker(model)
     if not form.learned.read.any():
@@ -52,7 +53,7 @@ class Half:
     values: Any
     at: NDArray[np.int64]
 
-    def times(self, kernel: Doubles) -> Any:
+    def times(self, kernel: Floats64) -> Any:
         """Return this half's part of the product with a kernel [F, n]."""
         return ops.matmul(self.values, _single(kernel[self.at]))
 
@@ -62,7 +63,7 @@ class ListRanker(layers.Layer):
 
     def __init__(self, model: keras.Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        (self.numbers,) = (layer for layer in model.layers if isinstance(layer, Numbers))
+        (self.numbers,) = (layer for layer in model.layers if isinstance(layer, FeatureTransform))
         self.learned = Learned.by(model)
 
     def build(self, *_: Any, **__: Any) -> None:
@@ -190,5 +191,5 @@ def _later(learned: Learned, h: Any, user: Half, items: Half) -> list[Any]:
     return found
 
 
-def _single(values: Doubles) -> NDArray[np.float32]:
+def _single(values: Floats64) -> NDArray[np.float32]:
     return values.astype(np.float32)

@@ -9,9 +9,14 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
-from pocketrec_training.ranker.model import Calibration, Numbers, Pieces, Prior, Standard
-
-Doubles = NDArray[np.float64]
+from pocketrec_bundle.floats import Floats64
+from pocketrec_training.ranker.model import (
+    Calibration,
+    FeatureTransform,
+    PiecewiseLinearEncoding,
+    RetrievalPrior,
+    Standardization,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +28,11 @@ class PieceWeights:
 
     of: NDArray[np.int64]
     place: NDArray[np.int64]
-    rate: Doubles
-    offset: Doubles
+    rate: Floats64
+    offset: Floats64
 
     @classmethod
-    def by(cls, found: list[Pieces]) -> "PieceWeights":
+    def by(cls, found: list[PiecewiseLinearEncoding]) -> "PieceWeights":
         """Read them from a ranker's layer; one trained before there were pieces has none."""
         if not found:
             none = np.zeros(0)
@@ -57,19 +62,19 @@ class Learned:
     readers' weights make up for: int8 arithmetic has one scale for all of them.
     """
 
-    table: Doubles
+    table: Floats64
     pieces: PieceWeights
-    mean: Doubles
-    scale: Doubles
-    down: list[Doubles]
-    up: list[Doubles]
-    bias: list[Doubles]
-    deep: list[tuple[Doubles, Doubles]]
-    read: Doubles
-    offset: Doubles
-    prior: Doubles
-    knots: Doubles
-    slopes: Doubles
+    mean: Floats64
+    scale: Floats64
+    down: list[Floats64]
+    up: list[Floats64]
+    bias: list[Floats64]
+    deep: list[tuple[Floats64, Floats64]]
+    read: Floats64
+    offset: Floats64
+    prior: Floats64
+    knots: Floats64
+    slopes: Floats64
 
     @classmethod
     def by(cls, model: keras.Model) -> "Learned":
@@ -78,7 +83,11 @@ class Learned:
         def of_type(kind: type) -> list[Any]:
             return [layer for layer in model.layers if isinstance(layer, kind)]
 
-        (numbers,), (standard,), (prior,) = of_type(Numbers), of_type(Standard), of_type(Prior)
+        (numbers,), (standard,), (prior,) = (
+            of_type(FeatureTransform),
+            of_type(Standardization),
+            of_type(RetrievalPrior),
+        )
         (calibration,) = of_type(Calibration)
         crosses = of_type(keras_rs.layers.FeatureCross)
         # Every x_l is the gain times something, so whatever reads features takes the gain over.
@@ -98,7 +107,7 @@ class Learned:
         table[0] = 0.0
         return cls(
             table=table,
-            pieces=PieceWeights.by(of_type(Pieces)),
+            pieces=PieceWeights.by(of_type(PiecewiseLinearEncoding)),
             mean=_array(standard.mean),
             scale=_array(standard.scale),
             down=[v / sizes(v) for v in down],
@@ -116,11 +125,11 @@ class Learned:
         )
 
 
-def sizes(columns: Doubles) -> Doubles:
+def sizes(columns: Floats64) -> Floats64:
     """Lengths of columns [m, n], [n]; 1 for a column of zeros."""
-    found: Doubles = np.linalg.norm(columns, axis=0)
+    found: Floats64 = np.linalg.norm(columns, axis=0)
     return np.where(found > 0, found, 1.0)
 
 
-def _array(variable: Any) -> Doubles:
+def _array(variable: Any) -> Floats64:
     return np.asarray(ops.convert_to_numpy(variable), np.float64).copy()

@@ -60,7 +60,7 @@ def browse(
     typed = sys.stdin.isatty()
     console = Console(width=None if sys.stdout.isatty() else WIDTH)
     session = Session(
-        lambda: Device(home, engine=engine, bundle_dir=bundle), sync if server else None, k
+        lambda: Device(home, engine=engine, bundle=bundle), sync if server else None, k
     )
     try:
         goes_on = True

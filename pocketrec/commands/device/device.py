@@ -90,7 +90,7 @@ def recommend(
     from pocketrec_edge.device import Device
 
     require_phone(home, bundle)
-    device = Device(home, engine=engine, bundle_dir=bundle, threads=threads)
+    device = Device(home, engine=engine, bundle=bundle, threads=threads)
     answer = device.recommend(
         k,
         exclude_seen=None if again is None else not again,
@@ -104,18 +104,18 @@ def recommend(
     )
     device.close()
     if as_json:
-        click.echo(json.dumps(answer))
+        click.echo(json.dumps(answer.plain()))
         return
-    width = max((len(item["item_id"]) for item in answer["items"]), default=0)
-    for place, item in enumerate(answer["items"], 1):
-        told = f"[{item['sponsored']['label']}]" if item.get("sponsored") else f"({item['reason']})"
-        title = f"{item['title']}  " if item["title"] != item["item_id"] else ""
-        click.echo(f"{place:>3}  {item['score']:.3f}  {item['item_id']:<{width}}  {title}{told}")
-    stages = "  ".join(f"{name} {ms:.2f}" for name, ms in answer["stage_ms"].items())
-    click.echo(f"{answer['source']}, ms: {stages}", err=True)
-    if "session" in answer:
-        click.echo(f"page {answer['page']} of session {answer['session']}", err=True)
-    say_faults(answer["faults"])
+    width = max((len(item.item_id) for item in answer.items), default=0)
+    for place, item in enumerate(answer.items, 1):
+        told = f"[{item.sponsored.label}]" if item.sponsored else f"({item.reason})"
+        title = f"{item.title}  " if item.title != item.item_id else ""
+        click.echo(f"{place:>3}  {item.score:.3f}  {item.item_id:<{width}}  {title}{told}")
+    stages = "  ".join(f"{name} {ms:.2f}" for name, ms in answer.stage_ms.items())
+    click.echo(f"{answer.source}, ms: {stages}", err=True)
+    if answer.session is not None:
+        click.echo(f"page {answer.page} of session {answer.session}", err=True)
+    say_faults(answer.faults)
 
 
 @command.command(epilog="Example: pocketrec device feedback --home work/phone 50 --event like")
@@ -142,7 +142,7 @@ def feedback(home: Path, as_json: bool, item_id: str, event: str, value: float |
 @JSON
 def status(home: Path, engine: str, as_json: bool) -> None:
     """Print what is installed, logged and wrong."""
-    _show(home, engine, as_json, lambda device: device.status())
+    _show(home, engine, as_json, lambda device: device.status().plain())
 
 
 @command.command(epilog="Example: pocketrec device install --home work/phone work/bundle")

@@ -35,14 +35,14 @@ def explain(
     from pocketrec_edge.device import Device
 
     require_phone(home, bundle)
-    device = Device(home, engine=engine, bundle_dir=bundle)
+    device = Device(home, engine=engine, bundle=bundle)
     answer = device.explain(item_id, k)
     device.close()
     if as_json:
-        click.echo(json.dumps(answer))
+        click.echo(json.dumps(answer.plain()))
         return
-    for item in answer["items"]:
-        for line in lines(item, answer["candidates"]):
+    for item in answer.items:
+        for line in lines(item, answer.candidates):
             click.echo(line)
-    click.echo(f"{answer['source']}, {answer.get('history', 0)} events", err=True)
-    say_faults(answer["faults"])
+    click.echo(f"{answer.source}, {answer.history} events", err=True)
+    say_faults(answer.faults)

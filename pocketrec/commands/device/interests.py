@@ -32,8 +32,8 @@ def interests(home: Path, as_json: bool, names: tuple[str, ...], clear: bool) ->
     finally:
         device.close()
     if as_json:
-        click.echo(json.dumps(answer))
+        click.echo(json.dumps(answer.plain()))
         return
-    click.echo("chosen: " + (", ".join(answer["chosen"]) or "nothing"))
-    click.echo("offered: " + (", ".join(answer["offered"]) or "nothing"))
-    say_faults(answer["faults"])
+    click.echo("chosen: " + (", ".join(answer.chosen) or "nothing"))
+    click.echo("offered: " + (", ".join(answer.offered) or "nothing"))
+    say_faults(answer.faults)

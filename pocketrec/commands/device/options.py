@@ -1,6 +1,6 @@
 """Options that the commands of `pocketrec device` share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ OFFLINE = click.option(
 )
 
 
-def say_faults(faults: list[str]) -> None:
-    """Tell faults on stderr."""
+def say_faults(faults: Iterable[object]) -> None:
+    """Print faults on stderr."""
     for fault in faults:
         click.echo(f"fault: {fault}", err=True)

@@ -53,7 +53,9 @@ def command(
 
 def _evaluation(folder: Path, data: Path | None, scratch: Path) -> Path:
     """Return an evaluation's folder as it is; evaluate a run first."""
-    if not (folder / "train_report.json").exists() or (folder / "evaluation.json").exists():
+    from pocketrec_training.run_folder import RunFolder
+
+    if not RunFolder(folder).report.exists() or (folder / "evaluation.json").exists():
         return folder
     if data is None:
         raise InputError(f"{folder}: a run, not an evaluation. Give --data to evaluate it first.")

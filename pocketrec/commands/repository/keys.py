@@ -11,11 +11,11 @@ import click
 from pocketrec import passphrase
 from pocketrec.commands.repository.keys_backup import backup_key
 from pocketrec.commands.repository.keys_options import BY, JSON, KEYS, PLAIN, REASON, REPO, note_of
+from pocketrec_bundle.units import DAY_S
 
 if TYPE_CHECKING:
     from pocketrec_server.repository.rotation import Rotation
 
-DAY_S = 86_400
 NAMES = click.argument("names", nargs=-1, required=True, metavar="NAME...")
 
 

@@ -11,7 +11,6 @@ from flask import Blueprint, abort, g, redirect, request, url_for
 
 from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_bundle.settings.rollout import CHANNEL, SHA256
-from pocketrec_server.admin.layout import Pages
 from pocketrec_server.admin.operations import (
     ACTIONS,
     HALT,
@@ -23,8 +22,8 @@ from pocketrec_server.admin.operations import (
     ROLLBACK,
     UNHALT,
     Action,
-    Operations,
 )
+from pocketrec_server.admin.services import services
 from pocketrec_server.auth.sessions import Session
 from pocketrec_server.auth.tokens import OPERATE
 from pocketrec_server.errors import ChannelChangedError
@@ -70,79 +69,84 @@ _WANTED: dict[str, Schema] = {
 }
 
 
-def add(routes: Blueprint, pages: Pages, operations: Operations) -> None:
-    """Add the two routes to the site."""
+def add(routes: Blueprint) -> None:
+    """Add the two views to the site."""
+    routes.get("/confirm")(confirm)
+    routes.post("/actions")(act)
 
-    def confirm_page(wanted: Action, version: str = "", problem: str = "") -> str:
-        """Ask; `version` is kept where the form comes back because it was incomplete."""
-        found = operations.preview(wanted)
-        if found.before == found.after:
-            abort(409, f"{found.stage.name} on {wanted.channel} is in this state: {found.before}.")
-        return pages.show(
-            "confirm",
-            wanted=wanted,
-            found=found,
-            version=version or found.version,
-            label=LABELS[wanted.action],
-            heading=f"{HEADINGS[wanted.action]} {found.stage.name}",
-            effect=EFFECTS[wanted.action],
-            problem=problem,
-            longest=MAX_REASON,
-        )
 
-    @routes.get("/confirm")
-    @described(
-        "What an action would change, and a form that does it.",
-        tag="site",
-        ok="text/html",
-        query=_WANTED,
-        more={303: "Log in first."},
-        pages=(400, 403, 409, 503),
+def _confirm_page(wanted: Action, version: str = "", problem: str = "") -> str:
+    """Ask; `version` is kept where the form comes back because it was incomplete."""
+    found = services().operations.preview(wanted)
+    if found.before == found.after:
+        abort(409, f"{found.stage.name} on {wanted.channel} is in this state: {found.before}.")
+    return services().pages.show(
+        "confirm",
+        wanted=wanted,
+        found=found,
+        version=version or found.version,
+        label=LABELS[wanted.action],
+        heading=f"{HEADINGS[wanted.action]} {found.stage.name}",
+        effect=EFFECTS[wanted.action],
+        problem=problem,
+        longest=MAX_REASON,
     )
-    def confirm() -> str:
-        _insist_on_operator()
-        wanted = _read(request.args.get)
+
+
+@described(
+    "What an action would change, and a form that does it.",
+    tag="site",
+    ok="text/html",
+    query=_WANTED,
+    more={303: "Log in first."},
+    pages=(400, 403, 409, 503),
+)
+def confirm() -> str:
+    """Show what an action would change, and ask for a reason."""
+    _insist_on_operator()
+    wanted = _read(request.args.get)
+    try:
+        return _confirm_page(wanted)
+    except InputError as err:
+        abort(409, str(err))
+
+
+@described(
+    "Do what a person confirmed; the page that follows says what came of it.",
+    tag="site",
+    ok="text/html",
+    status=303,
+    form=record(
+        optional=("percent",),
+        csrf=TEXT,
+        version=TEXT,
+        reason=TEXT,
+        **dict.fromkeys(_FIELDS, TEXT),
+    ),
+    pages=(400, 403, 409, 413, 415, 503),
+)
+def act() -> Any:
+    """Do a confirmed action, then show the releases."""
+    _insist_on_operator()
+    reason, version = request.form.get("reason", "").strip(), request.form.get("version", "")
+    if not version:
+        abort(400, "the form lacks the version of the state that it was shown for")
+    wanted = _read(request.form.get, reason)
+    if not reason:
+        said = "Give a reason: it goes into the history, for those who come after you."
         try:
-            return confirm_page(wanted)
+            return _confirm_page(wanted, version, said), 400
         except InputError as err:
             abort(409, str(err))
-
-    @routes.post("/actions")
-    @described(
-        "Do what a person confirmed; the page that follows says what came of it.",
-        tag="site",
-        ok="text/html",
-        status=303,
-        form=record(
-            optional=("percent",),
-            csrf=TEXT,
-            version=TEXT,
-            reason=TEXT,
-            **dict.fromkeys(_FIELDS, TEXT),
-        ),
-        pages=(400, 403, 409, 413, 415, 503),
-    )
-    def act() -> Any:
-        _insist_on_operator()
-        reason, version = request.form.get("reason", "").strip(), request.form.get("version", "")
-        if not version:
-            abort(400, "the form lacks the version of the state that it was shown for")
-        wanted = _read(request.form.get, reason)
-        if not reason:
-            said = "Give a reason: it goes into the history, for those who come after you."
-            try:
-                return confirm_page(wanted, version, said), 400
-            except InputError as err:
-                abort(409, str(err))
-        try:
-            number = operations.do(cast(Session, g.session).token, wanted, version)
-        except ChannelChangedError as err:
-            again = {name: request.form[name] for name in _FIELDS if name in request.form}
-            link = f"{url_for('.confirm')}?{urlencode(again)}"
-            return pages.problem(409, str(err), back=link, back_label="Look at it again")
-        except PocketRecError as err:
-            return pages.problem(409, str(err), back=url_for(".releases"))
-        return redirect(url_for(".releases", done=number), 303)
+    try:
+        number = services().operations.do(cast(Session, g.session).token, wanted, version)
+    except ChannelChangedError as err:
+        again = {name: request.form[name] for name in _FIELDS if name in request.form}
+        link = f"{url_for('.confirm')}?{urlencode(again)}"
+        return services().pages.problem(409, str(err), back=link, back_label="Look at it again")
+    except PocketRecError as err:
+        return services().pages.problem(409, str(err), back=url_for(".releases"))
+    return redirect(url_for(".releases", done=number), 303)
 
 
 def _insist_on_operator() -> None:

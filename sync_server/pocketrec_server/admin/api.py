@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, g, jsonify, request
@@ -10,14 +9,14 @@ from sqlalchemy import Engine
 
 from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_bundle.settings.rollout import CHANNEL, KILLED, SHA256
-from pocketrec_server.admin import figures
-from pocketrec_server.admin.operations import ACTIONS, MAX_REASON, Action, Operations
+from pocketrec_server.admin import statistics
+from pocketrec_server.admin.operations import ACTIONS, MAX_REASON, Action
+from pocketrec_server.admin.services import services
 from pocketrec_server.auth import audit
-from pocketrec_server.auth.gate import Gate
 from pocketrec_server.auth.tokens import OPERATE, READ
-from pocketrec_server.halting.brake import lacks
+from pocketrec_server.halting.circuit_breaker import lacks
 from pocketrec_server.http.openapi import COUNT, TEXT, Schema, array, described, record, scope_of
-from pocketrec_server.repository.live import LiveChannel, Release, live
+from pocketrec_server.repository.channel_status import LiveChannel, Release, live
 from pocketrec_server.repository.standing import HALTED, STANDINGS
 
 MOST_ENTRIES = 1000
@@ -58,96 +57,106 @@ _ACTION: Schema = record(
 ) | {"additionalProperties": False}
 
 
-def blueprint(repo: Path, engine: Engine, gate: Gate, operations: Operations) -> Blueprint:
-    """Routes below /v1/admin; each takes a token with the scope that its description names."""
-    routes = Blueprint("admin_api", __name__, url_prefix="/v1/admin")
+API = Blueprint("admin_api", __name__, url_prefix="/v1/admin")
+"""Routes below /v1/admin; each takes a token with the scope that its description names."""
 
-    @routes.before_request
-    def check() -> None:
-        g.token = gate.bearer(scope_of(current_app.view_functions[request.endpoint or ""]))
 
-    @routes.get("/channels")
-    @described(
-        "Channels with their live releases, the newest first.",
-        tag="admin",
-        ok=record(channels=array(_LIVE)),
-        scope=READ,
+@API.before_request
+def check() -> None:
+    """Check the token against the scope of the view."""
+    g.token = services().gate.bearer(scope_of(current_app.view_functions[request.endpoint or ""]))
+
+
+@API.get("/channels")
+@described(
+    "Channels with their live releases, the newest first.",
+    tag="admin",
+    ok=record(channels=array(_LIVE)),
+    scope=READ,
+)
+def channels() -> Response:
+    """Return each channel with its live releases."""
+    at = services()
+    return jsonify(channels=[_shown(channel, at.engine) for channel in live(at.repo)])
+
+
+@API.post("/channels/<channel>/actions")
+@described(
+    "Change what a channel's devices get; the audit log keeps who did.",
+    tag="admin",
+    path={"channel": _CHANNEL},
+    body=_ACTION,
+    ok=record(audit=COUNT),
+    errors=(400, 409, 413, 415),
+    scope=OPERATE,
+)
+def act(channel: str) -> Response:
+    """Change what the devices of a channel get."""
+    try:
+        wanted = Action.from_json(channel, request.get_json())
+    except InputError as err:
+        abort(400, str(err))
+    try:
+        return jsonify(audit=services().operations.do(g.token, wanted))
+    except PocketRecError as err:
+        abort(409, str(err))
+
+
+@API.get("/audit")
+@described(
+    "The audit log, newest first.",
+    tag="admin",
+    query={
+        "before": {"type": "integer", "minimum": 1, "maximum": 2**31},
+        "most": {"type": "integer", "minimum": 1, "maximum": MOST_ENTRIES},
+    },
+    ok=record(entries=array(_ENTRY)),
+    errors=(400,),
+    scope=READ,
+)
+def entries() -> Response:
+    """Return entries of the audit log, newest first."""
+    before = _number("before", 2**31)
+    found = audit.entries(services().engine, _number("most", MOST_ENTRIES) or 100, before)
+    return jsonify(entries=[asdict(entry) for entry in found])
+
+
+@API.get("/figures")
+@described(
+    "Events, bytes and outcomes of the last 30 days.",
+    tag="admin",
+    ok=record(
+        days=array(COUNT),
+        events=array(COUNT),
+        saved_bytes=array(COUNT),
+        rejected={"type": "object"},
+        served=array({"type": "object"}),
+        outcomes=array(record(channel=TEXT, manifest=TEXT, outcome=TEXT, devices=array(COUNT))),
+        installs=COUNT,
+    ),
+    scope=READ,
+)
+def show_figures() -> Response:
+    """Return events, bytes and outcomes of the last 30 days."""
+    found = statistics.read(services().engine)
+    return jsonify(
+        days=found.days,
+        events=found.events,
+        saved_bytes=found.saved,
+        rejected=found.rejected,
+        served=[{kind: asdict(one) for kind, one in day.items()} for day in found.served],
+        outcomes=[
+            {"channel": channel, "manifest": manifest, "outcome": outcome, "devices": devices}
+            for (channel, manifest, outcome), devices in found.outcomes.items()
+        ],
+        installs=found.installs,
     )
-    def channels() -> Response:
-        return jsonify(channels=[_shown(channel, engine) for channel in live(repo)])
 
-    @routes.post("/channels/<channel>/actions")
-    @described(
-        "Change what a channel's devices get; the audit log keeps who did.",
-        tag="admin",
-        path={"channel": _CHANNEL},
-        body=_ACTION,
-        ok=record(audit=COUNT),
-        errors=(400, 409, 413, 415),
-        scope=OPERATE,
-    )
-    def act(channel: str) -> Response:
-        try:
-            wanted = Action.from_json(channel, request.get_json())
-        except InputError as err:
-            abort(400, str(err))
-        try:
-            return jsonify(audit=operations.do(g.token, wanted))
-        except PocketRecError as err:
-            abort(409, str(err))
 
-    @routes.get("/audit")
-    @described(
-        "The audit log, newest first.",
-        tag="admin",
-        query={
-            "before": {"type": "integer", "minimum": 1, "maximum": 2**31},
-            "most": {"type": "integer", "minimum": 1, "maximum": MOST_ENTRIES},
-        },
-        ok=record(entries=array(_ENTRY)),
-        errors=(400,),
-        scope=READ,
-    )
-    def entries() -> Response:
-        before = _number("before", 2**31)
-        found = audit.entries(engine, _number("most", MOST_ENTRIES) or 100, before)
-        return jsonify(entries=[asdict(entry) for entry in found])
-
-    @routes.get("/figures")
-    @described(
-        "Events, bytes and outcomes of the last 30 days.",
-        tag="admin",
-        ok=record(
-            days=array(COUNT),
-            events=array(COUNT),
-            saved_bytes=array(COUNT),
-            rejected={"type": "object"},
-            served=array({"type": "object"}),
-            outcomes=array(record(channel=TEXT, manifest=TEXT, outcome=TEXT, devices=array(COUNT))),
-            installs=COUNT,
-        ),
-        scope=READ,
-    )
-    def show_figures() -> Response:
-        found = figures.read(engine)
-        return jsonify(
-            days=found.days,
-            events=found.events,
-            saved_bytes=found.saved,
-            rejected=found.rejected,
-            served=[{kind: asdict(one) for kind, one in day.items()} for day in found.served],
-            outcomes=[
-                {"channel": channel, "manifest": manifest, "outcome": outcome, "devices": devices}
-                for (channel, manifest, outcome), devices in found.outcomes.items()
-            ],
-            installs=found.installs,
-        )
-
-    @routes.errorhandler(PocketRecError)
-    def unreadable(err: PocketRecError) -> Any:
-        return jsonify(error=str(err)), 503
-
-    return routes
+@API.errorhandler(PocketRecError)
+def unreadable(err: PocketRecError) -> Any:
+    """Report that the repository cannot be read."""
+    return jsonify(error=str(err)), 503
 
 
 def _number(name: str, most: int) -> int | None:

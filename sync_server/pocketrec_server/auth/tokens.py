@@ -13,12 +13,12 @@ from typing import Any
 from sqlalchemy import Engine, Row, delete, insert, select, update
 
 from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.storage.database import writing
 from pocketrec_server.storage.tables import ADMIN_SESSION, ADMIN_TOKEN
 
 READ, OPERATE = SCOPES = ("read", "operate")
 """See the fleet; change what it gets."""
-DAY_S = 86_400
 MAX_TOKEN = 100
 _ID_BYTES, _SECRET_BYTES = 6, 32
 

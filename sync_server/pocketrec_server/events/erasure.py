@@ -2,7 +2,7 @@
 
 from sqlalchemy import Engine, delete, func, select, update
 
-from pocketrec_server.events.allowance import DAY_S
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.storage.database import scrub, writing
 from pocketrec_server.storage.tables import EVENT, EVENT_DAY, INSTALL
 

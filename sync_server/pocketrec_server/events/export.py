@@ -14,35 +14,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from sqlalchemy import Connection, Engine, select
 
 from pocketrec_bundle.disk.files import canonical_json, fsync_dir, write_atomic, write_failed
 from pocketrec_bundle.disk.locks import LockedFile
 from pocketrec_bundle.errors import InputError
-from pocketrec_server.events.allowance import DAY_S
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.events.validation import KINDS
 from pocketrec_server.storage.database import snapshot
 from pocketrec_server.storage.tables import EVENT, EVENT_DAY, INSTALL, SETTING
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMAT = 1
 STATE_FILE = "export.json"
 ROWS = 50_000
 """Of a row group: what is in memory at a time, about 20 MB."""
-SCHEMA = pa.schema(
-    [
-        ("user_id", pa.string()),
-        ("item_id", pa.string()),
-        ("event", pa.string()),
-        ("value", pa.float64()),
-        ("timestamp", pa.int64()),
-        ("context", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +69,9 @@ def export_events(
             export is writing to it.
         SQLAlchemyError: the database failed. What was exported so far stays.
         PocketRecError: the folder cannot be written. The same.
+        ModuleNotFoundError: pyarrow is not installed; nothing was written.
     """
+    schema = _schema()
     salt = None if raw_ids else _salt(engine)
     known = "raw" if salt is None else hashlib.sha256(salt).hexdigest()[:16]
     with _alone(out):
@@ -94,7 +87,7 @@ def export_events(
                 found = select(EVENT_DAY.c.changes).where(EVENT_DAY.c.day == day)
                 changes = connection.scalars(found).one()
                 for kind in KINDS:
-                    counts[kind] += _write_day(connection, out, kind, day, salt)
+                    counts[kind] += _write_day(connection, out, kind, day, salt, schema)
             state["days"][day_name(day)] = changes
             write_atomic(out / STATE_FILE, canonical_json(state))
             written += 1
@@ -132,15 +125,48 @@ def day_name(day: int) -> str:
     return str(np.datetime64(day, "D"))
 
 
-def _write_day(connection: Connection, out: Path, kind: str, day: int, salt: bytes | None) -> int:
+def _schema() -> "pa.Schema":
+    """Return the columns of an export."""
+    try:
+        import pyarrow as pa
+    except ModuleNotFoundError as err:
+        if err.name != "pyarrow":
+            raise
+        raise ModuleNotFoundError(
+            "events are exported with pyarrow, which is not installed."
+            " Install it with: pip install 'pocketrec[events]'",
+            name="pyarrow",
+        ) from err
+    return pa.schema(
+        [
+            ("user_id", pa.string()),
+            ("item_id", pa.string()),
+            ("event", pa.string()),
+            ("value", pa.float64()),
+            ("timestamp", pa.int64()),
+            ("context", pa.string()),
+        ]
+    )
+
+
+def _write_day(
+    connection: Connection,
+    out: Path,
+    kind: str,
+    day: int,
+    salt: bytes | None,
+    schema: "pa.Schema",
+) -> int:
     """Write the file of a day and kind, or remove it where there is nothing to write."""
+    from pyarrow.parquet import ParquetWriter
+
     path = out / f"{kind}s" / f"day={day_name(day)}" / "events.parquet"
     temporary = path.with_name(f".{path.name}.partial")
     rows = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-            for table in _tables(connection, kind, day, salt):
+        with ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for table in _tables(connection, kind, day, salt, schema):
                 writer.write_table(table, row_group_size=ROWS)
                 rows += len(table)
         if rows:
@@ -160,11 +186,15 @@ def _write_day(connection: Connection, out: Path, kind: str, day: int, salt: byt
     return rows
 
 
-def _tables(connection: Connection, kind: str, day: int, salt: bytes | None) -> Iterator[pa.Table]:
+def _tables(
+    connection: Connection, kind: str, day: int, salt: bytes | None, schema: "pa.Schema"
+) -> Iterator["pa.Table"]:
     """Yield a day's rows by time and id, `ROWS` at a time.
 
     The order of install ids is no part of it: it would tell of the ids behind the pseudonyms.
     """
+    import pyarrow as pa
+
     start = day * DAY_S
     found = (
         select(
@@ -183,7 +213,7 @@ def _tables(connection: Connection, kind: str, day: int, salt: bytes | None) -> 
     for rows in result.partitions():
         ids, *columns = zip(*rows, strict=True)
         names = {each: each if salt is None else pseudonym(salt, each) for each in set(ids)}
-        yield pa.table([[names[each] for each in ids], *map(list, columns)], schema=SCHEMA)
+        yield pa.table([[names[each] for each in ids], *map(list, columns)], schema=schema)
 
 
 def _state(out: Path, ids: str) -> dict[str, Any]:

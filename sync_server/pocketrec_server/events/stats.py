@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, func, select
 
-from pocketrec_server.events.allowance import DAY_S
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.storage.database import snapshot
 from pocketrec_server.storage.tables import EVENT_DAY, INSTALL, REJECTED_DAY
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number
 from pocketrec_bundle.items.catalogue import MAX_ID
-from pocketrec_server.events.allowance import DAY_S
+from pocketrec_bundle.units import DAY_S
 
 KINDS = ("interaction", "impression")
 MAX_CONTEXT = 4096

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, func, select
 
 from pocketrec_bundle.settings.rollout import SHA256
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.halting import networks as outcome_networks
 from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import OUTCOME_DAY, OUTCOME_SEEN
@@ -24,7 +25,6 @@ MAX_BATCH = 32
 MAX_BODY_BYTES = 64 << 10
 SEEN_DAYS = 90
 """So long an outcome that is sent again is known."""
-_DAY_S = 86_400
 _ID = re.compile(r"[0-9a-f]{32}")
 
 Row = tuple[str, str]
@@ -128,7 +128,7 @@ def _fresh(connection: Connection, ids: Collection[str]) -> list[str]:
 
 def _add(connection: Connection, channel: str, rows: dict[str, Row], now_utc: float) -> list[Row]:
     """Note ids and add to the counts; returns what was new after all."""
-    day = int(now_utc) // _DAY_S
+    day = int(now_utc) // DAY_S
     seen = dialect_of(connection).insert(OUTCOME_SEEN).on_conflict_do_nothing()
     new = seen.returning(OUTCOME_SEEN.c.id)  # drivers differ in how many rows they say
     added = [

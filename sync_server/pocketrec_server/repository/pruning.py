@@ -16,13 +16,13 @@ from tuf.api.metadata import Metadata, Targets
 
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import parse_manifest
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import blobs, history, state
 from pocketrec_server.repository.roles import ROOT
 from pocketrec_server.repository.state import State
 
 DAYS = 7.0
-_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def prune(
     Raises:
         RepositoryInvalidError: nothing is published, or the repository is damaged or being written.
     """
-    since = (time.time() if now is None else now) - days * _DAY_S
+    since = (time.time() if now is None else now) - days * DAY_S
     with state.writing(repo):
         found = state.load(repo)
         kept = set(_kept(repo, found, since))

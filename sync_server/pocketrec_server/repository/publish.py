@@ -185,6 +185,17 @@ def publish(
         RepositoryInvalidError: there is no repository, the keys are not its own, or another publish
             is running.
         PocketRecError: the disk is full; devices still see the old release.
+
+    Example:
+        >>> from pocketrec_server.repository.keys import load_signers, make_keys
+        >>> key_files = make_keys(Path("keys"))
+        >>> signers = load_signers(Path("keys"))
+        >>> channels = found_repository(Path("repo"), signers)
+        >>> report = publish(Path("bundle"), Path("repo"), signers, "stable", percent=50)
+        >>> report.changed, report.percent
+        (True, 50)
+        >>> publish(Path("bundle"), Path("repo"), signers, "stable", percent=50).changed
+        False
     """
     check_channel(channel)
     bundle = open_bundle(bundle_dir)

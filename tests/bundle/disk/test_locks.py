@@ -23,6 +23,7 @@ def holder(tmp_path, repository):
     with subprocess.Popen(
         words, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as child:
+        assert child.stdout is not None
         assert child.stdout.readline() == "held\n"
         yield child
         child.kill()

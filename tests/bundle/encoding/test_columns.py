@@ -77,7 +77,7 @@ def test_values_out_of_use_are_dropped_where_they_would_widen_the_codes():
     kept = coded(np.array([3, 1000, 3], np.float32), base)
     assert (len(kept.values), kept.codes.tolist()) == (251, [3, 250, 3])
     dropped = coded(np.arange(200, 220, dtype=np.float32) + np.float32(100), base)
-    assert (len(dropped.values), dropped.codes.dtype) == (20, np.uint8)
+    assert (len(dropped.values), dropped.codes.dtype) == (20, np.dtype(np.uint8))
 
 
 def test_a_table_that_repeats_itself_is_gone_on_from_all_the_same():

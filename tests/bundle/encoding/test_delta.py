@@ -85,9 +85,9 @@ def test_the_same_files_give_the_same_delta():
 
 def content(steps, literal=b"", count=None):
     planes = np.array(steps, "<i4").reshape(-1, 3).T.copy().view(np.uint8)
-    planes = planes.reshape(3, len(steps), 4).transpose(0, 2, 1).tobytes()
+    turned = planes.reshape(3, len(steps), 4).transpose(0, 2, 1).tobytes()
     n = len(steps) if count is None else count
-    return lzma.compress(n.to_bytes(4, "little") + planes + literal)
+    return lzma.compress(n.to_bytes(4, "little") + turned + literal)
 
 
 OLD = bytes(range(64))

@@ -71,8 +71,9 @@ def test_the_bits_are_those_that_the_format_states():
     audience = audience_of([(("b", "i"), 255), ((), 255), (("a",), 255), (tuple("abcdefghi"), 6)])
     files = written(audience)
     assert json.loads(files.names) == {"version": 1, "names": list("abcdefghi")}
-    rows = open_audience(2, files, 4).regions[np.arange(4)]
-    assert rows.tolist() == [[2, 1], [0, 0], [1, 0], [255, 1]]
+    regions = open_audience(2, files, 4).regions
+    assert regions is not None
+    assert regions[np.arange(4)].tolist() == [[2, 1], [0, 0], [1, 0], [255, 1]]
 
 
 def test_a_later_release_keeps_the_bits_and_the_codes():

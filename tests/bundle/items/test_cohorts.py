@@ -20,6 +20,7 @@ def with_lists(folder, resign, codes=CODES, rows=ROWS):
 
 def test_lists_are_read_by_category(make_bundle, resign):
     cohorts = open_bundle(with_lists(make_bundle(), resign)).cohorts
+    assert cohorts is not None
     assert [cohorts.items(code).tolist() for code in (2, 1, 3, 0)] == [[4, 0], [3], [], []]
 
 

@@ -57,7 +57,7 @@ def test_a_tolerance_that_would_let_everything_pass_is_refused(tolerance):
     [
         ({"user_vector": (0.5,)}, "4 numbers"),
         ({"events": (2,)}, "no type"),
-        ({"candidates": (5,)}, "no item"),
+        ({"candidates": (5,)}, "not an item"),
     ],
 )
 def test_golden_of_another_release_is_refused(make_bundle, resign, change, message):

@@ -32,7 +32,7 @@ phone = Device(home)
 assert phone.bundle is not None
 names = {entry.sha256: entry.name for entry in phone.bundle.manifest.files}
 first = phone.recommend()
-phone.feedback(first["items"][0]["item_id"], "like")
+phone.feedback(first.items[0].item_id, "like")
 second = phone.recommend()
 phone.close()
 seen = ("tensorflow", "keras", "onnxruntime", "ai_edge_litert", "tflite_runtime", "ibis", "flask")
@@ -45,10 +45,10 @@ sys.stdout.write(
             ),
             "tried": [names[sha] for sha in tried],
             "opened": [names[sha] for sha in opened],
-            "source": second["source"],
-            "faults": first["faults"] + second["faults"],
-            "before": [i["item_id"] for i in first["items"]],
-            "after": [i["item_id"] for i in second["items"]],
+            "source": second.source,
+            "faults": [*map(str, first.faults + second.faults)],
+            "before": [i.item_id for i in first.items],
+            "after": [i.item_id for i in second.items],
         }
     )
 )

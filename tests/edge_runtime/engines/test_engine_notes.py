@@ -65,8 +65,8 @@ def test_models_load_where_there_is_no_stderr(small_release, tmp_path):
         "import os, sys; os.close(2)\n"
         "from pathlib import Path\n"
         "from pocketrec_edge.device import Device\n"
-        "device = Device(Path(sys.argv[1]), bundle_dir=Path(sys.argv[2]))\n"
-        "print(device.recommend()['source'])"
+        "device = Device(Path(sys.argv[1]), bundle=Path(sys.argv[2]))\n"
+        "print(device.recommend().source)"
     )
     words = [sys.executable, "-c", code, str(tmp_path), str(small_release)]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)

@@ -64,7 +64,7 @@ def test_a_phone_with_two_runtimes_uses_the_one_that_the_release_has_models_for(
     pytest.importorskip("onnxruntime", reason="needs both runtimes")
     phone = Device(tmp_path)
     phone.install(tiny_release)
-    assert (phone.recommend()["source"], phone.status()["engine"]) == ("model", "onnx")
+    assert (phone.recommend().source, phone.status().engine) == ("model", "onnx")
     phone.close()
 
 

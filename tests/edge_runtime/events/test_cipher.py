@@ -59,12 +59,12 @@ def test_history_and_slates_are_those_of_a_plain_log(tmp_path, small_release, ci
     slates = []
     for name, key in (("plain", None), ("sealed", cipher)):
         clock = count(10**9).__next__  # within a second, events have the order of random ids
-        phone = Device(tmp_path / name, bundle_dir=small_release, cipher=key, clock=clock)
+        phone = Device(tmp_path / name, bundle=small_release, cipher=key, clock=clock)
         for n in (3, 4, 5):
             phone.feedback(f"item-{n}", "like")
         answer = phone.recommend()
-        assert (answer["history"], answer["faults"]) == (3, [])
-        slates.append([item["item_id"] for item in answer["items"]])
+        assert (answer.history, answer.faults) == (3, ())
+        slates.append([item.item_id for item in answer.items])
     assert slates[0] == slates[1]
 
 
@@ -76,11 +76,11 @@ def test_a_wrong_key_is_told_and_nothing_is_lost(tmp_path, small_release, cipher
     before = (tmp_path / "events.sqlite").read_bytes()
     with pytest.raises(EventLogError, match=r"is encrypted.*othing was changed"):
         EventLog(tmp_path / "events.sqlite", cipher=wrong)
-    phone = Device(tmp_path, bundle_dir=small_release, cipher=wrong)
+    phone = Device(tmp_path, bundle=small_release, cipher=wrong)
     answer = phone.recommend()
-    assert len(answer["items"]) == 10
-    assert "is encrypted" in answer["faults"][0]
-    assert "is encrypted" in phone.status()["faults"][0]
+    assert len(answer.items) == 10
+    assert "is encrypted" in answer.faults[0].text
+    assert "is encrypted" in phone.status().faults[0].text
     with pytest.raises(EventLogError, match="is encrypted"):
         phone.feedback("item-1", "like")
     with pytest.raises(EventLogError, match="is encrypted"):
@@ -109,10 +109,10 @@ def test_a_cipher_that_fails_leaves_the_plain_log_as_it_was(tmp_path, small_rele
     log = EventLog(tmp_path / "events.sqlite")
     fill(log)
     log.close()
-    phone = Device(tmp_path, bundle_dir=small_release, cipher=Broken(bytes(32)))
+    phone = Device(tmp_path, bundle=small_release, cipher=Broken(bytes(32)))
     answer = phone.recommend()
-    assert len(answer["items"]) == 10
-    assert "the key store is locked" in answer["faults"][0]
+    assert len(answer.items) == 10
+    assert "the key store is locked" in answer.faults[0].text
     assert EventLog(tmp_path / "events.sqlite").status().events == 3
 
 
@@ -150,14 +150,14 @@ def test_killed_at_any_step_the_log_is_plain_or_sealed_and_then_wiped(
 
 
 def test_a_changed_row_is_told(tmp_path, cipher, small_release):
-    phone = Device(tmp_path, bundle_dir=small_release, cipher=cipher, clock=lambda: 1e9)
+    phone = Device(tmp_path, bundle=small_release, cipher=cipher, clock=lambda: 1e9)
     phone.feedback("item-1", "like")
     sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None).execute(
         "UPDATE event SET sealed = zeroblob(60)"
     )
     answer = phone.recommend()
-    assert len(answer["items"]) == 10
-    assert "another key" in answer["faults"][0]
+    assert len(answer.items) == 10
+    assert "another key" in answer.faults[0].text
 
 
 def test_erasing_needs_no_key(tmp_path, cipher):

@@ -8,6 +8,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events import schema as event_schema
 from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.events.status import LogStatus
 
 WITHOUT_BATCHES = "DROP TABLE batch; DROP TABLE upload_wait; PRAGMA user_version = 2"
 WITHOUT_SHOWINGS = f"{WITHOUT_BATCHES}; DROP TABLE showing; PRAGMA user_version = 1"
@@ -35,7 +36,10 @@ def test_a_log_of_an_earlier_schema_is_migrated_with_all_it_holds(tmp_path, writ
     path = tmp_path / "e.sqlite"
     write_old_log(path, 30)
     log = EventLog(path)
-    status, *rows = log.everything()
+    status, *rest = log.everything()
+    assert isinstance(status, LogStatus)
+    rows = [each for each in rest if isinstance(each, tuple)]
+    assert len(rows) == len(rest)
     assert (status.events, status.interactions, status.consent.state) == (30, 30, "unknown")
     assert [(e.item_id, e.value, e.ts, e.context, sent) for e, sent in rows] == [
         (f"item-{i}", i / 2, i, {"place": i}, int(i % 3 == 0)) for i in range(30)
@@ -82,11 +86,11 @@ def test_an_old_log_that_cannot_be_written_is_read(
     write_old_log(tmp_path / "events.sqlite", 9)
     before = (tmp_path / "events.sqlite").read_bytes()
     unwritable()
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     answer = phone.recommend()
-    assert (len(answer["items"]), answer["history"]) == (10, 9)
-    assert "readonly" in answer["faults"][0]
-    assert (phone.status()["events"], phone.status()["pending"]) == (9, 0)
+    assert (len(answer.items), answer.history) == (10, 9)
+    assert "readonly" in answer.faults[0].text
+    assert (phone.status().log.events, phone.status().log.pending) == (9, 0)
     with pytest.raises(EventLogError, match="readonly"):
         phone.set_consent(True)
     assert (tmp_path / "events.sqlite").read_bytes() == before

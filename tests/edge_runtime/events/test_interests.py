@@ -36,7 +36,7 @@ def test_the_best_of_each_category_come_first_the_most_popular_last():
     assert found.interests == (2, 1, 1, 2)
     assert found.events.tolist() == [0, 0, 0, 0, 1, 1]
     assert found.ts.tolist() == [NOW - 120] * 5 + [NOW - 60]
-    assert found.had().rows.tolist() == [9, 3]
+    assert found.interactions().rows.tolist() == [9, 3]
     assert with_interests(SPEC, COHORTS, ["war"], history(), NOW, each=1).ts.tolist() == [NOW]
 
 
@@ -123,6 +123,7 @@ def test_reasons_name_the_interest_and_explanations_only_real_events(tiny):
         assert [each.item_id for each in item.contributions] == [
             tiny.bundle.item_id(row) for row in (7, 30)
         ]
+        assert item.nearest is not None
         assert item.nearest.item_id in title
     assert {item.contributions[0].retrieval for item in items} != {0.0}
 
@@ -138,41 +139,41 @@ def phone(tmp_path, tiny_release):
 
 def drawn(phone):
     """A slate; what its release explores is drawn the same each time."""
-    phone._rng = np.random.default_rng(1)
+    phone._slates.rng = np.random.default_rng(1)
     return phone.recommend(log_impressions=False)
 
 
 def test_a_choice_changes_the_slate_and_is_kept(phone):
     before = drawn(phone)
-    assert phone.interests()["chosen"] == []
+    assert phone.interests().chosen == ()
     phone.set_interests(["comedy", "war"])
     after = drawn(phone)
-    assert (before["history"], after["history"], after["faults"]) == (0, 0, [])
-    assert all("you chose" in item["reason"] for item in after["items"])
+    assert (before.history, after.history, after.faults) == (0, 0, ())
+    assert all("you chose" in item.reason for item in after.items)
     again = Device(phone.home, engine="onnx", clock=lambda: NOW)
-    assert again.interests()["chosen"] == ["comedy", "war"]
-    assert drawn(again)["items"] == after["items"]
+    assert again.interests().chosen == ("comedy", "war")
+    assert drawn(again).items == after.items
     again.close()
-    phone._rng = np.random.default_rng(1)
-    assert phone.explain()["slate"] == [item["item_id"] for item in after["items"]]
+    phone._slates.rng = np.random.default_rng(1)
+    assert phone.explain().slate == [item.item_id for item in after.items]
     phone.set_interests([])
-    assert phone.recommend(log_impressions=False)["items"] == before["items"]
+    assert phone.recommend(log_impressions=False).items == before.items
 
 
 def test_an_unknown_name_changes_nothing(phone):
     phone.set_interests(["war"])
     with pytest.raises(InputError, match=r"'comedies'.*'comedy'"):
         phone.set_interests(["war", "comedies"])
-    assert phone.interests()["chosen"] == ["war"]
+    assert phone.interests().chosen == ("war",)
     assert read(phone.home) == ("war",)
 
 
 def test_interests_of_another_release_are_passed_over(phone, tmp_path):
     phone.set_interests(["war"])
     write_tiny_bundle(tmp_path / "old", version=1, answers=True)
-    old = Device(phone.home, engine="onnx", bundle_dir=tmp_path / "old", clock=lambda: NOW)
+    old = Device(phone.home, engine="onnx", bundle=tmp_path / "old", clock=lambda: NOW)
     assert old.interests() == {"chosen": ["war"], "offered": [], "faults": []}
-    assert old.recommend(log_impressions=False)["source"] == "model"
+    assert old.recommend(log_impressions=False).source == "model"
     old.close()
 
 
@@ -181,10 +182,10 @@ def test_a_damaged_file_is_a_fault_until_one_chooses_anew(phone, data):
     (phone.home / "interests.json").write_bytes(data)
     again = Device(phone.home, engine="onnx", clock=lambda: NOW)
     answer = again.recommend(log_impressions=False)
-    assert len(answer["items"]) == 5
-    assert "choose them anew" in answer["faults"][0]
+    assert len(answer.items) == 5
+    assert "choose them anew" in answer.faults[0].text
     again.set_interests(["war"])
-    assert again.recommend(log_impressions=False)["faults"] == []
+    assert again.recommend(log_impressions=False).faults == ()
     again.close()
 
 
@@ -196,7 +197,7 @@ def test_a_copy_has_them_and_erasure_takes_them(phone, tmp_path, bytes_of):
     assert b"comedy" in bytes_of(phone.home)
     phone.erase()
     assert b"comedy" not in bytes_of(phone.home)
-    assert phone.interests()["chosen"] == []
+    assert phone.interests().chosen == ()
 
 
 def test_the_command(phone, runner):

@@ -22,10 +22,13 @@ def phone(tmp_path, small_release):
     phone = Device(home, clock=lambda: 1e9)
     phone.set_consent(True, "terms-zebra")
     phone.recommend()
+    assert phone._log is not None
     phone._log.add_showings(["campaign-okapi"], 10**9)
     phone.feedback("item-250", "like", 0.5)
     log = EventLog(home / "events.sqlite")
-    log.acknowledge(log.next_batch(1))
+    batch = log.next_batch(1)
+    assert batch is not None
+    log.acknowledge(batch)
     log.close()
     install_id(home)
     yield phone
@@ -93,15 +96,15 @@ def test_nothing_erased_is_left_in_any_file_and_the_release_stays(phone, bytes_o
 
     assert (erased.events, erased.install_id) == (21, known)
     assert not (home / "sessions.json").exists()
-    assert phone.recommend(page=2, session=page["session"])["session"] != page["session"]
+    assert phone.recommend(page=2, session=page.session).session != page.session
     phone.erase()
     found = bytes_of(home)
     assert not [secret for secret in secrets if secret in found]
     assert not (home / "install_id").exists()
     status = phone.status()
-    assert (status["events"], status["consent"]["state"], status["faults"]) == (0, "unknown", [])
+    assert (status.log.events, status.log.consent.state, status.faults) == (0, "unknown", ())
     answer = phone.recommend()
-    assert (answer["history"], answer["source"], len(answer["items"])) == (0, "model", 10)
+    assert (answer.history, answer.source, len(answer.items)) == (0, "model", 10)
 
 
 def test_rows_that_retention_removed_are_not_left_either(tmp_path, bytes_of):
@@ -117,7 +120,7 @@ def test_a_damaged_log_is_destroyed(tmp_path, bytes_of):
     (tmp_path / "events.sqlite").write_bytes(b"zebra" * 1000)
     assert erase(tmp_path).events is None
     assert b"zebra" not in bytes_of(tmp_path)
-    assert Device(tmp_path).status()["faults"] == ["no release is installed"]
+    assert [*map(str, Device(tmp_path).status().faults)] == ["no release is installed"]
 
 
 def test_a_log_in_the_middle_of_a_write_is_not_half_erased(phone, monkeypatch):
@@ -126,7 +129,7 @@ def test_a_log_in_the_middle_of_a_write_is_not_half_erased(phone, monkeypatch):
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(EventLogError, match=r"locked.*repeat"):
         phone.erase()
-    assert phone.status()["events"] == 11
+    assert phone.status().log.events == 11
     other.execute("ROLLBACK")
     assert phone.erase().events == 11
 
@@ -185,7 +188,7 @@ def test_the_commands(phone, tmp_path, runner):
 
     done = ask("erase")
     assert (done.exit_code, done.stdout, "Add --yes" in done.stderr) == (2, "", True)
-    assert phone.status()["events"] == 11
+    assert phone.status().log.events == 11
     known = install_id(phone.home)
     phone.close()
     done = ask("erase", "--yes")

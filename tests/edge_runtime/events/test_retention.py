@@ -13,6 +13,7 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import Batch
 from pocketrec_edge.events.retention import DAY_S, Retention, enforce, used_bytes
 from pocketrec_edge.events.schema import WITHHELD
+from pocketrec_edge.events.status import LogStatus
 
 NOW = 1000 * DAY_S
 LIMITS = Retention(days=100, max_bytes=96 << 10, hard_days=200, hard_max_bytes=160 << 10)
@@ -74,7 +75,7 @@ blocks = st.lists(
 @given(blocks, st.sampled_from(["unknown", "granted", "withdrawn"]))
 def test_the_limits_hold_and_what_goes_is_what_a_list_would_lose(tmp_path_factory, blocks, state):
     log = EventLog(tmp_path_factory.mktemp("log") / "e.sqlite", clock=lambda: NOW)
-    rows = []
+    rows: list[Row] = []
     for interaction, days, count, size, sent in blocks:
         kind = INTERACTION if interaction else IMPRESSION
         ts = NOW - days * DAY_S - len(rows) % 7
@@ -88,8 +89,10 @@ def test_the_limits_hold_and_what_goes_is_what_a_list_would_lose(tmp_path_factor
     waiting = state == "granted"
 
     gone = enforce(log._connection, LIMITS, NOW)
-    status, *left = (each for each in log.everything() if not isinstance(each, type(log.consent())))
-    kept = {event.id for event, _ in left}
+    status, *rest = (each for each in log.everything() if not isinstance(each, type(log.consent())))
+    assert isinstance(status, LogStatus)
+    kept = {each[0].id for each in rest if isinstance(each, tuple)}
+    assert len(kept) == len(rest)
     by_size = status.removed.get("size", 0), status.lost.get("size", 0)
     assert kept == modelled(rows, waiting, LIMITS, by_size)
     assert sum([*status.removed.values(), *status.lost.values()]) == gone == len(rows) - len(kept)
@@ -137,13 +140,13 @@ def test_what_waits_for_its_upload_goes_beyond_the_hard_limit_only_and_is_told(t
     log.close()
     phone = Device(tmp_path, limits=limits, clock=lambda: NOW)
     status = phone.status()
-    assert (status["events"], status["pending"]) == (2, 2)
-    assert (status["removed"], status["lost"]) == ({}, {"age": 2})
-    assert status["oldest_ts"] == NOW - 15 * DAY_S
+    assert (status.log.events, status.log.pending) == (2, 2)
+    assert (status.log.removed, status.log.lost) == ({}, {"age": 2})
+    assert status.log.oldest_ts == NOW - 15 * DAY_S
     phone.set_consent(False)
     phone.close()
     phone = Device(tmp_path, limits=limits, clock=lambda: NOW)
-    assert (phone.status()["events"], phone.status()["removed"]) == (1, {"age": 1})
+    assert (phone.status().log.events, phone.status().log.removed) == (1, {"age": 1})
 
 
 def test_limits_are_applied_every_so_many_appends_and_never_without_limits(tmp_path):
@@ -161,14 +164,14 @@ def test_limits_are_applied_every_so_many_appends_and_never_without_limits(tmp_p
 
 
 def test_history_goes_on_with_what_is_left(tmp_path, small_release):
-    phone = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW)
+    phone = Device(tmp_path, bundle=small_release, clock=lambda: NOW)
     phone.feedback("item-1", "like")
-    late = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW + 300 * DAY_S)
+    late = Device(tmp_path, bundle=small_release, clock=lambda: NOW + 300 * DAY_S)
     late.feedback("item-2", "like")
-    assert late.recommend()["history"] == 2
-    later = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW + 400 * DAY_S)
+    assert late.recommend().history == 2
+    later = Device(tmp_path, bundle=small_release, clock=lambda: NOW + 400 * DAY_S)
     answer = later.recommend()
-    assert (answer["history"], answer["faults"], len(answer["items"])) == (1, [], 10)
+    assert (answer.history, answer.faults, len(answer.items)) == (1, (), 10)
 
 
 def test_a_locked_log_keeps_its_old_events_and_says_so(tmp_path, small_release, monkeypatch):
@@ -178,13 +181,13 @@ def test_a_locked_log_keeps_its_old_events_and_says_so(tmp_path, small_release, 
     log.close()
     other = sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    phone = Device(tmp_path, bundle_dir=small_release)
-    assert "old events could not be removed" in phone.status()["faults"][0]
+    phone = Device(tmp_path, bundle=small_release)
+    assert "old events could not be removed" in phone.status().faults[0].text
     answer = phone.recommend()
-    assert (answer["history"], len(answer["items"])) == (1, 10)
+    assert (answer.history, len(answer.items)) == (1, 10)
     other.execute("ROLLBACK")
     phone.close()
-    assert Device(tmp_path).status()["removed"] == {"age": 1}
+    assert Device(tmp_path).status().log.removed == {"age": 1}
 
 
 def test_impressions_of_a_user_who_said_no_are_never_lost_but_removed(tmp_path):

@@ -84,10 +84,13 @@ def test_the_event_that_gives_most_need_not_be_the_nearest(tiny):
     found = 0
     for rows in ([14, 15, 21], [7, 30, 12], [3, 40, 22]):
         for item in explain(tiny, history(*rows), NOW)[1]:
-            finals = [each.final for each in item.contributions]
+            finals = [each.final for each in item.contributions if each.final is not None]
+            assert len(finals) == len(item.contributions)
             cosines = [each.cosine for each in item.contributions]
+            assert item.nearest is not None
             assert item.nearest.cosine == max(cosines)
-            assert item.because is None or item.because.final == max(finals) > 0
+            if item.because is not None:
+                assert item.because.final == max(finals) > 0
             found += item.because is not None and item.because != item.nearest
     assert found
 
@@ -180,6 +183,7 @@ def test_a_film_that_was_had_does_not_come_again(small_release):
     seen = device.bundle.item_id(7)
     (item,) = explain(device, history(3, 7), NOW, item_id=seen)[1]
     assert (item.why_not, item.place) == (HAD, None)
+    assert item.nearest is not None
     assert item.nearest.cosine == pytest.approx(1.0, abs=1e-5)
     _, items = explain(device, history(3, 7), NOW)
     assert [s.rule for s in items[0].steps] == [SCORE, "near_duplicates", "category_cap"]
@@ -210,24 +214,24 @@ def test_explaining_logs_nothing_and_shows_what_recommend_shows(tiny_release, tm
     phone = Device(tmp_path, engine="onnx", rng=np.random.default_rng(3))
     for item_id in IDS[12:15]:
         phone.feedback(item_id, "like")
-    before = phone.status()["events"]
+    before = phone.status().log.events
     told = phone.explain(k=4)
-    assert phone.status()["events"] == before == 3
+    assert phone.status().log.events == before == 3
     phone = Device(tmp_path, engine="onnx", rng=np.random.default_rng(3))
-    shown = phone.recommend(4)["items"]
-    assert [i["item_id"] for i in told["items"]] == [i["item_id"] for i in shown]
+    shown = phone.recommend(4).items
+    assert [i.item_id for i in told.items] == [i.item_id for i in shown]
     for name in ("score", "touched", "propensity", "reason"):
-        assert [i[name] for i in told["items"]] == [i[name] for i in shown]
-    for one, two in zip(told["items"], shown, strict=True):
-        assert one["retrieval_score"] == pytest.approx(two["retrieval_score"], abs=1e-5)
-        assert one["probabilities"] == pytest.approx(two["probabilities"], abs=1e-5)
+        assert [getattr(i, name) for i in told.items] == [getattr(i, name) for i in shown]
+    for one, two in zip(told.items, shown, strict=True):
+        assert one.retrieval_score == pytest.approx(two.retrieval_score, abs=1e-5)
+        assert one.probabilities == pytest.approx(two.probabilities, abs=1e-5)
     with pytest.raises(InputError, match="no such item"):
         phone.explain("nobody")
 
 
 def test_command_tells_the_stages_and_what_json_has(tiny_release, tmp_path, runner):
     home = str(tmp_path / "phone")
-    assert Device(tmp_path / "empty").explain()["source"] == "none"
+    assert Device(tmp_path / "empty").explain().source == "none"
     Device(tmp_path / "phone", engine="onnx").install(tiny_release)
     phone = Device(tmp_path / "phone", engine="onnx")
     phone.feedback(IDS[14], "like")

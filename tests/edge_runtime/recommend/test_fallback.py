@@ -81,19 +81,21 @@ class Broken:
 @pytest.mark.parametrize("engine", ["litert", "onnx"])
 def test_models_that_no_engine_loads_leave_the_lists(tmp_path, engine):
     write_tiny_bundle(tmp_path / "bundle")  # without models
-    phone = Device(tmp_path / "phone", engine=engine, bundle_dir=tmp_path / "bundle")
+    phone = Device(tmp_path / "phone", engine=engine, bundle=tmp_path / "bundle")
     phone.set_interests(["comedy"])
     answer = phone.recommend()
     phone.close()
-    assert answer["source"] == "fallback"
-    assert [i["row"] for i in answer["items"]] == phone.bundle.cohorts.items(3)[:5].tolist()
-    assert {item["reason"] for item in answer["items"]} == {"popular in comedy"}
+    assert answer.source == "fallback"
+    assert phone.bundle is not None and phone.bundle.cohorts is not None
+    assert [i.row for i in answer.items] == phone.bundle.cohorts.items(3)[:5].tolist()
+    assert {item.reason for item in answer.items} == {"popular in comedy"}
 
 
 @pytest.fixture
 def phone(tmp_path, tiny_release):
     """A phone whose user tower is broken."""
-    phone = Device(tmp_path / "phone", engine="onnx", bundle_dir=tiny_release, clock=lambda: NOW)
+    phone = Device(tmp_path / "phone", engine="onnx", bundle=tiny_release, clock=lambda: NOW)
+    assert phone._recommender is not None
     phone._recommender._tower = Broken()
     yield phone
     phone.close()
@@ -103,24 +105,24 @@ def test_the_ladder_on_a_phone_from_popular_items_to_interests(phone):
     bundle = phone.bundle
     cohorts, popular = bundle.cohorts, np.asarray(bundle.array("items/popular")).tolist()
     answer = phone.recommend()
-    assert (answer["source"], "broken on purpose" in answer["faults"][0]) == ("fallback", True)
-    assert [item["row"] for item in answer["items"]] == popular[:5]
-    assert {item["reason"] for item in answer["items"]} == {"popular now"}
+    assert (answer.source, "broken on purpose" in answer.faults[0].text) == ("fallback", True)
+    assert [item.row for item in answer.items] == popular[:5]
+    assert {item.reason for item in answer.items} == {"popular now"}
 
     drama = cohorts.items(1).tolist()
     had = next(row for row in drama if bundle.categories[row].tolist() == [1, 0])
     phone.feedback(bundle.item_id(had), "like")
     answer = phone.recommend(exclude_seen=True)
     left = [row for row in drama if row != had]
-    assert [item["row"] for item in answer["items"]] == left[:5]
-    assert {item["reason"] for item in answer["items"]} == {"popular in drama"}
-    assert answer["source"] == "fallback"
+    assert [item.row for item in answer.items] == left[:5]
+    assert {item.reason for item in answer.items} == {"popular in drama"}
+    assert answer.source == "fallback"
 
     phone.set_interests(["war", "comedy"])
     answer = phone.recommend(exclude_seen=True)
     wanted = [cohorts.items(2)[0], cohorts.items(3)[0]]
-    assert [item["row"] for item in answer["items"][:2]] == wanted
-    assert [i["reason"] for i in answer["items"][:2]] == ["popular in war", "popular in comedy"]
+    assert [item.row for item in answer.items[:2]] == wanted
+    assert [i.reason for i in answer.items[:2]] == ["popular in war", "popular in comedy"]
 
 
 def test_withdrawn_items_never_come_and_seen_ones_only_if_nothing_else_is_left(tiny_release):

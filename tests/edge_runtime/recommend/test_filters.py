@@ -266,30 +266,33 @@ def recommenders(small_release):
 
 
 def test_pages_keep_to_their_filters_to_the_end_of_the_list(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release, clock=lambda: NOW)
+    phone = Device(tmp_path, bundle=small_release, clock=lambda: NOW)
     filters = Filters(any_of=("b",), ranges=(Range(column="year", low=30.0, high=60.0),))
     bundle = phone.bundle
+    assert bundle is not None
     year = bundle.numeric[np.arange(300)][:, 1]
     passing = (np.arange(300) % 4 == 2) & (year >= 30) & (year <= 60) & bundle.available
     answer = phone.recommend(page=1, filters=filters)
-    token, shown = answer["session"], []
-    while answer["items"]:
-        shown += [item["row"] for item in answer["items"]]
-        answer = phone.recommend(page=answer["page"] + 1, session=token, filters=filters)
+    token, shown = answer.session, []
+    while answer.items:
+        shown += [item.row for item in answer.items]
+        answer = phone.recommend(page=answer.page + 1, session=token, filters=filters)
     assert sorted(shown) == np.flatnonzero(passing).tolist()
     narrower = Filters(any_of=("b",), ranges=(Range(column="year", low=30.0, high=45.0),))
     again = phone.recommend(page=1, session=token, filters=narrower)
-    assert [item["row"] for item in again["items"]] == [r for r in shown[:10] if year[r] <= 45]
-    assert 0 < len(again["items"]) < 10
+    assert [item.row for item in again.items] == [r for r in shown[:10] if year[r] <= 45]
+    assert 0 < len(again.items) < 10
 
 
 def test_the_same_filters_are_worked_out_once(release, monkeypatch):
     recommender = Recommender(release)
     calls = []
-    monkeypatch.setattr(
-        "pocketrec_edge.recommend.filters.failing",
-        lambda *args: calls.append(args) or failing(*args),
-    )
+
+    def noted(*args):
+        calls.append(args)
+        return failing(*args)
+
+    monkeypatch.setattr("pocketrec_edge.recommend.filters.failing", noted)
     for high in (20.0, 20.0, 30.0, 20.0):
         recommender.recommend(
             history(7), NOW, filters=Filters(ranges=(Range(column="price", high=high),))
@@ -306,7 +309,8 @@ def test_the_command_filters(runner, small_release, tmp_path):
     words = ("--price-min", "10", "--price-max", "50", "--not-category", "a", "--range", "year")
     done = call(runner, small_release, tmp_path, "-k", "50", *words, "20", "inf")
     rows = np.array([item["row"] for item in json.loads(done.output)["items"]])
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
+    assert phone.bundle is not None
     year, price = phone.bundle.numeric[rows][:, 1:].T
     assert ((price >= 10) & (price <= 50) & (year >= 20) & (rows % 4 != 1)).all()
     numeric = phone.bundle.numeric[np.arange(300)]
@@ -342,16 +346,17 @@ def test_the_command_names_the_region_that_was_meant(runner, tmp_path):
 
 
 def test_filters_that_nothing_passes_give_an_empty_slate_and_say_so(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release)
+    phone = Device(tmp_path, bundle=small_release)
     answer = phone.recommend(filters=Filters(ranges=(Range(column="price", low=1e9),)))
-    assert answer["items"] == []
-    assert answer["faults"] == ["all items filtered"]
+    assert answer.items == ()
+    assert [*map(str, answer.faults)] == ["all items filtered"]
 
 
 def test_a_child_in_one_region_sees_what_is_for_it(tmp_path):
     """Without models popular items answer: the list's, then the others, by popularity."""
     write_tiny_bundle(tmp_path / "b")
-    phone = Device(tmp_path, bundle_dir=tmp_path / "b")
+    phone = Device(tmp_path, bundle=tmp_path / "b")
+    assert phone.bundle is not None
     given, numbers = tiny_audience(), phone.bundle.numeric[np.arange(N_ITEMS)]
     wanted = {
         row
@@ -359,16 +364,16 @@ def test_a_child_in_one_region_sees_what_is_for_it(tmp_path):
         if row % 9 and given.age_ratings[row] <= 12 and "r03" in (given.regions[row] or ["r03"])
     }
     answer = phone.recommend(50, filters=Filters(region="r03", max_age_rating=12))
-    shown = [item["row"] for item in answer["items"]]
+    shown = [item.row for item in answer.items]
     assert {*shown} == wanted and len(shown) == len(wanted) > 5
     listed = [row for row in (3, 1, 20, 8, 11, 2) if row in wanted]
     assert shown[: len(listed)] == listed
     others = shown[len(listed) :]
     assert others == sorted(others, key=lambda row: (-numbers[row, 0], row))
-    assert not any("filter" in fault for fault in answer["faults"])
+    assert not any("filter" in fault.text for fault in answer.faults)
     unrated = phone.recommend(50, filters=Filters(region="r03", max_age_rating=12, unrated=True))
-    more = {item["row"] for item in unrated["items"]} - wanted
+    more = {item.row for item in unrated.items} - wanted
     assert more and {int(given.age_ratings[row]) for row in more} == {255}
     lost = phone.recommend(50, filters=Filters(region="r03 "))
-    assert all(not given.regions[item["row"]] for item in lost["items"])
-    assert "this release has no region 'r03 '" in lost["faults"][0]
+    assert all(not given.regions[item.row] for item in lost.items)
+    assert "this release has no region 'r03 '" in lost.faults[0].text

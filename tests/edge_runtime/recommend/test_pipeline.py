@@ -158,8 +158,8 @@ import sys
 before = set(sys.modules)
 from pathlib import Path
 from pocketrec_edge.device import Device
-d = Device(Path({str(tmp_path)!r}), engine="litert", bundle_dir=Path({str(small_release)!r}))
-assert len(d.recommend()["items"]) == 10
+d = Device(Path({str(tmp_path)!r}), engine="litert", bundle=Path({str(small_release)!r}))
+assert len(d.recommend().items) == 10
 tops = {{m.partition(".")[0] for m in set(sys.modules) - before}}
 print(sorted(tops - set(sys.stdlib_module_names)))
 """
@@ -176,10 +176,10 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.offline import forbid_sockets
 if sys.argv[3] == "forbid":
     forbid_sockets()
-d = Device(Path(sys.argv[1]), bundle_dir=Path(sys.argv[2]))
+d = Device(Path(sys.argv[1]), bundle=Path(sys.argv[2]))
 answer = d.recommend()
-assert len(answer["items"]) == 10 and answer["source"] == "model", answer
-assert not answer["faults"], answer
+assert len(answer.items) == 10 and answer.source == "model", answer
+assert not answer.faults, answer
 import socket
 try:
     socket.create_connection(("127.0.0.1", 9), timeout=1)
@@ -206,7 +206,9 @@ def test_device_answers_in_a_network_namespace_with_no_interface_up(small_releas
 def chosen_one_by_one(policy, scores, vectors, category, k):
     """Re-ranking in plain loops."""
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    chosen, capped, used = [], [], {}
+    chosen: list[int] = []
+    capped: list[int] = []
+    used: dict[int, int] = {}
     for position in np.argsort(-scores, kind="stable").tolist():
         if any(units[position] @ units[other] >= policy.near_duplicate_cosine for other in chosen):
             continue
@@ -255,8 +257,8 @@ def test_probe_reads_the_nearest_cells_and_on_to_the_kth_survivor(seed, k, probe
     for place, cell in enumerate(np.argsort(-(index.centroids @ query), kind="stable")):
         if place >= probes and kept >= k:
             break
-        rows = range(index.offsets[cell], index.offsets[cell + 1])
-        read += [row for row in rows if not excluded[row]]
+        cell_rows = range(index.offsets[cell], index.offsets[cell + 1])
+        read += [row for row in cell_rows if not excluded[row]]
         kept = len(read)
     scores = {row: float(index.vectors(np.array([row]))[0] @ query) for row in read}
     best = sorted(read, key=lambda row: (-scores[row], row))[:k]
@@ -268,6 +270,11 @@ def test_probe_reads_the_nearest_cells_and_on_to_the_kth_survivor(seed, k, probe
 def test_votes_are_added_up_once_a_request(tiny_release, monkeypatch):
     device = Recommender(open_bundle(tiny_release), "onnx")
     times, plain = [], Neighbours.votes
-    monkeypatch.setattr(Neighbours, "votes", lambda *of: times.append(1) or plain(*of))
+
+    def counted(*of):
+        times.append(1)
+        return plain(*of)
+
+    monkeypatch.setattr(Neighbours, "votes", counted)
     assert device.recommend(history(3, 7), NOW).source == "model"
     assert len(times) == 1

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +27,11 @@ def phone(tiny_release, tmp_path_factory):
     device.close()
 
 
+def wrong(kind: Callable[..., Any], **values: object) -> Any:
+    """Build a value with arguments of types that a type checker would refuse."""
+    return kind(**values)
+
+
 WRONG_SLATES = [
     *({"k": k} for k in (0, -5, 1001, 10**12, 2.0, math.nan, "5", True, [5])),
     *({"page": page} for page in (0, -1, 1.5, "1", False)),
@@ -40,26 +47,26 @@ WRONG_SLATES = [
     *({"filters": one} for one in ({"price": 3}, "price")),
     {"filters": Filters(ranges=(Range(column="price", low=5.0, high=1.0),))},
     {"filters": Filters(ranges=(Range(column="price", low=math.nan),))},
-    {"filters": Filters(ranges=(Range(column="price", high="9"),))},
-    {"filters": Filters(ranges=(Range(column=7),))},
-    {"filters": Filters(ranges=("price",))},
-    {"filters": Filters(any_of="drama")},
-    {"filters": Filters(none_of=(3,))},
-    {"filters": Filters(any_of=None)},
-    {"filters": Filters(ranges=None)},
-    {"filters": Filters(region=3)},
-    *({"filters": Filters(max_age_rating=age)} for age in (-1, 12.5, "12", True, math.nan)),
-    {"filters": Filters(max_age_rating=6, unrated="no")},
+    {"filters": wrong(Filters, ranges=(wrong(Range, column="price", high="9"),))},
+    {"filters": wrong(Filters, ranges=(wrong(Range, column=7),))},
+    {"filters": wrong(Filters, ranges=("price",))},
+    {"filters": wrong(Filters, any_of="drama")},
+    {"filters": wrong(Filters, none_of=(3,))},
+    {"filters": wrong(Filters, any_of=None)},
+    {"filters": wrong(Filters, ranges=None)},
+    {"filters": wrong(Filters, region=3)},
+    *({"filters": wrong(Filters, max_age_rating=age)} for age in (-1, 12.5, "12", True, math.nan)),
+    {"filters": wrong(Filters, max_age_rating=6, unrated="no")},
 ]
 
 
 @pytest.mark.parametrize("asked", WRONG_SLATES, ids=lambda asked: str(asked).partition(" at 0x")[0])
 def test_a_slate_that_cannot_be_is_refused_and_logs_nothing(phone, asked):
-    before = phone.status()["events"]
+    before = phone.status().log.events
     with pytest.raises(RequestInvalidError) as told:
         phone.recommend(**asked)
     assert isinstance(told.value, ValueError) and isinstance(told.value, InputError)
-    assert phone.status()["events"] == before
+    assert phone.status().log.events == before
 
 
 @pytest.mark.parametrize(
@@ -74,13 +81,13 @@ def test_a_slate_that_cannot_be_is_refused_and_logs_nothing(phone, asked):
         {"deadline_ms": np.float32(0.5)},
         {"scene": "search", "results": ("a", "b")},
         {"filters": Filters(ranges=(Range(column="price", low=-math.inf, high=math.inf),))},
-        {"filters": Filters(any_of=["drama"], max_age_rating=0)},
+        {"filters": wrong(Filters, any_of=["drama"], max_age_rating=0)},
         {"filters": Filters(region="nowhere")},
     ],
     ids=str,
 )
 def test_what_is_at_its_bound_is_answered(phone, asked):
-    assert phone.recommend(**asked, log_impressions=False)["source"] != "none"
+    assert phone.recommend(**asked, log_impressions=False).source != "none"
 
 
 @pytest.mark.filterwarnings("error")
@@ -94,7 +101,7 @@ def test_numbers_of_numpy_are_stored_as_numbers(phone, tmp_path, number):
 
 def test_a_page_that_numpy_counted_comes_again_as_json(phone):
     one = phone.recommend(page=np.int64(1), log_impressions=False)
-    again = phone.recommend(page=np.int64(1), session=one["session"], log_impressions=False)
+    again = phone.recommend(page=np.int64(1), session=one.session, log_impressions=False)
     assert json.loads(json.dumps(again))["page"] == 1 and again["source"] == "page"
 
 
@@ -117,10 +124,10 @@ WRONG_FEEDBACK = [
 
 @pytest.mark.parametrize(("item_id", "event", "value"), WRONG_FEEDBACK, ids=str)
 def test_feedback_that_cannot_be_is_refused_and_not_logged(phone, item_id, event, value):
-    before = phone.status()["events"]
+    before = phone.status().log.events
     with pytest.raises(RequestInvalidError):
         phone.feedback(item_id, event, value)
-    assert phone.status()["events"] == before
+    assert phone.status().log.events == before
 
 
 def test_an_unknown_event_gets_the_release_s_names_and_the_nearest(phone):
@@ -133,7 +140,7 @@ def test_without_a_release_any_well_formed_event_is_kept(tmp_path):
     phone.feedback("x", "like", 5)
     with pytest.raises(RequestInvalidError):
         phone.feedback("x", "")
-    assert phone.status()["interactions"] == 1
+    assert phone.status().log.interactions == 1
 
 
 def test_requests_are_checked_before_there_is_a_release(tmp_path):
@@ -157,7 +164,7 @@ def test_a_decision_that_is_no_decision_is_refused(phone):
             phone.set_consent(wrong)
     with pytest.raises(RequestInvalidError):
         phone.set_consent(True, 5)
-    assert phone.status()["consent"]["state"] == "unknown"
+    assert phone.status().log.consent.state == "unknown"
 
 
 def test_interests_are_a_list_of_names(phone):

@@ -21,8 +21,9 @@ from pocketrec_bundle.settings.rules import (
     QualityFloor,
     Rules,
 )
+from pocketrec_edge.answers import RuleEffect
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.recommend.rules import Candidates, Moment, Touch, apply
+from pocketrec_edge.recommend.rules import Candidates, Moment, apply
 from pocketrec_edge.releases.selftest import replay
 
 NOW = 1_700_000_000
@@ -144,7 +145,7 @@ def test_an_item_says_what_touched_it():
     found = plain(6, categories=np.array([[1], [1], [1], [2], [2], [0]]))
     slate = apply(Rules(rules=(CategoryCap(place=0, limit=1),), depth=6), found, moment_of(0), 4)
     assert slate.positions == [0, 3, 5, 1]  # the rest is filled up in the old order
-    capped = Touch(rule="category_cap", how="capped", before=2, after=4)
+    capped = RuleEffect(rule="category_cap", how="capped", before=2, after=4)
     assert slate.touched == [(), (), (), (capped,)]
     vectors = np.eye(6, dtype=np.float32)
     vectors[1] = vectors[0]
@@ -152,7 +153,7 @@ def test_an_item_says_what_touched_it():
         Rules(rules=(Mmr(relevance=0.5),), depth=6), plain(6, vectors=vectors), moment_of(0), 3
     )
     assert slate.positions == [0, 2, 3]
-    assert slate.touched[1] == (Touch(rule="mmr", how="moved", before=3, after=2),)
+    assert slate.touched[1] == (RuleEffect(rule="mmr", how="moved", before=3, after=2),)
 
 
 def test_an_explored_item_says_so_and_comes_from_behind_the_slate():
@@ -199,7 +200,12 @@ def test_titles_of_candidates_are_looked_up_once(release, monkeypatch):
     release.rules = Rules(rules=(NearDuplicates(cosine=2.0, titles=True),), depth=50)
     device, asked = Recommender(release), []
     look_up = release.catalogue
-    monkeypatch.setattr(release, "catalogue", lambda rows: asked.append(len(rows)) or look_up(rows))
+
+    def noted(rows):
+        asked.append(len(rows))
+        return look_up(rows)
+
+    monkeypatch.setattr(release, "catalogue", noted)
     one, two = (device.recommend(History.empty(), NOW) for _ in range(2))
     assert one.items == two.items
     assert asked == [50]

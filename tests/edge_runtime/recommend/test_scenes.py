@@ -62,6 +62,7 @@ def test_what_goes_with_an_item_comes_first_and_the_item_never(tiny_release):
     bundle = open_bundle(tiny_release)
     device = Recommender(bundle, "onnx")
     row = 5
+    assert device.items.neighbours is not None
     neighbours = following(device.items.neighbours, row, 8, device.withdrawn)
     assert len(neighbours)
     slate = device.recommend(history(row), NOW, 48, scene=at(AFTER, row))
@@ -112,16 +113,18 @@ def test_beside_an_item_a_broken_tower_leaves_what_is_like_it(release):
 
 
 def test_scenes_of_a_phone(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release)
-    ids = [item["item_id"] for item in phone.recommend(20)["items"]]
+    phone = Device(tmp_path, bundle=small_release)
+    ids = [item.item_id for item in phone.recommend(20).items]
     found = phone.recommend(scene="search", results=[*ids[:5], "no such", ids[0]])
-    assert {item["item_id"] for item in found["items"]} == set(ids[:5])
-    assert found["unranked"] == ["no such"]
+    assert {item.item_id for item in found.items} == set(ids[:5])
+    assert found.unranked == ("no such",)
     similar = phone.recommend(scene="similar", item_id=ids[0])
-    assert ids[0] not in {item["item_id"] for item in similar["items"]}
+    assert ids[0] not in {item.item_id for item in similar.items}
     lost = phone.recommend(scene="similar", item_id="no such")
-    assert len(lost["items"]) == 10
-    assert lost["faults"] == ["item 'no such' is not in the release: these are for the home screen"]
+    assert len(lost.items) == 10
+    assert [*map(str, lost.faults)] == [
+        "item 'no such' is not in the release: these are for the home screen"
+    ]
     with pytest.raises(InputError, match="needs item_id"):
         phone.recommend(scene="after")
     with pytest.raises(InputError, match="there is home, similar, after, search"):
@@ -135,6 +138,7 @@ def test_a_deadline_that_ranking_would_miss_leaves_retrievals_order(release):
     device._rank_ms.append(500.0)
     late = device.recommend(history(3), NOW, deadline_ms=400.0)
     assert late.source == "retrieval"
+    assert late.fault is not None
     assert late.fault.startswith("deadline: ranking takes up to 500.0 ms")
     scores = [item.retrieval_score for item in late.items[:4]]
     assert scores == sorted(scores, reverse=True)

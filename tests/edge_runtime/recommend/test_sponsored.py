@@ -18,11 +18,12 @@ from pocketrec_bundle.settings.rules import (
     Rules,
     Sponsored,
 )
+from pocketrec_edge.answers import RuleEffect, Sponsorship
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError, EventLogError
 from pocketrec_edge.recommend.offers import Offers
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.recommend.rules import Candidates, Moment, Touch, apply, reference
+from pocketrec_edge.recommend.rules import Candidates, Moment, apply, reference
 from pocketrec_edge.recommend.rules.sponsored import Offer
 
 NOW = 1_700_000_000
@@ -137,7 +138,7 @@ def test_a_paid_item_goes_to_its_place_and_the_others_move_down():
     slate = apply(Rules(rules=(rule,), depth=6), found, moment_of(offers=offers), 4)
     assert slate.positions == [0, 3, 1, 4]
     assert [offer and offer.campaign for offer in slate.offers] == [None, "high", None, "low"]
-    assert slate.touched[1] == (Touch(rule="sponsored", how="inserted", before=4, after=2),)
+    assert slate.touched[1] == (RuleEffect(rule="sponsored", how="inserted", before=4, after=2),)
     short = apply(Rules(rules=(rule,), depth=6), found, moment_of(offers=offers), 1)
     assert (short.positions, short.offers) == ([0], [None])
 
@@ -183,10 +184,11 @@ def phone(small_release, tmp_path, candidate_ids):
     """A phone whose release pays for two candidates far down the list."""
     made = Device(
         tmp_path / "phone",
-        bundle_dir=small_release,
+        bundle=small_release,
         clock=lambda: NOW,
         rng=np.random.default_rng(1),
     )
+    assert made.bundle is not None
     made.bundle.rules = RULES
     made.bundle.campaigns = Campaigns(
         campaigns=(
@@ -199,39 +201,39 @@ def phone(small_release, tmp_path, candidate_ids):
 
 
 def paid(answer):
-    return [item["sponsored"] and item["sponsored"]["campaign"] for item in answer["items"]]
+    return [item.sponsored and item.sponsored.campaign for item in answer.items]
 
 
 def test_a_slate_says_what_is_sponsored_and_how_to_label_it(phone, candidate_ids):
     answer = phone.recommend()
     assert paid(answer) == ["zebra-1", None, "zebra-2", *[None] * 7]
-    first, _, third = answer["items"][:3]
-    assert (first["item_id"], third["item_id"]) == (candidate_ids[20], candidate_ids[30])
-    assert first["sponsored"] == {"campaign": "zebra-1", "label": "Sponsored"}
-    assert third["sponsored"] == {"campaign": "zebra-2", "label": "Ad"}
-    assert first["propensity"] == 1.0 and answer["faults"] == []
+    first, _, third = answer.items[:3]
+    assert (first.item_id, third.item_id) == (candidate_ids[20], candidate_ids[30])
+    assert first.sponsored == Sponsorship(campaign="zebra-1", label="Sponsored")
+    assert third.sponsored == Sponsorship(campaign="zebra-2", label="Ad")
+    assert first.propensity == 1.0 and answer.faults == ()
 
 
 def test_impressions_of_sponsored_items_say_so_and_showings_are_never_sent(phone):
     phone.set_consent(True, "terms")
     answer = phone.recommend()
     shown = {e.item_id: e.context for e in phone._log.pending(99)}
-    told = [shown[item["item_id"]].get("sponsored") for item in answer["items"]]
+    told = [shown[item.item_id].get("sponsored") for item in answer.items]
     assert told == paid(answer)
-    assert len(shown) == 10 and phone.status()["pending"] == 10  # showings are not among them
-    assert phone.status()["showings"] == 2
+    assert len(shown) == 10 and phone.status().log.pending == 10  # showings are not among them
+    assert phone.status().log.showings == 2
 
 
 def test_a_campaign_is_shown_so_often_a_day_and_again_on_the_next(small_release, phone):
     answers = [phone.recommend() for _ in range(4)]
     assert [sum(each is not None for each in paid(a)) for a in answers] == [2, 2, 2, 0]
-    assert all(len(a["items"]) == 10 for a in answers)
+    assert all(len(a.items) == 10 for a in answers)
     start = NOW - NOW % DAY_S
     for now, counts in ((start + DAY_S - 1, 3), (start + DAY_S, 0), (start - 1, 0)):
         assert phone._log.showings(now) == (
             {"zebra-1": counts, "zebra-2": counts} if counts else {}
         )
-    phone._clock = lambda: start + DAY_S
+    phone._slates._clock = lambda: start + DAY_S
     assert paid(phone.recommend())[0] == "zebra-1"
 
 
@@ -239,27 +241,29 @@ def test_pages_count_together_and_never_repeat_a_sponsored_item(phone, candidate
     more = [campaign(f"c{at}", candidate_ids[at]) for at in range(36, 48)]
     phone.bundle.campaigns = Campaigns(campaigns=tuple(more))
     answer = phone.recommend(page=1)
-    shown, campaigns = list(answer["items"]), paid(answer)
+    shown, campaigns = list(answer.items), paid(answer)
     for page in (2, 3):
-        answer = phone.recommend(page=page, session=answer["session"])
-        shown += answer["items"]
+        answer = phone.recommend(page=page, session=answer.session)
+        shown += answer.items
         campaigns += paid(answer)
-    ids = [item["item_id"] for item in shown]
+    ids = [item.item_id for item in shown]
     assert len(set(ids)) == len(ids)
     named = [each for each in campaigns if each]
     assert len(set(named)) == len(named) == 6
-    again = phone.recommend(page=1, session=answer["session"])
-    assert paid(again) == campaigns[:10] and again["items"][0]["sponsored"]["label"] == "Sponsored"
-    assert phone.status()["showings"] == 6  # a page seen again is one showing
+    again = phone.recommend(page=1, session=answer.session)
+    assert paid(again) == campaigns[:10] and again.items[0].sponsored.label == "Sponsored"
+    assert phone.status().log.showings == 6  # a page seen again is one showing
 
 
 def test_page_2_keeps_to_the_number_a_day(phone):
-    rule = dataclasses.replace(RULES.rules[1], per_day=1)
+    sponsored = RULES.rules[1]
+    assert isinstance(sponsored, Sponsored)
+    rule = dataclasses.replace(sponsored, per_day=1)
     phone.bundle.rules = Rules(rules=(RULES.rules[0], rule), depth=50)
     first = phone.recommend()
     assert [each for each in paid(first) if each] == ["zebra-1", "zebra-2"]
     one = phone.recommend(page=1)
-    two = phone.recommend(page=2, session=one["session"])
+    two = phone.recommend(page=2, session=one.session)
     assert {*paid(one), *paid(two)} == {None}
 
 
@@ -290,8 +294,8 @@ def test_what_cannot_be_counted_is_not_sponsored(phone, monkeypatch, how):
         monkeypatch.setattr(phone._log, "showings", refuse)
     answer = phone.recommend(log_impressions=how != "not looked at")
     assert {*paid(answer)} == {None}
-    assert len(answer["items"]) == (8 if how == "not counted" else 10)
-    assert answer["faults"] == ([] if how == "not looked at" else ["the disk is full"])
+    assert len(answer.items) == (8 if how == "not counted" else 10)
+    assert [*map(str, answer.faults)] == ([] if how == "not looked at" else ["the disk is full"])
 
 
 def test_the_list_of_popular_items_has_nothing_sponsored(phone, monkeypatch):

@@ -240,16 +240,17 @@ def test_a_log_hands_out_the_latest_impressions_only(tmp_path, release):
 
 
 def test_a_device_learns_from_its_own_log(small_release, tmp_path):
-    phone = Device(tmp_path, bundle_dir=small_release, rng=np.random.default_rng(2))
-    bundle = phone.bundle
+    phone = Device(tmp_path, bundle=small_release, rng=np.random.default_rng(2))
+    bundle, log = phone.bundle, phone._log
+    assert bundle is not None and log is not None
     group = {f"item-{i}": int(bundle.categories[bundle.row_of(f"item-{i}")][0]) for i in range(300)}
     for item_id, code in group.items():
-        phone._log.append(item_id, "shown", ts=1, kind=IMPRESSION)
+        log.append(item_id, "shown", ts=1, kind=IMPRESSION)
         if code == 2:
-            phone._log.append(item_id, "like", ts=1)
+            log.append(item_id, "like", ts=1)
     rule = CategoryThompson(epsilon=1.0, pool=30, first=10, alpha=1.0, beta=1.0)
     bundle.rules = Rules(rules=(rule,), depth=50)
     answer = phone.recommend(exclude_seen=False)
-    last = answer["items"][-1]
-    assert group[last["item_id"]] == 2 and last["propensity"] > 0.99
-    assert phone._log.impressions(bundle).rows.size == 300 + len(answer["items"])
+    last = answer.items[-1]
+    assert group[last.item_id] == 2 and last.propensity > 0.99
+    assert log.impressions(bundle).rows.size == 300 + len(answer.items)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pocketrec.cli import main
+from pocketrec_bundle.manifest import Manifest
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import RequestInvalidError
 from pocketrec_edge.recommend import popular_list
@@ -52,8 +53,14 @@ def flip(path: Path, at: float) -> None:
 
 
 def blob(home: Path, name: str) -> Path:
+    return Store(home / "store").files / manifest(home).entry(name).sha256
+
+
+def manifest(home: Path) -> Manifest:
     store = Store(home / "store")
-    return store.files / store.read_manifest(store.active()[0]).entry(name).sha256
+    active, _ = store.active()
+    assert active is not None
+    return store.read_manifest(active)
 
 
 def expected_source(name: str) -> str:
@@ -63,8 +70,7 @@ def expected_source(name: str) -> str:
 
 
 def test_a_flipped_byte_in_any_file_of_the_only_release_leaves_a_slate_and_is_named(home):
-    store = Store(home / "store")
-    files = store.read_manifest(store.active()[0]).files
+    files = manifest(home).files
     names = [entry.name for entry in files]
     assert len(names) > 15 and {"catalogue.sqlite", "rules.json", "campaigns.json"} <= {*names}
     for name in names:
@@ -76,18 +82,16 @@ def test_a_flipped_byte_in_any_file_of_the_only_release_leaves_a_slate_and_is_na
             answer, status = phone.recommend(), phone.status()
             phone.close()
             path.write_bytes(sound)
-            assert len(answer["items"]) == SLATE, name
-            assert all(item["item_id"] and item["title"] for item in answer["items"])
+            assert len(answer.items) == SLATE, name
+            assert all(item.item_id and item.title for item in answer.items)
             same = [entry.name for entry in files if entry.sha256 == path.name]
-            assert (
-                answer["faults"][0]
-                .partition(": ")[2]
-                .startswith(tuple(f"{each}: its SHA-256 differs" for each in same))
-            )
-            assert answer["faults"][0] in status["faults"]
-            assert answer["source"] == expected_source(name), name
+            said = answer.faults[0].text.partition(": ")[2]
+            assert said.startswith(tuple(f"{each}: its SHA-256 differs" for each in same))
+            assert answer.faults[0].code == "release_damaged"
+            assert answer.faults[0] in status.faults
+            assert answer.source == expected_source(name), name
     phone = opened(home)
-    assert phone.recommend()["faults"] == []
+    assert phone.recommend().faults == ()
 
 
 @pytest.mark.parametrize("name", ["active.json", "releases"])
@@ -97,21 +101,21 @@ def test_a_flipped_byte_in_what_names_the_release_leaves_a_slate(home, name, at)
     path = next(path.iterdir()) if path.is_dir() else path
     flip(path, at)
     answer = opened(home).recommend()
-    assert (len(answer["items"]), answer["source"]) == (SLATE, "fallback")
-    assert "damaged" in answer["faults"][0] or "manifest" in answer["faults"][0]
+    assert (len(answer.items), answer.source) == (SLATE, "fallback")
+    assert "damaged" in answer.faults[0].text or "manifest" in answer.faults[0].text
 
 
 def test_the_slate_without_texts_is_the_models_own_with_ids_for_titles(home, folder, runner):
     before = opened(home).recommend(log_impressions=False)
     flip(blob(home, "catalogue.sqlite"), 0.5)
     answer = opened(home).recommend(log_impressions=False)  # neither has sponsored places
-    assert answer["source"] == "model"
-    ids = [item["item_id"] for item in answer["items"]]
-    assert ids == [item["item_id"] for item in before["items"]]
-    assert [item["title"] for item in answer["items"]] == ids
+    assert answer.source == "model"
+    ids = [item.item_id for item in answer.items]
+    assert ids == [item.item_id for item in before.items]
+    assert [item.title for item in answer.items] == ids
     words = ["device", "recommend", "--home", str(home), "--engine", "onnx"]
     told = runner.invoke(main, words)
-    assert all(item["title"] == item["item_id"] for item in answer["items"])
+    assert all(item.title == item.item_id for item in answer.items)
     assert len(told.stdout.splitlines()) == SLATE and "Title" not in told.stdout
     assert "fault: release" in told.stderr and "catalogue.sqlite" in told.stderr
     status = runner.invoke(main, ["device", "status", *words[2:]])
@@ -124,7 +128,7 @@ def test_a_previous_release_that_shares_the_damaged_catalogue_is_not_opened(home
     phone.close()
     flip(blob(home, "catalogue.sqlite"), 0.5)
     answer = opened(home).recommend()
-    assert (answer["release"], answer["source"]) == ("next", "model")
+    assert (answer.release, answer.source) == ("next", "model")
 
 
 @pytest.mark.parametrize("name", ["golden_edges.json", "golden_rules.json", "golden/pair"])
@@ -136,8 +140,8 @@ def test_a_damaged_proof_that_two_releases_share_costs_neither_its_models(
     phone.close()
     flip(blob(home, name), 0.5)
     answer = opened(home).recommend()
-    assert (answer["release"], answer["source"]) == ("next", "model")
-    assert f"{name}: its SHA-256 differs" in answer["faults"][0]
+    assert (answer.release, answer.source) == ("next", "model")
+    assert f"{name}: its SHA-256 differs" in answer.faults[0].text
 
 
 def test_a_large_catalogue_found_damaged_late_leaves_the_release_with_ids_for_titles(
@@ -147,31 +151,32 @@ def test_a_large_catalogue_found_damaged_late_leaves_the_release_with_ids_for_ti
     flip(blob(home, "catalogue.sqlite"), 1.0)  # in a page that no title stands in
     phone = opened(home)
     first = phone.recommend()
+    assert phone._running.late_check is not None
     phone._running.late_check.wait()
     answer = phone.recommend()
     phone.close()
-    assert first["faults"] == []
-    assert (answer["source"], answer["release"]) == ("model", first["release"])
-    assert all(item["title"] == item["item_id"] for item in answer["items"])
-    assert "catalogue.sqlite: its SHA-256 differs" in answer["faults"][0]
+    assert first.faults == ()
+    assert (answer.source, answer.release) == ("model", first.release)
+    assert all(item.title == item.item_id for item in answer.items)
+    assert "catalogue.sqlite: its SHA-256 differs" in answer.faults[0].text
 
 
 def test_an_install_brings_a_damaged_file_again_and_the_open_phone_uses_it(home, folder):
     for name in ("catalogue.sqlite", "index/rows", "models/ranker.onnx.fp32"):
         flip(blob(home, name), 0.5)
     phone = opened(home)
-    assert phone.recommend()["source"] == "fallback"
+    assert phone.recommend().source == "fallback"
     phone.install(folder)
     answer = phone.recommend()
-    assert (answer["source"], answer["faults"]) == ("model", [])
-    assert all(item["title"].startswith("Title") for item in answer["items"])
+    assert (answer.source, answer.faults) == ("model", ())
+    assert all(item.title.startswith("Title") for item in answer.items)
 
 
 def test_a_damaged_spare_model_is_removed_by_the_next_install(home, folder, monkeypatch):
     name = "models/ranker.onnx.fp32"
     path = blob(home, name)
     store = Store(home / "store")
-    entry = store.read_manifest(store.active()[0]).entry(name)
+    entry = manifest(home).entry(name)
     flip(path, 0.5)
     monkeypatch.setattr("pocketrec_edge.releases.store.needed_files", lambda manifest: [])
     monkeypatch.setattr("pocketrec_edge.releases.store.spare_files", lambda manifest: [entry])
@@ -183,25 +188,25 @@ def test_the_list_of_the_last_resort_turns_pages_and_shows_nothing_that_filters_
     flip(blob(home, "policy.json"), 0.5)
     phone = opened(home)
     one = phone.recommend(page=1)
-    two = phone.recommend(page=2, session=one["session"])
-    ids = [item["item_id"] for item in (*one["items"], *two["items"])]
-    assert (len(ids), len({*ids}), two["session"]) == (6, 6, one["session"])
-    assert len(phone.recommend(3)["items"]) == 3
-    assert phone.recommend(filters=Filters(max_age_rating=6))["items"] == []
+    two = phone.recommend(page=2, session=one.session)
+    ids = [item.item_id for item in (*one.items, *two.items)]
+    assert (len(ids), len({*ids}), two.session) == (6, 6, one.session)
+    assert len(phone.recommend(3).items) == 3
+    assert phone.recommend(filters=Filters(max_age_rating=6)).items == ()
     found = phone.recommend(scene="search", results=["b", "a"])
-    assert (found["items"], found["unranked"]) == ([], ["b", "a"])
-    assert phone.recommend(page=3, session=one["session"])["items"] == []
-    assert phone.status()["events"] == 6 + 3
+    assert (found.items, found.unranked) == ((), ("b", "a"))
+    assert phone.recommend(page=3, session=one.session).items == ()
+    assert phone.status().log.events == 6 + 3
 
 
 def test_events_of_a_damaged_release_are_checked_by_the_names_that_were_noted(home):
     flip(blob(home, "feature_spec.json"), 0.5)
     phone = opened(home)
-    shown = phone.recommend()["items"][0]["item_id"]
+    shown = phone.recommend().items[0].item_id
     phone.feedback(shown, "like")
     with pytest.raises(RequestInvalidError, match="rating, like"):
         phone.feedback(shown, "cough")
-    assert phone.status()["interactions"] == 1
+    assert phone.status().log.interactions == 1
 
 
 def test_a_damaged_list_of_the_last_resort_is_not_shown_and_is_written_again(home, folder):
@@ -223,7 +228,7 @@ def test_a_phone_of_an_earlier_version_gets_its_list_with_its_first_slate(home):
     phone.recommend()
     phone.close()
     flip(blob(home, "policy.json"), 0.5)
-    assert len(opened(home).recommend()["items"]) == SLATE
+    assert len(opened(home).recommend().items) == SLATE
 
 
 def test_the_self_test_still_asks_for_every_file(home, folder, tmp_path):

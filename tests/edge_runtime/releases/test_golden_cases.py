@@ -31,12 +31,16 @@ def device(tiny) -> Recommender:
 
 @pytest.fixture
 def edges(tiny) -> GoldenEdges:
-    return GoldenEdges.of(tiny)
+    found = GoldenEdges.of(tiny)
+    assert found is not None
+    return found
 
 
 @pytest.fixture
 def rules(tiny) -> GoldenRules:
-    return GoldenRules.of(tiny)
+    found = GoldenRules.of(tiny)
+    assert found is not None
+    return found
 
 
 def test_edge_cases_and_rules_hold_and_are_stages_of_their_own(device):

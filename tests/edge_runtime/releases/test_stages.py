@@ -32,7 +32,9 @@ def golden(release: Bundle) -> Golden:
 
 @pytest.fixture
 def expected(release: Bundle, golden: Golden):
-    return {name: np.array(array) for name, array in read_stages(release, golden).items()}
+    stages = read_stages(release, golden)
+    assert stages is not None
+    return {name: np.array(array) for name, array in stages.items()}
 
 
 @pytest.mark.parametrize("engine", ["litert", "onnx"])

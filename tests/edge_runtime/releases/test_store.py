@@ -30,7 +30,7 @@ def only(monkeypatch, engine: str, version: str = "") -> None:
 def here(store: Store) -> list[str]:
     """Names of the active release's model files that are in the store."""
     bundle, fault = store.open_active()
-    assert fault is None
+    assert bundle is not None and fault is None
     models = [entry.name for entry in bundle.manifest.files if entry.kind == "model"]
     return [name for name in models if bundle.has(name)]
 
@@ -49,6 +49,7 @@ def test_a_phone_stores_the_models_that_its_runtime_runs_and_no_others(
     assert store.lacks(sha) == []
     others = {e.name for e in open_bundle(quantized_release).manifest.files if e.kind != "model"}
     bundle, _ = store.open_active()
+    assert bundle is not None
     assert all(bundle.has(name) for name in others)
 
 
@@ -61,10 +62,10 @@ def test_after_a_change_of_runtime_the_missing_files_are_known_and_answers_go_on
     only(monkeypatch, "onnx")
     assert store.lacks(sha) == [f"models/{model}.onnx.dynamic" for model in MODELS]
     bundle, fault = store.open_active()
-    assert fault is None
+    assert bundle is not None and fault is None
     slate = Recommender(bundle).recommend(History.empty(), 1_600_000_000)
     assert slate.source == "fallback"
-    assert "not on this device" in slate.fault
+    assert slate.fault is not None and "not on this device" in slate.fault
     store.install_bundle(quantized_release, replay)
     assert store.lacks(sha) == []
     assert store.active() == (sha, None)
@@ -91,6 +92,7 @@ def test_spare_files_come_if_the_needed_ones_fail_the_self_test(
         for variant in ("dynamic", "fp16", "fp32")
     ]
     bundle, _ = store.open_active()
+    assert bundle is not None
     slate = Recommender(bundle).recommend(History.empty(), 1_600_000_000)
     assert (slate.source, slate.fault) == ("model", None)
 
@@ -306,8 +308,8 @@ while not (home / "stop").exists():
     phone = Device(home, engine="onnx")
     answer = phone.recommend(log_impressions=False)
     phone.close()
-    releases.add(answer["release"])
-    faults += answer["faults"] if answer["source"] == "model" else [answer["source"]]
+    releases.add(answer.release)
+    faults += map(str, answer.faults) if answer.source == "model" else [answer.source]
     reading.write_bytes(b"")
     if before and busy.exists():
         during += 1

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,17 @@ def opened(home: Path, **settings) -> Device:
     return Device(home, engine="onnx", **settings)
 
 
+def answer_of(home: Path) -> None:
+    opened(home).recommend()
+
+
+def releases(home: Path) -> tuple[str, str | None]:
+    """Hashes of the active release and of the previous one."""
+    active, previous = Store(home / "store").active()
+    assert active is not None
+    return active, previous
+
+
 def died(home: Path, at: str) -> None:
     """Start the phone in a process that a signal kills in the middle of loading or answering."""
     child = os.fork()
@@ -51,9 +63,9 @@ def died(home: Path, at: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
         if at == "loading":
-            Running._loaded = die
+            setattr(Running, "_loaded", die)  # noqa: B010 - in this child only
         phone = opened(home)
-        phone._recommender.recommend = die
+        setattr(phone._recommender, "recommend", die)  # noqa: B010
         phone.recommend()
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
@@ -61,21 +73,21 @@ def died(home: Path, at: str) -> None:
 
 @pytest.mark.parametrize("at", ["loading", "answering"])
 def test_a_release_that_kills_three_starts_in_a_row_is_left_for_the_one_before(home, at):
-    active, previous = Store(home / "store").active()
+    active, previous = releases(home)
     for _ in range(MOST_STARTS):
         died(home, at)
         assert Store(home / "store").active() == (active, previous)
     phone = opened(home, clock=lambda: 7)
     answer = phone.recommend()
-    assert (answer["source"], answer["release"]) == ("model", "tiny")
-    assert f"release {active[:12]}: no slate in 3 starts" in answer["faults"][0]
+    assert (answer.source, answer.release) == ("model", "tiny")
+    assert f"release {active[:12]}: no slate in 3 starts" in answer.faults[0].text
     assert phone.store.active() == (previous, None)
     assert refusals.failed(home) == {active}
     (told,) = outcomes.pending(home)
     assert (told.manifest, told.outcome, told.ts) == (active, outcomes.REVERTED, 7)
     phone.close()
     after = opened(home).recommend()
-    assert (after["release"], after["faults"]) == ("tiny", [])
+    assert (after.release, after.faults) == ("tiny", ())
 
 
 def test_a_good_slate_in_between_forgives_what_was_before(home):
@@ -84,10 +96,10 @@ def test_a_good_slate_in_between_forgives_what_was_before(home):
         for _ in range(MOST_STARTS - 1):
             died(home, "answering")
         phone = opened(home)
-        assert phone.recommend()["source"] == "model"
+        assert phone.recommend().source == "model"
         phone.close()
     died(home, "loading")
-    assert opened(home).recommend()["release"] == "second"
+    assert opened(home).recommend().release == "second"
     assert Store(home / "store").active() == before
 
 
@@ -97,18 +109,18 @@ def test_starts_that_ask_for_no_slate_count_for_nothing(home):
         phone.status()
         phone.feedback("é-0", "like")
         phone._running.trial.close()  # the process ends here without closing the phone
-    assert opened(home).recommend()["release"] == "second"
+    assert opened(home).recommend().release == "second"
     died(home, "loading")
     for _ in range(MOST_STARTS + 2):
         opened(home).close()
-    assert Trial(home).begin(Store(home / "store").active()[0]) == 1  # nor do they forgive
+    assert Trial(home).begin(releases(home)[0]) == 1  # nor do they forgive
 
 
 def test_what_an_app_asks_wrongly_is_no_fault_of_the_release(home):
     for _ in range(MOST_STARTS + 1):
         with pytest.raises(InputError):
             opened(home).recommend(scene="no such")
-    assert opened(home).recommend()["release"] == "second"
+    assert opened(home).recommend().release == "second"
 
 
 class NoNumbers:
@@ -119,17 +131,18 @@ class NoNumbers:
 def test_a_model_that_loads_and_gives_no_slate_is_left_too(home):
     for _ in range(MOST_STARTS):
         phone = opened(home)
+        assert phone._recommender is not None
         phone._recommender._tower = NoNumbers()
-        assert phone.recommend()["source"] == "fallback"
+        assert phone.recommend().source == "fallback"
         phone.close()
-    assert opened(home).recommend()["release"] == "tiny"
+    assert opened(home).recommend().release == "tiny"
 
 
 def test_a_phone_without_the_runtime_does_not_blame_its_releases(home):
     before = Store(home / "store").active()
     for _ in range(MOST_STARTS + 1):
         phone = Device(home, engine="none")
-        assert phone.recommend()["source"] == "fallback"
+        assert phone.recommend().source == "fallback"
         phone.close()
     assert Store(home / "store").active() == before
     assert refusals.read(home) == {}
@@ -141,26 +154,27 @@ def test_the_only_release_is_kept_for_its_lists_and_its_models_rest(tiny_release
         died(tmp_path, "loading")
     for _ in range(2):
         answer = opened(tmp_path).recommend()
-        assert (answer["source"], answer["release"]) == ("fallback", "tiny")
-        assert answer["items"]
-        assert any("its lists answer" in fault for fault in answer["faults"])
+        assert (answer.source, answer.release) == ("fallback", "tiny")
+        assert answer.items
+        assert any("its lists answer" in fault.text for fault in answer.faults)
     phone = opened(tmp_path)
     assert phone.install(tiny_release)  # somebody brings it again by hand: it gets another trial
-    assert opened(tmp_path).recommend()["source"] == "model"
+    assert opened(tmp_path).recommend().source == "model"
 
 
 def test_a_killed_release_is_not_opened_as_the_one_before(home):
-    active, previous = Store(home / "store").active()
+    active, previous = releases(home)
+    assert previous is not None
     refusals.set_killed(home, frozenset({previous}))
     (home / "store" / "releases" / f"{active}.json").write_text("{}")
     answer = opened(home).recommend()  # the active one is damaged, the other killed
-    assert (answer["release"], answer["source"]) == ("tiny", "fallback")
+    assert (answer.release, answer.source) == ("tiny", "fallback")
     refusals.set_killed(home, frozenset())
-    assert opened(home).recommend()["source"] == "model"
+    assert opened(home).recommend().source == "model"
 
 
 def test_processes_that_start_at_once_are_no_failed_starts(home):
-    before = Store(home / "store").active()
+    before = releases(home)
     phones = []
     for _ in range(MOST_STARTS + 2):
         phone = opened(home)
@@ -169,12 +183,12 @@ def test_processes_that_start_at_once_are_no_failed_starts(home):
     assert Store(home / "store").active() == before
     del phone, phones
     assert Trial(home).begin(before[0]) == 1
-    assert opened(home).recommend()["release"] == "second"
+    assert opened(home).recommend().release == "second"
 
 
 def test_a_file_that_cannot_be_written_counts_nothing_and_stops_nothing(home):
     (home / FILE_NAME).mkdir()
-    assert opened(home).recommend()["release"] == "second"
+    assert opened(home).recommend().release == "second"
 
 
 @pytest.mark.parametrize(
@@ -196,12 +210,12 @@ def test_wherever_a_phone_is_killed_while_it_leaves_a_release_it_answers_from_th
     while True:
         work = home.with_name(f"step-{steps}")
         shutil.copytree(home, work)
-        code = forked(lambda work=work: opened(work).recommend(), steps)
+        code = forked(partial(answer_of, work), steps)
         for _ in range(2):
             phone = opened(work)
             answer = phone.recommend()
             phone.close()
-            assert (answer["source"], answer["release"]) == ("model", "tiny")
+            assert (answer.source, answer.release) == ("model", "tiny")
         assert Store(work / "store").active() == (previous, None)
         assert refusals.failed(work) == {active}
         if code == 0:

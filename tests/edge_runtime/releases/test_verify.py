@@ -8,6 +8,7 @@ import pytest
 from pocketrec.cli import main
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.reader import open_bundle
+from pocketrec_edge.engines.select import open_engine
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.releases import verify as under_test
 from pocketrec_edge.releases.parity import HUGE
@@ -49,7 +50,7 @@ class Spoilt:
 
 
 def test_a_default_file_without_finite_numbers_fails_by_name(release, monkeypatch):
-    real = under_test.open_engine
+    real = open_engine
     monkeypatch.setattr(under_test, "open_engine", lambda *a, **k: Spoilt(real(*a, **k)))
     found = verify(release)
     assert not found.passed
@@ -60,7 +61,7 @@ def test_a_default_file_without_finite_numbers_fails_by_name(release, monkeypatc
 
 
 def test_a_file_that_the_runtime_refuses_fails_and_the_others_go_on(release, monkeypatch):
-    real = under_test.open_engine
+    real = open_engine
 
     def refuse_ranker(path, engine, threads=1):
         if engine == "onnx" and path == release.path("models/ranker.onnx.fp32"):

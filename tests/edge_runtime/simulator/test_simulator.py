@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,9 +20,7 @@ from pocketrec_edge.errors import SimulationFailedError
 from pocketrec_edge.simulator import fleet
 from pocketrec_edge.simulator.classes import (
     BUILT_IN,
-    METERED,
     OFFLINE,
-    ON_BATTERY,
     DeviceClass,
     Period,
     counts,
@@ -32,6 +31,7 @@ from pocketrec_edge.simulator.classes import (
 from pocketrec_edge.simulator.life import Life, Plan, live
 from pocketrec_edge.simulator.people import Habits, Person
 from pocketrec_edge.simulator.report import summed
+from pocketrec_edge.sync.conditions import METERED, ON_BATTERY
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish
@@ -175,7 +175,7 @@ def test_people_look_less_at_later_places_and_differ_in_taste():
 
 def test_a_seed_behaves_the_same_way_again():
     one, two, other = (Person(Habits(), seed) for seed in ("1 a", "1 a", "2 a"))
-    lived = [
+    lived: list[list[Any]] = [
         [list(p.opens(600)), [p.takes("a", 1) for _ in range(50)], p.chooses(("x", "y"))]
         for p in (one, two, other)
     ]
@@ -248,7 +248,7 @@ def test_a_table_is_printed_and_homes_are_kept(tiny_release, tmp_path, runner):
     assert done.exit_code == 0, done.output
     assert "entry" in done.stdout and "would be killed" in done.stdout
     phone = Device(tmp_path / "w" / "entry-0", engine="onnx")
-    assert phone.status()["events"] > 0
+    assert phone.status().log.events > 0
     assert simulate(runner, *words, "--work", tmp_path / "w").exit_code == 2
     assert simulate(runner, "--devices", 1).exit_code == 2
     assert simulate(runner, "--server", "http://127.0.0.1:1").exit_code == 2
@@ -304,7 +304,7 @@ def test_without_storage_the_new_release_is_refused_and_the_old_one_answers(
     tight = kind(storage_mib=0.001)
     none = live(tight, plan(bundle=str(tiny_release)), tmp_path / "tight", "1")
     assert (none.release, none.installs, none.unanswered) == (None, 0, 0)
-    assert any("may take" in fault for fault in none.faults)
+    assert any("may take" in fault.text for fault in none.faults)
 
 
 def test_a_phone_left_without_an_answer_fails_the_run(tiny_release, tmp_path, runner, monkeypatch):
@@ -329,6 +329,6 @@ def test_a_phone_left_without_an_answer_fails_the_run(tiny_release, tmp_path, ru
 def test_a_child_that_fails_is_told(tmp_path, monkeypatch):
     plain = subprocess.Popen
     broken = [sys.executable, "-c", "raise SystemExit('out of luck')"]
-    monkeypatch.setattr(fleet.subprocess, "Popen", lambda _, **words: plain(broken, **words))
+    monkeypatch.setattr(subprocess, "Popen", lambda _, **words: plain(broken, **words))
     with pytest.raises(SimulationFailedError, match=r"(?s)exit code 1 after 0 of 2.*out of luck"):
         fleet.run_class(kind(), 2, plan(), tmp_path, keep=False, on_life=lambda: None)

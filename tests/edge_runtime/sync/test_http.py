@@ -66,8 +66,8 @@ class Slow(io.RawIOBase):
         return n
 
 
-def paced(clock, size, wait, **pace):
-    pace = Pace(clock=clock, sleep=clock.sleep, **pace)
+def paced(clock, size, wait, **limits):
+    pace = Pace(clock=clock, sleep=clock.sleep, **limits)
     made = _Paced(Slow(clock, size, wait), pace, Bucket(pace))
     made.head_left = None
     return made
@@ -126,10 +126,24 @@ def test_retry_after(told, seconds):
     assert retry_after_s({"Retry-After": told}, 100.0) == seconds
 
 
+class Recorder(ThreadingHTTPServer):
+    """Notes what was asked; clients that refuse its certificate hang up without a trace."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[tuple[str, str | None]] = []
+        self.answers: dict[str, bytes | str] = {}
+        self.url = ""
+
+    def handle_error(self, request, client_address):
+        pass
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers what its server says, by path; a proxy's absolute URL is a path like any other."""
 
     protocol_version = "HTTP/1.1"
+    server: Recorder
 
     def log_message(self, *_):
         pass
@@ -180,9 +194,7 @@ def serve():
     running = []
 
     def start(tls=None):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.asked, server.answers = [], {}
-        server.handle_error = lambda *_: None  # clients that refuse the certificate hang up
+        server = Recorder()
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True)
         scheme = "http" if tls is None else "https"

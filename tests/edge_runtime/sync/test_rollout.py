@@ -26,10 +26,10 @@ def stage(manifest: str = NEW, percent: float = 100, **changes) -> Stage:
 
 
 def chosen(
-    *stages: Stage, halts=NO_HALTS, here=None, at=NOW, bucket_id=bytes(16), **facts
+    *stages: Stage, halts=NO_HALTS, here=None, at=NOW, bucket_id=bytes(16), **more
 ) -> Choice:
     policy = RolloutPolicy(channel="stable", releases=stages)
-    facts = Facts(bucket_id=bucket_id, **facts)
+    facts = Facts(bucket_id=bucket_id, **more)
     return choose(policy, halts, facts, here or Here(), at)
 
 
@@ -202,7 +202,9 @@ OPERATIONS = st.lists(
 @given(OPERATIONS, IDS)
 def test_nothing_but_a_kill_or_a_rollback_takes_a_device_back_to_an_older_release(steps, bucket_id):
     """Publishing, staging, pausing and halting, in any order, with a sync after each."""
-    stages, stopped, had = [stage(f"{0:064x}")], set(), []
+    stages = [stage(f"{0:064x}")]
+    stopped: set[str] = set()
+    had: list[str] = []
     for kind, at, percent in steps:
         at = at % len(stages)
         manifest, before = stages[at].manifest, stages[at].percent

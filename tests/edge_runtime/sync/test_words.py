@@ -4,6 +4,7 @@ import re
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 
 import pytest
 import urllib3
@@ -101,7 +102,7 @@ def test_no_message_of_a_sync_names_a_class(peer, said, tmp_path):
     url = f"http://127.0.0.1:{closed_port() if said is None else peer(said)}"
     (tmp_path / "root.json").write_bytes(b"{}")
     once = Retry(tries=1)
-    asked = {
+    asked: dict[str, Callable[[], object]] = {
         "sync": lambda: sync(
             tmp_path / "phone",
             url,

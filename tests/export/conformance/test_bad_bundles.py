@@ -75,6 +75,7 @@ def test_every_refusal_in_the_reader_s_code_is_met_by_some_bundle(repository, re
             if getattr(node.exc.func, "id", "") not in ("BundleInvalidError", "BundleTooNewError"):
                 continue
             said, n = ast.get_source_segment(text, node), n + 1
+            assert said is not None and node.end_lineno is not None
             if any(path.name == name and part in said for name, part in RACES):
                 continue
             if not any((path.name, at) in met for at in range(node.lineno, node.end_lineno + 1)):

@@ -1,6 +1,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -29,7 +30,7 @@ LOST = BaselineGain(
 def run(run_dir: Path, tmp_path: Path):
     """Copy the run with a recipe that wants this gain."""
 
-    def make(wanted: str) -> Path:
+    def make(wanted: Literal["off", "warn", "refuse"]) -> Path:
         copy = tmp_path / wanted
         shutil.copytree(run_dir, copy)
         recipe = load_recipe(copy / "recipe.json")

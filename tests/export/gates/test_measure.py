@@ -148,6 +148,7 @@ def test_quality_counts_losses_from_exact_models_and_item_vectors(
     rounded = PairQuality(draft, [tower, ranker], trained, data, blank)
     near = rounded.losses(tower.figures, ranker.figures)
     assert rounded.slate_overlap(tower.figures, ranker.figures) == 1.0
+    assert near is not None
     assert near.ndcg == Estimate(value=0.0, low=0.0, high=0.0)
     assert 0 < abs(near.auc.value) < 0.01  # int8 items, and nothing else
     assert near.auc.low <= near.auc.value <= near.auc.high
@@ -166,6 +167,7 @@ def test_quality_counts_losses_from_exact_models_and_item_vectors(
     quality = PairQuality(draft, [tower, ranker, bad], trained, data, blank)
     assert quality.slate_overlap(bad.figures, ranker.figures) < 0.7
     found = quality.losses(bad.figures, ranker.figures)
+    assert found is not None
     assert found.ndcg.value != 0.0
     assert found.auc.value != 0.0
 

@@ -15,7 +15,9 @@ def tiny(tiny_release):
 
 @pytest.fixture(scope="module")
 def made(tiny) -> GoldenEdges:
-    return GoldenEdges.of(tiny)
+    found = GoldenEdges.of(tiny)
+    assert found is not None
+    return found
 
 
 def history(made, part: str):
@@ -32,6 +34,7 @@ def test_a_release_with_everything_lacks_no_case(made):
 
 def test_a_release_says_which_cases_it_cannot_show(small_release):
     found = GoldenEdges.of(open_bundle(small_release))
+    assert found is not None
     told = "; ".join(found.unmade)
     for part in ("unknown numbers", "beyond ASCII", "no neighbours"):
         assert part in told

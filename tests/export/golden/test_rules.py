@@ -32,7 +32,7 @@ def answer(table: Table, case):
 
 def test_every_kind_of_rule_binds_alone_and_among_others(golden):
     table = Table(golden.items)
-    bound = {alone: set() for alone in (True, False)}
+    bound: dict[bool, set[str]] = {alone: set() for alone in (True, False)}
     for case in golden.slates:
         for at, rule in enumerate(case.rules.rules if case.rules else ()):
             if answer(table, without(case, at)) != answer(table, case):

@@ -104,14 +104,13 @@ def first_table(ids=TRAINED) -> ItemTable:
 def released(table: ItemTable, folder: Path) -> Bundle:
     """Write the items as a release does and open it."""
     index = sort_into_cells(table.rows, table.scales, table.items.ids, table.cell, CENTROIDS)
-    facts = {"name": "t", "recipe_name": "t", "created_utc": 1}
     with BundleWriter(folder, force=True) as writer:
         add_items(
             writer, SPEC, table.items, index, table.popularity, table.available, table.neighbours
         )
         writer.add("feature_spec.json", canonical_json(SPEC.to_json()), "json")
         writer.add("policy.json", canonical_json(POLICY.to_json()), "json")
-        return Bundle(writer.finish(**facts), folder / "files")
+        return Bundle(writer.finish(name="t", recipe_name="t", created_utc=1), folder / "files")
 
 
 def plain(table: ItemTable) -> dict[str, Item]:
@@ -269,6 +268,7 @@ def assert_equal(bundle: Bundle, world: dict[str, Item]) -> None:
             (row for row in every if available[row] and code and code in codes[row]),
             key=lambda row: (-numeric[row, 0], row),
         )
+        assert bundle.cohorts is not None
         assert bundle.cohorts.items(code).tolist() == best[:MAX_COHORT_ITEMS]
 
 
@@ -310,6 +310,7 @@ def test_an_emptied_cell_stays_as_an_empty_cell_and_neighbours_point_to_who_stay
     rows = np.asarray(bundle.array("items/neighbours"))
     weights = np.asarray(bundle.array("items/neighbour_weights"))
     assert rows.max() < len(ids)
+    assert table.neighbours is not None
     for row, item_id in enumerate(ids):
         old = TRAINED.index(item_id)
         wanted = [

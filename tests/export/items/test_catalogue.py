@@ -57,6 +57,7 @@ def test_changes_are_in_the_columns_and_the_catalogue(changed: Bundle):
     assert not changed.available[gone]
     assert changed.available.sum() == 40
     assert gone not in changed.array("items/popular")
+    assert changed.cohorts is not None
     assert gone not in changed.cohorts.rows
     added, restored = changed.catalogue([new, touched])
     assert (added.title, added.categories, added.year) == ("Film new", "war", 2001)
@@ -89,6 +90,7 @@ def test_a_withdrawn_item_comes_back_when_it_is_restored_and_only_then(
     assert restored.manifest.name == "Film i07 is back"
     assert restored.available[row]
     assert row in restored.array("items/popular")
+    assert restored.cohorts is not None
     assert row in restored.cohorts.rows
     assert restored.catalogue([row])[0].title == "Film i07, new copy"
     same = np.asarray(first.array("index/rows"))[first.row_of("i07")]
@@ -242,7 +244,11 @@ def test_changes_that_do_not_fit_are_refused(
 
 def test_added_items_are_lifted_by_one_common_shift(run_dir):
     from pocketrec_training.cold_start.content_vectors import ContentVectors
-    from pocketrec_training.cold_start.fill_in import fit_users, lifted_vectors, vectors_of_users
+    from pocketrec_training.cold_start.score_calibration import (
+        fit_users,
+        lifted_vectors,
+        vectors_of_users,
+    )
     from pocketrec_training.data.dataset import Items, load_dataset
     from pocketrec_training.trained import load_trained
 

@@ -40,6 +40,7 @@ def test_json_and_json_lines_say_the_same(tmp_path: Path):
         assert found.categories == [("a", "b"), ("a", "b"), ()]
         assert found.price.tolist() == [2.5, -1, -1]
         assert found.year.tolist() == [1999, -1, -1]
+        assert found.audience is not None
         assert found.audience.regions == [(), (), ("DE", "AT", "CH")]
         assert found.audience.age_ratings.tolist() == [255, 255, 12]
     assert [(c.regions, c.age_rating) for c in one.change] == [(None, None), ((), 255)]

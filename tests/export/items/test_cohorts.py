@@ -11,7 +11,7 @@ from pocketrec_export.items.cohorts import cohort_lists
 
 
 def reference(categories, popularity, available):
-    had = Counter()
+    had: Counter[int] = Counter()
     for row, codes in enumerate(categories.tolist()):
         had.update({code for code in codes if code and available[row]})
     commonest = sorted(had, key=lambda code: (-had[code], code))[:MAX_COHORTS]

@@ -74,6 +74,7 @@ def test_both_versions_hold_the_same_items(tmp_path):
     for name in ("index/rows", "index/offsets", "items/popular"):
         assert np.array_equal(new.array(name), old.array(name))
     assert old.cohorts is None
+    assert new.cohorts is not None
     assert new.cohorts.codes.tolist() == [2, 1]  # war has twice as many items
     popular = np.asarray(new.array("items/popular"))
     for code in (1, 2):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from hypothesis import given
@@ -537,6 +538,7 @@ def test_options_that_do_not_go_together_are_wrong_usage(runner, tmp_path, words
 
 def test_the_command_knows_the_platforms():
     (option,) = [each for each in command.params if each.name == "kit"]
+    assert isinstance(option.type, click.Choice)
     assert [*option.type.choices] == [*PLATFORMS]
 
 

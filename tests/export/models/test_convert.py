@@ -1,7 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
@@ -49,6 +51,7 @@ def random_inputs(trained: Trained, name: str, seed: int) -> dict:
     rng = np.random.default_rng(seed)
     spec = trained.spec
     found = {}
+    value: NDArray[Any]
     for key, (shape, dtype) in SIGNATURES[name](spec).inputs.items():
         if key == "history_ages_s":
             value = np.sort(rng.uniform(0, TEN_YEARS_S, shape))[:, ::-1]

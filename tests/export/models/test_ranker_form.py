@@ -1,7 +1,10 @@
 """The exported form of the ranker answers as the Keras model, and makes the user's half once."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("tensorflow", reason="needs the train extra")
 
@@ -22,7 +25,7 @@ from pocketrec_edge.engines.select import open_engine
 from pocketrec_export.models.convert import as_function, convert, ranker_signature, run_keras
 from pocketrec_export.models.ranker_form import exported_form
 from pocketrec_training.ranker import model as ranker
-from pocketrec_training.ranker.model import Pieces, build_ranker
+from pocketrec_training.ranker.model import PiecewiseLinearEncoding, build_ranker
 from pocketrec_training.recipe.schema import RankerConfig
 
 N = 40
@@ -30,7 +33,7 @@ HEADS = ("engage", "like", "buy")
 
 
 def spec_of(heads: int = 2, dim: int = 8, **changes) -> FeatureSpec:
-    made = {
+    made: dict[str, Any] = {
         "dim": dim,
         "max_history": 4,
         "event_types": ("rating",),
@@ -58,7 +61,7 @@ def ranker_of(config: RankerConfig, spec: FeatureSpec, seed: int, *, bent: bool)
             value = value / np.sqrt(variable.shape[0] / 4)
         variable.assign(value)
     standard, pieces = model.get_layer("standard"), model.get_layer("pieces")
-    if not isinstance(pieces, Pieces):
+    if not isinstance(pieces, PiecewiseLinearEncoding):
         return model
     rate, mean = pieces.rate.numpy().copy(), standard.mean.numpy().copy()
     narrow = rng.random(len(rate)) < 0.3  # pieces without width are 0, and so is their mean
@@ -72,6 +75,7 @@ def inputs_of(spec: FeatureSpec, seed: int) -> dict:
     """Ordinary numbers of every size, and -1, 0, 1e9 and denormals among them."""
     rng = np.random.default_rng(seed)
     found = {}
+    value: NDArray[Any]
     for name, (shape, dtype) in ranker_signature(spec).inputs.items():
         if name == "item_categories":
             value = rng.integers(0, len(spec.categories) + 1, shape) * rng.integers(0, 2, shape)
@@ -170,5 +174,5 @@ def test_a_ranker_trained_before_there_were_pieces_is_exported(monkeypatch):
     monkeypatch.setattr(ranker, "Pieces", lambda **_: keras.layers.Identity(name="pieces"))
     spec = spec_of()
     model = ranker_of(RankerConfig(vector_gain=1.0), spec, 3, bent=False)
-    assert not any(isinstance(layer, Pieces) for layer in model.layers)
+    assert not any(isinstance(layer, PiecewiseLinearEncoding) for layer in model.layers)
     assert difference(model, spec, range(5)) < 2e-5

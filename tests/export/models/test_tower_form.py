@@ -1,5 +1,7 @@
 """The exported form of the user tower answers as the Keras model, and carries no table by pairs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ SIGNATURE = tower_signature(SPEC)
 
 def tower(attention: str, positions: str, blocks: int) -> keras.Model:
     """A tower whose weights, its biases by distance above all, are far from their small start."""
-    settings = {"attention": attention, "positions": positions, "blocks": blocks}
+    settings: dict[str, Any] = {"attention": attention, "positions": positions, "blocks": blocks}
     keras.utils.set_random_seed(blocks)
     model = build_user_tower(RetrievalConfig(dim=DIM, heads=4, **settings), SPEC)
     rng = np.random.default_rng(3)

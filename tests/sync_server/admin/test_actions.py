@@ -179,11 +179,13 @@ def test_without_the_channels_key_commands_are_shown_and_the_brake_still_works(
 
 def check_parses(words):
     """Parse a command as a shell would have it; what it names need not be there."""
-    command, context = cli.main, click.Context(cli.main)
+    command: click.Command | None = cli.main
+    context = click.Context(cli.main)
     while isinstance(command, click.Group):
         command = command.get_command(context, words[0])
         assert command is not None, words
         context, words = click.Context(command, parent=context), words[1:]
+    assert command is not None
     command.make_context(command.name, words, parent=context.parent)
 
 

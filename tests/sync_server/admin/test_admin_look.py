@@ -36,7 +36,9 @@ def axe(tmp_path_factory):
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         pytest.skip("npm could not fetch axe-core")
     with tarfile.open(folder / f"axe-core-{AXE}.tgz") as packed:
-        source = packed.extractfile("package/axe.min.js").read()
+        member = packed.extractfile("package/axe.min.js")
+        assert member is not None
+        source = member.read()
     assert hashlib.sha256(source).hexdigest() == AXE_SHA256
     return source.decode()
 

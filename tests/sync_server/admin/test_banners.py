@@ -35,6 +35,7 @@ def test_fresh_metadata_and_no_metadata_need_no_warning(tiny_repo, tmp_path):
 )
 def test_roles_are_named_as_they_expire(tiny_repo, days, expired, soon):
     found = banner(tiny_repo, int(time.time() + days * DAY_S))
+    assert found is not None
     assert [role for role, _ in found.expired] == expired.split()
     assert [role for role, _ in found.soon] == soon.split()
     assert {"snapshot", "timestamp"} <= set(found.keys)
@@ -47,6 +48,7 @@ def test_roles_are_named_as_they_expire(tiny_repo, days, expired, soon):
 def test_the_keys_that_the_warning_names_end_it(tiny_repo, tmp_path):
     later = datetime.now(UTC) + timedelta(days=400)
     found = banner(tiny_repo, int(later.timestamp()))
+    assert found is not None
     assert set(found.keys) == {"two of root", *(role for role, _ in found.expired)} - {"root"}
     refresh(tiny_repo, load_signers(tmp_path / "keys"), now=later)
     assert banner(tiny_repo, int(later.timestamp())) is None

@@ -26,7 +26,8 @@ def signers(tmp_path, tiny_repo):
 
 def lines(repo, engine, most=100):
     """All lines, read page by page."""
-    found, cursor = [], (None, None)
+    found = []
+    cursor: tuple[int | None, int | None] | None = (None, None)
     while cursor:
         one = page(repo, engine, most, *cursor)
         assert len(one.lines) <= most
@@ -109,6 +110,7 @@ def test_pages_hold_every_line_once_in_order(alice, engine, tiny_repo, two_relea
 
 def test_a_page_stays_where_it_began_while_new_lines_come(alice, engine, tiny_repo, two_releases):
     first = page(tiny_repo, engine, 2)
+    assert first.older is not None
     older = page(tiny_repo, engine, 100, *first.older)
     alice.press("stable", "percent", two_releases[0], percent="30")
     alice.confirm("stable", "pause", two_releases[0], "0" * 16)

@@ -68,7 +68,9 @@ def by_cookie(site, value):
 
 
 def form_of(client):
-    return re.search(r'name="csrf" value="([^"]+)"', client.get("/admin/audit").text)[1]
+    found = re.search(r'name="csrf" value="([^"]+)"', client.get("/admin/audit").text)
+    assert found is not None
+    return found[1]
 
 
 def test_a_cookie_is_strict_and_holds_a_random_id_and_nothing_else(site, alice, tmp_path):

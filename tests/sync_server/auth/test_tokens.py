@@ -7,10 +7,10 @@ import pytest
 
 from pocketrec import cli
 from pocketrec_bundle.errors import InputError
-from pocketrec_server.admin import figures
+from pocketrec_server.admin import statistics
 from pocketrec_server.auth import audit, tokens
 from pocketrec_server.auth.failures import MOST, WITHIN_S, Failures
-from pocketrec_server.delivery.served import Served
+from pocketrec_server.delivery.traffic import Traffic
 from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.storage.database import connect, default_url, open_database, upgrade
 
@@ -104,12 +104,13 @@ def test_either_database_keeps_tokens_actions_and_figures(empty_url, tmp_path):
     tokens.revoke(engine, made.id, 1500)
     with audit.noted(engine, made, "halt", "stable x", reason="r") as number:
         pass
-    assert audit.entry(engine, number).outcome == "done"
-    served = Served(tmp_path, engine)
+    entry = audit.entry(engine, number)
+    assert entry is not None and entry.outcome == "done"
+    served = Traffic(tmp_path, engine)
     for _ in range(2):
         served.count("/metadata/timestamp.json", 10, 10)
         served.store()
-    found = figures.read(engine)
+    found = statistics.read(engine)
     assert found.bytes_of("metadata")[-1] == 20
     assert (len(found.days), found.installs, sum(found.events)) == (30, 0, 0)
     engine.dispose()
@@ -124,5 +125,6 @@ def test_an_action_that_fails_or_is_cut_off_is_in_the_log(engine):
         running = audit.entry(engine, number)
     outcomes = [each.outcome for each in audit.entries(engine, 10)]
     assert outcomes == ["done", "failed", "failed: the disk is gone"]
+    assert running is not None
     assert (running.outcome, running.details) == ("begun", {"reason": "r"})
     assert [each.number for each in audit.entries(engine, 10, before=number)] == [2, 1]

@@ -127,7 +127,8 @@ def test_devices_that_saw_more_come_back_after_a_rotation(
     rotate(tiny_repo, load_signers(keys), ["snapshot", "timestamp", "stable"], None)
     publish(tmp_path / "second", tiny_repo, load_signers(keys), "stable")
     report = sync(home, static_of(tiny_repo), lambda _: None)
-    assert Store(home / "store").open_active()[0].manifest.name == "second"
+    bundle, _ = Store(home / "store").open_active()
+    assert bundle is not None and bundle.manifest.name == "second"
     assert report.files_fetched == 0
 
 
@@ -168,7 +169,8 @@ def plant(text):
 
 def members(path):
     with tarfile.open(path) as archive:
-        return [(m, archive.extractfile(m).read()) for m in archive]
+        opened = [(m, archive.extractfile(m)) for m in archive]
+        return [(m, file.read()) for m, file in opened if file is not None]
 
 
 def unsigned(path):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import urllib3
 
+from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_bundle.errors import InputError
 from pocketrec_edge.sync.client import sync
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
@@ -55,7 +56,7 @@ def test_a_plain_file_server_over_the_copy_serves_devices(tiny_repo, static, tmp
 
 
 def test_what_a_change_that_was_cut_short_left_is_not_copied(tiny_repo, tmp_path, monkeypatch):
-    signers, real = load_signers(tmp_path / "keys"), state.write_atomic
+    signers, real = load_signers(tmp_path / "keys"), write_atomic
 
     def killed(path, data):
         if path.name == "timestamp.json":

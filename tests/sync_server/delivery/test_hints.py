@@ -71,6 +71,7 @@ def test_a_device_that_watches_takes_a_publish_at_once_though_it_checks_once_a_d
         text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
+    assert watching.stdout is not None
     assert json.loads(watching.stdout.readline())["status"] == "updated"
     listeners = "pocketrec_hint_listeners 1.0"
     wait_for(lambda: listeners in urllib3.request("GET", f"{address}/metrics").data.decode())

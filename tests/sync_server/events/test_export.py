@@ -22,7 +22,7 @@ from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.transfer import RETRY
 from pocketrec_server.events.erasure import erase
 from pocketrec_server.events.export import Exported, export_events, pseudonym
-from pocketrec_server.events.intake import store
+from pocketrec_server.events.ingest import store
 from pocketrec_server.events.uploads import Upload
 from pocketrec_server.storage.database import open_database, writing
 from pocketrec_server.storage.tables import SETTING
@@ -245,7 +245,9 @@ def test_the_loop_closes(tmp_path, start_server, tiny_repo):
     report = build_tables(recipe, tmp_path / "data", tmp_path / "exported")
     rows = pq.read_table(tmp_path / "data" / "interactions.parquet").to_pylist()
     with engine.connect() as connection:
-        salt = bytes.fromhex(connection.scalar(SETTING.select().with_only_columns(SETTING.c.value)))
+        value = connection.scalar(SETTING.select().with_only_columns(SETTING.c.value))
+    assert value is not None
+    salt = bytes.fromhex(value)
     names = {pseudonym(salt, install): install for install, *_ in did}
     found = [(names[r["user_id"]], r["item_id"], r["event"], r["value"], r["ts"]) for r in rows]
     assert len(found) == len(did) == report.interactions

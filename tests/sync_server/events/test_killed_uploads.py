@@ -9,6 +9,7 @@ import socket
 import uuid
 from collections import Counter
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -24,8 +25,8 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.transfer import Retry
-from pocketrec_server.events.allowance import Limits
-from pocketrec_server.events.intake import store
+from pocketrec_server.events.ingest import store
+from pocketrec_server.events.rate_limit import Limits
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.events.uploads import Upload
 from pocketrec_server.storage.database import connect, upgrade, writing
@@ -67,7 +68,8 @@ def test_any_order_of_resends_stores_each_event_once(engine, batches, turns):
     """Two installs send overlapping batches again and again, with their ids and in the old form."""
     run = uuid.uuid4().hex
     ids = [str(uuid.uuid4()) for _ in batches]
-    sent, answers = {0: set(), 1: set()}, {}
+    sent: dict[int, set[str]] = {0: set(), 1: set()}
+    answers: dict[Any, Any] = {}
     for who, which, old in turns:
         at = which % len(batches)
         events = [made(n) if n < 10 else {"id": f"e{n}"} for n in batches[at]]
@@ -220,7 +222,8 @@ def test_any_order_of_crashes_loses_nothing(listener, tmp_path_factory, acts):
             with server(url, listener):
                 child = os.fork()  # it is answered, and dies before it can note that
                 if child == 0:
-                    EventLog.acknowledge = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+                    die = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # noqa: E731
+                    setattr(EventLog, "acknowledge", die)  # noqa: B010 - in this child only
                     send(folder / "phone", listener)
                     os._exit(0)
                 os.waitpid(child, 0)

@@ -1,6 +1,7 @@
 """Somebody who invents installs is bound by the quota of their network, and all by that of all."""
 
 import uuid
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -8,9 +9,9 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select
 
 from pocketrec_server.errors import UploadRefusedError
-from pocketrec_server.events.allowance import DAY_S, Limits
-from pocketrec_server.events.intake import store
+from pocketrec_server.events.ingest import store
 from pocketrec_server.events.quotas import HOUR_S, forget_past
+from pocketrec_server.events.rate_limit import DAY_S, Limits
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.events.uploads import Upload
 from pocketrec_server.http.networks import network_of
@@ -21,7 +22,13 @@ NOON = 20_000 * DAY_S + DAY_S // 2
 
 
 def upload(install, first, n):
-    base = {"kind": "interaction", "item_id": "i", "event": "like", "value": None, "context": {}}
+    base: dict[str, Any] = {
+        "kind": "interaction",
+        "item_id": "i",
+        "event": "like",
+        "value": None,
+        "context": {},
+    }
     events = [base | {"id": f"e{first + at}", "ts": at} for at in range(n)]
     return Upload(install_id=f"install-{install}", batch=str(uuid.uuid4()), events=events)
 

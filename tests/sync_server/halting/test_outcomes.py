@@ -14,7 +14,7 @@ from pocketrec_server.admin.operations import Action, Operations
 from pocketrec_server.app import create_app
 from pocketrec_server.auth import audit, tokens
 from pocketrec_server.halting import outcomes
-from pocketrec_server.halting.brake import what_lacks, why_halt
+from pocketrec_server.halting.circuit_breaker import what_lacks, why_halt
 from pocketrec_server.halting.networks import JUDGED, MOST_A_DAY, recent
 from pocketrec_server.halting.outcomes import (
     KINDS,
@@ -168,7 +168,9 @@ def test_the_reason_says_how_many_and_how():
 def test_an_operator_learns_what_an_automatic_halt_lacks():
     limit = FailureLimit(of=10, share=0.1)
     one = what_lacks(limit, 1)
-    assert one.startswith("all outcomes come from one network; automatic halting needs 11 networks")
+    assert one is not None and one.startswith(
+        "all outcomes come from one network; automatic halting needs 11 networks"
+    )
     assert "--behind-proxy" in one
     assert what_lacks(limit, 3) == "outcomes come from 3 networks; automatic halting needs 11"
     assert what_lacks(limit, 11) is None

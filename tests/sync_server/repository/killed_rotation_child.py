@@ -4,6 +4,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks.support import kill_steps
 from pocketrec_edge.sync.client import sync
@@ -21,7 +22,7 @@ def change() -> None:
     rotate(places["repo"], load_signers(places["keys"]), [name])
 
 
-facts = {"killed": 0, "phones": [], "left": []}
+facts: dict[str, Any] = {"killed": 0, "phones": [], "left": []}
 for step in range(1000):
     for each, place in places.items():
         shutil.rmtree(place)

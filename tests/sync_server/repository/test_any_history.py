@@ -111,5 +111,6 @@ def test_phones_follow(named_releases, static_server, tmp_path, steps):
         for home in ("phone", "new phone"):
             go(folder / home, url)
             bundle, fault = Store(folder / home / "store").open_active()
+            assert bundle is not None
             assert (bundle.manifest.name, fault) == (publisher.newest(), None)
             assert go(folder / home, url).requests == 1

@@ -155,9 +155,12 @@ def test_deltas_are_signed_kept_for_the_last_releases_and_then_removed(
 
 def test_a_delta_is_made_once_and_only_if_it_is_worth_it(releases, repo, signers, monkeypatch):
     made = []
-    monkeypatch.setattr(
-        deltas, "make_delta", lambda old, new: made.append(1) or make_delta(old, new)
-    )
+
+    def counted(old, new):
+        made.append(1)
+        return make_delta(old, new)
+
+    monkeypatch.setattr(deltas, "make_delta", counted)
     publish(releases[0], repo, signers, "stable")
     publish(releases[1], repo, signers, "stable")
     n = len(made)

@@ -15,8 +15,8 @@ from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
 from pocketrec_export.conformance.tiny_bundle import CREATED_UTC, write_tiny_bundle
 from pocketrec_server.errors import KeysInvalidError, RepositoryInvalidError
+from pocketrec_server.repository.channel_status import live
 from pocketrec_server.repository.keys import load_signers, make_key, make_keys
-from pocketrec_server.repository.live import live
 from pocketrec_server.repository.publish import (
     change_policy,
     found_repository,
@@ -231,6 +231,7 @@ def test_a_name_is_signed_and_shown_by_phone_and_server(founded, tiny_release, s
     root = repo / "metadata" / "1.root.json"
     sync(tmp_path / "phone", static_of(repo), lambda _: None, root_path=root)
     bundle, _ = Store(tmp_path / "phone" / "store").open_active()
+    assert bundle is not None
     assert bundle.manifest.name == "Frühling 2027"
     assert not publish(tiny_release, repo, signers, "stable", name="Frühling 2027").changed
     with pytest.raises(InputError, match="is the name of another release of stable"):

@@ -149,7 +149,7 @@ def test_a_killed_release_is_left_for_the_one_before_without_a_download(fleet):
     report = fleet.sync(home)
     assert (report.status, report.to_release, report.files_fetched) == ("updated", fleet.first, 0)
     assert Store(home / "store").active() == (fleet.first, None)  # nor is there a way back
-    assert Device(home, engine="onnx").recommend()["release"] == "tiny"
+    assert Device(home, engine="onnx").recommend().release == "tiny"
 
 
 def test_a_killed_release_goes_though_the_one_to_take_its_place_fails(fleet):
@@ -166,7 +166,7 @@ def test_a_killed_release_goes_though_the_one_to_take_its_place_fails(fleet):
         fleet.sync(home, fail)
     assert Store(home / "store").active() == (fleet.first, None)
     assert refusals.read(home)[second] == refusals.KILLED
-    assert Device(home, engine="onnx").recommend()["release"] == "tiny"
+    assert Device(home, engine="onnx").recommend().release == "tiny"
 
 
 def test_a_killed_release_goes_though_the_next_ones_manifest_is_not_there(fleet):
@@ -191,11 +191,11 @@ def test_the_only_release_killed_leaves_its_lists_and_the_next_one_ends_that(fle
     report = fleet.sync(home)
     assert (report.status, report.why) == ("stopped", "tiny: killed")
     answer = Device(home, engine="onnx").recommend()
-    assert (answer["source"], len(answer["items"])) == ("fallback", 5)
-    assert "its lists answer" in answer["faults"][0]
+    assert (answer.source, len(answer.items)) == ("fallback", 5)
+    assert "its lists answer" in answer.faults[0].text
     second = fleet.publish("second")
     assert fleet.sync(home).to_release == second
-    assert Device(home, engine="onnx").recommend()["source"] == "model"
+    assert Device(home, engine="onnx").recommend().source == "model"
     assert Store(home / "store").active() == (second, None)
 
 
@@ -206,7 +206,7 @@ def test_a_killed_release_that_is_resumed_runs_again(fleet):
     fleet.change("tiny", state="active")
     assert fleet.sync(home).status == "current"
     assert refusals.read(home) == {}
-    assert Device(home, engine="onnx").recommend()["source"] == "model"
+    assert Device(home, engine="onnx").recommend().source == "model"
 
 
 def test_a_rollback_is_a_new_version_of_the_policy_with_old_content_on_top(fleet):
@@ -233,7 +233,9 @@ def test_a_release_that_fails_on_too_many_devices_stops_by_itself(fleet):
     second = fleet.publish("second")
     fleet.change("second", most_failures=FailureLimit(of=10, share=0.25))
     phones = [fleet.phone(n) for n in range(30)]
-    installed, failed, spared = [], [], []
+    installed: list[int] = []
+    failed: list[int] = []
+    spared: list[int] = []
     for n, home in enumerate(phones):
         before = fleet.has(home)
         try:
@@ -300,7 +302,7 @@ def test_a_phone_that_left_a_release_by_itself_tells_and_is_not_given_it_again(f
     for _ in range(3):
         Device(home, engine="onnx")._running.trial.asked()  # the process ends before a slate comes
     phone = Device(home, engine="onnx")
-    assert phone.recommend()["release"] == "tiny"
+    assert phone.recommend().release == "tiny"
     phone.close()
     report = fleet.sync(home)
     assert (report.to_release, report.outcomes_sent) == (fleet.first, 1)

@@ -20,18 +20,24 @@ from pocketrec_server.repository.rotation import add_channel, revoke, rotate
 NAMES = ["root-1", "targets", "snapshot", "timestamp", "brake", "stable", "beta"]
 
 
+class Go:
+    """Syncs a phone, which pinned the first root."""
+
+    def __init__(self, folder, url):
+        self.folder, self.url = folder, url
+
+    def __call__(self, home="phone"):
+        root = self.folder / "1.root.json"
+        return sync(self.folder / home, self.url, lambda _: None, root_path=root)
+
+
 @pytest.fixture
 def go(founded, static_server, tmp_path):
     """Return a function that syncs a phone, which pinned the first root."""
     root = tmp_path / "1.root.json"
     shutil.copy(founded[0] / "metadata" / "1.root.json", root)
     with static_server(founded[0]) as url:
-
-        def run(home="phone"):
-            return sync(tmp_path / home, url, lambda _: None, root_path=root)
-
-        run.url = url
-        yield run
+        yield Go(tmp_path, url)
 
 
 def keyids(repo, name):

@@ -27,7 +27,7 @@ def chosen(policy, halted=(), app=None):
         halted=tuple(Halt(manifest=sha, reason="why", since_utc=NOW - 5) for sha in halted)
     )
     rng = random.Random(7)  # noqa: S311
-    found = Counter()
+    found: Counter[str | None] = Counter()
     for _ in range(PHONES):
         facts = Facts(bucket_id=rng.randbytes(32), app_version=app)
         found[choose(policy, halts, facts, Here(), NOW).manifest] += 1

@@ -6,6 +6,7 @@ The older app is this one with a limit of its reader set back; server, network a
 import json
 import shutil
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -57,9 +58,9 @@ class Fleet:
 
     def sync(self, home, **settings):
         root = self.repo / "metadata" / "1.root.json"
-        settings = {"consent": True, "engine": "onnx"} | settings
+        chosen: dict[str, Any] = {"consent": True, "engine": "onnx"} | settings
         test = lambda bundle: replay(bundle, "onnx")  # noqa: E731
-        return sync(home, self.url, test, root_path=root, **settings)
+        return sync(home, self.url, test, root_path=root, **chosen)
 
     @property
     def health(self):
@@ -93,7 +94,8 @@ def running(founded, tmp_path_factory):
 @pytest.fixture
 def asked(running, tmp_path):
     """New phones of a channel that no test changes."""
-    return Fleet(*running, tmp_path)
+    folder, url = running
+    return Fleet(folder, url, tmp_path)
 
 
 @pytest.fixture
@@ -143,17 +145,17 @@ def test_a_release_of_a_newer_form_is_passed_over_and_named_and_is_no_failure(
 
 def test_a_phone_shows_that_it_needs_a_newer_app_and_answers_from_its_release(asked, monkeypatch):
     home = asked.phone()
-    assert Device(home, engine="onnx").status()["update_app"] is None
+    assert Device(home, engine="onnx").status().update_app is None
     with monkeypatch.context() as older:
         older.setattr("pocketrec_bundle.manifest.FORMAT_VERSION", 1)
         asked.sync(home)
         phone = Device(home, engine="onnx")
-        assert phone.recommend()["source"] == "model"
+        assert phone.recommend().source == "model"
         status = phone.status()
         phone.close()
-    assert status["release"] == "old"
-    assert "format version 2" in status["update_app"]
-    assert status["faults"] == []
+    assert status.release == "old"
+    assert "format version 2" in status.update_app
+    assert status.faults == ()
 
 
 def test_the_newer_app_takes_the_release_at_once(asked, monkeypatch):
@@ -206,7 +208,7 @@ def test_a_policy_of_a_newer_form_leaves_everything_as_it_is(fleet, monkeypatch,
 
         halt(fleet.repo, load_signers(fleet.folder / "keys"), "stable", fleet.new, "odd slates")
     with monkeypatch.context() as older:
-        older.setattr(f"bundle.{of}.FORMAT", 0)
+        older.setattr(f"pocketrec_bundle.settings.{of}.FORMAT", 0)
         report = fleet.sync(home)
         assert (report.status, report.to_release) == ("app_too_old", fleet.old)
         assert report.update_app.startswith("channel stable: ")

@@ -3,8 +3,10 @@
 import gzip
 import json
 import threading
+from collections.abc import Callable
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -19,8 +21,21 @@ from pocketrec_edge.sync.http import Network, Reply
 from pocketrec_edge.sync.outcomes import send_outcomes
 
 
+class Server(ThreadingHTTPServer):
+    """`uploads` and `outcomes` are the bodies it got; without `outcomes` it refuses them."""
+
+    def __init__(self, folder) -> None:
+        super().__init__(("127.0.0.1", 0), partial(Recorder, directory=folder))
+        self.uploads: list[dict[str, Any]] = []
+        self.outcomes: list[dict[str, Any]] | None = []
+        self.on_upload: Callable[[], object] = lambda: None
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
 class Recorder(SimpleHTTPRequestHandler):
     """GET: files of the repository. POST: noted, and answered as the server's notes say."""
+
+    server: Server
 
     def log_message(self, *_):
         pass
@@ -51,9 +66,7 @@ class Recorder(SimpleHTTPRequestHandler):
 @pytest.fixture
 def recorder(published):
     """The server; `uploads` and `outcomes` are the bodies it got."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Recorder, directory=published[0]))
-    server.uploads, server.outcomes, server.on_upload = [], [], lambda: None
-    server.url = f"http://127.0.0.1:{server.server_port}"
+    server = Server(published[0])
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
@@ -95,6 +108,7 @@ def test_outcomes_go_up_with_consent_only_without_an_id_of_the_device_and_once(
     assert go().outcomes_sent == 0
     assert recorder.outcomes == []
     manifest = Store(tmp_path / "phone" / "store").active()[0]
+    assert manifest is not None
     outcomes.record(tmp_path / "phone", manifest, outcomes.REVERTED, 5)
     assert (go().outcomes_sent, go().outcomes_sent) == (1, 0)
     (body,) = recorder.outcomes

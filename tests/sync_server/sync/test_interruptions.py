@@ -79,8 +79,9 @@ def newest(folder):
 def device(home, url, root, most=100_000_000):
     """A device's process that waits for a line before it syncs."""
     words = [sys.executable, "-c", DEVICE, str(home), url, str(root), str(most)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    child = subprocess.Popen(words, text=True, **pipes)
+    pipe = subprocess.PIPE
+    child = subprocess.Popen(words, text=True, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     return child
 

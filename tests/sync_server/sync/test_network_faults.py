@@ -90,7 +90,7 @@ def test_a_network_without_a_sound_answer_ends_the_sync_and_no_more(world, phone
 
 @pytest.mark.parametrize(("asked_s", "waited"), [(0, 2), (5, 2), (600, 0)])
 def test_a_busy_server_is_obeyed_unless_it_asks_for_too_long(world, phone, asked_s, waited):
-    waits = []
+    waits: list[float] = []
     retry = Retry(tries=3, sleep=waits.append, random=lambda: 0.0)
     faults = Faults(share=1.0, kinds=("busy",), retry_after_s=asked_s)
     with FaultProxy(world[1], 5, faults) as proxy, pytest.raises(SyncError, match="429"):

@@ -30,7 +30,7 @@ from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.events import erase_on_server, send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.transfer import Retry
-from pocketrec_server.events.allowance import LIMITS, Limits
+from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.storage.database import open_database, writing
 from pocketrec_server.storage.tables import EVENT, EVENT_QUOTA, UPLOAD
@@ -61,7 +61,7 @@ class Server:
         if fate is None:
             return self._app(environ, start)
         if fate == "lost":
-            list(self._app(environ, lambda *_: None))
+            list(self._app(environ, lambda *_: lambda _data: None))
             start("200 OK", [("Content-Length", "10000")])
             return [b"{"]
         status, body, headers = fate
@@ -235,7 +235,7 @@ def test_a_server_that_wants_to_wait_is_left_alone_until_then(serve, log, home, 
     assert later.status().upload_after is None
     before = EventLog(home / "events.sqlite", clock=lambda: time.time() - 10 * 365 * DAY_S)
     assert before.status().upload_after is None  # a clock set back does not stop uploads
-    assert Device(home).status()["upload_after"] == after
+    assert Device(home).status().log.upload_after == after
 
 
 @pytest.mark.parametrize("limits", [Limits(network_hour_events=4), Limits(all_day_events=4)])
@@ -394,7 +394,7 @@ def test_while_the_database_is_locked_releases_come_and_events_wait(
     holder.execute("BEGIN IMMEDIATE")
     report = sync(home, url, lambda bundle: None, root_path=root, retry=ONCE)
     assert (report.status, report.events_sent) == ("updated", 0)
-    assert "503" in report.events_fault
+    assert report.events_fault is not None and "503" in report.events_fault
     holder.execute("ROLLBACK")
     log._connection.execute("DELETE FROM upload_wait")
     report = sync(home, url, lambda bundle: None, retry=ONCE)
@@ -418,6 +418,6 @@ def test_a_server_over_postgresql(empty_url, tiny_repo, start_server, log, home,
     for n in range(2):  # two workers, one limit
         log.append("more", "like", ts=n)
         done = ask()
-    assert "429" in done.fault
+    assert done.fault is not None and "429" in done.fault
     runner.invoke(main, ["events", "export", "--db", empty_url, "--out", str(tmp_path / "out")])
     assert pq.read_table(tmp_path / "out" / "interactions").num_rows == 4

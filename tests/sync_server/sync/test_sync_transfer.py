@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -32,8 +33,22 @@ HALF = 60_000
 GO_ON = 206
 
 
+class FragileServer(ThreadingHTTPServer):
+    """How often it breaks off, whether it answers ranges, how far they are off, what it answers."""
+
+    def __init__(self, folder) -> None:
+        super().__init__(("127.0.0.1", 0), partial(Fragile, directory=folder))
+        self.breaks, self.ranges, self.shift = 0, True, 0
+        self.status: list[int] = []
+        self.asked: list[str | None] = []
+        self.on_break: Callable[[], object] = lambda: None
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+
 class Fragile(SimpleHTTPRequestHandler):
     """Breaks off after HALF bytes of a release's file, as often as `server.breaks` says."""
+
+    server: FragileServer
 
     def log_message(self, *_):
         pass
@@ -89,10 +104,7 @@ def files(repo):
 
 @pytest.fixture
 def fragile(repo):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Fragile, directory=repo))
-    server.breaks, server.ranges, server.shift, server.status = 0, True, 0, []
-    server.asked, server.on_break = [], lambda: None
-    server.url = f"http://127.0.0.1:{server.server_port}"
+    server = FragileServer(repo)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield server
@@ -101,17 +113,21 @@ def fragile(repo):
     server.server_close()
 
 
+class Go:
+    """Syncs a phone; `waits` are the seconds that it would have waited."""
+
+    def __init__(self, repo, url, home):
+        self.root, self.url, self.home = repo / "metadata" / "1.root.json", url, home
+        self.waits: list[float] = []
+
+    def __call__(self, tries=1):
+        retry = Retry(tries=tries, sleep=self.waits.append, random=lambda: 0.5)
+        return sync(self.home, self.url, lambda _: None, root_path=self.root, retry=retry)
+
+
 @pytest.fixture
 def go(repo, fragile, tmp_path):
-    """Return a function that syncs; `waits` are the seconds that it would have waited."""
-
-    def run(tries=1):
-        retry = Retry(tries=tries, sleep=run.waits.append, random=lambda: 0.5)
-        root = repo / "metadata" / "1.root.json"
-        return sync(tmp_path / "phone", fragile.url, lambda _: None, root_path=root, retry=retry)
-
-    run.waits = []
-    return run
+    return Go(repo, fragile.url, tmp_path / "phone")
 
 
 def parts(tmp_path):
@@ -215,7 +231,7 @@ def test_a_killed_process_leaves_what_came_to_the_next_one(fragile, go, files, r
 
 
 def test_waits_double_up_to_a_limit_and_end():
-    waits = []
+    waits: list[float] = []
     retry = Retry(tries=6, first_s=1.0, most_s=4.0, sleep=waits.append, random=lambda: 0.5)
 
     def fail():
@@ -309,9 +325,12 @@ def test_compressed_metadata_is_bounded_and_checked(sent, said):
 
 def test_the_cap_of_the_command(repo, tmp_path, runner, monkeypatch):
     paces = []
-    monkeypatch.setattr(
-        "pocketrec_edge.sync.client.Network", lambda pace: paces.append(pace) or Network(pace)
-    )
+
+    def noted(pace):
+        paces.append(pace)
+        return Network(pace)
+
+    monkeypatch.setattr("pocketrec_edge.sync.client.Network", noted)
     words = ["device", "sync", "--home", str(tmp_path / "phone"), "--max-rate", "250000"]
     with command_line.server(repo, tmp_path) as url:
         words += ["--server", url, "--root", str(repo / "metadata" / "1.root.json"), "--json"]

@@ -17,9 +17,9 @@ phone.close()
 
 phone = Device(Path(home), engine="onnx")
 slate = phone.recommend()
-assert (slate["source"], slate["faults"]) == ("model", []), slate
-phone.feedback(slate["items"][0]["item_id"], "like")
-assert phone.recommend()["source"] == "model"
+assert (slate.source, slate.faults) == ("model", ()), slate
+phone.feedback(slate.items[0].item_id, "like")
+assert phone.recommend().source == "model"
 files = Path(home) / "store" / "files"
 before = {path.name for path in files.iterdir()}
 
@@ -29,12 +29,12 @@ assert (report.status, report.events_fault) == ("updated", None), report
 assert report.events_sent, report
 assert sync(Path(home), url, lambda bundle: None).status == "current"
 later = Device(Path(home), engine="onnx")
-assert later.recommend()["release"] == "second"
+assert later.recommend().release == "second"
 later.install(Path(third))
 shared = {path.name for each in (second, third) for path in Path(each, "files").iterdir()}
 stale = before - shared
 assert stale & {path.name for path in files.iterdir()}, "no file in use outlived its release"
-assert phone.recommend()["source"] == "model"
+assert phone.recommend().source == "model"
 phone.close()
 later.close()
 del phone, later, slate

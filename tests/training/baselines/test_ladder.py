@@ -33,7 +33,7 @@ def test_a_spent_budget_is_an_edge_too():
 
 
 def test_values_tried_first_find_a_second_peak():
-    gains = {1: 0.2, 2: 0.1, 3: 0.0, 4: 0.3, 5: 0.4}
+    gains: dict[float, float] = {1: 0.2, 2: 0.1, 3: 0.0, 4: 0.3, 5: 0.4}
     ladder = Ladder(rungs=(1, 2, 3, 4, 5), start=1)
     assert climb({"x": ladder}, lambda p: gains[p["x"]], 10).best == {"x": 1}
     ladder = Ladder(rungs=(1, 2, 3, 4, 5), start=1, also=(4,))

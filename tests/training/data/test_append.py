@@ -128,6 +128,7 @@ def test_a_later_item_row_replaces_the_earlier_and_a_bare_one(tmp_path):
         recipe(), out, deliver(tmp_path / "1", {"items.csv": ["z,Z,1", "x,B,2", "x,A,3"]})
     )
     table = duckdb.sql("SELECT * FROM read_parquet(?)", params=[str(out / "items.parquet")])
+    assert table is not None
     assert [row[:2] + row[3:4] for row in table.fetchall()] == [
         ("x", "A", 3.0),
         ("y", "y", None),

@@ -27,7 +27,9 @@ def recipe(**data: object) -> Recipe:
 
 
 def rows(folder, file):
-    return duckdb.sql("SELECT * FROM read_parquet(?)", params=[str(folder / file)]).fetchall()
+    found = duckdb.sql("SELECT * FROM read_parquet(?)", params=[str(folder / file)])
+    assert found is not None
+    return found.fetchall()
 
 
 GOOD = "user,item,time,stars\n"
@@ -185,6 +187,7 @@ def test_regions_and_age_ratings_are_read_and_checked(tmp_path):
     assert report.reasons == {"items: age rating unreadable": 5}
     items = load_items(tmp_path / "out")
     assert items.ids == ["x", "y", "z"]
+    assert items.audience is not None
     assert items.audience.regions == [("DE", "AT"), (), ("CH",)]
     assert items.audience.age_ratings.tolist() == [12, 0, 255]
 
@@ -194,7 +197,9 @@ def test_tables_from_before_regions_are_read_and_added_to(tmp_path):
     build_tables(recipe(), tmp_path / "out", tmp_path)
     path = tmp_path / "out" / "items.parquet"
     older = "SELECT * EXCLUDE (regions, age_rating) FROM read_parquet(?) ORDER BY item_id"
-    duckdb.sql(older, params=[str(path)]).write_parquet(str(tmp_path / "older.parquet"))
+    table = duckdb.sql(older, params=[str(path)])
+    assert table is not None
+    table.write_parquet(str(tmp_path / "older.parquet"))
     (tmp_path / "older.parquet").replace(path)
     assert load_items(tmp_path / "out").audience is None
     ingested = json.loads((tmp_path / "out" / "ingested.json").read_bytes())
@@ -203,6 +208,7 @@ def test_tables_from_before_regions_are_read_and_added_to(tmp_path):
     (tmp_path / "day" / "i.csv").write_text(f"{GOOD}a,z,4,5\n")
     append_tables(recipe(), tmp_path / "out", tmp_path / "day")
     items = load_items(tmp_path / "out")
+    assert items.audience is not None
     assert (items.ids, items.audience.regions) == (["x", "y", "z"], [(), (), ()])
     assert items.audience.age_ratings.tolist() == [255, 255, 255]
 

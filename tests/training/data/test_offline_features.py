@@ -23,7 +23,9 @@ from pocketrec_training.recipe.schema import load_recipe
 
 
 def fetch(folder, name):
-    return duckdb.sql("SELECT * FROM read_parquet(?)", params=[str(folder / name)]).fetchall()
+    found = duckdb.sql("SELECT * FROM read_parquet(?)", params=[str(folder / name)])
+    assert found is not None
+    return found.fetchall()
 
 
 @pytest.fixture(scope="module")

@@ -23,9 +23,9 @@ def built(repository, data_root, tmp_path, monkeypatch):
 
 def events(folder) -> dict[str, int]:
     query = "SELECT event, count(*) FROM read_parquet(?) GROUP BY event"
-    return dict(
-        duckdb.sql(query, params=[str(folder / "data" / "interactions.parquet")]).fetchall()
-    )
+    found = duckdb.sql(query, params=[str(folder / "data" / "interactions.parquet")])
+    assert found is not None
+    return dict(found.fetchall())
 
 
 def test_retail_has_the_published_counts(built, tmp_path):
@@ -35,7 +35,9 @@ def test_retail_has_the_published_counts(built, tmp_path):
     assert events(tmp_path) == {"purchase": report.interactions}
     prices = "SELECT count(*), min(price) FROM read_parquet(?) WHERE price IS NOT NULL"
     items = str(tmp_path / "data" / "items.parquet")
-    ((priced, least),) = duckdb.sql(prices, params=[items]).fetchall()
+    found = duckdb.sql(prices, params=[items])
+    assert found is not None
+    ((priced, least),) = found.fetchall()
     assert priced == 4_017
     assert least > 0
 

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from pocketrec_training.errors import CasesDifferError, RunInvalidError
 from pocketrec_training.evaluation.compare import compare
 from pocketrec_training.metrics.case_file import CASE_FILE, add_places, read_cases, write_cases
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import Placed
+from pocketrec_training.metrics.ranks import RankedTargets
 
 
 class Names:
@@ -30,10 +31,11 @@ def cases(n=4, setting="new_to_user"):
 def report(folder, methods, *, digest="same", n=4):
     folder.mkdir()
     placed = {
-        name: Placed(places=np.array(places, np.int64), top=np.zeros((n, 1), np.int32))
+        name: RankedTargets(places=np.array(places, np.int64), top=np.zeros((n, 1), np.int32))
         for name, places in methods.items()
     }
-    write_cases(folder, Names(), {"new_to_user": (cases(n), placed)})
+    names: Any = Names()
+    write_cases(folder, names, {"new_to_user": (cases(n), placed)})
     protocol = {"cases_sha256": {"new_to_user": digest}}
     (folder / "evaluation.json").write_text(json.dumps({"protocol": protocol}))
     return folder

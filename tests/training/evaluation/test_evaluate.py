@@ -15,7 +15,13 @@ from pocketrec_training.evaluation.compare import compare
 from pocketrec_training.evaluation.evaluate import evaluate
 from pocketrec_training.metrics.case_file import read_cases
 from pocketrec_training.metrics.cases import evaluation_settings
-from pocketrec_training.ranker.cross_fit import FOLDS, CrossFit, assign_folds, save_cross_fit
+from pocketrec_training.ranker.cross_fit import (
+    FOLDS,
+    CrossFit,
+    assign_folds,
+    load_cross_fit,
+    save_cross_fit,
+)
 from pocketrec_training.recipe.schema import load_recipe, parse_recipe
 from pocketrec_training.train import train
 from pocketrec_training.trained import load_trained
@@ -124,10 +130,11 @@ def test_validation_figures_come_from_rankers_that_did_not_learn_from_the_user(
             asked.append(self._fold)
             return self._ranker.predict_on_batch(inputs)
 
-    real = evaluation.load_cross_fit
+    real = load_cross_fit
 
     def spied(folder):
         found = real(folder)
+        assert found is not None
         rankers = tuple(Spy(one, fold) for fold, one in enumerate(found.rankers))
         return dataclasses.replace(found, rankers=rankers)
 
@@ -162,7 +169,8 @@ def test_the_first_line_compares_with_the_best_baseline(found, shop, runner):
     sentence = found["baseline_gain"]["sentence"]
     assert done.stdout.splitlines()[0] == sentence
     assert sentence in (shop / "report" / "evaluation.html").read_text()
-    assert read_gain(shop / "run").sentence() == sentence
+    gain = read_gain(shop / "run")
+    assert gain is not None and gain.sentence() == sentence
     rival = found["baseline_gain"]["rival"]
     values = found["retrieval"]
     assert rival == max(

@@ -1,5 +1,6 @@
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import duckdb
 import pytest
@@ -33,7 +34,7 @@ ROWS = [(f"u{u}", f"i{(u + n) % 7}", 1000 * u + n) for u in range(9) for n in ra
 
 
 def checked(run, data):
-    trained = SimpleNamespace(recipe=RECIPE, items=load_dataset(RECIPE, run).items)
+    trained: Any = SimpleNamespace(recipe=RECIPE, items=load_dataset(RECIPE, run).items)
     check_same_data(trained, run, load_dataset(RECIPE, data), data)
 
 

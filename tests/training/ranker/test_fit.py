@@ -3,6 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pocketrec_training.ranker.gain import ranker_gain
+
 pytest.importorskip("keras", reason="needs the train extra")
 
 import keras
@@ -13,11 +15,11 @@ from pocketrec_training.evaluation.importance import feature_importance, shuffle
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.ranker import fit as ranker_fit
 from pocketrec_training.ranker.calibration import platt
+from pocketrec_training.ranker.candidate_lists import feature_names
 from pocketrec_training.ranker.cross_fit import FOLDS
 from pocketrec_training.ranker.epochs import RankerFit, score
 from pocketrec_training.ranker.fit import fit_ranker, learning_cases, ndcg10
 from pocketrec_training.ranker.model import build_ranker
-from pocketrec_training.ranker.slates import feature_names
 
 
 def with_ranker(recipe, **changes):
@@ -97,6 +99,7 @@ def test_what_ships_learned_from_all_lists_and_each_fold_from_all_others(
     assert (len(everything), len(none)) == (len(learn) + len(check), 0)
     assert epochs == first.epochs == final.epochs > 0
     assert fitted.ranker is final.ranker
+    assert fitted.cross_fit is not None
     assert fitted.cross_fit.rankers == (first.ranker, *(made.ranker for *_, made in others))
     # Each fold's ranker learned from everybody but the fold.
     sizes = np.bincount(list(fitted.cross_fit.fold_of.values()), minlength=FOLDS)
@@ -116,6 +119,7 @@ def test_what_ships_is_calibrated_on_scores_of_rankers_that_did_not_learn_from_t
     cases = learn + check
     everything = runs[-1][0]
     logits = np.zeros(everything.rows.shape)
+    assert fitted.cross_fit is not None
     for at, (user, _) in enumerate(cases):
         fold = fitted.cross_fit.fold_of[data.user_ids[user]]
         one = everything.take(np.array([at]))
@@ -132,7 +136,7 @@ def test_a_ranker_that_hurts_is_left_at_home(monkeypatch, world, make_candidates
     """What ships orders as retrieval does, and its probabilities fit what happens."""
     recipe, spec, data = world
     candidates = make_candidates(data)
-    real = ranker_fit.ranker_gain
+    real = ranker_gain
 
     def hurts(*words, **options):
         return dataclasses.replace(real(*words, **options), verdict="hurts")

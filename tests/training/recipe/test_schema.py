@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 pytest.importorskip("pydantic", reason="needs the train extra")
@@ -173,7 +175,7 @@ def test_recipe_that_cannot_give_a_useful_release_is_refused(tmp_path, text, tol
 def test_runs_of_such_recipes_still_load(tmp_path):
     old = tmp_path / "recipe.json"
     ranker = {"heads": ["engage", "like"], "head_weights": [1.0, -0.5]}
-    export = {"variants": [], "targets": {}}
+    export: dict[str, Any] = {"variants": [], "targets": {}}
     old.write_bytes(recipe_json(parse_recipe({**LEAST, "ranker": ranker, "export": export}, "r")))
     found = load_recipe(old)
     assert (found.ranker.head_weights, found.export.targets) == ((1.0, -0.5), {})

@@ -179,7 +179,7 @@ def test_epochs_before_a_kill_stay_in_the_curve(tiny, tmp_path, monkeypatch):
     """The curve falls, so its best epoch is before the kill; the next call goes on after it."""
     recipe = load_recipe(tiny / "r.toml")
     curve = [{"loss": 1.0, "ndcg10": 0.9 - 0.1 * epoch} for epoch in range(3)]
-    calls = []
+    calls: list[int] = []
 
     def fit(recipe, spec, data, checkpoint, minutes, *, on_epoch):
         calls.append(len(calls))

@@ -6,14 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pocketrec_training.baselines.scorer import (
-    Asked,
-    Build,
-    Floats,
-    Scorer,
-    marked,
-    user_item_table,
-)
+from pocketrec_bundle.floats import Floats32
+from pocketrec_training.baselines.scorer import Asked, Build, Scorer, marked, user_item_table
 from pocketrec_training.data.dataset import Dataset
 
 
@@ -42,7 +36,7 @@ def als(data: Dataset) -> Build:
                 model.fit(table, show_progress=False)
         items = np.asarray(model.item_factors, np.float32)
 
-        def score(asked: Asked) -> Floats:
+        def score(asked: Asked) -> Floats32:
             marks = marked(asked, len(items))
             with _singular_told():
                 found = model.recalculate_user(np.arange(len(asked)), marks)

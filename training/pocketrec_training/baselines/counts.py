@@ -3,8 +3,9 @@
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.baselines.baskets import baskets_of
-from pocketrec_training.baselines.scorer import Asked, Build, Floats, Scorer, faded
+from pocketrec_training.baselines.scorer import Asked, Build, Scorer, faded
 from pocketrec_training.data.dataset import TRAIN, Dataset
 
 _AT_ONCE = 10_000_000
@@ -24,9 +25,9 @@ def popularity(data: Dataset) -> Build:
 def personal_frequency(data: Dataset) -> Build:
     """Score by the user's own number of baskets with the item, ties by popularity."""
     counts = data.popularity()
-    below_one: Floats = np.asarray(counts / (counts.max() + 1.0), np.float32)
+    below_one: Floats32 = np.asarray(counts / (counts.max() + 1.0), np.float32)
 
-    def score(asked: Asked) -> Floats:
+    def score(asked: Asked) -> Floats32:
         own = np.tile(below_one, (len(asked), 1))
         found = baskets_of([past for _, past in asked])
         np.add.at(own, (found.owners, found.rows), 1.0)
@@ -48,7 +49,7 @@ def transitions(data: Dataset) -> Build:
         totals = np.maximum(np.asarray(counts.sum(1)).ravel(), 1e-9)
         rates = csr_matrix(counts.multiply(1.0 / totals[:, None]).astype(np.float32))
 
-        def score(asked: Asked) -> Floats:
+        def score(asked: Asked) -> Floats32:
             return np.asarray((faded(asked, n, decay, window) @ rates).toarray(), np.float32)
 
         return score

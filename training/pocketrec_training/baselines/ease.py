@@ -1,20 +1,11 @@
 """EASE: a linear autoencoder over items, solved in closed form."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from pocketrec_training.baselines.scorer import (
-    Asked,
-    Build,
-    Floats,
-    Scorer,
-    marked,
-    user_item_table,
-)
+from pocketrec_bundle.floats import Floats32, Floats64
+from pocketrec_training.baselines.scorer import Asked, Build, Scorer, marked, user_item_table
 from pocketrec_training.data.dataset import Dataset
-
-Doubles = NDArray[np.float64]
 
 
 def ease(data: Dataset) -> Build:
@@ -27,7 +18,7 @@ def ease(data: Dataset) -> Build:
     def build(l2: float = 300.0) -> Scorer:
         weights = _weights(gram, l2)
 
-        def score(asked: Asked) -> Floats:
+        def score(asked: Asked) -> Floats32:
             return np.asarray(marked(asked, len(weights)) @ weights, np.float32)
 
         return score
@@ -35,25 +26,25 @@ def ease(data: Dataset) -> Build:
     return build
 
 
-def ease_weights(data: Dataset, l2: float) -> Floats:
+def ease_weights(data: Dataset, l2: float) -> Floats32:
     """Return B, float32 [n_items, n_items]; row = item of the history, column = item scored."""
     return _weights(together(data), l2)
 
 
-def together(data: Dataset) -> Doubles:
+def together(data: Dataset) -> Floats64:
     """Return X'X: the number of users with both items in the training fold, [n, n]."""
     table = user_item_table(data)
     return np.asarray((table.T @ table).toarray(), np.float64)
 
 
-def _weights(gram: Doubles, l2: float) -> Floats:
+def _weights(gram: Floats64, l2: float) -> Floats32:
     precision = inverse(gram, l2)
-    weights: Floats = (-precision / np.diag(precision)).astype(np.float32)
+    weights: Floats32 = (-precision / np.diag(precision)).astype(np.float32)
     np.fill_diagonal(weights, 0.0)
     return weights
 
 
-def inverse(gram: Doubles, l2: float) -> Doubles:
+def inverse(gram: Floats64, l2: float) -> Floats64:
     """Return (gram + l2 I)^-1 by Cholesky: half the operations of a general inverse."""
     left = np.array(gram, order="F")
     left[np.diag_indices_from(left)] += l2

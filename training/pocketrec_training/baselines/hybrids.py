@@ -5,7 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from pocketrec_training.baselines.scorer import Asked, Build, Floats, Scorer
+from pocketrec_bundle.floats import Floats32
+from pocketrec_training.baselines.scorer import Asked, Build, Scorer
 from pocketrec_training.data.dataset import Dataset
 
 
@@ -19,7 +20,7 @@ def ease_popularity(data: Dataset, ease: Scorer) -> Build:
     def build(popular: float = 0.3, half_life_days: float = 30.0) -> Scorer:
         common = popular * recent(half_life_days)
 
-        def score(asked: Asked) -> Floats:
+        def score(asked: Asked) -> Floats32:
             return np.asarray(scaled(ease(asked)) + common, np.float32)
 
         return score
@@ -37,7 +38,7 @@ def ease_tifu_popularity(data: Dataset, ease: Scorer, tifu: Scorer) -> Build:
     def build(habit: float = 1.0, popular: float = 0.1, half_life_days: float = 30.0) -> Scorer:
         common = popular * recent(half_life_days)
 
-        def score(asked: Asked) -> Floats:
+        def score(asked: Asked) -> Floats32:
             mixed = scaled(ease(asked)) + habit * scaled(tifu(asked)) + common
             return np.asarray(mixed, np.float32)
 
@@ -46,7 +47,7 @@ def ease_tifu_popularity(data: Dataset, ease: Scorer, tifu: Scorer) -> Build:
     return build
 
 
-def scaled(scores: Floats) -> Floats:
+def scaled(scores: Floats32) -> Floats32:
     """Divide each row by its largest absolute score, so that a weight suits short histories too.
 
     A row of zeros (an empty history) stays as it is.
@@ -55,11 +56,11 @@ def scaled(scores: Floats) -> Floats:
     return np.asarray(scores / np.where(largest > 0, largest, 1), np.float32)
 
 
-def _log_popularity(data: Dataset) -> Callable[[float], Floats]:
+def _log_popularity(data: Dataset) -> Callable[[float], Floats32]:
     @lru_cache
-    def of(half_life_days: float) -> Floats:
+    def of(half_life_days: float) -> Floats32:
         """Return log(1 + popularity) over its maximum, float32 [n_items]."""
-        found: Floats = np.log1p(data.popularity(half_life_days))
+        found: Floats32 = np.log1p(data.popularity(half_life_days))
         return np.asarray(found / max(float(found.max()), 1e-9), np.float32)
 
     return of

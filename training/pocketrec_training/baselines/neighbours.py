@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.baselines.ease import together
-from pocketrec_training.baselines.scorer import Asked, Build, Floats, Scorer, faded
+from pocketrec_training.baselines.scorer import Asked, Build, Scorer, faded
 from pocketrec_training.data.dataset import Dataset
 
 
@@ -15,13 +16,13 @@ def item_knn(data: Dataset) -> Build:
     """
     overlap = together(data)
     lengths = np.sqrt(np.maximum(np.diag(overlap), 1.0))
-    cosine: Floats = (overlap / lengths[:, None] / lengths[None]).astype(np.float32)
+    cosine: Floats32 = (overlap / lengths[:, None] / lengths[None]).astype(np.float32)
     np.fill_diagonal(cosine, 0.0)
 
     def build(neighbours: int = 0, decay: float = 1.0) -> Scorer:
         kept = _nearest(cosine, int(neighbours))
 
-        def score(asked: Asked) -> Floats:
+        def score(asked: Asked) -> Floats32:
             return np.asarray(faded(asked, len(kept), decay) @ kept, np.float32)
 
         return score
@@ -29,7 +30,7 @@ def item_knn(data: Dataset) -> Build:
     return build
 
 
-def _nearest(cosine: Floats, neighbours: int) -> Floats:
+def _nearest(cosine: Floats32, neighbours: int) -> Floats32:
     """Return the matrix with only the largest `neighbours` of each row; 0 = all."""
     if not 0 < neighbours < len(cosine):
         return cosine

@@ -4,19 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from pocketrec_bundle.features import History
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.baselines.ladder import Ladder
 from pocketrec_training.data.dataset import TRAIN, Dataset
 
-Floats = NDArray[np.float32]
 Asked = Sequence[tuple[int, History]]
 """Users (rows of the dataset), each with a history, which may be empty. The history may reach
 beyond the training fold that the baseline counted."""
 
-Scorer = Callable[[Asked], Floats]
+Scorer = Callable[[Asked], Floats32]
 """Scores all items for each of those asked about, float32 [n, n_items]."""
 
 Build = Callable[..., Scorer]

@@ -4,14 +4,13 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import solve
 
+from pocketrec_bundle.floats import Floats32, Floats64
 from pocketrec_training.baselines.ease import together
-from pocketrec_training.baselines.scorer import Asked, Build, Floats, Scorer, faded
+from pocketrec_training.baselines.scorer import Asked, Build, Scorer, faded
 from pocketrec_training.data.dataset import TRAIN, Dataset
 
-Doubles = NDArray[np.float64]
 _COLUMNS = 512
 _LEAST_SHARE = 0.02
 """Events of the past that would weigh less are left out of the fit."""
@@ -33,7 +32,7 @@ def slist(data: Dataset) -> Build:
         past, wanted = tables(decay)
         kept = ridge(_mixed(past, sets, share), _mixed(wanted, sets, share), l2)
 
-        def score(asked: Asked) -> Floats:
+        def score(asked: Asked) -> Floats32:
             return np.asarray(faded(asked, len(kept), decay) @ kept, np.float32)
 
         return score
@@ -41,7 +40,7 @@ def slist(data: Dataset) -> Build:
     return build
 
 
-def _mixed(table: Doubles, sets: Floats, share: float) -> Doubles:
+def _mixed(table: Floats64, sets: Floats32, share: float) -> Floats64:
     """Return (1 - share) * table + share * sets, in parts to bound memory."""
     found = (1 - share) * table
     for at in range(0, len(found), _COLUMNS):
@@ -49,14 +48,14 @@ def _mixed(table: Doubles, sets: Floats, share: float) -> Doubles:
     return found
 
 
-def ridge(gram: Doubles, right: Doubles, l2: float) -> Floats:
+def ridge(gram: Floats64, right: Floats64, l2: float) -> Floats32:
     """Return (gram + l2 I)^-1 right, float32; both arguments are overwritten."""
     gram[np.diag_indices_from(gram)] += l2
     weights = solve(gram, right, assume_a="pos", overwrite_a=True, overwrite_b=True)
     return np.asarray(weights, np.float32)
 
 
-def next_item_tables(data: Dataset, decay: float) -> tuple[Doubles, Doubles]:
+def next_item_tables(data: Dataset, decay: float) -> tuple[Floats64, Floats64]:
     """Return S'S and S'Y of the training fold, float64 [n, n] each.
 
     A row of S holds the events before one of the training fold, each worth `decay` times the next

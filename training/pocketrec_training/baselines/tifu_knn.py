@@ -5,8 +5,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.baselines.baskets import Baskets, baskets_of
-from pocketrec_training.baselines.scorer import Asked, Build, Floats, Scorer
+from pocketrec_training.baselines.scorer import Asked, Build, Scorer
 from pocketrec_training.data.dataset import TRAIN, Dataset
 
 
@@ -26,7 +27,7 @@ def tifu_knn(data: Dataset) -> Build:
     baskets = baskets_of(histories)
 
     @lru_cache(maxsize=1)
-    def users(group: int, within: float, between: float) -> tuple[csr_matrix, Floats]:
+    def users(group: int, within: float, between: float) -> tuple[csr_matrix, Floats32]:
         """Vectors [n_users, n_items] and their squared lengths; inf for users without events."""
         table = vectors(baskets, data.n_users, n_items, group, within, between)
         squares = np.asarray(table.multiply(table).sum(1)).ravel()
@@ -43,7 +44,7 @@ def tifu_knn(data: Dataset) -> Build:
         most = int((trained > 0).sum()) - 1  # nobody is their own neighbour
         k = min(int(neighbours) or most, most)
 
-        def score(asked: Asked) -> Floats:
+        def score(asked: Asked) -> Floats32:
             past = baskets_of([history for _, history in asked])
             own = vectors(past, len(asked), n_items, group, within, between)
             if k < 1 or own_share == 1:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.data.dataset import Dataset
 
-Floats = NDArray[np.float32]
-Rates = Callable[[csr_matrix], Floats]
+Rates = Callable[[csr_matrix], Floats32]
 """From features of m items, float32 [m, F], to their rates in standard deviations, float32 [m]."""
 
 _ALREADY_THERE = 0.02

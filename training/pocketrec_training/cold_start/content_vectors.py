@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.arrival_rates import arrival_rates, recent_rates
-from pocketrec_training.cold_start.borrowed_vectors import Lenders
 from pocketrec_training.cold_start.content_features import ContentFeatures
+from pocketrec_training.cold_start.neighbour_average import NeighbourAverage
 from pocketrec_training.data.dataset import Dataset, Items
 from pocketrec_training.progress import Progress
 
-Floats = NDArray[np.float32]
-ItemTower = Callable[[Items], Floats]
+ItemTower = Callable[[Items], Floats32]
 """From items to the item tower's vectors without their ids, float32 [n, d]."""
 
 _RECENT = 0.5
@@ -55,8 +55,8 @@ class ContentVectors:
         tower: ItemTower,
         *,
         users: NDArray[np.int64],
-        user_vectors: Floats,
-        item_vectors: Floats,
+        user_vectors: Floats32,
+        item_vectors: Floats32,
     ) -> None:
         """Learn from the known items and their users.
 
@@ -72,7 +72,7 @@ class ContentVectors:
         known = self._features(data.items)
         some = np.random.default_rng(0).permutation(len(data.items))[:_SAMPLE]
         spread = _spread(user_vectors @ item_vectors[some].T)
-        self._lenders = Lenders(
+        self._lenders = NeighbourAverage(
             known, item_vectors, np.bincount(data.rows, minlength=len(data.items))
         )
         loans = self._lenders.vectors(known[some], own_rows=some)
@@ -92,7 +92,7 @@ class ContentVectors:
         alike = _spread(user_vectors @ self.of_known(some).T)
         self._scale = min(1.0, spread / max(alike, _LEAST))
 
-    def __call__(self, new: Items) -> Floats:
+    def __call__(self, new: Items) -> Floats32:
         """Make the vectors of new items, float32 [len(new), d]."""
         found = np.empty((len(new), len(self._usual_loan)), np.float32)
         with Progress("content vectors", len(new)) as bar:
@@ -106,7 +106,7 @@ class ContentVectors:
                 bar.advance(part.stop)
         return found
 
-    def of_known(self, rows: NDArray[np.int64]) -> Floats:
+    def of_known(self, rows: NDArray[np.int64]) -> Floats32:
         """Make the vectors that known items would have if they were new, float32 [n, d].
 
         Nothing is borrowed from the item itself. The rest of the past is as it was, events with the
@@ -119,7 +119,7 @@ class ContentVectors:
         loans = self._lenders.vectors(features, own_rows=rows)
         return self._sum(self._tower(items), features, loans)
 
-    def _sum(self, own: Floats, features: csr_matrix, loans: Floats) -> Floats:
+    def _sum(self, own: Floats32, features: csr_matrix, loans: Floats32) -> Floats32:
         rates = self._arrivals(features) + _RECENT * self._recent(features)
         found = (
             own
@@ -130,7 +130,7 @@ class ContentVectors:
         return np.asarray(self._scale * found, np.float32)
 
 
-def _spread(scores: Floats) -> float:
+def _spread(scores: Floats32) -> float:
     """Of scores [u, m] around each user's mean."""
     return float((scores - scores.mean(axis=1, keepdims=True)).std())
 
@@ -145,7 +145,7 @@ def histories(data: Dataset, users: NDArray[np.int64]) -> csr_matrix:
     return csr_matrix((values, columns, ends), shape=(len(users), len(data.items)))
 
 
-def fit_vectors(users: Floats, scores: Floats | csr_matrix) -> Floats:
+def fit_vectors(users: Floats32, scores: Floats32 | csr_matrix) -> Floats32:
     """Return the vectors whose inner products with `users` come nearest to `scores`.
 
     Ridge regression, its penalty a hundredth of the mean eigenvalue of U'U.
@@ -163,14 +163,14 @@ def fit_vectors(users: Floats, scores: Floats | csr_matrix) -> Floats:
     return np.asarray(np.linalg.solve(squares, (scores.T @ users).T).T, np.float32)
 
 
-def _axes(items: Floats) -> Floats:
+def _axes(items: Floats32) -> Floats32:
     """Return the symmetric root of the covariance of item vectors, float32 [d, d]."""
     centred = (items - items.mean(axis=0)).astype(np.float64)
     values, vectors = np.linalg.eigh(centred.T @ centred / max(len(items), 1))
     return np.asarray((vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T, np.float32)
 
 
-def _fit_along(axes: Floats, users: Floats, scores: Floats | csr_matrix) -> Floats:
+def _fit_along(axes: Floats32, users: Floats32, scores: Floats32 | csr_matrix) -> Floats32:
     """Fit vectors as `fit_vectors` does, in coordinates in which the trained items vary alike.
 
     A direction in which trained items hardly differ is then penalised more: plain ridge regression

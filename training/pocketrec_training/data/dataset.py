@@ -23,6 +23,7 @@ from pocketrec_bundle.features import (
     History,
 )
 from pocketrec_bundle.items.audience import UNRATED, Audience
+from pocketrec_bundle.units import DAY_S
 from pocketrec_training.data import columns as col
 from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
 from pocketrec_training.recipe.schema import Recipe, Split
@@ -31,7 +32,6 @@ MAX_CATEGORIES = 8
 """Category slots of one item; further categories of an item are dropped, rarest first."""
 
 TRAIN, VALID, TEST = 0, 1, 2
-DAY_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,10 @@ from pocketrec_bundle.disk.files import canonical_json, write_atomic
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import Placed
+from pocketrec_training.metrics.ranks import RankedTargets
 from pocketrec_training.metrics.significance import compare_means
+from pocketrec_training.run_folder import RunFolder
 
-GAIN_FILE = "baseline_gain.json"
 MODEL, TOP = "two_stage", 10
 
 
@@ -60,7 +60,7 @@ class BaselineGain:
 
 def baseline_gain(
     cases: Cases,
-    placed: Mapping[str, Placed],
+    placed: Mapping[str, RankedTargets],
     baselines: Collection[str],
     split: str,
     seed: int,
@@ -89,7 +89,7 @@ def baseline_gain(
 
 def write_gain(run_dir: Path, gain: BaselineGain) -> None:
     """Leave the result in the run folder, for `pocketrec export`."""
-    write_atomic(run_dir / GAIN_FILE, canonical_json(asdict(gain)))
+    write_atomic(RunFolder(run_dir).baseline_gain, canonical_json(asdict(gain)))
 
 
 def read_gain(run_dir: Path) -> BaselineGain | None:
@@ -98,7 +98,7 @@ def read_gain(run_dir: Path) -> BaselineGain | None:
     Raises:
         RunInvalidError: the file is damaged.
     """
-    path = run_dir / GAIN_FILE
+    path = RunFolder(run_dir).baseline_gain
     if not path.is_file():
         return None
     try:

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import write_atomic
+from pocketrec_bundle.floats import Floats64
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import Placed
+from pocketrec_training.metrics.ranks import RankedTargets
 
 CASE_FILE = "cases.npz"
 
@@ -34,16 +35,16 @@ class CaseResults:
     offsets: NDArray[np.int64]
     places: Mapping[str, NDArray[np.int64]]
 
-    def per_case(self, method: str, cuts: tuple[int, ...]) -> dict[str, metrics.Floats]:
+    def per_case(self, method: str, cuts: tuple[int, ...]) -> dict[str, Floats64]:
         """Return every ranking metric of a method, float64 [n] each."""
-        found: dict[str, metrics.Floats] = {}
+        found: dict[str, Floats64] = {}
         for k in cuts:
             found |= metrics.at_k(self.places[method], k, self.offsets)
         return found
 
 
 def write_cases(
-    out: Path, data: Dataset, results: Mapping[str, tuple[Cases, Mapping[str, Placed]]]
+    out: Path, data: Dataset, results: Mapping[str, tuple[Cases, Mapping[str, RankedTargets]]]
 ) -> None:
     """Write the places of all methods in all settings."""
     arrays: dict[str, NDArray[np.generic]] = {}

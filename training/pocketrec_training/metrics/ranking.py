@@ -5,13 +5,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from pocketrec_bundle.floats import Floats64
+
 _BINS = 10
 
 
 def at_k(
     places: NDArray[np.int64], k: int, offsets: NDArray[np.int64] | None = None
-) -> dict[str, Floats]:
+) -> dict[str, Floats64]:
     """Return per-case recall, precision, HR, NDCG and MRR at k.
 
     recall = hits / number of targets (so a basket of more than k items cannot reach 1);
@@ -49,7 +50,7 @@ RANKING = ("recall", "precision", "hr", "ndcg", "mrr")
 
 def ndcg_by_list(
     scores: NDArray[Any], labels: NDArray[Any], real: NDArray[np.bool_], k: int = 10
-) -> Floats:
+) -> Floats64:
     """NDCG@k of lists, float64 [n]; a list without a positive counts 0.
 
     Args:
@@ -62,11 +63,11 @@ def ndcg_by_list(
     gains = np.take_along_axis(labels, order, axis=1)[:, :k]
     discount = 1.0 / np.log2(np.arange(gains.shape[1]) + 2.0)
     wanted = np.minimum(labels.sum(1), len(discount)).astype(int)
-    found: Floats = gains @ discount / np.concatenate([[1.0], np.cumsum(discount)])[wanted]
+    found: Floats64 = gains @ discount / np.concatenate([[1.0], np.cumsum(discount)])[wanted]
     return found
 
 
-def interval(values: Floats, seed: int, draws: int = 1000) -> dict[str, float]:
+def interval(values: Floats64, seed: int, draws: int = 1000) -> dict[str, float]:
     """Return the mean and its 95% bootstrap interval over cases (Efron 1979, percentile)."""
     rng = np.random.default_rng(seed)
     n = len(values)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from pocketrec_bundle.floats import Floats64
+
 BOOTSTRAP_DRAWS = 2_000
 PERMUTATION_DRAWS = 10_000
 _CHUNK = 500
@@ -31,7 +32,7 @@ class Difference:
 
 
 def compare_means(
-    a: Mapping[str, Floats], b: Mapping[str, Floats], seed: int
+    a: Mapping[str, Floats64], b: Mapping[str, Floats64], seed: int
 ) -> dict[str, Difference]:
     """Compare two methods metric by metric; all arrays are [n] over the same cases in one order."""
     names = list(a)
@@ -54,8 +55,8 @@ def compare_means(
 
 
 def paired_bootstrap(
-    differences: Floats, seed: int, draws: int = BOOTSTRAP_DRAWS
-) -> tuple[Floats, Floats]:
+    differences: Floats64, seed: int, draws: int = BOOTSTRAP_DRAWS
+) -> tuple[Floats64, Floats64]:
     """Return the 95% percentile interval of each column's mean (Efron 1979), cases redrawn.
 
     differences: float64 [n, metrics]; one draw serves all metrics.
@@ -77,7 +78,7 @@ def redrawn(n: int, seed: int, draws: int = BOOTSTRAP_DRAWS) -> NDArray[np.int64
     return rng.multinomial(n, np.full(n, 1.0 / n), draws)
 
 
-def permutation_test(differences: Floats, seed: int, draws: int = PERMUTATION_DRAWS) -> Floats:
+def permutation_test(differences: Floats64, seed: int, draws: int = PERMUTATION_DRAWS) -> Floats64:
     """Return the two-sided p of each column's mean (Fisher's randomisation; Smucker et al. 2007).
 
     If A and B were alike, each case's sign would be a coin's toss. The observed signs count as one

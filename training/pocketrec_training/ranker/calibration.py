@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from sklearn.linear_model import LogisticRegression
 
+from pocketrec_bundle.floats import Floats64
 from pocketrec_training.ranker.model import KNOTS
 
-Doubles = NDArray[np.float64]
 _LEAST_SLOPE = 0.05
 """A flat piece would make ties of what the ranker tells apart."""
 
@@ -24,14 +24,14 @@ class Curve:
 
     scale: float
     shift: float
-    knots: Doubles
-    slopes: Doubles
+    knots: Floats64
+    slopes: Floats64
 
-    def probabilities(self, logits: NDArray[np.float32]) -> Doubles:
+    def probabilities(self, logits: NDArray[np.float32]) -> Floats64:
         """Return what the layer returns, float64 [n]."""
         x = logits.astype(np.float64) * self.scale + self.shift
         bent = x + (np.maximum(x[:, None] - self.knots, 0.0) * self.slopes).sum(1)
-        found: Doubles = 1.0 / (1.0 + np.exp(-bent))
+        found: Floats64 = 1.0 / (1.0 + np.exp(-bent))
         return found
 
 
@@ -65,7 +65,7 @@ def isotonic(logits: NDArray[np.float32], labels: NDArray[np.float32]) -> Curve:
     pieces = np.column_stack([np.minimum(x, knots[0]), inner, np.maximum(x - knots[-1], 0.0)])
     pieces = np.column_stack([pieces, np.ones(len(x))])
 
-    def loss(weights: Doubles) -> tuple[float, Doubles]:
+    def loss(weights: Floats64) -> tuple[float, Floats64]:
         odds = pieces @ weights
         rates = 1.0 / (1.0 + np.exp(-odds))
         return (

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_training.errors import RunInvalidError
+from pocketrec_training.run_folder import RunFolder
 
 FOLDS = 5
-FOLDS_FILE = "ranker_folds.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +55,10 @@ def folds_of(fold_of: Mapping[str, int], user_ids: Iterable[str]) -> NDArray[np.
 
 def save_cross_fit(folder: Path, found: CrossFit) -> None:
     """Write the rankers and the users' folds into a run folder."""
-    (folder / FOLDS_FILE).write_bytes(canonical_json(dict(found.fold_of)))
+    run = RunFolder(folder)
+    run.folds.write_bytes(canonical_json(dict(found.fold_of)))
     for fold, ranker in enumerate(found.rankers):
-        ranker.save(folder / _ranker_file(fold))
+        ranker.save(run.fold_ranker(fold))
 
 
 def load_cross_fit(run_dir: Path) -> CrossFit | None:
@@ -66,19 +67,15 @@ def load_cross_fit(run_dir: Path) -> CrossFit | None:
     Raises:
         RunInvalidError: a file is damaged.
     """
-    path = run_dir / FOLDS_FILE
+    run = RunFolder(run_dir)
+    path = run.folds
     if not path.is_file():
         return None
     try:
         fold_of = {str(name): int(fold) for name, fold in json.loads(path.read_bytes()).items()}
         rankers = tuple(
-            keras.models.load_model(run_dir / _ranker_file(fold), compile=False)
-            for fold in range(FOLDS)
+            keras.models.load_model(run.fold_ranker(fold), compile=False) for fold in range(FOLDS)
         )
     except (OSError, ValueError, KeyError) as err:
         raise RunInvalidError(f"{path}: damaged ({err}). Train again.") from err
     return CrossFit(rankers=rankers, fold_of=fold_of)
-
-
-def _ranker_file(fold: int) -> str:
-    return f"ranker_fold_{fold}.keras"

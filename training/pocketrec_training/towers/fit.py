@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_bundle.features import FeatureSpec
@@ -22,11 +21,9 @@ from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.towers.data_parallel import mirrored
 from pocketrec_training.towers.item_content import item_inputs
+from pocketrec_training.towers.sequences import batches
 from pocketrec_training.towers.step import TowerFit
 from pocketrec_training.towers.user_vectors import validation_ndcg
-from pocketrec_training.towers.windows import batches
-
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

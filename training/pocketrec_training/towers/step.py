@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import SLACK, STEPS_PER_OCTAVE
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.recipe.schema import Recipe, RetrievalConfig
@@ -18,10 +19,9 @@ from pocketrec_training.towers import losses
 from pocketrec_training.towers.data_parallel import parallel_step
 from pocketrec_training.towers.item_tower import build_item_tower
 from pocketrec_training.towers.schedule import learning_rate
+from pocketrec_training.towers.sequences import Windows
 from pocketrec_training.towers.user_tower import build_user_tower
-from pocketrec_training.towers.windows import Windows
 
-Floats = NDArray[np.float32]
 _BETA_2 = 0.98
 """Adam's memory of squared gradients: shorter than usual, as in Vaswani et al. 2017, sec. 5.3."""
 
@@ -217,7 +217,7 @@ class TowerFit:
         # Not a Python condition: each of its values would have a graph to compile.
         return tf.where(quantized, int8_rows(vectors), vectors)
 
-    def item_table(self) -> Floats:
+    def item_table(self) -> Floats32:
         """Return the item matrix of the current weights, float32 [n_items, d]."""
         return np.asarray(self.item_tower(self._inputs, training=False), np.float32)
 
@@ -260,7 +260,7 @@ def int8_rows(vectors: Any) -> Any:
     return vectors + tf.stop_gradient(rounded - vectors)
 
 
-def nearest_items(table: Floats, k: int, part: int = 1024) -> NDArray[np.int32]:
+def nearest_items(table: Floats32, k: int, part: int = 1024) -> NDArray[np.int32]:
     """Return each item's k nearest others by cosine, int32 [n, k], in parts to bound memory."""
     unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
     found = []
@@ -271,7 +271,7 @@ def nearest_items(table: Floats, k: int, part: int = 1024) -> NDArray[np.int32]:
     return np.concatenate(found).astype(np.int32)
 
 
-def _sampling(config: RetrievalConfig, popularity: Floats) -> NDArray[np.float64]:
+def _sampling(config: RetrievalConfig, popularity: Floats32) -> NDArray[np.float64]:
     """Chance of each item to be drawn as a negative; uniform for gBCE, which assumes it."""
     power = 0.0 if config.loss == "gbce" else config.negative_power
     weights = np.power(popularity.astype(np.float64) + 1.0, power)

@@ -9,13 +9,13 @@ from keras import ops
 from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import BlockScorer, place_all
-from pocketrec_training.towers.windows import gather_windows
+from pocketrec_training.metrics.ranks import BlockScorer, rank_targets
+from pocketrec_training.towers.sequences import gather_windows
 
-Floats = NDArray[np.float32]
 _BATCH = 512
 TOP = 10
 """Places that the validation figure counts."""
@@ -23,11 +23,11 @@ TOP = 10
 
 def user_vectors(
     user_tower: keras.Model,
-    table: Floats,
+    table: Floats32,
     spec: FeatureSpec,
     data: Dataset,
     cases: list[tuple[int, int]],
-) -> Floats:
+) -> Floats32:
     """Run the user tower for histories that end before each (user, position); float32 [n, d]."""
     ends = np.array([data.offsets[user] + end for user, end in cases])
     starts = np.array([data.offsets[user] + max(0, end - spec.max_history) for user, end in cases])
@@ -46,7 +46,7 @@ def user_vectors(
 
 
 def tower_scorer(
-    user_tower: keras.Model, table: Floats, spec: FeatureSpec, data: Dataset
+    user_tower: keras.Model, table: Floats32, spec: FeatureSpec, data: Dataset
 ) -> BlockScorer:
     """Score all items by the inner product of user vector and item vector."""
 
@@ -57,8 +57,8 @@ def tower_scorer(
 
 
 def validation_ndcg(
-    user_tower: keras.Model, table: Floats, spec: FeatureSpec, data: Dataset, cases: Cases
+    user_tower: keras.Model, table: Floats32, spec: FeatureSpec, data: Dataset, cases: Cases
 ) -> float:
     """Return the mean NDCG@10 of the towers over cases, as `pocketrec evaluate` computes it."""
-    (placed,) = place_all(tower_scorer(user_tower, table, spec, data), data, [cases], 0)
+    (placed,) = rank_targets(tower_scorer(user_tower, table, spec, data), data, [cases], 0)
     return float(metrics.at_k(placed.places, TOP, cases.offsets)[f"ndcg@{TOP}"].mean())

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 from keras import layers
-from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import quantize_rows
 
-Floats = NDArray[np.float32]
 _LEVEL = 9
 
 
@@ -39,7 +38,7 @@ class Alignment:
     max_score_change: float
 
 
-def procrustes(old: Floats, new: Floats) -> Floats:
+def procrustes(old: Floats32, new: Floats32) -> Floats32:
     """Return the orthogonal R, float32 [d, d], that minimises |new R - old| (Frobenius).
 
     R = U W^T of the singular value decomposition new^T old = U S W^T (Schoenemann 1966, eq. 11).
@@ -52,7 +51,7 @@ def procrustes(old: Floats, new: Floats) -> Floats:
     return np.asarray(u @ w, np.float32)
 
 
-def rotated_user_tower(tower: keras.Model, rotation: Floats) -> keras.Model:
+def rotated_user_tower(tower: keras.Model, rotation: Floats32) -> keras.Model:
     """Return the user tower that reads and answers in the rotated space: f'(V R) = f(V) R.
 
     Args:
@@ -69,7 +68,7 @@ def rotated_user_tower(tower: keras.Model, rotation: Floats) -> keras.Model:
     return keras.Model([vectors, events, ages, n], out, name=tower.name)
 
 
-def rotated_item_tower(tower: keras.Model, rotation: Floats) -> keras.Model:
+def rotated_item_tower(tower: keras.Model, rotation: Floats32) -> keras.Model:
     """Return the item tower that answers in the rotated space; its layers are shared."""
     inputs = {
         name: keras.Input(one.shape[1:], dtype=one.dtype, name=name)
@@ -79,13 +78,13 @@ def rotated_item_tower(tower: keras.Model, rotation: Floats) -> keras.Model:
     return keras.Model(inputs, out, name=tower.name)
 
 
-def movement(old: Floats, new: Floats) -> float:
+def movement(old: Floats32, new: Floats32) -> float:
     """Return the mean distance of rows to their old place over the mean length of the old."""
     moved = float(np.linalg.norm(new - old, axis=1).mean())
     return moved / max(float(np.linalg.norm(old, axis=1).mean()), 1e-12)
 
 
-def delta_bytes(old: Floats, new: Floats) -> int:
+def delta_bytes(old: Floats32, new: Floats32) -> int:
     """Return the compressed size of the difference of two matrices' int8 rows.
 
     Element by element: a dictionary coder finds nothing once every value has moved by one.
@@ -97,7 +96,7 @@ def delta_bytes(old: Floats, new: Floats) -> int:
 
 
 def measure(
-    old: Floats, new: Floats, aligned: Floats, *, new_items: int, max_score_change: float
+    old: Floats32, new: Floats32, aligned: Floats32, *, new_items: int, max_score_change: float
 ) -> Alignment:
     """Measure a rotation on the rows that both releases know, all float32 [n, d]."""
     return Alignment(
@@ -112,7 +111,7 @@ def measure(
     )
 
 
-def _fixed(matrix: Floats, name: str) -> layers.Dense:
+def _fixed(matrix: Floats32, name: str) -> layers.Dense:
     # A Dense layer and not one of our own: every converter knows it and quantizes its weights.
     layer = layers.Dense(len(matrix), use_bias=False, trainable=False, name=name)
     layer.build((None, len(matrix)))

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.floats import Floats32
 from pocketrec_training.data.dataset import VALID, Dataset, Items
 from pocketrec_training.errors import RunInvalidError
-from pocketrec_training.towers.fit import Fitted, Floats
+from pocketrec_training.towers.fit import Fitted
 from pocketrec_training.towers.user_vectors import user_vectors
 from pocketrec_training.trained import Trained
 from pocketrec_training.warm_start.align import (
@@ -30,7 +31,7 @@ class Aligned:
 
     user_tower: keras.Model
     item_tower: keras.Model
-    table: Floats
+    table: Floats32
     alignment: Alignment
 
 
@@ -93,7 +94,7 @@ def _copy(old: Any, new: Any, names: dict[str, tuple[Sequence[str], Sequence[str
 
 
 def align_towers(
-    previous: Trained, spec: FeatureSpec, fitted: Fitted, table: Floats, data: Dataset
+    previous: Trained, spec: FeatureSpec, fitted: Fitted, table: Floats32, data: Dataset
 ) -> Aligned:
     """Rotate freshly trained towers into the previous run's space.
 

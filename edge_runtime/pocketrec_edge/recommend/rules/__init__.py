@@ -7,6 +7,6 @@ removal.py, titles.py, selection.py, caps.py, sponsored.py, exploration.py, thom
 """
 
 from pocketrec_edge.recommend.rules.moment import Candidates, Moment
-from pocketrec_edge.recommend.rules.ruled import Ruled, Touch, apply
+from pocketrec_edge.recommend.rules.ruled import Ruled, apply
 
-__all__ = ["Candidates", "Moment", "Ruled", "Touch", "apply"]
+__all__ = ["Candidates", "Moment", "Ruled", "apply"]

@@ -28,6 +28,7 @@ from pocketrec_bundle.settings.rules import (
     Rules,
     Sponsored,
 )
+from pocketrec_edge.answers import RuleEffect
 from pocketrec_edge.recommend.index import units
 from pocketrec_edge.recommend.rules.caps import bands, within_cap
 from pocketrec_edge.recommend.rules.exploration import Draw, Random, explore
@@ -47,16 +48,6 @@ RESERVE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Touch:
-    """What a rule did to an item of the slate; places from 1, among what was left to it."""
-
-    rule: str
-    how: str
-    before: int
-    after: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Ruled:
     """The slate: positions into the candidates, and of each its touches and propensity.
 
@@ -64,7 +55,7 @@ class Ruled:
     """
 
     positions: list[int]
-    touched: list[tuple[Touch, ...]]
+    touched: list[tuple[RuleEffect, ...]]
     propensities: list[float]
     offers: list[Offer | None]
 
@@ -102,7 +93,7 @@ class _Work:
         self._at = at
         self._values: Doubles = relevance(candidates.scores[at])
         self._held = np.zeros(len(at), np.bool_)
-        self._touched: dict[int, list[Touch]] = {}
+        self._touched: dict[int, list[RuleEffect]] = {}
         self._sponsored: list[tuple[Placed, int]] = []  # with their positions
 
     def step(self, rule: Rule) -> None:
@@ -258,5 +249,5 @@ class _Work:
         return found
 
     def _touch(self, rule: str, how: str, before: int, after: int) -> None:
-        touch = Touch(rule=rule, how=how, before=before + 1, after=after + 1)
-        self._touched.setdefault(int(self._at[before]), []).append(touch)
+        effect = RuleEffect(rule=rule, how=how, before=before + 1, after=after + 1)
+        self._touched.setdefault(int(self._at[before]), []).append(effect)

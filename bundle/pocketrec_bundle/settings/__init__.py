@@ -1,0 +1,6 @@
+"""Signed JSON settings, each with its own version and checks.
+
+In: parsed JSON. Out: frozen dataclasses.
+Read in this order: policy.py; rules.py; campaigns.py (these travel in a release); rollout.py;
+halts.py (these are signed for a channel).
+"""

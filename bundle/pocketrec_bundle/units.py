@@ -1,0 +1,3 @@
+"""Units of time in seconds."""
+
+DAY_S = 86_400

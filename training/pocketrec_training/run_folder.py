@@ -1,0 +1,114 @@
+"""A run folder: the files that `train` writes and that export, evaluation and warm starts read.
+
+This file owns the names. Contents belong to the modules that write them.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pocketrec_training.data import columns as col
+from pocketrec_training.errors import RunInvalidError
+
+MODELS = ("user_tower", "item_tower", "ranker")
+"""Names of the Keras models; each is saved as NAME.keras."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of the files of one run.
+
+    Attributes:
+        path: the folder.
+
+    Example:
+        >>> RunFolder(Path("runs/shop")).item_vectors
+        PosixPath('runs/shop/item_vectors.npy')
+    """
+
+    path: Path
+
+    @property
+    def recipe(self) -> Path:
+        """The recipe that was trained, as JSON."""
+        return self.path / "recipe.json"
+
+    @property
+    def feature_spec(self) -> Path:
+        """Names and sizes of the models' inputs."""
+        return self.path / "feature_spec.json"
+
+    @property
+    def report(self) -> Path:
+        """How training went, see `TrainReport`."""
+        return self.path / "train_report.json"
+
+    @property
+    def items(self) -> Path:
+        """The canonical table of items."""
+        return self.path / col.ITEMS_FILE
+
+    @property
+    def interactions(self) -> Path:
+        """The canonical table of interactions."""
+        return self.path / col.INTERACTIONS_FILE
+
+    @property
+    def data_report(self) -> Path:
+        """The report of `pocketrec data`; missing if the tables have none."""
+        return self.path / col.REPORT_FILE
+
+    @property
+    def item_vectors(self) -> Path:
+        """Output of the item tower: float32 [n_items, d] in the order of `items`."""
+        return self.path / "item_vectors.npy"
+
+    @property
+    def neighbours(self) -> Path:
+        """Item neighbours; missing if the recipe asks for none."""
+        return self.path / "neighbours.npz"
+
+    @property
+    def folds(self) -> Path:
+        """The fold of each user of the cross-fitted rankers; missing if there are none."""
+        return self.path / "ranker_folds.json"
+
+    @property
+    def baseline_gain(self) -> Path:
+        """How the run compares with the best baseline; `evaluate` writes it."""
+        return self.path / "baseline_gain.json"
+
+    def model(self, name: str) -> Path:
+        """Path of one of `MODELS`."""
+        return self.path / f"{name}.keras"
+
+    def fold_ranker(self, fold: int) -> Path:
+        """Path of the ranker that did not learn from the users of a fold."""
+        return self.path / f"ranker_fold_{fold}.keras"
+
+    def check_finished(self) -> None:
+        """Check that no file is missing that every run has.
+
+        Raises:
+            RunInvalidError: one is missing.
+        """
+        always = (self.recipe, self.feature_spec, self.report, self.items, self.interactions)
+        models = (self.item_vectors, *map(self.model, MODELS))
+        missing = [path.name for path in (*always, *models) if not path.is_file()]
+        if missing:
+            raise RunInvalidError(
+                f"{self.path}: not a finished run, it lacks {', '.join(missing)}."
+            )
+
+    def read_report(self) -> dict[str, Any]:
+        """Read `train_report.json`.
+
+        Raises:
+            RunInvalidError: it is missing or damaged.
+        """
+        try:
+            found: dict[str, Any] = json.loads(self.report.read_bytes())
+        except (OSError, ValueError) as err:
+            raise RunInvalidError(f"{self.report}: damaged ({err}). Train again.") from err
+        return found
