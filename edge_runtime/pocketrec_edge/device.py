@@ -21,7 +21,7 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.retention import Retention
 from pocketrec_edge.faults import Fault, FaultCode, add
 from pocketrec_edge.one_at_a_time import one_at_a_time
-from pocketrec_edge.private_home import tighten
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend import request_checks, scenes
 from pocketrec_edge.recommend.filters import Filters
 from pocketrec_edge.recommend.pipeline import Recommender
@@ -99,14 +99,15 @@ class Device(UserActions):
         if bundle_dir is not None:
             warnings.warn("bundle_dir is now bundle", DeprecationWarning, stacklevel=2)
             bundle = bundle or bundle_dir
-        tighten(home)
+        self._home = PhoneHome.of(home)
+        self._home.tighten()
         self.turns = threading.RLock()
-        self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
+        self.home, self.store = home, Store(self._home.store, limit_bytes=storage_bytes)
         self._clock, self._engine, self._cipher = clock, engine, cipher
         self._storage_bytes = storage_bytes
-        self._user = UserData(home, limits=limits, cipher=cipher, clock=clock)
+        self._user = UserData(self._home, limits=limits, cipher=cipher, clock=clock)
         self._running = Running(
-            home, self.store, engine=engine, threads=threads, clock=clock, bundle_dir=bundle
+            self._home, self.store, engine=engine, threads=threads, clock=clock, bundle_dir=bundle
         )
         self._slates = SlateService(
             running=self._running,
@@ -156,7 +157,7 @@ class Device(UserActions):
             PocketRecError: it is invalid, does not run here, or cannot be stored.
         """
         sha = self.store.install_bundle(bundle_dir, lambda b: replay(b, self._engine))
-        refusals.forgive(self.home, sha)
+        refusals.forgive(self._home, sha)
         self._refresh()
         return sha
 
@@ -200,7 +201,7 @@ class Device(UserActions):
         from pocketrec_edge.sync.client import sync  # a phone that never syncs needs no python-tuf
 
         report = sync(
-            self.home,
+            self._home,
             server,
             self_test or (lambda bundle: replay(bundle, self._engine)),
             channel=channel,
@@ -356,8 +357,8 @@ class Device(UserActions):
             items=bundle.item_count if bundle else 0,
             active=active,
             previous=previous,
-            refused=refusals.read(self.home),
-            update_app=too_new.needed_update(self.home),
+            refused=refusals.read(self._home),
+            update_app=too_new.needed_update(self._home),
             engine=recommender.engine if recommender else None,
             log=logged,
             faults=tuple(faults),

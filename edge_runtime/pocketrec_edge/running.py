@@ -12,6 +12,7 @@ from pathlib import Path
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.faults import Fault
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend import popular_list
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.releases import refusals
@@ -36,7 +37,7 @@ class Running:
 
     def __init__(
         self,
-        home: Path,
+        home: PhoneHome,
         store: Store,
         *,
         engine: str,
@@ -51,11 +52,11 @@ class Running:
         """
         self._home, self._store = home, store
         self._engine, self._threads, self._clock = engine, threads, clock
-        self._watched = (str(store.root / POINTER), str(home / refusals.FILE_NAME))
+        self._watched = (str(store.root / POINTER), str(home.refused))
         self._stamps: tuple[Stamp, ...] = ()
         self._state: State | None = None
         self._is_fixed = bundle_dir is not None
-        self.trial = Trial(home)
+        self.trial = Trial(home.trial)
         self.bundle: Bundle | None = None
         self.recommender: Recommender | None = None
         self.late_check: LateCheck | None = None

@@ -38,7 +38,7 @@ from pocketrec_edge.events.schema import (
 )
 from pocketrec_edge.events.showings import Showing
 from pocketrec_edge.events.status import LogStatus
-from pocketrec_edge.private_home import make_file, make_folder
+from pocketrec_edge.private_files import make_file, make_folder
 
 _BUSY_MS = 2000
 _LEAST_FREE_BYTES = 64 << 10  # WAL opens with a shared-memory file of 32 KiB

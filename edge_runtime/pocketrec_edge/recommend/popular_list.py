@@ -16,7 +16,7 @@ from pocketrec_bundle.encoding.strict_json import is_integer
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.answers import Answer, SlateItem
 from pocketrec_edge.faults import Fault
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.private_files import write_private
 
 FILE_NAME = "popular.json"
 """In the store's folder."""
