@@ -31,6 +31,7 @@ from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.events.interests import EVENT, ITEMS_EACH, with_interests
+from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.fallback import COMMONEST, fallback_rows, wanted_categories
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_training.data.dataset import VALID, Dataset, load_dataset
@@ -96,8 +97,8 @@ class ColdStart:
 
     def _slate(self, past: History, known: History, now: int) -> Rows:
         found = self._device.recommend(known, now, LONG, exclude_seen=False, shown=past.rows)
-        if found.fault or found.source != "model":
-            raise PocketRecError(f"session: {found.source}, {found.fault}")
+        if found.faults or found.source != "model":
+            raise PocketRecError(f"session: {found.source}, {joined(found.faults)}")
         return np.array([item.row for item in found.items], np.int32)
 
 

@@ -80,7 +80,7 @@ rules = Rules(
 def ask(k: int = 50, scene: Scene = HOME, filters: Filters | None = None) -> None:
     """Answer one request, by the models."""
     slate = device.recommend(history, NOW, k, scene=scene, filters=filters)
-    assert slate.source == "model", slate.fault
+    assert slate.source == "model", slate.faults
     assert len(slate.items) >= min(k, 10)
 
 

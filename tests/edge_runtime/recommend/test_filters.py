@@ -12,6 +12,7 @@ from pocketrec_bundle.features import History
 from pocketrec_bundle.items.audience import OpenAudience
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError
+from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.filters import (
     FilterColumns,
     Filters,
@@ -245,8 +246,9 @@ def test_whatever_answers_shows_nothing_that_fails(recommenders, filters, source
         assert len(slate.items) == min(20, free.sum() or (~barred).sum())
     else:
         assert bool(slate.items) == free.any()
-    assert ("all items filtered" in (slate.fault or "")) == barred.all()
-    assert all(text in (slate.fault or "") for text in unknown_names(columns, scaled))
+    codes, told = [fault.code for fault in slate.faults], joined(slate.faults)
+    assert ("all items filtered" in told) == ("all_filtered" in codes) == barred.all()
+    assert all(text in told for text in unknown_names(columns, scaled))
 
 
 class Broken:

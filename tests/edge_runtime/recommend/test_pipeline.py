@@ -77,7 +77,7 @@ def test_broken_ranker_leaves_the_retrieval_order(release, answer):
     recommender._ranker = Broken(answer)
     slate = recommender.recommend(history(7), NOW)
     assert (slate.source, len(slate.items)) == ("retrieval", 10)
-    assert slate.fault
+    assert [fault.code for fault in slate.faults] == ["ranker_failed"]
     scores = [i.retrieval_score for i in slate.items[:4]]
     assert scores == sorted(scores, reverse=True)
 

@@ -134,12 +134,12 @@ def test_scenes_of_a_phone(small_release, tmp_path):
 def test_a_deadline_that_ranking_would_miss_leaves_retrievals_order(release):
     device = Recommender(release)
     first = device.recommend(history(3), NOW, deadline_ms=1e9)
-    assert (first.source, first.fault) == ("model", None)
+    assert (first.source, first.faults) == ("model", ())
     device._rank_ms.append(500.0)
     late = device.recommend(history(3), NOW, deadline_ms=400.0)
     assert late.source == "retrieval"
-    assert late.fault is not None
-    assert late.fault.startswith("deadline: ranking takes up to 500.0 ms")
+    assert [fault.code for fault in late.faults] == ["deadline"]
+    assert late.faults[0].text.startswith("deadline: ranking takes up to 500.0 ms")
     scores = [item.retrieval_score for item in late.items[:4]]
     assert scores == sorted(scores, reverse=True)
     assert device.recommend(history(3), NOW).source == "model"

@@ -65,7 +65,7 @@ def test_after_a_change_of_runtime_the_missing_files_are_known_and_answers_go_on
     assert bundle is not None and fault is None
     slate = Recommender(bundle).recommend(History.empty(), 1_600_000_000)
     assert slate.source == "fallback"
-    assert slate.fault is not None and "not on this device" in slate.fault
+    assert "not on this device" in slate.faults[0].text
     store.install_bundle(quantized_release, replay)
     assert store.lacks(sha) == []
     assert store.active() == (sha, None)
@@ -94,7 +94,7 @@ def test_spare_files_come_if_the_needed_ones_fail_the_self_test(
     bundle, _ = store.open_active()
     assert bundle is not None
     slate = Recommender(bundle).recommend(History.empty(), 1_600_000_000)
-    assert (slate.source, slate.fault) == ("model", None)
+    assert (slate.source, slate.faults) == ("model", ())
 
 
 def test_a_release_that_fails_with_every_file_is_not_activated(
