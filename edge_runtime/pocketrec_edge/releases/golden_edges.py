@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.features import used_rows
 from pocketrec_bundle.golden.edges import FIRST, ZERO, EdgeHistory, EdgeSearch, GoldenEdges
+from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend.filters import Filters, Range
 from pocketrec_edge.recommend.index import Floats
 from pocketrec_edge.recommend.pipeline import Recommender
@@ -106,7 +107,7 @@ def answered_history(device: Recommender, case: EdgeHistory) -> EdgeHistory:
 def first_candidates(device: Recommender, case: EdgeSearch) -> tuple[NDArray[np.int32], Floats]:
     """Return the first candidates that this device finds, and their scores."""
     past = golden_history(device.bundle, case)
-    faults: list[str] = []
+    faults: list[Fault] = []
     at_hand = case.scene_ids[0] if case.scene_ids else None
     scene = find(device.bundle, case.scene, at_hand, case.scene_ids, faults)
     barred = device.bars.barred(filters_of(case.filters))
