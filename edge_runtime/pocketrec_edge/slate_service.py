@@ -17,7 +17,8 @@ from pocketrec_edge.events.paging import MAX_ITEMS, Session
 from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend import popular_list, scenes
 from pocketrec_edge.recommend.filters import Filters
-from pocketrec_edge.recommend.pipeline import NO_ROWS, Recommender
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import NO_ROWS, Query
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_edge.running import Running
 from pocketrec_edge.user_data import UserData
@@ -108,7 +109,7 @@ class SlateService:
         log = self._user.log
         history, unknown = log.history(bundle, faults)
         impressions, showings = log.shown_before(bundle, now, faults)
-        slate = recommender.recommend(
+        query = Query(
             self._user.with_interests(bundle, history, now),
             now,
             request.k,
@@ -121,6 +122,7 @@ class SlateService:
             scene=scene,
             deadline_ms=request.deadline_ms,
         )
+        slate = recommender.recommend(query)
         if slate.source == "model" or recommender.fault or request.deadline_ms is not None:
             self._running.trial.answered()  # models that do not load here are no fault of it
         self._running.answered()

@@ -23,6 +23,7 @@ from pocketrec_bundle.ranker_features import ItemColumns, Request, ranker_featur
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.recommend.index import Index, probe
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.rerank import rerank
 from pocketrec_edge.releases.golden_history import golden_history
 
@@ -52,7 +53,7 @@ def answers(bundle: Bundle) -> dict[str, Any]:
         vectors, past = index.vectors(rows), index.vectors(used_rows(spec, history))
         votes = votes_of(neighbours, spec, history)
         request = Request(history, now, query[None], past, votes)
-        slate = Recommender(bundle).recommend(history, now)
+        slate = Recommender(bundle).recommend(Query(history, now))
         found[case.name] = {
             "retrieved": rows.tolist(),
             "scores": scores.tolist(),

@@ -21,6 +21,7 @@ from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend.contributions import Contribution, Without, largest, without_each
 from pocketrec_edge.recommend.index import probe, units
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query, RankedCandidates
 from pocketrec_edge.recommend.rerank import rerank
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_edge.recommend.slate import Slate
@@ -154,25 +155,25 @@ def explain(
             "Give the id of one, as `device recommend` shows them."
         )
     k = max(1, k if k is not None else device.policy.slate)
-    slate = device.recommend(history, now_utc, k, rng=rng)
+    query = Query(history, now_utc, k, rng=rng)
+    slate = device.recommend(query)
     rows = [item.row for item in slate.items] if item_id is None else [row]
-    explaining = _Explaining(device, history, now_utc, k, slate)
+    explaining = _Explaining(device, query, k, slate)
     return slate, tuple(explaining.explanation(row) for row in rows)
 
 
 class _Explaining:
     """One request, and what the explanations of all its items share."""
 
-    def __init__(
-        self, device: Recommender, history: History, now_utc: int, k: int, slate: Slate
-    ) -> None:
-        self._device, self._history, self._now, self._k = device, history, now_utc, k
+    def __init__(self, device: Recommender, query: Query, k: int, slate: Slate) -> None:
+        self._device, self._query, self._k = device, query, k
+        self._history, self._now = query.history, query.now_utc
         self._slate, self._rows = slate, slate.candidates
         self._by_row = {item.row: item for item in slate.items}
-        self._excluded = device.excluded(history)
+        self._excluded = device.excluded(query)
         self._vectors = device.index.vectors(self._rows)
         self._order: list[int] = np.lexsort((self._rows, -slate.scores)).tolist()
-        self._past = used_rows(device.spec, history.had())
+        self._past = used_rows(device.spec, query.history.had())
         self._past_titles = self._titles(self._past.tolist())
         self._past_vectors = device.index.vectors(self._past)
         self._cell_order = np.argsort(
@@ -187,11 +188,9 @@ class _Explaining:
         self._brought = self._stages()
         self._lists = self._steps()
         if slate.source == "model" and len(self._rows):
-            inputs = device.ranker_inputs(
-                slate.user_vector, self._rows, self._vectors, history, now_utc
-            )
+            inputs = device.ranker_inputs(query, slate.user_vector, self._rows, self._vectors)
             self._probabilities = device.probabilities(inputs)
-        self._without = without_each(device, history, now_utc, self._rows, self._vectors)
+        self._without = without_each(device, query, self._rows, self._vectors)
 
     def explanation(self, row: int) -> ItemExplanation:
         """Explain one row of the release."""
@@ -263,11 +262,9 @@ class _Explaining:
         return [*lists[:-1], (lists[-1][0], list(self._by_row))]  # a draw does not come again
 
     def _ruled(self, rules: Rules) -> list[int]:
-        scores, vectors = self._slate.scores, self._vectors
-        found = self._device.ruled(
-            self._history, self._now, self._rows, vectors, scores, self._k, rules=rules
-        )
-        return found.positions
+        ranked = RankedCandidates.by_retrieval(self._rows, self._vectors, self._slate.scores)
+        query = Query(self._history, self._now, self._k)  # a draw does not come again
+        return self._device.ruled(query, ranked, rules).positions
 
     def _why_not(self, row: int, at: int | None, steps: tuple[Step, ...]) -> str:
         if at is None:

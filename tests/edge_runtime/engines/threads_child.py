@@ -18,7 +18,8 @@ from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.rules import CategoryCalibration, Dpp, Mmr, NearDuplicates, Rules
 from pocketrec_edge.recommend.explain import explain
 from pocketrec_edge.recommend.filters import Filters, Range
-from pocketrec_edge.recommend.pipeline import HOME, Recommender
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import HOME, Query
 from pocketrec_edge.recommend.scenes import SEARCH, SIMILAR, Scene
 
 TIMES = 5
@@ -79,7 +80,7 @@ rules = Rules(
 
 def ask(k: int = 50, scene: Scene = HOME, filters: Filters | None = None) -> None:
     """Answer one request, by the models."""
-    slate = device.recommend(history, NOW, k, scene=scene, filters=filters)
+    slate = device.recommend(Query(history, NOW, k, scene=scene, filters=filters))
     assert slate.source == "model", slate.faults
     assert len(slate.items) >= min(k, 10)
 

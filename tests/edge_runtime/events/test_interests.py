@@ -18,6 +18,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.events.interests import checked, offered, read, reason, with_interests
 from pocketrec_edge.recommend.explain import explain
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_export.conformance.tiny_bundle import SPEC, write_tiny_bundle
 
 NOW = 1_700_000_000
@@ -91,8 +92,8 @@ def test_items_that_stand_for_interests_are_read_but_were_never_had(tiny):
     asked = with_interests(SPEC, bundle.cohorts, ["drama"], past, NOW)
     stand = asked.rows[: len(asked.interests)]
     assert len(stand) == 3
-    assert not tiny.excluded(asked, exclude_seen=True)[stand].any()
-    assert (tiny.user_vector(asked, NOW) != tiny.user_vector(past, NOW)).any()
+    assert not tiny.excluded(Query(asked, NOW, exclude_seen=True))[stand].any()
+    assert (tiny.user_vector(Query(asked, NOW)) != tiny.user_vector(Query(past, NOW))).any()
     none = np.zeros(bundle.item_count, np.bool_)
     own = extra_candidates(SPEC, None, asked, NOW, none)
     assert own.tolist() == [30]
@@ -112,7 +113,7 @@ def test_items_that_stand_for_interests_are_read_but_were_never_had(tiny):
 
 def test_reasons_name_the_interest_and_explanations_only_real_events(tiny):
     cohorts = tiny.bundle.cohorts
-    slate = tiny.recommend(with_interests(SPEC, cohorts, ["war"], history(), NOW), NOW)
+    slate = tiny.recommend(Query(with_interests(SPEC, cohorts, ["war"], history(), NOW), NOW))
     for item in slate.items:
         has = 2 in tiny.bundle.categories[item.row]
         assert item.reason == ("because you chose war" if has else "near to war, which you chose")
@@ -221,7 +222,7 @@ def test_the_same_history_at_two_hours_gives_the_ranker_different_contexts(tiny)
         dict(
             zip(
                 SPEC.context,
-                tiny.ranker_inputs(user, rows, vectors, past, now)["context"][0].tolist(),
+                tiny.ranker_inputs(Query(past, now), user, rows, vectors)["context"][0].tolist(),
                 strict=True,
             )
         )

@@ -24,6 +24,7 @@ from pocketrec_edge.recommend.filters import (
 from pocketrec_edge.recommend.index import Index, probe
 from pocketrec_edge.recommend.index_reference import exact
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.scenes import HOME, SCENES, SEARCH, Scene
 from pocketrec_export.conformance.tiny_bundle import N_ITEMS, tiny_audience, write_tiny_bundle
 
@@ -231,7 +232,7 @@ def test_whatever_answers_shows_nothing_that_fails(recommenders, filters, source
     )
     at_hand = {HOME: [], SEARCH: [*range(90, 140)]}.get(kind, [5])
     scene = Scene(kind=kind, rows=np.array(at_hand, np.int32))
-    slate = recommender.recommend(history(*past), NOW, 20, filters=scaled, scene=scene)
+    slate = recommender.recommend(Query(history(*past), NOW, 20, filters=scaled, scene=scene))
     columns = FilterColumns.of(recommender.bundle)
     barred = failing(columns, scaled) | ~recommender.bundle.available
     assert not barred[[item.row for item in slate.items]].any()
@@ -297,7 +298,7 @@ def test_the_same_filters_are_worked_out_once(release, monkeypatch):
     monkeypatch.setattr("pocketrec_edge.recommend.filters.failing", noted)
     for high in (20.0, 20.0, 30.0, 20.0):
         recommender.recommend(
-            history(7), NOW, filters=Filters(ranges=(Range(column="price", high=high),))
+            Query(history(7), NOW, filters=Filters(ranges=(Range(column="price", high=high),)))
         )
     assert len(calls) == 3
 

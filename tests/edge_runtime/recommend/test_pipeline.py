@@ -16,6 +16,7 @@ from pocketrec_edge.errors import EngineError, SelfTestFailedError
 from pocketrec_edge.recommend.index import Index, probe
 from pocketrec_edge.recommend.index_reference import exact
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.rerank import rerank
 from pocketrec_edge.releases.selftest import replay
 
@@ -33,7 +34,9 @@ def test_golden_vectors_replay_on_every_engine(release, engine):
 
 
 def test_engines_give_the_same_slate(release):
-    one, two = (Recommender(release, e).recommend(history(5, 40), NOW) for e in ("litert", "onnx"))
+    one, two = (
+        Recommender(release, e).recommend(Query(history(5, 40), NOW)) for e in ("litert", "onnx")
+    )
     assert [i.item_id for i in one.items] == [i.item_id for i in two.items]
     assert one.source == two.source == "model"
     for a, b in zip(one.items, two.items, strict=True):
@@ -42,7 +45,7 @@ def test_engines_give_the_same_slate(release):
 
 def test_seen_and_withdrawn_items_are_never_shown(release):
     seen = list(range(0, 200, 3))
-    slate = Recommender(release).recommend(history(*seen), NOW, 30)
+    slate = Recommender(release).recommend(Query(history(*seen), NOW, 30))
     shown = {i.row for i in slate.items}
     assert len(shown) == 30
     assert not shown & set(seen)
@@ -51,13 +54,13 @@ def test_seen_and_withdrawn_items_are_never_shown(release):
 
 def test_slate_is_full_while_enough_items_survive_the_filter(release):
     left = {295, 296, 297, 298, 299, 294, 293, 292, 291, 289}
-    slate = Recommender(release).recommend(history(*(set(range(300)) - left)), NOW)
+    slate = Recommender(release).recommend(Query(history(*(set(range(300)) - left)), NOW))
     assert {i.row for i in slate.items} <= left
     assert len(slate.items) == 10
 
 
 def test_reason_names_an_item_of_the_history(release):
-    slate = Recommender(release).recommend(history(7), NOW)
+    slate = Recommender(release).recommend(Query(history(7), NOW))
     assert {i.reason for i in slate.items} == {f"because of Title {release.item_id(7)}"}
 
 
@@ -75,7 +78,7 @@ class Broken:
 def test_broken_ranker_leaves_the_retrieval_order(release, answer):
     recommender = Recommender(release)
     recommender._ranker = Broken(answer)
-    slate = recommender.recommend(history(7), NOW)
+    slate = recommender.recommend(Query(history(7), NOW))
     assert (slate.source, len(slate.items)) == ("retrieval", 10)
     assert [fault.code for fault in slate.faults] == ["ranker_failed"]
     scores = [i.retrieval_score for i in slate.items[:4]]
@@ -86,7 +89,7 @@ def test_broken_ranker_leaves_the_retrieval_order(release, answer):
 def test_broken_tower_leaves_popular_items(release, answer):
     recommender = Recommender(release)
     recommender._tower = Broken(answer)
-    slate = recommender.recommend(history(1, 2), NOW)
+    slate = recommender.recommend(Query(history(1, 2), NOW))
     assert slate.source == "fallback"
     assert [i.row for i in slate.items] == [3, 4, 5, 6, 7, 8, 9, 11, 12, 13]
 
@@ -276,5 +279,5 @@ def test_votes_are_added_up_once_a_request(tiny_release, monkeypatch):
         return plain(*of)
 
     monkeypatch.setattr(Neighbours, "votes", counted)
-    assert device.recommend(history(3, 7), NOW).source == "model"
+    assert device.recommend(Query(history(3, 7), NOW)).source == "model"
     assert len(times) == 1

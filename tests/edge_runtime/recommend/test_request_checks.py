@@ -14,6 +14,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import RequestInvalidError
 from pocketrec_edge.recommend.filters import Filters, Range
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 
 NOW = 1_700_000_000
 
@@ -155,7 +156,7 @@ def test_explanations_and_the_pipeline_check_k_too(phone, k):
     with pytest.raises(RequestInvalidError):
         phone.explain(k=k)
     with pytest.raises(RequestInvalidError):
-        Recommender(phone.bundle, "onnx").recommend(History.empty(), NOW, k)
+        Recommender(phone.bundle, "onnx").recommend(Query(History.empty(), NOW, k))
 
 
 def test_a_decision_that_is_no_decision_is_refused(phone):

@@ -23,6 +23,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError, EventLogError
 from pocketrec_edge.recommend.offers import Offers
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.rules import Candidates, Moment, apply, reference
 from pocketrec_edge.recommend.rules.sponsored import Offer
 
@@ -174,7 +175,7 @@ def campaign(name: str, item_id: str, **changes) -> Campaign:
 @pytest.fixture
 def candidate_ids(release):
     """Ids of what the small release would rank for somebody new, best first."""
-    slate = Recommender(release).recommend(History.empty(), NOW)
+    slate = Recommender(release).recommend(Query(History.empty(), NOW))
     order = np.lexsort((slate.candidates, -slate.scores))
     return [release.item_id(int(row)) for row in slate.candidates[order]]
 
