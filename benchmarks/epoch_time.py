@@ -26,8 +26,8 @@ from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.recipe.schema import Recipe, load_recipe, parse_recipe
 from pocketrec_training.towers.fit import prepare_process
 from pocketrec_training.towers.item_content import item_inputs
+from pocketrec_training.towers.sequences import Windows, batches, cut, gather_windows
 from pocketrec_training.towers.step import TowerFit
-from pocketrec_training.towers.windows import Windows, batches, cut, gather_windows
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "movietweetings.toml"
 DRAWN = {"users": 8_000, "items": 10_000}

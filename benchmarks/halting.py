@@ -1,11 +1,12 @@
 """Claim: a bad release is halted soon, and it takes many networks to halt or to spare one.
 
-Outcomes of simulated phones are judged by the server's own rule (`pocketrec_server.halting.brake`,
-`last_networks` of `pocketrec_server.halting.networks`), without HTTP and database. `carriers` is
-the share of phones behind one of five mobile carriers (CGNAT: a carrier is one network); the
-others are spread over 50,000 networks at random. Phones report one by one, 600 an hour, and the
-release fails on each with probability `fails`. Its limit is 5% of 100. An attacker's networks
-report first, 32 outcomes each, and again every hour.
+Outcomes of simulated phones are judged by the server's own rule
+(`pocketrec_server.halting.circuit_breaker`, `last_networks` of
+`pocketrec_server.halting.networks`), without HTTP and database. `carriers` is the share of phones
+behind one of five mobile carriers (CGNAT: a carrier is one network); the others are spread over
+50,000 networks at random. Phones report one by one, 600 an hour, and the release fails on each
+with probability `fails`. Its limit is 5% of 100. An attacker's networks report first, 32 outcomes
+each, and again every hour.
 
 The earlier rule stands beside: halt once 100 devices reported and more than 5% of them failed.
 There an attacker began with 200 requests of 32 outcomes, from wherever. `failed` is the number of
@@ -24,7 +25,7 @@ from rich.table import Table
 
 from benchmarks.harness import Options, Result
 from pocketrec_bundle.settings.rollout import FailureLimit
-from pocketrec_server.halting.brake import judged, needed, why_halt
+from pocketrec_server.halting.circuit_breaker import judged, needed, why_halt
 from pocketrec_server.halting.networks import JUDGED, MOST_NETWORKS, last_networks
 from pocketrec_server.halting.outcomes import MAX_BATCH, Health
 from pocketrec_training.progress import Progress

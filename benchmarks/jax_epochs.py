@@ -26,9 +26,9 @@ from pocketrec_training.recipe.schema import load_recipe
 from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.towers.item_tower import build_item_tower
 from pocketrec_training.towers.schedule import learning_rate
+from pocketrec_training.towers.sequences import Windows, batches
 from pocketrec_training.towers.user_tower import build_user_tower
 from pocketrec_training.towers.user_vectors import validation_ndcg
-from pocketrec_training.towers.windows import Windows, batches
 
 BETA_2, EPSILON = 0.98, 1e-7
 """As in `pocketrec_training.towers.step`, and Keras' default."""

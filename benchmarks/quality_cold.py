@@ -27,7 +27,7 @@ from benchmarks.support.cold_start.scores import as_stored, expected, lifted, mi
 from benchmarks.support.cold_start.split import ColdSplit, split
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.content_vectors import ContentVectors
-from pocketrec_training.cold_start.fill_in import fit_users, vectors_of_users
+from pocketrec_training.cold_start.score_calibration import fit_users, vectors_of_users
 from pocketrec_training.data.dataset import Items, feature_spec
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.metrics.ranking import interval

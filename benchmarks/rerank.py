@@ -41,7 +41,7 @@ from pocketrec_training.data.dataset import VALID, Dataset, load_dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.beyond_accuracy import coverage, diversity
 from pocketrec_training.metrics.cases import Cases, held_out_cases
-from pocketrec_training.metrics.placement import NOBODY
+from pocketrec_training.metrics.ranks import NOBODY
 from pocketrec_training.metrics.significance import paired_bootstrap
 from pocketrec_training.recipe.schema import RerankConfig
 from pocketrec_training.trained import load_trained

@@ -30,7 +30,7 @@ from pocketrec_training.data.dataset import TEST, VALID, Dataset, load_dataset
 from pocketrec_training.evaluation.methods import two_tower
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import held_out_cases
-from pocketrec_training.metrics.placement import place_all
+from pocketrec_training.metrics.ranks import rank_targets
 from pocketrec_training.recipe.schema import Recipe, load_recipe
 from pocketrec_training.recipe.toml import recipe_toml
 from pocketrec_training.trained import Trained, load_trained
@@ -165,7 +165,7 @@ def with_int8(trained: Trained) -> Trained:
 def ndcg(trained: Trained, data: Dataset, fold: int) -> NDArray[np.float64]:
     """NDCG@10 of each case of a fold among all items new to the user, float64 [n]."""
     cases = held_out_cases(data, fold, "new_to_user")
-    (placed,) = place_all(two_tower(trained, data), data, [cases], K)
+    (placed,) = rank_targets(two_tower(trained, data), data, [cases], K)
     return metrics.at_k(placed.places, K, cases.offsets)[f"ndcg@{K}"]
 
 

@@ -4,6 +4,8 @@ The source folder is the repository's root, so that a link between two pages wor
 it does in a checkout. Only the pages named in `include_patterns` are part of the site.
 """
 
+import logging
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import Any
 
 from pygments.lexers.special import TextLexer
 from sphinx.application import Sphinx
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # autodoc imports the training
+logging.getLogger("alembic").setLevel(logging.WARNING)
 
 _ROOT = Path(__file__).parent.parent
 sys.path[:0] = [
@@ -27,7 +32,6 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
-    "sphinxcontrib.mermaid",
 ]
 root_doc = "docs/index"
 include_patterns = [
@@ -36,7 +40,7 @@ include_patterns = [
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "SECURITY.md",
-    "benchmarks/README.md",
+    "*/README.md",  # of each room
     "bundle/FORMAT.md",
 ]
 exclude_patterns = ["**/.*", ".*", "dist", "out", "tests", "work", "benchmarks/out"]
@@ -46,7 +50,6 @@ nitpicky = False
 suppress_warnings = ["toc.not_included"]
 
 myst_heading_anchors = 4
-myst_fence_as_directive = ["mermaid"]
 highlight_language = "text"
 
 default_role = "code"  # docstrings write `name`

@@ -107,7 +107,7 @@ def _reported(
     repo: Path, channel: str, database: str, policy: "RolloutPolicy"
 ) -> tuple[dict[str, dict[str, int]], dict[str, str | None]]:
     """Outcomes by release, and what an automatic halt of it lacks."""
-    from pocketrec_server.halting.brake import lacks
+    from pocketrec_server.halting.circuit_breaker import lacks
     from pocketrec_server.halting.outcomes import healths
     from pocketrec_server.storage.database import FILE_NAME, default_url, is_there, open_database
 

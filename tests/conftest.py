@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -476,3 +477,49 @@ def write_release(
 def release(small_release) -> Bundle:
     """The small release, opened."""
     return open_bundle(small_release)
+
+
+UNREACHABLE = ("Could not find a version", "NewConnectionError", "No matching distribution")
+# Without it and from another folder, only what a wheel brought can be imported.
+WITHOUT_PYTHONPATH = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+
+
+@pytest.fixture(scope="session")
+def plain_wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", *options, str(ROOT)],
+        check=True,
+        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+    )
+    return next(folder.glob("pocketrec-*.whl"))
+
+
+@pytest.fixture(scope="session")
+def environment(plain_wheel, tmp_path_factory) -> Callable[[str], Path]:
+    """Return a function that gives the `bin` folder of an environment with one extra, made once."""
+    made: dict[str, Path] = {}
+
+    def install(extra: str) -> Path:
+        venv = tmp_path_factory.mktemp(extra)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+        words = ["--python", str(venv / "bin/python"), "install", "--quiet", "--no-compile"]
+        words += ["--disable-pip-version-check", f"pocketrec[{extra}] @ {plain_wheel.as_uri()}"]
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", *words],
+            capture_output=True,
+            text=True,
+            env=WITHOUT_PYTHONPATH,
+        )
+        if done.returncode and any(sign in done.stderr for sign in UNREACHABLE):
+            pytest.skip(f"pip cannot reach the packages of extra {extra!r}: {done.stderr[-200:]}")
+        assert done.returncode == 0, done.stderr
+        return venv / "bin"
+
+    def bin_of(extra: str) -> Path:
+        if extra not in made:
+            made[extra] = install(extra)
+        return made[extra]
+
+    return bin_of

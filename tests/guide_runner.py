@@ -101,13 +101,15 @@ class Page:
         child.start()
         its.close()
         try:
-            return mine.recv() if mine.poll(SECONDS) else (124, f"not done in {SECONDS} s")
+            if not mine.poll(SECONDS):
+                child.kill()
+                return 124, f"not done in {SECONDS} s"
+            code, text = mine.recv()
+            return code, text
         except EOFError:
             return 1, "the command ended its process"
         finally:
-            if child.is_alive() and mine.closed:
-                child.kill()
-            child.join(5)
+            child.join(SECONDS)
 
     def shell(self, step: dict[str, Any]) -> tuple[int, str]:
         """Run a command in the foreground."""
@@ -128,7 +130,8 @@ class Page:
         while not port.exists() and self.server.is_alive() and time.monotonic() < end:
             time.sleep(0.02)
         if not port.exists():
-            return mine.recv()
+            code, text = mine.recv()
+            return code, text
         self.address = f"http://127.0.0.1:{port.read_text()}"
         return 0, self.address
 
@@ -152,7 +155,8 @@ class Page:
             its.close()
         self.orders.send((step["line"], self.job["page"], self.resolved(step["text"])))
         try:
-            return self.orders.recv()
+            code, text = self.orders.recv()
+            return code, text
         except EOFError:
             return 1, "the block ended its process"
 

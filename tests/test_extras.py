@@ -37,6 +37,13 @@ def test_each_extra_of_the_device_brings_one_runtime_that_has_wheels(extras, ext
     assert ("numpy" in found) == (runtime == "tflite-runtime")
 
 
+def test_only_the_extras_that_write_or_read_parquet_bring_pyarrow(extras):
+    found = {
+        name for name, lines in extras.items() if {Requirement(e).name for e in lines} & {"pyarrow"}
+    }
+    assert found == {"train", "events"}
+
+
 def test_lock_check_covers_the_systems_and_extras_that_are_named(repository):
     text = (repository / "Makefile").read_text()
     for each in (

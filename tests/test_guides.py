@@ -16,12 +16,14 @@ import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 from pocketrec.cli import main
 
+Step = dict[str, Any]
 MARK = re.compile(r"^<!-- not run: (.+) -->$")
 FENCE = re.compile(r"^(`{3,})(\S*)$")
 
@@ -151,7 +153,7 @@ def parsed_only(words: list[str]) -> str | None:
     return next((why for start, why in PARSED.items() if line.startswith(start)), None)
 
 
-def step_of(words: list[str]) -> dict | None:
+def step_of(words: list[str]) -> Step | None:
     """What the runner does for a line; None for a line that is parsed only, or not ours."""
     tool = words[0]
     if tool in FILES:
@@ -164,7 +166,7 @@ def step_of(words: list[str]) -> dict | None:
     return {"kind": kind, "words": words, "typed": typed}
 
 
-def steps_of(found: list[Block]) -> list[dict]:
+def steps_of(found: list[Block]) -> list[Step]:
     steps = []
     for block in found:
         here = []
@@ -206,8 +208,8 @@ def scratch(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 @pytest.fixture(scope="module")
-def results(all_blocks: list[Block], scratch: Path, repository: Path) -> dict[str, list[dict]]:
-    jobs = []
+def results(all_blocks: list[Block], scratch: Path, repository: Path) -> dict[str, list[Step]]:
+    jobs: list[Step] = []
     for page in sorted({block.page for block in all_blocks}):
         steps = steps_of([b for b in all_blocks if b.page == page and not b.mark])
         if not any(step["kind"] in ("block", "shell", "serve") for step in steps):
@@ -236,7 +238,7 @@ def results(all_blocks: list[Block], scratch: Path, repository: Path) -> dict[st
     assert done.returncode == 0, done.stderr
     if os.environ.get("GUIDE_COSTS"):
         Path(os.environ["GUIDE_COSTS"]).write_text(done.stdout)
-    found: dict[str, list[dict]] = {job["page"]: [] for job in jobs}
+    found: dict[str, list[Step]] = {str(job["page"]): [] for job in jobs}
     for line in done.stdout.splitlines():
         result = json.loads(line)
         found[result["page"]].append(result)
@@ -323,7 +325,7 @@ def options(words: list[str]) -> tuple[str, set[str]] | None:
     """The command that text names, and its options; None if it names a group or nothing."""
     command: click.Command = main
     context = click.Context(main, info_name="pocketrec")
-    path = []
+    path: list[str] = []
     for word in words[1:]:
         if not isinstance(command, click.Group) or word.startswith("-"):
             break
@@ -341,7 +343,10 @@ def test_options_named_in_text_exist(repository):
     for path in pages(repository):
         for span in re.findall(r"(?<!`)`([^`\n]+)`(?!`)", path.read_text()):
             words = span.split()
-            if words[0] not in (*main.list_commands(click.Context(main)), "pocketrec"):
+            if "..." in words or words[0] not in (
+                *main.list_commands(click.Context(main)),
+                "pocketrec",
+            ):
                 continue
             words = words if words[0] == "pocketrec" else ["pocketrec", *words]
             known = options(words)

@@ -34,7 +34,7 @@ def extra_candidates(
         excluded: bool [N], rows that must not be returned. Include the rows of the history if
             items must not repeat.
     """
-    own_rows, recency = recency_counts(history.had(), now_utc)
+    own_rows, recency = recency_counts(history.interactions(), now_utc)
     free = ~excluded[own_rows]
     own = _best(own_rows[free], recency[free], spec.own_candidates)
     if votes is None or not spec.neighbour_candidates:

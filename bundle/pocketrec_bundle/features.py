@@ -124,8 +124,8 @@ class FeatureSpec:
         Args:
             probabilities: float32 [n, H].
         """
-        found: Floats32 = inner(probabilities, np.array(self.head_weights, np.float32))
-        return found
+        scores: Floats32 = inner(probabilities, np.array(self.head_weights, np.float32))
+        return scores
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `feature_spec.json`."""
@@ -214,7 +214,7 @@ class History:
         """Return the history of a new user."""
         return cls(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int64))
 
-    def had(self) -> "History":
+    def interactions(self) -> "History":
         """Return the interactions alone, without the events that stand for interests."""
         n = len(self.interests)
         return History(self.rows[n:], self.events[n:], self.ts[n:]) if n else self

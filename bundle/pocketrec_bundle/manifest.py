@@ -105,12 +105,12 @@ class Manifest:
 
         FORMAT.md, "Model files", says how a device chooses among them.
         """
-        found = [
+        files = [
             f
             for f in self.files
             if f.kind == "model" and f.meta.get("model") == model and f.meta.get("engine") == engine
         ]
-        return sorted(found, key=lambda f: (not f.meta.get("default"), f.bytes))
+        return sorted(files, key=lambda f: (not f.meta.get("default"), f.bytes))
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:

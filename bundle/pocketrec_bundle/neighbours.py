@@ -70,15 +70,15 @@ class Neighbours:
             history_rows: integer [n], oldest first.
             decay: 0..1.
         """
-        items, at = np.unique(history_rows[::-1], return_inverse=True)
-        fading = np.power(decay, np.arange(len(at), dtype=np.float64))
-        recent = _sums(at, fading, len(items))  # [items]
+        items, item_of_event = np.unique(history_rows[::-1], return_inverse=True)
+        fading = np.power(decay, np.arange(len(item_of_event), dtype=np.float64))
+        recent = _sums(item_of_event, fading, len(items))  # [items]
         weights = self.weights[items] * self.scales[items][:, None].astype(np.float64)
-        rows, at = np.unique(self.rows[items], return_inverse=True)
+        rows, row_of_weight = np.unique(self.rows[items], return_inverse=True)
         return Votes(
             rows=rows,
-            plain=_sums(at, weights, len(rows)),
-            recent=_sums(at, weights * recent[:, None], len(rows)),
+            plain=_sums(row_of_weight, weights, len(rows)),
+            recent=_sums(row_of_weight, weights * recent[:, None], len(rows)),
         )
 
     def __len__(self) -> int:
@@ -129,6 +129,6 @@ def votes_of(neighbours: Neighbours | None, spec: FeatureSpec, history: History)
     return neighbours.votes(used_rows(spec, history), spec.neighbour_decay)
 
 
-def _sums(at: NDArray[Any], values: Floats64, n: int) -> Floats64:
+def _sums(places: NDArray[Any], values: Floats64, n: int) -> Floats64:
     """Add up the values that share a place 0..n-1, float64 [n]."""
-    return np.bincount(at.ravel(), values.ravel(), n).astype(np.float64)
+    return np.bincount(places.ravel(), values.ravel(), n).astype(np.float64)

@@ -18,11 +18,11 @@ def inner(
     vectors: NDArray[Any], vector: NDArray[Any], out: NDArray[Any] | None = None
 ) -> NDArray[Any]:
     """Return the inner product of each of some vectors, [n, d], with one, [d]; float [n]."""
-    found: NDArray[Any] = np.einsum("ij,j->i", vectors, vector, out=out, optimize=False)
-    return found
+    products: NDArray[Any] = np.einsum("ij,j->i", vectors, vector, out=out, optimize=False)
+    return products
 
 
 def inner_pairs(one: NDArray[Any], two: NDArray[Any]) -> NDArray[Any]:
     """Return the inner products of all pairs of two lists of vectors, [n, d] and [m, d]: [n, m]."""
-    found: NDArray[Any] = np.einsum("id,jd->ij", one, two, optimize=False)
-    return found
+    products: NDArray[Any] = np.einsum("id,jd->ij", one, two, optimize=False)
+    return products

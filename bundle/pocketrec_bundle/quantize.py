@@ -29,8 +29,8 @@ def quantize_rows(vectors: Floats32) -> tuple[NDArray[np.int8], Floats32]:
     """
     rows = np.empty(vectors.shape, np.int8)
     scales = np.empty(len(vectors), np.float32)
-    for at in range(0, len(vectors), _BLOCK):
-        part = slice(at, at + _BLOCK)
+    for start in range(0, len(vectors), _BLOCK):
+        part = slice(start, start + _BLOCK)
         largest = np.abs(vectors[part]).max(axis=1) / 127.0
         least = np.where(largest > 0, largest, 1.0).astype(np.float64)
         steps = np.ceil(np.log2(least) * STEPS_PER_OCTAVE - SLACK)

@@ -87,14 +87,14 @@ def ranker_features(
 
 def padded(spec: FeatureSpec, inputs: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Pad the candidate axis with zeros to `spec.candidates`, the graph's fixed batch size."""
-    found = {}
+    batch = {}
     for name, value in inputs.items():
         if name in ("user_vector", "context"):
-            found[name] = value
+            batch[name] = value
             continue
-        found[name] = np.zeros((spec.candidates, *value.shape[1:]), value.dtype)
-        found[name][: len(value)] = value
-    return found
+        batch[name] = np.zeros((spec.candidates, *value.shape[1:]), value.dtype)
+        batch[name][: len(value)] = value
+    return batch
 
 
 def context_vector(
@@ -174,10 +174,10 @@ def pair_columns(
         "taste": category_shares(spec, items, history.rows)[codes].sum(axis=1),
         "recent_taste": category_shares(spec, items, history.rows[-spec.recent :])[codes].sum(1),
     }
-    had, now = history.had(), request.now_utc
-    values["times_had"], values["seconds_since_had"] = _counts_and_ages(had, now, rows)
+    own, now = history.interactions(), request.now_utc
+    values["times_had"], values["seconds_since_had"] = _counts_and_ages(own, now, rows)
     if "recent_had" in spec.pair:
-        values["recent_had"] = _recency_of(had, now, rows)
+        values["recent_had"] = _recency_of(own, now, rows)
     votes = request.votes or votes_of(items.neighbours, spec, history)
     if votes is not None:
         values["neighbour_sum"], values["neighbour_recent"] = votes.at(rows)
@@ -190,16 +190,16 @@ def recency_counts(history: History, now_utc: int) -> tuple[Ints, NDArray[np.flo
     Returns:
         int32 [m] and float64 [m]: the item's events, each halved every 60 days.
     """
-    rows, at = np.unique(history.rows, return_inverse=True)
+    rows, item_of_event = np.unique(history.rows, return_inverse=True)
     ages = np.maximum(now_utc - history.ts, 0)
-    recent = np.bincount(at, 0.5 ** (ages / OWN_HALF_LIFE_S), len(rows))
-    return rows, recent.astype(np.float64)
+    counts = np.bincount(item_of_event, 0.5 ** (ages / OWN_HALF_LIFE_S), len(rows))
+    return rows, counts.astype(np.float64)
 
 
 def _recency_of(history: History, now_utc: int, rows: NDArray[Any]) -> NDArray[np.float64]:
     """Return the recency-weighted count of each row, see `recency_counts`; 0: never."""
-    had, recent = recency_counts(history, now_utc)
-    return values_at(had, recent, rows)
+    known, counts = recency_counts(history, now_utc)
+    return values_at(known, counts, rows)
 
 
 def category_shares(spec: FeatureSpec, items: ItemColumns, rows: Ints) -> NDArray[np.float64]:
@@ -227,7 +227,7 @@ def _counts_and_ages(
     history: History, now_utc: int, rows: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the number of events with each row, and the age of the last one (-1: never)."""
-    had, first, times = np.unique(history.rows[::-1], return_index=True, return_counts=True)
+    known, first, counts = np.unique(history.rows[::-1], return_index=True, return_counts=True)
     # Events are in time order: the first from behind is the last.
     since = np.maximum(now_utc - history.ts[::-1][first], 0).astype(np.float64)
-    return values_at(had, times, rows), values_at(had, since, rows, MISSING)
+    return values_at(known, counts, rows), values_at(known, since, rows, MISSING)

@@ -223,8 +223,8 @@ class Bundle:
         if len(cells) < 2:
             raise BundleInvalidError("index/offsets: no cells", code="no_cells")
         if len(popular) > MAX_POPULAR:
-            told = f"items/popular: {len(popular)} items, at most {MAX_POPULAR}"
-            raise BundleInvalidError(told, code="popular_length")
+            message = f"items/popular: {len(popular)} items, at most {MAX_POPULAR}"
+            raise BundleInvalidError(message, code="popular_length")
         for name in below:
             expect_below(name, self.array(name), n)
         for name in finite:
@@ -338,7 +338,7 @@ def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:
 
 def _size(path: Path) -> int:
     """Size of a regular file in bytes; reading a pipe or device might never end."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(f"{path.name} is no file")
-    return found.st_size
+    return status.st_size

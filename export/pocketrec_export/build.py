@@ -36,7 +36,7 @@ from pocketrec_export.gates.rows import remedies, table
 from pocketrec_export.golden import answers as golden
 from pocketrec_export.items.content import add_items
 from pocketrec_export.items.index_builder import BuiltIndex, build_index
-from pocketrec_export.items.probes import choose_probes
+from pocketrec_export.items.nprobe import choose_probes
 from pocketrec_export.models.convert import (
     Converted,
     attempt,
@@ -46,7 +46,7 @@ from pocketrec_export.models.convert import (
 )
 from pocketrec_export.report import ExportReport, Shipped
 from pocketrec_export.rules import release_rules
-from pocketrec_training.cold_start.fill_in import fit_users, vectors_of_users
+from pocketrec_training.cold_start.score_calibration import fit_users, vectors_of_users
 from pocketrec_training.data.dataset import Dataset, load_dataset, release_popularity
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe

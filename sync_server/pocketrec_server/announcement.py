@@ -11,9 +11,9 @@ from pocketrec_bundle.units import DAY_S
 from pocketrec_server.auth.tokens import listed
 from pocketrec_server.events.stats import event_stats
 from pocketrec_server.repository import state
+from pocketrec_server.repository.channel_status import LiveChannel, live
 from pocketrec_server.repository.expiry import expiries
 from pocketrec_server.repository.keys import Signers, load_signers
-from pocketrec_server.repository.live import LiveChannel, live
 from pocketrec_server.repository.roles import BRAKE, TARGETS, TIMESTAMP, TOP_LEVEL
 from pocketrec_server.repository.standing import LIVE
 from pocketrec_server.settings import Settings

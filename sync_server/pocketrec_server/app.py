@@ -16,14 +16,14 @@ from pocketrec_server.admin.layout import Pages, is_of_site
 from pocketrec_server.admin.operations import Operations
 from pocketrec_server.admin.services import Services
 from pocketrec_server.admin.site import SITE
-from pocketrec_server.auth.gate import Gate
+from pocketrec_server.auth.authenticator import Authenticator
 from pocketrec_server.auth.sessions import Sessions
-from pocketrec_server.delivery import checks, files, health
+from pocketrec_server.delivery import files, health, not_modified
 from pocketrec_server.delivery.hints import Hints, hint_routes
-from pocketrec_server.delivery.served import Served
+from pocketrec_server.delivery.traffic import Traffic
 from pocketrec_server.events import uploads
 from pocketrec_server.events.routes import event_routes
-from pocketrec_server.halting.brake import Brake
+from pocketrec_server.halting.circuit_breaker import CircuitBreaker
 from pocketrec_server.halting.routes import outcome_routes
 from pocketrec_server.http import metrics, openapi, request_log
 from pocketrec_server.process import HINTS
@@ -56,19 +56,19 @@ def create_app(settings: Settings) -> Flask:
     signers, brake = load_signers(), None
     if settings.keys is not None:
         signers = online_signers(settings.keys)
-        brake = Brake(repo, engine, signers)
+        brake = CircuitBreaker(repo, engine, signers)
     counted = metrics.Metrics()
     app.extensions[HINTS] = listening = Hints(repo)
     note = request_log.watch(app, counted, log_requests=settings.log_requests)
     if settings.keys is not None:  # it logs, so it comes after what says how
         renewal.keep_fresh(repo, signers, threading.Event())
-    served = Served(repo, engine)
+    served = Traffic(repo, engine)
     sessions = Sessions(engine)
     pages = Pages(repo, sessions)
     Services(
         repo=repo,
         engine=engine,
-        gate=Gate(engine),
+        gate=Authenticator(engine),
         sessions=sessions,
         operations=Operations(repo, engine, signers),
         pages=pages,
@@ -88,7 +88,7 @@ def create_app(settings: Settings) -> Flask:
         app.register_blueprint(routes)
     openapi.document(app)  # fails here, not at its first reader, if a route has no description
     _answer_errors(app, pages)
-    app.wsgi_app = checks.Checks(app.wsgi_app, repo, served, note)  # type: ignore[method-assign]
+    app.wsgi_app = not_modified.NotModified(app.wsgi_app, repo, served, note)  # type: ignore[method-assign]
     if settings.behind_proxy:
         app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
     return app

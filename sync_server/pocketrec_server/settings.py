@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketrec_bundle.errors import InputError
-from pocketrec_server.events.allowance import LIMITS, Limits
+from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.events.uploads import MAX_EVENTS
 from pocketrec_server.repository.place import check_served
 

@@ -192,8 +192,8 @@ def test_forced_rows_come_in_as_in_the_example(page):
     assert len(rows) == 4 and limit is not None
     for forced, searched, expected in rows:
         lists = [[int(n) for n in cell.split(", ") if n] for cell in (forced, searched, expected)]
-        made = merged(*(np.array(one, np.int32) for one in lists[:2]), int(limit[1]))
-        assert made.tolist() == lists[2]
+        first, others = (np.array(one, np.int32) for one in lists[:2])
+        assert merged(first, others, int(limit[1])).tolist() == lists[2]
 
 
 def packed(content: bytes) -> bytes:

@@ -27,6 +27,7 @@ from pocketrec_edge.recommend.filters import FilterColumns, Filters, Range, fail
 from pocketrec_edge.recommend.rules.selection import calibrated, category_marks, commonest
 from pocketrec_export.conformance.hostile_catalogues import hostile_catalogues
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
+from pocketrec_export.gates.choose import TARGETS
 from pocketrec_export.targets import models_of
 
 HARMLESS = {"empty", "trigger", "index on an expression", "UTF-16"}
@@ -58,6 +59,14 @@ def test_every_link_of_the_page_leads_to_a_heading(page):
     contents = page.partition("## Contents")[2].partition("\n## ")[0]
     chapters = {anchor(name) for name in re.findall(r"^## (.+)$", page, re.MULTILINE)}
     assert chapters - {"contents"} <= set(re.findall(r"\]\(#(.+?)\)", contents))
+
+
+def test_every_link_of_the_guides_into_the_page_leads_to_a_heading(page, repository):
+    anchors = {anchor(heading) for heading in re.findall(r"^#+ (.+)$", page, re.MULTILINE)}
+    guides = [*repository.glob("*.md"), *(repository / "docs").rglob("*.md")]
+    links = {one for path in guides for one in re.findall(r"FORMAT\.md#([\w-]+)", path.read_text())}
+    assert len(links) >= 5
+    assert links <= anchors
 
 
 def test_every_golden_case_that_the_page_names_is_in_a_release(page, tiny):
@@ -102,6 +111,11 @@ def both(engine: str, variant: str, size: int, **meta) -> list[FileEntry]:
 def opened_first(manifest: Manifest, engine: str) -> list[str]:
     """Variants of the user tower, in the order in which a device tries them."""
     return [str(file.meta["variant"]) for file in manifest.models("user_tower", engine)]
+
+
+def test_targets_have_the_export_s_order(page):
+    first = ", ".join(f"`{name}`" for name in TARGETS[:-1])
+    assert f"{first} or `{TARGETS[-1]}`. For each target of its recipe, in this order" in page
 
 
 def test_default_comes_first_then_the_smaller_file_then_the_lower_name():

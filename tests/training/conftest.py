@@ -73,10 +73,10 @@ def world():
 
 @pytest.fixture(scope="session")
 def make_candidates(world):
-    """Return a function that makes `Candidates` of a data set; ring neighbours are near."""
+    """Return a function that makes `CandidateGenerator` of a data set; ring neighbours are near."""
     import keras
 
-    from pocketrec_training.ranker.slates import Candidates
+    from pocketrec_training.ranker.candidate_lists import CandidateGenerator
     from pocketrec_training.towers.user_tower import build_user_tower
 
     recipe, spec, _ = world
@@ -86,8 +86,8 @@ def make_candidates(world):
     waves = [wave(angle * k) for k in range(1, DIM // 2 + 1) for wave in (np.sin, np.cos)]
     table = np.stack(waves, axis=1).astype(np.float32)
 
-    def make(data, **settings) -> Candidates:
-        return Candidates(spec, data, tower, table, **settings)
+    def make(data, **settings) -> CandidateGenerator:
+        return CandidateGenerator(spec, data, tower, table, **settings)
 
     return make
 

@@ -174,9 +174,9 @@ def test_training_refuses_a_planted_leak_and_goes_on_once_it_is_mended(
     tmp_path, runner, monkeypatch, uncompiled
 ):
     from pocketrec.cli import main
-    from pocketrec_training.ranker.slates import Candidates
+    from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 
-    def whole_log(self, case, vector, rows, honest=Candidates.inputs_for):
+    def whole_log(self, case, vector, rows, honest=CandidateGenerator.inputs_for):
         """Counts the user's events up to the end of the log, not up to the case."""
         found = honest(self, case, vector, rows)
         counts = np.bincount(self.data.history(case[0]).rows, minlength=len(self.data.items))
@@ -186,11 +186,11 @@ def test_training_refuses_a_planted_leak_and_goes_on_once_it_is_mended(
     write_tables(tmp_path, RECIPE.replace("epochs = 12", "epochs = 1"), users=30, events=8)
     words = ["train", tmp_path / "r.toml", "--data", tmp_path / "data", "--out", tmp_path / "run"]
     with monkeypatch.context() as planted, uncompiled():
-        planted.setattr(Candidates, "inputs_for", whole_log)
+        planted.setattr(CandidateGenerator, "inputs_for", whole_log)
         done = runner.invoke(main, [*map(str, words), "--json"])
     assert done.exit_code == 2
     assert "know the future: pair.times_had (user 'u" in done.stderr
-    assert "pocketrec_training.ranker.slates" in done.stderr
+    assert "pocketrec_training.ranker.candidate_lists" in done.stderr
     assert not (tmp_path / "run").exists()
     assert (tmp_path / ".run.work" / "retrieval.npz").exists()
     with uncompiled():

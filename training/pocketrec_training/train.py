@@ -29,11 +29,11 @@ from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.experiment_log import ExperimentLog
 from pocketrec_training.metrics.cases import evaluation_settings
 from pocketrec_training.neighbours import fit_neighbours, save_neighbours
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.cross_fit import save_cross_fit
 from pocketrec_training.ranker.fit import fit_ranker
 from pocketrec_training.ranker.gain import RankerGain
 from pocketrec_training.ranker.leakage import LeakCheck
-from pocketrec_training.ranker.slates import Candidates
 from pocketrec_training.recipe.schema import Recipe, recipe_json
 from pocketrec_training.run_folder import MODELS, RunFolder
 from pocketrec_training.stopping import cap_warning
@@ -169,7 +169,7 @@ def train(
         table, alignment = aligned.table, aligned.alignment
     baskets = recipe.split.kind != "leave_last"
     neighbours = fit_neighbours(recipe.neighbours, data)
-    candidates = Candidates(
+    candidates = CandidateGenerator(
         spec,
         data,
         user_tower,

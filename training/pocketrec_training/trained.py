@@ -15,7 +15,7 @@ from pocketrec_training.data.dataset import Dataset, Items, load_items
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.neighbours import load_neighbours
 from pocketrec_training.progress import Progress
-from pocketrec_training.ranker.slates import Candidates
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.recipe.schema import Recipe, load_recipe
 from pocketrec_training.run_folder import MODELS, RunFolder
 from pocketrec_training.towers import item_tower, user_tower
@@ -41,9 +41,9 @@ class Trained:
     ranker: keras.Model
     neighbours: Neighbours | None
 
-    def candidates(self, data: Dataset) -> Candidates:
+    def candidates(self, data: Dataset) -> CandidateGenerator:
         """Return retrieval as this run trained it, over the sequences of `data`."""
-        return Candidates(
+        return CandidateGenerator(
             self.spec,
             data,
             self.user_tower,

@@ -22,7 +22,7 @@ from pocketrec_bundle.features import FeatureSpec, History, tower_inputs, used_r
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.units import DAY_S
 from pocketrec_training.cold_start.content_vectors import ContentVectors
-from pocketrec_training.cold_start.fill_in import run_tower
+from pocketrec_training.cold_start.score_calibration import run_tower
 from pocketrec_training.data import columns as col
 
 SLATE, AMONG = 10, 200

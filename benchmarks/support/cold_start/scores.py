@@ -10,7 +10,7 @@ from benchmarks.support.cold_start.split import ColdSplit
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_training.cold_start.content_vectors import ContentVectors
-from pocketrec_training.cold_start.fill_in import (
+from pocketrec_training.cold_start.score_calibration import (
     SAMPLE,
     arrival_ratio,
     expected_share,

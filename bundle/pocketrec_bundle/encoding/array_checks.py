@@ -19,10 +19,10 @@ def expect_form(name: str, array: Array, code: str, shape: tuple[int, ...]) -> N
     Raises:
         BundleInvalidError: one differs. The text begins with `name`, as in all checks here.
     """
-    found = array.dtype.str[1:]
-    if found != code or array.shape != shape:
+    dtype = array.dtype.str[1:]
+    if dtype != code or array.shape != shape:
         raise BundleInvalidError(
-            f"{name}: {found}{list(array.shape)}, expected {code}{list(shape)}", code="array_form"
+            f"{name}: {dtype}{list(array.shape)}, expected {code}{list(shape)}", code="array_form"
         )
 
 
@@ -86,5 +86,5 @@ def expect_utf8(name: str, data: NDArray[np.uint8], starts: NDArray[Any]) -> Non
 
 def begins_letter(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Whether each byte of UTF-8 is the first of a code point."""
-    found: NDArray[np.bool_] = data & 0xC0 != 0x80
-    return found
+    begins: NDArray[np.bool_] = data & 0xC0 != 0x80
+    return begins

@@ -81,8 +81,8 @@ def column_at(columns: Column, place: int) -> Column:
     """Return column `place` of columns [N, M]; of `Stacked` columns without a copy."""
     if isinstance(columns, Stacked):
         return columns.columns[place]
-    found: Column = columns[:][:, place]
-    return found
+    column: Column = columns[:][:, place]
+    return column
 
 
 def open_column(
@@ -121,8 +121,8 @@ def expect_codes(name: str, codes: Array, n: int, limit: int) -> None:
     Raises:
         BundleInvalidError: the dtype, the number or a code is wrong.
     """
-    found = codes.dtype.str[1:]
-    expect_form(name, codes, found if found in CODES else " or ".join(CODES), (n,))
+    dtype = codes.dtype.str[1:]
+    expect_form(name, codes, dtype if dtype in CODES else " or ".join(CODES), (n,))
     expect_below(name, codes, limit)
 
 
@@ -159,13 +159,13 @@ def coded(values: NDArray[Any], base: NDArray[Any] | None = None) -> Coded:
     places = np.arange(len(distinct))
     table = _values(distinct, values)
     if base is not None and base.dtype == values.dtype and base.shape[1:] == values.shape[1:]:
-        known = {key: at for at, key in enumerate(_keys(base).tolist())}
-        at = np.array([known.get(key, -1) for key in distinct.tolist()], np.int64)
-        new = at < 0
+        known = {key: code for code, key in enumerate(_keys(base).tolist())}
+        base_codes = np.array([known.get(key, -1) for key in distinct.tolist()], np.int64)
+        new = base_codes < 0
         n = len(base) + int(new.sum())
         if code_dtype(n) == code_dtype(len(distinct)):
-            at[new] = np.arange(len(base), n)
-            places, table = at, np.concatenate([base, table[new]])
+            base_codes[new] = np.arange(len(base), n)
+            places, table = base_codes, np.concatenate([base, table[new]])
     dtype = code_dtype(len(table))
     return Coded(places.astype(dtype)[codes.reshape(-1)], table)
 

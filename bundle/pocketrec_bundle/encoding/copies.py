@@ -34,10 +34,10 @@ def steps(old: Bytes, new: Bytes) -> Iterator[Step]:
             near = _near(old, start, new, at)
             # A near end of a long gap may hide that the gap itself is there elsewhere.
             far = None if near and near[0] - at <= _SHORT else blocks.next_match(at)
-            found = min(filter(None, (near, far)), default=None)
-            if found is None:
+            match = min(filter(None, (near, far)), default=None)
+            if match is None:
                 break
-            at, start = found
+            at, start = match
             length = _equal(old, start, new, at)
         back = _equal_before(old, start, new, at, at - written)
         at, start, length = at - back, start - back, length + back

@@ -73,8 +73,8 @@ def make_delta(old: Buffer, new: Buffer) -> tuple[str, bytes]:
     if not (_is_int8(after) and before[:HEADER_BYTES].tobytes() == after[:HEADER_BYTES].tobytes()):
         return COPY, _packed(parts, _MATCHING)
     differences = (
-        (after[at : at + _PART] - before[at : at + _PART]).tobytes()
-        for at in range(0, len(after), _PART)
+        (after[start : start + _PART] - before[start : start + _PART]).tobytes()
+        for start in range(0, len(after), _PART)
     )
     moved = DIFFERENCE, _packed(differences, _COUNTING)
     if sum(map(len, parts)) > len(new) / 2:  # int8 rows do not compress: it would be no smaller
@@ -126,14 +126,14 @@ def _is_int8(data: Bytes) -> bool:
 
 def _copy_parts(old: Bytes, new: Bytes) -> Iterator[bytes]:
     """Yield the content of a delta of the form "copy"."""
-    found = np.fromiter(chain.from_iterable(steps(old, new)), "<i4").reshape(-1, 3)
-    yield np.uint32(len(found)).astype("<u4").tobytes()
-    planes = np.ascontiguousarray(found.T).view(np.uint8).reshape(3, len(found), 4)
+    table = np.fromiter(chain.from_iterable(steps(old, new)), "<i4").reshape(-1, 3)
+    yield np.uint32(len(table)).astype("<u4").tobytes()
+    planes = np.ascontiguousarray(table.T).view(np.uint8).reshape(3, len(table), 4)
     yield planes.transpose(0, 2, 1).tobytes()
-    at = 0
-    for fresh, kept, _ in found.tolist():
-        yield new[at : at + fresh].tobytes()
-        at += fresh + kept
+    position = 0
+    for fresh, kept, _ in table.tolist():
+        yield new[position : position + fresh].tobytes()
+        position += fresh + kept
 
 
 def _most_steps(size: int) -> int:

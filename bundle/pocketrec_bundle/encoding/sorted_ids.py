@@ -39,8 +39,8 @@ def front_coded(ids: list[str]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     hashes = np.fromiter((zlib.crc32(one.encode()) for one in ids), np.uint32, len(ids))
     shared[hashes % _MEAN_BLOCK == 0] = 0
     heads = np.append(np.flatnonzero(shared == 0), len(ids))
-    for at in np.flatnonzero(np.diff(heads) > MAX_BLOCK):
-        shared[heads[at] : heads[at + 1] : MAX_BLOCK] = 0
+    for head in np.flatnonzero(np.diff(heads) > MAX_BLOCK):
+        shared[heads[head] : heads[head + 1] : MAX_BLOCK] = 0
     parts = [one[n:].encode() for one, n in zip(ids, shared.tolist(), strict=True)]
     added = np.fromiter(map(len, parts), np.int64, len(parts))
     if added.max(initial=0) > MAX_ADDED_BYTES:
@@ -51,7 +51,7 @@ def front_coded(ids: list[str]) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
 
 def _shared_letters(ids: list[str]) -> NDArray[np.int64]:
     """Return the letters each id shares with the previous one, int64 [N], at most `MAX_SHARED`."""
-    found = np.zeros(len(ids), np.int64)
+    shared = np.zeros(len(ids), np.int64)
     lengths = np.fromiter(map(len, ids), np.int64, len(ids))
     for start in range(0, len(ids), _PART):  # a part with the id before it
         first = max(0, start - 1)
@@ -60,8 +60,8 @@ def _shared_letters(ids: list[str]) -> NDArray[np.int64]:
         differ = np.pad(letters[1:] != letters[:-1], ((0, 0), (0, 1)), constant_values=True)
         length = lengths[first : first + len(part)]
         shortest = np.minimum(length[1:], length[:-1])
-        found[first + 1 : first + len(part)] = np.minimum(differ.argmax(axis=1), shortest)
-    return found
+        shared[first + 1 : first + len(part)] = np.minimum(differ.argmax(axis=1), shortest)
+    return shared
 
 
 class SortedIds:
@@ -125,8 +125,8 @@ class SortedIds:
                 low = middle + 1
             else:
                 high = middle
-        found = self._block(low - 1) if low else []
-        return int(self._heads[low - 1]) + found.index(item_id) if item_id in found else -1
+        ids = self._block(low - 1) if low else []
+        return int(self._heads[low - 1]) + ids.index(item_id) if item_id in ids else -1
 
     def all(self) -> list[str]:
         """Return all ids, sorted."""
@@ -139,12 +139,12 @@ class SortedIds:
         """Return a block's ids, up to rank `end` - 1."""
         first, last = int(self._heads[block]), int(self._heads[block + 1])
         data = self._data[int(self._starts[block]) : int(self._starts[block + 1])].tobytes()
-        found, text, at = [], "", 0
+        ids, text, start = [], "", 0
         for shared, added in self._shapes[first : last if end is None else end].tolist():
-            text = text[:shared] + data[at : at + added].decode()
-            at += added
-            found.append(text)
-        return found
+            text = text[:shared] + data[start : start + added].decode()
+            start += added
+            ids.append(text)
+        return ids
 
 
 def _letters(name: str, data: NDArray[np.uint8], added: NDArray[Any]) -> NDArray[Any]:

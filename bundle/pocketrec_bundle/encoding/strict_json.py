@@ -39,10 +39,10 @@ def parse_json(name: str, data: bytes, max_bytes: int = MAX_JSON_BYTES) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("a key stands twice in an object")
-    return found
+    return members
 
 
 def _finite(text: str) -> float:

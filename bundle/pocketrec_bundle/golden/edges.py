@@ -124,13 +124,13 @@ class GoldenEdges:
         """
         if not bundle.lists(FILE):
             return None
-        found = cls.from_json(bundle.json(FILE))
-        cases: list[EdgeHistory | EdgeSearch] = [*found.histories, *found.searches]
+        golden = cls.from_json(bundle.json(FILE))
+        cases: list[EdgeHistory | EdgeSearch] = [*golden.histories, *golden.searches]
         for case in cases:
             if wrong := _unfit(case, bundle):
                 where = f"{FILE}: {shown(case.name)}"
                 raise BundleInvalidError(f"{where}: {wrong}", code="golden_release")
-        return found
+        return golden
 
     @classmethod
     def from_json(cls, value: object) -> "GoldenEdges":
@@ -142,11 +142,11 @@ class GoldenEdges:
         """
         any_list = list_of(lambda _: True, MAX_CASES)
         keys = {"histories": any_list, "searches": any_list}
-        found = top(FILE, value, {**keys, "unmade": list_of(is_text, MAX_CASES)})
+        content = top(FILE, value, {**keys, "unmade": list_of(is_text, MAX_CASES)})
         return cls(
-            histories=tuple(map(_history, found["histories"])),
-            searches=tuple(s for v in found["searches"] if (s := _search(v)) is not None),
-            unmade=found["unmade"],
+            histories=tuple(map(_history, content["histories"])),
+            searches=tuple(s for v in content["searches"] if (s := _search(v)) is not None),
+            unmade=content["unmade"],
         )
 
 
@@ -186,32 +186,32 @@ _SEARCH: dict[str, Callable[[object], bool]] = {
 
 
 def _history(value: object) -> EdgeHistory:
-    found = past(FILE, value, _HISTORY)
-    lengths = {len(found[key]) for key in ("history_rows", "history_events", "history_ages_s")}
-    if len(lengths) > 1 or len(found["pair"]) != len(found["rows"]):
+    case = past(FILE, value, _HISTORY)
+    lengths = {len(case[key]) for key in ("history_rows", "history_events", "history_ages_s")}
+    if len(lengths) > 1 or len(case["pair"]) != len(case["rows"]):
         raise BundleInvalidError(
-            f"{FILE}: {shown(found['name'])}: lengths differ", code="golden_value"
+            f"{FILE}: {shown(case['name'])}: lengths differ", code="golden_value"
         )
-    return EdgeHistory(**{**found, "pair": tuple(map(tuple, found["pair"]))})
+    return EdgeHistory(**{**case, "pair": tuple(map(tuple, case["pair"]))})
 
 
 def _search(value: object) -> EdgeSearch | None:
     """Check a case and return it; None if this app does not know its scene."""
-    found = past(FILE, value, _SEARCH)
-    where = f"{FILE}: {shown(found['name'])}"
-    if len(found["candidates"]) != len(found["scores"]):
+    case = past(FILE, value, _SEARCH)
+    where = f"{FILE}: {shown(case['name'])}"
+    if len(case["candidates"]) != len(case["scores"]):
         raise BundleInvalidError(
             f"{where}: candidates and scores differ in length", code="golden_value"
         )
-    if found["scene"] in (SIMILAR, AFTER) and not found["scene_ids"]:
+    if case["scene"] in (SIMILAR, AFTER) and not case["scene_ids"]:
         raise BundleInvalidError(f"{where}: no item at hand", code="golden_value")
-    if found["scene"] not in SCENES:
+    if case["scene"] not in SCENES:
         return None
-    if found["filters"] is not None:
-        filters = checked(f"{where}: filters", found["filters"], _FILTERS)
+    if case["filters"] is not None:
+        filters = checked(f"{where}: filters", case["filters"], _FILTERS)
         ranges = tuple(checked(f"{where}: a range", each, _RANGE) for each in filters["ranges"])
-        found["filters"] = {**filters, "ranges": ranges}
-    return EdgeSearch(**found)
+        case["filters"] = {**filters, "ranges": ranges}
+    return EdgeSearch(**case)
 
 
 def _unfit(case: EdgeHistory | EdgeSearch, bundle: Bundle) -> str:

@@ -76,15 +76,15 @@ def past(where: str, value: object, keys: Mapping[str, Check]) -> dict[str, Any]
     Raises:
         BundleInvalidError: a check fails.
     """
-    found = checked(f"{where}: a case", value, {**PAST, **keys})
-    if not len(found["item_ids"]) == len(found["events"]) == len(found["ts"]):
+    case = checked(f"{where}: a case", value, {**PAST, **keys})
+    if not len(case["item_ids"]) == len(case["events"]) == len(case["ts"]):
         raise BundleInvalidError(
-            f"{where}: {shown(found['name'])}: the history's columns differ in length",
+            f"{where}: {shown(case['name'])}: the history's columns differ in length",
             code="golden_value",
         )
-    if list(found["ts"]) != sorted(found["ts"]):
+    if list(case["ts"]) != sorted(case["ts"]):
         raise BundleInvalidError(
-            f"{where}: {shown(found['name'])}: the history is not in order of time",
+            f"{where}: {shown(case['name'])}: the history is not in order of time",
             code="golden_value",
         )
-    return found
+    return case

@@ -155,8 +155,8 @@ class GoldenRules:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, for `golden_rules.json`."""
-        found = {**asdict(self), "slates": [each.to_json() for each in self.slates]}
-        value: dict[str, Any] = json.loads(canonical_json(found))  # tuples to lists
+        plain = {**asdict(self), "slates": [each.to_json() for each in self.slates]}
+        value: dict[str, Any] = json.loads(canonical_json(plain))  # tuples to lists
         return value
 
     @classmethod
@@ -178,12 +178,12 @@ class GoldenRules:
             BundleInvalidError: the form is not that of version 1.
         """
         any_list = list_of(lambda _: True, MAX_CASES)
-        found = top(FILE, value, {"items": any_list, "slates": any_list, "titles": any_list})
-        items = tuple(GoldenItem(**checked(f"{FILE}: an item", v, _ITEM)) for v in found["items"])
-        titles = (checked(f"{FILE}: a title", v, _TITLE) for v in found["titles"])
+        content = top(FILE, value, {"items": any_list, "slates": any_list, "titles": any_list})
+        items = tuple(GoldenItem(**checked(f"{FILE}: an item", v, _ITEM)) for v in content["items"])
+        titles = (checked(f"{FILE}: a title", v, _TITLE) for v in content["titles"])
         return cls(
             items=items,
-            slates=tuple(s for v in found["slates"] if (s := _slate(v, len(items))) is not None),
+            slates=tuple(s for v in content["slates"] if (s := _slate(v, len(items))) is not None),
             titles=tuple(GoldenTitle(**each) for each in titles),
         )
 
@@ -245,26 +245,26 @@ _SLATE: Checks = {
 
 def _slate(value: object, n_items: int) -> RuledSlate | None:
     """Check a case and return it; None if this app does not know a kind of rule in it."""
-    found = checked(f"{FILE}: a slate", value, _SLATE)
-    where = f"{FILE}: {shown(found['name'])}"
-    if (found["rules"] is None) == (found["policy"] is None):
+    case = checked(f"{FILE}: a slate", value, _SLATE)
+    where = f"{FILE}: {shown(case['name'])}"
+    if (case["rules"] is None) == (case["policy"] is None):
         raise BundleInvalidError(f"{where}: has either rules or a policy", code="golden_value")
-    offers = tuple(GoldenOffer(**checked(f"{where}: offers", v, _OFFER)) for v in found["offers"])
-    lengths = {len(found[key]) for key in ("slate", "propensities", "sponsored")}
-    if len(found["rows"]) != len(found["scores"]) or len(lengths) > 1:
+    offers = tuple(GoldenOffer(**checked(f"{where}: offers", v, _OFFER)) for v in case["offers"])
+    lengths = {len(case[key]) for key in ("slate", "propensities", "sponsored")}
+    if len(case["rows"]) != len(case["scores"]) or len(lengths) > 1:
         raise BundleInvalidError(f"{where}: lengths differ", code="golden_value")
-    impressions = tuple(map(tuple, found["impressions"]))
-    rows = [*found["rows"], *found["past"], *found["earlier"], *found["slate"]]
+    impressions = tuple(map(tuple, case["impressions"]))
+    rows = [*case["rows"], *case["past"], *case["earlier"], *case["slate"]]
     rows += [offer.row for offer in offers] + [row for row, _ in impressions]
     if max(rows, default=-1) >= n_items:
         raise BundleInvalidError(f"{where}: a row beyond the {n_items} items", code="golden_value")
     try:
-        if found["rules"] is not None:
-            found["rules"] = Rules.from_json(found["rules"], SPEC)
+        if case["rules"] is not None:
+            case["rules"] = Rules.from_json(case["rules"], SPEC)
         else:
-            found["policy"] = Policy.from_json(found["policy"])
+            case["policy"] = Policy.from_json(case["policy"])
     except BundleTooNewError:
         return None
-    if found["draws"] is not None:
-        found["draws"] = Draws(**checked(f"{where}: draws", found["draws"], _DRAWS))
-    return RuledSlate(**{**found, "offers": offers, "impressions": impressions})
+    if case["draws"] is not None:
+        case["draws"] = Draws(**checked(f"{where}: draws", case["draws"], _DRAWS))
+    return RuledSlate(**{**case, "offers": offers, "impressions": impressions})

@@ -163,6 +163,6 @@ def _case(value: object) -> GoldenCase:
             f"{where}: the history is not in order of time", code="golden_value"
         )
     fields: dict[str, Any] = {
-        key: tuple(found) if isinstance(found, list) else found for key, found in value.items()
+        key: tuple(entry) if isinstance(entry, list) else entry for key, entry in value.items()
     }
     return GoldenCase(**fields)

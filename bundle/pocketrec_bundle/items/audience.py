@@ -86,17 +86,17 @@ class OpenAudience:
 
     def of_items(self, n: int) -> Audience:
         """Return it in the form that is written, for all n rows."""
-        found = Audience.everyone(n)
+        audience = Audience.everyone(n)
         if self.regions is not None:
-            found.regions[:] = self._names(self.regions)
+            audience.regions[:] = self._names(self.regions)
         if self.age_ratings is not None:
-            found.age_ratings[:] = self.age_ratings[:]
-        return found
+            audience.age_ratings[:] = self.age_ratings[:]
+        return audience
 
     def _names(self, column: Column) -> Iterator[tuple[str, ...]]:
         coded = column if isinstance(column, Coded) else Coded(np.arange(len(column)), column[:])
         bits = np.unpackbits(coded.values, axis=1, bitorder="little")[:, : len(self.region_names)]
-        each = [tuple(self.region_names[at] for at in np.flatnonzero(row)) for row in bits]
+        each = [tuple(self.region_names[region] for region in np.flatnonzero(row)) for row in bits]
         return (each[code] for code in coded.codes.tolist())
 
 
@@ -156,12 +156,12 @@ def audience_files(
 
 
 def _bits(regions: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> Bytes:
-    at = {name: place for place, name in enumerate(names)}
+    bit_of = {name: place for place, name in enumerate(names)}
     code: dict[tuple[str, ...], int] = {}  # many items share their regions
     codes = [code.setdefault(each, len(code)) for each in regions]
     bits = np.zeros((len(code), 8 * _width(names)), np.uint8)
     for row, each in enumerate(code):
-        bits[row, [at[name] for name in each]] = 1
+        bits[row, [bit_of[name] for name in each]] = 1
     return np.packbits(bits, axis=1, bitorder="little")[codes]
 
 

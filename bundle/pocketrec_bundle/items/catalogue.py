@@ -133,8 +133,8 @@ class Catalogue:
         with _wrapped():
             self._allow(len(wanted))
             select = f"{_SELECT} WHERE row = ?"
-            found = [self._connection.execute(select, (row,)).fetchone() for row in wanted]
-        return [_item(values) for values in found if values is not None]
+            fetched = [self._connection.execute(select, (row,)).fetchone() for row in wanted]
+        return [_item(values) for values in fetched if values is not None]
 
     def all_items(self, n: int) -> Iterator[CatalogueItem]:
         """Yield the items of rows 0..n-1 in order, in one pass over the file.

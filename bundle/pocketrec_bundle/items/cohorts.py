@@ -61,9 +61,9 @@ class Cohorts:
 
     def items(self, code: int) -> Ints:
         """Return the rows of a category's list, int32 [<= m]; empty if it has no list."""
-        at = np.flatnonzero(self.codes == code)
-        if not code or not len(at):
+        lines = np.flatnonzero(self.codes == code)
+        if not code or not len(lines):
             return np.zeros(0, np.int32)
-        line = self.rows[at[0]]
-        found: Ints = line[line != NO_ITEM]
-        return found
+        line = self.rows[lines[0]]
+        rows: Ints = line[line != NO_ITEM]
+        return rows

@@ -76,30 +76,31 @@ class Campaigns:
                 f"{FILE}: campaigns must be a list of at most {MAX_CAMPAIGNS}",
                 code="campaigns_value",
             )
-        campaigns = tuple(_campaign(at, each) for at, each in enumerate(listed, 1))
+        campaigns = tuple(_campaign(number, each) for number, each in enumerate(listed, 1))
         if len({each.id for each in campaigns}) < len(campaigns):
             raise BundleInvalidError(f"{FILE}: an id stands twice", code="campaigns_value")
         return cls(campaigns=campaigns)
 
 
-def _campaign(at: int, value: object) -> Campaign:
+def _campaign(number: int, value: object) -> Campaign:
     if not isinstance(value, dict) or value.keys() != Campaign.__dataclass_fields__.keys():
         raise BundleInvalidError(
-            f"{FILE}: campaign {at}: keys differ from version 1", code="campaigns_keys"
+            f"{FILE}: campaign {number}: keys differ from version 1", code="campaigns_keys"
         )
     for key, longest in (("id", MAX_TEXT), ("item_id", MAX_ITEM_ID), ("label", MAX_TEXT)):
         if not is_text(value[key], longest) or not value[key].strip():
             raise BundleInvalidError(
-                f"{FILE}: campaign {at}: {key} must be a text of 1..{longest} characters",
+                f"{FILE}: campaign {number}: {key} must be a text of 1..{longest} characters",
                 code="campaigns_value",
             )
     for key, most in (("from_utc", MAX_UTC), ("until_utc", MAX_UTC), ("priority", MAX_PRIORITY)):
         if not is_integer(value[key], 0, most):
             raise BundleInvalidError(
-                f"{FILE}: campaign {at}: {key} must be an integer 0..{most}", code="campaigns_value"
+                f"{FILE}: campaign {number}: {key} must be an integer 0..{most}",
+                code="campaigns_value",
             )
     if value["from_utc"] >= value["until_utc"]:
         raise BundleInvalidError(
-            f"{FILE}: campaign {at}: from_utc must be before until_utc", code="campaigns_value"
+            f"{FILE}: campaign {number}: from_utc must be before until_utc", code="campaigns_value"
         )
     return Campaign(**value)

@@ -82,23 +82,25 @@ class Halts:
             raise BundleInvalidError(
                 f"halts: halted must be a list of at most {MAX_HALTS}", code="halts"
             )
-        halted = tuple(_halt(at, one) for at, one in enumerate(listed, 1))
+        halted = tuple(_halt(number, one) for number, one in enumerate(listed, 1))
         if len({halt.manifest for halt in halted}) < len(halted):
             raise BundleInvalidError("halts: a release stands twice", code="halts")
         return cls(halted=halted)
 
 
-def _halt(at: int, value: object) -> Halt:
+def _halt(number: int, value: object) -> Halt:
     if not isinstance(value, dict) or value.keys() != Halt.__dataclass_fields__.keys():
         raise BundleInvalidError(
-            f"halts: halt {at}: keys differ from format {FORMAT}", code="halts"
+            f"halts: halt {number}: keys differ from format {FORMAT}", code="halts"
         )
     if not isinstance(value["manifest"], str) or not SHA256.fullmatch(value["manifest"]):
-        raise BundleInvalidError(f"halts: halt {at}: manifest must be 64 hex digits", code="halts")
+        raise BundleInvalidError(
+            f"halts: halt {number}: manifest must be 64 hex digits", code="halts"
+        )
     if not is_text(value["reason"]):
-        raise BundleInvalidError(f"halts: halt {at}: reason must be a short text", code="halts")
+        raise BundleInvalidError(f"halts: halt {number}: reason must be a short text", code="halts")
     if not is_integer(value["since_utc"], 0, MAX_UTC):
         raise BundleInvalidError(
-            f"halts: halt {at}: since_utc must be an integer 0..{MAX_UTC}", code="halts"
+            f"halts: halt {number}: since_utc must be an integer 0..{MAX_UTC}", code="halts"
         )
     return Halt(**value)

@@ -172,21 +172,24 @@ class RolloutPolicy:
         refuse_newer(FILE, value, FORMAT, "format")
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
             raise BundleInvalidError(f"{FILE}: of another format than {FORMAT}", code="rollout")
-        found = _object(FILE, value, cls)
-        if not _matches(CHANNEL, found["channel"]):
+        fields = _object(FILE, value, cls)
+        if not _matches(CHANNEL, fields["channel"]):
             raise BundleInvalidError(
-                f"{FILE}: channel {shown(found['channel'])} is not a channel's name", code="rollout"
+                f"{FILE}: channel {shown(fields['channel'])} is not a channel's name",
+                code="rollout",
             )
-        listed = found["releases"]
+        listed = fields["releases"]
         if not isinstance(listed, list) or len(listed) > MAX_STAGES:
             raise BundleInvalidError(
                 f"{FILE}: releases must be a list of at most {MAX_STAGES}", code="rollout"
             )
-        stages = tuple(_stage(f"{FILE}: release {at}", one) for at, one in enumerate(listed, 1))
+        stages = tuple(
+            _stage(f"{FILE}: release {number}", one) for number, one in enumerate(listed, 1)
+        )
         if len({stage.manifest for stage in stages}) < len(stages):
             raise BundleInvalidError(f"{FILE}: a release stands twice", code="rollout")
-        sync = _sync(f"{FILE}: sync", found["sync"])
-        return cls(channel=found["channel"], releases=stages, sync=sync)
+        sync = _sync(f"{FILE}: sync", fields["sync"])
+        return cls(channel=fields["channel"], releases=stages, sync=sync)
 
 
 def version_of(text: str) -> tuple[int, ...]:
@@ -198,29 +201,29 @@ def version_of(text: str) -> tuple[int, ...]:
 
 
 def _stage(where: str, value: object) -> Stage:
-    found = _object(where, value, Stage)
-    _insist(where, "manifest", "64 hex digits", _matches(SHA256, found["manifest"]))
-    _insist(where, "name", "a short text", is_text(found["name"]))
-    _insist(where, "percent", "a number 0..100", is_number(found["percent"], 0, 100))
-    ramp = _ramp(where, found["ramp"], found["percent"])
-    _insist(where, "state", f"one of {', '.join(STATES)}", found["state"] in STATES)
-    _insist_integers(where, found)
-    until = found["until_utc"]
-    later = until is None or is_integer(until, found["from_utc"] + 1, MAX_UTC)
+    fields = _object(where, value, Stage)
+    _insist(where, "manifest", "64 hex digits", _matches(SHA256, fields["manifest"]))
+    _insist(where, "name", "a short text", is_text(fields["name"]))
+    _insist(where, "percent", "a number 0..100", is_number(fields["percent"], 0, 100))
+    ramp = _ramp(where, fields["ramp"], fields["percent"])
+    _insist(where, "state", f"one of {', '.join(STATES)}", fields["state"] in STATES)
+    _insist_integers(where, fields)
+    until = fields["until_utc"]
+    later = until is None or is_integer(until, fields["from_utc"] + 1, MAX_UTC)
     _insist(where, "until_utc", "null or later than from_utc", later)
-    classes = found["device_classes"]
+    classes = fields["device_classes"]
     some = isinstance(classes, list) and len(classes) <= MAX_CLASSES
     sound = some and all(_matches(DEVICE_CLASS, one) for one in classes)
     _insist(where, "device_classes", f"a list of at most {MAX_CLASSES} names", sound)
-    limit = found["most_failures"]
+    limit = fields["most_failures"]
     if limit is not None:
         limit = _object(f"{where}: most_failures", limit, FailureLimit)
         _insist_integers(where, limit)
         _insist(where, "share", "a number 0..1", is_number(limit["share"], 0, 1))
         limit = FailureLimit(**limit)
-    app = _app(f"{where}: app", found["app"])
+    app = _app(f"{where}: app", fields["app"])
     read = {"app": app, "ramp": ramp, "device_classes": tuple(classes), "most_failures": limit}
-    return Stage(**found | read)
+    return Stage(**fields | read)
 
 
 def _ramp(where: str, value: object, percent: float) -> tuple[tuple[int, float], ...]:
@@ -236,27 +239,27 @@ def _ramp(where: str, value: object, percent: float) -> tuple[tuple[int, float],
 
 
 def _app(where: str, value: object) -> AppVersions:
-    found = _object(where, value, AppVersions)
-    for key, text in found.items():
+    fields = _object(where, value, AppVersions)
+    for key, text in fields.items():
         _insist(where, key, "a version as 1.2", text is None or _matches(APP_VERSION, text))
-    app = AppVersions(**found)
+    app = AppVersions(**fields)
     if app.least and app.below and version_of(app.least) >= version_of(app.below):
         raise BundleInvalidError(f"{where}: least must be before below", code="rollout")
     return app
 
 
 def _sync(where: str, value: object) -> SyncPolicy:
-    found = _object(where, value, SyncPolicy)
+    fields = _object(where, value, SyncPolicy)
     for key in ("unmetered", "charging"):
-        _insist(where, key, "true or false", type(found[key]) is bool)
-    _insist_integers(where, found)
-    hours = found["quiet_hours"]
+        _insist(where, key, "true or false", type(fields[key]) is bool)
+    _insist_integers(where, fields)
+    hours = fields["quiet_hours"]
     if hours is not None:
         pair = isinstance(hours, list) and len(hours) == 2
         sound = pair and all(is_integer(hour, 0, 23) for hour in hours) and hours[0] != hours[1]
         _insist(where, "quiet_hours", "null or two hours 0..23 that differ", sound)
         hours = tuple(hours)
-    return SyncPolicy(**found | {"quiet_hours": hours})
+    return SyncPolicy(**fields | {"quiet_hours": hours})
 
 
 def _object(where: str, value: object, kind: type) -> dict[str, Any]:
@@ -271,11 +274,11 @@ def _insist(where: str, key: str, wanted: str, holds: object) -> None:
         raise BundleInvalidError(f"{where}: {key} must be {wanted}", code="rollout")
 
 
-def _insist_integers(where: str, found: dict[str, Any]) -> None:
-    for key in _INTEGERS.keys() & found.keys():
+def _insist_integers(where: str, fields: dict[str, Any]) -> None:
+    for key in _INTEGERS.keys() & fields.keys():
         low, high = _INTEGERS[key]
         wanted = f"an integer {low}..{high}"
-        _insist(where, key, wanted, is_integer(found[key], low, high))
+        _insist(where, key, wanted, is_integer(fields[key], low, high))
 
 
 def _matches(form: re.Pattern[str], value: object) -> bool:

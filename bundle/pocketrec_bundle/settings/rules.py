@@ -309,7 +309,7 @@ class Rules:
             raise BundleInvalidError(
                 f"{FILE}: rules must be a list of at most {MAX_RULES}", code="rules_value"
             )
-        rules = tuple(_rule(at, rule, spec) for at, rule in enumerate(listed, 1))
+        rules = tuple(_rule(number, rule, spec) for number, rule in enumerate(listed, 1))
         if sum(isinstance(rule, SELECTING) for rule in rules) > 1:
             names = ", ".join(NAMES[kind] for kind in SELECTING)
             raise BundleInvalidError(f"{FILE}: more than one of {names}", code="rules_order")
@@ -332,28 +332,30 @@ class Rules:
         return any(isinstance(rule, LEARNING) for rule in self.rules)
 
 
-def _rule(at: int, value: object, spec: FeatureSpec) -> Rule:
+def _rule(number: int, value: object, spec: FeatureSpec) -> Rule:
     kind = value.get("kind") if isinstance(value, dict) else None
     if not isinstance(value, dict) or not isinstance(kind, str):
         raise BundleInvalidError(
-            f"{FILE}: rule {at}: must be an object with a kind", code="rules_keys"
+            f"{FILE}: rule {number}: must be an object with a kind", code="rules_keys"
         )
     if kind not in KINDS:
-        raise BundleTooNewError(f"{FILE}: rule {at}: unknown kind {shown(kind)}. Update the app.")
-    found = KINDS[kind]
+        raise BundleTooNewError(
+            f"{FILE}: rule {number}: unknown kind {shown(kind)}. Update the app."
+        )
+    rule_type = KINDS[kind]
     settings = {key: setting for key, setting in value.items() if key != "kind"}
-    if settings.keys() != found.__dataclass_fields__.keys():
+    if settings.keys() != rule_type.__dataclass_fields__.keys():
         raise BundleInvalidError(
-            f"{FILE}: rule {at}, {kind}: keys differ from version 1", code="rules_keys"
+            f"{FILE}: rule {number}, {kind}: keys differ from version 1", code="rules_keys"
         )
     for key, setting in settings.items():
         if wrong := _wrong(key, setting, spec):
             raise BundleInvalidError(
-                f"{FILE}: rule {at}, {kind}: {key} must be {wrong}", code="rules_value"
+                f"{FILE}: rule {number}, {kind}: {key} must be {wrong}", code="rules_value"
             )
     for key in LISTS & settings.keys():
         settings[key] = tuple(settings[key])
-    return found(**settings)
+    return rule_type(**settings)
 
 
 def _wrong(key: str, value: object, spec: FeatureSpec) -> str:

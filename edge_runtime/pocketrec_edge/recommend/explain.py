@@ -173,7 +173,7 @@ class _Explaining:
         self._excluded = device.excluded(query)
         self._vectors = device.index.vectors(self._rows)
         self._order: list[int] = np.lexsort((self._rows, -slate.scores)).tolist()
-        self._past = used_rows(device.spec, query.history.had())
+        self._past = used_rows(device.spec, query.history.interactions())
         self._past_titles = self._titles(self._past.tolist())
         self._past_vectors = device.index.vectors(self._past)
         self._cell_order = np.argsort(

@@ -155,7 +155,7 @@ class Recommender:
         found: NDArray[np.bool_] = (barred or self.bars.barred(None)).rows.copy()
         repeats = self.policy.repeats or query.scene.kind == SEARCH
         if not repeats if query.exclude_seen is None else query.exclude_seen:
-            found[query.history.had().rows] = True
+            found[query.history.interactions().rows] = True
         if query.scene.item is not None:
             found[query.scene.item] = True
         return found
@@ -417,7 +417,7 @@ class Recommender:
         if not len(past):
             return [POPULAR_REASON] * len(shown)
         nearest = np.argmax(inner_pairs(vectors, self.index.vectors(past)), axis=1)  # [slate]
-        again = np.isin(shown, history.had().rows).tolist()
+        again = np.isin(shown, history.interactions().rows).tolist()
         reasons = [
             AGAIN_REASON if had else f"because of {title}"
             for had, title in zip(again, self._texts.titles(past[nearest]), strict=True)

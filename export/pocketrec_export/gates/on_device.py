@@ -15,7 +15,7 @@ from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import NOBODY
+from pocketrec_training.metrics.ranks import NOBODY
 from pocketrec_training.progress import Progress
 
 

@@ -24,7 +24,7 @@ from pocketrec_export.items.changes import Changes, read_changes
 from pocketrec_export.items.content import add_items
 from pocketrec_export.items.index_builder import sort_into_cells
 from pocketrec_export.items.item_table import ItemTable
-from pocketrec_training.cold_start.fill_in import lifted_vectors
+from pocketrec_training.cold_start.score_calibration import lifted_vectors
 from pocketrec_training.data.dataset import (
     Items,
     load_dataset,

@@ -1,9 +1,10 @@
 """The ranker's features of raw columns, by form: one operation over [k, n] instead of k slices.
 
-Training takes one column after the other (`Numbers` in `pocketrec_training.ranker.model`), a
-hundred operations on [n, 1]. Here columns stand as rows, where picking some is a copy of whole
-rows, and those of one form are transformed together. Their order is then not the trained ranker's:
-a `Block` says which of its features the rows are, and the weights follow.
+Training takes one column after the other (`FeatureTransform` in
+`pocketrec_training.ranker.model`), a hundred operations on [n, 1]. Here columns stand as rows,
+where picking some is a copy of whole rows, and those of one form are transformed together. Their
+order is then not the trained ranker's: a `Block` says which of its features the rows are, and the
+weights follow.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from pocketrec_training.ranker.model import (
     FORMS,
     SHARE,
     SHARE_LEAST,
-    Numbers,
+    FeatureTransform,
 )
 
 
@@ -81,7 +82,7 @@ class Layout:
     end: int
 
     @classmethod
-    def of(cls, numbers: Numbers, dim: int) -> "Layout":
+    def of(cls, numbers: FeatureTransform, dim: int) -> "Layout":
         """Return the layout of a ranker with vectors of `dim` numbers."""
         context, numeric, pair = (numbers.names[key] for key in ("context", "numeric", "pair"))
         ends = np.cumsum([0, dim, dim, dim, CATEGORY_DIM]).tolist()
@@ -195,7 +196,9 @@ def _known(x: Any) -> Any:
     return ops.cast(x >= 0, "float32")
 
 
-def against_recent(numbers: Numbers, layout: Layout, item: Any, context: Any) -> list[Block]:
+def against_recent(
+    numbers: FeatureTransform, layout: Layout, item: Any, context: Any
+) -> list[Block]:
     """Compare an item's columns [M + P, n] with the context's [K, 1]; 0 where one is unknown."""
     if not layout.against:
         return []

@@ -32,12 +32,12 @@ from pocketrec_export.models.ranker_columns import (
     spread,
 )
 from pocketrec_export.models.ranker_weights import Learned, sizes
-from pocketrec_training.ranker.model import LIMIT, SHARE, SHARE_LEAST, Numbers
+from pocketrec_training.ranker.model import LIMIT, SHARE, SHARE_LEAST, FeatureTransform
 
 
 def exported_form(model: keras.Model) -> keras.Model:
     """Return a model with a trained ranker in its exported form, any other as it is."""
-    if not any(isinstance(layer, Numbers) for layer in model.layers):
+    if not any(isinstance(layer, FeatureTransform) for layer in model.layers):
         return model
     form = ListRanker(model)
     if not form.learned.read.any():
@@ -63,7 +63,7 @@ class ListRanker(layers.Layer):
 
     def __init__(self, model: keras.Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        (self.numbers,) = (layer for layer in model.layers if isinstance(layer, Numbers))
+        (self.numbers,) = (layer for layer in model.layers if isinstance(layer, FeatureTransform))
         self.learned = Learned.by(model)
 
     def build(self, *_: Any, **__: Any) -> None:

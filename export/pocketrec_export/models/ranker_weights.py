@@ -10,7 +10,13 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from pocketrec_bundle.floats import Floats64
-from pocketrec_training.ranker.model import Calibration, Numbers, Pieces, Prior, Standard
+from pocketrec_training.ranker.model import (
+    Calibration,
+    FeatureTransform,
+    PiecewiseLinearEncoding,
+    RetrievalPrior,
+    Standardization,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +32,7 @@ class PieceWeights:
     offset: Floats64
 
     @classmethod
-    def by(cls, found: list[Pieces]) -> "PieceWeights":
+    def by(cls, found: list[PiecewiseLinearEncoding]) -> "PieceWeights":
         """Read them from a ranker's layer; one trained before there were pieces has none."""
         if not found:
             none = np.zeros(0)
@@ -77,7 +83,11 @@ class Learned:
         def of_type(kind: type) -> list[Any]:
             return [layer for layer in model.layers if isinstance(layer, kind)]
 
-        (numbers,), (standard,), (prior,) = of_type(Numbers), of_type(Standard), of_type(Prior)
+        (numbers,), (standard,), (prior,) = (
+            of_type(FeatureTransform),
+            of_type(Standardization),
+            of_type(RetrievalPrior),
+        )
         (calibration,) = of_type(Calibration)
         crosses = of_type(keras_rs.layers.FeatureCross)
         # Every x_l is the gain times something, so whatever reads features takes the gain over.
@@ -97,7 +107,7 @@ class Learned:
         table[0] = 0.0
         return cls(
             table=table,
-            pieces=PieceWeights.by(of_type(Pieces)),
+            pieces=PieceWeights.by(of_type(PiecewiseLinearEncoding)),
             mean=_array(standard.mean),
             scale=_array(standard.scale),
             down=[v / sizes(v) for v in down],

@@ -74,7 +74,7 @@ def command(
 
     --port 0 takes a free one. SIGTERM ends it once everything begun is sent.
     """
-    from pocketrec_server.events.allowance import Limits
+    from pocketrec_server.events.rate_limit import Limits
     from pocketrec_server.serve import serve, transport_warning
     from pocketrec_server.settings import Settings
 

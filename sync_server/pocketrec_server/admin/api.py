@@ -9,14 +9,14 @@ from sqlalchemy import Engine
 
 from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_bundle.settings.rollout import CHANNEL, KILLED, SHA256
-from pocketrec_server.admin import figures
+from pocketrec_server.admin import statistics
 from pocketrec_server.admin.operations import ACTIONS, MAX_REASON, Action
 from pocketrec_server.admin.services import services
 from pocketrec_server.auth import audit
 from pocketrec_server.auth.tokens import OPERATE, READ
-from pocketrec_server.halting.brake import lacks
+from pocketrec_server.halting.circuit_breaker import lacks
 from pocketrec_server.http.openapi import COUNT, TEXT, Schema, array, described, record, scope_of
-from pocketrec_server.repository.live import LiveChannel, Release, live
+from pocketrec_server.repository.channel_status import LiveChannel, Release, live
 from pocketrec_server.repository.standing import HALTED, STANDINGS
 
 MOST_ENTRIES = 1000
@@ -138,7 +138,7 @@ def entries() -> Response:
 )
 def show_figures() -> Response:
     """Return events, bytes and outcomes of the last 30 days."""
-    found = figures.read(services().engine)
+    found = statistics.read(services().engine)
     return jsonify(
         days=found.days,
         events=found.events,

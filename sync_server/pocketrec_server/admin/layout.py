@@ -11,8 +11,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from pocketrec_server.admin.banners import COMMAND, banner
-from pocketrec_server.admin.figures import DAYS, WINDOWS
-from pocketrec_server.admin.wording import FILTERS
+from pocketrec_server.admin.formatting import FILTERS
+from pocketrec_server.admin.statistics import DAYS, WINDOWS
 from pocketrec_server.auth.sessions import PATH, Session, Sessions
 
 CSP = (

@@ -25,15 +25,15 @@ from pocketrec_bundle.settings.rollout import (
     RolloutPolicy,
     Stage,
 )
-from pocketrec_server.admin.figures import devices_now
+from pocketrec_server.admin.statistics import devices_now
 from pocketrec_server.auth import audit
 from pocketrec_server.auth.tokens import Token
 from pocketrec_server.errors import ChannelChangedError, KeysInvalidError
 from pocketrec_server.halting.networks import forget_networks
 from pocketrec_server.halting.outcomes import healths
+from pocketrec_server.repository.channel_status import version_of
 from pocketrec_server.repository.history import Note, line
 from pocketrec_server.repository.keys import Signers
-from pocketrec_server.repository.live import version_of
 from pocketrec_server.repository.publish import change_policy, halt, read_halts, read_policy, unhalt
 from pocketrec_server.repository.roles import BRAKE, SNAPSHOT, TIMESTAMP
 from pocketrec_server.repository.rollout import changed, find, rolled_back

@@ -10,8 +10,8 @@ from markupsafe import Markup
 from sqlalchemy import Engine
 
 from pocketrec_bundle.settings.rollout import ACTIVE, KILLED, PAUSED
-from pocketrec_server.admin import figures
-from pocketrec_server.admin.figures import Figures, devices_now
+from pocketrec_server.admin import statistics
+from pocketrec_server.admin.formatting import count, exact, moment, size
 from pocketrec_server.admin.operations import (
     HALT,
     KILL,
@@ -24,13 +24,13 @@ from pocketrec_server.admin.operations import (
     Operations,
 )
 from pocketrec_server.admin.plots import Series, share_bar, stacked_bars
-from pocketrec_server.admin.wording import count, exact, moment, size
-from pocketrec_server.delivery.served import DELTA, FULL, METADATA, RELEASE, Sum
+from pocketrec_server.admin.statistics import Figures, devices_now
+from pocketrec_server.delivery.traffic import DELTA, FULL, METADATA, RELEASE, Sum
 from pocketrec_server.halting import outcomes
-from pocketrec_server.halting.brake import lacks
+from pocketrec_server.halting.circuit_breaker import lacks
 from pocketrec_server.halting.outcomes import Health
+from pocketrec_server.repository.channel_status import Release, live, name_of
 from pocketrec_server.repository.expiry import expiries
-from pocketrec_server.repository.live import Release, live, name_of
 from pocketrec_server.repository.standing import KEPT, is_restricted
 
 MOST_COLOURS, GREY = 5, 5
@@ -55,7 +55,7 @@ class Row:
         release: as the policy has it.
         bar: its share of devices.
         health: outcomes of the window.
-        on_now: an estimate of how many devices have it, see `figures.devices_now`.
+        on_now: an estimate of how many devices have it, see `statistics.devices_now`.
         notes: what else there is to know.
         actions: what can be done to it, each with whether the keys for it are here.
     """
@@ -101,7 +101,7 @@ class Channel:
 
 def overview(repo: Path, engine: Engine, days: int) -> dict[str, Any]:
     """What is live, how the fleet does, and until when the metadata is good."""
-    found, now = figures.read(engine, days), int(time.time())
+    found, now = statistics.read(engine, days), int(time.time())
     saved, sent = sum(found.saved), sum(sum(found.bytes_of(kind)) for kind in (FULL, DELTA))
     told = found.healths()
     failed = sum(health.failed for health in told.values())
@@ -122,12 +122,12 @@ def overview(repo: Path, engine: Engine, days: int) -> dict[str, Any]:
 
 def releases(repo: Path, engine: Engine, operations: Operations, days: int) -> dict[str, Any]:
     """All live releases with what can be done to them."""
-    return {"channels": _channels(repo, engine, figures.read(engine, days), operations)}
+    return {"channels": _channels(repo, engine, statistics.read(engine, days), operations)}
 
 
 def fleet(repo: Path, engine: Engine, days: int) -> dict[str, Any]:
     """Versions and failures of devices that reported them, and what was rejected."""
-    found = figures.read(engine, days)
+    found = statistics.read(engine, days)
     told = found.healths()
     order = [(one.policy.channel, s.manifest) for one in live(repo) for s in one.policy.releases]
     keys = [key for key in order if key in told]

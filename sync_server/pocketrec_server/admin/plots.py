@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from pocketrec_server.admin.wording import date
+from pocketrec_server.admin.formatting import date
 
 WIDTH, HEIGHT = 480, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 66, 8, 14, 30

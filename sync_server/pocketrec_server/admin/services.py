@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 
 from pocketrec_server.admin.layout import Pages
 from pocketrec_server.admin.operations import Operations
-from pocketrec_server.auth.gate import Gate
+from pocketrec_server.auth.authenticator import Authenticator
 from pocketrec_server.auth.sessions import Sessions
 
 _NAME = "pocketrec-admin"
@@ -29,7 +29,7 @@ class Services:
 
     repo: Path
     engine: Engine
-    gate: Gate
+    gate: Authenticator
     sessions: Sessions
     operations: Operations
     pages: Pages

@@ -18,11 +18,11 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_server.admin import actions, pages, trail
-from pocketrec_server.admin.figures import DAYS, WINDOWS
 from pocketrec_server.admin.layout import protected
 from pocketrec_server.admin.services import services
+from pocketrec_server.admin.statistics import DAYS, WINDOWS
 from pocketrec_server.auth import audit
-from pocketrec_server.auth.gate import TooManyFailuresError
+from pocketrec_server.auth.authenticator import TooManyFailuresError
 from pocketrec_server.auth.sessions import COOKIE, PATH
 from pocketrec_server.auth.tokens import MAX_TOKEN
 from pocketrec_server.http.openapi import COUNT, TEXT, described, record

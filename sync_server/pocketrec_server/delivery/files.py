@@ -18,7 +18,7 @@ from flask import Blueprint, Response, abort, redirect, request, send_from_direc
 from werkzeug.security import safe_join
 from werkzeug.wrappers import Response as AnyResponse
 
-from pocketrec_server.delivery.served import Served
+from pocketrec_server.delivery.traffic import Traffic
 from pocketrec_server.http.openapi import TEXT, described
 
 YEAR_S = 31_536_000
@@ -39,7 +39,7 @@ class Stored:
     packed: bytes
 
 
-def blueprint(repo: Path, served: Served, blobs_url: str = "") -> Blueprint:
+def blueprint(repo: Path, served: Traffic, blobs_url: str = "") -> Blueprint:
     """Routes of the repository.
 
     Args:

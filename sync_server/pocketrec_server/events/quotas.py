@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, case, delete, or_, select
 
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
-from pocketrec_server.events.allowance import Limits
+from pocketrec_server.events.rate_limit import Limits
 from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import EVENT_QUOTA, SETTING
 

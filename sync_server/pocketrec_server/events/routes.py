@@ -12,10 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events import uploads
-from pocketrec_server.events.allowance import LIMITS, Limits
 from pocketrec_server.events.erasure import erase
-from pocketrec_server.events.intake import Stored, store
+from pocketrec_server.events.ingest import Stored, store
 from pocketrec_server.events.quotas import HOUR_S, forget_past
+from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.http.content_coding import CODINGS, decoded
 from pocketrec_server.http.networks import network_of
 from pocketrec_server.http.openapi import COUNT, TEXT, array, described, record

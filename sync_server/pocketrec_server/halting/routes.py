@@ -11,13 +11,13 @@ from sqlalchemy import Engine
 from pocketrec_bundle.encoding.strict_json import parse_json
 from pocketrec_bundle.errors import BundleInvalidError, PocketRecError
 from pocketrec_server.halting import outcomes
-from pocketrec_server.halting.brake import Brake, published
+from pocketrec_server.halting.circuit_breaker import CircuitBreaker, published
 from pocketrec_server.http.networks import network_of
 from pocketrec_server.http.openapi import TEXT, array, described, record
 
 
 def outcome_routes(
-    repo: Path, engine: Engine, registry: CollectorRegistry, brake: Brake | None
+    repo: Path, engine: Engine, registry: CollectorRegistry, brake: CircuitBreaker | None
 ) -> Blueprint:
     """Return the route.
 

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,47 +11,8 @@ import pytest
 
 CHILD = Path(__file__).parent / "environment_child.py"
 RUNTIMES = {"edge": "ai_edge_litert", "onnx": "onnxruntime", "tflite": "tflite_runtime"}
-UNREACHABLE = ("Could not find a version", "NewConnectionError", "No matching distribution")
 # From another folder and without PYTHONPATH: only what the wheel brought can be imported.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-
-
-@pytest.fixture(scope="module")
-def wheel(repository, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder)]
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", *options, str(repository)],
-        check=True,
-        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-    )
-    return next(folder.glob("pocketrec-*.whl"))
-
-
-@pytest.fixture(scope="module")
-def environment(wheel, tmp_path_factory) -> Callable[[str], Path]:
-    """Return a function that gives the `bin` folder of an environment with one extra, made once."""
-    made: dict[str, Path] = {}
-
-    def install(extra: str) -> Path:
-        venv = tmp_path_factory.mktemp(extra)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
-        words = ["--python", str(venv / "bin/python"), "install", "--quiet", "--no-compile"]
-        words += ["--disable-pip-version-check", f"pocketrec[{extra}] @ {wheel.as_uri()}"]
-        done = subprocess.run(
-            [sys.executable, "-m", "pip", *words], capture_output=True, text=True, env=ENVIRONMENT
-        )
-        if done.returncode and any(sign in done.stderr for sign in UNREACHABLE):
-            pytest.skip(f"pip cannot reach the packages of extra {extra!r}: {done.stderr[-200:]}")
-        assert done.returncode == 0, done.stderr
-        return venv / "bin"
-
-    def bin_of(extra: str) -> Path:
-        if extra not in made:
-            made[extra] = install(extra)
-        return made[extra]
-
-    return bin_of
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def test_the_best_of_each_category_come_first_the_most_popular_last():
     assert found.interests == (2, 1, 1, 2)
     assert found.events.tolist() == [0, 0, 0, 0, 1, 1]
     assert found.ts.tolist() == [NOW - 120] * 5 + [NOW - 60]
-    assert found.had().rows.tolist() == [9, 3]
+    assert found.interactions().rows.tolist() == [9, 3]
     assert with_interests(SPEC, COHORTS, ["war"], history(), NOW, each=1).ts.tolist() == [NOW]
 
 

@@ -244,7 +244,11 @@ def test_changes_that_do_not_fit_are_refused(
 
 def test_added_items_are_lifted_by_one_common_shift(run_dir):
     from pocketrec_training.cold_start.content_vectors import ContentVectors
-    from pocketrec_training.cold_start.fill_in import fit_users, lifted_vectors, vectors_of_users
+    from pocketrec_training.cold_start.score_calibration import (
+        fit_users,
+        lifted_vectors,
+        vectors_of_users,
+    )
     from pocketrec_training.data.dataset import Items, load_dataset
     from pocketrec_training.trained import load_trained
 

@@ -25,7 +25,7 @@ from pocketrec_edge.engines.select import open_engine
 from pocketrec_export.models.convert import as_function, convert, ranker_signature, run_keras
 from pocketrec_export.models.ranker_form import exported_form
 from pocketrec_training.ranker import model as ranker
-from pocketrec_training.ranker.model import Pieces, build_ranker
+from pocketrec_training.ranker.model import PiecewiseLinearEncoding, build_ranker
 from pocketrec_training.recipe.schema import RankerConfig
 
 N = 40
@@ -61,7 +61,7 @@ def ranker_of(config: RankerConfig, spec: FeatureSpec, seed: int, *, bent: bool)
             value = value / np.sqrt(variable.shape[0] / 4)
         variable.assign(value)
     standard, pieces = model.get_layer("standard"), model.get_layer("pieces")
-    if not isinstance(pieces, Pieces):
+    if not isinstance(pieces, PiecewiseLinearEncoding):
         return model
     rate, mean = pieces.rate.numpy().copy(), standard.mean.numpy().copy()
     narrow = rng.random(len(rate)) < 0.3  # pieces without width are 0, and so is their mean
@@ -174,5 +174,5 @@ def test_a_ranker_trained_before_there_were_pieces_is_exported(monkeypatch):
     monkeypatch.setattr(ranker, "Pieces", lambda **_: keras.layers.Identity(name="pieces"))
     spec = spec_of()
     model = ranker_of(RankerConfig(vector_gain=1.0), spec, 3, bent=False)
-    assert not any(isinstance(layer, Pieces) for layer in model.layers)
+    assert not any(isinstance(layer, PiecewiseLinearEncoding) for layer in model.layers)
     assert difference(model, spec, range(5)) < 2e-5

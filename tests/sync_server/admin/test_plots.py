@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pocketrec_server.admin import wording
+from pocketrec_server.admin import formatting
 from pocketrec_server.admin.plots import HEIGHT, WIDTH, Series, share_bar, stacked_bars, ticks
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -39,7 +39,7 @@ def test_an_axis_is_marked_at_round_whole_numbers(most, marks):
     assert ticks(most) == marks
 
 
-@pytest.mark.parametrize("word", [wording.count, wording.size])
+@pytest.mark.parametrize("word", [formatting.count, formatting.size])
 @given(most=st.one_of(st.integers(0, 2000), st.integers(0, 10**13)))
 @settings(max_examples=300, deadline=None)
 def test_every_label_of_an_axis_is_the_value_at_which_it_stands(word, most):
@@ -93,7 +93,7 @@ def test_bars_stand_on_each_other_and_in_proportion():
 )
 def test_any_plot_is_xml_within_its_frame(values, label):
     series = [Series(label=label, colour=3, values=each) for each in values]
-    markup = stacked_bars(label, [1, 2, 3], series, wording.size)
+    markup = stacked_bars(label, [1, 2, 3], series, formatting.size)
     assert "style=" not in re.sub(r">[^<]*<", "><", str(markup))
     for rect in parsed(markup).iter(f"{SVG}rect"):
         x, y, w, h = (float(rect.get(name)) for name in ("x", "y", "width", "height"))
@@ -108,7 +108,7 @@ def test_a_share_is_a_bar(share, width):
 
 
 def test_sizes_counts_and_shares():
-    assert [wording.size(n) for n in (0, 7, 999, 1000, 1440, 5_400_000, 99_960_000, 3e15)] == [
+    assert [formatting.size(n) for n in (0, 7, 999, 1000, 1440, 5_400_000, 99_960_000, 3e15)] == [
         "0 B",
         "7 B",
         "999 B",
@@ -118,14 +118,14 @@ def test_sizes_counts_and_shares():
         "100 MB",
         "3,000 TB",
     ]
-    assert [wording.count(n) for n in (0, 12_345, 123_456, 9_999_999, 12_345_678)] == [
+    assert [formatting.count(n) for n in (0, 12_345, 123_456, 9_999_999, 12_345_678)] == [
         "0",
         "12,345",
         "123 k",
         "10 M",
         "12.3 M",
     ]
-    assert [wording.percent(x) for x in (0, 0.00001, 0.333, 0.9991, 0.99999, 1)] == [
+    assert [formatting.percent(x) for x in (0, 0.00001, 0.333, 0.9991, 0.99999, 1)] == [
         "0%",
         "<0.1%",
         "33.3%",
@@ -136,11 +136,16 @@ def test_sizes_counts_and_shares():
 
 
 def test_a_percentage_that_somebody_set_keeps_its_digits():
-    assert [wording.exact(x) for x in (0, 0.05, 62.55, 100.0)] == ["0%", "0.05%", "62.55%", "100%"]
+    assert [formatting.exact(x) for x in (0, 0.05, 62.55, 100.0)] == [
+        "0%",
+        "0.05%",
+        "62.55%",
+        "100%",
+    ]
 
 
 def test_spans_and_moments():
-    assert [wording.span(s) for s in (5, 90, 7000, 100_000, 600_000, -90)] == [
+    assert [formatting.span(s) for s in (5, 90, 7000, 100_000, 600_000, -90)] == [
         "less than a minute",
         "1 minute",
         "116 minutes",
@@ -148,5 +153,5 @@ def test_spans_and_moments():
         "6 days",
         "1 minute ago",
     ]
-    assert wording.moment(1_700_000_000) == "2023-11-14 22:13 UTC"
-    assert wording.date(20_000) == "4 Oct"
+    assert formatting.moment(1_700_000_000) == "2023-11-14 22:13 UTC"
+    assert formatting.date(20_000) == "4 Oct"

@@ -7,10 +7,10 @@ import pytest
 
 from pocketrec import cli
 from pocketrec_bundle.errors import InputError
-from pocketrec_server.admin import figures
+from pocketrec_server.admin import statistics
 from pocketrec_server.auth import audit, tokens
 from pocketrec_server.auth.failures import MOST, WITHIN_S, Failures
-from pocketrec_server.delivery.served import Served
+from pocketrec_server.delivery.traffic import Traffic
 from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.storage.database import connect, default_url, open_database, upgrade
 
@@ -106,11 +106,11 @@ def test_either_database_keeps_tokens_actions_and_figures(empty_url, tmp_path):
         pass
     entry = audit.entry(engine, number)
     assert entry is not None and entry.outcome == "done"
-    served = Served(tmp_path, engine)
+    served = Traffic(tmp_path, engine)
     for _ in range(2):
         served.count("/metadata/timestamp.json", 10, 10)
         served.store()
-    found = figures.read(engine)
+    found = statistics.read(engine)
     assert found.bytes_of("metadata")[-1] == 20
     assert (len(found.days), found.installs, sum(found.events)) == (30, 0, 0)
     engine.dispose()

@@ -9,7 +9,7 @@ import pytest
 from pocketrec_edge.sync.client import sync
 from pocketrec_server.app import create_app
 from pocketrec_server.copies.mirror import Folder, mirror
-from pocketrec_server.delivery.served import DELTA, FULL, Served, by_day
+from pocketrec_server.delivery.traffic import DELTA, FULL, Traffic, by_day
 from pocketrec_server.settings import Settings
 from pocketrec_server.storage.database import default_url, open_database
 
@@ -98,7 +98,7 @@ def test_targets_may_lie_elsewhere(tiny_repo, start_server, tmp_path):
 
 def test_bytes_served_are_counted_by_kind_with_what_deltas_saved(tiny_repo):
     engine = open_database(default_url(tiny_repo))
-    served = Served(tiny_repo, engine)
+    served = Traffic(tiny_repo, engine)
     to = "b" * 64
     (tiny_repo / "targets" / "files" / f"{to}.{to}").write_bytes(b"x" * 1000)
     delta = f"/targets/channels/stable/deltas/{'d' * 64}.{to}.{'a' * 64}"
@@ -117,7 +117,7 @@ def test_bytes_served_are_counted_by_kind_with_what_deltas_saved(tiny_repo):
 
 def test_what_cannot_be_stored_is_kept_for_the_next_time(tiny_repo):
     engine = open_database(default_url(tiny_repo))
-    served = Served(tiny_repo, engine)
+    served = Traffic(tiny_repo, engine)
     served.count("/metadata/timestamp.json", 10, 10)
     with engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE served_day RENAME TO away")

@@ -23,7 +23,7 @@ from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.transfer import RETRY
 from pocketrec_server.events.erasure import erase
 from pocketrec_server.events.export import Exported, export_events, pseudonym
-from pocketrec_server.events.intake import store
+from pocketrec_server.events.ingest import store
 from pocketrec_server.events.uploads import Upload
 from pocketrec_server.storage.database import open_database, writing
 from pocketrec_server.storage.tables import SETTING

@@ -26,8 +26,8 @@ from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.transfer import Retry
-from pocketrec_server.events.allowance import Limits
-from pocketrec_server.events.intake import store
+from pocketrec_server.events.ingest import store
+from pocketrec_server.events.rate_limit import Limits
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.events.uploads import Upload
 from pocketrec_server.storage.database import connect, upgrade, writing

@@ -9,9 +9,9 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select
 
 from pocketrec_server.errors import UploadRefusedError
-from pocketrec_server.events.allowance import DAY_S, Limits
-from pocketrec_server.events.intake import store
+from pocketrec_server.events.ingest import store
 from pocketrec_server.events.quotas import HOUR_S, forget_past
+from pocketrec_server.events.rate_limit import DAY_S, Limits
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.events.uploads import Upload
 from pocketrec_server.http.networks import network_of

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select, text
 from werkzeug.exceptions import HTTPException
 
-from pocketrec_server.events.allowance import LIMITS, Limits
+from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.events.uploads import MAX_BODY_BYTES, MAX_CONTENT_BYTES
 from pocketrec_server.storage.database import open_database, writing

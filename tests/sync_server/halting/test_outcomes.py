@@ -14,7 +14,7 @@ from pocketrec_server.admin.operations import Action, Operations
 from pocketrec_server.app import create_app
 from pocketrec_server.auth import audit, tokens
 from pocketrec_server.halting import outcomes
-from pocketrec_server.halting.brake import what_lacks, why_halt
+from pocketrec_server.halting.circuit_breaker import what_lacks, why_halt
 from pocketrec_server.halting.networks import JUDGED, MOST_A_DAY, recent
 from pocketrec_server.halting.outcomes import (
     KINDS,

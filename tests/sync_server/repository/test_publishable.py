@@ -15,8 +15,8 @@ from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
 from pocketrec_export.conformance.tiny_bundle import CREATED_UTC, write_tiny_bundle
 from pocketrec_server.errors import KeysInvalidError, RepositoryInvalidError
+from pocketrec_server.repository.channel_status import live
 from pocketrec_server.repository.keys import load_signers, make_key, make_keys
-from pocketrec_server.repository.live import live
 from pocketrec_server.repository.publish import (
     change_policy,
     found_repository,

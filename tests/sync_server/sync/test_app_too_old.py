@@ -209,7 +209,7 @@ def test_a_policy_of_a_newer_form_leaves_everything_as_it_is(fleet, monkeypatch,
 
         halt(fleet.repo, load_signers(fleet.folder / "keys"), "stable", fleet.new, "odd slates")
     with monkeypatch.context() as older:
-        older.setattr(f"bundle.{of}.FORMAT", 0)
+        older.setattr(f"pocketrec_bundle.settings.{of}.FORMAT", 0)
         report = fleet.sync(home)
         assert (report.status, report.to_release) == ("app_too_old", fleet.old)
         assert report.update_app.startswith("channel stable: ")

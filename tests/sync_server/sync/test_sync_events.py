@@ -31,7 +31,7 @@ from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.events import erase_on_server, send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.transfer import Retry
-from pocketrec_server.events.allowance import LIMITS, Limits
+from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.storage.database import open_database, writing
 from pocketrec_server.storage.tables import EVENT, EVENT_QUOTA, UPLOAD

@@ -9,7 +9,7 @@ from pocketrec_training.evaluation.baseline_gain import (
     write_gain,
 )
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import Placed
+from pocketrec_training.metrics.ranks import RankedTargets
 
 
 def cases(n):
@@ -23,7 +23,9 @@ def cases(n):
 
 
 def placed(places):
-    return Placed(places=np.array(places, np.int64), top=np.zeros((len(places), 10), np.int32))
+    return RankedTargets(
+        places=np.array(places, np.int64), top=np.zeros((len(places), 10), np.int32)
+    )
 
 
 def test_the_best_baseline_on_the_very_cases_is_the_rival():

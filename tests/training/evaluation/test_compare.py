@@ -9,7 +9,7 @@ from pocketrec_training.errors import CasesDifferError, RunInvalidError
 from pocketrec_training.evaluation.compare import compare
 from pocketrec_training.metrics.case_file import CASE_FILE, add_places, read_cases, write_cases
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import Placed
+from pocketrec_training.metrics.ranks import RankedTargets
 
 
 class Names:
@@ -31,7 +31,7 @@ def cases(n=4, setting="new_to_user"):
 def report(folder, methods, *, digest="same", n=4):
     folder.mkdir()
     placed = {
-        name: Placed(places=np.array(places, np.int64), top=np.zeros((n, 1), np.int32))
+        name: RankedTargets(places=np.array(places, np.int64), top=np.zeros((n, 1), np.int32))
         for name, places in methods.items()
     }
     names: Any = Names()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pocketrec_training.metrics import beyond_accuracy as beyond
-from pocketrec_training.metrics.placement import NOBODY
+from pocketrec_training.metrics.ranks import NOBODY
 
 LISTS = np.array([[0, 1], [0, 2], [0, NOBODY]], np.int32)
 

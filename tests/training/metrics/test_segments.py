@@ -3,7 +3,7 @@ import pytest
 
 from pocketrec_training.metrics import segments
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import Placed
+from pocketrec_training.metrics.ranks import RankedTargets
 
 # Three users: no history, 10 events, 300 events; targets 0 and 1, then 2, then 0 and 2.
 CASES = Cases(
@@ -16,7 +16,7 @@ CASES = Cases(
 
 
 def placed(*places):
-    return Placed(places=np.array(places), top=np.zeros((3, 1), np.int32))
+    return RankedTargets(places=np.array(places), top=np.zeros((3, 1), np.int32))
 
 
 PLACED = {"model": placed(0, 25, 0, 30, 3), "rival": placed(0, 1, 50, 50, 50)}

@@ -9,7 +9,12 @@ import keras
 
 from pocketrec_training.data.dataset import VALID
 from pocketrec_training.ranker.epochs import RankerFit, draw
-from pocketrec_training.ranker.model import LIMIT, Pieces, Standard, build_ranker
+from pocketrec_training.ranker.model import (
+    LIMIT,
+    PiecewiseLinearEncoding,
+    Standardization,
+    build_ranker,
+)
 
 
 def test_drawn_negatives_stand_for_the_whole_list(world, make_candidates):
@@ -48,12 +53,12 @@ def test_kept_weights_are_a_running_average_of_the_steps(world, make_candidates)
 
 
 def test_the_first_features_enter_at_their_gain_after_the_limit():
-    layer = Standard(gains=[(2, 0.5)])
+    layer = Standardization(gains=[(2, 0.5)])
     features = np.array([[0.0, 1.0, 0.0], [2.0, 1.0, 4.0]], np.float32)  # spreads 1, 0 and 2
     layer.build(features.shape)
     layer.fit(features)
     asked = np.array([[3.0, 2.0, 3.0], [99.0, 1.0, 99.0]], np.float32)
-    again = Standard.from_config(layer.get_config())
+    again = Standardization.from_config(layer.get_config())
     again.build(features.shape)
     again.set_weights(layer.get_weights())
     wanted = [[1.0, 0.5, 0.5], [LIMIT / 2, 0.0, LIMIT]]
@@ -62,12 +67,12 @@ def test_the_first_features_enter_at_their_gain_after_the_limit():
 
 
 def test_pieces_rise_between_quantiles_by_hand():
-    layer = Pieces(columns=[1, 2, 3], per_feature=2)
+    layer = PiecewiseLinearEncoding(columns=[1, 2, 3], per_feature=2)
     layer.build((None, 4))
     # Medians 2, 0 and 1; the second has one piece with a width, the third only two values.
     features = np.array([[9, 0, 0, 0], [9, 2, 0, 1], [9, 8, 4, 1]], np.float32)
     layer.fit(features)
-    again = Pieces.from_config(layer.get_config())
+    again = PiecewiseLinearEncoding.from_config(layer.get_config())
     again.build((None, 4))
     again.set_weights(layer.get_weights())
     asked = np.array([[7, 1, 2, 0.5], [7, 5, 9, 9], [7, -3, -1, 0]], np.float32)

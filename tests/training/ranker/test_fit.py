@@ -15,11 +15,11 @@ from pocketrec_training.evaluation.importance import feature_importance, shuffle
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.ranker import fit as ranker_fit
 from pocketrec_training.ranker.calibration import platt
+from pocketrec_training.ranker.candidate_lists import feature_names
 from pocketrec_training.ranker.cross_fit import FOLDS
 from pocketrec_training.ranker.epochs import RankerFit, score
 from pocketrec_training.ranker.fit import fit_ranker, learning_cases, ndcg10
 from pocketrec_training.ranker.model import build_ranker
-from pocketrec_training.ranker.slates import feature_names
 
 
 def with_ranker(recipe, **changes):

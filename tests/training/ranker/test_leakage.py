@@ -5,8 +5,8 @@ pytest.importorskip("keras", reason="needs the train extra")
 
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID
 from pocketrec_training.errors import FeatureLeakError
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.leakage import altered_future, check_no_leak, find_leaks
-from pocketrec_training.ranker.slates import Candidates
 
 
 @pytest.mark.parametrize("fold", [TRAIN, VALID, TEST])
@@ -27,7 +27,7 @@ def test_the_altered_future_is_another_one_and_the_past_is_not(world):
     assert (found.ts[at + 1 : stop] > data.ts[at + 1 : stop]).all()
 
 
-class WholeHistory(Candidates):
+class WholeHistory(CandidateGenerator):
     """Counts the user's events up to the end of the log, not up to the case."""
 
     def inputs_for(self, case, vector, rows):
@@ -38,7 +38,7 @@ class WholeHistory(Candidates):
         return found
 
 
-class CountsTheAnswer(Candidates):
+class CountsTheAnswer(CandidateGenerator):
     """Takes popularity over all folds, held-out events too."""
 
     def inputs_for(self, case, vector, rows):
@@ -70,7 +70,7 @@ def test_training_popularity_with_the_own_later_events_would_be_a_leak(
     from contextlib import nullcontext
 
     _, _, data = world
-    monkeypatch.setattr(Candidates, "_popularity_without", lambda *_: nullcontext())
+    monkeypatch.setattr(CandidateGenerator, "_popularity_without", lambda *_: nullcontext())
     cases = make_candidates(data).occasions(TRAIN, 10**6)[-3:]
     found = find_leaks(make_candidates, data, cases, seed=1)
     assert "numeric.popularity" in found

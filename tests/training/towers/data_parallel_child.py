@@ -18,8 +18,8 @@ from pocketrec_training.data.dataset import TRAIN, Dataset, Items
 from pocketrec_training.recipe.schema import parse_recipe
 from pocketrec_training.towers.data_parallel import mirrored
 from pocketrec_training.towers.item_content import item_inputs
+from pocketrec_training.towers.sequences import batches
 from pocketrec_training.towers.step import TowerFit
-from pocketrec_training.towers.windows import batches
 
 N_ITEMS, N_USERS, N_EVENTS = 20, 21, 6
 

@@ -9,9 +9,9 @@ import pytest
 from pocketrec_export.models.freeze import as_function, freeze, run_keras, tower_signature
 from pocketrec_training.towers.fit import fit_towers
 from pocketrec_training.towers.item_content import item_inputs
+from pocketrec_training.towers.sequences import batches
 from pocketrec_training.towers.step import TowerFit
 from pocketrec_training.towers.user_tower import build_user_tower
-from pocketrec_training.towers.windows import batches
 
 MIXED = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16"}
 

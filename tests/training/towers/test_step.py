@@ -10,9 +10,9 @@ from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_training.recipe.schema import RetrievalConfig
 from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.towers.schedule import learning_rate
+from pocketrec_training.towers.sequences import batches
 from pocketrec_training.towers.step import TowerFit, int8_rows, nearest_items
 from pocketrec_training.towers.user_tower import build_user_tower
-from pocketrec_training.towers.windows import batches
 
 SPEC = FeatureSpec(
     dim=8,

@@ -15,7 +15,7 @@ from pocketrec_training.baselines.scorer import Asked, Baseline, Scorer
 from pocketrec_training.data.dataset import TRAIN, VALID, Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases, Setting
-from pocketrec_training.metrics.placement import BlockScorer, place_all
+from pocketrec_training.metrics.ranks import BlockScorer, rank_targets
 
 TUNED_AT = 20
 METRIC = f"ndcg@{TUNED_AT}"
@@ -126,7 +126,7 @@ def _tune_one(
             trying(name, f"parameter set {len(gains) + 1}")
             try:
                 score = block_scorer(data, build(**parameters))
-                placed = place_all(score, data, settings, 0)
+                placed = rank_targets(score, data, settings, 0)
             except np.linalg.LinAlgError:  # singular with these parameters: worse than any other
                 gains[key] = [-1.0] * len(settings)
                 return -1.0

@@ -19,8 +19,8 @@ from scipy.sparse import csr_matrix
 
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.arrival_rates import arrival_rates, recent_rates
-from pocketrec_training.cold_start.borrowed_vectors import Lenders
 from pocketrec_training.cold_start.content_features import ContentFeatures
+from pocketrec_training.cold_start.neighbour_average import NeighbourAverage
 from pocketrec_training.data.dataset import Dataset, Items
 from pocketrec_training.progress import Progress
 
@@ -72,7 +72,7 @@ class ContentVectors:
         known = self._features(data.items)
         some = np.random.default_rng(0).permutation(len(data.items))[:_SAMPLE]
         spread = _spread(user_vectors @ item_vectors[some].T)
-        self._lenders = Lenders(
+        self._lenders = NeighbourAverage(
             known, item_vectors, np.bincount(data.rows, minlength=len(data.items))
         )
         loans = self._lenders.vectors(known[some], own_rows=some)

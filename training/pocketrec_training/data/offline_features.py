@@ -60,7 +60,7 @@ def item_columns(data: Dataset) -> ir.Table:
     Popularity is the release's, one count an item over the whole training fold, as the device has
     it; so `recent_popularity` alone is not point in time: it knows how popular an item became, the
     user's own training events included. Training takes those out, a case at a time
-    (`pocketrec_training.ranker.slates`); do not train on this column without doing so.
+    (`pocketrec_training.ranker.candidate_lists`); do not train on this column without doing so.
     """
     return ibis.memtable(
         {

@@ -9,7 +9,7 @@ from pocketrec_bundle.disk.files import canonical_json, write_atomic
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import Placed
+from pocketrec_training.metrics.ranks import RankedTargets
 from pocketrec_training.metrics.significance import compare_means
 from pocketrec_training.run_folder import RunFolder
 
@@ -60,7 +60,7 @@ class BaselineGain:
 
 def baseline_gain(
     cases: Cases,
-    placed: Mapping[str, Placed],
+    placed: Mapping[str, RankedTargets],
     baselines: Collection[str],
     split: str,
     seed: int,

@@ -34,12 +34,12 @@ from pocketrec_training.metrics.cases import (
     held_out_cases,
     some,
 )
-from pocketrec_training.metrics.placement import BlockScorer, Placed, place_all
+from pocketrec_training.metrics.ranks import BlockScorer, RankedTargets, rank_targets
 from pocketrec_training.progress import Progress
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.cross_fit import CrossFit, load_cross_fit
 from pocketrec_training.ranker.epochs import score
 from pocketrec_training.ranker.fit import learning_cases
-from pocketrec_training.ranker.slates import Candidates
 from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.stopping import cap_warning, stopped_told
 from pocketrec_training.trained import Trained, load_trained
@@ -50,7 +50,7 @@ SLATE = 10
 TUNING_CASES = 1_000
 """Validation cases that baselines are tuned on, drawn where there are more."""
 
-Results = dict[str, tuple[Cases, dict[str, Placed]]]
+Results = dict[str, tuple[Cases, dict[str, RankedTargets]]]
 """By setting: the cases, and what each method did with them."""
 IMPORTANCE_CASES = 200
 """Validation lists, not learned from, over which features are shuffled; 30 passes over them."""
@@ -102,7 +102,7 @@ def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str,
     newcomers = _newcomers(data, fold)
     seed = trained.recipe.seed
     results: Results = {cases.setting: (cases, {}) for cases in settings}
-    fresh: dict[str, Placed] = {}
+    fresh: dict[str, RankedTargets] = {}
     candidates = trained.candidates(data)
     valid = [some(held_out_cases(data, VALID, c.setting), TUNING_CASES, seed) for c in settings]
     if not all(len(cases) for cases in valid):
@@ -206,12 +206,12 @@ def _answer(
     cases: Cases,
     newcomers: Cases | None,
     results: Results,
-    fresh: dict[str, Placed],
+    fresh: dict[str, RankedTargets],
 ) -> None:
     """Let one method answer the cases of a setting; those without history go with the first."""
     first = newcomers is not None and name not in fresh
     asked = [cases, newcomers] if first and newcomers is not None else [cases]
-    placed = place_all(score, data, asked, max(CUTS))
+    placed = rank_targets(score, data, asked, max(CUTS))
     results[cases.setting][1][name] = placed[0]
     if first:
         fresh[name] = placed[1]
@@ -280,7 +280,7 @@ def _candidates_told(setting: str) -> str:
     }[setting]
 
 
-def _retrieval(cases: Cases, placed: Placed, n_items: int, seed: int) -> dict[str, Any]:
+def _retrieval(cases: Cases, placed: RankedTargets, n_items: int, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for k in CUTS:
         for name, values in metrics.at_k(placed.places, k, cases.offsets).items():
@@ -297,7 +297,7 @@ def _best_baseline(table: Mapping[str, Any]) -> str:
 
 
 def _newcomer_segment(
-    rival: str, newcomers: Cases | None, fresh: Mapping[str, Placed]
+    rival: str, newcomers: Cases | None, fresh: Mapping[str, RankedTargets]
 ) -> dict[str, Any]:
     if newcomers is None:
         return {}
@@ -317,7 +317,7 @@ def _told(tuned: Tuned) -> dict[str, Any]:
 
 def _ranking(
     trained: Trained,
-    candidates: Candidates,
+    candidates: CandidateGenerator,
     cases: list[tuple[int, int]],
     cross_fit: CrossFit | None,
 ) -> dict[str, Any]:

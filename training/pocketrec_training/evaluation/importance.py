@@ -11,13 +11,17 @@ import keras
 import numpy as np
 
 from pocketrec_training.metrics import ranking as metrics
+from pocketrec_training.ranker.candidate_lists import (
+    CandidateGenerator,
+    CandidateLists,
+    feature_names,
+)
 from pocketrec_training.ranker.epochs import score
 from pocketrec_training.ranker.fit import ndcg10
-from pocketrec_training.ranker.slates import Candidates, Slates, feature_names
 
 
 def feature_importance(
-    ranker: keras.Model, candidates: Candidates, slates: Slates, seed: int
+    ranker: keras.Model, candidates: CandidateGenerator, slates: CandidateLists, seed: int
 ) -> list[dict[str, Any]]:
     """Return feature, auc_loss and ndcg10_loss, the most important by AUC first."""
     whole = _quality(ranker, candidates, slates)
@@ -29,7 +33,9 @@ def feature_importance(
     return sorted(found, key=lambda one: -one["auc_loss"])
 
 
-def shuffled(candidates: Candidates, slates: Slates, name: str, rng: np.random.Generator) -> Slates:
+def shuffled(
+    candidates: CandidateGenerator, slates: CandidateLists, name: str, rng: np.random.Generator
+) -> CandidateLists:
     """Return the slates with one feature shuffled; "rows" is the items' vectors and categories."""
     group, _, column = name.partition(".")
     values = getattr(slates, group).copy()
@@ -42,7 +48,9 @@ def shuffled(candidates: Candidates, slates: Slates, name: str, rng: np.random.G
     return replace(slates, **{group: values})
 
 
-def _quality(ranker: keras.Model, candidates: Candidates, slates: Slates) -> tuple[float, float]:
+def _quality(
+    ranker: keras.Model, candidates: CandidateGenerator, slates: CandidateLists
+) -> tuple[float, float]:
     found = score(ranker, candidates, slates)
     labels = slates.labels[..., 0][slates.real]
     auc = metrics.roc_auc(labels, found[..., 0][slates.real])

@@ -4,9 +4,9 @@ import numpy as np
 
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics.cases import Setting
-from pocketrec_training.metrics.placement import BlockScorer
+from pocketrec_training.metrics.ranks import BlockScorer
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.cross_fit import CrossFit
-from pocketrec_training.ranker.slates import Candidates
 from pocketrec_training.towers.user_vectors import tower_scorer, user_vectors
 from pocketrec_training.trained import Trained
 
@@ -19,7 +19,7 @@ def two_tower(trained: Trained, data: Dataset) -> BlockScorer:
 def two_stage(
     trained: Trained,
     data: Dataset,
-    candidates: Candidates,
+    candidates: CandidateGenerator,
     setting: Setting,
     cross_fit: CrossFit | None = None,
 ) -> BlockScorer:

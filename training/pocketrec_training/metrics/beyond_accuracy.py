@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_training.data.dataset import TRAIN, Dataset
-from pocketrec_training.metrics.placement import NOBODY
+from pocketrec_training.metrics.ranks import NOBODY
 
 Lists = NDArray[np.int32]
 """int32 [n, k] item rows, best first, NOBODY where a list is shorter."""

@@ -21,7 +21,7 @@ from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import Placed
+from pocketrec_training.metrics.ranks import RankedTargets
 
 CASE_FILE = "cases.npz"
 
@@ -44,7 +44,7 @@ class CaseResults:
 
 
 def write_cases(
-    out: Path, data: Dataset, results: Mapping[str, tuple[Cases, Mapping[str, Placed]]]
+    out: Path, data: Dataset, results: Mapping[str, tuple[Cases, Mapping[str, RankedTargets]]]
 ) -> None:
     """Write the places of all methods in all settings."""
     arrays: dict[str, NDArray[np.generic]] = {}

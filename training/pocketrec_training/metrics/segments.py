@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import Placed
+from pocketrec_training.metrics.ranks import RankedTargets
 
 SHORT_HISTORY = 50
 LONG_HISTORY = 200
@@ -19,7 +19,7 @@ GAIN, HITS = "ndcg@10", "recall@20"
 
 
 def by_history(
-    cases: Cases, placed: Mapping[str, Placed], model: str, rival: str
+    cases: Cases, placed: Mapping[str, RankedTargets], model: str, rival: str
 ) -> dict[str, dict[str, Any]]:
     """Return NDCG@10 and recall@20 of the model and its best rival for each length of history.
 
@@ -56,7 +56,7 @@ def by_history(
 
 def by_target(
     cases: Cases,
-    placed: Mapping[str, Placed],
+    placed: Mapping[str, RankedTargets],
     popularity: NDArray[Any],
     model: str,
     rival: str,

@@ -1,7 +1,7 @@
 """What the ranker must beat, given the same features and lists: logistic regression, LightGBM.
 
-Both read the ranker's own inputs after its in-graph preprocessing (`Numbers`), so they start from
-the same logarithms, differences and products; their settings are those that did best on
+Both read the ranker's own inputs after its in-graph preprocessing (`FeatureTransform`), so they
+start from the same logarithms, differences and products; their settings are those that did best on
 validation lists of MovieLens-100K out of the grids named below.
 """
 
@@ -17,8 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from pocketrec_bundle.floats import Floats64
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator, CandidateLists
 from pocketrec_training.ranker.epochs import features
-from pocketrec_training.ranker.slates import Candidates, Slates
 
 
 def logistic(inputs: NDArray[np.float32], labels: NDArray[np.float32], seed: int) -> Any:
@@ -56,9 +56,9 @@ RANKING_BASELINES: dict[str, Callable[..., Any]] = {
 def baseline_scores(
     name: str,
     ranker: keras.Model,
-    candidates: Candidates,
-    learn: Slates,
-    measure: Slates,
+    candidates: CandidateGenerator,
+    learn: CandidateLists,
+    measure: CandidateLists,
     seed: int,
 ) -> Floats64:
     """Fit a baseline on lists and score others by the first head's probability, float64 [n, m]."""

@@ -13,9 +13,9 @@ from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.counted_time import Clock, CountedTime, StoppedBy
 from pocketrec_training.errors import TrainingDivergedError
 from pocketrec_training.progress import Progress
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator, CandidateLists
 from pocketrec_training.ranker.losses import LOSSES
 from pocketrec_training.ranker.model import build_ranker
-from pocketrec_training.ranker.slates import Candidates, Slates
 from pocketrec_training.recipe.schema import RankerConfig
 
 STANDARD_LISTS = 200
@@ -50,11 +50,13 @@ class RankerFit:
 
     config: RankerConfig
     spec: FeatureSpec
-    candidates: Candidates
+    candidates: CandidateGenerator
     rng: np.random.Generator
     clock: Clock = time.monotonic
 
-    def run(self, lists: Slates, held: Slates, epochs: int, minutes: float) -> Epochs:
+    def run(
+        self, lists: CandidateLists, held: CandidateLists, epochs: int, minutes: float
+    ) -> Epochs:
         """Train a new ranker; keep the epoch with the least loss on `held`, the last if empty.
 
         minutes: cap, without set-up and compilation (`pocketrec_training.counted_time`); 0 = none.
@@ -100,7 +102,7 @@ class RankerFit:
             ranker=ranker, logits=logits, epochs=kept, losses=losses, stopped_by=stopped_by
         )
 
-    def _epoch(self, step: "_Step", lists: Slates, counted: CountedTime) -> float:
+    def _epoch(self, step: "_Step", lists: CandidateLists, counted: CountedTime) -> float:
         """Take every list once; returns the mean loss."""
         order, parts = self.rng.permutation(len(lists)), []
         for at in np.array_split(order, max(1, len(order) // self.config.batch)):
@@ -110,7 +112,7 @@ class RankerFit:
                 parts.append(float(step(inputs, tf.constant(batch.labels), tf.constant(weights))))
         return float(np.mean(parts))
 
-    def _held_loss(self, logits: keras.Model, held: Slates) -> float:
+    def _held_loss(self, logits: keras.Model, held: CandidateLists) -> float:
         if not len(held):
             return 0.0
         found = score(logits, self.candidates, held)
@@ -164,13 +166,17 @@ class _Step:
         return loss
 
 
-def features(ranker: keras.Model, candidates: Candidates, slates: Slates) -> NDArray[np.float32]:
-    """Return what enters the ranker's cross and deep parts, before `Pieces`; [n * m, F]."""
+def features(
+    ranker: keras.Model, candidates: CandidateGenerator, slates: CandidateLists
+) -> NDArray[np.float32]:
+    """Return what enters the ranker's cross and deep parts, before their encoding; [n * m, F]."""
     table = keras.Model(ranker.inputs, ranker.get_layer("numbers").output[0])
     return score(table, candidates, slates).reshape(slates.rows.size, -1)
 
 
-def score(model: keras.Model, candidates: Candidates, slates: Slates) -> NDArray[np.float32]:
+def score(
+    model: keras.Model, candidates: CandidateGenerator, slates: CandidateLists
+) -> NDArray[np.float32]:
     """Run a model of the ranker's inputs over lists, float32 [n, m, H]."""
     n, m = slates.rows.shape
     parts = [
@@ -182,8 +188,8 @@ def score(model: keras.Model, candidates: Candidates, slates: Slates) -> NDArray
 
 
 def draw(
-    slates: Slates, config: RankerConfig, rng: np.random.Generator
-) -> tuple[Slates, NDArray[np.float32]]:
+    slates: CandidateLists, config: RankerConfig, rng: np.random.Generator
+) -> tuple[CandidateLists, NDArray[np.float32]]:
     """Keep each list's positives and draw negatives, part of them hard.
 
     Hard ones come from the first tenth of the list, the others from the rest.

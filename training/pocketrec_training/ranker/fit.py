@@ -17,11 +17,11 @@ from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import TRAIN, VALID
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.ranker.calibration import FITS, Curve
+from pocketrec_training.ranker.candidate_lists import CandidateGenerator, CandidateLists, Case
 from pocketrec_training.ranker.cross_fit import FOLDS, CrossFit, assign_folds, folds_of
 from pocketrec_training.ranker.epochs import Epochs, RankerFit, score
 from pocketrec_training.ranker.gain import RankerGain, ranker_gain
 from pocketrec_training.ranker.leakage import LeakCheck, check_learning_cases
-from pocketrec_training.ranker.slates import Candidates, Case, Slates
 from pocketrec_training.recipe.schema import RankerConfig, Recipe
 
 MAX_CASES = 5_000
@@ -52,7 +52,7 @@ class FittedRanker:
 
 
 def fit_ranker(
-    recipe: Recipe, spec: FeatureSpec, candidates: Candidates, minutes: float
+    recipe: Recipe, spec: FeatureSpec, candidates: CandidateGenerator, minutes: float
 ) -> FittedRanker:
     """Choose the epoch with the least loss on lists held back, then learn from those too.
 
@@ -156,7 +156,7 @@ def _cross_fitted(
 
 def _gain(
     recipe: Recipe,
-    lists: Slates,
+    lists: CandidateLists,
     cases: list[Case],
     logits: Logits,
     *,
@@ -176,7 +176,7 @@ def _gain(
     return ranker_gain(scores, lists, users, recipe.seed, learned=learned)
 
 
-def learning_cases(recipe: Recipe, candidates: Candidates) -> tuple[list[Case], list[Case]]:
+def learning_cases(recipe: Recipe, candidates: CandidateGenerator) -> tuple[list[Case], list[Case]]:
     """Return the cases to learn from first, and others to choose the epoch by."""
     valid = candidates.occasions(VALID, MAX_CASES)
     if recipe.ranker.examples == "train":
@@ -190,13 +190,13 @@ def learning_cases(recipe: Recipe, candidates: Candidates) -> tuple[list[Case], 
     )
 
 
-def ndcg10(scores: NDArray[Any], slates: Slates) -> float:
+def ndcg10(scores: NDArray[Any], slates: CandidateLists) -> float:
     """NDCG@10 of the first head's labels over lists; a case that retrieval missed counts 0."""
     found = metrics.ndcg_by_list(scores, slates.labels[:, :, 0], slates.real)
     return float(np.mean(found)) if len(found) else 0.0
 
 
-def fit_curves(config: RankerConfig, logits: Logits, slates: Slates) -> list[Curve]:
+def fit_curves(config: RankerConfig, logits: Logits, slates: CandidateLists) -> list[Curve]:
     """Fit one calibration curve a head to uncalibrated scores [n, m, H] of whole lists."""
     return [
         FITS[config.calibration](logits[..., h][slates.real], slates.labels[..., h][slates.real])

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.significance import paired_bootstrap
-from pocketrec_training.ranker.slates import Slates
+from pocketrec_training.ranker.candidate_lists import CandidateLists
 
 LEAST_USERS = 500
 """With fewer the interval is too wide to decide anything: the report says so."""
@@ -62,7 +62,7 @@ _MEANS: dict[Verdict, str] = {
 
 def ranker_gain(
     scores: NDArray[np.float64],
-    lists: Slates,
+    lists: CandidateLists,
     users: NDArray[np.int64],
     seed: int,
     *,

@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import TRAIN, Dataset
 from pocketrec_training.errors import FeatureLeakError
-from pocketrec_training.ranker.slates import Candidates, Case, Slates, feature_names
+from pocketrec_training.ranker.candidate_lists import (
+    CandidateGenerator,
+    CandidateLists,
+    Case,
+    feature_names,
+)
 
-Builder = Callable[[Dataset], Candidates]
+Builder = Callable[[Dataset], CandidateGenerator]
 
 SAMPLE = 16
 """Cases checked before a ranker trains; a feature that knows the future shows in nearly each."""
@@ -30,7 +35,7 @@ class LeakCheck:
     features: tuple[str, ...]
 
 
-def check_learning_cases(candidates: Candidates, cases: list[Case], seed: int) -> LeakCheck:
+def check_learning_cases(candidates: CandidateGenerator, cases: list[Case], seed: int) -> LeakCheck:
     """Check a sample of the cases that a ranker is about to learn from.
 
     Raises:
@@ -114,7 +119,7 @@ def _past(data: Dataset, user: int, end: int) -> NDArray[np.bool_]:
     return mark
 
 
-def _feature(spec: FeatureSpec, slates: Slates, name: str) -> NDArray[Any]:
+def _feature(spec: FeatureSpec, slates: CandidateLists, name: str) -> NDArray[Any]:
     """Take one of `feature_names` from lists."""
     group, _, column = name.partition(".")
     values: NDArray[Any] = getattr(slates, group)

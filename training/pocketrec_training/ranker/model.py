@@ -61,8 +61,8 @@ AGAINST_RECENT = (("popularity", 3.0), ("price", 2.0), ("year", 20.0))
 """Item columns X that are also compared with the context's recent_X, and a divisor each."""
 
 
-@keras.saving.register_keras_serializable(package="pocketrec")
-class Numbers(layers.Layer):
+@keras.saving.register_keras_serializable(package="pocketrec", name="Numbers")
+class FeatureTransform(layers.Layer):
     """Turn raw numbers into inputs of size about 1, and crosses of user and item; all in graph."""
 
     def __init__(
@@ -157,8 +157,8 @@ def _against_recent(column: dict[str, Any]) -> list[Any]:
     return found
 
 
-@keras.saving.register_keras_serializable(package="pocketrec")
-class Pieces(layers.Layer):
+@keras.saving.register_keras_serializable(package="pocketrec", name="Pieces")
+class PiecewiseLinearEncoding(layers.Layer):
     """Add to features their piecewise linear encoding (PLE; Gorishniy et al. 2022, sec. 3.2).
 
     Piece k of a feature rises from 0 to 1 between its quantiles k and k + 1 and is flat elsewhere,
@@ -201,8 +201,8 @@ class Pieces(layers.Layer):
         return {**super().get_config(), **sizes}
 
 
-@keras.saving.register_keras_serializable(package="pocketrec")
-class Standard(layers.Layer):
+@keras.saving.register_keras_serializable(package="pocketrec", name="Standard")
+class Standardization(layers.Layer):
     """Bring each feature to mean 0 and spread 1 over the learning lists, within +-LIMIT.
 
     The limit holds for what training never met: a column that was always unknown, then is not.
@@ -240,8 +240,8 @@ class Standard(layers.Layer):
         return {**super().get_config(), "gains": self.gains}
 
 
-@keras.saving.register_keras_serializable(package="pocketrec")
-class Prior(layers.Layer):
+@keras.saving.register_keras_serializable(package="pocketrec", name="Prior")
+class RetrievalPrior(layers.Layer):
     """Add retrieval's log-probability to each head's logit, times a weight that is learned."""
 
     def build(self, shape: Any) -> None:
@@ -299,7 +299,7 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
         "context": keras.Input((len(spec.context),), name="context"),
         "pair": keras.Input((len(spec.pair),), name="pair"),
     }
-    numbers = Numbers(
+    numbers = FeatureTransform(
         n_categories=len(spec.categories),
         context=list(spec.context),
         numeric=list(spec.numeric),
@@ -310,13 +310,13 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
     vectors, size = 3 * spec.dim, int(raw.shape[-1])  # user's, item's and their product are first
     cycles = _cycles(spec)
     columns = [at for at in range(vectors + CATEGORY_DIM, size) if at not in cycles]
-    pieces = Pieces(columns=columns, per_feature=config.pieces, name="pieces")(raw)
+    pieces = PiecewiseLinearEncoding(columns=columns, per_feature=config.pieces, name="pieces")(raw)
     gains = [
         (vectors, config.vector_gain),
         (size - vectors, 1.0),
         (int(pieces.shape[-1]) - size, config.piece_gain),
     ]
-    x0 = Standard(gains=gains, name="standard")(pieces)
+    x0 = Standardization(gains=gains, name="standard")(pieces)
     decay = keras.regularizers.L2(config.weight_decay) if config.weight_decay else None
     cross = x0
     for _ in range(config.cross_layers):
@@ -331,7 +331,7 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
     correction = layers.Dense(
         len(spec.heads), kernel_initializer="zeros", kernel_regularizer=decay
     )(joined)
-    logits = Prior(name="logits")(correction, log_share)
+    logits = RetrievalPrior(name="logits")(correction, log_share)
     return keras.Model(inputs, Calibration(name="probabilities")(logits), name="ranker")
 
 

@@ -21,9 +21,9 @@ from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.towers.data_parallel import mirrored
 from pocketrec_training.towers.item_content import item_inputs
+from pocketrec_training.towers.sequences import batches
 from pocketrec_training.towers.step import TowerFit
 from pocketrec_training.towers.user_vectors import validation_ndcg
-from pocketrec_training.towers.windows import batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

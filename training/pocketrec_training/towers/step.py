@@ -19,8 +19,8 @@ from pocketrec_training.towers import losses
 from pocketrec_training.towers.data_parallel import parallel_step
 from pocketrec_training.towers.item_tower import build_item_tower
 from pocketrec_training.towers.schedule import learning_rate
+from pocketrec_training.towers.sequences import Windows
 from pocketrec_training.towers.user_tower import build_user_tower
-from pocketrec_training.towers.windows import Windows
 
 _BETA_2 = 0.98
 """Adam's memory of squared gradients: shorter than usual, as in Vaswani et al. 2017, sec. 5.3."""

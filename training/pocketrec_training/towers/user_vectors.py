@@ -13,8 +13,8 @@ from pocketrec_bundle.floats import Floats32
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
-from pocketrec_training.metrics.placement import BlockScorer, place_all
-from pocketrec_training.towers.windows import gather_windows
+from pocketrec_training.metrics.ranks import BlockScorer, rank_targets
+from pocketrec_training.towers.sequences import gather_windows
 
 _BATCH = 512
 TOP = 10
@@ -60,5 +60,5 @@ def validation_ndcg(
     user_tower: keras.Model, table: Floats32, spec: FeatureSpec, data: Dataset, cases: Cases
 ) -> float:
     """Return the mean NDCG@10 of the towers over cases, as `pocketrec evaluate` computes it."""
-    (placed,) = place_all(tower_scorer(user_tower, table, spec, data), data, [cases], 0)
+    (placed,) = rank_targets(tower_scorer(user_tower, table, spec, data), data, [cases], 0)
     return float(metrics.at_k(placed.places, TOP, cases.offsets)[f"ndcg@{TOP}"].mean())

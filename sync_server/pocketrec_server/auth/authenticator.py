@@ -27,7 +27,7 @@ class TooManyFailuresError(HTTPException):
         return [*super().get_headers(*args, **kwargs), ("Retry-After", str(self.wait_s))]
 
 
-class Gate:
+class Authenticator:
     """Looks tokens up; a network that sends too many wrong ones has to wait with further ones.
 
     A right token is never refused for the wrong ones of its network: an attacker could lock

@@ -26,7 +26,7 @@ from pocketrec_training.data.dataset import (
     numeric_columns,
     release_popularity,
 )
-from pocketrec_training.metrics.placement import best_rows
+from pocketrec_training.metrics.ranks import best_rows
 from pocketrec_training.towers.user_vectors import user_vectors
 
 Case = tuple[int, int]
@@ -36,7 +36,7 @@ _CHUNK = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Slates:
+class CandidateLists:
     """Lists of retrieved items, n cases of m places.
 
     user_vector: float32 [n, d]; context: float32 [n, K]; rows: int32 [n, m], best first; numeric:
@@ -55,19 +55,21 @@ class Slates:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, at: NDArray[Any]) -> "Slates":
+    def take(self, at: NDArray[Any]) -> "CandidateLists":
         """Return some cases."""
-        return Slates(**{name: getattr(self, name)[at] for name in self.__dataclass_fields__})
+        return CandidateLists(
+            **{name: getattr(self, name)[at] for name in self.__dataclass_fields__}
+        )
 
-    def places(self, chosen: NDArray[Any]) -> "Slates":
+    def places(self, chosen: NDArray[Any]) -> "CandidateLists":
         """Return some places of each case; chosen: integer [n, k]."""
         at = np.arange(len(self))[:, None]
         flat = ("rows", "numeric", "pair", "labels", "real")
         kept = {name: getattr(self, name)[at, chosen] for name in flat}
-        return Slates(user_vector=self.user_vector, context=self.context, **kept)
+        return CandidateLists(user_vector=self.user_vector, context=self.context, **kept)
 
 
-class Candidates:
+class CandidateGenerator:
     """Runs retrieval for past moments and looks up the features of what it returns."""
 
     def __init__(
@@ -101,7 +103,7 @@ class Candidates:
             neighbours,
         )
 
-    def over(self, data: Dataset) -> "Candidates":
+    def over(self, data: Dataset) -> "CandidateGenerator":
         """Return the same retrieval over other sequences, their item columns made anew."""
         return type(self)(
             self.spec,
@@ -129,7 +131,7 @@ class Candidates:
             found += [(len(at) - i, user, int(position)) for i, position in enumerate(at)]
         return [(user, position) for _, user, position in sorted(found)[:limit]]
 
-    def slates(self, cases: list[Case]) -> Slates:
+    def slates(self, cases: list[Case]) -> CandidateLists:
         """Return what a device would rank at each case, labelled by what happened next.
 
         A case whose outcome retrieval missed has no positive. Putting missed ones on the last
@@ -147,7 +149,7 @@ class Candidates:
                 for at in range(0, n, _CHUNK)
             ]
         )
-        found = Slates(
+        found = CandidateLists(
             user_vector=vectors,
             context=np.zeros((n, len(spec.context)), np.float32),
             rows=np.zeros((n, m), np.int32),
@@ -179,7 +181,7 @@ class Candidates:
         with self._popularity_without(*case):
             return ranker_features(self.spec, self.items, request, rows, self.table[rows])
 
-    def flat(self, slates: Slates) -> dict[str, NDArray[Any]]:
+    def flat(self, slates: CandidateLists) -> dict[str, NDArray[Any]]:
         """Return the ranker's inputs with one row a place, [n * m, ...]."""
         n, m = slates.rows.shape
         rows = slates.rows.ravel()
@@ -192,7 +194,7 @@ class Candidates:
             "pair": slates.pair.reshape(n * m, -1),
         }
 
-    def flat_one(self, slates: Slates, at: int) -> dict[str, NDArray[Any]]:
+    def flat_one(self, slates: CandidateLists, at: int) -> dict[str, NDArray[Any]]:
         """Return one case's inputs as a device builds them, before padding."""
         inputs = self.flat(slates.take(np.array([at])))
         one_row = {name: inputs[name][:1] for name in ("user_vector", "context")}

@@ -24,7 +24,7 @@ NOBODY = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
+class RankedTargets:
     """What a method did with the cases.
 
     places: int64, parallel to `Cases.targets`; 0 = best; n_items = not a candidate at all.
@@ -35,7 +35,9 @@ class Placed:
     top: NDArray[np.int32]
 
 
-def place_all(score: BlockScorer, data: Dataset, settings: list[Cases], k: int) -> list[Placed]:
+def rank_targets(
+    score: BlockScorer, data: Dataset, settings: list[Cases], k: int
+) -> list[RankedTargets]:
     """Score the cases of several settings and place their targets; each user is scored once.
 
     Args:
@@ -62,7 +64,7 @@ def place_all(score: BlockScorer, data: Dataset, settings: list[Cases], k: int) 
                 found[cases.offsets[i] : cases.offsets[i + 1]] = place(row, cases.targets_of(i))
                 best = best_rows(row, k)
                 top[i, : len(best)] = best
-    return [Placed(places=p, top=t) for p, t in zip(places, tops, strict=True)]
+    return [RankedTargets(places=p, top=t) for p, t in zip(places, tops, strict=True)]
 
 
 def place(scores: NDArray[Any], targets: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from pocketrec_bundle.settings.rollout import PAUSED
+from pocketrec_server.repository.channel_status import live
 from pocketrec_server.repository.keys import load_signers
-from pocketrec_server.repository.live import live
 from pocketrec_server.repository.publish import change_policy, halt, publish, refresh, unhalt
 from pocketrec_server.repository.rollout import changed
 

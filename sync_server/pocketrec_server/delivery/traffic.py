@@ -44,7 +44,7 @@ def kind_of(path: str) -> str:
     return FULL if path.startswith("/targets/files/") else RELEASE
 
 
-class Served:
+class Traffic:
     """The count of one process."""
 
     def __init__(self, repo: Path, engine: Engine) -> None:

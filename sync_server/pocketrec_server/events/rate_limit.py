@@ -33,7 +33,7 @@ LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class Budget:
     """What an install has left: `tokens` uploads at `tokens_utc`, and what it used of its quota."""
 
     tokens: float
@@ -42,12 +42,12 @@ class Allowance:
     quota_used: int
 
 
-def full(limits: Limits, now: float) -> Allowance:
+def full(limits: Limits, now: float) -> Budget:
     """Return the allowance of an install that has sent nothing yet."""
-    return Allowance(tokens=limits.per_minute, tokens_utc=now, quota_day=_day(now), quota_used=0)
+    return Budget(tokens=limits.per_minute, tokens_utc=now, quota_day=_day(now), quota_used=0)
 
 
-def spend_upload(has: Allowance, limits: Limits, now: float) -> Allowance:
+def spend_upload(has: Budget, limits: Limits, now: float) -> Budget:
     """Take one upload from the bucket.
 
     Raises:
@@ -66,7 +66,7 @@ def spend_upload(has: Allowance, limits: Limits, now: float) -> Allowance:
     return replace(has, tokens=tokens - 1, tokens_utc=now)
 
 
-def spend_events(has: Allowance, limits: Limits, events: int, now: float) -> Allowance:
+def spend_events(has: Budget, limits: Limits, events: int, now: float) -> Budget:
     """Take new events from today's quota.
 
     Raises:

@@ -6,7 +6,7 @@ pytest.importorskip("scipy", reason="needs the train extra")
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_edge.recommend.index import Index, probe
 from pocketrec_export.items.index_builder import build_index
-from pocketrec_export.items.probes import Probes, choose_probes
+from pocketrec_export.items.nprobe import Probes, choose_probes
 
 K = 40
 

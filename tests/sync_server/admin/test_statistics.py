@@ -6,8 +6,8 @@ import pytest
 from sqlalchemy import insert
 
 from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
-from pocketrec_server.admin import figures
-from pocketrec_server.admin.figures import DAYS, WINDOWS, devices_now
+from pocketrec_server.admin import statistics
+from pocketrec_server.admin.statistics import DAYS, WINDOWS, devices_now
 from pocketrec_server.halting import outcomes
 from pocketrec_server.halting.outcomes import Health
 from pocketrec_server.storage.tables import REJECTED_DAY
@@ -31,7 +31,7 @@ def test_every_figure_is_of_the_window(engine):
             row = {"day": today - ago, "reason": "no item", "events": 10}
             connection.execute(insert(REJECTED_DAY).values(row))
     for days, n in zip(WINDOWS, (2, 4, 6), strict=True):
-        found = figures.read(engine, days)
+        found = statistics.read(engine, days)
         assert (len(found.days), found.days[-1]) == (days, today)
         assert found.healths()["stable", SHA] == Health(installed=n)
         assert found.rejected == {"no item": 10 * n}
@@ -40,7 +40,7 @@ def test_every_figure_is_of_the_window(engine):
 
 def test_releases_without_an_outcome_in_the_window_have_no_health(engine):
     told(engine, 40, "installed", 1)
-    assert figures.read(engine, 30).healths() == {}
+    assert statistics.read(engine, 30).healths() == {}
 
 
 def installed(n, reverted=0):

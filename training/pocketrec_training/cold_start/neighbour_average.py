@@ -21,7 +21,7 @@ _SIMILARITIES = 1 << 24
 """Numbers of an array of likenesses, [items, lenders], in memory at a time."""
 
 
-class Lenders:
+class NeighbourAverage:
     """Known items, by content."""
 
     def __init__(

@@ -3,9 +3,9 @@
 import pytest
 
 from pocketrec_server.errors import UploadRefusedError
-from pocketrec_server.events.allowance import (
+from pocketrec_server.events.rate_limit import (
     DAY_S,
-    Allowance,
+    Budget,
     Limits,
     full,
     spend_events,
@@ -36,7 +36,7 @@ def test_the_bucket_empties_and_fills_at_its_rate():
 
 
 def test_a_clock_that_was_ahead_does_not_lock_an_install_out():
-    ahead = Allowance(tokens=0, tokens_utc=NOON * 2, quota_day=99_999, quota_used=10)
+    ahead = Budget(tokens=0, tokens_utc=NOON * 2, quota_day=99_999, quota_used=10)
     assert spend_upload(ahead, LIMITS, NOON).tokens == 5
     assert spend_events(ahead, LIMITS, 4, NOON).quota_used == 4
 

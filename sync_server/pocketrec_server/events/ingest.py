@@ -16,15 +16,15 @@ from sqlalchemy import Connection, Engine, Row, delete, select, update
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
-from pocketrec_server.events.allowance import (
+from pocketrec_server.events.quotas import check, spend
+from pocketrec_server.events.rate_limit import (
     LIMITS,
-    Allowance,
+    Budget,
     Limits,
     full,
     spend_events,
     spend_upload,
 )
-from pocketrec_server.events.quotas import check, spend
 from pocketrec_server.events.uploads import Upload
 from pocketrec_server.events.validation import checked, day_of
 from pocketrec_server.http.networks import UNKNOWN
@@ -119,8 +119,8 @@ def _locked(connection: Connection, install_id: str, limits: Limits, now: float)
     return connection.execute(found).one()
 
 
-def _allowance(install: Row[Any]) -> Allowance:
-    return Allowance(
+def _allowance(install: Row[Any]) -> Budget:
+    return Budget(
         tokens=install.tokens,
         tokens_utc=install.tokens_utc,
         quota_day=install.quota_day,

@@ -7,7 +7,7 @@ import pytest
 from werkzeug.test import Client
 
 from pocketrec_server.app import create_app
-from pocketrec_server.delivery.checks import PATH, Checks
+from pocketrec_server.delivery.not_modified import PATH, NotModified
 from pocketrec_server.repository.publish import refresh
 from pocketrec_server.settings import Settings
 
@@ -19,7 +19,7 @@ def apps(published):
     """(the app before, the app behind, repository, signers)."""
     repo, signers = published
     app = create_app(Settings(repo=repo, log_requests=False))
-    assert isinstance(app.wsgi_app, Checks)
+    assert isinstance(app.wsgi_app, NotModified)
     return Client(app.wsgi_app), Client(app.wsgi_app.inner), repo, signers
 
 

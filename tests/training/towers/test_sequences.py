@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID, Dataset, Items
-from pocketrec_training.towers.windows import (
+from pocketrec_training.towers.sequences import (
     basket_firsts,
     batch_lengths,
     batch_shapes,

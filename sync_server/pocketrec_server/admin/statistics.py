@@ -9,7 +9,7 @@ from sqlalchemy import Engine, Select, func, select
 
 from pocketrec_bundle.settings.rollout import RolloutPolicy
 from pocketrec_bundle.units import DAY_S
-from pocketrec_server.delivery.served import DELTA, Sum, by_day
+from pocketrec_server.delivery.traffic import DELTA, Sum, by_day
 from pocketrec_server.events.stats import event_stats
 from pocketrec_server.halting.outcomes import Health
 from pocketrec_server.storage.tables import OUTCOME_DAY, REJECTED_DAY

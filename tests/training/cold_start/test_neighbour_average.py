@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from pocketrec_training.cold_start import borrowed_vectors
-from pocketrec_training.cold_start.borrowed_vectors import Lenders
+from pocketrec_training.cold_start import neighbour_average
+from pocketrec_training.cold_start.neighbour_average import NeighbourAverage
 
 
 def sparse(rows):
@@ -12,21 +12,25 @@ def sparse(rows):
 
 def test_the_mean_is_weighed_by_likeness_squared():
     vectors = np.array([[1, 0], [0, 1], [5, 5]], np.float32)
-    lenders = Lenders(sparse([[1, 0, 0], [0, 1, 0], [0, 0, 1]]), vectors, np.array([3, 2, 1]))
+    lenders = NeighbourAverage(
+        sparse([[1, 0, 0], [0, 1, 0], [0, 0, 1]]), vectors, np.array([3, 2, 1])
+    )
     found = lenders.vectors(sparse([[0.5, 0.25, 0]]))
     # Likenesses .5, .25 and 0: weights .25, .0625 and 0, of .3125.
     np.testing.assert_allclose(found, [[0.8, 0.2]], rtol=1e-6)
 
 
 def test_what_is_like_nothing_gets_zeros():
-    lenders = Lenders(sparse([[1, 0], [1, 0]]), np.ones((2, 3), np.float32), np.array([1, 1]))
+    lenders = NeighbourAverage(
+        sparse([[1, 0], [1, 0]]), np.ones((2, 3), np.float32), np.array([1, 1])
+    )
     assert lenders.vectors(sparse([[0, 1]])).tolist() == [[0, 0, 0]]
 
 
 def test_a_known_item_does_not_lend_to_itself():
     features = sparse([[1, 0.1], [0.9, 0.2], [0, 1]])
     vectors = np.eye(3, dtype=np.float32)
-    found = Lenders(features, vectors, np.array([1, 1, 1])).vectors(features, np.arange(3))
+    found = NeighbourAverage(features, vectors, np.array([1, 1, 1])).vectors(features, np.arange(3))
     assert (np.diag(found) == 0).all()
     assert found[0, 1] > found[0, 2] > 0
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
@@ -45,17 +49,19 @@ def plain(features, vectors, fresh, k):
 @pytest.mark.parametrize("similarities", [1, 100, 1 << 24])
 def test_equals_the_plain_sum_whatever_the_block(similarities, monkeypatch):
     rng = np.random.default_rng(3)
-    monkeypatch.setattr(borrowed_vectors, "_SIMILARITIES", similarities)
-    monkeypatch.setattr(borrowed_vectors, "NEAREST", 7)
+    monkeypatch.setattr(neighbour_average, "_SIMILARITIES", similarities)
+    monkeypatch.setattr(neighbour_average, "NEAREST", 7)
     features = csr_matrix(rng.random((60, 12), np.float32))
     fresh = csr_matrix(rng.random((11, 12), np.float32))
     vectors = rng.normal(size=(60, 4)).astype(np.float32)
-    found = Lenders(features, vectors, rng.integers(1, 9, 60)).vectors(fresh)
+    found = NeighbourAverage(features, vectors, rng.integers(1, 9, 60)).vectors(fresh)
     np.testing.assert_allclose(found, plain(features, vectors, fresh, 7), rtol=1e-4, atol=1e-5)
 
 
 def test_where_there_are_many_those_with_the_most_events_lend(monkeypatch):
-    monkeypatch.setattr(borrowed_vectors, "LENDERS", 2)
-    lenders = Lenders(sparse(np.ones((4, 1))), np.eye(4, dtype=np.float32), np.array([1, 9, 0, 5]))
+    monkeypatch.setattr(neighbour_average, "LENDERS", 2)
+    lenders = NeighbourAverage(
+        sparse(np.ones((4, 1))), np.eye(4, dtype=np.float32), np.array([1, 9, 0, 5])
+    )
     assert lenders.rows.tolist() == [1, 3]
     np.testing.assert_allclose(lenders.vectors(sparse([[1]])), [[0, 0.5, 0, 0.5]])

@@ -3,8 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pocketrec_training.cold_start import fill_in as new_items
-from pocketrec_training.cold_start.fill_in import (
+from pocketrec_training.cold_start import score_calibration as new_items
+from pocketrec_training.cold_start.score_calibration import (
     arrival_ratio,
     arrivals,
     expected_share,

@@ -10,18 +10,18 @@ from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from pocketrec_server.delivery import files
-from pocketrec_server.delivery.served import Served
+from pocketrec_server.delivery.traffic import Traffic
 from pocketrec_server.http import request_log
 
 PATH = "/metadata/timestamp.json"
 _ROUTE = "/metadata/<name>"
 
 
-class Checks:
+class NotModified:
     """A WSGI app before another."""
 
     def __init__(
-        self, inner: WSGIApplication, repo: Path, served: Served, note: request_log.Note
+        self, inner: WSGIApplication, repo: Path, served: Traffic, note: request_log.Note
     ) -> None:
         """Name both apps and who counts.
 

@@ -133,7 +133,7 @@ def _published(repo: Path, channel: str, _file: int, _changed_ns: int) -> Publis
     return Published(policy=read_policy(repo, channel), halts=read_halts(repo, channel))
 
 
-class Brake:
+class CircuitBreaker:
     """Halts releases of one repository."""
 
     def __init__(self, repo: Path, engine: Engine, signers: Signers) -> None:

@@ -1,0 +1,1 @@
+"""Parts of `bench quality-cold`: splits, scores, likes and the peer."""

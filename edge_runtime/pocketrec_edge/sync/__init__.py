@@ -1,0 +1,6 @@
+"""Sync: fetch the release that the policy chooses. The only folder that opens sockets.
+
+In: the address of a server, a pinned root. Out: an installed release, uploaded events.
+Read in this order: client.py, metadata.py, policy.py with rollout.py and conditions.py,
+install.py, files.py with transfer.py and http.py, events.py, outcomes.py, watch.py with hints.py.
+"""
