@@ -153,9 +153,10 @@ class Recommender:
         or the user searched for them; beside an item, that item.
         """
         found: NDArray[np.bool_] = (barred or self.bars.barred(None)).rows.copy()
+        history = query.history
         repeats = self.policy.repeats or query.scene.kind == SEARCH
         if not repeats if query.exclude_seen is None else query.exclude_seen:
-            found[query.history.interactions().rows] = True
+            found[history.interactions().rows] = True
         if query.scene.item is not None:
             found[query.scene.item] = True
         return found
