@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.answers import Answer
-from pocketrec_edge.device_status import Status
-from pocketrec_edge.errors import EventLogError
+from pocketrec_edge.device_status import Status, read_status
 from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.retention import Retention
-from pocketrec_edge.faults import Fault, FaultCode, add
 from pocketrec_edge.one_at_a_time import one_at_a_time
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.recommend import request_checks, scenes
+from pocketrec_edge.recommend import request_checks, surfaces
 from pocketrec_edge.recommend.filters import Filters
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.rules.exploration import Random, SystemRandom
@@ -31,7 +29,6 @@ from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.running import Running
 from pocketrec_edge.slate_service import SlateRequest, SlateService
-from pocketrec_edge.sync import too_new
 from pocketrec_edge.user_actions import UserActions
 from pocketrec_edge.user_data import UserData
 
@@ -232,7 +229,7 @@ class Device(UserActions):
         log_impressions: bool = True,
         page: int | None = None,
         session: str | None = None,
-        scene: str = scenes.HOME,
+        scene: str = surfaces.HOME,
         item_id: str | None = None,
         results: Sequence[str] = (),
         deadline_ms: float | None = None,
@@ -278,7 +275,7 @@ class Device(UserActions):
             deadline_ms=deadline_ms,
             results=results,
         )
-        scenes.check(scene, item_id)
+        surfaces.check(scene, item_id)
         request = SlateRequest(
             k=k,
             exclude_seen=exclude_seen,
@@ -339,27 +336,6 @@ class Device(UserActions):
         Faults are those that last, and those of the last slate.
         """
         self._running.refresh()
-        faults = self._slates.lasting_faults()
-        logged = None
-        if self._log is not None:
-            try:
-                logged = self._log.status()
-            except EventLogError as err:
-                add(faults, Fault(FaultCode.EVENT_LOG_UNREADABLE, str(err)))
-        bundle, recommender = self.bundle, self._recommender
-        if recommender is not None and recommender.fault:
-            add(faults, recommender.fault)
-        for fault in self._slates.last_faults:
-            add(faults, fault)
-        active, previous = self.store.active()
-        return Status(
-            release=bundle.manifest.name if bundle else None,
-            items=bundle.item_count if bundle else 0,
-            active=active,
-            previous=previous,
-            refused=refusals.read(self._home),
-            update_app=too_new.needed_update(self._home),
-            engine=recommender.engine if recommender else None,
-            log=logged,
-            faults=tuple(faults),
+        return read_status(
+            self._home, self.store, self._running, self._user, self._slates.last_faults
         )

@@ -19,10 +19,10 @@ from pocketrec_bundle.settings.rules import NAMES, Rules
 from pocketrec_edge.answers import RuleEffect, Source, plain_faults
 from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend.contributions import Contribution, Without, largest, without_each
-from pocketrec_edge.recommend.index import probe, units
+from pocketrec_edge.recommend.index import search, units
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.policy_rerank import rerank
 from pocketrec_edge.recommend.query import Query, RankedCandidates
-from pocketrec_edge.recommend.rerank import rerank
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_edge.recommend.slate import Slate
 
@@ -231,8 +231,8 @@ class _Explaining:
         """Rows that each stage brings, asked as `Recommender.candidates` asks."""
         device, history = self._device, self._history
         limit = min(device.policy.candidates, device.spec.candidates)
-        user, probes = self._slate.user_vector, device.policy.probes
-        cells, _ = probe(device.index, user, limit, probes, self._excluded)
+        user, nprobe = self._slate.user_vector, device.policy.probes
+        cells, _ = search(device.index, user, limit, nprobe, self._excluded)
         both, own = (
             set(extra_candidates(device.spec, votes, history, self._now, self._excluded).tolist())
             for votes in (device.votes(history), None)
@@ -264,7 +264,7 @@ class _Explaining:
     def _ruled(self, rules: Rules) -> list[int]:
         ranked = RankedCandidates.by_retrieval(self._rows, self._vectors, self._slate.scores)
         query = Query(self._history, self._now, self._k)  # a draw does not come again
-        return self._device.ruled(query, ranked, rules).positions
+        return self._device.apply_rules(query, ranked, rules).positions
 
     def _why_not(self, row: int, at: int | None, steps: tuple[Step, ...]) -> str:
         if at is None:

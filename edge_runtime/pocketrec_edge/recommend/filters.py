@@ -121,22 +121,22 @@ def unknown_names(columns: FilterColumns, filters: Filters, *, hints: bool = Fal
     return found
 
 
-def cells_to_read(probes: int, available: int, passing: int) -> int:
-    """Return how many cells hold as many passing items as `probes` cells hold items.
+def cells_to_read(nprobe: int, available: int, passing: int) -> int:
+    """Return how many cells hold as many passing items as `nprobe` cells hold items.
 
     The best 10 of the tenth of a catalogue that passes lie as far apart as the best 100 of all: to
     stop at the k-th that passes lost up to a third of them (`test_a_filter_costs_no_recall`).
 
     Args:
-        probes: cells to read without a filter, 0 = all.
+        nprobe: cells to read without a filter, 0 = all.
         available: items that are not withdrawn.
         passing: those of them that pass.
     """
-    return -(-probes * available // passing) if passing else probes
+    return -(-nprobe * available // passing) if passing else nprobe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Barred:
+class FilterMask:
     """What one release must not show: withdrawn items, and those that fail the filters.
 
     rows: bool [N]; available, passing: items that are not withdrawn, and those of them that pass;
@@ -150,13 +150,13 @@ class Barred:
     by_filters: bool = False
     faults: tuple[Fault, ...] = ()
 
-    def cells(self, probes: int) -> int:
-        """Return how many cells to read in the place of `probes`."""
-        return cells_to_read(probes, self.available, self.passing)
+    def cells(self, nprobe: int) -> int:
+        """Return how many cells to read in the place of `nprobe`."""
+        return cells_to_read(nprobe, self.available, self.passing)
 
 
-class Bars:
-    """Works out `Barred` for one release.
+class FilterMasks:
+    """Makes the `FilterMask` of each request to one release, and keeps the last one.
 
     A million items take 2 to 3 ms a filter on a server's core (34 ms for categories that are not
     coded, 50 ms for such regions), and the answer, 1 byte an item, is kept until other filters
@@ -166,11 +166,11 @@ class Bars:
     def __init__(self, bundle: Bundle) -> None:
         self._columns = FilterColumns.of(bundle)
         n = int(bundle.available.sum())
-        self._without = Barred(rows=~bundle.available, available=n, passing=n)
+        self._without = FilterMask(rows=~bundle.available, available=n, passing=n)
         self._filters: Filters | None = None
         self._last = self._without
 
-    def barred(self, filters: Filters | None) -> Barred:
+    def of(self, filters: Filters | None) -> FilterMask:
         """Return what must not be shown with these filters; nobody writes into it."""
         if filters is None:
             return self._without
@@ -184,7 +184,7 @@ class Bars:
             if not passing:
                 faults.append(Fault(FaultCode.ALL_FILTERED, "all items filtered"))
             self._filters = filters
-            self._last = Barred(
+            self._last = FilterMask(
                 rows=rows,
                 available=self._without.available,
                 passing=passing,

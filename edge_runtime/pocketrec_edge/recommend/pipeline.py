@@ -16,32 +16,29 @@ from pocketrec_bundle.candidates import extra_candidates, merged
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.features import History, tower_inputs, used_rows
 from pocketrec_bundle.neighbours import Neighbours, Votes, votes_of
-from pocketrec_bundle.products import inner, inner_pairs
+from pocketrec_bundle.products import inner
 from pocketrec_bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.rules import Rules
 from pocketrec_edge.answers import SlateItem, Source
 from pocketrec_edge.engines.select import Engine, choose_engine, open_model
 from pocketrec_edge.errors import EngineError, OutOfTimeError
-from pocketrec_edge.events.interests import reason
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.fallback import Lists
-from pocketrec_edge.recommend.filters import Barred, Bars
-from pocketrec_edge.recommend.index import Floats, Index, probe
-from pocketrec_edge.recommend.offers import Offers, sponsorship
+from pocketrec_edge.recommend.filters import FilterMask, FilterMasks
+from pocketrec_edge.recommend.index import Floats, Index, search
+from pocketrec_edge.recommend.policy_rerank import rerank
 from pocketrec_edge.recommend.query import Query, RankedCandidates
+from pocketrec_edge.recommend.reasons import POPULAR_REASON, Reasons
 from pocketrec_edge.recommend.request_checks import check_k
-from pocketrec_edge.recommend.rerank import rerank
-from pocketrec_edge.recommend.rules import Candidates, Moment, Ruled, apply
+from pocketrec_edge.recommend.rules import Candidates, Moment, RerankResult, apply
 from pocketrec_edge.recommend.rules.thompson import feedback_of
-from pocketrec_edge.recommend.scenes import SEARCH, SIMILAR
 from pocketrec_edge.recommend.slate import Slate
+from pocketrec_edge.recommend.sponsored_placements import SponsoredPlacements, sponsorship
 from pocketrec_edge.recommend.stage_clock import StageClock
+from pocketrec_edge.recommend.surfaces import SEARCH
 from pocketrec_edge.recommend.texts import Texts
 
-POPULAR_REASON = "popular now"
-AGAIN_REASON = "you had it before"
-LIKE_REASON, WITH_REASON = "like {}", "goes with {}"
 NOTHING_LEFT = "nothing is left: no item may be shown that the user has not had"
 REMEMBERED_TIMES = 8
 """Rankings whose time tells what the next one may take: few, so that one hiccup is soon over."""
@@ -74,11 +71,12 @@ class Recommender:
         self.fault: Fault | None = stopped
         self.index = Index.of(bundle)
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
-        self.bars = Bars(bundle)
-        self.withdrawn = self.bars.barred(None).rows
-        self._offers = Offers(bundle)
+        self.filter_masks = FilterMasks(bundle)
+        self.withdrawn = self.filter_masks.of(None).rows
+        self._offers = SponsoredPlacements(bundle)
         self._texts = Texts(bundle)
         self._lists = Lists(bundle)
+        self._reasons = Reasons(self.spec, self.index, self.items, self._texts)
         self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
@@ -103,20 +101,20 @@ class Recommender:
         """
         check_k(query.k)
         clock = StageClock()
-        fault, barred = self.fault, self.bars.barred(query.filters)
-        excluded = self.excluded(query, barred)
+        fault, mask = self.fault, self.filter_masks.of(query.filters)
+        excluded = self.excluded(query, mask)
         excluded[query.shown] = True
         clock.mark("features")
         try:
             user = self.user_vector(query)
         except PocketRecError as err:
             fault = fault or Fault(FaultCode.USER_TOWER_FAILED, str(err))
-            return self._fallback(query, excluded, barred, clock, fault)
+            return self._fallback(query, excluded, mask, clock, fault)
         clock.mark("tower")
         votes = self.votes(query.history)
-        probes = barred.cells(self.policy.probes)
+        nprobe = mask.cells(self.policy.probes)
         found = RankedCandidates.by_retrieval(
-            *self.candidates(query, user, excluded, probes=probes, votes=votes)
+            *self.candidates(query, user, excluded, nprobe=nprobe, votes=votes)
         )
         clock.mark("retrieve")
         source: Source = "retrieval"
@@ -134,31 +132,31 @@ class Recommender:
         items = self._describe(query, found, self._reranked(query, found))
         clock.mark("rerank")
         left = None
-        if not (len(found.rows) or len(query.shown) or barred.faults):
+        if not (len(found.rows) or len(query.shown) or mask.faults):
             left = Fault(FaultCode.NOTHING_LEFT, NOTHING_LEFT)
         return Slate(
             items=items,
             stage_ms=clock.total(),
             source=source,
-            faults=_known(fault, *barred.faults, left, self._texts.fault),
+            faults=_known(fault, *mask.faults, left, self._texts.fault),
             user_vector=user,
             candidates=found.rows,
             scores=found.scores,
         )
 
-    def excluded(self, query: Query, barred: Barred | None = None) -> NDArray[np.bool_]:
-        """Return rows that must not be shown, bool [N].
+    def excluded(self, query: Query, mask: FilterMask | None = None) -> NDArray[np.bool_]:
+        """Return the rows that must not be shown, bool [N].
 
-        Barred ones (by filters; by default what is withdrawn), and seen ones unless they may repeat
-        or the user searched for them; beside an item, that item.
+        These are the rows of the mask (by default withdrawn items), items of the history unless
+        they may repeat or the user searched for them, and the item at hand.
         """
-        found: NDArray[np.bool_] = (barred or self.bars.barred(None)).rows.copy()
+        found: NDArray[np.bool_] = (mask or self.filter_masks.of(None)).rows.copy()
         history = query.history
-        repeats = self.policy.repeats or query.scene.kind == SEARCH
+        repeats = self.policy.repeats or query.surface.kind == SEARCH
         if not repeats if query.exclude_seen is None else query.exclude_seen:
             found[history.interactions().rows] = True
-        if query.scene.item is not None:
-            found[query.scene.item] = True
+        if query.surface.item is not None:
+            found[query.surface.item] = True
         return found
 
     def _expect_time(self, deadline_ms: float | None, clock: StageClock) -> None:
@@ -201,28 +199,28 @@ class Recommender:
         user: Floats,
         excluded: NDArray[np.bool_],
         *,
-        probes: int | None = None,
+        nprobe: int | None = None,
         votes: Votes | None = None,
     ) -> tuple[NDArray[np.int32], Floats, Floats]:
         """Return rows, vectors and retrieval scores of the ranker's input, best score first.
 
         Args:
-            query: whose history and scene bring candidates beside the search.
+            query: whose history and surface bring candidates beside the search.
             user: float32 [d], the user vector.
             excluded: bool [N], rows that must not be candidates.
-            probes: cells to read at least; None: the policy's.
+            nprobe: cells to read at least; None: the policy's.
             votes: of the history, if the caller has added them up.
 
         Returns:
             int32 [n], float32 [n, d], float32 [n].
         """
         limit, neighbours = self._limit, self.items.neighbours
-        probes = self.policy.probes if probes is None else probes
-        own = query.scene.candidates(self.index, neighbours, limit, probes, excluded)
-        if query.scene.is_closed:
+        nprobe = self.policy.probes if nprobe is None else nprobe
+        own = query.surface.candidates(self.index, neighbours, limit, nprobe, excluded)
+        if query.surface.is_closed:
             rows = own
         else:
-            rows, scores = probe(self.index, user, limit, probes, excluded)
+            rows, scores = search(self.index, user, limit, nprobe, excluded)
             votes = votes or self.votes(query.history)
             extra = extra_candidates(self.spec, votes, query.history, query.now_utc, excluded)
             extra = merged(own, extra, limit) if len(own) else extra
@@ -290,21 +288,23 @@ class Recommender:
         final = self.spec.final_scores(probabilities)
         return replace(found, scores=final, probabilities=probabilities)
 
-    def _reranked(self, query: Query, found: RankedCandidates) -> Ruled:
+    def _reranked(self, query: Query, found: RankedCandidates) -> RerankResult:
         """Choose the slate: by score for a search, by the rules, or by the policy alone."""
-        if query.scene.kind == SEARCH:
-            return Ruled.untouched(np.lexsort((found.rows, -found.scores)).tolist())
+        if query.surface.kind == SEARCH:
+            return RerankResult.untouched(np.lexsort((found.rows, -found.scores)).tolist())
         if self.bundle.rules is None or query.policy_alone:
             category = self.items.categories[found.rows][:, 0]
             chosen = rerank(self.policy, found.scores, found.vectors, category, self._size(query))
-            return Ruled.untouched(chosen)
-        return self.ruled(query, found)
+            return RerankResult.untouched(chosen)
+        return self.apply_rules(query, found)
 
     def _size(self, query: Query) -> int:
         return query.k if query.k is not None else self.policy.slate
 
-    def ruled(self, query: Query, found: RankedCandidates, rules: Rules | None = None) -> Ruled:
-        """Apply rules, by default the release's, which it must have, to scored candidates."""
+    def apply_rules(
+        self, query: Query, found: RankedCandidates, rules: Rules | None = None
+    ) -> RerankResult:
+        """Apply rules to scored candidates; None: the release's rules, which it must have."""
         rules = rules or self.bundle.rules
         assert rules is not None
         columns, history = self.items, query.history
@@ -335,27 +335,28 @@ class Recommender:
         self,
         query: Query,
         excluded: NDArray[np.bool_],
-        barred: Barred,
+        mask: FilterMask,
         clock: StageClock,
         fault: Fault,
     ) -> Slate:
-        """Lists of the user's categories, then popular items; barred and shown ones never.
+        """Return lists of the user's categories, then popular items.
 
-        Seen ones too if nothing else is left. Beside an item those that go with it come first, and
-        search results stay as they were.
+        Items that the mask or earlier pages exclude never come; items of the history come if
+        nothing else is left. Beside an item, those that go with it come first; search results keep
+        their order.
         """
-        probes, beyond = barred.cells(self.policy.probes), barred.by_filters
-        scene, history, k = query.scene, query.history, self._size(query)
-        rows = scene.candidates(self.index, self.items.neighbours, self._limit, probes, excluded)
+        nprobe, beyond = mask.cells(self.policy.probes), mask.by_filters
+        surface, history, k = query.surface, query.history, self._size(query)
+        rows = surface.candidates(self.index, self.items.neighbours, self._limit, nprobe, excluded)
         listed: dict[int, int] = {}
-        if not scene.is_closed:
+        if not surface.is_closed:
             listed = self._lists.rows(history, excluded, k, beyond=beyond)
             if not listed and not len(rows):
-                excluded = barred.rows.copy()
+                excluded = mask.rows.copy()
                 excluded[query.shown] = True
                 listed = self._lists.rows(history, excluded, k, beyond=beyond)
             rows = merged(rows, np.array(list(listed), np.int32), max(k, len(rows)))
-        k = len(rows) if scene.kind == SEARCH else k
+        k = len(rows) if surface.kind == SEARCH else k
         texts = zip(rows[:k].tolist(), self._texts.of(rows[:k]), strict=True)
         items = tuple(
             SlateItem(
@@ -374,7 +375,7 @@ class Recommender:
             items=items,
             stage_ms=clock.total(),
             source="fallback",
-            faults=_known(fault, *barred.faults, self._texts.fault),
+            faults=_known(fault, *mask.faults, self._texts.fault),
             user_vector=zero,
             candidates=rows,
             scores=scores,
@@ -384,12 +385,12 @@ class Recommender:
         return f"popular in {self.spec.categories[code - 1]}" if code else POPULAR_REASON
 
     def _describe(
-        self, query: Query, found: RankedCandidates, ruled: Ruled
+        self, query: Query, found: RankedCandidates, ruled: RerankResult
     ) -> tuple[SlateItem, ...]:
         """Return the items of a slate with texts, scores and reasons."""
         chosen = ruled.positions
         shown = found.rows[chosen]
-        reasons = self._reasons(query, shown, found.vectors[chosen])
+        reasons = self._reasons.of(query, shown, found.vectors[chosen])
         texts, odds = self._texts.of(shown), found.probabilities[chosen].tolist()
         own, retrieved = found.scores[chosen].tolist(), found.retrieval_scores[chosen].tolist()
         return tuple(
@@ -407,28 +408,6 @@ class Recommender:
             )
             for i, row in enumerate(shown.tolist())
         )
-
-    def _reasons(self, query: Query, shown: NDArray[np.int32], vectors: Floats) -> list[str]:
-        """Say why each item is shown: the item at hand, a choice, or the nearest past event."""
-        scene, history = query.scene, query.history
-        past = used_rows(self.spec, history)
-        if scene.item is not None:
-            said = LIKE_REASON if scene.kind == SIMILAR else WITH_REASON
-            return [said.format(self._texts.titles(scene.rows)[0])] * len(shown)
-        if not len(past):
-            return [POPULAR_REASON] * len(shown)
-        nearest = np.argmax(inner_pairs(vectors, self.index.vectors(past)), axis=1)  # [slate]
-        again = np.isin(shown, history.interactions().rows).tolist()
-        reasons = [
-            AGAIN_REASON if had else f"because of {title}"
-            for had, title in zip(again, self._texts.titles(past[nearest]), strict=True)
-        ]
-        chosen = history.interests[len(history) - len(past) :]
-        for at in np.flatnonzero(nearest < len(chosen)).tolist():
-            if not again[at]:
-                own, event = self.items.categories[shown[at]].tolist(), int(nearest[at])
-                reasons[at] = reason(self.spec, chosen, chosen[event], own)
-        return reasons
 
 
 def _known(*faults: Fault | None) -> tuple[Fault, ...]:

@@ -11,10 +11,10 @@ from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.recommend.filters import Filters
 from pocketrec_edge.recommend.index import Floats
 from pocketrec_edge.recommend.rules.exploration import Random
-from pocketrec_edge.recommend.scenes import Scene
+from pocketrec_edge.recommend.surfaces import Surface
 
 NO_ROWS = np.zeros(0, np.int32)
-HOME = Scene()
+HOME = Surface()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +31,8 @@ class Query:
         rng: for releases that explore; None: this request does not explore.
         impressions: for releases that learn from the user's feedback.
         showings: of each campaign today, on this device; None: nothing is sponsored.
-        scene: where the list stands; search results come back all, in a new order.
+        surface: where the list stands (JSON's `scene`); a search returns all its results, in a new
+            order.
         deadline_ms: if ranking would probably take longer than what is left of it, the slate is in
             retrieval's order and a fault says so.
         policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that do
@@ -48,7 +49,7 @@ class Query:
     rng: Random | None = None
     impressions: Impressions | None = None
     showings: Mapping[str, int] | None = None
-    scene: Scene = HOME
+    surface: Surface = HOME
     deadline_ms: float | None = None
     policy_alone: bool = False
 

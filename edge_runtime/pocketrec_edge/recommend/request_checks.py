@@ -33,7 +33,7 @@ def check_slate(
     deadline_ms: float | None,
     results: Sequence[str],
 ) -> None:
-    """Check the arguments of `Device.recommend` but the scene, see `scenes.find`.
+    """Check the arguments of `Device.recommend` but the scene, see `surfaces.find`.
 
     Raises:
         RequestInvalidError: one of them is of the wrong type or out of its range.

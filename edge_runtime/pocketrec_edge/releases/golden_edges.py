@@ -18,7 +18,7 @@ from pocketrec_edge.recommend.filters import Filters, Range
 from pocketrec_edge.recommend.index import Floats
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
-from pocketrec_edge.recommend.scenes import find
+from pocketrec_edge.recommend.surfaces import find
 from pocketrec_edge.releases.golden_history import golden_history
 
 RELATIVE = 1e-4
@@ -111,14 +111,14 @@ def first_candidates(device: Recommender, case: EdgeSearch) -> tuple[NDArray[np.
     past = golden_history(device.bundle, case)
     faults: list[Fault] = []
     at_hand = case.scene_ids[0] if case.scene_ids else None
-    scene = find(device.bundle, case.scene, at_hand, case.scene_ids, faults)
-    barred = device.bars.barred(filters_of(case.filters))
-    query = Query(past, case.now_utc, exclude_seen=case.leave_out_had, scene=scene)
-    excluded = device.excluded(query, barred)
+    surface = find(device.bundle, case.scene, at_hand, case.scene_ids, faults)
+    mask = device.filter_masks.of(filters_of(case.filters))
+    query = Query(past, case.now_utc, exclude_seen=case.leave_out_had, surface=surface)
+    excluded = device.excluded(query, mask)
     excluded[np.array(case.shown, np.int64)] = True
-    probes = barred.cells(device.policy.probes)
+    nprobe = mask.cells(device.policy.probes)
     user = _user(device, case.user_row)
-    rows, _, scores = device.candidates(query, user, excluded, probes=probes)
+    rows, _, scores = device.candidates(query, user, excluded, nprobe=nprobe)
     return rows[:FIRST], scores[:FIRST]
 
 

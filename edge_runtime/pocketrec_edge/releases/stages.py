@@ -143,7 +143,7 @@ def _ruled(
     scores = device.spec.final_scores(probabilities)
     first = replace(query, k=min(device.policy.slate, FIRST))
     ranked = RankedCandidates.by_retrieval(rows, device.index.vectors(rows), scores)
-    found = device.ruled(first, ranked)
+    found = device.apply_rules(first, ranked)
     return rows[found.positions]
 
 

@@ -27,7 +27,7 @@ from pocketrec_edge.engines.select import (
     runtime_version,
 )
 from pocketrec_edge.errors import EngineError, SelfTestFailedError
-from pocketrec_edge.recommend.index import probe
+from pocketrec_edge.recommend.index import search
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.releases.golden_history import golden_history
@@ -206,7 +206,7 @@ def _scores(
     if model == "ranker":
         return ranked(bundle.spec, inputs, answer)
     nobody = np.zeros(bundle.item_count, np.bool_)
-    rows, found = probe(device.index, answer[0], bundle.item_count, 0, nobody)
+    rows, found = search(device.index, answer[0], bundle.item_count, 0, nobody)
     scores = np.zeros(bundle.item_count, np.float32)
     scores[rows] = found
     return scores

@@ -13,11 +13,11 @@ from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.policy import Policy
 from pocketrec_edge.errors import EngineError, SelfTestFailedError
-from pocketrec_edge.recommend.index import Index, probe
+from pocketrec_edge.recommend.index import Index, search
 from pocketrec_edge.recommend.index_reference import exact
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.policy_rerank import rerank
 from pocketrec_edge.recommend.query import Query
-from pocketrec_edge.recommend.rerank import rerank
 from pocketrec_edge.releases.selftest import replay
 
 NOW = 1_700_000_000
@@ -114,7 +114,7 @@ def test_scanning_all_cells_equals_the_plain_reference(seed, k, n_excluded):
     excluded = np.zeros(60, bool)
     excluded[rng.permutation(60)[:n_excluded]] = True
     query = rng.integers(-3, 4, 4).astype(np.float32)  # exact in both, so ties are real ties
-    rows, scores = probe(index, query, k, 0, excluded)
+    rows, scores = search(index, query, k, 0, excluded)
     assert rows.tolist() == exact(index, query, k, excluded)
     assert (np.diff(scores) <= 0).all()
 
@@ -123,7 +123,7 @@ def test_probe_goes_on_until_k_survive(release):
     index = Index.of(release)
     excluded = np.ones(300, bool)
     excluded[[5, 150, 290]] = False
-    rows, _ = probe(index, np.ones(16, np.float32), 3, 1, excluded)
+    rows, _ = search(index, np.ones(16, np.float32), 3, 1, excluded)
     assert sorted(rows.tolist()) == [5, 150, 290]
 
 
@@ -265,7 +265,7 @@ def test_probe_reads_the_nearest_cells_and_on_to_the_kth_survivor(seed, k, probe
         kept = len(read)
     scores = {row: float(index.vectors(np.array([row]))[0] @ query) for row in read}
     best = sorted(read, key=lambda row: (-scores[row], row))[:k]
-    rows, found = probe(index, query, k, probes, excluded)
+    rows, found = search(index, query, k, probes, excluded)
     assert rows.tolist() == best
     assert found.tolist() == [scores[row] for row in best]
 

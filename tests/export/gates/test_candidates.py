@@ -5,8 +5,9 @@ import pytest
 
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import open_bundle
-from pocketrec_edge.recommend.pipeline import AGAIN_REASON, Recommender
+from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
+from pocketrec_edge.recommend.reasons import AGAIN_REASON
 from pocketrec_edge.releases.selftest import replay
 
 

@@ -14,7 +14,7 @@ def sponsorship(offer: Offer | None) -> Sponsorship | None:
     return None if offer is None else Sponsorship(campaign=offer.campaign, label=offer.label)
 
 
-class Offers:
+class SponsoredPlacements:
     """The campaigns of one release; their items are looked up once, when first asked for."""
 
     def __init__(self, bundle: Bundle) -> None:

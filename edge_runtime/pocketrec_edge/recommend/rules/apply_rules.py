@@ -31,8 +31,8 @@ from pocketrec_bundle.settings.rules import (
 from pocketrec_edge.answers import RuleEffect
 from pocketrec_edge.recommend.index import units
 from pocketrec_edge.recommend.rules.caps import bands, within_cap
+from pocketrec_edge.recommend.rules.context import Candidates, Floats, Moment, Positions
 from pocketrec_edge.recommend.rules.exploration import Draw, Random, explore
-from pocketrec_edge.recommend.rules.moment import Candidates, Floats, Moment, Positions
 from pocketrec_edge.recommend.rules.relevance import Doubles, freshened, relevance
 from pocketrec_edge.recommend.rules.removal import above_floor, distinct
 from pocketrec_edge.recommend.rules.selection import calibrated, category_marks, commonest, dpp, mmr
@@ -48,7 +48,7 @@ RESERVE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruled:
+class RerankResult:
     """The slate: positions into the candidates, and of each its touches and propensity.
 
     offers: of each the campaign that it is shown for, if it is sponsored.
@@ -60,7 +60,7 @@ class Ruled:
     offers: list[Offer | None]
 
     @classmethod
-    def untouched(cls, positions: list[int]) -> "Ruled":
+    def untouched(cls, positions: list[int]) -> "RerankResult":
         """Return a slate that no rule had a part in."""
         return cls(
             positions=positions,
@@ -70,7 +70,7 @@ class Ruled:
         )
 
 
-def apply(rules: Rules, candidates: Candidates, moment: Moment, k: int) -> Ruled:
+def apply(rules: Rules, candidates: Candidates, moment: Moment, k: int) -> RerankResult:
     """Choose a slate of at most k items; equal scores count in the order of rows."""
     at = np.lexsort((candidates.rows, -candidates.scores))[: max(rules.depth, k)]
     work = _Work(candidates, moment, k, at)
@@ -132,7 +132,7 @@ class _Work:
             case Sponsored():
                 self._sponsor(rule)
 
-    def explored(self, rule: Exploring, rng: Random) -> Ruled:
+    def explored(self, rule: Exploring, rng: Random) -> RerankResult:
         """End with a draw: others come from what follows the slate and no cap has put back."""
         k = min(self._k, len(self._at))
         pool = (k + np.flatnonzero(~self._held[k:]))[: rule.pool]
@@ -165,7 +165,7 @@ class _Work:
         column = self._candidates.columns.index(rule.column)
         return bands(numeric[:, column].astype(np.float64), rule.bounds)
 
-    def slate(self, propensities: list[float] | None = None) -> Ruled:
+    def slate(self, propensities: list[float] | None = None) -> RerankResult:
         """Return the first k of the list, with sponsored items put in at their places."""
         positions: list[int] = self._at[: self._k].tolist()
         propensities = propensities or [1.0] * len(positions)
@@ -174,7 +174,7 @@ class _Work:
             positions.insert(one.place - 1, position)
             propensities.insert(one.place - 1, 1.0)
             offers.insert(one.place - 1, one.offer)
-        return Ruled(
+        return RerankResult(
             positions=positions,
             touched=[tuple(self._touched.get(at, ())) for at in positions],
             propensities=propensities,
