@@ -190,7 +190,7 @@ class Device(UserActions):
             What was installed and sent, see `SyncReport`.
 
         Raises:
-            RequestInvalidError: `server` is no address.
+            RequestInvalidError: `server` is not an address.
             SyncError: the server cannot be reached, or what it sent fails a check. The release on
                 this phone stays.
             PocketRecError: the release fails its self-test, or cannot be stored.
@@ -281,7 +281,7 @@ class Device(UserActions):
             exclude_seen=exclude_seen,
             filters=filters,
             log_impressions=log_impressions,
-            page=None if page is None else int(page),  # JSON has none of NumPy's integers
+            page=None if page is None else int(page),  # JSON cannot hold NumPy's integers
             session=session,
             scene=scene,
             item_id=item_id,

@@ -1,4 +1,4 @@
-"""What a phone has, logged and lacks: the answers of `Device.status` and `Device.interests`."""
+"""The state of a phone: the answers of `Device.status` and `Device.interests`."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass

@@ -83,7 +83,7 @@ class PhoneHome:
 
     @property
     def outcomes(self) -> Path:
-        """What became of each release on this phone."""
+        """The outcome of each release on this phone."""
         return self.folder / "outcomes.json"
 
     @property

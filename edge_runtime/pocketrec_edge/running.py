@@ -1,7 +1,7 @@
-"""The release that answers: opened, replaced when another becomes active, left when damaged.
+"""The release that answers: opened, replaced if another becomes active, left if it is damaged.
 
-An app keeps one `Device` for hours, while a sync of this or another process installs a release. So
-each request looks whether `active.json` or `refused.json` is another file than before.
+An app keeps one `Device` for hours, while a sync of this or another process installs releases. So
+each request checks whether `active.json` or `refused.json` was replaced.
 """
 
 import os
@@ -129,7 +129,7 @@ class Running:
         return Recommender(bundle, self._engine, threads=self._threads, stopped=self._stopped)
 
     def _leave_damaged(self, fault: Fault) -> None:
-        """Open the release anew without its damaged file, or the previous release."""
+        """Open the release again without its damaged file, or the previous release."""
         self.late_check, self.fault = None, fault
         sound, _ = self._store.open_active(barred=refusals.read(self._home))
         if sound is not None:  # else a few wrong bytes are better than no answer
@@ -137,7 +137,7 @@ class Running:
 
 
 def _stamp(path: str) -> Stamp:
-    """What changes whenever a file is replaced; None if there is none."""
+    """Return a value that changes if a file is replaced; None without a file."""
     try:
         found = os.stat(path)  # noqa: PTH116 (a fifth of the time that a Path takes)
     except OSError:

@@ -1,7 +1,7 @@
 """Answer one request of an app: release, history, recommender, pages, event log.
 
 `SlateService.answer` names the steps. A page that was shown before comes again as it was; every
-other answer is ranked anew. Without a release the popular list answers.
+other answer is ranked. Without a release the popular list answers.
 """
 
 from collections.abc import Callable, Sequence

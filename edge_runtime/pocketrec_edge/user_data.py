@@ -66,7 +66,7 @@ class UserData:
         self.log.close()
 
     def choose(self, names: Sequence[str], offered: Sequence[str]) -> None:
-        """Store the chosen categories in place of earlier ones.
+        """Store the chosen categories; they replace earlier ones.
 
         Raises:
             InputError: a name is not offered.

@@ -1,4 +1,4 @@
-"""What each event of the history gives an item: its score less its score without the event.
+"""Contributions: an item's score minus its score without one event of the history.
 
 Leave-one-out, as Cook 1977 does with the observations of a regression: the models run again without
 the event, on the same candidates. That takes the user tower and the ranker once for each of the
@@ -21,7 +21,7 @@ class Contribution:
     """One event of the history, and what an item's scores owe to it.
 
     retrieval, final: of the inner product with the user vector and of the ranker's score; final is
-    None where no ranker ran or the item is no candidate. cosine: of the two items' vectors.
+    None if no ranker ran or the item is not a candidate. cosine: of the two items' vectors.
     """
 
     item_id: str
@@ -56,7 +56,7 @@ class Without:
 
 
 def without_each(device: Recommender, query: Query, candidates: Ints, vectors: Floats) -> Without:
-    """Answer anew without each of the last `max_history` events.
+    """Answer again without each of the last `max_history` events.
 
     The event is left out of the whole log: where that is longer, an older event comes into the
     user tower in its place, and the ranker counts one event less. Events that stand for interests

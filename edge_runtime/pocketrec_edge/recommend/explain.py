@@ -31,7 +31,7 @@ CELLS, NEIGHBOURS, OWN, POPULAR = "cells", "neighbours", "own items", "popular i
 SCORE, DUPLICATES, CAP = "score", "near_duplicates", "category_cap"
 """Steps of re-ranking besides a release's own rules."""
 WITHDRAWN, HAD, FAR = "withdrawn", "had before", "not among the candidates"
-"""Why an item is no candidate."""
+"""Why an item is not a candidate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,7 +241,7 @@ class _Explaining:
         return {name: rows & set(self._rows.tolist()) for name, rows in found.items()}
 
     def _steps(self) -> list[tuple[str, list[int]]]:
-        """Rows of the first k after each step, the steps before it taken anew each time."""
+        """Rows of the first k after each step; each list repeats the steps before it."""
         found = [(SCORE, self._order[: self._k])]
         rules = self._device.bundle.rules
         if rules is None:

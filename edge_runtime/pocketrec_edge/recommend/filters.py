@@ -1,9 +1,9 @@
 """Filters of a request: which items a list may hold at all, whatever their scores.
 
-A filter costs time and no recall: retrieval reads more cells for it (`cells_to_read`), and goes on
-until enough items pass (`index.py`). What is not known of an item never passes: an item without a
-price is in no price range, and one without an age rating may be unfit for a child. But an item
-without a list of regions is offered everywhere, for that is what a catalogue means by it.
+A filter costs time but no recall: retrieval reads more cells (`cells_to_read`) until enough items
+pass (`index.py`). An unknown value never passes: an item without a price is in no price range, and
+an item without an age rating may be unfit for a child. An item without a list of regions passes
+every region, because catalogues list regions only to restrict an item.
 """
 
 import difflib
@@ -35,11 +35,19 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What an item must be to be shown; all of it must hold.
+    """Conditions on every item of an answer; an item must pass all of them.
 
-    ranges: such as of `price` or `year`; any_of: names of categories of which it must have one;
-    none_of: of which it may have none; region: where it must be offered; max_age_rating: the
-    highest age rating, in years; unrated: whether items without one pass that.
+    Attributes:
+        ranges: bounds of numeric columns, such as `price` or `year`.
+        any_of: category names; the item must have at least one of them.
+        none_of: category names; the item must not have any of them.
+        region: the item must be offered there.
+        max_age_rating: highest age rating, in years.
+        unrated: whether items without an age rating pass `max_age_rating`.
+
+    Example:
+        >>> Filters(any_of=("drama",), ranges=(Range(column="year", low=1990),)).unrated
+        False
     """
 
     ranges: tuple[Range, ...] = ()
@@ -124,8 +132,8 @@ def unknown_names(columns: FilterColumns, filters: Filters, *, hints: bool = Fal
 def cells_to_read(nprobe: int, available: int, passing: int) -> int:
     """Return how many cells hold as many passing items as `nprobe` cells hold items.
 
-    The best 10 of the tenth of a catalogue that passes lie as far apart as the best 100 of all: to
-    stop at the k-th that passes lost up to a third of them (`test_a_filter_costs_no_recall`).
+    If 10% of items pass, their top 10 spread over as many cells as the overall top 100; stopping
+    after k hits lost up to a third of them (`test_a_filter_costs_no_recall`).
 
     Args:
         nprobe: cells to read without a filter, 0 = all.
@@ -137,11 +145,14 @@ def cells_to_read(nprobe: int, available: int, passing: int) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterMask:
-    """What one release must not show: withdrawn items, and those that fail the filters.
+    """The items that a request must not show: withdrawn ones and those that fail its filters.
 
-    rows: bool [N]; available, passing: items that are not withdrawn, and those of them that pass;
-    by_filters: whether there were any; faults: names that the release does not have, or that
-    nothing is left.
+    Attributes:
+        rows: bool [N], True for excluded items.
+        available: number of items that are not withdrawn.
+        passing: how many of those pass the filters.
+        by_filters: whether the request has filters.
+        faults: names that the release does not have, or that no item passes.
     """
 
     rows: Mask
@@ -151,7 +162,7 @@ class FilterMask:
     faults: tuple[Fault, ...] = ()
 
     def cells(self, nprobe: int) -> int:
-        """Return how many cells to read in the place of `nprobe`."""
+        """Return how many cells to read instead of `nprobe`."""
         return cells_to_read(nprobe, self.available, self.passing)
 
 

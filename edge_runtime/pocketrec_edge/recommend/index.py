@@ -1,4 +1,4 @@
-"""Candidate retrieval: int8 rows in cell order, the nearest cells scanned first (IVF).
+"""Candidate retrieval: an IVF index of int8 rows; a search scans the nprobe nearest cells first.
 
 Jegou et al. 2011, section III, without residuals. `index_reference.py` is the plain form that tests
 compare with.
@@ -61,7 +61,7 @@ def search(
         index: cells of int8 rows.
         query: float32 [d], the user vector.
         k: rows wanted.
-        nprobe: cells to scan at least, 0 = all. Recall grows and time is linear in it.
+        nprobe: minimum number of cells to scan, 0 = all. Recall and time grow with it.
         excluded: bool [N], rows that must not be returned (seen, withdrawn).
 
     Returns:

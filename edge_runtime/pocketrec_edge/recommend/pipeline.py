@@ -1,8 +1,7 @@
 """One recommendation on the device: features, user tower, retrieval, ranker, re-ranking.
 
-Whatever fails on the way, an answer comes out: without the ranker the retrieval order, without
-the tower the popular items of the user's categories, then of all (`fallback.py`); `Slate.faults`
-says what happened.
+It always answers: without the ranker in retrieval's order; without the user tower with popular
+items of the user's categories, then of all (`fallback.py`). `Slate.faults` says what failed.
 """
 
 from collections import deque
@@ -179,7 +178,7 @@ class Recommender:
         """Run the user tower; float32 [d].
 
         Raises:
-            EngineError: there is none, or it fails.
+            EngineError: the model is not loaded, or it fails.
         """
         if self._tower is None:
             raise EngineError("no user tower is loaded")
@@ -262,7 +261,7 @@ class Recommender:
         """Run the ranker on the inputs of n candidates, n at most the spec's; float32 [n, H].
 
         Raises:
-            EngineError: there is none, or it fails.
+            EngineError: the model is not loaded, or it fails.
         """
         if self._ranker is None:
             raise EngineError("no ranker is loaded")
@@ -279,7 +278,7 @@ class Recommender:
         """Score candidates with the ranker.
 
         Raises:
-            EngineError: there is none, or it fails.
+            EngineError: the model is not loaded, or it fails.
         """
         if not len(found.rows):
             return found

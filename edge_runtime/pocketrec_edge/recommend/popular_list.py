@@ -50,7 +50,7 @@ class PopularList:
         first = k * (page - 1)
         return tuple(
             SlateItem(
-                row=-1,  # there is no release that has rows
+                row=-1,  # without an open release an item has no row
                 item_id=item_id,
                 title=title,
                 score=1.0 / place,
@@ -125,7 +125,7 @@ def keep(store: Path, manifest: str, bundle: Bundle) -> None:
 
 
 def read(store: Path) -> PopularList | None:
-    """Return the list; None if there is none, or if it is damaged."""
+    """Return the list; None if it is missing or damaged."""
     try:
         with (store / FILE_NAME).open("rb") as stream:
             told = json.loads(stream.read(MAX_FILE_BYTES))

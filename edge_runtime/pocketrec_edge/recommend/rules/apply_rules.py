@@ -36,7 +36,7 @@ from pocketrec_edge.recommend.rules.exploration import Draw, Random, explore
 from pocketrec_edge.recommend.rules.relevance import Doubles, freshened, relevance
 from pocketrec_edge.recommend.rules.removal import above_floor, distinct
 from pocketrec_edge.recommend.rules.selection import calibrated, category_marks, commonest, dpp, mmr
-from pocketrec_edge.recommend.rules.sponsored import Offer, Placed, placed
+from pocketrec_edge.recommend.rules.sponsored import Offer, Placement, placements
 from pocketrec_edge.recommend.rules.thompson import explore_arms, posteriors
 from pocketrec_edge.recommend.rules.titles import same_words
 
@@ -49,9 +49,13 @@ RESERVE = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankResult:
-    """The slate: positions into the candidates, and of each its touches and propensity.
+    """The slate that re-ranking chose; all lists have one entry an item, in slate order.
 
-    offers: of each the campaign that it is shown for, if it is sponsored.
+    Attributes:
+        positions: into the candidates.
+        touched: effects of the rules on the item.
+        propensities: probability of the item at its rank.
+        offers: the campaign that the item is shown for; None if it is not sponsored.
     """
 
     positions: list[int]
@@ -61,7 +65,7 @@ class RerankResult:
 
     @classmethod
     def untouched(cls, positions: list[int]) -> "RerankResult":
-        """Return a slate that no rule had a part in."""
+        """Return a slate without rules: no effects, propensity 1."""
         return cls(
             positions=positions,
             touched=[()] * len(positions),
@@ -94,7 +98,7 @@ class _Work:
         self._values: Doubles = relevance(candidates.scores[at])
         self._held = np.zeros(len(at), np.bool_)
         self._touched: dict[int, list[RuleEffect]] = {}
-        self._sponsored: list[tuple[Placed, int]] = []  # with their positions
+        self._sponsored: list[tuple[Placement, int]] = []  # with their positions
 
     def step(self, rule: Rule) -> None:
         """Apply one rule that draws nothing."""
@@ -217,7 +221,7 @@ class _Work:
         """Take sponsored items out of the list; `slate` puts them in where nothing moves them."""
         rows = self._candidates.rows[self._at]
         settings = rule.places, rule.relevance, rule.per_day
-        found = placed(self._moment.offers, rows, self._values, *settings, self._k)
+        found = placements(self._moment.offers, rows, self._values, *settings, self._k)
         for one in found:
             self._touch(NAMES[Sponsored], INSERTED, one.at, one.place - 1)
         self._sponsored = [(one, int(self._at[one.at])) for one in found]

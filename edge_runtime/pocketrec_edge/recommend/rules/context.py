@@ -1,4 +1,4 @@
-"""What rules decide by: the candidates of one request, and the moment in which it is made."""
+"""The inputs of rules: the candidates of one request and its context."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,11 +16,16 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """What the rules choose from, in any order.
+    """The candidates that rules choose from, in any order.
 
-    rows: int32 [n], of the release; scores: float32 [n], final ones; vectors: float32 [n, d];
-    categories: integer [n, K] codes, 0 = padding; numeric: float32 [n, M] by `columns`; titles:
-    looks up those of rows, called by rules that read them.
+    Attributes:
+        rows: int32 [n], of the release.
+        scores: float32 [n], final scores.
+        vectors: float32 [n, d], item vectors.
+        categories: integer [n, K] codes, 0 = padding.
+        numeric: float32 [n, M], by `columns`.
+        columns: names of the numeric columns.
+        titles: returns the titles of rows; only rules that read titles call it.
     """
 
     rows: NDArray[np.int32]
@@ -34,12 +39,17 @@ class Candidates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """Who asks, and when.
+    """The context of one request: the user's past, the time, earlier pages.
 
-    now_utc: unix seconds; past_categories, past_numeric: of the history's events, as the
-    candidates'; shown: rows of earlier pages, shown_vectors: float32 [m, d], theirs; rng: the
-    source of randomness, None: no exploration; feedback: the latest impressions, None: none known;
-    offers: campaigns that may take sponsored places.
+    Attributes:
+        now_utc: unix seconds.
+        past_categories: of the history's events, as `Candidates.categories`.
+        past_numeric: of the history's events, as `Candidates.numeric`.
+        shown: int32 [m], rows of earlier pages.
+        shown_vectors: float32 [m, d], their item vectors.
+        rng: source of randomness; None: no exploration.
+        feedback: the latest impressions; None if the log cannot provide them.
+        offers: campaigns that may take sponsored placements.
     """
 
     now_utc: int
