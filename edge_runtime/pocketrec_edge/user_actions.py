@@ -66,7 +66,7 @@ class UserActions:
 
     @one_at_a_time
     def set_interests(self, names: Sequence[str]) -> None:
-        """Store the categories that the user chose, in place of earlier ones; they stay on the phone.
+        """Store the categories that the user chose, in place of earlier ones; they stay here.
 
         Args:
             names: of categories in `interests().offered`; none: nothing is chosen any more.
@@ -115,7 +115,7 @@ class UserActions:
 
     @one_at_a_time
     def erase(self) -> privacy.Erased:
-        """Erase all that the device holds about its user, see `privacy.erase`; it then starts empty.
+        """Erase all that the device holds about its user, see `privacy.erase`; it is empty then.
 
         Raises:
             EventLogError: another process uses the log, or it cannot be written.

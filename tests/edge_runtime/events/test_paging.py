@@ -7,6 +7,7 @@ import pytest
 from pocketrec.cli import main
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.rules import Exploration, Rules
+from pocketrec_edge.answers import SlateItem
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.events.paging import LIFE_S, MAX_FILE_BYTES, MAX_SESSIONS, Sessions
@@ -102,12 +103,18 @@ def test_a_slate_without_a_page_is_remembered_by_none(phone, tmp_path):
     assert not (tmp_path / "sessions.json").exists()
 
 
+def shown(item_id: str) -> SlateItem:
+    return SlateItem(
+        row=-1, item_id=item_id, title="", score=0.0, retrieval_score=0.0, reason="popular now"
+    )
+
+
 def test_the_file_holds_few_sessions_and_the_longest_unused_goes(tmp_path):
     sessions = Sessions(tmp_path / "s.json")
     tokens = []
     for at in range(MAX_SESSIONS + 2):
         session = sessions.open(None, NOW + at)
-        session.pages.append([{"item_id": f"i{at}"}])
+        session.pages.append((shown(f"i{at}"),))
         assert sessions.keep(session, NOW + at) is None
         tokens.append(session.token)
     again = Sessions(tmp_path / "s.json")
