@@ -15,7 +15,9 @@ from pocketrec_bundle.items.cohorts import Cohorts
 from pocketrec_bundle.ranker_features import ItemColumns, Request, ranker_features
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.device import Device
+from pocketrec_edge.device_status import Interests
 from pocketrec_edge.events.interests import checked, offered, read, reason, with_interests
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend.explain import explain
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
@@ -156,7 +158,7 @@ def test_a_choice_changes_the_slate_and_is_kept(phone):
     assert drawn(again).items == after.items
     again.close()
     phone._slates.rng = np.random.default_rng(1)
-    assert phone.explain().slate == [item.item_id for item in after.items]
+    assert phone.explain().slate == tuple(item.item_id for item in after.items)
     phone.set_interests([])
     assert phone.recommend(log_impressions=False).items == before.items
 
@@ -166,14 +168,14 @@ def test_an_unknown_name_changes_nothing(phone):
     with pytest.raises(InputError, match=r"'comedies'.*'comedy'"):
         phone.set_interests(["war", "comedies"])
     assert phone.interests().chosen == ("war",)
-    assert read(phone.home) == ("war",)
+    assert read(PhoneHome(phone.home)) == ("war",)
 
 
 def test_interests_of_another_release_are_passed_over(phone, tmp_path):
     phone.set_interests(["war"])
     write_tiny_bundle(tmp_path / "old", version=1, answers=True)
     old = Device(phone.home, engine="onnx", bundle=tmp_path / "old", clock=lambda: NOW)
-    assert old.interests() == {"chosen": ["war"], "offered": [], "faults": []}
+    assert old.interests() == Interests(chosen=("war",), offered=(), faults=())
     assert old.recommend(log_impressions=False).source == "model"
     old.close()
 

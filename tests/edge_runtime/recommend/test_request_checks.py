@@ -103,7 +103,7 @@ def test_numbers_of_numpy_are_stored_as_numbers(phone, tmp_path, number):
 def test_a_page_that_numpy_counted_comes_again_as_json(phone):
     one = phone.recommend(page=np.int64(1), log_impressions=False)
     again = phone.recommend(page=np.int64(1), session=one.session, log_impressions=False)
-    assert json.loads(json.dumps(again))["page"] == 1 and again["source"] == "page"
+    assert json.loads(json.dumps(again.plain()))["page"] == 1 and again.source == "page"
 
 
 WRONG_FEEDBACK = [
