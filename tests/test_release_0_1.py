@@ -92,8 +92,8 @@ def served(repo, work, *options):
 
 
 def plain(answer):
-    """An answer as JSON has it."""
-    return json.loads(json.dumps(answer.plain()))
+    """An answer as JSON has it, whether it is a dataclass or plain already."""
+    return json.loads(json.dumps(answer if isinstance(answer, dict) else answer.plain()))
 
 
 def assert_slate(answer, wanted):
