@@ -173,11 +173,13 @@ class Forks:
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self.parent.stdin is not None and self.parent.stdout is not None
+        self.to, self.back = self.parent.stdin, self.parent.stdout
 
     def ask(self, **asked):
-        self.parent.stdin.write(json.dumps(asked) + "\n")
-        self.parent.stdin.flush()
-        return json.loads(self.parent.stdout.readline())
+        self.to.write(json.dumps(asked) + "\n")
+        self.to.flush()
+        return json.loads(self.back.readline())
 
     def run(self, *words) -> tuple[int, str, str]:
         """Exit code, stderr and stdout of a command."""
@@ -188,9 +190,9 @@ class Forks:
         return Forked(self, self.ask(start=list(map(str, words)), out=str(out), err=str(err)))
 
     def close(self) -> None:
-        self.parent.stdin.close()
+        self.to.close()
         self.parent.wait()
-        self.parent.stdout.close()
+        self.back.close()
 
 
 @pytest.fixture(scope="module")
@@ -302,10 +304,13 @@ class Conversions:
         import onnx
 
         from pocketrec_export.models import convert
+        from pocketrec_export.models import onnx_export as onnx_module
+        from pocketrec_export.models import tflite as tflite_module
+        from pocketrec_export.models.freeze import freeze
+        from pocketrec_export.models.onnx_variants import variant_of
+        from pocketrec_export.models.tflite_static import static
 
-        static, variant_of = convert.static, convert.variant_of
-        freeze, to_tflite = convert.freeze, convert.tflite.to_tflite
-        to_onnx = convert.onnx_export.to_onnx
+        to_tflite, to_onnx = tflite_module.to_tflite, onnx_module.to_onnx
 
         class Lazy:
             def __init__(self, model, signature) -> None:
@@ -333,8 +338,8 @@ class Conversions:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(convert, "freeze", Lazy)
-            patch.setattr(convert.tflite, "to_tflite", tflite)
-            patch.setattr(convert.onnx_export, "to_onnx", plain)
+            patch.setattr(tflite_module, "to_tflite", tflite)
+            patch.setattr(onnx_module, "to_onnx", plain)
             patch.setattr(convert, "static", fixed)
             patch.setattr(convert, "variant_of", of_onnx)
             yield
