@@ -4,6 +4,7 @@ Its logits start as retrieval's own log-probabilities and training adds a correc
 ranker that has learned nothing keeps retrieval's order.
 """
 
+from functools import cache
 from typing import Any
 
 import keras
@@ -80,8 +81,19 @@ class FeatureTransform(layers.Layer):
         self.table = layers.Embedding(n_categories + 1, CATEGORY_DIM)
 
     def build(self, *_: Any, **__: Any) -> None:
-        """Nothing of its own to create; the table builds itself when first called."""
+        """Create the table of categories."""
+        self.table.build()
         self.built = True
+
+    def compute_output_shape(
+        self, user_vector_shape: Any, item_vectors_shape: Any
+    ) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+        """Return the shapes of both outputs: without them Keras traces the layer to find them."""
+        columns = {name for names in self.names.values() for name in names}
+        compared = [name for name, _ in AGAINST_RECENT if {name, f"recent_{name}"} <= columns]
+        width = 3 * int(user_vector_shape[-1]) + CATEGORY_DIM + 1
+        width += sum(map(_n_scaled, columns)) + len(compared) + ("taste" in columns)
+        return (item_vectors_shape[0], width), (item_vectors_shape[0], 1)
 
     def call(
         self,
@@ -143,6 +155,12 @@ def _scaled(name: str, value: Any) -> list[Any]:
     return [scaled, ops.cast(value >= 0, "float32")] if form == "known" else [scaled]
 
 
+@cache
+def _n_scaled(name: str) -> int:
+    """Return how many columns `_scaled` makes of one."""
+    return len(_scaled(name, np.zeros((1, 1), np.float32)))
+
+
 def _against_recent(column: dict[str, Any]) -> list[Any]:
     """The item's popularity, price and year minus those of the user's last events, 0 if unknown."""
     found = []
@@ -186,6 +204,10 @@ class PiecewiseLinearEncoding(layers.Layer):
         some = (widths > PIECE_LEAST) & ((widths > PIECE_LEAST).sum(axis=1, keepdims=True) > 1)
         self.start.assign(np.where(some, edges[:, :-1], 0.0).ravel())
         self.rate.assign(np.where(some, 1.0 / np.maximum(widths, PIECE_LEAST), 0.0).ravel())
+
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, ...]:
+        """Return the output's shape, see `Numbers`."""
+        return (shape[0], int(shape[-1]) + len(self.columns) * self.per_feature)
 
     def call(self, features: Any) -> Any:
         """Return f32 [N, F + C * per_feature]."""
@@ -231,6 +253,10 @@ class Standardization(layers.Layer):
         self.mean.assign(np.mean(features, axis=0))
         self.scale.assign(np.where(spread > 1e-3, 1.0 / np.maximum(spread, 1e-3), 1.0))
 
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, ...]:
+        """Return the input's shape, see `Numbers`."""
+        return tuple(shape)
+
     def call(self, features: Any) -> Any:
         """Return f32 [N, F]."""
         return ops.clip((features - self.mean) * self.scale, -LIMIT, LIMIT) * self.gain
@@ -249,6 +275,10 @@ class RetrievalPrior(layers.Layer):
         size = (int(shape[-1]),)
         self.weight = self.add_weight(shape=size, initializer="ones", name="weight")
         self.built = True
+
+    def compute_output_shape(self, logits_shape: Any) -> tuple[int | None, ...]:
+        """Return the shape of the logits, see `Numbers`."""
+        return tuple(logits_shape)
 
     def call(self, logits: Any, log_share: Any) -> Any:
         """Return logits f32 [N, H]."""
@@ -274,6 +304,10 @@ class Calibration(layers.Layer):
             shape=(KNOTS, heads), initializer="zeros", trainable=False, name="slopes"
         )
         self.built = True
+
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, ...]:
+        """Return the input's shape, see `Numbers`."""
+        return tuple(shape)
 
     def call(self, logits: Any) -> Any:
         """Return probabilities f32 [N, H]."""
@@ -339,7 +373,7 @@ def _cycles(spec: FeatureSpec) -> set[int]:
     """Numbers of the features that are sines and cosines: bent already."""
     start, found = 3 * spec.dim + CATEGORY_DIM + 1, set()
     for name in spec.context:
-        n = len(_scaled(name, np.zeros((1, 1), np.float32)))
+        n = _n_scaled(name)
         if FORMS.get(name, ("",))[0] == "cycle":
             found |= set(range(start, start + n))
         start += n
