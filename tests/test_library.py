@@ -96,7 +96,7 @@ def test_every_public_name_is_there_and_an_unknown_one_is_an_attribute_error():
 
 
 def test_type_checkers_see_the_same_places_as_the_interpreter():
-    text = Path(inspect.getsourcefile(pocketrec)).read_text()
+    text = Path(str(inspect.getsourcefile(pocketrec))).read_text()
     typed = {
         name: place
         for place, names in re.findall(r"^    from (\S+) import (.+)$", text, re.MULTILINE)

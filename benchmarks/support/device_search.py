@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.arrays import encode_array, open_array
 from pocketrec_bundle.floats import Floats32
-from pocketrec_edge.recommend.index import Index, probe
+from pocketrec_edge.recommend.index import Index, search
 
 K = 1000
 Search = Callable[[Floats32], NDArray[Any]]
@@ -59,7 +59,7 @@ def main(folder: Path, peers: tuple[str, ...], rounds: int) -> list[dict[str, An
     excluded = np.zeros(len(vectors), np.bool_)
     truth = exact(vectors, queries, k)
     methods: dict[str, Search] = {
-        "pocketrec": lambda query: probe(index, query, k, probes, excluded)[0]
+        "pocketrec": lambda query: search(index, query, k, probes, excluded)[0]
     }
     ours = recall(methods["pocketrec"], queries, truth)
     problem = Problem(vectors, k, len(index.centroids), queries, truth, ours)

@@ -30,8 +30,8 @@ from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.device import Device
 from pocketrec_edge.events.event import INTERACTION, Event
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.events.schema import FILE_NAME
 from pocketrec_edge.faults import joined
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend.index import Index
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics.cases import Cases, some
@@ -145,7 +145,7 @@ def _liked(
 ) -> dict[str, float]:
     """Like what stands at a place, on a phone with these events; what changed, and how soon."""
     shutil.rmtree(home, ignore_errors=True)
-    log = EventLog(home / FILE_NAME)
+    log = EventLog(PhoneHome(home).event_log)
     log.append_many(events)
     log.close()
     phone = Device(home, bundle=bundle_dir, limits=None, clock=lambda: now)

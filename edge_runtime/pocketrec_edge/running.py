@@ -1,7 +1,7 @@
-"""The release that answers: opened, replaced when another becomes active, left when damaged.
+"""The release that answers: opened, replaced if another becomes active, left if it is damaged.
 
-An app keeps one `Device` for hours, while a sync of this or another process installs a release. So
-each request looks whether `active.json` or `refused.json` is another file than before.
+An app keeps one `Device` for hours, while a sync of this or another process installs releases. So
+each request checks whether `active.json` or `refused.json` was replaced.
 """
 
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.faults import Fault
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend import popular_list
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.releases import refusals
@@ -36,7 +37,7 @@ class Running:
 
     def __init__(
         self,
-        home: Path,
+        home: PhoneHome,
         store: Store,
         *,
         engine: str,
@@ -51,11 +52,11 @@ class Running:
         """
         self._home, self._store = home, store
         self._engine, self._threads, self._clock = engine, threads, clock
-        self._watched = (str(store.root / POINTER), str(home / refusals.FILE_NAME))
+        self._watched = (str(store.root / POINTER), str(home.refused))
         self._stamps: tuple[Stamp, ...] = ()
         self._state: State | None = None
         self._is_fixed = bundle_dir is not None
-        self.trial = Trial(home)
+        self.trial = Trial(home.trial)
         self.bundle: Bundle | None = None
         self.recommender: Recommender | None = None
         self.late_check: LateCheck | None = None
@@ -128,7 +129,7 @@ class Running:
         return Recommender(bundle, self._engine, threads=self._threads, stopped=self._stopped)
 
     def _leave_damaged(self, fault: Fault) -> None:
-        """Open the release anew without its damaged file, or the previous release."""
+        """Open the release again without its damaged file, or the previous release."""
         self.late_check, self.fault = None, fault
         sound, _ = self._store.open_active(barred=refusals.read(self._home))
         if sound is not None:  # else a few wrong bytes are better than no answer
@@ -136,7 +137,7 @@ class Running:
 
 
 def _stamp(path: str) -> Stamp:
-    """What changes whenever a file is replaced; None if there is none."""
+    """Return a value that changes if a file is replaced; None without a file."""
     try:
         found = os.stat(path)  # noqa: PTH116 (a fifth of the time that a Path takes)
     except OSError:

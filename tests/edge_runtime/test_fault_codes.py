@@ -83,6 +83,6 @@ def test_a_damaged_item_is_no_item(key, value):
 def test_answers_are_frozen(tmp_path):
     answer = Device(tmp_path).recommend()
     with pytest.raises(AttributeError):
-        answer.items = ()
+        answer.items = ()  # type: ignore[misc]
     with pytest.raises(TypeError):
-        Answer((), "none", (), "")
+        Answer((), "none", (), "")  # type: ignore[misc]

@@ -5,7 +5,6 @@ Where an app asks for the log itself (feedback, consent), an error stays an erro
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import Bundle
@@ -16,8 +15,8 @@ from pocketrec_edge.events.event import shown_events
 from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.retention import Retention
-from pocketrec_edge.events.schema import FILE_NAME
 from pocketrec_edge.faults import Fault, FaultCode, add
+from pocketrec_edge.phone_home import PhoneHome
 
 
 class AnswerLog:
@@ -29,7 +28,7 @@ class AnswerLog:
 
     def __init__(
         self,
-        home: Path,
+        home: PhoneHome,
         *,
         limits: Retention | None,
         cipher: Cipher | None,
@@ -39,7 +38,7 @@ class AnswerLog:
         self.log: EventLog | None = None
         self._fault: str | None = None
         try:
-            self.log = EventLog(home / FILE_NAME, limits=limits, cipher=cipher, clock=clock)
+            self.log = EventLog(home.event_log, limits=limits, cipher=cipher, clock=clock)
         except EventLogError as err:
             self._fault = str(err)
 

@@ -7,7 +7,6 @@ taken first. The user tower reads the last `max_history` events, so real ones pu
 import difflib
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -15,10 +14,9 @@ from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_bundle.features import FeatureSpec, History
 from pocketrec_bundle.items.cohorts import Cohorts
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
 
-FILE_NAME = "interests.json"
-"""In the phone's home; names of categories, so that another release may have other codes."""
 ITEMS_EACH = 3
 """Items that stand for an interest; chosen on validation events by `bench session`."""
 EVENT = 0
@@ -117,13 +115,13 @@ def reason(spec: FeatureSpec, chosen: Sequence[int], nearest: int, own: Sequence
     return f"because you chose {name}" if has else f"near to {name}, which you chose"
 
 
-def read(home: Path) -> tuple[str, ...]:
+def read(home: PhoneHome) -> tuple[str, ...]:
     """Return what the user of a phone chose.
 
     Raises:
         PocketRecError: the file is damaged.
     """
-    path = home / FILE_NAME
+    path = home.interests
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError("it is too large")
@@ -139,10 +137,10 @@ def read(home: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def write(home: Path, names: Sequence[str]) -> None:
+def write(home: PhoneHome, names: Sequence[str]) -> None:
     """Keep what the user chose, whole or not at all.
 
     Raises:
         PocketRecError: it cannot be written.
     """
-    write_private(home / FILE_NAME, canonical_json(list(names)))
+    write_private(home.interests, canonical_json(list(names)))

@@ -38,7 +38,8 @@ from pocketrec_edge.events.schema import (
 )
 from pocketrec_edge.events.showings import Showing
 from pocketrec_edge.events.status import LogStatus
-from pocketrec_edge.private_home import make_file, make_folder
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import make_file, make_folder
 
 _BUSY_MS = 2000
 _LEAST_FREE_BYTES = 64 << 10  # WAL opens with a shared-memory file of 32 KiB
@@ -279,7 +280,7 @@ class EventLog:
         state = consent.GRANTED if granted else consent.WITHDRAWN
         with self._writing():
             if consent.current(self._connection).state != consent.GRANTED:
-                outcomes.drop_pending(self._path.parent)
+                outcomes.drop_pending(PhoneHome(self._path.parent))
             decision = Consent(state=state, at=int(self._clock()), terms=terms)
             consent.decide(self._connection, decision)
             return consent.current(self._connection)

@@ -14,7 +14,7 @@ from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_edge.answers import SlateItem
 from pocketrec_edge.faults import Fault, FaultCode
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.private_files import write_private
 
 LIFE_S = 1800
 """A session ends after so long without a page (30 minutes, as in the ranker's features)."""
@@ -22,8 +22,6 @@ MAX_SESSIONS = 8
 MAX_ITEMS = 1000
 """Of one session; a list ends there."""
 MAX_FILE_BYTES = 16 << 20
-FILE_NAME = "sessions.json"
-"""In the phone's home."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from typing import Any
 from pocketrec_bundle.disk.files import fsync_dir, write_atomic_parts, write_failed
 from pocketrec_bundle.errors import InputError
 from pocketrec_edge.errors import EventLogError
-from pocketrec_edge.events import install_id, interests, paging
+from pocketrec_edge.events import install_id, interests
 from pocketrec_edge.events import schema as event_schema
 from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import Consent
@@ -32,7 +32,8 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.schema import REJECTED, SENT, UNSENT, WITHHELD, UnreadableError
 from pocketrec_edge.events.showings import Showing
 from pocketrec_edge.events.status import LogStatus
-from pocketrec_edge.private_home import open_private, tighten
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import open_private
 
 FORMAT, VERSION = "pocketrec-user-data", 1
 _UPLOADED = {UNSENT: "no", SENT: "yes", WITHHELD: "never", REJECTED: "rejected"}
@@ -52,7 +53,7 @@ class Erased:
     install_id: str | None
 
 
-def export_data(home: Path, out: Path, *, now: int, cipher: Cipher | None = None) -> int:
+def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None = None) -> int:
     """Write all that the device holds about its user as JSON Lines; returns the number of events.
 
     The first line is a header with counts, so that a cut copy shows; the second has the interests,
@@ -87,7 +88,7 @@ def export_data(home: Path, out: Path, *, now: int, cipher: Cipher | None = None
     return events
 
 
-def erase(home: Path) -> Erased:
+def erase(home: PhoneHome) -> Erased:
     """Erase all that the device holds about its user, the decisions on consent included.
 
     Works without the key. Killed half-way, it is repeated; what an app has open goes on, empty.
@@ -101,24 +102,24 @@ def erase(home: Path) -> Erased:
     events = _empty(path) if path.exists() else 0
     known = install_id.existing(home)
     try:
-        for name in (install_id.FILE_NAME, interests.FILE_NAME, paging.FILE_NAME):
-            _destroy(home / name)
-            _destroy(home / f".{name}.partial")
+        for path in (home.install_id, home.interests, home.sessions):
+            _destroy(path)
+            _destroy(path.with_name(f".{path.name}.partial"))
     except OSError as err:
-        raise write_failed(home, err) from err
-    fsync_dir(home)
+        raise write_failed(home.folder, err) from err
+    fsync_dir(home.folder)
     return Erased(events=events, install_id=known)
 
 
-def _log_of(home: Path) -> Path:
-    if not home.is_dir():
+def _log_of(home: PhoneHome) -> Path:
+    if not home.folder.is_dir():
         raise InputError(f"{home}: no phone there; --home is the folder of one.")
-    tighten(home)
-    return home / event_schema.FILE_NAME
+    home.tighten()
+    return home.event_log
 
 
 def _line(
-    each: LogStatus | Consent | Showing | tuple[Event, int], home: Path, now: int
+    each: LogStatus | Consent | Showing | tuple[Event, int], home: PhoneHome, now: int
 ) -> dict[str, Any]:
     match each:
         case LogStatus():

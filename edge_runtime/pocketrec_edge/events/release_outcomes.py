@@ -9,17 +9,15 @@ import uuid
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.rollout import SHA256
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
 
-FILE_NAME = "outcomes.json"
-"""In the phone's home."""
 INSTALLED, SELF_TEST_FAILED, REVERTED, DOWNLOAD_FAILED, APP_TOO_OLD = KINDS = (
     "installed",
     "self_test_failed",
@@ -42,16 +40,16 @@ class Outcome:
     done: bool = False
 
 
-def read(home: Path) -> list[Outcome]:
+def read(home: PhoneHome) -> list[Outcome]:
     """Return what is kept, the oldest first; a file that cannot be read holds nothing."""
     try:
-        value = json.loads((home / FILE_NAME).read_bytes())
+        value = json.loads(home.outcomes.read_bytes())
     except (OSError, ValueError, RecursionError):
         return []
     return [Outcome(**one) for one in value if _is_sound(one)] if isinstance(value, list) else []
 
 
-def record(home: Path, manifest: str, outcome: str, now_utc: int) -> None:
+def record(home: PhoneHome, manifest: str, outcome: str, now_utc: int) -> None:
     """Note an outcome, each of a release once.
 
     Losing one costs a count; so where it cannot be written, that is no error.
@@ -63,26 +61,26 @@ def record(home: Path, manifest: str, outcome: str, now_utc: int) -> None:
     _write(home, [*kept, made])
 
 
-def pending(home: Path) -> list[Outcome]:
+def pending(home: PhoneHome) -> list[Outcome]:
     """Return what was not sent yet."""
     return [one for one in read(home) if not one.done]
 
 
-def finish(home: Path, ids: Collection[str]) -> None:
+def finish(home: PhoneHome, ids: Collection[str]) -> None:
     """Note that these were sent, or never will be: the user has not agreed."""
     if ids:
         _write(home, [replace(one, done=one.done or one.id in ids) for one in read(home)])
 
 
-def drop_pending(home: Path) -> None:
+def drop_pending(home: PhoneHome) -> None:
     """Note that what was not sent never will be: it came about before the user agreed."""
     finish(home, [one.id for one in pending(home)])
 
 
-def _write(home: Path, outcomes: list[Outcome]) -> None:
+def _write(home: PhoneHome, outcomes: list[Outcome]) -> None:
     data = canonical_json([asdict(one) for one in outcomes[-MAX_KEPT:]])
     with suppress(PocketRecError):
-        write_private(home / FILE_NAME, data)
+        write_private(home.outcomes, data)
 
 
 def _is_sound(value: Any) -> bool:

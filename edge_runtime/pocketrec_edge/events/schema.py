@@ -12,7 +12,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-FILE_NAME = "events.sqlite"  # in the folder of a phone
 VERSION = 3
 _INCREMENTAL = 2  # PRAGMA auto_vacuum
 _WAL_BYTES = 1 << 20  # what a log takes on the disk beyond its pages, at rest

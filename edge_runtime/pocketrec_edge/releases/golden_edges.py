@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.features import used_rows
 from pocketrec_bundle.golden.edges import FIRST, ZERO, EdgeHistory, EdgeSearch, GoldenEdges
+from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend.filters import Filters, Range
 from pocketrec_edge.recommend.index import Floats
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.recommend.scenes import find
+from pocketrec_edge.recommend.query import Query
+from pocketrec_edge.recommend.surfaces import find
 from pocketrec_edge.releases.golden_history import golden_history
 
 RELATIVE = 1e-4
@@ -75,12 +77,13 @@ def _short(value: NDArray[Any]) -> str:
 def history_numbers(device: Recommender, case: EdgeHistory) -> dict[str, NDArray[Any]]:
     """Return what this device makes of a history, by `STAGES`."""
     past = golden_history(device.bundle, case)
-    tower = device.tower_inputs(past, case.now_utc)
+    query = Query(past, case.now_utc)
+    tower = device.tower_inputs(query)
     n = int(tower["history_length"][0])
     rows = np.array(case.rows, np.int32)
     vectors = device.index.vectors(rows)
     user = _user(device, case.user_row)
-    features = device.ranker_inputs(user, rows, vectors, past, case.now_utc)
+    features = device.ranker_inputs(query, user, rows, vectors)
     return {
         "history_rows": used_rows(device.spec, past),
         "history_events": tower["history_events"][0, :n],
@@ -106,15 +109,16 @@ def answered_history(device: Recommender, case: EdgeHistory) -> EdgeHistory:
 def first_candidates(device: Recommender, case: EdgeSearch) -> tuple[NDArray[np.int32], Floats]:
     """Return the first candidates that this device finds, and their scores."""
     past = golden_history(device.bundle, case)
-    faults: list[str] = []
+    faults: list[Fault] = []
     at_hand = case.scene_ids[0] if case.scene_ids else None
-    scene = find(device.bundle, case.scene, at_hand, case.scene_ids, faults)
-    barred = device.bars.barred(filters_of(case.filters))
-    excluded = device.excluded(past, case.leave_out_had, scene, barred)
+    surface = find(device.bundle, case.scene, at_hand, case.scene_ids, faults)
+    mask = device.filter_masks.of(filters_of(case.filters))
+    query = Query(past, case.now_utc, exclude_seen=case.leave_out_had, surface=surface)
+    excluded = device.excluded(query, mask)
     excluded[np.array(case.shown, np.int64)] = True
-    probes = barred.cells(device.policy.probes)
+    nprobe = mask.cells(device.policy.probes)
     user = _user(device, case.user_row)
-    rows, _, scores = device.candidates(user, past, case.now_utc, excluded, scene, probes)
+    rows, _, scores = device.candidates(query, user, excluded, nprobe=nprobe)
     return rows[:FIRST], scores[:FIRST]
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.golden.rules import COLUMNS, Draws, GoldenItem, GoldenRules, RuledSlate
-from pocketrec_edge.recommend.rerank import rerank
-from pocketrec_edge.recommend.rules import Candidates, Moment, Ruled, apply
+from pocketrec_edge.recommend.policy_rerank import rerank
+from pocketrec_edge.recommend.rules import Candidates, Moment, RerankResult, apply
 from pocketrec_edge.recommend.rules.sponsored import Offer
 from pocketrec_edge.recommend.rules.thompson import Feedback
 from pocketrec_edge.recommend.rules.titles import same_words
@@ -42,14 +42,14 @@ class Table:
         self.numeric = np.array([item.numeric for item in items], np.float32)
 
 
-def slate_of(table: Table, case: RuledSlate) -> tuple[NDArray[np.int32], Ruled]:
+def slate_of(table: Table, case: RuledSlate) -> tuple[NDArray[np.int32], RerankResult]:
     """Return the candidates' rows, and the slate that this device chooses of them."""
     rows = np.array(case.rows, np.int32)
     scores = np.array(case.scores, np.float32)
     if case.rules is None:
         assert case.policy is not None
         first = table.categories[rows][:, 0].astype(np.int32)
-        return rows, Ruled.untouched(
+        return rows, RerankResult.untouched(
             rerank(case.policy, scores, table.vectors[rows], first, case.k)
         )
     candidates = Candidates(
@@ -75,7 +75,7 @@ def answered_slate(table: Table, case: RuledSlate) -> RuledSlate:
     )
 
 
-def _campaigns(ruled: Ruled) -> tuple[str, ...]:
+def _campaigns(ruled: RerankResult) -> tuple[str, ...]:
     return tuple("" if each is None else each.campaign for each in ruled.offers)
 
 

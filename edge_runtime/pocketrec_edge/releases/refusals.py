@@ -5,21 +5,20 @@ release that is killed and still the active one answers from its lists alone.
 """
 
 import json
-from pathlib import Path
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.settings.rollout import SHA256
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
 
-FILE_NAME = "refused.json"
 FAILED, KILLED = WHY = ("failed", "killed")
 MAX_KEPT = 32
 
 
-def read(home: Path) -> dict[str, str]:
+def read(home: PhoneHome) -> dict[str, str]:
     """Return why by manifest hash, the oldest first; a file that cannot be read holds nothing."""
     try:
-        value = json.loads((home / FILE_NAME).read_bytes())
+        value = json.loads(home.refused.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     pairs = value if isinstance(value, list) else []
@@ -33,12 +32,12 @@ def read(home: Path) -> dict[str, str]:
     }
 
 
-def failed(home: Path) -> frozenset[str]:
+def failed(home: PhoneHome) -> frozenset[str]:
     """Return the releases that failed here."""
     return frozenset(sha for sha, why in read(home).items() if why == FAILED)
 
 
-def refuse(home: Path, manifest: str) -> None:
+def refuse(home: PhoneHome, manifest: str) -> None:
     """Note that a release failed here.
 
     Raises:
@@ -49,7 +48,7 @@ def refuse(home: Path, manifest: str) -> None:
         _write(home, kept | {manifest: FAILED})
 
 
-def forgive(home: Path, manifest: str) -> None:
+def forgive(home: PhoneHome, manifest: str) -> None:
     """Give a release that failed here another trial.
 
     Raises:
@@ -60,7 +59,7 @@ def forgive(home: Path, manifest: str) -> None:
         _write(home, {sha: why for sha, why in kept.items() if sha != manifest})
 
 
-def set_killed(home: Path, killed: frozenset[str]) -> None:
+def set_killed(home: PhoneHome, killed: frozenset[str]) -> None:
     """Note which of the releases on this device are killed, in the place of earlier ones.
 
     Raises:
@@ -73,6 +72,6 @@ def set_killed(home: Path, killed: frozenset[str]) -> None:
         _write(home, after)
 
 
-def _write(home: Path, refused: dict[str, str]) -> None:
+def _write(home: PhoneHome, refused: dict[str, str]) -> None:
     pairs = [list(pair) for pair in refused.items()]
-    write_private(home / FILE_NAME, canonical_json(pairs[-MAX_KEPT:]))
+    write_private(home.refused, canonical_json(pairs[-MAX_KEPT:]))

@@ -16,6 +16,7 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.slate import Slate
 from pocketrec_edge.releases.golden_edges import Compared, check_edges
 from pocketrec_edge.releases.golden_history import golden_history
@@ -47,7 +48,7 @@ def replay_requests(device: Recommender, golden: Golden) -> None:
     """
     for case in golden.cases:
         past, k = golden_history(device.bundle, case), len(case.slate_ids) or 1
-        slate = device.recommend(past, case.now_utc, k, policy_alone=True)
+        slate = device.recommend(Query(past, case.now_utc, k, policy_alone=True))
         check_slate(f"golden case {case.name!r} on {device.engine}", slate, case, golden)
 
 

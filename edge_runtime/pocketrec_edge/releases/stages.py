@@ -4,19 +4,20 @@
 order, what each stage makes of the expected output of the stage before.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.errors import BundleInvalidError
-from pocketrec_bundle.features import FeatureSpec, Floats, History, used_rows
+from pocketrec_bundle.features import FeatureSpec, Floats, used_rows
 from pocketrec_bundle.golden.edges import GoldenEdges
 from pocketrec_bundle.golden.rules import GoldenRules
 from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query, RankedCandidates
 from pocketrec_edge.releases.golden_edges import Compared, check_edges
 from pocketrec_edge.releases.golden_history import golden_history
 from pocketrec_edge.releases.golden_rules import check_rules
@@ -95,11 +96,12 @@ def record(device: Recommender, golden: Golden, expected: Arrays | None = None) 
 
 
 def _record(device: Recommender, case: GoldenCase, expected: Arrays | None) -> Arrays:
-    history, now = golden_history(device.bundle, case), case.now_utc
-    tower = device.tower_inputs(history, now)
+    history = golden_history(device.bundle, case)
+    query = Query(history, case.now_utc)
+    tower = device.tower_inputs(query)
     user = np.array(case.user_vector, np.float32)
-    rows, vectors, scores = device.candidates(user, history, now, device.excluded(history))
-    features = device.ranker_inputs(user, rows, vectors, history, now)
+    rows, vectors, scores = device.candidates(query, user, device.excluded(query))
+    features = device.ranker_inputs(query, user, rows, vectors)
     first = {
         name: value if name in ("user_vector", "context") else value[:FIRST]
         for name, value in features.items()
@@ -120,7 +122,7 @@ def _record(device: Recommender, case: GoldenCase, expected: Arrays | None) -> A
         "history_events": tower["history_events"][0],
         "history_ages_s": tower["history_ages_s"][0],
         "history_length": tower["history_length"][0],
-        "user_vector": user if expected is None else device.user_vector(history, now),
+        "user_vector": user if expected is None else device.user_vector(query),
         "candidates": rows[:FIRST],
         "candidate_scores": scores[:FIRST],
         "context": features["context"][0],
@@ -130,17 +132,18 @@ def _record(device: Recommender, case: GoldenCase, expected: Arrays | None) -> A
     if device.bundle.rules is not None:
         if expected is not None:
             rows, answer = kept, expected["probabilities"][: len(kept)]
-        recorded["slate"] = _ruled(device, history, now, rows[:FIRST], answer)
+        recorded["slate"] = _ruled(device, query, rows[:FIRST], answer)
     return recorded
 
 
 def _ruled(
-    device: Recommender, history: History, now: int, rows: NDArray[Any], probabilities: Floats
+    device: Recommender, query: Query, rows: NDArray[Any], probabilities: Floats
 ) -> NDArray[Any]:
     """Rows of the slate that the rules make of the first candidates, without exploration."""
     scores = device.spec.final_scores(probabilities)
-    k = min(device.policy.slate, FIRST)
-    found = device.ruled(history, now, rows, device.index.vectors(rows), scores, k)
+    first = replace(query, k=min(device.policy.slate, FIRST))
+    ranked = RankedCandidates.by_retrieval(rows, device.index.vectors(rows), scores)
+    found = device.apply_rules(first, ranked)
     return rows[found.positions]
 
 

@@ -30,7 +30,7 @@ from pocketrec_bundle.reader import Bundle, manifest_of, open_files, verify_file
 from pocketrec_edge.engines.select import needed_files, spare_files
 from pocketrec_edge.errors import EngineError, SelfTestFailedError, StoreError
 from pocketrec_edge.faults import Fault, FaultCode
-from pocketrec_edge.private_home import make_folder, write_private
+from pocketrec_edge.private_files import make_folder, write_private
 from pocketrec_edge.recommend import popular_list
 
 Fetch = Callable[[FileEntry, Path], None]

@@ -26,10 +26,10 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.faults import Fault, FaultCode
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases import refusals
 from pocketrec_edge.releases.store import SelfTest, Store
 
-FILE_NAME, SELF_TEST_NAME = "trial", "self_test"
 MOST_STARTS = 3
 _LOADING, _IDLE, _ASKED = b".", b"i", b"?"
 _HEAD = 64
@@ -38,8 +38,9 @@ _HEAD = 64
 class Trial:
     """The starts of one phone; where the file cannot be written none is counted."""
 
-    def __init__(self, home: Path, name: str = FILE_NAME) -> None:
-        self._path = home / name
+    def __init__(self, path: Path) -> None:
+        """Name the file of the counter, `PhoneHome.trial` or `PhoneHome.self_test`."""
+        self._path = path
         self._file: LockedFile | None = None
         self._mark, self._at = _LOADING, _HEAD
 
@@ -92,7 +93,7 @@ class Trial:
 
 
 def begin_or_leave(
-    trial: Trial, store: Store, home: Path, clock: Callable[[], float]
+    trial: Trial, store: Store, home: PhoneHome, clock: Callable[[], float]
 ) -> Fault | None:
     """Note the start of the active release; leave it for the one before if it failed too often.
 
@@ -114,7 +115,7 @@ def begin_or_leave(
     return Fault(FaultCode.RELEASE_ROLLED_BACK, told)
 
 
-def open_release(store: Store, home: Path) -> tuple[Bundle | None, Fault | None, Fault | None]:
+def open_release(store: Store, home: PhoneHome) -> tuple[Bundle | None, Fault | None, Fault | None]:
     """Open the release that may run here, else one whose lists may answer.
 
     Returns:
@@ -129,11 +130,11 @@ def open_release(store: Store, home: Path) -> tuple[Bundle | None, Fault | None,
     return bundle, fault, Fault(FaultCode.RELEASE_STOPPED, stopped)
 
 
-def watched(home: Path, manifest: str, self_test: Callable[[Bundle], object]) -> SelfTest:
+def watched(home: PhoneHome, manifest: str, self_test: Callable[[Bundle], object]) -> SelfTest:
     """Return a self-test that fails where it ended its process before, again and again."""
 
     def run(bundle: Bundle) -> None:
-        trial = Trial(home, SELF_TEST_NAME)
+        trial = Trial(home.self_test)
         if trial.begin(manifest) >= MOST_STARTS:
             trial.close()  # the count stays: with spare models an install asks once more
             raise SelfTestFailedError(

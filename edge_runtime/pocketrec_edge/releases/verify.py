@@ -27,8 +27,9 @@ from pocketrec_edge.engines.select import (
     runtime_version,
 )
 from pocketrec_edge.errors import EngineError, SelfTestFailedError
-from pocketrec_edge.recommend.index import probe
+from pocketrec_edge.recommend.index import search
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.releases.golden_history import golden_history
 from pocketrec_edge.releases.parity import Inputs, hard_inputs, likeness, median_ms, ranked
 from pocketrec_edge.releases.selftest import replay
@@ -126,13 +127,13 @@ def _requests(
 ) -> Iterator[dict[str, Inputs]]:
     """Both models' inputs for each golden request, by the pipeline's own steps."""
     for case in cases:
-        history = golden_history(bundle, case)
-        excluded = device.excluded(history)
+        query = Query(golden_history(bundle, case), case.now_utc)
+        excluded = device.excluded(query)
         user = np.array(case.user_vector, np.float32)
-        rows, vectors, _ = device.candidates(user, history, case.now_utc, excluded)
-        features = device.ranker_inputs(user, rows, vectors, history, case.now_utc)
+        rows, vectors, _ = device.candidates(query, user, excluded)
+        features = device.ranker_inputs(query, user, rows, vectors)
         yield {
-            "user_tower": device.tower_inputs(history, case.now_utc),
+            "user_tower": device.tower_inputs(query),
             "ranker": padded(bundle.spec, features),
         }
 
@@ -205,7 +206,7 @@ def _scores(
     if model == "ranker":
         return ranked(bundle.spec, inputs, answer)
     nobody = np.zeros(bundle.item_count, np.bool_)
-    rows, found = probe(device.index, answer[0], bundle.item_count, 0, nobody)
+    rows, found = search(device.index, answer[0], bundle.item_count, 0, nobody)
     scores = np.zeros(bundle.item_count, np.float32)
     scores[rows] = found
     return scores

@@ -2,22 +2,21 @@
 
 import os
 import re
-from pathlib import Path
 
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
 
-FILE_NAME = "bucket_id"
 N_BYTES = 16
 _FORM = re.compile(rf"[0-9a-f]{{{2 * N_BYTES}}}")
 
 
-def bucket_id(home: Path) -> bytes:
+def bucket_id(home: PhoneHome) -> bytes:
     """Return a phone's bytes, drawn once; ones that cannot be read are drawn anew.
 
     Raises:
         PocketRecError: they could not be stored.
     """
-    path = home / FILE_NAME
+    path = home.bucket_id
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError):

@@ -22,7 +22,7 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.engines.select import ENGINES
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.cipher import Cipher
-from pocketrec_edge.private_home import make_folder, tighten
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases import refusals
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
@@ -88,7 +88,7 @@ class SyncReport:
 
 
 def sync(
-    home: Path,
+    home: Path | PhoneHome,
     server_url: str,
     self_test: Callable[[Bundle], object],
     *,
@@ -133,13 +133,14 @@ def sync(
         PocketRecError: the release fails its self-test, or cannot be stored.
     """
     server_url = checked(server_url)
-    tighten(home)
+    home = PhoneHome.of(home)
+    home.tighten()
     started, now = time.monotonic(), int(clock())
     if engine not in ("auto", *ENGINES):
         raise InputError(f"engine {engine!r} is unknown; choose auto or {' or '.join(ENGINES)}.")
     if consent:
         grant(home, cipher)
-    store = Store(home / "store", limit_bytes=storage_bytes)
+    store = Store(home.store, limit_bytes=storage_bytes)
     before, _ = store.active()
     told, own = remembered(home, channel).sync, bucket_id(home)
     if conditions is not None and before and (why := put_off(conditions, told, now)):
@@ -235,11 +236,11 @@ def sync(
     )
 
 
-def _alone(home: Path) -> LockedFile:
+def _alone(home: PhoneHome) -> LockedFile:
     """Lock a phone's metadata for one sync; the kernel frees it if its holder is killed."""
     try:
-        make_folder(home)
-        return LockedFile(home / "sync.lock")
+        home.make()
+        return LockedFile(home.sync_lock)
     except BlockingIOError as err:
         raise SyncError(f"{home}: another sync is running.") from err
     except OSError as err:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import urllib3
 from tuf.api.exceptions import DownloadError
@@ -23,7 +22,7 @@ from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import GRANTED
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import Batch
-from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.http import Network, Reply, retry_after_s
 from pocketrec_edge.sync.server_address import checked
 from pocketrec_edge.sync.transfer import BusyError, NotReachedError, Retry
@@ -48,22 +47,22 @@ class Uploaded:
     fault: str | None = None
 
 
-def grant(home: Path, cipher: Cipher | None) -> None:
+def grant(home: PhoneHome, cipher: Cipher | None) -> None:
     """Note that the user agrees.
 
     Raises:
         EventLogError: it could not be noted.
     """
-    with closing(EventLog(home / FILE_NAME, cipher=cipher)) as log:
+    with closing(EventLog(home.event_log, cipher=cipher)) as log:
         if log.consent().state != GRANTED:  # keeps the terms that were agreed to before
             log.set_consent(True)
 
 
 def send_events(
-    home: Path, server_url: str, cipher: Cipher | None, network: Network, retry: Retry
+    home: PhoneHome, server_url: str, cipher: Cipher | None, network: Network, retry: Retry
 ) -> Uploaded:
     """Send what the user agreed to, in batches, until all is there or the server has enough."""
-    path = home / FILE_NAME
+    path = home.event_log
     if not path.exists():
         return Uploaded()
     try:
@@ -74,7 +73,7 @@ def send_events(
         return _upload(log, lambda batch: _post(batch, home, server_url, network, retry, log))
 
 
-def erase_on_server(home: Path, server_url: str, network: Network) -> int | None:
+def erase_on_server(home: PhoneHome, server_url: str, network: Network) -> int | None:
     """Ask a server to erase what this install has sent; returns the number of events.
 
     None where nothing was ever sent. To be done before the phone forgets its id (`privacy.erase`).
@@ -134,7 +133,7 @@ def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Upload
 
 
 def _post(
-    batch: Batch, home: Path, server_url: str, network: Network, retry: Retry, log: EventLog
+    batch: Batch, home: PhoneHome, server_url: str, network: Network, retry: Retry, log: EventLog
 ) -> tuple[Reply, int]:
     """Send a batch and return the answer and the body's size; the same again does no harm."""
     body = {

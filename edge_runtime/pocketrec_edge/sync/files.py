@@ -12,7 +12,7 @@ from pocketrec_bundle.encoding.delta import FORMS, MAX_BYTES, apply_delta
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import FileEntry
 from pocketrec_bundle.reader import verify_file
-from pocketrec_edge.private_home import open_private
+from pocketrec_edge.private_files import open_private
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.metadata import Trusted
 from pocketrec_edge.sync.policy import manifest_of

@@ -8,11 +8,11 @@ import json
 import re
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import urllib3
 
 from pocketrec_edge.errors import SyncError
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.http import Network, Pace
 from pocketrec_edge.sync.server_address import checked
 from pocketrec_edge.sync.words import plain
@@ -53,10 +53,10 @@ def hints(
         raise SyncError(f"{url}: {plain(err)}.") from err
 
 
-def known(home: Path, channel: str) -> str | None:
+def known(home: PhoneHome, channel: str) -> str | None:
     """Return the id that a hint has which says no more than what this device knows."""
     try:
-        snapshot = json.loads((home / "tuf" / "snapshot.json").read_bytes())
+        snapshot = json.loads((home.trusted_metadata / "snapshot.json").read_bytes())
         meta = snapshot["signed"]["meta"]
         roles = (meta.get(f"{role}.json", {}) for role in (channel, "brake"))
         return ".".join(str(int(role.get("version", 0))) for role in roles)

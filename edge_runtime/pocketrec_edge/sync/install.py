@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tuf.api.exceptions import DownloadHTTPError, RepositoryError
 
@@ -12,6 +11,7 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.engines.select import lacks_runtime
 from pocketrec_edge.errors import EngineError, SelfTestFailedError
 from pocketrec_edge.events import release_outcomes as outcomes
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases import refusals
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.releases.trial import watched
@@ -36,7 +36,7 @@ class Phone:
         engine: that the app runs its models on; "auto": any that is installed.
     """
 
-    home: Path
+    home: PhoneHome
     store: Store
     facts: Facts
     here: Here

@@ -25,7 +25,8 @@ from tuf.api.exceptions import DownloadError, RepositoryError
 from pocketrec_bundle.disk.files import canonical_json, remove_file
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_edge.errors import SyncError
-from pocketrec_edge.private_home import make_folder, write_private
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import make_folder, write_private
 from pocketrec_edge.sync.transfer import METADATA, Transfer
 
 if TYPE_CHECKING:
@@ -44,9 +45,9 @@ T = TypeVar("T")
 class Trusted:
     """The signed metadata of one server, as one device trusts it."""
 
-    def __init__(self, home: Path, server_url: str, transfer: Transfer) -> None:
+    def __init__(self, home: PhoneHome, server_url: str, transfer: Transfer) -> None:
         """Name a device's folder and its server."""
-        self._home, self._folder, self._transfer = home, home / "tuf", transfer
+        self._home, self._folder, self._transfer = home, home.trusted_metadata, transfer
         self._url = server_url.rstrip("/")
         self._updater: Updater | None = None
         self._used: set[str] = set()

@@ -1,7 +1,6 @@
 """Tell the server what became of releases here, if the user has agreed that events are sent."""
 
 import json
-from pathlib import Path
 
 import urllib3
 
@@ -10,12 +9,12 @@ from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import GRANTED
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.http import Network
 
 
 def send_outcomes(
-    home: Path, server_url: str, channel: str, cipher: Cipher | None, network: Network
+    home: PhoneHome, server_url: str, channel: str, cipher: Cipher | None, network: Network
 ) -> int:
     """Send what was not sent; returns how many the server has now.
 
@@ -49,10 +48,10 @@ def send_outcomes(
     return len(accepted)
 
 
-def _agreed(home: Path, cipher: Cipher | None) -> bool:
-    if not (home / FILE_NAME).exists():
+def _agreed(home: PhoneHome, cipher: Cipher | None) -> bool:
+    if not home.event_log.exists():
         return False
-    log = EventLog(home / FILE_NAME, cipher=cipher)
+    log = EventLog(home.event_log, cipher=cipher)
     try:
         return log.consent().state == GRANTED
     finally:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path
 
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES
@@ -10,12 +9,10 @@ from pocketrec_bundle.settings.halts import MAX_BYTES as MAX_HALTS_BYTES
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import KILLED, MAX_BYTES, RolloutPolicy
 from pocketrec_edge.errors import SyncError
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
 from pocketrec_edge.sync.metadata import Trusted
 from pocketrec_edge.sync.rollout import Choice, Facts, Here, choose
-
-FILE_NAME = "policy.json"
-"""In the phone's home: the channel's policy as it was last, which says when to sync again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +58,7 @@ def passing_over(found: Wanted, facts: Facts, here: Here, now_utc: int) -> Wante
     return replace(found, choice=choose(found.policy, found.halts, facts, here, now_utc))
 
 
-def unread(home: Path, channel: str, why: str) -> Wanted:
+def unread(home: PhoneHome, channel: str, why: str) -> Wanted:
     """Return the choice of a device that cannot read the channel's policy: all stays as it was."""
     policy = remembered(home, channel)
     return Wanted(policy=policy, halts=Halts(), choice=Choice(manifest=None, why=why))
@@ -79,20 +76,20 @@ def manifest_of(trusted: Trusted, channel: str, sha: str) -> bytes:
     return manifest
 
 
-def remember(home: Path, policy: RolloutPolicy) -> None:
+def remember(home: PhoneHome, policy: RolloutPolicy) -> None:
     """Keep a policy for the time until the next sync.
 
     Raises:
         PocketRecError: it cannot be written.
     """
     if remembered(home, policy.channel) != policy:
-        write_private(home / FILE_NAME, policy.to_bytes())
+        write_private(home.policy, policy.to_bytes())
 
 
-def remembered(home: Path, channel: str) -> RolloutPolicy:
+def remembered(home: PhoneHome, channel: str) -> RolloutPolicy:
     """Return the policy as it was last; one of defaults before the first sync of a channel."""
     try:
-        policy = RolloutPolicy.from_bytes((home / FILE_NAME).read_bytes())
+        policy = RolloutPolicy.from_bytes(home.policy.read_bytes())
     except (OSError, BundleInvalidError):
         return RolloutPolicy(channel=channel)
     return policy if policy.channel == channel else RolloutPolicy(channel=channel)

@@ -9,16 +9,15 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer, is_text
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.rollout import KILLED, SHA256, RolloutPolicy
 from pocketrec_edge.engines.select import ENGINES, runtime, runtime_version
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
 
-FILE_NAME = "update_app.json"
 POLICY = "policy"
 """Stands for the channel's policy where another key is a manifest's hash."""
 MAX_KEPT = 32
@@ -56,7 +55,7 @@ def this_app(app_version: str | None) -> str:
     return f"{app_version or ''}; {reader}; {', '.join(runtimes)}"[:_MAX_REASON]
 
 
-def read(home: Path, app: str, now_utc: int) -> TooNew:
+def read(home: PhoneHome, app: str, now_utc: int) -> TooNew:
     """Return what this app was too old for; a file that is damaged or too old holds nothing."""
     found = _read(home)
     if found is None or found.app != app or not 0 <= now_utc - found.since_utc < _LIFE_S:
@@ -64,7 +63,7 @@ def read(home: Path, app: str, now_utc: int) -> TooNew:
     return found
 
 
-def note(home: Path, found: TooNew, what: str, why: str) -> TooNew:
+def note(home: PhoneHome, found: TooNew, what: str, why: str) -> TooNew:
     """Note one more; where it cannot be written, the next sync finds out again."""
     kept = {key: text for key, text in found.why.items() if key != what}
     kept[what] = why[:_MAX_REASON]
@@ -75,7 +74,7 @@ def note(home: Path, found: TooNew, what: str, why: str) -> TooNew:
     return noted
 
 
-def keep_only(home: Path, found: TooNew, policy: RolloutPolicy) -> TooNew:
+def keep_only(home: PhoneHome, found: TooNew, policy: RolloutPolicy) -> TooNew:
     """Forget what is not offered any more, since nothing asks for a newer app then.
 
     Args:
@@ -90,24 +89,24 @@ def keep_only(home: Path, found: TooNew, policy: RolloutPolicy) -> TooNew:
             if kept.why:
                 _write(home, kept)
             else:
-                (home / FILE_NAME).unlink(missing_ok=True)
+                home.update_app.unlink(missing_ok=True)
     return kept
 
 
-def needed_update(home: Path) -> str | None:
+def needed_update(home: PhoneHome) -> str | None:
     """Return why this phone needs a newer app, as the last sync found; None: it needs none."""
     found = _read(home)
     return found.reason if found else None
 
 
-def _write(home: Path, found: TooNew) -> None:
+def _write(home: PhoneHome, found: TooNew) -> None:
     pairs = [list(pair) for pair in found.why.items()]  # in their order, which an object has not
-    write_private(home / FILE_NAME, canonical_json([found.app, found.since_utc, pairs]))
+    write_private(home.update_app, canonical_json([found.app, found.since_utc, pairs]))
 
 
-def _read(home: Path) -> TooNew | None:
+def _read(home: PhoneHome) -> TooNew | None:
     try:
-        app, since_utc, pairs = json.loads((home / FILE_NAME).read_bytes())
+        app, since_utc, pairs = json.loads(home.update_app.read_bytes())
         why = {what: text for what, text in pairs if is_text(text, _MAX_REASON) and _is_key(what)}
     except (OSError, ValueError, TypeError, RecursionError):
         return None

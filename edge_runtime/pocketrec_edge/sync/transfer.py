@@ -22,7 +22,7 @@ from tuf.api.exceptions import (
 )
 
 from pocketrec_bundle.disk.files import remove_file, replace_file, sha256_file
-from pocketrec_edge.private_home import make_folder, open_private
+from pocketrec_edge.private_files import make_folder, open_private
 from pocketrec_edge.sync.http import Network, retry_after_s
 from pocketrec_edge.sync.words import plain
 

@@ -14,6 +14,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import RequestInvalidError
 from pocketrec_edge.recommend.filters import Filters, Range
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 
 NOW = 1_700_000_000
 
@@ -102,7 +103,7 @@ def test_numbers_of_numpy_are_stored_as_numbers(phone, tmp_path, number):
 def test_a_page_that_numpy_counted_comes_again_as_json(phone):
     one = phone.recommend(page=np.int64(1), log_impressions=False)
     again = phone.recommend(page=np.int64(1), session=one.session, log_impressions=False)
-    assert json.loads(json.dumps(again))["page"] == 1 and again["source"] == "page"
+    assert json.loads(json.dumps(again.plain()))["page"] == 1 and again.source == "page"
 
 
 WRONG_FEEDBACK = [
@@ -155,7 +156,7 @@ def test_explanations_and_the_pipeline_check_k_too(phone, k):
     with pytest.raises(RequestInvalidError):
         phone.explain(k=k)
     with pytest.raises(RequestInvalidError):
-        Recommender(phone.bundle, "onnx").recommend(History.empty(), NOW, k)
+        Recommender(phone.bundle, "onnx").recommend(Query(History.empty(), NOW, k))
 
 
 def test_a_decision_that_is_no_decision_is_refused(phone):

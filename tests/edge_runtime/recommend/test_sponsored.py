@@ -21,10 +21,11 @@ from pocketrec_bundle.settings.rules import (
 from pocketrec_edge.answers import RuleEffect, Sponsorship
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError, EventLogError
-from pocketrec_edge.recommend.offers import Offers
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.rules import Candidates, Moment, apply, reference
 from pocketrec_edge.recommend.rules.sponsored import Offer
+from pocketrec_edge.recommend.sponsored_placements import SponsoredPlacements
 
 NOW = 1_700_000_000
 DAY_S = 24 * 3600
@@ -47,7 +48,7 @@ def candidates_of(seed: int, n: int) -> Candidates:
 
 
 def offers_of(seed: int, n: int) -> tuple[Offer, ...]:
-    """Offers of any rows, some twice, some of no candidate."""
+    """SponsoredPlacements of any rows, some twice, some of no candidate."""
     rng = np.random.default_rng(seed + 1)
     return tuple(
         Offer(
@@ -174,7 +175,7 @@ def campaign(name: str, item_id: str, **changes) -> Campaign:
 @pytest.fixture
 def candidate_ids(release):
     """Ids of what the small release would rank for somebody new, best first."""
-    slate = Recommender(release).recommend(History.empty(), NOW)
+    slate = Recommender(release).recommend(Query(History.empty(), NOW))
     order = np.lexsort((slate.candidates, -slate.scores))
     return [release.item_id(int(row)) for row in slate.candidates[order]]
 
@@ -279,7 +280,7 @@ def test_campaigns_that_do_not_run_and_items_that_are_gone_are_passed_over(relea
     )
     row = release.row_of("item-1")
     release.available[row], release.available[release.row_of("item-2")] = True, False
-    offers = Offers(release).at(NOW, {"runs": 2, "over": 1})
+    offers = SponsoredPlacements(release).at(NOW, {"runs": 2, "over": 1})
     assert [(each.campaign, each.row, each.shown_today) for each in offers] == [("runs", row, 2)]
 
 

@@ -17,6 +17,7 @@ from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_edge.events.event import Event
 from pocketrec_edge.events.install_id import install_id
 from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.transfer import RETRY
@@ -232,10 +233,10 @@ def test_the_loop_closes(tmp_path, start_server, tiny_repo):
             for _ in range(600)
         ]
         log.append_many(events)
-        sent = send_events(home, url, None, Network(), RETRY)
+        sent = send_events(PhoneHome(home), url, None, Network(), RETRY)
         assert (sent.sent, sent.fault) == (600, None)
         did |= {
-            (install_id(home), e.item_id.strip(), e.event, e.value, e.ts)
+            (install_id(PhoneHome(home)), e.item_id.strip(), e.event, e.value, e.ts)
             for e in events
             if e.kind == "interaction"
         }

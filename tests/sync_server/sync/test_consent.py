@@ -15,6 +15,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EventLogError, SyncError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.http import Network, Reply
@@ -103,13 +104,13 @@ def test_outcomes_go_up_with_consent_only_without_an_id_of_the_device_and_once(
     log.set_consent(True)
     assert go().outcomes_sent == 0  # it came about before the user agreed: it is never sent
     log.set_consent(False)
-    outcomes.record(tmp_path / "phone", "0b" * 32, outcomes.REVERTED, 4)
+    outcomes.record(PhoneHome(tmp_path / "phone"), "0b" * 32, outcomes.REVERTED, 4)
     log.set_consent(True)
     assert go().outcomes_sent == 0
     assert recorder.outcomes == []
     manifest = Store(tmp_path / "phone" / "store").active()[0]
     assert manifest is not None
-    outcomes.record(tmp_path / "phone", manifest, outcomes.REVERTED, 5)
+    outcomes.record(PhoneHome(tmp_path / "phone"), manifest, outcomes.REVERTED, 5)
     assert (go().outcomes_sent, go().outcomes_sent) == (1, 0)
     (body,) = recorder.outcomes
     (told,) = body["outcomes"]
@@ -126,15 +127,15 @@ def test_an_answer_that_is_none_leaves_outcomes_where_they_are(tmp_path, log, an
             return Reply(200, {}, answer)
 
     log.set_consent(True)
-    outcomes.record(tmp_path / "phone", "0a" * 32, outcomes.REVERTED, 5)
-    assert send_outcomes(tmp_path / "phone", "http://odd", "stable", None, Odd()) == 0
-    assert len(outcomes.pending(tmp_path / "phone")) == 1
+    outcomes.record(PhoneHome(tmp_path / "phone"), "0a" * 32, outcomes.REVERTED, 5)
+    assert send_outcomes(PhoneHome(tmp_path / "phone"), "http://odd", "stable", None, Odd()) == 0
+    assert len(outcomes.pending(PhoneHome(tmp_path / "phone"))) == 1
 
 
 def test_outcomes_wait_for_a_server_that_answers(recorder, go, log, tmp_path):
     log.set_consent(True)
     go()
-    outcomes.record(tmp_path / "phone", "0a" * 32, outcomes.REVERTED, 5)
+    outcomes.record(PhoneHome(tmp_path / "phone"), "0a" * 32, outcomes.REVERTED, 5)
     recorder.outcomes = None  # it fails
     assert go().outcomes_sent == 0
     recorder.outcomes = []

@@ -26,6 +26,7 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import MAX_WAIT_S
 from pocketrec_edge.events.privacy import export_data
 from pocketrec_edge.events.retention import DAY_S, Retention
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.events import erase_on_server, send_events
 from pocketrec_edge.sync.http import Network
@@ -117,7 +118,9 @@ def log(home):
 @pytest.fixture
 def send(home):
     """Return a function that sends what waits to a server."""
-    return lambda server, retry=ONCE: send_events(home, server.url, None, Network(), retry)
+    return lambda server, retry=ONCE: send_events(
+        PhoneHome(home), server.url, None, Network(), retry
+    )
 
 
 def test_a_batch_whose_answer_was_lost_comes_again_under_its_id(serve, log, send):
@@ -166,7 +169,7 @@ def test_an_event_that_is_no_json_does_not_hold_up_the_others(serve, log, send, 
 def test_a_damaged_install_id_is_made_anew(serve, log, home, send, data):
     (home / "install_id").write_bytes(data)
     assert send(serve()).sent == 3
-    assert len(install_id(home)) == 32
+    assert len(install_id(PhoneHome(home))) == 32
 
 
 def test_a_batch_that_lost_an_event_meanwhile_is_another_batch(serve, log, home, send):
@@ -209,7 +212,7 @@ def test_rejected_events_are_told_and_not_sent_again(serve, log, send, home, tmp
     }
     assert log.status().rejected == reasons
     assert (log.status().pending, log.status().events) == (0, 6)
-    export_data(home, tmp_path / "copy.jsonl", now=0)
+    export_data(PhoneHome(home), tmp_path / "copy.jsonl", now=0)
     lines = [json.loads(line) for line in (tmp_path / "copy.jsonl").read_text().splitlines()]
     fates = [line["uploaded"] for line in lines if line["type"] == "event"]
     assert sorted(fates) == ["rejected"] * 3 + ["yes"] * 3
@@ -379,7 +382,7 @@ def test_a_phone_that_sent_nothing_has_nothing_to_erase_there(home):
     home.mkdir()
     ask = partial(erase_on_server, home, "http://127.0.0.1:9", Network())
     assert ask() is None
-    install_id(home)
+    install_id(PhoneHome(home))
     with pytest.raises(SyncError, match="did not erase"):
         ask()
 
