@@ -1,4 +1,4 @@
-"""Caps on a stage's time: what counts, what is always done, what a person is told."""
+"""Caps on a stage's time: what counts, what is always done, and what is reported."""
 
 import dataclasses
 import json

@@ -19,9 +19,8 @@ _PRICES = np.linspace(0.0, 8.0, 33, dtype=np.float32)[None]
 class ItemTower(layers.Layer):
     """Item id embedding + content; the id is dropped at random so that content can stand alone.
 
-    Which ids are dropped is drawn anew for each item and call: an item's content is trained to
-    answer for it alone in a share `id_dropout` of the steps, as it must for a new item (DropoutNet;
-    Volkovs, Yu and Poutanen 2017).
+    Each call draws the dropped ids. So content alone represents an item in a share `id_dropout` of
+    the steps, as it must for a new item (DropoutNet; Volkovs, Yu and Poutanen 2017).
 
     Inputs (all [N, ...]): ids i32 [N] (0 = unknown, else 1 + row), tokens i32 [N, T] (0 = padding),
     categories i32 [N, C] (0 = padding), years i32 [N, 2] (0 = unknown), price f32 [N]

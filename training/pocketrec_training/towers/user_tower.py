@@ -29,7 +29,7 @@ class UserTower(layers.Layer):
 
     attention: "softmax" is SASRec's block (Kang and McAuley 2018); "gated" multiplies what
     attention mixes by SiLU of a projection and gates the feed-forward part too (Shazeer 2020);
-    "hstu" is the block of Zhai et al. 2024, sec. 3: SiLU in place of softmax, no feed-forward part.
+    "hstu" is the block of Zhai et al. 2024, sec. 3: SiLU instead of softmax, no feed-forward part.
     positions: "absolute" adds a learned vector a place, "relative" a learned number a head and
     distance to the scores (Shaw et al. 2018 in the form of T5), "both" does both.
     """
