@@ -155,7 +155,7 @@ def test_the_phone_turns_back_to_a_page_that_it_showed(kept):
     folder, wanted = kept("phone")
     with phone(folder / "home", 3.001) as device:
         for number, page in enumerate(wanted["pages"], 1):
-            again = plain(device.recommend(page=number, session=wanted["session"]))
+            again = device.recommend(page=number, session=wanted["session"])
             assert_slate(again, page | {"source": "page"})
         again = plain(device.recommend(page=3, session=wanted["session"]))
         before = {item for page in wanted["pages"] for item, _ in page["items"]}
