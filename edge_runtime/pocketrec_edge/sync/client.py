@@ -23,7 +23,7 @@ from pocketrec_edge.engines.select import ENGINES
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
 from pocketrec_edge.sync.bucket_id import bucket_id
@@ -32,10 +32,10 @@ from pocketrec_edge.sync.events import grant, send_events
 from pocketrec_edge.sync.files import ReleaseFiles
 from pocketrec_edge.sync.http import PACE, Network, Pace
 from pocketrec_edge.sync.install import Phone, follow
-from pocketrec_edge.sync.metadata import Trusted, newer_specification
+from pocketrec_edge.sync.metadata import TrustedMetadata, newer_specification
 from pocketrec_edge.sync.outcomes import send_outcomes
-from pocketrec_edge.sync.policy import remember, remembered, unread, wanted
-from pocketrec_edge.sync.rollout import Facts, Here
+from pocketrec_edge.sync.policy import choose_release, remember, remembered, unread
+from pocketrec_edge.sync.rollout import DeviceInfo, DeviceState
 from pocketrec_edge.sync.server_address import checked
 from pocketrec_edge.sync.transfer import (
     DELTA,
@@ -153,28 +153,28 @@ def sync(
         )
     network = Network(pace)
     transfer = Transfer(retry, network)
-    facts = Facts(bucket_id=own, app_version=app_version, device_class=device_class)
+    info = DeviceInfo(bucket_id=own, app_version=app_version, device_class=device_class)
     newer = too_new.read(home, too_new.this_app(app_version), now)
-    here = Here(active=before, refused=refusals.failed(home), too_new=frozenset(newer.why))
+    state = DeviceState(active=before, refused=blocklist.failed(home), too_new=frozenset(newer.why))
     phone = Phone(
-        home=home, store=store, facts=facts, here=here, self_test=self_test, engine=engine
+        home=home, store=store, info=info, state=state, self_test=self_test, engine=engine
     )
     lock = _alone(home)
     try:
-        trusted = Trusted(home, server_url, transfer)
-        look_up = partial(wanted, channel=channel, facts=facts, here=here, now_utc=now)
+        trusted = TrustedMetadata(home, server_url, transfer)
+        look_up = partial(choose_release, channel=channel, info=info, state=state, now_utc=now)
         try:
-            found = trusted.check(root_path, look_up, now)
-            remember(home, found.policy)
-            newer = too_new.keep_only(home, newer, found.policy)
+            selection = trusted.check(root_path, look_up, now)
+            remember(home, selection.policy)
+            newer = too_new.keep_only(home, newer, selection.policy)
         except BundleTooNewError as err:
             newer = too_new.note(home, newer, too_new.POLICY, f"channel {channel}: {err}")
-            found = unread(home, channel, "the channel's policy needs a newer app")
+            selection = unread(home, channel, "the channel's policy needs a newer app")
         files = ReleaseFiles(trusted, transfer, store, channel)
         try:
             changed = False
             if too_new.POLICY not in newer.why:
-                found, changed, newer = follow(phone, found, files, newer, now)
+                selection, changed, newer = follow(phone, selection, files, newer, now)
         except (NotReachedError, BusyError):
             raise
         except (PocketRecError, RepositoryError, DownloadHTTPError):
@@ -211,14 +211,14 @@ def sync(
     events = send_events(home, server_url, cipher, network, retry)
     after, _ = store.active()
     status = UPDATED if changed or after != before else CURRENT
-    if after == before and (found.choice.stopped or newer.why):
-        status = STOPPED if found.choice.stopped else APP_TOO_OLD
+    if after == before and (selection.choice.stopped or newer.why):
+        status = STOPPED if selection.choice.stopped else APP_TOO_OLD
     return SyncReport(
         status=status,
-        why=found.choice.why,
+        why=selection.choice.why,
         from_release=before,
         to_release=after,
-        next_check_utc=int(next_check(now, found.policy.sync, own)),
+        next_check_utc=int(next_check(now, selection.policy.sync, own)),
         bytes_down=transfer.bytes.total(),
         metadata_bytes=transfer.bytes[METADATA],
         full_bytes=transfer.bytes[FULL],

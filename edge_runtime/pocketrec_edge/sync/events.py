@@ -35,7 +35,7 @@ _WAIT_S = 60  # where a busy server does not say how long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uploaded:
+class UploadReport:
     """What went up: events by their fate, bytes of bodies, and why others stayed (None: none did).
 
     A rejected event stays in the log and is not sent again; `LogStatus.rejected` has the reasons.
@@ -60,15 +60,15 @@ def grant(home: PhoneHome, cipher: Cipher | None) -> None:
 
 def send_events(
     home: PhoneHome, server_url: str, cipher: Cipher | None, network: Network, retry: Retry
-) -> Uploaded:
+) -> UploadReport:
     """Send what the user agreed to, in batches, until all is there or the server has enough."""
     path = home.event_log
     if not path.exists():
-        return Uploaded()
+        return UploadReport()
     try:
         log = EventLog(path, cipher=cipher)
     except EventLogError as err:
-        return Uploaded(fault=str(err))
+        return UploadReport(fault=str(err))
     with closing(log):
         return _upload(log, lambda batch: _post(batch, home, server_url, network, retry, log))
 
@@ -99,9 +99,9 @@ def erase_on_server(home: PhoneHome, server_url: str, network: Network) -> int |
         raise SyncError(f"{failed} (its answer has no number of them). Try again.") from err
 
 
-def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Uploaded:
+def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> UploadReport:
     """Send batch after batch; consent is asked for anew before each."""
-    done = Uploaded(fault=log.fault)
+    done = UploadReport(fault=log.fault)
     renamed = False
     try:
         while not done.fault and (batch := log.next_batch(BATCH)):

@@ -183,7 +183,7 @@ def test_a_withdrawal_during_a_sync_stops_it_after_the_batch(
     recorder.on_upload = withdraw
     assert go().events_sent == 2
     assert len(recorder.uploads) == 1
-    uploaded = [each[1] for each in log.everything() if isinstance(each, tuple)]
+    uploaded = [each[1] for each in log.export_rows() if isinstance(each, tuple)]
     assert uploaded == [1, 1, 2, 2, 2, 2, 2]
 
 
