@@ -34,7 +34,9 @@ def test_install_then_recommend_feedback_status(small_release, tmp_path):
     ids = [i.item_id for i in after.items]
     assert before.items[0].item_id not in ids
     status = phone.status()
-    assert (status.active, status.log.interactions, status.log.events) == (sha, 1, 21)
+    held = status.log
+    assert held is not None
+    assert (status.active, held.interactions, held.events) == (sha, 1, 21)
     assert status.faults == ()
 
 

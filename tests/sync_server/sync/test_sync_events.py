@@ -238,7 +238,9 @@ def test_a_server_that_wants_to_wait_is_left_alone_until_then(serve, log, home, 
     assert later.status().upload_after is None
     before = EventLog(home / "events.sqlite", clock=lambda: time.time() - 10 * 365 * DAY_S)
     assert before.status().upload_after is None  # a clock set back does not stop uploads
-    assert Device(home).status().log.upload_after == after
+    held = Device(home).status().log
+    assert held is not None
+    assert held.upload_after == after
 
 
 @pytest.mark.parametrize("limits", [Limits(network_hour_events=4), Limits(all_day_events=4)])
