@@ -24,7 +24,7 @@ from pocketrec_edge.recommend import request_checks, surfaces
 from pocketrec_edge.recommend.filters import Filters
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.rules.exploration import Random, SystemRandom
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.running import Running
@@ -154,7 +154,7 @@ class Device(UserActions):
             PocketRecError: it is invalid, does not run here, or cannot be stored.
         """
         sha = self.store.install_bundle(bundle_dir, lambda b: replay(b, self._engine))
-        refusals.forgive(self._home, sha)
+        blocklist.unblock(self._home, sha)
         self._refresh()
         return sha
 

@@ -9,7 +9,7 @@ from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events.status import LogStatus
 from pocketrec_edge.faults import Fault, FaultCode, add
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.running import Running
 from pocketrec_edge.sync import too_new
@@ -95,7 +95,7 @@ def read_status(
         items=bundle.item_count if bundle else 0,
         active=active,
         previous=previous,
-        refused=refusals.read(home),
+        refused=blocklist.read(home),
         update_app=too_new.needed_update(home),
         engine=recommender.engine if recommender else None,
         log=logged,

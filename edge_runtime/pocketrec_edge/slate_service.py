@@ -105,7 +105,7 @@ class SlateService:
     ) -> Answer:
         """Run the recommender; of a list in pages, make the next page."""
         surface = surfaces.find(bundle, request.scene, request.item_id, request.results, faults)
-        self._running.trial.asked()
+        self._running.boot_counter.asked()
         log = self._user.log
         history, unknown = log.history(bundle, faults)
         impressions, showings = log.shown_before(bundle, now, faults)
@@ -124,7 +124,7 @@ class SlateService:
         )
         slate = recommender.recommend(query)
         if slate.source == "model" or recommender.fault or request.deadline_ms is not None:
-            self._running.trial.answered()  # models that do not load here are no fault of it
+            self._running.boot_counter.answered()  # models that do not load here are no fault of it
         self._running.answered()
         faults += slate.faults
         items = slate.items

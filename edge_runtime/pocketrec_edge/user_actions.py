@@ -114,7 +114,7 @@ class UserActions:
         return self._user.export(out)
 
     @one_at_a_time
-    def erase(self) -> privacy.Erased:
+    def erase(self) -> privacy.ErasureReport:
         """Erase all that the device holds about its user, see `privacy.erase`; it is empty then.
 
         Raises:

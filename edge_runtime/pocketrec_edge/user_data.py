@@ -84,7 +84,7 @@ class UserData:
         """Write a copy of all of it, see `privacy.export_data`; returns the number of events."""
         return privacy.export_data(self._home, out, now=int(self._clock()), cipher=self._cipher)
 
-    def erase(self) -> privacy.Erased:
+    def erase(self) -> privacy.ErasureReport:
         """Erase all of it and open it again, empty; see `privacy.erase`."""
         self.close()
         try:

@@ -17,7 +17,7 @@ from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events import interests, privacy
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
 
@@ -130,7 +130,7 @@ def test_nobody_else_reads_a_phone_s_folder_whatever_the_umask(site, tiny_releas
         phone.set_consent(True)
         phone.install(site.releases[1])
         outcomes.record(PhoneHome(home), "a" * 64, outcomes.REVERTED, NOW)
-        refusals.refuse(PhoneHome(home), "a" * 64)
+        blocklist.block(PhoneHome(home), "a" * 64)
         too_new.note(
             PhoneHome(home), too_new.read(PhoneHome(home), "1", NOW), "a" * 64, "a newer form"
         )
@@ -182,7 +182,7 @@ def test_what_the_phone_writes_is_in_the_list_of_what_is_tightened(site, home):
     assert interests.read(PhoneHome(home)) == ("drama",)
     phone.install(site.releases[1])
     outcomes.record(PhoneHome(home), "a" * 64, outcomes.REVERTED, NOW)
-    refusals.refuse(PhoneHome(home), "a" * 64)
+    blocklist.block(PhoneHome(home), "a" * 64)
     too_new.note(PhoneHome(home), too_new.read(PhoneHome(home), "1", NOW), "a" * 64, "a newer form")
     for path in home.rglob("*"):
         if not path.is_symlink():

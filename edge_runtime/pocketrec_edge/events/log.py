@@ -18,13 +18,14 @@ import numpy as np
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.errors import EventLogError
-from pocketrec_edge.events import consent, feedback, outbox, retention, showings
+from pocketrec_edge.events import consent, feedback, frequency_cap, outbox, retention
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.events import status as log_status
 from pocketrec_edge.events.cipher import Cipher, check_key, encrypt_all, unseal
 from pocketrec_edge.events.consent import Consent
 from pocketrec_edge.events.event import INTERACTION, Event, decode, encode
 from pocketrec_edge.events.feedback import Impressions
+from pocketrec_edge.events.frequency_cap import Showing
 from pocketrec_edge.events.outbox import Batch
 from pocketrec_edge.events.retention import Retention
 from pocketrec_edge.events.schema import (
@@ -36,7 +37,6 @@ from pocketrec_edge.events.schema import (
     prepare,
     transaction,
 )
-from pocketrec_edge.events.showings import Showing
 from pocketrec_edge.events.status import LogStatus
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import make_file, make_folder
@@ -238,7 +238,7 @@ class EventLog:
             EventLogError: it could not be noted, so that they must not be shown.
         """
         with self._writing():
-            showings.add(self._connection, self._cipher, campaigns, ts)
+            frequency_cap.add(self._connection, self._cipher, campaigns, ts)
 
     def showings(self, now: int) -> dict[str, int]:
         """Return how often each campaign was shown on the day (UTC) of `now`, unix seconds.
@@ -247,7 +247,7 @@ class EventLog:
             EventLogError: the log cannot be read.
         """
         with self._wrapped():
-            return showings.on_day(self._connection, self._cipher, now)
+            return frequency_cap.on_day(self._connection, self._cipher, now)
 
     def status(self) -> LogStatus:
         """Return counts, size and consent.
@@ -349,7 +349,7 @@ class EventLog:
         with self._wrapped():
             return outbox.waits_until(self._connection, int(self._clock()))
 
-    def everything(self) -> Iterator[LogStatus | Consent | Showing | tuple[Event, int]]:
+    def export_rows(self) -> Iterator[LogStatus | Consent | Showing | tuple[Event, int]]:
         """Yield status, decisions on consent, showings, and events with their upload state.
 
         All as of one moment, oldest first. Nothing else may use this log meanwhile.
@@ -362,7 +362,7 @@ class EventLog:
             try:
                 yield self.status()
                 yield from consent.decisions(self._connection)
-                yield from showings.everything(self._connection, self._cipher)
+                yield from frequency_cap.export_rows(self._connection, self._cipher)
                 for row in self._connection.execute(
                     "SELECT id, kind, ts, item_id, event, value, context, sealed, uploaded "
                     "FROM event ORDER BY ts, id"

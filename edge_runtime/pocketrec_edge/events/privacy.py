@@ -28,9 +28,9 @@ from pocketrec_edge.events import schema as event_schema
 from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import Consent
 from pocketrec_edge.events.event import Event
+from pocketrec_edge.events.frequency_cap import Showing
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.schema import REJECTED, SENT, UNSENT, WITHHELD, UnreadableError
-from pocketrec_edge.events.showings import Showing
 from pocketrec_edge.events.status import LogStatus
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import open_private
@@ -42,7 +42,7 @@ _BUSY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Erased:
+class ErasureReport:
     """What was erased; events is None where a damaged log was destroyed unread.
 
     The events of `install_id` that went up are still on the server; whoever wants them erased
@@ -77,7 +77,7 @@ def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None =
 
     def lines() -> Iterator[bytes]:
         nonlocal events
-        for each in log.everything():
+        for each in log.export_rows():
             events += isinstance(each, tuple)
             yield _encoded(_line(each, home, now))
             if chosen and isinstance(each, LogStatus):
@@ -88,7 +88,7 @@ def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None =
     return events
 
 
-def erase(home: PhoneHome) -> Erased:
+def erase(home: PhoneHome) -> ErasureReport:
     """Erase all that the device holds about its user, the decisions on consent included.
 
     Works without the key. Killed half-way, it is repeated; what an app has open goes on, empty.
@@ -108,7 +108,7 @@ def erase(home: PhoneHome) -> Erased:
     except OSError as err:
         raise write_failed(home.folder, err) from err
     fsync_dir(home.folder)
-    return Erased(events=events, install_id=known)
+    return ErasureReport(events=events, install_id=known)
 
 
 def _log_of(home: PhoneHome) -> Path:

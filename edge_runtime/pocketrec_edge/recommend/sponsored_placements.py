@@ -1,7 +1,7 @@
 """Sponsored placements: the campaigns of a release that may be shown now, on this device.
 
 Frequency capping (a maximum of showings a campaign and day) is in `rules/sponsored.py`; the counts
-are in `events/showings.py`.
+are in `events/frequency_cap.py`.
 """
 
 from collections.abc import Mapping

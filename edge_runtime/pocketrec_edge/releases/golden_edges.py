@@ -29,7 +29,7 @@ NAMED = ("context", "pair")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Comparison:
     """One stage of one case.
 
     Attributes:
@@ -45,7 +45,7 @@ class Compared:
     note: str = ""
 
 
-def compared(stage: str, case: str, found: Any, expected: Any, name: str = "") -> Compared:
+def compare(stage: str, case: str, found: Any, expected: Any, name: str = "") -> Comparison:
     """Compare numbers or texts, of any shape; `name` stands for them in the note."""
     one, two = np.asarray(found), np.asarray(expected)
     if one.shape != two.shape:
@@ -57,7 +57,7 @@ def compared(stage: str, case: str, found: Any, expected: Any, name: str = "") -
         share = 0.0 if (one == two).all() else float("inf")
     told = name or stage.rpartition("/")[2]
     wrong = "" if share <= 1 else f"{told} is {_short(one)}, not {_short(two)}"
-    return Compared(stage=stage, case=case, share=share, note=wrong)
+    return Comparison(stage=stage, case=case, share=share, note=wrong)
 
 
 def _columns(names: tuple[str, ...], found: Any, expected: Any) -> str:
@@ -65,7 +65,7 @@ def _columns(names: tuple[str, ...], found: Any, expected: Any) -> str:
     one, two = np.atleast_2d(found), np.atleast_2d(expected)
     if one.shape != two.shape or one.shape[1] != len(names):
         return ""
-    parts = (compared("", "", a, b, name) for name, a, b in zip(names, one.T, two.T, strict=True))
+    parts = (compare("", "", a, b, name) for name, a, b in zip(names, one.T, two.T, strict=True))
     return "; ".join(part.note for part in parts if part.note)
 
 
@@ -149,21 +149,21 @@ def _user(device: Recommender, row: int) -> Floats:
     return found
 
 
-def check_edges(device: Recommender, golden: GoldenEdges) -> Iterator[Compared]:
+def check_edges(device: Recommender, golden: GoldenEdges) -> Iterator[Comparison]:
     """Redo every history and search."""
     for case in golden.histories:
         for stage, found in history_numbers(device, case).items():
             expected = getattr(case, stage)
-            made = compared(f"edges/{stage}", case.name, found, expected or found[:0])
+            made = compare(f"edges/{stage}", case.name, found, expected or found[:0])
             if made.share > 1 and stage in NAMED:
                 note = _columns(getattr(device.spec, stage), found, expected)
                 made = replace(made, note=note or made.note)
             yield made
     for search in golden.searches:
         rows, scores = first_candidates(device, search)
-        yield compared("edges/candidates", search.name, scores, search.scores, "scores")
+        yield compare("edges/candidates", search.name, scores, search.scores, "scores")
         one, two = _untied(search, rows.tolist())
-        yield compared("edges/candidates", search.name, one, two)
+        yield compare("edges/candidates", search.name, one, two)
 
 
 def _untied(expected: EdgeSearch, found: list[int]) -> tuple[list[int], list[int]]:

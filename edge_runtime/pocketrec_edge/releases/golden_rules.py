@@ -12,10 +12,10 @@ from pocketrec_edge.recommend.rules import Candidates, Moment, RerankResult, app
 from pocketrec_edge.recommend.rules.sponsored import Offer
 from pocketrec_edge.recommend.rules.thompson import Feedback
 from pocketrec_edge.recommend.rules.titles import same_words
-from pocketrec_edge.releases.golden_edges import Compared, compared
+from pocketrec_edge.releases.golden_edges import Comparison, compare
 
 
-class Drawn:
+class FixedDraws:
     """A source of randomness that gives what a case says, in the order in which it is asked."""
 
     def __init__(self, draws: Draws) -> None:
@@ -89,7 +89,7 @@ def _moment(table: Table, case: RuledSlate) -> Moment:
         past_numeric=table.numeric[past],
         shown=earlier,
         shown_vectors=table.vectors[earlier],
-        rng=None if case.draws is None else Drawn(case.draws),
+        rng=None if case.draws is None else FixedDraws(case.draws),
         feedback=Feedback(
             categories=table.categories[shown],
             numeric=table.numeric[shown],
@@ -108,16 +108,16 @@ def _moment(table: Table, case: RuledSlate) -> Moment:
     )
 
 
-def check_rules(golden: GoldenRules) -> Iterator[Compared]:
+def check_rules(golden: GoldenRules) -> Iterator[Comparison]:
     """Redo every slate and title."""
     table = Table(golden.items)
     for case in golden.slates:
         rows, ruled = slate_of(table, case)
-        yield compared("rules/slate", case.name, rows[ruled.positions], case.slate)
+        yield compare("rules/slate", case.name, rows[ruled.positions], case.slate)
         if case.draws is not None:
             found, expected = ruled.propensities, case.propensities
-            yield compared("rules/propensities", case.name, found, expected)
+            yield compare("rules/propensities", case.name, found, expected)
         if case.offers:
-            yield compared("rules/sponsored", case.name, _campaigns(ruled), case.sponsored)
+            yield compare("rules/sponsored", case.name, _campaigns(ruled), case.sponsored)
     for at, each in enumerate(golden.titles, 1):
-        yield compared("rules/titles", f"title {at}", same_words(each.title), each.words)
+        yield compare("rules/titles", f"title {at}", same_words(each.title), each.words)

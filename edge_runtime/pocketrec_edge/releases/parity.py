@@ -24,7 +24,7 @@ _TIE = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Likeness:
+class ParityMetrics:
     """Answers beside the truth.
 
     max_error, mean_error: absolute; cosine: the least of an answer with its truth; overlap: share
@@ -39,12 +39,12 @@ class Likeness:
     rank_correlation: float
 
 
-def likeness(
+def compare_outputs(
     model: str,
     answers: Sequence[NDArray[Any]],
     truth: Sequence[NDArray[Any]],
     scores: Sequence[tuple[NDArray[Any], NDArray[Any]]],
-) -> Likeness:
+) -> ParityMetrics:
     """Compare a file's answers.
 
     Args:
@@ -54,7 +54,7 @@ def likeness(
         scores: for each request what answer and truth make of each item (or candidate), [n] each.
     """
     apart = np.concatenate([np.abs(a - b).ravel() for a, b in zip(answers, truth, strict=True)])
-    return Likeness(
+    return ParityMetrics(
         max_error=float(apart.max()),
         mean_error=float(apart.mean()),
         cosine=min(cosine(a, b) for a, b in zip(answers, truth, strict=True)),

@@ -18,7 +18,7 @@ from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.slate import Slate
-from pocketrec_edge.releases.golden_edges import Compared, check_edges
+from pocketrec_edge.releases.golden_edges import Comparison, check_edges
 from pocketrec_edge.releases.golden_history import golden_history
 from pocketrec_edge.releases.golden_rules import check_rules
 
@@ -70,7 +70,7 @@ _rules_passed: set[str] = set()
 """SHA-256 of the files of golden rules that this process has passed; they take 10 ms."""
 
 
-def expect_right(found: Iterable[Compared]) -> None:
+def expect_right(found: Iterable[Comparison]) -> None:
     """Stop at the first stage of a case that is wrong.
 
     Raises:

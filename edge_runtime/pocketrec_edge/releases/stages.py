@@ -18,7 +18,7 @@ from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query, RankedCandidates
-from pocketrec_edge.releases.golden_edges import Compared, check_edges
+from pocketrec_edge.releases.golden_edges import Comparison, check_edges
 from pocketrec_edge.releases.golden_history import golden_history
 from pocketrec_edge.releases.golden_rules import check_rules
 
@@ -177,12 +177,12 @@ def check_cases(device: Recommender) -> list[StageCheck]:
     Raises:
         BundleInvalidError: they are malformed.
     """
-    found: list[Compared] = []
+    found: list[Comparison] = []
     if (edges := GoldenEdges.of(device.bundle)) is not None:
         found += check_edges(device, edges)
     if (rules := GoldenRules.of(device.bundle)) is not None:
         found += check_rules(rules)
-    worst: dict[str, Compared] = {}
+    worst: dict[str, Comparison] = {}
     for one in found:
         if one.stage not in worst or one.share > worst[one.stage].share:
             worst[one.stage] = one

@@ -206,7 +206,7 @@ class Store:
             make_folder(self.files)
             coming = {sha, *(entry.sha256 for entry in manifest.files)}
             self._sweep_partials(coming)
-            self._bring_all(needed_files(manifest), coming, fetch)
+            self._fetch_all(needed_files(manifest), coming, fetch)
             write_private(self.releases / f"{sha}.json", manifest_data)
             self._remove_damaged(spare_files(manifest))
             try:
@@ -214,7 +214,7 @@ class Store:
             except (EngineError, SelfTestFailedError):
                 if not (spare := spare_files(manifest)):
                     raise
-                self._bring_all(spare, coming, fetch)
+                self._fetch_all(spare, coming, fetch)
                 self_test(bundle := self.open_release(sha))
             active, previous = self.active()
             # Written even if it says the same: phones that run open the repaired files.
@@ -224,7 +224,7 @@ class Store:
                 popular_list.keep(self.root, sha, bundle)
         return sha
 
-    def leave(self, manifests: Collection[str]) -> None:
+    def roll_back(self, manifests: Collection[str]) -> None:
         """Make the previous release the active one if the active one is among these.
 
         A previous release that is among them is forgotten; an active one without another to take
@@ -261,11 +261,11 @@ class Store:
         pointers = {"active": active, "previous": previous}
         write_private(self.root / POINTER, canonical_json(pointers))
 
-    def _bring_all(self, entries: list[FileEntry], coming: set[str], fetch: Fetch) -> None:
+    def _fetch_all(self, entries: list[FileEntry], coming: set[str], fetch: Fetch) -> None:
         once = {entry.sha256: entry for entry in entries}  # however many names it has
         self._make_room({sha: entry.bytes for sha, entry in once.items()}, coming)
         for entry in once.values():
-            self._bring(entry, fetch)
+            self._fetch(entry, fetch)
         fsync_dir(self.files)
 
     def _make_room(self, wanted: dict[str, int], coming: set[str]) -> None:
@@ -293,7 +293,7 @@ class Store:
         others = {name: size for name, size in here.items() if _sha_of(name) not in wanted}
         return sum((wanted | others).values())
 
-    def _bring(self, entry: FileEntry, fetch: Fetch) -> None:
+    def _fetch(self, entry: FileEntry, fetch: Fetch) -> None:
         target = self.files / entry.sha256
         with suppress(BundleInvalidError):
             verify_file(entry, target)

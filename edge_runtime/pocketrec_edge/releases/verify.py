@@ -31,7 +31,7 @@ from pocketrec_edge.recommend.index import search
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.releases.golden_history import golden_history
-from pocketrec_edge.releases.parity import Inputs, hard_inputs, likeness, median_ms, ranked
+from pocketrec_edge.releases.parity import Inputs, compare_outputs, hard_inputs, median_ms, ranked
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.stages import StageCheck, check_cases, check_stages, read_stages
 
@@ -194,7 +194,7 @@ def _check_file(
         **facts,
         status="failed" if broken else "ok",
         note=f"not finite on: {', '.join(broken)}" if broken else "",
-        **asdict(likeness(model, answers, truth, scores)),
+        **asdict(compare_outputs(model, answers, truth, scores)),
         ms=median_ms(loaded, inputs[-1]),
     )
 

@@ -2,6 +2,7 @@
 
 In: device classes, a release or a server. Out: what each class's phones did, as figures.
 Real are `Device`, its SQLite log, its store, golden vectors and, with a server, the sync client.
-Simulated are time, users, networks and batteries. Read in this order: classes.py (its table is
-classes.toml), people.py, life.py (one phone), child.py, fleet.py (a process a class), report.py.
+Simulated are time, users, networks and batteries. Read in this order: device_profiles.py (its
+table is device_profiles.toml), user_model.py, device_session.py (one phone), child.py, fleet.py (a
+process a class), report.py.
 """

@@ -12,8 +12,8 @@ from typing import Any
 
 from pocketrec_edge.memory import peak_bytes
 from pocketrec_edge.offline import forbid_sockets
-from pocketrec_edge.simulator.classes import DeviceClass, Period
-from pocketrec_edge.simulator.life import Plan, live
+from pocketrec_edge.simulator.device_profiles import DeviceClass, Period
+from pocketrec_edge.simulator.device_session import Plan, run_session
 
 
 def main() -> None:
@@ -28,10 +28,10 @@ def main() -> None:
     for n in range(job["devices"]):
         name = f"{kind.name}-{n}"
         home = Path(job["work"]) / name
-        life = live(kind, plan, home, name)
+        result = run_session(kind, plan, home, name)
         if not job["keep"]:
             shutil.rmtree(home, ignore_errors=True)
-        _say({"life": life.to_json()})
+        _say({"result": result.to_json()})
     _say({"peak_bytes": peak_bytes()})
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pocketrec_edge.errors import SimulationFailedError
-from pocketrec_edge.simulator.classes import DeviceClass
-from pocketrec_edge.simulator.life import Life, Plan
+from pocketrec_edge.simulator.device_profiles import DeviceClass
+from pocketrec_edge.simulator.device_session import Plan, SessionResult
 
 _TOLD = 600
 """Characters of a child's traceback that are shown."""
@@ -22,8 +22,8 @@ def run_class(
     work: Path,
     *,
     keep: bool,
-    on_life: Callable[[], object],
-) -> tuple[list[Life], int]:
+    on_result: Callable[[], object],
+) -> tuple[list[SessionResult], int]:
     """Let all phones of a class live.
 
     Args:
@@ -32,10 +32,10 @@ def run_class(
         plan: of the run.
         work: folder for their homes.
         keep: leave the homes there.
-        on_life: is called after each one.
+        on_result: is called after each one.
 
     Returns:
-        Their lives, and the most memory that was resident in their process, in bytes.
+        Their results, and the most memory that was resident in their process, in bytes.
 
     Raises:
         SimulationFailedError: the process ended with an error.
@@ -49,7 +49,7 @@ def run_class(
     }
     command = [sys.executable, "-m", "pocketrec_edge.simulator.child"]
     errors = work / f"{kind.name}.stderr"
-    lives: list[Life] = []
+    results: list[SessionResult] = []
     peak = 0
     with (
         errors.open("w+", encoding="utf-8", errors="replace") as stderr,
@@ -67,9 +67,9 @@ def run_class(
             child.stdin.close()
             for line in child.stdout:
                 said = json.loads(line)
-                if "life" in said:
-                    lives.append(Life.from_json(said["life"]))
-                    on_life()
+                if "result" in said:
+                    results.append(SessionResult.from_json(said["result"]))
+                    on_result()
                 peak = said.get("peak_bytes", peak)
         except BaseException:
             child.kill()
@@ -78,8 +78,8 @@ def run_class(
         if code:
             stderr.seek(0)
             raise SimulationFailedError(
-                f"class {kind.name}: its process ended with exit code {code} after {len(lives)} of "
-                f"{n_devices} phones: {stderr.read()[-_TOLD:]}"
+                f"class {kind.name}: the process of its phones ended with exit code {code} after "
+                f"{len(results)} of {n_devices} phones: {stderr.read()[-_TOLD:]}"
             )
     errors.unlink(missing_ok=True)
-    return lives, peak
+    return results, peak

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocketrec_edge.simulator.classes import DeviceClass
-from pocketrec_edge.simulator.life import Life
+from pocketrec_edge.simulator.device_profiles import DeviceClass
+from pocketrec_edge.simulator.device_session import SessionResult
 
 MIB = 2**20
 
@@ -55,31 +55,31 @@ class ClassReport:
     would_be_killed: bool
 
 
-def summed(kind: DeviceClass, lives: list[Life], peak_bytes: int) -> ClassReport:
+def summed(kind: DeviceClass, results: list[SessionResult], peak_bytes: int) -> ClassReport:
     """Add up the phones of a class."""
     slower = kind.cpu_slowdown
-    total_ms = [ms * slower for life in lives for ms in life.total_ms]
-    first_ms = [ms * slower for life in lives for ms in life.first_ms]
+    total_ms = [ms * slower for result in results for ms in result.total_ms]
+    first_ms = [ms * slower for result in results for ms in result.first_ms]
     return ClassReport(
         name=kind.name,
-        devices=len(lives),
+        devices=len(results),
         cpu_slowdown=slower,
-        requests=sum(sum(life.sources.values()) for life in lives),
+        requests=sum(sum(result.sources.values()) for result in results),
         p50_ms=_quantile(total_ms, 0.5),
         p99_ms=_quantile(total_ms, 0.99),
         first_slate_ms=_quantile(first_ms, 0.5),
-        sources=_sum(life.sources for life in lives),
-        unanswered=sum(life.unanswered for life in lives),
-        faults=_sum(life.faults for life in lives),
-        releases=dict(Counter(life.release or "none" for life in lives)),
-        installs=sum(life.installs for life in lives),
-        syncs=sum(life.syncs for life in lives),
-        put_off=_sum(life.put_off for life in lives),
-        bytes_down=sum(life.bytes_down for life in lives),
-        sync_s=round(sum(life.sync_s for life in lives), 3),
-        acts=sum(life.acts for life in lives),
-        events=sum(life.events for life in lives),
-        events_sent=sum(life.events_sent for life in lives),
+        sources=_sum(result.sources for result in results),
+        unanswered=sum(result.unanswered for result in results),
+        faults=_sum(result.faults for result in results),
+        releases=dict(Counter(result.release or "none" for result in results)),
+        installs=sum(result.installs for result in results),
+        syncs=sum(result.syncs for result in results),
+        put_off=_sum(result.put_off for result in results),
+        bytes_down=sum(result.bytes_down for result in results),
+        sync_s=round(sum(result.sync_s for result in results), 3),
+        acts=sum(result.acts for result in results),
+        events=sum(result.events for result in results),
+        events_sent=sum(result.events_sent for result in results),
         resident_mib=round(peak_bytes / MIB, 1),
         memory_mib=kind.memory_mib,
         would_be_killed=peak_bytes > kind.memory_mib * MIB,

@@ -8,7 +8,6 @@ import gzip
 import json
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 
 import urllib3
@@ -18,13 +17,13 @@ from pocketrec_bundle.encoding.strict_json import is_integer
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_edge.errors import EventLogError, SyncError
 from pocketrec_edge.events import install_id
-from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import GRANTED
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import Batch
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.http import Network, Reply, retry_after_s
 from pocketrec_edge.sync.server_address import checked
+from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import BusyError, NotReachedError, Retry
 from pocketrec_edge.sync.words import plain, printable
 
@@ -35,7 +34,7 @@ _WAIT_S = 60  # where a busy server does not say how long
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uploaded:
+class UploadReport:
     """What went up: events by their fate, bytes of bodies, and why others stayed (None: none did).
 
     A rejected event stays in the log and is not sent again; `LogStatus.rejected` has the reasons.
@@ -47,30 +46,29 @@ class Uploaded:
     fault: str | None = None
 
 
-def grant(home: PhoneHome, cipher: Cipher | None) -> None:
-    """Note that the user agrees.
+def grant(log: EventLog) -> None:
+    """Record the user's consent.
 
     Raises:
-        EventLogError: it could not be noted.
+        EventLogError: it could not be recorded.
     """
-    with closing(EventLog(home.event_log, cipher=cipher)) as log:
-        if log.consent().state != GRANTED:  # keeps the terms that were agreed to before
-            log.set_consent(True)
+    if log.consent().state != GRANTED:  # keeps the terms that were agreed to before
+        log.set_consent(True)
 
 
-def send_events(
-    home: PhoneHome, server_url: str, cipher: Cipher | None, network: Network, retry: Retry
-) -> Uploaded:
-    """Send what the user agreed to, in batches, until all is there or the server has enough."""
-    path = home.event_log
-    if not path.exists():
-        return Uploaded()
+def send_events(sync_log: SyncLog, server_url: str, network: Network, retry: Retry) -> UploadReport:
+    """Send the events that the user agreed to send, in batches.
+
+    Stops when the server has all of them, or refuses more.
+    """
+    home = sync_log.home
     try:
-        log = EventLog(path, cipher=cipher)
+        log = sync_log.existing()
     except EventLogError as err:
-        return Uploaded(fault=str(err))
-    with closing(log):
-        return _upload(log, lambda batch: _post(batch, home, server_url, network, retry, log))
+        return UploadReport(fault=str(err))
+    if log is None:
+        return UploadReport()
+    return _upload(log, lambda batch: _post(batch, home, server_url, network, retry, log))
 
 
 def erase_on_server(home: PhoneHome, server_url: str, network: Network) -> int | None:
@@ -99,9 +97,9 @@ def erase_on_server(home: PhoneHome, server_url: str, network: Network) -> int |
         raise SyncError(f"{failed} (its answer has no number of them). Try again.") from err
 
 
-def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Uploaded:
+def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> UploadReport:
     """Send batch after batch; consent is asked for anew before each."""
-    done = Uploaded(fault=log.fault)
+    done = UploadReport(fault=log.fault)
     renamed = False
     try:
         while not done.fault and (batch := log.next_batch(BATCH)):

@@ -14,7 +14,7 @@ from pocketrec_bundle.manifest import FileEntry
 from pocketrec_bundle.reader import verify_file
 from pocketrec_edge.private_files import open_private
 from pocketrec_edge.releases.store import Store
-from pocketrec_edge.sync.metadata import Trusted
+from pocketrec_edge.sync.metadata import TrustedMetadata
 from pocketrec_edge.sync.policy import manifest_of
 from pocketrec_edge.sync.transfer import DELTA, FULL, NotReachedError, Transfer
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 class ReleaseFiles:
     """Fetches what a store asks for; counts files, and those that came by delta."""
 
-    def __init__(self, trusted: Trusted, transfer: Transfer, store: Store, channel: str) -> None:
+    def __init__(
+        self, trusted: TrustedMetadata, transfer: Transfer, store: Store, channel: str
+    ) -> None:
         """Look up what is here.
 
         Args:

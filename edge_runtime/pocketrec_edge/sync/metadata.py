@@ -42,7 +42,7 @@ _OTHER_SPECIFICATION = re.compile(r"Unsupported spec_version ([0-9.]{1,20})")
 T = TypeVar("T")
 
 
-class Trusted:
+class TrustedMetadata:
     """The signed metadata of one server, as one device trusts it."""
 
     def __init__(self, home: PhoneHome, server_url: str, transfer: Transfer) -> None:
@@ -52,7 +52,9 @@ class Trusted:
         self._updater: Updater | None = None
         self._used: set[str] = set()
 
-    def check(self, root_path: Path | None, wanted: Callable[["Trusted"], T], now_utc: float) -> T:
+    def check(
+        self, root_path: Path | None, wanted: Callable[["TrustedMetadata"], T], now_utc: float
+    ) -> T:
         """Make sure that what is here is the newest, or bring it; returns what is `wanted` of it.
 
         Args:
@@ -66,15 +68,15 @@ class Trusted:
             RepositoryError: what it sent is not to be trusted.
             OSError: the device's folder cannot be read or written.
         """
-        from pocketrec_edge.sync.tuf_client import Local, Server
+        from pocketrec_edge.sync.tuf_client import LocalFetcher, ServerFetcher
 
         for name in ("root_history", "targets"):  # python-tuf would make them for all to read
             make_folder(self._folder / name)
         root, here = self._root(root_path), self._stored()
-        server = Server(self._transfer, f"{self._url}/metadata/timestamp.json", here)
+        server = ServerFetcher(self._transfer, f"{self._url}/metadata/timestamp.json", here)
         if here is not None and self._was_asked(root, now_utc) and server.timestamp() == here:
             with suppress(RepositoryError, DownloadError):
-                return self._found(root, Local(here), wanted)
+                return self._found(root, LocalFetcher(here), wanted)
             server.ask_again()
         try:
             return self._found(root, server, wanted)
@@ -124,7 +126,7 @@ class Trusted:
                     remove_file(path)
 
     def _found(
-        self, root: bytes, fetcher: "FetcherInterface", wanted: Callable[["Trusted"], T]
+        self, root: bytes, fetcher: "FetcherInterface", wanted: Callable[["TrustedMetadata"], T]
     ) -> T:
         from pocketrec_edge.sync.tuf_client import CONFIG, Client
 

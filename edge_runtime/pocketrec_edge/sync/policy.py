@@ -11,12 +11,12 @@ from pocketrec_bundle.settings.rollout import KILLED, MAX_BYTES, RolloutPolicy
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import write_private
-from pocketrec_edge.sync.metadata import Trusted
-from pocketrec_edge.sync.rollout import Choice, Facts, Here, choose
+from pocketrec_edge.sync.metadata import TrustedMetadata
+from pocketrec_edge.sync.rollout import Choice, DeviceInfo, DeviceState, choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class ReleaseChoice:
     """What a device chose, and from what."""
 
     policy: RolloutPolicy
@@ -33,7 +33,9 @@ class Wanted:
         return next(s.name for s in self.policy.releases if s.manifest == manifest)
 
 
-def wanted(trusted: Trusted, channel: str, facts: Facts, here: Here, now_utc: int) -> Wanted:
+def choose_release(
+    trusted: TrustedMetadata, channel: str, info: DeviceInfo, state: DeviceState, now_utc: int
+) -> ReleaseChoice:
     """Read policy and halts, and choose.
 
     Raises:
@@ -49,22 +51,26 @@ def wanted(trusted: Trusted, channel: str, facts: Facts, here: Here, now_utc: in
         raise SyncError(f"the policy of channel {channel!r} is that of {policy.channel!r}.")
     stopped = trusted.read(f"halts/{channel}.json", MAX_HALTS_BYTES)
     halts = Halts() if stopped is None else Halts.from_bytes(stopped)
-    choice = choose(policy, halts, facts, here, now_utc)
-    return Wanted(policy=policy, halts=halts, choice=choice)
+    choice = choose(policy, halts, info, state, now_utc)
+    return ReleaseChoice(policy=policy, halts=halts, choice=choice)
 
 
-def passing_over(found: Wanted, facts: Facts, here: Here, now_utc: int) -> Wanted:
+def passing_over(
+    selection: ReleaseChoice, info: DeviceInfo, state: DeviceState, now_utc: int
+) -> ReleaseChoice:
     """Choose again from the same policy, such as after a release proved too new for the app."""
-    return replace(found, choice=choose(found.policy, found.halts, facts, here, now_utc))
+    return replace(
+        selection, choice=choose(selection.policy, selection.halts, info, state, now_utc)
+    )
 
 
-def unread(home: PhoneHome, channel: str, why: str) -> Wanted:
+def unread(home: PhoneHome, channel: str, why: str) -> ReleaseChoice:
     """Return the choice of a device that cannot read the channel's policy: all stays as it was."""
     policy = remembered(home, channel)
-    return Wanted(policy=policy, halts=Halts(), choice=Choice(manifest=None, why=why))
+    return ReleaseChoice(policy=policy, halts=Halts(), choice=Choice(manifest=None, why=why))
 
 
-def manifest_of(trusted: Trusted, channel: str, sha: str) -> bytes:
+def manifest_of(trusted: TrustedMetadata, channel: str, sha: str) -> bytes:
     """Bring the manifest of a chosen release.
 
     Raises:

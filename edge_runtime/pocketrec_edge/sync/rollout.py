@@ -19,7 +19,7 @@ _BUCKET_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class DeviceInfo:
     """What a device is; app_version, device_class: as the app says, None: unknown.
 
     bucket_id: see `bucket_id.py`.
@@ -31,7 +31,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Here:
+class DeviceState:
     """What a device has, by manifest hash.
 
     Attributes:
@@ -57,46 +57,50 @@ class Choice:
     stopped: bool = False
 
 
-def choose(policy: RolloutPolicy, halts: Halts, facts: Facts, here: Here, now_utc: int) -> Choice:
+def choose(
+    policy: RolloutPolicy, halts: Halts, info: DeviceInfo, state: DeviceState, now_utc: int
+) -> Choice:
     """Return the first release of the list that this device may have."""
     passed_over: list[str] = []
     for stage in policy.releases:
-        why = why_not(stage, halts, facts, here, now_utc)
+        why = why_not(stage, halts, info, state, now_utc)
         if why is None:
-            said = "kept" if stage.manifest == here.active else "chosen"
+            said = "kept" if stage.manifest == state.active else "chosen"
             return Choice(
                 manifest=stage.manifest, why="; ".join([*passed_over, f"{stage.name}: {said}"])
             )
         passed_over.append(f"{stage.name}: {why}")
     killed = {stage.manifest for stage in policy.releases if stage.state == KILLED}
     told = "; ".join(passed_over) or "nothing is published"
-    return Choice(manifest=None, why=told, stopped=here.active in killed)
+    return Choice(manifest=None, why=told, stopped=state.active in killed)
 
 
-def why_not(stage: Stage, halts: Halts, facts: Facts, here: Here, now_utc: int) -> str | None:
+def why_not(
+    stage: Stage, halts: Halts, info: DeviceInfo, state: DeviceState, now_utc: int
+) -> str | None:
     """Say why a device may not have a release; None: it may."""
     if stage.state == KILLED:
         return "killed"
-    if stage.manifest in here.refused:
+    if stage.manifest in state.refused:
         return "it failed on this device"
-    if stage.manifest in here.too_new:
+    if stage.manifest in state.too_new:
         return "it needs a newer app"
     if now_utc < stage.from_utc:
         return "it begins later"
     if stage.until_utc is not None and now_utc >= stage.until_utc:
         return "its time is over"
-    if not _fits(stage.app, facts.app_version):
-        return f"not for version {facts.app_version or 'unknown'} of the app"
-    if stage.device_classes and facts.device_class not in stage.device_classes:
-        return f"not for device class {facts.device_class or 'unknown'}"
-    if stage.manifest == here.active:
+    if not _fits(stage.app, info.app_version):
+        return f"not for version {info.app_version or 'unknown'} of the app"
+    if stage.device_classes and info.device_class not in stage.device_classes:
+        return f"not for device class {info.device_class or 'unknown'}"
+    if stage.manifest == state.active:
         return None
     if stage.state == PAUSED:
         return "paused"
     if (reason := halts.reason(stage.manifest)) is not None:
         return f"halted ({reason})"
     percent = stage.percent_at(now_utc)
-    if bucket(facts.bucket_id, stage.manifest) >= percent / 100:
+    if bucket(info.bucket_id, stage.manifest) >= percent / 100:
         return f"for {percent:g}% of devices, not this one"
     return None
 

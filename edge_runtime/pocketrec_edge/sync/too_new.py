@@ -26,7 +26,7 @@ _MAX_REASON = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TooNew:
+class NewerReleases:
     """What an app cannot read.
 
     Attributes:
@@ -55,15 +55,15 @@ def this_app(app_version: str | None) -> str:
     return f"{app_version or ''}; {reader}; {', '.join(runtimes)}"[:_MAX_REASON]
 
 
-def read(home: PhoneHome, app: str, now_utc: int) -> TooNew:
+def read(home: PhoneHome, app: str, now_utc: int) -> NewerReleases:
     """Return what this app was too old for; a file that is damaged or too old holds nothing."""
     found = _read(home)
     if found is None or found.app != app or not 0 <= now_utc - found.since_utc < _LIFE_S:
-        return TooNew(app=app, since_utc=now_utc)
+        return NewerReleases(app=app, since_utc=now_utc)
     return found
 
 
-def note(home: PhoneHome, found: TooNew, what: str, why: str) -> TooNew:
+def note(home: PhoneHome, found: NewerReleases, what: str, why: str) -> NewerReleases:
     """Note one more; where it cannot be written, the next sync finds out again."""
     kept = {key: text for key, text in found.why.items() if key != what}
     kept[what] = why[:_MAX_REASON]
@@ -74,7 +74,7 @@ def note(home: PhoneHome, found: TooNew, what: str, why: str) -> TooNew:
     return noted
 
 
-def keep_only(home: PhoneHome, found: TooNew, policy: RolloutPolicy) -> TooNew:
+def keep_only(home: PhoneHome, found: NewerReleases, policy: RolloutPolicy) -> NewerReleases:
     """Forget what is not offered any more, since nothing asks for a newer app then.
 
     Args:
@@ -99,12 +99,12 @@ def needed_update(home: PhoneHome) -> str | None:
     return found.reason if found else None
 
 
-def _write(home: PhoneHome, found: TooNew) -> None:
+def _write(home: PhoneHome, found: NewerReleases) -> None:
     pairs = [list(pair) for pair in found.why.items()]  # in their order, which an object has not
     write_private(home.update_app, canonical_json([found.app, found.since_utc, pairs]))
 
 
-def _read(home: PhoneHome) -> TooNew | None:
+def _read(home: PhoneHome) -> NewerReleases | None:
     try:
         app, since_utc, pairs = json.loads(home.update_app.read_bytes())
         why = {what: text for what, text in pairs if is_text(text, _MAX_REASON) and _is_key(what)}
@@ -112,7 +112,7 @@ def _read(home: PhoneHome) -> TooNew | None:
         return None
     if not is_text(app, _MAX_REASON) or not is_integer(since_utc, 0, MAX_UTC):
         return None
-    return TooNew(app=app, since_utc=since_utc, why=why)
+    return NewerReleases(app=app, since_utc=since_utc, why=why)
 
 
 def _is_key(value: object) -> bool:

@@ -38,7 +38,7 @@ class Client(Updater):
         """Make no link `root.json`: nothing reads it, and Windows and FAT may refuse links."""
 
 
-class Local(FetcherInterface):
+class LocalFetcher(FetcherInterface):
     """Answers as a server would that has nothing newer than what is here."""
 
     def __init__(self, timestamp: bytes) -> None:
@@ -57,7 +57,7 @@ class Local(FetcherInterface):
         raise NotImplementedError(url)
 
 
-class Server(FetcherInterface):
+class ServerFetcher(FetcherInterface):
     """Fetches metadata, the timestamp once and only if it differs from the one here."""
 
     def __init__(self, transfer: Transfer, timestamp_url: str, here: bytes | None) -> None:

@@ -13,7 +13,7 @@ from pocketrec_edge.sync.client import SyncReport
 from pocketrec_edge.sync.wake import after_failure, after_hint
 
 
-class Listen(Protocol):
+class Listener(Protocol):
     """Yields ids of hints that came after `last`, and None now and then; see `sync_hints`."""
 
     def __call__(self, last: str | None, most_s: float) -> Generator[str | None, None, None]:
@@ -38,7 +38,7 @@ class Watch:
     """
 
     sync: Callable[[], SyncReport]
-    listen: Listen
+    listen: Listener
     known: Callable[[], str | None]
     policy: Callable[[], SyncPolicy]
     bucket_id: bytes

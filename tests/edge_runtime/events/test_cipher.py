@@ -98,7 +98,7 @@ def test_a_plain_log_is_encrypted_whole_and_its_plain_bytes_go(
     assert b"item-42" in bytes_of(tmp_path)
     log = EventLog(tmp_path / "e.sqlite", cipher=cipher)
     assert b"item-42" not in bytes_of(tmp_path)
-    items = [each[0].item_id for each in log.everything() if isinstance(each, tuple)]
+    items = [each[0].item_id for each in log.export_rows() if isinstance(each, tuple)]
     assert items == [f"item-{n}" for n in range(500)]
 
 

@@ -45,7 +45,7 @@ def test_a_grant_hands_out_and_a_withdrawal_takes_back_for_good(log, clock):
     log.set_consent(True, "v2")
     log.append("again", "like", ts=4)
     assert names(log) == ["again"]
-    uploaded = [each[1] for each in log.everything() if isinstance(each, tuple)]
+    uploaded = [each[1] for each in log.export_rows() if isinstance(each, tuple)]
     assert uploaded == [1, 2, 2, 0]
 
 
@@ -60,7 +60,7 @@ def test_every_decision_is_kept_once(tmp_path, log, clock):
         log.set_consent(granted, terms)
     log.close()
     log = EventLog(tmp_path / "events.sqlite")
-    assert [each for each in log.everything() if isinstance(each, Consent)] == [
+    assert [each for each in log.export_rows() if isinstance(each, Consent)] == [
         Consent(state="granted", at=100, terms="v1"),
         Consent(state="granted", at=300, terms="v2"),
         Consent(state="withdrawn", at=400, terms=None),

@@ -36,7 +36,7 @@ def test_a_log_of_an_earlier_schema_is_migrated_with_all_it_holds(tmp_path, writ
     path = tmp_path / "e.sqlite"
     write_old_log(path, 30)
     log = EventLog(path)
-    status, *rest = log.everything()
+    status, *rest = log.export_rows()
     assert isinstance(status, LogStatus)
     rows = [each for each in rest if isinstance(each, tuple)]
     assert len(rows) == len(rest)

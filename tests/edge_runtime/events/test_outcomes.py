@@ -5,7 +5,7 @@ import pytest
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.events.release_outcomes import INSTALLED, MAX_KEPT, REVERTED
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.sync import bucket_id
 
 A, B = "0a" * 32, "0b" * 32
@@ -73,12 +73,12 @@ def test_an_outcome_that_cannot_be_written_is_no_error(tmp_path):
 
 
 def test_refused_releases_are_kept_with_what_was_killed_apart(tmp_path):
-    refusals.refuse(PhoneHome(tmp_path), A)
-    refusals.set_killed(PhoneHome(tmp_path), frozenset({A, B}))
-    assert refusals.read(PhoneHome(tmp_path)) == {A: "failed", B: "killed"}
-    assert refusals.failed(PhoneHome(tmp_path)) == {A}
-    refusals.set_killed(PhoneHome(tmp_path), frozenset())
-    assert refusals.read(PhoneHome(tmp_path)) == {A: "failed"}
+    blocklist.block(PhoneHome(tmp_path), A)
+    blocklist.set_killed(PhoneHome(tmp_path), frozenset({A, B}))
+    assert blocklist.read(PhoneHome(tmp_path)) == {A: "failed", B: "killed"}
+    assert blocklist.failed(PhoneHome(tmp_path)) == {A}
+    blocklist.set_killed(PhoneHome(tmp_path), frozenset())
+    assert blocklist.read(PhoneHome(tmp_path)) == {A: "failed"}
 
 
 @pytest.mark.parametrize(
@@ -86,14 +86,14 @@ def test_refused_releases_are_kept_with_what_was_killed_apart(tmp_path):
 )
 def test_refusals_that_cannot_be_read_are_none(tmp_path, data):
     PhoneHome(tmp_path).refused.write_bytes(data)
-    assert refusals.read(PhoneHome(tmp_path)) == {}
+    assert blocklist.read(PhoneHome(tmp_path)) == {}
 
 
 def test_only_the_latest_refusals_are_kept(tmp_path):
-    for n in range(refusals.MAX_KEPT + 2):
-        refusals.refuse(PhoneHome(tmp_path), f"{n:064x}")
-    assert refusals.failed(PhoneHome(tmp_path)) == {
-        f"{n:064x}" for n in range(2, refusals.MAX_KEPT + 2)
+    for n in range(blocklist.MAX_KEPT + 2):
+        blocklist.block(PhoneHome(tmp_path), f"{n:064x}")
+    assert blocklist.failed(PhoneHome(tmp_path)) == {
+        f"{n:064x}" for n in range(2, blocklist.MAX_KEPT + 2)
     }
 
 

@@ -89,7 +89,9 @@ def test_the_limits_hold_and_what_goes_is_what_a_list_would_lose(tmp_path_factor
     waiting = state == "granted"
 
     gone = enforce(log._connection, LIMITS, NOW)
-    status, *rest = (each for each in log.everything() if not isinstance(each, type(log.consent())))
+    status, *rest = (
+        each for each in log.export_rows() if not isinstance(each, type(log.consent()))
+    )
     assert isinstance(status, LogStatus)
     kept = {each[0].id for each in rest if isinstance(each, tuple)}
     assert len(kept) == len(rest)
@@ -194,7 +196,7 @@ def test_impressions_of_a_user_who_said_no_are_never_lost_but_removed(tmp_path):
     log = EventLog(tmp_path / "e.sqlite")
     log.set_consent(False)
     log.append_many([made(n, IMPRESSION, ts=0) for n in range(3)])
-    rows = [each for each in log.everything() if isinstance(each, tuple)]
+    rows = [each for each in log.export_rows() if isinstance(each, tuple)]
     assert {uploaded for _, uploaded in rows} == {WITHHELD}
     assert enforce(log._connection, LIMITS, NOW) == 3
     assert (log.status().removed, log.status().lost) == ({"age": 3}, {})

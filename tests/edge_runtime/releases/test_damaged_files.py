@@ -151,8 +151,8 @@ def test_a_large_catalogue_found_damaged_late_leaves_the_release_with_ids_for_ti
     flip(blob(home, "catalogue.sqlite"), 1.0)  # in a page that no title stands in
     phone = opened(home)
     first = phone.recommend()
-    assert phone._running.late_check is not None
-    phone._running.late_check.wait()
+    assert phone._running.integrity_check is not None
+    phone._running.integrity_check.wait()
     answer = phone.recommend()
     phone.close()
     assert first.faults == ()

@@ -20,6 +20,7 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
+from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import RETRY
 from pocketrec_server.events.erasure import erase
 from pocketrec_server.events.export import Exported, export_events, pseudonym
@@ -233,7 +234,8 @@ def test_the_loop_closes(tmp_path, start_server, tiny_repo):
             for _ in range(600)
         ]
         log.append_many(events)
-        sent = send_events(PhoneHome(home), url, None, Network(), RETRY)
+        with SyncLog(PhoneHome(home), None) as opened:
+            sent = send_events(opened, url, Network(), RETRY)
         assert (sent.sent, sent.fault) == (600, None)
         did |= {
             (install_id(PhoneHome(home)), e.item_id.strip(), e.event, e.value, e.ts)

@@ -25,6 +25,7 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
+from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import Retry
 from pocketrec_server.events.ingest import store
 from pocketrec_server.events.rate_limit import Limits
@@ -154,7 +155,8 @@ def steps_of_an_upload(engine):
 
 def send(home, listener):
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    return send_events(PhoneHome(home), url, None, Network(), Retry(tries=1))
+    with SyncLog(PhoneHome(home), None) as opened:
+        return send_events(opened, url, Network(), Retry(tries=1))
 
 
 def test_killed_at_any_step_the_server_has_each_event_once_after_a_resend(

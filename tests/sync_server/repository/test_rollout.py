@@ -19,7 +19,7 @@ from pocketrec_edge.errors import SelfTestFailedError, SyncError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
@@ -165,7 +165,7 @@ def test_a_killed_release_goes_though_the_one_to_take_its_place_fails(fleet):
     with pytest.raises(SelfTestFailedError):
         fleet.sync(home, fail)
     assert Store(home / "store").active() == (fleet.first, None)
-    assert refusals.read(PhoneHome(home))[second] == refusals.KILLED
+    assert blocklist.read(PhoneHome(home))[second] == blocklist.KILLED
     assert Device(home, engine="onnx").recommend().release == "tiny"
 
 
@@ -205,7 +205,7 @@ def test_a_killed_release_that_is_resumed_runs_again(fleet):
     fleet.sync(home)
     fleet.change("tiny", state="active")
     assert fleet.sync(home).status == "current"
-    assert refusals.read(PhoneHome(home)) == {}
+    assert blocklist.read(PhoneHome(home)) == {}
     assert Device(home, engine="onnx").recommend().source == "model"
 
 
@@ -300,14 +300,15 @@ def test_a_phone_that_left_a_release_by_itself_tells_and_is_not_given_it_again(f
     home = fleet.phone(1)
     fleet.sync(home, consent=True)
     for _ in range(3):
-        Device(home, engine="onnx")._running.trial.asked()  # the process ends before a slate comes
+        # The process ends before it returns a slate.
+        Device(home, engine="onnx")._running.boot_counter.asked()
     phone = Device(home, engine="onnx")
     assert phone.recommend().release == "tiny"
     phone.close()
     report = fleet.sync(home)
     assert (report.to_release, report.outcomes_sent) == (fleet.first, 1)
     assert report.why == "second: it failed on this device; tiny: kept"
-    assert second in refusals.failed(PhoneHome(home))
+    assert second in blocklist.failed(PhoneHome(home))
 
 
 def test_app_version_and_device_class_and_schedule_choose(fleet):

@@ -19,7 +19,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
@@ -138,7 +138,7 @@ def test_a_release_of_a_newer_form_is_passed_over_and_named_and_is_no_failure(
     assert reason in report.update_app
     assert "Update the app" in report.update_app
     assert (again.status, again.why, again.files_fetched) == (report.status, report.why, 0)
-    assert refusals.failed(PhoneHome(home)) == frozenset()
+    assert blocklist.failed(PhoneHome(home)) == frozenset()
     assert {one.outcome for one in outcomes.read(PhoneHome(home))} == {outcomes.APP_TOO_OLD}
     after = replace(before, app_too_old=before.app_too_old + 1)
     assert asked.health == after, (report, again, outcomes.read(PhoneHome(home)))

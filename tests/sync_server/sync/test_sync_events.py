@@ -30,6 +30,7 @@ from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.events import erase_on_server, send_events
 from pocketrec_edge.sync.http import Network
+from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import Retry
 from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.events.routes import event_routes
@@ -118,9 +119,12 @@ def log(home):
 @pytest.fixture
 def send(home):
     """Return a function that sends what waits to a server."""
-    return lambda server, retry=ONCE: send_events(
-        PhoneHome(home), server.url, None, Network(), retry
-    )
+    return lambda server, retry=ONCE: _send(home, server.url, retry)
+
+
+def _send(home, url, retry=ONCE):
+    with SyncLog(PhoneHome(home), None) as opened:
+        return send_events(opened, url, Network(), retry)
 
 
 def test_a_batch_whose_answer_was_lost_comes_again_under_its_id(serve, log, send):
@@ -416,7 +420,7 @@ def test_a_server_over_postgresql(empty_url, tiny_repo, start_server, log, home,
     url, _ = start_server(
         tiny_repo, "--database", empty_url, "--workers", "2", "--uploads-per-minute", "2"
     )
-    ask = partial(send_events, PhoneHome(home), url, None, Network(), ONCE)
+    ask = partial(_send, home, url)
     assert ask().sent == 3
     for n in range(2):  # two workers, one limit
         log.append("more", "like", ts=n)

@@ -78,7 +78,7 @@ class ItemTower(layers.Layer):
 
     def compute_output_shape(self, ids_shape: Any) -> tuple[int | None, ...]:
         """Return the output's shape: without it Keras traces the layer to find it."""
-        return (ids_shape[0], self.settings["dim"])
+        return (ids_shape[0], int(self.settings["dim"]))
 
     def weigh_tokens(self, tokens: NDArray[np.int32]) -> None:
         """Weigh tokens by how rare they are, log((1 + n) / (1 + n_with)), as tf-idf does.

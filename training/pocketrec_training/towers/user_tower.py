@@ -49,7 +49,7 @@ class UserTower(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "dim": dim,
             "blocks": blocks,
             "heads": heads,
@@ -116,7 +116,7 @@ class UserTower(layers.Layer):
         if self.attention != "hstu":
             parts += [*self.ffn_norms, *self.up]
             for down in self.down:
-                down.build((None, None, self.settings["ffn"] * self.dim))
+                down.build((None, None, int(self.settings["ffn"]) * self.dim))
         for part in parts:
             part.build((None, None, self.dim))
         self.built = True

@@ -11,7 +11,7 @@ from pocketrec_edge.faults import Fault
 from pocketrec_edge.releases.store import Store
 
 
-class LateCheck:
+class IntegrityCheck:
     """One pass over `bundle.unhashed` in a thread of its own; hashing leaves the interpreter free.
 
     fault: what is wrong, None so far.
@@ -20,7 +20,7 @@ class LateCheck:
     def __init__(self, store: Store, bundle: Bundle) -> None:
         self.fault: Fault | None = None
         self._store, self._bundle = store, bundle
-        self._thread = threading.Thread(target=self._run, name="late check", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="integrity check", daemon=True)
         self._called = self._started = False
 
     def start(self) -> bool:

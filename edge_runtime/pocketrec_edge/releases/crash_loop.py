@@ -27,7 +27,7 @@ from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.store import SelfTest, Store
 
 MOST_STARTS = 3
@@ -35,7 +35,7 @@ _LOADING, _IDLE, _ASKED = b".", b"i", b"?"
 _HEAD = 64
 
 
-class Trial:
+class BootCounter:
     """The starts of one phone; where the file cannot be written none is counted."""
 
     def __init__(self, path: Path) -> None:
@@ -92,8 +92,8 @@ class Trial:
                 self._file.write(mark)
 
 
-def begin_or_leave(
-    trial: Trial, store: Store, home: PhoneHome, clock: Callable[[], float]
+def begin_or_roll_back(
+    boot_counter: BootCounter, store: Store, home: PhoneHome, clock: Callable[[], float]
 ) -> Fault | None:
     """Note the start of the active release; leave it for the one before if it failed too often.
 
@@ -101,17 +101,17 @@ def begin_or_leave(
         What happened, if it was left.
     """
     active, _ = store.active()
-    if active is None or trial.begin(active) < MOST_STARTS:
+    if active is None or boot_counter.begin(active) < MOST_STARTS:
         return None
     told = f"release {active[:12]}: no slate in {MOST_STARTS} starts; it is used no more"
     outcomes.record(home, active, outcomes.REVERTED, int(clock()))
     try:
-        refusals.refuse(home, active)
-        store.leave(frozenset({active}))
+        blocklist.block(home, active)
+        store.roll_back(frozenset({active}))
     except PocketRecError as err:  # tried again at the next start
         return Fault(FaultCode.RELEASE_ROLLED_BACK, f"{told} ({err})")
     if (before := store.active()[0]) is not None and before != active:
-        trial.begin(before)
+        boot_counter.begin(before)
     return Fault(FaultCode.RELEASE_ROLLED_BACK, told)
 
 
@@ -121,7 +121,7 @@ def open_release(store: Store, home: PhoneHome) -> tuple[Bundle | None, Fault | 
     Returns:
         The release, None if there is none; what is wrong; and why none of its models may run.
     """
-    barred = refusals.read(home)
+    barred = blocklist.read(home)
     bundle, fault = store.open_active(hash_large=False, barred=barred)
     if bundle is not None or not barred:
         return bundle, fault, None
@@ -134,15 +134,15 @@ def watched(home: PhoneHome, manifest: str, self_test: Callable[[Bundle], object
     """Return a self-test that fails where it ended its process before, again and again."""
 
     def run(bundle: Bundle) -> None:
-        trial = Trial(home.self_test)
-        if trial.begin(manifest) >= MOST_STARTS:
-            trial.close()  # the count stays: with spare models an install asks once more
+        boot_counter = BootCounter(home.self_test)
+        if boot_counter.begin(manifest) >= MOST_STARTS:
+            boot_counter.close()  # the count stays: with spare models an install asks once more
             raise SelfTestFailedError(
                 f"release {bundle.manifest.name}: {MOST_STARTS} processes ended in its self-test"
             )
         try:
             self_test(bundle)
         finally:
-            trial.answered()
+            boot_counter.answered()
 
     return run

@@ -42,7 +42,7 @@ def on_day(connection: sqlite3.Connection, cipher: Cipher | None, now: int) -> d
     return Counter(_showing(cipher, *row).campaign for row in rows)
 
 
-def everything(connection: sqlite3.Connection, cipher: Cipher | None) -> Iterator[Showing]:
+def export_rows(connection: sqlite3.Connection, cipher: Cipher | None) -> Iterator[Showing]:
     """Yield all showings, oldest first."""
     for row in connection.execute("SELECT ts, campaign, sealed FROM showing ORDER BY ts, rowid"):
         yield _showing(cipher, *row)

@@ -27,7 +27,7 @@ class Habits:
     act_s: float = 8.0
 
 
-class Person:
+class UserModel:
     """One user; the same seed behaves the same way before the same slates."""
 
     def __init__(self, habits: Habits, seed: str) -> None:

@@ -37,7 +37,7 @@ def failed(home: PhoneHome) -> frozenset[str]:
     return frozenset(sha for sha, why in read(home).items() if why == FAILED)
 
 
-def refuse(home: PhoneHome, manifest: str) -> None:
+def block(home: PhoneHome, manifest: str) -> None:
     """Note that a release failed here.
 
     Raises:
@@ -48,8 +48,8 @@ def refuse(home: PhoneHome, manifest: str) -> None:
         _write(home, kept | {manifest: FAILED})
 
 
-def forgive(home: PhoneHome, manifest: str) -> None:
-    """Give a release that failed here another trial.
+def unblock(home: PhoneHome, manifest: str) -> None:
+    """Remove a failed release from the blocklist, so that it is tried again.
 
     Raises:
         PocketRecError: it could not be noted.

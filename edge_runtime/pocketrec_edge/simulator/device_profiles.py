@@ -10,7 +10,7 @@ from typing import Any
 from pocketrec_bundle.errors import InputError
 from pocketrec_edge.sync.conditions import METERED, ON_BATTERY
 
-BUILT_IN = Path(__file__).with_name("classes.toml")
+BUILT_IN = Path(__file__).with_name("device_profiles.toml")
 OFFLINE = "offline"
 """Why a sync is put off, beside what conditions.py names."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
@@ -29,7 +29,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceClass:
-    """One kind of phone; what each field means is said in `classes.toml`."""
+    """One kind of phone; what each field means is said in `device_profiles.toml`."""
 
     name: str
     share: float
