@@ -1,7 +1,8 @@
-"""What a new user chose: categories, as the first events of a history that the models can read.
+"""Cold start of a user: chosen categories become the first events of the history.
 
-The most popular items of each chosen category stand before the real events as if they had been
-taken first. The user tower reads the last `max_history` events, so real ones push them out.
+The most popular items of each chosen category stand before the real events, as if the user had
+interacted with them first. The user tower reads the last `max_history` events, so real events push
+them out.
 """
 
 import difflib
