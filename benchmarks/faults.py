@@ -128,7 +128,7 @@ SCENARIOS: dict[str, Scenario] = {
 
 @dataclass(slots=True)
 class Tally:
-    """What the kills of a scenario did; stuck: the next sync did not bring what it should."""
+    """Outcomes of a scenario's kills; stuck: the next sync did not install the release."""
 
     kill_points: int = 0
     lost: int = 0
@@ -292,7 +292,7 @@ class World:
         )
 
     def _put(self, what: str, name: str) -> None:
-        """Put a template in the place of the present state."""
+        """Replace the present state by a template."""
         for path in (self._work / what).iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -234,7 +234,7 @@ def test_numbers_and_names_that_cannot_be_are_wrong_usage(runner, home, tiny_rel
     assert done.exit_code == 2, done.output
     assert "Error: " in done.stderr and done.stdout == ""
     phone = Device(home)
-    assert phone.status().log.events == 0
+    assert phone.status().plain()["events"] == 0
     phone.close()
 
 

@@ -36,7 +36,7 @@ def save(folder: Path, index: Any, vectors: Floats32, queries: Floats32, probes:
     """Write what `main` reads.
 
     Args:
-        folder: made anew.
+        folder: emptied before it is written.
         index: a `BuiltIndex` or an `Index`.
         vectors: float32 [N, d] in the index's row order, never rounded.
         queries: float32 [u, d].
@@ -114,7 +114,7 @@ def recall(search: Search, queries: Floats32, truth: NDArray[np.int64]) -> float
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a peer has to do: the best k of vectors [N, d], with PocketRec's cells and recall."""
+    """A search problem: the best k of vectors [N, d], with PocketRec's cells and recall."""
 
     vectors: Floats32
     k: int

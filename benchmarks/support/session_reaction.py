@@ -1,4 +1,4 @@
-"""What a like does to the next slate, on phones with a real log: how soon, and how much.
+"""Measure how a like changes the next slate, on phones with a real log: delay and size.
 
 A phone with the last 0, 5 or 50 events of a user in its SQLite log shows a slate; the user likes
 one of its items, at the same second, and asks again. Nothing else happens, and the release does not

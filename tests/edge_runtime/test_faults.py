@@ -194,7 +194,7 @@ def test_a_truncated_file_of_the_only_release_is_found_at_the_start(home, name, 
     assert f"{name}: " in answer.faults[0].text
     assert "the manifest says" in phone.status().faults[0].text
     phone.feedback("item-9", "like")  # what the user does is kept all the same
-    assert phone.status().log.interactions == 2
+    assert phone.status().plain()["interactions"] == 2
 
 
 def test_catalogue_that_is_damaged_while_open_leaves_ids_for_titles(home):

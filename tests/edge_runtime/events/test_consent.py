@@ -88,7 +88,7 @@ def test_the_command_sets_and_shows_it_and_status_tells(tmp_path, runner):
     assert ask() == (0, "consent: unknown\n")
     assert ask("--terms", "v1")[0] == 2
     assert ask("--grant", "--terms", "v1") == (0, "consent: granted, terms v1\n")
-    assert Device(tmp_path).status().log.consent.terms == "v1"
+    assert Device(tmp_path).status().plain()["consent"]["terms"] == "v1"
     code, told = ask("--withdraw", "--json")
     assert (code, json.loads(told)["state"]) == (0, "withdrawn")
     done = runner.invoke(main, ["device", "status", "--home", str(tmp_path)])

@@ -250,7 +250,7 @@ def test_a_table_is_printed_and_homes_are_kept(tiny_release, tmp_path, runner):
     assert done.exit_code == 0, done.output
     assert "entry" in done.stdout and "would be killed" in done.stdout
     phone = Device(tmp_path / "w" / "entry-0", engine="onnx")
-    assert phone.status().log.events > 0
+    assert phone.status().plain()["events"] > 0
     assert simulate(runner, *words, "--work", tmp_path / "w").exit_code == 2
     assert simulate(runner, "--devices", 1).exit_code == 2
     assert simulate(runner, "--server", "http://127.0.0.1:1").exit_code == 2

@@ -242,7 +242,7 @@ def test_a_server_that_wants_to_wait_is_left_alone_until_then(serve, log, home, 
     assert later.status().upload_after is None
     before = EventLog(home / "events.sqlite", clock=lambda: time.time() - 10 * 365 * DAY_S)
     assert before.status().upload_after is None  # a clock set back does not stop uploads
-    assert Device(home).status().log.upload_after == after
+    assert Device(home).status().plain()["upload_after"] == after
 
 
 @pytest.mark.parametrize("limits", [Limits(network_hour_events=4), Limits(all_day_events=4)])
@@ -384,7 +384,7 @@ def test_the_server_erases_what_a_phone_asks_for(serve, log, home, send, runner)
 
 def test_a_phone_that_sent_nothing_has_nothing_to_erase_there(home):
     home.mkdir()
-    ask = partial(erase_on_server, home, "http://127.0.0.1:9", Network())
+    ask = partial(erase_on_server, PhoneHome(home), "http://127.0.0.1:9", Network())
     assert ask() is None
     install_id(PhoneHome(home))
     with pytest.raises(SyncError, match="did not erase"):
