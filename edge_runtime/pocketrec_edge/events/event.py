@@ -85,8 +85,8 @@ def decode(row: Row, cipher: Cipher | None) -> Event:
     """
     event_id, kind, ts, item_id, event, value, context, sealed = row
     if sealed is None:
-        said = item_id, event, value, json.loads(context)
+        content = item_id, event, value, json.loads(context)
     else:
-        said = unseal(cipher, sealed)
+        content = unseal(cipher, sealed)
     names = ("item_id", "event", "value", "context")
-    return Event(id=event_id, kind=kind, ts=ts, **dict(zip(names, said, strict=True)))
+    return Event(id=event_id, kind=kind, ts=ts, **dict(zip(names, content, strict=True)))

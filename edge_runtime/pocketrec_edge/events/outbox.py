@@ -74,9 +74,9 @@ def acknowledge(connection: sqlite3.Connection, batch: Batch, rejected: dict[int
     for reason in rejected.values():
         # The server's words are no longer or more than a log can bear.
         known = retention.tallies(connection, FATE)
-        said = reason[:_MAX_REASON]
-        said = said if said in known or len(known) < _MAX_REASONS else "other reasons"
-        retention.count(connection, FATE, said, 1)
+        text = reason[:_MAX_REASON]
+        text = text if text in known or len(known) < _MAX_REASONS else "other reasons"
+        retention.count(connection, FATE, text, 1)
     forget(connection)
 
 

@@ -125,7 +125,7 @@ def scrub(connection: sqlite3.Connection) -> None:
     Raises:
         sqlite3.Error: another process reads the log, or the disk is full.
     """
-    _empty_wal(connection)  # zeros come over what was deleted, in its place
+    _empty_wal(connection)  # overwrite the deleted bytes in the WAL
     connection.execute("VACUUM")
     _empty_wal(connection)
 

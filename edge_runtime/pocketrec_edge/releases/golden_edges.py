@@ -55,8 +55,8 @@ def compare(stage: str, case: str, found: Any, expected: Any, name: str = "") ->
         share = float(np.where(np.isnan(apart), np.inf, apart).max(initial=0.0))
     else:
         share = 0.0 if (one == two).all() else float("inf")
-    told = name or stage.rpartition("/")[2]
-    wrong = "" if share <= 1 else f"{told} is {_short(one)}, not {_short(two)}"
+    label = name or stage.rpartition("/")[2]
+    wrong = "" if share <= 1 else f"{label} is {_short(one)}, not {_short(two)}"
     return Comparison(stage=stage, case=case, share=share, note=wrong)
 
 

@@ -227,6 +227,6 @@ def check_stages(device: Recommender, golden: Golden, expected: Arrays) -> list[
         worst = int(np.argmax(shares)) if len(shares) else 0
         share = float(shares[worst]) if len(shares) else 0.0
         passed = share <= 1.0
-        told = "" if passed else f"golden case {golden.cases[worst].name!r}"
-        checks.append(StageCheck(stage=stage, of_tolerance=share, passed=passed, note=told))
+        note = "" if passed else f"golden case {golden.cases[worst].name!r}"
+        checks.append(StageCheck(stage=stage, of_tolerance=share, passed=passed, note=note))
     return checks

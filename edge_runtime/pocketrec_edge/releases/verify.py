@@ -192,7 +192,7 @@ def _check_file(
     facts: dict[str, Any] = {
         "model": model,
         "engine": engine,
-        "runtime": _runtime_told(engine),
+        "runtime": _runtime_label(engine),
         "variant": str(entry.meta["variant"]),
         "default": bool(entry.meta.get("default")),
         "bytes": entry.bytes,
@@ -240,7 +240,7 @@ def _scores(
 
 
 def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
-    facts: dict[str, Any] = {"engine": engine, "runtime": _runtime_told(engine)}
+    facts: dict[str, Any] = {"engine": engine, "runtime": _runtime_label(engine)}
     facts["cases"] = len(golden.cases)
     stages: tuple[StageCheck, ...] = ()
     try:
@@ -254,7 +254,7 @@ def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
     return SlateCheck(**facts, passed=all(s.passed for s in stages), stages=stages)
 
 
-def _runtime_told(engine: str) -> str:
+def _runtime_label(engine: str) -> str:
     """Name and version of the runtime behind an engine, for people."""
     name = runtime(engine).replace("_", "-")
     try:

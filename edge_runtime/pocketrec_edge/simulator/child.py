@@ -31,11 +31,11 @@ def main() -> None:
         result = run_session(kind, plan, home, name)
         if not job["keep"]:
             shutil.rmtree(home, ignore_errors=True)
-        _say({"result": result.to_json()})
-    _say({"peak_bytes": peak_bytes()})
+        _write_line({"result": result.to_json()})
+    _write_line({"peak_bytes": peak_bytes()})
 
 
-def _say(value: dict[str, Any]) -> None:
+def _write_line(value: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 

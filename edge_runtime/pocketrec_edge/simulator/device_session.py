@@ -235,6 +235,6 @@ class _Phone:
             self._fault(report.events_fault)
         result.sync_s += transfer_s(period, report.requests, report.bytes_down + report.bytes_up)
 
-    def _fault(self, said: object) -> None:
-        text = str(said).replace(str(self._home), "HOME")  # the same text for every phone
+    def _fault(self, fault: object) -> None:
+        text = str(fault).replace(str(self._home), "HOME")  # the same text for every phone
         self._result.faults[text] += 1

@@ -66,11 +66,11 @@ def run_class(
             child.stdin.write(json.dumps(job))
             child.stdin.close()
             for line in child.stdout:
-                said = json.loads(line)
-                if "result" in said:
-                    results.append(SessionResult.from_json(said["result"]))
+                line_value = json.loads(line)
+                if "result" in line_value:
+                    results.append(SessionResult.from_json(line_value["result"]))
                     on_result()
-                peak = said.get("peak_bytes", peak)
+                peak = line_value.get("peak_bytes", peak)
         except BaseException:
             child.kill()
             raise

@@ -95,7 +95,7 @@ def erase_on_server(home: PhoneHome, server_url: str, network: Network) -> int |
     except urllib3.exceptions.HTTPError as err:
         raise SyncError(f"{failed} ({plain(err)}). Try again.") from err
     if reply.status != _OK:
-        raise SyncError(f"{failed} ({_told(reply)}). Try again.")
+        raise SyncError(f"{failed} ({_failure_text(reply)}). Try again.")
     try:
         return int(json.loads(reply.data)["erased"])
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as err:
@@ -115,7 +115,7 @@ def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Upload
             if reply.status == _OK:
                 rejected = _rejected(reply, batch)
             elif reply.status == _TOO_LARGE and len(batch.events) == 1:
-                rejected = {0: f"too large: {_told(reply)}"}
+                rejected = {0: f"too large: {_failure_text(reply)}"}
             elif reply.status == _CONFLICT and not renamed:
                 log.forget_batch()
                 renamed = True
@@ -123,7 +123,7 @@ def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Upload
             else:
                 if reply.status in _BUSY:
                     log.wait(int(retry_after_s(reply.headers, time.time())) or _WAIT_S)
-                return replace(done, fault=f"events were {_told(reply)}; they are kept")
+                return replace(done, fault=f"events were {_failure_text(reply)}; they are kept")
             log.acknowledge(batch, rejected)
             done = replace(
                 done,
@@ -171,9 +171,12 @@ def _rejected(reply: Reply, batch: Batch) -> dict[int, str]:
         ValueError: the reply does not acknowledge this batch.
     """
     try:
-        said = json.loads(reply.data)
-        rejected = {row["place"]: row["reason"] for row in said["rejected"]}
-        whole = (said["batch"], said["accepted"] + len(rejected)) == (batch.id, len(batch.events))
+        answer = json.loads(reply.data)
+        rejected = {row["place"]: row["reason"] for row in answer["rejected"]}
+        whole = (answer["batch"], answer["accepted"] + len(rejected)) == (
+            batch.id,
+            len(batch.events),
+        )
     except (KeyError, TypeError, RecursionError) as err:
         raise ValueError("the server's reply is not an acknowledgement of events") from err
     places = range(len(batch.events))
@@ -184,7 +187,7 @@ def _rejected(reply: Reply, batch: Batch) -> dict[int, str]:
     return rejected
 
 
-def _told(reply: Reply) -> str:
+def _failure_text(reply: Reply) -> str:
     """Describe a reply that reports a failure."""
     try:
         why = f": {printable(str(json.loads(reply.data)['error']))}"

@@ -78,8 +78,8 @@ class ReleaseFiles:
             source = self._store.files / old.sha256
             verify_file(old, source)
             self._transfer.file(self._trusted.url(delta), delta, temporary, DELTA)
-            form, told = delta.custom["form"], temporary.read_bytes()
-            made = apply_delta(form, told, mapped(source), entry.bytes)
+            form, delta_data = delta.custom["form"], temporary.read_bytes()
+            made = apply_delta(form, delta_data, mapped(source), entry.bytes)
             if hashlib.sha256(made).hexdigest() != entry.sha256:
                 raise BundleInvalidError(
                     f"{entry.name}: its delta produced another file", code="delta"
@@ -87,7 +87,7 @@ class ReleaseFiles:
             with open_private(path, "wb") as stream:
                 stream.write(made)
         except NotReachedError:
-            raise  # the whole file would not come either, and costs more
+            raise  # the whole file would fail too, and is larger
         except (BundleInvalidError, DownloadError, RepositoryError, MemoryError):
             return False  # whatever it is, the whole file puts it right
         finally:

@@ -221,13 +221,13 @@ class _Response(http.client.HTTPResponse):
 
 def _paced_pools(pace: Pace, bucket: Bucket) -> dict[str, Any]:
     """urllib3's connection pools by scheme, with limits on the transfer rate."""
-    told = {"response_class": partial(_Response, pace, bucket)}
+    attributes = {"response_class": partial(_Response, pace, bucket)}
     found = {}
     for scheme, pool, connection in (
         ("http", urllib3.HTTPConnectionPool, HTTPConnection),
         ("https", urllib3.HTTPSConnectionPool, HTTPSConnection),
     ):
-        paced = type("Paced", (connection,), told)
+        paced = type("Paced", (connection,), attributes)
         found[scheme] = type("PacedPool", (pool,), {"ConnectionCls": paced})
     return found
 
@@ -246,10 +246,10 @@ def _own_ca() -> dict[str, Any]:
 
 def retry_after_s(headers: Mapping[str, str], now_utc: float) -> float:
     """Return the seconds of Retry-After (RFC 9110); 0 without that header."""
-    told = headers.get("Retry-After", "")
-    if told.isascii() and told.isdigit():
-        return float(told[:9])
+    value = headers.get("Retry-After", "")
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
     try:
-        return max(0.0, parsedate_to_datetime(told).timestamp() - now_utc)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now_utc)
     except (ValueError, OverflowError):
         return 0.0

@@ -71,14 +71,14 @@ def choose(
     for stage in policy.releases:
         why = why_not(stage, halts, info, state, now_utc)
         if why is None:
-            said = "kept" if stage.manifest == state.active else "chosen"
+            decision = "kept" if stage.manifest == state.active else "chosen"
             return Choice(
-                manifest=stage.manifest, why="; ".join([*passed_over, f"{stage.name}: {said}"])
+                manifest=stage.manifest, why="; ".join([*passed_over, f"{stage.name}: {decision}"])
             )
         passed_over.append(f"{stage.name}: {why}")
     killed = {stage.manifest for stage in policy.releases if stage.state == KILLED}
-    told = "; ".join(passed_over) or "nothing is published"
-    return Choice(manifest=None, why=told, stopped=state.active in killed)
+    reasons = "; ".join(passed_over) or "nothing is published"
+    return Choice(manifest=None, why=reasons, stopped=state.active in killed)
 
 
 def why_not(

@@ -49,7 +49,7 @@ def this_app(app_version: str | None) -> str:
     """Return the versions of app and runtimes as text; a new text means to try again."""
     try:
         reader = version("pocketrec")
-    except PackageNotFoundError:  # the app brings the code along
+    except PackageNotFoundError:  # the app bundles the code
         reader = ""
     runtimes = (f"{runtime(engine)} {runtime_version(engine)}".strip() for engine in ENGINES)
     return f"{app_version or ''}; {reader}; {', '.join(runtimes)}"[:_MAX_REASON]
