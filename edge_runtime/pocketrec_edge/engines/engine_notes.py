@@ -27,7 +27,7 @@ _NOTE = re.compile(
     rb"|(\x1b\[[\d;]*m)*[\d :.-]*\[[VIW]:onnxruntime:"  # ONNX Runtime, coloured
 )
 _one_at_a_time = threading.Lock()
-"""A second thread that saved the descriptor meanwhile would keep the temporary file for good."""
+"""Lock: a second thread would save the temporary file's descriptor as the real stderr."""
 
 
 @contextmanager

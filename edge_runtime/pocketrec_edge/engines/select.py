@@ -11,7 +11,7 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.errors import EngineError
 
 ENGINES = ("litert", "onnx")
-"""What a device chooses from."""
+"""Engines that a device may use, in order of preference."""
 
 KINDS = (*ENGINES, "ort")
 """Kinds of model files; "ort" is ONNX Runtime's own format, for its small builds."""

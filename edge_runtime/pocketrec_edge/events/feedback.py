@@ -11,7 +11,7 @@ from pocketrec_edge.events.cipher import Cipher, unseal
 from pocketrec_edge.events.event import IMPRESSION, INTERACTION
 
 MOST_EVENTS = 1000
-"""Events that are looked at, the latest to be logged; reading them takes a millisecond."""
+"""Number of latest events to read; reading them takes a millisecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import uuid
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import write_private
 
-_FORM = re.compile(r"[A-Za-z0-9_-]{8,64}")  # what a server takes
+_FORM = re.compile(r"[A-Za-z0-9_-]{8,64}")  # the format that servers accept
 
 
 def install_id(home: PhoneHome) -> str:

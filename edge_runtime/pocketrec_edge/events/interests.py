@@ -19,9 +19,9 @@ from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import write_private
 
 ITEMS_EACH = 3
-"""Items that stand for an interest; chosen on validation events by `bench session`."""
+"""Items per interest, tuned on validation events by `bench session`."""
 EVENT = 0
-"""Code of the event that they stand for: the release's first type; a like changes nothing."""
+"""Event type of these items: the release's first type; a like gives the same results."""
 MAX_FILE_BYTES = 1 << 20
 _NEAR = 5
 

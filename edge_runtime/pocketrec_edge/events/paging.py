@@ -17,10 +17,10 @@ from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.private_files import write_private
 
 LIFE_S = 1800
-"""A session ends after so long without a page (30 minutes, as in the ranker's features)."""
+"""Seconds without a request after which a session expires; the ranker's features use the same."""
 MAX_SESSIONS = 8
 MAX_ITEMS = 1000
-"""Of one session; a list ends there."""
+"""Maximum items of a session."""
 MAX_FILE_BYTES = 16 << 20
 
 

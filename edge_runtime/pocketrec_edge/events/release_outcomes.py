@@ -25,7 +25,7 @@ INSTALLED, SELF_TEST_FAILED, REVERTED, DOWNLOAD_FAILED, APP_TOO_OLD = KINDS = (
     "download_failed",
     "app_too_old",
 )
-"""APP_TOO_OLD is neither a success nor a failure of a release; older servers refuse it."""
+"""APP_TOO_OLD is neither a success nor a failure of a release; older servers reject it."""
 MAX_KEPT = 32
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 VERSION = 3
 _INCREMENTAL = 2  # PRAGMA auto_vacuum
-_WAL_BYTES = 1 << 20  # what a log takes on the disk beyond its pages, at rest
+_WAL_BYTES = 1 << 20  # size of the WAL at rest
 # event.uploaded: WITHHELD is never to be sent, REJECTED was sent and the server did not want it.
 UNSENT, SENT, WITHHELD, REJECTED = 0, 1, 2, 3
 

@@ -22,10 +22,10 @@ from pocketrec_edge.recommend.surfaces import find
 from pocketrec_edge.releases.golden_history import golden_history
 
 RELATIVE = 1e-4
-"""Sums in another order: float32 keeps seven digits, a client in another language five of them."""
+"""Relative tolerance: float32 has seven digits; sums in another order agree in about five."""
 STAGES = ("history_rows", "history_events", "history_ages_s", "context", "pair")
 NAMED = ("context", "pair")
-"""Stages whose columns the spec names."""
+"""Stages whose columns have names in the spec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

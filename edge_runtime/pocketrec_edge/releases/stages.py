@@ -24,14 +24,14 @@ from pocketrec_edge.releases.golden_rules import check_rules
 
 Arrays = dict[str, NDArray[Any]]
 FIRST = 20
-"""Candidates of a case that are kept."""
+"""Candidates stored per case."""
 
 NONE = -1
-"""Row number where a history or a list of candidates has ended."""
+"""Row number that pads a history or a list of candidates."""
 
 ROWS = ("history_rows", "candidates", "slate")
 _RELATIVE = 1e-4
-"""Sums in another order: float32 keeps seven digits, a client in another language five of them."""
+"""Relative tolerance: float32 has seven digits; sums in another order agree in about five."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -217,7 +217,7 @@ class Store:
                 self._fetch_all(spare, coming, fetch)
                 self_test(bundle := self.open_release(sha))
             active, previous = self.active()
-            # Written even if it says the same: phones that run open the repaired files.
+            # Write it even if unchanged, so that running apps open the repaired files.
             self._point(sha, previous if sha == active else active or previous)
             self._garbage_collect()
             with suppress(PocketRecError):  # the release answers without its list

@@ -250,7 +250,7 @@ def _sync_errors(server_url: str, home: PhoneHome) -> Iterator[None]:
                 "if it is the publisher's. The release on this phone stays."
             ) from err
         raise SyncError(
-            f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "
+            f"{server_url}: its answer is not to be trusted ({err}). The release on this phone "
             "stays."
         ) from err
     except OSError as err:

@@ -19,7 +19,7 @@ from pocketrec_edge.sync.words import plain
 
 MAX_LINE = 1024
 QUIET_S = 40.0
-"""A server that is there says something more often."""
+"""Timeout without a line, in seconds; the server sends keep-alives more often."""
 _CHUNK = 1024
 
 

@@ -23,7 +23,7 @@ from pocketrec_edge.errors import SyncError
 
 MAX_REDIRECTS = 3
 MAX_HEAD_BYTES = 1 << 17
-"""Of an answer's headers, interim answers included; http.client alone would take them for ever."""
+"""Limit of a response's headers with interim responses; http.client itself has no limit."""
 MAX_REPLY_BYTES = 1 << 20
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _MOVED = (301, 302, 303, 307, 308)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tuf.ngclient import FetcherInterface, Updater
 
 ROOT_EVERY_S = 86_400
-"""Longest time without asking for a newer root."""
+"""Maximum time between two requests for a newer root."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ASKED = "root_asked.json"
 _OTHER_SPECIFICATION = re.compile(r"Unsupported spec_version ([0-9.]{1,20})")
@@ -175,7 +175,7 @@ class TrustedMetadata:
                 return data
         if root_path is None:
             raise SyncError(
-                f"{self._home}: no trusted root yet. Give the root that came with the app: "
+                f"{self._home}: no trusted root yet. Give the root that ships with the app: "
                 "--root 1.root.json"
             )
         return root_path.read_bytes()

@@ -19,7 +19,7 @@ from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import write_private
 
 POLICY = "policy"
-"""Stands for the channel's policy where another key is a manifest's hash."""
+"""Key of the channel's policy; the other keys are manifest hashes."""
 MAX_KEPT = 32
 _LIFE_S = 7 * 86_400
 _MAX_REASON = 500

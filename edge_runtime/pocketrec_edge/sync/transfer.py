@@ -34,7 +34,7 @@ _CHUNK = 1 << 15
 _PACKED, _PLAIN = {"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"}
 _UNCHANGED, _BUSY = 304, 429
 _TIMES_WRONG = {METADATA: 3, DELTA: 3, FULL: 2}
-"""Damaged on its way, or wrong on the server? Asking again tells, at a price."""
+"""Tries for a file with a wrong hash: it may be damaged in transit or wrong on the server."""
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from pocketrec_edge.sync.transfer import Transfer
 CONFIG = UpdaterConfig(app_user_agent="pocketrec", targets_max_length=2 << 20)
 ROOT_NAME = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
 _NOT_THERE = (403, 404)
-"""A server's answer to the question for a root after the newest (specification, 5.3.3)."""
+"""Status codes for a root that does not exist yet (TUF specification, 5.3.3)."""
 
 
 def is_root(data: bytes) -> bool:
