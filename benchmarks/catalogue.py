@@ -6,9 +6,9 @@ Data: a MovieLens-100K run with 64 cells. The items are made up from its films: 
 titles, one film's categories, a price and a year drawn at random; all of them are known by content
 alone. Steps, each a `pocketrec export --catalogue` of its own, start and all: grow to a million;
 add 1%, change 1%, withdraw 0.5%; withdraw until a fifth is exceeded. Peer: the same catalogue
-quantized, clustered into 1,024 cells and packed anew, in this process. Repetitions: one.
+quantized, clustered into 1,024 cells and packed again, in this process. Repetitions: one.
 Changed rows are those whose vector's bytes the base does not have for that item; moves are places
-where a row does not follow the row that it followed in the base, so that a patch must begin anew.
+where a row does not follow the row that it followed in the base, so a patch needs a new copy.
 """
 
 import json
@@ -132,7 +132,7 @@ def release(work: Path, base: Path, name: str, changes: Iterator[dict[str, Any]]
 
 
 def rebuilt(source: Path, out: Path, seed: int) -> Row:
-    """The peer: quantize, cluster and pack all items of a release anew."""
+    """The peer: quantize, cluster and pack all items of a release again."""
     bundle = open_bundle(source)
     table = known_items(bundle)
     vectors = table.rows.astype(np.float32) * table.scales[:, None]

@@ -29,7 +29,7 @@ from pocketrec_bundle.errors import InputError, PocketRecError
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
 REPETITIONS = 300
 LIKED_PLACE = 2  # index in the slate of what each user likes: the third line
-WIDTH = 100  # columns where the output is no terminal
+WIDTH = 100  # columns if the output is not a terminal
 MARK = ".pocketrec-demo"
 TABLE = "table.txt"
 SLOW = ("data", "train", "evaluate", "export")

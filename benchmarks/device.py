@@ -329,7 +329,7 @@ def phone_row(asked: dict[str, Any], work: Path) -> Row:
 
 
 def instructions(asked: dict[str, Any], work: Path, counted: int) -> float | None:
-    """Instructions a request, by callgrind, which energy follows; None where there is none."""
+    """Count instructions a request by callgrind, a proxy of energy; None without callgrind."""
     counts = []
     for requests in (counted, 3 * counted):
         some = {**asked, "histories": asked["histories"][:counted], "requests": requests}
@@ -373,7 +373,7 @@ ONE_THREAD = {**os.environ, **dict.fromkeys(THREADS, "1")}
 
 
 def thread_settings(environment: Mapping[str, str]) -> str:
-    """Settings of BLAS and of threads in an environment, for a row; "none" if there are none."""
+    """Return settings of BLAS and of threads in an environment, for a row; "none" if empty."""
     families = ("BLIS_", "GOTO_", "MKL_", "NUMEXPR_", "OMP_", "OPENBLAS_", "VECLIB_")
     found = sorted(item for item in environment.items() if item[0].startswith(families))
     return "; ".join(f"{name}={value}" for name, value in found) or "none"

@@ -32,7 +32,7 @@ from pocketrec_training.towers.step import TowerFit
 RECIPE = Path(__file__).parent.parent / "recipes" / "movietweetings.toml"
 DRAWN = {"users": 8_000, "items": 10_000}
 SLICES = 10
-WIDTH = 110  # columns where the output is no terminal
+WIDTH = 110  # columns if the output is not a terminal
 
 
 def run(

@@ -33,7 +33,7 @@ from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_bundle.settings.rollout import RolloutPolicy
 from pocketrec_edge.device import Device
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases import selftest
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
@@ -128,7 +128,7 @@ SCENARIOS: dict[str, Scenario] = {
 
 @dataclass(slots=True)
 class Tally:
-    """What the kills of a scenario did; stuck: the next sync did not bring what it should."""
+    """Outcomes of a scenario's kills; stuck: the next sync did not install the release."""
 
     kill_points: int = 0
     lost: int = 0
@@ -271,7 +271,7 @@ class World:
         return asked(lambda: self.sync("fresh")) in fits
 
     def _log_events(self) -> list[str]:
-        log = EventLog(self.phone / FILE_NAME)
+        log = EventLog(PhoneHome(self.phone).event_log)
         log.set_consent(True)
         now = int(time.time())  # old events would be dropped
         made = [log.append(f"item {n}", "like", ts=now) for n in range(EVENTS)]
@@ -292,7 +292,7 @@ class World:
         )
 
     def _put(self, what: str, name: str) -> None:
-        """Put a template in the place of the present state."""
+        """Replace the present state by a template."""
         for path in (self._work / what).iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -47,7 +47,7 @@ class Case:
         name: for people.
         fails: share of phones on which the release fails.
         carriers: share of phones in carriers' networks.
-        forged: what the attacker reports; "": there is no attacker.
+        forged: the outcome that the attacker reports; "": no attacker.
         networks: that the attacker has.
         phones: that report before a run ends.
     """

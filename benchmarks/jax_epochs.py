@@ -2,7 +2,7 @@
 
 The towers are Keras layers without a word of TensorFlow, so Keras runs the same code on JAX; the
 batches, the loss (full softmax), Adam, its schedule and the averaged weights are the recipe's too.
-Not part of `pocketrec bench`, since JAX is none of the project's requirements:
+Not part of `pocketrec bench`, since the project does not require JAX:
 
     KERAS_BACKEND=jax python -m benchmarks.jax_epochs RECIPE DATA --epochs 80 --json FILE
 """

@@ -39,7 +39,7 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 K = 50
 SLATES = (10, 20)
 LIKE_PLACES = 20
-WIDTH = 110  # columns where the output is no terminal
+WIDTH = 110  # columns if the output is not a terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

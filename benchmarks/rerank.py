@@ -82,7 +82,7 @@ def settings() -> Iterator[tuple[str, Changes]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruler:
-    """What slates are measured with, all by row of the release.
+    """The data that slates are measured with, by row of the release.
 
     vectors: float32 [N, d]; categories: integer [N, K]; taste: float64 [n, V], the shares of each
     case's history; head: bool [N]; years: float64 [N], nan where unknown.

@@ -31,8 +31,10 @@ from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.events.interests import EVENT, ITEMS_EACH, with_interests
+from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.fallback import COMMONEST, fallback_rows, wanted_categories
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_training.data.dataset import VALID, Dataset, load_dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases, held_out_cases
@@ -95,9 +97,9 @@ class ColdStart:
         return slate
 
     def _slate(self, past: History, known: History, now: int) -> Rows:
-        found = self._device.recommend(known, now, LONG, exclude_seen=False, shown=past.rows)
-        if found.fault or found.source != "model":
-            raise PocketRecError(f"session: {found.source}, {found.fault}")
+        found = self._device.recommend(Query(known, now, LONG, exclude_seen=False, shown=past.rows))
+        if found.faults or found.source != "model":
+            raise PocketRecError(f"session: {found.source}, {joined(found.faults)}")
         return np.array([item.row for item in found.items], np.int32)
 
 

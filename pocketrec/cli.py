@@ -47,7 +47,7 @@ COMMANDS = {
     ),
     "backup": ("server", "Save a server's repository and database in one file."),
     "restore": ("server", "Bring a backup back."),
-    "admin": ("server", "Say who may operate a server, and see what was done."),
+    "admin": ("server", "Manage operators and their tokens; show the audit log."),
     "device": ("device", "Be the phone: sync, recommend, explain, browse, simulate."),
     "bench": ("model", "Run one benchmark and write its figures as JSON."),
 }

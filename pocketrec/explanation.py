@@ -34,7 +34,7 @@ def _stages(item: ItemExplanation, candidates: int) -> Iterator[tuple[str, str]]
         yield "rule", f"{touch.rule} {touch.how} it, {touch.before} -> {touch.after}"
     if item.place:
         yield "propensity", f"{item.propensity:.3g}"
-        yield "shown as", item.reason
+        yield "shown as", item.reason or ""
     else:
         yield "not shown", _why_not(item)
     yield from _events(item)

@@ -1,4 +1,4 @@
-"""The passphrase of keys: from the environment, or from a person at a terminal."""
+"""Read the passphrase of keys from the environment or a terminal."""
 
 import os
 import sys
@@ -10,17 +10,17 @@ from pocketrec_bundle.errors import InputError
 
 
 def asked(path: Path) -> str | None:
-    """Ask for the passphrase of a key; None: there is nobody to ask."""
+    """Ask for the passphrase of a key; None without a terminal."""
     if not sys.stdin.isatty():
         return None
     return str(click.prompt(f"Passphrase of {path}", hide_input=True, err=True))
 
 
 def chosen(*, plain: bool) -> str | None:
-    """The passphrase for new keys; None if they shall not be encrypted.
+    """Return the passphrase for new keys; None: do not encrypt them.
 
     Raises:
-        InputError: there is none, and nobody said that this is meant; or it is too short.
+        InputError: the passphrase is missing and `plain` is false, or it is too short.
     """
     from pocketrec_server.repository.keys import (
         LEAST_PASSPHRASE,

@@ -18,8 +18,8 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
 
     Raises:
         RepositoryInvalidError: nothing is published, or metadata is damaged.
-        InputError: there is no such channel, or the database that was named is not there.
-        DatabaseInvalidError: the database that was named cannot be read.
+        InputError: the channel or the named database does not exist.
+        DatabaseInvalidError: the named database cannot be read.
     """
     from pocketrec_server.repository.publish import read_first_percent, read_halts, read_policy
 

@@ -49,27 +49,32 @@ SLOWEST = (
     "training/test_train.py",
     "test_demo.py",
     "benchmarks/test_quality_retail.py",
-    "training/towers/test_data_parallel.py",
-    "benchmarks/test_export.py",
-    "training/tuning/test_tune.py",
+    "test_release_0_1.py",
     "benchmarks/test_quality_ml1m.py",
-    "sync_server/repository/test_rollout.py",
     "benchmarks/test_device.py",
+    "training/test_caps.py",
+    "training/towers/test_data_parallel.py",
+    "training/data/test_split_check.py",
+    "test_full_disk.py",
+    "benchmarks/test_export.py",
     "benchmarks/test_catalogue.py",
+    "training/tuning/test_tune.py",
     "training/ranker/test_fit.py",
     "edge_runtime/engines/test_environments.py",
+    "sync_server/repository/test_rotation.py",
     "benchmarks/test_quality_ranker.py",
     "benchmarks/test_warm_start.py",
+    "sync_server/repository/test_rollout.py",
+    "sync_server/test_serve.py",
     "benchmarks/test_faults.py",
     "benchmarks/test_quality_cold.py",
     "benchmarks/test_session.py",
     "benchmarks/test_rerank.py",
-    "test_guides.py",
     "benchmarks/test_fleet.py",
     "training/evaluation/test_evaluate.py",
     "training/warm_start/test_start.py",
-    "sync_server/repository/test_rotation.py",
-    "sync_server/test_serve.py",
+    "sync_server/sync/test_interruptions.py",
+    "sync_server/sync/test_sync.py",
 )
 
 
@@ -169,11 +174,13 @@ class Forks:
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self.parent.stdin is not None and self.parent.stdout is not None
+        self.to, self.back = self.parent.stdin, self.parent.stdout
 
     def ask(self, **asked):
-        self.parent.stdin.write(json.dumps(asked) + "\n")
-        self.parent.stdin.flush()
-        return json.loads(self.parent.stdout.readline())
+        self.to.write(json.dumps(asked) + "\n")
+        self.to.flush()
+        return json.loads(self.back.readline())
 
     def run(self, *words) -> tuple[int, str, str]:
         """Exit code, stderr and stdout of a command."""
@@ -184,9 +191,9 @@ class Forks:
         return Forked(self, self.ask(start=list(map(str, words)), out=str(out), err=str(err)))
 
     def close(self) -> None:
-        self.parent.stdin.close()
+        self.to.close()
         self.parent.wait()
-        self.parent.stdout.close()
+        self.back.close()
 
 
 @pytest.fixture(scope="module")
@@ -298,10 +305,13 @@ class Conversions:
         import onnx
 
         from pocketrec_export.models import convert
+        from pocketrec_export.models import onnx_export as onnx_module
+        from pocketrec_export.models import tflite as tflite_module
+        from pocketrec_export.models.freeze import freeze
+        from pocketrec_export.models.onnx_variants import variant_of
+        from pocketrec_export.models.tflite_static import static
 
-        static, variant_of = convert.static, convert.variant_of
-        freeze, to_tflite = convert.freeze, convert.tflite.to_tflite
-        to_onnx = convert.onnx_export.to_onnx
+        to_tflite, to_onnx = tflite_module.to_tflite, onnx_module.to_onnx
 
         class Lazy:
             def __init__(self, model, signature) -> None:
@@ -329,8 +339,8 @@ class Conversions:
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(convert, "freeze", Lazy)
-            patch.setattr(convert.tflite, "to_tflite", tflite)
-            patch.setattr(convert.onnx_export, "to_onnx", plain)
+            patch.setattr(tflite_module, "to_tflite", tflite)
+            patch.setattr(onnx_module, "to_onnx", plain)
             patch.setattr(convert, "static", fixed)
             patch.setattr(convert, "variant_of", of_onnx)
             yield

@@ -94,7 +94,7 @@ def test_a_like_is_logged_and_the_list_reacts_at_once(home):
     assert marks
     phone = Device(home, engine="onnx")
     status = phone.status()
-    assert (status.log.interactions, status.log.events) == (2, 2 + 3 * 5)
+    assert (status.plain()["interactions"], status.plain()["events"]) == (2, 2 + 3 * 5)
 
 
 def test_pages_explanations_other_events_and_mistakes(home):
@@ -107,11 +107,11 @@ def test_pages_explanations_other_events_and_mistakes(home):
     assert "rating of" in rated and "like of" in liked
     assert "no event 'cough': rating, like" in cough
     assert "the list has 1 to 5" in far
-    assert "'hello' is no command" in hello
+    assert "unknown command 'hello'" in hello
     assert re.search(r"interactions +2$", status, re.MULTILINE)
     for screen in (first, status):
         assert "MiB resident" in screen and "retrieve" in screen and "offline" in screen
-    assert Device(home, engine="onnx").status().log.events == 2 + 4 * 5
+    assert Device(home, engine="onnx").status().plain()["events"] == 2 + 4 * 5
 
 
 def test_a_terminal_gets_a_prompt_and_a_fresh_screen(home):
@@ -156,7 +156,7 @@ def test_going_online_syncs_and_the_list_appears(served, tmp_path):
     words = ("--server", url, "--root", root)
     nothing, next_page, synced, offline, again = piped(home, "n\no\no\no\n", *words)
     assert "no release is installed" in nothing and "nothing to show" in nothing
-    assert "there is no list" in next_page
+    assert "no list: no release is installed" in next_page
     assert "updated: release" in synced and "online" in synced
     assert len(titles(synced)) == 5
     assert re.search(r"^offline$", offline, re.MULTILINE)

@@ -100,7 +100,7 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(twin: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+def ran(twin: Path, tmp_path_factory: pytest.TempPathFactory, forked_commands) -> Ran:
     work = tmp_path_factory.mktemp("demo")
     told = io.StringIO()
     result = demo.run(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import pocketrec
 from pocketrec import reference
 
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -22,7 +23,8 @@ SHELL = re.compile(r"^\$ (.+)$|^(pocketrec .+)$", re.MULTILINE)
 
 def documents(repository: Path) -> list[Path]:
     found = [*repository.glob("*.md"), *(repository / "docs").rglob("*.md")]
-    return [*found, *(repository / "benchmarks").glob("*.md"), repository / "bundle/FORMAT.md"]
+    rooms = {*repository.glob("*/README.md"), *(repository / "benchmarks").glob("*.md")}
+    return [*found, *sorted(rooms), repository / "bundle/FORMAT.md"]
 
 
 def test_links_lead_to_files(repository: Path):
@@ -162,7 +164,7 @@ def test_every_page_is_in_the_navigation_of_the_site(repository: Path):
     listed = {
         line
         for block in re.findall(r"```{toctree}\n(.*?)```", index, re.DOTALL)
-        for line in block.split()
+        for line in re.findall(r"[\w./-]+(?=>?$)", block, re.MULTILINE)
     }
     pages = {path.stem for path in (repository / "docs").glob("*.md")}
     assert pages - listed == {"index", "bring-your-own-data"}  # the second only says where it went
@@ -173,3 +175,9 @@ def test_every_term_of_the_glossary_is_explained_and_says_where_it_lives(reposit
     terms = re.findall(r"^### (.+)\n\n(.+)\n\n(Where: .+)$", text, re.MULTILINE)
     assert len(terms) == len(re.findall(r"^### ", text, re.MULTILINE))
     assert all(explained.endswith(".") and len(explained) < 300 for _, explained, _ in terms)
+
+
+def test_every_public_name_is_on_the_page_of_the_python_api(repository: Path):
+    text = (repository / "docs" / "api.md").read_text()
+    assert pocketrec.__all__
+    assert [name for name in pocketrec.__all__ if f"`{name}`" not in text] == []

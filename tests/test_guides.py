@@ -243,7 +243,7 @@ def results(all_blocks: list[Block], scratch: Path, repository: Path) -> dict[st
         result = json.loads(line)
         found[result["page"]].append(result)
     for job in jobs:
-        assert len(found[job["page"]]) == len(job["steps"]), job["page"]
+        assert len(found[str(job["page"])]) == len(job["steps"]), job["page"]
     return found
 
 

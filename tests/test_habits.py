@@ -63,7 +63,7 @@ def test_the_index_of_decisions_lists_each_number_once(repository: Path):
         re.MULTILINE,
     )
     numbers = [linked or plain for linked, _, plain, _ in rows]
-    assert numbers == sorted(set(numbers))
+    assert numbers == [f"{n:04}" for n in range(1, len(numbers) + 1)]
     there = {path.name for path in folder.glob("[0-9]*.md")}
     assert {name for _, name, _, _ in rows if name} == there
     assert all(name.startswith(linked) for linked, name, _, _ in rows)
@@ -88,6 +88,13 @@ def test_issue_templates_have_the_keys_that_github_requires(repository: Path, na
     assert len({each["id"] for each in fields}) == len(fields)
     assert all(each["attributes"]["label"] for each in fields)
     assert {each["type"] for each in fields} <= {"input", "textarea", "dropdown", "checkboxes"}
+
+
+def test_tests_that_contributing_runs_exist(repository: Path):
+    text = (repository / "CONTRIBUTING.md").read_text()
+    named = re.findall(r"pytest (tests/[\w/.]+)", text)
+    assert named
+    assert [name for name in named if not (repository / name).is_file()] == []
 
 
 def test_contributing_names_targets_of_the_makefile(repository: Path):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_every_public_name_is_there_and_an_unknown_one_is_an_attribute_error():
 
 
 def test_type_checkers_see_the_same_places_as_the_interpreter():
-    text = Path(inspect.getsourcefile(pocketrec)).read_text()
+    text = Path(str(inspect.getsourcefile(pocketrec))).read_text()
     typed = {
         name: place
         for place, names in re.findall(r"^    from (\S+) import (.+)$", text, re.MULTILINE)
@@ -124,7 +125,7 @@ def shop(tiny_release, tmp_path, monkeypatch):
     return tmp_path
 
 
-def run_example(value: object) -> None:
+def run_example(value: Any) -> None:
     """Run the doctest of a public name; there must be one."""
     module = sys.modules[value.__module__]
     names = {**vars(module), "Path": Path}

@@ -23,6 +23,7 @@ onnx = ["onnxruntime"]
 @pytest.fixture(scope="module")
 def newest(repository):
     spec = importlib.util.spec_from_file_location("newest", repository / ".ci" / "newest.py")
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -66,9 +66,9 @@ def test_a_picture_is_legible_on_light_and_on_dark_pages(repository: Path, name:
     root = ElementTree.parse(path).getroot()  # noqa: S314 - our own file
     shapes = [each for each in root if each.tag == f"{SVG}rect"]
     assert shapes[0].get("class") == "page"
-    width, height = (float(each) for each in root.get("viewBox").split()[2:])
-    assert float(shapes[0].get("width")) >= width - 2
-    assert float(shapes[0].get("height")) >= height - 2
+    width, height = (float(each) for each in root.attrib["viewBox"].split()[2:])
+    assert float(shapes[0].attrib["width"]) >= width - 2
+    assert float(shapes[0].attrib["height"]) >= height - 2
 
 
 def test_the_flow_follows_the_readers_colour_scheme(repository: Path):

@@ -27,7 +27,7 @@ from pocketrec_bundle.settings.rollout import FailureLimit, RolloutPolicy
 from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.errors import SelfTestFailedError
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
 from pocketrec_server.auth import tokens
 from pocketrec_server.repository.keys import Signers, load_signers, make_keys
@@ -107,7 +107,7 @@ class Fleet:
         home = self.work / f"phone-{phone}"
         home.mkdir(exist_ok=True)
         weekend = 1.5 if time.gmtime(now).tm_wday >= 5 else 1.0
-        log = EventLog(home / FILE_NAME)
+        log = EventLog(PhoneHome(home).event_log)
         for _ in range(round(self.rng.gammavariate(2, 6) * weekend)):
             log.append(f"item-{self.rng.randrange(ITEMS):08d}", "like", ts=now)
         log.close()

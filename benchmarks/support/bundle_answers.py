@@ -16,6 +16,7 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.recommend.filters import Filters
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.releases.golden_history import golden_history
 from pocketrec_edge.releases.stages import check_cases
 
@@ -68,15 +69,15 @@ def serve(bundle: Bundle) -> int:
     requests += [(History.empty(), NOW_UTC), (past, NOW_UTC)]
     device = Recommender(bundle)
     for history, now in requests:
-        device.recommend(history, now)
+        device.recommend(Query(history, now))
     device._tower, device._ranker = MeanTower(spec), FirstColumn(spec)
     check_cases(device)
     filters = Filters(none_of=spec.categories[:1], region="r01", max_age_rating=12)
     shown = Impressions(rows=rows, followed=rows % 3 == 0)
     for history, now in requests:
-        device.recommend(history, now, filters=filters)
+        device.recommend(Query(history, now, filters=filters))
         rng = np.random.default_rng(0)
-        slate = device.recommend(history, now, rng=rng, impressions=shown, showings={})
+        slate = device.recommend(Query(history, now, rng=rng, impressions=shown, showings={}))
         assert len({item.row for item in slate.items}) == len(slate.items)
         assert all(0 <= item.row < n for item in slate.items)
     return 2 * len(requests)

@@ -113,7 +113,7 @@ def _row(name: str, load: dict[str, object], status: int, server: int) -> Row:
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """What is started in the block stays on this core."""
+    """Pin processes that start in the block to one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:

@@ -64,7 +64,7 @@ class Tab:
         self.run(f"document.querySelector({json.dumps(selector)}).value = {json.dumps(text)}")
 
     def run(self, script: str) -> Any:
-        """Evaluate an expression in the page; of a promise, what becomes of it."""
+        """Evaluate an expression in the page and return its value; promises are awaited."""
         found = self._ask(
             "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
         )

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.arrays import encode_array, open_array
 from pocketrec_bundle.floats import Floats32
-from pocketrec_edge.recommend.index import Index, probe
+from pocketrec_edge.recommend.index import Index, search
 
 K = 1000
 Search = Callable[[Floats32], NDArray[Any]]
@@ -36,7 +36,7 @@ def save(folder: Path, index: Any, vectors: Floats32, queries: Floats32, probes:
     """Write what `main` reads.
 
     Args:
-        folder: made anew.
+        folder: emptied before it is written.
         index: a `BuiltIndex` or an `Index`.
         vectors: float32 [N, d] in the index's row order, never rounded.
         queries: float32 [u, d].
@@ -59,7 +59,7 @@ def main(folder: Path, peers: tuple[str, ...], rounds: int) -> list[dict[str, An
     excluded = np.zeros(len(vectors), np.bool_)
     truth = exact(vectors, queries, k)
     methods: dict[str, Search] = {
-        "pocketrec": lambda query: probe(index, query, k, probes, excluded)[0]
+        "pocketrec": lambda query: search(index, query, k, probes, excluded)[0]
     }
     ours = recall(methods["pocketrec"], queries, truth)
     problem = Problem(vectors, k, len(index.centroids), queries, truth, ours)
@@ -114,7 +114,7 @@ def recall(search: Search, queries: Floats32, truth: NDArray[np.int64]) -> float
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a peer has to do: the best k of vectors [N, d], with PocketRec's cells and recall."""
+    """A search problem: the best k of vectors [N, d], with PocketRec's cells and recall."""
 
     vectors: Floats32
     k: int

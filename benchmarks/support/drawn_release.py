@@ -68,7 +68,7 @@ def write_drawn_release(
     policy: Policy = POLICY,
     answers: bool = False,
 ) -> Manifest:
-    """Write the release at `out`, in the place of what is there; equal items give equal bytes.
+    """Write the release to `out`, replacing its content; equal items give equal bytes.
 
     Args:
         out: the bundle folder.

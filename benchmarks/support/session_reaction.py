@@ -1,4 +1,4 @@
-"""What a like does to the next slate, on phones with a real log: how soon, and how much.
+"""Measure how a like changes the next slate, on phones with a real log: delay and size.
 
 A phone with the last 0, 5 or 50 events of a user in its SQLite log shows a slate; the user likes
 one of its items, at the same second, and asks again. Nothing else happens, and the release does not
@@ -30,8 +30,8 @@ from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.device import Device
 from pocketrec_edge.events.event import INTERACTION, Event
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.events.schema import FILE_NAME
 from pocketrec_edge.faults import joined
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend.index import Index
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics.cases import Cases, some
@@ -145,14 +145,14 @@ def _liked(
 ) -> dict[str, float]:
     """Like what stands at a place, on a phone with these events; what changed, and how soon."""
     shutil.rmtree(home, ignore_errors=True)
-    log = EventLog(home / FILE_NAME)
+    log = EventLog(PhoneHome(home).event_log)
     log.append_many(events)
     log.close()
     phone = Device(home, bundle=bundle_dir, limits=None, clock=lambda: now)
     first = phone.recommend(K)
-    liked = first["items"][place - 1]
+    liked = first.items[place - 1]
     start = time.perf_counter()
-    phone.feedback(liked["item_id"], event)
+    phone.feedback(liked.item_id, event)
     second = phone.recommend(K)
     ms = (time.perf_counter() - start) * 1000
     phone.close()
@@ -161,7 +161,7 @@ def _liked(
         if answer.faults or answer.source != "model":
             raise PocketRecError(f"session: {answer.source}, {joined(answer.faults)}")
     before, after = ([item.row for item in answer.items] for answer in (first, second))
-    return {**ruler.change(before, after, liked["row"]), "ms": ms}
+    return {**ruler.change(before, after, liked.row), "ms": ms}
 
 
 def _row(method: str, length: int, place: int, found: Sequence[dict[str, float]]) -> Row:

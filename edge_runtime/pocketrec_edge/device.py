@@ -14,24 +14,21 @@ from typing import TYPE_CHECKING
 
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.answers import Answer
-from pocketrec_edge.device_status import Status
-from pocketrec_edge.errors import EventLogError
+from pocketrec_edge.device_status import Status, read_status
 from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.retention import Retention
-from pocketrec_edge.faults import Fault, FaultCode, add
 from pocketrec_edge.one_at_a_time import one_at_a_time
-from pocketrec_edge.private_home import tighten
-from pocketrec_edge.recommend import request_checks, scenes
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.recommend import request_checks, surfaces
 from pocketrec_edge.recommend.filters import Filters
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.rules.exploration import Random, SystemRandom
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.running import Running
 from pocketrec_edge.slate_service import SlateRequest, SlateService
-from pocketrec_edge.sync import too_new
 from pocketrec_edge.user_actions import UserActions
 from pocketrec_edge.user_data import UserData
 
@@ -99,14 +96,15 @@ class Device(UserActions):
         if bundle_dir is not None:
             warnings.warn("bundle_dir is now bundle", DeprecationWarning, stacklevel=2)
             bundle = bundle or bundle_dir
-        tighten(home)
+        self._home = PhoneHome.of(home)
+        self._home.tighten()
         self.turns = threading.RLock()
-        self.home, self.store = home, Store(home / "store", limit_bytes=storage_bytes)
+        self.home, self.store = home, Store(self._home.store, limit_bytes=storage_bytes)
         self._clock, self._engine, self._cipher = clock, engine, cipher
         self._storage_bytes = storage_bytes
-        self._user = UserData(home, limits=limits, cipher=cipher, clock=clock)
+        self._user = UserData(self._home, limits=limits, cipher=cipher, clock=clock)
         self._running = Running(
-            home, self.store, engine=engine, threads=threads, clock=clock, bundle_dir=bundle
+            self._home, self.store, engine=engine, threads=threads, clock=clock, bundle_dir=bundle
         )
         self._slates = SlateService(
             running=self._running,
@@ -156,7 +154,7 @@ class Device(UserActions):
             PocketRecError: it is invalid, does not run here, or cannot be stored.
         """
         sha = self.store.install_bundle(bundle_dir, lambda b: replay(b, self._engine))
-        refusals.forgive(self.home, sha)
+        blocklist.unblock(self._home, sha)
         self._refresh()
         return sha
 
@@ -192,7 +190,7 @@ class Device(UserActions):
             What was installed and sent, see `SyncReport`.
 
         Raises:
-            RequestInvalidError: `server` is no address.
+            RequestInvalidError: `server` is not an address.
             SyncError: the server cannot be reached, or what it sent fails a check. The release on
                 this phone stays.
             PocketRecError: the release fails its self-test, or cannot be stored.
@@ -200,7 +198,7 @@ class Device(UserActions):
         from pocketrec_edge.sync.client import sync  # a phone that never syncs needs no python-tuf
 
         report = sync(
-            self.home,
+            self._home,
             server,
             self_test or (lambda bundle: replay(bundle, self._engine)),
             channel=channel,
@@ -231,7 +229,7 @@ class Device(UserActions):
         log_impressions: bool = True,
         page: int | None = None,
         session: str | None = None,
-        scene: str = scenes.HOME,
+        scene: str = surfaces.HOME,
         item_id: str | None = None,
         results: Sequence[str] = (),
         deadline_ms: float | None = None,
@@ -277,13 +275,13 @@ class Device(UserActions):
             deadline_ms=deadline_ms,
             results=results,
         )
-        scenes.check(scene, item_id)
+        surfaces.check(scene, item_id)
         request = SlateRequest(
             k=k,
             exclude_seen=exclude_seen,
             filters=filters,
             log_impressions=log_impressions,
-            page=None if page is None else int(page),  # JSON has none of NumPy's integers
+            page=None if page is None else int(page),  # JSON cannot hold NumPy's integers
             session=session,
             scene=scene,
             item_id=item_id,
@@ -338,27 +336,6 @@ class Device(UserActions):
         Faults are those that last, and those of the last slate.
         """
         self._running.refresh()
-        faults = self._slates.lasting_faults()
-        logged = None
-        if self._log is not None:
-            try:
-                logged = self._log.status()
-            except EventLogError as err:
-                add(faults, Fault(FaultCode.EVENT_LOG_UNREADABLE, str(err)))
-        bundle, recommender = self.bundle, self._recommender
-        if recommender is not None and recommender.fault:
-            add(faults, recommender.fault)
-        for fault in self._slates.last_faults:
-            add(faults, fault)
-        active, previous = self.store.active()
-        return Status(
-            release=bundle.manifest.name if bundle else None,
-            items=bundle.item_count if bundle else 0,
-            active=active,
-            previous=previous,
-            refused=refusals.read(self.home),
-            update_app=too_new.needed_update(self.home),
-            engine=recommender.engine if recommender else None,
-            log=logged,
-            faults=tuple(faults),
+        return read_status(
+            self._home, self.store, self._running, self._user, self._slates.last_faults
         )

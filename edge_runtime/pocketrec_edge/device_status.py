@@ -1,11 +1,19 @@
-"""What a phone has, logged and lacks: the answers of `Device.status` and `Device.interests`."""
+"""The state of a phone: the answers of `Device.status` and `Device.interests`."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pocketrec_edge.answers import plain_faults
+from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events.status import LogStatus
-from pocketrec_edge.faults import Fault
+from pocketrec_edge.faults import Fault, FaultCode, add
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.releases import blocklist
+from pocketrec_edge.releases.store import Store
+from pocketrec_edge.running import Running
+from pocketrec_edge.sync import too_new
+from pocketrec_edge.user_data import UserData
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +67,37 @@ class Interests:
     def plain(self) -> dict[str, Any]:
         """Return plain values for JSON: `faults` are texts, `fault_codes` their codes."""
         return asdict(self) | plain_faults(self.faults)
+
+
+def read_status(
+    home: PhoneHome,
+    store: Store,
+    running: Running,
+    user: UserData,
+    last_faults: Iterable[Fault],
+) -> Status:
+    """Return the state of a phone; last_faults: of its last slate."""
+    faults = [*running.faults, *user.faults]
+    logged = None
+    if (log := user.log.log) is not None:
+        try:
+            logged = log.status()
+        except EventLogError as err:
+            add(faults, Fault(FaultCode.EVENT_LOG_UNREADABLE, str(err)))
+    bundle, recommender = running.bundle, running.recommender
+    if recommender is not None and recommender.fault:
+        add(faults, recommender.fault)
+    for fault in last_faults:
+        add(faults, fault)
+    active, previous = store.active()
+    return Status(
+        release=bundle.manifest.name if bundle else None,
+        items=bundle.item_count if bundle else 0,
+        active=active,
+        previous=previous,
+        refused=blocklist.read(home),
+        update_app=too_new.needed_update(home),
+        engine=recommender.engine if recommender else None,
+        log=logged,
+        faults=tuple(faults),
+    )

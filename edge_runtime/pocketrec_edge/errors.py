@@ -45,11 +45,11 @@ class SimulationFailedError(PocketRecError):
 
 
 class StoreError(PocketRecError):
-    """A release could not be installed; what was active before is untouched."""
+    """A release could not be installed; the active release stays active."""
 
 
 class SyncError(PocketRecError):
-    """A sync failed; what was active before is untouched."""
+    """A sync failed; the active release stays active."""
 
 
 class OfflineError(PocketRecError):

@@ -84,7 +84,7 @@ class Fault:
 
 
 def joined(faults: Iterable[Fault]) -> str:
-    """Return the texts of faults as one line; "" if there are none."""
+    """Return the texts of faults as one line; "" without faults."""
     return "; ".join(fault.text for fault in faults)
 
 

@@ -1,7 +1,7 @@
-"""The release that answers: opened, replaced when another becomes active, left when damaged.
+"""The release that answers: opened, replaced if another becomes active, left if it is damaged.
 
-An app keeps one `Device` for hours, while a sync of this or another process installs a release. So
-each request looks whether `active.json` or `refused.json` is another file than before.
+An app keeps one `Device` for hours, while a sync of this or another process installs releases. So
+each request checks whether `active.json` or `refused.json` was replaced.
 """
 
 import os
@@ -12,12 +12,13 @@ from pathlib import Path
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.faults import Fault
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend import popular_list
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.releases import refusals
-from pocketrec_edge.releases.late_check import LateCheck
+from pocketrec_edge.releases import blocklist
+from pocketrec_edge.releases.crash_loop import BootCounter, begin_or_roll_back, open_release
+from pocketrec_edge.releases.integrity_check import IntegrityCheck
 from pocketrec_edge.releases.store import POINTER, Store
-from pocketrec_edge.releases.trial import Trial, begin_or_leave, open_release
 
 Stamp = tuple[int, int] | None
 State = tuple[str | None, bool]  # the active release, and whether it may not run here
@@ -30,13 +31,13 @@ class Running:
         bundle: the release; None if none opens.
         recommender: the same with its models.
         fault: what is wrong with the release or the one that it replaces; None: nothing known.
-        trial: counts starts that gave no slate.
-        late_check: hashes the large files; None once it found something.
+        boot_counter: counts starts that gave no slate.
+        integrity_check: hashes the large files; None once it found something.
     """
 
     def __init__(
         self,
-        home: Path,
+        home: PhoneHome,
         store: Store,
         *,
         engine: str,
@@ -51,18 +52,18 @@ class Running:
         """
         self._home, self._store = home, store
         self._engine, self._threads, self._clock = engine, threads, clock
-        self._watched = (str(store.root / POINTER), str(home / refusals.FILE_NAME))
+        self._watched = (str(store.root / POINTER), str(home.refused))
         self._stamps: tuple[Stamp, ...] = ()
         self._state: State | None = None
         self._is_fixed = bundle_dir is not None
-        self.trial = Trial(home)
+        self.boot_counter = BootCounter(home.trial)
         self.bundle: Bundle | None = None
         self.recommender: Recommender | None = None
-        self.late_check: LateCheck | None = None
+        self.integrity_check: IntegrityCheck | None = None
         self.fault: Fault | None = None
         if bundle_dir is not None:
             self._load(open_bundle(bundle_dir), None)
-            self.trial.loaded()
+            self.boot_counter.loaded()
         else:
             self.refresh()
 
@@ -77,12 +78,12 @@ class Running:
             return
         if self._look() != self._stamps:
             self._open()
-        if self.late_check is not None and (fault := self.late_check.fault):
+        if self.integrity_check is not None and (fault := self.integrity_check.fault):
             self._leave_damaged(fault)
 
     def answered(self) -> None:
         """Do after the first slate what would delay it: check large files, keep a popular list."""
-        if self.late_check is None or not self.late_check.start():
+        if self.integrity_check is None or not self.integrity_check.start():
             return
         active, is_barred = self._state or (None, True)
         if self.bundle is None or self.fault or is_barred or active != self._store.active()[0]:
@@ -92,9 +93,9 @@ class Running:
 
     def close(self) -> None:
         """Wait for the check of the release's large files, if one began; count starts no more."""
-        if self.late_check is not None:
-            self.late_check.wait()
-        self.trial.close()
+        if self.integrity_check is not None:
+            self.integrity_check.wait()
+        self.boot_counter.close()
 
     def _open(self) -> None:
         """Open what is active now, unless it is what answers already and all is well."""
@@ -103,40 +104,40 @@ class Running:
         if is_well and state == self._state:
             self._stamps = stamps
             return
-        left = begin_or_leave(self.trial, self._store, self._home, self._clock)
+        left = begin_or_roll_back(self.boot_counter, self._store, self._home, self._clock)
         self._stamps, self._state = self._look(), self._read_state()
         bundle, fault, stopped = open_release(self._store, self._home)
         self._load(bundle, stopped)
         self.fault = left or fault
-        self.trial.loaded()
+        self.boot_counter.loaded()
 
     def _look(self) -> tuple[Stamp, ...]:
         return tuple(_stamp(path) for path in self._watched)
 
     def _read_state(self) -> State:
         active, _ = self._store.active()
-        return active, active in refusals.read(self._home)
+        return active, active in blocklist.read(self._home)
 
     def _load(self, bundle: Bundle | None, stopped: Fault | None) -> None:
         self._stopped = stopped
         self.recommender = None  # its models go before those of the next one are loaded
         self.bundle = bundle
         self.recommender = self._loaded(bundle) if bundle is not None else None
-        self.late_check = LateCheck(self._store, bundle) if bundle is not None else None
+        self.integrity_check = IntegrityCheck(self._store, bundle) if bundle is not None else None
 
     def _loaded(self, bundle: Bundle) -> Recommender:
         return Recommender(bundle, self._engine, threads=self._threads, stopped=self._stopped)
 
     def _leave_damaged(self, fault: Fault) -> None:
-        """Open the release anew without its damaged file, or the previous release."""
-        self.late_check, self.fault = None, fault
-        sound, _ = self._store.open_active(barred=refusals.read(self._home))
+        """Open the release again without its damaged file, or the previous release."""
+        self.integrity_check, self.fault = None, fault
+        sound, _ = self._store.open_active(barred=blocklist.read(self._home))
         if sound is not None:  # else a few wrong bytes are better than no answer
             self.bundle, self.recommender = sound, self._loaded(sound)
 
 
 def _stamp(path: str) -> Stamp:
-    """What changes whenever a file is replaced; None if there is none."""
+    """Return a value that changes if a file is replaced; None without a file."""
     try:
         found = os.stat(path)  # noqa: PTH116 (a fifth of the time that a Path takes)
     except OSError:

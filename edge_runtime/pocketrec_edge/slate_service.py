@@ -1,7 +1,7 @@
 """Answer one request of an app: release, history, recommender, pages, event log.
 
 `SlateService.answer` names the steps. A page that was shown before comes again as it was; every
-other answer is ranked anew. Without a release the popular list answers.
+other answer is ranked. Without a release the popular list answers.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,9 +15,10 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.answers import Answer
 from pocketrec_edge.events.paging import MAX_ITEMS, Session
 from pocketrec_edge.faults import Fault
-from pocketrec_edge.recommend import popular_list, scenes
+from pocketrec_edge.recommend import popular_list, surfaces
 from pocketrec_edge.recommend.filters import Filters
-from pocketrec_edge.recommend.pipeline import NO_ROWS, Recommender
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import NO_ROWS, Query
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_edge.running import Running
 from pocketrec_edge.user_data import UserData
@@ -80,7 +81,7 @@ class SlateService:
     def _without_release(
         self, request: SlateRequest, now: int, faults: tuple[Fault, ...]
     ) -> Answer:
-        is_search = request.scene == scenes.SEARCH
+        is_search = request.scene == surfaces.SEARCH
         answer = popular_list.answer(
             self._store,
             faults,
@@ -103,12 +104,12 @@ class SlateService:
         opened: Session | None,
     ) -> Answer:
         """Run the recommender; of a list in pages, make the next page."""
-        scene = scenes.find(bundle, request.scene, request.item_id, request.results, faults)
-        self._running.trial.asked()
+        surface = surfaces.find(bundle, request.scene, request.item_id, request.results, faults)
+        self._running.boot_counter.asked()
         log = self._user.log
         history, unknown = log.history(bundle, faults)
         impressions, showings = log.shown_before(bundle, now, faults)
-        slate = recommender.recommend(
+        query = Query(
             self._user.with_interests(bundle, history, now),
             now,
             request.k,
@@ -118,11 +119,12 @@ class SlateService:
             rng=self.rng,
             impressions=impressions,
             showings=showings if request.log_impressions else None,  # only seen slates count
-            scene=scene,
+            surface=surface,
             deadline_ms=request.deadline_ms,
         )
+        slate = recommender.recommend(query)
         if slate.source == "model" or recommender.fault or request.deadline_ms is not None:
-            self._running.trial.answered()  # models that do not load here are no fault of it
+            self._running.boot_counter.answered()  # models that do not load here are no fault of it
         self._running.answered()
         faults += slate.faults
         items = slate.items
@@ -135,7 +137,7 @@ class SlateService:
             opened.pages += [items] if items else []  # the list may have ended
             faults += self._keep(opened, now)
         ranked = {item.item_id for item in items}
-        is_search = request.scene == scenes.SEARCH
+        is_search = request.scene == surfaces.SEARCH
         return Answer(
             items=items,
             source=slate.source,
@@ -161,7 +163,7 @@ class SlateService:
         """Return a page as it was, without items that the release may not show now."""
         bundle, recommender = self._running.bundle, self._running.recommender
         assert bundle is not None and recommender is not None
-        barred = recommender.bars.barred(filters).rows
+        barred = recommender.filter_masks.of(filters).rows
         items = tuple(
             item
             for item in opened.pages[page - 1]

@@ -1,4 +1,4 @@
-"""What a person does on a phone and decides about their data: the methods of `Device` that write.
+"""Feedback, interests, consent and erasure: the methods of `Device` that change the user's data.
 
 `Device` inherits them; they are apart so that `device.py` holds the way of a request and a release.
 """
@@ -49,7 +49,7 @@ class UserActions:
         """
         request_checks.check_item(item_id)
         request_checks.check_event(event, value, self.event_types() or None)
-        value = None if value is None else float(value)  # SQLite has none of NumPy's numbers
+        value = None if value is None else float(value)  # SQLite cannot store NumPy's numbers
         log, now = self._user.log.opened(), int(self._clock())
         ts = max(now, log.last_interaction())
         context = {"clock_utc": now} if now < ts else {}
@@ -66,7 +66,7 @@ class UserActions:
 
     @one_at_a_time
     def set_interests(self, names: Sequence[str]) -> None:
-        """Note which categories the user chose, in the place of earlier ones; they stay here.
+        """Store the categories that the user chose, in place of earlier ones; they stay here.
 
         Args:
             names: of categories in `interests().offered`; none: nothing is chosen any more.
@@ -91,14 +91,14 @@ class UserActions:
 
     @one_at_a_time
     def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
-        """Note whether the user agrees that events are sent; without that, none ever is.
+        """Store whether the user agrees that events are sent; without consent none are sent.
 
         Args:
             granted: False withdraws: what was not sent by now never will be.
             terms: version of the text that the user was shown.
 
         Raises:
-            RequestInvalidError: `granted` is no bool, or `terms` is no text.
+            RequestInvalidError: `granted` is not a bool, or `terms` is not a text.
             EventLogError: it could not be noted.
         """
         request_checks.check_consent(granted, terms)
@@ -114,8 +114,8 @@ class UserActions:
         return self._user.export(out)
 
     @one_at_a_time
-    def erase(self) -> privacy.Erased:
-        """Erase all that the device holds about its user, and begin anew; see `privacy.erase`.
+    def erase(self) -> privacy.ErasureReport:
+        """Erase all that the device holds about its user, see `privacy.erase`; it is empty then.
 
         Raises:
             EventLogError: another process uses the log, or it cannot be written.

@@ -13,10 +13,10 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.events import interests, privacy
 from pocketrec_edge.events.answer_log import AnswerLog
 from pocketrec_edge.events.cipher import Cipher
-from pocketrec_edge.events.paging import FILE_NAME as SESSIONS_FILE
 from pocketrec_edge.events.paging import Sessions
 from pocketrec_edge.events.retention import Retention
 from pocketrec_edge.faults import Fault, FaultCode
+from pocketrec_edge.phone_home import PhoneHome
 
 
 class UserData:
@@ -29,7 +29,7 @@ class UserData:
 
     def __init__(
         self,
-        home: Path,
+        home: PhoneHome,
         *,
         limits: Retention | None,
         cipher: Cipher | None,
@@ -54,7 +54,7 @@ class UserData:
     @cached_property
     def sessions(self) -> Sessions:
         """Lists in pages; the file is read when the first page is requested."""
-        return Sessions(self._home / SESSIONS_FILE)
+        return Sessions(self._home.sessions)
 
     @property
     def faults(self) -> list[Fault]:
@@ -66,7 +66,7 @@ class UserData:
         self.log.close()
 
     def choose(self, names: Sequence[str], offered: Sequence[str]) -> None:
-        """Store the chosen categories in place of earlier ones.
+        """Store the chosen categories; they replace earlier ones.
 
         Raises:
             InputError: a name is not offered.
@@ -84,7 +84,7 @@ class UserData:
         """Write a copy of all of it, see `privacy.export_data`; returns the number of events."""
         return privacy.export_data(self._home, out, now=int(self._clock()), cipher=self._cipher)
 
-    def erase(self) -> privacy.Erased:
+    def erase(self) -> privacy.ErasureReport:
         """Erase all of it and open it again, empty; see `privacy.erase`."""
         self.close()
         try:

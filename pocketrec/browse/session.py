@@ -1,4 +1,4 @@
-"""What a person does with a phone: a list in pages, acts on it, and how the list reacts."""
+"""A session at a phone: show pages of a list, log events, and show how the list changes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,13 @@ PLAIN = ("n", "o", "s", "h", "q")
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One line typed: a letter, for some a place of the list, for `b` an event's name."""
+    """One typed line.
+
+    Attributes:
+        letter: one of `PLACED` or `PLAIN`.
+        place: 1-based place in the list, for letters of `PLACED`.
+        word: name of an event, for `b`.
+    """
 
     letter: str
     place: int = 0
@@ -22,10 +28,10 @@ class Command:
 
 
 def parse(line: str) -> Command:
-    """Read a line such as "l 3".
+    """Parse a line such as "l 3".
 
     Raises:
-        InputError: it is none.
+        InputError: the line is not a command.
     """
     letter, *words = line.split() or ["h"]
     if letter in PLAIN and not words:
@@ -33,11 +39,11 @@ def parse(line: str) -> Command:
     most = 2 if letter == "b" else 1
     if letter in PLACED and 1 <= len(words) <= most and words[0].isascii() and words[0].isdigit():
         return Command(letter, int(words[0]), words[1] if len(words) == 2 else None)
-    raise InputError(f"{line.strip()!r} is no command.")
+    raise InputError(f"unknown command {line.strip()!r}.")
 
 
 def changes(before: Sequence[str], after: Sequence[str]) -> list[int | None]:
-    """Return by how many places each item of a new list went up; None: it was not there."""
+    """Return by how many places each item of a new list moved up; None: the item is new."""
     places = {item_id: place for place, item_id in enumerate(before)}
     return [
         places[item_id] - place if item_id in places else None
@@ -46,14 +52,15 @@ def changes(before: Sequence[str], after: Sequence[str]) -> list[int | None]:
 
 
 class Session:
-    """The list on the screen, and what was said last.
+    """The list on the screen and the messages below it.
 
     Attributes:
-        answer: the last one of the phone.
-        items: all items of the list so far; page_start: how many of them were on earlier pages.
-        moved: by how many places each item of page 1 went up since the list before, None: new;
-            empty where there is nothing to compare.
-        said: lines to show below the list.
+        answer: the phone's latest answer.
+        items: all items of the list so far.
+        page_start: number of items on earlier pages.
+        moved: by how many places each item of page 1 moved up since the previous list; None: the
+            item is new. Empty without a previous list.
+        messages: lines to show below the list.
     """
 
     def __init__(
@@ -65,13 +72,13 @@ class Session:
         """Open the phone and show its first slate.
 
         Args:
-            open_device: opens it, again after each sync.
-            sync: brings it up to date and says what it did; None: there is no server.
-            k: items on a page, by default the release's.
+            open_device: opens the phone; called again after each sync.
+            sync: installs the newest release and returns a summary; None: no server is set.
+            k: items on a page; None: the release's default.
         """
         self._open_device, self._sync, self._k = open_device, sync, k
         self.online = False
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.items: tuple[SlateItem, ...] = ()
         self.page_start = 0
         self._first_page: list[str] = []
@@ -81,23 +88,23 @@ class Session:
 
     @property
     def likes(self) -> str | None:
-        """The release's event that `l` logs: "like", or the first that it has."""
+        """The event that `l` logs: "like", or else the first event of the release."""
         names = self._events()
         return "like" if "like" in names else next(iter(names), None)
 
     @property
     def others(self) -> list[str]:
-        """The release's other events; `b` logs the last of them unless told which."""
+        """The other events of the release; `b` without a name logs the last."""
         return [name for name in self._events() if name != self.likes]
 
     @property
     def can_sync(self) -> bool:
-        """Whether there is a server."""
+        """Whether a server is set."""
         return self._sync is not None
 
     def do(self, command: Command) -> bool:
-        """Do what was asked; returns whether the session goes on."""
-        self.said = []
+        """Run a command and return whether the session continues."""
+        self.messages = []
         if command.letter == "q":
             return False
         try:
@@ -113,7 +120,7 @@ class Session:
                 case "s":
                     self._status()
         except PocketRecError as err:
-            self.said = [str(err)]
+            self.messages = [str(err)]
         return True
 
     def close(self) -> None:
@@ -124,7 +131,7 @@ class Session:
         return self.device.event_types()
 
     def _begin(self) -> None:
-        """Ask for a new list, and compare its first page with that of the one before."""
+        """Request a new list and compare its first page with the previous one."""
         before = self._first_page
         self.answer = self.device.recommend(self._k, page=1)
         self.items, self.page_start = self.answer.items, 0
@@ -133,12 +140,12 @@ class Session:
 
     def _next(self) -> None:
         if self.answer.session is None or self.answer.page is None:
-            raise InputError("there is no list: no release is installed.")
+            raise InputError("no list: no release is installed.")
         answer = self.device.recommend(
             self._k, page=self.answer.page + 1, session=self.answer.session
         )
         if not answer.items:
-            self.said = ["the list ends here"]
+            self.messages = ["the list ends here"]
             return
         if answer.page == 1:  # the session has ended: a new list
             self.items = ()
@@ -153,7 +160,9 @@ class Session:
         self._begin()
         new = sum(each is None for each in self.moved)
         up = sum(each is not None and each > 0 for each in self.moved)
-        self.said = [f"{event} of {item.title} is logged; in the list now: {new} new, {up} higher"]
+        self.messages = [
+            f"{event} of {item.title} is logged; in the list now: {new} new, {up} higher"
+        ]
 
     def _event(self, command: Command) -> str:
         if command.letter == "l":
@@ -169,29 +178,31 @@ class Session:
     def _explain(self, place: int) -> None:
         item, k = self._item(place), self._k
         before = []
-        if place > len(self._first_page):  # pages differ, but in one long list it has a place, too
+        if place > len(self._first_page):  # on a later page: explain its place in one long list
             k = len(self.items)
             before = [f"in one list of {k} items:"]
-        told = self.device.explain(item.item_id, k)
-        self.said = before + [
-            line for each in told.items for line in explanation.lines(each, told.candidates)
+        explained = self.device.explain(item.item_id, k)
+        self.messages = before + [
+            line
+            for each in explained.items
+            for line in explanation.lines(each, explained.candidates)
         ]
 
     def _toggle(self) -> None:
         if self.online:
             self.online = False
-            self.said = ["offline"]
+            self.messages = ["offline"]
             return
         if self._sync is None:
-            raise InputError("there is no server to sync from: start with --server.")
-        self.said = [self._sync()]
+            raise InputError("no server to sync from. Start with --server.")
+        self.messages = [self._sync()]
         self.online = True
         self.device.close()
         self.device = self._open_device()
         self._begin()
 
     def _status(self) -> None:
-        self.said = list(facts.lines(self.device.status().plain()))
+        self.messages = list(facts.lines(self.device.status().plain()))
 
     def _item(self, place: int) -> SlateItem:
         if not 1 <= place <= len(self.items):

@@ -26,9 +26,9 @@ def _parts(session: Session) -> Iterator[RenderableType]:
     yield _list(session) if session.items else Text("nothing to show", style="dim")
     for fault in session.answer.faults:
         yield Text(f"fault: {fault}", style="red")
-    if session.said:
+    if session.messages:
         yield Rule(style="dim")
-        yield Text("\n".join(session.said))
+        yield Text("\n".join(session.messages))
     yield Rule(style="dim")
     yield _timings(session)
     yield _keys(session)

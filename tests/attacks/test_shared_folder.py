@@ -16,7 +16,8 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events import interests, privacy
 from pocketrec_edge.events import release_outcomes as outcomes
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
 
@@ -100,7 +101,7 @@ def test_an_erasure_zeroes_no_file_behind_a_link(home, victim):
     Device(home).close()
     for name in ("install_id", "interests.json", ".sessions.json.partial"):
         plant(home / name, victim)
-    privacy.erase(home)
+    privacy.erase(PhoneHome(home))
     assert victim.read_text() == "precious"
     assert not any(path.is_symlink() for path in home.iterdir())
 
@@ -128,9 +129,11 @@ def test_nobody_else_reads_a_phone_s_folder_whatever_the_umask(site, tiny_releas
         phone.set_interests(["drama"])
         phone.set_consent(True)
         phone.install(site.releases[1])
-        outcomes.record(home, "a" * 64, outcomes.REVERTED, NOW)
-        refusals.refuse(home, "a" * 64)
-        too_new.note(home, too_new.read(home, "1", NOW), "a" * 64, "a newer form")
+        outcomes.record(PhoneHome(home), "a" * 64, outcomes.REVERTED, NOW)
+        blocklist.block(PhoneHome(home), "a" * 64)
+        too_new.note(
+            PhoneHome(home), too_new.read(PhoneHome(home), "1", NOW), "a" * 64, "a newer form"
+        )
         assert (home / "events.sqlite-wal").exists() and modes(home) == {}
         site.publish(2)
         site.sync(home="new/phone")
@@ -159,7 +162,7 @@ def test_the_folder_of_an_earlier_version_is_tightened(site, home, by):
         case "a sync":
             site.sync()
         case _:
-            privacy.erase(home)
+            privacy.erase(PhoneHome(home))
     assert modes(home) == {"store-of-the-app": "0o666"}
 
 
@@ -176,11 +179,11 @@ def test_what_the_phone_writes_is_in_the_list_of_what_is_tightened(site, home):
     phone = Device(home, engine="onnx", clock=lambda: NOW)
     phone.recommend(page=1)
     phone.set_interests(["drama"])
-    assert interests.read(home) == ("drama",)
+    assert interests.read(PhoneHome(home)) == ("drama",)
     phone.install(site.releases[1])
-    outcomes.record(home, "a" * 64, outcomes.REVERTED, NOW)
-    refusals.refuse(home, "a" * 64)
-    too_new.note(home, too_new.read(home, "1", NOW), "a" * 64, "a newer form")
+    outcomes.record(PhoneHome(home), "a" * 64, outcomes.REVERTED, NOW)
+    blocklist.block(PhoneHome(home), "a" * 64)
+    too_new.note(PhoneHome(home), too_new.read(PhoneHome(home), "1", NOW), "a" * 64, "a newer form")
     for path in home.rglob("*"):
         if not path.is_symlink():
             path.chmod(0o777 if path.is_dir() else 0o666)

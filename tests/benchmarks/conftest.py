@@ -12,11 +12,12 @@ from benchmarks.support import command_line
 
 @pytest.fixture(scope="module")
 def in_process(uncompiled):
-    """Run the benchmark's commands in this process, trainings uncompiled.
+    """Run the benchmark's commands in this process, trainings uncompiled and with two folds.
 
-    A child imports TensorFlow and compiles for seconds, each time. `test_demo` and
-    `test_quality_retail` run real children.
+    A child imports TensorFlow and compiles for seconds, each time; a fold is one more ranker.
+    `test_demo` runs children, which compile, with all folds.
     """
+    from pocketrec_training.ranker import cross_fit, fit, leakage
 
     def call(*words, shows_progress=False):
         from pocketrec.cli import main
@@ -28,6 +29,9 @@ def in_process(uncompiled):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command_line, "call", call)
+        patch.setattr(cross_fit, "FOLDS", 2)
+        patch.setattr(fit, "FOLDS", 2)
+        patch.setattr(leakage, "SAMPLE", 2)
         yield
 
 

@@ -18,7 +18,7 @@ from benchmarks.harness import Options, document
 from pocketrec_bundle import ranker_features
 from pocketrec_bundle.settings.rules import KINDS
 from pocketrec_edge.recommend import pipeline
-from pocketrec_edge.recommend.rules import removal, ruled
+from pocketrec_edge.recommend.rules import apply_rules, removal
 
 FLOOR = Fault(
     file="edge_runtime/pocketrec_edge/recommend/rules/removal.py",
@@ -75,7 +75,7 @@ def test_a_line_that_fits_no_more_is_named(tmp_path):
 def test_modules_that_imported_the_function_by_name_have_the_fault(sound):
     import numpy as np
 
-    named = vars(ruled)
+    named = vars(apply_rules)
     assert named["above_floor"] is removal.above_floor
     with applied(FLOOR):
         assert named["above_floor"](np.array([0.5, 1.0]), 0.5).tolist() == [1]

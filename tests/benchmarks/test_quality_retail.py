@@ -63,7 +63,7 @@ variants = ["fp32", "fp16", "dynamic"]
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory):
+def result(tmp_path_factory, in_process):
     folder = tmp_path_factory.mktemp("twin")
     rng = np.random.default_rng(0)
     lines = ["who,what,when"]

@@ -21,9 +21,10 @@ from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.neighbours import Neighbours, votes_of
 from pocketrec_bundle.ranker_features import ItemColumns, Request, ranker_features
 from pocketrec_bundle.reader import Bundle, open_bundle
-from pocketrec_edge.recommend.index import Index, probe
+from pocketrec_edge.recommend.index import Index, search
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.recommend.rerank import rerank
+from pocketrec_edge.recommend.policy_rerank import rerank
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.releases.golden_history import golden_history
 
 DATA = Path(__file__).parent / "data"
@@ -48,11 +49,11 @@ def answers(bundle: Bundle) -> dict[str, Any]:
     }
     for case in golden.cases:
         history, now = golden_history(bundle, case), case.now_utc
-        rows, scores = probe(index, query, spec.candidates, bundle.policy.probes, withdrawn)
+        rows, scores = search(index, query, spec.candidates, bundle.policy.probes, withdrawn)
         vectors, past = index.vectors(rows), index.vectors(used_rows(spec, history))
         votes = votes_of(neighbours, spec, history)
         request = Request(history, now, query[None], past, votes)
-        slate = Recommender(bundle).recommend(history, now)
+        slate = Recommender(bundle).recommend(Query(history, now))
         found[case.name] = {
             "retrieved": rows.tolist(),
             "scores": scores.tolist(),

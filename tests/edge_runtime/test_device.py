@@ -34,7 +34,7 @@ def test_install_then_recommend_feedback_status(small_release, tmp_path):
     ids = [i.item_id for i in after.items]
     assert before.items[0].item_id not in ids
     status = phone.status()
-    assert (status.active, status.log.interactions, status.log.events) == (sha, 1, 21)
+    assert (status.active, status.plain()["interactions"], status.plain()["events"]) == (sha, 1, 21)
     assert status.faults == ()
 
 
@@ -101,8 +101,8 @@ def test_a_large_file_found_damaged_after_the_first_slate_is_left_for_the_previo
     damage(store, store.install_bundle(other, lambda bundle: None), "index/rows")
     phone = Device(tmp_path)
     assert phone.recommend().release == "other"
-    assert phone._running.late_check is not None
-    phone._running.late_check.wait()
+    assert phone._running.integrity_check is not None
+    phone._running.integrity_check.wait()
     answer = phone.recommend()
     assert answer.release == "small"
     assert "index/rows: its SHA-256 differs" in answer.faults[0].text
@@ -118,8 +118,8 @@ def test_a_damaged_large_file_of_the_only_release_is_a_fault_and_answers_go_on(
     damage(store, store.install_bundle(small_release, lambda bundle: None), "index/rows")
     phone = Device(tmp_path)
     assert phone.recommend().faults == ()
-    assert phone._running.late_check is not None
-    phone._running.late_check.wait()
+    assert phone._running.integrity_check is not None
+    phone._running.integrity_check.wait()
     answer = phone.recommend()
     assert (len(answer.items), answer.release) == (10, "small")
     assert "index/rows: its SHA-256 differs" in answer.faults[0].text

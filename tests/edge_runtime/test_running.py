@@ -14,7 +14,8 @@ import pytest
 
 from benchmarks.support import command_line
 from pocketrec_edge.device import Device
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.running import Running
@@ -153,11 +154,11 @@ def test_a_release_that_is_killed_while_the_phone_is_open_runs_no_model(tiny_rel
     phone = opened(tmp_path)
     sha = phone.install(tiny_release)
     assert phone.recommend().source == "model"
-    refusals.set_killed(tmp_path, frozenset({sha}))
+    blocklist.set_killed(PhoneHome(tmp_path), frozenset({sha}))
     answer = phone.recommend()
     assert (answer.source, len(answer.items)) == ("fallback", 5)
     assert any("its lists answer" in fault.text for fault in phone.status().faults)
-    refusals.set_killed(tmp_path, frozenset())
+    blocklist.set_killed(PhoneHome(tmp_path), frozenset())
     assert phone.recommend().source == "model"
 
 

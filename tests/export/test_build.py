@@ -343,6 +343,6 @@ def test_another_process_with_another_hash_seed_writes_the_same_bytes(in_a_child
 
 def test_export_prints_no_note_of_an_engine(in_a_child):
     *_, told = in_a_child
-    assert "gates" in told  # progress is told
+    assert "gates" in told  # progress is printed
     for note in ("INFO:", "WARNING:", "TensorFlow", "XNNPACK", "onnxruntime"):
         assert note not in told

@@ -13,8 +13,9 @@ from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.campaigns import FILE
 from pocketrec_bundle.settings.rules import Mmr, Rules, Sponsored
-from pocketrec_edge.recommend.offers import Offers
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
+from pocketrec_edge.recommend.sponsored_placements import SponsoredPlacements
 from pocketrec_export.build import export_bundle
 from pocketrec_export.campaigns import read_campaigns
 from pocketrec_export.items.catalogue import update_catalogue
@@ -99,10 +100,10 @@ def test_a_release_carries_campaigns_and_the_next_of_its_catalogue_keeps_or_repl
     update_catalogue(Path(base), tmp_path / "changes.json", repeats_run_dir, Path(kept))
     next_one = open_bundle(Path(kept))
     assert [each.id for each in next_one.campaigns.campaigns] == everything
-    slate = Recommender(next_one, "onnx").recommend(History.empty(), NOW, showings={})
+    slate = Recommender(next_one, "onnx").recommend(Query(History.empty(), NOW, showings={}))
     named = [item.sponsored and item.sponsored.campaign for item in slate.items]
     assert named == [None, slate.items[1].item_id, None, None, None]
-    offers = Offers(next_one).at(NOW, {})
+    offers = SponsoredPlacements(next_one).at(NOW, {})
     assert {each.campaign for each in offers} == {*everything} - {"i07"}  # withdrawn: passed over
     changes = ["--catalogue", str(tmp_path / "changes.json"), "--base", base]
     more = ["export", *words, *changes, "--campaigns"]

@@ -33,35 +33,43 @@ from pocketrec_server.storage.database import connect, default_url, open_databas
 _numbers = itertools.count()
 
 
+@pytest.fixture(scope="session")
+def repository_of(tmp_path_factory):
+    """Return a function: bundle, folder -> (repository, signers) with the bundle on stable.
+
+    The repository of a bundle is founded once, in a folder from which `keys` and `repo` are copied.
+    """
+    founded = {}
+
+    def copied(bundle, folder):
+        if bundle not in founded:
+            home = tmp_path_factory.mktemp("founded")
+            make_keys(home / "keys")
+            found_repository(home / "repo", load_signers(home / "keys"))
+            assert publish(bundle, home / "repo", load_signers(home / "keys"), "stable").changed
+            founded[bundle] = home
+        shutil.copytree(founded[bundle], folder, dirs_exist_ok=True)
+        return folder / "repo", load_signers(folder / "keys")
+
+    return copied
+
+
 @pytest.fixture
-def published(small_release, tmp_path):
+def published(small_release, repository_of, tmp_path):
     """(repository, signers) with the small release on channel stable."""
-    make_keys(tmp_path / "keys")
-    signers = load_signers(tmp_path / "keys")
-    found_repository(tmp_path / "repo", signers)
-    report = publish(small_release, tmp_path / "repo", signers, "stable")
-    assert report.changed
-    return tmp_path / "repo", signers
+    return repository_of(small_release, tmp_path)
 
 
 @pytest.fixture
-def founded(named_releases, tmp_path):
+def founded(named_releases, repository_of, tmp_path):
     """(repository, signers) with a tiny release on channel stable."""
-    make_keys(tmp_path / "keys")
-    signers = load_signers(tmp_path / "keys")
-    found_repository(tmp_path / "repo", signers)
-    publish(named_releases[0], tmp_path / "repo", signers, "stable")
-    return tmp_path / "repo", signers
+    return repository_of(named_releases[0], tmp_path)
 
 
 @pytest.fixture
-def tiny_repo(tiny_release, tmp_path):
+def tiny_repo(tiny_release, repository_of, tmp_path):
     """A repository with the tiny release on channel stable; its keys are in `keys` beside it."""
-    make_keys(tmp_path / "keys")
-    signers = load_signers(tmp_path / "keys")
-    found_repository(tmp_path / "repo", signers)
-    publish(tiny_release, tmp_path / "repo", signers, "stable")
-    return tmp_path / "repo"
+    return repository_of(tiny_release, tmp_path)[0]
 
 
 @pytest.fixture
@@ -115,27 +123,29 @@ class Static(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def start_server(tmp_path):
+def start_server(server_forks, tmp_path):
     """Return a function that starts `pocketrec serve` over a repository; all end after the test.
 
     (repo, *options) -> its address and its process. Its log is `tmp_path / "server.log"`,
-    and what it prints is in `server.out`.
+    and what it prints is in `server.out`. Several workers must import the server themselves.
     """
     children: list[subprocess.Popen[bytes]] = []
 
     def start(repo, *options):
         port_file = tmp_path / f"port-{len(children)}"
-        words = [sys.executable, "-m", "pocketrec", "serve", "--repo", repo, "--port", "0"]
-        with (
-            (tmp_path / "server.log").open("ab") as log,
-            (tmp_path / "server.out").open("ab") as out,
-        ):
-            child = subprocess.Popen(
-                [*map(str, words), "--port-file", str(port_file), *map(str, options)],
-                stdout=out,
-                stderr=log,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            )
+        words = ["serve", "--repo", repo, "--port", "0", "--port-file", port_file, *options]
+        words = list(map(str, words))
+        log, out = tmp_path / "server.log", tmp_path / "server.out"
+        if "--workers" in words:
+            with log.open("ab") as err, out.open("ab") as printed:
+                child = subprocess.Popen(
+                    [sys.executable, "-m", "pocketrec", *words],
+                    stdout=printed,
+                    stderr=err,
+                    env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                )
+        else:
+            child = server_forks.start(*words, out=out, err=log)
         children.append(child)
         end = time.monotonic() + 60
         while not port_file.exists() and child.poll() is None and time.monotonic() < end:

@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -62,9 +63,14 @@ def killed_once(folder: Path) -> dict:
 def killed_often(folder: Path, stride: int) -> dict:
     """Kill a training at each `stride`-th step until one gets through, over an older run."""
     # Two folds of users for five: steps of the other rankers are the same.
-    cross_fit.FOLDS = ranker_fit.FOLDS = leakage.SAMPLE = 2
+    leakage.SAMPLE = 2
+    for module in (cross_fit, ranker_fit):
+        vars(module)["FOLDS"] = 2
     work = folder / "work"
-    facts = {"whole": kill_steps.forked(job(folder, work / "whole"), None), "after": []}
+    facts: dict[str, Any] = {
+        "whole": kill_steps.forked(job(folder, work / "whole"), None),
+        "after": [],
+    }
     code, n = -9, 0
     while code == -9:
         code = kill_steps.forked(job(folder, work / "run"), n, *MORE)

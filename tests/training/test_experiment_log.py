@@ -59,7 +59,7 @@ class UnreachableError(Exception):
 
 @pytest.fixture
 def mlflow(monkeypatch):
-    """The part of MLflow's interface that is used; it is no dependency of the project."""
+    """A stand-in for the used part of MLflow's interface; the project does not depend on MLflow."""
     calls: list[tuple[Any, ...]] = []
 
     class Run:

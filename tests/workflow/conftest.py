@@ -30,8 +30,9 @@ from tuf.api.metadata import (
 from tuf.api.serialization.json import JSONSerializer
 from tuf.ngclient._internal import trusted_metadata_set
 
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.http import Network
-from pocketrec_edge.sync.metadata import Trusted
+from pocketrec_edge.sync.metadata import TrustedMetadata
 from pocketrec_edge.sync.transfer import Retry, Transfer
 
 TOP = ("root", "timestamp", "snapshot", "targets")
@@ -148,13 +149,13 @@ class Client:
     def check(self, *paths, hours=0.0):
         """Check for news; look up targets, `hours` from now."""
         self.publisher.asked.clear()
-        trusted = Trusted(self.home, self.url, Transfer(ONCE, Network()))
+        trusted = TrustedMetadata(PhoneHome(self.home), self.url, Transfer(ONCE, Network()))
         now = datetime.now(UTC).timestamp() + hours * 3600
         return trusted.check(self.first, lambda each: [each.find(path) for path in paths], now)
 
     def read(self, path, most=1000):
         """Check for news, then fetch a small target."""
-        trusted = Trusted(self.home, self.url, Transfer(ONCE, Network()))
+        trusted = TrustedMetadata(PhoneHome(self.home), self.url, Transfer(ONCE, Network()))
         now = datetime.now(UTC).timestamp()
         return trusted.check(self.first, lambda each: each.read(path, most), now)
 

@@ -71,7 +71,7 @@ class RunFolder:
 
     @property
     def folds(self) -> Path:
-        """The fold of each user of the cross-fitted rankers; missing if there are none."""
+        """The fold of each user of the cross-fitted rankers; missing without such rankers."""
         return self.path / "ranker_folds.json"
 
     @property

@@ -18,6 +18,7 @@ from pocketrec_training.progress import Progress
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.recipe.schema import Recipe, load_recipe
 from pocketrec_training.run_folder import MODELS, RunFolder
+from pocketrec_training.saved_model import load_model
 from pocketrec_training.towers import item_tower, user_tower
 from pocketrec_training.towers.item_content import item_inputs
 
@@ -76,7 +77,7 @@ def load_trained(run_dir: Path) -> Trained:
     run.check_finished()
     try:
         spec = FeatureSpec.from_json(json.loads(run.feature_spec.read_bytes()))
-        models = {name: keras.models.load_model(run.model(name), compile=False) for name in MODELS}
+        models = {name: load_model(run.model(name)) for name in MODELS}
         vectors = np.load(run.item_vectors, allow_pickle=False)
         neighbours = load_neighbours(run.neighbours) if spec.neighbours else None
     except (OSError, ValueError, KeyError) as err:

@@ -51,6 +51,7 @@ def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
     from pocketrec_bundle.reader import open_bundle
     from pocketrec_edge.faults import joined
     from pocketrec_edge.recommend.pipeline import Recommender
+    from pocketrec_edge.recommend.query import Query
 
     recommender = device._recommender  # one a phone: a second one would take its memory twice
     if asked["variant"] is not None:
@@ -71,7 +72,7 @@ def stages(device: Any, asked: dict[str, Any]) -> dict[str, Any]:
             end = int(rng.integers(1, len(past) + 1))
             history = History(past.rows[:end], past.events[:end], past.ts[:end])
             began = time.process_time()
-            slate = recommender.recommend(history, asked["now_utc"], asked["k"])
+            slate = recommender.recommend(Query(history, asked["now_utc"], asked["k"]))
             cpu_s.append(time.process_time() - began)
             sources.add(slate.source if not slate.faults else joined(slate.faults))
             for stage, ms in slate.stage_ms.items():

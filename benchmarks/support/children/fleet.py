@@ -18,7 +18,7 @@ from pocketrec_edge.sync.transfer import Retry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a child does.
+    """The work of one child process.
 
     homes: folder of the devices' homes; first, stop: numbers of its devices; url, root: as for
     `sync`; tries: syncs that a device may need; at_once: devices at a time.

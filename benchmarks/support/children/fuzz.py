@@ -124,7 +124,7 @@ def placed(made: Mutant, folder: Path, base_dir: Path) -> Iterator[None]:
 
 
 def place_odd(path: Path, what: str, folder: Path) -> None:
-    """Put something that is no file where a file should be."""
+    """Replace a file by something else, e.g. a directory."""
     path.unlink(missing_ok=True)
     if what == "directory":
         path.mkdir()

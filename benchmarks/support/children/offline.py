@@ -57,7 +57,8 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         if done >= asked["warm"] and done % step == 0:
             resident.append((done, time.monotonic() - began, resident_bytes() / MIB))
     seconds, cpu = time.monotonic() - began, time.process_time() - cpu
-    status = device.status()
+    status = device.status().log
+    assert status is not None
     device.close()
     return {
         "requests": done,
@@ -65,8 +66,8 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         "cpu_s": cpu,
         "sources": dict(sources),
         "faults": dict(faults),
-        "events": status.log.events,
-        "log_bytes": status.log.log_bytes,
+        "events": status.events,
+        "log_bytes": status.log_bytes,
         "sockets": len(sockets),
         "totals_ms": list(totals),
         "resident": resident,

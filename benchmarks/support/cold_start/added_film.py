@@ -14,6 +14,7 @@ from pocketrec_bundle.products import inner
 from pocketrec_edge.device import Device
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.texts import Texts
 
 SLATE = 10
@@ -95,8 +96,8 @@ def standing(phone: Phone, item_id: str, likes: Sequence[str] = ()) -> Standing:
         now, row = int(time.time()), device.bundle.row_of(item_id)
         for liked in likes:
             history = _with_like(device, history, liked, now)
-        found = device.recommend(history, now)
-        rows = np.flatnonzero(~device.excluded(history)).astype(np.int32)
+        found = device.recommend(Query(history, now))
+        rows = np.flatnonzero(~device.excluded(Query(history, now))).astype(np.int32)
         scores = inner(device.index.vectors(rows), found.user_vector)
         own = inner(device.index.vectors(np.array([row], np.int32)), found.user_vector)[0]
         return Standing(
@@ -110,7 +111,7 @@ def siblings(phone: Phone, item_id: str, n: int = SIBLINGS) -> list[Sibling]:
     """Return the films nearest to an item, by cosine, that a phone's user has not had."""
     with opened(phone) as (device, history):
         row = device.bundle.row_of(item_id)
-        rows = np.flatnonzero(~device.excluded(history)).astype(np.int32)
+        rows = np.flatnonzero(~device.excluded(Query(history, int(time.time())))).astype(np.int32)
         rows = rows[rows != row]
         vectors = device.index.vectors(rows)
         near = inner(vectors, device.index.vectors(np.array([row], np.int32))[0])
@@ -126,7 +127,7 @@ def kept(phone: Phone, item_id: str) -> int:
         now = int(time.time())
         liked = _with_like(device, history, item_id, now)
         before, after = (
-            {item.row for item in device.recommend(each, now, SLATE).items}
+            {item.row for item in device.recommend(Query(each, now, SLATE)).items}
             for each in (history, liked)
         )
         return len(before & after)

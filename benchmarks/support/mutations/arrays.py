@@ -58,7 +58,7 @@ def array_form(base: Base, rng: Generator) -> Mutant:
 
 
 def array_values(base: Base, rng: Generator) -> Mutant:
-    """An array holds numbers that point nowhere, or are none."""
+    """An array holds NaN, or rows that do not exist."""
     name = pick(rng, base.arrays)
     array = base.arrays[name].copy()
     flat = array.reshape(-1)

@@ -110,7 +110,7 @@ def _ids_of_version_2(base: Base, rng: Generator) -> Mutant:
 
 
 def cells(base: Base, rng: Generator) -> Mutant:
-    """The way from ids to rows is none: rows come twice, or outside, or are merely others."""
+    """The map from ids to rows is wrong: rows repeat, lie outside or are exchanged."""
     name = "items/ids_order" if base.version == 1 else "items/id_cells"
     found = base.arrays[name].copy()
     one, two = rng.integers(len(found), size=2)

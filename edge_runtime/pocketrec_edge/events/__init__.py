@@ -2,5 +2,5 @@
 
 In: what the user did and was shown. Out: a history; uploads with consent; a copy or erasure.
 Read in this order: event.py, schema.py, log.py, retention.py, cipher.py, consent.py, outbox.py,
-install_id.py, showings.py, feedback.py, interests.py, paging.py, privacy.py.
+install_id.py, frequency_cap.py, feedback.py, interests.py, paging.py, privacy.py.
 """

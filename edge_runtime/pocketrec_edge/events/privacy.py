@@ -1,14 +1,18 @@
-"""What a person may ask of the device: a copy of their data, and to have it erased.
+"""Export and erasure of the user's data on the device.
 
-GDPR articles 15 and 20 (access, portability) shape the export: complete, with what was done with
-each event, in a format that programs read. Article 17 (erasure) shapes `erase`: all of it, also
-without the key and from a damaged log, with no copy of the bytes left in the files.
+The export follows GDPR articles 15 and 20 (access, portability): it is complete, machine-readable
+and includes the upload state of each event. `erase` follows article 17 (erasure): it removes all
+data, also without the key and from a damaged log, and leaves no copy of the bytes in the files.
 
-Personal in a phone's folder are the event log, the install id, the interests that the user chose
-and the pages shown of late, whose items the log has as impressions too, so that the export leaves
-them out. Releases and their metadata are the same for everybody and stay, and so do how releases
-did on this phone and its bucket id, which tell nothing of a person. No other candidates or slates
-are stored.
+Personal data in a phone's folder:
+
+    event log     interactions, impressions, showings and decisions on consent
+    install id    the random id of uploads
+    interests     categories that the user chose
+    sessions      pages shown recently; the export omits them, as the log has the impressions
+
+Releases, their metadata, release outcomes and the bucket id stay: they contain no personal data. No
+other candidates or slates are stored.
 """
 
 import json
@@ -23,16 +27,17 @@ from typing import Any
 from pocketrec_bundle.disk.files import fsync_dir, write_atomic_parts, write_failed
 from pocketrec_bundle.errors import InputError
 from pocketrec_edge.errors import EventLogError
-from pocketrec_edge.events import install_id, interests, paging
+from pocketrec_edge.events import install_id, interests
 from pocketrec_edge.events import schema as event_schema
 from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import Consent
 from pocketrec_edge.events.event import Event
+from pocketrec_edge.events.frequency_cap import Showing
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.schema import REJECTED, SENT, UNSENT, WITHHELD, UnreadableError
-from pocketrec_edge.events.showings import Showing
 from pocketrec_edge.events.status import LogStatus
-from pocketrec_edge.private_home import open_private, tighten
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import open_private
 
 FORMAT, VERSION = "pocketrec-user-data", 1
 _UPLOADED = {UNSENT: "no", SENT: "yes", WITHHELD: "never", REJECTED: "rejected"}
@@ -41,32 +46,36 @@ _BUSY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Erased:
-    """What was erased; events is None where a damaged log was destroyed unread.
+class ErasureReport:
+    """The result of an erasure.
 
-    The events of `install_id` that went up are still on the server; whoever wants them erased
-    there needs this id, and it is nowhere else now.
+    Uploaded events stay on the server. To erase them there, use `install_id`, which the phone no
+    longer has.
+
+    Attributes:
+        events: number of events erased; None if a damaged log was destroyed unread.
+        install_id: the id of the uploads; None if the phone never uploaded.
     """
 
     events: int | None
     install_id: str | None
 
 
-def export_data(home: Path, out: Path, *, now: int, cipher: Cipher | None = None) -> int:
-    """Write all that the device holds about its user as JSON Lines; returns the number of events.
+def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None = None) -> int:
+    """Write all data about the user as JSON Lines; return the number of events.
 
-    The first line is a header with counts, so that a cut copy shows; the second has the interests,
-    if there are any. Nothing is held in memory,
-    and `out`, which only its owner may read, appears whole or not at all.
+    The first line is a header with counts, so a truncated copy can be detected. The second line has
+    the interests, if the user chose any. Events are streamed. `out` is written atomically and is
+    readable by its owner only.
 
     Args:
         home: the phone's folder.
         out: the file to write.
         now: unix seconds, for the header.
-        cipher: the app's, where the log is encrypted.
+        cipher: the app's cipher, if the log is encrypted.
 
     Raises:
-        InputError: there is no such phone.
+        InputError: `home` is not a phone's folder.
         EventLogError: the log cannot be read, or not with this key.
         PocketRecError: the interests cannot be read, or `out` cannot be written.
     """
@@ -76,7 +85,7 @@ def export_data(home: Path, out: Path, *, now: int, cipher: Cipher | None = None
 
     def lines() -> Iterator[bytes]:
         nonlocal events
-        for each in log.everything():
+        for each in log.export_rows():
             events += isinstance(each, tuple)
             yield _encoded(_line(each, home, now))
             if chosen and isinstance(each, LogStatus):
@@ -87,38 +96,38 @@ def export_data(home: Path, out: Path, *, now: int, cipher: Cipher | None = None
     return events
 
 
-def erase(home: Path) -> Erased:
-    """Erase all that the device holds about its user, the decisions on consent included.
+def erase(home: PhoneHome) -> ErasureReport:
+    """Erase all data about the user, including the decisions on consent.
 
-    Works without the key. Killed half-way, it is repeated; what an app has open goes on, empty.
+    Needs no key. Repeat it if it was interrupted. A log that an app has open continues, empty.
 
     Raises:
-        InputError: there is no such phone.
+        InputError: `home` is not a phone's folder.
         EventLogError: another process uses the log, or it cannot be written.
-        PocketRecError: install id, interests or the pages shown cannot be removed.
+        PocketRecError: install id, interests or sessions cannot be removed.
     """
     path = _log_of(home)
     events = _empty(path) if path.exists() else 0
     known = install_id.existing(home)
     try:
-        for name in (install_id.FILE_NAME, interests.FILE_NAME, paging.FILE_NAME):
-            _destroy(home / name)
-            _destroy(home / f".{name}.partial")
+        for path in (home.install_id, home.interests, home.sessions):
+            _destroy(path)
+            _destroy(path.with_name(f".{path.name}.partial"))
     except OSError as err:
-        raise write_failed(home, err) from err
-    fsync_dir(home)
-    return Erased(events=events, install_id=known)
+        raise write_failed(home.folder, err) from err
+    fsync_dir(home.folder)
+    return ErasureReport(events=events, install_id=known)
 
 
-def _log_of(home: Path) -> Path:
-    if not home.is_dir():
+def _log_of(home: PhoneHome) -> Path:
+    if not home.folder.is_dir():
         raise InputError(f"{home}: no phone there; --home is the folder of one.")
-    tighten(home)
-    return home / event_schema.FILE_NAME
+    home.tighten()
+    return home.event_log
 
 
 def _line(
-    each: LogStatus | Consent | Showing | tuple[Event, int], home: Path, now: int
+    each: LogStatus | Consent | Showing | tuple[Event, int], home: PhoneHome, now: int
 ) -> dict[str, Any]:
     match each:
         case LogStatus():
@@ -158,9 +167,9 @@ def _empty(path: Path) -> int | None:
 
 
 def _destroy(path: Path) -> None:
-    """Overwrite a file with zeros, then remove it: an open handle or a hard link sees zeros.
+    """Overwrite a file with zeros and remove it, so that open handles and hard links see zeros.
 
-    Of a symbolic link only the link is removed.
+    Remove only the link if it is a symbolic link.
     """
     with suppress(FileNotFoundError):
         if not path.is_symlink():

@@ -1,7 +1,7 @@
-"""What became of releases on this device: one file, sent with consent only.
+"""Outcomes of releases on this device, stored in one file and sent only with consent.
 
-The server counts them, and halts a release that fails on too many devices. Each has a random id of
-its own, so that one sent twice counts once; none names the device or the install.
+The server counts outcomes and halts a release that fails on too many devices. Each outcome has its
+own random id, so duplicates count once. It identifies neither the device nor the install.
 """
 
 import json
@@ -9,17 +9,15 @@ import uuid
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.rollout import SHA256
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
 
-FILE_NAME = "outcomes.json"
-"""In the phone's home."""
 INSTALLED, SELF_TEST_FAILED, REVERTED, DOWNLOAD_FAILED, APP_TOO_OLD = KINDS = (
     "installed",
     "self_test_failed",
@@ -27,13 +25,21 @@ INSTALLED, SELF_TEST_FAILED, REVERTED, DOWNLOAD_FAILED, APP_TOO_OLD = KINDS = (
     "download_failed",
     "app_too_old",
 )
-"""APP_TOO_OLD is neither a success nor a failure of a release; older servers refuse it."""
+"""APP_TOO_OLD is neither a success nor a failure of a release; older servers reject it."""
 MAX_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One of `KINDS` of a release; done: it was sent, or never will be."""
+    """The outcome of a release.
+
+    Attributes:
+        id: random id of the outcome.
+        manifest: manifest hash of the release.
+        outcome: one of `KINDS`.
+        ts: time of the outcome, unix seconds.
+        done: it was sent, or is never sent.
+    """
 
     id: str
     manifest: str
@@ -42,19 +48,19 @@ class Outcome:
     done: bool = False
 
 
-def read(home: Path) -> list[Outcome]:
-    """Return what is kept, the oldest first; a file that cannot be read holds nothing."""
+def read(home: PhoneHome) -> list[Outcome]:
+    """Return the stored outcomes, oldest first; nothing if the file cannot be read."""
     try:
-        value = json.loads((home / FILE_NAME).read_bytes())
+        value = json.loads(home.outcomes.read_bytes())
     except (OSError, ValueError, RecursionError):
         return []
     return [Outcome(**one) for one in value if _is_sound(one)] if isinstance(value, list) else []
 
 
-def record(home: Path, manifest: str, outcome: str, now_utc: int) -> None:
-    """Note an outcome, each of a release once.
+def record(home: PhoneHome, manifest: str, outcome: str, now_utc: int) -> None:
+    """Record an outcome; the same outcome of a release is recorded once.
 
-    Losing one costs a count; so where it cannot be written, that is no error.
+    A failed write is ignored, because a lost outcome only changes a count.
     """
     kept = read(home)
     if any((one.manifest, one.outcome) == (manifest, outcome) for one in kept):
@@ -63,26 +69,26 @@ def record(home: Path, manifest: str, outcome: str, now_utc: int) -> None:
     _write(home, [*kept, made])
 
 
-def pending(home: Path) -> list[Outcome]:
-    """Return what was not sent yet."""
+def pending(home: PhoneHome) -> list[Outcome]:
+    """Return the outcomes that were not sent yet."""
     return [one for one in read(home) if not one.done]
 
 
-def finish(home: Path, ids: Collection[str]) -> None:
-    """Note that these were sent, or never will be: the user has not agreed."""
+def finish(home: PhoneHome, ids: Collection[str]) -> None:
+    """Mark outcomes as sent, or as never to be sent because the user did not agree."""
     if ids:
         _write(home, [replace(one, done=one.done or one.id in ids) for one in read(home)])
 
 
-def drop_pending(home: Path) -> None:
-    """Note that what was not sent never will be: it came about before the user agreed."""
+def drop_pending(home: PhoneHome) -> None:
+    """Mark all pending outcomes as never to be sent: they are older than the consent."""
     finish(home, [one.id for one in pending(home)])
 
 
-def _write(home: Path, outcomes: list[Outcome]) -> None:
+def _write(home: PhoneHome, outcomes: list[Outcome]) -> None:
     data = canonical_json([asdict(one) for one in outcomes[-MAX_KEPT:]])
     with suppress(PocketRecError):
-        write_private(home / FILE_NAME, data)
+        write_private(home.outcomes, data)
 
 
 def _is_sound(value: Any) -> bool:

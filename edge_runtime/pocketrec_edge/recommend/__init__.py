@@ -1,5 +1,7 @@
-"""Recommend: one request becomes a slate.
+"""The online request: candidates, ranker, re-ranking, slate, each with its reason.
 
-In: a history and a release. Out: a slate with reasons and timings.
-Read in this order: pipeline.py, filters.py, index.py, rules/, slate.py, fallback.py, explain.py.
+In: a `Query` (history, time, filters, surface) and a release. Out: a `Slate` with faults.
+Reading order: query.py, pipeline.py; then its stages: filters.py, index.py (search over nprobe
+cells), surfaces.py, policy_rerank.py or rules/ with sponsored_placements.py, reasons.py, slate.py;
+then fallback.py and popular_list.py (without models), explain.py with contributions.py.
 """

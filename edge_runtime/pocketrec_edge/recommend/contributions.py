@@ -1,11 +1,11 @@
-"""What each event of the history gives an item: its score less its score without the event.
+"""Contributions: an item's score minus its score without one event of the history.
 
 Leave-one-out, as Cook 1977 does with the observations of a regression: the models run again without
 the event, on the same candidates. That takes the user tower and the ranker once for each of the
 last `max_history` events, about as long as so many slates, so it is for explanations only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.features import Floats, History, Ints
 from pocketrec_bundle.products import inner
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,7 @@ class Contribution:
     """One event of the history, and what an item's scores owe to it.
 
     retrieval, final: of the inner product with the user vector and of the ranker's score; final is
-    None where no ranker ran or the item is no candidate. cosine: of the two items' vectors.
+    None if no ranker ran or the item is not a candidate. cosine: of the two items' vectors.
     """
 
     item_id: str
@@ -54,10 +55,8 @@ class Without:
     final: Floats | None
 
 
-def without_each(
-    device: Recommender, history: History, now_utc: int, candidates: Ints, vectors: Floats
-) -> Without:
-    """Answer anew without each of the last `max_history` events.
+def without_each(device: Recommender, query: Query, candidates: Ints, vectors: Floats) -> Without:
+    """Answer again without each of the last `max_history` events.
 
     The event is left out of the whole log: where that is longer, an older event comes into the
     user tower in its place, and the ranker counts one event less. Events that stand for interests
@@ -65,14 +64,14 @@ def without_each(
 
     Args:
         device: with its models.
-        history: all events.
-        now_utc: unix seconds.
+        query: with all events.
         candidates: int32 [n], of the request.
         vectors: float32 [n, d] of `candidates`.
 
     Raises:
         EngineError: the user tower fails.
     """
+    history = query.history
     events = range(len(history.interests), len(history))[-device.spec.max_history :]
     users = np.zeros((len(events), device.spec.dim), np.float32)
     final: Floats | None = np.zeros((len(events), len(candidates)), np.float32)
@@ -81,13 +80,12 @@ def without_each(
         left = History(
             history.rows[kept], history.events[kept], history.ts[kept], history.interests
         )
-        users[at] = device.user_vector(left, now_utc)
+        without = replace(query, history=left)
+        users[at] = device.user_vector(without)
         if final is not None and len(candidates):
             order = np.lexsort((candidates, -inner(vectors, users[at])))  # the ranker reads places
             try:
-                inputs = device.ranker_inputs(
-                    users[at], candidates[order], vectors[order], left, now_utc
-                )
+                inputs = device.ranker_inputs(without, users[at], candidates[order], vectors[order])
                 final[at, order] = device.spec.final_scores(device.probabilities(inputs))
             except PocketRecError:
                 final = None

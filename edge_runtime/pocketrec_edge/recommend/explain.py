@@ -19,9 +19,10 @@ from pocketrec_bundle.settings.rules import NAMES, Rules
 from pocketrec_edge.answers import RuleEffect, Source, plain_faults
 from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend.contributions import Contribution, Without, largest, without_each
-from pocketrec_edge.recommend.index import probe, units
+from pocketrec_edge.recommend.index import search, units
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.recommend.rerank import rerank
+from pocketrec_edge.recommend.policy_rerank import rerank
+from pocketrec_edge.recommend.query import Query, RankedCandidates
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_edge.recommend.slate import Slate
 
@@ -30,7 +31,7 @@ CELLS, NEIGHBOURS, OWN, POPULAR = "cells", "neighbours", "own items", "popular i
 SCORE, DUPLICATES, CAP = "score", "near_duplicates", "category_cap"
 """Steps of re-ranking besides a release's own rules."""
 WITHDRAWN, HAD, FAR = "withdrawn", "had before", "not among the candidates"
-"""Why an item is no candidate."""
+"""Why an item is not a candidate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,25 +155,25 @@ def explain(
             "Give the id of one, as `device recommend` shows them."
         )
     k = max(1, k if k is not None else device.policy.slate)
-    slate = device.recommend(history, now_utc, k, rng=rng)
+    query = Query(history, now_utc, k, rng=rng)
+    slate = device.recommend(query)
     rows = [item.row for item in slate.items] if item_id is None else [row]
-    explaining = _Explaining(device, history, now_utc, k, slate)
+    explaining = _Explaining(device, query, k, slate)
     return slate, tuple(explaining.explanation(row) for row in rows)
 
 
 class _Explaining:
     """One request, and what the explanations of all its items share."""
 
-    def __init__(
-        self, device: Recommender, history: History, now_utc: int, k: int, slate: Slate
-    ) -> None:
-        self._device, self._history, self._now, self._k = device, history, now_utc, k
+    def __init__(self, device: Recommender, query: Query, k: int, slate: Slate) -> None:
+        self._device, self._query, self._k = device, query, k
+        self._history, self._now = query.history, query.now_utc
         self._slate, self._rows = slate, slate.candidates
         self._by_row = {item.row: item for item in slate.items}
-        self._excluded = device.excluded(history)
+        self._excluded = device.excluded(query)
         self._vectors = device.index.vectors(self._rows)
         self._order: list[int] = np.lexsort((self._rows, -slate.scores)).tolist()
-        self._past = used_rows(device.spec, history.interactions())
+        self._past = used_rows(device.spec, query.history.interactions())
         self._past_titles = self._titles(self._past.tolist())
         self._past_vectors = device.index.vectors(self._past)
         self._cell_order = np.argsort(
@@ -187,11 +188,9 @@ class _Explaining:
         self._brought = self._stages()
         self._lists = self._steps()
         if slate.source == "model" and len(self._rows):
-            inputs = device.ranker_inputs(
-                slate.user_vector, self._rows, self._vectors, history, now_utc
-            )
+            inputs = device.ranker_inputs(query, slate.user_vector, self._rows, self._vectors)
             self._probabilities = device.probabilities(inputs)
-        self._without = without_each(device, history, now_utc, self._rows, self._vectors)
+        self._without = without_each(device, query, self._rows, self._vectors)
 
     def explanation(self, row: int) -> ItemExplanation:
         """Explain one row of the release."""
@@ -232,8 +231,8 @@ class _Explaining:
         """Rows that each stage brings, asked as `Recommender.candidates` asks."""
         device, history = self._device, self._history
         limit = min(device.policy.candidates, device.spec.candidates)
-        user, probes = self._slate.user_vector, device.policy.probes
-        cells, _ = probe(device.index, user, limit, probes, self._excluded)
+        user, nprobe = self._slate.user_vector, device.policy.probes
+        cells, _ = search(device.index, user, limit, nprobe, self._excluded)
         both, own = (
             set(extra_candidates(device.spec, votes, history, self._now, self._excluded).tolist())
             for votes in (device.votes(history), None)
@@ -242,7 +241,7 @@ class _Explaining:
         return {name: rows & set(self._rows.tolist()) for name, rows in found.items()}
 
     def _steps(self) -> list[tuple[str, list[int]]]:
-        """Rows of the first k after each step, the steps before it taken anew each time."""
+        """Rows of the first k after each step; each list repeats the steps before it."""
         found = [(SCORE, self._order[: self._k])]
         rules = self._device.bundle.rules
         if rules is None:
@@ -263,11 +262,9 @@ class _Explaining:
         return [*lists[:-1], (lists[-1][0], list(self._by_row))]  # a draw does not come again
 
     def _ruled(self, rules: Rules) -> list[int]:
-        scores, vectors = self._slate.scores, self._vectors
-        found = self._device.ruled(
-            self._history, self._now, self._rows, vectors, scores, self._k, rules=rules
-        )
-        return found.positions
+        ranked = RankedCandidates.by_retrieval(self._rows, self._vectors, self._slate.scores)
+        query = Query(self._history, self._now, self._k)  # a draw does not come again
+        return self._device.apply_rules(query, ranked, rules).positions
 
     def _why_not(self, row: int, at: int | None, steps: tuple[Step, ...]) -> str:
         if at is None:

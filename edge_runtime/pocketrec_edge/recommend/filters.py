@@ -1,9 +1,9 @@
 """Filters of a request: which items a list may hold at all, whatever their scores.
 
-A filter costs time and no recall: retrieval reads more cells for it (`cells_to_read`), and goes on
-until enough items pass (`index.py`). What is not known of an item never passes: an item without a
-price is in no price range, and one without an age rating may be unfit for a child. But an item
-without a list of regions is offered everywhere, for that is what a catalogue means by it.
+A filter costs time but no recall: retrieval reads more cells (`cells_to_read`) until enough items
+pass (`index.py`). An unknown value never passes: an item without a price is in no price range, and
+an item without an age rating may be unfit for a child. An item without a list of regions passes
+every region, because catalogues list regions only to restrict an item.
 """
 
 import difflib
@@ -35,11 +35,19 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
-    """What an item must be to be shown; all of it must hold.
+    """Conditions on every item of an answer; an item must pass all of them.
 
-    ranges: such as of `price` or `year`; any_of: names of categories of which it must have one;
-    none_of: of which it may have none; region: where it must be offered; max_age_rating: the
-    highest age rating, in years; unrated: whether items without one pass that.
+    Attributes:
+        ranges: bounds of numeric columns, such as `price` or `year`.
+        any_of: category names; the item must have at least one of them.
+        none_of: category names; the item must not have any of them.
+        region: the item must be offered there.
+        max_age_rating: highest age rating, in years.
+        unrated: whether items without an age rating pass `max_age_rating`.
+
+    Example:
+        >>> Filters(any_of=("drama",), ranges=(Range(column="year", low=1990),)).unrated
+        False
     """
 
     ranges: tuple[Range, ...] = ()
@@ -121,27 +129,30 @@ def unknown_names(columns: FilterColumns, filters: Filters, *, hints: bool = Fal
     return found
 
 
-def cells_to_read(probes: int, available: int, passing: int) -> int:
-    """Return how many cells hold as many passing items as `probes` cells hold items.
+def cells_to_read(nprobe: int, available: int, passing: int) -> int:
+    """Return how many cells hold as many passing items as `nprobe` cells hold items.
 
-    The best 10 of the tenth of a catalogue that passes lie as far apart as the best 100 of all: to
-    stop at the k-th that passes lost up to a third of them (`test_a_filter_costs_no_recall`).
+    If 10% of items pass, their top 10 spread over as many cells as the overall top 100; stopping
+    after k hits lost up to a third of them (`test_a_filter_costs_no_recall`).
 
     Args:
-        probes: cells to read without a filter, 0 = all.
+        nprobe: cells to read without a filter, 0 = all.
         available: items that are not withdrawn.
         passing: those of them that pass.
     """
-    return -(-probes * available // passing) if passing else probes
+    return -(-nprobe * available // passing) if passing else nprobe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Barred:
-    """What one release must not show: withdrawn items, and those that fail the filters.
+class FilterMask:
+    """The items that a request must not show: withdrawn ones and those that fail its filters.
 
-    rows: bool [N]; available, passing: items that are not withdrawn, and those of them that pass;
-    by_filters: whether there were any; faults: names that the release does not have, or that
-    nothing is left.
+    Attributes:
+        rows: bool [N], True for excluded items.
+        available: number of items that are not withdrawn.
+        passing: how many of those pass the filters.
+        by_filters: whether the request has filters.
+        faults: names that the release does not have, or that no item passes.
     """
 
     rows: Mask
@@ -150,13 +161,13 @@ class Barred:
     by_filters: bool = False
     faults: tuple[Fault, ...] = ()
 
-    def cells(self, probes: int) -> int:
-        """Return how many cells to read in the place of `probes`."""
-        return cells_to_read(probes, self.available, self.passing)
+    def cells(self, nprobe: int) -> int:
+        """Return how many cells to read instead of `nprobe`."""
+        return cells_to_read(nprobe, self.available, self.passing)
 
 
-class Bars:
-    """Works out `Barred` for one release.
+class FilterMasks:
+    """Makes the `FilterMask` of each request to one release, and keeps the last one.
 
     A million items take 2 to 3 ms a filter on a server's core (34 ms for categories that are not
     coded, 50 ms for such regions), and the answer, 1 byte an item, is kept until other filters
@@ -166,11 +177,11 @@ class Bars:
     def __init__(self, bundle: Bundle) -> None:
         self._columns = FilterColumns.of(bundle)
         n = int(bundle.available.sum())
-        self._without = Barred(rows=~bundle.available, available=n, passing=n)
+        self._without = FilterMask(rows=~bundle.available, available=n, passing=n)
         self._filters: Filters | None = None
         self._last = self._without
 
-    def barred(self, filters: Filters | None) -> Barred:
+    def of(self, filters: Filters | None) -> FilterMask:
         """Return what must not be shown with these filters; nobody writes into it."""
         if filters is None:
             return self._without
@@ -184,7 +195,7 @@ class Bars:
             if not passing:
                 faults.append(Fault(FaultCode.ALL_FILTERED, "all items filtered"))
             self._filters = filters
-            self._last = Barred(
+            self._last = FilterMask(
                 rows=rows,
                 available=self._without.available,
                 passing=passing,

@@ -1,4 +1,4 @@
-"""Candidate retrieval: int8 rows in cell order, the nearest cells scanned first (IVF).
+"""Candidate retrieval: an IVF index of int8 rows; a search scans the nprobe nearest cells first.
 
 Jegou et al. 2011, section III, without residuals. `index_reference.py` is the plain form that tests
 compare with.
@@ -52,8 +52,8 @@ def units(vectors: Floats) -> Floats:
     return found
 
 
-def probe(
-    index: Index, query: Floats, k: int, probes: int, excluded: NDArray[np.bool_]
+def search(
+    index: Index, query: Floats, k: int, nprobe: int, excluded: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int32], Floats]:
     """Find the best rows by inner product, in the nearest cells and on until k are found.
 
@@ -61,14 +61,14 @@ def probe(
         index: cells of int8 rows.
         query: float32 [d], the user vector.
         k: rows wanted.
-        probes: cells to scan at least, 0 = all. Recall grows and time is linear in it.
+        nprobe: minimum number of cells to scan, 0 = all. Recall and time grow with it.
         excluded: bool [N], rows that must not be returned (seen, withdrawn).
 
     Returns:
         Rows and scores, best first, ties by lower row: int32 [n], float32 [n]; n < k only if fewer
         rows survive the filter in the whole catalogue.
     """
-    rows = _survivors(index, query, k, probes, excluded)
+    rows = _survivors(index, query, k, nprobe, excluded)
     scores = _scores(index, query, rows)
     if len(rows) > k:
         # Keep all that tie with the k-th best, so that the lower row wins whatever the partition.
@@ -80,11 +80,11 @@ def probe(
 
 
 def _survivors(
-    index: Index, query: Floats, k: int, probes: int, excluded: NDArray[np.bool_]
+    index: Index, query: Floats, k: int, nprobe: int, excluded: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
     """Rows of the nearest cells that are not excluded; further cells up to the k-th of them."""
     n_cells = len(index.centroids)
-    wanted = probes if 0 < probes < n_cells else n_cells
+    wanted = nprobe if 0 < nprobe < n_cells else n_cells
     if wanted == n_cells:
         return np.flatnonzero(~excluded).astype(np.int32)
     nearness = inner(index.centroids, query)

@@ -1,12 +1,11 @@
 """One recommendation on the device: features, user tower, retrieval, ranker, re-ranking.
 
-Whatever fails on the way, an answer comes out: without the ranker the retrieval order, without
-the tower the popular items of the user's categories, then of all (`fallback.py`); `Slate.faults`
-says what happened.
+It always answers: without the ranker in retrieval's order; without the user tower with popular
+items of the user's categories, then of all (`fallback.py`). `Slate.faults` says what failed.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,38 +15,32 @@ from pocketrec_bundle.candidates import extra_candidates, merged
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.features import History, tower_inputs, used_rows
 from pocketrec_bundle.neighbours import Neighbours, Votes, votes_of
-from pocketrec_bundle.products import inner, inner_pairs
+from pocketrec_bundle.products import inner
 from pocketrec_bundle.ranker_features import ItemColumns, Request, padded, ranker_features
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.rules import Rules
 from pocketrec_edge.answers import SlateItem, Source
 from pocketrec_edge.engines.select import Engine, choose_engine, open_model
 from pocketrec_edge.errors import EngineError, OutOfTimeError
-from pocketrec_edge.events.feedback import Impressions
-from pocketrec_edge.events.interests import reason
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.fallback import Lists
-from pocketrec_edge.recommend.filters import Barred, Bars, Filters
-from pocketrec_edge.recommend.index import Floats, Index, probe
-from pocketrec_edge.recommend.offers import Offers, sponsorship
+from pocketrec_edge.recommend.filters import FilterMask, FilterMasks
+from pocketrec_edge.recommend.index import Floats, Index, search
+from pocketrec_edge.recommend.policy_rerank import rerank
+from pocketrec_edge.recommend.query import Query, RankedCandidates
+from pocketrec_edge.recommend.reasons import POPULAR_REASON, Reasons
 from pocketrec_edge.recommend.request_checks import check_k
-from pocketrec_edge.recommend.rerank import rerank
-from pocketrec_edge.recommend.rules import Candidates, Moment, Ruled, apply
-from pocketrec_edge.recommend.rules.exploration import Random
+from pocketrec_edge.recommend.rules import Candidates, Moment, RerankResult, apply
 from pocketrec_edge.recommend.rules.thompson import feedback_of
-from pocketrec_edge.recommend.scenes import SEARCH, SIMILAR, Scene
 from pocketrec_edge.recommend.slate import Slate
+from pocketrec_edge.recommend.sponsored_placements import SponsoredPlacements, sponsorship
 from pocketrec_edge.recommend.stage_clock import StageClock
+from pocketrec_edge.recommend.surfaces import SEARCH
 from pocketrec_edge.recommend.texts import Texts
 
-POPULAR_REASON = "popular now"
-AGAIN_REASON = "you had it before"
-LIKE_REASON, WITH_REASON = "like {}", "goes with {}"
 NOTHING_LEFT = "nothing is left: no item may be shown that the user has not had"
-HOME = Scene()
 REMEMBERED_TIMES = 8
 """Rankings whose time tells what the next one may take: few, so that one hiccup is soon over."""
-NO_ROWS = np.zeros(0, np.int32)
 
 
 class Recommender:
@@ -77,11 +70,12 @@ class Recommender:
         self.fault: Fault | None = stopped
         self.index = Index.of(bundle)
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
-        self.bars = Bars(bundle)
-        self.withdrawn = self.bars.barred(None).rows
-        self._offers = Offers(bundle)
+        self.filter_masks = FilterMasks(bundle)
+        self.withdrawn = self.filter_masks.of(None).rows
+        self._offers = SponsoredPlacements(bundle)
         self._texts = Texts(bundle)
         self._lists = Lists(bundle)
+        self._reasons = Reasons(self.spec, self.index, self.items, self._texts)
         self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
@@ -98,71 +92,35 @@ class Recommender:
         except PocketRecError as err:
             self.fault = Fault(FaultCode.MODEL_UNAVAILABLE, str(err))
 
-    def recommend(
-        self,
-        history: History,
-        now_utc: int,
-        k: int | None = None,
-        *,
-        exclude_seen: bool | None = None,
-        filters: Filters | None = None,
-        shown: NDArray[np.int32] = NO_ROWS,
-        rng: Random | None = None,
-        impressions: Impressions | None = None,
-        showings: Mapping[str, int] | None = None,
-        policy_alone: bool = False,
-        scene: Scene = HOME,
-        deadline_ms: float | None = None,
-    ) -> Slate:
+    def recommend(self, query: Query) -> Slate:
         """Answer one request.
-
-        Args:
-            history: the user's events as rows of this release, see `interests.with_interests` too.
-            now_utc: unix seconds.
-            k: slate size, by default the policy's.
-            exclude_seen: leave out all items of the history; by default as the policy says.
-            filters: what all items must be, the fallback's too; a list ends where no more are.
-            shown: rows of earlier pages, which must not come again.
-            rng: for releases that explore; None: this request does not.
-            impressions: for releases that learn from what became of them.
-            showings: of each campaign today, on this device; None: nothing is sponsored.
-            policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that
-                know none; golden slates are made so.
-            scene: where the list stands; search results come back all, in a new order.
-            deadline_ms: if ranking would take longer than what is left of it, as far as the last
-                requests tell, the slate is in retrieval's order and its fault says so.
 
         Raises:
             RequestInvalidError: k is out of its range.
         """
-        check_k(k)
-        wanted = k if k is not None else self.policy.slate
+        check_k(query.k)
         clock = StageClock()
-        fault, barred = self.fault, self.bars.barred(filters)
-        excluded = self.excluded(history, exclude_seen, scene, barred)
-        excluded[shown] = True
+        fault, mask = self.fault, self.filter_masks.of(query.filters)
+        excluded = self.excluded(query, mask)
+        excluded[query.shown] = True
         clock.mark("features")
         try:
-            user = self.user_vector(history, now_utc)
+            user = self.user_vector(query)
         except PocketRecError as err:
             fault = fault or Fault(FaultCode.USER_TOWER_FAILED, str(err))
-            return self._fallback(history, excluded, barred, shown, wanted, clock, fault, scene)
+            return self._fallback(query, excluded, mask, clock, fault)
         clock.mark("tower")
-        probes = barred.cells(self.policy.probes)
-        votes = self.votes(history)
-        rows, vectors, scores = self.candidates(
-            user, history, now_utc, excluded, scene, probes, votes
+        votes = self.votes(query.history)
+        nprobe = mask.cells(self.policy.probes)
+        found = RankedCandidates.by_retrieval(
+            *self.candidates(query, user, excluded, nprobe=nprobe, votes=votes)
         )
         clock.mark("retrieve")
-        probabilities = np.zeros((len(rows), 0), np.float32)
-        final = scores
         source: Source = "retrieval"
         try:
-            self._expect_time(deadline_ms, clock)
-            if len(rows):
-                inputs = self.ranker_inputs(user, rows, vectors, history, now_utc, votes)
-                probabilities = self.probabilities(inputs)
-                final = self.spec.final_scores(probabilities)
+            self._expect_time(query.deadline_ms, clock)
+            found = self._ranked(query, user, found, votes)
+            if len(found.rows):
                 self._rank_ms.append(clock.since_mark())
             source = "model"
         except OutOfTimeError as err:
@@ -170,48 +128,34 @@ class Recommender:
         except PocketRecError as err:
             fault = fault or Fault(FaultCode.RANKER_FAILED, str(err))
         clock.mark("rank")
-        if scene.kind == SEARCH:
-            ruled = Ruled.untouched(np.lexsort((rows, -final)).tolist())
-        elif self.bundle.rules is None or policy_alone:
-            first_category = self.items.categories[rows][:, 0]
-            ruled = Ruled.untouched(rerank(self.policy, final, vectors, first_category, wanted))
-        else:
-            ruled = self.ruled(
-                history, now_utc, rows, vectors, final, wanted, shown, rng, impressions, showings
-            )
-        items = self._describe(history, rows, vectors, final, scores, probabilities, ruled, scene)
+        items = self._describe(query, found, self._reranked(query, found))
         clock.mark("rerank")
         left = None
-        if not (len(rows) or len(shown) or barred.faults):
+        if not (len(found.rows) or len(query.shown) or mask.faults):
             left = Fault(FaultCode.NOTHING_LEFT, NOTHING_LEFT)
         return Slate(
             items=items,
             stage_ms=clock.total(),
             source=source,
-            faults=_known(fault, *barred.faults, left, self._texts.fault),
+            faults=_known(fault, *mask.faults, left, self._texts.fault),
             user_vector=user,
-            candidates=rows,
-            scores=final,
+            candidates=found.rows,
+            scores=found.scores,
         )
 
-    def excluded(
-        self,
-        history: History,
-        exclude_seen: bool | None = None,
-        scene: Scene = HOME,
-        barred: Barred | None = None,
-    ) -> NDArray[np.bool_]:
-        """Rows that must not be shown, bool [N].
+    def excluded(self, query: Query, mask: FilterMask | None = None) -> NDArray[np.bool_]:
+        """Return the rows that must not be shown, bool [N].
 
-        Barred ones (by filters; by default what is withdrawn), and seen ones unless they may repeat
-        or the user searched for them; beside an item, that item.
+        These are the rows of the mask (by default withdrawn items), items of the history unless
+        they may repeat or the user searched for them, and the item at hand.
         """
-        found: NDArray[np.bool_] = (barred or self.bars.barred(None)).rows.copy()
-        repeats = self.policy.repeats or scene.kind == SEARCH
-        if not repeats if exclude_seen is None else exclude_seen:
+        found: NDArray[np.bool_] = (mask or self.filter_masks.of(None)).rows.copy()
+        history = query.history
+        repeats = self.policy.repeats or query.surface.kind == SEARCH
+        if not repeats if query.exclude_seen is None else query.exclude_seen:
             found[history.interactions().rows] = True
-        if scene.item is not None:
-            found[scene.item] = True
+        if query.surface.item is not None:
+            found[query.surface.item] = True
         return found
 
     def _expect_time(self, deadline_ms: float | None, clock: StageClock) -> None:
@@ -225,20 +169,20 @@ class Recommender:
                 f"{deadline_ms:g} ms are left; the slate is in retrieval's order"
             )
 
-    def tower_inputs(self, history: History, now_utc: int) -> dict[str, NDArray[Any]]:
+    def tower_inputs(self, query: Query) -> dict[str, NDArray[Any]]:
         """Return the user tower's inputs, see FORMAT.md."""
-        vectors = self.index.vectors(used_rows(self.spec, history))
-        return tower_inputs(self.spec, history, vectors, now_utc)
+        vectors = self.index.vectors(used_rows(self.spec, query.history))
+        return tower_inputs(self.spec, query.history, vectors, query.now_utc)
 
-    def user_vector(self, history: History, now_utc: int) -> Floats:
+    def user_vector(self, query: Query) -> Floats:
         """Run the user tower; float32 [d].
 
         Raises:
-            EngineError: there is none, or it fails.
+            EngineError: the model is not loaded, or it fails.
         """
         if self._tower is None:
             raise EngineError("no user tower is loaded")
-        found = self._tower.run(self.tower_inputs(history, now_utc))
+        found = self._tower.run(self.tower_inputs(query))
         if found.shape != (1, self.spec.dim) or not np.isfinite(found).all():
             raise EngineError("the user tower's answer is not finite, or of the wrong shape")
         user: Floats = found[0]
@@ -250,28 +194,34 @@ class Recommender:
 
     def candidates(
         self,
+        query: Query,
         user: Floats,
-        history: History,
-        now_utc: int,
         excluded: NDArray[np.bool_],
-        scene: Scene = HOME,
-        probes: int | None = None,
+        *,
+        nprobe: int | None = None,
         votes: Votes | None = None,
     ) -> tuple[NDArray[np.int32], Floats, Floats]:
-        """Rows, vectors and retrieval scores of what the ranker gets, best score first.
+        """Return rows, vectors and retrieval scores of the ranker's input, best score first.
 
-        user: float32 [d]; probes: cells to read, by default the policy's; votes: of the history,
-        if the caller has added them up; returns int32 [n], float32 [n, d], float32 [n].
+        Args:
+            query: whose history and surface bring candidates beside the search.
+            user: float32 [d], the user vector.
+            excluded: bool [N], rows that must not be candidates.
+            nprobe: cells to read at least; None: the policy's.
+            votes: of the history, if the caller has added them up.
+
+        Returns:
+            int32 [n], float32 [n, d], float32 [n].
         """
         limit, neighbours = self._limit, self.items.neighbours
-        probes = self.policy.probes if probes is None else probes
-        own = scene.candidates(self.index, neighbours, limit, probes, excluded)
-        if scene.is_closed:
+        nprobe = self.policy.probes if nprobe is None else nprobe
+        own = query.surface.candidates(self.index, neighbours, limit, nprobe, excluded)
+        if query.surface.is_closed:
             rows = own
         else:
-            rows, scores = probe(self.index, user, limit, probes, excluded)
-            votes = votes or self.votes(history)
-            extra = extra_candidates(self.spec, votes, history, now_utc, excluded)
+            rows, scores = search(self.index, user, limit, nprobe, excluded)
+            votes = votes or self.votes(query.history)
+            extra = extra_candidates(self.spec, votes, query.history, query.now_utc, excluded)
             extra = merged(own, extra, limit) if len(own) else extra
             if not len(extra):
                 return rows, self.index.vectors(rows), scores
@@ -288,26 +238,30 @@ class Recommender:
 
     def ranker_inputs(
         self,
+        query: Query,
         user: Floats,
         rows: NDArray[np.int32],
         vectors: Floats,
-        history: History,
-        now_utc: int,
         votes: Votes | None = None,
     ) -> dict[str, NDArray[Any]]:
-        """Return the ranker's inputs for these candidates, see FORMAT.md, before padding.
+        """Return the ranker's inputs for candidates, see FORMAT.md, before padding.
 
-        votes: of the history, if the caller has added them up.
+        Args:
+            query: whose history the features are of.
+            user: float32 [d], the user vector.
+            rows: int32 [n], in retrieval's order.
+            vectors: float32 [n, d].
+            votes: of the history, if the caller has added them up.
         """
-        recent = self.index.vectors(used_rows(self.spec, history))
-        request = Request(history, now_utc, user[None], recent, votes)
+        recent = self.index.vectors(used_rows(self.spec, query.history))
+        request = Request(query.history, query.now_utc, user[None], recent, votes)
         return ranker_features(self.spec, self.items, request, rows, vectors)
 
     def probabilities(self, inputs: dict[str, NDArray[Any]]) -> Floats:
         """Run the ranker on the inputs of n candidates, n at most the spec's; float32 [n, H].
 
         Raises:
-            EngineError: there is none, or it fails.
+            EngineError: the model is not loaded, or it fails.
         """
         if self._ranker is None:
             raise EngineError("no ranker is loaded")
@@ -318,72 +272,90 @@ class Recommender:
             raise EngineError("the ranker's answer is not finite, or of the wrong shape")
         return found[:n]
 
-    def ruled(
-        self,
-        history: History,
-        now_utc: int,
-        rows: NDArray[np.int32],
-        vectors: Floats,
-        scores: Floats,
-        k: int,
-        shown: NDArray[np.int32] = NO_ROWS,
-        rng: Random | None = None,
-        impressions: Impressions | None = None,
-        showings: Mapping[str, int] | None = None,
-        rules: Rules | None = None,
-    ) -> Ruled:
-        """Apply rules, by default the release's, which it must have, to scored candidates."""
+    def _ranked(
+        self, query: Query, user: Floats, found: RankedCandidates, votes: Votes | None
+    ) -> RankedCandidates:
+        """Score candidates with the ranker.
+
+        Raises:
+            EngineError: the model is not loaded, or it fails.
+        """
+        if not len(found.rows):
+            return found
+        inputs = self.ranker_inputs(query, user, found.rows, found.vectors, votes)
+        probabilities = self.probabilities(inputs)
+        final = self.spec.final_scores(probabilities)
+        return replace(found, scores=final, probabilities=probabilities)
+
+    def _reranked(self, query: Query, found: RankedCandidates) -> RerankResult:
+        """Choose the slate: by score for a search, by the rules, or by the policy alone."""
+        if query.surface.kind == SEARCH:
+            return RerankResult.untouched(np.lexsort((found.rows, -found.scores)).tolist())
+        if self.bundle.rules is None or query.policy_alone:
+            category = self.items.categories[found.rows][:, 0]
+            chosen = rerank(self.policy, found.scores, found.vectors, category, self._size(query))
+            return RerankResult.untouched(chosen)
+        return self.apply_rules(query, found)
+
+    def _size(self, query: Query) -> int:
+        return query.k if query.k is not None else self.policy.slate
+
+    def apply_rules(
+        self, query: Query, found: RankedCandidates, rules: Rules | None = None
+    ) -> RerankResult:
+        """Apply rules to scored candidates; None: the release's rules, which it must have."""
         rules = rules or self.bundle.rules
         assert rules is not None
-        columns = self.items
+        columns, history = self.items, query.history
         candidates = Candidates(
-            rows=rows,
-            scores=scores,
-            vectors=vectors,
-            categories=np.asarray(columns.categories[rows]),
-            numeric=np.asarray(columns.numeric[rows]),
+            rows=found.rows,
+            scores=found.scores,
+            vectors=found.vectors,
+            categories=np.asarray(columns.categories[found.rows]),
+            numeric=np.asarray(columns.numeric[found.rows]),
             columns=self.spec.numeric,
             titles=self._texts.titles,
         )
         moment = Moment(
-            now_utc=now_utc,
+            now_utc=query.now_utc,
             past_categories=np.asarray(columns.categories[history.rows]),
             past_numeric=np.asarray(columns.numeric[history.rows]),
-            shown=shown,
-            shown_vectors=self.index.vectors(shown),
-            rng=rng,
-            feedback=None if impressions is None else feedback_of(impressions, self.items),
-            offers=() if showings is None else self._offers.at(now_utc, showings),
+            shown=query.shown,
+            shown_vectors=self.index.vectors(query.shown),
+            rng=query.rng,
+            feedback=None
+            if query.impressions is None
+            else feedback_of(query.impressions, self.items),
+            offers=() if query.showings is None else self._offers.at(query.now_utc, query.showings),
         )
-        return apply(rules, candidates, moment, k)
+        return apply(rules, candidates, moment, self._size(query))
 
     def _fallback(
         self,
-        history: History,
+        query: Query,
         excluded: NDArray[np.bool_],
-        barred: Barred,
-        shown: NDArray[np.int32],
-        k: int,
+        mask: FilterMask,
         clock: StageClock,
         fault: Fault,
-        scene: Scene,
     ) -> Slate:
-        """Lists of the user's categories, then popular items; barred and shown ones never.
+        """Return lists of the user's categories, then popular items.
 
-        Seen ones too if nothing else is left. Beside an item those that go with it come first, and
-        search results stay as they were.
+        Items that the mask or earlier pages exclude never come; items of the history come if
+        nothing else is left. Beside an item, those that go with it come first; search results keep
+        their order.
         """
-        probes, beyond = barred.cells(self.policy.probes), barred.by_filters
-        rows = scene.candidates(self.index, self.items.neighbours, self._limit, probes, excluded)
+        nprobe, beyond = mask.cells(self.policy.probes), mask.by_filters
+        surface, history, k = query.surface, query.history, self._size(query)
+        rows = surface.candidates(self.index, self.items.neighbours, self._limit, nprobe, excluded)
         listed: dict[int, int] = {}
-        if not scene.is_closed:
+        if not surface.is_closed:
             listed = self._lists.rows(history, excluded, k, beyond=beyond)
             if not listed and not len(rows):
-                excluded = barred.rows.copy()
-                excluded[shown] = True
+                excluded = mask.rows.copy()
+                excluded[query.shown] = True
                 listed = self._lists.rows(history, excluded, k, beyond=beyond)
             rows = merged(rows, np.array(list(listed), np.int32), max(k, len(rows)))
-        k = len(rows) if scene.kind == SEARCH else k
+        k = len(rows) if surface.kind == SEARCH else k
         texts = zip(rows[:k].tolist(), self._texts.of(rows[:k]), strict=True)
         items = tuple(
             SlateItem(
@@ -402,7 +374,7 @@ class Recommender:
             items=items,
             stage_ms=clock.total(),
             source="fallback",
-            faults=_known(fault, *barred.faults, self._texts.fault),
+            faults=_known(fault, *mask.faults, self._texts.fault),
             user_vector=zero,
             candidates=rows,
             scores=scores,
@@ -412,21 +384,14 @@ class Recommender:
         return f"popular in {self.spec.categories[code - 1]}" if code else POPULAR_REASON
 
     def _describe(
-        self,
-        history: History,
-        rows: NDArray[np.int32],
-        vectors: Floats,
-        final: Floats,
-        scores: Floats,
-        probabilities: Floats,
-        ruled: Ruled,
-        scene: Scene,
+        self, query: Query, found: RankedCandidates, ruled: RerankResult
     ) -> tuple[SlateItem, ...]:
-        past, chosen = used_rows(self.spec, history), ruled.positions
-        shown = rows[chosen]
-        reasons = self._reasons(history, past, shown, vectors[chosen], scene)
-        texts, odds = self._texts.of(shown), probabilities[chosen].tolist()
-        own, retrieved = final[chosen].tolist(), scores[chosen].tolist()
+        """Return the items of a slate with texts, scores and reasons."""
+        chosen = ruled.positions
+        shown = found.rows[chosen]
+        reasons = self._reasons.of(query, shown, found.vectors[chosen])
+        texts, odds = self._texts.of(shown), found.probabilities[chosen].tolist()
+        own, retrieved = found.scores[chosen].tolist(), found.retrieval_scores[chosen].tolist()
         return tuple(
             SlateItem(
                 row=row,
@@ -442,33 +407,6 @@ class Recommender:
             )
             for i, row in enumerate(shown.tolist())
         )
-
-    def _reasons(
-        self,
-        history: History,
-        past: NDArray[np.int32],
-        shown: NDArray[np.int32],
-        vectors: Floats,
-        scene: Scene,
-    ) -> list[str]:
-        """Say why each item is shown: the item at hand, a choice, or the nearest past event."""
-        if scene.item is not None:
-            said = LIKE_REASON if scene.kind == SIMILAR else WITH_REASON
-            return [said.format(self._texts.titles(scene.rows)[0])] * len(shown)
-        if not len(past):
-            return [POPULAR_REASON] * len(shown)
-        nearest = np.argmax(inner_pairs(vectors, self.index.vectors(past)), axis=1)  # [slate]
-        again = np.isin(shown, history.interactions().rows).tolist()
-        reasons = [
-            AGAIN_REASON if had else f"because of {title}"
-            for had, title in zip(again, self._texts.titles(past[nearest]), strict=True)
-        ]
-        chosen = history.interests[len(history) - len(past) :]
-        for at in np.flatnonzero(nearest < len(chosen)).tolist():
-            if not again[at]:
-                own, event = self.items.categories[shown[at]].tolist(), int(nearest[at])
-                reasons[at] = reason(self.spec, chosen, chosen[event], own)
-        return reasons
 
 
 def _known(*faults: Fault | None) -> tuple[Fault, ...]:

@@ -16,7 +16,7 @@ from pocketrec_bundle.encoding.strict_json import is_integer
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.answers import Answer, SlateItem
 from pocketrec_edge.faults import Fault
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.private_files import write_private
 
 FILE_NAME = "popular.json"
 """In the store's folder."""
@@ -50,7 +50,7 @@ class PopularList:
         first = k * (page - 1)
         return tuple(
             SlateItem(
-                row=-1,  # there is no release that has rows
+                row=-1,  # without an open release an item has no row
                 item_id=item_id,
                 title=title,
                 score=1.0 / place,
@@ -125,7 +125,7 @@ def keep(store: Path, manifest: str, bundle: Bundle) -> None:
 
 
 def read(store: Path) -> PopularList | None:
-    """Return the list; None if there is none, or if it is damaged."""
+    """Return the list; None if it is missing or damaged."""
     try:
         with (store / FILE_NAME).open("rb") as stream:
             told = json.loads(stream.read(MAX_FILE_BYTES))

@@ -33,7 +33,7 @@ def check_slate(
     deadline_ms: float | None,
     results: Sequence[str],
 ) -> None:
-    """Check the arguments of `Device.recommend` but the scene, see `scenes.find`.
+    """Check the arguments of `Device.recommend` but the scene, see `surfaces.find`.
 
     Raises:
         RequestInvalidError: one of them is of the wrong type or out of its range.
@@ -60,7 +60,7 @@ def check_k(k: int | None) -> None:
     """Check the size of a slate; None stands for the release's.
 
     Raises:
-        RequestInvalidError: it is no whole number from 1 to `MAX_K`.
+        RequestInvalidError: it is not a whole number from 1 to `MAX_K`.
     """
     if k is not None:
         _check_count("k", k, MAX_K, "leave it out for the release's own size")
@@ -73,14 +73,16 @@ def check_filters(filters: Filters) -> None:
         RequestInvalidError: a filter is of the wrong type, or its bounds hold no number.
     """
     if not isinstance(filters, Filters):
-        raise RequestInvalidError(f"filters={filters!r:.80}: give an edge_runtime.filters.Filters.")
+        raise RequestInvalidError(
+            f"filters={filters!r:.80}: expected a Filters of recommend/filters.py."
+        )
     if not _is_list(filters.ranges):
         raise RequestInvalidError(
             f"filters.ranges={filters.ranges!r:.80}: expected a list of Range."
         )
     for one in filters.ranges:
         if not isinstance(one, Range) or not isinstance(one.column, str):
-            raise RequestInvalidError(f"filters.ranges: {one!r:.80} is no Range of a column.")
+            raise RequestInvalidError(f"filters.ranges: {one!r:.80} is not a Range of a column.")
         if not (_is_real(one.low) and _is_real(one.high) and one.low <= one.high):
             raise RequestInvalidError(
                 f"filters.ranges: {one.column}: no number lies between {one.low!r:.40} and "
@@ -104,7 +106,7 @@ def check_item(item_id: str) -> None:
     """Check an item's id; it need not be in the release.
 
     Raises:
-        RequestInvalidError: it is no text, empty, too long for a server, or has a NUL.
+        RequestInvalidError: it is not a text, empty, too long for a server, or has a NUL.
     """
     if not isinstance(item_id, str) or not 0 < len(item_id) <= MAX_ID or "\0" in item_id:
         raise RequestInvalidError(
@@ -141,7 +143,7 @@ def check_consent(granted: bool, terms: str | None) -> None:
     """Check a decision on consent: "no" and other texts are true in Python.
 
     Raises:
-        RequestInvalidError: `granted` is no bool, or `terms` is no text.
+        RequestInvalidError: `granted` is not a bool, or `terms` is not a text.
     """
     if not isinstance(granted, bool):
         raise RequestInvalidError(f"granted={granted!r:.80}: a decision is True or False.")

@@ -1,6 +1,6 @@
 """Releases: what is installed, whether it works here, and rollback.
 
 In: verified files. Out: the active release.
-Read in this order: store.py, selftest.py, trial.py, refusals.py, late_check.py; then verify.py
-with parity.py and stages.py.
+Read in this order: store.py, selftest.py, crash_loop.py, blocklist.py,
+integrity_check.py; then verify.py with parity.py and stages.py.
 """

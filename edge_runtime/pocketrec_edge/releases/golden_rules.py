@@ -1,4 +1,4 @@
-"""Answer the golden slates and titles of `golden_rules.json`, which no release enters into."""
+"""Run the golden slates and titles of `golden_rules.json`, which do not depend on a release."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,22 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.golden.rules import COLUMNS, Draws, GoldenItem, GoldenRules, RuledSlate
-from pocketrec_edge.recommend.rerank import rerank
-from pocketrec_edge.recommend.rules import Candidates, Moment, Ruled, apply
+from pocketrec_edge.recommend.policy_rerank import rerank
+from pocketrec_edge.recommend.rules import Candidates, Moment, RerankResult, apply
 from pocketrec_edge.recommend.rules.sponsored import Offer
 from pocketrec_edge.recommend.rules.thompson import Feedback
 from pocketrec_edge.recommend.rules.titles import same_words
-from pocketrec_edge.releases.golden_edges import Compared, compared
+from pocketrec_edge.releases.golden_edges import Comparison, compare
 
 
-class Drawn:
-    """A source of randomness that gives what a case says, in the order in which it is asked."""
+class FixedDraws:
+    """A random generator that returns a case's fixed draws in order."""
 
     def __init__(self, draws: Draws) -> None:
         self._numbers, self._order = list(draws.numbers), draws.order
 
     def random(self, size: int, /) -> NDArray[np.float64]:
-        """Return the next numbers; 0 where a case has no more."""
+        """Return the next numbers; 0 after the last one."""
         found = (self._numbers + [0.0] * size)[:size]
         self._numbers = self._numbers[size:]
         return np.array(found)
@@ -33,7 +33,7 @@ class Drawn:
 
 
 class Table:
-    """The items of the file, as arrays."""
+    """The file's items as arrays."""
 
     def __init__(self, items: tuple[GoldenItem, ...]) -> None:
         self.titles = [item.title for item in items]
@@ -42,14 +42,14 @@ class Table:
         self.numeric = np.array([item.numeric for item in items], np.float32)
 
 
-def slate_of(table: Table, case: RuledSlate) -> tuple[NDArray[np.int32], Ruled]:
-    """Return the candidates' rows, and the slate that this device chooses of them."""
+def slate_of(table: Table, case: RuledSlate) -> tuple[NDArray[np.int32], RerankResult]:
+    """Return the candidates' rows and this device's slate."""
     rows = np.array(case.rows, np.int32)
     scores = np.array(case.scores, np.float32)
     if case.rules is None:
         assert case.policy is not None
         first = table.categories[rows][:, 0].astype(np.int32)
-        return rows, Ruled.untouched(
+        return rows, RerankResult.untouched(
             rerank(case.policy, scores, table.vectors[rows], first, case.k)
         )
     candidates = Candidates(
@@ -75,7 +75,7 @@ def answered_slate(table: Table, case: RuledSlate) -> RuledSlate:
     )
 
 
-def _campaigns(ruled: Ruled) -> tuple[str, ...]:
+def _campaigns(ruled: RerankResult) -> tuple[str, ...]:
     return tuple("" if each is None else each.campaign for each in ruled.offers)
 
 
@@ -89,7 +89,7 @@ def _moment(table: Table, case: RuledSlate) -> Moment:
         past_numeric=table.numeric[past],
         shown=earlier,
         shown_vectors=table.vectors[earlier],
-        rng=None if case.draws is None else Drawn(case.draws),
+        rng=None if case.draws is None else FixedDraws(case.draws),
         feedback=Feedback(
             categories=table.categories[shown],
             numeric=table.numeric[shown],
@@ -108,16 +108,16 @@ def _moment(table: Table, case: RuledSlate) -> Moment:
     )
 
 
-def check_rules(golden: GoldenRules) -> Iterator[Compared]:
-    """Redo every slate and title."""
+def check_rules(golden: GoldenRules) -> Iterator[Comparison]:
+    """Run every slate and title."""
     table = Table(golden.items)
     for case in golden.slates:
         rows, ruled = slate_of(table, case)
-        yield compared("rules/slate", case.name, rows[ruled.positions], case.slate)
+        yield compare("rules/slate", case.name, rows[ruled.positions], case.slate)
         if case.draws is not None:
             found, expected = ruled.propensities, case.propensities
-            yield compared("rules/propensities", case.name, found, expected)
+            yield compare("rules/propensities", case.name, found, expected)
         if case.offers:
-            yield compared("rules/sponsored", case.name, _campaigns(ruled), case.sponsored)
+            yield compare("rules/sponsored", case.name, _campaigns(ruled), case.sponsored)
     for at, each in enumerate(golden.titles, 1):
-        yield compared("rules/titles", f"title {at}", same_words(each.title), each.words)
+        yield compare("rules/titles", f"title {at}", same_words(each.title), each.words)

@@ -1,7 +1,7 @@
-"""Prove a bundle on the runtimes of this machine: every model file, golden slates, hard inputs.
+"""Verify a bundle on this machine's runtimes: every model file, golden slates, hard inputs.
 
-What `pocketrec_edge.releases.selftest` asks of the default variant before a release becomes
-active, asked of every file, with figures instead of a verdict.
+The self-test (`selftest.py`) checks only the default variants before a release becomes active. This
+module checks every model file, and reports figures.
 """
 
 from collections.abc import Iterator
@@ -27,24 +27,39 @@ from pocketrec_edge.engines.select import (
     runtime_version,
 )
 from pocketrec_edge.errors import EngineError, SelfTestFailedError
-from pocketrec_edge.recommend.index import probe
+from pocketrec_edge.recommend.index import search
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.releases.golden_history import golden_history
-from pocketrec_edge.releases.parity import Inputs, hard_inputs, likeness, median_ms, ranked
+from pocketrec_edge.releases.parity import Inputs, compare_outputs, hard_inputs, median_ms, ranked
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.stages import StageCheck, check_cases, check_stages, read_stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCheck:
-    """One model file on one runtime, on the inputs that golden requests lead to.
+    """One model file on one runtime, with the inputs of the golden requests.
 
-    status: "ok", "passed over" (the runtime is older than the file needs) or "failed". to_keras:
-    largest error against Keras, as measured at export. max_error, mean_error: absolute, against
-    the fp32 file on the first runtime present; cosine: the least of an answer with its. overlap:
-    share of its first 100 items (user tower) or 10 (ranker) that are chosen too. rank_correlation:
-    Spearman's, of the scores of all items or candidates; mean over the requests. ms: median of one
-    run, one thread.
+    The reference is the fp32 file on the first installed runtime.
+
+    Attributes:
+        model: "user_tower" or "ranker".
+        engine: "litert" or "onnx".
+        runtime: module and version of the runtime.
+        variant: name of the variant, such as "int8".
+        default: whether devices load this file first.
+        bytes: size of the file.
+        status: "ok", "passed over" (the file needs a newer runtime) or "failed".
+        note: the reason of a status other than "ok".
+        to_keras: maximum error against Keras, measured at export.
+        max_error: maximum absolute error against the reference.
+        mean_error: mean absolute error against the reference.
+        cosine: minimum cosine of an output with its reference; 1 is best.
+        overlap: share of the reference's first 100 items (user tower) or 10 (ranker) that are also
+            chosen; 1 is best.
+        rank_correlation: Spearman's, of the scores of all items or candidates, mean over the
+            requests; 1 is best.
+        ms: median latency of one run on one thread, in milliseconds.
     """
 
     model: str
@@ -66,9 +81,15 @@ class FileCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlateCheck:
-    """The golden requests on one engine, by the variants it runs on its own; note: what failed.
+    """The golden requests on one engine, with the variants that it loads by itself.
 
-    stages: in the order of the path; empty for a release without stage vectors.
+    Attributes:
+        engine: "litert" or "onnx".
+        runtime: module and version of the runtime.
+        cases: number of golden requests.
+        passed: whether all of them passed.
+        note: the failure, "" if they passed.
+        stages: checks in the order of the path; empty for a release without stage vectors.
     """
 
     engine: str
@@ -81,7 +102,14 @@ class SlateCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """All checks. passed: no default file failed, golden vectors hold on every runtime."""
+    """All checks of a release.
+
+    Attributes:
+        name: of the release.
+        passed: no default file failed, and golden vectors pass on every runtime.
+        files: a check per model file and runtime.
+        slates: a check per engine.
+    """
 
     name: str
     passed: bool
@@ -90,7 +118,7 @@ class Verification:
 
 
 def verify(bundle: Bundle) -> Verification:
-    """Run every model file of a release on every runtime present.
+    """Run every model file of a release on every installed runtime.
 
     Raises:
         EngineError: no runtime is installed, or none runs the release's reference file.
@@ -126,13 +154,13 @@ def _requests(
 ) -> Iterator[dict[str, Inputs]]:
     """Both models' inputs for each golden request, by the pipeline's own steps."""
     for case in cases:
-        history = golden_history(bundle, case)
-        excluded = device.excluded(history)
+        query = Query(golden_history(bundle, case), case.now_utc)
+        excluded = device.excluded(query)
         user = np.array(case.user_vector, np.float32)
-        rows, vectors, _ = device.candidates(user, history, case.now_utc, excluded)
-        features = device.ranker_inputs(user, rows, vectors, history, case.now_utc)
+        rows, vectors, _ = device.candidates(query, user, excluded)
+        features = device.ranker_inputs(query, user, rows, vectors)
         yield {
-            "user_tower": device.tower_inputs(history, case.now_utc),
+            "user_tower": device.tower_inputs(query),
             "ranker": padded(bundle.spec, features),
         }
 
@@ -164,7 +192,7 @@ def _check_file(
     facts: dict[str, Any] = {
         "model": model,
         "engine": engine,
-        "runtime": _runtime_told(engine),
+        "runtime": _runtime_label(engine),
         "variant": str(entry.meta["variant"]),
         "default": bool(entry.meta.get("default")),
         "bytes": entry.bytes,
@@ -193,7 +221,7 @@ def _check_file(
         **facts,
         status="failed" if broken else "ok",
         note=f"not finite on: {', '.join(broken)}" if broken else "",
-        **asdict(likeness(model, answers, truth, scores)),
+        **asdict(compare_outputs(model, answers, truth, scores)),
         ms=median_ms(loaded, inputs[-1]),
     )
 
@@ -205,14 +233,14 @@ def _scores(
     if model == "ranker":
         return ranked(bundle.spec, inputs, answer)
     nobody = np.zeros(bundle.item_count, np.bool_)
-    rows, found = probe(device.index, answer[0], bundle.item_count, 0, nobody)
+    rows, found = search(device.index, answer[0], bundle.item_count, 0, nobody)
     scores = np.zeros(bundle.item_count, np.float32)
     scores[rows] = found
     return scores
 
 
 def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
-    facts: dict[str, Any] = {"engine": engine, "runtime": _runtime_told(engine)}
+    facts: dict[str, Any] = {"engine": engine, "runtime": _runtime_label(engine)}
     facts["cases"] = len(golden.cases)
     stages: tuple[StageCheck, ...] = ()
     try:
@@ -226,7 +254,7 @@ def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
     return SlateCheck(**facts, passed=all(s.passed for s in stages), stages=stages)
 
 
-def _runtime_told(engine: str) -> str:
+def _runtime_label(engine: str) -> str:
     """Name and version of the runtime behind an engine, for people."""
     name = runtime(engine).replace("_", "-")
     try:

@@ -1,4 +1,4 @@
-"""A fleet: one process a class, one class after the other, so that no phone slows another down."""
+"""Simulate a fleet: a process per class, one class at a time, so that phones do not compete."""
 
 import json
 import subprocess
@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pocketrec_edge.errors import SimulationFailedError
-from pocketrec_edge.simulator.classes import DeviceClass
-from pocketrec_edge.simulator.life import Life, Plan
+from pocketrec_edge.simulator.device_profiles import DeviceClass
+from pocketrec_edge.simulator.device_session import Plan, SessionResult
 
 _TOLD = 600
-"""Characters of a child's traceback that are shown."""
+"""Maximum characters of a child's traceback in the error message."""
 
 
 def run_class(
@@ -22,20 +22,20 @@ def run_class(
     work: Path,
     *,
     keep: bool,
-    on_life: Callable[[], object],
-) -> tuple[list[Life], int]:
-    """Let all phones of a class live.
+    on_result: Callable[[], object],
+) -> tuple[list[SessionResult], int]:
+    """Simulate all phones of a class in one process.
 
     Args:
-        kind: their class.
-        n_devices: how many.
-        plan: of the run.
-        work: folder for their homes.
-        keep: leave the homes there.
-        on_life: is called after each one.
+        kind: the class.
+        n_devices: number of phones.
+        plan: settings of the run.
+        work: folder for the phones' folders.
+        keep: keep the phones' folders.
+        on_result: called after each phone.
 
     Returns:
-        Their lives, and the most memory that was resident in their process, in bytes.
+        The results, and the process's peak resident memory in bytes.
 
     Raises:
         SimulationFailedError: the process ended with an error.
@@ -49,7 +49,7 @@ def run_class(
     }
     command = [sys.executable, "-m", "pocketrec_edge.simulator.child"]
     errors = work / f"{kind.name}.stderr"
-    lives: list[Life] = []
+    results: list[SessionResult] = []
     peak = 0
     with (
         errors.open("w+", encoding="utf-8", errors="replace") as stderr,
@@ -66,11 +66,11 @@ def run_class(
             child.stdin.write(json.dumps(job))
             child.stdin.close()
             for line in child.stdout:
-                said = json.loads(line)
-                if "life" in said:
-                    lives.append(Life.from_json(said["life"]))
-                    on_life()
-                peak = said.get("peak_bytes", peak)
+                line_value = json.loads(line)
+                if "result" in line_value:
+                    results.append(SessionResult.from_json(line_value["result"]))
+                    on_result()
+                peak = line_value.get("peak_bytes", peak)
         except BaseException:
             child.kill()
             raise
@@ -78,8 +78,8 @@ def run_class(
         if code:
             stderr.seek(0)
             raise SimulationFailedError(
-                f"class {kind.name}: its process ended with exit code {code} after {len(lives)} of "
-                f"{n_devices} phones: {stderr.read()[-_TOLD:]}"
+                f"class {kind.name}: the process of its phones ended with exit code {code} after "
+                f"{len(results)} of {n_devices} phones: {stderr.read()[-_TOLD:]}"
             )
     errors.unlink(missing_ok=True)
-    return lives, peak
+    return results, peak

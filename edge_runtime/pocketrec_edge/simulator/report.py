@@ -1,4 +1,4 @@
-"""Figures of a simulated class, from the lives of its phones."""
+"""Figures of a simulated class, from the results of its phones."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocketrec_edge.simulator.classes import DeviceClass
-from pocketrec_edge.simulator.life import Life
+from pocketrec_edge.simulator.device_profiles import DeviceClass
+from pocketrec_edge.simulator.device_session import SessionResult
 
 MIB = 2**20
 
@@ -17,18 +17,20 @@ class ClassReport:
     """One class.
 
     Attributes:
-        requests: answers of any source.
-        p50_ms, p99_ms: of all stages of a slate; first_slate_ms: median from opening the app to
-            its first slate, disk included. Both are measured here, times `cpu_slowdown`: a model
-            of a phone. None: no slate.
-        sources: requests by the answer's source.
-        unanswered: requests without an item though a release was installed.
-        faults: how often each was told.
-        releases: phones by the release that was active at the end.
-        sync_s: what the class's networks would have taken for what was transferred, a model.
-        put_off: syncs that had to wait, by reason.
-        resident_mib: the most that the process of these phones had resident, Python and the engine
-            included, measured here; would_be_killed: whether that is above `memory_mib`.
+        requests: number of answers.
+        p50_ms, p99_ms: quantiles of the time of a slate, all stages. Measured on this machine and
+            multiplied by `cpu_slowdown`, a model of the phone. None: no slate.
+        first_slate_ms: median time from opening the app to its first slate, with disk; modelled in
+            the same way.
+        sources: number of requests by the answer's source.
+        unanswered: requests without items although a release was installed.
+        faults: number of faults by text.
+        releases: number of phones by active release at the end.
+        sync_s: modelled transfer time on the class's networks, in seconds.
+        put_off: number of syncs that had to wait, by reason.
+        resident_mib: peak resident memory of the process, with Python and the engine, measured on
+            this machine.
+        would_be_killed: whether that exceeds `memory_mib`.
     """
 
     name: str
@@ -55,31 +57,31 @@ class ClassReport:
     would_be_killed: bool
 
 
-def summed(kind: DeviceClass, lives: list[Life], peak_bytes: int) -> ClassReport:
-    """Add up the phones of a class."""
+def summed(kind: DeviceClass, results: list[SessionResult], peak_bytes: int) -> ClassReport:
+    """Summarise the results of a class's phones."""
     slower = kind.cpu_slowdown
-    total_ms = [ms * slower for life in lives for ms in life.total_ms]
-    first_ms = [ms * slower for life in lives for ms in life.first_ms]
+    total_ms = [ms * slower for result in results for ms in result.total_ms]
+    first_ms = [ms * slower for result in results for ms in result.first_ms]
     return ClassReport(
         name=kind.name,
-        devices=len(lives),
+        devices=len(results),
         cpu_slowdown=slower,
-        requests=sum(sum(life.sources.values()) for life in lives),
+        requests=sum(sum(result.sources.values()) for result in results),
         p50_ms=_quantile(total_ms, 0.5),
         p99_ms=_quantile(total_ms, 0.99),
         first_slate_ms=_quantile(first_ms, 0.5),
-        sources=_sum(life.sources for life in lives),
-        unanswered=sum(life.unanswered for life in lives),
-        faults=_sum(life.faults for life in lives),
-        releases=dict(Counter(life.release or "none" for life in lives)),
-        installs=sum(life.installs for life in lives),
-        syncs=sum(life.syncs for life in lives),
-        put_off=_sum(life.put_off for life in lives),
-        bytes_down=sum(life.bytes_down for life in lives),
-        sync_s=round(sum(life.sync_s for life in lives), 3),
-        acts=sum(life.acts for life in lives),
-        events=sum(life.events for life in lives),
-        events_sent=sum(life.events_sent for life in lives),
+        sources=_sum(result.sources for result in results),
+        unanswered=sum(result.unanswered for result in results),
+        faults=_sum(result.faults for result in results),
+        releases=dict(Counter(result.release or "none" for result in results)),
+        installs=sum(result.installs for result in results),
+        syncs=sum(result.syncs for result in results),
+        put_off=_sum(result.put_off for result in results),
+        bytes_down=sum(result.bytes_down for result in results),
+        sync_s=round(sum(result.sync_s for result in results), 3),
+        acts=sum(result.acts for result in results),
+        events=sum(result.events for result in results),
+        events_sent=sum(result.events_sent for result in results),
         resident_mib=round(peak_bytes / MIB, 1),
         memory_mib=kind.memory_mib,
         would_be_killed=peak_bytes > kind.memory_mib * MIB,

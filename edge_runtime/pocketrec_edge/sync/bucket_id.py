@@ -1,23 +1,22 @@
-"""The random bytes that decide which share of devices this one belongs to; they are never sent."""
+"""Random bytes that assign this device to a share of the fleet. They are never sent."""
 
 import os
 import re
-from pathlib import Path
 
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
 
-FILE_NAME = "bucket_id"
 N_BYTES = 16
 _FORM = re.compile(rf"[0-9a-f]{{{2 * N_BYTES}}}")
 
 
-def bucket_id(home: Path) -> bytes:
-    """Return a phone's bytes, drawn once; ones that cannot be read are drawn anew.
+def bucket_id(home: PhoneHome) -> bytes:
+    """Return the phone's bytes; draw them at the first call, and again if they cannot be read.
 
     Raises:
-        PocketRecError: they could not be stored.
+        PocketRecError: the bytes cannot be stored.
     """
-    path = home / FILE_NAME
+    path = home.bucket_id
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError):

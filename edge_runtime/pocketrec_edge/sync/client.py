@@ -1,10 +1,8 @@
-"""Bring a phone to the release that its channel's policy chooses for it; send events back.
-
-Only the files whose name begins with `sync` import python-tuf or open sockets.
-"""
+"""Sync a phone: install the release that the channel's policy chooses, and upload events."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,8 +20,8 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.engines.select import ENGINES
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.cipher import Cipher
-from pocketrec_edge.private_home import make_folder, tighten
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
 from pocketrec_edge.sync.bucket_id import bucket_id
@@ -32,11 +30,12 @@ from pocketrec_edge.sync.events import grant, send_events
 from pocketrec_edge.sync.files import ReleaseFiles
 from pocketrec_edge.sync.http import PACE, Network, Pace
 from pocketrec_edge.sync.install import Phone, follow
-from pocketrec_edge.sync.metadata import Trusted, newer_specification
+from pocketrec_edge.sync.metadata import TrustedMetadata, newer_specification
 from pocketrec_edge.sync.outcomes import send_outcomes
-from pocketrec_edge.sync.policy import remember, remembered, unread, wanted
-from pocketrec_edge.sync.rollout import Facts, Here
+from pocketrec_edge.sync.policy import choose_release, remember, remembered, unread
+from pocketrec_edge.sync.rollout import DeviceInfo, DeviceState
 from pocketrec_edge.sync.server_address import checked
+from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import (
     DELTA,
     FULL,
@@ -55,15 +54,31 @@ APP_TOO_OLD = "app_too_old"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncReport:
-    """What a sync did; bytes count HTTP bodies, those down are metadata, whole files and deltas.
+    """The result of a sync.
 
-    status: UPDATED, CURRENT, STOPPED (the release is killed and no other may be had: its lists
-    answer), APP_TOO_OLD (a newer app would have got another release; what is here stays) or WAITS
-    (nothing was asked for); why: how the release was chosen, or what a sync waits for; update_app:
-    why a newer app is needed; next_check_utc: when to sync again.
-
-    A file whose delta did not work counts in full_bytes, and its delta in delta_bytes.
-    events_fault is why events were not sent, or not all; they stay, and the sync is none the worse.
+    Attributes:
+        status: UPDATED, CURRENT, STOPPED (the release is killed and has no replacement; only its
+            lists answer), APP_TOO_OLD (a newer app would have got another release; the
+            installed release stays) or WAITS (no request was sent).
+        why: how the release was chosen, or the reason to wait.
+        from_release: manifest hash of the active release before the sync.
+        to_release: the same after the sync.
+        next_check_utc: when to sync again, unix seconds.
+        bytes_down: bytes of HTTP bodies received: metadata, whole files and deltas.
+        metadata_bytes: of them, signed metadata.
+        full_bytes: of them, whole files; includes files whose delta failed.
+        delta_bytes: of them, deltas; includes deltas that failed.
+        bytes_up: bytes of HTTP bodies sent.
+        requests: HTTP requests.
+        files_fetched: files downloaded, by delta or whole.
+        files_by_delta: files made from a delta.
+        events_sent: events that the server accepted.
+        events_rejected: events that the server rejected; they are not sent again.
+        outcomes_sent: release outcomes that the server accepted.
+        events_fault: why some events were not sent, or None. They are kept; the sync still
+            succeeds.
+        update_app: why the phone needs a newer app, or None.
+        seconds: duration of the sync.
     """
 
     status: str
@@ -88,7 +103,7 @@ class SyncReport:
 
 
 def sync(
-    home: Path,
+    home: Path | PhoneHome,
     server_url: str,
     self_test: Callable[[Bundle], object],
     *,
@@ -105,90 +120,128 @@ def sync(
     engine: str = "auto",
     clock: Callable[[], float] = time.time,
 ) -> SyncReport:
-    """Bring a phone up to date; send its events if the user has agreed, see `consent.py`.
+    """Install the release that the policy chooses; send events if the user agreed (`consent.py`).
 
     Args:
         home: the phone's folder.
-        server_url: as http://127.0.0.1:8080.
-        self_test: must pass on a new release before it becomes active.
-        channel: whose releases to follow.
-        root_path: trusted root metadata, shipped with the app; needed for the first sync only.
-        consent: the user agrees now; this is noted before anything else is done.
-        cipher: the app's, where the event log is encrypted.
-        storage_bytes: most that releases may take, see `Store`.
-        retry: of requests that get no answer.
-        pace: how fast answers may and must come.
-        app_version: of the app, as 1.2; releases may be for some versions only.
-        device_class: as the publisher names classes; releases may be for some only.
-        conditions: of the moment; None: sync whatever they are, the user asks for it.
-        engine: that the app runs models on, litert or onnx; auto: any that is installed.
-        clock: unix seconds.
+        server_url: the server's address, such as http://127.0.0.1:8080.
+        self_test: called with a new release; raises if the release must not become active.
+        channel: the channel to follow.
+        root_path: trusted root metadata, shipped with the app; only the first sync needs it.
+        consent: True records the user's consent before anything else.
+        cipher: the app's cipher, if the event log is encrypted.
+        storage_bytes: maximum size of all releases, see `Store`.
+        retry: how requests without an answer are repeated.
+        pace: limits on the speed of transfers.
+        app_version: version of the app, such as 1.2; a release may require a range of versions.
+        device_class: the publisher's name of the device class; a release may require some classes.
+        conditions: network, power and local time; None syncs under all conditions.
+        engine: the inference engine of the app, litert or onnx; auto: any installed engine.
+        clock: returns unix seconds.
 
     Raises:
-        RequestInvalidError: `server_url` is no address.
-        EventLogError: the consent could not be noted.
-        InputError: there is no such engine.
-        SyncError: the server cannot be reached, or what it sent fails a check. The phone keeps
-            the release that it had.
+        RequestInvalidError: `server_url` is not an address.
+        EventLogError: the consent could not be recorded.
+        InputError: the engine is unknown.
+        SyncError: the server cannot be reached, or its answer fails a check. The phone keeps its
+            release.
         PocketRecError: the release fails its self-test, or cannot be stored.
     """
     server_url = checked(server_url)
-    tighten(home)
+    home = PhoneHome.of(home)
+    home.tighten()
     started, now = time.monotonic(), int(clock())
     if engine not in ("auto", *ENGINES):
         raise InputError(f"engine {engine!r} is unknown; choose auto or {' or '.join(ENGINES)}.")
-    if consent:
-        grant(home, cipher)
-    store = Store(home / "store", limit_bytes=storage_bytes)
-    before, _ = store.active()
-    told, own = remembered(home, channel).sync, bucket_id(home)
-    if conditions is not None and before and (why := put_off(conditions, told, now)):
-        return SyncReport(
-            status=WAITS,
-            why=why,
-            from_release=before,
-            to_release=before,
-            next_check_utc=int(after_wait(until(conditions, told, now), told, own)),
+    with SyncLog(home, cipher) as log:
+        if consent:
+            grant(log.create())
+        store = Store(home.store, limit_bytes=storage_bytes)
+        before, _ = store.active()
+        policy, own_id = remembered(home, channel).sync, bucket_id(home)
+        if conditions is not None and before and (why := put_off(conditions, policy, now)):
+            return SyncReport(
+                status=WAITS,
+                why=why,
+                from_release=before,
+                to_release=before,
+                next_check_utc=int(after_wait(until(conditions, policy, now), policy, own_id)),
+            )
+        network = Network(pace)
+        transfer = Transfer(retry, network)
+        info = DeviceInfo(bucket_id=own_id, app_version=app_version, device_class=device_class)
+        newer = too_new.read(home, too_new.this_app(app_version), now)
+        state = DeviceState(
+            active=before, refused=blocklist.failed(home), too_new=frozenset(newer.why)
         )
-    network = Network(pace)
-    transfer = Transfer(retry, network)
-    facts = Facts(bucket_id=own, app_version=app_version, device_class=device_class)
-    newer = too_new.read(home, too_new.this_app(app_version), now)
-    here = Here(active=before, refused=refusals.failed(home), too_new=frozenset(newer.why))
-    phone = Phone(
-        home=home, store=store, facts=facts, here=here, self_test=self_test, engine=engine
-    )
-    lock = _alone(home)
+        phone = Phone(
+            home=home, store=store, info=info, state=state, self_test=self_test, engine=engine
+        )
+        with _alone(home), _sync_errors(server_url, home):
+            trusted = TrustedMetadata(home, server_url, transfer)
+            look_up = partial(choose_release, channel=channel, info=info, state=state, now_utc=now)
+            try:
+                selection = trusted.check(root_path, look_up, now)
+                remember(home, selection.policy)
+                newer = too_new.keep_only(home, newer, selection.policy)
+            except BundleTooNewError as err:
+                newer = too_new.note(home, newer, too_new.POLICY, f"channel {channel}: {err}")
+                selection = unread(home, channel, "the channel's policy needs a newer app")
+            files = ReleaseFiles(trusted, transfer, store, channel)
+            try:
+                changed = False
+                if too_new.POLICY not in newer.why:
+                    selection, changed, newer = follow(phone, selection, files, newer, now)
+            except (NotReachedError, BusyError):
+                raise
+            except (PocketRecError, RepositoryError, DownloadHTTPError):
+                send_outcomes(log, server_url, channel, network)
+                # Without this, events wait until the release is fixed.
+                send_events(log, server_url, network, retry)
+                raise
+            trusted.forget_others()
+        outcomes_sent = send_outcomes(log, server_url, channel, network)
+        events = send_events(log, server_url, network, retry)
+        after, _ = store.active()
+        status = UPDATED if changed or after != before else CURRENT
+        if after == before and (selection.choice.stopped or newer.why):
+            status = STOPPED if selection.choice.stopped else APP_TOO_OLD
+        return SyncReport(
+            status=status,
+            why=selection.choice.why,
+            from_release=before,
+            to_release=after,
+            next_check_utc=int(next_check(now, selection.policy.sync, own_id)),
+            bytes_down=transfer.bytes.total(),
+            metadata_bytes=transfer.bytes[METADATA],
+            full_bytes=transfer.bytes[FULL],
+            delta_bytes=transfer.bytes[DELTA],
+            bytes_up=events.bytes_up,
+            requests=network.requests,
+            files_fetched=files.fetched,
+            files_by_delta=files.by_delta,
+            events_sent=events.sent,
+            events_rejected=events.rejected,
+            outcomes_sent=outcomes_sent,
+            events_fault=events.fault,
+            update_app=newer.reason,
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+
+@contextmanager
+def _sync_errors(server_url: str, home: PhoneHome) -> Iterator[None]:
+    """Raise errors of python-tuf, the network and the disk as `SyncError`."""
     try:
-        trusted = Trusted(home, server_url, transfer)
-        look_up = partial(wanted, channel=channel, facts=facts, here=here, now_utc=now)
-        try:
-            found = trusted.check(root_path, look_up, now)
-            remember(home, found.policy)
-            newer = too_new.keep_only(home, newer, found.policy)
-        except BundleTooNewError as err:
-            newer = too_new.note(home, newer, too_new.POLICY, f"channel {channel}: {err}")
-            found = unread(home, channel, "the channel's policy needs a newer app")
-        files = ReleaseFiles(trusted, transfer, store, channel)
-        try:
-            changed = False
-            if too_new.POLICY not in newer.why:
-                found, changed, newer = follow(phone, found, files, newer, now)
-        except (NotReachedError, BusyError):
-            raise
-        except (PocketRecError, RepositoryError, DownloadHTTPError):
-            send_outcomes(home, server_url, channel, cipher, network)
-            send_events(home, server_url, cipher, network, retry)  # or they wait as long as it
-            raise
-        trusted.forget_others()
+        yield
     except (DownloadError, DownloadHTTPError) as err:
-        said = str(err) or "no answer"  # python-tuf raises some without a word
-        raise SyncError(f"{server_url}: {said}. The release on this phone stays.") from err
+        reason = str(err) or "no answer"  # python-tuf raises some errors without a text
+        raise SyncError(f"{server_url}: {reason}. The release on this phone stays.") from err
     except ExpiredMetadataError as err:
         today = time.strftime("%Y-%m-%d", time.gmtime())
         raise SyncError(
-            f"{server_url}: {err}: nobody signed it again in time, or this phone's clock is wrong, "
-            f"which says {today}. The release on this phone stays."
+            f"{server_url}: {err}: nobody renewed its signature, or this phone's clock is wrong: "
+            f"it shows {today}. The release on this phone stays."
         ) from err
     except RepositoryError as err:
         if newer_form := newer_specification(err):
@@ -197,49 +250,20 @@ def sync(
                 "if it is the publisher's. The release on this phone stays."
             ) from err
         raise SyncError(
-            f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "
+            f"{server_url}: its answer is not to be trusted ({err}). The release on this phone "
             "stays."
         ) from err
     except OSError as err:
         raise SyncError(
             f"{err.filename or home}: {err.strerror or err}. The release on this phone stays."
         ) from err
-    finally:
-        lock.close()
-    outcomes_sent = send_outcomes(home, server_url, channel, cipher, network)
-    events = send_events(home, server_url, cipher, network, retry)
-    after, _ = store.active()
-    status = UPDATED if changed or after != before else CURRENT
-    if after == before and (found.choice.stopped or newer.why):
-        status = STOPPED if found.choice.stopped else APP_TOO_OLD
-    return SyncReport(
-        status=status,
-        why=found.choice.why,
-        from_release=before,
-        to_release=after,
-        next_check_utc=int(next_check(now, found.policy.sync, own)),
-        bytes_down=transfer.bytes.total(),
-        metadata_bytes=transfer.bytes[METADATA],
-        full_bytes=transfer.bytes[FULL],
-        delta_bytes=transfer.bytes[DELTA],
-        bytes_up=events.bytes_up,
-        requests=network.requests,
-        files_fetched=files.fetched,
-        files_by_delta=files.by_delta,
-        events_sent=events.sent,
-        events_rejected=events.rejected,
-        outcomes_sent=outcomes_sent,
-        events_fault=events.fault,
-        update_app=newer.reason,
-        seconds=round(time.monotonic() - started, 3),
-    )
 
 
-def _alone(home: Path) -> LockedFile:
+def _alone(home: PhoneHome) -> LockedFile:
     """Lock a phone's metadata for one sync; the kernel frees it if its holder is killed."""
     try:
-        make_folder(home)
-        return LockedFile(home / "sync.lock")
+        home.make()
+        return LockedFile(home.sync_lock)
     except BlockingIOError as err:
         raise SyncError(f"{home}: another sync is running.") from err
     except OSError as err:

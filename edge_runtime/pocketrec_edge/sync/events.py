@@ -1,16 +1,14 @@
-"""Send a phone's events to the server, if its user has agreed, see `consent.py`.
+"""Upload a phone's events to the server, if the user agreed (`consent.py`).
 
-What does not get there stays in the log and is told; a sync does not fail for it. The protocol is
-in `docs/privacy.md`.
+Events that cannot be uploaded stay in the log and are reported; the sync still succeeds. The
+protocol is in `docs/privacy.md`.
 """
 
 import gzip
 import json
 import time
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import urllib3
 from tuf.api.exceptions import DownloadError
@@ -19,27 +17,32 @@ from pocketrec_bundle.encoding.strict_json import is_integer
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_edge.errors import EventLogError, SyncError
 from pocketrec_edge.events import install_id
-from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import GRANTED
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import Batch
-from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.http import Network, Reply, retry_after_s
 from pocketrec_edge.sync.server_address import checked
+from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import BusyError, NotReachedError, Retry
 from pocketrec_edge.sync.words import plain, printable
 
 SCHEMA = 1
 BATCH = 500
 _OK, _CONFLICT, _TOO_LARGE, _BUSY = 200, 409, 413, (429, 503)
-_WAIT_S = 60  # where a busy server does not say how long
+_WAIT_S = 60  # if a busy server sends no Retry-After
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uploaded:
-    """What went up: events by their fate, bytes of bodies, and why others stayed (None: none did).
+class UploadReport:
+    """The result of an upload.
 
-    A rejected event stays in the log and is not sent again; `LogStatus.rejected` has the reasons.
+    Attributes:
+        sent: events that the server accepted.
+        rejected: events that the server rejected. They stay in the log and are not sent again;
+            `LogStatus.rejected` has the reasons.
+        bytes_up: bytes of request bodies.
+        fault: why some events were not sent, or None.
     """
 
     sent: int = 0
@@ -48,40 +51,39 @@ class Uploaded:
     fault: str | None = None
 
 
-def grant(home: Path, cipher: Cipher | None) -> None:
-    """Note that the user agrees.
+def grant(log: EventLog) -> None:
+    """Record the user's consent.
 
     Raises:
-        EventLogError: it could not be noted.
+        EventLogError: it could not be recorded.
     """
-    with closing(EventLog(home / FILE_NAME, cipher=cipher)) as log:
-        if log.consent().state != GRANTED:  # keeps the terms that were agreed to before
-            log.set_consent(True)
+    if log.consent().state != GRANTED:  # keeps the terms that were agreed to before
+        log.set_consent(True)
 
 
-def send_events(
-    home: Path, server_url: str, cipher: Cipher | None, network: Network, retry: Retry
-) -> Uploaded:
-    """Send what the user agreed to, in batches, until all is there or the server has enough."""
-    path = home / FILE_NAME
-    if not path.exists():
-        return Uploaded()
+def send_events(sync_log: SyncLog, server_url: str, network: Network, retry: Retry) -> UploadReport:
+    """Send the events that the user agreed to send, in batches.
+
+    Stops when the server has all of them, or refuses more.
+    """
+    home = sync_log.home
     try:
-        log = EventLog(path, cipher=cipher)
+        log = sync_log.existing()
     except EventLogError as err:
-        return Uploaded(fault=str(err))
-    with closing(log):
-        return _upload(log, lambda batch: _post(batch, home, server_url, network, retry, log))
+        return UploadReport(fault=str(err))
+    if log is None:
+        return UploadReport()
+    return _upload(log, lambda batch: _post(batch, home, server_url, network, retry, log))
 
 
-def erase_on_server(home: Path, server_url: str, network: Network) -> int | None:
-    """Ask a server to erase what this install has sent; returns the number of events.
+def erase_on_server(home: PhoneHome, server_url: str, network: Network) -> int | None:
+    """Erase the events of this install on the server; returns their number.
 
-    None where nothing was ever sent. To be done before the phone forgets its id (`privacy.erase`).
+    None if the phone never sent any. Call it before `privacy.erase`, which removes the install id.
 
     Raises:
-        SyncError: it did not confirm that.
-        RequestInvalidError: `server_url` is no address.
+        SyncError: the server did not confirm the erasure.
+        RequestInvalidError: `server_url` is not an address.
     """
     server_url = checked(server_url)
     known = install_id.existing(home)
@@ -93,16 +95,16 @@ def erase_on_server(home: Path, server_url: str, network: Network) -> int | None
     except urllib3.exceptions.HTTPError as err:
         raise SyncError(f"{failed} ({plain(err)}). Try again.") from err
     if reply.status != _OK:
-        raise SyncError(f"{failed} ({_told(reply)}). Try again.")
+        raise SyncError(f"{failed} ({_failure_text(reply)}). Try again.")
     try:
         return int(json.loads(reply.data)["erased"])
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as err:
-        raise SyncError(f"{failed} (its answer has no number of them). Try again.") from err
+        raise SyncError(f"{failed} (its answer lacks the number of events). Try again.") from err
 
 
-def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Uploaded:
-    """Send batch after batch; consent is asked for anew before each."""
-    done = Uploaded(fault=log.fault)
+def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> UploadReport:
+    """Send all batches; check the consent before each."""
+    done = UploadReport(fault=log.fault)
     renamed = False
     try:
         while not done.fault and (batch := log.next_batch(BATCH)):
@@ -113,7 +115,7 @@ def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Upload
             if reply.status == _OK:
                 rejected = _rejected(reply, batch)
             elif reply.status == _TOO_LARGE and len(batch.events) == 1:
-                rejected = {0: f"too large: {_told(reply)}"}
+                rejected = {0: f"too large: {_failure_text(reply)}"}
             elif reply.status == _CONFLICT and not renamed:
                 log.forget_batch()
                 renamed = True
@@ -121,7 +123,7 @@ def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Upload
             else:
                 if reply.status in _BUSY:
                     log.wait(int(retry_after_s(reply.headers, time.time())) or _WAIT_S)
-                return replace(done, fault=f"events were {_told(reply)}; they are kept")
+                return replace(done, fault=f"events were {_failure_text(reply)}; they are kept")
             log.acknowledge(batch, rejected)
             done = replace(
                 done,
@@ -134,9 +136,9 @@ def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Upload
 
 
 def _post(
-    batch: Batch, home: Path, server_url: str, network: Network, retry: Retry, log: EventLog
+    batch: Batch, home: PhoneHome, server_url: str, network: Network, retry: Retry, log: EventLog
 ) -> tuple[Reply, int]:
-    """Send a batch and return the answer and the body's size; the same again does no harm."""
+    """Send a batch; return the reply and the body's bytes. The server ignores duplicates."""
     body = {
         "schema": SCHEMA,
         "batch": batch.id,
@@ -163,27 +165,30 @@ def _post(
 
 
 def _rejected(reply: Reply, batch: Batch) -> dict[int, str]:
-    """Return reasons by place of an answer that acknowledges a batch.
+    """Return the reasons of rejected events by their place in the batch.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the reply does not acknowledge this batch.
     """
     try:
-        said = json.loads(reply.data)
-        rejected = {row["place"]: row["reason"] for row in said["rejected"]}
-        whole = (said["batch"], said["accepted"] + len(rejected)) == (batch.id, len(batch.events))
+        answer = json.loads(reply.data)
+        rejected = {row["place"]: row["reason"] for row in answer["rejected"]}
+        whole = (answer["batch"], answer["accepted"] + len(rejected)) == (
+            batch.id,
+            len(batch.events),
+        )
     except (KeyError, TypeError, RecursionError) as err:
-        raise ValueError("the server's answer is not that to a batch of events") from err
+        raise ValueError("the server's reply is not an acknowledgement of events") from err
     places = range(len(batch.events))
     if not whole or not all(
         is_integer(at, 0, places[-1]) and isinstance(why, str) for at, why in rejected.items()
     ):
-        raise ValueError("the answer is not to this batch")
+        raise ValueError("the reply acknowledges another batch")
     return rejected
 
 
-def _told(reply: Reply) -> str:
-    """What a server said that did not do as asked."""
+def _failure_text(reply: Reply) -> str:
+    """Describe a reply that reports a failure."""
     try:
         why = f": {printable(str(json.loads(reply.data)['error']))}"
     except (ValueError, KeyError, TypeError, RecursionError):

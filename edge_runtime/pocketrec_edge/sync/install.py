@@ -1,8 +1,7 @@
-"""Give a phone the release that was chosen, and take from it what is killed."""
+"""Install the chosen release, and roll back killed releases."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from tuf.api.exceptions import DownloadHTTPError, RepositoryError
 
@@ -12,97 +11,100 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.engines.select import lacks_runtime
 from pocketrec_edge.errors import EngineError, SelfTestFailedError
 from pocketrec_edge.events import release_outcomes as outcomes
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.releases import blocklist
+from pocketrec_edge.releases.crash_loop import watched
 from pocketrec_edge.releases.store import Store
-from pocketrec_edge.releases.trial import watched
 from pocketrec_edge.sync import too_new
 from pocketrec_edge.sync.files import ReleaseFiles
-from pocketrec_edge.sync.policy import Wanted, passing_over
-from pocketrec_edge.sync.rollout import Facts, Here
-from pocketrec_edge.sync.too_new import TooNew
+from pocketrec_edge.sync.policy import ReleaseChoice, passing_over
+from pocketrec_edge.sync.rollout import DeviceInfo, DeviceState
+from pocketrec_edge.sync.too_new import NewerReleases
 from pocketrec_edge.sync.transfer import BusyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phone:
-    """Who installs a release.
+    """The phone that installs a release.
 
     Attributes:
         home: the phone's folder.
-        store: where releases go.
-        facts: what releases are chosen by.
-        here: what the phone has.
-        self_test: must pass on a new release before it becomes active.
-        engine: that the app runs its models on; "auto": any that is installed.
+        store: the installed releases.
+        info: the properties by which releases are chosen.
+        state: its releases.
+        self_test: called with a new release; raises if the release must not become active.
+        engine: the inference engine of the app; "auto": any installed engine.
     """
 
-    home: Path
+    home: PhoneHome
     store: Store
-    facts: Facts
-    here: Here
+    info: DeviceInfo
+    state: DeviceState
     self_test: Callable[[Bundle], object]
     engine: str = "auto"
 
 
 def follow(
-    phone: Phone, found: Wanted, files: ReleaseFiles, newer: TooNew, now_utc: int
-) -> tuple[Wanted, bool, TooNew]:
-    """Install the first release of the list that this app can read; else as `bring`.
+    phone: Phone, selection: ReleaseChoice, files: ReleaseFiles, newer: NewerReleases, now_utc: int
+) -> tuple[ReleaseChoice, bool, NewerReleases]:
+    """Install the first release of the list that this app can read.
 
-    A release that the app is too old for is passed over. It is reported as that, and never as a
-    failure of the release.
+    A release that needs a newer app is skipped and reported as APP_TOO_OLD, not as a failure.
 
     Args:
-        phone: which one.
-        found: what was chosen.
-        files: where they come from.
-        newer: what the app is known to be too old for.
+        phone: the phone.
+        selection: the chosen release.
+        files: fetches the release's files.
+        newer: releases already known to need a newer app.
         now_utc: unix seconds.
 
     Returns:
-        What was chosen after all, whether anything was installed, and what is too new.
+        The release chosen in the end, whether it was installed, and the releases that need a
+        newer app.
     """
     while True:
         try:
-            return found, bring(phone, found, files, now_utc), newer
+            return selection, install(phone, selection, files, now_utc), newer
         except BundleTooNewError as err:
-            sha = found.choice.manifest
+            sha = selection.choice.manifest
             if sha is None:  # nothing was chosen, so nothing was read
                 raise
             outcomes.record(phone.home, sha, outcomes.APP_TOO_OLD, now_utc)
-            newer = too_new.note(phone.home, newer, sha, f"release {found.name(sha)}: {err}")
-            here = replace(phone.here, too_new=frozenset(newer.why))
-            found = passing_over(found, phone.facts, here, now_utc)
+            newer = too_new.note(phone.home, newer, sha, f"release {selection.name(sha)}: {err}")
+            state = replace(phone.state, too_new=frozenset(newer.why))
+            selection = passing_over(selection, phone.info, state, now_utc)
 
 
-def bring(phone: Phone, found: Wanted, files: ReleaseFiles, now_utc: int) -> bool:
-    """Install what is chosen, and leave what is killed; returns whether anything was installed.
+def install(phone: Phone, selection: ReleaseChoice, files: ReleaseFiles, now_utc: int) -> bool:
+    """Install the chosen release and roll back killed ones; returns whether it installed one.
 
     Raises:
         BundleTooNewError: the app is too old for the release.
-        BundleInvalidError, DownloadError, RepositoryError: the release did not come, or not
-            as signed.
-        EngineError, SelfTestFailedError: it does not work here, and is refused from now on.
-        PocketRecError: it cannot be stored.
+        BundleInvalidError, DownloadError, RepositoryError: the release cannot be fetched, or
+            is not as signed.
+        EngineError, SelfTestFailedError: it does not work here; it is blocked from now on.
+        PocketRecError: the release cannot be stored.
     """
-    sha, changed, store = found.choice.manifest, False, phone.store
+    sha, changed, store = selection.choice.manifest, False, phone.store
     try:
         if sha is not None:
             manifest = files.manifest(sha)
             _, damaged = store.open_active()
             changed = sha != store.active()[0] or damaged is not None or bool(store.lacks(sha))
             if changed:
-                _install(phone, sha, manifest, files, now_utc)
-    finally:  # what is killed goes, though nothing came in its place
-        killed = found.killed & set(filter(None, store.active()))
-        refusals.set_killed(phone.home, killed)
+                _install_release(phone, sha, manifest, files, now_utc)
+    finally:  # remove killed releases even if no replacement was installed
+        killed = selection.killed & set(filter(None, store.active()))
+        blocklist.set_killed(phone.home, killed)
         if killed:
-            store.leave(killed)
+            store.roll_back(killed)
     return changed
 
 
-def _install(phone: Phone, sha: str, manifest: bytes, files: ReleaseFiles, now_utc: int) -> None:
-    """Install a release, and note how that went where it tells of the release."""
+def _install_release(
+    phone: Phone, sha: str, manifest: bytes, files: ReleaseFiles, now_utc: int
+) -> None:
+    """Install a release; record the outcome if the release is the cause."""
     home = phone.home
     try:
         if why := lacks_runtime(parse_manifest(manifest), phone.engine):
@@ -110,9 +112,9 @@ def _install(phone: Phone, sha: str, manifest: bytes, files: ReleaseFiles, now_u
         phone.store.install(manifest, files.fetch, watched(home, sha, phone.self_test))
     except (SelfTestFailedError, EngineError):
         outcomes.record(home, sha, outcomes.SELF_TEST_FAILED, now_utc)
-        refusals.refuse(home, sha)
+        blocklist.block(home, sha)
         raise
-    except (BusyError, BundleTooNewError):  # no fault of the release
+    except (BusyError, BundleTooNewError):  # the release is not the cause
         raise
     except (BundleInvalidError, RepositoryError, DownloadHTTPError):
         outcomes.record(home, sha, outcomes.DOWNLOAD_FAILED, now_utc)

@@ -1,37 +1,34 @@
-"""Tell the server what became of releases here, if the user has agreed that events are sent."""
+"""Report the outcome of each release to the server, if the user agreed that events are sent."""
 
 import json
-from pathlib import Path
 
 import urllib3
 
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events import release_outcomes as outcomes
-from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import GRANTED
-from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.events.schema import FILE_NAME
 from pocketrec_edge.sync.http import Network
+from pocketrec_edge.sync.sync_log import SyncLog
 
 
-def send_outcomes(
-    home: Path, server_url: str, channel: str, cipher: Cipher | None, network: Network
-) -> int:
-    """Send what was not sent; returns how many the server has now.
+def send_outcomes(sync_log: SyncLog, server_url: str, channel: str, network: Network) -> int:
+    """Send the outcomes that were not sent yet; returns how many the server accepted.
 
-    What came about without the user's consent is never sent. Where the server cannot be reached, or
-    nothing is known of the consent, the rest waits for the next time: that is no error of a sync.
+    Outcomes from a time without the user's consent are never sent. If the server cannot be reached
+    or the consent cannot be read, they wait for the next sync; this sync still succeeds.
     """
-    if not (told := outcomes.pending(home)):
+    home = sync_log.home
+    if not (pending := outcomes.pending(home)):
         return 0
     try:
-        agreed = _agreed(home, cipher)
+        log = sync_log.existing()
+        agreed = log is not None and log.consent().state == GRANTED
     except EventLogError:
         return 0
     if not agreed:
-        outcomes.finish(home, [one.id for one in told])
+        outcomes.finish(home, [one.id for one in pending])
         return 0
-    rows = [{"id": one.id, "manifest": one.manifest, "outcome": one.outcome} for one in told]
+    rows = [{"id": one.id, "manifest": one.manifest, "outcome": one.outcome} for one in pending]
     body = {"consent": True, "channel": channel, "outcomes": rows}
     try:
         reply = network.post(
@@ -47,13 +44,3 @@ def send_outcomes(
         return 0
     outcomes.finish(home, [*accepted, *rejected])
     return len(accepted)
-
-
-def _agreed(home: Path, cipher: Cipher | None) -> bool:
-    if not (home / FILE_NAME).exists():
-        return False
-    log = EventLog(home / FILE_NAME, cipher=cipher)
-    try:
-        return log.consent().state == GRANTED
-    finally:
-        log.close()

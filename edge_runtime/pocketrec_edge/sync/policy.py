@@ -1,8 +1,7 @@
-"""What the publisher signed for a channel, and which of its releases this device is to have."""
+"""Read a channel's signed policy and choose this device's release."""
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import Path
 
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES
@@ -10,17 +9,15 @@ from pocketrec_bundle.settings.halts import MAX_BYTES as MAX_HALTS_BYTES
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import KILLED, MAX_BYTES, RolloutPolicy
 from pocketrec_edge.errors import SyncError
-from pocketrec_edge.private_home import write_private
-from pocketrec_edge.sync.metadata import Trusted
-from pocketrec_edge.sync.rollout import Choice, Facts, Here, choose
-
-FILE_NAME = "policy.json"
-"""In the phone's home: the channel's policy as it was last, which says when to sync again."""
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
+from pocketrec_edge.sync.metadata import TrustedMetadata
+from pocketrec_edge.sync.rollout import Choice, DeviceInfo, DeviceState, choose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a device chose, and from what."""
+class ReleaseChoice:
+    """A device's choice, with the policy and halts that it was made from."""
 
     policy: RolloutPolicy
     halts: Halts
@@ -28,71 +25,77 @@ class Wanted:
 
     @property
     def killed(self) -> frozenset[str]:
-        """Releases that no device may have."""
+        """Manifest hashes of killed releases."""
         return frozenset(s.manifest for s in self.policy.releases if s.state == KILLED)
 
     def name(self, manifest: str) -> str:
-        """The name of a release that the policy lists."""
+        """Return the name of a release of the policy."""
         return next(s.name for s in self.policy.releases if s.manifest == manifest)
 
 
-def wanted(trusted: Trusted, channel: str, facts: Facts, here: Here, now_utc: int) -> Wanted:
-    """Read policy and halts, and choose.
+def choose_release(
+    trusted: TrustedMetadata, channel: str, info: DeviceInfo, state: DeviceState, now_utc: int
+) -> ReleaseChoice:
+    """Read policy and halts, and choose a release.
 
     Raises:
-        BundleTooNewError: what is signed is of a form that only newer apps read.
-        BundleInvalidError: what is signed is not of a form that is known.
-        SyncError: the channel has no policy, or that of another.
+        BundleTooNewError: the signed format needs a newer app.
+        BundleInvalidError: the signed format is invalid.
+        SyncError: the channel has no policy, or another channel's.
     """
-    told = trusted.read(f"channels/{channel}/policy.json", MAX_BYTES)
-    if told is None:
-        raise SyncError(f"channel {channel!r} has no release there.")
-    policy = RolloutPolicy.from_bytes(told)
+    data = trusted.read(f"channels/{channel}/policy.json", MAX_BYTES)
+    if data is None:
+        raise SyncError(f"channel {channel!r} has no release on this server.")
+    policy = RolloutPolicy.from_bytes(data)
     if policy.channel != channel:
-        raise SyncError(f"the policy of channel {channel!r} is that of {policy.channel!r}.")
+        raise SyncError(f"the policy of channel {channel!r} belongs to channel {policy.channel!r}.")
     stopped = trusted.read(f"halts/{channel}.json", MAX_HALTS_BYTES)
     halts = Halts() if stopped is None else Halts.from_bytes(stopped)
-    choice = choose(policy, halts, facts, here, now_utc)
-    return Wanted(policy=policy, halts=halts, choice=choice)
+    choice = choose(policy, halts, info, state, now_utc)
+    return ReleaseChoice(policy=policy, halts=halts, choice=choice)
 
 
-def passing_over(found: Wanted, facts: Facts, here: Here, now_utc: int) -> Wanted:
-    """Choose again from the same policy, such as after a release proved too new for the app."""
-    return replace(found, choice=choose(found.policy, found.halts, facts, here, now_utc))
+def passing_over(
+    selection: ReleaseChoice, info: DeviceInfo, state: DeviceState, now_utc: int
+) -> ReleaseChoice:
+    """Choose again from the same policy, for example after a release needed a newer app."""
+    return replace(
+        selection, choice=choose(selection.policy, selection.halts, info, state, now_utc)
+    )
 
 
-def unread(home: Path, channel: str, why: str) -> Wanted:
-    """Return the choice of a device that cannot read the channel's policy: all stays as it was."""
+def unread(home: PhoneHome, channel: str, why: str) -> ReleaseChoice:
+    """Return the choice of a device that cannot read the channel's policy: it keeps its release."""
     policy = remembered(home, channel)
-    return Wanted(policy=policy, halts=Halts(), choice=Choice(manifest=None, why=why))
+    return ReleaseChoice(policy=policy, halts=Halts(), choice=Choice(manifest=None, why=why))
 
 
-def manifest_of(trusted: Trusted, channel: str, sha: str) -> bytes:
-    """Bring the manifest of a chosen release.
+def manifest_of(trusted: TrustedMetadata, channel: str, sha: str) -> bytes:
+    """Return the manifest of a chosen release.
 
     Raises:
-        SyncError: the policy names it, and it is not signed.
+        SyncError: the policy names a manifest that is not signed.
     """
     manifest = trusted.read(f"channels/{channel}/{sha}.json", MAX_MANIFEST_BYTES)
     if manifest is None or sha256(manifest).hexdigest() != sha:
-        raise SyncError(f"release {sha[:12]} is named and not signed.")
+        raise SyncError(f"release {sha[:12]} is in the policy but its manifest is not signed.")
     return manifest
 
 
-def remember(home: Path, policy: RolloutPolicy) -> None:
-    """Keep a policy for the time until the next sync.
+def remember(home: PhoneHome, policy: RolloutPolicy) -> None:
+    """Store a policy for use until the next sync.
 
     Raises:
         PocketRecError: it cannot be written.
     """
     if remembered(home, policy.channel) != policy:
-        write_private(home / FILE_NAME, policy.to_bytes())
+        write_private(home.policy, policy.to_bytes())
 
 
-def remembered(home: Path, channel: str) -> RolloutPolicy:
-    """Return the policy as it was last; one of defaults before the first sync of a channel."""
+def remembered(home: PhoneHome, channel: str) -> RolloutPolicy:
+    """Return the policy of the last sync; the defaults before a channel's first sync."""
     try:
-        policy = RolloutPolicy.from_bytes((home / FILE_NAME).read_bytes())
+        policy = RolloutPolicy.from_bytes(home.policy.read_bytes())
     except (OSError, BundleInvalidError):
         return RolloutPolicy(channel=channel)
     return policy if policy.channel == channel else RolloutPolicy(channel=channel)

@@ -1,37 +1,36 @@
-"""Releases that this app is too old for: they are passed over, and that is no fault of theirs.
+"""Releases that need a newer app. A sync skips them and does not count them as failed.
 
-`update_app.json` of the phone's home names them, with the app that could not read them. Another
-version of the app, or of its runtime, tries again, and so does the same one after some days. The
-newest reason is what `status` shows: a newer app is needed.
+`update_app.json` in the phone's folder lists them, with the app version that could not read them.
+Another version of the app or its runtime tries them again; the same version does so after some
+days. `status` shows the newest reason as `update_app`.
 """
 
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer, is_text
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.rollout import KILLED, SHA256, RolloutPolicy
 from pocketrec_edge.engines.select import ENGINES, runtime, runtime_version
-from pocketrec_edge.private_home import write_private
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.private_files import write_private
 
-FILE_NAME = "update_app.json"
 POLICY = "policy"
-"""Stands for the channel's policy where another key is a manifest's hash."""
+"""Key of the channel's policy; the other keys are manifest hashes."""
 MAX_KEPT = 32
 _LIFE_S = 7 * 86_400
 _MAX_REASON = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TooNew:
-    """What an app cannot read.
+class NewerReleases:
+    """Releases that need a newer app.
 
     Attributes:
-        app: which app could not, see `this_app`.
+        app: the app that could not read them, see `this_app`.
         since_utc: unix seconds of the first entry.
         why: reason by manifest hash, or by `POLICY`; the newest comes last.
     """
@@ -42,30 +41,30 @@ class TooNew:
 
     @property
     def reason(self) -> str | None:
-        """The newest reason, for people; None: the app is new enough."""
+        """The newest reason, for people; None if the app is new enough."""
         return next(reversed(self.why.values()), None)
 
 
 def this_app(app_version: str | None) -> str:
-    """Return a text that differs once the app reads or runs more than before."""
+    """Return the versions of app and runtimes as text; a new text means to try again."""
     try:
         reader = version("pocketrec")
-    except PackageNotFoundError:  # the app brings the code along
+    except PackageNotFoundError:  # the app bundles the code
         reader = ""
     runtimes = (f"{runtime(engine)} {runtime_version(engine)}".strip() for engine in ENGINES)
     return f"{app_version or ''}; {reader}; {', '.join(runtimes)}"[:_MAX_REASON]
 
 
-def read(home: Path, app: str, now_utc: int) -> TooNew:
-    """Return what this app was too old for; a file that is damaged or too old holds nothing."""
+def read(home: PhoneHome, app: str, now_utc: int) -> NewerReleases:
+    """Return the releases that need a newer app; nothing if the file is damaged or too old."""
     found = _read(home)
     if found is None or found.app != app or not 0 <= now_utc - found.since_utc < _LIFE_S:
-        return TooNew(app=app, since_utc=now_utc)
+        return NewerReleases(app=app, since_utc=now_utc)
     return found
 
 
-def note(home: Path, found: TooNew, what: str, why: str) -> TooNew:
-    """Note one more; where it cannot be written, the next sync finds out again."""
+def note(home: PhoneHome, found: NewerReleases, what: str, why: str) -> NewerReleases:
+    """Add a release. If it cannot be written, the next sync finds it again."""
     kept = {key: text for key, text in found.why.items() if key != what}
     kept[what] = why[:_MAX_REASON]
     noted = replace(found, why=dict(list(kept.items())[-MAX_KEPT:]))
@@ -75,13 +74,13 @@ def note(home: Path, found: TooNew, what: str, why: str) -> TooNew:
     return noted
 
 
-def keep_only(home: Path, found: TooNew, policy: RolloutPolicy) -> TooNew:
-    """Forget what is not offered any more, since nothing asks for a newer app then.
+def keep_only(home: PhoneHome, found: NewerReleases, policy: RolloutPolicy) -> NewerReleases:
+    """Remove releases that the channel no longer offers.
 
     Args:
         home: the phone's folder.
         found: what `read` returned.
-        policy: of the channel, which could be read.
+        policy: the channel's policy.
     """
     live = {stage.manifest for stage in policy.releases if stage.state != KILLED}
     kept = replace(found, why={key: why for key, why in found.why.items() if key in live})
@@ -90,30 +89,30 @@ def keep_only(home: Path, found: TooNew, policy: RolloutPolicy) -> TooNew:
             if kept.why:
                 _write(home, kept)
             else:
-                (home / FILE_NAME).unlink(missing_ok=True)
+                home.update_app.unlink(missing_ok=True)
     return kept
 
 
-def needed_update(home: Path) -> str | None:
-    """Return why this phone needs a newer app, as the last sync found; None: it needs none."""
+def needed_update(home: PhoneHome) -> str | None:
+    """Return why this phone needs a newer app, as of the last sync; None if it does not."""
     found = _read(home)
     return found.reason if found else None
 
 
-def _write(home: Path, found: TooNew) -> None:
+def _write(home: PhoneHome, found: NewerReleases) -> None:
     pairs = [list(pair) for pair in found.why.items()]  # in their order, which an object has not
-    write_private(home / FILE_NAME, canonical_json([found.app, found.since_utc, pairs]))
+    write_private(home.update_app, canonical_json([found.app, found.since_utc, pairs]))
 
 
-def _read(home: Path) -> TooNew | None:
+def _read(home: PhoneHome) -> NewerReleases | None:
     try:
-        app, since_utc, pairs = json.loads((home / FILE_NAME).read_bytes())
+        app, since_utc, pairs = json.loads(home.update_app.read_bytes())
         why = {what: text for what, text in pairs if is_text(text, _MAX_REASON) and _is_key(what)}
     except (OSError, ValueError, TypeError, RecursionError):
         return None
     if not is_text(app, _MAX_REASON) or not is_integer(since_utc, 0, MAX_UTC):
         return None
-    return TooNew(app=app, since_utc=since_utc, why=why)
+    return NewerReleases(app=app, since_utc=since_utc, why=why)
 
 
 def _is_key(value: object) -> bool:

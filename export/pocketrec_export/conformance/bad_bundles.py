@@ -28,7 +28,7 @@ from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 
 EXPECTED = "expected.json"
 UNPROVED = ("golden_edges.json", "golden_rules.json")
-"""What a bundle of another fault goes without, so that it is small."""
+"""Files that bundles of other faults omit, to stay small."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,6 @@ def hostile_catalogues() -> dict[str, bytes]:
             continue
         finally:
             connection.close()
-    # SQLite quotes what it cannot parse, and then its message is no text either.
+    # SQLite quotes what it cannot parse, so its message is not valid text either.
     made["schema of no text"] = made["empty"].replace(b"TABLE item", b"TABLE \xff \x80")
     return made

@@ -23,7 +23,7 @@ class Mutant:
     """A bundle folder, as its difference from the base.
 
     manifest: bytes of `manifest.json`; blobs: content of `files/<name>` where it is not the base's;
-    odd: path in the folder and what lies there in place of a file, one of `ODD`.
+    odd: path in the folder and what replaces the file there, one of `ODD`.
     """
 
     manifest: bytes

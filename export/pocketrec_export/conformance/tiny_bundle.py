@@ -142,7 +142,7 @@ def write_tiny_bundle(
     rules: Rules | None = RULES,
     changed: int = 0,
 ) -> Manifest:
-    """Write the release at `out`, in the place of what is there; always the same bytes.
+    """Write the release to `out`, replacing its content; always the same bytes.
 
     Args:
         out: the bundle folder.

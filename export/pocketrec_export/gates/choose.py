@@ -40,9 +40,10 @@ class Choice:
 def choose(name: str, target: Target, files: Sequence[FileFigures], measures: Measures) -> Choice:
     """Choose the smallest pair that passes every check, without a warning of its model files.
 
-    If there is none, the smallest that no check refuses; if there is none, the exact pair. What
-    the item index costs is the same for every pair, so its warning sends nobody to larger files. A
-    warning of the time never decides: a busy machine must not change the bundle.
+    If no pair passes, choose the smallest that no check refuses, and else the exact pair.
+
+    Two warnings never decide. The item index costs the same with every pair, so larger files do not
+    help. Time is not reproducible, and a busy machine must not change the bundle.
 
     Args:
         name: of the target.

@@ -1,4 +1,4 @@
-"""The gate of usefulness: what becomes of a run that the best simple baseline beats."""
+"""The gain gate: warn of or refuse a run that is worse than the best simple baseline."""
 
 from pathlib import Path
 

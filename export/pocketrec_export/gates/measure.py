@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pocketrec_edge.engines.select import Engine, open_engine
 from pocketrec_edge.errors import EngineError
-from pocketrec_edge.releases.parity import Inputs, cosine, hard_inputs, likeness, median_ms
+from pocketrec_edge.releases.parity import Inputs, compare_outputs, cosine, hard_inputs, median_ms
 from pocketrec_export.gates.losses import Estimate
 from pocketrec_export.models.convert import Converted
 from pocketrec_export.models.freeze import ModelSignature, as_function, run_keras
@@ -25,7 +25,7 @@ Scores = Callable[[Inputs, NDArray[np.float32]], NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFigures:
-    """One model file beside Keras on real inputs, see `Likeness`, and on hard ones.
+    """One model file beside Keras on real inputs, see `ParityMetrics`, and on hard ones.
 
     hard_error: largest absolute error on `hard_inputs`; hard_cosine: the least there. ms: median of
     one run, one thread; gates time it again, see `latency`. note: why it cannot ship anywhere, else
@@ -114,7 +114,7 @@ def measure(made: Converted, path: Path, truth: Truth, scores: Scores) -> Measur
     ]
     figures = FileFigures(
         **facts,
-        **asdict(likeness(truth.model, answers, truth.answers, pairs)),
+        **asdict(compare_outputs(truth.model, answers, truth.answers, pairs)),
         hard_error=max(
             float(np.abs(hard[name] - wanted).max()) for name, wanted in truth.hard_answers.items()
         ),

@@ -10,6 +10,7 @@ from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.features import History
 from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics import ranking as metrics
@@ -84,7 +85,7 @@ def answer(
             past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
             history = History(rows[past.rows], past.events, past.ts)
             found = device.recommend(
-                history, now, k, exclude_seen=new_only, rng=rng, showings=showings
+                Query(history, now, k, exclude_seen=new_only, rng=rng, showings=showings)
             )
             if found.faults or found.source != "model":
                 raise PocketRecError(f"{told}: {found.source}, {joined(found.faults)}")

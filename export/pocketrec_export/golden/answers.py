@@ -22,6 +22,7 @@ from pocketrec_edge.engines.select import ENGINES, MODELS, open_engine, runtime
 from pocketrec_edge.errors import EngineError, SelfTestFailedError
 from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.slate import Slate
 from pocketrec_edge.releases import stages
 from pocketrec_edge.releases.golden_edges import shortest
@@ -174,7 +175,7 @@ def _shipped(draft: Bundle, model: str, engine: str) -> list[FileEntry]:
 
 def _ask(device: Recommender, case: GoldenCase) -> Slate:
     history = golden_history(device.bundle, case)
-    slate = device.recommend(history, case.now_utc, policy_alone=True)
+    slate = device.recommend(Query(history, case.now_utc, policy_alone=True))
     if slate.faults:
         raise EngineError(f"{case.name}: {joined(slate.faults)}")
     return slate

@@ -112,7 +112,8 @@ class _Histories:
     def _pauses(self) -> Iterator[EdgeHistory]:
         gap = SESSION_GAP_S
         yield self._case(
-            f"a pause of {gap} s is none, {gap} s ago", self._events(3 * gap + 1, 2 * gap, gap)
+            f"a pause of {gap} s ends no session, {gap} s ago",
+            self._events(3 * gap + 1, 2 * gap, gap),
         )
         yield self._case(
             f"a pause of {gap + 1} s ends a session", self._events(2 * gap + 2, gap + 1, 0)
@@ -187,7 +188,7 @@ class _Histories:
         ids = (self._bundle.item_id(row) for row in range(self._looked))
         found = [one for one in ids if not one.isascii()][:3]
         if not found:
-            self._unmade.append("histories of ids beyond ASCII: there are none")
+            self._unmade.append("histories of ids beyond ASCII: the catalogue has no such id")
             return
         forms = (unicodedata.normalize(form, one) for one in found for form in ("NFC", "NFD"))
         other = [one for one in forms if self._bundle.row_of(one) < 0][:2]

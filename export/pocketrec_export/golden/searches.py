@@ -11,6 +11,7 @@ from pocketrec_bundle.features import History
 from pocketrec_bundle.golden.edges import AFTER, FIRST, SEARCH, SIMILAR, ZERO, EdgeSearch
 from pocketrec_bundle.neighbours import votes_of
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.releases.golden_edges import answered_search
 from pocketrec_edge.releases.golden_history import golden_history
 
@@ -90,7 +91,7 @@ class _Searches:
             """Whether an item would be among the first, were it not withdrawn."""
             user = device.index.vectors(np.array([row], np.int32))[0]
             nobody = np.zeros(self._bundle.item_count, np.bool_)
-            rows, _, _ = device.candidates(user, History.empty(), self._now, nobody)
+            rows, _, _ = device.candidates(Query(History.empty(), self._now), user, nobody)
             return row in rows[:FIRST]
 
         found = next((row for row in gone if near(row)), None)

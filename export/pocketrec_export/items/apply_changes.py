@@ -77,7 +77,7 @@ def _check(changes: Changes, row_of: dict[str, int], available: NDArray[np.bool_
             if item_id not in row_of:
                 hint = ""
                 if kind != "withdraw":
-                    hint = " If it was withdrawn and a compaction removed it, add it anew."
+                    hint = " If it was withdrawn and a compaction removed it, add it again."
                 raise InputError(
                     f"{where}: {kind}: {item_id!r} is not in the base bundle's catalogue.{hint}"
                 )

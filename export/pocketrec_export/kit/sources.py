@@ -77,7 +77,7 @@ def render(target: str, facts: Facts, beside: Collection[str], *, pinned: bool) 
     Args:
         target: one of `PLATFORMS`.
         facts: of the release.
-        beside: files of the kit that the README tells of, out of `MEANING`.
+        beside: files of the kit that the README explains, from `MEANING`.
         pinned: a TUF root lies in the release's folder.
     """
     platform = PLATFORMS[target]

@@ -46,7 +46,7 @@ CALIBRATED = ("int8", "selective")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """One file: bytes of a model for an engine, its operators, the least runtime that loads it.
+    """A converted model: its bytes for an engine, operators and minimum runtime.
 
     Attributes:
         operators: version by operator name, as `operators.py` reads it from the bytes.
@@ -101,8 +101,8 @@ def attempt(
         calibration: inputs by the signature's names, from the training log, for `CALIBRATED`.
 
     Raises:
-        ConversionFailedError: the model has no float form for an engine, so no other variant
-            either, or a variant needs calibration inputs and there are none.
+        ConversionFailedError: the float model cannot be converted for an engine, so no variant can;
+            or a variant needs calibration inputs and none are given.
     """
     if not calibration and (needy := [v for v in variants if v in CALIBRATED]):
         raise ConversionFailedError(

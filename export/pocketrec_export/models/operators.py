@@ -1,4 +1,4 @@
-"""The operators of a model file, with their versions, and the least runtime that knows them all.
+"""Read the operators of a model file, their versions, and the minimum runtime.
 
 Read from the file's bytes: what a converter says of its own work is not what a phone loads. ONNX
 Runtime's versions are those of its table "ONNX Runtime compatibility".

@@ -2,7 +2,7 @@
 
 ONNX Runtime writes the model first and its table of kernels' types after it, in the order of a hash
 map that changes with every call. FlatBuffers grow from the end to the front, so the table lies
-before the model: it is written anew, sorted, and the model's bytes stay as they are.
+before the model: it is written again, sorted, and the model's bytes stay as they are.
 """
 
 import struct

@@ -21,8 +21,8 @@ from pocketrec_training.ranker.model import (
     AGAINST_RECENT,
     CATEGORY_DIM,
     FORMS,
+    MIN_SHARE,
     SHARE,
-    SHARE_LEAST,
     FeatureTransform,
 )
 
@@ -66,9 +66,12 @@ class Block:
 class Layout:
     """Which features the trained ranker has: their numbers, in its order.
 
-    context, item: of the raw columns; an item's are `numeric`, then `pair`. against: by the name of
-    an item's column that is compared with the user's last events. taste: -1 if there is none. end:
-    how many there are, without pieces.
+    Attributes:
+        context: of the raw context columns.
+        item: of an item's raw columns: `numeric`, then `pair`.
+        against: by the name of an item's column that is compared with the user's last events.
+        taste: of the category affinity; -1 without it.
+        end: number of features without the piecewise linear encoding.
     """
 
     user: range
@@ -89,7 +92,7 @@ class Layout:
         user, vector, product, content = (range(*ends[i : i + 2]) for i in range(4))
         share = Placed(
             column=len(numeric) + pair.index(SHARE),
-            form=Form(kind="log", factor=1 / 8, least=SHARE_LEAST, added=0.0),
+            form=Form(kind="log", factor=1 / 8, least=MIN_SHARE, added=0.0),
             place=content.stop,
         )
         placed_context = _placed(context, share.place + 1)

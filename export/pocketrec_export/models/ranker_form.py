@@ -32,7 +32,7 @@ from pocketrec_export.models.ranker_columns import (
     spread,
 )
 from pocketrec_export.models.ranker_weights import Learned, sizes
-from pocketrec_training.ranker.model import LIMIT, SHARE, SHARE_LEAST, FeatureTransform
+from pocketrec_training.ranker.model import LIMIT, MIN_SHARE, SHARE, FeatureTransform
 
 
 def exported_form(model: keras.Model) -> keras.Model:
@@ -102,7 +102,7 @@ class ListRanker(layers.Layer):
         features = [*range(layout.end), *learned.pieces.place]  # a piece without width is 0
         assert sorted([*user.at, *items.at]) == features
         share = pick(raw_pair, [numbers.names["pair"].index(SHARE)])
-        x = ops.log(ops.maximum(share, SHARE_LEAST)) * _single(learned.prior[:, None])
+        x = ops.log(ops.maximum(share, MIN_SHARE)) * _single(learned.prior[:, None])
         x = _logits(learned, user, items) + (x + _single(learned.offset[:, None]))  # [H, N]
         if learned.slopes.any():
             bends = ops.relu(ops.expand_dims(x, 1) - _single(learned.knots[:, :, None]))

@@ -21,9 +21,9 @@ from pocketrec_training.ranker.model import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PieceWeights:
-    """The pieces that have a width; arrays [P]: feature they are of, their own number as features.
+    """The used bins of the piecewise linear encoding; arrays [P].
 
-    A piece is clip(feature * rate + offset, 0, 1).
+    The encoding of a bin is clip(feature * rate + offset, 0, 1).
     """
 
     of: NDArray[np.int64]
@@ -33,7 +33,7 @@ class PieceWeights:
 
     @classmethod
     def by(cls, found: list[PiecewiseLinearEncoding]) -> "PieceWeights":
-        """Read them from a ranker's layer; one trained before there were pieces has none."""
+        """Read the bins of a ranker's layer; a ranker of an early version has none."""
         if not found:
             none = np.zeros(0)
             return cls(
@@ -52,14 +52,23 @@ class PieceWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learned:
-    """What a trained ranker has learned; F features, H heads, rank r, L cross layers.
+    """The weights of a trained ranker.
 
-    table: a vector a category code, 0 for padding. F counts pieces too. down, up, bias: V [F, r],
-    U [r, F] and b [F] of each cross layer; deep: kernel and bias of each layer; read, offset:
-    [F + D, H] and [H] of the read-out, prior: [H], all three with the calibration's scale in them
-    and offset with its shift, so that of Platt's calibration nothing else is left; knots, slopes:
-    [H, KNOTS]. Columns of V and units of the deep part are brought to one size, which their
-    readers' weights make up for: int8 arithmetic has one scale for all of them.
+    F features (with the encoded bins), H heads, rank r, L cross layers, D units of the last deep
+    layer. Columns of V and units of the deep part are scaled to one size, and the weights that read
+    them compensate for it, because int8 arithmetic has one scale for all of them.
+
+    Attributes:
+        table: a vector for each category code, 0 for padding.
+        down: V [F, r] of each cross layer.
+        up: U [r, F] of each cross layer.
+        bias: b [F] of each cross layer.
+        deep: kernel and bias of each deep layer.
+        read: [F + D, H], the last layer, multiplied by the calibration's scale.
+        offset: [H], its bias, with the calibration's scale and shift.
+        prior: [H], weights of retrieval's log-probability, with the calibration's scale.
+        knots: [H, KNOTS] of isotonic calibration.
+        slopes: [H, KNOTS] of isotonic calibration; 0 for Platt scaling.
     """
 
     table: Floats64

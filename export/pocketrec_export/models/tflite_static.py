@@ -102,7 +102,7 @@ def _refused_by_old_runtimes(data: bytes) -> bytes:
     for code in model.operatorCodes:
         if tflite_graph.name_of(code) == _PRODUCT:
             code.version = max(code.version, _PER_CHANNEL_VERSION)
-    model.metadata = []  # the least runtime as the writer saw it
+    model.metadata = []  # the minimum runtime that the writer stored
     return tflite_graph.write(model)
 
 

@@ -1,7 +1,7 @@
 """The first TensorFlow that knows each version of the TFLite operators that our models may use.
 
 Facts of TensorFlow's tensorflow/compiler/mlir/lite/tools/versioning/runtime_version.cc, from which
-its converter derives the least runtime that it writes into a file.
+its converter derives the minimum runtime that it writes into a file.
 """
 
 FIRST_RUNTIME: dict[str, tuple[str, ...]] = {

@@ -76,7 +76,7 @@ def browse(
             try:
                 goes_on = session.do(parse(line))
             except InputError as err:
-                session.said = [str(err)]
+                session.messages = [str(err)]
     finally:
         session.close()
 

@@ -27,8 +27,8 @@ from pocketrec.commands.device.simulate import simulate
 from pocketrec.commands.device.sync import command as sync
 from pocketrec.commands.device.watch import watch
 from pocketrec.finite import FiniteRange
-from pocketrec_edge.recommend.scenes import HOME as HOME_SCREEN
-from pocketrec_edge.recommend.scenes import SCENES
+from pocketrec_edge.recommend.surfaces import HOME as HOME_SCREEN
+from pocketrec_edge.recommend.surfaces import SURFACES
 
 if TYPE_CHECKING:
     from pocketrec_edge.recommend.filters import Filters
@@ -56,7 +56,7 @@ def command() -> None:
 @click.option("--session", help="The list's token, as page 1 gave it; without it a new list.")
 @click.option(
     "--scene",
-    type=click.Choice(SCENES),
+    type=click.Choice(SURFACES),
     default=HOME_SCREEN,
     show_default=True,
     help="Where the list stands; similar and after need --item, search needs --result.",

@@ -9,7 +9,7 @@ import click
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.reader import manifest_of
 from pocketrec_edge.offline import forbid_sockets
-from pocketrec_edge.private_home import is_phone
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync import server_address
 
 
@@ -26,7 +26,7 @@ def require_phone(home: Path, bundle: Path | None = None) -> None:
     """
     if bundle is not None:
         manifest_of(bundle)
-    elif not is_phone(home):
+    elif not PhoneHome(home).exists():
         raise InputError(
             f"{home}: no phone is there. Check --home, or found one: `pocketrec device install "
             f"--home {home} BUNDLE`, or `pocketrec device sync --home {home} --server URL "

@@ -25,11 +25,11 @@ from pocketrec_bundle.errors import InputError
 def consent(home: Path, as_json: bool, granted: bool | None, terms: str | None) -> None:
     """Note whether events may leave the phone; what a withdrawal finds unsent never will."""
     from pocketrec_edge.events.log import EventLog
-    from pocketrec_edge.events.schema import FILE_NAME
+    from pocketrec_edge.phone_home import PhoneHome
 
     if granted is None and terms is not None:
         raise InputError("--terms says what was agreed to: add --grant or --withdraw.")
-    log = EventLog(home / FILE_NAME)
+    log = EventLog(PhoneHome(home).event_log)
     decision = log.consent() if granted is None else log.set_consent(granted, terms)
     log.close()
     if as_json:
@@ -53,10 +53,11 @@ def consent(home: Path, as_json: bool, granted: bool | None, terms: str | None) 
 def export_data(home: Path, as_json: bool, out: Path, force: bool) -> None:
     """Write all that the phone holds about its user."""
     from pocketrec_edge.events import privacy
+    from pocketrec_edge.phone_home import PhoneHome
 
     if out.exists() and not force:
         raise InputError(f"{out}: exists. Add --force to overwrite it.")
-    events = privacy.export_data(home, out, now=int(time.time()))
+    events = privacy.export_data(PhoneHome(home), out, now=int(time.time()))
     click.echo(json.dumps({"events": events}) if as_json else f"{out}: {events} events")
 
 
@@ -72,6 +73,7 @@ def erase(home: Path, as_json: bool, yes: bool, server: str | None) -> None:
     With --server, what was sent is erased there first; where that fails, nothing is erased here.
     """
     from pocketrec_edge.events import privacy
+    from pocketrec_edge.phone_home import PhoneHome
 
     if not yes:
         raise InputError(f"{home}: this erases all data of its user. Add --yes to do it.")
@@ -80,8 +82,8 @@ def erase(home: Path, as_json: bool, yes: bool, server: str | None) -> None:
         from pocketrec_edge.sync.events import erase_on_server
         from pocketrec_edge.sync.http import Network
 
-        there = erase_on_server(home, server, Network())
-    erased = privacy.erase(home)
+        there = erase_on_server(PhoneHome(home), server, Network())
+    erased = privacy.erase(PhoneHome(home))
     if as_json:
         click.echo(json.dumps(asdict(erased) | {"erased_on_server": there}))
         return

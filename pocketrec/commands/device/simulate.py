@@ -84,9 +84,9 @@ def simulate(
     are simulated. It syncs only when unmetered and charging, unless told otherwise. Exit code 1 if
     a phone was left without an answer though it had a release.
     """
-    from pocketrec_edge.simulator.classes import BUILT_IN, counts, read_classes
+    from pocketrec_edge.simulator.device_profiles import BUILT_IN, counts, read_classes
+    from pocketrec_edge.simulator.device_session import Plan
     from pocketrec_edge.simulator.fleet import run_class
-    from pocketrec_edge.simulator.life import Plan
     from pocketrec_edge.simulator.report import summed
     from pocketrec_training.progress import Progress
 
@@ -126,7 +126,7 @@ def simulate(
                 plan,
                 homes,
                 keep=work is not None,
-                on_life=lambda: progress.advance(next(done)),
+                on_result=lambda: progress.advance(next(done)),
             )
             reports.append(summed(kind, lives, peak))
     unanswered = sum(each.unanswered for each in reports)

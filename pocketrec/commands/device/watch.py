@@ -47,6 +47,7 @@ def watch(
     A hint only makes the phone ask, after a random part of the policy's spread_s, so that phones do
     not ask at once. --json prints a line a sync.
     """
+    from pocketrec_edge.phone_home import PhoneHome
     from pocketrec_edge.releases.selftest import replay
     from pocketrec_edge.sync.bucket_id import bucket_id
     from pocketrec_edge.sync.client import UPDATED, sync
@@ -58,7 +59,7 @@ def watch(
 
     if root is None:
         require_phone(home)
-    updated = 0
+    place, updated = PhoneHome(home), 0
 
     def tell(said: "SyncReport | PocketRecError") -> None:
         nonlocal updated
@@ -86,8 +87,8 @@ def watch(
     Watch(
         sync=once,
         listen=partial(hints, server, channel),
-        known=lambda: known(home, channel),
-        policy=lambda: remembered(home, channel).sync,
-        bucket_id=bucket_id(home),
+        known=lambda: known(place, channel),
+        policy=lambda: remembered(place, channel).sync,
+        bucket_id=bucket_id(place),
         tell=tell,
     ).run(lambda: updates is not None and updated >= updates)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pocketrec.recipe_file import read_recipe
+
 if TYPE_CHECKING:  # the room is imported by the command that uses it
     from pocketrec_training.data.ingest import DataReport
 
@@ -42,12 +44,11 @@ def command(
     if recipe is None or out is None:
         raise click.UsageError("RECIPE and --out are needed (or --list).")
     from pocketrec_training.data.ingest import append_tables, build_tables
-    from pocketrec_training.recipe.schema import load_recipe
 
     if append:
         if source is None:
             raise click.UsageError("--append needs --source, the folder of the new files.")
-        added = append_tables(load_recipe(recipe), out, source)
+        added = append_tables(read_recipe(recipe), out, source)
         if as_json:
             click.echo(json.dumps(asdict(added)))
             return
@@ -59,7 +60,7 @@ def command(
         )
         _show(added.report)
     else:
-        report = build_tables(load_recipe(recipe), out, source)
+        report = build_tables(read_recipe(recipe), out, source)
         if as_json:
             click.echo(json.dumps(asdict(report)))
             return

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     "--catalogue",
     type=click.Path(path_type=Path),
     help="Changes as JSON, or JSON Lines (.jsonl) for many: items to add and change, ids to "
-    "withdraw and restore. Once withdrawn items are more than the recipe's export.compact_share, "
-    "their rows go: histories then lack them, and they can only be added anew.",
+    "withdraw and restore. If the share of withdrawn items exceeds the recipe's "
+    "export.compact_share, their rows are removed. Histories then lack these items, and you can "
+    "only add them again.",
 )
 @click.option(
     "--base",
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 @click.option(
     "--campaigns",
     type=click.Path(path_type=Path),
-    help="TOML or JSON: items that take the recipe's rerank.sponsored_places, and when. With "
-    "--catalogue: in place of those of the base.",
+    help="TOML or JSON: items for the recipe's rerank.sponsored_places and their times. With "
+    "--catalogue: they replace those of the base.",
 )
 @click.option(
     "--name",
@@ -108,7 +109,7 @@ def command(
 def _kit(
     run: Path | None, base: Path | None, target: str, out: Path, root: Path | None, force: bool
 ) -> "KitReport":
-    """Write a kit; TensorFlow is needed only where there is no bundle yet."""
+    """Write a kit; TensorFlow is needed only to make a bundle first."""
     if run is not None:
         load_tensorflow()
     from pocketrec_export.kit.build import kit_of_run, write_kit

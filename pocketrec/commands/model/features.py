@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from pocketrec.recipe_file import read_recipe
+
 
 @click.command(
     epilog="Example: pocketrec features recipes/ml100k.toml --data work/data --out work/features",
@@ -22,9 +24,8 @@ def command(recipe: Path, data: Path, out: Path, as_json: bool) -> None:
     event log at that moment, joined point in time.
     """
     from pocketrec_training.data.offline_features import write_features
-    from pocketrec_training.recipe.schema import load_recipe
 
-    report = write_features(load_recipe(recipe), data, out)
+    report = write_features(read_recipe(recipe), data, out)
     if as_json:
         click.echo(json.dumps(asdict(report)))
         return

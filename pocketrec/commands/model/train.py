@@ -8,6 +8,7 @@ import click
 
 from pocketrec.finite import FiniteRange
 from pocketrec.quiet import load_tensorflow
+from pocketrec.recipe_file import read_recipe
 
 
 @click.command(
@@ -47,14 +48,13 @@ def command(
     """
     load_tensorflow()
     from pocketrec_training.experiment_log import experiment_logs
-    from pocketrec_training.recipe.schema import load_recipe
     from pocketrec_training.stopping import stopped_told
     from pocketrec_training.train import train
 
     def warn(text: str) -> None:
         click.echo(f"warning: {text}", err=True)
 
-    chosen = load_recipe(recipe)
+    chosen = read_recipe(recipe)
     with experiment_logs(chosen, log_dir, mlflow) as logs:
         report = train(
             chosen, data, out, minutes=minutes, warm_start=warm_start, logs=logs, warn=warn

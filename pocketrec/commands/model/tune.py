@@ -8,6 +8,7 @@ import click
 
 from pocketrec.finite import FiniteRange
 from pocketrec.quiet import load_tensorflow
+from pocketrec.recipe_file import read_recipe
 
 
 @click.command(
@@ -33,11 +34,10 @@ def command(
     written beside the study as .best.toml, the table of trials as .trials.csv.
     """
     load_tensorflow()
-    from pocketrec_training.recipe.schema import load_recipe
     from pocketrec_training.tuning.tune import tune
 
     report = tune(
-        load_recipe(recipe), data, study, trials=trials, minutes=minutes, where=str(recipe)
+        read_recipe(recipe), data, study, trials=trials, minutes=minutes, where=str(recipe)
     )
     if cut := sum(row["stopped_by"] == "minutes" for row in report.trials):
         click.echo(

@@ -1,4 +1,4 @@
-"""What each kind of damage is, seen by a client that looks at the bytes."""
+"""Each kind of damage, seen by a client that compares the bytes."""
 
 import http.client
 import threading
@@ -109,7 +109,7 @@ def test_a_part_comes_as_a_broken_answer_or_as_a_whole_one(server, kind, breaks)
 
 def test_other_is_the_answer_before(server):
     with FaultProxy(server, 1, Faults(share=1.0, kinds=("other",))) as proxy:
-        assert ask(proxy, "/other")[2] == OTHER  # there was none before
+        assert ask(proxy, "/other")[2] == OTHER  # the first answer
         assert ask(proxy)[2] == OTHER
         assert ask(proxy)[2] == BODY
 

@@ -18,15 +18,16 @@ from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.rules import CategoryCalibration, Dpp, Mmr, NearDuplicates, Rules
 from pocketrec_edge.recommend.explain import explain
 from pocketrec_edge.recommend.filters import Filters, Range
-from pocketrec_edge.recommend.pipeline import HOME, Recommender
-from pocketrec_edge.recommend.scenes import SEARCH, SIMILAR, Scene
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import HOME, Query
+from pocketrec_edge.recommend.surfaces import SEARCH, SIMILAR, Surface
 
 TIMES = 5
 NOW = 1_800_000_000
 
 
 def others() -> list[Path]:
-    """What the system tells of each other thread of this process."""
+    """Return the system's figures for each other thread of this process."""
     own = str(os.getpid())
     return [task for task in Path("/proc/self/task").iterdir() if task.name != own]
 
@@ -77,10 +78,10 @@ rules = Rules(
 )
 
 
-def ask(k: int = 50, scene: Scene = HOME, filters: Filters | None = None) -> None:
+def ask(k: int = 50, scene: Surface = HOME, filters: Filters | None = None) -> None:
     """Answer one request, by the models."""
-    slate = device.recommend(history, NOW, k, scene=scene, filters=filters)
-    assert slate.source == "model", slate.fault
+    slate = device.recommend(Query(history, NOW, k, surface=scene, filters=filters))
+    assert slate.source == "model", slate.faults
     assert len(slate.items) >= min(k, 10)
 
 
@@ -92,8 +93,8 @@ device.policy = replace(policy, probes=0)
 found["all cells"] = worked_ns(ask)
 device.policy = policy
 found["a filter"] = worked_ns(lambda: ask(filters=Filters(ranges=(Range(column="price", low=1),))))
-found["items like one"] = worked_ns(lambda: ask(scene=Scene(kind=SIMILAR, rows=rows[:1])))
-found["search results"] = worked_ns(lambda: ask(scene=Scene(kind=SEARCH, rows=np.unique(rows))))
+found["items like one"] = worked_ns(lambda: ask(scene=Surface(kind=SIMILAR, rows=rows[:1])))
+found["search results"] = worked_ns(lambda: ask(scene=Surface(kind=SEARCH, rows=np.unique(rows))))
 explained = History(history.rows[-10:], history.events[-10:], history.ts[-10:])
 found["an explanation"] = worked_ns(lambda: explain(device, explained, NOW, 10))
 bundle.rules = rules

@@ -11,6 +11,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.privacy import erase, export_data
+from pocketrec_edge.phone_home import PhoneHome
 
 
 class AesGcm:
@@ -84,7 +85,7 @@ def test_a_wrong_key_is_told_and_nothing_is_lost(tmp_path, small_release, cipher
     with pytest.raises(EventLogError, match="is encrypted"):
         phone.feedback("item-1", "like")
     with pytest.raises(EventLogError, match="is encrypted"):
-        export_data(tmp_path, tmp_path / "out", now=0, cipher=wrong)
+        export_data(PhoneHome(tmp_path), tmp_path / "out", now=0, cipher=wrong)
     assert not list(tmp_path.glob("*out*"))
     assert (tmp_path / "events.sqlite").read_bytes() == before
     assert EventLog(tmp_path / "events.sqlite", cipher=cipher).status().events == 3
@@ -97,7 +98,7 @@ def test_a_plain_log_is_encrypted_whole_and_its_plain_bytes_go(
     assert b"item-42" in bytes_of(tmp_path)
     log = EventLog(tmp_path / "e.sqlite", cipher=cipher)
     assert b"item-42" not in bytes_of(tmp_path)
-    items = [each[0].item_id for each in log.everything() if isinstance(each, tuple)]
+    items = [each[0].item_id for each in log.export_rows() if isinstance(each, tuple)]
     assert items == [f"item-{n}" for n in range(500)]
 
 
@@ -164,5 +165,5 @@ def test_erasing_needs_no_key(tmp_path, cipher):
     log = EventLog(tmp_path / "events.sqlite", cipher=cipher)
     fill(log)
     log.close()
-    assert erase(tmp_path).events == 3
+    assert erase(PhoneHome(tmp_path)).events == 3
     assert EventLog(tmp_path / "events.sqlite").status().events == 0

@@ -45,7 +45,7 @@ def test_a_grant_hands_out_and_a_withdrawal_takes_back_for_good(log, clock):
     log.set_consent(True, "v2")
     log.append("again", "like", ts=4)
     assert names(log) == ["again"]
-    uploaded = [each[1] for each in log.everything() if isinstance(each, tuple)]
+    uploaded = [each[1] for each in log.export_rows() if isinstance(each, tuple)]
     assert uploaded == [1, 2, 2, 0]
 
 
@@ -60,7 +60,7 @@ def test_every_decision_is_kept_once(tmp_path, log, clock):
         log.set_consent(granted, terms)
     log.close()
     log = EventLog(tmp_path / "events.sqlite")
-    assert [each for each in log.everything() if isinstance(each, Consent)] == [
+    assert [each for each in log.export_rows() if isinstance(each, Consent)] == [
         Consent(state="granted", at=100, terms="v1"),
         Consent(state="granted", at=300, terms="v2"),
         Consent(state="withdrawn", at=400, terms=None),
@@ -88,7 +88,7 @@ def test_the_command_sets_and_shows_it_and_status_tells(tmp_path, runner):
     assert ask() == (0, "consent: unknown\n")
     assert ask("--terms", "v1")[0] == 2
     assert ask("--grant", "--terms", "v1") == (0, "consent: granted, terms v1\n")
-    assert Device(tmp_path).status().log.consent.terms == "v1"
+    assert Device(tmp_path).status().plain()["consent"]["terms"] == "v1"
     code, told = ask("--withdraw", "--json")
     assert (code, json.loads(told)["state"]) == (0, "withdrawn")
     done = runner.invoke(main, ["device", "status", "--home", str(tmp_path)])

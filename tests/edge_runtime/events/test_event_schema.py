@@ -36,7 +36,7 @@ def test_a_log_of_an_earlier_schema_is_migrated_with_all_it_holds(tmp_path, writ
     path = tmp_path / "e.sqlite"
     write_old_log(path, 30)
     log = EventLog(path)
-    status, *rest = log.everything()
+    status, *rest = log.export_rows()
     assert isinstance(status, LogStatus)
     rows = [each for each in rest if isinstance(each, tuple)]
     assert len(rows) == len(rest)
@@ -90,7 +90,7 @@ def test_an_old_log_that_cannot_be_written_is_read(
     answer = phone.recommend()
     assert (len(answer.items), answer.history) == (10, 9)
     assert "readonly" in answer.faults[0].text
-    assert (phone.status().log.events, phone.status().log.pending) == (9, 0)
+    assert (phone.status().plain()["events"], phone.status().plain()["pending"]) == (9, 0)
     with pytest.raises(EventLogError, match="readonly"):
         phone.set_consent(True)
     assert (tmp_path / "events.sqlite").read_bytes() == before

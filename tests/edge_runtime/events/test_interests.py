@@ -15,9 +15,12 @@ from pocketrec_bundle.items.cohorts import Cohorts
 from pocketrec_bundle.ranker_features import ItemColumns, Request, ranker_features
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.device import Device
+from pocketrec_edge.device_status import Interests
 from pocketrec_edge.events.interests import checked, offered, read, reason, with_interests
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend.explain import explain
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_export.conformance.tiny_bundle import SPEC, write_tiny_bundle
 
 NOW = 1_700_000_000
@@ -91,8 +94,8 @@ def test_items_that_stand_for_interests_are_read_but_were_never_had(tiny):
     asked = with_interests(SPEC, bundle.cohorts, ["drama"], past, NOW)
     stand = asked.rows[: len(asked.interests)]
     assert len(stand) == 3
-    assert not tiny.excluded(asked, exclude_seen=True)[stand].any()
-    assert (tiny.user_vector(asked, NOW) != tiny.user_vector(past, NOW)).any()
+    assert not tiny.excluded(Query(asked, NOW, exclude_seen=True))[stand].any()
+    assert (tiny.user_vector(Query(asked, NOW)) != tiny.user_vector(Query(past, NOW))).any()
     none = np.zeros(bundle.item_count, np.bool_)
     own = extra_candidates(SPEC, None, asked, NOW, none)
     assert own.tolist() == [30]
@@ -112,7 +115,7 @@ def test_items_that_stand_for_interests_are_read_but_were_never_had(tiny):
 
 def test_reasons_name_the_interest_and_explanations_only_real_events(tiny):
     cohorts = tiny.bundle.cohorts
-    slate = tiny.recommend(with_interests(SPEC, cohorts, ["war"], history(), NOW), NOW)
+    slate = tiny.recommend(Query(with_interests(SPEC, cohorts, ["war"], history(), NOW), NOW))
     for item in slate.items:
         has = 2 in tiny.bundle.categories[item.row]
         assert item.reason == ("because you chose war" if has else "near to war, which you chose")
@@ -155,7 +158,7 @@ def test_a_choice_changes_the_slate_and_is_kept(phone):
     assert drawn(again).items == after.items
     again.close()
     phone._slates.rng = np.random.default_rng(1)
-    assert phone.explain().slate == [item.item_id for item in after.items]
+    assert phone.explain().slate == tuple(item.item_id for item in after.items)
     phone.set_interests([])
     assert phone.recommend(log_impressions=False).items == before.items
 
@@ -165,14 +168,14 @@ def test_an_unknown_name_changes_nothing(phone):
     with pytest.raises(InputError, match=r"'comedies'.*'comedy'"):
         phone.set_interests(["war", "comedies"])
     assert phone.interests().chosen == ("war",)
-    assert read(phone.home) == ("war",)
+    assert read(PhoneHome(phone.home)) == ("war",)
 
 
 def test_interests_of_another_release_are_passed_over(phone, tmp_path):
     phone.set_interests(["war"])
     write_tiny_bundle(tmp_path / "old", version=1, answers=True)
     old = Device(phone.home, engine="onnx", bundle=tmp_path / "old", clock=lambda: NOW)
-    assert old.interests() == {"chosen": ["war"], "offered": [], "faults": []}
+    assert old.interests() == Interests(chosen=("war",), offered=(), faults=())
     assert old.recommend(log_impressions=False).source == "model"
     old.close()
 
@@ -183,7 +186,7 @@ def test_a_damaged_file_is_a_fault_until_one_chooses_anew(phone, data):
     again = Device(phone.home, engine="onnx", clock=lambda: NOW)
     answer = again.recommend(log_impressions=False)
     assert len(answer.items) == 5
-    assert "choose them anew" in answer.faults[0].text
+    assert "choose them again" in answer.faults[0].text
     again.set_interests(["war"])
     assert again.recommend(log_impressions=False).faults == ()
     again.close()
@@ -221,7 +224,7 @@ def test_the_same_history_at_two_hours_gives_the_ranker_different_contexts(tiny)
         dict(
             zip(
                 SPEC.context,
-                tiny.ranker_inputs(user, rows, vectors, past, now)["context"][0].tolist(),
+                tiny.ranker_inputs(Query(past, now), user, rows, vectors)["context"][0].tolist(),
                 strict=True,
             )
         )

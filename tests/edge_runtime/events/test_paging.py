@@ -7,6 +7,7 @@ import pytest
 from pocketrec.cli import main
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.rules import Exploration, Rules
+from pocketrec_edge.answers import SlateItem
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.events.paging import LIFE_S, MAX_FILE_BYTES, MAX_SESSIONS, Sessions
@@ -58,7 +59,7 @@ def test_a_list_goes_on_to_its_end_and_then_is_empty(phone):
     bundle = phone.bundle
     assert len(shown) == len(set(shown)) == int(bundle.available.sum())  # all but withdrawn ones
     after = phone.recommend(100, page=answer.page + 5, session=answer.session)
-    assert (after.items, after.page) == ([], answer.page)
+    assert (after.items, after.page) == ((), answer.page)
 
 
 def test_the_list_of_popular_items_does_not_repeat_either(phone, monkeypatch):
@@ -98,8 +99,14 @@ def test_a_session_ends_after_a_pause_and_an_unknown_one_begins_anew(small_relea
 
 
 def test_a_slate_without_a_page_is_remembered_by_none(phone, tmp_path):
-    assert "session" not in phone.recommend()
+    assert phone.recommend().session is None
     assert not (tmp_path / "sessions.json").exists()
+
+
+def shown(item_id: str) -> SlateItem:
+    return SlateItem(
+        row=-1, item_id=item_id, title="", score=0.0, retrieval_score=0.0, reason="popular now"
+    )
 
 
 def test_the_file_holds_few_sessions_and_the_longest_unused_goes(tmp_path):
@@ -107,7 +114,7 @@ def test_the_file_holds_few_sessions_and_the_longest_unused_goes(tmp_path):
     tokens = []
     for at in range(MAX_SESSIONS + 2):
         session = sessions.open(None, NOW + at)
-        session.pages.append([{"item_id": f"i{at}"}])
+        session.pages.append((shown(f"i{at}"),))
         assert sessions.keep(session, NOW + at) is None
         tokens.append(session.token)
     again = Sessions(tmp_path / "s.json")
@@ -156,7 +163,7 @@ def test_impressions_carry_page_and_propensity(small_release, tmp_path):
     answer = phone.recommend(page=1)
     assert phone._log is not None
     logged = {e.item_id: e.context for e in phone._log.pending(99)}
-    odds = [logged[item_id].propensity for item_id in ids(answer)]
+    odds = [logged[item_id]["propensity"] for item_id in ids(answer)]
     assert odds[:2] == [1.0, 1.0] and set(odds[2:]) == {0.5, 0.5 / 20}
     assert odds == [item.propensity for item in answer.items]
     assert {c["session"] for c in logged.values()} == {answer.session}
@@ -172,5 +179,6 @@ def test_the_command_line_turns_pages(small_release, tmp_path, runner):
     one = json.loads(runner.invoke(main, [*words, "--page", "1", "--json"]).output)
     more = [*words, "--page", "2", "--session", one["session"]]
     two = json.loads(runner.invoke(main, [*more, "--json"]).output)
-    assert two["page"] == 2 and not {*ids(one)} & {*ids(two)}
+    shown_ids = [{item["item_id"] for item in page["items"]} for page in (one, two)]
+    assert two["page"] == 2 and not shown_ids[0] & shown_ids[1] and all(shown_ids)
     assert f"page 2 of session {one['session']}" in runner.invoke(main, more).stderr

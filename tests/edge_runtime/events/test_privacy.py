@@ -12,6 +12,7 @@ from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events.install_id import install_id
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.privacy import erase, export_data
+from pocketrec_edge.phone_home import PhoneHome
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def phone(tmp_path, small_release):
     assert batch is not None
     log.acknowledge(batch)
     log.close()
-    install_id(home)
+    install_id(PhoneHome(home))
     yield phone
     phone.close()
 
@@ -49,7 +50,7 @@ def test_the_copy_holds_everything_under_a_header(phone, tmp_path):
         1,
     )
     assert (header["events"], header["exported_utc"]) == (11, 10**9)
-    assert header["install_id"] == install_id(phone.home)
+    assert header["install_id"] == install_id(PhoneHome(phone.home))
     assert consent == {"type": "consent", "state": "granted", "at": 10**9, "terms": "terms-zebra"}
     assert showing == {"type": "showing", "campaign": "campaign-okapi", "ts": 10**9}
     assert header["showings"] == 1
@@ -84,7 +85,7 @@ def test_nothing_erased_is_left_in_any_file_and_the_release_stays(phone, bytes_o
     log = EventLog(home / "events.sqlite")
     event_id = log.pending(1)[0].id
     log.close()
-    known = install_id(home)
+    known = install_id(PhoneHome(home))
     secrets = [b"item-250", b"terms-zebra", b"campaign-okapi", event_id.encode(), known.encode()]
     found = bytes_of(home)
     assert all(secret in found for secret in secrets)
@@ -102,7 +103,11 @@ def test_nothing_erased_is_left_in_any_file_and_the_release_stays(phone, bytes_o
     assert not [secret for secret in secrets if secret in found]
     assert not (home / "install_id").exists()
     status = phone.status()
-    assert (status.log.events, status.log.consent.state, status.faults) == (0, "unknown", ())
+    assert (status.plain()["events"], status.plain()["consent"]["state"], status.faults) == (
+        0,
+        "unknown",
+        (),
+    )
     answer = phone.recommend()
     assert (answer.history, answer.source, len(answer.items)) == (0, "model", 10)
 
@@ -118,7 +123,7 @@ def test_rows_that_retention_removed_are_not_left_either(tmp_path, bytes_of):
 
 def test_a_damaged_log_is_destroyed(tmp_path, bytes_of):
     (tmp_path / "events.sqlite").write_bytes(b"zebra" * 1000)
-    assert erase(tmp_path).events is None
+    assert erase(PhoneHome(tmp_path)).events is None
     assert b"zebra" not in bytes_of(tmp_path)
     assert [*map(str, Device(tmp_path).status().faults)] == ["no release is installed"]
 
@@ -129,7 +134,7 @@ def test_a_log_in_the_middle_of_a_write_is_not_half_erased(phone, monkeypatch):
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(EventLogError, match=r"locked.*repeat"):
         phone.erase()
-    assert phone.status().log.events == 11
+    assert phone.status().plain()["events"] == 11
     other.execute("ROLLBACK")
     assert phone.erase().events == 11
 
@@ -143,12 +148,12 @@ def test_killed_at_any_step_an_erasure_is_finished_by_the_next(tmp_path, bytes_o
             log.append(f"zebra-{i}", "like", ts=i)
         log.add_showings(["campaign-zebra"], 9)
         log.close()
-        install_id(home)
-        finished = killed_at(n, lambda home=home: erase(home))
+        install_id(PhoneHome(home))
+        finished = killed_at(n, lambda home=home: erase(PhoneHome(home)))
         left = EventLog(home / "events.sqlite").status()
         assert left.events in ((0,) if finished else (0, 20))
         assert left.showings == (left.events > 0)
-        erase(home)
+        erase(PhoneHome(home))
         assert b"zebra" not in bytes_of(home)
         assert not (home / "install_id").exists()
         if finished:
@@ -163,14 +168,14 @@ def test_erasing_twice_is_erasing_once(phone):
     assert (again.events, again.install_id) == (0, None)
 
 
-@pytest.mark.parametrize("ask", [lambda home: erase(home), lambda home: export(home)])
+@pytest.mark.parametrize("ask", [lambda home: erase(PhoneHome(home)), lambda home: export(home)])
 def test_no_phone_is_wrong_usage(tmp_path, ask):
     with pytest.raises(InputError, match="no phone there"):
         ask(tmp_path / "typo")
 
 
 def export(home):
-    return export_data(home, home.parent / "out", now=0)
+    return export_data(PhoneHome(home), home.parent / "out", now=0)
 
 
 def test_the_commands(phone, tmp_path, runner):
@@ -188,8 +193,8 @@ def test_the_commands(phone, tmp_path, runner):
 
     done = ask("erase")
     assert (done.exit_code, done.stdout, "Add --yes" in done.stderr) == (2, "", True)
-    assert phone.status().log.events == 11
-    known = install_id(phone.home)
+    assert phone.status().plain()["events"] == 11
+    known = install_id(PhoneHome(phone.home))
     phone.close()
     done = ask("erase", "--yes")
     assert (done.exit_code, done.stdout) == (0, "erased 11 events\n")

@@ -1,4 +1,4 @@
-"""Retention against a plain list: what goes, in which order, and what is told of it."""
+"""Retention against a plain list: which events are removed, in which order, and the counts."""
 
 import sqlite3
 from dataclasses import dataclass, replace
@@ -89,7 +89,9 @@ def test_the_limits_hold_and_what_goes_is_what_a_list_would_lose(tmp_path_factor
     waiting = state == "granted"
 
     gone = enforce(log._connection, LIMITS, NOW)
-    status, *rest = (each for each in log.everything() if not isinstance(each, type(log.consent())))
+    status, *rest = (
+        each for each in log.export_rows() if not isinstance(each, type(log.consent()))
+    )
     assert isinstance(status, LogStatus)
     kept = {each[0].id for each in rest if isinstance(each, tuple)}
     assert len(kept) == len(rest)
@@ -140,13 +142,13 @@ def test_what_waits_for_its_upload_goes_beyond_the_hard_limit_only_and_is_told(t
     log.close()
     phone = Device(tmp_path, limits=limits, clock=lambda: NOW)
     status = phone.status()
-    assert (status.log.events, status.log.pending) == (2, 2)
-    assert (status.log.removed, status.log.lost) == ({}, {"age": 2})
-    assert status.log.oldest_ts == NOW - 15 * DAY_S
+    assert (status.plain()["events"], status.plain()["pending"]) == (2, 2)
+    assert (status.plain()["removed"], status.plain()["lost"]) == ({}, {"age": 2})
+    assert status.plain()["oldest_ts"] == NOW - 15 * DAY_S
     phone.set_consent(False)
     phone.close()
     phone = Device(tmp_path, limits=limits, clock=lambda: NOW)
-    assert (phone.status().log.events, phone.status().log.removed) == (1, {"age": 1})
+    assert (phone.status().plain()["events"], phone.status().plain()["removed"]) == (1, {"age": 1})
 
 
 def test_limits_are_applied_every_so_many_appends_and_never_without_limits(tmp_path):
@@ -187,14 +189,14 @@ def test_a_locked_log_keeps_its_old_events_and_says_so(tmp_path, small_release, 
     assert (answer.history, len(answer.items)) == (1, 10)
     other.execute("ROLLBACK")
     phone.close()
-    assert Device(tmp_path).status().log.removed == {"age": 1}
+    assert Device(tmp_path).status().plain()["removed"] == {"age": 1}
 
 
 def test_impressions_of_a_user_who_said_no_are_never_lost_but_removed(tmp_path):
     log = EventLog(tmp_path / "e.sqlite")
     log.set_consent(False)
     log.append_many([made(n, IMPRESSION, ts=0) for n in range(3)])
-    rows = [each for each in log.everything() if isinstance(each, tuple)]
+    rows = [each for each in log.export_rows() if isinstance(each, tuple)]
     assert {uploaded for _, uploaded in rows} == {WITHHELD}
     assert enforce(log._connection, LIMITS, NOW) == 3
     assert (log.status().removed, log.status().lost) == ({"age": 3}, {})

@@ -16,6 +16,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.recommend.explain import FAR, HAD, SCORE, WITHDRAWN, explain
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_export.conformance.tiny_bundle import (
     IDS,
     OFFSETS,
@@ -152,7 +153,7 @@ def test_without_the_rule_that_put_it_out_an_item_was_in_the_slate(tmp_path):
     put_out = 0
     for seed in range(6):
         past = history(*np.random.default_rng(seed).integers(0, 48, 4).tolist())
-        free = [item.row for item in two.recommend(past, NOW, 3).items]
+        free = [item.row for item in two.recommend(Query(past, NOW, 3)).items]
         slate, _ = explain(one, past, NOW, 3)
         for row in slate.candidates.tolist():
             (item,) = explain(one, past, NOW, 3, item_id=IDS[row])[1]
@@ -187,7 +188,7 @@ def test_a_film_that_was_had_does_not_come_again(small_release):
     assert item.nearest.cosine == pytest.approx(1.0, abs=1e-5)
     _, items = explain(device, history(3, 7), NOW)
     assert [s.rule for s in items[0].steps] == [SCORE, "near_duplicates", "category_cap"]
-    without = device.recommend(history(3), NOW).user_vector
+    without = device.recommend(Query(history(3), NOW)).user_vector
     vector = device.index.vectors(np.array([device.bundle.row_of(items[0].item_id)]))[0]
     less = items[0].retrieval_score - without @ vector
     assert items[0].contributions[1].retrieval == pytest.approx(less, abs=1e-5)
@@ -214,9 +215,9 @@ def test_explaining_logs_nothing_and_shows_what_recommend_shows(tiny_release, tm
     phone = Device(tmp_path, engine="onnx", rng=np.random.default_rng(3))
     for item_id in IDS[12:15]:
         phone.feedback(item_id, "like")
-    before = phone.status().log.events
+    before = phone.status().plain()["events"]
     told = phone.explain(k=4)
-    assert phone.status().log.events == before == 3
+    assert phone.status().plain()["events"] == before == 3
     phone = Device(tmp_path, engine="onnx", rng=np.random.default_rng(3))
     shown = phone.recommend(4).items
     assert [i.item_id for i in told.items] == [i.item_id for i in shown]

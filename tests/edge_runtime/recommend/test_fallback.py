@@ -12,6 +12,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.recommend.fallback import COMMONEST, fallback_rows, wanted_categories
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 
 NOW = 1_700_000_000
@@ -130,9 +131,9 @@ def test_withdrawn_items_never_come_and_seen_ones_only_if_nothing_else_is_left(t
     device = Recommender(bundle, "onnx")
     device._tower = Broken()
     everything = history(*range(bundle.item_count))
-    slate = device.recommend(everything, NOW, 48, exclude_seen=True)
+    slate = device.recommend(Query(everything, NOW, 48, exclude_seen=True))
     shown = {item.row for item in slate.items}
     assert shown
     assert not shown & set(np.flatnonzero(~bundle.available).tolist())
     page = np.array(sorted(shown), np.int32)
-    assert not device.recommend(everything, NOW, 48, exclude_seen=True, shown=page).items
+    assert not device.recommend(Query(everything, NOW, 48, exclude_seen=True, shown=page)).items

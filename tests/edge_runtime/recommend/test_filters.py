@@ -12,6 +12,7 @@ from pocketrec_bundle.features import History
 from pocketrec_bundle.items.audience import OpenAudience
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError
+from pocketrec_edge.faults import joined
 from pocketrec_edge.recommend.filters import (
     FilterColumns,
     Filters,
@@ -20,10 +21,11 @@ from pocketrec_edge.recommend.filters import (
     failing,
     unknown_names,
 )
-from pocketrec_edge.recommend.index import Index, probe
+from pocketrec_edge.recommend.index import Index, search
 from pocketrec_edge.recommend.index_reference import exact
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.recommend.scenes import HOME, SCENES, SEARCH, Scene
+from pocketrec_edge.recommend.query import Query
+from pocketrec_edge.recommend.surfaces import HOME, SEARCH, SURFACES, Surface
 from pocketrec_export.conformance.tiny_bundle import N_ITEMS, tiny_audience, write_tiny_bundle
 
 NOW = 1_700_000_000
@@ -155,7 +157,7 @@ def test_with_all_cells_read_the_best_survivors_are_found(seed, k, share):
     rng = np.random.default_rng(seed)
     index, barred = index_of(rng, 80, 5), rng.random(80) < share
     query = rng.integers(-3, 4, 4).astype(np.float32)  # exact in both, so ties are real ties
-    rows, _ = probe(index, query, k, 0, barred)
+    rows, _ = search(index, query, k, 0, barred)
     assert rows.tolist() == exact(index, query, k, barred)
 
 
@@ -191,8 +193,8 @@ def test_a_filter_costs_no_recall(share, kind):
     for probes, mask in ((5, nothing), (cells_to_read(5, 5000, passing), barred)):
         recalls = []
         for query in queries:
-            rows, _ = probe(index, query, 10, probes, mask)
-            best, _ = probe(index, query, 10, 0, mask)
+            rows, _ = search(index, query, 10, probes, mask)
+            best, _ = search(index, query, 10, 0, mask)
             recalls.append(len({*rows.tolist()} & {*best.tolist()}) / 10)
         found[probes] = np.mean(recalls)
     without, filtered = found.values()
@@ -216,7 +218,7 @@ def history(*rows: int) -> History:
     any_filters.map(lambda f: replace(f, any_of=("a",)) if f.any_of else f),
     st.sampled_from(("model", "retrieval", "fallback")),
     st.sampled_from(((), (7, 20), tuple(range(300)))),
-    st.sampled_from(SCENES),
+    st.sampled_from(SURFACES),
 )
 @settings(deadline=None, max_examples=80)
 def test_whatever_answers_shows_nothing_that_fails(recommenders, filters, source, past, kind):
@@ -229,8 +231,8 @@ def test_whatever_answers_shows_nothing_that_fails(recommenders, filters, source
         none_of=tuple({"drama": "b", "war": "c"}.get(name, "a") for name in filters.none_of),
     )
     at_hand = {HOME: [], SEARCH: [*range(90, 140)]}.get(kind, [5])
-    scene = Scene(kind=kind, rows=np.array(at_hand, np.int32))
-    slate = recommender.recommend(history(*past), NOW, 20, filters=scaled, scene=scene)
+    scene = Surface(kind=kind, rows=np.array(at_hand, np.int32))
+    slate = recommender.recommend(Query(history(*past), NOW, 20, filters=scaled, surface=scene))
     columns = FilterColumns.of(recommender.bundle)
     barred = failing(columns, scaled) | ~recommender.bundle.available
     assert not barred[[item.row for item in slate.items]].any()
@@ -245,8 +247,9 @@ def test_whatever_answers_shows_nothing_that_fails(recommenders, filters, source
         assert len(slate.items) == min(20, free.sum() or (~barred).sum())
     else:
         assert bool(slate.items) == free.any()
-    assert ("all items filtered" in (slate.fault or "")) == barred.all()
-    assert all(text in (slate.fault or "") for text in unknown_names(columns, scaled))
+    codes, told = [fault.code for fault in slate.faults], joined(slate.faults)
+    assert ("all items filtered" in told) == ("all_filtered" in codes) == barred.all()
+    assert all(text in told for text in unknown_names(columns, scaled))
 
 
 class Broken:
@@ -276,6 +279,7 @@ def test_pages_keep_to_their_filters_to_the_end_of_the_list(small_release, tmp_p
     token, shown = answer.session, []
     while answer.items:
         shown += [item.row for item in answer.items]
+        assert answer.page is not None
         answer = phone.recommend(page=answer.page + 1, session=token, filters=filters)
     assert sorted(shown) == np.flatnonzero(passing).tolist()
     narrower = Filters(any_of=("b",), ranges=(Range(column="year", low=30.0, high=45.0),))
@@ -295,7 +299,7 @@ def test_the_same_filters_are_worked_out_once(release, monkeypatch):
     monkeypatch.setattr("pocketrec_edge.recommend.filters.failing", noted)
     for high in (20.0, 20.0, 30.0, 20.0):
         recommender.recommend(
-            history(7), NOW, filters=Filters(ranges=(Range(column="price", high=high),))
+            Query(history(7), NOW, filters=Filters(ranges=(Range(column="price", high=high),)))
         )
     assert len(calls) == 3
 
@@ -376,4 +380,5 @@ def test_a_child_in_one_region_sees_what_is_for_it(tmp_path):
     assert more and {int(given.age_ratings[row]) for row in more} == {255}
     lost = phone.recommend(50, filters=Filters(region="r03 "))
     assert all(not given.regions[item.row] for item in lost.items)
-    assert "this release has no region 'r03 '" in lost.faults[0].text
+    assert [fault.code for fault in lost.faults] == ["model_unavailable", "unknown_filter"]
+    assert "this release has no region 'r03 '" in lost.faults[1].text

@@ -13,10 +13,11 @@ from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.policy import Policy
 from pocketrec_edge.errors import EngineError, SelfTestFailedError
-from pocketrec_edge.recommend.index import Index, probe
+from pocketrec_edge.recommend.index import Index, search
 from pocketrec_edge.recommend.index_reference import exact
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.recommend.rerank import rerank
+from pocketrec_edge.recommend.policy_rerank import rerank
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.releases.selftest import replay
 
 NOW = 1_700_000_000
@@ -33,7 +34,9 @@ def test_golden_vectors_replay_on_every_engine(release, engine):
 
 
 def test_engines_give_the_same_slate(release):
-    one, two = (Recommender(release, e).recommend(history(5, 40), NOW) for e in ("litert", "onnx"))
+    one, two = (
+        Recommender(release, e).recommend(Query(history(5, 40), NOW)) for e in ("litert", "onnx")
+    )
     assert [i.item_id for i in one.items] == [i.item_id for i in two.items]
     assert one.source == two.source == "model"
     for a, b in zip(one.items, two.items, strict=True):
@@ -42,7 +45,7 @@ def test_engines_give_the_same_slate(release):
 
 def test_seen_and_withdrawn_items_are_never_shown(release):
     seen = list(range(0, 200, 3))
-    slate = Recommender(release).recommend(history(*seen), NOW, 30)
+    slate = Recommender(release).recommend(Query(history(*seen), NOW, 30))
     shown = {i.row for i in slate.items}
     assert len(shown) == 30
     assert not shown & set(seen)
@@ -51,13 +54,13 @@ def test_seen_and_withdrawn_items_are_never_shown(release):
 
 def test_slate_is_full_while_enough_items_survive_the_filter(release):
     left = {295, 296, 297, 298, 299, 294, 293, 292, 291, 289}
-    slate = Recommender(release).recommend(history(*(set(range(300)) - left)), NOW)
+    slate = Recommender(release).recommend(Query(history(*(set(range(300)) - left)), NOW))
     assert {i.row for i in slate.items} <= left
     assert len(slate.items) == 10
 
 
 def test_reason_names_an_item_of_the_history(release):
-    slate = Recommender(release).recommend(history(7), NOW)
+    slate = Recommender(release).recommend(Query(history(7), NOW))
     assert {i.reason for i in slate.items} == {f"because of Title {release.item_id(7)}"}
 
 
@@ -75,9 +78,9 @@ class Broken:
 def test_broken_ranker_leaves_the_retrieval_order(release, answer):
     recommender = Recommender(release)
     recommender._ranker = Broken(answer)
-    slate = recommender.recommend(history(7), NOW)
+    slate = recommender.recommend(Query(history(7), NOW))
     assert (slate.source, len(slate.items)) == ("retrieval", 10)
-    assert slate.fault
+    assert [fault.code for fault in slate.faults] == ["ranker_failed"]
     scores = [i.retrieval_score for i in slate.items[:4]]
     assert scores == sorted(scores, reverse=True)
 
@@ -86,7 +89,7 @@ def test_broken_ranker_leaves_the_retrieval_order(release, answer):
 def test_broken_tower_leaves_popular_items(release, answer):
     recommender = Recommender(release)
     recommender._tower = Broken(answer)
-    slate = recommender.recommend(history(1, 2), NOW)
+    slate = recommender.recommend(Query(history(1, 2), NOW))
     assert slate.source == "fallback"
     assert [i.row for i in slate.items] == [3, 4, 5, 6, 7, 8, 9, 11, 12, 13]
 
@@ -111,7 +114,7 @@ def test_scanning_all_cells_equals_the_plain_reference(seed, k, n_excluded):
     excluded = np.zeros(60, bool)
     excluded[rng.permutation(60)[:n_excluded]] = True
     query = rng.integers(-3, 4, 4).astype(np.float32)  # exact in both, so ties are real ties
-    rows, scores = probe(index, query, k, 0, excluded)
+    rows, scores = search(index, query, k, 0, excluded)
     assert rows.tolist() == exact(index, query, k, excluded)
     assert (np.diff(scores) <= 0).all()
 
@@ -120,7 +123,7 @@ def test_probe_goes_on_until_k_survive(release):
     index = Index.of(release)
     excluded = np.ones(300, bool)
     excluded[[5, 150, 290]] = False
-    rows, _ = probe(index, np.ones(16, np.float32), 3, 1, excluded)
+    rows, _ = search(index, np.ones(16, np.float32), 3, 1, excluded)
     assert sorted(rows.tolist()) == [5, 150, 290]
 
 
@@ -262,7 +265,7 @@ def test_probe_reads_the_nearest_cells_and_on_to_the_kth_survivor(seed, k, probe
         kept = len(read)
     scores = {row: float(index.vectors(np.array([row]))[0] @ query) for row in read}
     best = sorted(read, key=lambda row: (-scores[row], row))[:k]
-    rows, found = probe(index, query, k, probes, excluded)
+    rows, found = search(index, query, k, probes, excluded)
     assert rows.tolist() == best
     assert found.tolist() == [scores[row] for row in best]
 
@@ -276,5 +279,5 @@ def test_votes_are_added_up_once_a_request(tiny_release, monkeypatch):
         return plain(*of)
 
     monkeypatch.setattr(Neighbours, "votes", counted)
-    assert device.recommend(history(3, 7), NOW).source == "model"
+    assert device.recommend(Query(history(3, 7), NOW)).source == "model"
     assert len(times) == 1

@@ -14,6 +14,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import RequestInvalidError
 from pocketrec_edge.recommend.filters import Filters, Range
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 
 NOW = 1_700_000_000
 
@@ -62,11 +63,11 @@ WRONG_SLATES = [
 
 @pytest.mark.parametrize("asked", WRONG_SLATES, ids=lambda asked: str(asked).partition(" at 0x")[0])
 def test_a_slate_that_cannot_be_is_refused_and_logs_nothing(phone, asked):
-    before = phone.status().log.events
+    before = phone.status().plain()["events"]
     with pytest.raises(RequestInvalidError) as told:
         phone.recommend(**asked)
     assert isinstance(told.value, ValueError) and isinstance(told.value, InputError)
-    assert phone.status().log.events == before
+    assert phone.status().plain()["events"] == before
 
 
 @pytest.mark.parametrize(
@@ -102,7 +103,7 @@ def test_numbers_of_numpy_are_stored_as_numbers(phone, tmp_path, number):
 def test_a_page_that_numpy_counted_comes_again_as_json(phone):
     one = phone.recommend(page=np.int64(1), log_impressions=False)
     again = phone.recommend(page=np.int64(1), session=one.session, log_impressions=False)
-    assert json.loads(json.dumps(again))["page"] == 1 and again["source"] == "page"
+    assert json.loads(json.dumps(again.plain()))["page"] == 1 and again.source == "page"
 
 
 WRONG_FEEDBACK = [
@@ -124,10 +125,10 @@ WRONG_FEEDBACK = [
 
 @pytest.mark.parametrize(("item_id", "event", "value"), WRONG_FEEDBACK, ids=str)
 def test_feedback_that_cannot_be_is_refused_and_not_logged(phone, item_id, event, value):
-    before = phone.status().log.events
+    before = phone.status().plain()["events"]
     with pytest.raises(RequestInvalidError):
         phone.feedback(item_id, event, value)
-    assert phone.status().log.events == before
+    assert phone.status().plain()["events"] == before
 
 
 def test_an_unknown_event_gets_the_release_s_names_and_the_nearest(phone):
@@ -140,7 +141,7 @@ def test_without_a_release_any_well_formed_event_is_kept(tmp_path):
     phone.feedback("x", "like", 5)
     with pytest.raises(RequestInvalidError):
         phone.feedback("x", "")
-    assert phone.status().log.interactions == 1
+    assert phone.status().plain()["interactions"] == 1
 
 
 def test_requests_are_checked_before_there_is_a_release(tmp_path):
@@ -155,7 +156,7 @@ def test_explanations_and_the_pipeline_check_k_too(phone, k):
     with pytest.raises(RequestInvalidError):
         phone.explain(k=k)
     with pytest.raises(RequestInvalidError):
-        Recommender(phone.bundle, "onnx").recommend(History.empty(), NOW, k)
+        Recommender(phone.bundle, "onnx").recommend(Query(History.empty(), NOW, k))
 
 
 def test_a_decision_that_is_no_decision_is_refused(phone):
@@ -164,7 +165,7 @@ def test_a_decision_that_is_no_decision_is_refused(phone):
             phone.set_consent(wrong)
     with pytest.raises(RequestInvalidError):
         phone.set_consent(True, 5)
-    assert phone.status().log.consent.state == "unknown"
+    assert phone.status().plain()["consent"]["state"] == "unknown"
 
 
 def test_interests_are_a_list_of_names(phone):

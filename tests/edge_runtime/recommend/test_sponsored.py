@@ -21,10 +21,11 @@ from pocketrec_bundle.settings.rules import (
 from pocketrec_edge.answers import RuleEffect, Sponsorship
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError, EventLogError
-from pocketrec_edge.recommend.offers import Offers
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.rules import Candidates, Moment, apply, reference
 from pocketrec_edge.recommend.rules.sponsored import Offer
+from pocketrec_edge.recommend.sponsored_placements import SponsoredPlacements
 
 NOW = 1_700_000_000
 DAY_S = 24 * 3600
@@ -47,7 +48,7 @@ def candidates_of(seed: int, n: int) -> Candidates:
 
 
 def offers_of(seed: int, n: int) -> tuple[Offer, ...]:
-    """Offers of any rows, some twice, some of no candidate."""
+    """SponsoredPlacements of any rows, some twice, some of no candidate."""
     rng = np.random.default_rng(seed + 1)
     return tuple(
         Offer(
@@ -174,7 +175,7 @@ def campaign(name: str, item_id: str, **changes) -> Campaign:
 @pytest.fixture
 def candidate_ids(release):
     """Ids of what the small release would rank for somebody new, best first."""
-    slate = Recommender(release).recommend(History.empty(), NOW)
+    slate = Recommender(release).recommend(Query(History.empty(), NOW))
     order = np.lexsort((slate.candidates, -slate.scores))
     return [release.item_id(int(row)) for row in slate.candidates[order]]
 
@@ -220,8 +221,10 @@ def test_impressions_of_sponsored_items_say_so_and_showings_are_never_sent(phone
     shown = {e.item_id: e.context for e in phone._log.pending(99)}
     told = [shown[item.item_id].get("sponsored") for item in answer.items]
     assert told == paid(answer)
-    assert len(shown) == 10 and phone.status().log.pending == 10  # showings are not among them
-    assert phone.status().log.showings == 2
+    assert (
+        len(shown) == 10 and phone.status().plain()["pending"] == 10
+    )  # showings are not among them
+    assert phone.status().plain()["showings"] == 2
 
 
 def test_a_campaign_is_shown_so_often_a_day_and_again_on_the_next(small_release, phone):
@@ -252,7 +255,7 @@ def test_pages_count_together_and_never_repeat_a_sponsored_item(phone, candidate
     assert len(set(named)) == len(named) == 6
     again = phone.recommend(page=1, session=answer.session)
     assert paid(again) == campaigns[:10] and again.items[0].sponsored.label == "Sponsored"
-    assert phone.status().log.showings == 6  # a page seen again is one showing
+    assert phone.status().plain()["showings"] == 6  # a page seen again is one showing
 
 
 def test_page_2_keeps_to_the_number_a_day(phone):
@@ -279,7 +282,7 @@ def test_campaigns_that_do_not_run_and_items_that_are_gone_are_passed_over(relea
     )
     row = release.row_of("item-1")
     release.available[row], release.available[release.row_of("item-2")] = True, False
-    offers = Offers(release).at(NOW, {"runs": 2, "over": 1})
+    offers = SponsoredPlacements(release).at(NOW, {"runs": 2, "over": 1})
     assert [(each.campaign, each.row, each.shown_today) for each in offers] == [("runs", row, 2)]
 
 

@@ -151,8 +151,8 @@ def test_a_large_catalogue_found_damaged_late_leaves_the_release_with_ids_for_ti
     flip(blob(home, "catalogue.sqlite"), 1.0)  # in a page that no title stands in
     phone = opened(home)
     first = phone.recommend()
-    assert phone._running.late_check is not None
-    phone._running.late_check.wait()
+    assert phone._running.integrity_check is not None
+    phone._running.integrity_check.wait()
     answer = phone.recommend()
     phone.close()
     assert first.faults == ()
@@ -196,7 +196,7 @@ def test_the_list_of_the_last_resort_turns_pages_and_shows_nothing_that_filters_
     found = phone.recommend(scene="search", results=["b", "a"])
     assert (found.items, found.unranked) == ((), ("b", "a"))
     assert phone.recommend(page=3, session=one.session).items == ()
-    assert phone.status().log.events == 6 + 3
+    assert phone.status().plain()["events"] == 6 + 3
 
 
 def test_events_of_a_damaged_release_are_checked_by_the_names_that_were_noted(home):
@@ -206,7 +206,7 @@ def test_events_of_a_damaged_release_are_checked_by_the_names_that_were_noted(ho
     phone.feedback(shown, "like")
     with pytest.raises(RequestInvalidError, match="rating, like"):
         phone.feedback(shown, "cough")
-    assert phone.status().log.interactions == 1
+    assert phone.status().plain()["interactions"] == 1
 
 
 def test_a_damaged_list_of_the_last_resort_is_not_shown_and_is_written_again(home, folder):

@@ -126,7 +126,7 @@ def test_a_phone_whose_rules_are_wrong_does_not_activate_the_release(tiny, monke
     assert len(selftest._rules_passed) == 1
     monkeypatch.setattr(selftest, "_rules_passed", set())
     monkeypatch.setattr(
-        "pocketrec_edge.recommend.rules.ruled.above_floor", lambda values, _: values >= -1
+        "pocketrec_edge.recommend.rules.apply_rules.above_floor", lambda values, _: values >= -1
     )
     with pytest.raises(SelfTestFailedError, match="quality floor"):
         replay(tiny, "onnx")

@@ -4,7 +4,7 @@ import pytest
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_edge.engines.select import MODELS
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.releases.parity import hard_inputs, likeness, overlap, spearman
+from pocketrec_edge.releases.parity import compare_outputs, hard_inputs, overlap, spearman
 from pocketrec_edge.releases.verify import _requests
 
 
@@ -35,7 +35,7 @@ def test_likeness_by_hand():
     truth = [np.array([[3.0, 4.0]]), np.array([[1.0, 0.0]])]
     answers = [np.array([[3.0, 4.0]]), np.array([[1.0, 1.0]])]
     scores = [(np.arange(3.0), np.arange(3.0)), (np.arange(3.0), -np.arange(3.0))]
-    found = likeness("ranker", answers, truth, scores)
+    found = compare_outputs("ranker", answers, truth, scores)
     assert (found.max_error, found.mean_error) == (1.0, 0.25)
     assert found.cosine == pytest.approx(np.sqrt(0.5))
     assert (found.overlap, found.rank_correlation) == (1.0, 0.0)

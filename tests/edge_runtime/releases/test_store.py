@@ -14,6 +14,7 @@ from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.engines import select as engines
 from pocketrec_edge.errors import EngineError, StoreError
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
 
@@ -63,9 +64,9 @@ def test_after_a_change_of_runtime_the_missing_files_are_known_and_answers_go_on
     assert store.lacks(sha) == [f"models/{model}.onnx.dynamic" for model in MODELS]
     bundle, fault = store.open_active()
     assert bundle is not None and fault is None
-    slate = Recommender(bundle).recommend(History.empty(), 1_600_000_000)
+    slate = Recommender(bundle).recommend(Query(History.empty(), 1_600_000_000))
     assert slate.source == "fallback"
-    assert slate.fault is not None and "not on this device" in slate.fault
+    assert "not on this device" in slate.faults[0].text
     store.install_bundle(quantized_release, replay)
     assert store.lacks(sha) == []
     assert store.active() == (sha, None)
@@ -93,8 +94,8 @@ def test_spare_files_come_if_the_needed_ones_fail_the_self_test(
     ]
     bundle, _ = store.open_active()
     assert bundle is not None
-    slate = Recommender(bundle).recommend(History.empty(), 1_600_000_000)
-    assert (slate.source, slate.fault) == ("model", None)
+    slate = Recommender(bundle).recommend(Query(History.empty(), 1_600_000_000))
+    assert (slate.source, slate.faults) == ("model", ())
 
 
 def test_a_release_that_fails_with_every_file_is_not_activated(
@@ -119,7 +120,7 @@ def test_a_release_that_just_fits_its_limit_is_installed_and_a_byte_less_refuses
 ):
     needed = engines.needed_files(open_bundle(small_release).manifest)
     n_bytes = sum({entry.sha256: entry.bytes for entry in needed}.values())
-    with pytest.raises(StoreError, match=f"{n_bytes:,} bytes, and may take {n_bytes - 1:,}"):
+    with pytest.raises(StoreError, match=f"{n_bytes:,} bytes; the limit is {n_bytes - 1:,}"):
         Store(tmp_path / "less", limit_bytes=n_bytes - 1).install_bundle(
             small_release, lambda bundle: None
         )

@@ -18,7 +18,7 @@ from pocketrec_edge import memory
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import SimulationFailedError
 from pocketrec_edge.simulator import fleet
-from pocketrec_edge.simulator.classes import (
+from pocketrec_edge.simulator.device_profiles import (
     BUILT_IN,
     OFFLINE,
     DeviceClass,
@@ -28,9 +28,9 @@ from pocketrec_edge.simulator.classes import (
     read_classes,
     transfer_s,
 )
-from pocketrec_edge.simulator.life import Life, Plan, live
-from pocketrec_edge.simulator.people import Habits, Person
+from pocketrec_edge.simulator.device_session import Plan, SessionResult, run_session
 from pocketrec_edge.simulator.report import summed
+from pocketrec_edge.simulator.user_model import Habits, UserModel
 from pocketrec_edge.sync.conditions import METERED, ON_BATTERY
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.repository.keys import load_signers, make_keys
@@ -164,30 +164,30 @@ def test_a_wrong_table_is_refused_with_its_place(tmp_path, was, now, said):
 
 
 def test_people_look_less_at_later_places_and_differ_in_taste():
-    person = Person(Habits(fading=1.0, attraction=1.0), "x")
+    user = UserModel(Habits(fading=1.0, attraction=1.0), "x")
     n = 4000
-    shares = [sum(person.takes("a", place) for _ in range(n)) / n for place in (1, 2, 4)]
+    shares = [sum(user.takes("a", place) for _ in range(n)) / n for place in (1, 2, 4)]
     assert shares[1] == pytest.approx(shares[0] / 2, abs=0.03)
     assert shares[2] == pytest.approx(shares[0] / 4, abs=0.03)
-    tastes = {item: sum(person.takes(item, 1) for _ in range(500)) for item in "abcdef"}
+    tastes = {item: sum(user.takes(item, 1) for _ in range(500)) for item in "abcdef"}
     assert len(set(tastes.values())) > 3
 
 
 def test_a_seed_behaves_the_same_way_again():
-    one, two, other = (Person(Habits(), seed) for seed in ("1 a", "1 a", "2 a"))
+    one, two, other = (UserModel(Habits(), seed) for seed in ("1 a", "1 a", "2 a"))
     lived: list[list[Any]] = [
         [list(p.opens(600)), [p.takes("a", 1) for _ in range(50)], p.chooses(("x", "y"))]
         for p in (one, two, other)
     ]
     assert lived[0] == lived[1] != lived[2]
     assert lived[0][0][0] == 0
-    opened = [len(list(Person(Habits(opens_per_hour=6), str(n)).opens(600))) for n in range(40)]
+    opened = [len(list(UserModel(Habits(opens_per_hour=6), str(n)).opens(600))) for n in range(40)]
     assert sum(opened) / 40 == pytest.approx(61, abs=4)  # the first one, and ten hours of six
 
 
 def test_figures_of_a_class_are_sums_and_scaled_quantiles():
-    lives = [
-        Life(
+    results = [
+        SessionResult(
             release="new",
             total_ms=[1.0, 2.0, 3.0],
             first_ms=[5.0],
@@ -199,10 +199,12 @@ def test_figures_of_a_class_are_sums_and_scaled_quantiles():
             bytes_down=100,
             sync_s=0.25,
         ),
-        Life(first_ms=[7.0], sources=Counter(none=1), faults=Counter(x=2, y=1)),
+        SessionResult(first_ms=[7.0], sources=Counter(none=1), faults=Counter(x=2, y=1)),
     ]
-    lives = [Life.from_json(json.loads(json.dumps(life.to_json()))) for life in lives]
-    found = summed(kind(memory_mib=10.0), lives, 11 * 2**20)
+    results = [
+        SessionResult.from_json(json.loads(json.dumps(result.to_json()))) for result in results
+    ]
+    found = summed(kind(memory_mib=10.0), results, 11 * 2**20)
     assert (found.requests, found.p50_ms, found.first_slate_ms) == (4, 4.0, 12.0)
     assert found.p99_ms == pytest.approx(2 * 2.98)
     assert found.sources == {"model": 3, "none": 1}
@@ -210,7 +212,7 @@ def test_figures_of_a_class_are_sums_and_scaled_quantiles():
     assert found.releases == {"new": 1, "none": 1}
     assert (found.unanswered, found.events, found.bytes_down) == (1, 7, 100)
     assert (found.resident_mib, found.would_be_killed) == (11.0, True)
-    assert not summed(kind(memory_mib=11.0), lives, 11 * 2**20).would_be_killed
+    assert not summed(kind(memory_mib=11.0), results, 11 * 2**20).would_be_killed
 
 
 def test_memory_is_what_the_system_counts():
@@ -248,7 +250,7 @@ def test_a_table_is_printed_and_homes_are_kept(tiny_release, tmp_path, runner):
     assert done.exit_code == 0, done.output
     assert "entry" in done.stdout and "would be killed" in done.stdout
     phone = Device(tmp_path / "w" / "entry-0", engine="onnx")
-    assert phone.status().log.events > 0
+    assert phone.status().plain()["events"] > 0
     assert simulate(runner, *words, "--work", tmp_path / "w").exit_code == 2
     assert simulate(runner, "--devices", 1).exit_code == 2
     assert simulate(runner, "--server", "http://127.0.0.1:1").exit_code == 2
@@ -268,21 +270,21 @@ def served(tiny_release, tmp_path):
 def test_phones_sync_where_the_policy_lets_them(served, tmp_path):
     url, root, *_ = served
     asked = plan(server=url, root=str(root), consent=True)
-    home = live(kind(), asked, tmp_path / "home", "1")
+    home = run_session(kind(), asked, tmp_path / "home", "1")
     assert (home.syncs, home.installs, home.release) == (2, 1, "tiny")
     assert home.bytes_down > 10_000
     assert home.sync_s >= home.bytes_down / 100_000 + 0.05
     assert 0 < home.events_sent <= home.events
     assert home.unanswered == 0
-    metered = live(kind(period(metered=True)), asked, tmp_path / "metered", "1")
+    metered = run_session(kind(period(metered=True)), asked, tmp_path / "metered", "1")
     assert (metered.syncs, metered.release, metered.bytes_down) == (0, None, 0)
     assert set(metered.put_off) == {METERED}
     assert set(metered.sources) == {"none"}
     assert metered.unanswered == 0  # nothing was installed
     gone = kind(offline_share=1.0)
     anytime = plan(server=url, root=str(root), anytime=True)
-    assert live(kind(period(metered=True)), anytime, tmp_path / "any", "1").installs == 1
-    assert set(live(gone, anytime, tmp_path / "gone", "1").put_off) == {OFFLINE}
+    assert run_session(kind(period(metered=True)), anytime, tmp_path / "any", "1").installs == 1
+    assert set(run_session(gone, anytime, tmp_path / "gone", "1").put_off) == {OFFLINE}
 
 
 def test_without_storage_the_new_release_is_refused_and_the_old_one_answers(
@@ -295,16 +297,16 @@ def test_without_storage_the_new_release_is_refused_and_the_old_one_answers(
     old_bytes = sum(path.stat().st_size for path in (tiny_release / "files").iterdir())
     full = kind(storage_mib=(old_bytes + 10) / 2**20)
     asked = plan(bundle=str(tiny_release), server=url, root=str(root))
-    found = live(full, asked, tmp_path / "full", "1")
+    found = run_session(full, asked, tmp_path / "full", "1")
     assert (found.release, found.installs, found.syncs) == ("tiny", 1, 0)
     assert set(found.sources) == {"model"}
     (fault,) = found.faults
-    assert "may take" in fault and "stays" in fault and fault.startswith("HOME")
-    assert live(kind(), asked, tmp_path / "wide", "1").release == "new"
+    assert "the limit is" in fault and "stays" in fault and fault.startswith("HOME")
+    assert run_session(kind(), asked, tmp_path / "wide", "1").release == "new"
     tight = kind(storage_mib=0.001)
-    none = live(tight, plan(bundle=str(tiny_release)), tmp_path / "tight", "1")
+    none = run_session(tight, plan(bundle=str(tiny_release)), tmp_path / "tight", "1")
     assert (none.release, none.installs, none.unanswered) == (None, 0, 0)
-    assert any("may take" in fault.text for fault in none.faults)
+    assert any("the limit is" in fault for fault in none.faults)
 
 
 def test_a_phone_left_without_an_answer_fails_the_run(tiny_release, tmp_path, runner, monkeypatch):
@@ -314,13 +316,13 @@ def test_a_phone_left_without_an_answer_fails_the_run(tiny_release, tmp_path, ru
     phone.close()
     for path in (home / "store" / "files").iterdir():
         path.write_bytes(b"")
-    shown = live(kind(), plan(), home, "1")
+    shown = run_session(kind(), plan(), home, "1")
     assert set(shown.sources) == {"fallback"} and shown.acts > 0 and not shown.unanswered
     (home / "store" / "popular.json").unlink()
-    found = live(kind(), plan(), home, "1")
+    found = run_session(kind(), plan(), home, "1")
     assert found.unanswered == found.sources["none"] > 0
     assert set(found.sources) == {"none"}
-    monkeypatch.setattr(fleet, "run_class", lambda *_, on_life, **__: ([found], 1))
+    monkeypatch.setattr(fleet, "run_class", lambda *_, on_result, **__: ([found], 1))
     done = simulate(runner, "--bundle", tiny_release, "--only", "entry", "--devices", 1)
     assert done.exit_code == 1
     assert "had no answer though a release was installed" in done.stderr
@@ -331,4 +333,4 @@ def test_a_child_that_fails_is_told(tmp_path, monkeypatch):
     broken = [sys.executable, "-c", "raise SystemExit('out of luck')"]
     monkeypatch.setattr(subprocess, "Popen", lambda _, **words: plain(broken, **words))
     with pytest.raises(SimulationFailedError, match=r"(?s)exit code 1 after 0 of 2.*out of luck"):
-        fleet.run_class(kind(), 2, plan(), tmp_path, keep=False, on_life=lambda: None)
+        fleet.run_class(kind(), 2, plan(), tmp_path, keep=False, on_result=lambda: None)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pocketrec_bundle.settings.halts import Halt, Halts
 from pocketrec_bundle.settings.rollout import AppVersions, RolloutPolicy, Stage
-from pocketrec_edge.sync.rollout import Choice, Facts, Here, bucket, choose, why_not
+from pocketrec_edge.sync.rollout import Choice, DeviceInfo, DeviceState, bucket, choose, why_not
 
 NOW = 1_700_000_000
 NEW, OLD, OLDEST = "0c" * 32, "0b" * 32, "0a" * 32
@@ -29,8 +29,8 @@ def chosen(
     *stages: Stage, halts=NO_HALTS, here=None, at=NOW, bucket_id=bytes(16), **more
 ) -> Choice:
     policy = RolloutPolicy(channel="stable", releases=stages)
-    facts = Facts(bucket_id=bucket_id, **more)
-    return choose(policy, halts, facts, here or Here(), at)
+    facts = DeviceInfo(bucket_id=bucket_id, **more)
+    return choose(policy, halts, facts, here or DeviceState(), at)
 
 
 def halted(manifest: str) -> Halts:
@@ -63,9 +63,10 @@ def test_buckets_are_uniform_and_differ_from_release_to_release():
 @given(IDS, SHAS, st.floats(0, 100), st.floats(0, 100))
 def test_a_percentage_that_rises_takes_no_device_out(bucket_id, sha, one, two):
     less, more = sorted([one, two])
-    facts = Facts(bucket_id=bucket_id)
+    facts = DeviceInfo(bucket_id=bucket_id)
     low, high = (
-        why_not(stage(sha, percent), NO_HALTS, facts, Here(), NOW) for percent in (less, more)
+        why_not(stage(sha, percent), NO_HALTS, facts, DeviceState(), NOW)
+        for percent in (less, more)
     )
     assert low is not None or high is None
 
@@ -127,10 +128,12 @@ def test_an_app_of_unknown_version_fits_only_a_release_without_that_rule(version
 
 @pytest.mark.parametrize("state", ["active", "paused"])
 def test_what_a_device_has_it_keeps_though_it_is_paused_halted_or_for_fewer(state):
-    here = Here(active=NEW)
+    here = DeviceState(active=NEW)
     found = chosen(stage(NEW, 0, state=state), stage(OLD), halts=halted(NEW), here=here)
     assert found == Choice(manifest=NEW, why="new: kept")
-    newer = chosen(stage(NEW, 0, state=state), stage(OLD), halts=halted(NEW), here=Here(active=OLD))
+    newer = chosen(
+        stage(NEW, 0, state=state), stage(OLD), halts=halted(NEW), here=DeviceState(active=OLD)
+    )
     assert newer.manifest == OLD
 
 
@@ -140,15 +143,15 @@ def test_a_halted_release_is_not_taken_and_the_reason_is_told():
 
 
 def test_a_killed_release_is_left_for_the_next_or_stopped():
-    here = Here(active=NEW)
+    here = DeviceState(active=NEW)
     assert chosen(stage(NEW, state="killed"), stage(OLD), here=here).manifest == OLD
     alone = chosen(stage(NEW, state="killed"), here=here)
     assert alone == Choice(manifest=None, why="new: killed", stopped=True)
-    assert not chosen(stage(NEW, state="killed"), here=Here(active=OLD)).stopped
+    assert not chosen(stage(NEW, state="killed"), here=DeviceState(active=OLD)).stopped
 
 
 def test_a_release_that_failed_here_is_passed_over_until_a_newer_one_comes():
-    here = Here(active=OLD, refused=frozenset({NEW}))
+    here = DeviceState(active=OLD, refused=frozenset({NEW}))
     kept = chosen(stage(NEW), stage(OLD), here=here)
     assert kept == Choice(manifest=OLD, why="new: it failed on this device; old: kept")
     newest = "0d" * 32
@@ -157,12 +160,12 @@ def test_a_release_that_failed_here_is_passed_over_until_a_newer_one_comes():
 
 def test_without_a_release_that_fits_whatever_is_there_stays():
     assert chosen() == Choice(manifest=None, why="nothing is published")
-    later = chosen(stage(NEW, from_utc=NOW + 9), here=Here(active=OLDEST))
+    later = chosen(stage(NEW, from_utc=NOW + 9), here=DeviceState(active=OLDEST))
     assert later == Choice(manifest=None, why="new: it begins later")
 
 
 def test_a_rollback_wins_over_the_release_that_a_device_has():
-    assert chosen(stage(OLD), stage(NEW), here=Here(active=NEW)).manifest == OLD
+    assert chosen(stage(OLD), stage(NEW), here=DeviceState(active=NEW)).manifest == OLD
 
 
 STAGES = st.builds(
@@ -179,13 +182,15 @@ STAGES = st.builds(
 @given(st.lists(STAGES, min_size=1, max_size=4, unique_by=lambda s: s.manifest), IDS, st.data())
 def test_a_choice_is_stable_and_never_killed_or_refused(stages, bucket_id, data):
     refused = data.draw(st.frozensets(st.sampled_from([s.manifest for s in stages])))
-    here = Here(refused=refused)
+    here = DeviceState(refused=refused)
     first = chosen(*stages, here=here, bucket_id=bucket_id)
     if first.manifest is None:
         return
     took = next(s for s in stages if s.manifest == first.manifest)
     assert took.state == "active" and took.manifest not in refused
-    again = chosen(*stages, here=Here(active=took.manifest, refused=refused), bucket_id=bucket_id)
+    again = chosen(
+        *stages, here=DeviceState(active=took.manifest, refused=refused), bucket_id=bucket_id
+    )
     assert again.manifest == took.manifest
 
 
@@ -220,7 +225,7 @@ def test_nothing_but_a_kill_or_a_rollback_takes_a_device_back_to_an_older_releas
         halts = Halts(
             halted=tuple(Halt(manifest=m, reason="x", since_utc=0) for m in sorted(stopped))
         )
-        here = Here(active=had[-1] if had else None)
+        here = DeviceState(active=had[-1] if had else None)
         found = chosen(*stages, halts=halts, here=here, bucket_id=bucket_id).manifest
         if found is not None and found != here.active:
             assert found not in stopped

@@ -11,6 +11,7 @@ import urllib3
 
 from pocketrec.cli import main
 from pocketrec_edge.errors import RequestInvalidError, SyncError
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync import events as sync_events
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.hints import hints
@@ -115,7 +116,9 @@ def test_no_message_of_a_sync_names_a_class(peer, said, tmp_path):
     }
     (tmp_path / "phone").mkdir()
     (tmp_path / "phone" / "install_id").write_text("a" * 32)
-    asked["erase"] = lambda: sync_events.erase_on_server(tmp_path / "phone", url, Network(QUICK))
+    asked["erase"] = lambda: sync_events.erase_on_server(
+        PhoneHome(tmp_path / "phone"), url, Network(QUICK)
+    )
     for name, ask in asked.items():
         with pytest.raises(SyncError) as told:
             ask()
@@ -132,7 +135,7 @@ NO_ADDRESSES = (
 
 @pytest.mark.parametrize("address", NO_ADDRESSES)
 def test_what_is_no_address_of_a_server_is_refused_at_once(address, tmp_path, runner):
-    with pytest.raises(RequestInvalidError, match="is no address of a server"):
+    with pytest.raises(RequestInvalidError, match="is not the address of a server"):
         checked(address)
     home = tmp_path / "phone"
     with pytest.raises(RequestInvalidError):

@@ -13,9 +13,9 @@ from pocketrec_export.conformance.defects import DEFECTS
 from pocketrec_export.conformance.defects.defect import STEPS
 
 OTHER = {"delta", "rollout", "halts"}
-"""Codes of what is no part of a bundle."""
+"""Codes of faults outside bundles."""
 NO_READERS = {"copies", "delta", "files", "halts", "locks", "rollout", "writer"}
-"""Modules of the bundle that refuse what is no part of a bundle."""
+"""Modules that refuse faults outside bundles."""
 RACES = {("arrays.py", "cannot be read"), ("reader.py", "cannot be read")}
 """Refusals of a file that goes between two looks at it: no folder can show them."""
 

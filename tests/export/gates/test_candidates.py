@@ -5,7 +5,9 @@ import pytest
 
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import open_bundle
-from pocketrec_edge.recommend.pipeline import AGAIN_REASON, Recommender
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
+from pocketrec_edge.recommend.reasons import AGAIN_REASON
 from pocketrec_edge.releases.selftest import replay
 
 
@@ -33,7 +35,7 @@ def test_training_and_device_rank_the_same_lists(exported, repeats):
     for user in np.flatnonzero(np.diff(data.offsets) > end):
         past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
         history = History(rows[past.rows], past.events, past.ts)
-        slate = device.recommend(history, now, exclude_seen=not repeats)
+        slate = device.recommend(Query(history, now, exclude_seen=not repeats))
         assert slate.source == "model"
         wanted = candidates.list_for((user, end), slate.user_vector, repeats=repeats)
         # Rounding to int8 may swap neighbours in the order, and the last place.
@@ -48,7 +50,7 @@ def test_policy_decides_whether_items_come_again(exported):
     rows = np.array([bundle.row_of(item_id) for item_id in data.items.ids], np.int32)
     past = data.history(3)
     history = History(rows[past.rows], past.events, past.ts)
-    slate = Recommender(bundle).recommend(history, int(past.ts[-1]) + 60, 16)
+    slate = Recommender(bundle).recommend(Query(history, int(past.ts[-1]) + 60, 16))
     again = [item for item in slate.items if item.row in history.rows]
     assert again
     for item in slate.items:

@@ -63,7 +63,7 @@ def test_a_history_has_what_its_name_says(tiny, made):
 @pytest.mark.parametrize(
     ("part", "depth"),
     [
-        ("a pause of 1800 s is none", 2.0),
+        ("a pause of 1800 s ends no session", 2.0),
         ("a pause of 1801 s ends", 1.0),
         ("1801 s ago", 0.0),
         ("all events in one second", 3.0),

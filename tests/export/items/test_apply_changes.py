@@ -348,7 +348,7 @@ def test_errors_name_the_file_and_the_item(tmp_path: Path):
     path = tmp_path / "c.jsonl"
     for steps, told in (
         ([{"add": {"item_id": "n"}}, {"add": {"item_id": "n"}}], "add: 'n' is added twice"),
-        ([{"restore": "gone"}], "restore: 'gone' .* add it anew"),
+        ([{"restore": "gone"}], "restore: 'gone' .* add it again"),
         ([{"withdraw": "gone"}], "withdraw: 'gone' is not in"),
     ):
         path.write_text("\n".join(map(json.dumps, steps)))

@@ -139,7 +139,7 @@ def test_a_removed_item_is_added_anew_and_gets_the_vector_that_training_gave_it(
 ):
     step = tmp_path / "c.json"
     step.write_text('{"restore": ["i07"]}')
-    with pytest.raises(InputError, match="add it anew"):
+    with pytest.raises(InputError, match="add it again"):
         update_catalogue(compacted[0], step, run_dir, tmp_path / "next")
     step.write_text('{"add": [{"item_id": "i07", "title": "Film i07"}]}')
     update_catalogue(compacted[0], step, run_dir, tmp_path / "next")

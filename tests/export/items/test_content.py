@@ -114,7 +114,7 @@ def test_regions_and_age_ratings_reach_the_device_and_version_1_says_it_cannot(t
 def test_a_release_that_follows_another_goes_on_from_its_tables(tmp_path):
     prices = [i % 9 + 0.25 for i in range(N)]
     first = release(tmp_path / "first", prices=prices)
-    dearer = [*prices[:-1], 0.1]  # the lowest of all: sorted anew, all codes would change
+    dearer = [*prices[:-1], 0.1]  # the lowest of all: with a new order, all codes would change
     alone = release(tmp_path / "alone", prices=dearer)
     after = release(tmp_path / "after", prices=dearer, base=first)
     codes = "items/numeric.2.codes"

@@ -4,7 +4,7 @@ import pytest
 pytest.importorskip("scipy", reason="needs the train extra")
 
 from pocketrec_bundle.quantize import quantize_rows
-from pocketrec_edge.recommend.index import Index, probe
+from pocketrec_edge.recommend.index import Index, search
 from pocketrec_export.items.index_builder import build_index
 from pocketrec_export.items.nprobe import Probes, choose_probes
 
@@ -30,7 +30,7 @@ def searched(index, items, users, probes: int) -> float:
     shares = []
     for user in users:
         best = np.argsort(-(items @ user))[:K]
-        found = index.order[probe(device, user, K, probes, nobody)[0]]
+        found = index.order[search(device, user, K, probes, nobody)[0]]
         shares.append(len(np.intersect1d(best, found)) / K)
     return float(np.mean(shares))
 

@@ -1,4 +1,4 @@
-"""Operators and least runtimes, against the converter's own word and hand-made files."""
+"""Operators and minimum runtimes, compared with the converter's and with hand-made files."""
 
 import numpy as np
 import onnx

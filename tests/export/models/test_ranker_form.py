@@ -123,7 +123,7 @@ def test_answers_as_the_keras_model(
         numeric = numeric[: 1 + max(numeric.index(name) for name in NUMERIC)]
         pair = [name for name in pair if name not in ("taste", *NEIGHBOUR_PAIR, *REPEAT_PAIR)]
     spec = spec_of(heads, context=tuple(context), numeric=tuple(numeric), pair=tuple(pair))
-    config = RankerConfig(cross_layers=layers, cross_rank=3, deep=deep, pieces=pieces)
+    config = RankerConfig(cross_layers=layers, cross_rank=3, deep=deep, ple_bins=pieces)
     model = ranker_of(config, spec, seed, bent=bent)
     assert difference(model, spec, range(seed, seed + 2)) <= 1e-5
 
@@ -150,7 +150,7 @@ def test_names_and_shapes_stay_those_of_the_format():
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_files_answer_alike_and_hold_no_users_feature_for_every_item(layers, tmp_path):
     spec = spec_of(dim=32)
-    config = RankerConfig(cross_layers=layers, cross_rank=4, pieces=1)
+    config = RankerConfig(cross_layers=layers, cross_rank=4, ple_bins=1)
     model = ranker_of(config, spec, layers, bent=True)
     one = inputs_of(spec, 5)
     wanted = run_keras(as_function(model, ranker_signature(spec)), one)
@@ -171,7 +171,8 @@ def test_files_answer_alike_and_hold_no_users_feature_for_every_item(layers, tmp
 
 
 def test_a_ranker_trained_before_there_were_pieces_is_exported(monkeypatch):
-    monkeypatch.setattr(ranker, "Pieces", lambda **_: keras.layers.Identity(name="pieces"))
+    no_encoding = keras.layers.Identity(name="pieces")
+    monkeypatch.setattr(ranker, "PiecewiseLinearEncoding", lambda **_: no_encoding)
     spec = spec_of()
     model = ranker_of(RankerConfig(vector_gain=1.0), spec, 3, bent=False)
     assert not any(isinstance(layer, PiecewiseLinearEncoding) for layer in model.layers)

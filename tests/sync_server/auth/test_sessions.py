@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.app import create_app
 from pocketrec_server.auth import sessions, tokens
 from pocketrec_server.auth.failures import MOST
@@ -114,7 +115,7 @@ def test_a_token_that_is_revoked_ends_its_sessions(database, alice, logged_in):
 
 def test_a_session_ends_with_its_token(database):
     token = tokens.make(database, "alice", "read", 1, 1000)[1]
-    now = 1000 + tokens.DAY_S - 60
+    now = 1000 + DAY_S - 60
     text = sessions.begin(database, token.id, now)
     assert sessions.find(database, text, now + 59) == token
     assert sessions.find(database, text, now + 60) is None

@@ -15,6 +15,7 @@ import pytest
 import urllib3
 
 from pocketrec_edge.errors import SyncError
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.hints import hints, known
@@ -92,12 +93,12 @@ def test_hints_are_of_one_channel_and_of_halts_and_nothing_is_missed_in_between(
     signers = load_signers(repo.parent / "keys")
     home = tmp_path / "phone"
     sync(home, address, lambda bundle: None, root_path=repo / "metadata" / "1.root.json")
-    before = known(home, "stable")
+    before = known(PhoneHome(home), "stable")
     manifest = read_policy(repo, "stable").releases[0].manifest
     halt(repo, signers, "stable", manifest, "odd slates")
     assert first(address, before) != before  # it came while nobody listened
     sync(home, address, lambda bundle: None)
-    after = known(home, "stable")
+    after = known(PhoneHome(home), "stable")
     assert first(address, before) == after
     got = []
     listening = threading.Thread(target=lambda: got.append(first(address, after)))
@@ -226,7 +227,7 @@ def test_what_a_stream_says(data, found):
 
 
 def test_a_stream_without_lines_is_left():
-    with pytest.raises(SyncError, match="something else than hints"):
+    with pytest.raises(SyncError, match="did not send hints"):
         list(hints(answer_with(b"x" * 5000), "stable", None, 60))
 
 
@@ -240,8 +241,8 @@ def test_a_server_that_is_gone_or_silent_is_an_error():
 
 
 def test_what_a_device_knows_is_nothing_where_its_metadata_is_damaged(tmp_path):
-    assert known(tmp_path, "stable") is None
+    assert known(PhoneHome(tmp_path), "stable") is None
     (tmp_path / "tuf").mkdir()
     for data in ("", "[]", '{"signed": {"meta": []}}', '{"signed": {"meta": {"stable.json": 1}}}'):
         (tmp_path / "tuf" / "snapshot.json").write_text(data)
-        assert known(tmp_path, "stable") is None
+        assert known(PhoneHome(tmp_path), "stable") is None

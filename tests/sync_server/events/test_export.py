@@ -17,8 +17,10 @@ from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_edge.events.event import Event
 from pocketrec_edge.events.install_id import install_id
 from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
+from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import RETRY
 from pocketrec_server.events.erasure import erase
 from pocketrec_server.events.export import ExportReport, export_events, pseudonym
@@ -232,10 +234,11 @@ def test_the_loop_closes(tmp_path, start_server, tiny_repo):
             for _ in range(600)
         ]
         log.append_many(events)
-        sent = send_events(home, url, None, Network(), RETRY)
+        with SyncLog(PhoneHome(home), None) as opened:
+            sent = send_events(opened, url, Network(), RETRY)
         assert (sent.sent, sent.fault) == (600, None)
         did |= {
-            (install_id(home), e.item_id.strip(), e.event, e.value, e.ts)
+            (install_id(PhoneHome(home)), e.item_id.strip(), e.event, e.value, e.ts)
             for e in events
             if e.kind == "interaction"
         }

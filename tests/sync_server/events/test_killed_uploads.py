@@ -22,8 +22,10 @@ from werkzeug.test import Client
 
 from pocketrec_edge.events.install_id import install_id
 from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.events import send_events
 from pocketrec_edge.sync.http import Network
+from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import Retry
 from pocketrec_server.events.ingest import store
 from pocketrec_server.events.rate_limit import Limits
@@ -153,7 +155,8 @@ def steps_of_an_upload(engine):
 
 def send(home, listener):
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    return send_events(home, url, None, Network(), Retry(tries=1))
+    with SyncLog(PhoneHome(home), None) as opened:
+        return send_events(opened, url, Network(), Retry(tries=1))
 
 
 def test_killed_at_any_step_the_server_has_each_event_once_after_a_resend(
@@ -175,16 +178,16 @@ def test_killed_at_any_step_the_server_has_each_event_once_after_a_resend(
             first = send(home, listener)
         died = first.fault is not None
         assert first.sent == (0 if died else 4)
-        died_after_commit += died and bool(stored(engine, install_id(home)))
+        died_after_commit += died and bool(stored(engine, install_id(PhoneHome(home))))
         with server(empty_url, listener):
             again = send(home, listener)
         assert (again.sent, again.fault) == (4 if died else 0, None)
-        assert stored(engine, install_id(home)) == ["e0", "e1", "e2", "e3"]
+        assert stored(engine, install_id(PhoneHome(home))) == ["e0", "e1", "e2", "e3"]
         with engine.connect() as connection:
             batches = connection.scalar(
                 select(func.count())
                 .select_from(UPLOAD.join(INSTALL))
-                .where(INSTALL.c.install_id == install_id(home))
+                .where(INSTALL.c.install_id == install_id(PhoneHome(home)))
             )
         assert (batches, log.status().pending) == (1, 0)
         log.close()
@@ -231,7 +234,7 @@ def test_any_order_of_crashes_loses_nothing(listener, tmp_path_factory, acts):
             with server(url, listener, die_at=act if act != "send" else None):
                 send(folder / "phone", listener)
     assert log.status().pending == 0
-    assert stored(engine, install_id(folder / "phone")) == sorted(did)
+    assert stored(engine, install_id(PhoneHome(folder / "phone"))) == sorted(did)
     assert_counted(engine)
     log.close()
     engine.dispose()

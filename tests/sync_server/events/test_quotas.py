@@ -8,10 +8,11 @@ from flask import Flask
 from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events.ingest import store
 from pocketrec_server.events.quotas import HOUR_S, forget_past
-from pocketrec_server.events.rate_limit import DAY_S, Limits
+from pocketrec_server.events.rate_limit import Limits
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.events.uploads import Upload
 from pocketrec_server.http.networks import network_of

@@ -2,9 +2,9 @@
 
 import pytest
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events.rate_limit import (
-    DAY_S,
     Budget,
     Limits,
     full,

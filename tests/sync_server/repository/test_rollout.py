@@ -18,10 +18,10 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import SelfTestFailedError, SyncError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
-from pocketrec_edge.sync import bucket_id
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.conditions import METERED, QUIET_HOURS, Conditions
 from pocketrec_edge.sync.rollout import bucket
@@ -57,13 +57,13 @@ class Fleet:
         self.first = read_policy(self.repo, "stable").releases[0].manifest
         self.template = folder / "template"
         self.sync(self.template)
-        (self.template / bucket_id.FILE_NAME).unlink()
+        PhoneHome(self.template).bucket_id.unlink()
 
     def phone(self, n: int) -> Path:
         """A phone with the first release; its bucket id is made of its number."""
         home = self.folder / f"phone-{n}"
         shutil.copytree(self.template, home)
-        (home / bucket_id.FILE_NAME).write_text(f"{n:032x}")
+        PhoneHome(home).bucket_id.write_text(f"{n:032x}")
         return home
 
     def sync(self, home: Path, self_test=lambda bundle: None, **settings):
@@ -165,7 +165,7 @@ def test_a_killed_release_goes_though_the_one_to_take_its_place_fails(fleet):
     with pytest.raises(SelfTestFailedError):
         fleet.sync(home, fail)
     assert Store(home / "store").active() == (fleet.first, None)
-    assert refusals.read(home)[second] == refusals.KILLED
+    assert blocklist.read(PhoneHome(home))[second] == blocklist.KILLED
     assert Device(home, engine="onnx").recommend().release == "tiny"
 
 
@@ -205,7 +205,7 @@ def test_a_killed_release_that_is_resumed_runs_again(fleet):
     fleet.sync(home)
     fleet.change("tiny", state="active")
     assert fleet.sync(home).status == "current"
-    assert refusals.read(home) == {}
+    assert blocklist.read(PhoneHome(home)) == {}
     assert Device(home, engine="onnx").recommend().source == "model"
 
 
@@ -273,7 +273,7 @@ def test_a_release_whose_self_test_ends_the_process_is_given_up_after_three_time
     with pytest.raises(SelfTestFailedError, match="3 processes ended in its self-test"):
         fleet.sync(home, die)
     assert fleet.sync(home, die).why == "second: it failed on this device; tiny: kept"
-    (told,) = [one for one in outcomes.read(home) if one.manifest == second]
+    (told,) = [one for one in outcomes.read(PhoneHome(home)) if one.manifest == second]
     assert told.outcome == outcomes.SELF_TEST_FAILED
     sound = fleet.phone(2)
     for _ in range(2):
@@ -300,14 +300,15 @@ def test_a_phone_that_left_a_release_by_itself_tells_and_is_not_given_it_again(f
     home = fleet.phone(1)
     fleet.sync(home, consent=True)
     for _ in range(3):
-        Device(home, engine="onnx")._running.trial.asked()  # the process ends before a slate comes
+        # The process ends before it returns a slate.
+        Device(home, engine="onnx")._running.boot_counter.asked()
     phone = Device(home, engine="onnx")
     assert phone.recommend().release == "tiny"
     phone.close()
     report = fleet.sync(home)
     assert (report.to_release, report.outcomes_sent) == (fleet.first, 1)
     assert report.why == "second: it failed on this device; tiny: kept"
-    assert second in refusals.failed(home)
+    assert second in blocklist.failed(PhoneHome(home))
 
 
 def test_app_version_and_device_class_and_schedule_choose(fleet):
@@ -357,8 +358,11 @@ def test_a_wrong_file_on_the_server_is_told_and_does_not_refuse_the_release(flee
     log.append("item-1", "like", ts=1)
     with pytest.raises(Exception, match="not to be trusted"):
         fleet.sync(home)
-    assert [one.outcome for one in outcomes.read(home)] == [outcomes.DOWNLOAD_FAILED]
-    assert (outcomes.pending(home), log.status().pending) == ([], 0)  # told, though it lasts
+    assert [one.outcome for one in outcomes.read(PhoneHome(home))] == [outcomes.DOWNLOAD_FAILED]
+    assert (outcomes.pending(PhoneHome(home)), log.status().pending) == (
+        [],
+        0,
+    )  # told, though it lasts
     log.close()
     path.write_bytes(sound)
     assert fleet.sync(home).to_release == fleet.first
@@ -386,7 +390,7 @@ def test_an_overloaded_server_is_no_failure_of_the_release(fleet, monkeypatch):
     home = fleet.folder / "new"
     with pytest.raises(SyncError):
         fleet.sync(home)
-    assert outcomes.read(home) == []
+    assert outcomes.read(PhoneHome(home)) == []
 
 
 def test_the_commands_show_and_change_what_phones_take(fleet, runner):

@@ -7,7 +7,7 @@ import pytest
 
 from pocketrec_bundle.settings.halts import Halt, Halts
 from pocketrec_bundle.settings.rollout import AppVersions, RolloutPolicy, Stage
-from pocketrec_edge.sync.rollout import Facts, Here, choose
+from pocketrec_edge.sync.rollout import DeviceInfo, DeviceState, choose
 from pocketrec_server.repository.standing import standings
 
 NOW = 1_800_000_000
@@ -29,8 +29,8 @@ def chosen(policy, halted=(), app=None):
     rng = random.Random(7)  # noqa: S311
     found: Counter[str | None] = Counter()
     for _ in range(PHONES):
-        facts = Facts(bucket_id=rng.randbytes(32), app_version=app)
-        found[choose(policy, halts, facts, Here(), NOW).manifest] += 1
+        info = DeviceInfo(bucket_id=rng.randbytes(32), app_version=app)
+        found[choose(policy, halts, info, DeviceState(), NOW).manifest] += 1
     return [found[stage.manifest] / PHONES for stage in policy.releases]
 
 

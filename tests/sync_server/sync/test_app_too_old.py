@@ -18,7 +18,8 @@ from pocketrec_bundle.settings.rollout import FailureLimit
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events import release_outcomes as outcomes
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
@@ -137,10 +138,10 @@ def test_a_release_of_a_newer_form_is_passed_over_and_named_and_is_no_failure(
     assert reason in report.update_app
     assert "Update the app" in report.update_app
     assert (again.status, again.why, again.files_fetched) == (report.status, report.why, 0)
-    assert refusals.failed(home) == frozenset()
-    assert {one.outcome for one in outcomes.read(home)} == {outcomes.APP_TOO_OLD}
+    assert blocklist.failed(PhoneHome(home)) == frozenset()
+    assert {one.outcome for one in outcomes.read(PhoneHome(home))} == {outcomes.APP_TOO_OLD}
     after = replace(before, app_too_old=before.app_too_old + 1)
-    assert asked.health == after, (report, again, outcomes.read(home))
+    assert asked.health == after, (report, again, outcomes.read(PhoneHome(home)))
 
 
 def test_a_phone_shows_that_it_needs_a_newer_app_and_answers_from_its_release(asked, monkeypatch):
@@ -154,7 +155,7 @@ def test_a_phone_shows_that_it_needs_a_newer_app_and_answers_from_its_release(as
         status = phone.status()
         phone.close()
     assert status.release == "old"
-    assert "format version 2" in status.update_app
+    assert status.update_app is not None and "format version 2" in status.update_app
     assert status.faults == ()
 
 
@@ -165,8 +166,8 @@ def test_the_newer_app_takes_the_release_at_once(asked, monkeypatch):
         asked.sync(home, app_version="1.0")
     report = asked.sync(home, app_version="1.1")
     assert (report.status, report.to_release, report.update_app) == ("updated", asked.new, None)
-    assert too_new.needed_update(home) is None
-    kinds = [one.outcome for one in outcomes.read(home) if one.manifest == asked.new]
+    assert too_new.needed_update(PhoneHome(home)) is None
+    kinds = [one.outcome for one in outcomes.read(PhoneHome(home)) if one.manifest == asked.new]
     assert kinds == [outcomes.APP_TOO_OLD, outcomes.INSTALLED]
 
 
@@ -194,7 +195,7 @@ def test_a_release_that_is_withdrawn_asks_for_no_newer_app(fleet, monkeypatch):
     fleet.change("new", state="killed")
     report = fleet.sync(home)
     assert (report.status, report.update_app) == ("current", None)
-    assert not (home / too_new.FILE_NAME).exists()
+    assert not PhoneHome(home).update_app.exists()
 
 
 @pytest.mark.parametrize("of", ["rollout", "halts"])
@@ -212,7 +213,7 @@ def test_a_policy_of_a_newer_form_leaves_everything_as_it_is(fleet, monkeypatch,
         report = fleet.sync(home)
         assert (report.status, report.to_release) == ("app_too_old", fleet.old)
         assert report.update_app.startswith("channel stable: ")
-    assert [one.outcome for one in outcomes.read(home)] == []
+    assert [one.outcome for one in outcomes.read(PhoneHome(home))] == []
     after = fleet.sync(home)
     assert after.update_app is None
     assert after.to_release == (fleet.old if of == "halts" else fleet.new)
@@ -226,7 +227,7 @@ def test_metadata_of_a_newer_specification_is_named_and_no_failure(fleet):
     path.write_text(json.dumps(found))
     with pytest.raises(SyncError, match=r"specification 2\.0\.0.*update the app"):
         fleet.sync(home)
-    assert outcomes.read(home) == []
+    assert outcomes.read(PhoneHome(home)) == []
     assert Store(home / "store").active()[0] == fleet.old
 
 

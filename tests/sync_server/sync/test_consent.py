@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import sqlite3
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -15,10 +16,12 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EventLogError, SyncError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.http import Network, Reply
 from pocketrec_edge.sync.outcomes import send_outcomes
+from pocketrec_edge.sync.sync_log import SyncLog
 
 
 class Server(ThreadingHTTPServer):
@@ -103,13 +106,13 @@ def test_outcomes_go_up_with_consent_only_without_an_id_of_the_device_and_once(
     log.set_consent(True)
     assert go().outcomes_sent == 0  # it came about before the user agreed: it is never sent
     log.set_consent(False)
-    outcomes.record(tmp_path / "phone", "0b" * 32, outcomes.REVERTED, 4)
+    outcomes.record(PhoneHome(tmp_path / "phone"), "0b" * 32, outcomes.REVERTED, 4)
     log.set_consent(True)
     assert go().outcomes_sent == 0
     assert recorder.outcomes == []
     manifest = Store(tmp_path / "phone" / "store").active()[0]
     assert manifest is not None
-    outcomes.record(tmp_path / "phone", manifest, outcomes.REVERTED, 5)
+    outcomes.record(PhoneHome(tmp_path / "phone"), manifest, outcomes.REVERTED, 5)
     assert (go().outcomes_sent, go().outcomes_sent) == (1, 0)
     (body,) = recorder.outcomes
     (told,) = body["outcomes"]
@@ -126,15 +129,16 @@ def test_an_answer_that_is_none_leaves_outcomes_where_they_are(tmp_path, log, an
             return Reply(200, {}, answer)
 
     log.set_consent(True)
-    outcomes.record(tmp_path / "phone", "0a" * 32, outcomes.REVERTED, 5)
-    assert send_outcomes(tmp_path / "phone", "http://odd", "stable", None, Odd()) == 0
-    assert len(outcomes.pending(tmp_path / "phone")) == 1
+    outcomes.record(PhoneHome(tmp_path / "phone"), "0a" * 32, outcomes.REVERTED, 5)
+    with SyncLog(PhoneHome(tmp_path / "phone"), None) as opened:
+        assert send_outcomes(opened, "http://odd", "stable", Odd()) == 0
+    assert len(outcomes.pending(PhoneHome(tmp_path / "phone"))) == 1
 
 
 def test_outcomes_wait_for_a_server_that_answers(recorder, go, log, tmp_path):
     log.set_consent(True)
     go()
-    outcomes.record(tmp_path / "phone", "0a" * 32, outcomes.REVERTED, 5)
+    outcomes.record(PhoneHome(tmp_path / "phone"), "0a" * 32, outcomes.REVERTED, 5)
     recorder.outcomes = None  # it fails
     assert go().outcomes_sent == 0
     recorder.outcomes = []
@@ -182,7 +186,7 @@ def test_a_withdrawal_during_a_sync_stops_it_after_the_batch(
     recorder.on_upload = withdraw
     assert go().events_sent == 2
     assert len(recorder.uploads) == 1
-    uploaded = [each[1] for each in log.everything() if isinstance(each, tuple)]
+    uploaded = [each[1] for each in log.export_rows() if isinstance(each, tuple)]
     assert uploaded == [1, 1, 2, 2, 2, 2, 2]
 
 
@@ -211,6 +215,43 @@ def test_a_grant_is_kept_though_the_server_is_gone(published, log, tmp_path):
             consent=True,
         )
     assert log.consent().state == "granted"
+
+
+def test_a_sync_opens_the_event_log_once(recorder, go, log, tmp_path, monkeypatch):
+    phone = PhoneHome(tmp_path / "phone")
+    log.set_consent(True)
+    go()
+    log.append("item-1", "like", ts=1)
+    outcomes.record(phone, "0a" * 32, outcomes.REVERTED, 5)
+    opened = []
+    of_log = EventLog._open
+
+    def count(self):
+        opened.append(self)
+        of_log(self)
+
+    monkeypatch.setattr(EventLog, "_open", count)
+    report = go(consent=True)  # consent, outcomes and events: three users of the log
+    assert (report.outcomes_sent, report.events_sent) == (1, 1)
+    assert len(opened) == 1
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        opened[0]._connection.execute("SELECT 1")
+
+
+def test_a_sync_of_a_phone_without_a_log_makes_none(recorder, go, tmp_path):
+    assert go().events_fault is None
+    assert not (tmp_path / "phone" / "events.sqlite").exists()
+
+
+def test_a_log_that_cannot_be_opened_is_tried_once(recorder, go, tmp_path, monkeypatch):
+    phone = PhoneHome(tmp_path / "phone")
+    phone.make()
+    phone.event_log.write_bytes(b"x" * 5000)
+    tries = []
+    of_log = EventLog._open
+    monkeypatch.setattr(EventLog, "_open", lambda self: (tries.append(self), of_log(self)))
+    assert "not a database" in go().events_fault
+    assert len(tries) == 1
 
 
 def test_by_the_commands(recorder, published, tmp_path, runner):

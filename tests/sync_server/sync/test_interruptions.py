@@ -22,7 +22,7 @@ from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.event import Event
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.events.schema import FILE_NAME
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.http import Pace
@@ -176,7 +176,7 @@ def test_a_server_killed_while_events_come_loses_none_and_keeps_none_twice(
         for n in range(3000)
     ]
     sync(home, url, lambda _: None, root_path=root)
-    with closing(EventLog(home / FILE_NAME)) as log:
+    with closing(EventLog(PhoneHome(home).event_log)) as log:
         log.set_consent(True)
         log.append_many(made)
     retry, faults, sent = Retry(tries=2, first_s=0.001, most_s=0.002), 0, 0

@@ -26,9 +26,11 @@ from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import MAX_WAIT_S
 from pocketrec_edge.events.privacy import export_data
 from pocketrec_edge.events.retention import DAY_S, Retention
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.events import erase_on_server, send_events
 from pocketrec_edge.sync.http import Network
+from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import Retry
 from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.events.routes import event_routes
@@ -117,7 +119,12 @@ def log(home):
 @pytest.fixture
 def send(home):
     """Return a function that sends what waits to a server."""
-    return lambda server, retry=ONCE: send_events(home, server.url, None, Network(), retry)
+    return lambda server, retry=ONCE: _send(home, server.url, retry)
+
+
+def _send(home, url, retry=ONCE):
+    with SyncLog(PhoneHome(home), None) as opened:
+        return send_events(opened, url, Network(), retry)
 
 
 def test_a_batch_whose_answer_was_lost_comes_again_under_its_id(serve, log, send):
@@ -166,7 +173,7 @@ def test_an_event_that_is_no_json_does_not_hold_up_the_others(serve, log, send, 
 def test_a_damaged_install_id_is_made_anew(serve, log, home, send, data):
     (home / "install_id").write_bytes(data)
     assert send(serve()).sent == 3
-    assert len(install_id(home)) == 32
+    assert len(install_id(PhoneHome(home))) == 32
 
 
 def test_a_batch_that_lost_an_event_meanwhile_is_another_batch(serve, log, home, send):
@@ -209,7 +216,7 @@ def test_rejected_events_are_told_and_not_sent_again(serve, log, send, home, tmp
     }
     assert log.status().rejected == reasons
     assert (log.status().pending, log.status().events) == (0, 6)
-    export_data(home, tmp_path / "copy.jsonl", now=0)
+    export_data(PhoneHome(home), tmp_path / "copy.jsonl", now=0)
     lines = [json.loads(line) for line in (tmp_path / "copy.jsonl").read_text().splitlines()]
     fates = [line["uploaded"] for line in lines if line["type"] == "event"]
     assert sorted(fates) == ["rejected"] * 3 + ["yes"] * 3
@@ -235,7 +242,7 @@ def test_a_server_that_wants_to_wait_is_left_alone_until_then(serve, log, home, 
     assert later.status().upload_after is None
     before = EventLog(home / "events.sqlite", clock=lambda: time.time() - 10 * 365 * DAY_S)
     assert before.status().upload_after is None  # a clock set back does not stop uploads
-    assert Device(home).status().log.upload_after == after
+    assert Device(home).status().plain()["upload_after"] == after
 
 
 @pytest.mark.parametrize("limits", [Limits(network_hour_events=4), Limits(all_day_events=4)])
@@ -377,9 +384,9 @@ def test_the_server_erases_what_a_phone_asks_for(serve, log, home, send, runner)
 
 def test_a_phone_that_sent_nothing_has_nothing_to_erase_there(home):
     home.mkdir()
-    ask = partial(erase_on_server, home, "http://127.0.0.1:9", Network())
+    ask = partial(erase_on_server, PhoneHome(home), "http://127.0.0.1:9", Network())
     assert ask() is None
-    install_id(home)
+    install_id(PhoneHome(home))
     with pytest.raises(SyncError, match="did not erase"):
         ask()
 
@@ -413,7 +420,7 @@ def test_a_server_over_postgresql(empty_url, tiny_repo, start_server, log, home,
     url, _ = start_server(
         tiny_repo, "--database", empty_url, "--workers", "2", "--uploads-per-minute", "2"
     )
-    ask = partial(send_events, home, url, None, Network(), ONCE)
+    ask = partial(_send, home, url)
     assert ask().sent == 3
     for n in range(2):  # two workers, one limit
         log.append("more", "like", ts=n)

@@ -12,19 +12,19 @@ def sparse(rows):
 
 def test_the_mean_is_weighed_by_likeness_squared():
     vectors = np.array([[1, 0], [0, 1], [5, 5]], np.float32)
-    lenders = NeighbourAverage(
+    neighbours = NeighbourAverage(
         sparse([[1, 0, 0], [0, 1, 0], [0, 0, 1]]), vectors, np.array([3, 2, 1])
     )
-    found = lenders.vectors(sparse([[0.5, 0.25, 0]]))
+    found = neighbours.vectors(sparse([[0.5, 0.25, 0]]))
     # Likenesses .5, .25 and 0: weights .25, .0625 and 0, of .3125.
     np.testing.assert_allclose(found, [[0.8, 0.2]], rtol=1e-6)
 
 
 def test_what_is_like_nothing_gets_zeros():
-    lenders = NeighbourAverage(
+    neighbours = NeighbourAverage(
         sparse([[1, 0], [1, 0]]), np.ones((2, 3), np.float32), np.array([1, 1])
     )
-    assert lenders.vectors(sparse([[0, 1]])).tolist() == [[0, 0, 0]]
+    assert neighbours.vectors(sparse([[0, 1]])).tolist() == [[0, 0, 0]]
 
 
 def test_a_known_item_does_not_lend_to_itself():
@@ -59,9 +59,9 @@ def test_equals_the_plain_sum_whatever_the_block(similarities, monkeypatch):
 
 
 def test_where_there_are_many_those_with_the_most_events_lend(monkeypatch):
-    monkeypatch.setattr(neighbour_average, "LENDERS", 2)
-    lenders = NeighbourAverage(
+    monkeypatch.setattr(neighbour_average, "MAX_NEIGHBOURS", 2)
+    neighbours = NeighbourAverage(
         sparse(np.ones((4, 1))), np.eye(4, dtype=np.float32), np.array([1, 9, 0, 5])
     )
-    assert lenders.rows.tolist() == [1, 3]
-    np.testing.assert_allclose(lenders.vectors(sparse([[1]])), [[0, 0.5, 0, 0.5]])
+    assert neighbours.rows.tolist() == [1, 3]
+    np.testing.assert_allclose(neighbours.vectors(sparse([[1]])), [[0, 0.5, 0, 0.5]])

@@ -133,7 +133,7 @@ def test_what_ships_is_calibrated_on_scores_of_rankers_that_did_not_learn_from_t
 
 
 def test_a_ranker_that_hurts_is_left_at_home(monkeypatch, world, make_candidates):
-    """What ships orders as retrieval does, and its probabilities fit what happens."""
+    """The shipped ranker keeps retrieval's order and has calibrated probabilities."""
     recipe, spec, data = world
     candidates = make_candidates(data)
     real = ranker_gain

@@ -269,11 +269,11 @@ def test_study_of_another_recipe_is_refused(tiny, tmp_path, scripted):
         ("retrieval.minutes", {"low": 1, "high": 2}, "cannot be searched"),
         ("retrieval.dropout", {"low": 0.3, "high": 0.2}, "low 0.3 must be below high 0.2"),
         ("retrieval.dropout", {"low": 0.3}, "give low and high"),
-        ("retrieval.dropout", {"low": 0.3, "high": 1.2}, "1.2 is no value of it"),
+        ("retrieval.dropout", {"low": 0.3, "high": 1.2}, "1.2 is not a valid value"),
         ("retrieval.dropout", {"low": 0.0, "high": 0.2, "log": True}, "log needs low above 0"),
         ("retrieval.dropout", {"choices": [0.1], "high": 0.2}, "either choices"),
         ("retrieval.dim", {"low": 8.5, "high": 16}, "whole"),
-        ("retrieval.dim", {"choices": [8, "wide"]}, "'wide' is no value of it"),
+        ("retrieval.dim", {"choices": [8, "wide"]}, "'wide' is not a valid value"),
         ("retrieval.dim", {"low": 8, "high": 16, "step": 0}, "step 0"),
     ],
 )

@@ -14,7 +14,7 @@ from pocketrec_training.data.dataset import Dataset
 def als(data: Dataset) -> Build:
     """Matrix factorisation with confidence 1 + alpha (Hu, Koren and Volinsky 2008).
 
-    The user's factors are solved anew from the history asked about, as a server would.
+    The user's factors are solved again from the history of the query, as on a server.
     Parameters: factors, regularization, alpha.
     """
     from implicit.als import AlternatingLeastSquares

@@ -19,7 +19,7 @@ Scorer = Callable[[Asked], Floats32]
 """Scores all items for each of those asked about, float32 [n, n_items]."""
 
 Build = Callable[..., Scorer]
-"""Takes parameters as keywords. What several parameters share is computed once."""
+"""Build a scorer from keyword parameters. Work that several parameters share is done once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

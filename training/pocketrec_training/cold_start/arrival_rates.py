@@ -1,8 +1,9 @@
-"""How fast items of such content are taken, foretold from the items that are known.
+"""Predict the interaction rate of new items from their content.
 
-Two regressions from content: one on what arrived and how it then sold, one on what all items have
-sold lately. The first is right where new items are novelties, the second where they are more of
-what is there; a catalogue's updates are both.
+Two ridge regressions from content features, because a catalogue update holds both kinds of items:
+
+- `arrival_rates` learns from items that arrived during the log. It fits novelties.
+- `recent_rates` learns from the recent events of all items. It fits items like the present ones.
 """
 
 from collections.abc import Callable
@@ -16,38 +17,37 @@ from pocketrec_bundle.floats import Floats32
 from pocketrec_training.data.dataset import Dataset
 
 Rates = Callable[[csr_matrix], Floats32]
-"""From features of m items, float32 [m, F], to their rates in standard deviations, float32 [m]."""
+"""Maps the features of m items, float32 [m, F], to standardised log rates, float32 [m]."""
 
 _ALREADY_THERE = 0.02
-"""Share of the events in which an item counts as one that was there when the log began."""
+"""An item first seen in this first share of the events counts as older than the log."""
 
-_HEAD_START = 0.5
-"""Added to an arrival's time on sale, as a share of the log, so that a lucky first day is tamed."""
+_AGE_PRIOR = 0.5
+"""Added to an arrival's age, as a share of the log's duration. It damps the rate of young items."""
 
 _SHRINKAGE_ARRIVALS, _SHRINKAGE_ALL = 30.0, 3.0
-"""Ridge penalties; each kind of content has rows of length 1."""
+"""Ridge penalties. The rows of each kind of content feature have length 1."""
 
 _HALF_LIFE_S = 30 * 86_400
-_UNSOLD = 0.3
-"""Events granted to an item that had none lately."""
+_PRIOR_EVENTS = 0.3
+"""Added to each item's recent events, so that the logarithm of 0 events is finite."""
 
 _LEAST_SPREAD = 0.01
-"""Of a foretold logarithm; where content tells less, all rates are near zero."""
+"""Minimum divisor of predicted log rates. If content predicts less, all rates are near 0."""
 
 
 def arrival_rates(data: Dataset, known: csr_matrix) -> Rates:
-    """Learn to foretell how fast a new item will be taken, in standard deviations of past arrivals.
+    """Fit a predictor of the rate of new items, in standard deviations of past arrivals.
 
-    A ridge regression from content to log(users an arrival won / its time on sale). Items that were
-    there when the log began are left out: they tell of what lasts, not of what arrives.
+    The rate is log(users of the item / its age). Items older than the log are excluded: they are
+    survivors, not arrivals.
 
     Args:
-        data: the past.
-        known: float32 [n_items, features].
+        data: past interactions.
+        known: float32 [n_items, F], features of all items.
 
     Returns:
-        A function from features of new items, float32 [m, features], to their rates, float32 [m];
-        zeros where no two items arrived.
+        The predictor. It returns zeros if fewer than two items arrived during the log.
     """
     n = len(data.items)
     first = data.first_seen()
@@ -56,28 +56,28 @@ def arrival_rates(data: Dataset, known: csr_matrix) -> Rates:
     if arrived.sum() < 2:
         return lambda fresh: np.zeros(fresh.shape[0], np.float32)
     users = data.event_users
-    won = np.bincount(np.unique(users * n + data.rows) % n, minlength=n)[arrived]
-    on_sale = (end - first[arrived]) / (end - begin)
-    rates = np.log((won + 0.5) / (on_sale + _HEAD_START))
+    n_users = np.bincount(np.unique(users * n + data.rows) % n, minlength=n)[arrived]
+    age = (end - first[arrived]) / (end - begin)
+    rates = np.log((n_users + 0.5) / (age + _AGE_PRIOR))
     return _fitted(known[arrived], rates, _SHRINKAGE_ARRIVALS)
 
 
 def recent_rates(data: Dataset, known: csr_matrix) -> Rates:
-    """Learn to foretell what an item sells now: log of its events, the older the less.
+    """Fit a predictor of an item's present interaction rate.
 
-    An event of 30 days before the last one of the data counts half.
+    The target is log(recent events). An event's weight halves every 30 days before the last event.
 
     Args:
-        data: the past.
-        known: float32 [n_items, F].
+        data: past interactions.
+        known: float32 [n_items, F], features of all items.
     """
     weights = np.exp2((data.ts - data.ts.max()) / _HALF_LIFE_S)
     events = np.bincount(data.rows, weights, len(data.items))
-    return _fitted(known, np.log(events + _UNSOLD), _SHRINKAGE_ALL)
+    return _fitted(known, np.log(events + _PRIOR_EVENTS), _SHRINKAGE_ALL)
 
 
 def _fitted(known: csr_matrix, rates: NDArray[np.float64], shrinkage: float) -> Rates:
-    """Fit a ridge regression; what it returns has mean 0 and spread 1 on the items given."""
+    """Fit a ridge regression; its standardised predictions have spread 1 on the items given."""
     model = Ridge(alpha=shrinkage, solver="sparse_cg").fit(known, rates)
     spread, centre = max(float(model.predict(known).std()), _LEAST_SPREAD), rates.mean()
     return lambda fresh: np.asarray((model.predict(fresh) - centre) / spread, np.float32)

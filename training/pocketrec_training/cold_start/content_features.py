@@ -1,4 +1,4 @@
-"""What an item is, as a long sparse row: letters of its title, and facts (categories, year).
+"""Content features of an item as a long sparse row: letters of its title, categories, year.
 
 Letter groups find that "kneeling" is near "kneeler", where whole words are merely different. A row
 is as long as the catalogue's vocabulary, so it is made for known and new items in one process and

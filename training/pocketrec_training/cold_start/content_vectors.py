@@ -72,10 +72,10 @@ class ContentVectors:
         known = self._features(data.items)
         some = np.random.default_rng(0).permutation(len(data.items))[:_SAMPLE]
         spread = _spread(user_vectors @ item_vectors[some].T)
-        self._lenders = NeighbourAverage(
+        self._neighbours = NeighbourAverage(
             known, item_vectors, np.bincount(data.rows, minlength=len(data.items))
         )
-        loans = self._lenders.vectors(known[some], own_rows=some)
+        loans = self._neighbours.vectors(known[some], own_rows=some)
         self._usual_loan = loans.mean(axis=0)
         self._loan_scale = spread / max(_spread(user_vectors @ loans.T), 0.01 * spread, _LEAST)
         profiles = histories(data, users) @ known  # [u, features]
@@ -101,7 +101,7 @@ class ContentVectors:
                 items = new.pick(part)
                 features = self._features(items)
                 found[at : part.stop] = self._sum(
-                    self._tower(items), features, self._lenders.vectors(features)
+                    self._tower(items), features, self._neighbours.vectors(features)
                 )
                 bar.advance(part.stop)
         return found
@@ -116,7 +116,7 @@ class ContentVectors:
             return np.zeros((0, len(self._usual_loan)), np.float32)
         items = self._items.pick(rows)
         features = self._features(items)
-        loans = self._lenders.vectors(features, own_rows=rows)
+        loans = self._neighbours.vectors(features, own_rows=rows)
         return self._sum(self._tower(items), features, loans)
 
     def _sum(self, own: Floats32, features: csr_matrix, loans: Floats32) -> Floats32:

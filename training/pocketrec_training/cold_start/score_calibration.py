@@ -1,10 +1,10 @@
-"""Items that training never saw: how often they should be shown, and vectors that lead to that.
+"""Cold-start score calibration: give new items a fair share of the slates.
 
-A vector from content alone (`pocketrec_training.cold_start.content_vectors`) is an estimate, and
-its scores do not compare with those of items that have a history: the item tower's alone would
-hardly ever come first, with what is added to them new items would fill the slates
-(`docs/quality-cold.md`). What they deserve can be measured on the past: which items arrived late
-in the training data, and how often they were taken.
+A vector from content alone (`pocketrec_training.cold_start.content_vectors`) is an estimate. Its
+scores are not comparable with those of items that have a history: the item tower's vectors almost
+never reach a slate, and with neighbour averages new items fill the slates
+(`docs/quality-cold.md`). The fair share is measured on the past: items that arrived late in the
+training data, and how often users interacted with them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,19 +23,19 @@ from pocketrec_training.progress import Progress
 from pocketrec_training.trained import Trained
 
 SAMPLE = 1000
-"""Users whose slates the lift looks at."""
+"""Users whose slates the calibration measures."""
 
 FIT_SAMPLE = 5000
-"""Users to whose scores new items' vectors are fitted."""
+"""Users to whose scores the vectors of new items are fitted."""
 
 WINDOW = 0.25
-"""Share of the events, the latest, in which an item that appears counts as an arrival."""
+"""An item that first appears in this latest share of the events is an arrival."""
 
 COMPANY = 100
-"""New items that are lifted together; fewer are filled up with past arrivals."""
+"""Minimum number of items calibrated together; past arrivals fill up a smaller number."""
 
 _BLOCK = 8192
-"""Items scored for all users at a time."""
+"""Items scored for all users at once; bounds the memory."""
 
 _HALVINGS = 30
 _TOWER_BATCH = 256
@@ -43,12 +43,12 @@ _INPUTS = ("history_vectors", "history_events", "history_ages_s", "history_lengt
 
 
 def lifted_vectors(trained: Trained, data: Dataset, new: Items) -> Floats32:
-    """Vectors for items that join the catalogue of a run, by content and lifted.
+    """Return calibrated content vectors of items that are added to a run's catalogue.
 
     Args:
         trained: the run.
-        data: its own interactions.
-        new: what joins; items that joined since training do not count as known.
+        data: the run's interactions.
+        new: the added items. Items added since training are not known items.
 
     Returns:
         float32 [len(new), d].
@@ -76,18 +76,18 @@ def lift_in_company(
     users: Floats32,
     seen: list[NDArray[np.int32]],
 ) -> Floats32:
-    """Lift new items, a few of them together with the known items that arrived last.
+    """Calibrate new items; fewer than COMPANY together with the latest known arrivals.
 
-    The expected share is a mean over arrivals. A single item must not be moved to it: a film whose
-    content predicts many users would be shown as often as any other.
+    The expected share is a mean over arrivals. A single item must not be set to this mean: then a
+    film whose content predicts many users would be shown as often as any other.
 
     Args:
-        made: makes the vectors of the arrivals as if they were new too.
-        new: float32 [m, d], made by it.
+        made: computes content vectors, here also of the arrivals.
+        new: float32 [m, d], computed by `made`.
         data: interactions of the known items.
-        known: float32 [n, d].
-        users: float32 [u, d], a sample of users as they are now.
-        seen: rows of `known` that each user's slate leaves out.
+        known: float32 [n, d], vectors of the known items.
+        users: float32 [u, d], present vectors of a sample of users.
+        seen: rows of `known` that each user's slate excludes.
 
     Returns:
         float32 [m, d].
@@ -99,7 +99,7 @@ def lift_in_company(
 
 
 def fit_users(data: Dataset, seed: int) -> NDArray[np.int64]:
-    """Draw the users to whose scores vectors are fitted, in random order, int64 [u]."""
+    """Sample the users to whose scores vectors are fitted, in random order, int64 [u]."""
     return np.random.default_rng(seed).permutation(data.n_users)[:FIT_SAMPLE]
 
 
@@ -111,15 +111,15 @@ def vectors_of_users(
     item_vectors: Floats32,
     now_utc: int,
 ) -> Floats32:
-    """Run the user tower on whole histories, by the device's own inputs; float32 [u, d].
+    """Run the user tower on complete histories with the inputs of a device; float32 [u, d].
 
     Args:
         tower: the exported form, see `pocketrec_training.towers.user_tower.build_user_tower`.
-        spec: of the tower.
-        data: histories.
+        spec: the tower's features.
+        data: the histories.
         users: int64 [u].
         item_vectors: float32 [n_items, d].
-        now_utc: unix seconds from which ages count.
+        now_utc: unix seconds at which ages are 0.
     """
     histories = (data.history(int(user)) for user in users)
     inputs = (
@@ -141,31 +141,31 @@ def run_tower(tower: keras.Model, inputs: Iterable[Mapping[str, NDArray[Any]]], 
 
 
 def _batched(inputs: Iterable[Mapping[str, NDArray[Any]]], n: int) -> Iterator[list[Any]]:
-    """Yield lists of `n`, the last one shorter."""
+    """Yield lists of `n`; the last list can be shorter."""
     rest = iter(inputs)
     while batch := list(islice(rest, n)):
         yield batch
 
 
 def arrivals(data: Dataset, window: float = WINDOW) -> NDArray[np.int64]:
-    """Return the rows of the items that appeared in the last `window`, the latest first.
+    """Return the rows of the items that first appeared in the last `window`, latest first.
 
     Args:
-        data: all folds are read; leave out what comes after the moment in question.
+        data: all folds are read; exclude events after the time of interest.
         window: share of the data's events, 0..1.
     """
     first = data.first_seen()
     order = np.argsort(-first, kind="stable")
-    there = first[order] < np.iinfo(np.int64).max  # an item without events has not come yet
+    there = first[order] < np.iinfo(np.int64).max  # the item has events
     return order[there & (first[order] > np.quantile(data.ts, 1.0 - window))]
 
 
 def arrival_ratio(data: Dataset, window: float = WINDOW) -> float:
-    """How often an item that just arrived is taken, relative to one known before.
+    """Return the interaction rate of an arrival relative to that of an older item.
 
-    Counted are first touches (a user's first event with an item) in the last `window` of the
-    data's events, by users known before it: per item that first appeared then, over per item known
-    before. 1.0 where nothing arrived.
+    The rate counts first interactions (a user's first event with an item) in the last `window` of
+    the events, by users that are older than the window. It is a mean over items. 1.0 if nothing
+    arrived.
 
     Args:
         data: see `arrivals`.
@@ -176,7 +176,7 @@ def arrival_ratio(data: Dataset, window: float = WINDOW) -> float:
     before = data.first_seen() <= cut
     arrived = np.zeros(len(data.items), np.bool_)
     arrived[arrivals(data, window)] = True
-    # Events are ordered by user and time, so the first index of a pair is its first touch.
+    # Events are ordered by user and time, so the first index of a pair is its first interaction.
     _, touches = np.unique(users * len(data.items) + data.rows, return_index=True)
     joined = data.ts[np.minimum(data.offsets[:-1], len(data.ts) - 1)]
     late = touches[(data.ts[touches] > cut) & (joined[users[touches]] <= cut)]
@@ -188,7 +188,7 @@ def arrival_ratio(data: Dataset, window: float = WINDOW) -> float:
 
 
 def expected_share(ratio: float, n_new: int, n_known: int) -> float:
-    """Share of first touches that new items should get, 0..1, each `ratio` times a known one's."""
+    """Return the expected share of first interactions, 0..1: a new item counts `ratio` times."""
     return ratio * n_new / (ratio * n_new + n_known)
 
 
@@ -201,18 +201,18 @@ def lift(
     share: float,
     slate: int = 20,
 ) -> Floats32:
-    """Move new items' vectors along the users' mean until they fill `share` of the slates.
+    """Shift the vectors of new items along the users' mean until they fill `share` of the slates.
 
-    A common shift: the order among new items stays the same for every user, and an inner product
-    stays all that the phone computes. Nothing is known or used of who takes the new items.
+    All new items get the same shift. So their order stays the same for each user, and the phone
+    still computes inner products only. No interaction with the new items is used.
 
     Args:
         new: float32 [m, d], from content alone.
-        known: float32 [n, d].
-        users: float32 [u, d], a sample of users as they are now.
-        seen: rows of `known` that each user's slate leaves out.
+        known: float32 [n, d], vectors of the known items.
+        users: float32 [u, d], present vectors of a sample of users.
+        seen: rows of `known` that each user's slate excludes.
         share: 0..1, see `expected_share`.
-        slate: places of a slate.
+        slate: items in a slate.
 
     Returns:
         float32 [m, d].
@@ -225,7 +225,7 @@ def lift(
     gains = users @ direction
     with Progress("lift", len(known) + len(new)) as bar:
         best = _best_scores(known, users, seen, slate, bar, 0)
-        # All new items move alike for a user, so only that user's best ones can reach the slate.
+        # The shift keeps a user's order of new items, so only the best can reach the slate.
         scores = _best_scores(new, users, [], slate, bar, len(known))
     low, high = -_reach(scores, best), _reach(scores, best)
     for _ in range(_HALVINGS):
@@ -238,11 +238,11 @@ def lift(
 
 
 def share_of_slates(new_scores: Floats32, best_known: Floats32) -> float:
-    """Share of slate places that new items take, 0..1.
+    """Return the share of slate places that hold new items, 0..1.
 
     Args:
         new_scores: float32 [u, m].
-        best_known: float32 [u, k], each user's best k scores of known items; k places a slate.
+        best_known: float32 [u, k], each user's best k scores of known items; k is the slate's size.
     """
     k = best_known.shape[1]
     both = np.concatenate([best_known, new_scores], axis=1)
@@ -258,9 +258,9 @@ def _best_scores(
     bar: Progress,
     done: int,
 ) -> Floats32:
-    """Return each user's best scores of items not seen, float32 [u, <= slate], in no order.
+    """Return each user's best scores of unseen items, float32 [u, <= slate], unordered.
 
-    In blocks of items, to bound memory; `done`: where the bar stands before.
+    Items are scored in blocks, to bound memory. `done` is the progress before the call.
     """
     k = min(slate, len(items))
     best = np.full((len(users), k), -np.inf, np.float32)
@@ -277,6 +277,6 @@ def _best_scores(
 
 
 def _reach(scores: Floats32, best: Floats32) -> float:
-    """A shift that surely puts all new items first, or last."""
+    """Return a shift that is certain to put all new items first, or last."""
     real = best[np.isfinite(best)]
     return float(2 * (np.abs(scores).max() + np.abs(real).max(initial=0.0)) + 1)

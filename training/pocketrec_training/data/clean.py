@@ -171,7 +171,7 @@ def clean_items(recipe: Recipe, raw: ir.Table, file: str) -> ir.Table:
 
 
 def _joined(texts: ir.StringValue, separator: str) -> ir.StringValue:
-    """Names joined by "|" in the place of the source's separator; null becomes an empty text."""
+    """Join names by "|" instead of the source's separator; null becomes an empty text."""
     if separator not in ("", "|"):
         texts = texts.replace(separator, "|")
     return texts.cast("string").fill_null("")

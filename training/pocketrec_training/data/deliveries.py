@@ -37,12 +37,12 @@ class Ingested:
             found = cls(reading=saved["reading"], deliveries=tuple(saved["deliveries"]))
         except (OSError, ValueError, TypeError, KeyError) as err:
             raise TableInvalidError(
-                f"{path}: cannot be read ({err}). Build the folder anew, without --append."
+                f"{path}: cannot be read ({err}). Build the folder again without --append."
             ) from err
         if found.reading != _reading(recipe):
             raise TableInvalidError(
                 f"{folder}: made with other [columns], [events] or data.dataset than the recipe "
-                "has now. Build the folder anew from all files, without --append."
+                "has now. Build the folder again from all files, without --append."
             )
         return found
 

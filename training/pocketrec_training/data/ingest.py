@@ -141,7 +141,7 @@ def _saved_report(folder: Path) -> DataReport:
             f"{path}: not there, so nothing to append to. Run `pocketrec data` without --append."
         ) from err
     except (ValueError, TypeError) as err:
-        raise TableInvalidError(f"{path}: damaged ({err}). Build the folder anew.") from err
+        raise TableInvalidError(f"{path}: damaged ({err}). Build the folder again.") from err
 
 
 def _write(

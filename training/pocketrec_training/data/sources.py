@@ -27,7 +27,7 @@ _RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Two readable files or folders of Parquet files; None where there is no such table.
+    """Two readable files or folders of Parquet files; None for a table that is not given.
 
     Only a later delivery may lack interactions (`resolve_day`).
     """

@@ -52,7 +52,7 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
     if _most_trained(data) < 2:
         raise RunInvalidError(
             f'{where}: split.kind = "{recipe.split.kind}" leaves none of the {data.n_users} users '
-            "two training events, so there is no next item to learn. "
+            "two training events, so no next item can be learned. "
             f"{_advice(_alternatives(recipe, data))}"
         )
 

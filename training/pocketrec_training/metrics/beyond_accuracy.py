@@ -1,4 +1,4 @@
-"""What a list is like apart from being right: coverage, novelty, diversity, popularity bias."""
+"""Measures of lists beyond accuracy: coverage, novelty, diversity, popularity bias."""
 
 from typing import Any
 

@@ -105,7 +105,7 @@ def read_cases(folder: Path) -> dict[str, CaseResults]:
     """
     path = folder / CASE_FILE
     try:
-        # Opened here: numpy leaves a file open that is no whole archive.
+        # Opened here, because numpy does not close the file of a damaged archive.
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as saved:
             arrays = {name: saved[name] for name in saved.files}
         return {

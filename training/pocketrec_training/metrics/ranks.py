@@ -25,7 +25,7 @@ NOBODY = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedTargets:
-    """What a method did with the cases.
+    """The results of a method on the cases.
 
     places: int64, parallel to `Cases.targets`; 0 = best; n_items = not a candidate at all.
     top: int32 [n, k], the rows shown, best first, NOBODY where there are no more candidates.
@@ -70,7 +70,7 @@ def rank_targets(
 def place(scores: NDArray[Any], targets: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the 0-based place of each target among all items.
 
-    A tie with an item that is no target counts against the method, so a flat score gains nothing.
+    A tie with another item counts against the method, so a constant score gains nothing.
 
     >>> place(np.array([3.0, 1.0, 1.0, 2.0]), np.array([1, 3], np.int32))
     array([3, 1])

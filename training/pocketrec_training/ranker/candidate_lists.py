@@ -104,7 +104,7 @@ class CandidateGenerator:
         )
 
     def over(self, data: Dataset) -> "CandidateGenerator":
-        """Return the same retrieval over other sequences, their item columns made anew."""
+        """Return the same retrieval over other sequences, with item columns computed from them."""
         return type(self)(
             self.spec,
             data,

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.run_folder import RunFolder
+from pocketrec_training.saved_model import load_model
 
 FOLDS = 5
 
@@ -73,9 +74,7 @@ def load_cross_fit(run_dir: Path) -> CrossFit | None:
         return None
     try:
         fold_of = {str(name): int(fold) for name, fold in json.loads(path.read_bytes()).items()}
-        rankers = tuple(
-            keras.models.load_model(run.fold_ranker(fold), compile=False) for fold in range(FOLDS)
-        )
+        rankers = tuple(load_model(run.fold_ranker(fold)) for fold in range(FOLDS))
     except (OSError, ValueError, KeyError) as err:
         raise RunInvalidError(f"{path}: damaged ({err}). Train again.") from err
     return CrossFit(rankers=rankers, fold_of=fold_of)

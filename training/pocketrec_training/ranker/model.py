@@ -1,9 +1,10 @@
-"""The ranker: DCN-v2 (Wang et al. 2021) beside a deep part, one calibrated probability a head.
+"""The ranker: DCN-v2 (Wang et al. 2021) and a deep part in parallel, with calibrated heads.
 
-Its logits start as retrieval's own log-probabilities and training adds a correction, so that a
-ranker that has learned nothing keeps retrieval's order.
+The logits start as retrieval's log-probabilities and training adds a correction. So an untrained
+ranker keeps retrieval's order.
 """
 
+from functools import cache
 from typing import Any
 
 import keras
@@ -16,17 +17,23 @@ from pocketrec_training.recipe.schema import RankerConfig
 
 CATEGORY_DIM = 8
 LIMIT = 6.0
-PIECE_LEAST = 0.01
-"""A piece narrower than this, of a feature of size about 1, is none: fp16 could not hold it."""
-PIECE_REACH = 1e4
-"""Farther out all pieces are 0 or 1. In fp16 a share of 0 has no finite logarithm, and that times
-the rate 0 of a piece without width would be no number."""
+"""Standardised features are clipped to [-LIMIT, LIMIT]."""
+MIN_BIN_WIDTH = 0.01
+"""Narrower bins of the piecewise linear encoding are dropped: fp16 cannot represent their slope.
+Features have a scale of about 1."""
+PLE_LIMIT = 1e4
+"""Features are clipped to this size before they are encoded. In fp16 log(0) = -inf, and
+-inf * 0 (the slope of a dropped bin) = NaN."""
 KNOTS = 8
-"""Pieces of the isotonic calibration: few, so that each rests on data."""
+"""Knots of the isotonic calibration; few, so that each segment has enough examples."""
 
-# How a raw number becomes one of size about 1: name -> (form, divisor). "known" also adds a flag
-# that tells -1 from 0; "cycle" makes sine and cosine of the divisor's period; "votes" adds a
-# logarithm. Columns named popularity_* are as `popularity`.
+# How a raw column gets a scale of about 1: name -> (form, divisor).
+# - plain: value / divisor.
+# - log: log(1 + value) / divisor.
+# - known: as log, and a second column that is 0 if the value is missing (-1), else 1.
+# - cycle: sine and cosine, with the divisor as period.
+# - votes: value / divisor, and a second column with the logarithm of the positive part.
+# Columns named popularity_* are transformed like `popularity`.
 FORMS: dict[str, tuple[str, float]] = {
     "hour": ("cycle", 24.0),
     "weekday": ("cycle", 7.0),
@@ -54,16 +61,17 @@ FORMS: dict[str, tuple[str, float]] = {
     "taste": ("plain", 1.0),
     "recent_taste": ("plain", 1.0),
 }
-# Retrieval's share enters as a logarithm of its own (`log_share`), years relative to 1980.
+# Two columns have their own form: the logarithm of retrieval's share (`log_share`), and years since
+# 1980.
 
-SHARE, SHARE_LEAST = "retrieval_share", 1e-9
+SHARE, MIN_SHARE = "retrieval_share", 1e-9
 AGAINST_RECENT = (("popularity", 3.0), ("price", 2.0), ("year", 20.0))
-"""Item columns X that are also compared with the context's recent_X, and a divisor each."""
+"""Item columns X that are also compared with the context's recent_X, each with a divisor."""
 
 
 @keras.saving.register_keras_serializable(package="pocketrec", name="Numbers")
 class FeatureTransform(layers.Layer):
-    """Turn raw numbers into inputs of size about 1, and crosses of user and item; all in graph."""
+    """Transform raw columns to a scale of about 1 in the graph, and cross user and item."""
 
     def __init__(
         self,
@@ -80,8 +88,19 @@ class FeatureTransform(layers.Layer):
         self.table = layers.Embedding(n_categories + 1, CATEGORY_DIM)
 
     def build(self, *_: Any, **__: Any) -> None:
-        """Nothing of its own to create; the table builds itself when first called."""
+        """Create the table of categories."""
+        self.table.build()
         self.built = True
+
+    def compute_output_shape(
+        self, user_vector_shape: Any, item_vectors_shape: Any
+    ) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
+        """Return the shapes of both outputs: without them Keras traces the layer to find them."""
+        columns = {name for names in self.names.values() for name in names}
+        compared = [name for name, _ in AGAINST_RECENT if {name, f"recent_{name}"} <= columns]
+        width = 3 * int(user_vector_shape[-1]) + CATEGORY_DIM + 1
+        width += sum(map(_n_scaled, columns)) + len(compared) + ("taste" in columns)
+        return (item_vectors_shape[0], width), (item_vectors_shape[0], 1)
 
     def call(
         self,
@@ -92,8 +111,8 @@ class FeatureTransform(layers.Layer):
         context: Any,
         pair: Any,
     ) -> tuple[Any, Any]:
-        """Return features f32 [N, F], log_share f32 [N, 1]; user-side inputs may have one row."""
-        rows = ops.zeros_like(item_vectors[:, :1])  # [N, 1], carries N without a tile
+        """Return features f32 [N, F], log_share f32 [N, 1]; user-side inputs can have one row."""
+        rows = ops.zeros_like(item_vectors[:, :1])  # [N, 1]; broadcasts to N rows without a tile
         marks = ops.cast(ops.expand_dims(item_categories, -1) > 0, "float32")  # [N, C, 1]
         n_marks = ops.maximum(ops.sum(marks, axis=1), 1.0)
         content = ops.sum(self.table(item_categories) * marks, axis=1) / n_marks
@@ -102,7 +121,7 @@ class FeatureTransform(layers.Layer):
             for key, source in (("context", context), ("numeric", item_numeric), ("pair", pair))
             for i, name in enumerate(self.names[key])
         }
-        log_share = ops.log(ops.maximum(column[SHARE], SHARE_LEAST))
+        log_share = ops.log(ops.maximum(column[SHARE], MIN_SHARE))
         parts = [
             user_vector + rows,
             item_vectors,
@@ -123,7 +142,7 @@ class FeatureTransform(layers.Layer):
 
 
 def _scaled(name: str, value: Any) -> list[Any]:
-    """Columns [N, 1] (or [1, 1]) for one raw column."""
+    """Transform one raw column to columns [N, 1] (or [1, 1])."""
     if name in ("year", "recent_year"):
         known = ops.cast(value >= 0, "float32")
         return [(ops.maximum(value, 1900.0) - 1980.0) / 20.0 * known, known]
@@ -137,15 +156,21 @@ def _scaled(name: str, value: Any) -> list[Any]:
         return [ops.sin(angle), ops.cos(angle)]
     if form == "plain":
         return [value / divisor]
-    if form == "votes":  # signed; how small a positive sum is matters too
+    if form == "votes":  # signed; small positive sums differ in the logarithm
         return [value / divisor, ops.log(ops.maximum(value, 0.0) + 1e-3) / 7.0 + 1.0]
     scaled = _log1p(ops.maximum(value, 0.0)) / divisor
     return [scaled, ops.cast(value >= 0, "float32")] if form == "known" else [scaled]
 
 
+@cache
+def _n_scaled(name: str) -> int:
+    """Return how many columns `_scaled` makes of one."""
+    return len(_scaled(name, np.zeros((1, 1), np.float32)))
+
+
 def _against_recent(column: dict[str, Any]) -> list[Any]:
-    """The item's popularity, price and year minus those of the user's last events, 0 if unknown."""
-    found = []
+    """Subtract the user's recent popularity, price and year from the item's; 0 if unknown."""
+    differences = []
     for name, scale in AGAINST_RECENT:
         if name not in column or f"recent_{name}" not in column:
             continue
@@ -153,47 +178,57 @@ def _against_recent(column: dict[str, Any]) -> list[Any]:
         known = ops.cast(one >= 0, "float32") * ops.cast(two >= 0, "float32")
         if name != "year":
             one, two = _log1p(ops.maximum(one, 0.0)), _log1p(ops.maximum(two, 0.0))
-        found.append((one - two) * known / scale)
-    return found
+        differences.append((one - two) * known / scale)
+    return differences
 
 
 @keras.saving.register_keras_serializable(package="pocketrec", name="Pieces")
 class PiecewiseLinearEncoding(layers.Layer):
-    """Add to features their piecewise linear encoding (PLE; Gorishniy et al. 2022, sec. 3.2).
+    """Append the piecewise linear encoding of features (PLE; Gorishniy et al. 2022, sec. 3.2).
 
-    Piece k of a feature rises from 0 to 1 between its quantiles k and k + 1 and is flat elsewhere,
-    so that a weight a piece makes any bent line: what trees find by thresholds.
+    Bin k of a feature rises from 0 to 1 between the feature's quantiles k and k + 1 and is constant
+    elsewhere. So a linear layer can fit any piecewise linear function, as trees do with thresholds.
     """
 
     def __init__(self, *, columns: list[int], per_feature: int, **kwargs: Any) -> None:
-        """These features get `per_feature` pieces each, others none."""
+        """Encode some features.
+
+        Args:
+            columns: numbers of the features that are encoded.
+            per_feature: bins of each.
+            **kwargs: settings of a Keras layer.
+        """
         super().__init__(**kwargs)
         self.columns, self.per_feature = [int(column) for column in columns], per_feature
 
     def build(self, shape: Any) -> None:
-        """Create start and reciprocal width of each piece, set once before training."""
+        """Create start and reciprocal width of each bin; `fit` sets them before training."""
         self.n_features, size = int(shape[-1]), (len(self.columns) * self.per_feature,)
         self.start = self.add_weight(shape=size, initializer="zeros", trainable=False, name="start")
         self.rate = self.add_weight(shape=size, initializer="zeros", trainable=False, name="rate")
         self.built = True
 
     def fit(self, features: Any) -> None:
-        """Set both from features f32 [n, F]; a piece without width stays 0."""
+        """Set the bins from features f32 [n, F]; a bin that is too narrow gets slope 0."""
         shares = np.linspace(0.0, 1.0, self.per_feature + 1)
         edges = np.quantile(features[:, self.columns], shares, axis=0).T  # [C, K + 1]
         widths = np.diff(edges, axis=1)
-        # One piece over all of a feature says no more than the feature.
-        some = (widths > PIECE_LEAST) & ((widths > PIECE_LEAST).sum(axis=1, keepdims=True) > 1)
-        self.start.assign(np.where(some, edges[:, :-1], 0.0).ravel())
-        self.rate.assign(np.where(some, 1.0 / np.maximum(widths, PIECE_LEAST), 0.0).ravel())
+        wide = widths > MIN_BIN_WIDTH
+        used = wide & (wide.sum(axis=1, keepdims=True) > 1)  # a single bin repeats the feature
+        self.start.assign(np.where(used, edges[:, :-1], 0.0).ravel())
+        self.rate.assign(np.where(used, 1.0 / np.maximum(widths, MIN_BIN_WIDTH), 0.0).ravel())
+
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, ...]:
+        """Return the output's shape, see `Numbers`."""
+        return (shape[0], int(shape[-1]) + len(self.columns) * self.per_feature)
 
     def call(self, features: Any) -> Any:
         """Return f32 [N, F + C * per_feature]."""
-        at = np.repeat(self.columns, self.per_feature)
-        cut = ops.take(ops.stop_gradient(features), at, axis=1)  # nothing behind them is learned
-        cut = ops.clip(cut, -PIECE_REACH, PIECE_REACH)
-        pieces = ops.clip((cut - self.start) * self.rate, 0.0, 1.0)
-        return ops.concatenate([features, pieces], axis=1)
+        of = np.repeat(self.columns, self.per_feature)
+        values = ops.take(ops.stop_gradient(features), of, axis=1)  # the bins are not learned
+        values = ops.clip(values, -PLE_LIMIT, PLE_LIMIT)
+        encoded = ops.clip((values - self.start) * self.rate, 0.0, 1.0)
+        return ops.concatenate([features, encoded], axis=1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the settings, for the .keras file."""
@@ -203,19 +238,24 @@ class PiecewiseLinearEncoding(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pocketrec", name="Standard")
 class Standardization(layers.Layer):
-    """Bring each feature to mean 0 and spread 1 over the learning lists, within +-LIMIT.
+    """Standardise each feature to mean 0 and spread 1 over the training lists, clipped to +-LIMIT.
 
-    The limit holds for what training never met: a column that was always unknown, then is not.
-    A gain below 1 then makes a feature dear: the same effect takes a larger weight.
+    Values are clipped because inference may see inputs that training did not, e.g. a column that
+    was always missing. A gain below 1 shrinks the feature, so L2 penalises its weight more.
     """
 
     def __init__(self, *, gains: list[tuple[int, float]] | None = None, **kwargs: Any) -> None:
-        """gains: so many features, and their gain; in order, and 1 for the rest."""
+        """Set the gains.
+
+        Args:
+            gains: (number of features, gain) for consecutive features; the others have gain 1.
+            **kwargs: settings of a Keras layer.
+        """
         super().__init__(**kwargs)
         self.gains = [(int(n), float(gain)) for n, gain in gains or ()]
 
     def build(self, shape: Any) -> None:
-        """Create mean and reciprocal spread, set once before training."""
+        """Create mean and reciprocal spread; `fit` sets them before training."""
         size = (int(shape[-1]),)
         self.mean = self.add_weight(shape=size, initializer="zeros", trainable=False, name="mean")
         self.scale = self.add_weight(shape=size, initializer="ones", trainable=False, name="scale")
@@ -226,10 +266,14 @@ class Standardization(layers.Layer):
         self.built = True
 
     def fit(self, features: Any) -> None:
-        """Set both from features f32 [n, F]; what never varies keeps its size."""
+        """Set mean and spread from features f32 [n, F]; a constant feature is not scaled."""
         spread = np.std(features, axis=0)
         self.mean.assign(np.mean(features, axis=0))
         self.scale.assign(np.where(spread > 1e-3, 1.0 / np.maximum(spread, 1e-3), 1.0))
+
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, ...]:
+        """Return the input's shape, see `Numbers`."""
+        return tuple(shape)
 
     def call(self, features: Any) -> Any:
         """Return f32 [N, F]."""
@@ -242,13 +286,17 @@ class Standardization(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pocketrec", name="Prior")
 class RetrievalPrior(layers.Layer):
-    """Add retrieval's log-probability to each head's logit, times a weight that is learned."""
+    """Add retrieval's log-probability to each head's logit, times a learned weight."""
 
     def build(self, shape: Any) -> None:
-        """Create one weight a head."""
+        """Create one weight for each head."""
         size = (int(shape[-1]),)
         self.weight = self.add_weight(shape=size, initializer="ones", name="weight")
         self.built = True
+
+    def compute_output_shape(self, logits_shape: Any) -> tuple[int | None, ...]:
+        """Return the shape of the logits, see `Numbers`."""
+        return tuple(logits_shape)
 
     def call(self, logits: Any, log_share: Any) -> Any:
         """Return logits f32 [N, H]."""
@@ -257,14 +305,14 @@ class RetrievalPrior(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="pocketrec")
 class Calibration(layers.Layer):
-    """Calibration in the graph, set after training: p = sigmoid(f(scale * logit + shift)).
+    """Calibrate logits in the graph: p = sigmoid(f(scale * logit + shift)). Set after training.
 
-    f is piecewise linear, f(x) = x + sum_k slopes[k] * relu(x - knots[k]): Platt scaling (1999)
-    while the slopes are 0, else isotonic.
+    f is piecewise linear, f(x) = x + sum_k slopes[k] * relu(x - knots[k]). With slopes of 0 this is
+    Platt scaling (1999), else isotonic calibration.
     """
 
     def build(self, shape: Any) -> None:
-        """Create one scale and one shift a head, and the knots."""
+        """Create scale, shift and knots for each head."""
         heads = int(shape[-1])
         make = self.add_weight
         self.scale = make(shape=(heads,), initializer="ones", trainable=False, name="scale")
@@ -275,19 +323,23 @@ class Calibration(layers.Layer):
         )
         self.built = True
 
+    def compute_output_shape(self, shape: Any) -> tuple[int | None, ...]:
+        """Return the input's shape, see `Numbers`."""
+        return tuple(shape)
+
     def call(self, logits: Any) -> Any:
         """Return probabilities f32 [N, H]."""
         x = logits * self.scale + self.shift
-        bent = x
+        calibrated = x
         for k in range(KNOTS):
-            bent = bent + self.slopes[k] * ops.relu(x - self.knots[k])
-        return ops.sigmoid(bent)
+            calibrated = calibrated + self.slopes[k] * ops.relu(x - self.knots[k])
+        return ops.sigmoid(calibrated)
 
 
 def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
-    """Build the ranker; its inputs are named as in FORMAT.md, output `probabilities` [N, H].
+    """Build the ranker, with the inputs of FORMAT.md and the output `probabilities` [N, H].
 
-    The layer "logits" gives the uncalibrated scores that training fits.
+    The layer "logits" has the uncalibrated scores, which training fits.
     """
     inputs = {
         "user_vector": keras.Input((spec.dim,), name="user_vector"),
@@ -309,14 +361,15 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
     raw, log_share = numbers(**inputs)
     vectors, size = 3 * spec.dim, int(raw.shape[-1])  # user's, item's and their product are first
     cycles = _cycles(spec)
-    columns = [at for at in range(vectors + CATEGORY_DIM, size) if at not in cycles]
-    pieces = PiecewiseLinearEncoding(columns=columns, per_feature=config.pieces, name="pieces")(raw)
+    columns = [one for one in range(vectors + CATEGORY_DIM, size) if one not in cycles]
+    encode = PiecewiseLinearEncoding(columns=columns, per_feature=config.ple_bins, name="pieces")
+    encoded = encode(raw)
     gains = [
         (vectors, config.vector_gain),
         (size - vectors, 1.0),
-        (int(pieces.shape[-1]) - size, config.piece_gain),
+        (int(encoded.shape[-1]) - size, config.ple_scale),
     ]
-    x0 = Standardization(gains=gains, name="standard")(pieces)
+    x0 = Standardization(gains=gains, name="standard")(encoded)
     decay = keras.regularizers.L2(config.weight_decay) if config.weight_decay else None
     cross = x0
     for _ in range(config.cross_layers):
@@ -336,16 +389,16 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
 
 
 def _cycles(spec: FeatureSpec) -> set[int]:
-    """Numbers of the features that are sines and cosines: bent already."""
-    start, found = 3 * spec.dim + CATEGORY_DIM + 1, set()
+    """Return the numbers of the features that are sines and cosines, which need no encoding."""
+    start, cycles = 3 * spec.dim + CATEGORY_DIM + 1, set()
     for name in spec.context:
-        n = len(_scaled(name, np.zeros((1, 1), np.float32)))
+        n = _n_scaled(name)
         if FORMS.get(name, ("",))[0] == "cycle":
-            found |= set(range(start, start + n))
+            cycles |= set(range(start, start + n))
         start += n
-    return found
+    return cycles
 
 
 def _log1p(x: Any) -> Any:
-    """log(1 + x), spelt out: ONNX has no Log1p operator and tf2onnx does not rewrite it."""
+    """Return log(1 + x). ONNX has no Log1p operator and tf2onnx does not rewrite it."""
     return ops.log(x + 1.0)

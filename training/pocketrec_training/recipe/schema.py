@@ -7,6 +7,8 @@ import difflib
 import json
 import math
 import tomllib
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -19,13 +21,14 @@ from pocketrec_bundle.encoding.strict_json import MAX_NUMBER, MAX_TEXT, shown
 from pocketrec_bundle.features import BOUNDS, LENGTHS, MAX_NEIGHBOURS, NUMERIC
 from pocketrec_bundle.settings.rules import MAX_BOUNDS, MAX_DEPTH, MAX_PLACE, MAX_PLACES, NUMBERS
 from pocketrec_training.errors import RecipeInvalidError
+from pocketrec_training.recipe.renamed_keys import rename_keys
 
 Share = Annotated[float, Ge(0.0), Le(1.0)]
 Positive = Annotated[int, Ge(1)]
 Count = Annotated[int, Ge(0)]
 Above0 = Annotated[float, Gt(0.0)]
 Minutes = Annotated[float, Ge(0.0)]
-"""Cap of a stage's training, set-up and compilation not counted; 0 = none."""
+"""Cap of a stage's training time, without set-up and compilation; 0 = no cap."""
 Price = Annotated[float, Ge(0.0), Le(MAX_NUMBER)]
 Prior = Annotated[float, Ge(NUMBERS["alpha"][0]), Le(NUMBERS["alpha"][1])]
 Place = Annotated[int, Ge(1), Le(MAX_PLACE)]
@@ -93,13 +96,20 @@ class Split:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievalConfig:
-    """The two-tower model and its training; `minutes` caps the stage, 0 = no cap.
+    """The two-tower model and its training.
 
-    average: weight of the past in the running average of the weights, 0 = no average;
-    quantize_from: share of the schedule after which the item matrix is rounded to int8;
-    negatives, negative_power, hard_negatives: for the sampled losses; gbce_t: gBCE's t;
-    precision: Keras' dtype policy of the user tower's products in training; nothing saved has it;
-    warmup: share of the schedule; validate_users: most users validated an epoch, 0 = all.
+    Attributes:
+        negatives: sampled negatives; for the sampled losses, as are the next two.
+        negative_power: exponent of popularity in sampling.
+        hard_negatives: nearest items of each target that are added as negatives.
+        gbce_t: t of gBCE.
+        validate_users: maximum users validated each epoch; 0 = all.
+        warmup: share of the schedule in which the learning rate rises.
+        average: decay of the running average of the weights; 0 = no average.
+        quantize_from: share of the schedule after which the item matrix is rounded to int8.
+        precision: Keras dtype policy of the user tower's products in training. The saved model has
+            float32.
+        minutes: cap of the stage's training time; 0 = no cap.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -135,10 +145,13 @@ class RetrievalConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NeighboursConfig:
-    """Item neighbours that travel with the release; `per_item` = 0 makes none.
+    """Item neighbours in the release.
 
-    kind: "next" is what comes next after a past that fades by `decay` an event, "together" is what
-    the same people take, whatever the order; l2: of the ridge regression behind both.
+    Attributes:
+        kind: "next" predicts the next item from a history; "together" ignores the order.
+        per_item: neighbours of each item; 0 = no neighbours.
+        l2: penalty of the ridge regression of both kinds.
+        decay: weight of an event relative to the next event of the history, for "next".
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -150,16 +163,23 @@ class NeighboursConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankerConfig:
-    """The DCN-v2 ranker; `candidates` is the fixed batch B of the exported graph.
+    """The DCN-v2 ranker.
 
-    Of the candidates, `neighbour_candidates` are the history's neighbours, where there are any,
-    and `own_candidates` what the user had, where it may be shown again. popularity_days: half-lives
-    of further popularity columns, beside the one over all time.
-    examples: "valid" learns from validation events, which the towers never trained on; "train"
-    from their own training events, where retrieval's scores are better than they will be.
-    vector_gain: size at which the towers' vectors enter, beside columns of size 1; pieces: of the
-    piecewise linear encoding of each column, 0 = none, piece_gain: their size; average: weight of
-    the past in the running average of the weights, 0 = no average.
+    Attributes:
+        vector_gain: scale of the towers' vectors, relative to columns of scale 1.
+        ple_bins: bins of the piecewise linear encoding (PLE) of each column; 0 = no encoding.
+        ple_scale: scale of the encoded columns, relative to columns of scale 1.
+        candidates: number of items ranked at once; the fixed batch B of the exported graph.
+        neighbour_candidates: how many of them are neighbours of the history's items, if the
+            release has neighbours.
+        own_candidates: how many of them are items of the user's history, if the rules allow
+            repeats.
+        popularity_days: half-lives of more popularity columns; one column always counts all time.
+        examples: "valid" learns from validation events, which the towers were not trained on.
+            "train" learns from the towers' own training events, where retrieval's scores are
+            better than on new events.
+        average: decay of the running average of the weights; 0 = no average.
+        minutes: cap of the stage's training time; 0 = no cap.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -167,8 +187,8 @@ class RankerConfig:
     cross_rank: Positive = 8
     deep: tuple[Positive, ...] = (32, 16)
     vector_gain: Share = 0.1
-    pieces: Count = 6
-    piece_gain: Share = 0.3
+    ple_bins: Count = 6
+    ple_scale: Share = 0.3
     candidates: Annotated[int, Ge(1), Le(BOUNDS["candidates"][1])] = 200
     neighbour_candidates: Annotated[int, Ge(0), Le(BOUNDS["neighbour_candidates"][1])] = 50
     own_candidates: Annotated[int, Ge(0), Le(BOUNDS["own_candidates"][1])] = 50
@@ -194,9 +214,12 @@ class RankerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexConfig:
-    """Cells of the candidate index and how many a search scans; 0 means one cell, all cells.
+    """Cells of the candidate index and how many a search scans.
 
-    recall: in place of `probes`, the share of the best items that must lie in the cells read.
+    Attributes:
+        cells: number of cells; 0 = one cell.
+        probes: cells that a search scans (nprobe); 0 = all.
+        recall: minimum recall of a search. Export then chooses the probes; set it or `probes`.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -207,9 +230,12 @@ class IndexConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankConfig:
-    """The slate's rules; 0 switches one off; repeats: what the user had may come again.
+    """The slate's rules; 0 turns a rule off.
 
-    Of `diversity`, `category_calibration` and `popularity_calibration` one at most is on.
+    At most one of `diversity`, `category_calibration` and `popularity_calibration` can be on.
+
+    Attributes:
+        repeats: whether items of the user's history can be recommended again.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -241,14 +267,19 @@ class RerankConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What the models may cost one kind of phone; the smallest variant within all of it ships.
+    """Limits of the models for one kind of phone. The smallest variant within all limits ships.
 
-    runtime: the oldest that must load them, as "2.14.0"; models_bytes: both files; latency_ratio:
-    time over that of the fp32 file in the same runtime; cosine, overlap: of the user tower's
-    vectors with Keras, the least, and of the first 100 items they find; rank_correlation: of the
-    ranker's scores; slate_overlap: of golden slates with exact ones; ndcg_loss (relative) and
-    auc_loss (absolute): on validation cases, through the device path, models and index together.
-    engine and runtime: "auto" is what `pocketrec_export.gates.choose` says of the target.
+    Attributes:
+        engine: "auto" is the engine that `pocketrec_export.gates.choose` names for the target.
+        runtime: oldest runtime that must load the models, e.g. "2.14.0"; "auto" as for `engine`.
+        models_bytes: maximum size of both model files.
+        latency_ratio: maximum time, relative to the fp32 file in the same runtime.
+        cosine: minimum cosine of the user tower's vectors with those of Keras.
+        overlap: minimum overlap of the first 100 items that these vectors retrieve.
+        rank_correlation: minimum rank correlation of the ranker's scores with those of Keras.
+        slate_overlap: minimum overlap of golden slates with exact slates.
+        ndcg_loss: maximum relative loss on validation cases, with the device's models and index.
+        auc_loss: maximum absolute loss on the same cases.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -269,11 +300,17 @@ TargetName = Literal["android", "ios", "web", "legacy"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportConfig:
-    """Variants that the gates choose from, targets that they choose for, and golden cases.
+    """Settings of the export.
 
-    gate_cases: most validation cases on which quality is measured; require_gain: what becomes of a
-    run that the best simple baseline beat in its last test evaluation; compact_share: share of all
-    rows that withdrawn items may take before a catalogue release drops them.
+    Attributes:
+        variants: model variants from which the gates choose.
+        targets: kinds of phones for which they choose.
+        golden_cases: number of golden cases in the bundle.
+        gate_cases: maximum number of validation cases on which quality is measured.
+        require_gain: treatment of a run that lost against the best simple baseline in its last
+            test evaluation.
+        compact_share: maximum share of rows of withdrawn items. A catalogue release that exceeds
+            it drops these rows.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -291,7 +328,7 @@ class ExportConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRange:
-    """What one recipe key may be in a search: low to high (log or in steps), or choices."""
+    """Values of one recipe key in a search: a range (log or in steps), or choices."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     low: int | float | None = None
@@ -303,7 +340,7 @@ class SearchRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuneConfig:
-    """The search space of `pocketrec tune`, by recipe key, and what one trial may take."""
+    """The search space of `pocketrec tune` by recipe key, and the limits of one trial."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
     space: dict[str, SearchRange] = field(default_factory=dict)
@@ -331,13 +368,18 @@ class Recipe:
     tune: TuneConfig = field(default_factory=TuneConfig)
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, *, warn: Callable[[str], None] | None = None) -> Recipe:
     """Read and check a recipe, from TOML or from the `recipe.json` of a run.
 
+    Args:
+        path: the file; a name that ends in .json is read as the recipe of a run.
+        warn: receives a text for each key with an old name; None: Python's `warnings`. The recipe
+            of a run gives no warning, because its user did not write it.
+
     Raises:
-        RecipeInvalidError: it cannot be read, is no TOML, a key is unknown, of the wrong type or
-            out of bounds, or (TOML only, because such runs exist) a value cannot give a useful
-            release.
+        RecipeInvalidError: the file cannot be read or parsed; a key is unknown, has the wrong type
+            or is out of bounds. TOML only, because such runs exist: a value that cannot give a
+            useful release.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -347,23 +389,34 @@ def load_recipe(path: Path) -> Recipe:
         value = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, RecursionError) as err:
         raise RecipeInvalidError(f"{path}: {err}") from err
-    recipe = parse_recipe(value, str(path))
+    if path.suffix == ".json":
+        warn = _ignore
+    recipe = parse_recipe(value, str(path), warn=warn)
     if path.suffix != ".json":
         _check_useful(recipe, str(path))
         _check_heads(recipe, str(path))
     return recipe
 
 
-def parse_recipe(value: object, where: str) -> Recipe:
-    """Check a parsed recipe; `where` begins the error's text.
+def parse_recipe(value: object, where: str, *, warn: Callable[[str], None] | None = None) -> Recipe:
+    """Check a parsed recipe.
 
-    If it names no heads, they are those whose events it has: "like" needs likes.
+    A recipe without `ranker.heads` gets the heads that its events can train: "like" needs likes.
+
+    Args:
+        value: the parsed TOML or JSON.
+        where: file of the recipe; messages begin with it.
+        warn: as for `load_recipe`.
 
     Raises:
         RecipeInvalidError: as for `load_recipe`.
     """
     if problems := _not_finite(value):
         raise RecipeInvalidError("\n".join(f"{where}: {problem}" for problem in problems))
+    if isinstance(value, dict):
+        value, texts = rename_keys(value, where)
+        for text in texts:
+            (warn or _warn)(text)
     try:
         recipe = TypeAdapter(Recipe).validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as err:
@@ -382,6 +435,14 @@ def parse_recipe(value: object, where: str) -> Recipe:
 def recipe_json(recipe: Recipe) -> bytes:
     """Encode a recipe as indented JSON, for `RUN/recipe.json`."""
     return TypeAdapter(Recipe).dump_json(recipe, indent=2)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, FutureWarning, stacklevel=3)
+
+
+def _ignore(text: str) -> None:
+    """Drop a warning."""
 
 
 def _not_finite(value: object) -> list[str]:

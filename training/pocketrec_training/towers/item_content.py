@@ -1,4 +1,4 @@
-"""What an item is, as numbers for the item tower: words and word pairs, categories, year, price.
+"""Content inputs of the item tower: words and word pairs, categories, year, price.
 
 Nothing here is learnt, so the same code encodes the catalogue of training and an item of tomorrow.
 """

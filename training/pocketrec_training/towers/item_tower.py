@@ -19,9 +19,8 @@ _PRICES = np.linspace(0.0, 8.0, 33, dtype=np.float32)[None]
 class ItemTower(layers.Layer):
     """Item id embedding + content; the id is dropped at random so that content can stand alone.
 
-    Which ids are dropped is drawn anew for each item and call: an item's content is trained to
-    answer for it alone in a share `id_dropout` of the steps, as it must for a new item (DropoutNet;
-    Volkovs, Yu and Poutanen 2017).
+    Each call draws the dropped ids. So content alone represents an item in a share `id_dropout` of
+    the steps, as it must for a new item (DropoutNet; Volkovs, Yu and Poutanen 2017).
 
     Inputs (all [N, ...]): ids i32 [N] (0 = unknown, else 1 + row), tokens i32 [N, T] (0 = padding),
     categories i32 [N, C] (0 = padding), years i32 [N, 2] (0 = unknown), price f32 [N]
@@ -59,14 +58,27 @@ class ItemTower(layers.Layer):
         self.price_dense = layers.Dense(dim, kernel_initializer="zeros", use_bias=False)
 
     def build(self, *_: Any, **__: Any) -> None:
-        """Create the tokens' weights, alike until `weigh_tokens`; the parts build themselves."""
+        """Create the tokens' weights, alike until `weigh_tokens`, and the parts."""
         self.token_weights = self.add_weight(
             shape=(self.settings["title_buckets"] + 1,),
             initializer="ones",
             trainable=False,
             name="token_weights",
         )
+        for table in (
+            self.id_table,
+            self.token_table,
+            self.category_table,
+            self.year_table,
+            self.year_bucket_table,
+        ):
+            table.build()
+        self.price_dense.build((None, _PRICES.shape[1]))
         self.built = True
+
+    def compute_output_shape(self, ids_shape: Any) -> tuple[int | None, ...]:
+        """Return the output's shape: without it Keras traces the layer to find it."""
+        return (ids_shape[0], int(self.settings["dim"]))
 
     def weigh_tokens(self, tokens: NDArray[np.int32]) -> None:
         """Weigh tokens by how rare they are, log((1 + n) / (1 + n_with)), as tf-idf does.

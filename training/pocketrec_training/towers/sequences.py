@@ -1,4 +1,4 @@
-"""Training windows: stretches of users' histories, cut anew each epoch and batched by length.
+"""Training windows: parts of users' histories, cut again each epoch and batched by length.
 
 A batch holds windows of like length, so that little of it is padding. All batches hold about the
 same number of events: many short windows or few long ones. Batches of one length have one shape,

@@ -29,7 +29,7 @@ class UserTower(layers.Layer):
 
     attention: "softmax" is SASRec's block (Kang and McAuley 2018); "gated" multiplies what
     attention mixes by SiLU of a projection and gates the feed-forward part too (Shazeer 2020);
-    "hstu" is the block of Zhai et al. 2024, sec. 3: SiLU in place of softmax, no feed-forward part.
+    "hstu" is the block of Zhai et al. 2024, sec. 3: SiLU instead of softmax, no feed-forward part.
     positions: "absolute" adds a learned vector a place, "relative" a learned number a head and
     distance to the scores (Shaw et al. 2018 in the form of T5), "both" does both.
     """
@@ -49,7 +49,7 @@ class UserTower(layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "dim": dim,
             "blocks": blocks,
             "heads": heads,
@@ -100,7 +100,7 @@ class UserTower(layers.Layer):
                 layer.dtype_policy = usual
 
     def build(self, *_: Any) -> None:
-        """Create the start token and what tells places apart."""
+        """Create the start token, what tells places apart, and the parts."""
         near = keras.initializers.RandomNormal(stddev=0.02)
         self.start = self.add_weight(shape=(1, 1, self.dim), initializer=near, name="start")
         if self.placing != "relative":
@@ -110,7 +110,21 @@ class UserTower(layers.Layer):
         if self.placing != "absolute":
             shape = (len(self.mix), self.n_heads, self.length)
             self.distances = self.add_weight(shape=shape, initializer=near, name="distances")
+        self.event_table.build()
+        self.gap_dense.build((None, None, 1))
+        parts = [*self.norms, *self.mix, *self.out, self.last_norm]
+        if self.attention != "hstu":
+            parts += [*self.ffn_norms, *self.up]
+            for down in self.down:
+                down.build((None, None, int(self.settings["ffn"]) * self.dim))
+        for part in parts:
+            part.build((None, None, self.dim))
         self.built = True
+
+    def compute_output_shape(self, history_vectors_shape: Any) -> tuple[int | None, ...]:
+        """Return the output's shape: without it Keras traces the layer to find it."""
+        batch, length, dim = history_vectors_shape
+        return batch, None if length is None else length + 1, dim
 
     def call(
         self, history_vectors: Any, history_events: Any, history_ages_s: Any, training: bool = False
@@ -220,6 +234,10 @@ class LastPosition(layers.Layer):
     def __init__(self, *, length: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.length = length
+
+    def compute_output_shape(self, states_shape: Any) -> tuple[int | None, ...]:
+        """Return the output's shape, see `UserTower`."""
+        return (states_shape[0], states_shape[-1])
 
     def call(self, states: Any, history_length: Any) -> Any:
         """Return f32 [B, d]."""

@@ -1,4 +1,4 @@
-"""The search space of `pocketrec tune`: which recipe keys vary, in which range or choices."""
+"""Define the search space of `pocketrec tune`: the recipe keys and their ranges or choices."""
 
 import difflib
 import json
@@ -20,18 +20,18 @@ from pocketrec_training.recipe.schema import (
 )
 
 SECTION = "retrieval"
-# The objective is retrieval's NDCG@10, so nothing else can be told better from worse; the time is
-# the tuner's to give.
+# The objective is retrieval's NDCG@10, so it can compare only keys of retrieval. The tuner sets the
+# time limit itself.
 TUNABLE = {
     f"{SECTION}.{entry.name}": entry for entry in fields(RetrievalConfig) if entry.name != "minutes"
 }
 
 
 def check_space(space: Mapping[str, SearchRange], where: str) -> None:
-    """Check each key, its kind of range, and that every end or choice is a value of the key.
+    """Check each key, the kind of its range, and that each bound or choice is a valid value.
 
     Raises:
-        RecipeInvalidError: one is wrong; the text begins with `where` and names the key.
+        RecipeInvalidError: a key or its range is wrong. The text begins with `where`.
     """
     if not space:
         raise RecipeInvalidError(
@@ -45,7 +45,7 @@ def check_space(space: Mapping[str, SearchRange], where: str) -> None:
 
 
 def suggest(trial: Trial, space: Mapping[str, SearchRange]) -> dict[str, Any]:
-    """Draw a value of each key of a checked space."""
+    """Sample a value for each key of a checked space."""
     return {key: _draw(trial, key, wanted) for key, wanted in space.items()}
 
 
@@ -53,7 +53,7 @@ def with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     """Return the recipe with some keys set, checked as a whole.
 
     Raises:
-        RecipeInvalidError: the values do not go together (a `dim` that `heads` does not divide).
+        RecipeInvalidError: the values conflict, e.g. `dim` is not a multiple of `heads`.
     """
     plain = json.loads(recipe_json(replace(recipe, tune=TuneConfig())))
     for key, value in values.items():
@@ -81,7 +81,7 @@ def _kind(key: str) -> Any:
 def _problem(key: str, wanted: SearchRange) -> str:
     if key not in TUNABLE:
         close = difflib.get_close_matches(key, TUNABLE, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(TUNABLE)}"
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(TUNABLE)}"
         return f"cannot be searched; {hint}"
     ends = (wanted.low, wanted.high)
     if wanted.choices:
@@ -91,7 +91,7 @@ def _problem(key: str, wanted: SearchRange) -> str:
     elif wanted.low is None or wanted.high is None:
         return "give low and high, or choices"
     elif _kind(key) not in (int, float):
-        return "is no number: give choices"
+        return "not a number: give choices"
     elif not wanted.low < wanted.high:
         return f"low {wanted.low} must be below high {wanted.high}"
     elif wanted.log and (wanted.low <= 0 or wanted.step is not None):
@@ -107,5 +107,5 @@ def _problem(key: str, wanted: SearchRange) -> str:
             text = json.dumps({key.partition(".")[2]: value})
             TypeAdapter(RetrievalConfig).validate_json(text, strict=True)
         except ValidationError as err:
-            return f"{value!r} is no value of it: {err.errors()[0]['msg']}"
+            return f"{value!r} is not a valid value: {err.errors()[0]['msg']}"
     return ""

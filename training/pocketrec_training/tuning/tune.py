@@ -81,8 +81,8 @@ def tune(
     Raises:
         RecipeInvalidError: the search space is empty or wrong, or the recipe does not fit the
             items.
-        RunInvalidError: the file is no study, or one of another recipe or other data, no trial
-            could finish, or the split leaves no cases.
+        RunInvalidError: the file is not a study or belongs to another recipe or other data; no
+            trial could finish; or the split leaves no cases.
         TableInvalidError: the tables are missing.
     """
     check_space(recipe.tune.space, where)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 def within_cap(groups: NDArray[np.int64], limit: int) -> NDArray[np.bool_]:
     """Whether each item, in its order, is among the first `limit` of its group, bool [n].
 
-    groups: integer [n]; 0 is no group and never capped.
+    groups: integer [n]; 0 stands for items without a group, which are never capped.
     """
     by_group = np.argsort(groups, kind="stable")
     ordered = groups[by_group]

@@ -40,7 +40,7 @@ def capped(groups: Sequence[int], limit: int) -> list[int]:
 
 
 def mmr(values: Sequence[float], units: Vectors, share: float, k: int) -> list[int]:
-    """Maximal marginal relevance, all cosines anew at each step."""
+    """Maximal marginal relevance, all cosines computed at each step."""
     chosen: list[int] = []
     while len(chosen) < min(k, len(values)):
         gains = {}
@@ -53,7 +53,7 @@ def mmr(values: Sequence[float], units: Vectors, share: float, k: int) -> list[i
 
 
 def dpp(values: Sequence[float], units: Vectors, share: float, k: int) -> list[int]:
-    """Greedy MAP, a determinant anew for each item at each step."""
+    """Greedy MAP, a determinant for each item at each step."""
     chosen: list[int] = []
     while len(chosen) < min(k, len(values)):
         gains = {}
@@ -70,7 +70,7 @@ def dpp(values: Sequence[float], units: Vectors, share: float, k: int) -> list[i
 def calibrated(
     values: Sequence[float], marks: Vectors, taste: Sequence[float], weight: float, k: int
 ) -> list[int]:
-    """Steck's greedy selection, the whole objective anew for each item at each step."""
+    """Steck's greedy selection, the whole objective for each item at each step."""
     chosen: list[int] = []
     while len(chosen) < min(k, len(values)):
         gains = {}

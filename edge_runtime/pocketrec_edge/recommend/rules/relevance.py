@@ -26,7 +26,7 @@ def freshened(
     Args:
         values: [n], 0..1.
         years: [n], the year of each item; below 0: unknown, which counts as old.
-        now_utc: unix seconds; what comes from the future is new.
+        now_utc: unix seconds; items dated after it count as new.
         half_life_years: an item so old is half as new.
         weight: of newness, 0..1.
     """

@@ -17,7 +17,15 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A campaign that runs; row: its item's; shown_today: its showings on this device."""
+    """A running campaign that may take a sponsored placement.
+
+    Attributes:
+        campaign: its id.
+        label: text that the app must show on the item.
+        row: of its item in the release.
+        priority: campaigns of a higher priority are placed first.
+        shown_today: showings on this device today; frequency capping limits them.
+    """
 
     campaign: str
     label: str
@@ -27,15 +35,21 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """An offer that has a place, from 1; at: where its item stood in the list, from 0."""
+class Placement:
+    """A sponsored placement.
+
+    Attributes:
+        offer: the campaign.
+        place: rank in the slate, from 1.
+        at: position of its item in the list before, from 0.
+    """
 
     offer: Offer
     place: int
     at: int
 
 
-def placed(
+def placements(
     offers: Sequence[Offer],
     rows: NDArray[np.int32],
     values: Doubles,
@@ -43,7 +57,7 @@ def placed(
     floor: float,
     per_day: int,
     k: int,
-) -> list[Placed]:
+) -> list[Placement]:
     """Give the places to the offers of the highest priority (ties: relevance, then campaign id).
 
     An item has one place at most. A place stays organic where no offer is left for it, and where
@@ -71,5 +85,5 @@ def placed(
         found.setdefault(at, offer)
     free = [place for place in places if place <= min(k, len(rows))]
     return [
-        Placed(offer, place, at) for place, (at, offer) in zip(free, found.items(), strict=False)
+        Placement(offer, place, at) for place, (at, offer) in zip(free, found.items(), strict=False)
     ]

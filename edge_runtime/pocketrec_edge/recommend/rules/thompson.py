@@ -1,8 +1,8 @@
 """Exploration that learns: which kind of item to try, by Thompson sampling on the user's feedback.
 
-An arm is a kind of item, a category or a band of a column. What is not known of it is a Beta
-distribution: the release's prior and this user's own impressions, those that an interaction
-followed and those that none did. An arm is drawn as often as it is the best one (Thompson 1933),
+An arm is a kind of item, a category or a band of a column. Its rate has a Beta
+distribution: the release's prior, updated by this user's impressions with and without a following
+interaction. An arm is drawn as often as it is the best one (Thompson 1933),
 from these probabilities themselves, so that the logged ones are what was drawn from.
 """
 

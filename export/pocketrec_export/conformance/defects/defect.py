@@ -100,7 +100,7 @@ def parsed(name: str, change: Callable[[Any], Any]) -> Callable[[Base], Mutant]:
 
 
 def arrays(change: Callable[[Arrays], Arrays]) -> Callable[[Base], Mutant]:
-    """Put other arrays in the place of some; `change` gets copies of all."""
+    """Replace some arrays; `change` receives copies of all."""
 
     def make(base: Base) -> Mutant:
         found = change({name: array.copy() for name, array in base.arrays.items()})

@@ -34,7 +34,7 @@ DEFECTS = (
     Defect(
         name="manifest-missing",
         code="manifest_missing",
-        fault="there is no manifest.json",
+        fault="manifest.json is missing",
         make=odd("manifest.json", "missing"),
     ),
     Defect(

@@ -1,4 +1,4 @@
-"""Faults of golden files and models: the reader's self-test must find them."""
+"""Defects of golden files and models, which the reader's self-test must find."""
 
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +54,7 @@ def _turned(path: str, key: str) -> Callable[[Any], None]:
 
 
 DEFECTS = (
-    _of("golden-missing", "file_unlisted", "there is no golden.json", without(GOLDEN)),
+    _of("golden-missing", "file_unlisted", "golden.json is missing", without(GOLDEN)),
     _golden("golden-too-new", "too_new", "version 2", setting("version", to=2)),
     _golden(
         "golden-key-missing", "golden_keys", "no key score_tolerance", dropping("score_tolerance")
@@ -94,7 +94,7 @@ DEFECTS = (
         "fewer scores than items",
         dropping(*LAST, "slate_scores", 0),
     ),
-    _golden("golden-times-fall", "golden_value", "times that fall", setting(*LAST, "ts", 6, to=0)),
+    _golden("golden-times-fall", "golden_value", "decreasing times", setting(*LAST, "ts", 6, to=0)),
     _golden(
         "golden-vector-short",
         "golden_release",
@@ -104,38 +104,38 @@ DEFECTS = (
     _golden(
         "golden-event-unknown",
         "golden_release",
-        "an event of no type",
+        "an unknown event type",
         setting(*LAST, "events", 0, to=9),
     ),
     _golden(
         "golden-candidate-beyond",
         "golden_release",
-        "a candidate that is no item",
+        "a candidate row outside the catalogue",
         setting(*LAST, "candidates", 0, to=48),
     ),
     _golden(
         "golden-vector-other",
         "self_test_failed",
-        "a user vector that the tower does not give",
+        "a user vector that differs from the tower's",
         setting(*LAST, "user_vector", 0, to=9.5),
     ),
     _golden("golden-slate-other", "self_test_failed", "a slate in another order", _swapped),
     _of(
         "golden-stage-missing",
         "file_unlisted",
-        "golden/context is not there, other stages are",
+        "golden/context is missing, other stages are present",
         without("golden/context"),
     ),
     _of(
         "golden-stage-form",
         "golden_array",
-        "golden/context has a column less",
+        "golden/context lacks a column",
         edited("golden/context", lambda a: a[:, 1:]),
     ),
     _of(
         "golden-stage-row",
         "golden_array",
-        "golden/slate has row 48, of 48",
+        "golden/slate has row 48 of a catalogue of 48",
         edited("golden/slate", lambda a: a.__setitem__((0, 0), 48)),
     ),
     _edges("edges-too-new", "too_new", "version 2", setting("version", to=2)),
@@ -155,13 +155,13 @@ DEFECTS = (
     _edges(
         "edges-times-fall",
         "golden_value",
-        "times that fall",
+        "decreasing times",
         lambda v: v["histories"][0].update(item_ids=["a", "b"], events=[0, 0], ts=[2, 1]),
     ),
     _edges(
         "edges-pair-lengths",
         "golden_value",
-        "numbers of more candidates than there are",
+        "more rows of pair features than candidates",
         dropping("histories", 0, "rows", 0),
     ),
     _edges(
@@ -173,37 +173,37 @@ DEFECTS = (
     _edges(
         "edges-no-item-at-hand",
         "golden_value",
-        "a list beside no item",
+        "a list of similar items without an item",
         setting("searches", 0, "scene", to="similar"),
     ),
     _edges(
         "edges-event-unknown",
         "golden_release",
-        "an event of no type",
+        "an unknown event type",
         lambda v: v["histories"][0].update(item_ids=["a"], events=[9], ts=[0]),
     ),
     _edges(
         "edges-row-beyond",
         "golden_release",
-        "a candidate that is no item",
+        "a candidate row outside the catalogue",
         setting("searches", 0, "candidates", 0, to=48),
     ),
     _edges(
         "edges-context-short",
         "golden_release",
-        "a number of context less",
+        "a context feature is missing",
         dropping("histories", 0, "context", 0),
     ),
     _edges(
         "edges-pair-short",
         "golden_release",
-        "a number of a candidate less",
+        "a pair feature is missing",
         dropping("histories", 0, "pair", 0, 0),
     ),
     _edges(
         "edges-history-long",
         "golden_release",
-        "more than L expected events",
+        "more expected events than L",
         lambda v: v["histories"][0].update(
             history_rows=[0] * 7, history_events=[1] * 7, history_ages_s=[0.0] * 7
         ),
@@ -211,7 +211,7 @@ DEFECTS = (
     _edges(
         "edges-hour-other",
         "self_test_failed",
-        "an hour that the moment has not",
+        "an hour that differs from that of now_utc",
         setting("histories", 0, "context", 0, to=25),
     ),
     _edges(
@@ -237,7 +237,7 @@ DEFECTS = (
     _rules(
         "rules-cases-row-beyond",
         "golden_value",
-        "a candidate that is no item",
+        "a candidate row outside the catalogue",
         setting("slates", 0, "rows", 0, to=199),
     ),
     _rules(
@@ -255,7 +255,7 @@ DEFECTS = (
     _rules(
         "rules-cases-title-other",
         "self_test_failed",
-        "other words of a title",
+        "a title whose words differ",
         setting("titles", 0, "words", to="the matrix"),
     ),
     _of(
@@ -280,7 +280,7 @@ DEFECTS = (
     _of(
         "model-other-items",
         "self_test_failed",
-        "the items' vectors are others than at export",
+        "the item vectors differ from those at export",
         edited("index/rows", lambda a: np.roll(a, 1, axis=0)),
     ),
 )

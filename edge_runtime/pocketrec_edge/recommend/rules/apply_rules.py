@@ -31,12 +31,12 @@ from pocketrec_bundle.settings.rules import (
 from pocketrec_edge.answers import RuleEffect
 from pocketrec_edge.recommend.index import units
 from pocketrec_edge.recommend.rules.caps import bands, within_cap
+from pocketrec_edge.recommend.rules.context import Candidates, Floats, Moment, Positions
 from pocketrec_edge.recommend.rules.exploration import Draw, Random, explore
-from pocketrec_edge.recommend.rules.moment import Candidates, Floats, Moment, Positions
 from pocketrec_edge.recommend.rules.relevance import Doubles, freshened, relevance
 from pocketrec_edge.recommend.rules.removal import above_floor, distinct
 from pocketrec_edge.recommend.rules.selection import calibrated, category_marks, commonest, dpp, mmr
-from pocketrec_edge.recommend.rules.sponsored import Offer, Placed, placed
+from pocketrec_edge.recommend.rules.sponsored import Offer, Placement, placements
 from pocketrec_edge.recommend.rules.thompson import explore_arms, posteriors
 from pocketrec_edge.recommend.rules.titles import same_words
 
@@ -48,10 +48,14 @@ RESERVE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ruled:
-    """The slate: positions into the candidates, and of each its touches and propensity.
+class RerankResult:
+    """The slate that re-ranking chose; all lists have one entry an item, in slate order.
 
-    offers: of each the campaign that it is shown for, if it is sponsored.
+    Attributes:
+        positions: into the candidates.
+        touched: effects of the rules on the item.
+        propensities: probability of the item at its rank.
+        offers: the campaign that the item is shown for; None if it is not sponsored.
     """
 
     positions: list[int]
@@ -60,8 +64,8 @@ class Ruled:
     offers: list[Offer | None]
 
     @classmethod
-    def untouched(cls, positions: list[int]) -> "Ruled":
-        """Return a slate that no rule had a part in."""
+    def untouched(cls, positions: list[int]) -> "RerankResult":
+        """Return a slate without rules: no effects, propensity 1."""
         return cls(
             positions=positions,
             touched=[()] * len(positions),
@@ -70,7 +74,7 @@ class Ruled:
         )
 
 
-def apply(rules: Rules, candidates: Candidates, moment: Moment, k: int) -> Ruled:
+def apply(rules: Rules, candidates: Candidates, moment: Moment, k: int) -> RerankResult:
     """Choose a slate of at most k items; equal scores count in the order of rows."""
     at = np.lexsort((candidates.rows, -candidates.scores))[: max(rules.depth, k)]
     work = _Work(candidates, moment, k, at)
@@ -94,7 +98,7 @@ class _Work:
         self._values: Doubles = relevance(candidates.scores[at])
         self._held = np.zeros(len(at), np.bool_)
         self._touched: dict[int, list[RuleEffect]] = {}
-        self._sponsored: list[tuple[Placed, int]] = []  # with their positions
+        self._sponsored: list[tuple[Placement, int]] = []  # with their positions
 
     def step(self, rule: Rule) -> None:
         """Apply one rule that draws nothing."""
@@ -132,7 +136,7 @@ class _Work:
             case Sponsored():
                 self._sponsor(rule)
 
-    def explored(self, rule: Exploring, rng: Random) -> Ruled:
+    def explored(self, rule: Exploring, rng: Random) -> RerankResult:
         """End with a draw: others come from what follows the slate and no cap has put back."""
         k = min(self._k, len(self._at))
         pool = (k + np.flatnonzero(~self._held[k:]))[: rule.pool]
@@ -165,7 +169,7 @@ class _Work:
         column = self._candidates.columns.index(rule.column)
         return bands(numeric[:, column].astype(np.float64), rule.bounds)
 
-    def slate(self, propensities: list[float] | None = None) -> Ruled:
+    def slate(self, propensities: list[float] | None = None) -> RerankResult:
         """Return the first k of the list, with sponsored items put in at their places."""
         positions: list[int] = self._at[: self._k].tolist()
         propensities = propensities or [1.0] * len(positions)
@@ -174,7 +178,7 @@ class _Work:
             positions.insert(one.place - 1, position)
             propensities.insert(one.place - 1, 1.0)
             offers.insert(one.place - 1, one.offer)
-        return Ruled(
+        return RerankResult(
             positions=positions,
             touched=[tuple(self._touched.get(at, ())) for at in positions],
             propensities=propensities,
@@ -217,7 +221,7 @@ class _Work:
         """Take sponsored items out of the list; `slate` puts them in where nothing moves them."""
         rows = self._candidates.rows[self._at]
         settings = rule.places, rule.relevance, rule.per_day
-        found = placed(self._moment.offers, rows, self._values, *settings, self._k)
+        found = placements(self._moment.offers, rows, self._values, *settings, self._k)
         for one in found:
             self._touch(NAMES[Sponsored], INSERTED, one.at, one.place - 1)
         self._sponsored = [(one, int(self._at[one.at])) for one in found]

@@ -3,9 +3,9 @@
 import pytest
 
 from pocketrec_edge.errors import EventLogError
+from pocketrec_edge.events.frequency_cap import Showing
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.retention import DAY_S, SHOWING_DAYS, Retention
-from pocketrec_edge.events.showings import Showing
 
 NOW = 1000 * DAY_S + 60
 
@@ -25,7 +25,7 @@ class Xor:
 
 
 def shown(log):
-    return [each for each in log.everything() if isinstance(each, Showing)]
+    return [each for each in log.export_rows() if isinstance(each, Showing)]
 
 
 def test_showings_are_counted_by_campaign_and_day(tmp_path):

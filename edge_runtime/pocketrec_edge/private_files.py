@@ -1,45 +1,20 @@
-"""A phone's folder is its user's: 0700, and every file in it 0600, whatever the umask is.
+"""Files and folders that only their owner can read: modes 0600 and 0700, whatever the umask is.
 
-Files are made so; `tighten` also does it for a home of an earlier version. No file is written
-through a symbolic link. Windows has no such modes: there the folder's access list counts.
+No file is written through a symbolic link. Windows has no such modes: there the folder's access
+list decides.
 """
 
 import errno
 import os
-import re
-import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from pocketrec_bundle.disk.files import write_atomic_parts
-from pocketrec_bundle.disk.locks import POSIX, open_plain
+from pocketrec_bundle.disk.locks import open_plain
 
-_OTHERS = 0o077
-PARTS = (
-    "store",
-    "tuf",
-    "events.sqlite",
-    "interests.json",
-    "sessions.json",
-    "trial",
-    "self_test",
-    "refused.json",
-    "outcomes.json",
-    "policy.json",
-    "update_app.json",
-    "bucket_id",
-    "install_id",
-    "sync.lock",
-)
-"""Names in a home."""
-_BESIDE = re.compile(r"^\.|-(wal|shm|journal)$|\.partial(\.lock)?$")
-"""What names of files beside them add, such as `events.sqlite-wal` and `.policy.json.partial`."""
-
-
-def is_phone(home: Path) -> bool:
-    """Whether a folder has anything of a phone in it."""
-    return any((home / name).exists() for name in PARTS)
+OTHERS = 0o077
+"""The mode bits of group and others."""
 
 
 def make_folder(path: Path) -> None:
@@ -52,27 +27,6 @@ def make_folder(path: Path) -> None:
         if not path.parent.is_dir():
             make_folder(path.parent)
         path.mkdir(mode=0o700, exist_ok=True)
-
-
-def tighten(home: Path) -> None:
-    """Make a phone's folder its owner's only; what belongs to others stays as it is.
-
-    Only names of a phone are touched: an app may keep other files beside them. It takes 0.3 ms for
-    a home of 60 files, so each start may do it.
-    """
-    if not POSIX:
-        return
-    with suppress(OSError):
-        make_folder(home)
-        found = home.stat()
-        if found.st_mode & stat.S_ISVTX:  # a folder such as /tmp, which is everybody's
-            return
-        if found.st_mode & _OTHERS:
-            home.chmod(0o700)
-        with os.scandir(home) as entries:
-            for entry in entries:
-                if _BESIDE.sub("", entry.name) in PARTS:
-                    _tighten(entry)
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -107,13 +61,14 @@ def make_file(path: Path) -> None:
         os.close(open_plain(str(path), os.O_RDWR | os.O_CREAT | os.O_EXCL))
 
 
-def _tighten(entry: os.DirEntry[str]) -> None:
+def tighten(entry: os.DirEntry[str]) -> None:
+    """Make a file, or a folder with all in it, its owner's only; links stay as they are."""
     with suppress(OSError):
         if entry.is_symlink():
             return
-        if entry.stat(follow_symlinks=False).st_mode & _OTHERS:
+        if entry.stat(follow_symlinks=False).st_mode & OTHERS:
             Path(entry.path).chmod(0o700 if entry.is_dir(follow_symlinks=False) else 0o600)
         if entry.is_dir(follow_symlinks=False):
             with os.scandir(entry.path) as entries:
                 for each in entries:
-                    _tighten(each)
+                    tighten(each)

@@ -1,4 +1,4 @@
-"""One phone's simulated minutes: the real runtime, driven by a person and a clock of its own."""
+"""Simulate one phone: the real runtime, driven by a user model and a simulated clock."""
 
 import math
 import time
@@ -15,20 +15,29 @@ from pocketrec_edge.answers import Answer
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.releases.selftest import replay
-from pocketrec_edge.simulator.classes import DeviceClass, put_off, transfer_s
-from pocketrec_edge.simulator.people import Habits, Person
+from pocketrec_edge.simulator.device_profiles import DeviceClass, put_off, transfer_s
+from pocketrec_edge.simulator.user_model import Habits, UserModel
 
 START_UTC = 1_767_571_200
-"""When simulated time begins: Monday, 2026-01-05, 00:00 UTC."""
+"""Start of simulated time: Monday, 2026-01-05, 00:00 UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What all phones of a run have in common.
+    """Settings of a run, the same for all phones.
 
-    bundle: folder of the release that ships with the app; server, root, channel: as for `sync`;
-    minutes: of simulated time; anytime: sync on any network; sync_every_min: between two checks
-    for a new release; consent: users agree that events are sent; k: slate size.
+    Attributes:
+        bundle: folder of the release that ships with the app, or None.
+        server: address of the server; None: phones never sync.
+        root: path of the pinned root, see `sync`.
+        channel: the channel to follow.
+        engine: the inference engine.
+        minutes: length of the simulated time.
+        anytime: sync also on metered networks and on battery.
+        sync_every_min: minutes between two syncs.
+        consent: users agree that events are sent.
+        seed: seed of all random draws.
+        k: slate size; None: the release's.
     """
 
     bundle: str | None
@@ -45,13 +54,24 @@ class Plan:
 
 
 @dataclass(slots=True, kw_only=True)
-class Life:
-    """What happened to one phone; times in ms are as measured here, sync_s is the network's model.
+class SessionResult:
+    """The result of one phone. Times in ms are measured on this machine; sync_s is modelled.
 
-    total_ms: of all stages of a slate, without the log; first_ms: from opening the app to its
-    first slate, log and disk included; sources: of all answers; unanswered: requests without an
-    item though a release was installed; put_off: reasons why syncs had to wait; events: of any
-    kind, logged.
+    Attributes:
+        release: name of the active release at the end.
+        total_ms: time of each slate, all stages without the log.
+        first_ms: time from opening the app to its first slate, with log and disk.
+        sources: number of answers by source.
+        faults: number of faults by text.
+        put_off: number of syncs that had to wait, by reason.
+        unanswered: requests without items although a release was installed.
+        acts: interactions of the user.
+        events: events in the log, of all kinds.
+        events_sent: events that the server accepted.
+        syncs: completed syncs.
+        installs: installed releases.
+        bytes_down: bytes received by syncs.
+        sync_s: modelled transfer time of syncs, in seconds.
     """
 
     release: str | None = None
@@ -74,44 +94,44 @@ class Life:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Life":
-        """Build it again of `to_json`."""
+    def from_json(cls, value: dict[str, Any]) -> "SessionResult":
+        """Build a result from `to_json`."""
         counters = ("sources", "faults", "put_off")
         return cls(**value | {name: Counter(value[name]) for name in counters})
 
 
-def live(kind: DeviceClass, plan: Plan, home: Path, name: str) -> Life:
-    """Live through a phone's minutes.
+def run_session(kind: DeviceClass, plan: Plan, home: Path, name: str) -> SessionResult:
+    """Simulate one phone for the plan's minutes.
 
     Args:
-        kind: its class.
-        plan: of the run.
-        home: its folder.
-        name: different for every phone; with the seed it decides all that is random.
+        kind: the phone's class.
+        plan: settings of the run.
+        home: the phone's folder.
+        name: unique name of the phone; it seeds the random draws, with the plan's seed.
     """
-    return _Phone(kind, plan, home, f"{plan.seed} {name}").live()
+    return _Phone(kind, plan, home, f"{plan.seed} {name}").run_session()
 
 
 class _Phone:
     def __init__(self, kind: DeviceClass, plan: Plan, home: Path, seed: str) -> None:
         self._kind, self._plan, self._home = kind, plan, home
-        self._person = Person(Habits(), seed)
+        self._user = UserModel(Habits(), seed)
         self._rng = np.random.default_rng(list(seed.encode()))
         self._now = float(START_UTC)
         self._next_sync = 0.0  # minutes
-        self._life = Life()
+        self._result = SessionResult()
 
-    def live(self) -> Life:
-        plan, life = self._plan, self._life
+    def run_session(self) -> SessionResult:
+        plan, result = self._plan, self._result
         device = self._open()
         if plan.bundle is not None:
             try:
                 device.install(Path(plan.bundle))
-                life.installs += 1
+                result.installs += 1
             except PocketRecError as err:
                 self._fault(err)
         device.close()
-        for minute in self._person.opens(plan.minutes):
+        for minute in self._user.opens(plan.minutes):
             self._sync_until(minute)
             self._at(minute)
             self._use()
@@ -119,9 +139,9 @@ class _Phone:
         device = self._open()
         status = device.status()
         device.close()
-        life.release = status.release
-        life.events = 0 if status.log is None else status.log.events
-        return life
+        result.release = status.release
+        result.events = 0 if status.log is None else status.log.events
+        return result
 
     def _open(self) -> Device:
         return Device(
@@ -136,42 +156,42 @@ class _Phone:
         self._now = max(self._now, START_UTC + minute * 60)  # a session may last into the next
 
     def _use(self) -> None:
-        """Open the app, look at a list, act; closing it forgets the models."""
+        """Open the app, look at slates and interact; closing the app unloads the models."""
         started = time.perf_counter()
         device = self._open()
         try:
             answer = self._ask(device, 1, None)
-            self._life.first_ms.append((time.perf_counter() - started) * 1000)
+            self._result.first_ms.append((time.perf_counter() - started) * 1000)
             while self._look(device, answer):
                 answer = self._ask(device, (answer.page or 0) + 1, answer.session)
         finally:
             device.close()
 
     def _ask(self, device: Device, page: int, session: str | None) -> Answer:
-        life = self._life
+        result = self._result
         answer = device.recommend(self._plan.k, page=page, session=session)
         if answer.stage_ms:
-            life.total_ms.append(answer.stage_ms["total"])
-        life.sources[answer.source] += 1
+            result.total_ms.append(answer.stage_ms["total"])
+        result.sources[answer.source] += 1
         for fault in answer.faults:
             self._fault(fault)
         installed = device.bundle is not None or device.store.active()[0] is not None
-        life.unanswered += page == 1 and installed and not answer.items
+        result.unanswered += page == 1 and installed and not answer.items
         return answer
 
     def _look(self, device: Device, answer: Answer) -> bool:
-        """Act on what is shown; returns whether to go on to the next page."""
+        """Interact with the items shown; return whether the user wants the next page."""
         for place, item in enumerate(answer.items, 1):
-            if not self._person.takes(item.item_id, place):
+            if not self._user.takes(item.item_id, place):
                 continue
-            self._now += self._person.habits.act_s
-            event = self._person.chooses(device.event_types())
+            self._now += self._user.habits.act_s
+            event = self._user.chooses(device.event_types())
             try:
                 device.feedback(item.item_id, event)
-                self._life.acts += 1
+                self._result.acts += 1
             except EventLogError as err:
                 self._fault(err)
-        return bool(answer.items) and self._person.goes_on(answer.page or 1)
+        return bool(answer.items) and self._user.goes_on(answer.page or 1)
 
     def _sync_until(self, minute: float) -> None:
         while self._plan.server is not None and self._next_sync <= minute:
@@ -180,12 +200,12 @@ class _Phone:
             self._next_sync += self._plan.sync_every_min
 
     def _sync(self, server: str) -> None:
-        plan, life = self._plan, self._life
-        hour = (self._person.day_begins_h + (self._now - START_UTC) / 3600) % 24
+        plan, result = self._plan, self._result
+        hour = (self._user.day_begins_h + (self._now - START_UTC) / 3600) % 24
         period = self._kind.at(hour)
-        dropped = self._person.drops(self._kind.offline_share)
+        dropped = self._user.drops(self._kind.offline_share)
         if why := put_off(period, dropped=dropped, anytime=plan.anytime):
-            life.put_off[why] += 1
+            result.put_off[why] += 1
             return
         from pocketrec_edge.sync.client import sync  # python-tuf; a run without a server needs none
 
@@ -207,13 +227,14 @@ class _Phone:
         except PocketRecError as err:
             self._fault(err)
             return
-        life.syncs += 1
-        life.installs += report.status == "updated"
-        life.bytes_down += report.bytes_down
-        life.events_sent += report.events_sent
+        result.syncs += 1
+        result.installs += report.status == "updated"
+        result.bytes_down += report.bytes_down
+        result.events_sent += report.events_sent
         if report.events_fault:
             self._fault(report.events_fault)
-        life.sync_s += transfer_s(period, report.requests, report.bytes_down + report.bytes_up)
+        result.sync_s += transfer_s(period, report.requests, report.bytes_down + report.bytes_up)
 
-    def _fault(self, said: object) -> None:
-        self._life.faults[str(said).replace(str(self._home), "HOME")] += 1  # as other phones say it
+    def _fault(self, fault: object) -> None:
+        text = str(fault).replace(str(self._home), "HOME")  # the same text for every phone
+        self._result.faults[text] += 1

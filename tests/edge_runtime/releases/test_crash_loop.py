@@ -14,9 +14,10 @@ from benchmarks.support.kill_steps import forked
 from pocketrec_bundle.errors import InputError
 from pocketrec_edge.device import Device
 from pocketrec_edge.events import release_outcomes as outcomes
-from pocketrec_edge.releases import refusals
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.releases import blocklist
+from pocketrec_edge.releases.crash_loop import MOST_STARTS, BootCounter
 from pocketrec_edge.releases.store import Store
-from pocketrec_edge.releases.trial import FILE_NAME, MOST_STARTS, Trial
 from pocketrec_edge.running import Running
 
 A, B = "0a" * 32, "0b" * 32
@@ -82,8 +83,8 @@ def test_a_release_that_kills_three_starts_in_a_row_is_left_for_the_one_before(h
     assert (answer.source, answer.release) == ("model", "tiny")
     assert f"release {active[:12]}: no slate in 3 starts" in answer.faults[0].text
     assert phone.store.active() == (previous, None)
-    assert refusals.failed(home) == {active}
-    (told,) = outcomes.pending(home)
+    assert blocklist.failed(PhoneHome(home)) == {active}
+    (told,) = outcomes.pending(PhoneHome(home))
     assert (told.manifest, told.outcome, told.ts) == (active, outcomes.REVERTED, 7)
     phone.close()
     after = opened(home).recommend()
@@ -108,12 +109,12 @@ def test_starts_that_ask_for_no_slate_count_for_nothing(home):
         phone = opened(home)
         phone.status()
         phone.feedback("é-0", "like")
-        phone._running.trial.close()  # the process ends here without closing the phone
+        phone._running.boot_counter.close()  # the process ends here without closing the phone
     assert opened(home).recommend().release == "second"
     died(home, "loading")
     for _ in range(MOST_STARTS + 2):
         opened(home).close()
-    assert Trial(home).begin(releases(home)[0]) == 1  # nor do they forgive
+    assert BootCounter(PhoneHome(home).trial).begin(releases(home)[0]) == 1  # nor do they forgive
 
 
 def test_what_an_app_asks_wrongly_is_no_fault_of_the_release(home):
@@ -145,7 +146,7 @@ def test_a_phone_without_the_runtime_does_not_blame_its_releases(home):
         assert phone.recommend().source == "fallback"
         phone.close()
     assert Store(home / "store").active() == before
-    assert refusals.read(home) == {}
+    assert blocklist.read(PhoneHome(home)) == {}
 
 
 def test_the_only_release_is_kept_for_its_lists_and_its_models_rest(tiny_release, tmp_path):
@@ -165,11 +166,11 @@ def test_the_only_release_is_kept_for_its_lists_and_its_models_rest(tiny_release
 def test_a_killed_release_is_not_opened_as_the_one_before(home):
     active, previous = releases(home)
     assert previous is not None
-    refusals.set_killed(home, frozenset({previous}))
+    blocklist.set_killed(PhoneHome(home), frozenset({previous}))
     (home / "store" / "releases" / f"{active}.json").write_text("{}")
     answer = opened(home).recommend()  # the active one is damaged, the other killed
     assert (answer.release, answer.source) == ("tiny", "fallback")
-    refusals.set_killed(home, frozenset())
+    blocklist.set_killed(PhoneHome(home), frozenset())
     assert opened(home).recommend().source == "model"
 
 
@@ -178,16 +179,16 @@ def test_processes_that_start_at_once_are_no_failed_starts(home):
     phones = []
     for _ in range(MOST_STARTS + 2):
         phone = opened(home)
-        phone._running.trial.asked()  # none comes to its slate before all have started
+        phone._running.boot_counter.asked()  # none comes to its slate before all have started
         phones.append(phone)
     assert Store(home / "store").active() == before
     del phone, phones
-    assert Trial(home).begin(before[0]) == 1
+    assert BootCounter(PhoneHome(home).trial).begin(before[0]) == 1
     assert opened(home).recommend().release == "second"
 
 
 def test_a_file_that_cannot_be_written_counts_nothing_and_stops_nothing(home):
-    (home / FILE_NAME).mkdir()
+    PhoneHome(home).trial.mkdir()
     assert opened(home).recommend().release == "second"
 
 
@@ -195,11 +196,11 @@ def test_a_file_that_cannot_be_written_counts_nothing_and_stops_nothing(home):
     "data", [b"", b"x", A.encode(), A.encode() + b"\0i\0", B.encode() + b"..."]
 )
 def test_whatever_stands_in_the_file_a_start_of_another_release_is_the_first(tmp_path, data):
-    (tmp_path / FILE_NAME).write_bytes(data)
-    trial = Trial(tmp_path)
+    PhoneHome(tmp_path).trial.write_bytes(data)
+    trial = BootCounter(PhoneHome(tmp_path).trial)
     assert trial.begin(A) == 0
     trial.close()
-    assert Trial(tmp_path).begin(A) == 1
+    assert BootCounter(PhoneHome(tmp_path).trial).begin(A) == 1
 
 
 def test_wherever_a_phone_is_killed_while_it_leaves_a_release_it_answers_from_the_other(home):
@@ -217,7 +218,7 @@ def test_wherever_a_phone_is_killed_while_it_leaves_a_release_it_answers_from_th
             phone.close()
             assert (answer.source, answer.release) == ("model", "tiny")
         assert Store(work / "store").active() == (previous, None)
-        assert refusals.failed(work) == {active}
+        assert blocklist.failed(PhoneHome(work)) == {active}
         if code == 0:
             break
         assert code == -signal.SIGKILL

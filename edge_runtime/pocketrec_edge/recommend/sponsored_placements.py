@@ -1,4 +1,8 @@
-"""Campaigns of a release that may be shown at a moment, on this device."""
+"""Sponsored placements: the campaigns of a release that may be shown now, on this device.
+
+Frequency capping (a maximum of showings a campaign and day) is in `rules/sponsored.py`; the counts
+are in `events/frequency_cap.py`.
+"""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,7 +18,7 @@ def sponsorship(offer: Offer | None) -> Sponsorship | None:
     return None if offer is None else Sponsorship(campaign=offer.campaign, label=offer.label)
 
 
-class Offers:
+class SponsoredPlacements:
     """The campaigns of one release; their items are looked up once, when first asked for."""
 
     def __init__(self, bundle: Bundle) -> None:
@@ -32,7 +36,7 @@ class Offers:
 
         Args:
             now_utc: unix seconds.
-            shown_today: showings on this device by campaign id, none where it is missing.
+            shown_today: showings on this device by campaign id; 0 if it is missing.
         """
         available = self._bundle.available
         return tuple(

@@ -23,6 +23,7 @@ from pocketrec_bundle.settings.rules import (
 )
 from pocketrec_edge.answers import RuleEffect
 from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.rules import Candidates, Moment, apply
 from pocketrec_edge.releases.selftest import replay
 
@@ -184,14 +185,14 @@ def test_fresh_items_rise(release):
 
 def test_a_device_follows_the_release_s_rules(release):
     history = History(np.array([7], np.int32), np.zeros(1, np.int32), np.array([NOW - 60]))
-    before = Recommender(release).recommend(history, NOW)
+    before = Recommender(release).recommend(Query(history, NOW))
     release.rules = Rules(rules=(CategoryCap(place=0, limit=1),), depth=50)
     device = Recommender(release)
-    slate = device.recommend(history, NOW, 4)
+    slate = device.recommend(Query(history, NOW, 4))
     groups = [int(release.categories[item.row][0]) for item in slate.items]
     assert len(slate.items) == 4
     assert max(groups.count(code) for code in (1, 2, 3)) == 1
-    alone = device.recommend(history, NOW, policy_alone=True)
+    alone = device.recommend(Query(history, NOW, policy_alone=True))
     assert [item.row for item in alone.items] == [item.row for item in before.items]
     assert replay(release, "litert") == 2  # golden slates are the policy's
 
@@ -206,21 +207,23 @@ def test_titles_of_candidates_are_looked_up_once(release, monkeypatch):
         return look_up(rows)
 
     monkeypatch.setattr(release, "catalogue", noted)
-    one, two = (device.recommend(History.empty(), NOW) for _ in range(2))
+    one, two = (device.recommend(Query(History.empty(), NOW)) for _ in range(2))
     assert one.items == two.items
     assert asked == [50]
     monkeypatch.setattr("pocketrec_edge.recommend.texts.MOST_TEXTS", 60)
     past = History(np.array([7], np.int32), np.zeros(1, np.int32), np.array([NOW - 60]))
-    assert len(device.recommend(past, NOW).items) == 10  # forgets and goes on
+    assert len(device.recommend(Query(past, NOW)).items) == 10  # forgets and goes on
     assert len(device._texts._known) <= 60
 
 
 def test_a_device_explores_only_with_a_source_of_randomness(release):
     release.rules = Rules(rules=(Exploration(epsilon=0.5, pool=20, first=1),), depth=50)
     device, nobody = Recommender(release), History.empty()
-    still = device.recommend(nobody, NOW)
+    still = device.recommend(Query(nobody, NOW))
     assert {item.propensity for item in still.items} == {1.0}
-    one, two = (device.recommend(nobody, NOW, rng=np.random.default_rng(3)) for _ in range(2))
+    one, two = (
+        device.recommend(Query(nobody, NOW, rng=np.random.default_rng(3))) for _ in range(2)
+    )
     assert one.items == two.items != still.items
     own = {item.row for item in still.items}
     for item in one.items:

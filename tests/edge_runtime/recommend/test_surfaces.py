@@ -12,7 +12,8 @@ from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.recommend.pipeline import Recommender
-from pocketrec_edge.recommend.scenes import AFTER, SEARCH, SIMILAR, Scene, following
+from pocketrec_edge.recommend.query import Query
+from pocketrec_edge.recommend.surfaces import AFTER, SEARCH, SIMILAR, Surface, following
 
 NOW = 1_700_000_000
 
@@ -22,8 +23,8 @@ def history(*rows: int) -> History:
     return History(np.array(rows, np.int32), np.ones(n, np.int32), NOW - np.arange(n, 0, -1))
 
 
-def at(kind: str, *rows: int) -> Scene:
-    return Scene(kind=kind, rows=np.array(rows, np.int32))
+def at(kind: str, *rows: int) -> Surface:
+    return Surface(kind=kind, rows=np.array(rows, np.int32))
 
 
 class Broken:
@@ -35,7 +36,7 @@ def test_similar_items_are_those_of_the_largest_cosine(release):
     device = Recommender(release)
     device.policy = dataclasses.replace(device.policy, probes=0)  # all cells: exact
     row = 17
-    slate = device.recommend(history(3), NOW, scene=at(SIMILAR, row))
+    slate = device.recommend(Query(history(3), NOW, surface=at(SIMILAR, row)))
     vectors = device.index.vectors(np.arange(300, dtype=np.int32))
     units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = units @ units[row]
@@ -44,7 +45,7 @@ def test_similar_items_are_those_of_the_largest_cosine(release):
     assert slate.source == "model"
     assert {item.reason for item in slate.items} == {f"like Title {release.item_id(row)}"}
     # 13 of the 50 candidates stay: by inner product the nearest 50, of these the most alike.
-    free = np.flatnonzero(~device.excluded(history(3), None, at(SIMILAR, row)))
+    free = np.flatnonzero(~device.excluded(Query(history(3), NOW, surface=at(SIMILAR, row))))
     nearest = free[np.lexsort((free, -(vectors[free] @ vectors[row])))][:50]
     alike = nearest[np.argsort(-cosines[nearest], kind="stable")][:13]
     assert set(shown) <= set(alike.tolist())
@@ -53,7 +54,9 @@ def test_similar_items_are_those_of_the_largest_cosine(release):
 
 def test_a_list_of_similar_items_is_the_users_own(release):
     device = Recommender(release)
-    one, two = (device.recommend(history(*rows), NOW, scene=at(SIMILAR, 17)) for rows in ((3,), ()))
+    one, two = (
+        device.recommend(Query(history(*rows), NOW, surface=at(SIMILAR, 17))) for rows in ((3,), ())
+    )
     assert set(one.candidates.tolist()) == set(two.candidates.tolist())
     assert [i.score for i in one.items] != [i.score for i in two.items]
 
@@ -65,10 +68,10 @@ def test_what_goes_with_an_item_comes_first_and_the_item_never(tiny_release):
     assert device.items.neighbours is not None
     neighbours = following(device.items.neighbours, row, 8, device.withdrawn)
     assert len(neighbours)
-    slate = device.recommend(history(row), NOW, 48, scene=at(AFTER, row))
+    slate = device.recommend(Query(history(row), NOW, 48, surface=at(AFTER, row)))
     assert set(neighbours.tolist()) <= set(slate.candidates.tolist())
     assert row not in slate.candidates  # although the policy lets it repeat
-    assert row in device.recommend(history(row), NOW, 48).candidates
+    assert row in device.recommend(Query(history(row), NOW, 48)).candidates
     assert all(item.reason.startswith("goes with ") for item in slate.items)
 
 
@@ -90,7 +93,7 @@ def test_following_takes_positive_weights_that_are_free_in_their_order():
 def test_search_results_all_come_back_in_the_rankers_order(small_release, rows, seed):
     device = Recommender(open_bundle(small_release))
     past = history(*np.random.default_rng(seed).integers(0, 300, 5).tolist())
-    slate = device.recommend(past, NOW, 3, scene=at(SEARCH, *rows))
+    slate = device.recommend(Query(past, NOW, 3, surface=at(SEARCH, *rows)))
     shown = [item.row for item in slate.items]
     assert sorted(shown) == sorted(row for row in rows if row % 10)  # each tenth is withdrawn
     scores = [item.score for item in slate.items]
@@ -99,15 +102,17 @@ def test_search_results_all_come_back_in_the_rankers_order(small_release, rows, 
 
 def test_search_keeps_the_apps_order_without_a_model(release):
     device = Recommender(release, models=(Broken(), Broken()))
-    slate = device.recommend(history(3), NOW, 2, scene=at(SEARCH, 9, 3, 21))
+    slate = device.recommend(Query(history(3), NOW, 2, surface=at(SEARCH, 9, 3, 21)))
     assert [item.row for item in slate.items] == [9, 3, 21]
     assert slate.source == "fallback"
 
 
 def test_beside_an_item_a_broken_tower_leaves_what_is_like_it(release):
     device = Recommender(release, models=(Broken(), Broken()))
-    slate = device.recommend(history(3), NOW, scene=at(SIMILAR, 17))
-    alike = Recommender(release).recommend(history(3), NOW, scene=at(SIMILAR, 17)).candidates
+    slate = device.recommend(Query(history(3), NOW, surface=at(SIMILAR, 17)))
+    alike = (
+        Recommender(release).recommend(Query(history(3), NOW, surface=at(SIMILAR, 17))).candidates
+    )
     assert {item.row for item in slate.items} <= set(alike.tolist())
     assert len(slate.items) == 10
 
@@ -133,21 +138,21 @@ def test_scenes_of_a_phone(small_release, tmp_path):
 
 def test_a_deadline_that_ranking_would_miss_leaves_retrievals_order(release):
     device = Recommender(release)
-    first = device.recommend(history(3), NOW, deadline_ms=1e9)
-    assert (first.source, first.fault) == ("model", None)
+    first = device.recommend(Query(history(3), NOW, deadline_ms=1e9))
+    assert (first.source, first.faults) == ("model", ())
     device._rank_ms.append(500.0)
-    late = device.recommend(history(3), NOW, deadline_ms=400.0)
+    late = device.recommend(Query(history(3), NOW, deadline_ms=400.0))
     assert late.source == "retrieval"
-    assert late.fault is not None
-    assert late.fault.startswith("deadline: ranking takes up to 500.0 ms")
+    assert [fault.code for fault in late.faults] == ["deadline"]
+    assert late.faults[0].text.startswith("deadline: ranking takes up to 500.0 ms")
     scores = [item.retrieval_score for item in late.items[:4]]
     assert scores == sorted(scores, reverse=True)
-    assert device.recommend(history(3), NOW).source == "model"
+    assert device.recommend(Query(history(3), NOW)).source == "model"
     for _ in range(8):  # a hiccup is forgotten
-        device.recommend(history(3), NOW)
-    assert device.recommend(history(3), NOW, deadline_ms=400.0).source == "model"
+        device.recommend(Query(history(3), NOW))
+    assert device.recommend(Query(history(3), NOW, deadline_ms=400.0)).source == "model"
 
 
 def test_threads_of_the_models_do_not_change_the_answer(release):
-    one, two = (Recommender(release, threads=n).recommend(history(3), NOW) for n in (1, 2))
+    one, two = (Recommender(release, threads=n).recommend(Query(history(3), NOW)) for n in (1, 2))
     assert [i.row for i in one.items] == [i.row for i in two.items]

@@ -1,0 +1,164 @@
+"""The folder of one phone: the names of everything that is stored in it.
+
+The folder is its user's: 0700, and every file in it 0600. `PhoneHome.tighten` also does that for a
+folder that an earlier version made.
+"""
+
+import os
+import re
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pocketrec_bundle.disk.locks import POSIX
+from pocketrec_edge.private_files import OTHERS, make_folder, tighten
+
+_BESIDE = re.compile(r"^\.|-(wal|shm|journal)$|\.partial(\.lock)?$")
+"""What names of files beside them add, such as `events.sqlite-wal` and `.policy.json.partial`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneHome:
+    """The folder of one phone.
+
+    Attributes:
+        folder: need not exist yet.
+
+    Example:
+        >>> home = PhoneHome(Path("phone"))
+        >>> home.event_log.name, home.exists()
+        ('events.sqlite', False)
+    """
+
+    folder: Path
+
+    @classmethod
+    def of(cls, home: "Path | PhoneHome") -> "PhoneHome":
+        """Return the home of a folder, or the home itself."""
+        return home if isinstance(home, PhoneHome) else cls(Path(home))
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @property
+    def store(self) -> Path:
+        """Folder of the installed releases."""
+        return self.folder / "store"
+
+    @property
+    def trusted_metadata(self) -> Path:
+        """Folder of the signed metadata that the phone trusts."""
+        return self.folder / "tuf"
+
+    @property
+    def event_log(self) -> Path:
+        """SQLite file of what the user did and was shown."""
+        return self.folder / "events.sqlite"
+
+    @property
+    def interests(self) -> Path:
+        """Categories that the user chose."""
+        return self.folder / "interests.json"
+
+    @property
+    def sessions(self) -> Path:
+        """Pages shown, so that a list does not repeat items."""
+        return self.folder / "sessions.json"
+
+    @property
+    def trial(self) -> Path:
+        """Boot counter of the active release, for crash-loop rollback."""
+        return self.folder / "trial"
+
+    @property
+    def self_test(self) -> Path:
+        """Counter of self-tests that ended the process."""
+        return self.folder / "self_test"
+
+    @property
+    def refused(self) -> Path:
+        """Releases that must not run here."""
+        return self.folder / "refused.json"
+
+    @property
+    def outcomes(self) -> Path:
+        """The outcome of each release on this phone."""
+        return self.folder / "outcomes.json"
+
+    @property
+    def policy(self) -> Path:
+        """The channel's rollout policy, as it was last read."""
+        return self.folder / "policy.json"
+
+    @property
+    def update_app(self) -> Path:
+        """Releases that need a newer app."""
+        return self.folder / "update_app.json"
+
+    @property
+    def bucket_id(self) -> Path:
+        """Random bytes that decide the phone's share in a rollout."""
+        return self.folder / "bucket_id"
+
+    @property
+    def install_id(self) -> Path:
+        """Random id under which events are sent; made with the first upload."""
+        return self.folder / "install_id"
+
+    @property
+    def sync_lock(self) -> Path:
+        """Locked during a sync."""
+        return self.folder / "sync.lock"
+
+    def exists(self) -> bool:
+        """Whether the folder has anything of a phone in it."""
+        return any(part.exists() for part in self.parts())
+
+    def parts(self) -> tuple[Path, ...]:
+        """Return the paths of everything that a phone stores."""
+        return (
+            self.store,
+            self.trusted_metadata,
+            self.event_log,
+            self.interests,
+            self.sessions,
+            self.trial,
+            self.self_test,
+            self.refused,
+            self.outcomes,
+            self.policy,
+            self.update_app,
+            self.bucket_id,
+            self.install_id,
+            self.sync_lock,
+        )
+
+    def make(self) -> None:
+        """Make the folder, for its owner only.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        make_folder(self.folder)
+
+    def tighten(self) -> None:
+        """Make the folder its owner's only; files of others in it stay as they are.
+
+        Only names of a phone are changed, because an app may keep other files beside them. It takes
+        0.3 ms for a home of 60 files, so each start may do it.
+        """
+        if not POSIX:
+            return
+        with suppress(OSError):
+            self.make()
+            found = self.folder.stat()
+            if found.st_mode & stat.S_ISVTX:  # a folder such as /tmp, which is everybody's
+                return
+            if found.st_mode & OTHERS:
+                self.folder.chmod(0o700)
+            names = {part.name for part in self.parts()}
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    if _BESIDE.sub("", entry.name) in names:
+                        tighten(entry)
