@@ -221,7 +221,7 @@ class Operations:
             return requested.changed(policy, check())
 
         if requested.action == HALT:
-            reason = note.reason or "by an operator"  # devices show it, so it names nobody
+            reason = note.reason or "by an operator"  # devices show it, so no name
             if halt(self._repo, self._signers, channel, manifest, reason, check, by=note.by):
                 forget_networks(self._engine, channel, manifest)
         elif requested.action == UNHALT:
@@ -236,7 +236,9 @@ def _setting(requested: Action, policy: RolloutPolicy) -> str:
     """Describe the setting that an action changes, in one version of the policy."""
     stage = find(policy, requested.manifest)
     if requested.action == PERCENT:
-        return f"{stage.percent_at(time.time()):g}%" + (", rising by itself" if stage.ramp else "")
+        return f"{stage.percent_at(time.time()):g}%" + (
+            ", increasing automatically" if stage.ramp else ""
+        )
     if requested.action == ROLLBACK:
         first = policy.releases[0]
         return f"{first.name} is newest, for {first.percent_at(time.time()):g}%"
