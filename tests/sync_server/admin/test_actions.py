@@ -65,7 +65,7 @@ def test_an_action_is_confirmed_with_a_reason_and_changes_the_signed_policy(
 
 def test_roll_back_puts_the_earlier_release_first_for_all(alice, tiny_repo, two_releases):
     asked = alice.ask("stable", "rollback", two_releases[1]).text
-    assert "second first, for 20%" in asked and "tiny first, for 100%" in asked
+    assert "second is newest, for 20%" in asked and "tiny is newest, for 100%" in asked
     assert alice.press("stable", "rollback", two_releases[1]).status_code == 303
     assert (first(tiny_repo).manifest, first(tiny_repo).percent) == (two_releases[1], 100)
 

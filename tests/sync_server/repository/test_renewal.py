@@ -194,6 +194,6 @@ def test_by_the_command(founded, online, runner):
     assert "nothing was due" in runner.invoke(main, where).stdout
     refresh(repo, signers, everything=True, now=in_days(-100))
     done = runner.invoke(main, where)
-    assert "due, and their keys are not here: beta, canary, stable" in done.stderr
+    assert "due, but their keys are missing: beta, canary, stable" in done.stderr
     found = json.loads(runner.invoke(main, [*where, "--all", "--json"]).stdout)
     assert set(found["signed"]) == set(ONLINE)
