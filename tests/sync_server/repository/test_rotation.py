@@ -101,7 +101,9 @@ def test_a_lost_key_of_root_is_replaced_by_the_other_two(founded, go, tmp_path):
     assert go().status == "updated"
     (tmp_path / "keys" / "root-1.pem").unlink()
     (tmp_path / "keys" / "root-2.pem").unlink()
-    with pytest.raises(InputError, match="2 keys of root may be it"):
+    with pytest.raises(
+        InputError, match="2 root keys are missing, so it is not clear which one it is"
+    ):
         rotate(repo, load_signers(tmp_path / "keys"), ["root-2"])
 
 
