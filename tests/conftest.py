@@ -50,6 +50,7 @@ SLOWEST = (
     "test_demo.py",
     "test_library.py",
     "benchmarks/test_quality_retail.py",
+    "test_release_0_1.py",
     "benchmarks/test_quality_ml1m.py",
     "benchmarks/test_device.py",
     "training/test_caps.py",
