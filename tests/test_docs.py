@@ -24,7 +24,7 @@ SHELL = re.compile(r"^\$ (.+)$|^(pocketrec .+)$", re.MULTILINE)
 def documents(repository: Path) -> list[Path]:
     found = [*repository.glob("*.md"), *(repository / "docs").rglob("*.md")]
     rooms = {*repository.glob("*/README.md"), *(repository / "benchmarks").glob("*.md")}
-    return [*found, *rooms, repository / "bundle/FORMAT.md"]
+    return [*found, *sorted(rooms), repository / "bundle/FORMAT.md"]
 
 
 def test_links_lead_to_files(repository: Path):

@@ -22,7 +22,7 @@ def test_what_is_frozen_expires_even_if_it_is_the_same_bytes(site):
     site.publish(1)
     site.serve(frozen)
     time.sleep(2.1)
-    with pytest.raises(SyncError, match="expired: nobody signed it again"):
+    with pytest.raises(SyncError, match="expired: nobody renewed its signature"):
         site.sync()
     assert site.release_of() == "0"
 

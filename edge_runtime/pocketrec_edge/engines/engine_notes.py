@@ -1,14 +1,14 @@
-"""Keep the notes of engines off stderr, such as "Created TensorFlow Lite XNNPACK delegate".
+"""Keep log lines of engines off stderr, such as "Created TensorFlow Lite XNNPACK delegate".
 
 LiteRT's and tflite-runtime's logger has no setting: its level is compiled in, and no Python call or
 environment variable changes it. ONNX Runtime's default logger can be set only after its import,
 which may have written already. Both write to file descriptor 2, past `sys.stderr`, so the
-descriptor points to a temporary file while an engine loads. What others wrote meanwhile (another
-thread, an error of the runtime) is then written to the real one: only lines in the form of an
-engine's notes are dropped. Errors are Python exceptions, which nothing here touches.
+descriptor points to a temporary file while an engine loads. Other output in that time
+(of another thread, or an error of the runtime) is then copied to the real stderr: only lines in the
+form of an engine's log are dropped. Errors are Python exceptions and are not affected.
 
-Two limits: what is written just before the process aborts inside the block is lost, and a child
-process that another thread starts meanwhile keeps the temporary file as its stderr.
+Two limits: output just before the process aborts inside the block is lost, and a child process that
+another thread starts in that time keeps the temporary file as its stderr.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ _NOTE = re.compile(
     rb"|(\x1b\[[\d;]*m)*[\d :.-]*\[[VIW]:onnxruntime:"  # ONNX Runtime, coloured
 )
 _one_at_a_time = threading.Lock()
-"""A second thread that saved the descriptor meanwhile would keep the temporary file for good."""
+"""Lock: a second thread would save the temporary file's descriptor as the real stderr."""
 
 
 @contextmanager
 def notes_dropped() -> Iterator[None]:
-    """Drop what an engine writes to file descriptor 2 inside the block; pass on all else after it.
+    """Drop an engine's log lines on file descriptor 2 inside the block; copy other output after it.
 
-    Without a stderr or room for a temporary file nothing is changed.
+    Does nothing without a stderr or space for a temporary file.
     """
     with _one_at_a_time:
         try:

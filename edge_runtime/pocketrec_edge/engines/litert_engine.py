@@ -1,4 +1,4 @@
-"""LiteRT, or its predecessor tflite-runtime where that is what is installed."""
+"""LiteRT, or its predecessor tflite-runtime if that is installed instead."""
 
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ class LiteRtEngine:
         """Load a model.
 
         Raises:
-            EngineError: the file is not one that this runtime can run.
+            EngineError: this runtime cannot run the file.
         """
         try:
             with notes_dropped():
@@ -36,7 +36,7 @@ class LiteRtEngine:
         self._output = self._interpreter.get_output_details()[0]["index"]
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-        """Run once, see `Engine.run`."""
+        """Run the model once, see `Engine.run`."""
         if inputs.keys() != self._inputs.keys():
             raise EngineError(f"the model reads {sorted(self._inputs)}, not {sorted(inputs)}")
         try:
@@ -50,5 +50,5 @@ class LiteRtEngine:
 
 
 def _plain(name: str) -> str:
-    """Strip what converters wrap round an input's name: `serving_default_x:0` is `x`."""
+    """Strip a converter's prefix and suffix from a name: `serving_default_x:0` is `x`."""
     return name.removeprefix("serving_default_").partition(":")[0]

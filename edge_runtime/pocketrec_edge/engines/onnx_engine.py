@@ -19,7 +19,7 @@ class OnnxEngine:
         """Load a model.
 
         Raises:
-            EngineError: the file is not one that this runtime can run.
+            EngineError: this runtime cannot run the file.
         """
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
@@ -35,7 +35,7 @@ class OnnxEngine:
         self._names = {i.name for i in self._session.get_inputs()}
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-        """Run once, see `Engine.run`."""
+        """Run the model once, see `Engine.run`."""
         if inputs.keys() != self._names:
             raise EngineError(f"the model reads {sorted(self._names)}, not {sorted(inputs)}")
         try:

@@ -1,4 +1,4 @@
-"""The one seam to an inference engine: named arrays in, one array out."""
+"""The interface to inference engines: named arrays in, one array out."""
 
 import importlib.util
 from pathlib import Path
@@ -11,10 +11,10 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.errors import EngineError
 
 ENGINES = ("litert", "onnx")
-"""What a device chooses from."""
+"""Engines that a device may use, in order of preference."""
 
 KINDS = (*ENGINES, "ort")
-"""What model files are made for; "ort" is ONNX Runtime's own format, for its small builds."""
+"""Kinds of model files; "ort" is ONNX Runtime's own format, for its small builds."""
 
 MODELS = ("user_tower", "ranker")
 _MODULES = {
@@ -28,19 +28,19 @@ class Engine(Protocol):
     """A loaded model with fixed shapes."""
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-        """Run once; inputs by the names of FORMAT.md, shapes and dtypes exactly as there.
+        """Run the model once; names, shapes and dtypes of inputs as in FORMAT.md.
 
         Raises:
-            EngineError: an input is missing or misshapen, or the runtime refuses.
+            EngineError: an input is missing or misshapen, or the runtime fails.
         """
         ...
 
 
 def choose_engine(name: str, manifest: Manifest) -> str:
-    """Resolve "auto" to the first engine installed that runs a release, else to the first one.
+    """Resolve "auto": the first installed engine that runs the release, else the first installed.
 
     Raises:
-        EngineError: none is installed, or the name is unknown.
+        EngineError: no engine is installed, or the name is unknown.
     """
     if name != "auto" and name not in ENGINES:
         raise EngineError(f"engine {name!r} is unknown; choose litert, onnx or auto")
@@ -56,7 +56,7 @@ def choose_engine(name: str, manifest: Manifest) -> str:
 
 
 def runtime(engine: str) -> str:
-    """Module of the runtime that an engine uses here; "" if none is installed."""
+    """Return the module of an engine's installed runtime; "" if it has no runtime here."""
     return next((m for m in _MODULES[engine] if importlib.util.find_spec(m)), "")
 
 
@@ -64,7 +64,7 @@ def open_engine(path: Path, engine: str, threads: int = 1) -> Engine:
     """Load a verified model file.
 
     Raises:
-        EngineError: the runtime is missing or refuses the file.
+        EngineError: the runtime is missing or cannot load the file.
     """
     if engine == "litert":
         from pocketrec_edge.engines.litert_engine import LiteRtEngine
@@ -76,10 +76,11 @@ def open_engine(path: Path, engine: str, threads: int = 1) -> Engine:
 
 
 def runtime_version(engine: str) -> str:
-    """Version of the installed runtime, to hold against `min_runtime`; "" where none compares.
+    """Return the installed runtime's version, to compare with `min_runtime`; "" if unknown.
 
-    A TFLite model states TensorFlow's numbers. tflite-runtime counts like TensorFlow; LiteRT, which
-    began after TensorFlow 2.17, counts on its own and reads all that TensorFlow's converter writes.
+    A TFLite model states a TensorFlow version. tflite-runtime has TensorFlow's version numbers.
+    LiteRT, which began after TensorFlow 2.17, has its own and reads all models of TensorFlow's
+    converter.
     """
     module = runtime(engine)
     if module in ("", "ai_edge_litert"):
@@ -93,9 +94,9 @@ def runtime_version(engine: str) -> str:
 
 
 def is_older(installed: str, least: str) -> bool:
-    """Whether a runtime's version is below the minimum; False if one of them is not numbers.
+    """Whether a runtime's version is below the minimum; False if one of them is not numeric.
 
-    The first three numbers are compared, a missing one is 0 (FORMAT.md, "Runtime versions").
+    Compares the first three numbers; a missing number is 0 (FORMAT.md, "Runtime versions").
     """
     try:
         one, two = (list(map(int, text.split(".")[:3])) for text in (installed, least))
@@ -105,28 +106,28 @@ def is_older(installed: str, least: str) -> bool:
 
 
 def needed_files(manifest: Manifest) -> list[FileEntry]:
-    """Files of a release that this device wants: everything but models that it would never open.
+    """Return the files of a release that this device needs: all but models that it never opens.
 
-    Of each model it is one file for each runtime installed, the one that `open_model` tries first;
-    phones have one runtime.
+    For each model that is one file per installed runtime, the one that `open_model` tries first.
+    Phones have one runtime.
     """
     wanted = {files[0].name for files in _loadable(manifest) if files}
     return [e for e in manifest.files if e.kind != "model" or e.name in wanted]
 
 
 def spare_files(manifest: Manifest) -> list[FileEntry]:
-    """Further model files that the runtimes here may load, should a needed one fail after all."""
+    """Return further model files that the installed runtimes may load if a needed one fails."""
     return [entry for files in _loadable(manifest) for entry in files[1:]]
 
 
 def lacks_runtime(manifest: Manifest, engine: str = "auto") -> str | None:
-    """Return why no runtime of this app runs a release's models; None: one of them may.
+    """Return why no runtime of this app can run a release's models, or None.
 
-    A newer app may bring one that does, so this is no fault of the release.
+    A newer app may have such a runtime, so this does not count as a failure of the release.
 
     Args:
-        manifest: of the release.
-        engine: that the app runs; "auto": any that is installed.
+        manifest: the release's manifest.
+        engine: the app's engine; "auto": any installed engine.
     """
     reasons = []
     for name in ENGINES if engine == "auto" else (engine,):
@@ -146,7 +147,7 @@ def lacks_runtime(manifest: Manifest, engine: str = "auto") -> str | None:
 
 
 def _loadable(manifest: Manifest) -> list[list[FileEntry]]:
-    """Files that are not too new, by runtime installed and model, as `open_model` tries them."""
+    """Return loadable files by installed runtime and model, in the order of `open_model`."""
     return [
         [
             entry
@@ -162,10 +163,9 @@ def _loadable(manifest: Manifest) -> list[list[FileEntry]]:
 def open_model(
     bundle: Bundle, model: str, engine: str, variant: str | None = None, threads: int = 1
 ) -> Engine:
-    """Load a model of a release: the given variant, else its default, else the next that loads.
+    """Load a model of a release: the given variant, else the default, else the next that loads.
 
-    A file that is not on this device, or needs a newer runtime than the one installed, is passed
-    over unopened.
+    Skips files that are not on this device or need a newer runtime.
 
     Raises:
         EngineError: the release has no variant for the engine, or none of them loads.

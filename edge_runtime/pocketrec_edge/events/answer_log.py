@@ -1,6 +1,6 @@
-"""The event log as answers use it: whatever is wrong with it is a fault, and an answer comes.
+"""The event log for answers: an error of the log becomes a fault, and the device still answers.
 
-Where an app asks for the log itself (feedback, consent), an error stays an error: `opened`.
+If an app uses the log itself (feedback, consent), `opened` raises the error.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class AnswerLog:
     """The log of one phone.
 
     Attributes:
-        log: None where it did not open.
+        log: the log; None if it could not be opened.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class AnswerLog:
         cipher: Cipher | None,
         clock: Callable[[], float],
     ) -> None:
-        """Open it, see `EventLog`; what is wrong is in `faults`."""
+        """Open the log, see `EventLog`; errors are in `faults`."""
         self.log: EventLog | None = None
         self._fault: str | None = None
         try:
@@ -49,7 +49,7 @@ class AnswerLog:
 
     @property
     def faults(self) -> list[Fault]:
-        """What is wrong with the log."""
+        """Faults of the log."""
         if self.log is None:
             return [Fault(FaultCode.EVENT_LOG_UNREADABLE, self._fault or "the event log is closed")]
         known = (
@@ -62,14 +62,14 @@ class AnswerLog:
         """Return the log.
 
         Raises:
-            EventLogError: it did not open.
+            EventLogError: the log could not be opened.
         """
         if self.log is None:
             raise EventLogError(self._fault or "the event log is closed")
         return self.log
 
     def history(self, bundle: Bundle, faults: list[Fault]) -> tuple[History, int]:
-        """History, and how many of its items are unknown; an unreadable one is empty, a fault."""
+        """Return the history and its number of unknown items; unreadable: empty, with a fault."""
         if self.log is not None:
             try:
                 return self.log.history(bundle)
@@ -80,7 +80,7 @@ class AnswerLog:
     def shown_before(
         self, bundle: Bundle, now: int, faults: list[Fault]
     ) -> tuple[Impressions | None, dict[str, int] | None]:
-        """What a release asks of the log: impressions, if it learns, and the day's showings.
+        """Return what the release's rules need: impressions, and the day's showings by campaign.
 
         None for what the release does not use or the log cannot provide; showings are also None if
         the log is read-only.
@@ -115,7 +115,7 @@ class AnswerLog:
         return items
 
     def add_impressions(self, answer: Answer, now: int) -> Answer:
-        """Log the items of an answer as shown; returns the answer, with a fault if that failed."""
+        """Log the items of an answer as impressions; return the answer, with a fault on failure."""
         if self.log is None:
             return answer
         try:

@@ -1,13 +1,13 @@
-"""What an app implements to have its log encrypted with a key from the platform's key store.
+"""Encryption of the event log: the interface that an app implements with its platform's key store.
 
-Encrypted are an event's item id, name, value and context, and which campaign was shown. Plain stay
-an event's random id, `ts`, `kind` and `uploaded`, by which the log is queried, when a campaign was
-shown, and the decisions on consent: who reads the file learns when something happened and how
-often, not what.
+Encrypted: an event's item id, name, value and context, and the campaign of a showing. Not
+encrypted: an event's random id, `ts`, `kind` and `uploaded`, because queries use them; the time of
+a showing; and the decisions on consent. A reader of the file learns when and how often something
+happened, but not what.
 
-Why not SQLCipher, which would hide that as well: it is another build of SQLite, for every platform
-and in place of the one that Python and the phone have, and it wants the key's bytes, which a
-hardware-backed key store does not give out. An app that ships it anyway needs no cipher here.
+SQLCipher would also hide these. It is not used because it needs another build of SQLite for every
+platform, and the bytes of the key, which a hardware-backed key store does not export. An app that
+ships SQLCipher needs no cipher here.
 """
 
 import json
@@ -23,21 +23,21 @@ Content = tuple[str, str, float | None, dict[str, Any]]  # item id, event, value
 class Cipher(Protocol):
     """Authenticated encryption, such as AES-GCM, with the nonce inside the result.
 
-    `decrypt` raises, whatever it likes, where the key is another one or the data was changed. An
-    app that changes its key lets `decrypt` take the old key too.
+    `decrypt` raises any exception if the key is wrong or the data was changed. An app that changes
+    its key lets `decrypt` accept the old key too.
     """
 
     def encrypt(self, plain: bytes, /) -> bytes:
-        """Return something that only `decrypt` of this key turns back."""
+        """Return ciphertext that only `decrypt` with this key can read."""
         ...
 
     def decrypt(self, sealed: bytes, /) -> bytes:
-        """Return what was encrypted."""
+        """Return the plaintext."""
         ...
 
 
 def seal(cipher: Cipher, content: Content) -> bytes:
-    """Encrypt what an event says.
+    """Encrypt the content of an event.
 
     Raises:
         UnreadableError: the cipher failed.
@@ -46,10 +46,10 @@ def seal(cipher: Cipher, content: Content) -> bytes:
 
 
 def unseal(cipher: Cipher | None, sealed: bytes) -> Content:
-    """Decrypt what an event says.
+    """Decrypt the content of an event.
 
     Raises:
-        UnreadableError: there is no cipher, or it has another key.
+        UnreadableError: the cipher is missing or has another key.
     """
     item_id, event, value, context = json.loads(decrypt(cipher, sealed))
     return item_id, event, value, context
@@ -71,7 +71,7 @@ def decrypt(cipher: Cipher | None, sealed: bytes) -> bytes:
     """Decrypt bytes.
 
     Raises:
-        UnreadableError: there is no cipher, or it has another key.
+        UnreadableError: the cipher is missing or has another key.
     """
     if cipher is None:
         raise UnreadableError("it is encrypted; open it with the app's cipher. Nothing was changed")
@@ -82,7 +82,7 @@ def decrypt(cipher: Cipher | None, sealed: bytes) -> bytes:
 
 
 def check_key(connection: sqlite3.Connection, cipher: Cipher | None) -> None:
-    """Refuse a wrong key before anything is read or written with it.
+    """Raise if the key is wrong, before any read or write.
 
     Raises:
         UnreadableError: the log is encrypted, and the cipher is missing or has another key.
@@ -93,11 +93,11 @@ def check_key(connection: sqlite3.Connection, cipher: Cipher | None) -> None:
 
 
 def encrypt_all(connection: sqlite3.Connection, cipher: Cipher) -> None:
-    """Encrypt a log that is still plain, in one transaction, and wipe the plain bytes from disk.
+    """Encrypt a plain log in one transaction, and erase the plain bytes from the disk.
 
     Raises:
-        sqlite3.Error: it cannot be written, or another process reads it: the wiping is repeated
-            at the next open.
+        sqlite3.Error: the log cannot be written, or another process reads it. The erasure is
+            repeated when the log is opened next.
     """
     if not connection.execute("SELECT 1 FROM key_check").fetchone():
         with transaction(connection):

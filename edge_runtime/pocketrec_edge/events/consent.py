@@ -1,8 +1,8 @@
-"""Whether the user agreed that events leave the device. Unknown is the default, and means no.
+"""The user's consent to uploads. The default is unknown, which means no.
 
-The log keeps every decision with its time and the version of the text that was shown: who relies
-on consent must be able to show it (GDPR article 7(1)). It can be taken back as easily as given
-(7(3)), at once and for good: an event that was not sent by then never will be.
+The log keeps every decision with its time and the version of the consent text, because a publisher
+must be able to prove consent (GDPR article 7(1)). Withdrawal is as easy as consent (article 7(3))
+and final: events that were not sent before it are never sent.
 """
 
 import sqlite3
@@ -15,7 +15,13 @@ UNKNOWN, GRANTED, WITHDRAWN = "unknown", "granted", "withdrawn"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """One decision; `at` is unix seconds, `terms` the version of the text that was shown."""
+    """One decision.
+
+    Attributes:
+        state: GRANTED, WITHDRAWN or UNKNOWN.
+        at: time of the decision, unix seconds.
+        terms: version of the consent text that the user saw.
+    """
 
     state: str = UNKNOWN
     at: int | None = None
@@ -35,7 +41,7 @@ def decisions(connection: sqlite3.Connection) -> list[Consent]:
 
 
 def decide(connection: sqlite3.Connection, consent: Consent) -> None:
-    """Note a decision, inside the caller's transaction; the same one again is not noted twice."""
+    """Record a decision in the caller's transaction; a repeated decision is recorded once."""
     now = current(connection)
     if (now.state, now.terms) == (consent.state, consent.terms):
         return

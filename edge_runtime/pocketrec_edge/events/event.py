@@ -1,4 +1,4 @@
-"""One event, and the row of the log that it becomes, encrypted if there is a key."""
+"""Events, and their rows in the log, encrypted if the app has a key."""
 
 import json
 import uuid
@@ -14,7 +14,17 @@ Row = tuple[str, str, int, str, str, float | None, str, bytes | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """What a user did or was shown; ts is unix seconds, id a random UUID made on the device."""
+    """An interaction or impression.
+
+    Attributes:
+        id: random UUID, made on the device.
+        kind: interaction or impression.
+        item_id: the item.
+        event: the event type.
+        value: number of the event, such as a rating, or None.
+        ts: time of the event, unix seconds.
+        context: further fields, such as the place in the slate.
+    """
 
     id: str
     kind: str
@@ -29,7 +39,7 @@ def shown_events(answer: Answer, now_utc: int) -> list[Event]:
     """Return the impressions of an answer's items.
 
     Args:
-        answer: of `Device.recommend`.
+        answer: the result of `Device.recommend`.
         now_utc: unix seconds.
     """
     paged = {} if answer.page is None else {"session": answer.session, "page": answer.page}
@@ -55,7 +65,7 @@ def shown_events(answer: Answer, now_utc: int) -> list[Event]:
 
 
 def encode(event: Event, cipher: Cipher | None) -> Row:
-    """Return id, kind, ts, item_id, event, value, context and sealed, as the table has them.
+    """Return the row of an event: id, kind, ts, item_id, event, value, context, sealed.
 
     Raises:
         UnreadableError: the cipher failed.
@@ -68,15 +78,15 @@ def encode(event: Event, cipher: Cipher | None) -> Row:
 
 
 def decode(row: Row, cipher: Cipher | None) -> Event:
-    """Return the event of a row.
+    """Build the event of a row.
 
     Raises:
-        UnreadableError: it is encrypted, and there is no cipher or it has another key.
+        UnreadableError: the row is encrypted, and the cipher is missing or has another key.
     """
     event_id, kind, ts, item_id, event, value, context, sealed = row
     if sealed is None:
-        said = item_id, event, value, json.loads(context)
+        content = item_id, event, value, json.loads(context)
     else:
-        said = unseal(cipher, sealed)
+        content = unseal(cipher, sealed)
     names = ("item_id", "event", "value", "context")
-    return Event(id=event_id, kind=kind, ts=ts, **dict(zip(names, said, strict=True)))
+    return Event(id=event_id, kind=kind, ts=ts, **dict(zip(names, content, strict=True)))

@@ -1,4 +1,4 @@
-"""What became of the latest impressions, for rules that learn from them on the device."""
+"""Outcomes of the latest impressions, for rules that learn from them on the device."""
 
 import sqlite3
 from collections.abc import Iterable
@@ -11,19 +11,24 @@ from pocketrec_edge.events.cipher import Cipher, unseal
 from pocketrec_edge.events.event import IMPRESSION, INTERACTION
 
 MOST_EVENTS = 1000
-"""Events that are looked at, the latest to be logged; reading them takes a millisecond."""
+"""Number of latest events to read; reading them takes a millisecond."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Impressions:
-    """Impressions as rows of a release, int32 [n], oldest first; followed: bool [n]."""
+    """Impressions of a release's items, oldest first.
+
+    Attributes:
+        rows: rows of the items, int32 [n].
+        followed: whether an interaction followed, bool [n].
+    """
 
     rows: NDArray[np.int32]
     followed: NDArray[np.bool_]
 
 
 def latest(connection: sqlite3.Connection, cipher: Cipher | None) -> list[tuple[str, bool]]:
-    """Return the item of each of the latest impressions, and whether it was followed."""
+    """Return the item of each latest impression, and whether an interaction followed."""
     found = connection.execute(
         "SELECT kind, item_id, sealed FROM event ORDER BY seq DESC LIMIT ?", (MOST_EVENTS,)
     ).fetchall()
@@ -34,9 +39,12 @@ def latest(connection: sqlite3.Connection, cipher: Cipher | None) -> list[tuple[
 
 
 def outcomes(events: Iterable[tuple[str, str]]) -> list[tuple[str, bool]]:
-    """Tell of each impression whether the user did something with its item before its next one.
+    """Return for each impression whether an interaction followed before the item's next impression.
 
-    events: kind and item id, oldest first. One impression has one outcome, however much was done.
+    Several interactions after one impression count once.
+
+    Args:
+        events: kind and item id, oldest first.
     """
     items: list[str] = []
     followed: list[bool] = []

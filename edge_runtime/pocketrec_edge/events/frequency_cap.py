@@ -1,7 +1,7 @@
-"""The budget log: which campaign was shown when, so that none is shown too often on a day.
+"""Frequency capping: log when a campaign was shown, to limit its showings per day.
 
-A table of the event log's file, encrypted, retained, exported and erased with it. It is never sent:
-what a publisher may count are impressions, which go up with consent only.
+A table in the event log's file, with the same encryption, retention, export and erasure. It is
+never uploaded. A publisher counts impressions, which are uploaded only with consent.
 """
 
 import sqlite3
@@ -16,7 +16,12 @@ DAY_S = 24 * 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Showing:
-    """A campaign's item was shown; ts is unix seconds."""
+    """A showing of a campaign's item.
+
+    Attributes:
+        campaign: id of the campaign.
+        ts: time of the showing, unix seconds.
+    """
 
     campaign: str
     ts: int
@@ -25,7 +30,7 @@ class Showing:
 def add(
     connection: sqlite3.Connection, cipher: Cipher | None, campaigns: Sequence[str], ts: int
 ) -> None:
-    """Note one showing of each campaign."""
+    """Record one showing of each campaign."""
     rows = [
         (ts, each, None) if cipher is None else (ts, "", encrypt(cipher, each.encode()))
         for each in campaigns
@@ -34,7 +39,7 @@ def add(
 
 
 def on_day(connection: sqlite3.Connection, cipher: Cipher | None, now: int) -> dict[str, int]:
-    """Return how often each campaign was shown on the day (UTC) of a moment, in unix seconds."""
+    """Return the showings of each campaign on the UTC day of `now` (unix seconds)."""
     start = now - now % DAY_S
     rows = connection.execute(
         "SELECT ts, campaign, sealed FROM showing WHERE ts >= ? AND ts < ?", (start, start + DAY_S)

@@ -1,6 +1,6 @@
-"""The random id under which this install's events go up; it names no person and no device.
+"""The random id of this install's uploads. It identifies neither a person nor a device.
 
-Made with the first upload, so a phone whose user never agreed has none.
+The first upload makes it, so a phone without consent has no id.
 """
 
 import re
@@ -9,11 +9,11 @@ import uuid
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import write_private
 
-_FORM = re.compile(r"[A-Za-z0-9_-]{8,64}")  # what a server takes
+_FORM = re.compile(r"[A-Za-z0-9_-]{8,64}")  # the format that servers accept
 
 
 def install_id(home: PhoneHome) -> str:
-    """Return the id, made once."""
+    """Return the id; make it at the first call."""
     if (found := existing(home)) is None:
         found = uuid.uuid4().hex
         write_private(home.install_id, found.encode())
@@ -21,7 +21,7 @@ def install_id(home: PhoneHome) -> str:
 
 
 def existing(home: PhoneHome) -> str | None:
-    """Return the id if it was made; one that cannot be read is made anew."""
+    """Return the id, or None if it was never made or cannot be read."""
     path = home.install_id
     try:
         found = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -1,7 +1,8 @@
-"""What a new user chose: categories, as the first events of a history that the models can read.
+"""Cold start of a user: chosen categories become the first events of the history.
 
-The most popular items of each chosen category stand before the real events as if they had been
-taken first. The user tower reads the last `max_history` events, so real ones push them out.
+The most popular items of each chosen category stand before the real events, as if the user had
+interacted with them first. The user tower reads the last `max_history` events, so real events push
+them out.
 """
 
 import difflib
@@ -18,28 +19,28 @@ from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import write_private
 
 ITEMS_EACH = 3
-"""Items that stand for an interest; chosen on validation events by `bench session`."""
+"""Items per interest, tuned on validation events by `bench session`."""
 EVENT = 0
-"""Code of the event that they stand for: the release's first type; a like changes nothing."""
+"""Event type of these items: the release's first type; a like gives the same results."""
 MAX_FILE_BYTES = 1 << 20
 _NEAR = 5
 
 
 def offered(spec: FeatureSpec, cohorts: Cohorts | None) -> tuple[str, ...]:
-    """Names of the categories that can be chosen, those of the most items first."""
+    """Return the names of the available categories, largest first."""
     codes = [] if cohorts is None else cohorts.codes.tolist()
     return tuple(spec.categories[code - 1] for code in codes if code)
 
 
 def checked(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """Return the names, each once, in their order.
+    """Return the names in order, without duplicates.
 
     Args:
-        names: of categories.
-        known: those that can be chosen.
+        names: names of categories.
+        known: the available categories.
 
     Raises:
-        InputError: one cannot be chosen; the text has the nearest that can.
+        InputError: a category is not available; the message names the nearest one.
     """
     unknown = [name for name in names if name not in known]
     if not unknown:
@@ -52,7 +53,7 @@ def checked(names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
     folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(unknown[0].casefold(), folded, _NEAR, 0.5)
     hint = ", ".join(repr(folded[name]) for name in near) or ", ".join(map(repr, known[:_NEAR]))
-    raise InputError(f"{unknown[0]!r}: no category of this release that can be chosen; try {hint}.")
+    raise InputError(f"{unknown[0]!r}: not an available category of this release; try {hint}.")
 
 
 def with_interests(
@@ -65,20 +66,20 @@ def with_interests(
     each: int = ITEMS_EACH,
     event: int = EVENT,
 ) -> History:
-    """Put the most popular items of the chosen categories before a history.
+    """Insert the most popular items of the chosen categories before a history.
 
-    Of each category come the first `each` items, the most popular one last; an item of two
-    categories comes once. They are as old as the first real event, or made now. Only as many come
-    as the tower has room for beside the real events, the least popular go first.
+    Each category contributes its first `each` items, the most popular last; duplicates are
+    removed. They get the time of the first real event, or now. They only fill the room that the
+    real events leave in the tower's input; the least popular are dropped first.
 
     Args:
-        spec: of the release.
-        cohorts: its lists; None: nothing comes.
-        chosen: names of categories; those that the release lacks are passed over.
+        spec: the release's features.
+        cohorts: its lists; None inserts nothing.
+        chosen: names of categories; unknown ones are skipped.
         history: the real events.
         now_utc: unix seconds.
-        each: items a category.
-        event: code of what was done with them.
+        each: items per category.
+        event: code of the inserted events' type.
     """
     code_of = {name: code for code, name in enumerate(spec.categories, 1)}
     codes = [code_of[name] for name in chosen if name in code_of]
@@ -102,12 +103,12 @@ def with_interests(
 
 
 def reason(spec: FeatureSpec, chosen: Sequence[int], nearest: int, own: Sequence[int]) -> str:
-    """Say of an item that was shown for a choice which category of the choice it has.
+    """Return the reason text for an item recommended because of a chosen category.
 
     Args:
-        spec: names the categories.
-        chosen: codes.
-        nearest: of them, the one whose items are most like this one.
+        spec: the release's features, with the names of categories.
+        chosen: codes of the chosen categories.
+        nearest: the chosen category whose items are most similar to this one.
         own: codes of the item's categories.
     """
     has = [code for code in (nearest, *chosen) if code in own]
@@ -116,7 +117,7 @@ def reason(spec: FeatureSpec, chosen: Sequence[int], nearest: int, own: Sequence
 
 
 def read(home: PhoneHome) -> tuple[str, ...]:
-    """Return what the user of a phone chose.
+    """Return the interests that the user chose.
 
     Raises:
         PocketRecError: the file is damaged.
@@ -127,18 +128,18 @@ def read(home: PhoneHome) -> tuple[str, ...]:
             raise ValueError("it is too large")
         names = json.loads(path.read_bytes())
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError("it is no list of names")
+            raise ValueError("it is not a list of names")
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, RecursionError) as err:
         raise PocketRecError(
-            f"{path}: the chosen interests cannot be read ({err}); choose them anew."
+            f"{path}: the chosen interests cannot be read ({err}); choose them again."
         ) from err
     return tuple(names)
 
 
 def write(home: PhoneHome, names: Sequence[str]) -> None:
-    """Keep what the user chose, whole or not at all.
+    """Store the user's interests atomically.
 
     Raises:
         PocketRecError: it cannot be written.

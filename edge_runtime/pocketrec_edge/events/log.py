@@ -1,7 +1,7 @@
-"""The device's own record of what its user did and was shown: one SQLite file in WAL mode.
+"""The event log: the user's interactions and impressions in one SQLite file in WAL mode.
 
-An event is acknowledged when `append` returns; it is then on the disk (synchronous = FULL), and it
-stays until `retention.py` removes it, which is counted. It leaves the device only with consent.
+An event is on the disk when `append` returns (synchronous = FULL). It stays until `retention.py`
+removes it, which is counted. It leaves the device only with consent.
 """
 
 import shutil
@@ -52,7 +52,12 @@ _UNWRITABLE = (
 
 
 class EventLog:
-    """Append, read back as a history, hand out what is to be uploaded."""
+    """Stores events, and returns them as a history and as uploads.
+
+    Attributes:
+        fault: why the log is read-only, or None.
+        retention_fault: why old events could not be removed, or None.
+    """
 
     def __init__(
         self,
@@ -62,18 +67,18 @@ class EventLog:
         cipher: Cipher | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Open or create the log; where it cannot be written, `fault` says so and it can be read.
+        """Open or create the log; if it cannot be written, it is read-only and has a `fault`.
 
         Args:
-            path: the file; one of an earlier schema is migrated.
-            limits: what retention leaves, applied now and every so many appends. None removes
+            path: the file; an older schema is migrated.
+            limits: retention limits, applied now and every `limits.every` appends. None removes
                 nothing: the app decides, not every tool that opens its log.
-            cipher: encrypts what the events say; a log that is still plain is encrypted now.
-            clock: unix seconds, for retention and consent.
+            cipher: encrypts the events; a plain log is encrypted now.
+            clock: returns unix seconds, for retention and consent.
 
         Raises:
-            EventLogError: it is locked or damaged, has another key or a newer schema, or the disk
-                is full and there is no log yet. Nothing was changed.
+            EventLogError: the log is locked or damaged, has another key or a newer schema, or the
+                disk is full and the log does not exist yet. Nothing was changed.
         """
         self._path, self._limits, self._cipher, self._clock = path, limits, cipher, clock
         self._unchecked = 0  # events appended since retention ran
@@ -119,7 +124,7 @@ class EventLog:
         check_key(self._connection, self._cipher)
 
     def close(self) -> None:
-        """Close the file; the log can be opened again."""
+        """Close the file."""
         self._connection.close()
 
     def append(
@@ -133,10 +138,10 @@ class EventLog:
         context: dict[str, Any] | None = None,
         event_id: str | None = None,
     ) -> str:
-        """Store one event and return its id; an id that is there already is not stored again.
+        """Store one event and return its id; an existing id is not stored again.
 
         Raises:
-            EventLogError: it could not be stored.
+            EventLogError: the event could not be stored.
         """
         self.append_many(
             [
@@ -154,10 +159,10 @@ class EventLog:
         return made.id
 
     def append_many(self, events: list[Event]) -> None:
-        """Store events in one transaction, all or none.
+        """Store events in one transaction.
 
         Raises:
-            EventLogError: they could not be stored.
+            EventLogError: no event could be stored.
         """
         with self._writing():
             said_no = consent.current(self._connection).state == consent.WITHDRAWN
@@ -173,15 +178,15 @@ class EventLog:
             self._retain()
 
     def history(self, bundle: Bundle) -> tuple[History, int]:
-        """Return the interactions as rows of a release, and how many it does not know.
+        """Return the interactions as rows of a release, and the number of unknown items.
 
-        Read anew only if something may have changed: of 10,000 events it takes 30 ms.
+        The result is cached until the log changes, because reading 10,000 events takes 30 ms.
 
         Raises:
             EventLogError: the log cannot be read.
         """
         with self._wrapped():
-            # Of other connections' writes SQLite tells, of this one's the count.
+            # data_version counts other connections' writes, _history_writes this one's.
             others = self._connection.execute("PRAGMA data_version").fetchone()[0]
             state = (bundle, others, self._history_writes)
             if self._known is not None and self._known[0] == state:
@@ -217,7 +222,7 @@ class EventLog:
             return int(self._connection.execute(latest, (INTERACTION,)).fetchone()[0])
 
     def impressions(self, bundle: Bundle) -> Impressions:
-        """Return the latest impressions of items that a release knows, with what became of them.
+        """Return the latest impressions of a release's items, with their outcomes.
 
         Raises:
             EventLogError: the log cannot be read.
@@ -232,16 +237,16 @@ class EventLog:
         )
 
     def add_showings(self, campaigns: Sequence[str], ts: int) -> None:
-        """Note that each of these campaigns is shown, before it is.
+        """Record a showing of each campaign; call it before they are shown.
 
         Raises:
-            EventLogError: it could not be noted, so that they must not be shown.
+            EventLogError: it cannot be recorded. Do not show them.
         """
         with self._writing():
             frequency_cap.add(self._connection, self._cipher, campaigns, ts)
 
     def showings(self, now: int) -> dict[str, int]:
-        """Return how often each campaign was shown on the day (UTC) of `now`, unix seconds.
+        """Return the showings of each campaign on the UTC day of `now`, unix seconds.
 
         Raises:
             EventLogError: the log cannot be read.
@@ -268,14 +273,14 @@ class EventLog:
             return consent.current(self._connection)
 
     def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
-        """Note the user's decision; events not sent before a withdrawal never will be.
+        """Record the user's decision. Events not sent before a withdrawal are never sent.
 
         Args:
-            granted: False withdraws.
-            terms: version of the text that the user was shown.
+            granted: True consents, False withdraws.
+            terms: version of the consent text that the user saw.
 
         Raises:
-            EventLogError: it could not be noted. After a refused withdrawal do not sync.
+            EventLogError: it cannot be recorded. Do not sync after a withdrawal that failed.
         """
         state = consent.GRANTED if granted else consent.WITHDRAWN
         with self._writing():
@@ -286,7 +291,7 @@ class EventLog:
             return consent.current(self._connection)
 
     def pending(self, limit: int) -> list[Event]:
-        """Return the oldest events that the user agreed to send and no server has acknowledged.
+        """Return the oldest events with consent that no server has acknowledged.
 
         Raises:
             EventLogError: the log cannot be read.
@@ -298,9 +303,9 @@ class EventLog:
             return outbox.pending(self._connection, self._cipher, limit)
 
     def next_batch(self, limit: int) -> Batch | None:
-        """Return what to send next, at most so many events; the same until it is acknowledged.
+        """Return the next batch, at most `limit` events; the same batch until it is acknowledged.
 
-        None without consent, without events, and where nothing can be noted.
+        None without consent, without events, and if the log is read-only.
 
         Raises:
             EventLogError: the log cannot be read or written.
@@ -314,34 +319,39 @@ class EventLog:
             return outbox.next_batch(self._connection, self._cipher, limit)
 
     def acknowledge(self, batch: Batch, rejected: dict[int, str] | None = None) -> None:
-        """Note that a server has answered a batch; rejected events have a reason, by their place.
+        """Record that the server answered a batch.
+
+        Args:
+            batch: the batch that was sent.
+            rejected: reasons of rejected events, by place in the batch.
 
         Raises:
-            EventLogError: it could not be noted; they will be sent again, which does no harm.
+            EventLogError: it cannot be recorded. The events are sent again; the server ignores
+                duplicates.
         """
         with self._writing():
             outbox.acknowledge(self._connection, batch, rejected or {})
 
     def forget_batch(self) -> None:
-        """Send the events of the noted batch under another id.
+        """Discard the current batch's id; its events are sent under another id.
 
         Raises:
-            EventLogError: it could not be noted.
+            EventLogError: it cannot be recorded.
         """
         with self._writing():
             outbox.forget(self._connection)
 
     def wait(self, seconds: int) -> None:
-        """Note that the server wants no upload for so long.
+        """Record that the server accepts no upload for some seconds.
 
         Raises:
-            EventLogError: it could not be noted.
+            EventLogError: it cannot be recorded.
         """
         with self._writing():
             outbox.wait(self._connection, int(self._clock()), seconds)
 
     def waits_until(self) -> int | None:
-        """Return when the server wants uploads again, unix seconds; None: now.
+        """Return when the server accepts uploads again, unix seconds; None: now.
 
         Raises:
             EventLogError: the log cannot be read.
@@ -352,7 +362,7 @@ class EventLog:
     def export_rows(self) -> Iterator[LogStatus | Consent | Showing | tuple[Event, int]]:
         """Yield status, decisions on consent, showings, and events with their upload state.
 
-        All as of one moment, oldest first. Nothing else may use this log meanwhile.
+        A snapshot of one moment, oldest first. Do not use this log until the iteration ends.
 
         Raises:
             EventLogError: the log cannot be read.
@@ -372,7 +382,7 @@ class EventLog:
                 self._connection.execute("ROLLBACK")
 
     def _retain(self) -> None:
-        """Apply the limits; what was appended is stored whether this works or not."""
+        """Apply the limits; on failure the appended events are still stored."""
         self._unchecked, self.retention_fault = 0, None
         self._history_writes += 1
         if self._limits is None:
@@ -403,7 +413,7 @@ class EventLog:
             ) from err
 
     def _is_full(self) -> bool:
-        """Whether space is what is missing: SQLite often says "disk I/O error" only."""
+        """Whether the disk is full; SQLite often reports only "disk I/O error"."""
         with suppress(OSError):
             return shutil.disk_usage(self._path.parent).free < _LEAST_FREE_BYTES
         return False

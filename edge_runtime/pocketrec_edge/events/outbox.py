@@ -1,7 +1,7 @@
-"""What is on its way to the server: the batch that is not acknowledged yet, and when to send again.
+"""The outbox: the batch that the server has not acknowledged yet, and the time of the next upload.
 
-A batch keeps its random id and its events until an answer comes, also in later processes: where
-the answer was lost, the server knows the batch when it comes again.
+A batch keeps its random id and its events until the server answers, also in later processes. If the
+answer was lost, the server recognises the repeated batch by its id.
 """
 
 import json
@@ -30,10 +30,10 @@ class Batch:
 
 
 def next_batch(connection: sqlite3.Connection, cipher: Cipher | None, most: int) -> Batch | None:
-    """Return what to send next, in the caller's transaction; the batch is noted.
+    """Return the next batch and store it, in the caller's transaction.
 
-    A batch of which an event went meanwhile (retention, a withdrawal) is given up, and the others
-    go under another id.
+    If an event of the stored batch was removed (retention, withdrawal), the batch is discarded, and
+    its other events get another id.
     """
     if (noted := _noted(connection, cipher)) is not None:
         return noted
@@ -57,11 +57,11 @@ def pending(connection: sqlite3.Connection, cipher: Cipher | None, most: int) ->
 
 
 def acknowledge(connection: sqlite3.Connection, batch: Batch, rejected: dict[int, str]) -> None:
-    """Note in the caller's transaction that a server has answered.
+    """Record the server's answer, in the caller's transaction.
 
     Args:
-        connection: of the log.
-        batch: what was sent.
+        connection: the log's connection.
+        batch: the batch that was sent.
         rejected: reasons by place in the batch; those events are not sent again.
     """
     connection.executemany(
@@ -74,26 +74,26 @@ def acknowledge(connection: sqlite3.Connection, batch: Batch, rejected: dict[int
     for reason in rejected.values():
         # The server's words are no longer or more than a log can bear.
         known = retention.tallies(connection, FATE)
-        said = reason[:_MAX_REASON]
-        said = said if said in known or len(known) < _MAX_REASONS else "other reasons"
-        retention.count(connection, FATE, said, 1)
+        text = reason[:_MAX_REASON]
+        text = text if text in known or len(known) < _MAX_REASONS else "other reasons"
+        retention.count(connection, FATE, text, 1)
     forget(connection)
 
 
 def forget(connection: sqlite3.Connection) -> None:
-    """Give the noted batch up; its events are sent under another id."""
+    """Discard the stored batch; its events are sent under another id."""
     connection.execute("DELETE FROM batch")
 
 
 def wait(connection: sqlite3.Connection, now: int, seconds: int) -> None:
-    """Note that the server wants no upload for so long, a day at most."""
+    """Record that the server accepts no upload for some seconds, at most a day."""
     until = now + min(max(seconds, 0), MAX_WAIT_S)
     connection.execute("DELETE FROM upload_wait")
     connection.execute("INSERT INTO upload_wait (from_utc, until_utc) VALUES (?, ?)", (now, until))
 
 
 def waits_until(connection: sqlite3.Connection, now: int) -> int | None:
-    """Return the end of the wait, None if there is none; a clock set back ends it too."""
+    """Return the end of the wait, or None. A clock that was set back also ends the wait."""
     row = connection.execute(
         "SELECT until_utc FROM upload_wait WHERE from_utc <= ? AND ? < until_utc", (now, now)
     ).fetchone()
@@ -117,7 +117,7 @@ def _noted(connection: sqlite3.Connection, cipher: Cipher | None) -> Batch | Non
 
 
 def _oldest(connection: sqlite3.Connection, cipher: Cipher | None, most: int) -> list[Event]:
-    """Return as many of the oldest as a batch holds, at least one if there is one."""
+    """Return the oldest events that fit into a batch, at least one."""
     chosen: list[Event] = []
     left = MAX_BATCH_BYTES
     for event in pending(connection, cipher, most):
@@ -133,7 +133,7 @@ def _oldest(connection: sqlite3.Connection, cipher: Cipher | None, most: int) ->
 
 
 def _is_json(event: Event) -> bool:
-    """Whether a server can read it: NaN or half a letter would stop the batch for ever."""
+    """Whether a value is valid JSON; NaN or a lone surrogate would block the batch forever."""
     try:
         json.dumps(asdict(event), allow_nan=False, ensure_ascii=False).encode()
     except ValueError:

@@ -1,7 +1,7 @@
-"""Pages of one list that never repeat, though history and release change between them.
+"""Paging without repeated items, even if history or release change between pages.
 
-`sessions.json` of the phone's home remembers what each page of a session showed. A page asked for
-again comes back as it was; the next one is made anew, from what no page of the session has shown.
+`sessions.json` in the phone's folder stores the items of each page of a session. A page requested
+again is returned unchanged. A new page has only items that no earlier page has shown.
 """
 
 import json
@@ -17,23 +17,29 @@ from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.private_files import write_private
 
 LIFE_S = 1800
-"""A session ends after so long without a page (30 minutes, as in the ranker's features)."""
+"""Seconds without a request after which a session expires; the ranker's features use the same."""
 MAX_SESSIONS = 8
 MAX_ITEMS = 1000
-"""Of one session; a list ends there."""
+"""Maximum items of a session."""
 MAX_FILE_BYTES = 16 << 20
 
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """One list; used_utc: when a page was last asked for; pages: items as they were shown."""
+    """One list.
+
+    Attributes:
+        token: random id of the session.
+        used_utc: time of the last request, unix seconds.
+        pages: items of each page, as shown.
+    """
 
     token: str
     used_utc: int
     pages: list[tuple[SlateItem, ...]] = field(default_factory=list)
 
     def shown(self) -> list[str]:
-        """Ids of all items shown."""
+        """Return the ids of all items shown."""
         return [item.item_id for page in self.pages for item in page]
 
     def plain(self) -> dict[str, Any]:
@@ -43,7 +49,7 @@ class Session:
 
 
 class Sessions:
-    """The sessions of one phone. What cannot be written is kept in memory, with a fault."""
+    """The sessions of one phone. On a write error they stay in memory, with a fault."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -65,7 +71,7 @@ class Sessions:
             )
 
     def open(self, token: str | None, now_utc: int) -> Session:
-        """Return the session of a token, or a new one where it is unknown or has ended."""
+        """Return the session of a token; a new session if it is unknown or has expired."""
         found = self._sessions.get(token) if token is not None else None
         if found is None or now_utc - found.used_utc > LIFE_S:
             found = Session(token=str(uuid.uuid4()), used_utc=now_utc)
@@ -73,7 +79,7 @@ class Sessions:
         return found
 
     def keep(self, session: Session, now_utc: int) -> Fault | None:
-        """Remember a session, forget ended ones and the longest unused; returns what went wrong."""
+        """Store a session; remove expired and least recently used ones; return a fault or None."""
         others = [s for s in self._sessions.values() if s.token != session.token]
         alive = [s for s in others if now_utc - s.used_utc <= LIFE_S]
         alive.sort(key=lambda s: s.used_utc)

@@ -1,14 +1,18 @@
-"""What a person may ask of the device: a copy of their data, and to have it erased.
+"""Export and erasure of the user's data on the device.
 
-GDPR articles 15 and 20 (access, portability) shape the export: complete, with what was done with
-each event, in a format that programs read. Article 17 (erasure) shapes `erase`: all of it, also
-without the key and from a damaged log, with no copy of the bytes left in the files.
+The export follows GDPR articles 15 and 20 (access, portability): it is complete, machine-readable
+and includes the upload state of each event. `erase` follows article 17 (erasure): it removes all
+data, also without the key and from a damaged log, and leaves no copy of the bytes in the files.
 
-Personal in a phone's folder are the event log, the install id, the interests that the user chose
-and the pages shown of late, whose items the log has as impressions too, so that the export leaves
-them out. Releases and their metadata are the same for everybody and stay, and so do how releases
-did on this phone and its bucket id, which tell nothing of a person. No other candidates or slates
-are stored.
+Personal data in a phone's folder:
+
+    event log     interactions, impressions, showings and decisions on consent
+    install id    the random id of uploads
+    interests     categories that the user chose
+    sessions      pages shown recently; the export omits them, as the log has the impressions
+
+Releases, their metadata, release outcomes and the bucket id stay: they contain no personal data. No
+other candidates or slates are stored.
 """
 
 import json
@@ -43,10 +47,14 @@ _BUSY_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureReport:
-    """What was erased; events is None where a damaged log was destroyed unread.
+    """The result of an erasure.
 
-    The events of `install_id` that went up are still on the server; whoever wants them erased
-    there needs this id, and it is nowhere else now.
+    Uploaded events stay on the server. To erase them there, use `install_id`, which the phone no
+    longer has.
+
+    Attributes:
+        events: number of events erased; None if a damaged log was destroyed unread.
+        install_id: the id of the uploads; None if the phone never uploaded.
     """
 
     events: int | None
@@ -54,20 +62,20 @@ class ErasureReport:
 
 
 def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None = None) -> int:
-    """Write all that the device holds about its user as JSON Lines; returns the number of events.
+    """Write all data about the user as JSON Lines; return the number of events.
 
-    The first line is a header with counts, so that a cut copy shows; the second has the interests,
-    if there are any. Nothing is held in memory,
-    and `out`, which only its owner may read, appears whole or not at all.
+    The first line is a header with counts, so a truncated copy can be detected. The second line has
+    the interests, if the user chose any. Events are streamed. `out` is written atomically and is
+    readable by its owner only.
 
     Args:
         home: the phone's folder.
         out: the file to write.
         now: unix seconds, for the header.
-        cipher: the app's, where the log is encrypted.
+        cipher: the app's cipher, if the log is encrypted.
 
     Raises:
-        InputError: there is no such phone.
+        InputError: `home` is not a phone's folder.
         EventLogError: the log cannot be read, or not with this key.
         PocketRecError: the interests cannot be read, or `out` cannot be written.
     """
@@ -89,14 +97,14 @@ def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None =
 
 
 def erase(home: PhoneHome) -> ErasureReport:
-    """Erase all that the device holds about its user, the decisions on consent included.
+    """Erase all data about the user, including the decisions on consent.
 
-    Works without the key. Killed half-way, it is repeated; what an app has open goes on, empty.
+    Needs no key. Repeat it if it was interrupted. A log that an app has open continues, empty.
 
     Raises:
-        InputError: there is no such phone.
+        InputError: `home` is not a phone's folder.
         EventLogError: another process uses the log, or it cannot be written.
-        PocketRecError: install id, interests or the pages shown cannot be removed.
+        PocketRecError: install id, interests or sessions cannot be removed.
     """
     path = _log_of(home)
     events = _empty(path) if path.exists() else 0
@@ -159,9 +167,9 @@ def _empty(path: Path) -> int | None:
 
 
 def _destroy(path: Path) -> None:
-    """Overwrite a file with zeros, then remove it: an open handle or a hard link sees zeros.
+    """Overwrite a file with zeros and remove it, so that open handles and hard links see zeros.
 
-    Of a symbolic link only the link is removed.
+    Remove only the link if it is a symbolic link.
     """
     with suppress(FileNotFoundError):
         if not path.is_symlink():

@@ -1,7 +1,7 @@
-"""What became of releases on this device: one file, sent with consent only.
+"""Outcomes of releases on this device, stored in one file and sent only with consent.
 
-The server counts them, and halts a release that fails on too many devices. Each has a random id of
-its own, so that one sent twice counts once; none names the device or the install.
+The server counts outcomes and halts a release that fails on too many devices. Each outcome has its
+own random id, so duplicates count once. It identifies neither the device nor the install.
 """
 
 import json
@@ -25,13 +25,21 @@ INSTALLED, SELF_TEST_FAILED, REVERTED, DOWNLOAD_FAILED, APP_TOO_OLD = KINDS = (
     "download_failed",
     "app_too_old",
 )
-"""APP_TOO_OLD is neither a success nor a failure of a release; older servers refuse it."""
+"""APP_TOO_OLD is neither a success nor a failure of a release; older servers reject it."""
 MAX_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One of `KINDS` of a release; done: it was sent, or never will be."""
+    """The outcome of a release.
+
+    Attributes:
+        id: random id of the outcome.
+        manifest: manifest hash of the release.
+        outcome: one of `KINDS`.
+        ts: time of the outcome, unix seconds.
+        done: it was sent, or is never sent.
+    """
 
     id: str
     manifest: str
@@ -41,7 +49,7 @@ class Outcome:
 
 
 def read(home: PhoneHome) -> list[Outcome]:
-    """Return what is kept, the oldest first; a file that cannot be read holds nothing."""
+    """Return the stored outcomes, oldest first; nothing if the file cannot be read."""
     try:
         value = json.loads(home.outcomes.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -50,9 +58,9 @@ def read(home: PhoneHome) -> list[Outcome]:
 
 
 def record(home: PhoneHome, manifest: str, outcome: str, now_utc: int) -> None:
-    """Note an outcome, each of a release once.
+    """Record an outcome; the same outcome of a release is recorded once.
 
-    Losing one costs a count; so where it cannot be written, that is no error.
+    A failed write is ignored, because a lost outcome only changes a count.
     """
     kept = read(home)
     if any((one.manifest, one.outcome) == (manifest, outcome) for one in kept):
@@ -62,18 +70,18 @@ def record(home: PhoneHome, manifest: str, outcome: str, now_utc: int) -> None:
 
 
 def pending(home: PhoneHome) -> list[Outcome]:
-    """Return what was not sent yet."""
+    """Return the outcomes that were not sent yet."""
     return [one for one in read(home) if not one.done]
 
 
 def finish(home: PhoneHome, ids: Collection[str]) -> None:
-    """Note that these were sent, or never will be: the user has not agreed."""
+    """Mark outcomes as sent, or as never to be sent because the user did not agree."""
     if ids:
         _write(home, [replace(one, done=one.done or one.id in ids) for one in read(home)])
 
 
 def drop_pending(home: PhoneHome) -> None:
-    """Note that what was not sent never will be: it came about before the user agreed."""
+    """Mark all pending outcomes as never to be sent: they are older than the consent."""
     finish(home, [one.id for one in pending(home)])
 
 

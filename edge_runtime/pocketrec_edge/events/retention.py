@@ -1,8 +1,9 @@
-"""Old events go by themselves: no longer kept than needed (GDPR article 5(1)(e)), and no larger.
+"""Retention: remove old events by age (storage limitation, GDPR article 5(1)(e)) and by size.
 
-Impressions go before interactions and old before new. What waits for an upload that the user
-agreed to stays until the hard limits; what these take is counted as lost. Showings of campaigns
-are needed for a day and go after a month, or after the events' days where these are fewer.
+Impressions are removed before interactions, and old events before new ones. Events that wait for
+an upload with consent stay until the hard limits; events removed by these are counted as lost.
+Showings of campaigns are needed for a day; they are removed after a month, or after `days` if that
+is less.
 """
 
 import sqlite3
@@ -20,15 +21,15 @@ _LEAST_BATCH = 16  # rows; about a page of them, and a page is what can become f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """How long and how large the log may be; sizes are bytes of pages in use, without the WAL.
+    """Limits of the log's age and size. Sizes are bytes of used pages, without the WAL.
 
     Attributes:
-        days: age of an event at which it goes.
-        max_bytes: size beyond which the oldest go; an event takes about 250 bytes.
-        hard_days: age at which an event goes although it waits for its upload.
-        hard_max_bytes: size beyond which events go although they wait for their upload.
-        every: appended events between two runs; the log may outgrow its limits by so many. A run
-            takes .1 ms where nothing is to be done, and .1 s where 500 of 40,000 events go.
+        days: maximum age of an event.
+        max_bytes: maximum size; an event takes about 250 bytes.
+        hard_days: maximum age of an event that waits for its upload.
+        hard_max_bytes: maximum size if events wait for their upload.
+        every: appended events between two runs; the log may exceed its limits by as many. A run
+            takes 0.1 ms without work, and 0.1 s to remove 500 of 40,000 events.
     """
 
     days: int = 365
@@ -38,19 +39,19 @@ class Retention:
     every: int = 500
 
     def __post_init__(self) -> None:
-        """Refuse what would silently empty the log.
+        """Check the limits; wrong ones would empty the log silently.
 
         Raises:
             ValueError: a limit is below 1, or a hard limit below its soft one.
         """
         if min(self.days, self.max_bytes, self.every) < 1:
-            raise ValueError(f"{self}: days, max_bytes and every are at least 1.")
+            raise ValueError(f"{self}: days, max_bytes and every must be at least 1.")
         if self.hard_days < self.days or self.hard_max_bytes < self.max_bytes:
-            raise ValueError(f"{self}: a hard limit is not below the limit itself.")
+            raise ValueError(f"{self}: a hard limit must not be below its soft limit.")
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
-    """Return the bytes of the pages that hold something."""
+    """Return the bytes of used pages."""
     pages, free, page_bytes = (
         connection.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("page_count", "freelist_count", "page_size")
@@ -59,20 +60,20 @@ def used_bytes(connection: sqlite3.Connection) -> int:
 
 
 def tallies(connection: sqlite3.Connection, fate: str) -> dict[str, int]:
-    """Return how many events met a fate since the log began, by reason."""
+    """Return the counts of removed, lost and rejected events since the log began, by reason."""
     rows = connection.execute("SELECT reason, events FROM tally WHERE fate = ?", (fate,))
     return dict(rows.fetchall())
 
 
 def enforce(connection: sqlite3.Connection, limits: Retention, now: int) -> int:
-    """Remove what is beyond the limits and give its pages back; returns the number of events.
+    """Remove events beyond the limits and free their pages; return the number of events.
 
-    Costs a few look-ups where nothing is to be done. A run after a run removes nothing.
+    Without work it costs a few look-ups. A second run removes nothing.
 
     Args:
-        connection: with no transaction open.
-        limits: what may stay.
-        now: unix seconds; an event whose ts is before now - days goes.
+        connection: the log's, without an open transaction.
+        limits: the limits.
+        now: unix seconds; events older than now - days are removed.
     """
     if not _is_due(connection, limits, now):
         return 0
@@ -95,7 +96,7 @@ def enforce(connection: sqlite3.Connection, limits: Retention, now: int) -> int:
 
 
 def _is_due(connection: sqlite3.Connection, limits: Retention, now: int) -> bool:
-    """Whether something may be beyond a limit; takes no lock, so that opening never waits."""
+    """Whether a limit may be exceeded; takes no lock, so opening the log never waits."""
     old = connection.execute(
         "SELECT 1 FROM event WHERE uploaded IN (?, ?, ?, ?) AND ts < ? LIMIT 1",
         (UNSENT, *_DONE, now - limits.days * DAY_S),
@@ -124,7 +125,7 @@ def _forget_old(
 
 
 def _shrink(connection: sqlite3.Connection, states: tuple[int, ...], limit: int, fate: str) -> int:
-    """Remove the oldest until the size is within the limit or none is left."""
+    """Remove the oldest events until the size is within the limit."""
     four = (states * 4)[:4]  # one statement, however many states
     (left,) = connection.execute(
         "SELECT count(*) FROM event WHERE uploaded IN (?, ?, ?, ?)", four

@@ -1,11 +1,11 @@
-"""Tables of the event log's SQLite file, and how an older file becomes the present one.
+"""Schema of the event log's SQLite file, and migration of older files.
 
-`PRAGMA user_version` is 0 in a new file and in files of the first schema, 1 in files without
-`showing`, 2 without `batch`, 3 in files of this one.
+`PRAGMA user_version` by schema: 0 for a new file and the first schema, 1 without the table
+`showing`, 2 without `batch`, 3 for the current schema.
 
-Rows are stored in the order of insertion (`seq`), which is nearly that of time, so that retention
-empties whole pages. The first schema ordered them by their random ids: of 40,000 events the oldest
-tenth gave back 4% of its pages; here it gives 8%, of a file that is 15% smaller.
+Rows are stored in insertion order (`seq`), which is nearly time order, so retention frees whole
+pages. The first schema ordered rows by random ids: removing the oldest tenth of 40,000 events freed
+4% of the pages. Now it frees 8%, of a file that is 15% smaller.
 """
 
 import sqlite3
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 VERSION = 3
 _INCREMENTAL = 2  # PRAGMA auto_vacuum
-_WAL_BYTES = 1 << 20  # what a log takes on the disk beyond its pages, at rest
+_WAL_BYTES = 1 << 20  # size of the WAL at rest
 # event.uploaded: WITHHELD is never to be sent, REJECTED was sent and the server did not want it.
 UNSENT, SENT, WITHHELD, REJECTED = 0, 1, 2, 3
 
@@ -44,12 +44,12 @@ _THIRD_TO_FOURTH = (
 
 
 class UnreadableError(sqlite3.DatabaseError):
-    """The file is sound, but this app has not what it takes: a newer version, or the key."""
+    """The file is valid, but this app cannot read it: it needs a newer version, or the key."""
 
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Write all or nothing; waits for its turn for as long as the connection's timeout says."""
+    """Run a transaction; wait for the lock up to the connection's timeout."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -61,7 +61,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def configure(connection: sqlite3.Connection) -> None:
-    """Set what holds for a connection that writes."""
+    """Configure a connection for writing."""
     # Before the file has a page: later it takes a VACUUM, see `prepare`. Set again, it is written.
     if not _shrinks(connection):
         connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
@@ -73,7 +73,7 @@ def configure(connection: sqlite3.Connection) -> None:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Make or migrate the tables, in one transaction: a killed process leaves old or new.
+    """Create or migrate the tables in one transaction, so a killed process leaves no mixture.
 
     Raises:
         sqlite3.Error: the file cannot be read or written; `UnreadableError` if it is of a newer
@@ -90,7 +90,7 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Return a log that cannot be written, in the present schema; an older one is copied to memory.
+    """Return a read-only log in the current schema; copy an older log to memory.
 
     Raises:
         sqlite3.Error: it cannot be read, or is of a newer version.
@@ -106,7 +106,7 @@ def migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 
 def delete_all(connection: sqlite3.Connection) -> int:
-    """Empty every table and leave no byte of what they held; returns the number of events.
+    """Empty all tables and overwrite their bytes; return the number of events.
 
     Raises:
         sqlite3.Error: see `scrub`.
@@ -120,12 +120,12 @@ def delete_all(connection: sqlite3.Connection) -> int:
 
 
 def scrub(connection: sqlite3.Connection) -> None:
-    """Leave no byte of a deleted or replaced value in the file or its WAL.
+    """Overwrite the bytes of deleted and replaced values in the file and its WAL.
 
     Raises:
-        sqlite3.Error: another process has the log open for reading, or there is no space.
+        sqlite3.Error: another process reads the log, or the disk is full.
     """
-    _empty_wal(connection)  # zeros come over what was deleted, in its place
+    _empty_wal(connection)  # overwrite the deleted bytes in the WAL
     connection.execute("VACUUM")
     _empty_wal(connection)
 

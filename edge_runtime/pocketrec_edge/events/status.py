@@ -1,4 +1,4 @@
-"""What the event log holds and what it held, counted."""
+"""Counts of the event log's current and removed events."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from pocketrec_edge.events.schema import UNSENT
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogStatus:
-    """What the log holds and what it held.
+    """Counts of the log.
 
     Attributes:
-        events: rows of any kind.
-        interactions: those of what the user did.
-        showings: of campaigns, which are no events.
-        pending: those that the next sync sends; none without consent.
-        upload_after: unix seconds before which the server wants no upload; None: it may come.
-        log_bytes: of the file and its WAL.
-        oldest_ts: unix seconds of the oldest event.
+        events: events of all kinds.
+        interactions: of them, interactions.
+        showings: showings of campaigns; they do not count as events.
+        pending: events that the next sync sends; 0 without consent.
+        upload_after: when the server accepts uploads again, unix seconds; None: now.
+        log_bytes: size of the file and its WAL.
+        oldest_ts: time of the oldest event, unix seconds.
         consent: the last decision.
         removed: events that retention removed, by reason: age or size.
-        lost: those among the removed ones that waited for their upload, by reason.
-        rejected: events that the server did not store, by the reason that it gave.
+        lost: of them, events that waited for their upload, by reason.
+        rejected: events that the server rejected, by its reason.
     """
 
     events: int
@@ -42,7 +42,7 @@ class LogStatus:
 
 
 def read(connection: sqlite3.Connection, path: Path, now: int) -> LogStatus:
-    """Count what is in the log of a file."""
+    """Return the counts of a log."""
     decision = consent.current(connection)
     events, interactions, unsent, oldest = connection.execute(
         "SELECT count(*), coalesce(sum(kind = ?), 0), coalesce(sum(uploaded = ?), 0), "

@@ -1,7 +1,7 @@
-"""Releases that this device must not run: they failed here, or their publisher killed them.
+"""The blocklist: releases that failed on this device, or that their publisher killed.
 
-`refused.json` of the phone's home. A sync passes over what failed until a newer release comes; a
-release that is killed and still the active one answers from its lists alone.
+Stored as `refused.json` in the phone's folder. A sync skips a failed release. A killed release that
+is still active answers only from its lists.
 """
 
 import json
@@ -16,7 +16,7 @@ MAX_KEPT = 32
 
 
 def read(home: PhoneHome) -> dict[str, str]:
-    """Return why by manifest hash, the oldest first; a file that cannot be read holds nothing."""
+    """Return the reasons by manifest hash, oldest first; nothing if the file cannot be read."""
     try:
         value = json.loads(home.refused.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -33,15 +33,15 @@ def read(home: PhoneHome) -> dict[str, str]:
 
 
 def failed(home: PhoneHome) -> frozenset[str]:
-    """Return the releases that failed here."""
+    """Return the releases that failed on this device."""
     return frozenset(sha for sha, why in read(home).items() if why == FAILED)
 
 
 def block(home: PhoneHome, manifest: str) -> None:
-    """Note that a release failed here.
+    """Block a release that failed on this device.
 
     Raises:
-        PocketRecError: it could not be noted.
+        PocketRecError: the blocklist cannot be written.
     """
     kept = read(home)
     if kept.pop(manifest, None) != FAILED:
@@ -52,7 +52,7 @@ def unblock(home: PhoneHome, manifest: str) -> None:
     """Remove a failed release from the blocklist, so that it is tried again.
 
     Raises:
-        PocketRecError: it could not be noted.
+        PocketRecError: the blocklist cannot be written.
     """
     kept = read(home)
     if kept.get(manifest) == FAILED:
@@ -60,10 +60,10 @@ def unblock(home: PhoneHome, manifest: str) -> None:
 
 
 def set_killed(home: PhoneHome, killed: frozenset[str]) -> None:
-    """Note which of the releases on this device are killed, in the place of earlier ones.
+    """Replace the list of killed releases on this device.
 
     Raises:
-        PocketRecError: it could not be noted.
+        PocketRecError: the blocklist cannot be written.
     """
     before = read(home)
     kept = {sha: why for sha, why in before.items() if why != KILLED}

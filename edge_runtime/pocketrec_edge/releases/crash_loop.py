@@ -1,18 +1,18 @@
-"""Starts of a release that gave no slate: after three in a row the phone leaves it by itself.
+"""Crash-loop rollback: after three failed starts in a row the phone rolls back its release.
 
-A model may kill the process that loads or runs it, so a start is noted before. `trial` of the
-phone's home holds the release's hash and one byte for each start that gave no slate so far:
+A model may kill the process that loads or runs it, so each start is counted before the models load
+(a boot counter). The file `trial` in the phone's folder holds the release's hash and one byte for
+each start without a slate:
 
-    loading   the models are being loaded: where it stays so, that killed the process
-    idle      they are loaded and no slate was asked for, which is no fault of the release
-    asked     a slate was asked for, and none came, or the models that were loaded gave none
+    loading   the models are being loaded; if the process ends here, loading killed it
+    idle      the models are loaded and no slate was requested; this start does not count as failed
+    asked     a slate was requested, but the models did not return one
 
-A slate removes them all. The process holds a lock meanwhile: of starts at the same time only the
-first counts, or each would take the others for dead. Nothing is fsynced: the file outlives a killed
-process, and a power cut loses no more than a count.
+The first slate resets the counter. The process locks the file, so parallel starts count once. The
+file is not fsynced: it survives a killed process, and a power cut loses at most one count.
 
-`self_test` counts in the same way, before a release is ever active: a sync whose process died in
-the self-test of a release three times in a row takes it as failed.
+The file `self_test` counts self-tests in the same way, before a release becomes active: a release
+whose self-test ended the process three times in a row counts as failed.
 """
 
 import weakref
@@ -36,16 +36,16 @@ _HEAD = 64
 
 
 class BootCounter:
-    """The starts of one phone; where the file cannot be written none is counted."""
+    """The boot counter of one phone. It counts nothing if its file cannot be written."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file of the counter, `PhoneHome.trial` or `PhoneHome.self_test`."""
+        """Set the file of the counter, `PhoneHome.trial` or `PhoneHome.self_test`."""
         self._path = path
         self._file: LockedFile | None = None
         self._mark, self._at = _LOADING, _HEAD
 
     def begin(self, manifest: str) -> int:
-        """Note that a release is about to be loaded; returns how many starts before it failed."""
+        """Count a start of a release; return the number of failed starts before it."""
         try:
             if self._file is None:
                 self._file = LockedFile(self._path)
@@ -64,22 +64,22 @@ class BootCounter:
         return len(failed)
 
     def loaded(self) -> None:
-        """Note that the models are loaded."""
+        """Record that the models are loaded."""
         self._set(_IDLE)
 
     def asked(self) -> None:
-        """Note that a slate is asked for."""
+        """Record that a slate was requested."""
         self._set(_ASKED)
 
     def answered(self) -> None:
-        """Note that it came; later slates of this process are not counted."""
+        """Reset the counter after a slate; later slates of this process are not counted."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.truncate(_HEAD)
             self.close()
 
     def close(self) -> None:
-        """Count no more; what was noted stays."""
+        """Stop counting; the file stays as it is."""
         if self._file is not None:
             self._file = None
             self._close()
@@ -95,31 +95,31 @@ class BootCounter:
 def begin_or_roll_back(
     boot_counter: BootCounter, store: Store, home: PhoneHome, clock: Callable[[], float]
 ) -> Fault | None:
-    """Note the start of the active release; leave it for the one before if it failed too often.
+    """Count a start of the active release; roll back after too many failed starts.
 
     Returns:
-        What happened, if it was left.
+        The fault, if the release was rolled back.
     """
     active, _ = store.active()
     if active is None or boot_counter.begin(active) < MOST_STARTS:
         return None
-    told = f"release {active[:12]}: no slate in {MOST_STARTS} starts; it is used no more"
+    text = f"release {active[:12]}: no slate in {MOST_STARTS} starts; it was rolled back"
     outcomes.record(home, active, outcomes.REVERTED, int(clock()))
     try:
         blocklist.block(home, active)
         store.roll_back(frozenset({active}))
     except PocketRecError as err:  # tried again at the next start
-        return Fault(FaultCode.RELEASE_ROLLED_BACK, f"{told} ({err})")
+        return Fault(FaultCode.RELEASE_ROLLED_BACK, f"{text} ({err})")
     if (before := store.active()[0]) is not None and before != active:
         boot_counter.begin(before)
-    return Fault(FaultCode.RELEASE_ROLLED_BACK, told)
+    return Fault(FaultCode.RELEASE_ROLLED_BACK, text)
 
 
 def open_release(store: Store, home: PhoneHome) -> tuple[Bundle | None, Fault | None, Fault | None]:
-    """Open the release that may run here, else one whose lists may answer.
+    """Open a release that may run here, or else one whose lists may answer.
 
     Returns:
-        The release, None if there is none; what is wrong; and why none of its models may run.
+        The release or None; its fault or None; and the fault that stops its models, or None.
     """
     barred = blocklist.read(home)
     bundle, fault = store.open_active(hash_large=False, barred=barred)
@@ -131,12 +131,13 @@ def open_release(store: Store, home: PhoneHome) -> tuple[Bundle | None, Fault | 
 
 
 def watched(home: PhoneHome, manifest: str, self_test: Callable[[Bundle], object]) -> SelfTest:
-    """Return a self-test that fails where it ended its process before, again and again."""
+    """Wrap a self-test: it fails if it ended its process `MOST_STARTS` times before."""
 
     def run(bundle: Bundle) -> None:
         boot_counter = BootCounter(home.self_test)
         if boot_counter.begin(manifest) >= MOST_STARTS:
-            boot_counter.close()  # the count stays: with spare models an install asks once more
+            # Keep the count: an install with spare models runs the self-test again.
+            boot_counter.close()
             raise SelfTestFailedError(
                 f"release {bundle.manifest.name}: {MOST_STARTS} processes ended in its self-test"
             )

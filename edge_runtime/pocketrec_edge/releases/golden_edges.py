@@ -1,7 +1,7 @@
-"""Answer the model-free golden cases of a release, and hold the answers against the expected ones.
+"""Run the model-free golden cases of a release and compare the results with the expected ones.
 
-Histories and searches of `golden_edges.json`, slates and titles of `golden_rules.json`. What an
-answer is compared by is the same as for `stages.py`.
+The cases are histories and searches of `golden_edges.json`, and slates and titles of
+`golden_rules.json`. `stages.py` uses the same comparison.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,21 +22,21 @@ from pocketrec_edge.recommend.surfaces import find
 from pocketrec_edge.releases.golden_history import golden_history
 
 RELATIVE = 1e-4
-"""Sums in another order: float32 keeps seven digits, a client in another language five of them."""
+"""Relative tolerance: float32 has seven digits; sums in another order agree in about five."""
 STAGES = ("history_rows", "history_events", "history_ages_s", "context", "pair")
 NAMED = ("context", "pair")
-"""Stages whose columns the spec names."""
+"""Stages whose columns have names in the spec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One stage of one case.
+    """Comparison of one stage of one case.
 
     Attributes:
-        stage: for people, such as "edges/context".
-        case: its name.
-        share: the largest error as a share of what is allowed; more than 1 is wrong.
-        note: what is wrong, "" if nothing is.
+        stage: name of the stage, such as "edges/context".
+        case: name of the case.
+        share: largest error as a share of the tolerance; more than 1 fails.
+        note: the difference, "" if it passes.
     """
 
     stage: str
@@ -46,7 +46,7 @@ class Comparison:
 
 
 def compare(stage: str, case: str, found: Any, expected: Any, name: str = "") -> Comparison:
-    """Compare numbers or texts, of any shape; `name` stands for them in the note."""
+    """Compare numbers or texts of any shape; the note calls them `name`."""
     one, two = np.asarray(found), np.asarray(expected)
     if one.shape != two.shape:
         share = float("inf")
@@ -55,13 +55,13 @@ def compare(stage: str, case: str, found: Any, expected: Any, name: str = "") ->
         share = float(np.where(np.isnan(apart), np.inf, apart).max(initial=0.0))
     else:
         share = 0.0 if (one == two).all() else float("inf")
-    told = name or stage.rpartition("/")[2]
-    wrong = "" if share <= 1 else f"{told} is {_short(one)}, not {_short(two)}"
+    label = name or stage.rpartition("/")[2]
+    wrong = "" if share <= 1 else f"{label} is {_short(one)}, not {_short(two)}"
     return Comparison(stage=stage, case=case, share=share, note=wrong)
 
 
 def _columns(names: tuple[str, ...], found: Any, expected: Any) -> str:
-    """Return which columns are wrong, for people; "" where the shapes differ."""
+    """Return the wrong columns as text; "" if the shapes differ."""
     one, two = np.atleast_2d(found), np.atleast_2d(expected)
     if one.shape != two.shape or one.shape[1] != len(names):
         return ""
@@ -75,7 +75,7 @@ def _short(value: NDArray[Any]) -> str:
 
 
 def history_numbers(device: Recommender, case: EdgeHistory) -> dict[str, NDArray[Any]]:
-    """Return what this device makes of a history, by `STAGES`."""
+    """Return this device's arrays for a history, by `STAGES`."""
     past = golden_history(device.bundle, case)
     query = Query(past, case.now_utc)
     tower = device.tower_inputs(query)
@@ -94,7 +94,7 @@ def history_numbers(device: Recommender, case: EdgeHistory) -> dict[str, NDArray
 
 
 def answered_history(device: Recommender, case: EdgeHistory) -> EdgeHistory:
-    """Return the case with this device's numbers."""
+    """Return the case with this device's results."""
     found = history_numbers(device, case)
     return replace(
         case,
@@ -107,7 +107,7 @@ def answered_history(device: Recommender, case: EdgeHistory) -> EdgeHistory:
 
 
 def first_candidates(device: Recommender, case: EdgeSearch) -> tuple[NDArray[np.int32], Floats]:
-    """Return the first candidates that this device finds, and their scores."""
+    """Return this device's first candidates and their scores."""
     past = golden_history(device.bundle, case)
     faults: list[Fault] = []
     at_hand = case.scene_ids[0] if case.scene_ids else None
@@ -138,7 +138,7 @@ def filters_of(value: Mapping[str, Any] | None) -> Filters | None:
 
 
 def shortest(numbers: Floats) -> tuple[float, ...]:
-    """Return float32 numbers as the shortest decimals that give them again."""
+    """Return float32 numbers as the shortest decimals that round-trip."""
     return tuple(map(float, map(str, numbers)))
 
 
@@ -150,7 +150,7 @@ def _user(device: Recommender, row: int) -> Floats:
 
 
 def check_edges(device: Recommender, golden: GoldenEdges) -> Iterator[Comparison]:
-    """Redo every history and search."""
+    """Run every history and search."""
     for case in golden.histories:
         for stage, found in history_numbers(device, case).items():
             expected = getattr(case, stage)
@@ -167,7 +167,7 @@ def check_edges(device: Recommender, golden: GoldenEdges) -> Iterator[Comparison
 
 
 def _untied(expected: EdgeSearch, found: list[int]) -> tuple[list[int], list[int]]:
-    """Rows to compare: two of nearly one score may change places, unless the user's vector is 0."""
+    """Return the rows to compare; near ties may swap, unless the user's vector is 0."""
     wanted = list(expected.candidates)
     if found == wanted or expected.user_row == ZERO or len(found) != len(wanted):
         return found, wanted

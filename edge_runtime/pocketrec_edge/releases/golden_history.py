@@ -1,4 +1,4 @@
-"""The history of a golden case, as this release's rows."""
+"""Convert the history of a golden case to rows of a release."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from pocketrec_bundle.reader import Bundle
 
 
 def golden_history(bundle: Bundle, case: GoldenCase | EdgeHistory | EdgeSearch) -> History:
-    """Translate a case's history to rows; ids that the release does not have are left out."""
+    """Return a case's history as rows; skip ids that the release lacks."""
     known = [
         (row, event, ts)
         for item_id, event, ts in zip(case.item_ids, case.events, case.ts, strict=True)

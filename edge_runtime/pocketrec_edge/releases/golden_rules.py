@@ -1,4 +1,4 @@
-"""Answer the golden slates and titles of `golden_rules.json`, which no release enters into."""
+"""Run the golden slates and titles of `golden_rules.json`, which do not depend on a release."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,13 +16,13 @@ from pocketrec_edge.releases.golden_edges import Comparison, compare
 
 
 class FixedDraws:
-    """A source of randomness that gives what a case says, in the order in which it is asked."""
+    """A random generator that returns a case's fixed draws in order."""
 
     def __init__(self, draws: Draws) -> None:
         self._numbers, self._order = list(draws.numbers), draws.order
 
     def random(self, size: int, /) -> NDArray[np.float64]:
-        """Return the next numbers; 0 where a case has no more."""
+        """Return the next numbers; 0 after the last one."""
         found = (self._numbers + [0.0] * size)[:size]
         self._numbers = self._numbers[size:]
         return np.array(found)
@@ -33,7 +33,7 @@ class FixedDraws:
 
 
 class Table:
-    """The items of the file, as arrays."""
+    """The file's items as arrays."""
 
     def __init__(self, items: tuple[GoldenItem, ...]) -> None:
         self.titles = [item.title for item in items]
@@ -43,7 +43,7 @@ class Table:
 
 
 def slate_of(table: Table, case: RuledSlate) -> tuple[NDArray[np.int32], RerankResult]:
-    """Return the candidates' rows, and the slate that this device chooses of them."""
+    """Return the candidates' rows and this device's slate."""
     rows = np.array(case.rows, np.int32)
     scores = np.array(case.scores, np.float32)
     if case.rules is None:
@@ -109,7 +109,7 @@ def _moment(table: Table, case: RuledSlate) -> Moment:
 
 
 def check_rules(golden: GoldenRules) -> Iterator[Comparison]:
-    """Redo every slate and title."""
+    """Run every slate and title."""
     table = Table(golden.items)
     for case in golden.slates:
         rows, ruled = slate_of(table, case)

@@ -1,7 +1,7 @@
-"""Hash a release's large files beside the first answers, not before them.
+"""Background integrity check: hash a release's large files after the first slate.
 
-They were hashed when they were installed; what can have happened since is a worn-out flash cell. A
-phone of a million items so starts 100 ms sooner; at most its first slates come from a damaged file.
+The files were hashed at installation; since then only the storage can have failed. With a million
+items a phone starts 100 ms faster; only its first slates may come from a damaged file.
 """
 
 import threading
@@ -12,9 +12,10 @@ from pocketrec_edge.releases.store import Store
 
 
 class IntegrityCheck:
-    """One pass over `bundle.unhashed` in a thread of its own; hashing leaves the interpreter free.
+    """Hashes `bundle.unhashed` once, in a thread; hashing releases the GIL.
 
-    fault: what is wrong, None so far.
+    Attributes:
+        fault: the damage found, or None.
     """
 
     def __init__(self, store: Store, bundle: Bundle) -> None:
@@ -24,9 +25,9 @@ class IntegrityCheck:
         self._called = self._started = False
 
     def start(self) -> bool:
-        """Begin, once; called when the first slate is out. Returns whether it was the first call.
+        """Start the check after the first slate; return whether this was the first call.
 
-        A release without large files is checked already; then no thread starts.
+        A release without large files needs no thread.
         """
         if self._called:
             return False
@@ -37,7 +38,7 @@ class IntegrityCheck:
         return True
 
     def wait(self) -> None:
-        """Wait until all is hashed, if it was begun."""
+        """Wait for the check, if it was started."""
         if self._started:
             self._thread.join()
 

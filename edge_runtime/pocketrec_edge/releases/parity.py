@@ -1,6 +1,6 @@
-"""How near one model file's answers come to the truth, and inputs that every file must survive.
+"""Parity metrics of a model file against reference outputs, and hard inputs for robustness.
 
-The figures of `pocketrec verify` and of the gates of an export: one definition for both.
+`pocketrec verify` and the export gates both use these definitions.
 """
 
 import time
@@ -17,7 +17,7 @@ from pocketrec_edge.engines.select import Engine
 
 Inputs = dict[str, NDArray[Any]]
 TOP = {"user_tower": 100, "ranker": 10}
-"""Items whose choice is compared: what retrieval hands on, what a slate shows."""
+"""Items to compare: the candidates of retrieval, the items of a slate."""
 HUGE, DENORMAL = 1e9, 1e-42
 _TIMED = 20
 _TIE = 1e-6
@@ -25,11 +25,16 @@ _TIE = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityMetrics:
-    """Answers beside the truth.
+    """Parity of outputs with reference outputs.
 
-    max_error, mean_error: absolute; cosine: the least of an answer with its truth; overlap: share
-    of the truth's first `TOP` items that are chosen too; rank_correlation: Spearman's, of the
-    scores of all items or candidates. The last two are means over the requests.
+    Attributes:
+        max_error: maximum absolute error.
+        mean_error: mean absolute error.
+        cosine: minimum cosine of an output with its reference; 1 is best.
+        overlap: share of the reference's first `TOP` items that are also chosen, mean over
+            requests; 1 is best.
+        rank_correlation: Spearman's, of the scores of all items or candidates, mean over requests;
+            1 is best.
     """
 
     max_error: float
@@ -45,13 +50,13 @@ def compare_outputs(
     truth: Sequence[NDArray[Any]],
     scores: Sequence[tuple[NDArray[Any], NDArray[Any]]],
 ) -> ParityMetrics:
-    """Compare a file's answers.
+    """Compare a model file's outputs with reference outputs.
 
     Args:
         model: "user_tower" or "ranker".
-        answers: of the file, one a request.
-        truth: of the same shapes.
-        scores: for each request what answer and truth make of each item (or candidate), [n] each.
+        answers: outputs of the file, one per request.
+        truth: reference outputs, of the same shapes.
+        scores: for each request, scores [n] of items or candidates by output and by reference.
     """
     apart = np.concatenate([np.abs(a - b).ravel() for a, b in zip(answers, truth, strict=True)])
     return ParityMetrics(
@@ -64,7 +69,7 @@ def compare_outputs(
 
 
 def hard_inputs(model: str, ordinary: Inputs) -> dict[str, Inputs]:
-    """Inputs that a model must survive with finite numbers, made from ordinary ones by name."""
+    """Return hard inputs by name, made from ordinary ones; outputs must stay finite."""
     floats = [name for name, value in ordinary.items() if value.dtype == np.float32]
 
     def filled(value: float) -> Inputs:
@@ -95,29 +100,29 @@ def hard_inputs(model: str, ordinary: Inputs) -> dict[str, Inputs]:
 
 
 def ranked(spec: FeatureSpec, inputs: Inputs, answer: NDArray[Any]) -> NDArray[Any]:
-    """Final score of each real candidate, float32 [n]; the padding's vectors are zero."""
+    """Return the final score of each candidate without padding, float32 [n]."""
     real = inputs["item_vectors"].any(axis=1)
     return spec.final_scores(answer[real])
 
 
 def cosine(one: NDArray[Any], two: NDArray[Any]) -> float:
-    """Return the cosine of two arrays taken as vectors."""
+    """Return the cosine of two arrays as flat vectors."""
     a, b = one.ravel().astype(np.float64), two.ravel().astype(np.float64)
     lengths = np.sqrt(inner(a[None], a) * inner(b[None], b))
     return float(inner(a[None], b)[0] / max(float(lengths[0]), 1e-30))
 
 
 def overlap(one: NDArray[Any], two: NDArray[Any], k: int) -> float:
-    """Share of the k best that both scores [n] choose."""
+    """Return the share of the top k that both scores [n] have in common."""
     k = min(k, len(one))
     first, second = (np.argsort(-scores, kind="stable")[:k] for scores in (one, two))
     return len(np.intersect1d(first, second)) / k
 
 
 def spearman(one: NDArray[Any], two: NDArray[Any]) -> float:
-    """Spearman's rank correlation, ties by their mean rank; 1 where either has no order at all.
+    """Return Spearman's rank correlation with mean ranks for ties; 1 if either side is constant.
 
-    Scores nearer to each other than a millionth of their range tie: the order among them is noise.
+    Scores that differ by less than a millionth of their range tie, because their order is noise.
     """
     first, second = _ranks(one), _ranks(two)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
@@ -135,7 +140,7 @@ def _ranks(scores: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def median_ms(engine: Engine, inputs: Inputs) -> float:
-    """Milliseconds of one run, the median of 20."""
+    """Return the median latency of 20 runs, in milliseconds."""
     times = []
     for _ in range(_TIMED):
         start = time.perf_counter()

@@ -1,7 +1,7 @@
 """Replay a release's golden vectors on this device, with its own engine and files.
 
-Requests of `golden.json` through the models, then the edge cases of `golden_edges.json` and the
-rules of `golden_rules.json`, in which no model takes part.
+The requests of `golden.json` run through the models. The edge cases of `golden_edges.json` and the
+rules of `golden_rules.json` need no model.
 """
 
 from collections.abc import Iterable
@@ -24,12 +24,11 @@ from pocketrec_edge.releases.golden_rules import check_rules
 
 
 def replay(bundle: Bundle, engine: str = "auto") -> int:
-    """Run every golden case; returns how many requests there were.
+    """Run every golden case; return the number of requests.
 
     Raises:
-        SelfTestFailedError: a vector or score is off by more than the release's tolerance, or a
-            slate differs where its scores do not nearly tie; or an edge case or a rule's slate
-            differs.
+        SelfTestFailedError: a vector or score exceeds the release's tolerance, a slate differs
+            without a near tie, or an edge case or a rule's slate differs.
     """
     golden = Golden.of(bundle)
     recommender = Recommender(bundle, engine)
@@ -53,7 +52,7 @@ def replay_requests(device: Recommender, golden: Golden) -> None:
 
 
 def replay_rules(bundle: Bundle) -> None:
-    """Check the rules' golden slates, once a process and file: no release enters into them.
+    """Check the rules' golden slates, once per process and file, as they do not depend on releases.
 
     Raises:
         SelfTestFailedError: as `replay`.
@@ -67,14 +66,14 @@ def replay_rules(bundle: Bundle) -> None:
 
 
 _rules_passed: set[str] = set()
-"""SHA-256 of the files of golden rules that this process has passed; they take 10 ms."""
+"""SHA-256 of the golden rule files that passed in this process; a check takes 10 ms."""
 
 
 def expect_right(found: Iterable[Comparison]) -> None:
-    """Stop at the first stage of a case that is wrong.
+    """Raise at the first stage that is wrong.
 
     Raises:
-        SelfTestFailedError: there is one; the text names case, stage and values.
+        SelfTestFailedError: a stage is wrong; the message has case, stage and values.
     """
     for one in found:
         if not one.share <= 1:
@@ -82,7 +81,7 @@ def expect_right(found: Iterable[Comparison]) -> None:
 
 
 def check_slate(where: str, slate: Slate, case: GoldenCase, golden: Golden) -> None:
-    """Hold an answer against a golden case's; `where` begins the error's text.
+    """Compare a slate with a golden case; the error message begins with `where`.
 
     Raises:
         SelfTestFailedError: as `replay`.
@@ -102,7 +101,7 @@ def check_slate(where: str, slate: Slate, case: GoldenCase, golden: Golden) -> N
 
 
 def _check_order(where: str, ids: list[str], case: GoldenCase, tolerance: float) -> None:
-    """The same ids in the same order, except where expected scores nearly tie."""
+    """Check that ids have the same order, except for near ties of the expected scores."""
     expected = dict(zip(case.slate_ids, case.slate_scores, strict=True))
     for place, item_id in enumerate(ids):
         score = expected.get(item_id, case.slate_scores[-1])

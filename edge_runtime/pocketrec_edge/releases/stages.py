@@ -1,7 +1,7 @@
-"""Golden vectors of every stage: where a client goes wrong shows at the first stage that differs.
+"""Golden vectors of every stage, to find the first stage at which a client goes wrong.
 
-`golden.json` holds requests and final answers; the arrays `golden/STAGE` hold, case by case in its
-order, what each stage makes of the expected output of the stage before.
+`golden.json` holds requests and final answers. The arrays `golden/STAGE` hold, in the same order of
+cases, the output of each stage for the expected output of the previous stage.
 """
 
 from dataclasses import dataclass, replace
@@ -24,19 +24,19 @@ from pocketrec_edge.releases.golden_rules import check_rules
 
 Arrays = dict[str, NDArray[Any]]
 FIRST = 20
-"""Candidates of a case that are kept."""
+"""Candidates stored per case."""
 
 NONE = -1
-"""Row number where a history or a list of candidates has ended."""
+"""Row number that pads a history or a list of candidates."""
 
 ROWS = ("history_rows", "candidates", "slate")
 _RELATIVE = 1e-4
-"""Sums in another order: float32 keeps seven digits, a client in another language five of them."""
+"""Relative tolerance: float32 has seven digits; sums in another order agree in about five."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageCheck:
-    """One stage of the device path: largest error over all cases, as a share of what is allowed."""
+    """One stage of the device path: largest error over all cases, as a share of the tolerance."""
 
     stage: str
     of_tolerance: float
@@ -47,7 +47,7 @@ class StageCheck:
 def shapes(
     spec: FeatureSpec, cases: int, *, ruled: bool = False
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Dtype and shape of each file `golden/STAGE`, see FORMAT.md; ruled: the release has rules."""
+    """Return dtype and shape of each file `golden/STAGE`, see FORMAT.md."""
     length = spec.max_history
     found: dict[str, tuple[str, tuple[int, ...]]] = {
         "history_rows": ("i4", (cases, length)),
@@ -70,12 +70,12 @@ def _shapes(bundle: Bundle, golden: Golden) -> dict[str, tuple[str, tuple[int, .
 
 
 def record(device: Recommender, golden: Golden, expected: Arrays | None = None) -> Arrays:
-    """Run all golden cases stage by stage; returns the arrays by stage.
+    """Run all golden cases stage by stage; return the arrays by stage.
 
     Args:
-        device: of the release.
-        golden: its cases; retrieval and features start from their user vectors.
-        expected: what was recorded before: then the user tower runs too, and the ranker reads these
+        device: recommender of the release.
+        golden: the cases; retrieval and features start from their user vectors.
+        expected: recorded arrays. With them the user tower runs too, and the ranker reads their
             features instead of the device's own. None to record.
 
     Raises:
@@ -139,7 +139,7 @@ def _record(device: Recommender, case: GoldenCase, expected: Arrays | None) -> A
 def _ruled(
     device: Recommender, query: Query, rows: NDArray[Any], probabilities: Floats
 ) -> NDArray[Any]:
-    """Rows of the slate that the rules make of the first candidates, without exploration."""
+    """Return the slate's rows by the rules from the first candidates, without exploration."""
     scores = device.spec.final_scores(probabilities)
     first = replace(query, k=min(device.policy.slate, FIRST))
     ranked = RankedCandidates.by_retrieval(rows, device.index.vectors(rows), scores)
@@ -148,10 +148,10 @@ def _ruled(
 
 
 def read_stages(bundle: Bundle, golden: Golden) -> Arrays | None:
-    """Return a release's stage arrays; None if it has none, as those made before there were any.
+    """Return a release's stage arrays; None for releases without them (older exporters).
 
     Raises:
-        BundleInvalidError: some are missing, or do not fit the spec and the golden cases.
+        BundleInvalidError: an array is missing, or does not fit the spec and the golden cases.
     """
     names = {entry.name for entry in bundle.manifest.files}
     if not any(name.startswith("golden/") for name in names):
@@ -167,15 +167,17 @@ def read_stages(bundle: Bundle, golden: Golden) -> Arrays | None:
     for stage in found.keys() & {*ROWS}:
         rows = found[stage]
         if rows.size and not NONE <= int(rows.min()) <= int(rows.max()) < bundle.item_count:
-            raise BundleInvalidError(f"golden/{stage}: a row that is no item", code="golden_array")
+            raise BundleInvalidError(
+                f"golden/{stage}: a row outside the catalogue", code="golden_array"
+            )
     return found
 
 
 def check_cases(device: Recommender) -> list[StageCheck]:
-    """Redo the edge cases and the rules' slates of a release; a stage each, in their order.
+    """Run the edge cases and the rules' slates of a release; return a check per stage.
 
     Raises:
-        BundleInvalidError: they are malformed.
+        BundleInvalidError: the cases are malformed.
     """
     found: list[Comparison] = []
     if (edges := GoldenEdges.of(device.bundle)) is not None:
@@ -198,9 +200,9 @@ def check_cases(device: Recommender) -> list[StageCheck]:
 
 
 def check_stages(device: Recommender, golden: Golden, expected: Arrays) -> list[StageCheck]:
-    """Redo every stage from the expected output of the one before; in the order of the path.
+    """Run every stage from the expected output of the previous stage; return the checks in order.
 
-    Of the candidates the scores are compared, which tell any other choice but a tie.
+    Candidates are compared by their scores, which show every difference but a tie.
 
     Raises:
         EngineError: a model does not run.
@@ -225,6 +227,6 @@ def check_stages(device: Recommender, golden: Golden, expected: Arrays) -> list[
         worst = int(np.argmax(shares)) if len(shares) else 0
         share = float(shares[worst]) if len(shares) else 0.0
         passed = share <= 1.0
-        told = "" if passed else f"golden case {golden.cases[worst].name!r}"
-        checks.append(StageCheck(stage=stage, of_tolerance=share, passed=passed, note=told))
+        note = "" if passed else f"golden case {golden.cases[worst].name!r}"
+        checks.append(StageCheck(stage=stage, of_tolerance=share, passed=passed, note=note))
     return checks

@@ -1,9 +1,9 @@
-"""Releases on the device: content-addressed files, and one small file that names the active one.
+"""The release store: content-addressed files, and a small file that names the active release.
 
-    files/<sha256>             kept once for all releases
+    files/<sha256>             shared by all releases
     releases/<sha256>.json     manifests
     active.json                {"active": sha, "previous": sha or null}, replaced by one rename
-    popular.json               what is shown if no release opens, see `popular_list.py`
+    popular.json               shown if no release opens, see `popular_list.py`
 
 A release becomes active only when all its files are verified and its self-test has passed.
 """
@@ -36,17 +36,17 @@ from pocketrec_edge.recommend import popular_list
 Fetch = Callable[[FileEntry, Path], None]
 SelfTest = Callable[[Bundle], object]
 PARTIAL_LIFE_S = 7 * 86_400
-"""So long a transfer may go on that no install has finished."""
+"""Maximum age of a partial transfer."""
 POINTER = "active.json"
 FOR_PEOPLE = ("catalogue.sqlite", "model_card.json", "model_card.md")
-"""Files without which a release answers as well, but with ids for titles."""
+"""Optional files: without them a release answers with ids instead of titles."""
 PROOFS = re.compile(r"golden(/.+|_[a-z]+\.json|\.json)")
-"""Files that only the self-test reads. All releases of an exporter share `golden_rules.json`."""
+"""Files that only the self-test needs. All releases of an exporter share `golden_rules.json`."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Store:
-    """The store of one device home. Readers never wait; writers take a lock."""
+    """The release store of one phone. Readers never wait; writers take a lock."""
 
     def __init__(
         self,
@@ -55,19 +55,19 @@ class Store:
         limit_bytes: int | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Name a store's folder.
+        """Set the store's folder.
 
         Args:
-            root: is made by the first install.
-            limit_bytes: of all files together; for an install that needs more the previous release
-                goes, and if that is not enough it is refused.
-            clock: unix seconds, as files have them.
+            root: the folder; the first install makes it.
+            limit_bytes: maximum size of all files. An install that needs more removes the previous
+                release; if that is not enough, it fails.
+            clock: returns unix seconds, comparable with file times.
         """
         self.root, self._limit_bytes, self._clock = root, limit_bytes, clock
         self.files, self.releases = root / "files", root / "releases"
 
     def active(self) -> tuple[str | None, str | None]:
-        """Return the active and the previous release's manifest hash; None where there is none."""
+        """Return the manifest hashes of the active and the previous release, or None."""
         try:
             value = json.loads((self.root / POINTER).read_bytes())
             found = [value.get("active"), value.get("previous")]
@@ -81,16 +81,16 @@ class Store:
     ) -> tuple[Bundle | None, Fault | None]:
         """Open the active release, or the previous one if that fails its checks.
 
-        A damaged file of `FOR_PEOPLE` or `PROOFS` does not refuse a release: without a catalogue
-        ids stand for titles, and the previous release often shares the file. If each release has a
-        damaged model, the first one opens whose other files are sound: its lists answer.
+        A release opens despite a damaged file of `FOR_PEOPLE` or `PROOFS`: without a catalogue, ids
+        replace titles, and the previous release often shares the file. If each release has a
+        damaged model, the first one with otherwise sound files opens, and its lists answer.
 
         Args:
             hash_large: see `pocketrec_bundle.reader.open_files`.
             barred: manifest hashes of releases that must not be opened.
 
         Returns:
-            The release, or None if no release opens; and what is wrong, or None.
+            The release, or None if no release opens; and its fault, or None.
         """
         fault: Fault | None = None
         for spare in (_answers_without, _leaves_lists):
@@ -124,12 +124,12 @@ class Store:
         """Open one installed release by the hash of its manifest.
 
         Args:
-            sha: of the manifest.
+            sha: hash of the manifest.
             hash_large: see `pocketrec_bundle.reader.open_files`.
-            spare: whether the release may lack a file, see there.
+            spare: returns whether the release may lack a file, see `open_files`.
 
         Raises:
-            BundleInvalidError: it is not there or fails its checks.
+            BundleInvalidError: the release is not installed or fails its checks.
         """
         manifest = self.read_manifest(sha)
         return open_files(
@@ -137,13 +137,13 @@ class Store:
         )
 
     def hash_rest(self, bundle: Bundle) -> Fault | None:
-        """Hash what `open_active` left of a release; a sync replaces what is damaged.
+        """Hash the files that `open_active` did not hash; a sync replaces damaged files.
 
         Args:
             bundle: a release of this store.
 
         Returns:
-            What is wrong, or None.
+            The fault, or None.
         """
         for entry in bundle.unhashed:
             try:
@@ -153,9 +153,9 @@ class Store:
         return None
 
     def lacks(self, sha: str) -> list[str]:
-        """Names of files that this device wants of an installed release and does not have.
+        """Return the missing files of an installed release that this device needs.
 
-        They are missing after an app has changed its runtime.
+        Files are missing after an app changed its runtime.
 
         Raises:
             BundleInvalidError: the release is not installed.
@@ -167,7 +167,7 @@ class Store:
         """Read an installed manifest and check it against its hash.
 
         Raises:
-            BundleInvalidError: it is not there or was changed.
+            BundleInvalidError: the manifest is missing or was changed.
         """
         try:
             with (self.releases / f"{sha}.json").open("rb") as stream:
@@ -183,22 +183,22 @@ class Store:
         return parse_manifest(data)
 
     def install(self, manifest_data: bytes, fetch: Fetch, self_test: SelfTest) -> str:
-        """Bring in a release and make it active; returns the hash of its manifest.
+        """Install a release and make it active; return the hash of its manifest.
 
-        Of its models come those that this device runs, see `needed_files`, and others only if the
-        self-test fails with these.
+        It fetches the models that this device runs, see `needed_files`; it fetches the others only
+        if the self-test fails.
 
         Args:
-            manifest_data: the manifest, already proved to come from the publisher.
-            fetch: writes one file's content to the path it is given; only called for files that
-                are not in the store, and its result is verified before use.
+            manifest_data: the manifest, already verified as the publisher's.
+            fetch: writes one file to the given path; called only for files that are not in the
+                store. The result is verified.
             self_test: raises if the release does not work on this device.
 
         Raises:
             BundleInvalidError: the manifest or a file fails its checks.
             StoreError: another install is running.
-            PocketRecError: the disk is full, or what `fetch` and `self_test` raise. Whatever
-                happens, the release that was active stays active.
+            PocketRecError: the disk is full, or `fetch` or `self_test` raises it. After any error
+                the active release stays active.
         """
         sha = hashlib.sha256(manifest_data).hexdigest()
         manifest = parse_manifest(manifest_data)
@@ -217,7 +217,7 @@ class Store:
                 self._fetch_all(spare, coming, fetch)
                 self_test(bundle := self.open_release(sha))
             active, previous = self.active()
-            # Written even if it says the same: phones that run open the repaired files.
+            # Write it even if unchanged, so that running apps open the repaired files.
             self._point(sha, previous if sha == active else active or previous)
             self._garbage_collect()
             with suppress(PocketRecError):  # the release answers without its list
@@ -225,10 +225,10 @@ class Store:
         return sha
 
     def roll_back(self, manifests: Collection[str]) -> None:
-        """Make the previous release the active one if the active one is among these.
+        """Activate the previous release if the active one is in `manifests`.
 
-        A previous release that is among them is forgotten; an active one without another to take
-        its place stays.
+        A previous release in `manifests` is removed. The active release stays if it has no
+        replacement.
 
         Raises:
             StoreError: an install is running.
@@ -247,7 +247,7 @@ class Store:
         """Install from a bundle folder on this machine, see `install`.
 
         Raises:
-            BundleInvalidError: no bundle there, or it fails its checks.
+            BundleInvalidError: the folder has no bundle, or the bundle fails its checks.
         """
 
         def copy(entry: FileEntry, target: Path) -> None:
@@ -269,9 +269,9 @@ class Store:
         fsync_dir(self.files)
 
     def _make_room(self, wanted: dict[str, int], coming: set[str]) -> None:
-        """Count what is here, too: what is active stays until the new release takes its place.
+        """Keep within the limit, which includes the active release until the install ends.
 
-        Where it is too much, first what no release needs goes, then the previous release.
+        Remove first the files that no release needs, then the previous release.
         """
         if self._limit_bytes is None or self._bytes_with(wanted) <= self._limit_bytes:
             return
@@ -282,13 +282,13 @@ class Store:
             self._garbage_collect(coming)
         if (total := self._bytes_with(wanted)) > self._limit_bytes:
             raise StoreError(
-                f"{self.root}: with this release it would take {total:,} bytes, and may take "
+                f"{self.root}: with this release it needs {total:,} bytes; the limit is "
                 f"{self._limit_bytes:,}. The release on this phone stays; publish a smaller one, "
-                "or allow more."
+                "or raise the limit."
             )
 
     def _bytes_with(self, wanted: dict[str, int]) -> int:
-        """Bytes of all files once these are here; what is here of them in part is in their size."""
+        """Return the bytes of all files after these are added; partial files count as whole."""
         here = {path.name: path.stat().st_size for path in self.files.iterdir()}
         others = {name: size for name, size in here.items() if _sha_of(name) not in wanted}
         return sum((wanted | others).values())
@@ -310,7 +310,7 @@ class Store:
             remove_file(incoming)
 
     def _remove_damaged(self, entries: list[FileEntry]) -> None:
-        """Remove damaged files that may be absent; else each sync would find them damaged again."""
+        """Remove damaged optional files, so that the next sync does not report them again."""
         for entry in entries:
             path = self.files / entry.sha256
             try:
@@ -319,9 +319,9 @@ class Store:
                 remove_file(path)
 
     def _sweep_partials(self, coming: set[str]) -> None:
-        """Remove what is left of transfers that were given up; errors can wait.
+        """Remove abandoned partial transfers; ignore errors.
 
-        A delta's name does not tell the release that it is for: it may go on for some days.
+        A delta's name does not identify its release, so it is kept for some days.
         """
         with suppress(OSError):
             for path in self.files.glob(".*"):
@@ -330,11 +330,12 @@ class Store:
                     remove_file(path)
 
     def _garbage_collect(self, coming: Collection[str] = ()) -> None:
-        """Remove what neither the active nor the previous release needs; errors can wait.
+        """Remove files that neither the active nor the previous release needs; ignore errors.
 
-        Windows keeps the files that a process has mapped; a later install removes them.
+        Windows keeps files that a process has mapped; a later install removes them.
 
-        coming: hashes of files and manifest of a release that is being installed.
+        Args:
+            coming: hashes of files and manifest of the release that is being installed.
         """
         kept = [sha for sha in self.active() if sha]
         needed = set(coming)
@@ -353,7 +354,7 @@ class Store:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """One writer at a time, over processes; the kernel frees it if the holder is killed."""
+        """Lock the store; the kernel frees the lock if its holder is killed."""
         try:
             make_folder(self.root)
             lock = LockedFile(self.root / "lock")
@@ -378,5 +379,5 @@ def _leaves_lists(entry: FileEntry) -> bool:
 
 
 def _sha_of(name: str) -> str:
-    """The hash in a file's name: of itself, or of what a transfer, `.<sha256>.part`, will be."""
+    """Return the hash in a file's name, such as `.<sha256>.part`."""
     return name.split(".")[1] if name.startswith(".") else name

@@ -1,7 +1,7 @@
-"""Prove a bundle on the runtimes of this machine: every model file, golden slates, hard inputs.
+"""Verify a bundle on this machine's runtimes: every model file, golden slates, hard inputs.
 
-What `pocketrec_edge.releases.selftest` asks of the default variant before a release becomes
-active, asked of every file, with figures instead of a verdict.
+The self-test (`selftest.py`) checks only the default variants before a release becomes active. This
+module checks every model file, and reports figures.
 """
 
 from collections.abc import Iterator
@@ -38,14 +38,28 @@ from pocketrec_edge.releases.stages import StageCheck, check_cases, check_stages
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileCheck:
-    """One model file on one runtime, on the inputs that golden requests lead to.
+    """One model file on one runtime, with the inputs of the golden requests.
 
-    status: "ok", "passed over" (the runtime is older than the file needs) or "failed". to_keras:
-    largest error against Keras, as measured at export. max_error, mean_error: absolute, against
-    the fp32 file on the first runtime present; cosine: the least of an answer with its. overlap:
-    share of its first 100 items (user tower) or 10 (ranker) that are chosen too. rank_correlation:
-    Spearman's, of the scores of all items or candidates; mean over the requests. ms: median of one
-    run, one thread.
+    The reference is the fp32 file on the first installed runtime.
+
+    Attributes:
+        model: "user_tower" or "ranker".
+        engine: "litert" or "onnx".
+        runtime: module and version of the runtime.
+        variant: name of the variant, such as "int8".
+        default: whether devices load this file first.
+        bytes: size of the file.
+        status: "ok", "passed over" (the file needs a newer runtime) or "failed".
+        note: the reason of a status other than "ok".
+        to_keras: maximum error against Keras, measured at export.
+        max_error: maximum absolute error against the reference.
+        mean_error: mean absolute error against the reference.
+        cosine: minimum cosine of an output with its reference; 1 is best.
+        overlap: share of the reference's first 100 items (user tower) or 10 (ranker) that are also
+            chosen; 1 is best.
+        rank_correlation: Spearman's, of the scores of all items or candidates, mean over the
+            requests; 1 is best.
+        ms: median latency of one run on one thread, in milliseconds.
     """
 
     model: str
@@ -67,9 +81,15 @@ class FileCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlateCheck:
-    """The golden requests on one engine, by the variants it runs on its own; note: what failed.
+    """The golden requests on one engine, with the variants that it loads by itself.
 
-    stages: in the order of the path; empty for a release without stage vectors.
+    Attributes:
+        engine: "litert" or "onnx".
+        runtime: module and version of the runtime.
+        cases: number of golden requests.
+        passed: whether all of them passed.
+        note: the failure, "" if they passed.
+        stages: checks in the order of the path; empty for a release without stage vectors.
     """
 
     engine: str
@@ -82,7 +102,14 @@ class SlateCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """All checks. passed: no default file failed, golden vectors hold on every runtime."""
+    """All checks of a release.
+
+    Attributes:
+        name: of the release.
+        passed: no default file failed, and golden vectors pass on every runtime.
+        files: a check per model file and runtime.
+        slates: a check per engine.
+    """
 
     name: str
     passed: bool
@@ -91,7 +118,7 @@ class Verification:
 
 
 def verify(bundle: Bundle) -> Verification:
-    """Run every model file of a release on every runtime present.
+    """Run every model file of a release on every installed runtime.
 
     Raises:
         EngineError: no runtime is installed, or none runs the release's reference file.
@@ -165,7 +192,7 @@ def _check_file(
     facts: dict[str, Any] = {
         "model": model,
         "engine": engine,
-        "runtime": _runtime_told(engine),
+        "runtime": _runtime_label(engine),
         "variant": str(entry.meta["variant"]),
         "default": bool(entry.meta.get("default")),
         "bytes": entry.bytes,
@@ -213,7 +240,7 @@ def _scores(
 
 
 def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
-    facts: dict[str, Any] = {"engine": engine, "runtime": _runtime_told(engine)}
+    facts: dict[str, Any] = {"engine": engine, "runtime": _runtime_label(engine)}
     facts["cases"] = len(golden.cases)
     stages: tuple[StageCheck, ...] = ()
     try:
@@ -227,7 +254,7 @@ def _check_slates(bundle: Bundle, engine: str, golden: Golden) -> SlateCheck:
     return SlateCheck(**facts, passed=all(s.passed for s in stages), stages=stages)
 
 
-def _runtime_told(engine: str) -> str:
+def _runtime_label(engine: str) -> str:
     """Name and version of the runtime behind an engine, for people."""
     name = runtime(engine).replace("_", "-")
     try:

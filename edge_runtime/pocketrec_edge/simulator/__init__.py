@@ -1,8 +1,8 @@
-"""The simulator: a fleet of phones on one machine, each of them the real runtime.
+"""The simulator: a fleet of phones on one machine, each with the real runtime.
 
-In: device classes, a release or a server. Out: what each class's phones did, as figures.
-Real are `Device`, its SQLite log, its store, golden vectors and, with a server, the sync client.
-Simulated are time, users, networks and batteries. Read in this order: device_profiles.py (its
+In: device classes, a release or a server. Out: figures for each class of phones.
+Real: `Device`, its SQLite log, its store, golden vectors and, with a server, the sync client.
+Simulated: time, users, networks and batteries. Read in this order: device_profiles.py (its
 table is device_profiles.toml), user_model.py, device_session.py (one phone), child.py, fleet.py (a
 process a class), report.py.
 """

@@ -1,7 +1,7 @@
-"""The process that one class's phones live in, one after the other, so that memory can be told.
+"""The process that simulates one class's phones in turn, so that its memory can be measured.
 
-`python -m pocketrec_edge.simulator.child` reads a job as JSON from stdin and writes a line of JSON
-for each life, then one with the peak of its resident memory.
+`python -m pocketrec_edge.simulator.child` reads a job as JSON from stdin. It writes a line of JSON
+for each phone, and a last line with its peak resident memory.
 """
 
 import json
@@ -17,7 +17,7 @@ from pocketrec_edge.simulator.device_session import Plan, run_session
 
 
 def main() -> None:
-    """Do the job; any error ends the process, and its traceback is the parent's to tell."""
+    """Run the job. Any error ends the process; the parent reports its traceback."""
     job: dict[str, Any] = json.load(sys.stdin)
     plan = Plan(**job["plan"])
     if plan.server is None:
@@ -31,11 +31,11 @@ def main() -> None:
         result = run_session(kind, plan, home, name)
         if not job["keep"]:
             shutil.rmtree(home, ignore_errors=True)
-        _say({"result": result.to_json()})
-    _say({"peak_bytes": peak_bytes()})
+        _write_line({"result": result.to_json()})
+    _write_line({"peak_bytes": peak_bytes()})
 
 
-def _say(value: dict[str, Any]) -> None:
+def _write_line(value: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 

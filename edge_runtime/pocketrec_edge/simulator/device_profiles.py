@@ -1,4 +1,4 @@
-"""Device classes as data: how fast, how large, and what network and mains by the hour."""
+"""Device classes as data: speed, memory, storage, and network and power by hour."""
 
 import math
 import re
@@ -12,13 +12,21 @@ from pocketrec_edge.sync.conditions import METERED, ON_BATTERY
 
 BUILT_IN = Path(__file__).with_name("device_profiles.toml")
 OFFLINE = "offline"
-"""Why a sync is put off, beside what conditions.py names."""
+"""Reason to wait, in addition to those of `conditions.py`."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """From an hour of the day (0..24) to the next period; kb_per_s: of 1,000 bytes, 0 = offline."""
+    """Network and power from an hour of the day to the next period.
+
+    Attributes:
+        from_hour: start, 0..24, local time.
+        kb_per_s: bandwidth in 1,000 bytes per second; 0: offline.
+        latency_ms: latency per request, in milliseconds.
+        metered: the network charges for data.
+        charging: the phone is on mains power.
+    """
 
     from_hour: float
     kb_per_s: float
@@ -29,7 +37,7 @@ class Period:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceClass:
-    """One kind of phone; what each field means is said in `device_profiles.toml`."""
+    """A class of phones. `device_profiles.toml` describes the fields."""
 
     name: str
     share: float
@@ -40,22 +48,22 @@ class DeviceClass:
     period: tuple[Period, ...]
 
     def at(self, hour: float) -> Period:
-        """Return the period of an hour; before the day's first one the last one goes on."""
+        """Return the period of an hour; the last period lasts until the day's first one."""
         return max(self.period, key=lambda each: (each.from_hour <= hour, each.from_hour))
 
     @property
     def storage_bytes(self) -> int:
-        """Most that releases may take."""
+        """Maximum size of all releases, in bytes."""
         return int(self.storage_mib * 2**20)
 
 
 def put_off(period: Period, *, dropped: bool, anytime: bool) -> str | None:
-    """Return why a sync must wait, None if it may go on.
+    """Return the reason to wait, or None if the phone may sync.
 
     Args:
-        period: what there is at the moment.
-        dropped: the network has just gone.
-        anytime: sync on any network and on battery, too.
+        period: the current period.
+        dropped: the network is down at this moment.
+        anytime: sync also on metered networks and on battery.
     """
     if dropped or not period.kb_per_s:
         return OFFLINE
@@ -65,20 +73,20 @@ def put_off(period: Period, *, dropped: bool, anytime: bool) -> str | None:
 
 
 def transfer_s(period: Period, requests: int, n_bytes: int) -> float:
-    """Return how long a transfer takes there: a model, a latency a request and the bytes."""
+    """Return the modelled transfer time in seconds: a latency per request, and the bytes."""
     return requests * period.latency_ms / 1000 + n_bytes / (period.kb_per_s * 1000)
 
 
 def counts(classes: list[DeviceClass], n_devices: int) -> list[int]:
-    """Share devices out: one a class, the others by share, largest remainders first.
+    """Distribute devices: one per class, the others by share with the largest remainder method.
 
     Raises:
-        InputError: there are more classes than devices.
+        InputError: the number of classes exceeds the number of devices.
     """
     if n_devices < len(classes):
         raise InputError(
-            f"{n_devices} devices for {len(classes)} classes: give at least one each (--devices), "
-            "or choose classes (--only)."
+            f"{n_devices} devices for {len(classes)} classes: give at least one per class "
+            "(--devices), or choose classes (--only)."
         )
     total = sum(each.share for each in classes)
     left = n_devices - len(classes)
@@ -91,10 +99,10 @@ def counts(classes: list[DeviceClass], n_devices: int) -> list[int]:
 
 
 def read_classes(path: Path, only: tuple[str, ...] = ()) -> list[DeviceClass]:
-    """Read a table of device classes, all or those named.
+    """Read a table of device classes; `only` selects some by name.
 
     Raises:
-        InputError: it cannot be read, is malformed, or has no class of that name.
+        InputError: the table cannot be read or is malformed, or lacks a class of `only`.
     """
     try:
         value = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -131,21 +139,21 @@ def _device_class(where: str, value: Any) -> DeviceClass:
 
 
 def _check(where: str, value: Any, kind: type, at_least: dict[str, float]) -> None:
-    """Hold a table against the fields of a dataclass: all there, none else, of their types."""
+    """Check a table against a dataclass: exactly its fields, with their types."""
     expected = {field.name: field.type for field in fields(kind)}
     found = value.keys() if isinstance(value, dict) else set()
     if missing := expected.keys() - found:
         raise InputError(f"{where}: no {', '.join(sorted(missing))}.")
     if unknown := found - expected.keys():
         raise InputError(f"{where}: unknown {', '.join(sorted(unknown))}.")
-    for name, wanted in expected.items():
-        told = _wrong(value[name], wanted, at_least.get(name, 0.0))
-        if told:
-            raise InputError(f"{where}: {name} must be {told}.")
+    for name, kind_of_value in expected.items():
+        valid = _wrong(value[name], kind_of_value, at_least.get(name, 0.0))
+        if valid:
+            raise InputError(f"{where}: {name} must be {valid}.")
 
 
 def _wrong(value: Any, wanted: Any, least: float) -> str | None:
-    """Return what a value should be instead, None if it is that."""
+    """Return a description of the valid values, or None if the value is valid."""
     if wanted is float:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return None if number and least <= value < math.inf else f"a number from {least:g}"

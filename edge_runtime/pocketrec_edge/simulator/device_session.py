@@ -1,4 +1,4 @@
-"""One phone's simulated minutes: the real runtime, driven by a person and a clock of its own."""
+"""Simulate one phone: the real runtime, driven by a user model and a simulated clock."""
 
 import math
 import time
@@ -19,16 +19,25 @@ from pocketrec_edge.simulator.device_profiles import DeviceClass, put_off, trans
 from pocketrec_edge.simulator.user_model import Habits, UserModel
 
 START_UTC = 1_767_571_200
-"""When simulated time begins: Monday, 2026-01-05, 00:00 UTC."""
+"""Start of simulated time: Monday, 2026-01-05, 00:00 UTC."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What all phones of a run have in common.
+    """Settings of a run, the same for all phones.
 
-    bundle: folder of the release that ships with the app; server, root, channel: as for `sync`;
-    minutes: of simulated time; anytime: sync on any network; sync_every_min: between two checks
-    for a new release; consent: users agree that events are sent; k: slate size.
+    Attributes:
+        bundle: folder of the release that ships with the app, or None.
+        server: address of the server; None: phones never sync.
+        root: path of the pinned root, see `sync`.
+        channel: the channel to follow.
+        engine: the inference engine.
+        minutes: length of the simulated time.
+        anytime: sync also on metered networks and on battery.
+        sync_every_min: minutes between two syncs.
+        consent: users agree that events are sent.
+        seed: seed of all random draws.
+        k: slate size; None: the release's.
     """
 
     bundle: str | None
@@ -46,12 +55,23 @@ class Plan:
 
 @dataclass(slots=True, kw_only=True)
 class SessionResult:
-    """What happened to one phone; times in ms are as measured here, sync_s is the network's model.
+    """The result of one phone. Times in ms are measured on this machine; sync_s is modelled.
 
-    total_ms: of all stages of a slate, without the log; first_ms: from opening the app to its
-    first slate, log and disk included; sources: of all answers; unanswered: requests without an
-    item though a release was installed; put_off: reasons why syncs had to wait; events: of any
-    kind, logged.
+    Attributes:
+        release: name of the active release at the end.
+        total_ms: time of each slate, all stages without the log.
+        first_ms: time from opening the app to its first slate, with log and disk.
+        sources: number of answers by source.
+        faults: number of faults by text.
+        put_off: number of syncs that had to wait, by reason.
+        unanswered: requests without items although a release was installed.
+        acts: interactions of the user.
+        events: events in the log, of all kinds.
+        events_sent: events that the server accepted.
+        syncs: completed syncs.
+        installs: installed releases.
+        bytes_down: bytes received by syncs.
+        sync_s: modelled transfer time of syncs, in seconds.
     """
 
     release: str | None = None
@@ -75,19 +95,19 @@ class SessionResult:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "SessionResult":
-        """Build it again of `to_json`."""
+        """Build a result from `to_json`."""
         counters = ("sources", "faults", "put_off")
         return cls(**value | {name: Counter(value[name]) for name in counters})
 
 
 def run_session(kind: DeviceClass, plan: Plan, home: Path, name: str) -> SessionResult:
-    """Live through a phone's minutes.
+    """Simulate one phone for the plan's minutes.
 
     Args:
-        kind: its class.
-        plan: of the run.
-        home: its folder.
-        name: different for every phone; with the seed it decides all that is random.
+        kind: the phone's class.
+        plan: settings of the run.
+        home: the phone's folder.
+        name: unique name of the phone; it seeds the random draws, with the plan's seed.
     """
     return _Phone(kind, plan, home, f"{plan.seed} {name}").run_session()
 
@@ -136,7 +156,7 @@ class _Phone:
         self._now = max(self._now, START_UTC + minute * 60)  # a session may last into the next
 
     def _use(self) -> None:
-        """Open the app, look at a list, act; closing it forgets the models."""
+        """Open the app, look at slates and interact; closing the app unloads the models."""
         started = time.perf_counter()
         device = self._open()
         try:
@@ -160,7 +180,7 @@ class _Phone:
         return answer
 
     def _look(self, device: Device, answer: Answer) -> bool:
-        """Act on what is shown; returns whether to go on to the next page."""
+        """Interact with the items shown; return whether the user wants the next page."""
         for place, item in enumerate(answer.items, 1):
             if not self._user.takes(item.item_id, place):
                 continue
@@ -215,6 +235,6 @@ class _Phone:
             self._fault(report.events_fault)
         result.sync_s += transfer_s(period, report.requests, report.bytes_down + report.bytes_up)
 
-    def _fault(self, said: object) -> None:
-        text = str(said).replace(str(self._home), "HOME")  # the same text for every phone
+    def _fault(self, fault: object) -> None:
+        text = str(fault).replace(str(self._home), "HOME")  # the same text for every phone
         self._result.faults[text] += 1

@@ -1,4 +1,4 @@
-"""A fleet: one process a class, one class after the other, so that no phone slows another down."""
+"""Simulate a fleet: a process per class, one class at a time, so that phones do not compete."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from pocketrec_edge.simulator.device_profiles import DeviceClass
 from pocketrec_edge.simulator.device_session import Plan, SessionResult
 
 _TOLD = 600
-"""Characters of a child's traceback that are shown."""
+"""Maximum characters of a child's traceback in the error message."""
 
 
 def run_class(
@@ -24,18 +24,18 @@ def run_class(
     keep: bool,
     on_result: Callable[[], object],
 ) -> tuple[list[SessionResult], int]:
-    """Let all phones of a class live.
+    """Simulate all phones of a class in one process.
 
     Args:
-        kind: their class.
-        n_devices: how many.
-        plan: of the run.
-        work: folder for their homes.
-        keep: leave the homes there.
-        on_result: is called after each one.
+        kind: the class.
+        n_devices: number of phones.
+        plan: settings of the run.
+        work: folder for the phones' folders.
+        keep: keep the phones' folders.
+        on_result: called after each phone.
 
     Returns:
-        Their results, and the most memory that was resident in their process, in bytes.
+        The results, and the process's peak resident memory in bytes.
 
     Raises:
         SimulationFailedError: the process ended with an error.
@@ -66,11 +66,11 @@ def run_class(
             child.stdin.write(json.dumps(job))
             child.stdin.close()
             for line in child.stdout:
-                said = json.loads(line)
-                if "result" in said:
-                    results.append(SessionResult.from_json(said["result"]))
+                line_value = json.loads(line)
+                if "result" in line_value:
+                    results.append(SessionResult.from_json(line_value["result"]))
                     on_result()
-                peak = said.get("peak_bytes", peak)
+                peak = line_value.get("peak_bytes", peak)
         except BaseException:
             child.kill()
             raise

@@ -1,4 +1,4 @@
-"""Figures of a simulated class, from the lives of its phones."""
+"""Figures of a simulated class, from the results of its phones."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -17,18 +17,20 @@ class ClassReport:
     """One class.
 
     Attributes:
-        requests: answers of any source.
-        p50_ms, p99_ms: of all stages of a slate; first_slate_ms: median from opening the app to
-            its first slate, disk included. Both are measured here, times `cpu_slowdown`: a model
-            of a phone. None: no slate.
-        sources: requests by the answer's source.
-        unanswered: requests without an item though a release was installed.
-        faults: how often each was told.
-        releases: phones by the release that was active at the end.
-        sync_s: what the class's networks would have taken for what was transferred, a model.
-        put_off: syncs that had to wait, by reason.
-        resident_mib: the most that the process of these phones had resident, Python and the engine
-            included, measured here; would_be_killed: whether that is above `memory_mib`.
+        requests: number of answers.
+        p50_ms, p99_ms: quantiles of the time of a slate, all stages. Measured on this machine and
+            multiplied by `cpu_slowdown`, a model of the phone. None: no slate.
+        first_slate_ms: median time from opening the app to its first slate, with disk; modelled in
+            the same way.
+        sources: number of requests by the answer's source.
+        unanswered: requests without items although a release was installed.
+        faults: number of faults by text.
+        releases: number of phones by active release at the end.
+        sync_s: modelled transfer time on the class's networks, in seconds.
+        put_off: number of syncs that had to wait, by reason.
+        resident_mib: peak resident memory of the process, with Python and the engine, measured on
+            this machine.
+        would_be_killed: whether that exceeds `memory_mib`.
     """
 
     name: str
@@ -56,7 +58,7 @@ class ClassReport:
 
 
 def summed(kind: DeviceClass, results: list[SessionResult], peak_bytes: int) -> ClassReport:
-    """Add up the phones of a class."""
+    """Summarise the results of a class's phones."""
     slower = kind.cpu_slowdown
     total_ms = [ms * slower for result in results for ms in result.total_ms]
     first_ms = [ms * slower for result in results for ms in result.first_ms]

@@ -1,7 +1,7 @@
-"""Users as a seeded model: when they open the app, and what they do with what they see.
+"""A seeded user model: when users open the app, and their interactions with a slate.
 
-Clicks follow the position-based model (Craswell et al. 2008): an item is looked at with a
-probability that falls with its place, and taken, once looked at, with one that is its own.
+Clicks follow the position-based model (Craswell et al. 2008): the user examines an item with a
+probability that falls with its rank, and then clicks it with the item's own probability.
 """
 
 import random
@@ -11,12 +11,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habits:
-    """How users behave.
+    """Parameters of the user model.
 
-    opens_per_hour: mean of a Poisson process; fading: the item at place p is looked at with
-    probability p ** -fading; attraction: most with which an item that is looked at is taken; more:
-    probability of going on to the next page, pages: most of them; act_s: seconds from one act to
-    the next.
+    Attributes:
+        opens_per_hour: mean rate at which the app is opened (Poisson process).
+        fading: the item at rank p is examined with probability p ** -fading.
+        attraction: maximum click probability of an examined item.
+        more: probability of requesting the next page.
+        pages: maximum pages per session.
+        act_s: seconds between two interactions.
     """
 
     opens_per_hour: float = 6.0
@@ -28,7 +31,7 @@ class Habits:
 
 
 class UserModel:
-    """One user; the same seed behaves the same way before the same slates."""
+    """One user. The same seed and the same slates give the same behaviour."""
 
     def __init__(self, habits: Habits, seed: str) -> None:
         self.habits, self._seed = habits, seed
@@ -36,29 +39,29 @@ class UserModel:
         self.day_begins_h = self._rng.uniform(0, 24)
 
     def opens(self, minutes: float) -> Iterator[float]:
-        """Yield the minutes at which the app is opened: the first thing, then at random."""
+        """Yield the minutes at which the app is opened: at 0, then at random."""
         now = 0.0
         while now < minutes:
             yield now
             now += self._rng.expovariate(self.habits.opens_per_hour / 60)
 
     def takes(self, item_id: str, place: int) -> bool:
-        """Whether the user takes the item at a place, from 1."""
+        """Return whether the user clicks the item at a rank, from 1."""
         looks = self._rng.random() < place**-self.habits.fading
         return looks and self._rng.random() < self.habits.attraction * self._taste(item_id)
 
     def goes_on(self, page: int) -> bool:
-        """Whether the user asks for the page after this one, from 1."""
+        """Return whether the user requests the page after this one, from 1."""
         return page < self.habits.pages and self._rng.random() < self.habits.more
 
     def chooses(self, names: tuple[str, ...]) -> str:
-        """What the user does, of the release's event types."""
+        """Return the event type of an interaction."""
         return self._rng.choice(names)
 
     def drops(self, share: float) -> bool:
-        """Whether there is no network at this moment."""
+        """Return whether the network is down at this moment."""
         return self._rng.random() < share
 
     def _taste(self, item_id: str) -> float:
-        """How much of the attraction an item has for this user, 0..1, always the same."""
+        """Return the item's constant share of the attraction for this user, 0..1."""
         return random.Random(f"{self._seed} {item_id}").random()  # noqa: S311

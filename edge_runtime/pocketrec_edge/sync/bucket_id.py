@@ -1,4 +1,4 @@
-"""The random bytes that decide which share of devices this one belongs to; they are never sent."""
+"""Random bytes that assign this device to a share of the fleet. They are never sent."""
 
 import os
 import re
@@ -11,10 +11,10 @@ _FORM = re.compile(rf"[0-9a-f]{{{2 * N_BYTES}}}")
 
 
 def bucket_id(home: PhoneHome) -> bytes:
-    """Return a phone's bytes, drawn once; ones that cannot be read are drawn anew.
+    """Return the phone's bytes; draw them at the first call, and again if they cannot be read.
 
     Raises:
-        PocketRecError: they could not be stored.
+        PocketRecError: the bytes cannot be stored.
     """
     path = home.bucket_id
     try:

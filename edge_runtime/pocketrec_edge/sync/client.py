@@ -57,8 +57,8 @@ class SyncReport:
     """The result of a sync.
 
     Attributes:
-        status: UPDATED, CURRENT, STOPPED (the release is killed and there is no replacement, so
-            only its lists answer), APP_TOO_OLD (a newer app would have got another release; the
+        status: UPDATED, CURRENT, STOPPED (the release is killed and has no replacement; only its
+            lists answer), APP_TOO_OLD (a newer app would have got another release; the
             installed release stays) or WAITS (no request was sent).
         why: how the release was chosen, or the reason to wait.
         from_release: manifest hash of the active release before the sync.
@@ -240,8 +240,8 @@ def _sync_errors(server_url: str, home: PhoneHome) -> Iterator[None]:
     except ExpiredMetadataError as err:
         today = time.strftime("%Y-%m-%d", time.gmtime())
         raise SyncError(
-            f"{server_url}: {err}: nobody signed it again in time, or this phone's clock is wrong, "
-            f"which says {today}. The release on this phone stays."
+            f"{server_url}: {err}: nobody renewed its signature, or this phone's clock is wrong: "
+            f"it shows {today}. The release on this phone stays."
         ) from err
     except RepositoryError as err:
         if newer_form := newer_specification(err):
@@ -250,7 +250,7 @@ def _sync_errors(server_url: str, home: PhoneHome) -> Iterator[None]:
                 "if it is the publisher's. The release on this phone stays."
             ) from err
         raise SyncError(
-            f"{server_url}: what it sent is not to be trusted ({err}). The release on this phone "
+            f"{server_url}: its answer is not to be trusted ({err}). The release on this phone "
             "stays."
         ) from err
     except OSError as err:

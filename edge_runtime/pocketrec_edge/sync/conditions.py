@@ -1,4 +1,4 @@
-"""Whether a device may sync now: network, power and the hour, against the signed policy."""
+"""Decide whether a device may sync now: network, power and local time against the signed policy."""
 
 import time
 from dataclasses import dataclass
@@ -6,13 +6,19 @@ from dataclasses import dataclass
 from pocketrec_bundle.settings.rollout import SyncPolicy
 
 METERED, ON_BATTERY, QUIET_HOURS = "metered", "on battery", "quiet hours"
-"""Why a sync is put off."""
+"""Reasons to wait."""
 ASK_AGAIN_S = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What the app knows of the moment; utc_offset_s: of local time, east of Greenwich positive."""
+    """Current conditions of the device, from the app.
+
+    Attributes:
+        metered: the network charges for data.
+        on_battery: the device is not charging.
+        utc_offset_s: offset of local time from UTC in seconds, positive east of Greenwich.
+    """
 
     metered: bool
     on_battery: bool
@@ -20,13 +26,13 @@ class Conditions:
 
     @classmethod
     def local(cls, now_utc: float, *, metered: bool, on_battery: bool) -> "Conditions":
-        """Take the offset from the system's time zone."""
+        """Build conditions with the offset of the system's time zone."""
         offset = time.localtime(now_utc).tm_gmtoff
         return cls(metered=metered, on_battery=on_battery, utc_offset_s=offset)
 
 
 def put_off(conditions: Conditions, policy: SyncPolicy, now_utc: float) -> str | None:
-    """Return why a sync must wait, None if it may go on."""
+    """Return the reason to wait, or None if the device may sync."""
     if policy.unmetered and conditions.metered:
         return METERED
     if policy.charging and conditions.on_battery:
@@ -38,9 +44,10 @@ def put_off(conditions: Conditions, policy: SyncPolicy, now_utc: float) -> str |
 
 
 def until(conditions: Conditions, policy: SyncPolicy, now_utc: float) -> float:
-    """Return when it is worth asking again whether a sync may go on: the end of the quiet hours.
+    """Return when to check the conditions again, unix seconds.
 
-    Nobody knows when network and power change; then it is soon, since the question costs nothing.
+    That is the end of the quiet hours. Changes of network and power cannot be predicted; for them
+    the next check is soon, because a check costs nothing.
     """
     if put_off(conditions, policy, now_utc) != QUIET_HOURS:
         return now_utc + min(policy.every_s, ASK_AGAIN_S)

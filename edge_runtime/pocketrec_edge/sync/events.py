@@ -1,7 +1,7 @@
-"""Send a phone's events to the server, if its user has agreed, see `consent.py`.
+"""Upload a phone's events to the server, if the user agreed (`consent.py`).
 
-What does not get there stays in the log and is told; a sync does not fail for it. The protocol is
-in `docs/privacy.md`.
+Events that cannot be uploaded stay in the log and are reported; the sync still succeeds. The
+protocol is in `docs/privacy.md`.
 """
 
 import gzip
@@ -30,14 +30,19 @@ from pocketrec_edge.sync.words import plain, printable
 SCHEMA = 1
 BATCH = 500
 _OK, _CONFLICT, _TOO_LARGE, _BUSY = 200, 409, 413, (429, 503)
-_WAIT_S = 60  # where a busy server does not say how long
+_WAIT_S = 60  # if a busy server sends no Retry-After
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadReport:
-    """What went up: events by their fate, bytes of bodies, and why others stayed (None: none did).
+    """The result of an upload.
 
-    A rejected event stays in the log and is not sent again; `LogStatus.rejected` has the reasons.
+    Attributes:
+        sent: events that the server accepted.
+        rejected: events that the server rejected. They stay in the log and are not sent again;
+            `LogStatus.rejected` has the reasons.
+        bytes_up: bytes of request bodies.
+        fault: why some events were not sent, or None.
     """
 
     sent: int = 0
@@ -72,13 +77,13 @@ def send_events(sync_log: SyncLog, server_url: str, network: Network, retry: Ret
 
 
 def erase_on_server(home: PhoneHome, server_url: str, network: Network) -> int | None:
-    """Ask a server to erase what this install has sent; returns the number of events.
+    """Erase the events of this install on the server; returns their number.
 
-    None where nothing was ever sent. To be done before the phone forgets its id (`privacy.erase`).
+    None if the phone never sent any. Call it before `privacy.erase`, which removes the install id.
 
     Raises:
-        SyncError: it did not confirm that.
-        RequestInvalidError: `server_url` is no address.
+        SyncError: the server did not confirm the erasure.
+        RequestInvalidError: `server_url` is not an address.
     """
     server_url = checked(server_url)
     known = install_id.existing(home)
@@ -90,15 +95,15 @@ def erase_on_server(home: PhoneHome, server_url: str, network: Network) -> int |
     except urllib3.exceptions.HTTPError as err:
         raise SyncError(f"{failed} ({plain(err)}). Try again.") from err
     if reply.status != _OK:
-        raise SyncError(f"{failed} ({_told(reply)}). Try again.")
+        raise SyncError(f"{failed} ({_failure_text(reply)}). Try again.")
     try:
         return int(json.loads(reply.data)["erased"])
     except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as err:
-        raise SyncError(f"{failed} (its answer has no number of them). Try again.") from err
+        raise SyncError(f"{failed} (its answer lacks the number of events). Try again.") from err
 
 
 def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> UploadReport:
-    """Send batch after batch; consent is asked for anew before each."""
+    """Send all batches; check the consent before each."""
     done = UploadReport(fault=log.fault)
     renamed = False
     try:
@@ -110,7 +115,7 @@ def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Upload
             if reply.status == _OK:
                 rejected = _rejected(reply, batch)
             elif reply.status == _TOO_LARGE and len(batch.events) == 1:
-                rejected = {0: f"too large: {_told(reply)}"}
+                rejected = {0: f"too large: {_failure_text(reply)}"}
             elif reply.status == _CONFLICT and not renamed:
                 log.forget_batch()
                 renamed = True
@@ -118,7 +123,7 @@ def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Upload
             else:
                 if reply.status in _BUSY:
                     log.wait(int(retry_after_s(reply.headers, time.time())) or _WAIT_S)
-                return replace(done, fault=f"events were {_told(reply)}; they are kept")
+                return replace(done, fault=f"events were {_failure_text(reply)}; they are kept")
             log.acknowledge(batch, rejected)
             done = replace(
                 done,
@@ -133,7 +138,7 @@ def _upload(log: EventLog, post: Callable[[Batch], tuple[Reply, int]]) -> Upload
 def _post(
     batch: Batch, home: PhoneHome, server_url: str, network: Network, retry: Retry, log: EventLog
 ) -> tuple[Reply, int]:
-    """Send a batch and return the answer and the body's size; the same again does no harm."""
+    """Send a batch; return the reply and the body's bytes. The server ignores duplicates."""
     body = {
         "schema": SCHEMA,
         "batch": batch.id,
@@ -160,27 +165,30 @@ def _post(
 
 
 def _rejected(reply: Reply, batch: Batch) -> dict[int, str]:
-    """Return reasons by place of an answer that acknowledges a batch.
+    """Return the reasons of rejected events by their place in the batch.
 
     Raises:
-        ValueError: it does not.
+        ValueError: the reply does not acknowledge this batch.
     """
     try:
-        said = json.loads(reply.data)
-        rejected = {row["place"]: row["reason"] for row in said["rejected"]}
-        whole = (said["batch"], said["accepted"] + len(rejected)) == (batch.id, len(batch.events))
+        answer = json.loads(reply.data)
+        rejected = {row["place"]: row["reason"] for row in answer["rejected"]}
+        whole = (answer["batch"], answer["accepted"] + len(rejected)) == (
+            batch.id,
+            len(batch.events),
+        )
     except (KeyError, TypeError, RecursionError) as err:
-        raise ValueError("the server's answer is not that to a batch of events") from err
+        raise ValueError("the server's reply is not an acknowledgement of events") from err
     places = range(len(batch.events))
     if not whole or not all(
         is_integer(at, 0, places[-1]) and isinstance(why, str) for at, why in rejected.items()
     ):
-        raise ValueError("the answer is not to this batch")
+        raise ValueError("the reply acknowledges another batch")
     return rejected
 
 
-def _told(reply: Reply) -> str:
-    """What a server said that did not do as asked."""
+def _failure_text(reply: Reply) -> str:
+    """Describe a reply that reports a failure."""
     try:
         why = f": {printable(str(json.loads(reply.data)['error']))}"
     except (ValueError, KeyError, TypeError, RecursionError):

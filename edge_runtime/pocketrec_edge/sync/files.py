@@ -1,4 +1,4 @@
-"""Bring one file of a release: the smallest delta from a file that is here, or the file itself."""
+"""Fetch one file of a release: by the smallest delta from an installed file, or whole."""
 
 import hashlib
 from contextlib import suppress
@@ -23,18 +23,23 @@ if TYPE_CHECKING:
 
 
 class ReleaseFiles:
-    """Fetches what a store asks for; counts files, and those that came by delta."""
+    """Fetches the files of a release.
+
+    Attributes:
+        fetched: files fetched, by delta or whole.
+        by_delta: of them, files made from a delta.
+    """
 
     def __init__(
         self, trusted: TrustedMetadata, transfer: Transfer, store: Store, channel: str
     ) -> None:
-        """Look up what is here.
+        """Look up the installed files.
 
         Args:
-            trusted: checked, so it knows the signed targets.
-            transfer: brings the bytes.
-            store: its releases are what deltas start from.
-            channel: whose deltas may be taken.
+            trusted: signed metadata, already checked.
+            transfer: fetches the bytes.
+            store: its releases are the bases of deltas.
+            channel: the channel whose deltas may be used.
         """
         self.fetched = self.by_delta = 0
         self._trusted, self._transfer, self._store = trusted, transfer, store
@@ -42,7 +47,7 @@ class ReleaseFiles:
         self._here = _files_here(store)
 
     def manifest(self, sha: str) -> bytes:
-        """Bring the manifest of a release, see `sync_choice.manifest_of`."""
+        """Fetch the manifest of a release, see `policy.manifest_of`."""
         return manifest_of(self._trusted, self._channel, sha)
 
     def fetch(self, entry: FileEntry, path: Path) -> None:
@@ -50,9 +55,9 @@ class ReleaseFiles:
 
         Raises:
             DownloadError: the server cannot be reached.
-            RepositoryError: what it sent is something else.
+            RepositoryError: the bytes do not match the signed hash.
         """
-        from tuf.api.metadata import TargetFile  # costs what `tuf_client` says
+        from tuf.api.metadata import TargetFile  # slow, see `tuf_client`
 
         self.fetched += 1
         if self._by_delta(entry, path):
@@ -63,7 +68,7 @@ class ReleaseFiles:
         self._transfer.file(self._trusted.url(wanted), wanted, path, FULL)
 
     def _by_delta(self, entry: FileEntry, path: Path) -> bool:
-        """Try the smallest delta; False: there is none, or it did not work."""
+        """Try the smallest delta; return whether it worked."""
         found = self._smallest_delta(entry)
         if found is None:
             return False
@@ -73,16 +78,16 @@ class ReleaseFiles:
             source = self._store.files / old.sha256
             verify_file(old, source)
             self._transfer.file(self._trusted.url(delta), delta, temporary, DELTA)
-            form, told = delta.custom["form"], temporary.read_bytes()
-            made = apply_delta(form, told, mapped(source), entry.bytes)
+            form, delta_data = delta.custom["form"], temporary.read_bytes()
+            made = apply_delta(form, delta_data, mapped(source), entry.bytes)
             if hashlib.sha256(made).hexdigest() != entry.sha256:
                 raise BundleInvalidError(
-                    f"{entry.name}: its delta gives something else", code="delta"
+                    f"{entry.name}: its delta produced another file", code="delta"
                 )
             with open_private(path, "wb") as stream:
                 stream.write(made)
         except NotReachedError:
-            raise  # the whole file would not come either, and costs more
+            raise  # the whole file would fail too, and is larger
         except (BundleInvalidError, DownloadError, RepositoryError, MemoryError):
             return False  # whatever it is, the whole file puts it right
         finally:
@@ -101,7 +106,7 @@ class ReleaseFiles:
 
 
 def _is_fit(target: "TargetFile", new: FileEntry) -> bool:
-    """Whether a signed delta is of a form that is known, and smaller than the new file."""
+    """Whether a signed delta has a known format and is smaller than the new file."""
     custom = target.custom
     return isinstance(custom, dict) and custom.get("form") in FORMS and target.length < new.bytes
 

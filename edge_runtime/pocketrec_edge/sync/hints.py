@@ -1,7 +1,7 @@
-"""Listen for hints that something was published (server-sent events, WHATWG HTML 9.2).
+"""Listen for hints that a release was published (server-sent events, WHATWG HTML 9.2).
 
-Nothing of a hint is believed but that there was one; a server that sends anything else than short
-lines is left.
+A hint only starts a sync; its content is not trusted. The connection is closed if the server sends
+anything but short lines.
 """
 
 import json
@@ -19,24 +19,24 @@ from pocketrec_edge.sync.words import plain
 
 MAX_LINE = 1024
 QUIET_S = 40.0
-"""A server that is there says something more often."""
+"""Timeout without a line, in seconds; the server sends keep-alives more often."""
 _CHUNK = 1024
 
 
 def hints(
     server_url: str, channel: str, last: str | None, most_s: float
 ) -> Generator[str | None, None, None]:
-    """Yield the id of each hint, and None for each other sign of life.
+    """Yield the id of each hint, and None for each keep-alive line.
 
     Args:
-        server_url: as http://127.0.0.1:8080.
-        channel: that is followed.
-        last: id of the last hint; what came after it comes at once.
-        most_s: wait no longer for anything.
+        server_url: the server's address, such as http://127.0.0.1:8080.
+        channel: the channel to follow.
+        last: id of the last hint received; later hints are sent at once.
+        most_s: maximum wait for a line, in seconds.
 
     Raises:
-        SyncError: the server does not answer, takes no more listeners or sends something else.
-        RequestInvalidError: `server_url` is no address.
+        SyncError: the server does not answer, has too many listeners or sends something else.
+        RequestInvalidError: `server_url` is not an address.
     """
     url = f"{checked(server_url)}/v1/hints"
     headers = {"Accept": "text/event-stream"}
@@ -54,7 +54,7 @@ def hints(
 
 
 def known(home: PhoneHome, channel: str) -> str | None:
-    """Return the id that a hint has which says no more than what this device knows."""
+    """Return the id of the hint for the metadata that this device already has."""
     try:
         snapshot = json.loads((home.trusted_metadata / "snapshot.json").read_bytes())
         meta = snapshot["signed"]["meta"]
@@ -78,4 +78,4 @@ def _events(url: str, response: urllib3.BaseHTTPResponse) -> Iterator[str | None
                 yield id_ if is_publish else None
                 is_publish = False
         if len(rest) > MAX_LINE:
-            raise SyncError(f"{url}: sent something else than hints.")
+            raise SyncError(f"{url}: did not send hints.")

@@ -1,6 +1,6 @@
-"""HTTP as a sync uses it: proxies, own CAs, redirects, and how fast bytes may and must come.
+"""HTTP for a sync: proxies, custom CAs, redirects, and limits on the transfer rate.
 
-The rules of pace stand at the socket, so status lines, headers, bodies and TLS are all under them.
+The limits apply at the socket, so they cover status lines, headers, bodies and TLS.
 """
 
 import http.client
@@ -23,7 +23,7 @@ from pocketrec_edge.errors import SyncError
 
 MAX_REDIRECTS = 3
 MAX_HEAD_BYTES = 1 << 17
-"""Of an answer's headers, interim answers included; http.client alone would take them for ever."""
+"""Limit of a response's headers with interim responses; http.client itself has no limit."""
 MAX_REPLY_BYTES = 1 << 20
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 _MOVED = (301, 302, 303, 307, 308)
@@ -32,14 +32,16 @@ _BURST_S = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast an answer may and must come.
+    """Limits on the transfer rate.
 
-    most: bytes a second that all answers together may take, None: any.
-    timeout_s: to connect, and between two pieces of an answer.
-    least, within_s: whenever so many seconds were spent waiting for an answer, `least` bytes for
-    each of them must have come. So a server that drips holds nobody, a slow link or a cap does no
-    harm, and a file takes at most its size / `least`. (A deadline for the whole would have to know
-    how slow a good link may be.)
+    A minimum rate instead of a total deadline: a slow server cannot block a sync, and a slow link
+    still works, because a file may take up to its size / `least` seconds.
+
+    Attributes:
+        most: maximum bytes per second of all responses together; None: no limit.
+        timeout_s: timeout in seconds to connect, and between two reads.
+        least: minimum bytes per second while waiting for a response.
+        within_s: the minimum rate is checked each time this many seconds were spent waiting.
     """
 
     most: int | None = None
@@ -55,7 +57,7 @@ PACE = Pace()
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server said, whole."""
+    """A complete response: status, headers and body."""
 
     status: int
     headers: Mapping[str, str]
@@ -63,16 +65,16 @@ class Reply:
 
 
 class Network:
-    """The way to the servers of one sync."""
+    """HTTP connections of one sync."""
 
     def __init__(self, pace: Pace = PACE) -> None:
-        """Open nothing yet.
+        """Read the environment; open no connection yet.
 
         Args:
-            pace: of all answers.
+            pace: limits for all responses.
 
         Raises:
-            SyncError: the environment names a CA file that is not there.
+            SyncError: the environment names a missing CA file.
         """
         self.requests = 0
         self._pace, self._bucket = pace, Bucket(pace)
@@ -82,12 +84,12 @@ class Network:
     def ask(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> urllib3.BaseHTTPResponse:
-        """Send a request and return the answer, its body not read yet; the caller closes it.
+        """Send a request; return the response with its body unread. The caller closes it.
 
-        A GET follows redirects, such as those to a CDN.
+        A GET follows redirects, for example to a CDN.
 
         Raises:
-            HTTPError: of urllib3; there is no answer, or not at the pace.
+            HTTPError: urllib3's; the server does not answer, or is too slow.
         """
         for _ in range(MAX_REDIRECTS + 1):
             self.requests += 1
@@ -109,11 +111,13 @@ class Network:
                 url = urljoin(url, place)
                 urlsplit(url)
             except ValueError as err:
-                raise urllib3.exceptions.HTTPError(f"{url}: redirects nowhere ({err})") from err
+                raise urllib3.exceptions.HTTPError(
+                    f"{url}: redirects to an invalid address ({err})"
+                ) from err
         raise urllib3.exceptions.HTTPError(f"{url}: more than {MAX_REDIRECTS} redirects")
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """Send a body and read the answer; see `exchange`.
+        """Send a POST with a body; see `exchange`.
 
         Raises:
             HTTPError: see `ask`.
@@ -123,7 +127,7 @@ class Network:
     def exchange(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> Reply:
-        """Send a request and read the answer, of which more than `MAX_REPLY_BYTES` is cut off.
+        """Send a request and read the response, at most `MAX_REPLY_BYTES` of it.
 
         Raises:
             HTTPError: see `ask`.
@@ -138,7 +142,7 @@ class Network:
             response.close()
 
     def _pool(self, url: str) -> urllib3.PoolManager:
-        """Connections to a server: direct, or by the proxy that the environment names."""
+        """Return connections to a server, direct or through the environment's proxy."""
         parts = urlsplit(url)
         proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
         if proxy not in self._pools:
@@ -150,18 +154,18 @@ class Network:
 
 
 class Bucket:
-    """A token bucket: lets bytes pass at a rate, a quarter of a second's worth at once."""
+    """A token bucket: limits the rate, with bursts of a quarter of a second."""
 
     def __init__(self, pace: Pace) -> None:
         self._pace, self._free_at = pace, 0.0
 
     def most_now(self, wanted: int) -> int:
-        """How many bytes to read at a time, so that waits stay short."""
+        """Return the maximum bytes of one read; small reads keep waits short."""
         rate = self._pace.most
         return wanted if rate is None else min(wanted, max(1, int(rate * _BURST_S)))
 
     def take(self, n: int) -> None:
-        """Let n bytes pass, and wait until they may have come."""
+        """Account for n bytes; sleep until the rate allows them."""
         rate, now = self._pace.most, self._pace.clock()
         if rate is not None:
             self._free_at = max(self._free_at, now - _BURST_S) + n / rate
@@ -170,7 +174,7 @@ class Bucket:
 
 
 class _Paced(io.RawIOBase):
-    """The bytes of one answer as they come from its socket, held to the pace."""
+    """The bytes of one response from its socket, within the limits of `Pace`."""
 
     def __init__(self, raw: io.RawIOBase, pace: Pace, bucket: Bucket) -> None:
         self._raw, self._pace, self._bucket = raw, pace, bucket
@@ -216,36 +220,36 @@ class _Response(http.client.HTTPResponse):
 
 
 def _paced_pools(pace: Pace, bucket: Bucket) -> dict[str, Any]:
-    """urllib3's pools by scheme, with connections whose answers are paced."""
-    told = {"response_class": partial(_Response, pace, bucket)}
+    """urllib3's connection pools by scheme, with limits on the transfer rate."""
+    attributes = {"response_class": partial(_Response, pace, bucket)}
     found = {}
     for scheme, pool, connection in (
         ("http", urllib3.HTTPConnectionPool, HTTPConnection),
         ("https", urllib3.HTTPSConnectionPool, HTTPSConnection),
     ):
-        paced = type("Paced", (connection,), told)
+        paced = type("Paced", (connection,), attributes)
         found[scheme] = type("PacedPool", (pool,), {"ConnectionCls": paced})
     return found
 
 
 def _own_ca() -> dict[str, Any]:
-    """Which authorities are trusted instead of the system's, as requests, curl and OpenSSL do."""
+    """Return the CA file or folder that the environment names, as requests, curl and OpenSSL do."""
     for name in _CA_VARIABLES:
         if place := os.environ.get(name):
             if not Path(place).exists():
                 raise SyncError(
-                    f"{name}: there is no {place}. Name a PEM file of CAs, or unset it."
+                    f"{name}: {place} does not exist. Name a PEM file of CAs, or unset it."
                 )
             return {"ca_cert_dir" if Path(place).is_dir() else "ca_certs": place}
     return {}
 
 
 def retry_after_s(headers: Mapping[str, str], now_utc: float) -> float:
-    """Seconds that a busy server asks to wait (RFC 9110, "Retry-After"); 0 if it does not say."""
-    told = headers.get("Retry-After", "")
-    if told.isascii() and told.isdigit():
-        return float(told[:9])
+    """Return the seconds of Retry-After (RFC 9110); 0 without that header."""
+    value = headers.get("Retry-After", "")
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
     try:
-        return max(0.0, parsedate_to_datetime(told).timestamp() - now_utc)
+        return max(0.0, parsedate_to_datetime(value).timestamp() - now_utc)
     except (ValueError, OverflowError):
         return 0.0

@@ -1,4 +1,4 @@
-"""Give a phone the release that was chosen, and take from it what is killed."""
+"""Install the chosen release, and roll back killed releases."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,15 +25,15 @@ from pocketrec_edge.sync.transfer import BusyError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phone:
-    """Who installs a release.
+    """The phone that installs a release.
 
     Attributes:
         home: the phone's folder.
-        store: where releases go.
+        store: the installed releases.
         info: the properties by which releases are chosen.
         state: its releases.
-        self_test: must pass on a new release before it becomes active.
-        engine: that the app runs its models on; "auto": any that is installed.
+        self_test: called with a new release; raises if the release must not become active.
+        engine: the inference engine of the app; "auto": any installed engine.
     """
 
     home: PhoneHome
@@ -49,18 +49,18 @@ def follow(
 ) -> tuple[ReleaseChoice, bool, NewerReleases]:
     """Install the first release of the list that this app can read.
 
-    A release that the app is too old for is passed over. It is reported as that, and never as a
-    failure of the release.
+    A release that needs a newer app is skipped and reported as APP_TOO_OLD, not as a failure.
 
     Args:
-        phone: which one.
-        selection: what was chosen.
-        files: where they come from.
-        newer: what the app is known to be too old for.
+        phone: the phone.
+        selection: the chosen release.
+        files: fetches the release's files.
+        newer: releases already known to need a newer app.
         now_utc: unix seconds.
 
     Returns:
-        What was chosen after all, whether anything was installed, and what is too new.
+        The release chosen in the end, whether it was installed, and the releases that need a
+        newer app.
     """
     while True:
         try:
@@ -76,14 +76,14 @@ def follow(
 
 
 def install(phone: Phone, selection: ReleaseChoice, files: ReleaseFiles, now_utc: int) -> bool:
-    """Install what is chosen, and leave what is killed; returns whether anything was installed.
+    """Install the chosen release and roll back killed ones; returns whether it installed one.
 
     Raises:
         BundleTooNewError: the app is too old for the release.
-        BundleInvalidError, DownloadError, RepositoryError: the release did not come, or not
-            as signed.
-        EngineError, SelfTestFailedError: it does not work here, and is refused from now on.
-        PocketRecError: it cannot be stored.
+        BundleInvalidError, DownloadError, RepositoryError: the release cannot be fetched, or
+            is not as signed.
+        EngineError, SelfTestFailedError: it does not work here; it is blocked from now on.
+        PocketRecError: the release cannot be stored.
     """
     sha, changed, store = selection.choice.manifest, False, phone.store
     try:
@@ -93,7 +93,7 @@ def install(phone: Phone, selection: ReleaseChoice, files: ReleaseFiles, now_utc
             changed = sha != store.active()[0] or damaged is not None or bool(store.lacks(sha))
             if changed:
                 _install_release(phone, sha, manifest, files, now_utc)
-    finally:  # what is killed goes, though nothing came in its place
+    finally:  # remove killed releases even if no replacement was installed
         killed = selection.killed & set(filter(None, store.active()))
         blocklist.set_killed(phone.home, killed)
         if killed:
@@ -104,7 +104,7 @@ def install(phone: Phone, selection: ReleaseChoice, files: ReleaseFiles, now_utc
 def _install_release(
     phone: Phone, sha: str, manifest: bytes, files: ReleaseFiles, now_utc: int
 ) -> None:
-    """Install a release, and note how that went where it tells of the release."""
+    """Install a release; record the outcome if the release is the cause."""
     home = phone.home
     try:
         if why := lacks_runtime(parse_manifest(manifest), phone.engine):
@@ -114,7 +114,7 @@ def _install_release(
         outcomes.record(home, sha, outcomes.SELF_TEST_FAILED, now_utc)
         blocklist.block(home, sha)
         raise
-    except (BusyError, BundleTooNewError):  # no fault of the release
+    except (BusyError, BundleTooNewError):  # the release is not the cause
         raise
     except (BundleInvalidError, RepositoryError, DownloadHTTPError):
         outcomes.record(home, sha, outcomes.DOWNLOAD_FAILED, now_utc)

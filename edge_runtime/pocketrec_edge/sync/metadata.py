@@ -1,6 +1,8 @@
-"""What the publisher signed, proved by python-tuf from a pinned root; a check costs one request.
+"""The publisher's signed metadata, verified by python-tuf from a pinned root.
 
-    home/tuf/root_history/N.root.json    the pinned root, and those that followed it
+A check without news costs one request.
+
+    home/tuf/root_history/N.root.json    the pinned root and its successors
     home/tuf/root_asked.json             when the server was last asked for a newer root
     home/tuf/ROLE.json                   the newest metadata that was trusted
     home/tuf/targets/<sha256>            small targets: policy, halts, manifest
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from tuf.ngclient import FetcherInterface, Updater
 
 ROOT_EVERY_S = 86_400
-"""Longest time without asking for a newer root."""
+"""Maximum time between two requests for a newer root."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ASKED = "root_asked.json"
 _OTHER_SPECIFICATION = re.compile(r"Unsupported spec_version ([0-9.]{1,20})")
@@ -43,10 +45,10 @@ T = TypeVar("T")
 
 
 class TrustedMetadata:
-    """The signed metadata of one server, as one device trusts it."""
+    """The signed metadata of one server that this device trusts."""
 
     def __init__(self, home: PhoneHome, server_url: str, transfer: Transfer) -> None:
-        """Name a device's folder and its server."""
+        """Set the device's folder and server."""
         self._home, self._folder, self._transfer = home, home.trusted_metadata, transfer
         self._url = server_url.rstrip("/")
         self._updater: Updater | None = None
@@ -55,17 +57,17 @@ class TrustedMetadata:
     def check(
         self, root_path: Path | None, wanted: Callable[["TrustedMetadata"], T], now_utc: float
     ) -> T:
-        """Make sure that what is here is the newest, or bring it; returns what is `wanted` of it.
+        """Fetch newer metadata if there is any; return the result of `wanted`.
 
         Args:
-            root_path: trusted root metadata, shipped with the app; used the first time only.
-            wanted: looks up and reads all that the caller needs of it.
-            now_utc: unix seconds; decides whether a newer root is due to be asked for.
+            root_path: trusted root metadata, shipped with the app; used by the first check only.
+            wanted: called with this object; reads everything that the caller needs.
+            now_utc: unix seconds; decides whether to ask for a newer root.
 
         Raises:
-            SyncError: there is no trusted root, or what `wanted` raises.
+            SyncError: the phone has no trusted root, or `wanted` raises it.
             DownloadError: the server cannot be reached.
-            RepositoryError: what it sent is not to be trusted.
+            RepositoryError: the metadata fails its checks.
             OSError: the device's folder cannot be read or written.
         """
         from pocketrec_edge.sync.tuf_client import LocalFetcher, ServerFetcher
@@ -85,7 +87,7 @@ class TrustedMetadata:
                 self._note_asked(now_utc)
 
     def find(self, path: str) -> "TargetFile | None":
-        """Look a target up; None if its role signs no such path, or not with its SHA-256."""
+        """Look up a target; None if its role does not sign the path, or lacks its SHA-256."""
         assert self._updater is not None, "check comes first"
         target = self._updater.get_targetinfo(path)
         if target is None or not _SHA256.fullmatch(target.hashes.get("sha256", "")):
@@ -93,10 +95,10 @@ class TrustedMetadata:
         return target
 
     def read(self, path: str, most_bytes: int) -> bytes | None:
-        """Bring a small target, proved by its signed size and hash; None if there is none.
+        """Return a small target, checked against its signature; None if it is not signed.
 
         Raises:
-            RepositoryError: it is larger than `most_bytes`, or something else was sent.
+            RepositoryError: it is larger than `most_bytes`, or differs from its hash.
         """
         target = self.find(path)
         if target is None:
@@ -114,12 +116,12 @@ class TrustedMetadata:
         return place.read_bytes()
 
     def url(self, target: "TargetFile") -> str:
-        """Where a target's bytes are (consistent snapshots)."""
+        """Return the URL of a target (consistent snapshots)."""
         folder, _, name = target.path.rpartition("/")
         return f"{self._url}/targets/{folder}/{target.hashes['sha256']}.{name}"
 
     def forget_others(self) -> None:
-        """Remove small targets that were not read this time."""
+        """Remove small targets that this sync did not read."""
         with suppress(OSError):
             for path in (self._folder / "targets").iterdir():
                 if path.name not in self._used:
@@ -147,7 +149,7 @@ class TrustedMetadata:
             return None
 
     def _was_asked(self, root: bytes, now_utc: float) -> bool:
-        """Whether a root that follows this one was asked for of late."""
+        """Whether the server was asked for a newer root within `ROOT_EVERY_S`."""
         try:
             value = json.loads((self._folder / _ASKED).read_bytes())
             age_s = now_utc - value["asked_utc"]
@@ -161,7 +163,7 @@ class TrustedMetadata:
             write_private(self._folder / _ASKED, canonical_json(value))
 
     def _root(self, root_path: Path | None) -> bytes:
-        """The newest root that was trusted, or the app's; a torn file does not count."""
+        """Return the newest trusted root, or the app's; incomplete files are skipped."""
         from pocketrec_edge.sync.tuf_client import ROOT_NAME, is_root
 
         history = self._folder / "root_history"
@@ -173,7 +175,7 @@ class TrustedMetadata:
                 return data
         if root_path is None:
             raise SyncError(
-                f"{self._home}: no trusted root yet. Give the root that came with the app: "
+                f"{self._home}: no trusted root yet. Give the root that ships with the app: "
                 "--root 1.root.json"
             )
         return root_path.read_bytes()
@@ -184,9 +186,9 @@ def _sha256(data: bytes) -> str:
 
 
 def newer_specification(err: BaseException | None) -> str | None:
-    """Return the version of the specification that python-tuf refused; None: another error.
+    """Return the specification version that python-tuf refused; None for another error.
 
-    Whoever sent the metadata claims it: the version is refused before signatures are checked.
+    The version is checked before signatures, so it is not authenticated.
     """
     while err is not None:
         if found := _OTHER_SPECIFICATION.fullmatch(str(err)):

@@ -1,4 +1,4 @@
-"""What the publisher signed for a channel, and which of its releases this device is to have."""
+"""Read a channel's signed policy and choose this device's release."""
 
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -17,7 +17,7 @@ from pocketrec_edge.sync.rollout import Choice, DeviceInfo, DeviceState, choose
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseChoice:
-    """What a device chose, and from what."""
+    """A device's choice, with the policy and halts that it was made from."""
 
     policy: RolloutPolicy
     halts: Halts
@@ -25,30 +25,30 @@ class ReleaseChoice:
 
     @property
     def killed(self) -> frozenset[str]:
-        """Releases that no device may have."""
+        """Manifest hashes of killed releases."""
         return frozenset(s.manifest for s in self.policy.releases if s.state == KILLED)
 
     def name(self, manifest: str) -> str:
-        """The name of a release that the policy lists."""
+        """Return the name of a release of the policy."""
         return next(s.name for s in self.policy.releases if s.manifest == manifest)
 
 
 def choose_release(
     trusted: TrustedMetadata, channel: str, info: DeviceInfo, state: DeviceState, now_utc: int
 ) -> ReleaseChoice:
-    """Read policy and halts, and choose.
+    """Read policy and halts, and choose a release.
 
     Raises:
-        BundleTooNewError: what is signed is of a form that only newer apps read.
-        BundleInvalidError: what is signed is not of a form that is known.
-        SyncError: the channel has no policy, or that of another.
+        BundleTooNewError: the signed format needs a newer app.
+        BundleInvalidError: the signed format is invalid.
+        SyncError: the channel has no policy, or another channel's.
     """
-    told = trusted.read(f"channels/{channel}/policy.json", MAX_BYTES)
-    if told is None:
-        raise SyncError(f"channel {channel!r} has no release there.")
-    policy = RolloutPolicy.from_bytes(told)
+    data = trusted.read(f"channels/{channel}/policy.json", MAX_BYTES)
+    if data is None:
+        raise SyncError(f"channel {channel!r} has no release on this server.")
+    policy = RolloutPolicy.from_bytes(data)
     if policy.channel != channel:
-        raise SyncError(f"the policy of channel {channel!r} is that of {policy.channel!r}.")
+        raise SyncError(f"the policy of channel {channel!r} belongs to channel {policy.channel!r}.")
     stopped = trusted.read(f"halts/{channel}.json", MAX_HALTS_BYTES)
     halts = Halts() if stopped is None else Halts.from_bytes(stopped)
     choice = choose(policy, halts, info, state, now_utc)
@@ -58,32 +58,32 @@ def choose_release(
 def passing_over(
     selection: ReleaseChoice, info: DeviceInfo, state: DeviceState, now_utc: int
 ) -> ReleaseChoice:
-    """Choose again from the same policy, such as after a release proved too new for the app."""
+    """Choose again from the same policy, for example after a release needed a newer app."""
     return replace(
         selection, choice=choose(selection.policy, selection.halts, info, state, now_utc)
     )
 
 
 def unread(home: PhoneHome, channel: str, why: str) -> ReleaseChoice:
-    """Return the choice of a device that cannot read the channel's policy: all stays as it was."""
+    """Return the choice of a device that cannot read the channel's policy: it keeps its release."""
     policy = remembered(home, channel)
     return ReleaseChoice(policy=policy, halts=Halts(), choice=Choice(manifest=None, why=why))
 
 
 def manifest_of(trusted: TrustedMetadata, channel: str, sha: str) -> bytes:
-    """Bring the manifest of a chosen release.
+    """Return the manifest of a chosen release.
 
     Raises:
-        SyncError: the policy names it, and it is not signed.
+        SyncError: the policy names a manifest that is not signed.
     """
     manifest = trusted.read(f"channels/{channel}/{sha}.json", MAX_MANIFEST_BYTES)
     if manifest is None or sha256(manifest).hexdigest() != sha:
-        raise SyncError(f"release {sha[:12]} is named and not signed.")
+        raise SyncError(f"release {sha[:12]} is in the policy but its manifest is not signed.")
     return manifest
 
 
 def remember(home: PhoneHome, policy: RolloutPolicy) -> None:
-    """Keep a policy for the time until the next sync.
+    """Store a policy for use until the next sync.
 
     Raises:
         PocketRecError: it cannot be written.
@@ -93,7 +93,7 @@ def remember(home: PhoneHome, policy: RolloutPolicy) -> None:
 
 
 def remembered(home: PhoneHome, channel: str) -> RolloutPolicy:
-    """Return the policy as it was last; one of defaults before the first sync of a channel."""
+    """Return the policy of the last sync; the defaults before a channel's first sync."""
     try:
         policy = RolloutPolicy.from_bytes(home.policy.read_bytes())
     except (OSError, BundleInvalidError):

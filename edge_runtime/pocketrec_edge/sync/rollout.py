@@ -1,4 +1,4 @@
-"""Which release of a channel this device takes: FORMAT.md, "Rollout policy". Pure decisions."""
+"""Choose a device's release by the rollout policy (FORMAT.md, "Rollout policy"). Pure functions."""
 
 import hashlib
 import re
@@ -20,9 +20,12 @@ _BUCKET_BYTES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
-    """What a device is; app_version, device_class: as the app says, None: unknown.
+    """Properties of a device.
 
-    bucket_id: see `bucket_id.py`.
+    Attributes:
+        bucket_id: random bytes, see `bucket_id.py`.
+        app_version: version of the app; None: unknown.
+        device_class: the publisher's name of the device class; None: unknown.
     """
 
     bucket_id: bytes
@@ -32,12 +35,12 @@ class DeviceInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceState:
-    """What a device has, by manifest hash.
+    """Releases of a device, by manifest hash.
 
     Attributes:
         active: the active release.
-        refused: those that failed on it.
-        too_new: those that its app is too old for.
+        refused: releases that failed on this device.
+        too_new: releases that need a newer app.
     """
 
     active: str | None = None
@@ -47,9 +50,12 @@ class DeviceState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The release to have, None: whatever is there; and why, for people.
+    """The chosen release.
 
-    stopped: the active one is killed and no other may be had, so that no model of it may run.
+    Attributes:
+        manifest: its manifest hash; None: keep the installed release.
+        why: the reason, for people.
+        stopped: the active release is killed and has no replacement, so its models must not run.
     """
 
     manifest: str | None
@@ -60,25 +66,25 @@ class Choice:
 def choose(
     policy: RolloutPolicy, halts: Halts, info: DeviceInfo, state: DeviceState, now_utc: int
 ) -> Choice:
-    """Return the first release of the list that this device may have."""
+    """Return the policy's first release that this device may install."""
     passed_over: list[str] = []
     for stage in policy.releases:
         why = why_not(stage, halts, info, state, now_utc)
         if why is None:
-            said = "kept" if stage.manifest == state.active else "chosen"
+            decision = "kept" if stage.manifest == state.active else "chosen"
             return Choice(
-                manifest=stage.manifest, why="; ".join([*passed_over, f"{stage.name}: {said}"])
+                manifest=stage.manifest, why="; ".join([*passed_over, f"{stage.name}: {decision}"])
             )
         passed_over.append(f"{stage.name}: {why}")
     killed = {stage.manifest for stage in policy.releases if stage.state == KILLED}
-    told = "; ".join(passed_over) or "nothing is published"
-    return Choice(manifest=None, why=told, stopped=state.active in killed)
+    reasons = "; ".join(passed_over) or "nothing is published"
+    return Choice(manifest=None, why=reasons, stopped=state.active in killed)
 
 
 def why_not(
     stage: Stage, halts: Halts, info: DeviceInfo, state: DeviceState, now_utc: int
 ) -> str | None:
-    """Say why a device may not have a release; None: it may."""
+    """Return why a device may not install a release; None if it may."""
     if stage.state == KILLED:
         return "killed"
     if stage.manifest in state.refused:
@@ -106,7 +112,7 @@ def why_not(
 
 
 def bucket(bucket_id: bytes, manifest: str) -> float:
-    """Return a device's place in 0..1 for one release; it is below the share that may take it."""
+    """Return the device's position in 0..1 for a release; it is offered below the rollout share."""
     digest = hashlib.sha256(bucket_id + bytes.fromhex(manifest)).digest()
     return int.from_bytes(digest[:_BUCKET_BYTES], "big") / (1 << 8 * _BUCKET_BYTES)
 
@@ -123,6 +129,6 @@ def _fits(app: AppVersions, version: str | None) -> bool:
 
 
 def _numbers(version: str | None) -> tuple[int, ...] | None:
-    """The numbers that an app's version begins with, such as 1.2.3-beta or 2.0 (build 7)."""
+    """Return the leading numbers of an app's version, such as 1.2.3-beta or 2.0 (build 7)."""
     found = re.match(APP_VERSION, version or "")
     return version_of(found[0]) if found else None

@@ -1,4 +1,4 @@
-"""The address of a sync server, checked before anything is asked."""
+"""Check the address of a sync server before the first request."""
 
 from urllib.parse import urlsplit
 
@@ -6,10 +6,10 @@ from pocketrec_edge.errors import RequestInvalidError
 
 
 def checked(address: str) -> str:
-    """Return an address without its last slash.
+    """Check an address and return it without trailing slashes.
 
     Raises:
-        RequestInvalidError: it is not http or https with a host, or its port is no number.
+        RequestInvalidError: it is not http or https with a host, or its port is not a number.
     """
     try:
         parts = urlsplit(address)
@@ -26,6 +26,6 @@ def checked(address: str) -> str:
         is_good = False
     if not is_good:
         raise RequestInvalidError(
-            f"{address[:200]!r} is no address of a server. Give one such as http://127.0.0.1:8080."
+            f"{address[:200]!r} is not the address of a server. Give an address such as http://127.0.0.1:8080."
         )
     return address.rstrip("/")

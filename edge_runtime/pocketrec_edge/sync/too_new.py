@@ -1,8 +1,8 @@
-"""Releases that this app is too old for: they are passed over, and that is no fault of theirs.
+"""Releases that need a newer app. A sync skips them and does not count them as failed.
 
-`update_app.json` of the phone's home names them, with the app that could not read them. Another
-version of the app, or of its runtime, tries again, and so does the same one after some days. The
-newest reason is what `status` shows: a newer app is needed.
+`update_app.json` in the phone's folder lists them, with the app version that could not read them.
+Another version of the app or its runtime tries them again; the same version does so after some
+days. `status` shows the newest reason as `update_app`.
 """
 
 import json
@@ -19,7 +19,7 @@ from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import write_private
 
 POLICY = "policy"
-"""Stands for the channel's policy where another key is a manifest's hash."""
+"""Key of the channel's policy; the other keys are manifest hashes."""
 MAX_KEPT = 32
 _LIFE_S = 7 * 86_400
 _MAX_REASON = 500
@@ -27,10 +27,10 @@ _MAX_REASON = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewerReleases:
-    """What an app cannot read.
+    """Releases that need a newer app.
 
     Attributes:
-        app: which app could not, see `this_app`.
+        app: the app that could not read them, see `this_app`.
         since_utc: unix seconds of the first entry.
         why: reason by manifest hash, or by `POLICY`; the newest comes last.
     """
@@ -41,22 +41,22 @@ class NewerReleases:
 
     @property
     def reason(self) -> str | None:
-        """The newest reason, for people; None: the app is new enough."""
+        """The newest reason, for people; None if the app is new enough."""
         return next(reversed(self.why.values()), None)
 
 
 def this_app(app_version: str | None) -> str:
-    """Return a text that differs once the app reads or runs more than before."""
+    """Return the versions of app and runtimes as text; a new text means to try again."""
     try:
         reader = version("pocketrec")
-    except PackageNotFoundError:  # the app brings the code along
+    except PackageNotFoundError:  # the app bundles the code
         reader = ""
     runtimes = (f"{runtime(engine)} {runtime_version(engine)}".strip() for engine in ENGINES)
     return f"{app_version or ''}; {reader}; {', '.join(runtimes)}"[:_MAX_REASON]
 
 
 def read(home: PhoneHome, app: str, now_utc: int) -> NewerReleases:
-    """Return what this app was too old for; a file that is damaged or too old holds nothing."""
+    """Return the releases that need a newer app; nothing if the file is damaged or too old."""
     found = _read(home)
     if found is None or found.app != app or not 0 <= now_utc - found.since_utc < _LIFE_S:
         return NewerReleases(app=app, since_utc=now_utc)
@@ -64,7 +64,7 @@ def read(home: PhoneHome, app: str, now_utc: int) -> NewerReleases:
 
 
 def note(home: PhoneHome, found: NewerReleases, what: str, why: str) -> NewerReleases:
-    """Note one more; where it cannot be written, the next sync finds out again."""
+    """Add a release. If it cannot be written, the next sync finds it again."""
     kept = {key: text for key, text in found.why.items() if key != what}
     kept[what] = why[:_MAX_REASON]
     noted = replace(found, why=dict(list(kept.items())[-MAX_KEPT:]))
@@ -75,12 +75,12 @@ def note(home: PhoneHome, found: NewerReleases, what: str, why: str) -> NewerRel
 
 
 def keep_only(home: PhoneHome, found: NewerReleases, policy: RolloutPolicy) -> NewerReleases:
-    """Forget what is not offered any more, since nothing asks for a newer app then.
+    """Remove releases that the channel no longer offers.
 
     Args:
         home: the phone's folder.
         found: what `read` returned.
-        policy: of the channel, which could be read.
+        policy: the channel's policy.
     """
     live = {stage.manifest for stage in policy.releases if stage.state != KILLED}
     kept = replace(found, why={key: why for key, why in found.why.items() if key in live})
@@ -94,7 +94,7 @@ def keep_only(home: PhoneHome, found: NewerReleases, policy: RolloutPolicy) -> N
 
 
 def needed_update(home: PhoneHome) -> str | None:
-    """Return why this phone needs a newer app, as the last sync found; None: it needs none."""
+    """Return why this phone needs a newer app, as of the last sync; None if it does not."""
     found = _read(home)
     return found.reason if found else None
 

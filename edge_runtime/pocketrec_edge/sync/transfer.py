@@ -1,7 +1,7 @@
-"""Files and metadata for a sync: growing, random waits, transfers that go on where they stopped.
+"""Download files and metadata, with retries (exponential backoff, jitter) and resumed transfers.
 
-A file's bytes gather in `.<sha256>.part`, so a later process asks for the rest only (RFC 9110,
-"Range"). Nothing here is trusted: the caller gives size and hash, from signed metadata.
+A partial file is kept as `.<sha256>.part`; a later process requests only the rest (RFC 9110,
+"Range"). The server is not trusted: the caller gives size and hash, from signed metadata.
 """
 
 import random
@@ -34,17 +34,17 @@ _CHUNK = 1 << 15
 _PACKED, _PLAIN = {"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"}
 _UNCHANGED, _BUSY = 304, 429
 _TIMES_WRONG = {METADATA: 3, DELTA: 3, FULL: 2}
-"""Damaged on its way, or wrong on the server? Asking again tells, at a price."""
+"""Tries for a file with a wrong hash: it may be damaged in transit or wrong on the server."""
 
 T = TypeVar("T")
 
 
 class NotReachedError(DownloadError):
-    """The network failed, not the server: there was no answer, or it broke off."""
+    """The network failed: no response, or an incomplete one."""
 
 
 class BusyError(DownloadHTTPError):
-    """The server asks to come again, after `wait_s` if it says when."""
+    """The server is busy; retry after `wait_s` seconds, if it sent Retry-After."""
 
     def __init__(self, status: int, wait_s: float) -> None:
         when = f", to come again in {wait_s:.0f} s" if wait_s else ""
@@ -54,10 +54,9 @@ class BusyError(DownloadHTTPError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """How often to try, and how long to wait: a random part of a span that doubles.
+    """Exponential backoff with full jitter (Brooker 2015, "Exponential backoff and jitter").
 
-    (Brooker 2015, "Exponential backoff and jitter", full jitter.) A busy server's Retry-After comes
-    on top; where it is longer than `most_s`, this sync is over.
+    A busy server's Retry-After is added to the wait. If it is longer than `most_s`, the sync stops.
     """
 
     tries: int = 4
@@ -67,7 +66,7 @@ class Retry:
     random: Callable[[], float] = random.random
 
     def run(self, job: Callable[[], T]) -> T:
-        """Do a job again while it fails in a way that may pass."""
+        """Run a job; repeat it after errors that a retry may solve."""
         for done in range(self.tries):
             try:
                 return job()
@@ -83,7 +82,7 @@ RETRY = Retry()
 
 
 class Transfer:
-    """Fetches metadata and files; counts bytes of bodies by kind, as they travel."""
+    """Fetches metadata and files; counts the bytes of response bodies by kind."""
 
     def __init__(self, retry: Retry, network: Network) -> None:
         self._retry, self._network = retry, network
@@ -94,7 +93,7 @@ class Transfer:
         return self._retry.run(lambda: self._whole(url, self._get(url, _PACKED), max_length))
 
     def unless(self, url: str, etag: str | None, max_length: int) -> bytes | None:
-        """Fetch metadata unless it has an ETag; None if it has."""
+        """Fetch metadata; None if its ETag is unchanged."""
 
         def ask() -> bytes | None:
             if etag:
@@ -110,7 +109,7 @@ class Transfer:
         return self._retry.run(ask)
 
     def _whole(self, url: str, response: urllib3.BaseHTTPResponse, max_length: int) -> bytes:
-        """Read metadata to its end; it is unpacked and counted as it arrives."""
+        """Read a response to its end; decompress and count it as it arrives."""
         chunks = self._chunks(response, METADATA)
         packed = response.headers.get("Content-Encoding") == "gzip"
         data = bytearray()
@@ -123,12 +122,12 @@ class Transfer:
         return bytes(data)
 
     def file(self, url: str, target: "TargetFile", path: Path, kind: str) -> None:
-        """Fetch a target to `path`, from where its `.part` stopped; check size and hash.
+        """Fetch a target to `path`, continuing its `.part`; check size and hash.
 
         Raises:
-            DownloadError: the server cannot be reached; what came is kept for the next time.
-            LengthOrHashMismatchError: what came is something else; it is removed.
-            OSError: it cannot be written; what came is removed.
+            DownloadError: the server cannot be reached; the partial file is kept.
+            LengthOrHashMismatchError: the file differs from the signed one; it is removed.
+            OSError: the file cannot be written; it is removed.
         """
         sha256 = target.hashes["sha256"]
         part = path.with_name(f".{sha256}.part")
@@ -165,7 +164,7 @@ class Transfer:
             elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 response.close()
                 stream.truncate(0)
-                raise DownloadError(f"{url}: sent another part than was asked for")
+                raise DownloadError(f"{url}: sent the wrong range")
             for chunk in self._chunks(response, kind):
                 have += len(chunk)
                 stream.write(chunk)
@@ -190,7 +189,7 @@ class Transfer:
         return response
 
     def _chunks(self, response: urllib3.BaseHTTPResponse, kind: str) -> Iterator[bytes]:
-        """The body as it comes, in pieces that may be small: what has come can be kept."""
+        """Yield the body in small pieces as it arrives, so that a partial file can be kept."""
         try:
             while chunk := response.read1(_CHUNK, decode_content=False):
                 self.bytes[kind] += len(chunk)
@@ -202,9 +201,9 @@ class Transfer:
 
 
 def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Unpack gzip in small pieces, so that who counts them can stop in time.
+    """Decompress gzip in small pieces, so that the caller can stop at its limit.
 
-    What they cannot see is refused, since it could go on for ever: input that gives nothing.
+    Input that produces no output is refused, because the caller cannot count it.
     """
     unpacker = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
     n_in = n_out = 0
@@ -217,15 +216,15 @@ def _unpacked(chunks: Iterator[bytes]) -> Iterator[bytes]:
                 yield piece
                 chunk = unpacker.unconsumed_tail or unpacker.unused_data
             if chunk:
-                raise DownloadError("something follows its gzip")
+                raise DownloadError("extra bytes follow its gzip")
             if n_in > n_out + 2 * _CHUNK:
-                raise DownloadError("its gzip is larger than what it holds")
+                raise DownloadError("its gzip is larger than its content")
     except zlib.error as err:
-        raise DownloadError(f"not the gzip that it says ({err})") from err
+        raise DownloadError(f"not valid gzip ({err})") from err
     if not unpacker.eof:
-        raise DownloadError("its gzip has no end")
+        raise DownloadError("its gzip is incomplete")
 
 
 def _may_pass(err: DownloadError) -> bool:
-    """A server that is gone or busy may come back; one that has no such file will not have it."""
+    """Whether a retry may succeed: yes if the server is down or busy, no if the file is missing."""
     return isinstance(err, BusyError) or not isinstance(err, DownloadHTTPError)

@@ -1,8 +1,8 @@
-"""The classes built on python-tuf's client; import this module inside functions only.
+"""Subclasses of python-tuf's client. Import this module only inside functions.
 
 `tuf.api.metadata` imports `securesystemslib.signer`, which imports every signer and the SDK of each
 cloud that is installed. A device only verifies signatures. So importing the sync client loads
-python-tuf's exceptions only, and the first check loads the rest: see
+only python-tuf's exceptions, and the first check loads the rest; see
 `docs/decisions/0024-python-tuf-at-the-first-sync.md`.
 """
 
@@ -20,11 +20,11 @@ from pocketrec_edge.sync.transfer import Transfer
 CONFIG = UpdaterConfig(app_user_agent="pocketrec", targets_max_length=2 << 20)
 ROOT_NAME = re.compile(r"([1-9][0-9]{0,8})\.root\.json")
 _NOT_THERE = (403, 404)
-"""A server's answer to the question for a root after the newest (specification, 5.3.3)."""
+"""Status codes for a root that does not exist yet (TUF specification, 5.3.3)."""
 
 
 def is_root(data: bytes) -> bool:
-    """Whether bytes are root metadata that can be read; its signatures are not checked."""
+    """Whether bytes parse as root metadata. Signatures are not checked."""
     try:
         return isinstance(Metadata[Any].from_bytes(data).signed, Root)
     except RepositoryError:
@@ -32,14 +32,14 @@ def is_root(data: bytes) -> bool:
 
 
 class Client(Updater):
-    """python-tuf's client; the roots that it trusts lie in `root_history` only."""
+    """python-tuf's client, with trusted roots only in `root_history`."""
 
     def _update_root_symlink(self) -> None:
-        """Make no link `root.json`: nothing reads it, and Windows and FAT may refuse links."""
+        """Do nothing: no code reads the link, and Windows and FAT may not support it."""
 
 
 class LocalFetcher(FetcherInterface):
-    """Answers as a server would that has nothing newer than what is here."""
+    """Answers like a server without newer metadata."""
 
     def __init__(self, timestamp: bytes) -> None:
         self._timestamp = timestamp
@@ -50,15 +50,15 @@ class LocalFetcher(FetcherInterface):
         if name == "timestamp.json":
             return self._timestamp
         if ROOT_NAME.fullmatch(name):
-            raise DownloadHTTPError("none newer is asked for", 404)
-        raise DownloadError(f"{name} is not here")
+            raise DownloadHTTPError("no request for a newer root", 404)
+        raise DownloadError(f"{name} is not on this device")
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         raise NotImplementedError(url)
 
 
 class ServerFetcher(FetcherInterface):
-    """Fetches metadata, the timestamp once and only if it differs from the one here."""
+    """Fetches metadata; the timestamp only once, and only if it changed."""
 
     def __init__(self, transfer: Transfer, timestamp_url: str, here: bytes | None) -> None:
         self._transfer, self._url, self._here = transfer, timestamp_url, here
@@ -75,11 +75,11 @@ class ServerFetcher(FetcherInterface):
         return self._sent
 
     def ask_again(self) -> None:
-        """Forget the timestamp, here and there: it was not what it has to be."""
+        """Discard the local and the received timestamp, because one was invalid."""
         self._sent = self._here = None
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
-        """Fetch metadata; python-tuf asks so for all of it."""
+        """Fetch metadata; python-tuf calls this for every role."""
         name = url.rpartition("/")[2]
         if name == "timestamp.json":
             return self.timestamp()

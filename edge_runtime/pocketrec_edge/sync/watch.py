@@ -1,4 +1,4 @@
-"""Sync whenever the policy or a hint says so, and wait in between; for devices that stay on."""
+"""Sync on schedule and on hints; for devices that are always on."""
 
 import time
 from collections.abc import Callable, Generator
@@ -14,27 +14,29 @@ from pocketrec_edge.sync.wake import after_failure, after_hint
 
 
 class Listener(Protocol):
-    """Yields ids of hints that came after `last`, and None now and then; see `sync_hints`."""
+    """Yields the ids of hints after `last`, and None for keep-alives; see `hints.py`."""
 
     def __call__(self, last: str | None, most_s: float) -> Generator[str | None, None, None]:
-        """Listen for at most so long without a word."""
+        """Listen; stop after `most_s` seconds without a line."""
         ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Watch:
-    """A device that stays on.
+    """The sync loop of a device that is always on.
 
     Attributes:
-        sync: syncs once.
-        listen: for hints.
-        known: returns the id of a hint that would say no more than what this device knows.
-        policy: the channel's, as it was last.
-        bucket_id: of the device.
-        tell: called with each report, and each error.
-        clock: unix seconds.
-        sleep: waits so many seconds.
-        last: id of the last hint that was heard: none is followed twice, whatever came of it.
+        sync: runs one sync.
+        listen: yields hints.
+        known: returns the id of the hint for the metadata that the device has.
+        policy: returns the channel's policy of the last sync.
+        bucket_id: the device's random bytes.
+        tell: called with each report or error.
+        clock: returns unix seconds.
+        sleep: waits a number of seconds.
+        last: id of the last hint; each hint is followed once, even if the sync failed.
+        failures: failed syncs in a row.
+        unheard: failed attempts to listen, in a row.
     """
 
     sync: Callable[[], SyncReport]
@@ -50,7 +52,7 @@ class Watch:
     unheard: int = 0
 
     def run(self, done: Callable[[], bool]) -> None:
-        """Go on until `done`, which is asked after each sync."""
+        """Run until `done` returns True; it is called after each sync."""
         while True:
             due = self._sync()
             if done():
@@ -60,7 +62,7 @@ class Watch:
                 due = min(due, self._heard(left))
 
     def _sync(self) -> float:
-        """Sync; returns when to do so again."""
+        """Sync once; return when to sync next."""
         try:
             report = self.sync()
         except PocketRecError as err:
@@ -72,7 +74,7 @@ class Watch:
         return report.next_check_utc
 
     def _heard(self, left_s: float) -> float:
-        """Listen until there is a hint or the time is over; returns when to sync for it."""
+        """Listen until a hint or the time limit; return when to sync."""
         begun = self.clock()
         end = begun + left_s
         try:
@@ -85,13 +87,13 @@ class Watch:
                     if not begun <= self.clock() < end:
                         return end
         except SyncError:
-            pass  # a server without hints is asked when the policy says
+            pass  # without hints, sync on schedule
         self.unheard += 1
         self._wait(after_failure(self.unheard, self.policy(), self.bucket_id), end)
         return end
 
     def _wait(self, seconds: float, end: float) -> float:
-        """Wait, but not beyond an end; returns until when."""
+        """Sleep, at most until `end`; return the time it ends."""
         until = min(self.clock() + seconds, end)
         self.sleep(max(until - self.clock(), 0.0))
         return until

@@ -1,4 +1,4 @@
-"""What a network error says to a person: urllib3's own texts name its classes and ours.
+"""Describe network errors for people, without the class names in urllib3's messages.
 
 `str(err)` of a refused connection is `Paced(host='127.0.0.1', port=1): Failed to establish ...`.
 """
@@ -24,7 +24,7 @@ _MOST = 200
 
 
 def plain(err: BaseException) -> str:
-    """Return one line without a class name: what failed, and the system's reason for it."""
+    """Return one line: the failure and the system's reason, without class names."""
     reason = _reason(err)
     for kind, what in (
         (NameResolutionError, "the server's name cannot be resolved"),
@@ -41,7 +41,7 @@ def plain(err: BaseException) -> str:
 
 
 def _reason(err: BaseException) -> str:
-    """The text of the innermost exception; "" if it says no more than that time is over."""
+    """Return the innermost exception's text; "" if it only reports a timeout."""
     found = [*_chain(err)][-1]
     if found is err:
         return ""
@@ -53,7 +53,7 @@ def _reason(err: BaseException) -> str:
 
 
 def _chain(err: BaseException) -> Iterator[BaseException]:
-    """An exception, what it holds or was raised from, and so on to the innermost one."""
+    """Yield an exception and its causes, down to the innermost one."""
     seen: set[int] = set()
     following: BaseException | None = err
     while following is not None and id(following) not in seen:
@@ -64,12 +64,12 @@ def _chain(err: BaseException) -> Iterator[BaseException]:
 
 
 def _cleaned(text: str) -> str:
-    """A text without class names."""
+    """Return a text without class names."""
     text = _NOISE.sub("", _REPR.sub("", text)).strip()
     text = call[1] if (call := _CALL.fullmatch(text)) else text  # IncompleteRead(3 bytes read)
     return printable(text)
 
 
 def printable(text: str) -> str:
-    """At most 200 characters of what a server said, none of which controls a terminal."""
+    """Return at most 200 characters of a server's text, without control characters."""
     return "".join(each if each.isprintable() else "?" for each in text[:_MOST])

@@ -27,7 +27,7 @@ NOW = 1_800_000_000
 
 
 def others() -> list[Path]:
-    """What the system tells of each other thread of this process."""
+    """Return the system's figures for each other thread of this process."""
     own = str(os.getpid())
     return [task for task in Path("/proc/self/task").iterdir() if task.name != own]
 

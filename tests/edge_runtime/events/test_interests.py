@@ -186,7 +186,7 @@ def test_a_damaged_file_is_a_fault_until_one_chooses_anew(phone, data):
     again = Device(phone.home, engine="onnx", clock=lambda: NOW)
     answer = again.recommend(log_impressions=False)
     assert len(answer.items) == 5
-    assert "choose them anew" in answer.faults[0].text
+    assert "choose them again" in answer.faults[0].text
     again.set_interests(["war"])
     assert again.recommend(log_impressions=False).faults == ()
     again.close()

@@ -1,4 +1,4 @@
-"""Retention against a plain list: what goes, in which order, and what is told of it."""
+"""Retention against a plain list: which events are removed, in which order, and the counts."""
 
 import sqlite3
 from dataclasses import dataclass, replace

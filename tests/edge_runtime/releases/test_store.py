@@ -120,7 +120,7 @@ def test_a_release_that_just_fits_its_limit_is_installed_and_a_byte_less_refuses
 ):
     needed = engines.needed_files(open_bundle(small_release).manifest)
     n_bytes = sum({entry.sha256: entry.bytes for entry in needed}.values())
-    with pytest.raises(StoreError, match=f"{n_bytes:,} bytes, and may take {n_bytes - 1:,}"):
+    with pytest.raises(StoreError, match=f"{n_bytes:,} bytes; the limit is {n_bytes - 1:,}"):
         Store(tmp_path / "less", limit_bytes=n_bytes - 1).install_bundle(
             small_release, lambda bundle: None
         )

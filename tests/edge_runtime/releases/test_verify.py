@@ -107,7 +107,7 @@ def test_the_command_prints_a_table_and_says_by_its_exit_code(runner, small_rele
 
 
 def spoil_golden(folder) -> None:
-    """Change an expected vector and hash the file anew: a release that is signed, yet wrong."""
+    """Change an expected vector and hash the file again: a release that is signed, yet wrong."""
     import hashlib
 
     manifest = json.loads((folder / "manifest.json").read_bytes())

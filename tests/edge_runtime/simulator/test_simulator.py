@@ -301,12 +301,12 @@ def test_without_storage_the_new_release_is_refused_and_the_old_one_answers(
     assert (found.release, found.installs, found.syncs) == ("tiny", 1, 0)
     assert set(found.sources) == {"model"}
     (fault,) = found.faults
-    assert "may take" in fault and "stays" in fault and fault.startswith("HOME")
+    assert "the limit is" in fault and "stays" in fault and fault.startswith("HOME")
     assert run_session(kind(), asked, tmp_path / "wide", "1").release == "new"
     tight = kind(storage_mib=0.001)
     none = run_session(tight, plan(bundle=str(tiny_release)), tmp_path / "tight", "1")
     assert (none.release, none.installs, none.unanswered) == (None, 0, 0)
-    assert any("may take" in fault.text for fault in none.faults)
+    assert any("the limit is" in fault for fault in none.faults)
 
 
 def test_a_phone_left_without_an_answer_fails_the_run(tiny_release, tmp_path, runner, monkeypatch):

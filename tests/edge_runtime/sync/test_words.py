@@ -135,7 +135,7 @@ NO_ADDRESSES = (
 
 @pytest.mark.parametrize("address", NO_ADDRESSES)
 def test_what_is_no_address_of_a_server_is_refused_at_once(address, tmp_path, runner):
-    with pytest.raises(RequestInvalidError, match="is no address of a server"):
+    with pytest.raises(RequestInvalidError, match="is not the address of a server"):
         checked(address)
     home = tmp_path / "phone"
     with pytest.raises(RequestInvalidError):

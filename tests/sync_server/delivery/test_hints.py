@@ -227,7 +227,7 @@ def test_what_a_stream_says(data, found):
 
 
 def test_a_stream_without_lines_is_left():
-    with pytest.raises(SyncError, match="something else than hints"):
+    with pytest.raises(SyncError, match="did not send hints"):
         list(hints(answer_with(b"x" * 5000), "stable", None, 60))
 
 

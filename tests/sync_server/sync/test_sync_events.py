@@ -41,7 +41,7 @@ ONCE = Retry(tries=1)
 
 
 class Server:
-    """The event routes behind a listener; `answers` says what becomes of the next answers.
+    """The event routes behind a listener; `answers` controls the next answers.
 
     An answer is let through (None), cut off after it was made ("lost"), or replaced (status, body,
     headers) without the routes being asked.

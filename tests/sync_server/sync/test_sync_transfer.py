@@ -288,11 +288,11 @@ BOMB = gzip.compress(bytes(100 << 20))
 @pytest.mark.parametrize(
     ("sent", "said"),
     [
-        (BOMB[:10] + b"\0\0\0\xff\xff" * (1 << 20), "larger than what it holds"),
+        (BOMB[:10] + b"\0\0\0\xff\xff" * (1 << 20), "larger than its content"),
         (BOMB, "exceeding"),
-        (BOMB[:50], "no end"),
-        (b"not gzip at all", "not the gzip"),
-        (gzip.compress(b"{}") + bytes(50), "follows"),
+        (BOMB[:50], "its gzip is incomplete"),
+        (b"not gzip at all", "not valid gzip"),
+        (gzip.compress(b"{}") + bytes(50), "extra bytes follow"),
     ],
     # The bytes hold the second they were made in: as ids, two workers would disagree on them.
     ids=["empty blocks", "zeros", "cut off", "text", "more behind"],
