@@ -49,6 +49,7 @@ SLOWEST = (
     "training/test_train.py",
     "test_demo.py",
     "benchmarks/test_quality_retail.py",
+    "test_release_0_1.py",
     "benchmarks/test_quality_ml1m.py",
     "benchmarks/test_device.py",
     "training/test_caps.py",

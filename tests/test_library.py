@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,7 +125,7 @@ def shop(tiny_release, tmp_path, monkeypatch):
     return tmp_path
 
 
-def run_example(value: object) -> None:
+def run_example(value: Any) -> None:
     """Run the doctest of a public name; there must be one."""
     module = sys.modules[value.__module__]
     names = {**vars(module), "Path": Path}

@@ -150,9 +150,9 @@ def _liked(
     log.close()
     phone = Device(home, bundle=bundle_dir, limits=None, clock=lambda: now)
     first = phone.recommend(K)
-    liked = first["items"][place - 1]
+    liked = first.items[place - 1]
     start = time.perf_counter()
-    phone.feedback(liked["item_id"], event)
+    phone.feedback(liked.item_id, event)
     second = phone.recommend(K)
     ms = (time.perf_counter() - start) * 1000
     phone.close()
@@ -161,7 +161,7 @@ def _liked(
         if answer.faults or answer.source != "model":
             raise PocketRecError(f"session: {answer.source}, {joined(answer.faults)}")
     before, after = ([item.row for item in answer.items] for answer in (first, second))
-    return {**ruler.change(before, after, liked["row"]), "ms": ms}
+    return {**ruler.change(before, after, liked.row), "ms": ms}
 
 
 def _row(method: str, length: int, place: int, found: Sequence[dict[str, float]]) -> Row:

@@ -64,4 +64,4 @@ def test_the_old_name_of_bundle_works_and_warns(tiny_release, tmp_path):
 
 def test_settings_are_by_keyword_only(tiny_release, tmp_path):
     with pytest.raises(TypeError):
-        Device(tmp_path, tiny_release)  # type: ignore[misc]
+        Device(tmp_path, tiny_release)  # type: ignore[call-arg]

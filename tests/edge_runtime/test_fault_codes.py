@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -81,8 +82,9 @@ def test_a_damaged_item_is_no_item(key, value):
 
 
 def test_answers_are_frozen(tmp_path):
-    answer = Device(tmp_path).recommend()
+    answer: Any = Device(tmp_path).recommend()  # what a type checker refuses too
     with pytest.raises(AttributeError):
-        answer.items = ()  # type: ignore[misc]
+        answer.items = ()
+    kind: Any = Answer
     with pytest.raises(TypeError):
-        Answer((), "none", (), "")  # type: ignore[misc]
+        kind((), "none", (), "")

@@ -1,8 +1,8 @@
-"""Interests that a new user chose: categories, converted to the first events of a history.
+"""Cold start of a user: chosen categories become the first events of the history.
 
-The most popular items of each chosen category are placed before the real events, as if the user had
-interacted with them first. The user tower reads the last `max_history` events, so real events
-replace them over time.
+The most popular items of each chosen category stand before the real events, as if the user had
+interacted with them first. The user tower reads the last `max_history` events, so real events push
+them out.
 """
 
 import difflib

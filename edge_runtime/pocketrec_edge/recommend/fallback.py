@@ -1,4 +1,4 @@
-"""What is shown when no user tower runs: lists of the user's categories, then popular items."""
+"""Fallback without a user tower: lists of the user's categories, then popular items."""
 
 from collections import Counter
 from collections.abc import Sequence
