@@ -19,13 +19,14 @@ from sqlalchemy import event, func, select, update
 from werkzeug.serving import make_server
 
 from pocketrec.cli import main
+from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.install_id import install_id
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import MAX_WAIT_S
 from pocketrec_edge.events.privacy import export_data
-from pocketrec_edge.events.retention import DAY_S, Retention
+from pocketrec_edge.events.retention import Retention
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.events import erase_on_server, send_events
