@@ -78,6 +78,19 @@ def test_importing_the_library_loads_no_room(tmp_path):
     assert not names & {"numpy", "click", "flask", "tensorflow", "tuf"}
 
 
+@pytest.mark.parametrize(
+    ("name", "missing", "extra"),
+    [("train", "keras", "train"), ("create_app", "flask", "server"), ("publish", "tuf", "server")],
+)
+def test_a_name_whose_extra_is_not_installed_names_the_extra(tmp_path, name, missing, extra):
+    code = f"import sys; sys.modules[{missing!r}] = None; from pocketrec import {name}"
+    done = process(code, tmp_path)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"ModuleNotFoundError: pocketrec.{name} needs {missing}")
+    assert f"pip install 'pocketrec[{extra}]'" in last
+
+
 def test_names_of_the_phone_load_neither_training_nor_server(tmp_path):
     code = f"import sys\nfrom pocketrec import {', '.join(ON_THE_PHONE)}\nprint(*sys.modules)"
     done = process(code, tmp_path)

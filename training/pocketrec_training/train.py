@@ -119,6 +119,8 @@ def train(
     Raises:
         RunInvalidError: the unfinished work beside `run_dir` belongs to another recipe or other
             data, the run to start from does not fit the recipe, or the split leaves no cases.
+        TableInvalidError: the tables are missing.
+        FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
 
     Example:
         >>> from pocketrec_training.data.ingest import build_tables
@@ -128,8 +130,6 @@ def train(
         >>> report = train(recipe, Path("data"), Path("run"))
         >>> report.recipe, report.epochs
         ('shop', 2)
-        TableInvalidError: the tables are missing.
-        FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
     """
     prepare_process(recipe.seed)
     data = load_dataset(recipe, data_dir)
