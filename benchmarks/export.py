@@ -44,7 +44,7 @@ from pocketrec_export.items.content import add_items
 from pocketrec_export.items.index_builder import sort_into_cells
 from pocketrec_training.data.dataset import VALID, Dataset, Items, load_dataset, release_popularity
 from pocketrec_training.metrics.cases import held_out_cases
-from pocketrec_training.trained import Trained, load_trained
+from pocketrec_training.trained import TrainedRun, load_trained
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 RECIPE, ML1M = RECIPES / "ml100k.toml", RECIPES / "ml1m.toml"
@@ -160,7 +160,7 @@ def summary(files: list[FileCheck], bundle: Bundle, large: dict[str, int]) -> di
     }
 
 
-def enlarged(trained: Trained, data: Dataset, n: int, folder: Path, seed: int) -> dict[str, int]:
+def enlarged(trained: TrainedRun, data: Dataset, n: int, folder: Path, seed: int) -> dict[str, int]:
     """Pack `n` items as an export does; returns the bytes of each file but the models'."""
     rng = np.random.default_rng(seed)
     spec, known = trained.spec, len(trained.items)

@@ -1,6 +1,6 @@
-"""Train a recipe's towers with JAX and time each epoch: what an accelerator would give.
+"""Train a recipe's towers with JAX and time each epoch, to estimate the gain of an accelerator.
 
-The towers are Keras layers without a word of TensorFlow, so Keras runs the same code on JAX; the
+The towers are Keras layers without TensorFlow calls, so Keras runs the same code on JAX; the
 batches, the loss (full softmax), Adam, its schedule and the averaged weights are the recipe's too.
 Not part of `pocketrec bench`, since the project does not require JAX:
 

@@ -3,7 +3,7 @@
 Claim: ranked within the pool of new items, Recall@50 at least three times random order and above
 title similarity (tf-idf); mixed among all items they are neither buried nor flooding.
 Data (`cold_split.py`): Online Retail II, cut after 80% of its events, a fifth of the products held
-out whole, since only some dozens are still to come then; again with the products that came after
+out completely, because only some dozens arrive after it; again with the products that came after
 40%, of which 50 are 11%; MovieTweetings, films that came after 80%. Peers: random order, its
 expected value 50 / pool; tf-idf (`title_similarity.py`), the variant that is best on an earlier
 cut. One run, one seed; intervals are bootstraps over users. All vectors are rounded to int8 rows,

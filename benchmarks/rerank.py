@@ -1,4 +1,4 @@
-"""What each rule of re-ranking costs in NDCG and brings in diversity, setting by setting.
+"""Measure the cost in NDCG and the gain in diversity of each re-ranking rule, by setting.
 
 Claim: no rule beats the release's own policy in NDCG@10 by more than chance, so all are off by
 default; each moves what it is for; the median of the stage stays within two milliseconds.

@@ -1,10 +1,10 @@
-"""The next release: trained afresh, from the release before, or turned back into its space.
+"""The next release: trained from random weights, from the previous release, or rotated onto it.
 
-Claim: a release that starts warm ranks no worse than one trained afresh as long, and its
-item matrix lies so near the old one's that the phones' delta is smaller.
+Claim: after equal training, a warm-started release ranks no worse than one from random weights.
+Its item matrix is so near the previous one that the phones' delta is smaller.
 Data: MovieLens-100K, leave-one-out. Release A knows the earliest 90% of the interactions and the
-films in them, release B all. Three trainings of equally many epochs: A, B afresh, B from A. Each B
-is measured as trained and rotated onto A (orthogonal Procrustes,
+films in them, release B all. Three trainings of equally many epochs: A, B from random
+weights, B from A. Each B is measured as trained and rotated onto A (orthogonal Procrustes,
 `pocketrec_training.warm_start.align`), in float32 and with the int8 rows that a phone reads; the
 test events are touched once, here. One seed: intervals are over users (bootstrap), not over
 trainings.
@@ -33,7 +33,7 @@ from pocketrec_training.metrics.cases import held_out_cases
 from pocketrec_training.metrics.ranks import rank_targets
 from pocketrec_training.recipe.schema import Recipe, load_recipe
 from pocketrec_training.recipe.toml import recipe_toml
-from pocketrec_training.trained import Trained, load_trained
+from pocketrec_training.trained import TrainedRun, load_trained
 from pocketrec_training.warm_start.align import movement, procrustes, rotated_user_tower
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"
@@ -50,7 +50,7 @@ class Release:
     """One way to make release B; `seconds` and `epochs` are those of its towers' training."""
 
     name: str
-    trained: Trained
+    trained: TrainedRun
     seconds: float
     epochs: int
 
@@ -126,7 +126,7 @@ def measure(work: Path, seed: int) -> tuple[list[Row], dict[str, float]]:
     return rows, figures
 
 
-def releases(work: Path, old: Trained, kept: NDArray[np.int64]) -> Iterator[Release]:
+def releases(work: Path, old: TrainedRun, kept: NDArray[np.int64]) -> Iterator[Release]:
     """Yield release B afresh and warm, each as trained and rotated onto A.
 
     Args:
@@ -156,17 +156,17 @@ def releases(work: Path, old: Trained, kept: NDArray[np.int64]) -> Iterator[Rele
         )
 
 
-def with_int8(trained: Trained) -> Trained:
+def with_int8(trained: TrainedRun) -> TrainedRun:
     """Return the release with the item vectors that its int8 rows stand for."""
     rows, scales = quantize_rows(trained.item_vectors)
     return replace(trained, item_vectors=(rows * scales[:, None]).astype(np.float32))
 
 
-def ndcg(trained: Trained, data: Dataset, fold: int) -> NDArray[np.float64]:
+def ndcg(trained: TrainedRun, data: Dataset, fold: int) -> NDArray[np.float64]:
     """NDCG@10 of each case of a fold among all items new to the user, float64 [n]."""
     cases = held_out_cases(data, fold, "new_to_user")
-    (placed,) = rank_targets(two_tower(trained, data), data, [cases], K)
-    return metrics.at_k(placed.places, K, cases.offsets)[f"ndcg@{K}"]
+    (ranked,) = rank_targets(two_tower(trained, data), data, [cases], K)
+    return metrics.at_k(ranked.ranks, K, cases.offsets)[f"ndcg@{K}"]
 
 
 def mean_cosine(one: Floats32, two: Floats32) -> float:

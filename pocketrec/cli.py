@@ -22,33 +22,33 @@ COMMANDS = {
     "data": ("model", "Read, check and clean the two tables: interactions and items."),
     "features": ("model", "Write the point-in-time features of every past interaction."),
     "train": ("model", "Train the two-tower model and the ranker of a recipe."),
-    "tune": ("model", "Search a recipe's settings for the best validation figure, resumable."),
-    "evaluate": ("model", "Measure a trained run beside simple baselines; write a report."),
+    "tune": ("model", "Search a recipe's settings for the best validation NDCG, resumable."),
+    "evaluate": ("model", "Compare a trained run with simple baselines; write a report."),
     "compare": ("model", "Test whether one evaluation is better than another, case by case."),
     "export": ("model", "Freeze, quantize and pack a run into a bundle for the device."),
-    "inspect": ("model", "Show what is in a bundle, every file checked."),
-    "verify": ("model", "Prove a bundle on the runtimes of this machine."),
+    "inspect": ("model", "Verify each file of a bundle and print its content."),
+    "verify": ("model", "Test a bundle on the runtimes of this machine."),
     "bad-bundles": (
         "model",
-        "Write bundles of one fault each, to test a reader in another language.",
+        "Write bundles with one fault each, to test a reader in another language.",
     ),
-    "keys": ("repository", "Make, watch, rotate and revoke the keys that sign releases."),
-    "repo": ("repository", "Found a repository of signed releases, and see who changed it."),
-    "publish": ("repository", "Sign a bundle and put it on a channel."),
+    "keys": ("repository", "Make, check, rotate and revoke the keys that sign releases."),
+    "repo": ("repository", "Create a repository of signed releases; show its changes."),
+    "publish": ("repository", "Sign a bundle and publish it on a channel."),
     "refresh": ("repository", "Sign metadata again before it expires."),
-    "prune": ("repository", "Remove from a repository what no phone asks for any more."),
+    "prune": ("repository", "Remove files that no phone needs any more."),
     "rollout": ("repository", "Stage, pause, kill, roll back and halt releases."),
     "serve": ("server", "Run the sync server."),
-    "events": ("server", "Export what devices sent, count it, or erase that of one device."),
-    "db": ("server", "Upgrade the server's database, or see whether it needs it."),
+    "events": ("server", "Export or count uploaded events, or erase those of one device."),
+    "db": ("server", "Check or upgrade the server's database."),
     "mirror": (
         "repository",
         "Copy a repository to a folder or bucket that serves it as static files.",
     ),
     "backup": ("server", "Save a server's repository and database in one file."),
-    "restore": ("server", "Bring a backup back."),
+    "restore": ("server", "Restore a backup."),
     "admin": ("server", "Manage operators and their tokens; show the audit log."),
-    "device": ("device", "Be the phone: sync, recommend, explain, browse, simulate."),
+    "device": ("device", "Act as a phone: sync, recommend, explain, browse, simulate."),
     "bench": ("model", "Run one benchmark and write its figures as JSON."),
 }
 
@@ -96,7 +96,7 @@ EXTRA_OF = {
 
 
 def message_of(err: BaseException) -> tuple[str, int] | None:
-    """What to tell the reader and the exit code; None where the error is our own bug."""
+    """Return the message and the exit code of an error; None for a bug of our own."""
     if isinstance(err, PocketRecError):
         return str(err), err.exit_code
     if isinstance(err, ModuleNotFoundError):

@@ -12,7 +12,12 @@ _NOT_A_CANDIDATE = {
 
 
 def lines(item: ItemExplanation, candidates: int) -> Iterator[str]:
-    """Tell one item of `Device.explain`; candidates: how many the request had."""
+    """Yield the lines of one item of `Device.explain`.
+
+    Args:
+        item: the explanation of the item.
+        candidates: number of candidates of the request.
+    """
     place = f"{item.place:>3}" if item.place else "  -"
     yield f"{place}  {item.title} ({item.item_id})"
     for name, text in _stages(item, candidates):

@@ -1,4 +1,4 @@
-"""A phone's answer of names and values, as lines of text."""
+"""Print names and values of a phone's answer as lines of text."""
 
 from collections.abc import Iterator
 from typing import Any

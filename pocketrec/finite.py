@@ -1,4 +1,4 @@
-"""Numbers of options: neither NaN nor an infinity, both of which pass click's own ranges."""
+"""Option types that refuse NaN and infinities, which click's own ranges accept."""
 
 import math
 from typing import Any

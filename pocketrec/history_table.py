@@ -1,4 +1,4 @@
-"""The audit trail of a repository as lines of text, or as JSON."""
+"""Print the audit trail of a repository as lines of text, or as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def shown(changes: "Sequence[Change]", *, as_json: bool) -> str:
-    """Changes in the order given, a line each."""
+    """Yield one line for each change, in the given order."""
     if as_json:
         return json.dumps({"changes": [asdict(change) for change in changes]})
     return "\n".join(map(_line, changes)) if changes else "no change is recorded"

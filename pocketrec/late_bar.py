@@ -1,4 +1,4 @@
-"""A progress bar on stderr for work that turns out to take more than two seconds."""
+"""A progress bar on stderr that appears after two seconds of work."""
 
 import sys
 import time
@@ -11,7 +11,7 @@ _WIDTH = 20
 
 
 class LateBar:
-    """Shows how far a job is; on a pipe, where bars make no sense, it prints nothing."""
+    """Show the progress of a job; print nothing if stderr is not a terminal."""
 
     def __init__(self, name: str) -> None:
         self._name, self._began, self._shown = name, time.monotonic(), False
@@ -29,7 +29,7 @@ class LateBar:
             click.echo(err=True)
 
     def show(self, done: int, total: int, note: str) -> None:
-        """Show that `done` of `total` steps are finished, and what comes next."""
+        """Show that `done` of `total` steps are finished, and name the next step."""
         if not sys.stderr.isatty() or time.monotonic() - self._began < AFTER_S:
             return
         self._shown = True

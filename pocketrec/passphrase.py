@@ -51,7 +51,7 @@ def chosen(*, plain: bool) -> str | None:
 
 
 def _long_enough(text: str) -> str:
-    """Check what was typed; click asks again after its own errors."""
+    """Check the typed passphrase; click asks again after its own errors."""
     from pocketrec_server.repository.keys import check_passphrase
 
     try:

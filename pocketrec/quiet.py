@@ -1,4 +1,4 @@
-"""Load TensorFlow without the notes that it writes around every logging setting."""
+"""Load TensorFlow without its start-up messages, which ignore all logging settings."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The recipe that a command was given, with warnings on stderr."""
+"""Read the recipe of a command, with warnings on stderr."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""The reference page of the command line, generated from `--help`; a test compares them."""
+"""Generate the reference page of the command line from `--help`; a test compares them."""
 
 import sys
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def _below(
 
 
 def page() -> str:
-    """The whole page: one heading and one block a command."""
+    """Return the page: one heading and one block for each command."""
     parts = [HEADER]
     for words, command, context in walk():
         title = " ".join(("pocketrec", *words))

@@ -1,4 +1,4 @@
-"""How the releases of a channel stand: as plain values, and as lines of text."""
+"""Print the state of a channel's releases, as plain values or as lines of text."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
-    """Read policy, halts and, where there is a database, what devices told.
+    """Read policy, halts and, with a database, the outcomes that devices reported.
 
     Raises:
         RepositoryInvalidError: nothing is published, or metadata is damaged.
@@ -41,7 +41,7 @@ def read(repo: Path, channel: str, database: str = "") -> dict[str, Any]:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Tell a channel: its releases as a table, the newest first, and when devices sync."""
+    """Yield the lines of a channel: its releases, newest first, and when devices sync."""
     head = ("release", "manifest", "state", "devices", "told", "failed", "for")
     rows = [head, *(_row(stage) for stage in found["releases"])]
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
@@ -106,7 +106,7 @@ def _moment(utc: int) -> str:
 def _reported(
     repo: Path, channel: str, database: str, policy: "RolloutPolicy"
 ) -> tuple[dict[str, dict[str, int]], dict[str, str | None]]:
-    """Outcomes by release, and what an automatic halt of it lacks."""
+    """Return outcomes by release, and the missing conditions of its automatic halt."""
     from pocketrec_server.halting.circuit_breaker import lacks
     from pocketrec_server.halting.outcomes import healths
     from pocketrec_server.storage.database import FILE_NAME, default_url, is_there, open_database

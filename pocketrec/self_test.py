@@ -1,4 +1,4 @@
-"""Prove a bundle before it is published, as `pocketrec verify` does."""
+"""Test a bundle before it is published, as `pocketrec verify` does."""
 
 from pathlib import Path
 

@@ -48,6 +48,7 @@ SLOWEST = (
     "export/test_build.py",
     "training/test_train.py",
     "test_demo.py",
+    "test_library.py",
     "benchmarks/test_quality_retail.py",
     "test_release_0_1.py",
     "benchmarks/test_quality_ml1m.py",

@@ -178,6 +178,7 @@ def test_the_examples_from_tables_to_a_release_run_one_after_the_other(shop, unc
 
 SNIPPET = """
 from pathlib import Path
+from typing import Any
 import pocketrec
 from pocketrec import Device
 device = Device(Path("phone"))

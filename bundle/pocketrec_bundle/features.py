@@ -71,8 +71,6 @@ LENGTHS = {
 }
 """Minimum and maximum number of names in each list."""
 
-Floats = Floats32  # until the device imports it from `floats`
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureSpec:

@@ -1,4 +1,4 @@
-"""Build a release from a finished run: convert, measure, choose, pack. All of it, or nothing."""
+"""Build a release from a finished run: convert, measure, choose, pack; atomically."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ from pocketrec_export.gates.inputs import (
     training_histories,
     whole_histories,
 )
-from pocketrec_export.gates.measure import FileFigures, Measured, Truth, measure
+from pocketrec_export.gates.measure import FileFigures, MeasuredModel, Truth, measure
 from pocketrec_export.gates.quality import PairQuality
 from pocketrec_export.gates.rows import remedies, table
 from pocketrec_export.golden import answers as golden
@@ -38,20 +38,20 @@ from pocketrec_export.items.content import add_items
 from pocketrec_export.items.index_builder import BuiltIndex, build_index
 from pocketrec_export.items.nprobe import choose_probes
 from pocketrec_export.models.convert import (
-    Converted,
+    ConvertedModel,
     attempt,
     ort_twin,
     ranker_signature,
     tower_signature,
 )
-from pocketrec_export.report import ExportReport, Shipped
+from pocketrec_export.report import ExportReport, ShippedVariant
 from pocketrec_export.rules import release_rules
 from pocketrec_training.cold_start.score_calibration import fit_users, vectors_of_users
 from pocketrec_training.data.dataset import Dataset, load_dataset, release_popularity
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.run_folder import RunFolder
-from pocketrec_training.trained import Trained, load_trained
+from pocketrec_training.trained import TrainedRun, load_trained
 
 PARITY_MOMENTS, CALIBRATION_MOMENTS, PROBE_USERS = 64, 128, 200
 
@@ -68,19 +68,20 @@ def export_bundle(
     """Export a run as a bundle at `out`.
 
     Args:
-        run_dir: a finished run; its tables give histories and popularity.
+        run_dir: a finished run, which also holds its tables.
         out: the bundle folder; replaced only with `force`.
-        force: also ship where no variant passes the gates; the manifest and the card say so.
-        all_variants: pack also the files that no target ships, to study them.
-        campaigns: what takes the recipe's sponsored places, see `pocketrec_export.campaigns`.
-        name: of the release; by default the recipe's and the time of the newest event.
+        force: export even if no variant passes the gates; the manifest and the card then say so.
+        all_variants: also pack model files that no target uses, for study.
+        campaigns: file of the items for the recipe's sponsored places, see
+            `pocketrec_export.campaigns`.
+        name: name of the release; None: the recipe's name and the time of the newest event.
 
     Raises:
-        GateRefusedError: no variant is within a target's budgets, or `export.require_gain` refuses;
-            nothing was written.
-        ConversionFailedError: a model has no fp32 file.
+        GateRefusedError: no variant is within a target's limits, or `export.require_gain` refuses.
+            Nothing was written.
+        ConversionFailedError: a model cannot be converted to fp32.
         RunInvalidError: the run is incomplete.
-        InputError: `out` exists, the name is not fit, or the campaigns are not as they should be.
+        InputError: `out` exists, or the name or the campaigns are invalid.
 
     Example:
         >>> report = export_bundle(Path("run"), Path("release"), name="shop-1")
@@ -128,7 +129,7 @@ def export_bundle(
             name=facts["name"],
             items=len(trained.items),
             bundle_bytes=writer.manifest(**facts).total_bytes(),
-            shipped=[Shipped.of(choice) for choice in choices],
+            shipped=[ShippedVariant.of(choice) for choice in choices],
             files=files,
             gates=[row for choice in choices for row in choice.rows],
             golden_cases=len(answered.golden.cases),
@@ -163,7 +164,7 @@ def _chosen(files: Sequence[FileFigures], quality: PairQuality, recipe: Recipe) 
 
 
 def _add_content(
-    writer: BundleWriter, trained: Trained, data: Dataset, campaigns: Path | None
+    writer: BundleWriter, trained: TrainedRun, data: Dataset, campaigns: Path | None
 ) -> None:
     """Add all that is neither a model nor an answer of one."""
     spec, recipe = trained.spec, trained.recipe
@@ -182,7 +183,7 @@ def _add_content(
         writer.add(CAMPAIGNS_FILE, canonical_json(found.to_json()), "json")
 
 
-def _probes(trained: Trained, data: Dataset, index: BuiltIndex) -> int:
+def _probes(trained: TrainedRun, data: Dataset, index: BuiltIndex) -> int:
     """Cells a search reads: the recipe's number, or the fewest that reach the recipe's recall."""
     recipe, spec = trained.recipe, trained.spec
     if not recipe.index.recall:
@@ -207,8 +208,8 @@ def _policy(recipe: Recipe, probes: int) -> Policy:
 
 
 def _measured(
-    scratch: Path, trained: Trained, data: Dataset, draft: Bundle
-) -> tuple[list[Measured], list[FileFigures]]:
+    scratch: Path, trained: TrainedRun, data: Dataset, draft: Bundle
+) -> tuple[list[MeasuredModel], list[FileFigures]]:
     """Convert both models to every variant and measure each file; fp32 is always among them.
 
     Returns:
@@ -230,7 +231,7 @@ def _measured(
         found: NDArray[np.float32] = inner(matrix, answer[0]) * scales
         return found
 
-    found: list[Measured] = []
+    found: list[MeasuredModel] = []
     unmade: list[FileFigures] = []
     with Progress("export", len(parts)) as bar:
         for done, (model, (layers, signature)) in enumerate(parts.items(), 1):
@@ -257,7 +258,7 @@ def _measured(
 
 def _add_models(
     writer: BundleWriter,
-    measured: Sequence[Measured],
+    measured: Sequence[MeasuredModel],
     choices: Sequence[Choice],
     *,
     every: bool,
@@ -301,7 +302,7 @@ def _ended(run_dir: Path) -> dict[str, Meta]:
     }
 
 
-def _add_file(writer: BundleWriter, model: str, made: Converted, facts: Meta) -> None:
+def _add_file(writer: BundleWriter, model: str, made: ConvertedModel, facts: Meta) -> None:
     meta: Meta = {
         "model": model,
         "engine": made.engine,

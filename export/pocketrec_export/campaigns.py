@@ -1,4 +1,4 @@
-"""The campaigns of a release, from a file of the publisher's."""
+"""Read the campaigns of a release from the publisher's file."""
 
 import tomllib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The model card: where a release comes from and how good it is, for people and for machines."""
+"""The model card: origin and quality of a release, as Markdown and JSON."""
 
 import json
 from dataclasses import asdict

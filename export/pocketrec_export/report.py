@@ -1,4 +1,4 @@
-"""What an export found: printed, put into the model card, and returned as JSON."""
+"""The report of an export: printed, written to the model card, and returned as JSON."""
 
 from dataclasses import dataclass
 
@@ -8,11 +8,12 @@ from pocketrec_export.gates.rows import GateRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shipped:
-    """What one target gets.
+class ShippedVariant:
+    """The models of one target.
 
-    passed: False if only `--force` let it ship; warned: a loss is beyond its limit, but may be so
-    by chance.
+    Attributes:
+        passed: False if it ships only because of `--force`.
+        warned: a loss exceeds its limit, but the difference is not significant.
     """
 
     target: str
@@ -24,8 +25,8 @@ class Shipped:
     warned: bool
 
     @classmethod
-    def of(cls, choice: Choice) -> "Shipped":
-        """Tell a choice of the gates."""
+    def of(cls, choice: Choice) -> "ShippedVariant":
+        """Make the report of a choice of the gates."""
         return cls(
             target=choice.target,
             engine=choice.engine,
@@ -38,7 +39,7 @@ class Shipped:
 
     @property
     def state(self) -> str:
-        """Say what the gates said."""
+        """Return the decision of the gates as a text."""
         if not self.passed:
             return "refused, shipped with --force"
         return "passed, with a warning" if self.warned else "passed"
@@ -46,12 +47,12 @@ class Shipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What the export found.
+    """The results of an export.
 
     Attributes:
-        gates: all checks that were made, of files that do not ship too.
-        golden_left_out: cases that rounding decides (`golden.answered`).
-        golden_unmade: edge cases that this release cannot show, such as a withdrawn item.
+        gates: all checks, also of files that do not ship.
+        golden_left_out: cases whose order depends on rounding (`golden.answered`).
+        golden_unmade: edge cases that this release cannot show, e.g. a withdrawn item.
         baseline_gain: one line, the two stages against the best simple baseline; "" if the recipe
             has `export.require_gain = "off"`.
     """
@@ -59,7 +60,7 @@ class ExportReport:
     name: str
     items: int
     bundle_bytes: int
-    shipped: list[Shipped]
+    shipped: list[ShippedVariant]
     files: list[FileFigures]
     gates: list[GateRow]
     golden_cases: int

@@ -27,10 +27,13 @@ HEAD_SHARE = TAIL_SHARE = 0.2
 
 
 def release_rules(config: RerankConfig, popularity: NDArray[np.float32]) -> Rules | None:
-    """Return the rules that a recipe asks for, in the order in which they make sense.
+    """Return the rules of a recipe in their order.
 
-    First what changes relevance and takes items out, then the selection, then caps, which may put
-    back what it chose, sponsored places, last exploration.
+    1. Rules that change the relevance or remove items.
+    2. Selection of the slate.
+    3. Caps, which can replace selected items.
+    4. Sponsored places.
+    5. Exploration.
 
     Args:
         config: of the recipe.
@@ -105,7 +108,7 @@ def _exploration(config: RerankConfig, popularity: NDArray[np.float32]) -> Rule:
 
 
 def popularity_bounds(popularity: NDArray[np.float32]) -> tuple[float, ...]:
-    """Return where the middle and the head begin, rising; one number where they are the same."""
+    """Return the lower bounds of the middle and the head, increasing; one number if equal."""
     falling = np.sort(popularity)[::-1].astype(np.float64)
     before = np.cumsum(falling) - falling  # events of what is more popular
     total = max(float(falling.sum()), 1.0)

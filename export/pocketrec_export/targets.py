@@ -1,4 +1,4 @@
-"""The kinds of phone that a release is exported for, and the models that it has for each."""
+"""The kinds of phones of a release, and the models for each."""
 
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.manifest import FileEntry, Manifest
@@ -11,11 +11,11 @@ ENGINE_OF = {"android": "litert", "ios": "onnx", "web": "onnx", "legacy": "liter
 def models_of(manifest: Manifest, target: str) -> list[FileEntry]:
     """Return the user tower and the ranker that a release has for a target.
 
-    A release whose models name no targets was made before they did: then it is the default pair of
-    the engine that such phones usually run.
+    Models of an early version name no targets. Then this is the default pair of the engine that
+    such phones usually run.
 
     Raises:
-        InputError: it has none.
+        InputError: the release has no models for the target.
     """
     named = {e.name: _targets(e) for e in manifest.files if e.kind == "model"}
     every = {target for targets in named.values() for target in targets}

@@ -1,1 +1,1 @@
-"""The text UI of a phone: `session.py` knows what is going on, `view.py` draws it with rich."""
+"""The text UI of a phone: `session.py` holds the state, `view.py` draws it with rich."""

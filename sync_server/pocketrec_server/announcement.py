@@ -1,4 +1,4 @@
-"""What `pocketrec serve` reports once it answers: where, what, and what it cannot do."""
+"""The lines that `pocketrec serve` prints at its start: address, releases, keys and database."""
 
 import time
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ def lines(settings: Settings, host: str, port: int, *, is_new: bool) -> Iterator
     """Describe a server that has just started.
 
     Args:
-        settings: of the server.
-        host: address that it listens on.
-        port: that it listens on.
-        is_new: the database was made by this start.
+        settings: settings of the server.
+        host: address of the server.
+        port: port of the server.
+        is_new: whether this start created the database.
     """
-    at = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    yield f"serving {settings.repo} at {at}, admin site {at}/admin/"
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    yield f"serving {settings.repo} at {address}, admin site {address}/admin/"
     yield from _published(settings.repo)
     yield from _signing(settings)
     yield _database(settings, is_new=is_new)
@@ -51,9 +51,9 @@ def _releases(channel: LiveChannel) -> str:
     if not channel.releases:
         return "no release"
     shares = [
-        f"{each.stage.name} for {each.standing.share * 100:.3g}% of the phones"
-        for each in channel.releases
-        if each.standing.state == LIVE
+        f"{release.stage.name} for {release.standing.share * 100:.3g}% of the devices"
+        for release in channel.releases
+        if release.standing.state == LIVE
     ]
     newest = channel.releases[0]
     return ", ".join(shares) or f"no release is offered, the newest is {newest.standing.state}"
@@ -78,9 +78,9 @@ def _signing(settings: Settings) -> Iterator[str]:
 
 
 def _channels(settings: Settings, signers: Signers) -> list[str]:
-    """Channels whose key is on this server, which then can publish there."""
-    found = expiries(settings.repo)
-    return [role for role in found if role in signers and role not in (*TOP_LEVEL, BRAKE)]
+    """Return the channels whose key is on this server."""
+    roles = expiries(settings.repo)
+    return [role for role in roles if role in signers and role not in (*TOP_LEVEL, BRAKE)]
 
 
 def _left(repo: Path) -> str:
@@ -98,16 +98,16 @@ def _database(settings: Settings, *, is_new: bool) -> str:
         try:
             now = int(time.time())
             events = event_stats(engine, now).events
-            listed_now = [each for each in listed(engine) if each.revoked_utc is None]
-            tokens = [each for each in listed_now if each.expires_utc > now]
+            listed_now = [token for token in listed(engine) if token.revoked_utc is None]
+            tokens = [token for token in listed_now if token.expires_utc > now]
         finally:
             engine.dispose()
     except (PocketRecError, SQLAlchemyError) as err:
         return f"database: cannot be read ({err})"
-    told = "made by this start" if is_new else f"{events:,} events"
-    people = (
-        f"{len(tokens)} tokens of operators"
+    content = "created now" if is_new else f"{events:,} events"
+    operators = (
+        f"{len(tokens)} operator tokens"
         if tokens
-        else ("no token of an operator yet: `pocketrec admin token make`")
+        else "no operator token yet: `pocketrec admin token make`"
     )
-    return f"database {engine.url.render_as_string()}: {told}, {people}"
+    return f"database {engine.url.render_as_string()}: {content}, {operators}"

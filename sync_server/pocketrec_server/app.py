@@ -1,4 +1,4 @@
-"""The server's app: routes put together, each kind in a file of its own."""
+"""The server's app: joins the routes of all folders."""
 
 import threading
 import time
@@ -35,13 +35,13 @@ from pocketrec_server.storage.database import default_url, open_database
 
 
 def create_app(settings: Settings) -> Flask:
-    """Make the app over a repository folder, which may still be empty.
+    """Create the app for a repository folder, which may still be empty.
 
     Args:
-        settings: of this server.
+        settings: settings of the server.
 
     Returns:
-        A WSGI app: `pocketrec serve` runs it, and so does any WSGI server.
+        A WSGI app, for `pocketrec serve` or any WSGI server.
 
     Example:
         >>> app = create_app(Settings(repo=Path("repo"), log_requests=False))
@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> Flask:
     counted = metrics.Metrics()
     app.extensions[HINTS] = listening = Hints(repo)
     note = request_log.watch(app, counted, log_requests=settings.log_requests)
-    if settings.keys is not None:  # it logs, so it comes after what says how
+    if settings.keys is not None:  # after `watch`, which configures the logs
         renewal.keep_fresh(repo, signers, threading.Event())
     served = Traffic(repo, engine)
     sessions = Sessions(engine)
@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> Flask:
         SITE,
     ):
         app.register_blueprint(routes)
-    openapi.document(app)  # fails here, not at its first reader, if a route has no description
+    openapi.document(app)  # fails at the start if a route has no description
     _answer_errors(app, pages)
     app.wsgi_app = not_modified.NotModified(app.wsgi_app, repo, served, note)  # type: ignore[method-assign]
     if settings.behind_proxy:
@@ -99,14 +99,14 @@ def _expiry_gauge(repo: Path) -> metrics.GaugeNow:
         "pocketrec_metadata_expires_seconds",
         "Seconds until signed metadata expires, by role.",
         "role",
-        lambda: {role: at - time.time() for role, at in expiries(repo).items()},
+        lambda: {role: utc - time.time() for role, utc in expiries(repo).items()},
     )
 
 
 def _answer_errors(app: Flask, pages: Pages) -> None:
-    """Every error is answered as {"error": text}, and by a page to people on the site.
+    """Respond to errors with {"error": text}, or with a page on the admin site.
 
-    Those of the database can be tried again.
+    Errors of the database get status 503, so clients retry.
     """
 
     @app.errorhandler(HTTPException)
@@ -115,10 +115,10 @@ def _answer_errors(app: Flask, pages: Pages) -> None:
             return err.response
         if is_of_site(request.path):
             return pages.error(err)
-        answer = err.get_response()  # keeps headers such as Allow and Content-Range
-        answer.set_data(jsonify(error=err.description).get_data())
-        answer.content_type = "application/json"
-        return answer
+        response = err.get_response()  # keeps headers such as Allow and Content-Range
+        response.set_data(jsonify(error=err.description).get_data())
+        response.content_type = "application/json"
+        return response
 
     @app.errorhandler(SQLAlchemyError)
     def database_failed(err: SQLAlchemyError) -> Any:

@@ -1,28 +1,28 @@
 """Errors of the sync server.
 
 PocketRecError (bundle)
-├── BackupInvalidError      a backup is damaged, cut off, or something else
-├── ChannelChangedError     a channel was changed after the state that somebody decided on
+├── BackupInvalidError      a file is not a backup, or it is damaged or incomplete
+├── ChannelChangedError     a channel was changed after the operator saw its state
 ├── DatabaseInvalidError    the database cannot be opened, or its tables are of another version
-├── KeysInvalidError        a key file is missing, unreadable, or the passphrase is wrong
+├── KeysInvalidError        a key file is missing or unreadable, or the passphrase is wrong
 ├── RepositoryInvalidError  the repository's metadata is damaged, foreign, or being written
 ├── ServeFailedError        the server cannot start
-└── UploadRefusedError      a device's upload is not taken; has the status of the answer
+└── UploadRefusedError      a device's upload is refused; has the status of the response
 """
 
 from pocketrec_bundle.errors import PocketRecError
 
 
 class BackupInvalidError(PocketRecError):
-    """A file is not a backup that can be brought back."""
+    """A file is not a backup that can be restored."""
 
 
 class ChannelChangedError(PocketRecError):
-    """A channel is in another state than the one that an action was decided on."""
+    """A channel was changed after the operator saw the state that an action is based on."""
 
 
 class DatabaseInvalidError(PocketRecError):
-    """The database cannot be opened, or its tables are not those of this version."""
+    """The database cannot be opened, or its tables are of another version."""
 
 
 class KeysInvalidError(PocketRecError):
@@ -34,11 +34,16 @@ class RepositoryInvalidError(PocketRecError):
 
 
 class ServeFailedError(PocketRecError):
-    """The server cannot start; the text says why."""
+    """The server cannot start; the message has the reason."""
 
 
 class UploadRefusedError(PocketRecError):
-    """An upload is answered with `status`; where it may come again, after `retry_after_s`."""
+    """An upload is refused.
+
+    Attributes:
+        status: HTTP status of the response.
+        retry_after_s: seconds after which the client can retry; None: it should not.
+    """
 
     def __init__(self, status: int, why: str, retry_after_s: int | None = None) -> None:
         super().__init__(why)

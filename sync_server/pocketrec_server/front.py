@@ -1,4 +1,4 @@
-"""The server's own address: it leads people to the admin site."""
+"""The root path of the server: redirect people to the admin site."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from pocketrec_server.http.openapi import described
 
 
 def blueprint() -> Blueprint:
-    """Route of the address that a person types first."""
+    """Return the route of the root path."""
     routes = Blueprint("front", __name__)
 
     @routes.get("/")
-    @described("Lead to the admin site.", tag="site", ok="text/html", status=302)
+    @described("Redirect to the admin site.", tag="site", ok="text/html", status=302)
     def front() -> Any:
         return redirect(url_for("admin_site.overview"))
 

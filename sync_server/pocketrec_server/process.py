@@ -1,16 +1,16 @@
 """Constants of one server process that several files share."""
 
 THREADS = 8
-"""Of each process."""
+"""Request threads of a process."""
 GRACE_S = 30
-"""How long what is being sent may take after SIGTERM."""
+"""Maximum time after SIGTERM for responses that are being sent."""
 
 METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable by which workers find where they count together; the name is Prometheus'."""
+"""Environment variable with the folder of the workers' shared metrics; Prometheus sets its name."""
 
 MOST_LISTENERS = 32
-"""Devices that may listen for hints, of a process, which has so many threads more."""
+"""Maximum number of devices that listen for hints in a process; each needs one more thread."""
 MOST_OF_NETWORK = 8
-"""Of these, devices of one network (IPv4 /24, IPv6 /48)."""
+"""Maximum number of these devices in one network (IPv4 /24, IPv6 /48)."""
 HINTS = "pocketrec-hints"
-"""Under which name an app keeps them among its extensions."""
+"""Key of the hints in the app's extensions."""

@@ -1,6 +1,6 @@
-"""Serve on a TCP port: by waitress, in this process or in several.
+"""Serve on a TCP port with waitress, in one process or several.
 
-SIGTERM ends either in order: no new connection is taken, what is being sent is finished.
+SIGTERM ends the server gracefully: it accepts no new connection, and finishes its responses.
 """
 
 import socket
@@ -28,16 +28,16 @@ def serve(
     """Serve until SIGTERM or Ctrl-C.
 
     Args:
-        settings: of the app.
+        settings: settings of the app.
         host: address to listen on.
-        port: 0 takes a free one.
-        port_file: where to write the port once the server answers.
-        workers: processes; about as many as cores.
-        announce: gets a line each of what is served, once the server answers.
+        port: port to listen on; 0 takes a free one.
+        port_file: file for the port, written once the server is ready.
+        workers: number of processes; about one per core.
+        announce: gets each line of the description of the server, once it is ready.
 
     Raises:
-        ServeFailedError: the port is in use or may not be opened, or a worker could not start.
-        InputError: there is no such folder, or it holds something else.
+        ServeFailedError: the port is in use or not allowed, or a worker could not start.
+        InputError: the folder is missing, or holds other files.
     """
     check_served(settings.repo)
     listener = _listen(host, port)
@@ -50,7 +50,7 @@ def serve(
         if port_file is not None:
             write_atomic(port_file, taken)
 
-    # Imported late: several workers must say where counts go before anything makes a counter.
+    # Imported late: with several workers, METRICS_FOLDER must be set before any counter exists.
     if workers > 1:
         from pocketrec_server import workers as several
 
@@ -62,23 +62,23 @@ def serve(
 
 
 def transport_warning(host: str, *, behind_proxy: bool) -> str | None:
-    """Return a warning if other machines reach the server without TLS, else None.
+    """Return a warning if other machines can reach the server without TLS, else None.
 
     Args:
         host: address to listen on.
-        behind_proxy: the operator said that a proxy, which has TLS, is in front.
+        behind_proxy: whether a proxy with TLS is in front of the server.
     """
     if behind_proxy or is_loopback(host):
         return None
     return (
         f"{host} is reachable from other machines without TLS: tokens, sessions and events can be "
-        "read on the way. Listen on 127.0.0.1 and put a proxy with TLS in front (--behind-proxy); "
+        "read in transit. Listen on 127.0.0.1 behind a proxy with TLS (--behind-proxy); "
         "docs/operator.md has an nginx configuration."
     )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address; a name other than localhost may be anything."""
+    """Return whether only this machine can reach an address; False for unknown host names."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a server is told: by options of `pocketrec serve`, or by environment variables."""
+"""Settings of a server, from the options of `pocketrec serve` or from environment variables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from pocketrec_server.repository.place import check_served
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Of one server; all its workers have the same.
+    """Settings of one server and all its workers.
 
     Attributes:
-        repo: what `publish` writes; may still be empty.
-        database_url: SQLAlchemy URL; "" is SQLite beside the repository.
-        keys: folder of the keys that the server may use; None: it can sign nothing.
-        blobs_url: where targets lie if not here, such as a bucket behind a CDN; "": here.
-        behind_proxy: believe the address and scheme that one proxy in front adds.
-        log_requests: one JSON line a request on stderr.
-        limits: of what one install, one network and all may send.
+        repo: folder of the repository; may still be empty.
+        database_url: SQLAlchemy URL; "": SQLite in the repository.
+        keys: folder of the server's keys; None: the server cannot sign.
+        blobs_url: server of the targets, e.g. a bucket behind a CDN; "": this server.
+        behind_proxy: trust the client address and scheme that one proxy in front adds.
+        log_requests: log one JSON line per request on stderr.
+        limits: limits of uploads and events.
     """
 
     repo: Path
@@ -34,15 +34,15 @@ class Settings:
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
-    """Read the variables that `pocketrec_server.wsgi` is configured by.
+    """Read the settings of `pocketrec_server.wsgi` from environment variables.
 
     Raises:
-        InputError: POCKETREC_REPO is not set or names no repository or empty folder, or a number is
-            none.
+        InputError: POCKETREC_REPO is not set, or is not a repository or an empty folder; or a
+            variable is not a valid number.
     """
     repo = environ.get("POCKETREC_REPO")
     if not repo:
-        raise InputError("POCKETREC_REPO is not set. Set it to the folder that `publish` writes.")
+        raise InputError("POCKETREC_REPO is not set. Set it to the folder of the repository.")
     keys = environ.get("POCKETREC_SERVER_KEYS")
     check_served(Path(repo))
     return Settings(
@@ -71,5 +71,5 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
 def _number(environ: Mapping[str, str], name: str, least: int, default: int) -> int:
     text = environ.get(name) or str(default)
     if not text.isdecimal() or int(text) < least:
-        raise InputError(f"{name} is {text!r}. Set it to a number from {least} on.")
+        raise InputError(f"{name} is {text!r}. Set it to a number of at least {least}.")
     return int(text)

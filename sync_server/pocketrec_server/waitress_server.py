@@ -1,7 +1,7 @@
-"""Run the app by waitress: one process, several threads, one more that reads all requests.
+"""Run the app with waitress: one process, several threads, and one thread that reads all requests.
 
-A request reaches a thread only once it is whole, so a client that sends slowly holds a connection
-and no thread. One that is too slow is cut off: see `is_too_slow`.
+A request reaches a thread only when it is complete. So a slow client holds a connection, but no
+thread. Clients that are too slow are disconnected, see `is_too_slow`.
 """
 
 import logging
@@ -27,32 +27,32 @@ from pocketrec_server.settings import Settings
 
 MOST_CONNECTIONS = 2000
 MOST_OF_NETWORK = 500
-"""Connections of one network, IPv4 /24 or IPv6 /48, unless a proxy is in front, which counts."""
+"""Maximum connections of one network (IPv4 /24, IPv6 /48); behind a proxy, the proxy has to."""
 HEAD_S = 30.0
-"""Within which the head of a request is there, and the first bytes of its body."""
+"""Maximum time for the head of a request and the first bytes of its body."""
 LEAST_BODY_RATE = 1024
-"""Bytes a second of a body, over the time it took; phones expect no more of a network."""
+"""Minimum mean rate of a body, bytes per second; devices on bad networks reach it."""
 WAIT_S, MOST_WAITING = 30.0, 4
-"""How long a thread waits for a client that does not read, and how many threads may."""
+"""Maximum wait of a thread for a client that does not read, and maximum number of such threads."""
 _TURN_S = 1.0
 
 
 class Channel(HTTPChannel):
-    """A connection that knows its network, and since when its present request is coming in."""
+    """A connection that knows its network, and the start time of its current request."""
 
     _timed: object = None
     _began = 0.0
     _network = ""
 
     def __init__(self, server: TcpWSGIServer, sock: socket, addr: Any, *args: Any, **kw: Any):
-        """Accept a connection, only to close it if its network has too many."""
+        """Accept a connection; close it if its network has too many."""
         super().__init__(server, sock, addr, *args, **kw)
         self._network = network_of(addr[0])
         server.connections[self._network] += 1
         self.will_close = server.connections[self._network] > server.most_of_network
 
     def del_channel(self, map: Any = None) -> None:
-        """Forget a connection that has ended."""
+        """Remove a closed connection from the counts."""
         super().del_channel(map)
         if self._network:
             self.server.connections[self._network] -= 1
@@ -61,14 +61,14 @@ class Channel(HTTPChannel):
             self._network = ""
 
     def received(self, data: bytes) -> bool:
-        """Take bytes in, as waitress does, and note when a request began."""
+        """Receive bytes as waitress does, and record the start of a request."""
         done: bool = super().received(data)
         if self.request is not self._timed:
             self._timed, self._began = self.request, time.monotonic()
         return done
 
     def check_client_disconnected(self) -> bool:
-        """Whether the client has hung up, even if it sent more requests before, which wait."""
+        """Return whether the client has disconnected, even if more of its requests are waiting."""
         if not self.connected:
             return True
         poll = select.poll()
@@ -79,10 +79,10 @@ class Channel(HTTPChannel):
             return True
 
     def _flush_outbufs_below_high_watermark(self) -> None:
-        """Wait for a client that reads slowly, as waitress does, but in few threads and not long.
+        """Wait for a slow reader as waitress does, but with limits on threads and time.
 
-        Files take no thread while they are sent, so only who asks for several at once, or reads
-        much text slowly, gets here.
+        Sending a file needs no thread. So this concerns only clients that request several files at
+        once, or read long texts slowly.
         """
         patience = self.server.patience
         if self.total_outbufs_len > self.adj.outbuf_high_watermark and patience.acquire(False):
@@ -99,7 +99,7 @@ class Channel(HTTPChannel):
         return is_below or not self.connected
 
     def _wait_until(self, is_so: Callable[[], bool], most_s: float) -> None:
-        """Let the thread that sends go on until something is so."""
+        """Let the sending thread continue until a condition holds."""
         end = time.monotonic() + most_s
         with self.outbuf_lock:
             while not is_so() and time.monotonic() < end:
@@ -107,7 +107,7 @@ class Channel(HTTPChannel):
                 self.outbuf_lock.wait(_TURN_S)
 
     def is_too_slow(self, now: float) -> bool:
-        """Whether a request comes in more slowly than a phone in a bad network would send it."""
+        """Return whether a request arrives too slowly, even for a device on a bad network."""
         request = self.request
         if request is None or self.requests:
             return False
@@ -124,10 +124,10 @@ def run(
     """Serve until SIGTERM or Ctrl-C.
 
     Args:
-        settings: of the app.
-        listener: the listening socket; several processes may share it.
-        ready: called once the server answers.
-        is_alone: asked every second; True ends the server.
+        settings: settings of the app.
+        listener: the listening socket; several processes can share it.
+        ready: called once the server is ready.
+        is_alone: called every second; True stops the server.
     """
     app = create_app(settings)
     log_as_json()
@@ -137,9 +137,9 @@ def run(
         threads=THREADS + MOST_LISTENERS,
         ident=None,
         connection_limit=MOST_CONNECTIONS,
-        max_request_body_size=2 * MAX_BODY_BYTES,  # the app answers up to it, and says why
-        channel_request_lookahead=1,  # else nobody sees that a listener has hung up
-        clear_untrusted_proxy_headers=not settings.behind_proxy,  # the app looks at them
+        max_request_body_size=2 * MAX_BODY_BYTES,  # below it, the app responds with a reason
+        channel_request_lookahead=1,  # else a listener's disconnect is not noticed
+        clear_untrusted_proxy_headers=not settings.behind_proxy,  # the app reads them
     )
     server.channel_class, server.connections = Channel, Counter()
     server.most_of_network = MOST_CONNECTIONS if settings.behind_proxy else MOST_OF_NETWORK
@@ -170,7 +170,7 @@ def run(
 
 
 def log_as_json() -> None:
-    """Let waitress join the other logs: as JSON lines, without paths, and not a line a request."""
+    """Make waitress log JSON lines like the app, without paths and without a line per request."""
     logger = logging.getLogger("waitress")
     to_json_lines(logger, logging.WARNING)
     logger.handlers[0].addFilter(_without_path)
@@ -178,28 +178,28 @@ def log_as_json() -> None:
 
 
 def _without_path(record: logging.LogRecord) -> bool:
-    what, found, _ = str(record.msg).partition(" while serving ")
-    if found:  # and the path of the request, which may name an install
+    what, separator, _ = str(record.msg).partition(" while serving ")
+    if separator:  # the path of the request follows, which may contain an install id
         record.msg = f"{what} while serving a request"
     return True
 
 
 def _turn(server: TcpWSGIServer, most_s: float = _TURN_S) -> None:
-    """Wait for sockets once; poll, since select knows no more than 1,024 of them."""
+    """Wait for sockets once; with poll, because select is limited to 1,024 sockets."""
     server.asyncore.loop(timeout=most_s, use_poll=True, map=server._map, count=1)
 
 
 def _cut_off_slow(server: TcpWSGIServer) -> None:
     now = time.monotonic()
     for channel in list(server.active_channels.values()):
-        # Not `will_close` alone: it waits for a socket that can be written to, which one whose
-        # client does not read never is.
+        # Setting `will_close` is not enough: it waits until the socket is writable, which never
+        # happens if the client does not read.
         if channel.will_close or channel.is_too_slow(now):
             channel.handle_close()
 
 
 def _finish(server: TcpWSGIServer) -> None:
-    """Close the door, and go on until nobody waits for bytes any more."""
+    """Stop accepting connections, and serve until all responses are sent."""
     end = time.monotonic() + GRACE_S
     server.del_channel()
     server.socket.close()

@@ -1,6 +1,6 @@
-"""Run the app in several processes behind one port: a waitress each, on one listening socket.
+"""Run the app in several processes on one port: one waitress each, on a shared socket.
 
-Each worker counts for itself in a folder of files, so that `/metrics` of any is that of all.
+Each worker keeps its metrics in a file of a shared folder, so `/metrics` of any worker covers all.
 """
 
 import logging
@@ -25,14 +25,14 @@ from pocketrec_server.storage.database import default_url, open_database
 
 _TURN_S = 0.1
 _PAUSE_S = 1.0
-"""Before a worker that could not start is replaced, such as while the database is locked."""
+"""Pause before replacing a worker that could not start, e.g. while the database is locked."""
 _KILL_S = GRACE_S + 5
 _LOG = logging.getLogger(__name__)
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(settings: Settings, listener: socket, ready: Callable[[], None], workers: int) -> None:
-    """Serve until SIGTERM or Ctrl-C; `ready` is called once each worker answers.
+    """Serve until SIGTERM or Ctrl-C; call `ready` once all workers are ready.
 
     Raises:
         ServeFailedError: a worker could not start, or this system cannot fork.
@@ -46,7 +46,7 @@ def run(settings: Settings, listener: socket, ready: Callable[[], None], workers
     to_json_lines(_LOG)
     settings.repo.mkdir(parents=True, exist_ok=True)
     try:
-        # Once, before workers that start together would all make and upgrade it.
+        # Create and upgrade the database once, before the workers start together.
         open_database(settings.database_url or default_url(settings.repo)).dispose()
         _Crew(settings, listener, workers).run(ready)
     finally:
@@ -54,9 +54,9 @@ def run(settings: Settings, listener: socket, ready: Callable[[], None], workers
 
 
 class _Crew:
-    """The workers, each started again if it ends before it should.
+    """The workers. A worker that ends unexpectedly is replaced.
 
-    This process stays free of threads, so that it may fork at any time.
+    This process has no other threads, so it can fork at any time.
     """
 
     def __init__(self, settings: Settings, listener: socket, workers: int) -> None:
@@ -65,14 +65,14 @@ class _Crew:
         self._stopping, self._own = False, os.getpid()
 
     def run(self, ready: Callable[[], None]) -> None:
-        """Start all, replace those that end, and end with them."""
+        """Start all workers, replace those that end, and stop them at the end."""
         for number in _ENDING:
             signal.signal(number, self._stop)
         is_ready = False
         while not self._stopping:
             while len(self._running) < self._number:
                 self._start()
-            if not is_ready and all(each.is_set() for each in self._running.values()):
+            if not is_ready and all(process.is_set() for process in self._running.values()):
                 is_ready = True
                 ready()
             for process, started in self._ended():
@@ -92,24 +92,24 @@ class _Crew:
         words = (self._settings, self._listener, started.set, self._own)
         process = context.Process(target=_work, args=words)
         self._running[process] = started
-        # A signal that comes between the fork and the worker's own handlers waits for them.
+        # Block signals until the worker has set its own handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
         process.start()
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
     def _ended(self) -> list[tuple[ForkProcess, bool]]:
-        wait([each.sentinel for each in self._running], _TURN_S)
-        ended = [each for each in self._running if not each.is_alive()]
-        found = [(each, self._running.pop(each).is_set()) for each in ended]
-        for process, _ in found:
+        wait([process.sentinel for process in self._running], _TURN_S)
+        ended = [process for process in self._running if not process.is_alive()]
+        ended_workers = [(process, self._running.pop(process).is_set()) for process in ended]
+        for process, _ in ended_workers:
             _forget(process)
-        return found
+        return ended_workers
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
 
     def _finish(self) -> None:
-        """Close the port and wait until all workers have sent what they are sending."""
+        """Close the port, and wait until all workers have sent their responses."""
         self._listener.close()
         for process in self._running:
             process.terminate()
@@ -121,17 +121,17 @@ class _Crew:
 
 
 def _work(settings: Settings, listener: socket, ready: Callable[[], None], parent: int) -> None:
-    """Be a worker, until a signal or the end of the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends all
+    """Run a worker until a signal or the end of the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops all
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
-    from pocketrec_server import waitress_server  # counts go to files only if first imported here
+    from pocketrec_server import waitress_server  # imported here, after METRICS_FOLDER was set
 
     waitress_server.run(settings, listener, ready, lambda: os.getppid() != parent)
 
 
 def _forget(process: ForkProcess) -> None:
-    """Drop the gauges of a worker that ended, such as its listeners; its counters stay."""
+    """Remove the gauges of a worker that ended, e.g. its listeners; its counters are kept."""
     from prometheus_client.multiprocess import mark_process_dead  # late: see METRICS_FOLDER
 
     mark_process_dead(process.pid)  # type: ignore[no-untyped-call]

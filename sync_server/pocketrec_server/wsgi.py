@@ -1,7 +1,7 @@
-"""The app for any WSGI server, such as `waitress-serve pocketrec_server.wsgi:app`.
+"""The app for any WSGI server, e.g. `waitress-serve pocketrec_server.wsgi:app`.
 
-`pocketrec serve` is tested against slow and hostile clients; another server needs a proxy in front
-that passes on whole requests only. The app is configured by environment variables, see
+`pocketrec serve` is tested against slow and hostile clients. Another server needs a proxy in front
+that forwards only complete requests. Environment variables configure the app, see
 `settings.from_environment`.
 """
 

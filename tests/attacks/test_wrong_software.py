@@ -1,4 +1,4 @@
-"""Wrong software installation: something properly signed, in the place of something else."""
+"""Wrong software installation: a correctly signed file is served instead of another one."""
 
 import shutil
 

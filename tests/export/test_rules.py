@@ -85,12 +85,12 @@ def test_head_middle_and_tail_are_shares_of_all_events():
 @pytest.mark.parametrize(
     ("rerank", "told"),
     [
-        ({"diversity": "mmr", "category_calibration": 0.5}, "each chooses the whole slate"),
+        ({"diversity": "mmr", "category_calibration": 0.5}, "each selects the complete slate"),
         ({"price_cap": 2}, r"needs rerank\.price_bounds"),
         ({"price_cap": 2, "price_bounds": [9.0, 5.0]}, r"needs rerank\.price_bounds"),
         ({"price_bounds": [-1.0]}, "price_bounds"),
         ({"explore": 1.5}, "explore"),
-        ({"sponsored_places": [3, 3]}, r"sponsored_places must rise"),
+        ({"sponsored_places": [3, 3]}, r"sponsored_places must be increasing"),
         ({"sponsored_places": [0]}, "sponsored_places"),
         ({"explore": 0.1, "explore_by": "price"}, r"needs rerank\.price_bounds"),
         ({"explore_prior": [0.1, 1.0]}, "explore_prior"),

@@ -334,7 +334,7 @@ def two_releases(tiny_repo, tmp_path):
 
 @pytest.fixture
 def alice(tiny_repo, two_releases, tmp_path, make_app, token_of, log_in):
-    """Somebody who may operate, on a server with the keys of stable."""
+    """An operator, on a server with the keys of stable."""
     app = make_app(tiny_repo, tmp_path / "keys")
     return log_in(app, token_of(open_database(default_url(tiny_repo)))[0])
 

@@ -33,11 +33,11 @@ def test_a_server_reports_where_it_listens_and_what_it_serves(tiny_repo, start_s
         (tmp_path / "server.out").read_text().splitlines()
     )
     assert where == f"serving {tiny_repo} at {address}, admin site {address}/admin/"
-    assert stable == "channel stable: tiny for 100% of the phones"
+    assert stable == "channel stable: tiny for 100% of the devices"
     assert (beta, canary) == ("channel beta: no release", "channel canary: no release")
     assert "no --keys: cannot renew metadata (the timestamp expires in 7.0 days)" in signing
     assert "cannot halt" in signing
-    assert f"database sqlite:///{tiny_repo / 'server.sqlite'}: made by this start" in database
+    assert f"database sqlite:///{tiny_repo / 'server.sqlite'}: created now" in database
     assert "pocketrec admin token make" in database
     reply = urllib3.request("GET", f"{address}/", redirect=False)
     assert (reply.status, reply.headers["Location"]) == (302, "/admin/")
@@ -52,12 +52,12 @@ def test_shares_halts_keys_and_tokens_are_in_the_report(tiny_repo, renamed_relea
     engine.dispose()
     keys = online(tmp_path, "snapshot", "timestamp", "canary")
     _, stable, *_, signing, database = told(tiny_repo, keys=keys)
-    assert stable == "channel stable: next for 20% of the phones, tiny for 80% of the phones"
+    assert stable == "channel stable: next for 20% of the devices, tiny for 80% of the devices"
     assert signing == (
         f"--keys {keys}: renews metadata, changes the policy of canary, "
         "cannot halt releases: no brake.pem"
     )
-    assert "0 events, no token of an operator yet" in database
+    assert "0 events, no operator token yet" in database
     _, _, _, _, _, offline, _ = told(tiny_repo, keys=tmp_path / "keys")
     assert "root-1, root-2, root-3, targets should be offline" in offline
     for stage in read_policy(tiny_repo, "stable").releases:
@@ -68,7 +68,7 @@ def test_shares_halts_keys_and_tokens_are_in_the_report(tiny_repo, renamed_relea
     where, stable, *_, database = told(tiny_repo)
     assert "at http://[::1]:80," in where
     assert stable == "channel stable: no release is offered, the newest is halted"
-    assert "1 tokens of operators" in database
+    assert "1 operator tokens" in database
 
 
 def test_a_server_before_the_first_publish_says_what_to_do(tmp_path):

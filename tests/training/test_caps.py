@@ -153,7 +153,7 @@ def test_resumed_towers_go_on_counting_and_end_where_an_unbroken_run_ends(epochs
 def test_compilation_and_set_up_of_the_ranker_do_not_count(world, make_candidates, monkeypatch):
     recipe, spec, data = world
     candidates, clock = make_candidates(data), HandClock()
-    lists = candidates.slates(data.held_out(VALID))
+    lists = candidates.lists_for(data.held_out(VALID))
     slowed(monkeypatch, ranker_epochs, "build_ranker", clock, lambda *_: 500.0)
     shapes = set()
 
@@ -171,7 +171,7 @@ def test_compilation_and_set_up_of_the_ranker_do_not_count(world, make_candidate
 def test_ranker_completes_one_epoch_under_any_cap(world, make_candidates):
     recipe, spec, data = world
     candidates = make_candidates(data)
-    lists = candidates.slates(data.held_out(VALID))
+    lists = candidates.lists_for(data.held_out(VALID))
     fit = RankerFit(recipe.ranker, spec, candidates, np.random.default_rng(0))
     made = fit.run(lists, lists.take(np.arange(0)), 4, NEVER)
     assert (len(made.losses), made.epochs, made.stopped_by) == (1, 1, "minutes")

@@ -79,7 +79,7 @@ class Publisher:
         self.put_root(signers or self.signers["root"])
 
     def new_key(self, role, signer=None):
-        """Give a top-level role another key in the place of its own; `next_root` publishes it."""
+        """Give a top-level role another key instead of its own; `next_root` publishes it."""
         for old in self.signers[role]:
             self.root.revoke_key(old.public_key.keyid, role)
         self.signers[role] = [signer or CryptoSigner.generate_ed25519()]

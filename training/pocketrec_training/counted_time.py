@@ -1,7 +1,7 @@
-"""The time that counts against a cap (`retrieval.minutes`, `ranker.minutes`), and what it leaves.
+"""Count the time against a cap (`retrieval.minutes`, `ranker.minutes`) and plan the epochs.
 
-Set-up and compilation do not count: on a busy machine they take longer than an epoch, and a plan
-made from them would stop a training that has hardly begun.
+Set-up and compilation do not count. On a busy machine they take longer than an epoch, so a plan
+that included them would stop a training too early.
 """
 
 import time

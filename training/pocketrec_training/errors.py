@@ -44,4 +44,4 @@ class RunInvalidError(PocketRecError):
 
 
 class TrainingDivergedError(RunInvalidError):
-    """An epoch ended with weights or figures that are not finite; nothing of it was saved."""
+    """An epoch ended with weights or figures that are not finite; nothing was saved."""

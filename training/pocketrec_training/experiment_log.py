@@ -83,7 +83,7 @@ def _mlflow(recipe: Recipe, uri: str) -> Iterator[ExperimentLog]:
         mlflow: Any = importlib.import_module("mlflow")
     except ModuleNotFoundError as err:
         raise LogUnavailableError(
-            "--mlflow needs MLflow, which is not installed and no part of PocketRec. Install it "
+            "--mlflow needs MLflow, which is not installed and not part of PocketRec. Install it "
             "with: pip install mlflow, or log for TensorBoard with --log-dir."
         ) from err
 

@@ -1,4 +1,4 @@
-"""Train one recipe from its tables to a run folder; resumes after a kill where it stopped."""
+"""Train one recipe from its tables to a run folder, resumable after a kill."""
 
 import json
 import shutil
@@ -102,19 +102,19 @@ def train(
     logs: Sequence[ExperimentLog] = (),
     warn: Callable[[str], None] = lambda _: None,
 ) -> TrainReport:
-    """Train both stages and write `run_dir` as a whole; go on from an earlier, killed try.
+    """Train both stages and write the run folder; resume an interrupted call.
 
     Args:
-        recipe: what to train.
+        recipe: settings of the recommender.
         data_dir: folder that `pocketrec data` wrote.
-        run_dir: the finished run; unfinished work waits beside it in `.NAME.work`.
-        minutes: caps both stages together, in the proportion of the recipe's own caps, 3 to 1 if it
-            has none; None leaves these.
-        warm_start: the previous release's run: training begins with its weights, and the new space
-            is rotated onto its space at the end, so that item vectors move little.
-        logs: where the curves go as they grow.
-        warn: called with a sentence that a person should read: before training if the split does
-            not fit the data, at its end if a cap cut it short.
+        run_dir: folder for the finished run. Unfinished work is beside it in `.NAME.work`.
+        minutes: cap of both stages together, divided like the recipe's own caps, or 3 to 1 without
+            them. None: the recipe's caps.
+        warm_start: run of the previous release. Training begins with its weights, and the new item
+            space is rotated onto its space at the end, so item vectors move little.
+        logs: receive the curves during training.
+        warn: receives a sentence before training if the split does not fit the data, and after
+            training if a cap cut it short.
 
     Raises:
         RunInvalidError: the unfinished work beside `run_dir` belongs to another recipe or other

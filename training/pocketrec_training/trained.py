@@ -1,4 +1,4 @@
-"""A finished run folder, loaded: what export and evaluation start from."""
+"""Load a finished run folder, for export and evaluation."""
 
 import json
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _BLOCK = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class TrainedRun:
     """Models and tables of a run; item_vectors is float32 [n_items, d] in canonical row order."""
 
     recipe: Recipe
@@ -43,7 +43,7 @@ class Trained:
     neighbours: Neighbours | None
 
     def candidates(self, data: Dataset) -> CandidateGenerator:
-        """Return retrieval as this run trained it, over the sequences of `data`."""
+        """Return the run's candidate generator over the sequences of `data`."""
         return CandidateGenerator(
             self.spec,
             data,
@@ -55,7 +55,7 @@ class Trained:
         )
 
     def item_vectors_for(self, items: Items) -> Floats32:
-        """Return vectors of items that training never saw, by content alone; float32 [n, d]."""
+        """Return the item tower's vectors of new items, from content alone; float32 [n, d]."""
         vectors = np.empty((len(items), self.spec.dim), np.float32)
         buckets = self.recipe.retrieval.title_buckets
         with Progress("item tower", len(items)) as bar:
@@ -67,7 +67,7 @@ class Trained:
         return vectors
 
 
-def load_trained(run_dir: Path) -> Trained:
+def load_trained(run_dir: Path) -> TrainedRun:
     """Load a run.
 
     Raises:
@@ -82,7 +82,7 @@ def load_trained(run_dir: Path) -> Trained:
         neighbours = load_neighbours(run.neighbours) if spec.neighbours else None
     except (OSError, ValueError, KeyError) as err:
         raise RunInvalidError(f"{run_dir}: damaged ({err}). Train again.") from err
-    return Trained(
+    return TrainedRun(
         recipe=load_recipe(run.recipe),
         spec=spec,
         items=load_items(run_dir),

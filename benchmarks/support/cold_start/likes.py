@@ -1,4 +1,4 @@
-"""One event with a new item: what it does to the user's slate, and to what is found next.
+"""Measure how one event with a new item changes the user's slate and the next recommendation.
 
 A new item's vector is also what the user tower reads once a user has the item. Two measures. Kept:
 how many of a user's first ten known items stay after one more event with a known item, and after

@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.events.cipher import Cipher, decrypt, encrypt
-
-DAY_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

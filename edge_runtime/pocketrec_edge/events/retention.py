@@ -9,10 +9,10 @@ is less.
 import sqlite3
 from dataclasses import dataclass
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.events import consent
 from pocketrec_edge.events.schema import REJECTED, SENT, UNSENT, WITHHELD, transaction
 
-DAY_S = 24 * 3600
 SHOWING_DAYS = 30
 REMOVED, LOST = "removed", "lost"
 _DONE = (SENT, WITHHELD, REJECTED)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pocketrec_bundle.errors import PocketRecError
-from pocketrec_bundle.features import Floats, History, Ints
+from pocketrec_bundle.features import History, Ints
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.products import inner
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
@@ -51,11 +52,11 @@ class Without:
     scores, None if no ranker runs.
     """
 
-    users: Floats
-    final: Floats | None
+    users: Floats32
+    final: Floats32 | None
 
 
-def without_each(device: Recommender, query: Query, candidates: Ints, vectors: Floats) -> Without:
+def without_each(device: Recommender, query: Query, candidates: Ints, vectors: Floats32) -> Without:
     """Answer again without each of the last `max_history` events.
 
     The event is left out of the whole log: where that is longer, an older event comes into the
@@ -74,7 +75,7 @@ def without_each(device: Recommender, query: Query, candidates: Ints, vectors: F
     history = query.history
     events = range(len(history.interests), len(history))[-device.spec.max_history :]
     users = np.zeros((len(events), device.spec.dim), np.float32)
-    final: Floats | None = np.zeros((len(events), len(candidates)), np.float32)
+    final: Floats32 | None = np.zeros((len(events), len(candidates)), np.float32)
     for at, event in enumerate(events):
         kept = np.arange(len(history)) != event
         left = History(

@@ -13,7 +13,8 @@ import numpy as np
 
 from pocketrec_bundle.candidates import extra_candidates
 from pocketrec_bundle.errors import InputError, PocketRecError
-from pocketrec_bundle.features import Floats, History, used_rows
+from pocketrec_bundle.features import History, used_rows
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.settings.rules import NAMES, Rules
 from pocketrec_edge.answers import RuleEffect, Source, plain_faults
@@ -274,7 +275,7 @@ class _Explaining:
         kept = [n for n, step in enumerate(steps) if step.place is not None]
         return steps[kept[-1] + 1].rule if kept else SCORE
 
-    def _contributions(self, vector: Floats, at: int | None) -> tuple[Contribution, ...]:
+    def _contributions(self, vector: Floats32, at: int | None) -> tuple[Contribution, ...]:
         if self._without is None:
             return ()
         first = len(self._history) - len(self._past)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.columns import Column
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.reader import Bundle
 
-Floats = NDArray[np.float32]
 _BLOCK = 1024
 """Rows turned to floats at a time: at d = 64 they take 256 KiB, which stay in a core's cache."""
 
@@ -26,7 +26,7 @@ class Index:
     rows: int8 [N, d]; an export's gates put float32 there, to see what rounding costs.
     """
 
-    centroids: Floats
+    centroids: Floats32
     offsets: NDArray[np.int32]
     rows: NDArray[Any]
     scales: Column
@@ -39,22 +39,22 @@ class Index:
         )
         return cls(centroids, offsets, rows, bundle.scales)
 
-    def vectors(self, rows: NDArray[np.int32]) -> Floats:
+    def vectors(self, rows: NDArray[np.int32]) -> Floats32:
         """Return item vectors of some rows, float32 [n, d]."""
-        found: Floats = self.rows[rows].astype(np.float32) * self.scales[rows][:, None]
+        found: Floats32 = self.rows[rows].astype(np.float32) * self.scales[rows][:, None]
         return found
 
 
-def units(vectors: Floats) -> Floats:
+def units(vectors: Floats32) -> Floats32:
     """Return vectors [n, d] at length 1; one of length 0 stays."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    found: Floats = vectors / np.maximum(lengths, np.float32(1e-12))
+    found: Floats32 = vectors / np.maximum(lengths, np.float32(1e-12))
     return found
 
 
 def search(
-    index: Index, query: Floats, k: int, nprobe: int, excluded: NDArray[np.bool_]
-) -> tuple[NDArray[np.int32], Floats]:
+    index: Index, query: Floats32, k: int, nprobe: int, excluded: NDArray[np.bool_]
+) -> tuple[NDArray[np.int32], Floats32]:
     """Find the best rows by inner product, in the nearest cells and on until k are found.
 
     Args:
@@ -80,7 +80,7 @@ def search(
 
 
 def _survivors(
-    index: Index, query: Floats, k: int, nprobe: int, excluded: NDArray[np.bool_]
+    index: Index, query: Floats32, k: int, nprobe: int, excluded: NDArray[np.bool_]
 ) -> NDArray[np.int32]:
     """Rows of the nearest cells that are not excluded; further cells up to the k-th of them."""
     n_cells = len(index.centroids)
@@ -120,7 +120,7 @@ def _free_rows(
     return rows[free].astype(np.int32), place[free]
 
 
-def _scores(index: Index, query: Floats, rows: NDArray[np.int32]) -> Floats:
+def _scores(index: Index, query: Floats32, rows: NDArray[np.int32]) -> Floats32:
     """Inner products of some rows' vectors with the query, float32 [n]."""
     scores = np.empty(len(rows), np.float32)
     most = min(_BLOCK, len(rows))

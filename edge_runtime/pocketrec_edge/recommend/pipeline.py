@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pocketrec_bundle.candidates import extra_candidates, merged
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.features import History, tower_inputs, used_rows
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours, Votes, votes_of
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.ranker_features import ItemColumns, Request, padded, ranker_features
@@ -25,7 +26,7 @@ from pocketrec_edge.errors import EngineError, OutOfTimeError
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.recommend.fallback import Lists
 from pocketrec_edge.recommend.filters import FilterMask, FilterMasks
-from pocketrec_edge.recommend.index import Floats, Index, search
+from pocketrec_edge.recommend.index import Index, search
 from pocketrec_edge.recommend.policy_rerank import rerank
 from pocketrec_edge.recommend.query import Query, RankedCandidates
 from pocketrec_edge.recommend.reasons import POPULAR_REASON, Reasons
@@ -174,7 +175,7 @@ class Recommender:
         vectors = self.index.vectors(used_rows(self.spec, query.history))
         return tower_inputs(self.spec, query.history, vectors, query.now_utc)
 
-    def user_vector(self, query: Query) -> Floats:
+    def user_vector(self, query: Query) -> Floats32:
         """Run the user tower; float32 [d].
 
         Raises:
@@ -185,7 +186,7 @@ class Recommender:
         found = self._tower.run(self.tower_inputs(query))
         if found.shape != (1, self.spec.dim) or not np.isfinite(found).all():
             raise EngineError("the user tower's answer is not finite, or of the wrong shape")
-        user: Floats = found[0]
+        user: Floats32 = found[0]
         return user
 
     def votes(self, history: History) -> Votes | None:
@@ -195,12 +196,12 @@ class Recommender:
     def candidates(
         self,
         query: Query,
-        user: Floats,
+        user: Floats32,
         excluded: NDArray[np.bool_],
         *,
         nprobe: int | None = None,
         votes: Votes | None = None,
-    ) -> tuple[NDArray[np.int32], Floats, Floats]:
+    ) -> tuple[NDArray[np.int32], Floats32, Floats32]:
         """Return rows, vectors and retrieval scores of the ranker's input, best score first.
 
         Args:
@@ -239,9 +240,9 @@ class Recommender:
     def ranker_inputs(
         self,
         query: Query,
-        user: Floats,
+        user: Floats32,
         rows: NDArray[np.int32],
-        vectors: Floats,
+        vectors: Floats32,
         votes: Votes | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Return the ranker's inputs for candidates, see FORMAT.md, before padding.
@@ -257,7 +258,7 @@ class Recommender:
         request = Request(query.history, query.now_utc, user[None], recent, votes)
         return ranker_features(self.spec, self.items, request, rows, vectors)
 
-    def probabilities(self, inputs: dict[str, NDArray[Any]]) -> Floats:
+    def probabilities(self, inputs: dict[str, NDArray[Any]]) -> Floats32:
         """Run the ranker on the inputs of n candidates, n at most the spec's; float32 [n, H].
 
         Raises:
@@ -273,7 +274,7 @@ class Recommender:
         return found[:n]
 
     def _ranked(
-        self, query: Query, user: Floats, found: RankedCandidates, votes: Votes | None
+        self, query: Query, user: Floats32, found: RankedCandidates, votes: Votes | None
     ) -> RankedCandidates:
         """Score candidates with the ranker.
 

@@ -5,9 +5,10 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.products import inner_pairs
 from pocketrec_bundle.settings.policy import Policy
-from pocketrec_edge.recommend.index import Floats, units
+from pocketrec_edge.recommend.index import units
 
 _BLOCK = 64
 """Candidates compared with each other at a time; most slates end within the first.
@@ -17,7 +18,7 @@ At d = 64 a block takes .03 ms; 128 take .13 ms, and 32 make a slate of 50 from 
 
 
 def rerank(
-    policy: Policy, scores: Floats, vectors: Floats, first_category: NDArray[np.int32], k: int
+    policy: Policy, scores: Floats32, vectors: Floats32, first_category: NDArray[np.int32], k: int
 ) -> list[int]:
     """Choose the slate out of ranked candidates.
 
@@ -49,7 +50,7 @@ def _choose(
     chosen: list[int],
     order: NDArray[np.int64],
     policy: Policy,
-    vectors: Floats,
+    vectors: Floats32,
     first_category: NDArray[np.int32],
     k: int,
     cap: int,

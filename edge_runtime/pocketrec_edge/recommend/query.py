@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.features import History
+from pocketrec_bundle.floats import Floats32
 from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.recommend.filters import Filters
-from pocketrec_edge.recommend.index import Floats
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_edge.recommend.surfaces import Surface
 
@@ -67,14 +67,14 @@ class RankedCandidates:
     """
 
     rows: NDArray[np.int32]
-    vectors: Floats
-    retrieval_scores: Floats
-    scores: Floats
-    probabilities: Floats
+    vectors: Floats32
+    retrieval_scores: Floats32
+    scores: Floats32
+    probabilities: Floats32
 
     @classmethod
     def by_retrieval(
-        cls, rows: NDArray[np.int32], vectors: Floats, scores: Floats
+        cls, rows: NDArray[np.int32], vectors: Floats32, scores: Floats32
     ) -> "RankedCandidates":
         """Return candidates that no ranker has scored."""
         return cls(

@@ -4,10 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec, used_rows
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.products import inner_pairs
 from pocketrec_bundle.ranker_features import ItemColumns
 from pocketrec_edge.events.interests import reason
-from pocketrec_edge.recommend.index import Floats, Index
+from pocketrec_edge.recommend.index import Index
 from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.surfaces import SIMILAR
 from pocketrec_edge.recommend.texts import Texts
@@ -23,7 +24,7 @@ class Reasons:
     def __init__(self, spec: FeatureSpec, index: Index, items: ItemColumns, texts: Texts) -> None:
         self._spec, self._index, self._items, self._texts = spec, index, items, texts
 
-    def of(self, query: Query, shown: NDArray[np.int32], vectors: Floats) -> list[str]:
+    def of(self, query: Query, shown: NDArray[np.int32], vectors: Floats32) -> list[str]:
         """Return one reason an item: the item at hand, a chosen category, or the nearest event.
 
         Args:

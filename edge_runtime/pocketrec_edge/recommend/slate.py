@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_edge.answers import SlateItem, Source
 from pocketrec_edge.faults import Fault
-from pocketrec_edge.recommend.index import Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +28,6 @@ class Slate:
     stage_ms: dict[str, float]
     source: Source
     faults: tuple[Fault, ...]
-    user_vector: Floats = field(repr=False)
+    user_vector: Floats32 = field(repr=False)
     candidates: NDArray[np.int32] = field(repr=False)
-    scores: Floats = field(repr=False)
+    scores: Floats32 = field(repr=False)

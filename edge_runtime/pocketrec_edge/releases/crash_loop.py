@@ -130,7 +130,9 @@ def open_release(store: Store, home: PhoneHome) -> tuple[Bundle | None, Fault | 
     return bundle, fault, Fault(FaultCode.RELEASE_STOPPED, stopped)
 
 
-def watched(home: PhoneHome, manifest: str, self_test: Callable[[Bundle], object]) -> SelfTest:
+def counted_self_test(
+    home: PhoneHome, manifest: str, self_test: Callable[[Bundle], object]
+) -> SelfTest:
     """Wrap a self-test: it fails if it ended its process `MOST_STARTS` times before."""
 
     def run(bundle: Bundle) -> None:

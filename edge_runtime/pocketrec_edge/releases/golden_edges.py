@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.features import used_rows
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.golden.edges import FIRST, ZERO, EdgeHistory, EdgeSearch, GoldenEdges
 from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend.filters import Filters, Range
-from pocketrec_edge.recommend.index import Floats
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
 from pocketrec_edge.recommend.surfaces import find
@@ -106,7 +106,7 @@ def answered_history(device: Recommender, case: EdgeHistory) -> EdgeHistory:
     )
 
 
-def first_candidates(device: Recommender, case: EdgeSearch) -> tuple[NDArray[np.int32], Floats]:
+def first_candidates(device: Recommender, case: EdgeSearch) -> tuple[NDArray[np.int32], Floats32]:
     """Return this device's first candidates and their scores."""
     past = golden_history(device.bundle, case)
     faults: list[Fault] = []
@@ -137,12 +137,12 @@ def filters_of(value: Mapping[str, Any] | None) -> Filters | None:
     return Filters(**{**value, **sets, "ranges": ranges})
 
 
-def shortest(numbers: Floats) -> tuple[float, ...]:
+def shortest(numbers: Floats32) -> tuple[float, ...]:
     """Return float32 numbers as the shortest decimals that round-trip."""
     return tuple(map(float, map(str, numbers)))
 
 
-def _user(device: Recommender, row: int) -> Floats:
+def _user(device: Recommender, row: int) -> Floats32:
     if row == ZERO:
         return np.zeros(device.spec.dim, np.float32)
     found: NDArray[np.float32] = device.index.vectors(np.array([row], np.int32))[0]

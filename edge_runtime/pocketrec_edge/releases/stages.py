@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.errors import BundleInvalidError
-from pocketrec_bundle.features import FeatureSpec, Floats, used_rows
+from pocketrec_bundle.features import FeatureSpec, used_rows
+from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.golden.edges import GoldenEdges
 from pocketrec_bundle.golden.rules import GoldenRules
 from pocketrec_bundle.golden.vectors import Golden, GoldenCase
@@ -137,7 +138,7 @@ def _record(device: Recommender, case: GoldenCase, expected: Arrays | None) -> A
 
 
 def _ruled(
-    device: Recommender, query: Query, rows: NDArray[Any], probabilities: Floats
+    device: Recommender, query: Query, rows: NDArray[Any], probabilities: Floats32
 ) -> NDArray[Any]:
     """Return the slate's rows by the rules from the first candidates, without exploration."""
     scores = device.spec.final_scores(probabilities)

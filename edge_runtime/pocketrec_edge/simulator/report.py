@@ -57,7 +57,7 @@ class ClassReport:
     would_be_killed: bool
 
 
-def summed(kind: DeviceClass, results: list[SessionResult], peak_bytes: int) -> ClassReport:
+def summarise(kind: DeviceClass, results: list[SessionResult], peak_bytes: int) -> ClassReport:
     """Summarise the results of a class's phones."""
     slower = kind.cpu_slowdown
     total_ms = [ms * slower for result in results for ms in result.total_ms]

@@ -32,7 +32,7 @@ from pocketrec_edge.sync.http import PACE, Network, Pace
 from pocketrec_edge.sync.install import Phone, follow
 from pocketrec_edge.sync.metadata import TrustedMetadata, newer_specification
 from pocketrec_edge.sync.outcomes import send_outcomes
-from pocketrec_edge.sync.policy import choose_release, remember, remembered, unread
+from pocketrec_edge.sync.policy import choose_release, keep_release, remember, remembered
 from pocketrec_edge.sync.rollout import DeviceInfo, DeviceState
 from pocketrec_edge.sync.server_address import checked
 from pocketrec_edge.sync.sync_log import SyncLog
@@ -186,7 +186,7 @@ def sync(
                 newer = too_new.keep_only(home, newer, selection.policy)
             except BundleTooNewError as err:
                 newer = too_new.note(home, newer, too_new.POLICY, f"channel {channel}: {err}")
-                selection = unread(home, channel, "the channel's policy needs a newer app")
+                selection = keep_release(home, channel, "the channel's policy needs a newer app")
             files = ReleaseFiles(trusted, transfer, store, channel)
             try:
                 changed = False

@@ -13,11 +13,11 @@ from pocketrec_edge.errors import EngineError, SelfTestFailedError
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases import blocklist
-from pocketrec_edge.releases.crash_loop import watched
+from pocketrec_edge.releases.crash_loop import counted_self_test
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync import too_new
 from pocketrec_edge.sync.files import ReleaseFiles
-from pocketrec_edge.sync.policy import ReleaseChoice, passing_over
+from pocketrec_edge.sync.policy import ReleaseChoice, choose_again
 from pocketrec_edge.sync.rollout import DeviceInfo, DeviceState
 from pocketrec_edge.sync.too_new import NewerReleases
 from pocketrec_edge.sync.transfer import BusyError
@@ -72,7 +72,7 @@ def follow(
             outcomes.record(phone.home, sha, outcomes.APP_TOO_OLD, now_utc)
             newer = too_new.note(phone.home, newer, sha, f"release {selection.name(sha)}: {err}")
             state = replace(phone.state, too_new=frozenset(newer.why))
-            selection = passing_over(selection, phone.info, state, now_utc)
+            selection = choose_again(selection, phone.info, state, now_utc)
 
 
 def install(phone: Phone, selection: ReleaseChoice, files: ReleaseFiles, now_utc: int) -> bool:
@@ -109,7 +109,7 @@ def _install_release(
     try:
         if why := lacks_runtime(parse_manifest(manifest), phone.engine):
             raise BundleTooNewError(f"{why}. Update the app.")
-        phone.store.install(manifest, files.fetch, watched(home, sha, phone.self_test))
+        phone.store.install(manifest, files.fetch, counted_self_test(home, sha, phone.self_test))
     except (SelfTestFailedError, EngineError):
         outcomes.record(home, sha, outcomes.SELF_TEST_FAILED, now_utc)
         blocklist.block(home, sha)

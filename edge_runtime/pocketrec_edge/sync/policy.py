@@ -55,7 +55,7 @@ def choose_release(
     return ReleaseChoice(policy=policy, halts=halts, choice=choice)
 
 
-def passing_over(
+def choose_again(
     selection: ReleaseChoice, info: DeviceInfo, state: DeviceState, now_utc: int
 ) -> ReleaseChoice:
     """Choose again from the same policy, for example after a release needed a newer app."""
@@ -64,7 +64,7 @@ def passing_over(
     )
 
 
-def unread(home: PhoneHome, channel: str, why: str) -> ReleaseChoice:
+def keep_release(home: PhoneHome, channel: str, why: str) -> ReleaseChoice:
     """Return the choice of a device that cannot read the channel's policy: it keeps its release."""
     policy = remembered(home, channel)
     return ReleaseChoice(policy=policy, halts=Halts(), choice=Choice(manifest=None, why=why))

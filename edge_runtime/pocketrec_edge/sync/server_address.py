@@ -26,6 +26,7 @@ def checked(address: str) -> str:
         is_good = False
     if not is_good:
         raise RequestInvalidError(
-            f"{address[:200]!r} is not the address of a server. Give an address such as http://127.0.0.1:8080."
+            f"{address[:200]!r} is not the address of a server. Give an address such as "
+            "http://127.0.0.1:8080."
         )
     return address.rstrip("/")

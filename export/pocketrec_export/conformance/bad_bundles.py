@@ -1,8 +1,8 @@
-"""A folder of small bundles with one fault each, and the code that every reader must give.
+"""Write small bundles with one fault each, and the error code that every reader must report.
 
 For clients in other languages: `pocketrec bad-bundles --out DIR`. Equal versions write equal bytes.
-The faults are in `defects/`: each is the tiny bundle of `tiny_bundle.py`, changed in one place. For
-a fault behind the hashes the manifest is made to fit, as an attacker or a publisher's bug does it.
+The faults are in `defects/`. Each is the tiny bundle of `tiny_bundle.py` with one change. If the
+fault is inside a file, the manifest gets the new hash, as an attacker would do.
 """
 
 import json
@@ -41,7 +41,7 @@ class Refusal:
 
 
 def write_bad_bundles(out: Path) -> int:
-    """Write all of them, and two sound ones, below a new folder; returns how many there are."""
+    """Write all faulty bundles and two sound ones to a new folder; return their number."""
     out.mkdir(parents=True)
     listed = []
     for told, base, made in bundles():
@@ -66,7 +66,7 @@ def bundles() -> Iterator[tuple[dict[str, str | None], Base, Mutant]]:
 
 
 def refusal(folder: Path, engine: str = "onnx") -> Refusal | None:
-    """Read a bundle as a device does: open it, look up texts, test it; None if all is right."""
+    """Read a bundle as a device: open it, read texts, run the self-test; None if it is sound."""
     step = OPEN
     try:
         bundle = open_bundle(folder)

@@ -1,4 +1,4 @@
-"""SQLite files that a careless reader of catalogues would run, or fill its memory with."""
+"""SQLite files that make a careless reader of catalogues run code or exhaust its memory."""
 
 # ruff: noqa: S608  # hostile SQL is what this file is about
 
@@ -49,7 +49,7 @@ SCRIPTS = {
 
 @cache
 def hostile_catalogues() -> dict[str, bytes]:
-    """Build them, by what is wrong with each; those that this SQLite cannot make are left out."""
+    """Build the files, by their fault; files that this SQLite cannot make are omitted."""
     made = {"no SQLite": b"SQLite format 3\x00", "nothing": b"", "zeros": bytes(8192)}
     for name, script in SCRIPTS.items():
         connection = sqlite3.connect(":memory:")

@@ -1,4 +1,4 @@
-"""The sound bundle, and a changed one as its difference from it."""
+"""The sound bundle, and a changed bundle as its difference from the sound one."""
 
 import copy
 import hashlib
@@ -87,12 +87,12 @@ Mutator = Callable[[Base, Generator], Mutant]
 
 
 def encode(value: object) -> bytes:
-    """JSON as a careless or hostile writer makes it: NaN and lone surrogates pass."""
+    """Encode JSON as a careless or hostile writer does: NaN and lone surrogates pass."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def decoded(name: str, data: bytes) -> NDArray[Any]:
-    """The array in the bytes of an array file."""
+    """Decode the array in the bytes of an array file."""
     dtype, shape = parse_header(name, data[:HEADER_BYTES], len(data), len(data))
     return np.frombuffer(data, dtype, offset=HEADER_BYTES).reshape(shape).copy()
 

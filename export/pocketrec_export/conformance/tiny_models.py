@@ -1,4 +1,4 @@
-"""Two ONNX models for the tiny bundle that a pencil can follow.
+"""Two ONNX models for the tiny bundle, simple enough to compute by hand.
 
 User tower: the sum of the history's vectors, divided by its length. Ranker: the first head is the
 logistic function of the retrieval score plus `VOTES` times the neighbours' votes, the second half

@@ -1,8 +1,8 @@
-"""One target's checks of files and pairs: figures against the recipe's limits, as rows.
+"""Check files and pairs of one target against the recipe's limits; the results are rows.
 
-Likeness to Keras, bytes, the runtime and golden slates are exact: the same files give the same
-figure, and the limit decides. Time, NDCG and AUC are samples: they refuse when their whole interval
-is beyond the limit, and warn when only the value is.
+Parity with Keras, bytes, the runtime and golden slates are exact: the same files give the same
+figure, and the limit decides. Time, NDCG and AUC are samples: a check refuses if the complete
+interval exceeds the limit, and warns if only the value does.
 """
 
 from collections.abc import Iterator
@@ -27,18 +27,18 @@ Pair = tuple[FileFigures, FileFigures]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """NDCG@10 (relative) and AUC (absolute) lost against the exact path; positive where worse."""
+    """Losses of NDCG@10 (relative) and AUC (absolute) against the exact path; positive is worse."""
 
     ndcg: Estimate
     auc: Estimate
 
 
 class Measures(Protocol):
-    """What the gates ask for, each only once all cheaper checks have passed."""
+    """Measurements of the gates; each runs only after all cheaper checks have passed."""
 
     @property
     def skips_cells(self) -> bool:
-        """Whether a search leaves out cells of the item index."""
+        """Whether a search skips cells of the item index."""
 
     def latency(self, file: FileFigures) -> Estimate:
         """Return a file's time over that of its fp32 file; the interval is over rounds."""
@@ -47,18 +47,18 @@ class Measures(Protocol):
         """Return the share of the exact golden slates that a pair shows too."""
 
     def losses(self, tower: FileFigures, ranker: FileFigures) -> Losses | None:
-        """Return what a pair loses through the item index; None without validation cases."""
+        """Return the losses of a pair with the item index; None without validation cases."""
 
     def index_slate_overlap(self) -> float:
         """Return the share that the exact models show through the item index."""
 
     def index_losses(self) -> Losses:
-        """Return what the exact models lose through the item index alone."""
+        """Return the losses of the exact models with the item index."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The checks of one target, from the cheapest to the dearest.
+    """The checks of one target, from the cheapest to the most expensive.
 
     Attributes:
         name: of the target.
@@ -89,7 +89,7 @@ class Rules:
         return self._row(pair, "bytes", "models_bytes", found, found <= self.target.models_bytes)
 
     def figures(self, file: FileFigures) -> Iterator[GateRow]:
-        """Check what is known of a file: its minimum runtime and its likeness to Keras."""
+        """Check the minimum runtime of a file and its parity with Keras."""
         target = self.target
         oldest = OLDEST.get(self.name, "") if target.runtime == "auto" else target.runtime
         if oldest:

@@ -1,4 +1,4 @@
-"""Which file each target gets: the smallest pair of models within all of the recipe's budgets.
+"""Choose the files of each target: the smallest pair of models within the recipe's limits.
 
 Pure decisions over figures; `pocketrec_export.gates.measure` measures files,
 `pocketrec_export.gates.quality` pairs, `pocketrec_export.gates.checks` holds the checks.
@@ -23,9 +23,9 @@ class Choice:
     """The files of one target.
 
     Attributes:
-        passed: False where no pair was within the budgets.
-        warned: a loss of the pair is beyond its limit, but so little that it may be chance.
-        rows: all checks that were made, of smaller pairs too.
+        passed: False if no pair was within the limits.
+        warned: a loss of the pair exceeds its limit, but the difference is not significant.
+        rows: all checks, also those of smaller pairs.
     """
 
     target: str
@@ -117,7 +117,7 @@ def _smallest(pairs: list[Pair], rules: Rules, rows: list[GateRow]) -> tuple[Pai
 
 
 def engine_of(name: str, target: Target) -> str:
-    """Runtime of a target: the recipe's, or the usual one of such phones."""
+    """Return the engine of a target: the recipe's, or the usual one of such phones."""
     return ENGINE_OF[name] if target.engine == "auto" else target.engine
 
 

@@ -17,7 +17,7 @@ NO_TEST = (
 
 
 def checked_gain(recipe: Recipe, run_dir: Path, *, force: bool) -> str:
-    """Return what the last test evaluation said of the run against the best baseline.
+    """Return the last test evaluation's comparison of the run with the best baseline.
 
     Raises:
         GateRefusedError: `export.require_gain = "refuse"`, and the run is not above

@@ -1,4 +1,4 @@
-"""Real histories, and both models' inputs as the device would build them from one."""
+"""Make model inputs from real histories, as the device does."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pocketrec_training.data.dataset import (
     numeric_columns,
     release_popularity,
 )
-from pocketrec_training.trained import Trained
+from pocketrec_training.trained import TrainedRun
 
 Moment = tuple[History, int]
 """A history and the moment of a request after it, unix seconds."""
@@ -33,7 +33,7 @@ class Probe:
     ranker: list[Inputs]
 
     def of(self, model: str) -> list[Inputs]:
-        """Inputs of a model by its name."""
+        """Return the inputs of a model by its name."""
         return self.tower if model == "user_tower" else self.ranker
 
 
@@ -52,14 +52,14 @@ def golden_histories(data: Dataset, n: int, seed: int) -> list[tuple[str, Histor
 
 
 def whole_histories(data: Dataset, n: int, seed: int) -> list[Moment]:
-    """Draw users and serve them after their last event."""
+    """Sample users, with the time after their last event."""
     rng = np.random.default_rng([seed, 3])
     drawn = rng.choice(data.n_users, size=min(n, data.n_users), replace=False)
     return [after(data, data.history(int(user))) for user in drawn]
 
 
 def training_histories(data: Dataset, n: int, seed: int) -> list[Moment]:
-    """Draw moments of the training log, cut anywhere: calibration sees nothing held out."""
+    """Sample prefixes of training histories, so calibration sees no held-out event."""
     rng = np.random.default_rng([seed, 4])
     drawn = rng.choice(data.n_users, size=min(n, data.n_users), replace=False)
     found = []
@@ -71,12 +71,12 @@ def training_histories(data: Dataset, n: int, seed: int) -> list[Moment]:
 
 
 def after(data: Dataset, past: History) -> Moment:
-    """Return a history with the moment at which it asks, an hour after its last event."""
+    """Return a history with the time of the request, an hour after its last event."""
     now = int(past.ts[-1]) + golden.NOW_AFTER_S if len(past) else int(data.ts.max())
     return past, now
 
 
-def probe(trained: Trained, data: Dataset, moments: Iterable[Moment]) -> Probe:
+def probe(trained: TrainedRun, data: Dataset, moments: Iterable[Moment]) -> Probe:
     """Build both models' inputs; the ranker gets what the exact user vector retrieves."""
     spec, vectors = trained.spec, trained.item_vectors
     items = ItemColumns(

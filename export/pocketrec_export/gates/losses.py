@@ -1,4 +1,4 @@
-"""What a pair of model files loses on validation cases, with the paired 95% interval over cases."""
+"""Losses of a pair of model files on validation cases, with the paired 95% interval over cases."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scored:
+class ScoredCandidates:
     """Candidates of all cases with their final scores.
 
     Attributes:
@@ -36,7 +36,7 @@ class Scored:
 
 
 def ndcg_loss(exact: Floats64, found: Floats64, seed: int) -> Estimate:
-    """Return the share of the exact path's mean NDCG that is lost, with its paired bootstrap.
+    """Return the relative loss of mean NDCG against the exact path, with its paired bootstrap.
 
     Loss = (mean(exact) - mean(found)) / mean(exact); each draw of cases has its own denominator.
 
@@ -61,10 +61,10 @@ def _share(exact: Floats64, found: Floats64) -> Floats64:
     return np.where(none, 0.0, (exact - found) / np.where(none, 1.0, exact))
 
 
-def auc_loss(exact: Scored, found: Scored, seed: int) -> Estimate:
+def auc_loss(exact: ScoredCandidates, found: ScoredCandidates, seed: int) -> Estimate:
     """Return AUC(exact) - AUC(found), pooled over all candidates, with its paired bootstrap.
 
-    0 where one of the two has no AUC: no target among the candidates, or nothing else.
+    0 if an AUC is undefined: the candidates are all targets, or none of them is a target.
     """
     draws = np.vstack([np.ones(exact.n), redrawn(exact.n, seed)])  # the first: each case once
     value, *drawn = (_aucs(exact, draws) - _aucs(found, draws)).tolist()
@@ -74,7 +74,7 @@ def auc_loss(exact: Scored, found: Scored, seed: int) -> Estimate:
     return _estimate(value, losses[~np.isnan(losses)])
 
 
-def _aucs(scored: Scored, draws: Floats64) -> Floats64:
+def _aucs(scored: ScoredCandidates, draws: Floats64) -> Floats64:
     """Return the pooled AUC of each draw, float64 [draws]; nan where it has none.
 
     With wins[c, d] = the pairs of a target of case c and another candidate of case d in which the

@@ -1,4 +1,4 @@
-"""Figures of every converted file, in its own runtime on this machine, against Keras."""
+"""Measure every converted file in its own runtime on this machine, against Keras."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from pocketrec_edge.engines.select import Engine, open_engine
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.releases.parity import Inputs, compare_outputs, cosine, hard_inputs, median_ms
 from pocketrec_export.gates.losses import Estimate
-from pocketrec_export.models.convert import Converted
+from pocketrec_export.models.convert import ConvertedModel
 from pocketrec_export.models.freeze import ModelSignature, as_function, run_keras
 
 ROUNDS, RUNS_A_ROUND = 5, 20
@@ -27,9 +27,11 @@ Scores = Callable[[Inputs, NDArray[np.float32]], NDArray[np.float32]]
 class FileFigures:
     """One model file beside Keras on real inputs, see `ParityMetrics`, and on hard ones.
 
-    hard_error: largest absolute error on `hard_inputs`; hard_cosine: the least there. ms: median of
-    one run, one thread; gates time it again, see `latency`. note: why it cannot ship anywhere, else
-    "".
+    Attributes:
+        hard_error: largest absolute error on `hard_inputs`.
+        hard_cosine: smallest cosine on `hard_inputs`.
+        ms: median of one run, one thread; gates measure the time again, see `latency`.
+        note: why the file cannot ship for any target, else "".
     """
 
     model: str
@@ -49,20 +51,20 @@ class FileFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredModel:
     """A converted file where it lies on this machine, loaded, with its figures.
 
     inputs: real ones, to time it on.
     """
 
-    made: Converted
+    made: ConvertedModel
     figures: FileFigures
     engine: Engine | None
     inputs: Inputs
 
 
 class Truth:
-    """What Keras answers to real and to hard inputs of one model; computed once."""
+    """Outputs of Keras for real and hard inputs of one model; computed once."""
 
     def __init__(
         self, model: str, layers: keras.Model, signature: ModelSignature, inputs: Sequence[Inputs]
@@ -75,7 +77,7 @@ class Truth:
         self.hard_answers = {name: run_keras(function, one) for name, one in self.hard.items()}
 
 
-def measure(made: Converted, path: Path, truth: Truth, scores: Scores) -> Measured:
+def measure(made: ConvertedModel, path: Path, truth: Truth, scores: Scores) -> MeasuredModel:
     """Run one file; one that does not load, run or stay finite gets a note instead of figures.
 
     Args:
@@ -93,9 +95,9 @@ def measure(made: Converted, path: Path, truth: Truth, scores: Scores) -> Measur
     }
     timed = truth.inputs[-1]
 
-    def refused(note: str) -> Measured:
+    def refused(note: str) -> MeasuredModel:
         figures = FileFigures(**facts, note=note)
-        return Measured(made=made, figures=figures, engine=None, inputs=timed)
+        return MeasuredModel(made=made, figures=figures, engine=None, inputs=timed)
 
     try:
         engine = open_engine(path, made.engine)
@@ -121,14 +123,14 @@ def measure(made: Converted, path: Path, truth: Truth, scores: Scores) -> Measur
         hard_cosine=min(cosine(hard[name], wanted) for name, wanted in truth.hard_answers.items()),
         ms=median_ms(engine, timed),
     )
-    return Measured(made=made, figures=figures, engine=engine, inputs=timed)
+    return MeasuredModel(made=made, figures=figures, engine=engine, inputs=timed)
 
 
 def latency(engine: Engine, exact: Engine, inputs: Inputs) -> Estimate:
     """Return the time of one run over that of the exact file; low and high: of the rounds.
 
-    The two run in turns. A round's figure is the ratio of the shortest runs: another process makes
-    runs longer, never shorter, so the shortest of 20 are those that nothing interrupted.
+    Both files run in turns. A round's figure is the ratio of the shortest runs, because another
+    process only makes runs longer.
     """
     ratios = []
     for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""Answer held-out cases through the device path: what a phone would show, not what Keras thinks."""
+"""Answer held-out cases on the device's own code: the items that a phone would show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,15 +38,15 @@ class Answers:
     rerank_ms: NDArray[np.float64]
 
     def auc(self) -> float:
-        """ROC-AUC over all candidates of all cases; nan if no target was retrieved."""
+        """Return ROC-AUC over all candidates of all cases; nan if no target was retrieved."""
         return metrics.roc_auc(self.taken, self.scores)
 
     def ndcg(self, cases: Cases, k: int) -> float:
-        """Mean NDCG@k of the slates."""
+        """Return the mean NDCG@k of the slates."""
         return float(self.ndcg_of_each(cases, k).mean())
 
     def ndcg_of_each(self, cases: Cases, k: int) -> NDArray[np.float64]:
-        """NDCG@k of each slate, float64 [n]."""
+        """Return NDCG@k of each slate, float64 [n]."""
         return metrics.at_k(self.slate, k, cases.offsets)[f"ndcg@{k}"]
 
 

@@ -1,4 +1,4 @@
-"""What the gates ask of files and pairs: their time, their slates, and what they lose on cases."""
+"""Measure files and pairs for the gates: time, slates, and losses on cases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_export.gates import on_device
 from pocketrec_export.gates.checks import Losses
 from pocketrec_export.gates.choose import EXACT
-from pocketrec_export.gates.losses import Estimate, Scored, auc_loss, ndcg_loss
-from pocketrec_export.gates.measure import FileFigures, Measured, latency
+from pocketrec_export.gates.losses import Estimate, ScoredCandidates, auc_loss, ndcg_loss
+from pocketrec_export.gates.measure import FileFigures, MeasuredModel, latency
 from pocketrec_export.golden import answers as golden
 from pocketrec_training.data.dataset import VALID, Dataset
 from pocketrec_training.metrics.cases import Setting, held_out_cases, some
-from pocketrec_training.trained import Trained
+from pocketrec_training.trained import TrainedRun
 
 K = 10
 REFERENCE = "litert"
@@ -33,21 +33,21 @@ class _Result:
     """NDCG@10 of each case, float64 [n], and the candidates of all."""
 
     ndcg: NDArray[np.float64]
-    candidates: Scored
+    candidates: ScoredCandidates
 
 
 class PairQuality:
-    """Measures files and pairs once each, on the same cases and golden requests.
+    """Measure each file and pair once, on the same cases and golden requests.
 
-    Losses are counted from the exact path: fp32 models, item vectors that were never rounded, and a
-    search of every cell of the index.
+    Losses are relative to the exact path: fp32 models, unrounded item vectors, and a search of all
+    cells of the index.
     """
 
     def __init__(
         self,
         draft: Bundle,
-        measured: Sequence[Measured],
-        trained: Trained,
+        measured: Sequence[MeasuredModel],
+        trained: TrainedRun,
         data: Dataset,
         blank: Sequence[GoldenCase],
     ) -> None:
@@ -73,7 +73,7 @@ class PairQuality:
 
     @property
     def skips_cells(self) -> bool:
-        """Whether a search leaves out cells of the item index."""
+        """Whether a search skips cells of the item index."""
         return self._draft.policy.probes > 0
 
     def latency(self, file: FileFigures) -> Estimate:
@@ -108,13 +108,13 @@ class PairQuality:
         return self._overlaps[key]
 
     def losses(self, tower: FileFigures, ranker: FileFigures) -> Losses | None:
-        """Return what a pair loses through the item index; None without validation cases."""
+        """Return the losses of a pair with the item index; None without validation cases."""
         if not len(self._cases):
             return None
         return self._losses_of((tower.engine, tower.variant, ranker.variant))
 
     def index_losses(self) -> Losses:
-        """Return what the exact models lose through the item index alone."""
+        """Return the losses of the exact models with the item index."""
         return self._losses_of((REFERENCE, EXACT, EXACT))
 
     def _losses_of(self, key: _Key) -> Losses:
@@ -166,7 +166,7 @@ class PairQuality:
         found = on_device.answer(device, self._data, self._cases, K, f"gates, {device.engine}")
         return _Result(
             ndcg=found.ndcg_of_each(self._cases, K),
-            candidates=Scored(
+            candidates=ScoredCandidates(
                 scores=found.scores, taken=found.taken, cases=found.owners, n=len(self._cases)
             ),
         )

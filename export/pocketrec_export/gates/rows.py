@@ -1,4 +1,4 @@
-"""Rows of the gates: what was checked, found and allowed, and how people read them."""
+"""Rows of the gates: check, value and limit, and their table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

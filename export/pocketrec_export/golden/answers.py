@@ -71,14 +71,14 @@ def answer(device: Recommender, cases: list[GoldenCase]) -> list[GoldenCase]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class GoldenAnswers:
     """Golden vectors, of every stage too, and how many cases were left out.
 
     Attributes:
         golden: requests that the models answer.
-        edges: histories and searches that real users seldom have.
+        edges: histories and searches that are rare among real users.
         stages: arrays by stage, for the cases of `golden`.
-        left_out: cases whose order of items rounding decides.
+        left_out: cases whose order of items depends on rounding.
     """
 
     golden: Golden
@@ -87,12 +87,12 @@ class Answered:
     left_out: int
 
 
-def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> Answered:
+def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> GoldenAnswers:
     """Answer cases by the default files of a release, its models complete, and set tolerances.
 
-    A tolerance is twice the largest difference that any pair of the release's files shows on the
-    runtimes here, for a phone may run any pair that its runtime loads. A case that some pair
-    answers with another order of items is left out: it would prove rounding, not a client.
+    A tolerance is twice the largest difference between the pairs of the release's files on the
+    installed runtimes, because a phone can run any pair that its runtime loads. A case whose order
+    of items differs between pairs is omitted: it would test rounding, not a client.
 
     Args:
         draft: the release.
@@ -132,10 +132,10 @@ def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> 
         again = stages.record(device, golden, recorded)["probabilities"]
         apart = np.abs(again - recorded["probabilities"]).max(initial=0.0)
         golden = replace(golden, score_tolerance=max(golden.score_tolerance, _SLACK * float(apart)))
-    return Answered(golden=golden, edges=edges(draft), stages=recorded, left_out=left_out)
+    return GoldenAnswers(golden=golden, edges=edges(draft), stages=recorded, left_out=left_out)
 
 
-def add(writer: BundleWriter, made: Answered) -> None:
+def add(writer: BundleWriter, made: GoldenAnswers) -> None:
     """Add golden vectors to a bundle: requests with answers, every stage between, edge cases."""
     writer.add("golden.json", canonical_json(made.golden.to_json()), "json")
     add_cases(writer, made.edges)
@@ -144,7 +144,7 @@ def add(writer: BundleWriter, made: Answered) -> None:
 
 
 def add_cases(writer: BundleWriter, made: GoldenEdges) -> None:
-    """Add the golden cases in which no model takes part."""
+    """Add the golden cases that need no model."""
     writer.add(EDGES_FILE, canonical_json(made.to_json()), "json")
     writer.add(RULES_FILE, canonical_json(golden_rules().to_json()), "json")
 

@@ -1,7 +1,7 @@
-"""Compose golden cases that real histories seldom give, out of a release's own items.
+"""Make golden cases that are rare in real histories, from a release's own items.
 
-Everything is chosen by rule and nothing drawn, so that equal releases have equal cases. What a
-release cannot show, such as a withdrawn item, is listed in `GoldenEdges.unmade`.
+All choices follow rules, without random numbers, so equal releases have equal cases. Cases that a
+release cannot show, e.g. with a withdrawn item, are listed in `GoldenEdges.unmade`.
 """
 
 import unicodedata
@@ -28,7 +28,7 @@ Event = tuple[str, int, int]
 
 
 def edges(draft: Bundle) -> GoldenEdges:
-    """Compose and answer all cases of a release; its models take no part."""
+    """Make and answer all cases of a release, without its models."""
     device = Recommender(draft, stopped=NO_MODELS)
     unmade: list[str] = []
     histories = [answered_history(device, case) for case in _Histories(draft, unmade).all()]

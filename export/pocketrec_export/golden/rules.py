@@ -1,8 +1,8 @@
-"""The golden slates of `golden_rules.json`: every rule binds in one, on items made for it.
+"""The golden slates of `golden_rules.json`: each rule changes a slate, on items made for it.
 
 The file is the same in every release, so that a device fetches it once. Scores and vectors are
 small integers or eighths: no client's rounding changes an order. Tests hold
-that every rule binds in some slate, and that none hangs on less than a thousandth.
+that each rule changes a slate, and that no order depends on less than a thousandth.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Compose golden searches: what must not come, what ties, what filters, pages and scenes change."""
+"""Make golden searches: excluded items, ties, filters, pages and scenes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -83,12 +83,12 @@ class _Searches:
         self._unmade.append(f"a search that shows {told}: no item makes a difference")
 
     def hidden(self) -> Iterator[EdgeSearch]:
-        """Withdrawn items, what the user had, and what earlier pages showed."""
+        """Make searches with withdrawn items, items of the history, and items of earlier pages."""
         gone = np.flatnonzero(self._bundle.available == 0)[:TRIED].tolist()
         device = self._device
 
         def near(row: int) -> bool:
-            """Whether an item would be among the first, were it not withdrawn."""
+            """Whether an item would be among the first if it were not withdrawn."""
             user = device.index.vectors(np.array([row], np.int32))[0]
             nobody = np.zeros(self._bundle.item_count, np.bool_)
             rows, _, _ = device.candidates(Query(History.empty(), self._now), user, nobody)
@@ -110,7 +110,7 @@ class _Searches:
             yield self.case("what earlier pages showed", row, shown=tuple(sorted(best[:3])))
 
     def filtered(self) -> Iterator[EdgeSearch]:
-        """Each kind of filter, and one that few items pass."""
+        """Make searches with each kind of filter, and with one that few items pass."""
         rows = self._spread()
         audience = self._bundle.audience
         makers: dict[str, Callable[[int], dict[str, Any] | None]] = {
@@ -163,7 +163,7 @@ class _Searches:
         return None
 
     def scenes(self) -> Iterator[EdgeSearch]:
-        """Beside an item, after it, and in the app's own search."""
+        """Make searches of each scene: similar items, next items, the app's own search."""
         row = self._spread()[-1]
         at_hand = (self._bundle.item_id(row),)
         other = self._spread()[0]
@@ -180,7 +180,7 @@ class _Searches:
         )
 
     def votes(self) -> Iterator[EdgeSearch]:
-        """Neighbours come in whatever their score, those without a vote above 0 never."""
+        """Make searches with neighbours: any score enters, but only with a vote above 0."""
         neighbours = self._device.items.neighbours
         if neighbours is None or not self._spec.neighbour_candidates:
             self._unmade.append("candidates by neighbours: the release has none")

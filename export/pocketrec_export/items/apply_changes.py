@@ -1,4 +1,4 @@
-"""Apply changes to a release's items: who joins, what is new of whom, who goes and who is back."""
+"""Apply changes to a release's items: add, change, withdraw, restore."""
 
 from collections import Counter
 from collections.abc import Callable, Set
@@ -23,7 +23,7 @@ def apply_changes(
     trained_ids: Set[str],
     vectors_for: Callable[[Items], Floats32],
 ) -> ItemTable:
-    """Return the items after the changes; new ones stand last.
+    """Return the items after the changes; new items are last.
 
     An item keeps the bytes of its vector, and its cell, whatever changes: it has a history, and an
     item near the edge of two cells can be nearer the other centre once it is rounded to int8 (2 of

@@ -32,7 +32,7 @@ from pocketrec_training.data.dataset import (
     split_categories,
 )
 from pocketrec_training.progress import SHOWN_EVERY, Progress
-from pocketrec_training.trained import Trained, load_trained
+from pocketrec_training.trained import TrainedRun, load_trained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +186,7 @@ def _items(bundle: Bundle) -> Items:
     )
 
 
-def _vectors(trained: Trained, run_dir: Path, items: Items) -> NDArray[np.float32]:
+def _vectors(trained: TrainedRun, run_dir: Path, items: Items) -> NDArray[np.float32]:
     """Vectors of items that join, float32 [n, d].
 
     By content; an item that training knew, and a compaction removed, gets its own vector again.
@@ -217,7 +217,7 @@ def _card(before: Bundle, name: str, changes: Changes, removed: int) -> dict[str
     }
 
 
-def _answers(before: Bundle, draft: Bundle, force: bool) -> golden.Answered:
+def _answers(before: Bundle, draft: Bundle, force: bool) -> golden.GoldenAnswers:
     """The base's golden requests, answered from the new catalogue; what it lost is passed over.
 
     Raises:

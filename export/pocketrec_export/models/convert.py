@@ -1,4 +1,4 @@
-"""One Keras model to TFLite and ONNX files, in float and in int8."""
+"""Convert a Keras model to TFLite and ONNX files, in float and in int8."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,8 +22,8 @@ from pocketrec_export.models.tflite_static import static
 
 __all__ = [
     "VARIANTS",
-    "Converted",
-    "Failed",
+    "ConversionFailure",
+    "ConvertedModel",
     "ModelSignature",
     "as_function",
     "attempt",
@@ -45,12 +45,12 @@ CALIBRATED = ("int8", "selective")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Converted:
+class ConvertedModel:
     """A converted model: its bytes for an engine, operators and minimum runtime.
 
     Attributes:
         operators: version by operator name, as `operators.py` reads it from the bytes.
-        min_runtime: such as "2.3.0"; "" if unknown, which is newer than any.
+        min_runtime: e.g. "2.3.0"; "" if unknown, which counts as newer than any.
     """
 
     engine: str
@@ -61,8 +61,8 @@ class Converted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A variant that could not be made for an engine, and why."""
+class ConversionFailure:
+    """A variant that could not be converted for an engine, and the reason."""
 
     engine: str
     variant: str
@@ -74,7 +74,7 @@ def convert(
     signature: ModelSignature,
     variants: tuple[str, ...],
     calibration: Sequence[dict[str, Any]] = (),
-) -> list[Converted]:
+) -> list[ConvertedModel]:
     """Convert a model to every variant for both engines; see `attempt`.
 
     Raises:
@@ -91,7 +91,7 @@ def attempt(
     signature: ModelSignature,
     variants: tuple[str, ...],
     calibration: Sequence[dict[str, Any]] = (),
-) -> tuple[list[Converted], list[Failed]]:
+) -> tuple[list[ConvertedModel], list[ConversionFailure]]:
     """Convert a model to each variant that an engine has; equal inputs give equal bytes.
 
     Args:
@@ -120,18 +120,18 @@ def attempt(
             return static(fp32, signature, variant, calibration)
         return fp32 if variant == "fp32" else tflite.to_tflite(frozen, signature, variant)
 
-    made: list[Converted] = []
-    failed: list[Failed] = []
+    made: list[ConvertedModel] = []
+    failed: list[ConversionFailure] = []
     for variant in variants:
         for engine in (e for e, all_of in VARIANTS.items() if variant in all_of):
             try:
                 made.append(_read(engine, variant, data_of(engine, variant)))
             except ConversionFailedError as err:
-                failed.append(Failed(engine=engine, variant=variant, reason=str(err)))
+                failed.append(ConversionFailure(engine=engine, variant=variant, reason=str(err)))
     return made, failed
 
 
-def _read(engine: str, variant: str, data: bytes) -> Converted:
+def _read(engine: str, variant: str, data: bytes) -> ConvertedModel:
     """Read from a file what it needs."""
     if engine == "litert":
         found = operators.tflite_operators(data)
@@ -140,10 +140,12 @@ def _read(engine: str, variant: str, data: bytes) -> Converted:
         found = operators.onnx_operators(data)
         domains = {name.rpartition(".")[0] for name in found}
         least = operators.least_onnx_runtime(operators.onnx_opset(data), domains)
-    return Converted(engine=engine, variant=variant, data=data, operators=found, min_runtime=least)
+    return ConvertedModel(
+        engine=engine, variant=variant, data=data, operators=found, min_runtime=least
+    )
 
 
-def ort_twin(made: Converted) -> Converted:
+def ort_twin(made: ConvertedModel) -> ConvertedModel:
     """Return an ONNX file in ONNX Runtime's own format, for its small builds.
 
     Raises:

@@ -1,7 +1,7 @@
 """Freeze a Keras model: one graph of fixed shapes, weights as constants, inputs by name.
 
-Both converters start from this graph. Given the live model of Keras 3 they leave variable reads in
-the file, and no phone can run those.
+Both converters start from this graph. From a live Keras 3 model they would write variable reads,
+which no phone can run.
 """
 
 from collections.abc import Callable
@@ -56,9 +56,9 @@ def ranker_signature(spec: FeatureSpec) -> ModelSignature:
 
 
 def as_function(model: keras.Model, signature: ModelSignature) -> Any:
-    """Return f(**inputs) -> output tensor of the Keras model: the truth for parity.
+    """Return f(**inputs) -> output tensor of the Keras model, the reference for parity.
 
-    A graph, traced once for each shape: an export asks some hundred times.
+    The graph is traced once for each shape, because an export calls it some hundred times.
     """
     names = [tensor.name for tensor in model.inputs]
 

@@ -1,4 +1,4 @@
-"""A frozen model as ONNX in float32, slimmed; `onnx_variants.py` makes smaller variants."""
+"""Convert a frozen model to simplified float32 ONNX; `onnx_variants.py` makes smaller variants."""
 
 import logging
 from typing import Any

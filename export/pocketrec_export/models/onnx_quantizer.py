@@ -1,4 +1,4 @@
-"""Run one of ONNX Runtime's quantizers, which write their result to a file."""
+"""Run a quantizer of ONNX Runtime, which writes its result to a file."""
 
 import logging
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Read the operators of a model file, their versions, and the minimum runtime.
 
-Read from the file's bytes: what a converter says of its own work is not what a phone loads. ONNX
-Runtime's versions are those of its table "ONNX Runtime compatibility".
+The file's bytes are read, because a converter's own statement can differ from them. ONNX Runtime's
+versions are those of its table "ONNX Runtime compatibility".
 """
 
 from collections.abc import Iterable

@@ -1,10 +1,10 @@
-"""The ranker's features of raw columns, by form: one operation over [k, n] instead of k slices.
+"""Compute the ranker's features by form: one operation over [k, n] instead of k slices.
 
-Training takes one column after the other (`FeatureTransform` in
-`pocketrec_training.ranker.model`), a hundred operations on [n, 1]. Here columns stand as rows,
-where picking some is a copy of whole rows, and those of one form are transformed together. Their
-order is then not the trained ranker's: a `Block` says which of its features the rows are, and the
-weights follow.
+Training transforms one column after the other (`FeatureTransform` in
+`pocketrec_training.ranker.model`), a hundred operations on [n, 1]. Here columns are rows,
+so selecting some copies complete rows, and columns of one form are transformed together. Their
+order differs from the trained ranker's: a `Block` has the feature numbers of its rows, and the
+weights are ordered by them.
 """
 
 from collections.abc import Sequence
@@ -44,8 +44,8 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """Feature number `place` of the trained ranker is a form of a raw column."""
+class FeatureColumn:
+    """Feature number `place` of the trained ranker, a form of a raw column."""
 
     column: int
     form: Form
@@ -64,7 +64,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Which features the trained ranker has: their numbers, in its order.
+    """Numbers of the trained ranker's features, in its order.
 
     Attributes:
         context: of the raw context columns.
@@ -78,8 +78,8 @@ class Layout:
     vector: range
     product: range
     content: range
-    context: list[Placed]
-    item: list[Placed]
+    context: list[FeatureColumn]
+    item: list[FeatureColumn]
     against: dict[str, int]
     taste: int
     end: int
@@ -90,13 +90,13 @@ class Layout:
         context, numeric, pair = (numbers.names[key] for key in ("context", "numeric", "pair"))
         ends = np.cumsum([0, dim, dim, dim, CATEGORY_DIM]).tolist()
         user, vector, product, content = (range(*ends[i : i + 2]) for i in range(4))
-        share = Placed(
+        share = FeatureColumn(
             column=len(numeric) + pair.index(SHARE),
             form=Form(kind="log", factor=1 / 8, least=MIN_SHARE, added=0.0),
             place=content.stop,
         )
-        placed_context = _placed(context, share.place + 1)
-        placed_item = _placed([*numeric, *pair], share.place + 1 + len(placed_context))
+        placed_context = _feature_columns(context, share.place + 1)
+        placed_item = _feature_columns([*numeric, *pair], share.place + 1 + len(placed_context))
         end = share.place + 1 + len(placed_context) + len(placed_item)
         compared = [n for n, _ in AGAINST_RECENT if n in numeric and f"recent_{n}" in context]
         return cls(
@@ -112,9 +112,11 @@ class Layout:
         )
 
 
-def _placed(names: Sequence[str], start: int) -> list[Placed]:
+def _feature_columns(names: Sequence[str], start: int) -> list[FeatureColumn]:
     forms = [(column, form) for column, name in enumerate(names) for form in _forms(name)]
-    return [Placed(column=c, form=form, place=start + i) for i, (c, form) in enumerate(forms)]
+    return [
+        FeatureColumn(column=c, form=form, place=start + i) for i, (c, form) in enumerate(forms)
+    ]
 
 
 def _forms(name: str) -> list[Form]:
@@ -142,7 +144,7 @@ def block(
     return Block(values=values, place=at, factor=factors, offset=np.zeros(at.shape))
 
 
-def spread(rows: Any, placed: Sequence[Placed]) -> list[Block]:
+def spread(rows: Any, placed: Sequence[FeatureColumn]) -> list[Block]:
     """Transform raw columns, f32 [K, n], one block a kind of form."""
     found = []
     for kind in dict.fromkeys(one.form.kind for one in placed):
@@ -160,7 +162,7 @@ def spread(rows: Any, placed: Sequence[Placed]) -> list[Block]:
 
 
 def cut(blocks: Sequence[Block], pieces: PieceWeights) -> list[Block]:
-    """Return the pieces of features that stand in some blocks of rows."""
+    """Return the piecewise linear encoding of the features in some blocks of rows."""
     found = []
     for one in blocks:
         row = {int(place): i for i, place in enumerate(one.place)}

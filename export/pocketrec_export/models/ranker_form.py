@@ -1,4 +1,4 @@
-"""The form in which the ranker leaves: what depends on the user alone is computed once a list.
+"""The exported form of the ranker: terms of the user alone are computed once for each list.
 
 Weights and answers are those of the Keras model. All items of a list have one user, so every
 product of the features is W_u x_u, one row, plus W_i x_i. Nor do the cross layers (DCN-v2, low
@@ -31,7 +31,7 @@ from pocketrec_export.models.ranker_columns import (
     pick,
     spread,
 )
-from pocketrec_export.models.ranker_weights import Learned, sizes
+from pocketrec_export.models.ranker_weights import RankerWeights, sizes
 from pocketrec_training.ranker.model import LIMIT, MIN_SHARE, SHARE, FeatureTransform
 
 
@@ -64,7 +64,7 @@ class ListRanker(layers.Layer):
     def __init__(self, model: keras.Model, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         (self.numbers,) = (layer for layer in model.layers if isinstance(layer, FeatureTransform))
-        self.learned = Learned.by(model)
+        self.learned = RankerWeights.by(model)
 
     def build(self, *_: Any, **__: Any) -> None:
         """Nothing to create."""
@@ -145,7 +145,7 @@ class ListRanker(layers.Layer):
         return Half(values=ops.clip(x + _single((offset - mean) * scale), -LIMIT, LIMIT), at=at)
 
 
-def _logits(learned: Learned, user: Half, items: Half) -> Any:
+def _logits(learned: RankerWeights, user: Half, items: Half) -> Any:
     """Read-out of the cross and the deep part without its offset, f32 [H, N]."""
     size, heads = len(learned.mean), len(learned.offset)
     read, read_deep = learned.read[:size], learned.read[size:]
@@ -175,7 +175,7 @@ def _logits(learned: Learned, user: Half, items: Half) -> Any:
     return logits + ops.transpose(ops.matmul(deep, _single(read_deep)))
 
 
-def _later(learned: Learned, h: Any, user: Half, items: Half) -> list[Any]:
+def _later(learned: RankerWeights, h: Any, user: Half, items: Half) -> list[Any]:
     """h_2 .. h_L as rows, f32 [r, N] each, from h_1 [N, r]."""
     found = []
     for layer, down in enumerate(learned.down[1:], 1):

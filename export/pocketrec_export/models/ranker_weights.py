@@ -1,4 +1,4 @@
-"""The weights of a trained ranker, as its exported form wants them."""
+"""Read the weights of a trained ranker for its exported form."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +51,7 @@ class PieceWeights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learned:
+class RankerWeights:
     """The weights of a trained ranker.
 
     F features (with the encoded bins), H heads, rank r, L cross layers, D units of the last deep
@@ -86,7 +86,7 @@ class Learned:
     slopes: Floats64
 
     @classmethod
-    def by(cls, model: keras.Model) -> "Learned":
+    def by(cls, model: keras.Model) -> "RankerWeights":
         """Read the weights of a model of `build_ranker`."""
 
         def of_type(kind: type) -> list[Any]:

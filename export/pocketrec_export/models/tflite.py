@@ -39,7 +39,7 @@ def to_tflite(frozen: Any, signature: ModelSignature, variant: str) -> bytes:
 
 
 class quiet:
-    """Keep converters' C++ chatter off stderr: it says nothing that a person could act on."""
+    """Hide the C++ messages of converters on stderr, which need no action."""
 
     def __enter__(self) -> None:
         self._saved = os.dup(2)

@@ -1,4 +1,4 @@
-"""The form in which the user tower leaves: one query in its last block, no table of distances.
+"""The exported form of the user tower: one query in its last block, no table of distances.
 
 Weights and answers are those of the Keras model. Training needs a vector for every prefix of a
 history; a phone needs one, at `history_length`, and of the last block only the keys and values of

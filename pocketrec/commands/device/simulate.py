@@ -87,7 +87,7 @@ def simulate(
     from pocketrec_edge.simulator.device_profiles import BUILT_IN, counts, read_classes
     from pocketrec_edge.simulator.device_session import Plan
     from pocketrec_edge.simulator.fleet import run_class
-    from pocketrec_edge.simulator.report import summed
+    from pocketrec_edge.simulator.report import summarise
     from pocketrec_training.progress import Progress
 
     if bundle is None and server is None:
@@ -128,7 +128,7 @@ def simulate(
                 keep=work is not None,
                 on_result=lambda: progress.advance(next(done)),
             )
-            reports.append(summed(kind, lives, peak))
+            reports.append(summarise(kind, lives, peak))
     unanswered = sum(each.unanswered for each in reports)
     told: dict[str, Any] = {
         "devices": devices,

@@ -1,4 +1,4 @@
-"""`pocketrec bad-bundles`: bundles of one fault each, and the code that a reader must give."""
+"""`pocketrec bad-bundles`: write bundles with one fault each, and the expected error codes."""
 
 from pathlib import Path
 
@@ -26,4 +26,4 @@ def command(out: Path) -> None:
 
     check_free(out, force=False)
     found = write_bad_bundles(out)
-    click.echo(f"{found} bundles in {out}; what each must give is in {out / EXPECTED}.")
+    click.echo(f"{found} bundles in {out}; the expected codes are in {out / EXPECTED}.")

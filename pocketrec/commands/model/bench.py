@@ -1,4 +1,4 @@
-"""`pocketrec bench`: run one benchmark, or all, and write the JSON twin of its table."""
+"""`pocketrec bench`: run one benchmark, or all, and write the figures as JSON."""
 
 import importlib
 import json
@@ -47,7 +47,7 @@ NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items()) 
 @click.option(
     "--minutes",
     type=FiniteRange(min=0, min_open=True),
-    help="Cut each training short after this time, set-up and compilation not counted; its figures"
+    help="Stop each training after this time, without set-up and compilation; its figures"
     " then depend on the machine.  [default: no cap but the recipe's]",
 )
 @click.option(
@@ -55,21 +55,21 @@ NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items()) 
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("benchmarks/out"),
     show_default=True,
-    help="Folder for everything the benchmark writes.",
+    help="Folder for all files of the benchmark.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=7,
     show_default=True,
-    help="Seed of what it draws.",
+    help="Random seed.",
 )
 @click.option(
     "--json",
     "json_path",
     type=click.Path(path_type=Path),
     required=True,
-    help="File for the figures; for `all` a folder, one NAME.json each.",
+    help="File for the figures; with `all` a folder for one NAME.json each.",
 )
 def command(
     name: str, data: Path | None, minutes: float | None, work: Path, seed: int, json_path: Path

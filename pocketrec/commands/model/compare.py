@@ -1,4 +1,4 @@
-"""`pocketrec compare`: is one release better than another on the same held-out cases?"""
+"""`pocketrec compare`: test whether one evaluation is better than another on the same cases."""
 
 import json
 import tempfile

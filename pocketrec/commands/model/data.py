@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the room is imported by the command that uses it
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the canonical tables.")
 @click.option("--source", type=click.Path(path_type=Path), help="Local folder of the raw files.")
 @click.option("--append", is_flag=True, help="Add the files in --source to the tables in --out.")
-@click.option("--list", "list_known", is_flag=True, help="Show the known data sets and end.")
+@click.option("--list", "list_known", is_flag=True, help="List the known data sets and exit.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
     recipe: Path | None,
@@ -34,9 +34,8 @@ def command(
 ) -> None:
     """Read the tables named by RECIPE, check every row, and write canonical Parquet tables.
 
-    With --append, the files in --source are a later delivery (a day's interactions, new or changed
-    items, or both): the result is that of one run over all files. The same files again change
-    nothing.
+    With --append, the files in --source are a later delivery: a day's interactions, new or changed
+    items, or both. The result equals one run over all files. The same files again change nothing.
     """
     if list_known:
         _show_known(as_json)

@@ -1,4 +1,4 @@
-"""`pocketrec evaluate`: a run beside simple baselines, as a table, a page and JSON."""
+"""`pocketrec evaluate`: compare a run with simple baselines; write a table, a page and JSON."""
 
 import json
 from pathlib import Path

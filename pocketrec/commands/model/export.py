@@ -1,4 +1,4 @@
-"""`pocketrec export`: a run becomes a bundle; a bundle becomes the next one, or an app's kit."""
+"""`pocketrec export`: make a bundle from a run, update its catalogue, or write a kit."""
 
 import json
 from dataclasses import asdict
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--base",
     type=click.Path(path_type=Path),
-    help="Bundle that the changes apply to, or that the kit is of.",
+    help="Bundle to change with --catalogue, or to make a kit of.",
 )
 @click.option(
     "--campaigns",
@@ -39,18 +39,18 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--name",
-    help="Name of the release; by default the recipe's and the time of the newest event, or the "
+    help="Name of the release; default: the recipe's name and the time of the newest event, or the "
     "base's and a digest of the changes.",
 )
-@click.option("--force", is_flag=True, help="Overwrite, and ship although a gate refuses.")
-@click.option("--all-variants", is_flag=True, help="Pack also files that no target ships.")
+@click.option("--force", is_flag=True, help="Overwrite --out, and export even if a gate refuses.")
+@click.option("--all-variants", is_flag=True, help="Also pack model files that no target uses.")
 @click.option(
     "--kit",
     type=click.Choice(["android", "ios", "web"]),
-    help="Write what an app developer drops in, of RUN or --base.",
+    help="Write a kit for an app, from RUN or --base.",
 )
 @click.option(
-    "--root", type=click.Path(path_type=Path), help="1.root.json for the kit: whom to trust."
+    "--root", type=click.Path(path_type=Path), help="1.root.json for the kit: the trusted keys."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
@@ -84,7 +84,7 @@ def command(
         click.echo(json.dumps(written) if as_json else _lines(written))
         return
     if root is not None:
-        raise click.UsageError("--root goes into a kit: add --kit.")
+        raise click.UsageError("--root is part of a kit: add --kit.")
     load_tensorflow()
     if run is None or (catalogue is None) != (base is None):
         raise click.UsageError("RUN is needed; --catalogue and --base go together.")

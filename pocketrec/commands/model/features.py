@@ -18,10 +18,10 @@ from pocketrec.recipe_file import read_recipe
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to write.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(recipe: Path, data: Path, out: Path, as_json: bool) -> None:
-    """Write what the device would have computed at every interaction, as Parquet.
+    """Write the features that a device would have had at each interaction, as Parquet.
 
-    Each interaction sees its user's strictly earlier events: the numbers are those of the device's
-    event log at that moment, joined point in time.
+    The features of an interaction use earlier events of its user only (a point-in-time join). They
+    equal those from the device's event log at that time.
     """
     from pocketrec_training.data.offline_features import write_features
 

@@ -1,4 +1,4 @@
-"""`pocketrec inspect`: show a bundle as a person wants to read it, and verify it."""
+"""`pocketrec inspect`: verify a bundle and print its content."""
 
 import json
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ import click
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(bundle: Path, engine: str | None, as_json: bool) -> None:
-    """Verify every file of BUNDLE and print what is in it; exit code 1 if a check fails."""
+    """Verify each file of BUNDLE and print its content; exit code 1 if a check fails."""
     from pocketrec_bundle.golden.vectors import Golden
     from pocketrec_bundle.reader import open_bundle
 

@@ -20,13 +20,13 @@ from pocketrec.recipe_file import read_recipe
 @click.option(
     "--minutes",
     type=FiniteRange(min=0.01),
-    help="Cut training short after this time, set-up and compilation not counted; the result then"
+    help="Stop training after this time, without set-up and compilation; the result then"
     " depends on the machine.  [default: no cap but the recipe's]",
 )
 @click.option(
     "--warm-start",
     type=click.Path(path_type=Path),
-    help="Run of the previous release to go on from.",
+    help="Run of the previous release to start from.",
 )
 @click.option("--log-dir", type=click.Path(path_type=Path), help="Folder for TensorBoard's files.")
 @click.option("--mlflow", metavar="URI", help="MLflow tracking URI (pip install mlflow).")
@@ -41,10 +41,11 @@ def command(
     mlflow: str | None,
     as_json: bool,
 ) -> None:
-    """Train the models of RECIPE; run the same command again to go on after an interruption.
+    """Train the models of RECIPE; after an interruption, run the same command again to resume.
 
     With --warm-start, training begins with the previous run's weights, and the new item space is
-    rotated onto the previous one: scores stay, item vectors move little, deltas get smaller.
+    rotated onto the previous one. Scores stay the same, item vectors move little, and deltas are
+    smaller.
     """
     load_tensorflow()
     from pocketrec_training.experiment_log import experiment_logs

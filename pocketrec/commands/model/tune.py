@@ -21,17 +21,21 @@ from pocketrec.recipe_file import read_recipe
     "--study", type=click.Path(path_type=Path), required=True, help="SQLite file of the search."
 )
 @click.option(
-    "--trials", type=click.IntRange(min=1), default=20, show_default=True, help="Trials in all."
+    "--trials",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Total number of trials.",
 )
-@click.option("--minutes", type=FiniteRange(min=0.01), help="Stop this call after that time.")
+@click.option("--minutes", type=FiniteRange(min=0.01), help="Stop this call after this time.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
 def command(
     recipe: Path, data: Path, study: Path, trials: int, minutes: float | None, as_json: bool
 ) -> None:
-    """Search the [tune] space of RECIPE for the best validation NDCG@10; never touches the test.
+    """Search the [tune] space of RECIPE for the best validation NDCG@10; test events are not used.
 
-    Run the same command again to go on, after a kill or for more trials. The best recipe is
-    written beside the study as .best.toml, the table of trials as .trials.csv.
+    Run the same command again to resume, or with more trials. The best recipe is written beside
+    the study as .best.toml, the table of trials as .trials.csv.
     """
     load_tensorflow()
     from pocketrec_training.tuning.tune import tune

@@ -1,4 +1,4 @@
-"""`pocketrec verify`: prove a bundle on the runtimes of this machine."""
+"""`pocketrec verify`: test a bundle on the runtimes of this machine."""
 
 import json
 from dataclasses import asdict
@@ -11,7 +11,7 @@ import click
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(bundle: Path, as_json: bool) -> None:
-    """Run every model file of BUNDLE on every runtime here; replay its golden requests.
+    """Run each model file of BUNDLE on each installed runtime and replay its golden requests.
 
     Exit code 3 if the golden requests fail on a runtime, or a default file gives no finite numbers.
     """

@@ -1,4 +1,4 @@
-"""`pocketrec keys`: the keys of a repository, and what they sign."""
+"""`pocketrec keys`: make, show, rotate and revoke the signing keys of a repository."""
 
 import json
 import time
@@ -21,7 +21,7 @@ NAMES = click.argument("names", nargs=-1, required=True, metavar="NAME...")
 
 @click.group(epilog="Example: pocketrec keys status --repo work/repo --keys work/keys")
 def command() -> None:
-    """Make, watch, rotate and revoke the keys that sign releases."""
+    """Make, show, rotate and revoke the keys that sign releases."""
 
 
 command.add_command(backup_key)
@@ -34,20 +34,20 @@ command.add_command(backup_key)
     type=click.IntRange(2, 9),
     default=3,
     show_default=True,
-    help="Keys of root; two of them have to sign.",
+    help="Number of root keys; two of them have to sign.",
 )
 @PLAIN
 @JSON
 def make(out: Path, root_keys: int, plain: bool, as_json: bool) -> None:
-    """Make Ed25519 keys of all roles and of the channels stable, beta and canary.
+    """Make Ed25519 keys for all roles, and for the channels stable, beta and canary.
 
-    They are encrypted with POCKETREC_KEY_PASSPHRASE, or a passphrase that is asked for. A name that
-    has a .uri file in the folder, which leads to a KMS or HSM, is passed over.
+    Keys are encrypted with POCKETREC_KEY_PASSPHRASE, or with a passphrase that you type. Names with
+    a .uri file in the folder (a key in a KMS or HSM) are skipped.
     """
     from pocketrec_server.repository.keys import make_keys
 
-    made = make_keys(out, root_keys=root_keys, passphrase=passphrase.chosen(plain=plain))
-    paths = [str(path) for path in made]
+    files = make_keys(out, root_keys=root_keys, passphrase=passphrase.chosen(plain=plain))
+    paths = [str(path) for path in files]
     click.echo(json.dumps({"keys": paths}) if as_json else "\n".join(paths))
 
 
@@ -57,13 +57,13 @@ def make(out: Path, root_keys: int, plain: bool, as_json: bool) -> None:
     "--keys",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="Folder of keys; may be given again.",
+    help="Folder of keys; repeatable.",
 )
 @JSON
 def status(repo: Path, keys: tuple[Path, ...], as_json: bool) -> None:
-    """Show each role's version, expiry and keys, and what is due; no key is opened.
+    """Show each role's version, expiry and keys, and what to renew; opens no key.
 
-    Exit code 1 if metadata of a role has expired, which phones refuse.
+    Exit code 1 if metadata of a role has expired, because devices reject it.
     """
     from pocketrec_server.repository.keys import load_signers
     from pocketrec_server.repository.renewal import EXPIRED, OK, status
@@ -77,9 +77,11 @@ def status(repo: Path, keys: tuple[Path, ...], as_json: bool) -> None:
     for row in rows:
         day = time.strftime("%Y-%m-%d", time.gmtime(row.expires_utc))
         here = f"; here: {', '.join(row.here)}" if row.here else ""
-        told = f"{row.threshold} of {', '.join(keyid[:8] for keyid in row.keyids)}{here}"
+        signers = f"{row.threshold} of {', '.join(keyid[:8] for keyid in row.keyids)}{here}"
         days = row.left_s / DAY_S
-        click.echo(f"{row.role:<12} {row.version:>7}  {day} {days:>5.0f}  {row.state:<7}  {told}")
+        click.echo(
+            f"{row.role:<12} {row.version:>7}  {day} {days:>5.0f}  {row.state:<7}  {signers}"
+        )
     for row in rows:
         if row.state != OK:
             click.echo(f"{row.role} is {row.state}: {row.remedy}", err=True)
@@ -105,11 +107,11 @@ def rotate(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Put new keys in the place of keys that are old or lost.
+    """Replace keys that are old or lost.
 
-    NAME is root-1, root-2, ..., targets, snapshot, timestamp, brake or a channel. The first ones
-    take two root keys, brake and channels the targets key; all take snapshot and timestamp. The old
-    key stays as NAME.pem.KEYID. A key of a KMS is taken from NAME.next.uri.
+    NAME is root-1, root-2, ..., targets, snapshot, timestamp, brake or a channel. The targets key
+    signs for brake and channels, two root keys for the other names; snapshot and timestamp always
+    sign too. The old key is kept as NAME.pem.KEYID. The new key of a KMS comes from NAME.next.uri.
     """
     from pocketrec_server.repository.keys import load_signers
     from pocketrec_server.repository.rotation import rotate
@@ -119,7 +121,7 @@ def rotate(
     check_founded(repo)
     signers = load_signers(*keys, ask=passphrase.asked)
     secret = passphrase.chosen(plain=plain)
-    _tell(rotate(repo, signers, names, secret, note), as_json)
+    _report(rotate(repo, signers, names, secret, note), as_json)
 
 
 @command.command(epilog="Example: pocketrec keys revoke stable --repo work/repo --keys work/keys")
@@ -139,10 +141,10 @@ def revoke(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Rotate keys that may be in other hands, and sign again what they signed.
+    """Replace keys that may be stolen, and sign the metadata of their roles again.
 
-    Of snapshot and timestamp always both are revoked. If a thief may have had them beside another
-    key, name them too: devices then forget the version numbers that the thief left them with.
+    Snapshot and timestamp are always replaced together. If they may be stolen along with another
+    key, name them too: devices then reset the version numbers that the attacker gave them.
     """
     from pocketrec_server.repository.keys import load_signers
     from pocketrec_server.repository.rotation import revoke
@@ -152,7 +154,7 @@ def revoke(
     check_founded(repo)
     signers = load_signers(*keys, ask=passphrase.asked)
     secret = passphrase.chosen(plain=plain)
-    _tell(revoke(repo, signers, names, secret, note), as_json)
+    _report(revoke(repo, signers, names, secret, note), as_json)
 
 
 @command.command(
@@ -175,9 +177,9 @@ def add_channel(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Add a channel; makes its key in the first folder of --keys, if it is not there.
+    """Add a channel. Makes its key in the first folder of --keys, if it does not exist.
 
-    Takes the keys of targets, snapshot and timestamp.
+    The keys of targets, snapshot and timestamp sign.
     """
     from pocketrec_server.repository.keys import load_signers
     from pocketrec_server.repository.rotation import add_channel
@@ -191,10 +193,10 @@ def add_channel(
     click.echo(json.dumps({"channel": channel, "key": str(path)}) if as_json else f"{path}")
 
 
-def _tell(done: "Rotation", as_json: bool) -> None:
+def _report(rotation: "Rotation", as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(done)))
+        click.echo(json.dumps(asdict(rotation)))
         return
-    for name, path in done.keys.items():
+    for name, path in rotation.keys.items():
         click.echo(f"{name}: {path}")
-    click.echo(f"root version {done.root_version}; signed again: {', '.join(done.signed)}")
+    click.echo(f"root version {rotation.root_version}; signed again: {', '.join(rotation.signed)}")

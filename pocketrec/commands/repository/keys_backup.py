@@ -14,10 +14,10 @@ from pocketrec.commands.repository.keys_options import JSON, PLAIN
 @PLAIN
 @JSON
 def backup_key(out: Path, plain: bool, as_json: bool) -> None:
-    """Make the key that signs backups: backup.pem signs, backup.pub proves.
+    """Make the key pair of backups: backup.pem signs, backup.pub verifies.
 
-    Keep backup.pem where `pocketrec backup` runs, and backup.pub, which is not secret, with the
-    root keys: `pocketrec restore` needs it. Neither belongs beside the backups.
+    Keep backup.pem where `pocketrec backup` runs. Keep backup.pub, which is not secret, with the
+    root keys: `pocketrec restore` needs it. Keep neither next to the backups.
     """
     from pocketrec_server.copies.seal import make_backup_key
 
@@ -28,4 +28,4 @@ def backup_key(out: Path, plain: bool, as_json: bool) -> None:
         )
         return
     click.echo(f"{private}: signs backups; keep it on the machine that makes them")
-    click.echo(f"{public}: proves them, fingerprint {fingerprint}; keep it with the root keys")
+    click.echo(f"{public}: verifies them, fingerprint {fingerprint}; keep it with the root keys")

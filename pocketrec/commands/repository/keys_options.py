@@ -1,4 +1,4 @@
-"""Options that the commands which sign share."""
+"""Shared options of the commands that sign."""
 
 import getpass
 import os
@@ -19,19 +19,19 @@ KEYS = click.option(
     type=click.Path(path_type=Path),
     required=True,
     multiple=True,
-    help="Folder of keys; may be given again.",
+    help="Folder of keys; repeatable.",
 )
 PLAIN = click.option("--plain", is_flag=True, help="Do not encrypt new keys.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-BY = click.option("--by", help="Who does it, for the history; by default USER@HOST.")
-REASON = click.option("--reason", default="", help="Why, for the history.")
+BY = click.option("--by", help="Your name for the history; default: USER@HOST.")
+REASON = click.option("--reason", default="", help="Reason for the history.")
 
 
 def note_of(by: str | None, reason: str) -> "Note":
-    """Who makes a change and why, as the options say.
+    """Return the note of a change from the options --by and --reason.
 
     Raises:
-        InputError: a text is too long or holds control characters.
+        InputError: a text is too long or has control characters.
     """
     from pocketrec_server.repository.history import Note, line
 
@@ -41,6 +41,6 @@ def note_of(by: str | None, reason: str) -> "Note":
 def _user_at_host() -> str:
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container may run under a number that has no name
+    except (KeyError, OSError):  # in a container, the user id may have no name
         user = f"uid-{os.getuid()}"
     return f"{user}@{socket.gethostname()}"

@@ -1,4 +1,4 @@
-"""`pocketrec prune`: remove what no phone asks for any more."""
+"""`pocketrec prune`: remove files that devices no longer need."""
 
 import json
 from dataclasses import asdict
@@ -17,14 +17,14 @@ from pocketrec.finite import FiniteRange
     type=FiniteRange(min=0),
     default=7.0,
     show_default=True,
-    help="Keep what was current within so many days.",
+    help="Keep files that were current within this number of days.",
 )
-@click.option("--dry-run", is_flag=True, help="Only count.")
+@click.option("--dry-run", is_flag=True, help="Count the files without removing them.")
 @JSON
 def command(repo: Path, days: float, dry_run: bool, as_json: bool) -> None:
-    """Remove files of releases that no channel names any more, and old metadata.
+    """Remove old metadata, and files of releases that no channel lists any more.
 
-    Releases to which a channel can go back stay, and all roots, and what phones may be fetching.
+    Kept are releases for a rollback, all roots, and files that devices may be downloading.
     """
     from pocketrec_server.repository.pruning import prune
 

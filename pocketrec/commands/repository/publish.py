@@ -1,4 +1,4 @@
-"""`pocketrec publish`: sign a bundle and put it on a channel."""
+"""`pocketrec publish`: sign a bundle and publish it on a channel."""
 
 import json
 from dataclasses import asdict
@@ -18,22 +18,24 @@ from pocketrec.self_test import self_tested
 @REPO
 @KEYS
 @click.option("--channel", default="stable", show_default=True, help="Release channel.")
-@click.option("--name", help="Name of the release; by default the bundle's own.")
+@click.option("--name", help="Name of the release; default: the name in the bundle.")
 @click.option(
     "--deltas",
     type=click.IntRange(0, 20),
     default=3,
     show_default=True,
-    help="Make deltas from so many releases before this one.",
+    help="Number of previous releases from which deltas are made.",
 )
 @click.option(
     "--percent",
     type=FiniteRange(0, 100),
-    help="Share of the devices that may take it; by default the channel's first stage.",
+    help="Share of the devices that are offered it; default: the channel's first stage.",
 )
-@click.option("--older", is_flag=True, help="Also if its data ends before the newest release's.")
 @click.option(
-    "--no-self-test", is_flag=True, help="Do not run its models here; for machines without runtime."
+    "--older", is_flag=True, help="Publish it even if its data is older than the newest release's."
+)
+@click.option(
+    "--no-self-test", is_flag=True, help="Skip the self-test, on machines without an engine."
 )
 @BY
 @REASON
@@ -54,9 +56,9 @@ def command(
 ) -> None:
     """Verify BUNDLE, sign it and make it the newest release of a channel.
 
-    Takes the keys of the channel, snapshot and timestamp, and a repository made by `repo init`.
-    Exit code 3 if the models fail as in `pocketrec verify`. A channel's first stage is the share
-    with which a release of it was first published below 100, or see `rollout first-stage`.
+    The keys of the channel, snapshot and timestamp sign. Make the repository with `repo init`. Exit
+    code 3 if the models fail the self-test, as in `pocketrec verify`. A channel's first stage is
+    set by the first publish with --percent below 100, or by `rollout first-stage`.
     """
     from pocketrec_server.repository import publish as repository
 

@@ -1,4 +1,4 @@
-"""`pocketrec refresh`: sign metadata again before it expires."""
+"""`pocketrec refresh`: renew metadata before it expires."""
 
 import json
 from dataclasses import asdict
@@ -13,13 +13,15 @@ from pocketrec.commands.repository.keys_options import KEYS, REPO
 @click.command(epilog="Example: pocketrec refresh --repo work/repo --keys work/keys")
 @REPO
 @KEYS
-@click.option("--all", "everything", is_flag=True, help="Sign all that can be signed, due or not.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Renew all roles with available keys, due or not."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(repo: Path, keys: tuple[Path, ...], everything: bool, as_json: bool) -> None:
-    """Sign again what has less than half of its lifetime left, as far as its keys are here.
+    """Renew metadata that has less than half of its lifetime left.
 
-    For cron, once a day; `pocketrec serve --keys` does the same by itself. The keys of snapshot and
-    timestamp are enough for these two; others are renewed if their keys are here.
+    Run it daily with cron; `pocketrec serve --keys` does the same automatically. The keys of
+    snapshot and timestamp are required. Other roles are renewed if their keys are in --keys.
     """
     from pocketrec_server.repository.keys import load_signers
     from pocketrec_server.repository.publish import refresh
@@ -31,4 +33,4 @@ def command(repo: Path, keys: tuple[Path, ...], everything: bool, as_json: bool)
         return
     click.echo("signed again: " + (", ".join(done.signed) or "nothing was due"))
     if done.due:
-        click.echo(f"due, and their keys are not here: {', '.join(done.due)}", err=True)
+        click.echo(f"due, but their keys are missing: {', '.join(done.due)}", err=True)

@@ -1,4 +1,4 @@
-"""`pocketrec repo`: found a repository, and see who changed it."""
+"""`pocketrec repo`: create a repository, and show its history."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from pocketrec.commands.repository.keys_options import BY, JSON, KEYS, REASON, R
 
 @click.group(epilog="Example: pocketrec repo init --repo work/repo --keys work/keys")
 def command() -> None:
-    """Found a repository of signed releases, and see who changed it."""
+    """Create a repository of signed releases, and show its history."""
 
 
 @command.command(epilog="Example: pocketrec repo init --repo work/repo --keys work/keys")
@@ -21,7 +21,7 @@ def command() -> None:
     "--channel",
     "channels",
     multiple=True,
-    help="May be given again; by default stable, beta and canary, as far as their keys are here.",
+    help="Name; repeatable; default: those of stable, beta and canary with a key in --keys.",
 )
 @BY
 @REASON
@@ -34,9 +34,9 @@ def init(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Found a repository in a new or empty folder; `publish` then puts releases on its channels.
+    """Create a repository in a new or empty folder. Add releases with `publish`.
 
-    Takes all keys: two of root at least, targets, snapshot, timestamp, brake, and each channel's.
+    All keys sign: at least two root keys, targets, snapshot, timestamp, brake, and each channel's.
     """
     from pocketrec_server.repository.keys import load_signers
     from pocketrec_server.repository.publish import found_repository
@@ -54,7 +54,7 @@ def init(
 @REPO
 @JSON
 def history(repo: Path, as_json: bool) -> None:
-    """Print who changed what of all channels and keys, when and why, newest first."""
+    """Print the changes of all channels and keys, newest first: who, when and why."""
     from pocketrec_server.repository.history import whole_history
 
     click.echo(history_table.shown(whole_history(repo), as_json=as_json))

@@ -1,4 +1,4 @@
-"""`pocketrec rollout`: which devices take which release of a channel."""
+"""`pocketrec rollout`: control which devices get which release of a channel."""
 
 import json
 from pathlib import Path
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @click.group(epilog="Example: pocketrec rollout show --repo work/repo --channel stable")
 def command() -> None:
-    """Stage, pause, kill, roll back and halt releases; devices see it at their next sync.
+    """Stage, pause, kill, roll back and halt releases. Devices follow at their next sync.
 
-    RELEASE is a release's name, or the first digits of its manifest's hash. Changes take the keys
-    of the channel, snapshot and timestamp; halts those of brake, snapshot and timestamp.
+    RELEASE is a release's name, or the first digits of its manifest's hash. The keys of the
+    channel, snapshot and timestamp sign changes; those of brake, snapshot and timestamp sign halts.
     """
 
 
@@ -39,7 +39,7 @@ def command() -> None:
 @click.option("--database", default="", help="SQLAlchemy URL; default: SQLite in the repository.")
 @JSON
 def show(repo: Path, channel: str, database: str, as_json: bool) -> None:
-    """Print the releases of a channel, the newest first, and how devices did with them."""
+    """Print the releases of a channel, newest first, with their outcomes on devices."""
     facts = rollout_table.read(repo, channel, database)
     click.echo(json.dumps(facts) if as_json else "\n".join(rollout_table.lines(facts)))
 
@@ -47,7 +47,7 @@ def show(repo: Path, channel: str, database: str, as_json: bool) -> None:
 command.add_command(stage)
 
 
-def _state_command(name: str, state: str, said: str) -> None:
+def _state_command(name: str, state: str, help_text: str) -> None:
     def run(
         release: str,
         repo: Path,
@@ -59,28 +59,28 @@ def _state_command(name: str, state: str, said: str) -> None:
     ) -> None:
         from pocketrec_server.repository.rollout import changed
 
-        def change(policy: "RolloutPolicy", found: "Stage") -> "RolloutPolicy":
-            return changed(policy, found, state=state)
+        def change(policy: "RolloutPolicy", stage: "Stage") -> "RolloutPolicy":
+            return changed(policy, stage, state=state)
 
         note = note_of(by, reason)
         change_release(release, repo, keys, channel, as_json, note, name, change)
 
-    run.__doc__ = said
+    run.__doc__ = help_text
     epilog = f"Example: pocketrec rollout {name} spring --repo work/repo --keys work/keys"
     for option in (JSON, REASON, BY, CHANNEL, KEYS, REPO, RELEASE):
         run = option(run)
     command.command(name, epilog=epilog)(run)
 
 
-_state_command("pause", "paused", "Let no further device take RELEASE; those that have it keep it.")
-_state_command("resume", "active", "Let devices take RELEASE again, after a pause or a kill.")
+_state_command("pause", "paused", "Stop offering RELEASE; devices that have it keep it.")
+_state_command("resume", "active", "Offer RELEASE again, after a pause or a kill.")
 _state_command(
     "kill",
     "killed",
-    """Take RELEASE from all devices at their next sync.
+    """Remove RELEASE from all devices at their next sync (kill switch).
 
-    Each goes to the next release of the list that it may have, else to the one it had before, else
-    it answers from its fallback lists until another comes.
+    Each device switches to the next release of the list that it is offered, or else to its previous
+    release. Without one, it uses its fallback lists until it gets another release.
     """,
 )
 
@@ -97,9 +97,9 @@ _state_command(
     type=PERCENT,
     default=100.0,
     show_default=True,
-    help="Share of the devices that go back to it.",
+    help="Share of the devices that return to it.",
 )
-@click.option("--kill", is_flag=True, help="Kill the releases that are newer.")
+@click.option("--kill", is_flag=True, help="Also kill all newer releases.")
 @BY
 @REASON
 @JSON
@@ -114,10 +114,10 @@ def rollback(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Make the older RELEASE the newest again, under a new version of the policy.
+    """Make the older RELEASE the newest of its channel again.
 
-    A halted release is refused, and the possible ones are named. The failure limit of the newest
-    release stays, unless RELEASE has its own.
+    A halted release is refused; the message lists the possible releases. RELEASE gets the failure
+    limit of the newest release, unless it has its own.
     """
     from pocketrec_server.repository import publish as repository
 
@@ -146,9 +146,9 @@ def first_stage(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Set the share of the devices at which `publish` starts each release of a channel.
+    """Set the share of devices, in percent, at which `publish` starts each release of a channel.
 
-    The first publish with --percent below 100 sets it too. 100 ends staging.
+    The first publish with --percent below 100 also sets it. 100 ends staging.
     """
     from pocketrec_server.repository import publish as repository
 
@@ -162,14 +162,14 @@ def first_stage(
 @CHANNEL
 @JSON
 def history(repo: Path, channel: str, as_json: bool) -> None:
-    """Print who changed what of a channel, when and why, newest first: publishes, stages, halts."""
+    """Print the changes of a channel, newest first: what, who, when and why."""
     from pocketrec_server.repository.history import policy_history
     from pocketrec_server.repository.publish import read_policy
 
-    read_policy(repo, channel)  # raises if there is no such channel
+    read_policy(repo, channel)  # raises InputError for an unknown channel
     changes = policy_history(repo, channel)
     click.echo(history_table.shown(changes, as_json=as_json))
 
 
-for each in (when, halt, unhalt):
-    command.add_command(each)
+for subcommand in (when, halt, unhalt):
+    command.add_command(subcommand)

@@ -1,4 +1,4 @@
-"""`pocketrec rollout halt` and `unhalt`: the brake, by hand."""
+"""`pocketrec rollout halt` and `unhalt`: halt a release by hand."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pocketrec.commands.repository.rollout_options import CHANNEL, JSON, RELEASE
 @REPO
 @KEYS
 @CHANNEL
-@click.option("--reason", required=True, help="Why; phones and the history show it.")
+@click.option("--reason", required=True, help="Reason; devices and the history show it.")
 @BY
 @JSON
 def halt(
@@ -28,14 +28,14 @@ def halt(
     by: str | None,
     as_json: bool,
 ) -> None:
-    """Let no further device take RELEASE, by the brake's key alone, as the server does."""
+    """Stop offering RELEASE, signed with the brake's key, as the server's circuit breaker does."""
     from pocketrec_server.repository import publish as repository
     from pocketrec_server.repository.rollout import find
 
     note = note_of(by, reason)
-    found = find(repository.read_policy(repo, channel), release)
+    stage = find(repository.read_policy(repo, channel), release)
     signers = signers_of(repo, keys)
-    repository.halt(repo, signers, channel, found.manifest, reason, by=note.by)
+    repository.halt(repo, signers, channel, stage.manifest, reason, by=note.by)
     say(repo, channel, as_json)
 
 
@@ -58,15 +58,15 @@ def unhalt(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Let devices take RELEASE again, by the brake's key alone.
+    """Offer RELEASE again after a halt, signed with the brake's key.
 
-    After a halt by the server or its site, only outcomes that are reported since then count.
+    After a halt by the server or its site, only outcomes reported since then count.
     """
     from pocketrec_server.repository import publish as repository
     from pocketrec_server.repository.rollout import find
 
     note = note_of(by, reason)
-    found = find(repository.read_policy(repo, channel), release)
+    stage = find(repository.read_policy(repo, channel), release)
     signers = signers_of(repo, keys)
-    repository.unhalt(repo, signers, channel, found.manifest, note=note)
+    repository.unhalt(repo, signers, channel, stage.manifest, note=note)
     say(repo, channel, as_json)

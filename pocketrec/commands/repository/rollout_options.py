@@ -1,4 +1,4 @@
-"""Options that the commands of `pocketrec rollout` share, and what they all do at their end."""
+"""Shared options and functions of the `pocketrec rollout` commands."""
 
 import json
 from collections.abc import Callable
@@ -23,28 +23,28 @@ PERCENT = FiniteRange(0, 100)
 
 
 class Moment(click.ParamType[int]):
-    """A time such as 2026-12-01T08:00Z, as unix seconds; without a zone it is UTC."""
+    """A time such as 2026-12-01T08:00Z, converted to unix seconds; the default zone is UTC."""
 
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it."""
+        """Parse the time."""
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no time such as 2026-12-01T08:00Z", param, ctx)
+            self.fail(f"{value!r}: expected a time such as 2026-12-01T08:00Z", param, ctx)
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
 class RampStep(click.ParamType[tuple[int, float]]):
-    """A time and the share of devices from then on, such as 2026-12-01T08:00Z=25."""
+    """A time and the percentage of devices from then on, such as 2026-12-01T08:00Z=25."""
 
     name = "time=percent"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[int, float]:
-        """Read it."""
+        """Parse the step."""
         begins, _, percent = value.partition("=")
         return Moment().convert(begins, param, ctx), PERCENT.convert(percent, param, ctx)
 
@@ -59,7 +59,7 @@ def change_release(
     action: str,
     change: Callable[["RolloutPolicy", "Stage"], "RolloutPolicy"],
 ) -> None:
-    """Change what a channel's policy says of a release, sign it, and show how it is then."""
+    """Change a release in a channel's policy, sign the policy, and print it."""
     from pocketrec_server.repository import publish as repository
     from pocketrec_server.repository.rollout import find
 
@@ -75,11 +75,11 @@ def change_release(
 
 
 def signers_of(repo: Path, keys: tuple[Path, ...]) -> "Signers":
-    """Open folders of keys, once it is sure that there is a repository to sign for.
+    """Return the signers in folders of keys, after checking that the repository exists.
 
     Raises:
-        RepositoryInvalidError: there is no repository.
-        KeysInvalidError: a folder is missing.
+        RepositoryInvalidError: the repository is missing.
+        KeysInvalidError: a folder of keys is missing.
     """
     from pocketrec_server.repository.keys import load_signers
     from pocketrec_server.repository.state import check_founded
@@ -89,6 +89,6 @@ def signers_of(repo: Path, keys: tuple[Path, ...]) -> "Signers":
 
 
 def say(repo: Path, channel: str, as_json: bool) -> None:
-    """Tell how the channel is now."""
+    """Print the current state of a channel."""
     facts = rollout_table.read(repo, channel)
     click.echo(json.dumps(facts) if as_json else "\n".join(rollout_table.lines(facts)))

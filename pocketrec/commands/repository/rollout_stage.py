@@ -1,4 +1,4 @@
-"""`pocketrec rollout stage` and `when`: which devices take a release, and when devices sync."""
+"""`pocketrec rollout stage` and `when`: which devices get a release, and when devices sync."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -31,33 +31,31 @@ if TYPE_CHECKING:
 @REPO
 @KEYS
 @CHANNEL
-@click.option("--percent", type=PERCENT, help="Share of the devices that may take it.")
+@click.option("--percent", type=PERCENT, help="Share of the devices that are offered it.")
 @click.option(
     "--ramp",
     type=RampStep(),
     multiple=True,
-    help="A larger share from a time on; may be given again. --percent alone ends a ramp.",
+    help="A larger share from this time on; repeatable. --percent alone ends a ramp.",
 )
-@click.option("--app-least", help='Least version of the app; "" for any.')
-@click.option("--app-below", help='First version of the app that is too new; "" for none.')
-@click.option(
-    "--device-class", "classes", multiple=True, help='May be given again; "" alone for all.'
-)
-@click.option("--from", "begins", type=Moment(), help="Not before this time.")
-@click.option("--until", "ends", type=Moment(), help="Not from this time on.")
+@click.option("--app-least", help='Minimum version of the app; "" for any.')
+@click.option("--app-below", help='First version of the app that is too new; "" for no limit.')
+@click.option("--device-class", "classes", multiple=True, help='Repeatable; "" alone for all.')
+@click.option("--from", "begins", type=Moment(), help="Offer it from this time on.")
+@click.option("--until", "ends", type=Moment(), help="Offer it until this time.")
 @click.option(
     "--halt-above",
     type=FiniteRange(0, 1),
-    help="Halt if more than this share of devices failed, each network counted as one device.",
+    help="Halt it if it failed on more than this share of devices; a network counts as one device.",
 )
 @click.option(
     "--halt-of",
     type=click.IntRange(1, 10**9),
     default=100,
     show_default=True,
-    help="But not before outcomes came from more networks than this.",
+    help="Halt it only if more networks than this reported outcomes.",
 )
-@click.option("--no-halt", is_flag=True, help="Never halt it for failures.")
+@click.option("--no-halt", is_flag=True, help="Never halt it automatically.")
 @BY
 @REASON
 @JSON
@@ -80,15 +78,16 @@ def stage(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Say which devices may take RELEASE; what is not given stays as it is.
+    """Set which devices are offered RELEASE. Options that are not given keep their values.
 
-    A share that rises takes no device out. Devices that have the release keep it when it falls.
+    With a larger share, devices that were offered the release still are. With a smaller share,
+    devices that have it keep it.
     """
     from pocketrec_bundle.settings.rollout import FailureLimit
     from pocketrec_server.repository.rollout import changed
 
-    def change(policy: "RolloutPolicy", found: "Stage") -> "RolloutPolicy":
-        app = found.app
+    def change(policy: "RolloutPolicy", stage: "Stage") -> "RolloutPolicy":
+        app = stage.app
         if app_least is not None:
             app = replace(app, least=app_least or None)
         if app_below is not None:
@@ -108,7 +107,7 @@ def stage(
             changes["most_failures"] = FailureLimit(of=halt_of, share=halt_above)
         if no_halt:
             changes["most_failures"] = None
-        return changed(policy, found, **changes)
+        return changed(policy, stage, **changes)
 
     note = note_of(by, reason)
     change_release(release, repo, keys, channel, as_json, note, "stage", change)
@@ -122,9 +121,9 @@ def stage(
 @CHANNEL
 @click.option("--unmetered/--any-network", default=None, help="Sync on unmetered networks only.")
 @click.option("--charging/--on-battery", default=None, help="Sync while charging only.")
-@click.option("--quiet-hours", help='Never in these hours, local time, as 22-7; "" for none.')
-@click.option("--every-s", type=int, help="Seconds between two checks.")
-@click.option("--spread-s", type=int, help="Each waits up to so many seconds more.")
+@click.option("--quiet-hours", help='Local hours without sync, such as 22-7; "" for none.')
+@click.option("--every-s", type=int, help="Seconds between two syncs.")
+@click.option("--spread-s", type=int, help="Maximum random delay of a sync in seconds.")
 @BY
 @REASON
 @JSON
@@ -141,7 +140,7 @@ def when(
     reason: str,
     as_json: bool,
 ) -> None:
-    """Say when the devices of a channel sync; what is not given stays as it is."""
+    """Set when the devices of a channel sync. Options that are not given keep their values."""
     from pocketrec_server.repository import publish as repository
 
     given = {
@@ -167,5 +166,5 @@ def _hours(text: str) -> tuple[int, int] | None:
         return None
     begin, dash, end = text.partition("-")
     if not (dash and begin.isdecimal() and end.isdecimal()):
-        raise click.UsageError(f"--quiet-hours {text!r}: two hours, as 22-7.")
+        raise click.UsageError(f"--quiet-hours {text!r}: expected two hours, such as 22-7.")
     return int(begin), int(end)

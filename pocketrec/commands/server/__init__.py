@@ -1,1 +1,1 @@
-"""Commands of a server: run it, its database, backups, people."""
+"""Commands of a server: run it, and manage its database, backups and tokens."""

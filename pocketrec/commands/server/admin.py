@@ -1,4 +1,4 @@
-"""`pocketrec admin`: who may operate a server, and what they did."""
+"""`pocketrec admin`: manage the tokens of operators, and print the audit log."""
 
 import json
 import time
@@ -13,12 +13,12 @@ from pocketrec.commands.server.database_options import DATABASE, JSON, REPO, ope
 
 @click.group(epilog="Example: pocketrec admin token list --repo work/repo")
 def command() -> None:
-    """Say who may operate a server, and see what was done."""
+    """Manage the tokens of a server's operators, and print the audit log."""
 
 
 @command.group(epilog="Example: pocketrec admin token make --repo work/repo --name alice")
 def token() -> None:
-    """Make, list and revoke the tokens of people who operate a server."""
+    """Make, list and revoke the tokens of a server's operators."""
 
 
 @token.command(
@@ -26,30 +26,32 @@ def token() -> None:
 )
 @REPO
 @DATABASE
-@click.option("--name", required=True, help="Whose it is; the audit log shows it.")
+@click.option("--name", required=True, help="Name of its owner; the audit log shows it.")
 @click.option(
     "--scope",
     type=click.Choice(["read", "operate"]),
     default="read",
     show_default=True,
-    help="See the fleet, or also change what it gets.",
+    help="read: see the fleet; operate: also change its releases.",
 )
-@click.option("--days", type=click.IntRange(1, 366), default=90, show_default=True, help="Lasts.")
+@click.option(
+    "--days", type=click.IntRange(1, 366), default=90, show_default=True, help="Expires in days."
+)
 @JSON
 def make(repo: Path | None, database: str, name: str, scope: str, days: int, as_json: bool) -> None:
-    """Make a token and print it, once: the server keeps only its SHA-256."""
+    """Make a token and print it once: the server stores only its SHA-256."""
     from pocketrec_server.auth import audit, tokens
 
     with (
-        opened(repo, database, make=True) as engine,  # before the server's first start, too
+        opened(repo, database, make=True) as engine,  # also before the server's first start
         audit.noted(engine, None, "token make", name, scope=scope, days=days),
     ):
-        text, made = tokens.make(engine, name, scope, days, int(time.time()))
+        text, token = tokens.make(engine, name, scope, days, int(time.time()))
     if as_json:
-        click.echo(json.dumps({"token": text, **asdict(made)}))
+        click.echo(json.dumps({"token": text, **asdict(token)}))
         return
     click.echo(text)
-    click.echo(f"{made.name} may {made.scope} until {_day(made.expires_utc)}", err=True)
+    click.echo(f"{token.name} can {token.scope} until {_day(token.expires_utc)}", err=True)
 
 
 @token.command("list", epilog="Example: pocketrec admin token list --repo work/repo")
@@ -57,19 +59,19 @@ def make(repo: Path | None, database: str, name: str, scope: str, days: int, as_
 @DATABASE
 @JSON
 def list_tokens(repo: Path | None, database: str, as_json: bool) -> None:
-    """List tokens by id: name, scope, and when they end or ended."""
+    """List the tokens: id, scope, expiry or revocation, and name."""
     from pocketrec_server.auth import tokens
 
     with opened(repo, database) as engine:
-        found = tokens.listed(engine)
+        listed = tokens.listed(engine)
     if as_json:
-        click.echo(json.dumps({"tokens": [asdict(each) for each in found]}))
+        click.echo(json.dumps({"tokens": [asdict(token) for token in listed]}))
         return
-    for each in found:
-        end = f"until {_day(each.expires_utc)}"
-        if each.revoked_utc is not None:
-            end = f"revoked {_day(each.revoked_utc)}"
-        click.echo(f"{each.id}  {each.scope:7}  {end:18}  {each.name}")
+    for token in listed:
+        end = f"until {_day(token.expires_utc)}"
+        if token.revoked_utc is not None:
+            end = f"revoked {_day(token.revoked_utc)}"
+        click.echo(f"{token.id}  {token.scope:7}  {end:18}  {token.name}")
 
 
 @token.command(epilog="Example: pocketrec admin token revoke 0a1b2c3d4e5f --repo work/repo")
@@ -77,7 +79,7 @@ def list_tokens(repo: Path | None, database: str, as_json: bool) -> None:
 @REPO
 @DATABASE
 def revoke(token_id: str, repo: Path | None, database: str) -> None:
-    """End a token, and the sessions that began with it."""
+    """Revoke a token, and end the sessions that it started."""
     from pocketrec_server.auth import audit, tokens
 
     with opened(repo, database) as engine, audit.noted(engine, None, "token revoke", token_id):
@@ -89,12 +91,12 @@ def revoke(token_id: str, repo: Path | None, database: str) -> None:
 @REPO
 @DATABASE
 def show_audit(repo: Path | None, database: str) -> None:
-    """Print the audit log, newest first: one JSON object a line."""
+    """Print the audit log, newest first, as JSON lines."""
     from pocketrec_server.auth import audit
 
     with opened(repo, database) as engine:
-        for each in audit.every(engine):
-            click.echo(json.dumps(asdict(each)))
+        for entry in audit.every(engine):
+            click.echo(json.dumps(asdict(entry)))
 
 
 def _day(utc: int) -> str:

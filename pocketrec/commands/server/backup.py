@@ -16,19 +16,19 @@ from pocketrec.commands.server.database_options import DATABASE, JSON, connected
 )
 @REPO
 @DATABASE
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The file.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option(
     "--key",
     type=click.Path(path_type=Path),
     required=True,
-    help="Private key that signs it, backup.pem of `keys backup-key`.",
+    help="Private key that signs the backup: backup.pem of `keys backup-key`.",
 )
 @click.option("--force", is_flag=True, help="Replace the file.")
 @JSON
 def command(repo: Path, database: str, out: Path, key: Path, force: bool, as_json: bool) -> None:
-    """Save metadata, files and the database, signed, while the server goes on; no key is in it.
+    """Write a signed backup of metadata, files and database while the server runs.
 
-    A PostgreSQL database is left out: save it with pg_dump.
+    The backup holds no keys. A PostgreSQL database is not included: save it with pg_dump.
     """
     from pocketrec_server.copies.backup import back_up
 
@@ -39,4 +39,4 @@ def command(repo: Path, database: str, out: Path, key: Path, force: bool, as_jso
         return
     click.echo(f"{out}: {report.files} files, {report.bytes:,} bytes")
     if not report.database:
-        click.echo("the database is not in it: save it with pg_dump", err=True)
+        click.echo("the database is not included: save it with pg_dump", err=True)

@@ -1,4 +1,4 @@
-"""Options by which commands find the server's database."""
+"""Options of commands that use the server's database."""
 
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 REPO = click.option(
-    "--repo", type=click.Path(path_type=Path), help="Repository with the database in it."
+    "--repo", type=click.Path(path_type=Path), help="Repository that holds the database."
 )
 DATABASE = click.option("--database", "--db", "database", default="", help="SQLAlchemy URL.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -22,11 +22,11 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON obje
 
 @contextmanager
 def connected(repo: Path | None, database: str, *, make: bool = False) -> "Iterator[Engine]":
-    """Connect to the database that is meant, whatever its tables are, for as long as the block.
+    """Connect to the database of the options for the block, without checking its tables.
 
     Raises:
-        UsageError: neither option says which.
-        InputError: it is not there, and not to be made.
+        UsageError: neither option is given.
+        InputError: the database does not exist, and `make` is False.
     """
     from pocketrec_server.storage.database import connect
 
@@ -39,7 +39,7 @@ def connected(repo: Path | None, database: str, *, make: bool = False) -> "Itera
 
 @contextmanager
 def opened(repo: Path | None, database: str, *, make: bool = False) -> "Iterator[Engine]":
-    """Open the database that is meant, for as long as the block; see `connected`."""
+    """Open the database of the options for the block; see `connected`."""
     from pocketrec_server.storage.database import open_database
 
     engine = open_database(_url(repo, database, make))
@@ -59,5 +59,5 @@ def _url(repo: Path | None, database: str, make: bool) -> str:
         check_served(repo)
     url = database or default_url(repo or Path())
     if not (make or is_there(url)):
-        raise InputError(f"{url}: no such database. A server makes it when it starts.")
+        raise InputError(f"{url}: no such database. The server creates it at its start.")
     return url

@@ -1,4 +1,4 @@
-"""`pocketrec db`: the layout of the server's database."""
+"""`pocketrec db`: upgrade the tables of the server's database."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from pocketrec.commands.server.database_options import DATABASE, JSON, REPO, con
 
 @click.group(epilog="Example: pocketrec db status --repo work/repo")
 def command() -> None:
-    """Upgrade the server's database, or see whether it needs it."""
+    """Upgrade the server's database, or show whether it needs an upgrade."""
 
 
 @command.command(epilog="Example: pocketrec db upgrade --db postgresql://rec@db.internal/rec")
@@ -18,9 +18,9 @@ def command() -> None:
 @DATABASE
 @JSON
 def upgrade(repo: Path | None, database: str, as_json: bool) -> None:
-    """Bring the tables to this version, in one transaction; stop the servers that use it before.
+    """Upgrade the tables to this version, in one transaction. Stop the servers first.
 
-    A SQLite file is upgraded when a server opens it, so this is for PostgreSQL. Save it first.
+    This is for PostgreSQL: a server upgrades a SQLite file when it opens it. Back up first.
     """
     from pocketrec_server.storage import database as databases
 
@@ -37,7 +37,7 @@ def upgrade(repo: Path | None, database: str, as_json: bool) -> None:
 @DATABASE
 @JSON
 def status(repo: Path | None, database: str, as_json: bool) -> None:
-    """Say which steps to this version's tables are missing; changes nothing."""
+    """Show the pending migrations without changing the database."""
     from pocketrec_server.storage import database as databases
 
     with connected(repo, database) as engine:

@@ -1,4 +1,4 @@
-"""`pocketrec events`: what devices sent, exported for training, counted, or erased."""
+"""`pocketrec events`: export, count and erase the events of devices."""
 
 import json
 import time
@@ -16,7 +16,7 @@ _DAY = click.DateTime(["%Y-%m-%d"])
 
 @click.group(epilog="Example: pocketrec events stats --repo work/repo")
 def command() -> None:
-    """Export the events that devices sent, count them, or erase those of one device."""
+    """Export the events of devices for training, count them, or erase those of one device."""
 
 
 @command.command(epilog="Example: pocketrec events export --repo work/repo --out work/events")
@@ -24,9 +24,9 @@ def command() -> None:
 @DATABASE
 @JSON
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to update.")
-@click.option("--from", "first", type=_DAY, help="First day (UTC), as 2026-05-01.")
-@click.option("--to", "last", type=_DAY, help="Last day (UTC), itself included.")
-@click.option("--raw-ids", is_flag=True, help="Write install ids as they are, not hashed.")
+@click.option("--from", "first", type=_DAY, help="First day (UTC), such as 2026-05-01.")
+@click.option("--to", "last", type=_DAY, help="Last day (UTC), inclusive.")
+@click.option("--raw-ids", is_flag=True, help="Export install ids unhashed.")
 def export(
     repo: Path | None,
     database: str,
@@ -36,9 +36,9 @@ def export(
     last: datetime | None,
     raw_ids: bool,
 ) -> None:
-    """Write Parquet files by kind and day; a day that did not change since is left alone.
+    """Write Parquet files by kind and day. Days without changes are skipped.
 
-    `data.interactions` of a recipe may name the folder OUT/interactions.
+    A recipe can use the folder OUT/interactions as `data.interactions`.
     """
     from pocketrec_server.events.export import export_events
 
@@ -63,15 +63,17 @@ def stats(repo: Path | None, database: str, as_json: bool) -> None:
     from pocketrec_server.events.stats import event_stats
 
     with opened(repo, database) as engine:
-        found = event_stats(engine, int(time.time()))
-    days = {day_name(day): events for day, events in found.days.items()}
+        counts = event_stats(engine, int(time.time()))
+    days = {day_name(day): events for day, events in counts.days.items()}
     if as_json:
-        click.echo(json.dumps(asdict(found) | {"days": days}))
+        click.echo(json.dumps(asdict(counts) | {"days": days}))
         return
-    of = f", {min(days)} to {max(days)}" if days else ""
-    click.echo(f"{found.events:,} events on {len(days)} days{of}")
-    click.echo(f"{found.installs:,} devices, {found.active:,} in the last week, {found.new:,} new")
-    for reason, events in found.rejected.items():
+    span = f", {min(days)} to {max(days)}" if days else ""
+    click.echo(f"{counts.events:,} events on {len(days)} days{span}")
+    click.echo(
+        f"{counts.installs:,} devices, {counts.active:,} in the last week, {counts.new:,} new"
+    )
+    for reason, events in counts.rejected.items():
         click.echo(f"{events:>10,} rejected: {reason}")
 
 
@@ -82,18 +84,18 @@ def stats(repo: Path | None, database: str, as_json: bool) -> None:
 @REPO
 @DATABASE
 @JSON
-@click.option("--install-id", required=True, help="As `device export-data` and `erase` show it.")
-@click.option("--yes", is_flag=True, help="Do it; there is no way back.")
+@click.option("--install-id", required=True, help="Id that `device export-data` and `erase` show.")
+@click.option("--yes", is_flag=True, help="Confirm; this cannot be undone.")
 def erase(repo: Path | None, database: str, as_json: bool, install_id: str, yes: bool) -> None:
-    """Erase all that one device has sent; the next export leaves it out too."""
+    """Erase all events of one device. The next export omits them too."""
     from pocketrec_server.events import erasure
 
     if not yes:
-        raise InputError(f"{install_id}: this erases its events. Add --yes to do it.")
+        raise InputError(f"{install_id}: this erases its events. Add --yes to confirm.")
     with opened(repo, database) as engine:
         erased = erasure.erase(engine, install_id)
     click.echo(json.dumps({"erased": erased}) if as_json else f"erased {erased} events")
 
 
-def _day(at: datetime | None) -> int | None:
-    return None if at is None else (at - datetime(1970, 1, 1)).days
+def _day(date: datetime | None) -> int | None:
+    return None if date is None else (date - datetime(1970, 1, 1)).days

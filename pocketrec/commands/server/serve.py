@@ -9,51 +9,51 @@ import click
 @click.option("--repo", type=click.Path(path_type=Path), required=True, help="The repository.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8080, show_default=True)
-@click.option("--port-file", type=click.Path(path_type=Path), help="Write the port here.")
+@click.option("--port-file", type=click.Path(path_type=Path), help="Write the port to this file.")
 @click.option("--database", default="", help="SQLAlchemy URL; default: SQLite in the repository.")
-@click.option(
-    "--keys", type=click.Path(path_type=Path), help="Folder of keys that the server may use."
-)
+@click.option("--keys", type=click.Path(path_type=Path), help="Folder of the server's keys.")
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
     default=1,
     show_default=True,
-    help="Processes, about one a core.",
+    help="Number of processes; about one per core.",
 )
-@click.option("--blobs-url", default="", help="Send requests for targets on to this address.")
+@click.option("--blobs-url", default="", help="Redirect requests for targets to this address.")
 @click.option(
-    "--behind-proxy", is_flag=True, help="Believe address and scheme that one proxy adds."
+    "--behind-proxy", is_flag=True, help="Trust the client address and scheme from one proxy."
 )
 @click.option(
     "--uploads-per-minute",
     type=click.IntRange(1),
     default=60,
     show_default=True,
-    help="Of events, by one install, in the long run and at once.",
+    help="Rate limit of uploads per install, in the long run and at once.",
 )
 @click.option(
     "--events-per-day",
     type=click.IntRange(1000),
     default=50_000,
     show_default=True,
-    help="Of one install.",
+    help="Rate limit of events per install.",
 )
 @click.option(
     "--network-events-per-hour",
     type=click.IntRange(1000),
     default=20_000,
     show_default=True,
-    help="Of all installs of one network, IPv4 /24 or IPv6 /48.",
+    help="Rate limit of events per network (IPv4 /24, IPv6 /48).",
 )
 @click.option(
     "--all-events-per-day",
     type=click.IntRange(1000),
     default=5_000_000,
     show_default=True,
-    help="Of all installs.",
+    help="Rate limit of events of all installs.",
 )
-@click.option("--log/--no-log", default=True, show_default=True, help="A JSON line a request.")
+@click.option(
+    "--log/--no-log", default=True, show_default=True, help="Log a JSON line per request."
+)
 def command(
     repo: Path,
     host: str,
@@ -70,9 +70,9 @@ def command(
     all_events_per_day: int,
     log: bool,
 ) -> None:
-    """Serve signed metadata, files, event upload, admin site, health and metrics.
+    """Serve signed metadata, files, event uploads, the admin site, health and metrics.
 
-    --port 0 takes a free one. SIGTERM ends it once everything begun is sent.
+    --port 0 takes a free port. SIGTERM ends the server after it has sent its responses.
     """
     from pocketrec_server.events.rate_limit import Limits
     from pocketrec_server.serve import serve, transport_warning

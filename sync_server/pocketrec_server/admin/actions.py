@@ -1,7 +1,7 @@
-"""What buttons of the site do: a page that asks for a reason, then the action.
+"""Views behind the site's buttons: a confirmation page that asks for a reason, then the action.
 
 The page carries the version of the channel's state that it shows. If the channel was changed since,
-the action is refused: somebody decided on what is no longer so.
+the action is refused, because the operator decided on an outdated state.
 """
 
 from typing import Any, cast
@@ -36,7 +36,7 @@ LABELS = {
     KILL: "Kill",
     ROLLBACK: "Roll back to this",
     HALT: "Halt",
-    UNHALT: "Lift the halt",
+    UNHALT: "End the halt",
 }
 HEADINGS = {
     PERCENT: "Set percent of",
@@ -45,23 +45,23 @@ HEADINGS = {
     KILL: "Kill",
     ROLLBACK: "Roll back to",
     HALT: "Halt",
-    UNHALT: "Lift the halt of",
+    UNHALT: "End the halt of",
 }
 EFFECTS = {
-    PERCENT: "Phones within the share take the release at their next sync. Phones that have it "
-    "keep it.",
-    PAUSE: "No further phone takes the release. Phones that have it keep it.",
-    RESUME: "Phones take the release again, as far as its percentage allows.",
-    KILL: "No phone takes the release. Phones that have it leave it at their next sync: for the "
-    "next release of the list that fits, else for the one they had before.",
-    ROLLBACK: "This release becomes the first of the channel, for all phones. Phones on a newer "
+    PERCENT: "Devices within the percentage install the release at their next sync. Devices that "
+    "have it keep it.",
+    PAUSE: "No more devices install the release. Devices that have it keep it.",
+    RESUME: "Devices within the percentage install the release again.",
+    KILL: "No device installs the release. Devices that have it remove it at their next sync: they "
+    "switch to the next suitable release of the list, or else to the previous release.",
+    ROLLBACK: "This release becomes the newest of the channel, for all devices. Devices on a newer "
     "release return to it at their next sync.",
-    HALT: "No further phone takes the release. Phones that have it keep it.",
-    UNHALT: "Phones take the release again, as far as its percentage allows. From now on only new "
+    HALT: "No more devices install the release. Devices that have it keep it.",
+    UNHALT: "Devices within the percentage install the release again. From now on only new "
     "outcomes count towards a halt.",
 }
 _FIELDS = ("channel", "action", "manifest", "percent")
-_WANTED: dict[str, Schema] = {
+_QUERY: dict[str, Schema] = {
     "channel": {"type": "string", "pattern": f"^{CHANNEL.pattern}$"},
     "action": {"enum": list(ACTIONS)},
     "manifest": {"type": "string", "pattern": f"^{SHA256.pattern}$"},
@@ -75,44 +75,48 @@ def add(routes: Blueprint) -> None:
     routes.post("/actions")(act)
 
 
-def _confirm_page(wanted: Action, version: str = "", problem: str = "") -> str:
-    """Ask; `version` is kept where the form comes back because it was incomplete."""
-    found = services().operations.preview(wanted)
-    if found.before == found.after:
-        abort(409, f"{found.stage.name} on {wanted.channel} is in this state: {found.before}.")
+def _confirm_page(requested: Action, version: str = "", problem: str = "") -> str:
+    """Render the confirmation page; an incomplete form passes its `version` again."""
+    preview = services().operations.preview(requested)
+    if preview.before == preview.after:
+        abort(
+            409,
+            f"{preview.stage.name} on {requested.channel} is already in this state: "
+            f"{preview.before}.",
+        )
     return services().pages.show(
         "confirm",
-        wanted=wanted,
-        found=found,
-        version=version or found.version,
-        label=LABELS[wanted.action],
-        heading=f"{HEADINGS[wanted.action]} {found.stage.name}",
-        effect=EFFECTS[wanted.action],
+        requested=requested,
+        preview=preview,
+        version=version or preview.version,
+        label=LABELS[requested.action],
+        heading=f"{HEADINGS[requested.action]} {preview.stage.name}",
+        effect=EFFECTS[requested.action],
         problem=problem,
         longest=MAX_REASON,
     )
 
 
 @described(
-    "What an action would change, and a form that does it.",
+    "The effect of an action, and a form to confirm it.",
     tag="site",
     ok="text/html",
-    query=_WANTED,
+    query=_QUERY,
     more={303: "Log in first."},
     pages=(400, 403, 409, 503),
 )
 def confirm() -> str:
-    """Show what an action would change, and ask for a reason."""
+    """Show the effect of an action, and ask for a reason."""
     _insist_on_operator()
-    wanted = _read(request.args.get)
+    requested = _read(request.args.get)
     try:
-        return _confirm_page(wanted)
+        return _confirm_page(requested)
     except InputError as err:
         abort(409, str(err))
 
 
 @described(
-    "Do what a person confirmed; the page that follows says what came of it.",
+    "Execute a confirmed action, and redirect to a page with its result.",
     tag="site",
     ok="text/html",
     status=303,
@@ -126,24 +130,24 @@ def confirm() -> str:
     pages=(400, 403, 409, 413, 415, 503),
 )
 def act() -> Any:
-    """Do a confirmed action, then show the releases."""
+    """Execute a confirmed action, then show the releases."""
     _insist_on_operator()
     reason, version = request.form.get("reason", "").strip(), request.form.get("version", "")
     if not version:
-        abort(400, "the form lacks the version of the state that it was shown for")
-    wanted = _read(request.form.get, reason)
+        abort(400, "the form has no version of the channel's state")
+    requested = _read(request.form.get, reason)
     if not reason:
-        said = "Give a reason: it goes into the history, for those who come after you."
+        problem = "Enter a reason. The history shows it to other operators."
         try:
-            return _confirm_page(wanted, version, said), 400
+            return _confirm_page(requested, version, problem), 400
         except InputError as err:
             abort(409, str(err))
     try:
-        number = services().operations.do(cast(Session, g.session).token, wanted, version)
+        number = services().operations.do(cast(Session, g.session).token, requested, version)
     except ChannelChangedError as err:
         again = {name: request.form[name] for name in _FIELDS if name in request.form}
         link = f"{url_for('.confirm')}?{urlencode(again)}"
-        return services().pages.problem(409, str(err), back=link, back_label="Look at it again")
+        return services().pages.problem(409, str(err), back=link, back_label="Check it again")
     except PocketRecError as err:
         return services().pages.problem(409, str(err), back=url_for(".releases"))
     return redirect(url_for(".releases", done=number), 303)
@@ -151,11 +155,11 @@ def act() -> Any:
 
 def _insist_on_operator() -> None:
     if not cast(Session, g.session).token.may(OPERATE):
-        abort(403, "Your token may only read. Ask for one made with --scope operate.")
+        abort(403, "Your token can only read. Ask for a token with --scope operate.")
 
 
 def _read(get: Any, reason: str = "") -> Action:
-    """The action that a form or a query asks for; an answer 400 if it is not one."""
+    """Read the action of a form or a query; respond 400 if it is not valid."""
     value: dict[str, Any] = {name: get(name) for name in ("action", "manifest")}
     if (percent := get("percent")) is not None:
         try:

@@ -1,4 +1,4 @@
-"""The admin site's data and actions for programs, by bearer token."""
+"""The admin API: data and actions of the admin site for programs, with a bearer token."""
 
 import re
 from dataclasses import asdict
@@ -58,7 +58,7 @@ _ACTION: Schema = record(
 
 
 API = Blueprint("admin_api", __name__, url_prefix="/v1/admin")
-"""Routes below /v1/admin; each takes a token with the scope that its description names."""
+"""Routes below /v1/admin; each needs a token with the scope in its description."""
 
 
 @API.before_request
@@ -69,20 +69,20 @@ def check() -> None:
 
 @API.get("/channels")
 @described(
-    "Channels with their live releases, the newest first.",
+    "Channels with their live releases, newest first.",
     tag="admin",
     ok=record(channels=array(_LIVE)),
     scope=READ,
 )
 def channels() -> Response:
     """Return each channel with its live releases."""
-    at = services()
-    return jsonify(channels=[_shown(channel, at.engine) for channel in live(at.repo)])
+    shared = services()
+    return jsonify(channels=[_shown(channel, shared.engine) for channel in live(shared.repo)])
 
 
 @API.post("/channels/<channel>/actions")
 @described(
-    "Change what a channel's devices get; the audit log keeps who did.",
+    "Change a release of a channel. The audit log records the action.",
     tag="admin",
     path={"channel": _CHANNEL},
     body=_ACTION,
@@ -91,13 +91,13 @@ def channels() -> Response:
     scope=OPERATE,
 )
 def act(channel: str) -> Response:
-    """Change what the devices of a channel get."""
+    """Execute an action on a release of a channel."""
     try:
-        wanted = Action.from_json(channel, request.get_json())
+        requested = Action.from_json(channel, request.get_json())
     except InputError as err:
         abort(400, str(err))
     try:
-        return jsonify(audit=services().operations.do(g.token, wanted))
+        return jsonify(audit=services().operations.do(g.token, requested))
     except PocketRecError as err:
         abort(409, str(err))
 
@@ -117,8 +117,8 @@ def act(channel: str) -> Response:
 def entries() -> Response:
     """Return entries of the audit log, newest first."""
     before = _number("before", 2**31)
-    found = audit.entries(services().engine, _number("most", MOST_ENTRIES) or 100, before)
-    return jsonify(entries=[asdict(entry) for entry in found])
+    listed = audit.entries(services().engine, _number("most", MOST_ENTRIES) or 100, before)
+    return jsonify(entries=[asdict(entry) for entry in listed])
 
 
 @API.get("/figures")
@@ -138,18 +138,18 @@ def entries() -> Response:
 )
 def show_figures() -> Response:
     """Return events, bytes and outcomes of the last 30 days."""
-    found = statistics.read(services().engine)
+    figures = statistics.read(services().engine)
     return jsonify(
-        days=found.days,
-        events=found.events,
-        saved_bytes=found.saved,
-        rejected=found.rejected,
-        served=[{kind: asdict(one) for kind, one in day.items()} for day in found.served],
+        days=figures.days,
+        events=figures.events,
+        saved_bytes=figures.saved,
+        rejected=figures.rejected,
+        served=[{kind: asdict(one) for kind, one in day.items()} for day in figures.served],
         outcomes=[
             {"channel": channel, "manifest": manifest, "outcome": outcome, "devices": devices}
-            for (channel, manifest, outcome), devices in found.outcomes.items()
+            for (channel, manifest, outcome), devices in figures.outcomes.items()
         ],
-        installs=found.installs,
+        installs=figures.installs,
     )
 
 
@@ -160,7 +160,7 @@ def unreadable(err: PocketRecError) -> Any:
 
 
 def _number(name: str, most: int) -> int | None:
-    """A number of the query, or None; an answer 400 if it is something else."""
+    """Return a number of the query, or None if missing; respond 400 if it is not valid."""
     text = request.args.get(name)
     if text is None:
         return None
@@ -172,27 +172,27 @@ def _number(name: str, most: int) -> int | None:
 def _shown(channel: LiveChannel, engine: Engine) -> dict[str, Any]:
     releases = [
         {
-            "manifest": each.stage.manifest,
-            "name": each.stage.name,
-            "percent": each.percent,
-            "state": _state(each),
-            "standing": each.standing.state,
-            "share": each.standing.share,
-            "halted": each.halted,
-            "halting_lacks": lacks(engine, channel.policy.channel, each.stage),
-            "created_utc": each.data_until_utc,
-            "built_utc": each.built_utc,
-            "published_utc": each.published_utc,
-            "full_bytes": each.full_bytes,
-            "update_bytes": each.update_bytes,
+            "manifest": release.stage.manifest,
+            "name": release.stage.name,
+            "percent": release.percent,
+            "state": _state(release),
+            "standing": release.standing.state,
+            "share": release.standing.share,
+            "halted": release.halted,
+            "halting_lacks": lacks(engine, channel.policy.channel, release.stage),
+            "created_utc": release.data_until_utc,
+            "built_utc": release.built_utc,
+            "published_utc": release.published_utc,
+            "full_bytes": release.full_bytes,
+            "update_bytes": release.update_bytes,
         }
-        for each in channel.releases
+        for release in channel.releases
     ]
     name, expires = channel.policy.channel, channel.expires_utc
     return {"channel": name, "expires_utc": expires, "releases": releases}
 
 
 def _state(release: Release) -> str:
-    """Its state in the policy, or that it is halted."""
+    """Return the state of a release: that of the policy, or HALTED."""
     is_halted = release.halted is not None and release.stage.state != KILLED
     return HALTED if is_halted else release.stage.state

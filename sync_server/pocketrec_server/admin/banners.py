@@ -1,7 +1,7 @@
 """The warning on every page of the site: signed metadata that has expired, or expires soon.
 
-Phones refuse expired metadata. A role is named once less than a sixth of its lifetime is left: a
-day of the timestamp's seven, a month of a channel's six.
+Devices reject expired metadata. The warning names a role when less than a sixth of its lifetime is
+left: about 1 of 7 days for the timestamp, 1 of 6 months for a channel.
 """
 
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _PART = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Banner:
-    """Roles with the seconds that are left of each, and what signs them again.
+    """Roles to renew, with the seconds until they expire.
 
     Attributes:
-        expired: roles that phones refuse now; seconds below 0.
-        soon: roles that expire next.
-        keys: what `pocketrec refresh` needs to sign all of them again.
-        by_server: whether a server with its keys would do it by itself.
+        expired: expired roles, which devices reject; seconds below 0.
+        soon: roles that expire soon.
+        keys: keys that `pocketrec refresh` needs to renew all of them.
+        by_server: whether a server with these keys renews them automatically.
     """
 
     expired: tuple[tuple[str, int], ...]
@@ -32,8 +32,8 @@ class Banner:
 
 
 def banner(repo: Path, now_utc: int) -> Banner | None:
-    """Return the warning for a repository; None: all is good for a while, or nothing is there."""
-    left = {role: at - now_utc for role, at in sorted(expiries(repo).items())}
+    """Return the warning of a repository; None if no role expires soon."""
+    left = {role: expires_utc - now_utc for role, expires_utc in sorted(expiries(repo).items())}
     expired = tuple((role, s) for role, s in left.items() if s <= 0)
     soon = tuple(
         (role, s) for role, s in left.items() if 0 < s < lifetime(role).total_seconds() / _PART

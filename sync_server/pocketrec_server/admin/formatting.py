@@ -1,4 +1,4 @@
-"""Numbers, sizes and times as people read them; filters of the site's pages."""
+"""Format numbers, sizes and times for people; filters of the site's pages."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,7 @@ from pocketrec_bundle.units import DAY_S
 
 
 def size(n: float) -> str:
-    """Bytes in decimal units: 1.4 MB."""
+    """Format bytes in decimal units: 1.4 MB."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if abs(n) < 999.5 or unit == "TB":
             break
@@ -16,7 +16,7 @@ def size(n: float) -> str:
 
 
 def count(n: float) -> str:
-    """A count with its thousands apart; long ones in thousands or millions."""
+    """Format a count with thousands separators; large counts in thousands or millions."""
     if n < 100_000:
         return f"{n:,.0f}"
     if n < 9_999_500:
@@ -25,7 +25,7 @@ def count(n: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share 0..1 as a percentage with the digits that matter; 0% and 100% are exact."""
+    """Format a share 0..1 as a percentage with one digit; 0% and 100% are exact."""
     value = 100 * share
     if 0 < value < 0.1:
         return "<0.1%"
@@ -35,12 +35,12 @@ def percent(share: float) -> str:
 
 
 def exact(value: float) -> str:
-    """A percentage that somebody set, with all its digits: 0.05%."""
+    """Format a percentage from the policy with all its digits: 0.05%."""
     return f"{value:.10g}%"
 
 
 def span(seconds: float) -> str:
-    """A time span in its largest unit: 6 days."""
+    """Format a duration in its largest unit: 6 days."""
     past = seconds < 0
     seconds = abs(seconds)
     for unit, length in (("day", DAY_S), ("hour", 3600), ("minute", 60)):
@@ -54,14 +54,14 @@ def span(seconds: float) -> str:
 
 
 def moment(utc: int) -> str:
-    """A moment, to the minute: 2026-01-31 12:00 UTC."""
+    """Format an instant to the minute: 2026-01-31 12:00 UTC."""
     return datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def date(day: int) -> str:
-    """A day, counted from 1970-01-01: 31 Jan."""
-    found = datetime.fromtimestamp(day * DAY_S, UTC)
-    return f"{found.day} {found:%b}"
+    """Format a day, counted from 1970-01-01: 31 Jan."""
+    midnight = datetime.fromtimestamp(day * DAY_S, UTC)
+    return f"{midnight.day} {midnight:%b}"
 
 
 FILTERS = {

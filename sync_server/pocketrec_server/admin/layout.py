@@ -1,4 +1,4 @@
-"""How each page of the site is put together, error pages too, and the headers that protect it."""
+"""Render the pages of the site, including error pages, and set their security headers."""
 
 import time
 from pathlib import Path
@@ -22,32 +22,32 @@ CSP = (
 TITLES = {
     400: "This request is not valid",
     403: "This is not allowed",
-    404: "There is no such page",
-    405: "This page cannot be used like that",
+    404: "Page not found",
+    405: "This page does not support the request",
     409: "Nothing was changed",
     413: "The form is too large",
     415: "The form has the wrong type",
     429: "Too many requests",
     500: "The server failed",
-    503: "This cannot be shown now",
+    503: "The page cannot be shown now",
 }
 TEXTS = {
     404: "No page has this address.",
-    405: "This address does not take a request of this kind.",
-    413: "A form may have 10,000 bytes.",
+    405: "This address does not support this HTTP method.",
+    413: "The maximum size of a form is 10,000 bytes.",
     415: "Send the form as a browser does.",
-    500: "An error that nobody foresaw ended this request. Look at the state before you try again.",
+    500: "An unexpected error ended this request. Check the current state before you try again.",
 }
-"""In place of the general texts of HTTP."""
+"""Texts that replace the general texts of HTTP."""
 
 
 def is_of_site(path: str) -> bool:
-    """Whether errors of a path are shown as pages."""
+    """Return whether a path belongs to the site, so its errors are shown as pages."""
     return path == PATH or path.startswith(f"{PATH}/")
 
 
 def protected(response: Response) -> Response:
-    """Add the headers that each page of the site has."""
+    """Add the security headers of the site's pages."""
     response.headers["Content-Security-Policy"] = CSP
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "same-origin"
@@ -62,12 +62,12 @@ class Pages:
         self._repo, self._sessions = repo, sessions
 
     def set_up(self, app: Flask) -> None:
-        """Let an app render them."""
+        """Configure an app to render the pages."""
         app.jinja_env.undefined = StrictUndefined
         app.jinja_env.filters.update(FILTERS)
 
     def show(self, name: str, **values: Any) -> str:
-        """Render a page for whoever is logged in; without a session it has no menu."""
+        """Render a page for the current session; without a session it has no menu."""
         session = self._session()
         shared = {
             "here": name,
@@ -80,44 +80,44 @@ class Pages:
         }
         return render_template(f"{name}.html", **(shared | values))
 
-    def problem(self, code: int, said: str, **values: Any) -> Response:
-        """Show a failure, with a way back."""
+    def problem(self, code: int, text: str, **values: Any) -> Response:
+        """Render an error page with a link back."""
         shown = {
-            "title": TITLES.get(code, "This did not work"),
-            "said": said,
+            "title": TITLES.get(code, "The request failed"),
+            "text": text,
             "request_id": g.get("request_id", "") if code >= 500 else "",
             "back": _page_before(),
-            "back_label": "Back to the page before",
+            "back_label": "Back to the previous page",
         }
         page = self.show("problem", **(shown | values))
         return protected(Response(page, code, content_type="text/html; charset=utf-8"))
 
     def error(self, err: HTTPException) -> Response:
-        """Show an error of HTTP; keeps headers such as Allow and Retry-After."""
-        code, said = err.code or 500, err.description or ""
-        if said == type(err).description:
-            said = TEXTS.get(code, said)
-        answer = self.problem(code, said)
+        """Render an HTTP error, with its headers such as Allow and Retry-After."""
+        code, text = err.code or 500, err.description or ""
+        if text == type(err).description:
+            text = TEXTS.get(code, text)
+        response = self.problem(code, text)
         for name, value in err.get_headers():
             if name.lower() != "content-type":
-                answer.headers[name] = value
-        return answer
+                response.headers[name] = value
+        return response
 
     def _session(self) -> Session | None:
-        """Who is logged in; errors may come before anybody asked, or because nobody can be."""
+        """Return the current session. Errors can occur before its lookup, or because it fails."""
         if "session" not in g:
             g.session = None
             try:
                 g.session = self._sessions.find()
             except SQLAlchemyError:
                 return None
-        found: Session | None = g.session
-        return found
+        session: Session | None = g.session
+        return session
 
 
 def _page_before() -> str:
-    """Path and query of the page of the site that a person came from, or ""."""
-    found = urlsplit(request.headers.get("Referer", ""))
-    if found.netloc != request.host or not found.path.startswith(f"{PATH}/"):
+    """Return path and query of the site's page that led here, or ""."""
+    url = urlsplit(request.headers.get("Referer", ""))
+    if url.netloc != request.host or not url.path.startswith(f"{PATH}/"):
         return ""
-    return f"{found.path}?{found.query}" if found.query else found.path
+    return f"{url.path}?{url.query}" if url.query else url.path

@@ -1,7 +1,8 @@
-"""What an operator may do to a channel from afar, noted in the audit log before it is done.
+"""Operator actions on a channel over HTTP; the audit log records each before it is executed.
 
-Signing takes keys, and a server has only those of its folder: without a channel's key it cannot
-change the policy, without the brake's it cannot halt. Then the command to run elsewhere is told.
+An action has to be signed, and the server only has the keys in its folder. A policy change needs
+the channel's key, a halt the key of the role `brake`. If the key is missing, the error message
+gives the command to run where the key is.
 """
 
 import shlex
@@ -41,15 +42,23 @@ from pocketrec_server.repository.rollout import changed, find, rolled_back
 PERCENT, PAUSE, RESUME, KILL, ROLLBACK = "percent", "pause", "resume", "kill", "rollback"
 HALT, UNHALT = "halt", "unhalt"
 ACTIONS = (PERCENT, PAUSE, RESUME, KILL, ROLLBACK, HALT, UNHALT)
-VERBS = {each: "stage" if each == PERCENT else each for each in ACTIONS}
-"""What the command line and the signed history call each action."""
+VERBS = {action: "stage" if action == PERCENT else action for action in ACTIONS}
+"""Name of each action on the command line and in the signed history."""
 MAX_REASON = 200
 _STATES = {PAUSE: PAUSED, RESUME: ACTIVE, KILL: KILLED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What somebody wants; `percent` goes with PERCENT."""
+    """An action that an operator requests.
+
+    Attributes:
+        action: one of ACTIONS.
+        channel: name of the channel.
+        manifest: SHA-256 of the release's manifest.
+        percent: new share of the devices, 0..100, for PERCENT only.
+        reason: the operator's reason; may be "".
+    """
 
     action: str
     channel: str
@@ -59,15 +68,15 @@ class Action:
 
     @classmethod
     def from_json(cls, channel: str, value: object) -> "Action":
-        """Check and build one from what came over HTTP.
+        """Check the JSON of a request and build an action from it.
 
         Raises:
             InputError: a key is missing, unknown, of the wrong type or out of bounds.
         """
-        found = value if isinstance(value, dict) else {}
-        action, manifest = found.get("action"), found.get("manifest")
-        percent, reason = found.get("percent"), found.get("reason", "")
-        if not found.keys() <= {"action", "manifest", "percent", "reason"}:
+        body = value if isinstance(value, dict) else {}
+        action, manifest = body.get("action"), body.get("manifest")
+        percent, reason = body.get("percent"), body.get("reason", "")
+        if not body.keys() <= {"action", "manifest", "percent", "reason"}:
             raise InputError("only action, manifest, percent and reason are known.")
         if action not in ACTIONS:
             raise InputError(f"action must be one of {', '.join(ACTIONS)}.")
@@ -76,7 +85,7 @@ class Action:
         if not isinstance(manifest, str) or not SHA256.fullmatch(manifest):
             raise InputError("manifest must be 64 hex digits.")
         if not (is_number(percent, 0, 100) if action == PERCENT else percent is None):
-            raise InputError("percent must be a number 0..100, and goes with action percent only.")
+            raise InputError("percent must be a number 0..100, for the action percent only.")
         if not is_text(reason, MAX_REASON):
             raise InputError(f"reason must be a text of at most {MAX_REASON} characters.")
         return cls(
@@ -85,7 +94,7 @@ class Action:
 
     @property
     def command(self) -> str:
-        """The command that does the same where the keys are."""
+        """The equivalent command, to run where the keys are."""
         words = ["pocketrec", "rollout", VERBS[self.action], self.manifest[:12]]
         words += ["--percent", f"{self.percent:g}"] if self.percent is not None else []
         words += ["--reason", self.reason or "TEXT"]
@@ -93,7 +102,11 @@ class Action:
         return shlex.join(words)
 
     def changed(self, policy: RolloutPolicy, halts: Halts) -> RolloutPolicy:
-        """Return the policy after it; raises InputError where it is not possible."""
+        """Return the policy after the action.
+
+        Raises:
+            InputError: the action does not apply to the release.
+        """
         stage = find(policy, self.manifest)
         if self.percent is not None:
             return changed(policy, stage, percent=self.percent, ramp=())
@@ -104,15 +117,15 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What an action would change: for people, before they confirm it.
+    """The effect of an action, shown to the operator for confirmation.
 
     Attributes:
-        stage: the release, as it is.
-        before: its state now, in a few words.
-        after: its state then.
-        version: of the channel's state, see `live.version_of`.
-        on_now: about how many devices have the release.
-        may: whether the keys for it are here.
+        stage: the release in the current policy.
+        before: current state of the release, in a few words.
+        after: state of the release after the action.
+        version: version of the channel's state, see `channel_status.version_of`.
+        on_now: estimated number of devices that have the release.
+        may: whether the server has the keys for the action.
     """
 
     stage: Stage
@@ -124,105 +137,109 @@ class Preview:
 
 
 class Operations:
-    """Actions on the channels of one repository, with the keys that are here."""
+    """Actions on the channels of one repository, with the keys of the server."""
 
     def __init__(self, repo: Path, engine: Engine, signers: Signers) -> None:
         self._repo, self._engine, self._signers = repo, engine, signers
 
     def may(self, action: str, channel: str) -> bool:
-        """Whether the keys for an action are here."""
+        """Return whether the server has the keys for an action."""
         role = BRAKE if action in (HALT, UNHALT) else channel
         return all(name in self._signers for name in (role, SNAPSHOT, TIMESTAMP))
 
-    def preview(self, wanted: Action) -> Preview:
-        """Return what an action would change now.
+    def preview(self, requested: Action) -> Preview:
+        """Return the effect of an action on the current state.
 
         Raises:
-            InputError: there is no such channel or release, or the action does not fit it.
-            RepositoryInvalidError: the repository is damaged, or nothing was published.
+            InputError: the channel or release is unknown, or the action does not apply to it.
+            RepositoryInvalidError: the repository is missing or damaged.
         """
-        policy = read_policy(self._repo, wanted.channel)
-        halts = read_halts(self._repo, wanted.channel)
-        stage = find(policy, wanted.manifest)
-        if wanted.action in (HALT, UNHALT):
+        policy = read_policy(self._repo, requested.channel)
+        halts = read_halts(self._repo, requested.channel)
+        stage = find(policy, requested.manifest)
+        if requested.action in (HALT, UNHALT):
             reason = halts.reason(stage.manifest)
             before = "not halted" if reason is None else f"halted: {reason}"
-            keeps = (reason is None) == (wanted.action == UNHALT)
-            after = before if keeps else "halted" if wanted.action == HALT else "not halted"
+            keeps = (reason is None) == (requested.action == UNHALT)
+            after = before if keeps else "halted" if requested.action == HALT else "not halted"
         else:
-            after = _said(wanted, wanted.changed(policy, halts))
-            before = _said(wanted, policy)
+            after = _setting(requested, requested.changed(policy, halts))
+            before = _setting(requested, policy)
         return Preview(
             stage=stage,
             before=before,
             after=after,
             version=version_of(policy, halts),
-            on_now=devices_now(policy, healths(self._engine, wanted.channel))[stage.manifest],
-            may=self.may(wanted.action, wanted.channel),
+            on_now=devices_now(policy, healths(self._engine, requested.channel))[stage.manifest],
+            may=self.may(requested.action, requested.channel),
         )
 
-    def do(self, token: Token, wanted: Action, version: str = "") -> int:
-        """Do one action; returns its number in the audit log.
+    def do(self, token: Token, requested: Action, version: str = "") -> int:
+        """Execute an action; return its number in the audit log.
 
         Args:
-            token: whose it is.
-            wanted: what to do.
-            version: of the channel's state that it was decided on; "": the state now.
+            token: token of the operator.
+            requested: the action.
+            version: version of the channel's state that the operator saw; "": the current state.
 
         Raises:
-            ChannelChangedError: the channel is in another state; nothing was done.
-            InputError: there is no such channel or release.
-            KeysInvalidError: a key is not here.
+            ChannelChangedError: the channel's state has another version; nothing was done.
+            InputError: the channel or release is unknown.
+            KeysInvalidError: the server lacks a key.
             RepositoryInvalidError: the repository is damaged or being written.
         """
-        subject = f"{wanted.channel} {wanted.manifest}"
-        told = {"percent": wanted.percent, "reason": wanted.reason}
-        details: dict[str, Any] = {key: one for key, one in told.items() if one not in (None, "")}
-        with suppress(PocketRecError):  # it is raised again below, and noted then
-            seen = self.preview(wanted)
-            version = version or seen.version
-            details |= {"from": seen.before, "to": seen.after, "release": seen.stage.name}
-        with audit.noted(self._engine, token, wanted.action, subject, **details) as number:
-            note = Note(by=line(f"{token.name} (site)"), reason=line(wanted.reason))
-            self._do(wanted, note, version)
+        subject = f"{requested.channel} {requested.manifest}"
+        optional = {"percent": requested.percent, "reason": requested.reason}
+        details: dict[str, Any] = {
+            key: one for key, one in optional.items() if one not in (None, "")
+        }
+        with suppress(PocketRecError):  # `_do` raises it again, and the audit log records it
+            preview = self.preview(requested)
+            version = version or preview.version
+            details |= {"from": preview.before, "to": preview.after, "release": preview.stage.name}
+        with audit.noted(self._engine, token, requested.action, subject, **details) as number:
+            note = Note(by=line(f"{token.name} (site)"), reason=line(requested.reason))
+            self._do(requested, note, version)
         return number
 
-    def _do(self, wanted: Action, note: Note, version: str) -> None:
-        channel, manifest = wanted.channel, wanted.manifest
+    def _do(self, requested: Action, note: Note, version: str) -> None:
+        channel, manifest = requested.channel, requested.manifest
         find(read_policy(self._repo, channel), manifest)
-        if not self.may(wanted.action, channel):
-            raise KeysInvalidError(f"the key for this is not on the server; run: {wanted.command}")
+        if not self.may(requested.action, channel):
+            raise KeysInvalidError(f"the server has no key for this; run: {requested.command}")
 
         def check() -> Halts:
             policy, halts = read_policy(self._repo, channel), read_halts(self._repo, channel)
             if version_of(policy, halts) != version:
                 raise ChannelChangedError(
                     f"{channel} was changed after this page was loaded, so nothing was done. "
-                    "Look at its state now, and decide again."
+                    "Check its current state, and decide again."
                 )
             return halts
 
         def change(policy: RolloutPolicy) -> RolloutPolicy:
-            return wanted.changed(policy, check())
+            return requested.changed(policy, check())
 
-        if wanted.action == HALT:
-            reason = note.reason or "by an operator"  # phones get it, so it names nobody
+        if requested.action == HALT:
+            reason = note.reason or "by an operator"  # devices show it, so no name
             if halt(self._repo, self._signers, channel, manifest, reason, check, by=note.by):
                 forget_networks(self._engine, channel, manifest)
-        elif wanted.action == UNHALT:
+        elif requested.action == UNHALT:
             if unhalt(self._repo, self._signers, channel, manifest, check, note=note):
                 forget_networks(self._engine, channel, manifest)
         else:
-            verb = VERBS[wanted.action]
+            verb = VERBS[requested.action]
             change_policy(self._repo, self._signers, channel, change, note, verb)
 
 
-def _said(wanted: Action, policy: RolloutPolicy) -> str:
-    """What an action is about, in one state of the policy."""
-    stage = find(policy, wanted.manifest)
-    if wanted.action == PERCENT:
-        return f"{stage.percent_at(time.time()):g}%" + (", rising by itself" if stage.ramp else "")
-    if wanted.action == ROLLBACK:
+def _setting(requested: Action, policy: RolloutPolicy) -> str:
+    """Describe the setting that an action changes, in one version of the policy."""
+    stage = find(policy, requested.manifest)
+    if requested.action == PERCENT:
+        return f"{stage.percent_at(time.time()):g}%" + (
+            ", increasing automatically" if stage.ramp else ""
+        )
+    if requested.action == ROLLBACK:
         first = policy.releases[0]
-        return f"{first.name} first, for {first.percent_at(time.time()):g}%"
+        return f"{first.name} is newest, for {first.percent_at(time.time()):g}%"
     return stage.state

@@ -1,4 +1,4 @@
-"""What the pages of the admin site show, put together from what is live and the figures."""
+"""Prepare the content of the admin site's pages from the channels' status and the statistics."""
 
 import time
 from collections.abc import Iterator
@@ -44,20 +44,20 @@ _NEXT = {ACTIVE: (PAUSE, KILL, HALT), PAUSED: (RESUME, KILL), KILLED: (RESUME,)}
 _NEXT_HALTED = (UNHALT, PAUSE, KILL)
 
 Notes = list[tuple[str, str]]
-"""Texts about one release, each with its class of the style sheet."""
+"""Texts about one release, each with its CSS class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One release as a page shows it.
+    """One release on a page.
 
     Attributes:
-        release: as the policy has it.
-        bar: its share of devices.
-        health: outcomes of the window.
-        on_now: an estimate of how many devices have it, see `statistics.devices_now`.
-        notes: what else there is to know.
-        actions: what can be done to it, each with whether the keys for it are here.
+        release: status of the release.
+        bar: bar of its percentage.
+        health: outcomes in the window of days.
+        on_now: estimated number of devices that have it, see `statistics.devices_now`.
+        notes: further facts.
+        actions: possible actions, each with whether the server has the keys for it.
     """
 
     release: Release
@@ -69,18 +69,18 @@ class Row:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it is there for a rollback only."""
+        """Whether the release is only kept for rollback."""
         return self.release.standing.state == KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """One channel as a page shows it.
+    """One channel on a page.
 
     Attributes:
-        name: of the channel.
-        gets: releases that phones get which ask now, and the share of phones of each.
-        rows: its releases, the newest first.
+        name: name of the channel.
+        gets: releases that devices get if they sync now, each with its share of devices.
+        rows: releases of the channel, newest first.
     """
 
     name: str
@@ -89,62 +89,62 @@ class Channel:
 
     @property
     def nothing(self) -> float:
-        """Share of the phones that ask now and get no release."""
+        """Share of the devices that get no release if they sync now."""
         taken = sum(share for one, share in self.gets if not is_restricted(one.stage))
         return max(0.0, 1 - taken)
 
     @property
     def is_restricted(self) -> bool:
-        """Whether one of these is for some versions of the app or device classes only."""
+        """Whether one of these releases is restricted to app versions or device classes."""
         return any(is_restricted(one.stage) for one, _ in self.gets)
 
 
 def overview(repo: Path, engine: Engine, days: int) -> dict[str, Any]:
-    """What is live, how the fleet does, and until when the metadata is good."""
-    found, now = statistics.read(engine, days), int(time.time())
-    saved, sent = sum(found.saved), sum(sum(found.bytes_of(kind)) for kind in (FULL, DELTA))
-    told = found.healths()
-    failed = sum(health.failed for health in told.values())
+    """Return the content of the overview: releases, health of the fleet, expiry of metadata."""
+    figures, now = statistics.read(engine, days), int(time.time())
+    saved, sent = sum(figures.saved), sum(sum(figures.bytes_of(kind)) for kind in (FULL, DELTA))
+    healths = figures.healths()
+    failed = sum(health.failed for health in healths.values())
     return {
-        "channels": _channels(repo, engine, found),
-        "expires": {role: at - now for role, at in sorted(expiries(repo).items())},
+        "channels": _channels(repo, engine, figures),
+        "expires": {role: n - now for role, n in sorted(expiries(repo).items())},
         "saved": saved,
         "saved_share": saved / (saved + sent) if saved else 0.0,
-        "updated": sum(health.installed for health in told.values()),
+        "updated": sum(health.installed for health in healths.values()),
         "failed": failed,
-        "failed_share": failed / max(1, sum(health.told for health in told.values())),
-        "events": sum(found.events),
-        "checks": sum(day.get(METADATA, Sum()).requests for day in found.served),
-        "bytes_plot": _bytes_plot(found),
-        "events_plot": _events_plot(found),
+        "failed_share": failed / max(1, sum(health.told for health in healths.values())),
+        "events": sum(figures.events),
+        "checks": sum(day.get(METADATA, Sum()).requests for day in figures.served),
+        "bytes_plot": _bytes_plot(figures),
+        "events_plot": _events_plot(figures),
     }
 
 
 def releases(repo: Path, engine: Engine, operations: Operations, days: int) -> dict[str, Any]:
-    """All live releases with what can be done to them."""
+    """Return all live releases with their actions."""
     return {"channels": _channels(repo, engine, statistics.read(engine, days), operations)}
 
 
 def fleet(repo: Path, engine: Engine, days: int) -> dict[str, Any]:
-    """Versions and failures of devices that reported them, and what was rejected."""
-    found = statistics.read(engine, days)
-    told = found.healths()
+    """Return installed releases and failures as reported by devices, and rejected events."""
+    figures = statistics.read(engine, days)
+    healths = figures.healths()
     order = [(one.policy.channel, s.manifest) for one in live(repo) for s in one.policy.releases]
-    keys = [key for key in order if key in told]
-    keys += sorted(told.keys() - set(keys))
+    keys = [key for key in order if key in healths]
+    keys += sorted(healths.keys() - set(keys))
     return {
-        "versions": _versions_plot(repo, found, order),
-        "failed": _failures_plot(found),
-        "rows": [(key[0], name_of(repo, *key), told[key]) for key in keys],
-        "rejected": found.rejected,
-        "installs": found.installs,
+        "versions": _versions_plot(repo, figures, order),
+        "failed": _failures_plot(figures),
+        "rows": [(key[0], name_of(repo, *key), healths[key]) for key in keys],
+        "rejected": figures.rejected,
+        "installs": figures.installs,
     }
 
 
 def _channels(
-    repo: Path, engine: Engine, found: Figures, operations: Operations | None = None
+    repo: Path, engine: Engine, figures: Figures, operations: Operations | None = None
 ) -> list[Channel]:
-    told = found.healths()
+    healths = figures.healths()
     shown = []
     for one in live(repo):
         name = one.policy.channel
@@ -157,31 +157,33 @@ def _channels(
                     word_of(release),
                     f"share of devices: {exact(release.percent)}",
                 ),
-                health=told.get((name, release.stage.manifest), Health()),
+                health=healths.get((name, release.stage.manifest), Health()),
                 on_now=on_now[release.stage.manifest],
                 notes=list(_notes(release, lacks(engine, name, release.stage))),
-                actions=_actions(name, at, release, operations) if operations else [],
+                actions=_actions(name, n, release, operations) if operations else [],
             )
-            for at, release in enumerate(one.releases)
+            for n, release in enumerate(one.releases)
         ]
-        gets = [(each, each.standing.share) for each in one.releases if each.standing.share]
+        gets = [
+            (release, release.standing.share) for release in one.releases if release.standing.share
+        ]
         shown.append(Channel(name=name, gets=gets, rows=rows))
     return shown
 
 
 def word_of(release: Release) -> str:
-    """The first word of how a release stands: the class of its colour."""
+    """Return the first word of a release's standing: the CSS class of its colour."""
     return release.standing.state.partition(" ")[0]
 
 
 def _notes(release: Release, lacking: str | None) -> Iterator[tuple[str, str]]:
-    """What else there is to know; lacking: for an automatic halt, see `halting.lacks`."""
+    """Yield further facts about a release; for `lacking` see `circuit_breaker.lacks`."""
     stage, limit = release.stage, release.stage.most_failures
     if release.halted is not None:
         yield "bad", f"Halted: {release.halted}"
     if coming := [step for step in stage.ramp if step[0] > time.time()]:
         steps = ", ".join(f"{exact(share)} from {moment(utc)}" for utc, share in coming)
-        yield "", f"Rises by itself: {steps}"
+        yield "", f"Increases automatically: {steps}"
     if stage.from_utc:
         yield "", f"From {moment(stage.from_utc)}"
     if stage.until_utc is not None:
@@ -196,20 +198,20 @@ def _notes(release: Release, lacking: str | None) -> Iterator[tuple[str, str]]:
     if limit is not None:
         yield (
             "",
-            f"The server halts it if more than {exact(100 * limit.share)} of devices in at least "
-            f"{limit.of:,} networks fail",
+            f"Halted automatically if it fails on more than {exact(100 * limit.share)} of devices, "
+            f"in at least {limit.of:,} networks",
         )
     if lacking is not None:
         yield "bad" if lacking.startswith("all") else "", lacking[0].upper() + lacking[1:]
 
 
 def _actions(
-    channel: str, at: int, release: Release, operations: Operations
+    channel: str, n: int, release: Release, operations: Operations
 ) -> list[tuple[Action, bool]]:
-    """What can be done to a release, and whether the keys for it are here."""
+    """Return the possible actions, each with whether the server has the keys for it."""
     state = release.stage.state
     is_halted = release.halted is not None and state != KILLED
-    kinds = [PERCENT, *(_NEXT_HALTED if is_halted else _NEXT[state]), *([ROLLBACK] if at else [])]
+    kinds = [PERCENT, *(_NEXT_HALTED if is_halted else _NEXT[state]), *([ROLLBACK] if n else [])]
     return [
         (
             Action(
@@ -224,27 +226,29 @@ def _actions(
     ]
 
 
-def _bytes_plot(found: Figures) -> dict[str, Any]:
-    other = [a + b for a, b in zip(found.bytes_of(METADATA), found.bytes_of(RELEASE), strict=True)]
-    series = [
-        Series(label="whole files", colour=1, values=found.bytes_of(FULL)),
-        Series(label="deltas", colour=0, values=found.bytes_of(DELTA)),
-        Series(label="metadata", colour=2, values=other),
-        Series(label="saved by deltas", colour=5, values=found.saved),
+def _bytes_plot(figures: Figures) -> dict[str, Any]:
+    other = [
+        a + b for a, b in zip(figures.bytes_of(METADATA), figures.bytes_of(RELEASE), strict=True)
     ]
-    return _plot("Bytes sent a day, and saved", found.days, series, size)
+    series = [
+        Series(label="whole files", colour=1, values=figures.bytes_of(FULL)),
+        Series(label="deltas", colour=0, values=figures.bytes_of(DELTA)),
+        Series(label="metadata", colour=2, values=other),
+        Series(label="saved by deltas", colour=5, values=figures.saved),
+    ]
+    return _plot("Bytes sent and saved per day", figures.days, series, size)
 
 
-def _events_plot(found: Figures) -> dict[str, Any]:
-    series = [Series(label="events", colour=0, values=found.events)]
-    return _plot("Events stored, by their day", found.days, series, count)
+def _events_plot(figures: Figures) -> dict[str, Any]:
+    series = [Series(label="events", colour=0, values=figures.events)]
+    return _plot("Events stored, by day of the event", figures.days, series, count)
 
 
-def _versions_plot(repo: Path, found: Figures, order: list[tuple[str, str]]) -> dict[str, Any]:
-    """Installs by release, on all channels: the newest in colours of their own, others together."""
+def _versions_plot(repo: Path, figures: Figures, order: list[tuple[str, str]]) -> dict[str, Any]:
+    """Plot installs by release on all channels: the newest ones in own colours, others summed."""
     sums: dict[str, list[int]] = {}
     channel_of = {}
-    for (channel, manifest, kind), values in found.outcomes.items():
+    for (channel, manifest, kind), values in figures.outcomes.items():
         if kind == INSTALLED:
             known = sums.get(manifest, [0] * len(values))
             sums[manifest] = [a + b for a, b in zip(known, values, strict=True)]
@@ -253,29 +257,29 @@ def _versions_plot(repo: Path, found: Figures, order: list[tuple[str, str]]) -> 
     newest = sorted(live_now, key=lambda manifest: _began(sums[manifest]), reverse=True)
     shown = newest[:MOST_COLOURS]
     series = [
-        Series(label=name_of(repo, channel_of[sha], sha), colour=at, values=sums[sha])
-        for at, sha in enumerate(shown)
+        Series(label=name_of(repo, channel_of[sha], sha), colour=n, values=sums[sha])
+        for n, sha in enumerate(shown)
     ]
     if rest := [values for manifest, values in sums.items() if manifest not in shown]:
         together = [sum(day) for day in zip(*rest, strict=True)]
         series.append(Series(label="older", colour=GREY, values=together))
-    return _plot("Devices that installed a release, a day", found.days, series[::-1], count)
+    return _plot("Devices that installed a release, per day", figures.days, series[::-1], count)
 
 
 def _began(values: list[int]) -> tuple[int, int]:
-    """The first day on which a device installed it, and how many did ever: what sorts releases."""
-    return next((at for at, n in enumerate(values) if n), 0), sum(values)
+    """Return the day of the first install and the total of installs, to sort releases."""
+    return next((n for n, n in enumerate(values) if n), 0), sum(values)
 
 
-def _failures_plot(found: Figures) -> dict[str, Any]:
+def _failures_plot(figures: Figures) -> dict[str, Any]:
     series = []
     for colour, (kind, label) in enumerate(FAILURES.items(), 2):
-        values = [0] * len(found.days)
-        for (_, _, one), devices in found.outcomes.items():
+        values = [0] * len(figures.days)
+        for (_, _, one), devices in figures.outcomes.items():
             if one == kind:
                 values = [a + b for a, b in zip(values, devices, strict=True)]
         series.append(Series(label=label, colour=colour, values=values))
-    return _plot("Devices on which one failed, a day", found.days, series, count)
+    return _plot("Devices on which a release failed, per day", figures.days, series, count)
 
 
 def _plot(title: str, days: list[int], series: list[Series], word: Any) -> dict[str, Any]:

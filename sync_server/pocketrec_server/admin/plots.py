@@ -1,6 +1,6 @@
-"""Plots as inline SVG, made on the server: colours come from the page's style sheet.
+"""Plots as inline SVG, rendered on the server. Colours come from the page's style sheet.
 
-No style attribute is used, since the site's Content-Security-Policy allows none.
+The site's Content-Security-Policy forbids style attributes, so only classes are used.
 """
 
 import math
@@ -20,7 +20,13 @@ Word = Callable[[float], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A value a day, in a colour of the style sheet: 0 to 4, or 5, a grey."""
+    """A series of daily values.
+
+    Attributes:
+        label: name of the series.
+        colour: number of its colour in the style sheet: 0 to 4, or 5 for grey.
+        values: one value per day.
+    """
 
     label: str
     colour: int
@@ -28,15 +34,15 @@ class Series:
 
 
 def stacked_bars(title: str, days: Sequence[int], series: Sequence[Series], word: Word) -> Markup:
-    """Draw a bar a day, the series on top of each other.
+    """Draw one bar per day, with the series stacked.
 
     Args:
-        title: read out where the plot is not seen.
-        days: counted from 1970-01-01.
-        series: the lowest first.
-        word: says a value.
+        title: title for screen readers.
+        days: days, counted from 1970-01-01.
+        series: series from bottom to top.
+        word: formats a value.
     """
-    sums = [sum(one.values[at] for one in series) for at in range(len(days))]
+    sums = [sum(one.values[n] for one in series) for n in range(len(days))]
     marks = ticks(max(sums, default=0))
     top = marks[-1]
     step = (WIDTH - _LEFT - _RIGHT) / max(len(days), 1)
@@ -50,19 +56,19 @@ def stacked_bars(title: str, days: Sequence[int], series: Sequence[Series], word
             )
         )
         parts.append(_text(_LEFT - 6, y + 4, "end", word(mark)))
-    for at, day in enumerate(days):
+    for n, day in enumerate(days):
         parts.append(
-            _bar(_LEFT + at * step, step, day, [(s, s.values[at]) for s in series], top, word)
+            _bar(_LEFT + n * step, step, day, [(s, s.values[n]) for s in series], top, word)
         )
-    for at, anchor in _dated(len(days)):
-        x = _LEFT + (at + {"start": 0, "middle": 0.5, "end": 1}[anchor]) * step
-        parts.append(_text(x, HEIGHT - 8, anchor, date(days[at])))
+    for n, anchor in _dated(len(days)):
+        x = _LEFT + (n + {"start": 0, "middle": 0.5, "end": 1}[anchor]) * step
+        parts.append(_text(x, HEIGHT - 8, anchor, date(days[n])))
     parts.append(Markup("</svg>"))
     return Markup("").join(parts)
 
 
 def share_bar(share: float, kind: str, label: str) -> Markup:
-    """Draw a share 0..1 as a bar; `kind` is the class of its colour."""
+    """Draw a share 0..1 as a bar; `kind` is the CSS class of its colour."""
     return Markup(
         '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" role="img">'
         "<title>{}</title>"
@@ -72,22 +78,22 @@ def share_bar(share: float, kind: str, label: str) -> Markup:
 
 
 def ticks(most: float) -> list[int]:
-    """Values to mark on an axis from 0 to `most` or a little more: whole and evenly spaced.
+    """Return evenly spaced integer ticks from 0 to at least `most`.
 
-    The step is 1, 2 or 5 times a power of ten, so a mark has no more digits than its label shows:
-    half of 5 devices was once marked "2".
+    The step is 1, 2 or 5 times a power of ten, so labels are exact. (Half of 5 devices was once
+    labelled "2".)
     """
     power = 1
     while True:
         for step in _STEPS:
             if power * step * _MOST_STEPS >= most:
                 n = max(1, math.ceil(most / (power * step)))
-                return [power * step * at for at in range(n + 1)]
+                return [power * step * i for i in range(n + 1)]
         power *= 10
 
 
 def _dated(n_days: int) -> list[tuple[int, str]]:
-    """Days that the axis names, each with its anchor: the first, the middle and the last."""
+    """Return the labelled days with their text anchors: the first, the middle and the last."""
     if n_days < 3:
         return [(0, "start"), (n_days - 1, "end")][:n_days]
     middle = [] if n_days < 5 else [(n_days // 2, "middle")]
@@ -97,19 +103,19 @@ def _dated(n_days: int) -> list[tuple[int, str]]:
 def _bar(
     x: float, step: float, day: int, parts: list[tuple[Series, float]], top: float, word: Word
 ) -> Markup:
-    told = ", ".join(f"{one.label} {word(value)}" for one, value in parts if value)
-    found, below = [], 0.0
+    values = ", ".join(f"{one.label} {word(value)}" for one, value in parts if value)
+    bars, below = [], 0.0
     for one, value in parts:
         if value:
             y = _y((below + value) / top)
-            found.append(
+            bars.append(
                 Markup(
                     '<rect class="s{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>'
                 ).format(one.colour, x + step * 0.1, y, step * 0.8, _y(below / top) - y)
             )
             below += value
-    title = Markup("<title>{}: {}</title>").format(date(day), told or "nothing")
-    return Markup("<g>{}{}</g>").format(title, Markup("").join(found))
+    title = Markup("<title>{}: {}</title>").format(date(day), values or "nothing")
+    return Markup("<g>{}{}</g>").format(title, Markup("").join(bars))
 
 
 def _y(share: float) -> float:

@@ -1,4 +1,4 @@
-"""The parts that views of the admin site and its API use: one object per app."""
+"""The objects that the views of the admin site and its API share: one `Services` per app."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,14 @@ _NAME = "pocketrec-admin"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """Parts of one app.
+    """Shared objects of one app.
 
     Attributes:
         repo: folder of the repository.
         engine: the database.
         gate: checks tokens.
-        sessions: of people in a browser.
-        operations: changes of a channel.
+        sessions: browser sessions.
+        operations: actions on channels.
         pages: renders the site.
     """
 
@@ -35,12 +35,12 @@ class Services:
     pages: Pages
 
     def attach(self, app: Flask) -> None:
-        """Give them to an app, and its pages what they need to render."""
+        """Attach the services to an app, and configure it to render the pages."""
         app.extensions[_NAME] = self
         self.pages.set_up(app)
 
 
 def services() -> Services:
-    """Return the parts of the app that answers the current request."""
-    found: Services = current_app.extensions[_NAME]
-    return found
+    """Return the services of the current app."""
+    shared: Services = current_app.extensions[_NAME]
+    return shared

@@ -1,7 +1,7 @@
-"""The admin site: pages and forms for people, without a script.
+"""The admin site: pages and forms for people, without scripts.
 
-A person logs in with a token; see `sessions.py`. Every form carries the session's token against
-requests from other sites, and the Content-Security-Policy lets a page load its style sheet only.
+A person logs in with a token, see `sessions.py`. Every form carries a CSRF token of the session.
+The Content-Security-Policy only allows the site's style sheet.
 """
 
 import json
@@ -42,7 +42,7 @@ actions.add(SITE)
 
 @SITE.before_request
 def check() -> AnyResponse | None:
-    """Refuse forms of other sites and sessions; redirect to the login without a session."""
+    """Refuse forms of other sites and sessions; without a session, redirect to the login."""
     request.max_content_length = _FORM_BYTES
     g.session = services().sessions.find()
     if request.method == "POST" and not _is_same_origin():
@@ -55,7 +55,7 @@ def check() -> AnyResponse | None:
         ended = place if COOKIE in request.cookies else None
         return redirect(url_for(".show_login", ended=ended), 303)
     if request.method == "POST" and not g.session.is_own_form(request.form.get("csrf", "")):
-        abort(403, "the form is too old or not of this session; go back and load the page again")
+        abort(403, "the form is too old or of another session; go back and reload the page")
     return None
 
 
@@ -73,13 +73,13 @@ def style() -> AnyResponse:
     return Response(text, content_type="text/css", headers={"Cache-Control": "max-age=300"})
 
 
-def _login_page(said: str = "", place: str = "") -> str:
-    return services().pages.show("login", said=said, place=place)
+def _login_page(text: str = "", place: str = "") -> str:
+    return services().pages.show("login", text=text, place=place)
 
 
 @SITE.get("/login")
 @described(
-    "Where people log in; `ended` is the page that they were on.",
+    "The login form; `ended` is the page on which the session ended.",
     tag="site",
     ok=_HTML,
     query={"ended": TEXT},
@@ -87,13 +87,13 @@ def _login_page(said: str = "", place: str = "") -> str:
 def show_login() -> str:
     """Show the login form."""
     place = request.args.get("ended", "")
-    said = "Your session has ended, and nothing was changed. Log in again." if place else ""
-    return _login_page(said, place if place in _PLACES else "")
+    text = "Your session has ended, and nothing was changed. Log in again." if place else ""
+    return _login_page(text, place if place in _PLACES else "")
 
 
 @SITE.post("/login")
 @described(
-    "Begin a session with a token.",
+    "Start a session with a token.",
     tag="site",
     ok=_HTML,
     status=303,
@@ -101,7 +101,7 @@ def show_login() -> str:
     pages=(401, 403, 413, 415, 429, 503),
 )
 def log_in() -> Any:
-    """Begin a session if the token is valid."""
+    """Start a session if the token is valid."""
     place = request.form.get("place", "")
     place = place if place in _PLACES else ""
     try:
@@ -111,10 +111,10 @@ def log_in() -> Any:
         return shown, 429, {"Retry-After": str(err.wait_s)}
     if token is None:
         return _login_page("This token is not valid.", place), 401
-    answer = cast(Response, redirect(url_for(f".{place or 'overview'}"), 303))
-    services().sessions.begin(answer, token)
+    response = cast(Response, redirect(url_for(f".{place or 'overview'}"), 303))
+    services().sessions.begin(response, token)
     with audit.noted(services().engine, token, "log in", token.id):
-        return answer
+        return response
 
 
 @SITE.post("/logout")
@@ -128,14 +128,14 @@ def log_in() -> Any:
 )
 def log_out() -> AnyResponse:
     """End the session."""
-    answer = cast(Response, redirect(url_for(".show_login"), 303))
-    services().sessions.end(answer)
-    return answer
+    response = cast(Response, redirect(url_for(".show_login"), 303))
+    services().sessions.end(response)
+    return response
 
 
 @SITE.get("/")
 @described(
-    "What is live, and how the fleet does.",
+    "Live releases and health of the fleet.",
     tag="site",
     ok=_HTML,
     query=_WINDOW,
@@ -143,14 +143,16 @@ def log_out() -> AnyResponse:
     pages=(400, 503),
 )
 def overview() -> str:
-    """Show what is live and how the fleet does."""
-    days, at = _days(), services()
-    return at.pages.show("overview", days=days, **pages.overview(at.repo, at.engine, days))
+    """Show live releases and the health of the fleet."""
+    days, shared = _days(), services()
+    return shared.pages.show(
+        "overview", days=days, **pages.overview(shared.repo, shared.engine, days)
+    )
 
 
 @SITE.get("/releases")
 @described(
-    "Releases, and what can be done to them.",
+    "Releases and their actions.",
     tag="site",
     ok=_HTML,
     query=_WINDOW | {"done": {"type": "integer"}},
@@ -159,16 +161,16 @@ def overview() -> str:
 )
 def releases() -> str:
     """Show each channel with its releases and actions."""
-    days, at = _days(), services()
-    done = audit.entry(at.engine, request.args.get("done", 0, type=int))
+    days, shared = _days(), services()
+    done = audit.entry(shared.engine, request.args.get("done", 0, type=int))
     done = done if done and done.action in actions.LABELS else None
-    found = pages.releases(at.repo, at.engine, at.operations, days)
-    return services().pages.show("releases", days=days, done=done, labels=actions.LABELS, **found)
+    content = pages.releases(shared.repo, shared.engine, shared.operations, days)
+    return services().pages.show("releases", days=days, done=done, labels=actions.LABELS, **content)
 
 
 @SITE.get("/fleet")
 @described(
-    "Versions and failures of devices.",
+    "Installed releases and failures of devices.",
     tag="site",
     ok=_HTML,
     query=_WINDOW,
@@ -176,9 +178,9 @@ def releases() -> str:
     pages=(400, 503),
 )
 def fleet() -> str:
-    """Show versions and failures of devices."""
-    days, at = _days(), services()
-    return at.pages.show("fleet", days=days, **pages.fleet(at.repo, at.engine, days))
+    """Show installed releases and failures of devices."""
+    days, shared = _days(), services()
+    return shared.pages.show("fleet", days=days, **pages.fleet(shared.repo, shared.engine, days))
 
 
 @SITE.get("/history")
@@ -192,16 +194,16 @@ def fleet() -> str:
 )
 def history() -> str:
     """Show who changed what, newest first."""
-    at, before, left = services(), _cursor("before"), _cursor("left")
-    found = trail.page(at.repo, at.engine, PAGE_ENTRIES, before, left)
-    return services().pages.show("history", found=found, newest=before is None and left is None)
+    shared, before, left = services(), _cursor("before"), _cursor("left")
+    content = trail.page(shared.repo, shared.engine, PAGE_ENTRIES, before, left)
+    return services().pages.show("history", page=content, newest=before is None and left is None)
 
 
 @SITE.get("/audit.jsonl")
-@described("The audit log, an object a line.", tag="site", ok="application/jsonl", more=_LOGIN)
+@described("The audit log as JSON lines.", tag="site", ok="application/jsonl", more=_LOGIN)
 def export_audit() -> Response:
     """Stream the audit log as JSON lines."""
-    lines = (json.dumps(asdict(each)) + "\n" for each in audit.every(services().engine))
+    lines = (json.dumps(asdict(entry)) + "\n" for entry in audit.every(services().engine))
     return Response(lines, content_type="application/jsonl")
 
 
@@ -219,13 +221,13 @@ def unreadable(err: PocketRecError) -> Response:
 
 @SITE.errorhandler(SQLAlchemyError)
 def database_failed(err: SQLAlchemyError) -> Response:
-    """Report that the database does not answer."""
+    """Report that the database is unavailable."""
     current_app.logger.error("database: %s", err)
     return services().pages.problem(503, "The database is unavailable. Try again in a minute.")
 
 
 def _days() -> int:
-    """The window that a page is asked for."""
+    """Return the window of days in the query; respond 400 if it is not valid."""
     text = request.args.get("days", str(DAYS))
     if text not in map(str, WINDOWS):
         abort(400, f"days must be one of {', '.join(map(str, WINDOWS))}")
@@ -233,7 +235,7 @@ def _days() -> int:
 
 
 def _cursor(name: str) -> int | None:
-    """Where a page of the history begins; None: it is not asked for."""
+    """Return the start of a history page in the query, or None; respond 400 if it is not valid."""
     text = request.args.get(name)
     if text is None:
         return None
@@ -243,6 +245,6 @@ def _cursor(name: str) -> int | None:
 
 
 def _is_same_origin() -> bool:
-    """Whether a form was sent from a page of this server, as far as the browser says."""
+    """Return whether a form was sent by a page of this server, according to the browser."""
     origin = request.headers.get("Origin")
     return origin is None or urlsplit(origin).netloc == request.host

@@ -1,4 +1,4 @@
-"""Figures of a window of days for the admin site and its API: events, bytes, outcomes."""
+"""Statistics of a window of days for the admin site and its API: events, bytes, outcomes."""
 
 import time
 from collections import defaultdict
@@ -16,20 +16,20 @@ from pocketrec_server.storage.tables import OUTCOME_DAY, REJECTED_DAY
 
 DAYS = 30
 WINDOWS = (7, DAYS, 90)
-"""Days that the pages offer; every figure of a page is of the one that was chosen."""
+"""Windows in days that the pages offer; all figures of a page are of the selected window."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Of the days `days`, the last of which is today (days since 1970-01-01, UTC).
+    """Statistics of a window of days.
 
     Attributes:
-        days: the window.
-        events: stored, by the events' own day.
-        rejected: events by reason, by the day of the upload.
-        served: by kind.
-        outcomes: channel, manifest and kind -> devices, day by day.
-        installs: that sent anything, ever.
+        days: days of the window (days since 1970-01-01, UTC); the last one is today.
+        events: stored events, by day of the event.
+        rejected: events rejected in the window, by reason.
+        served: traffic by kind, for each day.
+        outcomes: (channel, manifest, kind) -> devices, for each day.
+        installs: installs that have ever sent an upload.
     """
 
     days: list[int]
@@ -40,17 +40,17 @@ class Figures:
     installs: int
 
     def bytes_of(self, kind: str) -> list[int]:
-        """Bytes of one kind, day by day."""
+        """Return the bytes of one kind, by day."""
         return [day[kind].bytes if kind in day else 0 for day in self.served]
 
     @property
     def saved(self) -> list[int]:
-        """Bytes that deltas saved against whole files, day by day."""
-        found = [day.get(DELTA, Sum()) for day in self.served]
-        return [max(0, each.full_bytes - each.bytes) for each in found]
+        """Bytes that deltas saved compared with whole files, by day."""
+        deltas = [day.get(DELTA, Sum()) for day in self.served]
+        return [max(0, delta.full_bytes - delta.bytes) for delta in deltas]
 
     def healths(self) -> dict[tuple[str, str], Health]:
-        """Outcomes by channel and release, added up; releases without one are missing."""
+        """Return the outcomes by channel and release; releases without outcomes are missing."""
         sums: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
         for (channel, manifest, kind), values in self.outcomes.items():
             sums[channel, manifest][kind] = sum(values)
@@ -58,15 +58,15 @@ class Figures:
 
 
 def read(engine: Engine, n_days: int = DAYS) -> Figures:
-    """Read the figures of the last days."""
+    """Read the statistics of the last days."""
     today = int(time.time()) // DAY_S
     days = list(range(today - n_days + 1, today + 1))
     served = by_day(engine, days[0])
-    told: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * n_days)
+    devices: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0] * n_days)
     with engine.connect() as connection:
         for row in connection.execute(select(OUTCOME_DAY).where(OUTCOME_DAY.c.day >= days[0])):
             if row.day <= today:
-                told[row.channel, row.manifest, row.outcome][row.day - days[0]] = row.devices
+                devices[row.channel, row.manifest, row.outcome][row.day - days[0]] = row.devices
         rejected = {reason: int(n) for reason, n in connection.execute(_rejected(days[0]))}
     uploaded = event_stats(engine, int(time.time()))
     return Figures(
@@ -74,32 +74,31 @@ def read(engine: Engine, n_days: int = DAYS) -> Figures:
         events=[uploaded.days.get(day, 0) for day in days],
         rejected=rejected,
         served=[served.get(day, {}) for day in days],
-        outcomes=dict(told),
+        outcomes=dict(devices),
         installs=uploaded.installs,
     )
 
 
 def devices_now(policy: RolloutPolicy, healths: dict[str, Health]) -> dict[str, int]:
-    """Estimate how many of the devices that report have each release of a channel now.
+    """Estimate how many reporting devices have each release of a channel now.
 
-    No outcome names a device, so a device that moved on is taken from the previous releases:
-    those that have a release are those that installed it and did not revert, less the most that
-    installed a newer one.
+    Outcomes do not identify devices. So the estimate for a release is the number of devices that
+    installed it and did not revert, minus the maximum of this number over all newer releases.
 
     Args:
-        policy: of the channel.
-        healths: of all outcomes ever, by manifest.
+        policy: policy of the channel.
+        healths: health of each release since it was published, by manifest.
     """
-    found, newer = {}, 0
+    estimate, newer = {}, 0
     for stage in policy.releases:
         health = healths.get(stage.manifest, Health())
         stayed = max(0, health.installed - health.reverted)
-        found[stage.manifest] = max(0, stayed - newer)
+        estimate[stage.manifest] = max(0, stayed - newer)
         newer = max(newer, stayed)
-    return found
+    return estimate
 
 
 def _rejected(since_day: int) -> Select[Any]:
     events = func.sum(REJECTED_DAY.c.events)
-    wanted = select(REJECTED_DAY.c.reason, events).where(REJECTED_DAY.c.day >= since_day)
-    return wanted.group_by(REJECTED_DAY.c.reason).order_by(REJECTED_DAY.c.reason)
+    query = select(REJECTED_DAY.c.reason, events).where(REJECTED_DAY.c.day >= since_day)
+    return query.group_by(REJECTED_DAY.c.reason).order_by(REJECTED_DAY.c.reason)

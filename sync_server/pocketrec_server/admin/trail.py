@@ -1,8 +1,8 @@
-"""The site's history: changes that signed metadata vouches for, and what else the server noted.
+"""The site's history: signed changes of the repository, and entries of the server's audit log.
 
-Whoever signs a change, by a command anywhere or by the site, adds it to the history that the role's
-metadata names. The audit log has what is not signed: who logged in, tokens, and what failed. A
-change that the site made is in both, and is shown once.
+A signed change, made by a command or by the site, is in the history of its role. The audit log also
+has unsigned actions: logins, tokens, and failures. A change by the site is in both, and is shown
+once.
 """
 
 from collections.abc import Iterator
@@ -26,16 +26,16 @@ class Line:
     """One line of the history.
 
     Attributes:
-        at_utc: unix seconds.
-        who: as they state it, or the name of their token.
-        action: what was done.
-        place: channel, or "".
+        at_utc: time of the action, unix seconds.
+        who: name that the person gave, or name of the token.
+        action: name of the action.
+        place: name of the channel, or "".
         subject: name of the release, key or token.
-        before: how it was, or "".
-        after: how it is since, or what was asked for.
-        reason: why, or "".
-        outcome: "done", or why not.
-        source: SIGNED by a key, or NOTED by this server only.
+        before: old state, or "".
+        after: new state, or the requested one.
+        reason: reason that the person gave, or "".
+        outcome: "done", or the error.
+        source: SIGNED (with a key), or NOTED (in this server's audit log only).
     """
 
     at_utc: int
@@ -52,11 +52,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some lines, the newest first.
+    """One page of the history.
 
     Attributes:
-        lines: of both sources.
-        older: where the next page begins, as `before` and `left` of `page`; None: this is the last.
+        lines: lines of both sources, newest first.
+        older: arguments `before` and `left` of the next page; None: this is the last page.
         problem: why the signed changes cannot be read, or "".
     """
 
@@ -71,11 +71,11 @@ def page(
     """Read a page of the history.
 
     Args:
-        repo: the repository; may be empty or damaged.
+        repo: folder of the repository; may be empty or damaged.
         engine: the database.
-        most: lines.
-        before: only entries of the audit log with a lower number.
-        left: only so many of the oldest signed changes.
+        most: maximum number of lines.
+        before: number of an entry in the audit log; only older entries are shown.
+        left: number of the oldest signed changes to show; newer ones are skipped.
 
     Raises:
         SQLAlchemyError: the database failed.
@@ -84,22 +84,22 @@ def page(
     signed = every if left is None else every[max(0, len(every) - left) :]
     entries = _noted(engine, every, before)
     lines: list[Line] = []
-    at = 0
+    n = 0
     entry = next(entries, None)
-    while len(lines) < most and (at < len(signed) or entry is not None):
-        if entry is None or (at < len(signed) and signed[at].when_utc >= entry.at_utc):
-            lines.append(_of_change(signed[at]))
-            at += 1
+    while len(lines) < most and (n < len(signed) or entry is not None):
+        if entry is None or (n < len(signed) and signed[n].when_utc >= entry.at_utc):
+            lines.append(_of_change(signed[n]))
+            n += 1
         else:
             lines.append(_of_entry(entry))
             entry = next(entries, None)
-    more = entry is not None or at < len(signed)
-    older = (entry.number + 1 if entry else 1, len(signed) - at) if more else None
+    more = entry is not None or n < len(signed)
+    older = (entry.number + 1 if entry else 1, len(signed) - n) if more else None
     return Page(lines=lines, older=older, problem=problem)
 
 
 def _signed(repo: Path) -> tuple[list[Change], str]:
-    """All signed changes, the newest first, and why they cannot be read."""
+    """Return all signed changes, newest first, and the error if they cannot be read."""
     if not state.exists(repo):
         return [], ""
     try:
@@ -109,7 +109,7 @@ def _signed(repo: Path) -> tuple[list[Change], str]:
 
 
 def _noted(engine: Engine, signed: list[Change], before: int | None) -> Iterator[audit.Entry]:
-    """Entries of the audit log, without those that a signed change says as well."""
+    """Yield the entries of the audit log that have no signed change."""
     times: dict[tuple[str, str, str], list[int]] = {}
     for change in signed:
         key = (change.action, change.channel, change.manifest)
@@ -118,7 +118,7 @@ def _noted(engine: Engine, signed: list[Change], before: int | None) -> Iterator
         channel, _, manifest = entry.subject.partition(" ")
         same = times.get((VERBS.get(entry.action, ""), channel, manifest), ())
         is_done = entry.outcome == audit.DONE and entry.action in ACTIONS
-        if not (is_done and any(0 <= at - entry.at_utc <= _SAME_S for at in same)):
+        if not (is_done and any(0 <= utc - entry.at_utc <= _SAME_S for utc in same)):
             yield entry
 
 
@@ -139,9 +139,9 @@ def _of_change(change: Change) -> Line:
 
 def _of_entry(entry: audit.Entry) -> Line:
     channel, _, manifest = entry.subject.partition(" ")
-    told = {key: str(value) for key, value in entry.details.items()}
-    known = {key: told.pop(key, "") for key in ("release", "from", "to", "reason")}
-    rest = ", ".join(f"{key} {value}" for key, value in told.items() if key != "percent")
+    details = {key: str(value) for key, value in entry.details.items()}
+    known = {key: details.pop(key, "") for key in ("release", "from", "to", "reason")}
+    rest = ", ".join(f"{key} {value}" for key, value in details.items() if key != "percent")
     return Line(
         at_utc=entry.at_utc,
         who=entry.actor,

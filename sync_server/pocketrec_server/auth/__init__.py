@@ -1,5 +1,5 @@
-"""Authentication and audit.
+"""Auth: authentication and the audit log.
 
-In: a token or a session cookie. Out: who it is and what they may do.
-Read in this order: tokens.py, authenticator.py with failures.py, sessions.py, audit.py.
+In: a token or a session cookie. Out: the person and the scope.
+Reading order: tokens.py, authenticator.py with failures.py, sessions.py, audit.py.
 """

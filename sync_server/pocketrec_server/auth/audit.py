@@ -1,4 +1,4 @@
-"""The audit log: who did what, when, by which token, and what came of it."""
+"""The audit log: who did what, when, with which token, and the result."""
 
 import json
 import time
@@ -17,12 +17,23 @@ from pocketrec_server.storage.tables import AUDIT
 _PART = 1000
 BEGUN, DONE = "begun", "done"
 COMMAND_LINE, SERVER = "command line", "server"
-"""Actors without a token: a command on the server's machine, and the server by itself."""
+"""Actors without a token: a command on the server's machine, and the server itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One action; the outcome is "done", "begun" (running, or cut off), or why it failed."""
+    """One action.
+
+    Attributes:
+        number: number of the entry.
+        at_utc: time of the action, unix seconds.
+        actor: name of the token, COMMAND_LINE or SERVER.
+        token_id: id of the token, if any.
+        action: name of the action.
+        subject: object of the action, e.g. channel and manifest.
+        details: further parameters.
+        outcome: "done", "begun" (running or interrupted), or the error.
+    """
 
     number: int
     at_utc: int
@@ -38,14 +49,14 @@ class Entry:
 def noted(
     engine: Engine, by: Token | str | None, action: str, subject: str, **details: Any
 ) -> Iterator[int]:
-    """Note an action before it is done, and after it what came of it; yields its number.
+    """Record an action before it is executed, and its result afterwards; yield its number.
 
     Args:
         engine: the database.
-        by: whose token is used, or an actor without one; None: COMMAND_LINE.
-        action: what is done.
-        subject: to what.
-        details: whatever else says what was asked for.
+        by: the token, or the name of an actor without a token; None: COMMAND_LINE.
+        action: name of the action.
+        subject: object of the action.
+        details: further parameters.
     """
     row = {
         "at_utc": int(time.time()),
@@ -57,8 +68,8 @@ def noted(
         "outcome": BEGUN,
     }
     with writing(engine) as connection:
-        made = insert(AUDIT).values(row).returning(AUDIT.c.number)
-        number: int = connection.execute(made).scalar_one()
+        new_row = insert(AUDIT).values(row).returning(AUDIT.c.number)
+        number: int = connection.execute(new_row).scalar_one()
     outcome = DONE
     try:
         yield number
@@ -75,24 +86,24 @@ def noted(
 
 
 def entry(engine: Engine, number: int) -> Entry | None:
-    """The entry of a number."""
+    """Return the entry with a number."""
     return next(iter(entries(engine, 1, number + 1)), None) if 0 < number < 2**31 else None
 
 
 def entries(engine: Engine, most: int, before: int | None = None) -> list[Entry]:
-    """The newest entries, or those before the one of a number, newest first."""
-    wanted = select(AUDIT).order_by(AUDIT.c.number.desc()).limit(most)
+    """Return the newest entries, or those before a number, newest first."""
+    query = select(AUDIT).order_by(AUDIT.c.number.desc()).limit(most)
     if before is not None:
-        wanted = wanted.where(AUDIT.c.number < before)
+        query = query.where(AUDIT.c.number < before)
     with engine.connect() as connection:
         return [
             Entry(**(dict(row._mapping) | {"details": json.loads(row.details)}))
-            for row in connection.execute(wanted)
+            for row in connection.execute(query)
         ]
 
 
 def every(engine: Engine, before: int | None = None) -> Iterator[Entry]:
-    """All entries, or those before the one of a number, newest first, read a part at a time."""
-    while found := entries(engine, _PART, before):
-        yield from found
-        before = found[-1].number
+    """Yield all entries, or those before a number, newest first; read in parts."""
+    while part := entries(engine, _PART, before):
+        yield from part
+        before = part[-1].number

@@ -1,4 +1,4 @@
-"""Whose token a request has, and which networks guess too often."""
+"""Find the token of a request, and slow down networks that guess tokens."""
 
 import time
 from typing import Any
@@ -14,7 +14,11 @@ from pocketrec_server.http.networks import network_of
 
 
 class TooManyFailuresError(HTTPException):
-    """Answered with 429 and when to come again."""
+    """Response 429 with the time to wait.
+
+    Attributes:
+        wait_s: seconds until the next attempt.
+    """
 
     code = 429
 
@@ -23,22 +27,22 @@ class TooManyFailuresError(HTTPException):
         self.wait_s = wait_s
 
     def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
-        """Add the time to wait."""
+        """Return the headers, with Retry-After."""
         return [*super().get_headers(*args, **kwargs), ("Retry-After", str(self.wait_s))]
 
 
 class Authenticator:
-    """Looks tokens up; a network that sends too many wrong ones has to wait with further ones.
+    """Checks tokens. After too many wrong tokens, a network has to wait.
 
-    A right token is never refused for the wrong ones of its network: an attacker could lock
-    operators out, and 256 random bits cannot be guessed at any rate.
+    A valid token is always accepted, even from such a network. Otherwise an attacker could lock
+    operators out. And 256 random bits cannot be guessed at any rate.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._failures = engine, Failures()
 
     def bearer(self, scope: str) -> Token:
-        """The token of a program that may what a scope says, or an answer 401 or 403."""
+        """Return the bearer token of a request with a scope; else respond 401 or 403."""
         kind, _, text = request.headers.get("Authorization", "").partition(" ")
         token = self.token(text.strip()) if kind.lower() == "bearer" else None
         if token is None:
@@ -46,14 +50,14 @@ class Authenticator:
             refused.headers["WWW-Authenticate"] = "Bearer"
             abort(refused)
         if not token.may(scope):
-            abort(403, f"this token may {token.scope}; this takes one that may {scope}")
+            abort(403, f"the scope of this token is {token.scope}; this needs {scope}")
         return token
 
     def token(self, text: str) -> Token | None:
-        """The good token of a text, or None.
+        """Return the valid token of a text, or None.
 
         Raises:
-            TooManyFailuresError: the text is wrong, and so were too many before it.
+            TooManyFailuresError: the token is wrong, after too many wrong ones of its network.
         """
         now = time.time()
         if (token := tokens.find(self._engine, text, int(now))) is not None:

@@ -1,22 +1,22 @@
-"""Slow down those who guess tokens: after some failures a network has to wait."""
+"""Rate limit for wrong tokens: after some failures a network has to wait."""
 
 import threading
 from collections import OrderedDict, deque
 
 MOST, WITHIN_S = 10, 600
-"""Failures that a network has within a time before it must wait; each process counts its own."""
+"""Number of failures within a time after which a network has to wait; counted per process."""
 _MOST_NETWORKS = 4096
 
 
 class Failures:
-    """Failed attempts by network, in memory only; the oldest networks are forgotten."""
+    """Failed attempts by network, in memory only; the oldest networks are dropped."""
 
     def __init__(self) -> None:
         self._times: OrderedDict[str, deque[float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def wait_s(self, network: str, now: float) -> int:
-        """Seconds until a network may try again; 0: now."""
+        """Return the seconds until a network can try again; 0: now."""
         with self._lock:
             times = self._times.get(network)
             if times is None or len(times) < MOST:
@@ -24,7 +24,7 @@ class Failures:
             return max(0, int(times[0] + WITHIN_S - now + 1))
 
     def note(self, network: str, now: float) -> None:
-        """Note one more failure."""
+        """Record a failure."""
         with self._lock:
             times = self._times.setdefault(network, deque(maxlen=MOST))
             while times and times[0] <= now - WITHIN_S:

@@ -1,8 +1,13 @@
-"""People in a browser: the server keeps their sessions, the browser only a random id.
+"""Browser sessions: the server keeps the session, the browser only a random id.
 
-A session ends half an hour after its last page, twelve hours after it began, when its person logs
-out, and when its token expires or is revoked. Forms carry a keyed hash of the id, which another
-site cannot know (CSRF).
+A session ends
+
+- 30 minutes after its last page,
+- 12 hours after its start,
+- at logout,
+- when its token expires or is revoked.
+
+Forms carry a keyed hash of the id, which other sites do not know (against CSRF).
 """
 
 import hashlib
@@ -23,20 +28,25 @@ COOKIE, PATH = "pocketrec_admin", "/admin"
 IDLE_S = 1800
 LIFE_S = 12 * 3600
 SEEN_S = 60
-"""How exactly the time of the last page is kept: a page within it costs no write."""
+"""Resolution of the time of the last page: pages within it cost no write."""
 _ID_BYTES = 32
 _MAX_ID = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody who is logged in; `form` is what each form of the session carries."""
+    """Session of a person who is logged in.
+
+    Attributes:
+        token: token of the person.
+        form: CSRF token of the session's forms.
+    """
 
     token: Token
     form: str
 
     def is_own_form(self, text: str) -> bool:
-        """Whether a form is one that this session was given."""
+        """Return whether a CSRF token is that of this session."""
         return hmac.compare_digest(self.form.encode(), text.encode("utf-8", "replace"))
 
 
@@ -47,13 +57,13 @@ class Sessions:
         self._engine = engine
 
     def find(self) -> Session | None:
-        """Return the session that a request belongs to."""
+        """Return the session of the current request, or None."""
         text = request.cookies.get(COOKIE, "")
         token = find(self._engine, text, int(time.time()))
         return Session(token, _form(text)) if token else None
 
     def begin(self, response: Response, token: Token) -> None:
-        """Begin a session; one that the browser had before ends."""
+        """Start a session, and end the browser's previous one."""
         end(self._engine, request.cookies.get(COOKIE, ""))
         response.set_cookie(
             COOKIE,
@@ -66,13 +76,13 @@ class Sessions:
         )
 
     def end(self, response: Response) -> None:
-        """End the session of a request, here and in the browser."""
+        """End the session of the current request, on the server and in the browser."""
         end(self._engine, request.cookies.get(COOKIE, ""))
         response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="Strict")
 
 
 def begin(engine: Engine, token_id: str, now: int) -> str:
-    """Begin a session with a token; returns the id, of which only the SHA-256 is kept."""
+    """Start a session with a token; return its id, of which only the SHA-256 is stored."""
     text = secrets.token_urlsafe(_ID_BYTES)
     old = or_(ADMIN_SESSION.c.seen_utc <= now - IDLE_S, ADMIN_SESSION.c.created_utc <= now - LIFE_S)
     with writing(engine) as connection:
@@ -86,7 +96,7 @@ def begin(engine: Engine, token_id: str, now: int) -> str:
 
 
 def find(engine: Engine, text: str, now: int) -> Token | None:
-    """Return the token of the session with an id, and note that it was seen; None: it is over."""
+    """Return the token of a session and record its use; None if the session has ended."""
     if not text or len(text) > _MAX_ID:
         return None
     own = ADMIN_SESSION.c.sha256 == _digest(text)

@@ -1,8 +1,8 @@
-"""Tokens of people who operate the server: random, with an end, kept as SHA-256 only.
+"""Tokens of operators: random, with an expiry, stored as SHA-256 only.
 
     prt_<id>_<secret>
 
-The id is shown everywhere, the token once. A token that operates may also read.
+The id is shown everywhere, the token only once. The scope `operate` includes `read`.
 """
 
 import hashlib
@@ -18,14 +18,23 @@ from pocketrec_server.storage.database import writing
 from pocketrec_server.storage.tables import ADMIN_SESSION, ADMIN_TOKEN
 
 READ, OPERATE = SCOPES = ("read", "operate")
-"""See the fleet; change what it gets."""
+"""See the fleet; change its releases."""
 MAX_TOKEN = 100
 _ID_BYTES, _SECRET_BYTES = 6, 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """What is known of a token; `revoked_utc` is None while it is good."""
+    """A token without its secret.
+
+    Attributes:
+        id: first part of the token.
+        name: name of its owner.
+        scope: READ or OPERATE.
+        created_utc: time of creation, unix seconds.
+        expires_utc: time of expiry.
+        revoked_utc: time of revocation; None if not revoked.
+    """
 
     id: str
     name: str
@@ -35,12 +44,12 @@ class Token:
     revoked_utc: int | None
 
     def may(self, scope: str) -> bool:
-        """Whether it allows what needs a scope."""
+        """Return whether the token has a scope."""
         return SCOPES.index(self.scope) >= SCOPES.index(scope)
 
 
 def make(engine: Engine, name: str, scope: str, days: int, now: int) -> tuple[str, Token]:
-    """Make a token; returns its text, which is kept nowhere, and what is known of it.
+    """Make a token; return its text, which is not stored, and its record.
 
     Raises:
         InputError: the name is empty or longer than 64 characters.
@@ -72,36 +81,36 @@ def make(engine: Engine, name: str, scope: str, days: int, now: int) -> tuple[st
 
 
 def find(engine: Engine, text: str, now: int) -> Token | None:
-    """The good token of a text; None: there is none, it has expired, or it was revoked."""
+    """Return the valid token of a text; None if it is unknown, expired or revoked."""
     if len(text) > MAX_TOKEN:
         return None
     return _good(engine, ADMIN_TOKEN.c.sha256 == _digest(text), now)
 
 
 def by_id(engine: Engine, token_id: str, now: int) -> Token | None:
-    """The good token of an id that a session names."""
+    """Return the valid token with an id, or None."""
     return _good(engine, ADMIN_TOKEN.c.id == token_id, now)
 
 
 def listed(engine: Engine) -> list[Token]:
-    """All tokens there ever were, newest first."""
-    wanted = select(ADMIN_TOKEN).order_by(ADMIN_TOKEN.c.created_utc.desc(), ADMIN_TOKEN.c.id)
+    """Return all tokens, also expired and revoked ones, newest first."""
+    query = select(ADMIN_TOKEN).order_by(ADMIN_TOKEN.c.created_utc.desc(), ADMIN_TOKEN.c.id)
     with engine.connect() as connection:
-        return [_token(row) for row in connection.execute(wanted)]
+        return [_token(row) for row in connection.execute(query)]
 
 
 def revoke(engine: Engine, token_id: str, now: int) -> None:
-    """End a token, and the sessions that began with it.
+    """Revoke a token, and end the sessions that it started.
 
     Raises:
-        InputError: there is no such token, or it was revoked before.
+        InputError: the token is unknown, or revoked already.
     """
     good = (ADMIN_TOKEN.c.id == token_id) & ADMIN_TOKEN.c.revoked_utc.is_(None)
     with writing(engine) as connection:
         done = connection.execute(update(ADMIN_TOKEN).where(good).values(revoked_utc=now))
         connection.execute(delete(ADMIN_SESSION).where(ADMIN_SESSION.c.token_id == token_id))
     if not done.rowcount:
-        raise InputError(f"token {token_id!r}: not there, or revoked already. See `token list`.")
+        raise InputError(f"token {token_id!r}: unknown or revoked already. See `token list`.")
 
 
 def _good(engine: Engine, which: Any, now: int) -> Token | None:

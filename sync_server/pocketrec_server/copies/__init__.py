@@ -1,5 +1,5 @@
 """Copies: mirrors and backups.
 
 In: a repository and its database. Out: a mirror (folder or bucket), or one signed backup file.
-Read in this order: inventory.py, mirror.py with bucket.py, seal.py, backup.py, restore.py.
+Reading order: inventory.py, mirror.py with bucket.py, seal.py, backup.py, restore.py.
 """

@@ -1,10 +1,10 @@
-"""One signed file with all that a server needs to begin again elsewhere, but no key.
+"""Back up a server in one signed file: repository and database, but no keys.
 
     repository/metadata/... targets/... history/...   see `inventory.py`
     database.sqlite                                    a consistent copy (SQLite's backup API)
 
-The form is an uncompressed tar (POSIX pax): releases are compressed or random enough already. The
-signature follows it, see `seal.py`.
+The format is an uncompressed tar (POSIX pax), because releases hardly compress. The signature
+follows it, see `seal.py`.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from sqlalchemy import Engine
 from pocketrec_bundle.disk.files import check_free, fsync_dir, write_failed
 from pocketrec_server.copies import inventory
 from pocketrec_server.copies.inventory import TIMESTAMP
-from pocketrec_server.copies.seal import Sealed
+from pocketrec_server.copies.seal import SealingWriter
 from pocketrec_server.errors import KeysInvalidError
 from pocketrec_server.repository.keys import Ask, Signers
 from pocketrec_server.storage.tables import (
@@ -41,13 +41,20 @@ NEVER_SAVED = tuple(
     table.name
     for table in (ADMIN_SESSION, EVENT_QUOTA, OUTCOME_KEY, OUTCOME_NETWORK, OUTCOME_QUOTA)
 )
-"""Tables whose rows live for hours or weeks. A backup is kept longer, and the keys and hashes of
-networks together would still show in it which networks sent something."""
+"""Tables with rows that expire after hours or weeks. A backup is kept longer: with the keys and the
+hashes in it, the networks that sent something could still be found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackupReport:
-    """What a backup holds; `database` is False where another program has to save it."""
+    """Content of a backup.
+
+    Attributes:
+        created_utc: time of the backup, unix seconds.
+        files: number of files.
+        bytes: size of these files.
+        database: whether the database is included; a PostgreSQL database is not.
+    """
 
     created_utc: int
     files: int
@@ -64,18 +71,18 @@ def back_up(
     ask: Ask = lambda _: None,
     force: bool = False,
 ) -> BackupReport:
-    """Write a signed backup while the server goes on; `out` is whole or untouched.
+    """Write a signed backup while the server runs. `out` is written atomically.
 
     Args:
-        repo: the repository.
-        engine: the database; PostgreSQL is left out, `pg_dump` saves it.
-        out: the file.
-        key: private key of `seal.make_backup_key`; opened before anything is written.
-        ask: asks a person for its passphrase.
-        force: replace `out`.
+        repo: folder of the repository.
+        engine: the database; PostgreSQL is not included, use `pg_dump`.
+        out: file to write.
+        key: private key of `seal.make_backup_key`, opened before anything is written.
+        ask: asks a person for the passphrase of the key.
+        force: replace an existing `out`.
 
     Raises:
-        InputError: `out` is there already.
+        InputError: `out` exists already.
         KeysInvalidError: the key cannot be opened.
         RepositoryInvalidError: nothing is published, or a file is damaged.
         PocketRecError: the disk is full.
@@ -92,14 +99,14 @@ def back_up(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with _private(partial) as stream, tempfile.TemporaryDirectory(dir=out.parent) as work:
-            sealed = Sealed(stream, signer, key)
-            found = inventory.take(repo, history=True)
+            writer = SealingWriter(stream, signer, key)
+            listing = inventory.take(repo, history=True)
             database = Path(work) / DATABASE
             if source is not None and has_database:
                 _copy_database(source, database)
-            listed = _write(sealed, found, database if has_database else None)
+            listed = _write(writer, listing, database if has_database else None)
             report = report_of(int(time.time()), listed)
-            sealed.seal(report.created_utc, listed)
+            writer.seal(report.created_utc, listed)
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(out)
@@ -112,7 +119,7 @@ def back_up(
 
 
 def _private(path: Path) -> BinaryIO:
-    """Make a file that only its owner may read from the first byte on: it holds people's events."""
+    """Create a file that only its owner can read, because it holds people's events."""
     path.unlink(missing_ok=True)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
@@ -120,12 +127,12 @@ def _private(path: Path) -> BinaryIO:
 def _copy_database(source: Path, to: Path) -> None:
     with closing(sqlite3.connect(source)) as there, closing(sqlite3.connect(to)) as here:
         there.backup(here)
-        here.execute("PRAGMA journal_mode = DELETE")  # one file, no log beside it
+        here.execute("PRAGMA journal_mode = DELETE")  # a single file without a log
         clear(here, NEVER_SAVED)
 
 
 def clear(database: sqlite3.Connection, tables: Iterable[str]) -> int:
-    """Delete all rows of those tables that exist, and their bytes; returns how many there were."""
+    """Delete all rows of the existing tables, and overwrite their bytes; return their number."""
     database.execute("PRAGMA secure_delete = ON")
     rows = sum(write_if_there(database, f"DELETE FROM {name}") for name in tables)  # noqa: S608
     database.commit()
@@ -133,9 +140,10 @@ def clear(database: sqlite3.Connection, tables: Iterable[str]) -> int:
 
 
 def write_if_there(database: sqlite3.Connection, statement: str, values: Sequence[str] = ()) -> int:
-    """Run a statement on a table that an earlier version may lack; returns the rows it changed.
+    """Run a statement on a table that may be missing; return the number of changed rows.
 
-    SQLite says whether the table exists: its list of tables may have it under another name.
+    Backups of earlier versions lack some tables. SQLite's error decides whether the table exists,
+    because an untrusted list of tables can be wrong.
     """
     try:
         return database.execute(statement, values).rowcount
@@ -146,28 +154,28 @@ def write_if_there(database: sqlite3.Connection, statement: str, values: Sequenc
 
 
 def _write(
-    sealed: Sealed, found: inventory.Inventory, database: Path | None
+    writer: SealingWriter, listing: inventory.Inventory, database: Path | None
 ) -> dict[str, dict[str, Any]]:
     listed: dict[str, dict[str, Any]] = {}
     with tarfile.open(
-        fileobj=cast(BinaryIO, sealed), mode="w", format=tarfile.PAX_FORMAT
+        fileobj=cast(BinaryIO, writer), mode="w", format=tarfile.PAX_FORMAT
     ) as archive:
 
         def add(name: str, source: BinaryIO, size: int) -> None:
-            member, reader = tarfile.TarInfo(name), Hashed(source)
+            member, reader = tarfile.TarInfo(name), HashingReader(source)
             member.size, member.mode = size, 0o644
             archive.addfile(member, reader)
             listed[name] = {"bytes": size, "sha256": reader.sha256.hexdigest()}
 
-        for name, path in found.files.items():
+        for name, path in listing.files.items():
             try:
                 inventory.check(name, path)
                 with path.open("rb") as source:
-                    add(REPOSITORY + name, source, found.sizes[name])
+                    add(REPOSITORY + name, source, listing.sizes[name])
             except FileNotFoundError:
                 if not inventory.may_vanish(name):
                     raise
-        add(REPOSITORY + TIMESTAMP, io.BytesIO(found.timestamp), len(found.timestamp))
+        add(REPOSITORY + TIMESTAMP, io.BytesIO(listing.timestamp), len(listing.timestamp))
         if database:
             with database.open("rb") as source:
                 add(DATABASE, source, database.stat().st_size)
@@ -175,23 +183,27 @@ def _write(
 
 
 def report_of(created_utc: int, listed: dict[str, dict[str, Any]]) -> BackupReport:
-    """Count what a backup lists."""
+    """Return the report of a backup's list."""
     return BackupReport(
         created_utc=created_utc,
         files=len(listed),
-        bytes=sum(each["bytes"] for each in listed.values()),
+        bytes=sum(entry["bytes"] for entry in listed.values()),
         database=DATABASE in listed,
     )
 
 
-class Hashed:
-    """A reader that hashes what went through it."""
+class HashingReader:
+    """A reader that hashes the bytes it reads.
+
+    Attributes:
+        sha256: hash of the bytes so far.
+    """
 
     def __init__(self, source: BinaryIO) -> None:
         self._source, self.sha256 = source, hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
-        """Read."""
+        """Read and hash up to `size` bytes."""
         data = self._source.read(size)
         self.sha256.update(data)
         return data

@@ -1,6 +1,6 @@
-"""A copy of a repository in an S3-compatible store; who may write there, boto3 finds out.
+"""Mirror of a repository in an S3-compatible store.
 
-Credentials and region come from where boto3 looks: the environment, its files, the machine's role.
+boto3 finds the credentials and the region: in the environment, its files, or the machine's role.
 """
 
 from collections.abc import Iterator
@@ -20,45 +20,45 @@ _RETRIES = {"max_attempts": 5, "mode": "standard"}
 
 
 class Bucket:
-    """Files below a prefix; each is put whole or not at all."""
+    """Files below a prefix of a bucket; each is written atomically."""
 
     def __init__(self, url: str, endpoint: str | None = None) -> None:
-        """Open it; nothing is asked yet.
+        """Set up the client, without a request.
 
         Raises:
-            InputError: the URL names no bucket.
+            InputError: the URL has no bucket name.
         """
         self._bucket, _, prefix = url.removeprefix("s3://").partition("/")
         if not self._bucket:
-            raise InputError(f"{url}: names no bucket; use s3://bucket/prefix.")
+            raise InputError(f"{url}: no bucket name; use s3://bucket/prefix.")
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        with self._told():
+        with self._wrapped():
             self._client: Any = boto3.client(
                 "s3", endpoint_url=endpoint, config=Config(retries=_RETRIES)
             )
 
     def sizes(self) -> dict[str, int]:
-        """Name and size of each file that is there."""
-        with self._told():
+        """Return the size of each existing file, by name."""
+        with self._wrapped():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix
             )
             return {
-                each["Key"].removeprefix(self._prefix): each["Size"]
+                entry["Key"].removeprefix(self._prefix): entry["Size"]
                 for page in pages
-                for each in page.get("Contents", ())
+                for entry in page.get("Contents", ())
             }
 
     def put(self, name: str, source: Path) -> None:
-        """Write a file, in parts where it is large."""
-        with self._told():
+        """Write a file; large files are uploaded in parts."""
+        with self._wrapped():
             self._client.upload_file(
                 str(source), self._bucket, self._prefix + name, ExtraArgs=_headers(name, YEAR)
             )
 
     def put_timestamp(self, data: bytes) -> None:
-        """Write the one file that changes."""
-        with self._told():
+        """Write the timestamp, the only file that changes."""
+        with self._wrapped():
             self._client.put_object(
                 Bucket=self._bucket,
                 Key=self._prefix + TIMESTAMP,
@@ -67,12 +67,12 @@ class Bucket:
             )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _wrapped(self) -> Iterator[None]:
         try:
             yield
         except (BotoCoreError, Boto3Error, ClientError) as err:
             raise PocketRecError(
-                f"s3://{self._bucket}/{self._prefix}: {err}. Phones that use it see what they saw."
+                f"s3://{self._bucket}/{self._prefix}: {err}. Devices still see the old state."
             ) from err
 
 

@@ -1,7 +1,7 @@
-"""All files of a repository that others may have, in the order in which a copy is safe.
+"""List the public files of a repository, in a safe order for copying. Keys are not included.
 
-Everything but the timestamp never changes once it is there, so a copy that has what a timestamp
-names, and gets the timestamp last, is whole at every moment. No key is among them.
+Only the timestamp changes; all other files are immutable. So a copy is consistent at all times if
+the files named by a timestamp are copied first, and the timestamp last.
 """
 
 import json
@@ -25,7 +25,13 @@ _TARGET = re.compile(r"targets/(?:[A-Za-z0-9_-]+/){0,4}([0-9a-f]{64})\.[A-Za-z0-
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """Of a repository at one moment: immutable files by name, and the timestamp's bytes."""
+    """Files of a repository at one time.
+
+    Attributes:
+        files: paths of the immutable files, by name.
+        sizes: their sizes, by name.
+        timestamp: bytes of the timestamp.
+    """
 
     files: dict[str, Path]
     sizes: dict[str, int]
@@ -33,16 +39,16 @@ class Inventory:
 
 
 def take(repo: Path, *, history: bool = False) -> Inventory:
-    """List a repository; a publish that goes on beside it does no harm.
+    """List the files of a repository. A concurrent publish does not affect the list.
 
     Args:
-        repo: the repository.
-        history: list the audit trail too, which names people: for a backup, not for a mirror.
+        repo: folder of the repository.
+        history: include the audit trail, which names people: for a backup, not for a mirror.
 
     Raises:
         RepositoryInvalidError: nothing is published.
     """
-    try:  # first, so that all it names is there already
+    try:  # first, so that all files that it names exist
         timestamp = (repo / TIMESTAMP).read_bytes()
     except OSError as err:
         raise RepositoryInvalidError(
@@ -53,7 +59,7 @@ def take(repo: Path, *, history: bool = False) -> Inventory:
     for top, form in [("history", _HISTORY), *parts] if history else parts:
         for path in sorted((repo / top).rglob("*")):
             name = path.relative_to(repo).as_posix()
-            with suppress(FileNotFoundError):  # a publish removes deltas and its own halves
+            with suppress(FileNotFoundError):  # a publish removes deltas and partial files
                 if form.fullmatch(name) and not _is_later(name, named):
                     sizes[name] = path.stat().st_size
                     files[name] = path
@@ -61,39 +67,39 @@ def take(repo: Path, *, history: bool = False) -> Inventory:
 
 
 def _named(repo: Path, timestamp: bytes) -> dict[str, int]:
-    """Version of each role but root that a timestamp names."""
+    """Return the version of each role except root that a timestamp names."""
     try:
         version = int(json.loads(timestamp)["signed"]["meta"]["snapshot.json"]["version"])
         snapshot = json.loads((repo / "metadata" / f"{version}.snapshot.json").read_bytes())
         meta = snapshot["signed"]["meta"]
-        named = {name.removesuffix(".json"): int(each["version"]) for name, each in meta.items()}
+        named = {name.removesuffix(".json"): int(fact["version"]) for name, fact in meta.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
         raise RepositoryInvalidError(f"{repo / TIMESTAMP}: names no snapshot ({err!r}).") from err
     return named | {"snapshot": version}
 
 
 def _is_later(name: str, named: dict[str, int]) -> bool:
-    """Whether it is metadata that nothing names yet; a change cut short makes it anew."""
+    """Return whether it is metadata that is not named yet, as an interrupted change leaves it."""
     number, _, role = name.removeprefix("metadata/").removesuffix(".json").partition(".")
     return bool(_METADATA.fullmatch(name)) and role != "root" and int(number) > named.get(role, 0)
 
 
 def is_name(name: str) -> bool:
-    """Whether a file of a repository may have a name; none that may leads out of its folder."""
+    """Return whether a name is valid for a repository's file; valid names stay in its folder."""
     return name == TIMESTAMP or any(form.fullmatch(name) for form in (_METADATA, _TARGET, _HISTORY))
 
 
 def check(name: str, path: Path) -> None:
-    """Check a target or a history against the SHA-256 that its name begins with.
+    """Check a target or a history against the SHA-256 in its name.
 
     Raises:
-        RepositoryInvalidError: it is another; phones would refuse it.
+        RepositoryInvalidError: the SHA-256 differs; devices would reject the file.
     """
     named = _TARGET.fullmatch(name) or _HISTORY.fullmatch(name)
     if named and sha256_file(path) != named[1]:
-        raise RepositoryInvalidError(f"{path}: damaged, its SHA-256 is not the one of its name.")
+        raise RepositoryInvalidError(f"{path}: damaged, its SHA-256 is not the one in its name.")
 
 
 def may_vanish(name: str) -> bool:
-    """Whether a publish may remove a file: a delta; who wants it takes the whole file."""
+    """Return whether a publish can remove a file: a delta, for which a whole file exists."""
     return "/deltas/" in name

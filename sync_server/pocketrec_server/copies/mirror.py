@@ -1,6 +1,6 @@
-"""Copy a repository to where a plain file server or a bucket hands it out.
+"""Mirror a repository to a folder of a static file server, or to a bucket.
 
-Only what is missing is copied, the timestamp last: phones see the old release or the new one.
+Only missing files are copied, the timestamp last: devices see the old state or the new one.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,13 @@ _PART = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MirrorReport:
-    """What was copied, and how many files were there already."""
+    """Result of mirroring.
+
+    Attributes:
+        files: copied files.
+        bytes: size of these files.
+        known: files that the mirror had already.
+    """
 
     files: int
     bytes: int
@@ -27,27 +33,27 @@ class MirrorReport:
 
 
 class Place(Protocol):
-    """Where copies go."""
+    """Target of a mirror."""
 
     def sizes(self) -> dict[str, int]:
-        """Name and size of each file that is there."""
+        """Return the size of each existing file, by name."""
 
     def put(self, name: str, source: Path) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file atomically."""
 
     def put_timestamp(self, data: bytes) -> None:
-        """Write the one file that changes."""
+        """Write the timestamp, the only file that changes."""
 
 
 def place_of(to: str, endpoint: str | None = None) -> Place:
-    """Open a folder, or a bucket as s3://bucket/prefix.
+    """Return the target of a mirror: a folder, or a bucket as s3://bucket/prefix.
 
     Args:
-        to: which.
-        endpoint: URL of a store that speaks S3 but is not Amazon's.
+        to: path of the folder, or URL of the bucket.
+        endpoint: URL of an S3-compatible store, if not Amazon's.
 
     Raises:
-        InputError: it is another kind of URL, or a bucket without a name.
+        InputError: the URL has another scheme, or no bucket name.
     """
     if to.startswith("s3://"):
         from pocketrec_server.copies.bucket import Bucket
@@ -61,43 +67,46 @@ def place_of(to: str, endpoint: str | None = None) -> Place:
 def mirror(
     repo: Path, place: Place, tell: Tell = lambda _done, _total, _name: None
 ) -> MirrorReport:
-    """Bring a copy up to date.
+    """Update a mirror.
 
     Args:
-        repo: the repository.
-        place: the copy.
-        tell: called before each file with how many are done, how many there are, and its name.
+        repo: folder of the repository.
+        place: the mirror.
+        tell: progress callback, called before each file with the number done, the total, and the
+            file's name.
 
     Raises:
         RepositoryInvalidError: nothing is published, or a file is damaged; it is not copied.
-        PocketRecError: the copy cannot be written; phones that use it see what they saw.
+        PocketRecError: the mirror cannot be written; devices that use it still see the old state.
     """
-    found = inventory.take(repo)
-    there = place.sizes()
-    missing = [(n, path) for n, path in found.files.items() if there.get(n) != found.sizes[n]]
+    listing = inventory.take(repo)
+    existing = place.sizes()
+    missing = [
+        (n, path) for n, path in listing.files.items() if existing.get(n) != listing.sizes[n]
+    ]
     copied = 0
     for done, (name, path) in enumerate(missing):
         tell(done, len(missing), name)
         try:
             inventory.check(name, path)
             place.put(name, path)
-            copied += found.sizes[name]
+            copied += listing.sizes[name]
         except FileNotFoundError:
             if not inventory.may_vanish(name):
                 raise
-    place.put_timestamp(found.timestamp)
+    place.put_timestamp(listing.timestamp)
     tell(len(missing), len(missing), "")
-    return MirrorReport(files=len(missing), bytes=copied, known=len(found.files) - len(missing))
+    return MirrorReport(files=len(missing), bytes=copied, known=len(listing.files) - len(missing))
 
 
 class Folder:
-    """A folder that a file server hands out."""
+    """A folder of a static file server."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def sizes(self) -> dict[str, int]:
-        """Name and size of each file that is there."""
+        """Return the size of each existing file, by name."""
         return {
             path.relative_to(self._folder).as_posix(): path.stat().st_size
             for path in self._folder.rglob("*")
@@ -105,11 +114,11 @@ class Folder:
         }
 
     def put(self, name: str, source: Path) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file atomically."""
         write_atomic_parts(self._folder / name, _parts(source))
 
     def put_timestamp(self, data: bytes) -> None:
-        """Write the one file that changes."""
+        """Write the timestamp, the only file that changes."""
         write_atomic(self._folder / TIMESTAMP, data)
 
 

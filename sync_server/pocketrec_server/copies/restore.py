@@ -1,4 +1,4 @@
-"""Restore a backup: verify it, unpack it beside the repository, and put it there by one rename."""
+"""Restore a backup: verify it, unpack it next to the repository, and move it there atomically."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from pocketrec_server.copies.backup import (
     NEVER_SAVED,
     REPOSITORY,
     BackupReport,
-    Hashed,
+    HashingReader,
     clear,
     report_of,
     write_if_there,
@@ -34,19 +34,19 @@ from pocketrec_server.storage.database import FILE_NAME
 from pocketrec_server.storage.tables import ADMIN_TOKEN, SETTING
 
 UNSIGNED_FORMAT, UNSIGNED_LIST = 1, "backup.json"
-"""Backups of earlier versions: their list is the archive's last file, and nothing signs it."""
+"""Backups of earlier versions: their list is the last file of the archive, without a signature."""
 _OWN_STATEMENT = re.compile(r"CREATE (?:TABLE|INDEX|UNIQUE INDEX) ")
 _PART = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreReport:
-    """What was restored.
+    """Result of a restore.
 
     Attributes:
-        backup: what the backup holds; `created_utc` is signed.
-        signed: False if the operator chose to trust a backup without a signature.
-        tokens_left_out: tokens of operators that were in the backup and were not restored.
+        backup: content of the backup; the signature covers `created_utc`.
+        signed: False if the operator trusted a backup without a signature.
+        tokens_left_out: operators' tokens in the backup that were not restored.
         secrets: whether tokens and the salt of exported ids were restored.
     """
 
@@ -64,29 +64,29 @@ def restore(
     force: bool = False,
     with_secrets: bool = False,
 ) -> RestoreReport:
-    """Verify a backup, unpack it beside `repo`, check all of it, and only then put it in its place.
+    """Verify a backup, unpack it next to `repo`, check its content, and then replace `repo`.
 
     Args:
-        file: a backup.
-        repo: the repository's folder, which gets the database too.
-        key: public key of the operator's backups. None trusts a backup without a signature, as
-            earlier versions wrote them; whoever could write the file chose what is in it.
-        force: replace `repo`.
-        with_secrets: restore operators' tokens and the salt of exported ids too.
+        file: the backup.
+        repo: folder for the repository and the database.
+        key: public key of the operator's backups. None accepts a backup of an earlier version
+            without a signature, whose content is not proved.
+        force: replace an existing `repo`.
+        with_secrets: also restore operators' tokens and the salt of exported ids.
 
     Raises:
-        InputError: `repo` is there already, or is a folder of something else; or secrets are wanted
-            of an unsigned backup.
+        InputError: `repo` exists already or holds other files; or `with_secrets` is set for an
+            unsigned backup.
         KeysInvalidError: the key is not a public key of backups.
-        BackupInvalidError: the file is not a backup, not signed with the key, cut off, or damaged;
-            `repo` is untouched.
+        BackupInvalidError: the file is not a backup, is not signed with the key, or is incomplete
+            or damaged; `repo` is unchanged.
         PocketRecError: the disk is full.
     """
     check_free(repo, force=force, option="--repo")
     if repo.exists() and any(repo.iterdir()) and not (repo / TIMESTAMP).exists():
         raise InputError(f"{repo}: not a repository, so it is not replaced.")
     if key is None and with_secrets:
-        raise InputError("an unsigned backup never restores tokens: anybody may have added one.")
+        raise InputError("tokens are never restored from an unsigned backup: it may be forged.")
     public = None if key is None else seal.read_public(key)
     try:
         stream = file.open("rb")
@@ -115,14 +115,16 @@ def restore(
 
 
 def _members(file: Path, stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, Any]]:
-    """Yield regular files and their readers; anything else is refused."""
+    """Yield regular files and their readers; refuse other members."""
     stream.seek(0)
     try:
         with tarfile.open(fileobj=stream, mode="r:") as archive:
             for member in archive:
                 source = archive.extractfile(member) if member.isreg() else None
                 if source is None:
-                    raise BackupInvalidError(f"{file}: {member.name!r} does not belong there.")
+                    raise BackupInvalidError(
+                        f"{file}: {member.name!r} does not belong in a backup."
+                    )
                 yield member, source
     except tarfile.TarError as err:
         raise BackupInvalidError(f"{file}: not a backup ({err}).") from err
@@ -131,26 +133,28 @@ def _members(file: Path, stream: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, An
 def _unpack(
     file: Path, stream: BinaryIO, to: Path, listed: dict[str, Any], besides: str = ""
 ) -> dict[str, dict[str, Any]]:
-    """Unpack what is listed into a folder that does not exist yet; anything else is refused."""
+    """Unpack the listed files into a new folder; refuse other files."""
     seen: dict[str, dict[str, Any]] = {}
     for member, source in _members(file, stream):
         if member.name == besides:
             continue
-        wanted = listed.get(member.name)
-        if wanted is None or member.name in seen or wanted.get("bytes") != member.size:
-            raise BackupInvalidError(f"{file}: {member.name!r} is not as its list says.")
+        entry = listed.get(member.name)
+        if entry is None or member.name in seen or entry.get("bytes") != member.size:
+            raise BackupInvalidError(f"{file}: {member.name!r} does not match the backup's list.")
         path = to / _place(file, member.name)
         path.parent.mkdir(parents=True, exist_ok=True)
         seen[member.name] = _extract(source, path)
     if seen != listed or REPOSITORY + TIMESTAMP not in seen:
-        raise BackupInvalidError(f"{file}: damaged or cut off; what it lists is not what it holds.")
+        raise BackupInvalidError(
+            f"{file}: damaged or incomplete; its content does not match its list."
+        )
     return seen
 
 
 def _check(file: Path, fresh: Path, seen: dict[str, dict[str, Any]], *, with_secrets: bool) -> int:
-    """Check metadata and database; returns how many tokens were removed from the database."""
+    """Check metadata and database; return the number of tokens removed from the database."""
     try:
-        state.load(fresh)  # the signatures of the metadata hold, too
+        state.load(fresh)  # checks the signatures of the metadata
     except RepositoryInvalidError as err:
         raise BackupInvalidError(f"{file}: {err}") from err
     if DATABASE not in seen:
@@ -163,14 +167,14 @@ def _check(file: Path, fresh: Path, seen: dict[str, dict[str, Any]], *, with_sec
 
 
 def _check_database(file: Path, database: sqlite3.Connection, *, with_secrets: bool) -> int:
-    # Before anything is written: a trigger would act, such as add a token whenever an event comes.
-    # By the statement, which SQLite runs when it opens the file, whatever stands beside it.
+    # Before any write: a trigger could act, e.g. add a token at each event. Check the SQL
+    # statement, because SQLite runs it when it opens the file; the other columns can be wrong.
     for name, statement in database.execute("SELECT name, sql FROM sqlite_master"):
         if statement is not None and not _OWN_STATEMENT.match(statement):
             kind = " ".join(statement.split()[:2])
             raise BackupInvalidError(
-                f"{file}: its database has {name!r} ({kind} ...); only tables and indices belong "
-                "there."
+                f"{file}: its database has {name!r} ({kind} ...); only tables and indices are "
+                "allowed."
             )
     (result,) = database.execute("PRAGMA integrity_check").fetchone()
     if result != "ok":
@@ -186,7 +190,7 @@ def _check_database(file: Path, database: sqlite3.Connection, *, with_secrets: b
 
 
 def _unsigned_list(file: Path, stream: BinaryIO) -> dict[str, Any]:
-    """Return the list of a backup of an earlier version, which nothing proves."""
+    """Return the list of a backup of an earlier version, which has no signature."""
     if seal.is_sealed(stream):
         raise InputError(f"{file}: is signed. Restore it with --key.")
     value, last = None, None
@@ -198,13 +202,13 @@ def _unsigned_list(file: Path, stream: BinaryIO) -> dict[str, Any]:
             except ValueError as err:
                 raise BackupInvalidError(f"{file}: its list is damaged ({err}).") from err
     if not isinstance(value, dict) or last != UNSIGNED_LIST:
-        raise BackupInvalidError(f"{file}: not a backup, or cut off: no list at its end.")
+        raise BackupInvalidError(f"{file}: not a backup, or incomplete: no list at its end.")
     if value.get("format") != UNSIGNED_FORMAT:
-        raise BackupInvalidError(f"{file}: of another format than {UNSIGNED_FORMAT}.")
+        raise BackupInvalidError(f"{file}: its format is not {UNSIGNED_FORMAT}.")
     files = value.get("files")
     if (
         not isinstance(files, dict)
-        or not all(isinstance(each, dict) for each in files.values())
+        or not all(isinstance(entry, dict) for entry in files.values())
         or type(value.get("created_utc")) is not int
     ):
         raise BackupInvalidError(f"{file}: its list is damaged.")
@@ -212,18 +216,18 @@ def _unsigned_list(file: Path, stream: BinaryIO) -> dict[str, Any]:
 
 
 def _place(file: Path, name: str) -> str:
-    """Where a member goes, below the repository's folder."""
+    """Return the path of a member below the repository's folder."""
     if name == DATABASE:
         return FILE_NAME
     inner = name.removeprefix(REPOSITORY)
     if inner == name or not inventory.is_name(inner):
-        raise BackupInvalidError(f"{file}: {name!r} does not belong there.")
+        raise BackupInvalidError(f"{file}: {name!r} does not belong in a backup.")
     return inner
 
 
 def _extract(source: Any, path: Path) -> dict[str, Any]:
-    reader, size = Hashed(source), 0
-    # A web server may read what is published; the audit trail names people.
+    reader, size = HashingReader(source), 0
+    # Web servers need to read published files; the audit trail names people, so it is private.
     mode = {FILE_NAME: 0o600}.get(path.name, 0o640 if path.parent.name == FOLDER else 0o644)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
         while part := reader.read(_PART):

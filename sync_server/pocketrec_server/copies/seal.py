@@ -1,9 +1,9 @@
-"""The signature at the end of a backup, made with a key that no backup holds.
+"""Sign and verify backups. The signature is at the end; a backup never holds the key.
 
     tar archive | list, JSON | Ed25519 signature, 64 bytes | size of the list, uint64 BE | MAGIC
 
-The list has the archive's size and SHA-256 and those of each file in it, so one signature covers
-all. A reader finds it from the end and parses nothing of the archive before it has verified it.
+The list has the size and SHA-256 of the archive and of each file in it, so one signature covers
+all. A reader finds the list from the end, and verifies it before it parses the archive.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ FORMAT = 2
 KEY, PUBLIC = "backup.pem", "backup.pub"
 MAX_LIST_BYTES = 64 << 20
 _CONTEXT = b"pocketrec backup 2\n"
-"""Signed before the list: no text that the key signs elsewhere passes for a backup."""
+"""Prefix of the signed bytes, so that no other text signed with the key is accepted as a backup."""
 _MAGIC = b"\npocketrec-signed-backup-2\n"
 _SIGNATURE_BYTES, _LENGTH_BYTES = 64, 8
 _TAIL_BYTES = _SIGNATURE_BYTES + _LENGTH_BYTES + len(_MAGIC)
@@ -38,14 +38,14 @@ _PART = 1 << 20
 
 
 def make_backup_key(folder: Path, passphrase: str | None = None) -> tuple[Path, Path, str]:
-    """Make `backup.pem` and `backup.pub`; returns both paths and the key's fingerprint.
+    """Make `backup.pem` and `backup.pub`; return both paths and the key's fingerprint.
 
     Raises:
-        InputError: a key is there already; keys are never overwritten.
+        InputError: a key exists already; keys are never overwritten.
     """
     public = folder / PUBLIC
     if public.exists():
-        raise InputError(f"{public}: exists already; keys stay as they are.")
+        raise InputError(f"{public}: exists already; no key was changed.")
     private = make_key(folder, Path(KEY).stem, passphrase)
     key = _public_of(Signers([folder], lambda _: passphrase).open(private), private)
     with public.open("xb") as stream:
@@ -59,7 +59,7 @@ def read_public(path: Path) -> Ed25519PublicKey:
     """Read the public key of backups.
 
     Raises:
-        KeysInvalidError: it cannot be read, or is something else.
+        KeysInvalidError: the file cannot be read, or is not such a key.
     """
     try:
         data = path.read_bytes()
@@ -69,7 +69,7 @@ def read_public(path: Path) -> Ed25519PublicKey:
         key = load_pem_public_key(data)
     except ValueError as err:
         raise KeysInvalidError(
-            f"{path}: not a public key. Name the {PUBLIC} that `pocketrec keys backup-key` made."
+            f"{path}: not a public key. Use the {PUBLIC} that `pocketrec keys backup-key` made."
         ) from err
     if not isinstance(key, Ed25519PublicKey):
         raise KeysInvalidError(f"{path}: not an Ed25519 key.")
@@ -81,11 +81,15 @@ def fingerprint(key: Ed25519PublicKey) -> str:
     return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
 
 
-class Sealed:
-    """A writer that hashes an archive and then appends the signed list."""
+class SealingWriter:
+    """A writer that hashes an archive, and then appends the signed list."""
 
     def __init__(self, stream: BinaryIO, signer: Signer, name: Path) -> None:
-        """Prepare; raises KeysInvalidError if the key is not an Ed25519 key."""
+        """Set up the writer.
+
+        Raises:
+            KeysInvalidError: the key is not an Ed25519 key in a file.
+        """
         self._stream, self._signer = stream, signer
         self._key, self._bytes, self._sha256 = _public_of(signer, name), 0, hashlib.sha256()
 
@@ -96,7 +100,7 @@ class Sealed:
         return self._stream.write(data)
 
     def tell(self) -> int:
-        """Return the bytes written, as tarfile asks."""
+        """Return the number of bytes written, for tarfile."""
         return self._bytes
 
     def seal(self, created_utc: int, files: dict[str, dict[str, Any]]) -> None:
@@ -115,28 +119,28 @@ class Sealed:
 
 
 def is_sealed(stream: BinaryIO) -> bool:
-    """Whether a file ends as a signed backup does; says nothing of the signature."""
+    """Return whether a file ends like a signed backup, without checking the signature."""
     size = stream.seek(0, os.SEEK_END)
     stream.seek(max(0, size - len(_MAGIC)))
     return stream.read() == _MAGIC
 
 
 def verified_list(file: Path, stream: BinaryIO, key: Ed25519PublicKey) -> dict[str, Any]:
-    """Return the list of a signed backup, once signature and archive are those of the key's owner.
+    """Verify the signature and the archive of a backup, and return its list.
 
     Args:
-        file: its name, for messages.
+        file: name of the file, for messages.
         stream: the open file.
         key: public key of the operator's backups.
 
     Raises:
-        BackupInvalidError: it is not signed, signed with another key, changed, or cut off.
+        BackupInvalidError: the file is not signed, signed with another key, changed or incomplete.
     """
     size = stream.seek(0, os.SEEK_END)
     if not is_sealed(stream):
         raise BackupInvalidError(
             f"{file}: not signed: cut off, changed, or made by an earlier version of PocketRec. "
-            "Use another backup. `--trust-unsigned-backup` restores one whose origin you know."
+            "Use another backup, or add `--trust-unsigned-backup` if you know its origin."
         )
     stream.seek(max(0, size - _TAIL_BYTES))
     tail = stream.read(_TAIL_BYTES)
@@ -144,7 +148,7 @@ def verified_list(file: Path, stream: BinaryIO, key: Ed25519PublicKey) -> dict[s
     n_bytes = int.from_bytes(rest[:_LENGTH_BYTES])
     archive_bytes = size - _TAIL_BYTES - n_bytes
     if len(tail) < _TAIL_BYTES or n_bytes > MAX_LIST_BYTES or archive_bytes < 0:
-        raise BackupInvalidError(f"{file}: damaged; its list does not lie where its end says.")
+        raise BackupInvalidError(f"{file}: damaged; its list is not at the recorded position.")
     stream.seek(archive_bytes)
     listed = stream.read(n_bytes)
     try:
@@ -152,8 +156,8 @@ def verified_list(file: Path, stream: BinaryIO, key: Ed25519PublicKey) -> dict[s
     except InvalidSignature as err:
         raise BackupInvalidError(
             f"{file}: the signature is not of your key {fingerprint(key)}: forged, damaged, or "
-            f"signed with another key. Restore nothing of it; use another backup, or the {PUBLIC} "
-            "of the machine that made it."
+            f"signed with another key. Do not restore it; use another backup, or the {PUBLIC} of "
+            "the machine that made it."
         ) from err
     try:
         value: dict[str, Any] = parse_json(str(file), listed, MAX_LIST_BYTES)
@@ -161,20 +165,20 @@ def verified_list(file: Path, stream: BinaryIO, key: Ed25519PublicKey) -> dict[s
         raise BackupInvalidError(str(err)) from err
     if value["format"] != FORMAT:
         raise BackupInvalidError(
-            f"{file}: of format {value['format']}, not {FORMAT}; update PocketRec."
+            f"{file}: its format is {value['format']}, not {FORMAT}; update PocketRec."
         )
     if value["archive"] != {"bytes": archive_bytes, "sha256": _sha256(stream, archive_bytes)}:
-        raise BackupInvalidError(f"{file}: damaged; the archive is not the one that was signed.")
+        raise BackupInvalidError(f"{file}: damaged; the archive is not the signed one.")
     return value
 
 
 def _sha256(stream: BinaryIO, n_bytes: int) -> str:
     stream.seek(0)
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     while n_bytes and (part := stream.read(min(_PART, n_bytes))):
-        found.update(part)
+        digest.update(part)
         n_bytes -= len(part)
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def _public_of(signer: Signer, path: Path) -> Ed25519PublicKey:

@@ -1,5 +1,5 @@
 """Delivery: GET requests of devices.
 
 In: a repository. Out: metadata, files, hints, health.
-Read in this order: files.py, not_modified.py (most requests), hints.py, traffic.py, health.py.
+Reading order: files.py, not_modified.py (most requests), hints.py, traffic.py, health.py.
 """

@@ -1,8 +1,8 @@
-"""Signed metadata and files of releases, as a static server would hand them out, but compressed.
+"""Serve signed metadata and files of releases, like a static file server with compression.
 
-JSON is small and read whole, so it is kept in memory with its hash, and goes out as gzip to who
-takes it. Its ETag is the SHA-256 of the stored bytes, `-gzip` added where it is compressed; either
-is known again. Blobs are sent from the disk, in parts if asked for.
+JSON files are small: they are cached in memory with their hash, and sent as gzip if the client
+accepts it. The ETag is the SHA-256 of the stored bytes, with `-gzip` if compressed; both match.
+Blobs are sent from the disk, and support Range requests.
 """
 
 import gzip
@@ -23,16 +23,22 @@ from pocketrec_server.http.openapi import TEXT, described
 
 YEAR_S = 31_536_000
 MAX_JSON_BYTES = 1 << 20
-"""Of a JSON file that is kept in memory; larger ones are sent from the disk."""
+"""Maximum size of a JSON file in memory; larger files are sent from the disk."""
 _WORTH_BYTES = 400
-"""Below it gzip saves less than a packet."""
-_UNCHANGED = {304: "It is what If-None-Match names."}
+"""Minimum size for gzip: for smaller files it saves less than one packet."""
+_UNCHANGED = {304: "The file is unchanged: its ETag matches If-None-Match."}
 _CACHED = {"If-None-Match": TEXT}
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """A small file: its bytes, their hash, and the bytes compressed (b"" where not worth it)."""
+class SmallFile:
+    """A small file in memory.
+
+    Attributes:
+        data: its bytes.
+        sha256: SHA-256 of these bytes.
+        packed: bytes compressed with gzip; b"" if that saves too little.
+    """
 
     data: bytes
     sha256: str
@@ -40,12 +46,12 @@ class Stored:
 
 
 def blueprint(repo: Path, served: Traffic, blobs_url: str = "") -> Blueprint:
-    """Routes of the repository.
+    """Return the routes of a repository's files.
 
     Args:
-        repo: the repository.
-        served: counts what is sent.
-        blobs_url: where targets are, if not here; requests are sent on to there.
+        repo: folder of the repository.
+        served: counter of the sent bytes.
+        blobs_url: server of the targets; requests for targets are redirected to it. "": this one.
     """
     routes = Blueprint("files", __name__)
 
@@ -59,15 +65,15 @@ def blueprint(repo: Path, served: Traffic, blobs_url: str = "") -> Blueprint:
         headers=_CACHED,
     )
     def metadata(name: str) -> AnyResponse:
-        # Numbered metadata never changes; only the timestamp is asked for anew each time.
+        # Numbered metadata never changes; clients revalidate only the timestamp.
         age = 0 if name == "timestamp.json" else YEAR_S
         return _json(repo / "metadata", name, age)
 
     @routes.get("/targets/<path:path>")
     @described(
-        "A file of a release, a delta, a manifest or a policy; immutable.",
+        "A file of a release, a delta, a manifest or a policy. It never changes.",
         tag="devices",
-        more=_UNCHANGED | {206: "The part asked for.", 302: "It is at another server."},
+        more=_UNCHANGED | {206: "The requested range.", 302: "The file is on another server."},
         errors=(404, 416),
         headers=_CACHED | {"Range": TEXT},
     )
@@ -78,7 +84,7 @@ def blueprint(repo: Path, served: Traffic, blobs_url: str = "") -> Blueprint:
             return redirect(f"{blobs_url.rstrip('/')}/targets/{path}")
         if path.endswith(".json"):
             response = _json(repo / "targets", path, YEAR_S)
-        else:  # each file's name begins with its hash, so a copy is right for ever
+        else:  # each file's name begins with its hash, so caches may keep it for ever
             sha256 = path.rpartition("/")[2].partition(".")[0]
             response = _from_disk(repo / "targets", path, YEAR_S, etag=sha256)
         response.cache_control.immutable = True
@@ -95,23 +101,23 @@ def blueprint(repo: Path, served: Traffic, blobs_url: str = "") -> Blueprint:
 
 
 def _json(folder: Path, name: str, age: int) -> AnyResponse:
-    """Answer with a small JSON file, or from the disk with a large one."""
+    """Respond with a JSON file: from memory, or from the disk if it is large."""
     place = safe_join(str(folder), name)
     if place is None:
         abort(404)
     try:
         if Path(place).stat().st_size > MAX_JSON_BYTES:
             return _from_disk(folder, name, age)
-        found = stored(place)
+        file = stored(place)
     except (OSError, ValueError):  # ValueError: a name with a NUL
         abort(404)
-    tags = found.sha256, f"{found.sha256}-gzip"
-    packed = bool(found.packed) and request.accept_encodings["gzip"] > 0
+    tags = file.sha256, f"{file.sha256}-gzip"
+    packed = bool(file.packed) and request.accept_encodings["gzip"] > 0
     known = request.if_none_match
     if any(known.contains_weak(tag) for tag in tags):
         response = Response(status=304)
     else:
-        response = Response(found.packed if packed else found.data, content_type="application/json")
+        response = Response(file.packed if packed else file.data, content_type="application/json")
         if packed:
             response.content_encoding = "gzip"
     response.set_etag(tags[packed])
@@ -123,9 +129,9 @@ def _json(folder: Path, name: str, age: int) -> AnyResponse:
 
 
 def _from_disk(folder: Path, name: str, age: int, etag: str | bool = True) -> Response:
-    """Answer with a file or the part of it that is asked for.
+    """Respond with a file or the requested range.
 
-    A server that sends whole files without a thread does so with a part, too.
+    A range is sent with the server's `wsgi.file_wrapper` too, which needs no thread while sending.
     """
     response = send_from_directory(folder, name, max_age=age, conditional=True, etag=etag)
     send: Callable[[BinaryIO], Any] | None = request.environ.get("wsgi.file_wrapper")
@@ -138,17 +144,21 @@ def _from_disk(folder: Path, name: str, age: int, etag: str | bool = True) -> Re
     return response
 
 
-def stored(place: str) -> Stored:
-    """Read a small file, from memory while it stays what it is; raises OSError."""
-    facts = os.stat(place)  # noqa: PTH116 (a Path takes as long as all the rest)
+def stored(place: str) -> SmallFile:
+    """Read a small file, from memory if it did not change.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    facts = os.stat(place)  # noqa: PTH116 (a Path takes as long as the rest of the function)
     return _read(place, facts.st_ino, facts.st_mtime_ns, facts.st_size)
 
 
 @lru_cache(maxsize=64)
-def _read(place: str, _inode: int, _mtime_ns: int, _size: int) -> Stored:
-    """Read a file once as long as it stays what it is: all are put in place by a rename."""
+def _read(place: str, _inode: int, _mtime_ns: int, _size: int) -> SmallFile:
+    """Read a file once for each inode, time and size; files are replaced by a rename."""
     data = Path(place).read_bytes()
     packed = gzip.compress(data, mtime=0) if len(data) >= _WORTH_BYTES else b""
-    return Stored(
+    return SmallFile(
         data, hashlib.sha256(data).hexdigest(), packed if len(packed) < len(data) else b""
     )

@@ -1,4 +1,4 @@
-"""Whether the process can work at all, and whether requests should come to it."""
+"""Health checks: is the process working, and should it get requests."""
 
 import time
 from pathlib import Path
@@ -13,12 +13,12 @@ from pocketrec_server.repository.expiry import expiries
 
 
 def blueprint(repo: Path, engine: Engine) -> Blueprint:
-    """Routes that a load balancer or an orchestrator asks."""
+    """Return the routes for load balancers and orchestrators."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
     @described(
-        "Whether the server works: restart it if not.",
+        "Liveness: restart the server if this fails.",
         tag="operation",
         ok=record(status=TEXT, published={"type": "boolean"}, time_utc={"type": "integer"}),
         errors=(503,),
@@ -31,14 +31,14 @@ def blueprint(repo: Path, engine: Engine) -> Blueprint:
 
     @routes.get("/readyz")
     @described(
-        "Whether phones should be sent here: releases are there and believed.",
+        "Readiness: releases are published and their metadata has not expired.",
         tag="operation",
         ok=record(status=TEXT),
         errors=(503,),
     )
     def ready() -> Any:
         expires = expiries(repo)
-        expired = [role for role, at in expires.items() if at <= time.time()]
+        expired = [role for role, expires_utc in expires.items() if expires_utc <= time.time()]
         if not _answers(engine):
             return jsonify(error="database unreachable"), 503
         if not expires:

@@ -1,13 +1,12 @@
-"""GET /v1/hints: tell devices that listen that something was published (server-sent events).
+"""GET /v1/hints: notify listening devices of a publish (server-sent events).
 
-    id: 7.2            versions of the channel's metadata and of the brake's
+    id: 7.2            versions of the channel's and the brake's metadata
     event: publish
 
-A hint carries nothing that a device believes: it makes it pull, after a random wait. Each listener
-holds a thread, so there are few: it is for devices that stand in a shop or on a desk, not for a
-million phones, which ask when their policy says. One network has a part of the places, and the
-place of a device that hangs up is free at once. A device that comes back with `Last-Event-ID`
-misses nothing in between.
+A device does not trust a hint: it only syncs, after a random wait. Each listener needs a thread, so
+their number is small. Hints are for devices in a shop or on a desk; a large fleet syncs by its
+policy. The places of one network are limited, and a closed connection frees its place at once. A
+device that reconnects with `Last-Event-ID` misses no hint.
 """
 
 import json
@@ -30,9 +29,9 @@ from pocketrec_server.repository.roles import BRAKE
 POLL_S = 0.5
 HEARTBEAT_S = 15.0
 LIFE_S = 600.0
-"""After which a stream ends, and a device that still listens comes again."""
+"""Maximum duration of a stream; the device then reconnects."""
 DISCONNECTED = "waitress.client_disconnected"
-"""Of a request's environment: a function that reports whether the client has hung up."""
+"""Key of a function in the WSGI environment that returns whether the client has disconnected."""
 
 
 class Hints:
@@ -45,10 +44,10 @@ class Hints:
         self._listeners: Counter[str] = Counter()
         self._lock = threading.Lock()
         self.is_stopping: Callable[[], bool] = lambda: False
-        """Asked all the time; a server that is about to end sets it."""
+        """Returns whether the server is stopping; streams then end. The server sets it."""
 
     def take_place(self, network: str) -> bool:
-        """Take a place, which `leave` gives back; False: all, or those of a network, are taken."""
+        """Take a place until `leave`; return False if all places, or the network's, are taken."""
         with self._lock:
             if (
                 self._listeners.total() >= self._most
@@ -59,7 +58,7 @@ class Hints:
             return True
 
     def leave(self, network: str) -> None:
-        """Give a place back."""
+        """Free a place."""
         with self._lock:
             self._listeners[network] -= 1
             if not self._listeners[network]:
@@ -71,10 +70,10 @@ class Hints:
         """Yield events and heartbeats.
 
         Args:
-            channel: that the device follows.
-            last: id of the last event that it saw.
-            has_left: whether the device has hung up; where a server cannot tell, the write of a
-                heartbeat fails.
+            channel: channel of the device.
+            last: id of the last event that the device received.
+            has_left: returns whether the device has disconnected. On servers without this function
+                the write of a heartbeat fails instead.
         """
         end = beat = time.monotonic()
         end += LIFE_S
@@ -91,21 +90,21 @@ class Hints:
             time.sleep(POLL_S)
 
     def _versions(self, channel: str) -> str:
-        """Versions of what a device would look at; a publish that goes on changes nothing yet."""
+        """Return the published versions of the channel's and the brake's metadata."""
         folder = self._repo / "metadata"
         try:
             stamp = json.loads((folder / "timestamp.json").read_bytes())
             version = stamp["signed"]["meta"]["snapshot.json"]["version"]
             snapshot = json.loads((folder / f"{int(version)}.snapshot.json").read_bytes())
             meta = snapshot["signed"]["meta"]
-            found = [meta.get(f"{role}.json", {}).get("version", 0) for role in (channel, BRAKE)]
+            versions = [meta.get(f"{role}.json", {}).get("version", 0) for role in (channel, BRAKE)]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return "0.0"
-        return ".".join(map(str, found))
+        return ".".join(map(str, versions))
 
 
 def hint_routes(hints: Hints, registry: CollectorRegistry) -> Blueprint:
-    """Return the route, counting listeners in a registry."""
+    """Return the route, with a gauge of the listeners in a registry."""
     routes = Blueprint("hints", __name__)
     listeners = Gauge(
         "pocketrec_hint_listeners",
@@ -116,7 +115,7 @@ def hint_routes(hints: Hints, registry: CollectorRegistry) -> Blueprint:
 
     @routes.get("/v1/hints")
     @described(
-        "Listen for hints that something was published on a channel.",
+        "Listen for hints of a publish on a channel.",
         tag="devices",
         query={"channel": TEXT},
         headers={"Last-Event-ID": TEXT},
@@ -129,7 +128,7 @@ def hint_routes(hints: Hints, registry: CollectorRegistry) -> Blueprint:
             abort(400, "channel: use a-z, 0-9 and '-', at most 32 characters")
         network = network_of(request.remote_addr or "")
         if not hints.take_place(network):
-            abort(503, "too many listen; ask when the policy says instead")
+            abort(503, "too many listeners; sync at the interval of the policy instead")
         listeners.inc()
         has_left = request.environ.get(DISCONNECTED, lambda: False)
         response = Response(

@@ -1,7 +1,7 @@
-"""The check with no news, answered before Flask: it is most of what a fleet asks.
+"""WSGI middleware that answers 'not modified' before Flask; most fleet traffic is this request.
 
-Flask's part of a request takes three times as long as the server's (`pocketrec bench fleet`), and
-this one needs none of it. The answer is the one that `files.py` gives, as a test sees to.
+Flask takes three times as long per request as the server itself (`pocketrec bench fleet`). The
+response equals that of `files.py`; a test compares them.
 """
 
 import time
@@ -18,17 +18,17 @@ _ROUTE = "/metadata/<name>"
 
 
 class NotModified:
-    """A WSGI app before another."""
+    """WSGI app that answers requests for the timestamp, and forwards all others."""
 
     def __init__(
         self, inner: WSGIApplication, repo: Path, served: Traffic, note: request_log.Note
     ) -> None:
-        """Name both apps and who counts.
+        """Set up the middleware.
 
         Args:
-            inner: answers all other requests.
-            repo: the repository.
-            served: counts bytes.
+            inner: app for all other requests.
+            repo: folder of the repository.
+            served: counter of the sent bytes.
             note: counts and logs requests.
         """
         self.inner = inner
@@ -36,7 +36,7 @@ class NotModified:
         self._served, self._note = served, note
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer, or let the inner app answer."""
+        """Respond, or forward the request to the inner app."""
         if environ["PATH_INFO"] != PATH or environ["REQUEST_METHOD"] != "GET":
             return self.inner(environ, start_response)
         started = time.perf_counter()

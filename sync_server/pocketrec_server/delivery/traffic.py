@@ -1,7 +1,7 @@
-"""Bytes served by day and kind, and what whole files in the place of deltas would have taken.
+"""Count served bytes by day and kind, and the bytes that deltas saved.
 
-Counted in memory and added to the database every few seconds by a thread, so that no request waits
-for it; a killed process loses these seconds. What a CDN in front answers by itself is not seen.
+Counts are kept in memory. A thread adds them to the database every few seconds, so no request waits
+for it. A killed process loses these seconds. Responses of a CDN in front are not counted.
 """
 
 import atexit
@@ -28,7 +28,13 @@ _LOG = logging.getLogger("pocketrec_server")
 
 @dataclass(slots=True)
 class Sum:
-    """Of one day and kind; full_bytes are `bytes` but for deltas."""
+    """Sums of one day and kind.
+
+    Attributes:
+        requests: number of requests.
+        bytes: bytes of the bodies.
+        full_bytes: bytes that whole files would have taken; differs from `bytes` for deltas only.
+    """
 
     requests: int = 0
     bytes: int = 0
@@ -36,7 +42,7 @@ class Sum:
 
 
 def kind_of(path: str) -> str:
-    """What a path of the repository is."""
+    """Return the kind of a repository path: METADATA, RELEASE, FULL or DELTA."""
     if path.startswith("/metadata/"):
         return METADATA
     if "/deltas/" in path:
@@ -45,7 +51,7 @@ def kind_of(path: str) -> str:
 
 
 class Traffic:
-    """The count of one process."""
+    """Traffic counters of one process."""
 
     def __init__(self, repo: Path, engine: Engine) -> None:
         self._files, self._engine = repo / "targets" / "files", engine
@@ -54,60 +60,62 @@ class Traffic:
         self._thread: threading.Thread | None = None
 
     def count(self, path: str, sent: int, length: int | None) -> None:
-        """Count an answer.
+        """Count a response.
 
         Args:
-            path: asked for.
-            sent: bytes of its body, which may be a part.
-            length: of all that it is a part of, where that is known.
+            path: path of the request.
+            sent: bytes of the body, which may be a range.
+            length: size of the whole file, if known.
         """
         kind = kind_of(path)
         full = sent
         if kind == DELTA and length:
             full = round(sent / length * self._full_bytes(path))
         with self._lock:
-            found = self._sums[int(time.time()) // DAY_S, kind]
-            found.requests += 1
-            found.bytes += sent
-            found.full_bytes += full
+            total = self._sums[int(time.time()) // DAY_S, kind]
+            total.requests += 1
+            total.bytes += sent
+            total.full_bytes += full
             if self._thread is None:  # here, not in __init__: a worker forks before it serves
                 self._thread = threading.Thread(target=self._store_for_ever, daemon=True)
                 self._thread.start()
                 atexit.register(self.store)
 
     def store(self) -> None:
-        """Add what was counted to the database, or keep it for the next time."""
+        """Add the counts to the database; if that fails, keep them for the next time."""
         with self._lock:
             sums, self._sums = self._sums, defaultdict(Sum)
         if not sums:
             return
         try:
             with writing(self._engine) as connection:
-                for (day, kind), found in sums.items():
-                    made = dialect_of(connection).insert(SERVED_DAY)
-                    new = made.excluded
+                for (day, kind), total in sums.items():
+                    insert = dialect_of(connection).insert(SERVED_DAY)
+                    new = insert.excluded
                     added = {
                         name: SERVED_DAY.c[name] + new[name]
                         for name in ("requests", "bytes", "full_bytes")
                     }
-                    made = made.on_conflict_do_update(index_elements=["day", "kind"], set_=added)
+                    insert = insert.on_conflict_do_update(
+                        index_elements=["day", "kind"], set_=added
+                    )
                     connection.execute(
-                        made.values(
+                        insert.values(
                             day=day,
                             kind=kind,
-                            requests=found.requests,
-                            bytes=found.bytes,
-                            full_bytes=found.full_bytes,
+                            requests=total.requests,
+                            bytes=total.bytes,
+                            full_bytes=total.full_bytes,
                         )
                     )
         except SQLAlchemyError as err:
             _LOG.warning("served bytes were not stored: %s", err)
             with self._lock:
-                for key, found in sums.items():
+                for key, total in sums.items():
                     kept = self._sums[key]
-                    kept.requests += found.requests
-                    kept.bytes += found.bytes
-                    kept.full_bytes += found.full_bytes
+                    kept.requests += total.requests
+                    kept.bytes += total.bytes
+                    kept.full_bytes += total.full_bytes
 
     def _store_for_ever(self) -> None:
         while True:
@@ -115,18 +123,18 @@ class Traffic:
             self.store()
 
     def _full_bytes(self, path: str) -> int:
-        """Size of the file that a delta `<sha256>.<to>.<from>` gives."""
+        """Return the size of the file that a delta `<sha256>.<to>.<from>` produces."""
         to = path.rpartition("/")[2].split(".")[1]
         return _size(self._files / f"{to}.{to}")
 
 
 def by_day(engine: Engine, first_day: int) -> dict[int, dict[str, Sum]]:
-    """What was served from a day on: day -> kind -> sum."""
-    found: dict[int, dict[str, Sum]] = defaultdict(dict)
+    """Return the traffic since a day: day -> kind -> sum."""
+    days: dict[int, dict[str, Sum]] = defaultdict(dict)
     with engine.connect() as connection:
         for row in connection.execute(select(SERVED_DAY).where(SERVED_DAY.c.day >= first_day)):
-            found[row.day][row.kind] = Sum(row.requests, row.bytes, row.full_bytes)
-    return found
+            days[row.day][row.kind] = Sum(row.requests, row.bytes, row.full_bytes)
+    return days
 
 
 @lru_cache(maxsize=1024)

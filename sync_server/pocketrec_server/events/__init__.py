@@ -1,6 +1,6 @@
-"""Events: uploads of devices are stored, and exported as Parquet.
+"""Events: store the uploads of devices, and export them as Parquet.
 
 In: batches of events over HTTP. Out: rows in the database, Parquet files per day.
-Read in this order: routes.py, uploads.py, validation.py, rate_limit.py, quotas.py, ingest.py, then
+Reading order: routes.py, uploads.py, validation.py, rate_limit.py, quotas.py, ingest.py, then
 export.py, stats.py, erasure.py.
 """

@@ -1,4 +1,4 @@
-"""Erase what one install has sent (GDPR article 17); who knows its random id may ask for it."""
+"""Erase the events of one install (GDPR article 17); its random id authorises the request."""
 
 from sqlalchemy import Engine, delete, func, select, update
 
@@ -8,9 +8,9 @@ from pocketrec_server.storage.tables import EVENT, EVENT_DAY, INSTALL
 
 
 def erase(engine: Engine, install_id: str) -> int:
-    """Erase an install with its events; returns their number, 0 for one that is not known.
+    """Erase an install and its events; return the number of events, 0 for an unknown install.
 
-    The days that it had events on count as changed, so that the next export leaves them out.
+    The days of these events are marked as changed, so the next export omits the events.
 
     Raises:
         SQLAlchemyError: the database failed; nothing was erased.
@@ -24,14 +24,15 @@ def erase(engine: Engine, install_id: str) -> int:
         day = EVENT.c.ts // DAY_S
         counted = select(day.label("day"), func.count()).where(EVENT.c.install == number)
         days = [
-            (int(at), n) for at, n in connection.execute(counted.group_by("day").order_by("day"))
+            (int(on_day), n)
+            for on_day, n in connection.execute(counted.group_by("day").order_by("day"))
         ]
         connection.execute(delete(EVENT).where(EVENT.c.install == number))
         connection.execute(delete(INSTALL).where(INSTALL.c.number == number))
-        for at, n in days:
+        for on_day, n in days:
             connection.execute(
                 update(EVENT_DAY)
-                .where(EVENT_DAY.c.day == at)
+                .where(EVENT_DAY.c.day == on_day)
                 .values(events=EVENT_DAY.c.events - n, changes=EVENT_DAY.c.changes + 1)
             )
     scrub(engine)

@@ -1,9 +1,11 @@
-"""Events to Parquet, a file a day and kind, for `pocketrec data` and any other reader.
+"""Export events to Parquet, one file per day and kind, for `pocketrec data` and other readers.
 
-`<out>/interactions/day=2026-05-01/events.parquet` and `<out>/impressions/...`, rows by time and
-id: equal events give equal bytes, in whatever order and batches they came. Each file appears whole
-or not at all; `export.json` says which changes of each day are in, so a later run, also one after
-a killed one, writes only the days that changed since.
+Files: `<out>/interactions/day=2026-05-01/events.parquet` and `<out>/impressions/...`.
+
+- Rows are ordered by time and id, so equal events give equal bytes, in any order of upload.
+- Files are written atomically.
+- `export.json` records the change number of each exported day. A later run writes only the days
+  that changed since, also if the previous run was killed.
 """
 
 import hashlib
@@ -33,12 +35,19 @@ if TYPE_CHECKING:
 FORMAT = 1
 STATE_FILE = "export.json"
 ROWS = 50_000
-"""Of a row group: what is in memory at a time, about 20 MB."""
+"""Rows of a row group; about 20 MB in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exported:
-    """What an export did: days written anew and left as they were, and the rows it wrote."""
+class ExportReport:
+    """Result of an export.
+
+    Attributes:
+        days_written: days that changed and were written.
+        days_kept: days that did not change.
+        interactions: interactions written.
+        impressions: impressions written.
+    """
 
     days_written: int
     days_kept: int
@@ -53,22 +62,22 @@ def export_events(
     first: int | None = None,
     last: int | None = None,
     raw_ids: bool = False,
-) -> Exported:
-    """Bring a folder up to date with the database.
+) -> ExportReport:
+    """Update a folder to the events in the database.
 
     Args:
         engine: the database.
-        out: the folder; made if need be.
-        first: leave days before this one as they are; counted from 1970-01-01 (UTC).
-        last: leave days after this one as they are.
-        raw_ids: write install ids as they are. By default `user_id` is a keyed hash of it, under a
-            secret of the database (HMAC-SHA256, 128 bits), the same on every day.
+        out: output folder; created if missing.
+        first: first day to export, in days since 1970-01-01 (UTC).
+        last: last day to export.
+        raw_ids: export install ids unchanged. By default `user_id` is a keyed hash of the install
+            id (HMAC-SHA256 with a secret of the database, 128 bits), the same on every day.
 
     Raises:
         InputError: the folder has the export of another database or with other ids, or another
             export is writing to it.
-        SQLAlchemyError: the database failed. What was exported so far stays.
-        PocketRecError: the folder cannot be written. The same.
+        SQLAlchemyError: the database failed. Days that were exported before are kept.
+        PocketRecError: the folder cannot be written. Days that were exported before are kept.
         ModuleNotFoundError: pyarrow is not installed; nothing was written.
     """
     schema = _schema()
@@ -83,15 +92,15 @@ def export_events(
                 kept += 1
                 continue
             with snapshot(engine) as connection:
-                # As of the moment of the rows: the number that was read before may be older.
-                found = select(EVENT_DAY.c.changes).where(EVENT_DAY.c.day == day)
-                changes = connection.scalars(found).one()
+                # Read the number in the snapshot of the rows: the one of `_days` may be older.
+                query = select(EVENT_DAY.c.changes).where(EVENT_DAY.c.day == day)
+                changes = connection.scalars(query).one()
                 for kind in KINDS:
                     counts[kind] += _write_day(connection, out, kind, day, salt, schema)
             state["days"][day_name(day)] = changes
             write_atomic(out / STATE_FILE, canonical_json(state))
             written += 1
-    return Exported(
+    return ExportReport(
         days_written=written,
         days_kept=kept,
         interactions=counts["interaction"],
@@ -100,24 +109,24 @@ def export_events(
 
 
 def pseudonym(salt: bytes, install_id: str) -> str:
-    """Return what stands for an install id in exports: 32 hexadecimal digits."""
+    """Return the pseudonym of an install id in exports: 32 hexadecimal digits."""
     return hmac.new(salt, install_id.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _salt(engine: Engine) -> bytes:
     with engine.connect() as connection:
-        found = select(SETTING.c.value).where(SETTING.c.name == "salt")
-        return bytes.fromhex(connection.scalars(found).one())
+        query = select(SETTING.c.value).where(SETTING.c.name == "salt")
+        return bytes.fromhex(connection.scalars(query).one())
 
 
 def _days(engine: Engine, first: int | None, last: int | None) -> list[tuple[int, int]]:
-    found = select(EVENT_DAY.c.day, EVENT_DAY.c.changes).order_by(EVENT_DAY.c.day)
+    query = select(EVENT_DAY.c.day, EVENT_DAY.c.changes).order_by(EVENT_DAY.c.day)
     if first is not None:
-        found = found.where(EVENT_DAY.c.day >= first)
+        query = query.where(EVENT_DAY.c.day >= first)
     if last is not None:
-        found = found.where(EVENT_DAY.c.day <= last)
+        query = query.where(EVENT_DAY.c.day <= last)
     with engine.connect() as connection:
-        return [(row.day, row.changes) for row in connection.execute(found)]
+        return [(row.day, row.changes) for row in connection.execute(query)]
 
 
 def day_name(day: int) -> str:
@@ -133,7 +142,7 @@ def _schema() -> "pa.Schema":
         if err.name != "pyarrow":
             raise
         raise ModuleNotFoundError(
-            "events are exported with pyarrow, which is not installed."
+            "the export needs pyarrow, which is not installed."
             " Install it with: pip install 'pocketrec[events]'",
             name="pyarrow",
         ) from err
@@ -157,7 +166,7 @@ def _write_day(
     salt: bytes | None,
     schema: "pa.Schema",
 ) -> int:
-    """Write the file of a day and kind, or remove it where there is nothing to write."""
+    """Write the file of a day and kind; remove the file if there are no rows."""
     from pyarrow.parquet import ParquetWriter
 
     path = out / f"{kind}s" / f"day={day_name(day)}" / "events.parquet"
@@ -177,7 +186,7 @@ def _write_day(
         else:
             temporary.unlink()
             path.unlink(missing_ok=True)
-            with suppress(OSError):  # something else lies there
+            with suppress(OSError):  # the folder holds other files
                 path.parent.rmdir()
             fsync_dir(path.parent.parent)
     except OSError as err:
@@ -189,14 +198,14 @@ def _write_day(
 def _tables(
     connection: Connection, kind: str, day: int, salt: bytes | None, schema: "pa.Schema"
 ) -> Iterator["pa.Table"]:
-    """Yield a day's rows by time and id, `ROWS` at a time.
+    """Yield a day's rows by time and event id, `ROWS` at a time.
 
-    The order of install ids is no part of it: it would tell of the ids behind the pseudonyms.
+    Sorting by install id first would reveal the order of the ids behind the pseudonyms.
     """
     import pyarrow as pa
 
     start = day * DAY_S
-    found = (
+    query = (
         select(
             INSTALL.c.install_id,
             EVENT.c.item_id,
@@ -209,11 +218,16 @@ def _tables(
         .where(EVENT.c.kind == kind, EVENT.c.ts >= start, EVENT.c.ts < start + DAY_S)
         .order_by(EVENT.c.ts, EVENT.c.id, INSTALL.c.install_id)
     )
-    result = connection.execute(found, execution_options={"yield_per": ROWS})
+    result = connection.execute(query, execution_options={"yield_per": ROWS})
     for rows in result.partitions():
         ids, *columns = zip(*rows, strict=True)
-        names = {each: each if salt is None else pseudonym(salt, each) for each in set(ids)}
-        yield pa.table([[names[each] for each in ids], *map(list, columns)], schema=schema)
+        names = {
+            install_id: install_id if salt is None else pseudonym(salt, install_id)
+            for install_id in set(ids)
+        }
+        yield pa.table(
+            [[names[install_id] for install_id in ids], *map(list, columns)], schema=schema
+        )
 
 
 def _state(out: Path, ids: str) -> dict[str, Any]:
@@ -227,7 +241,7 @@ def _state(out: Path, ids: str) -> dict[str, Any]:
         raise InputError(f"{path}: damaged ({err!r}). Choose another --out.") from err
     if known[:2] != (FORMAT, ids):
         raise InputError(
-            f"{path}: has the events of another database, or under other ids. Choose another --out."
+            f"{path}: holds the events of another database, or other ids. Choose another --out."
         )
     return dict(state)
 
@@ -238,7 +252,7 @@ def _alone(out: Path) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
         lock = LockedFile(out / ".lock")
     except BlockingIOError as err:
-        raise InputError(f"{out}: another export is writing there. Wait for its end.") from err
+        raise InputError(f"{out}: another export is writing here. Wait until it ends.") from err
     except OSError as err:
         raise write_failed(out, err) from err
     with lock:

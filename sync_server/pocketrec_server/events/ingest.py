@@ -1,7 +1,7 @@
-"""Store a batch of events: once, however often and by however many processes it is received.
+"""Store a batch of events exactly once, even if several processes receive it several times.
 
-One transaction, in which the row of the install is locked: uploads of one install come one after
-the other, and batch, events, quota and counts are there together or not at all.
+One transaction stores batch, events, quota and counts. It locks the row of the install, so the
+uploads of one install are processed one after the other.
 """
 
 import hashlib
@@ -32,18 +32,18 @@ from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import EVENT, EVENT_DAY, INSTALL, REJECTED_DAY, UPLOAD
 
 REMEMBERED_S = 30 * DAY_S
-"""How long a batch is known; after that, its events still are."""
+"""Time for which batch ids are kept; event ids are kept as long as their events."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
-    """What became of a batch.
+class IngestReport:
+    """Result of storing a batch.
 
     Attributes:
-        accepted: ids of the events that are stored, now or before.
-        rejected: why others are not.
-        new: times of the events that were not there before.
-        again: the batch was known, and is answered as before.
+        accepted: ids of the stored events, new or known.
+        rejected: places, ids and reasons of the rejected events.
+        new: times of the new events.
+        again: whether the batch was known already; then it gets the same response as before.
     """
 
     accepted: list[str]
@@ -58,19 +58,19 @@ def store(
     limits: Limits = LIMITS,
     now: float | None = None,
     network: str = UNKNOWN,
-) -> Stored:
-    """Store what is well formed of a batch; a known batch is answered as before.
+) -> IngestReport:
+    """Store the valid events of a batch. A known batch gets the same response as before.
 
     Args:
         engine: the database.
         upload: the batch.
-        limits: of its install, its network, and of all.
-        now: unix seconds; by default the clock's.
-        network: that it comes from, see `networks.py`.
+        limits: limits of the install, its network, and all installs.
+        now: current time, unix seconds; the default is the system clock.
+        network: network of the client, see `networks.py`.
 
     Raises:
-        UploadRefusedError: the install, its network or all have sent too much, or the batch's id
-            was used for other events.
+        UploadRefusedError: a limit of the install, its network or all installs is exceeded, or the
+            batch id was used for other events.
         SQLAlchemyError: the database failed; nothing was stored.
     """
     now = time.time() if now is None else now
@@ -80,46 +80,46 @@ def store(
     quotas = check(engine, limits, network, now)
     with writing(engine) as connection:
         install = _locked(connection, upload.install_id, limits, now)
-        allowance = spend_upload(_allowance(install), limits, now)
+        budget = spend_upload(_budget(install), limits, now)
         new, known = [], _known(connection, install.number, upload.batch)
         if known is None:
             try:
                 with connection.begin_nested():
                     new = _insert(connection, install.number, rows)
                     spend(connection, quotas, len(new), now)
-                    allowance = spend_events(allowance, limits, len(new), now)
+                    budget = spend_events(budget, limits, len(new), now)
                     _count(connection, new, rejected, int(now))
                     _remember(connection, install.number, upload.batch, digest, rejected, int(now))
             except UploadRefusedError as err:
                 refused = err
         elif known.digest != digest:
-            refused = UploadRefusedError(409, "the batch's id was used for other events before")
+            refused = UploadRefusedError(409, "the batch id was used for other events before")
         else:
             rejected = json.loads(known.rejected)
         connection.execute(
             update(INSTALL)
             .where(INSTALL.c.number == install.number)
-            .values(last_utc=int(now), **asdict(allowance))
+            .values(last_utc=int(now), **asdict(budget))
         )
-    if refused:  # after the commit: what is refused costs an upload, too
+    if refused:  # after the commit: a refused upload counts too
         raise refused
-    places = {each["place"] for each in rejected}
+    places = {rejection["place"] for rejection in rejected}
     accepted = [e["id"] for place, e in enumerate(upload.events) if place not in places]
-    return Stored(accepted=accepted, rejected=rejected, new=new, again=known is not None)
+    return IngestReport(accepted=accepted, rejected=rejected, new=new, again=known is not None)
 
 
 def _locked(connection: Connection, install_id: str, limits: Limits, now: float) -> Row[Any]:
-    """Return the row of an install, made if need be, locked until the transaction ends."""
-    found = select(INSTALL).where(INSTALL.c.install_id == install_id).with_for_update()
-    if (row := connection.execute(found).one_or_none()) is not None:
+    """Return the row of an install, created if missing, locked until the transaction ends."""
+    query = select(INSTALL).where(INSTALL.c.install_id == install_id).with_for_update()
+    if (row := connection.execute(query).one_or_none()) is not None:
         return row
-    made = {"install_id": install_id, "first_utc": int(now), "last_utc": int(now)}
+    first_values = {"install_id": install_id, "first_utc": int(now), "last_utc": int(now)}
     insert = dialect_of(connection).insert(INSTALL).on_conflict_do_nothing()
-    connection.execute(insert, made | asdict(full(limits, now)))
-    return connection.execute(found).one()
+    connection.execute(insert, first_values | asdict(full(limits, now)))
+    return connection.execute(query).one()
 
 
-def _allowance(install: Row[Any]) -> Budget:
+def _budget(install: Row[Any]) -> Budget:
     return Budget(
         tokens=install.tokens,
         tokens_utc=install.tokens_utc,
@@ -135,7 +135,7 @@ def _known(connection: Connection, install: int, batch: str | None) -> Row[Any] 
 
 
 def _insert(connection: Connection, install: int, rows: list[dict[str, Any]]) -> list[int]:
-    """Insert the rows whose ids are new; returns their times."""
+    """Insert the rows with new ids; return their times."""
     if not rows:
         return []
     insert = dialect_of(connection).insert(EVENT).on_conflict_do_nothing().returning(EVENT.c.ts)
@@ -145,14 +145,14 @@ def _insert(connection: Connection, install: int, rows: list[dict[str, Any]]) ->
 def _count(
     connection: Connection, new: list[int], rejected: list[dict[str, Any]], now: int
 ) -> None:
-    # In the order of their keys: two uploads that count the same days cannot wait for each other.
+    # In the order of their keys, so that two uploads with the same days cannot deadlock.
     days = [
         {"day": day, "events": n, "changes": 1}
         for day, n in sorted(Counter(map(day_of, new)).items())
     ]
     reasons = [
         {"day": day_of(now), "reason": reason, "events": n}
-        for reason, n in sorted(Counter(each["reason"] for each in rejected).items())
+        for reason, n in sorted(Counter(rejection["reason"] for rejection in rejected).items())
     ]
     for table, rows in ((EVENT_DAY, days), (REJECTED_DAY, reasons)):
         if rows:

@@ -1,9 +1,10 @@
-"""How many events all installs of a network, and all installs together, may send in a time.
+"""Quotas of events per network and hour, and for all installs per day.
 
-Install ids are easy to invent, so a limit of an install does not bind a client that makes up many.
-These limits do. They count new events in the database, so that all server processes agree. An
-upload without a new event counts as one. A network is kept as a keyed hash, for little more than
-its hour.
+A client can invent install ids, so a limit per install does not stop it. These quotas do.
+
+- They count new events in the database, so all server processes share them.
+- An upload without a new event counts as one event.
+- The database stores a keyed hash of the network, for little more than an hour.
 """
 
 import hashlib
@@ -25,7 +26,15 @@ _ALL = "all"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """What one scope may send in each window; `status` answers what is beyond it."""
+    """Maximum number of events of one scope in each window.
+
+    Attributes:
+        scope: "all", or the keyed hash of a network.
+        most: maximum number of events.
+        window_s: length of the window, seconds.
+        status: HTTP status of the response to uploads above the quota.
+        reason: error message of this response.
+    """
 
     scope: str
     most: int
@@ -34,29 +43,29 @@ class Quota:
     reason: str
 
     def ends_utc(self, now: float) -> int:
-        """Return when the present window ends."""
+        """Return when the current window ends."""
         return (int(now) // self.window_s + 1) * self.window_s
 
     def refuse(self, ends_utc: int, now: float) -> UploadRefusedError:
-        """Return the error for an upload beyond the quota."""
+        """Return the error for an upload above the quota."""
         wait_s = math.ceil(ends_utc - now)
         return UploadRefusedError(self.status, self.reason, retry_after_s=max(1, wait_s))
 
 
 def check(engine: Engine, limits: Limits, network: str, now: float) -> tuple[Quota, ...]:
-    """Return the quotas of an upload from a network, none of them used up.
+    """Return the quotas of an upload from a network, and check that each has events left.
 
-    Reads only, so that what is beyond a quota costs no write.
+    The check only reads, so an upload above the quota costs no write.
 
     Raises:
-        UploadRefusedError: one is used up; says when its window ends.
+        UploadRefusedError: a quota is used up; the error has the seconds until its window ends.
     """
     with engine.connect() as connection:
         salt = connection.scalars(select(SETTING.c.value).where(SETTING.c.name == "salt")).one()
         quotas = _quotas(limits, _keyed(salt, network))
         scopes = [quota.scope for quota in quotas]
-        found = select(EVENT_QUOTA).where(EVENT_QUOTA.c.scope.in_(scopes))
-        rows = {row.scope: row for row in connection.execute(found)}
+        query = select(EVENT_QUOTA).where(EVENT_QUOTA.c.scope.in_(scopes))
+        rows = {row.scope: row for row in connection.execute(query)}
     for quota in quotas:
         row = rows.get(quota.scope)
         if row and row.used >= quota.most and now < row.ends_utc <= quota.ends_utc(now):
@@ -65,15 +74,15 @@ def check(engine: Engine, limits: Limits, network: str, now: float) -> tuple[Quo
 
 
 def spend(connection: Connection, quotas: tuple[Quota, ...], new: int, now: float) -> None:
-    """Count an upload with so many new events, in the transaction that stores them.
+    """Count the new events of an upload, in the transaction that stores them.
 
     Raises:
-        UploadRefusedError: so many are not left; roll the transaction back.
+        UploadRefusedError: a quota is exceeded; roll the transaction back.
     """
     old, events = EVENT_QUOTA.c, max(1, new)
-    for quota in quotas:  # in one order: two uploads cannot wait for each other
+    for quota in quotas:  # always in the same order, so that two uploads cannot deadlock
         insert = dialect_of(connection).insert(EVENT_QUOTA)
-        # An end beyond this window was noted while the clock was ahead.
+        # An end after this window was stored while the clock was ahead.
         is_past = or_(old.ends_utc <= int(now), old.ends_utc > quota.ends_utc(now))
         row = connection.execute(
             insert.on_conflict_do_update(

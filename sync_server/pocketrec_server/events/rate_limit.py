@@ -1,7 +1,7 @@
-"""How much one install may send: uploads by a token bucket, events by a quota a day.
+"""Rate limits of one install: a token bucket for uploads, a quota of events per day.
 
-(Turner 1986, "New directions in communications", leaky bucket as a meter.) Pure decisions; the
-state is a row of the database, so that all server processes agree.
+Method: leaky bucket as a meter (Turner 1986, "New directions in communications"). The functions are
+pure. The state is a row in the database, so all server processes share it.
 """
 
 import math
@@ -13,14 +13,14 @@ from pocketrec_server.errors import UploadRefusedError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one install may send, and what all may.
+    """Limits of one install, of one network, and of all installs.
 
     Attributes:
-        per_minute: uploads, in the long run and, after a minute's rest, at once.
-        day_events: new events on one day (UTC); a batch that would exceed it waits for the next.
-            At least what a batch may hold.
-        network_hour_events: of all installs of one network in an hour, see `quotas.py`.
-        all_day_events: of all installs on one day; what bounds the database's growth.
+        per_minute: uploads of one install per minute; also the size of the bucket.
+        day_events: new events of one install per day (UTC). A batch above it has to wait for the
+            next day. Must be at least the maximum size of a batch.
+        network_hour_events: new events of one network per hour, see `quotas.py`.
+        all_day_events: new events of all installs per day; bounds the growth of the database.
     """
 
     per_minute: int = 60
@@ -34,7 +34,14 @@ LIMITS = Limits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What an install has left: `tokens` uploads at `tokens_utc`, and what it used of its quota."""
+    """Remaining budget of an install.
+
+    Attributes:
+        tokens: uploads left in the bucket at `tokens_utc`.
+        tokens_utc: time of the last upload, unix seconds.
+        quota_day: day of `quota_used`, counted from 1970-01-01 (UTC).
+        quota_used: new events stored on this day.
+    """
 
     tokens: float
     tokens_utc: float
@@ -43,7 +50,7 @@ class Budget:
 
 
 def full(limits: Limits, now: float) -> Budget:
-    """Return the allowance of an install that has sent nothing yet."""
+    """Return the budget of a new install."""
     return Budget(tokens=limits.per_minute, tokens_utc=now, quota_day=_day(now), quota_used=0)
 
 
@@ -51,11 +58,11 @@ def spend_upload(has: Budget, limits: Limits, now: float) -> Budget:
     """Take one upload from the bucket.
 
     Raises:
-        UploadRefusedError: it is empty; says when it will not be.
+        UploadRefusedError: the bucket is empty; the error has the seconds until the next upload.
     """
     per_s = limits.per_minute / 60
     rested = now - has.tokens_utc
-    # Noted in the future: the clock was wrong then, and nothing is known of how long it rested.
+    # A time in the future: the clock was wrong, so the time since the last upload is unknown.
     tokens = (
         limits.per_minute if rested < 0 else min(limits.per_minute, has.tokens + rested * per_s)
     )
@@ -70,7 +77,7 @@ def spend_events(has: Budget, limits: Limits, events: int, now: float) -> Budget
     """Take new events from today's quota.
 
     Raises:
-        UploadRefusedError: so many are not left; says when the next day begins.
+        UploadRefusedError: the quota is exceeded; the error has the seconds until the next day.
     """
     today = _day(now)
     used = events + (has.quota_used if has.quota_day == today else 0)

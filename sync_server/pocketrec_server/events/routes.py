@@ -1,4 +1,4 @@
-"""POST /v1/events: what devices whose users agreed send. DELETE /v1/installs/<id>: erase it."""
+"""POST /v1/events: store uploads, with the user's consent. DELETE /v1/installs/<id>: erase them."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from pocketrec_bundle.units import DAY_S
 from pocketrec_server.errors import UploadRefusedError
 from pocketrec_server.events import uploads
 from pocketrec_server.events.erasure import erase
-from pocketrec_server.events.ingest import Stored, store
+from pocketrec_server.events.ingest import IngestReport, store
 from pocketrec_server.events.quotas import HOUR_S, forget_past
 from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.http.content_coding import CODINGS, decoded
@@ -26,7 +26,13 @@ _INSTALL_ID = {"type": "string", "pattern": f"^{uploads.INSTALL_ID.pattern}$"}
 
 
 def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = LIMITS) -> Blueprint:
-    """Return the routes, over a database that is open, counting in a registry."""
+    """Return the routes.
+
+    Args:
+        engine: the open database.
+        registry: registry of the metrics.
+        limits: limits of uploads and events.
+    """
     routes = Blueprint("events", __name__)
     stored = Counter("pocketrec_events_stored", "New events stored.", registry=registry)
     rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
@@ -44,7 +50,7 @@ def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = L
 
     @routes.post("/v1/events")
     @described(
-        "Store a batch of events of a device whose user agreed; a batch sent twice counts once.",
+        "Store a batch of events. It needs the user's consent. A repeated batch is stored once.",
         tag="devices",
         headers={"Content-Encoding": {"enum": [*CODINGS, "identity"]}},
         body=record(
@@ -71,18 +77,18 @@ def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = L
         coding = request.headers.get("Content-Encoding", "")
         batch = uploads.parse(decoded(request.get_data(), coding, uploads.MAX_CONTENT_BYTES))
         now = time.time()
-        found = store(engine, batch, limits, now, network_of(request.remote_addr or ""))
+        report = store(engine, batch, limits, now, network_of(request.remote_addr or ""))
         if sweep.is_due(now):
             forget_past(engine, now)
-        stored.inc(len(found.new))
-        if found.new:
-            lag.observe(max(0.0, now - max(found.new)))
-        rejected.inc(0 if found.again else len(found.rejected))
-        return jsonify(_answer(batch, found))
+        stored.inc(len(report.new))
+        if report.new:
+            lag.observe(max(0.0, now - max(report.new)))
+        rejected.inc(0 if report.again else len(report.rejected))
+        return jsonify(_answer(batch, report))
 
     @routes.delete("/v1/installs/<install_id>")
     @described(
-        "Erase all that an install has sent; who knows its id may ask for it.",
+        "Erase all events of an install. Its secret id authorises the request.",
         tag="devices",
         path={"install_id": _INSTALL_ID},
         ok=record(erased=COUNT),
@@ -112,13 +118,13 @@ def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = L
 
 
 class _Sweep:
-    """When a process next deletes counts of past hours."""
+    """Schedule of the deletion of past quotas: once an hour in each process."""
 
     def __init__(self) -> None:
         self._next, self._lock = 0.0, threading.Lock()
 
     def is_due(self, now: float) -> bool:
-        """Whether it is time; true for one thread an hour."""
+        """Return whether it is time; True for one thread per hour."""
         with self._lock:
             is_due = now >= self._next or self._next > now + HOUR_S
             if is_due:
@@ -126,12 +132,12 @@ class _Sweep:
             return is_due
 
 
-def _answer(batch: uploads.Upload, found: Stored) -> dict[str, Any]:
+def _answer(batch: uploads.Upload, report: IngestReport) -> dict[str, Any]:
     if batch.batch is None:
-        return {"accepted": found.accepted, "rejected": found.rejected}
+        return {"accepted": report.accepted, "rejected": report.rejected}
     return {
         "schema": uploads.SCHEMA,
         "batch": batch.batch,
-        "accepted": len(found.accepted),
-        "rejected": found.rejected,
+        "accepted": len(report.accepted),
+        "rejected": report.rejected,
     }

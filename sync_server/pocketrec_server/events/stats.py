@@ -1,4 +1,4 @@
-"""How many events there are, from how many devices, and why others were rejected."""
+"""Count stored events, devices, and rejected events by reason."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from pocketrec_server.storage.tables import EVENT_DAY, INSTALL, REJECTED_DAY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventStats:
-    """Counts, some by day since 1970-01-01 (UTC).
+    """Counts of events and installs.
 
     Attributes:
-        installs: that have sent anything.
-        active: those that have within the last week.
-        new: those that did so for the first time then.
-        events: stored now.
-        days: stored events by day, oldest first.
-        rejected: by reason, since the database was made.
+        installs: installs that have sent an upload.
+        active: installs with an upload in the last 7 days.
+        new: installs with their first upload in the last 7 days.
+        events: stored events.
+        days: stored events by day (days since 1970-01-01, UTC), oldest first.
+        rejected: rejected events by reason, since the database was created.
     """
 
     installs: int
@@ -31,7 +31,7 @@ class EventStats:
 
 
 def event_stats(engine: Engine, now: int) -> EventStats:
-    """Read the counts that uploads keep; no event is read.
+    """Read the counts that uploads maintain, without reading events.
 
     Raises:
         SQLAlchemyError: the database failed.

@@ -1,7 +1,7 @@
-"""The body of an upload, version 1, and that of devices from before there were versions.
+"""Parse the body of an upload: version 1, or the older form without a version.
 
-`{"schema": 1, "batch": uuid, "install_id": text, "consent": true, "events": [...]}`; the older one
-has neither schema nor batch. `docs/privacy.md` describes the protocol.
+`{"schema": 1, "batch": uuid, "install_id": text, "consent": true, "events": [...]}`; the older form
+has no schema and no batch. `docs/privacy.md` describes the protocol.
 """
 
 import re
@@ -22,7 +22,13 @@ INSTALL_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """One batch; `batch` is None in the older form."""
+    """One batch of events.
+
+    Attributes:
+        install_id: random id of the install.
+        batch: id of the batch; None in the older form.
+        events: events as parsed JSON, not validated.
+    """
 
     install_id: str
     batch: str | None
@@ -30,10 +36,10 @@ class Upload:
 
 
 def parse(content: bytes) -> Upload:
-    """Return the batch of a body, its rows not looked at.
+    """Parse a body without validating its events.
 
     Raises:
-        UploadRefusedError: it is no such body, has too many rows, or says nothing of consent.
+        UploadRefusedError: the body has another form, too many events, or no consent.
     """
     try:
         body = parse_json("the body", content, MAX_CONTENT_BYTES)
@@ -60,10 +66,10 @@ def parse(content: bytes) -> Upload:
 
 
 def checked_install_id(value: Any) -> str:
-    """Return an install id.
+    """Return an install id after checking its form.
 
     Raises:
-        UploadRefusedError: it is none.
+        UploadRefusedError: the value is not an install id.
     """
     if not isinstance(value, str) or not INSTALL_ID.fullmatch(value):
         raise UploadRefusedError(400, "install_id must be 8..64 letters, digits, - or _")

@@ -1,4 +1,4 @@
-"""Uploaded events, checked row by row: what a row may be, and why it is not stored."""
+"""Validate uploaded events one by one, and give a reason for each rejection."""
 
 import json
 from typing import Any
@@ -16,17 +16,17 @@ _MAX_VALUE = 1e300
 
 
 def checked(events: list[Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Split a batch into rows of the table `event`, without their install, and rejections.
+    """Split a batch into rows of the table `event` (without the install) and rejections.
 
-    A rejection says place (from 0), id where there is one, and reason; reasons are few, so that
-    they can be counted.
+    A rejection has the event's place (from 0), its id (if valid) and a reason. There are few
+    different reasons, so they can be counted.
     """
     rows: dict[str, dict[str, Any]] = {}
     rejected = []
     for place, event in enumerate(events):
         reason = _why_bad(event)
         if not reason and event["id"] in rows:
-            reason = "id stands twice in the batch"
+            reason = "duplicate id in the batch"
         if reason:
             name = event.get("id") if isinstance(event, dict) else None
             known = name if isinstance(name, str) and len(name) <= _TEXTS["id"] else str(place)

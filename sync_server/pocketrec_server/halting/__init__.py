@@ -1,5 +1,5 @@
 """Halting: stop a release that fails on many devices.
 
 In: outcomes that devices report. Out: a signed halt.
-Read in this order: routes.py, outcomes.py, networks.py, circuit_breaker.py.
+Reading order: routes.py, outcomes.py, networks.py, circuit_breaker.py.
 """

@@ -1,13 +1,16 @@
-"""Stop a release that fails on too many devices, without waiting for a person.
+"""Circuit breaker: halt a release that fails on too many devices, without waiting for a person.
 
-The policy, signed by the channel's key, says what is too many (`most_failures`). The server holds
-the brake's key, which can stop a release and not publish one: whoever takes the server over can do
-no more with it.
+The policy, signed with the channel's key, sets the limit (`most_failures`). The server has the key
+of the role `brake`, which can halt a release but not publish one. An attacker on the server can do
+no more than that.
 
-Outcomes carry no proof, and one sender can invent any number of them. So each network counts as
-one device, which failed to the share of its outcomes that are failures, and the network that failed
-most is left out. One network can then neither bring a halt about nor prevent one
-(`outcome_networks.py` has what is counted; docs/decisions/0019 has the figures).
+Outcomes carry no proof, and one sender can invent any number of them. So:
+
+- Each network counts as one device. Its failure is the share of its outcomes that are failures.
+- The network with the largest share is left out.
+
+One network can then neither cause a halt nor prevent one. `networks.py` keeps the counts;
+docs/decisions/0019 has the measurements.
 """
 
 import logging
@@ -32,72 +35,72 @@ from pocketrec_server.repository.roles import BRAKE
 _LOG = logging.getLogger("pocketrec_server")
 
 FEWEST_NETWORKS, MOST_NEEDED = 5, 5_000
-"""Bounds of `FailureLimit.of`: fewer networks prove nothing; more than that tell nothing new."""
+"""Bounds of `FailureLimit.of`: fewer networks prove nothing, more add no information."""
 WINDOW = 1_000
-"""Networks that are judged at least, if there are so many: the last ones. What they reported before
-cannot dilute a failure, and by chance alone so many hardly exceed a limit (decision 0019)."""
+"""Minimum size of the window: the networks that reported last. Older reports cannot hide a new
+failure, and so many networks rarely exceed a limit by chance (decision 0019)."""
 FEWEST_FAILING = 3
-"""Networks with failures that a halt takes, the one that failed most not counted."""
+"""Minimum number of networks with failures for a halt, without the one that failed most."""
 
 
 def needed(limit: FailureLimit) -> int:
-    """Return from how many networks outcomes must come before a release may be halted."""
+    """Return the minimum number of reporting networks for a halt."""
     return min(max(limit.of, FEWEST_NETWORKS), MOST_NEEDED) + 1
 
 
 def why_halt(limit: FailureLimit | None, networks: Sequence[Health]) -> str | None:
-    """Return why a release must be halted, or None.
+    """Return the reason to halt a release, or None to let it continue.
 
     Args:
-        limit: of the release; None: it is never halted by itself.
-        networks: what each network reported; those that reported nothing judged do not count.
+        limit: failure limit of the release; None: it is never halted automatically.
+        networks: outcomes by network; networks without a counted outcome are ignored.
     """
-    told = [health for health in networks if health.told]
-    if limit is None or len(told) < needed(limit):
+    reporting = [health for health in networks if health.told]
+    if limit is None or len(reporting) < needed(limit):
         return None
-    shares = sorted((health.failed_share for health in told), reverse=True)[1:]
+    shares = sorted((health.failed_share for health in reporting), reverse=True)[1:]
     failing, failed = sum(share > 0 for share in shares), sum(shares)
     if failing < FEWEST_FAILING or failed <= limit.share * len(shares):
         return None
     mean = failed / len(shares)
-    return f"{mean:.0%} of devices failed, the mean of {len(shares)} networks ({_parts(told)})"
+    return f"{mean:.0%} of devices failed, the mean of {len(shares)} networks ({_parts(reporting)})"
 
 
-def _parts(told: Sequence[Health]) -> str:
+def _parts(reporting: Sequence[Health]) -> str:
     parts = {
-        "self-test": sum(health.self_test_failed for health in told),
-        "reverted": sum(health.reverted for health in told),
-        "download": sum(health.download_failed for health in told),
+        "self-test": sum(health.self_test_failed for health in reporting),
+        "reverted": sum(health.reverted for health in reporting),
+        "download": sum(health.download_failed for health in reporting),
     }
     return ", ".join(f"{name} {n}" for name, n in parts.items() if n)
 
 
 def what_lacks(limit: FailureLimit | None, n_networks: int) -> str | None:
-    """Return why a release cannot be halted by itself yet, for its operator; None: it can be."""
-    if limit is None or n_networks >= (wanted := needed(limit)):
+    """Return why a release cannot be halted automatically yet; None if it can."""
+    if limit is None or n_networks >= (minimum := needed(limit)):
         return None
     if n_networks == 1:
         return (
-            f"all outcomes come from one network; automatic halting needs {wanted} networks. "
+            f"all outcomes come from one network; automatic halting needs {minimum} networks. "
             "If phones reach the server through a proxy, start it with --behind-proxy."
         )
-    return f"outcomes come from {n_networks} networks; automatic halting needs {wanted}"
+    return f"outcomes come from {n_networks} networks; automatic halting needs {minimum}"
 
 
 def judged(limit: FailureLimit) -> int:
-    """Return how many of the last networks a release is judged by, if there are so many."""
+    """Return the size of a release's window: the number of last networks that count."""
     return max(WINDOW, 2 * needed(limit))
 
 
 def networks_of(engine: Engine, channel: str, manifest: str, limit: FailureLimit) -> list[Health]:
-    """Read what the networks that a release is judged by reported."""
+    """Read the outcomes of the networks in a release's window."""
     return [Health(**sums) for sums in recent(engine, channel, manifest, judged(limit))]
 
 
 def lacks(engine: Engine, channel: str, stage: Stage) -> str | None:
-    """Return what an automatic halt of a release lacks, for its operator; None: nothing.
+    """Return why a release cannot be halted automatically yet; None if it can.
 
-    Without any outcome there is nothing to say yet.
+    Also None if no outcome was reported yet.
     """
     limit = stage.most_failures
     if limit is None or stage.state != ACTIVE:
@@ -107,19 +110,19 @@ def lacks(engine: Engine, channel: str, stage: Stage) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """What a channel says now."""
+class ChannelState:
+    """Policy and halts of a channel."""
 
     policy: RolloutPolicy
     halts: Halts
 
 
-def published(repo: Path, channel: str) -> Published:
-    """Read policy and halts of a channel; their signatures are checked once a publish.
+def published(repo: Path, channel: str) -> ChannelState:
+    """Read policy and halts of a channel, cached until the next publish.
 
     Raises:
-        InputError: there is no such channel.
-        RepositoryInvalidError: the repository is damaged, or nothing was published.
+        InputError: the channel is unknown.
+        RepositoryInvalidError: the repository is missing or damaged.
     """
     try:
         changed = (repo / "metadata" / "timestamp.json").stat()
@@ -129,8 +132,8 @@ def published(repo: Path, channel: str) -> Published:
 
 
 @lru_cache(maxsize=64)
-def _published(repo: Path, channel: str, _file: int, _changed_ns: int) -> Published:
-    return Published(policy=read_policy(repo, channel), halts=read_halts(repo, channel))
+def _published(repo: Path, channel: str, _file: int, _changed_ns: int) -> ChannelState:
+    return ChannelState(policy=read_policy(repo, channel), halts=read_halts(repo, channel))
 
 
 class CircuitBreaker:
@@ -141,15 +144,15 @@ class CircuitBreaker:
         self._halting = threading.Lock()
 
     def check(self, channel: str, manifests: Collection[str]) -> list[str]:
-        """Halt those of some releases that must be; returns the manifests of these.
+        """Halt the releases that exceed their failure limit; return their manifests.
 
-        What cannot be signed now is logged, and tried again with the next outcome of the release.
+        A halt that cannot be signed is logged, and retried at the next outcome of the release.
         """
         done = []
         try:
-            found = published(self._repo, channel)
-            for stage in found.policy.releases:
-                halted = found.halts.reason(stage.manifest) is not None
+            state = published(self._repo, channel)
+            for stage in state.policy.releases:
+                halted = state.halts.reason(stage.manifest) is not None
                 if stage.manifest not in manifests or halted or stage.state != ACTIVE:
                     continue
                 why = self._why(channel, stage)
@@ -166,9 +169,9 @@ class CircuitBreaker:
         return why_halt(limit, networks_of(self._engine, channel, stage.manifest, limit))
 
     def _halt(self, channel: str, manifest: str, why: str) -> bool:
-        self._signers[BRAKE]  # raises before the audit log is written to, once an outcome
+        self._signers[BRAKE]  # raises before the audit log gets an entry for each outcome
         if not self._halting.acquire(blocking=False):
-            return False  # another thread is at it, and may have to wait for a publish
+            return False  # another thread is halting, and may be waiting for a publish
         try:
             return self._do(channel, manifest, why)
         finally:

@@ -1,12 +1,11 @@
-"""Outcomes by network: what halts are judged by, and how much one network may report.
+"""Outcomes by network: the input of the circuit breaker, and the quota of each network.
 
-An outcome carries no proof, and one sender can invent any number of them. A sender has few networks
-(`networks.py`), though, so the judgement in `halting.py` counts networks and not outcomes.
+An outcome carries no proof, and one sender can invent any number of them. But a sender has few
+networks (`http/networks.py`), so `circuit_breaker.py` counts networks, not outcomes.
 
-No address is stored. A network is a keyed hash, HMAC-SHA256 cut to 128 bits, under a random key
-that serves one release for `LIFE_HOURS`; then the key and all of its hashes are deleted. So rows of
-two releases cannot be linked. While a key lives, whoever has the database can find the networks out
-by trying all of them.
+No address is stored. A network is a keyed hash: HMAC-SHA256 cut to 128 bits, with a random key for
+each release. After `LIFE_HOURS` the key and its hashes are deleted. So rows of two releases cannot
+be linked. While a key exists, a person with the database can find the networks by trying all.
 """
 
 import hashlib
@@ -24,36 +23,36 @@ from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import OUTCOME_KEY, OUTCOME_NETWORK, OUTCOME_QUOTA
 
 JUDGED = ("installed", "self_test_failed", "reverted", "download_failed")
-"""Kinds of outcomes that halts are judged by; each is a column of the table."""
+"""Kinds of outcomes that count for a halt; each is a column of the table."""
 LIFE_HOURS = 28 * 24
 MOST_NETWORKS = 1_000
-"""Networks recorded for a release in an hour: enough to know a share to within 2 percent."""
+"""Maximum networks of a release per hour: enough to estimate a share within 2 percent."""
 MOST_A_DAY = 1_000
-"""Outcomes accepted from one network a day, over all channels and releases."""
+"""Maximum outcomes of one network per day, over all channels and releases."""
 _DAY_HOURS = 24
 
 Sums = dict[str, int]
 
 
 def quota(connection: Connection, network: str, hour: int) -> tuple[dict[str, Any], int]:
-    """Return the row of a network's quota of today, locked, and how many outcomes are left.
+    """Lock a network's quota of today; return its row and the number of outcomes left.
 
-    It comes first in a transaction: what is too old is forgotten here.
+    Call it first in a transaction: it also deletes expired rows.
     """
     _forget_old(connection, hour)
     key = _key(connection, "", "", hour)
     row = {"day": hour // _DAY_HOURS, "network": _tag(key, network)}
-    made = dialect_of(connection).insert(OUTCOME_QUOTA).values(**row, outcomes=0)
-    made = made.on_conflict_do_update(
+    insert = dialect_of(connection).insert(OUTCOME_QUOTA).values(**row, outcomes=0)
+    insert = insert.on_conflict_do_update(
         index_elements=list(OUTCOME_QUOTA.primary_key),
         set_={"outcomes": OUTCOME_QUOTA.c.outcomes},
     )
-    used = connection.execute(made.returning(OUTCOME_QUOTA.c.outcomes)).scalar_one()
+    used = connection.execute(insert.returning(OUTCOME_QUOTA.c.outcomes)).scalar_one()
     return row, max(MOST_A_DAY - used, 0)
 
 
 def spend(connection: Connection, row: dict[str, Any], outcomes: int) -> None:
-    """Take outcomes off the quota whose row `quota` returned."""
+    """Take outcomes from the quota whose row `quota` returned."""
     column = OUTCOME_QUOTA.c
     connection.execute(
         update(OUTCOME_QUOTA)
@@ -68,14 +67,14 @@ def record(
     """Add new outcomes to the rows of their network.
 
     Args:
-        connection: in a transaction that writes.
-        channel: that the device follows.
-        network: that the outcomes came from, as `network_of` returns it.
-        added: manifest and kind of each.
+        connection: connection in a writing transaction.
+        channel: channel of the device.
+        network: network of the client, as `network_of` returns it.
+        added: manifest and kind of each outcome.
         hour: unix seconds / 3600.
 
     Returns:
-        Manifests whose rows changed. A network beyond `MOST_NETWORKS` changes none.
+        Manifests whose rows changed. Networks above `MOST_NETWORKS` are not recorded.
     """
     by_manifest: dict[str, Sums] = {}
     for manifest, kind in added:
@@ -89,7 +88,7 @@ def record(
 
 
 def recent(engine: Engine, channel: str, manifest: str, enough: int) -> list[Sums]:
-    """Return what the networks of the last hours reported, see `last_networks`."""
+    """Return the outcomes of the networks that reported last, see `last_networks`."""
     column = OUTCOME_NETWORK.c
     rows = (
         select(column.hour, column.network, *(column[kind] for kind in JUDGED))
@@ -105,27 +104,27 @@ def recent(engine: Engine, channel: str, manifest: str, enough: int) -> list[Sum
 
 
 def last_networks(rows: Iterable[tuple[int, str, Sequence[int]]], enough: int) -> list[Sums]:
-    """Add up networks over as many hours as it takes until there are `enough`, or over all.
+    """Add up the newest hours until there are `enough` networks, or no more hours.
 
     Args:
-        rows: hour, network, and its counts of the kinds `JUDGED`; the newest hour first.
-        enough: networks.
+        rows: hour, network, and its counts of the kinds `JUDGED`; newest hour first.
+        enough: number of networks.
 
     Returns:
-        One sum by kind for each network.
+        The sums by kind of each network.
     """
-    found: dict[str, list[int]] = {}
+    by_network: dict[str, list[int]] = {}
     for _, of_hour in groupby(rows, key=itemgetter(0)):
         for _, network, counts in of_hour:
-            before = found.get(network)
-            found[network] = list(map(add, before, counts)) if before else list(counts)
-        if len(found) >= enough:
+            before = by_network.get(network)
+            by_network[network] = list(map(add, before, counts)) if before else list(counts)
+        if len(by_network) >= enough:
             break
-    return [dict(zip(JUDGED, counts, strict=True)) for counts in found.values()]
+    return [dict(zip(JUDGED, counts, strict=True)) for counts in by_network.values()]
 
 
 def forget_networks(engine: Engine, channel: str, manifest: str) -> None:
-    """Forget what networks reported of a release: it is judged by what they report from now on."""
+    """Delete the outcomes by network of a release: only new outcomes count for the next halt."""
     with writing(engine) as connection:
         _forget(connection, channel, manifest)
 
@@ -149,18 +148,18 @@ def _add(
 
 
 def _key(connection: Connection, channel: str, manifest: str, hour: int) -> bytes:
-    """Return the key of a release's hashes, which is made with its first outcome."""
+    """Return the key of a release's hashes, created with its first outcome."""
     column = OUTCOME_KEY.c
-    made = dialect_of(connection).insert(OUTCOME_KEY).on_conflict_do_nothing()
+    insert = dialect_of(connection).insert(OUTCOME_KEY).on_conflict_do_nothing()
     connection.execute(
-        made.values(channel=channel, manifest=manifest, key=secrets.token_hex(32), hour=hour)
+        insert.values(channel=channel, manifest=manifest, key=secrets.token_hex(32), hour=hour)
     )
-    wanted = select(column.key).where(column.channel == channel, column.manifest == manifest)
-    return bytes.fromhex(connection.execute(wanted).scalar_one())
+    query = select(column.key).where(column.channel == channel, column.manifest == manifest)
+    return bytes.fromhex(connection.execute(query).scalar_one())
 
 
 def _forget_old(connection: Connection, hour: int) -> None:
-    """Forget keys that have served their time, and all that was hashed with them."""
+    """Delete expired keys and the rows that were hashed with them."""
     column = OUTCOME_KEY.c
     old = select(column.channel, column.manifest).where(
         or_(

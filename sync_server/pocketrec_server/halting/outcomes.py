@@ -1,7 +1,7 @@
-"""What became of releases on devices: checked, counted once each, added up by release.
+"""Outcomes of releases on devices: validate them, count each once, and add them up by release.
 
-No id of a device comes with an outcome, so what is kept are counts. They are for people: halts are
-judged by `outcome_networks.py`, since anybody can send any number of outcomes.
+Outcomes carry no device id, so only counts are stored. These counts are for people. The circuit
+breaker uses `networks.py`, because one sender can report any number of outcomes.
 """
 
 import re
@@ -19,12 +19,12 @@ from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import OUTCOME_DAY, OUTCOME_SEEN
 
 APP_TOO_OLD = "app_too_old"
-"""A newer app would run the release: neither a success nor a failure of it."""
+"""The release needs a newer app: neither a success nor a failure of the release."""
 KINDS = (*outcome_networks.JUDGED, APP_TOO_OLD)
 MAX_BATCH = 32
 MAX_BODY_BYTES = 64 << 10
 SEEN_DAYS = 90
-"""So long an outcome that is sent again is known."""
+"""Days for which outcome ids are kept, to recognise repeated outcomes."""
 _ID = re.compile(r"[0-9a-f]{32}")
 
 Row = tuple[str, str]
@@ -32,14 +32,14 @@ Row = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
-    """What became of a batch.
+class CountReport:
+    """Result of counting a batch of outcomes.
 
     Attributes:
-        ids: counted now, or were before.
-        rejected: ids of the others, and why.
-        new: how many are counted now.
-        to_judge: manifests of which more is known now.
+        ids: ids of the counted outcomes, new or known.
+        rejected: ids of the rejected outcomes, with a reason.
+        new: number of new outcomes.
+        to_judge: manifests of releases that the circuit breaker has to check.
     """
 
     ids: list[str]
@@ -50,7 +50,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """Release health: reporting devices by outcome."""
+    """Release health: number of reporting devices by outcome."""
 
     installed: int = 0
     self_test_failed: int = 0
@@ -60,7 +60,7 @@ class Health:
 
     @property
     def told(self) -> int:
-        """Devices that tried to have it; those that reverted had installed it before."""
+        """Devices that tried to install it. Devices that reverted had installed it before."""
         return max(self.installed + self.self_test_failed + self.download_failed, self.reverted)
 
     @property
@@ -70,7 +70,7 @@ class Health:
 
     @property
     def failed_share(self) -> float:
-        """Share of the devices that tried to have it on which it failed, 0..1."""
+        """Failures as a share of the devices that tried to install it, 0..1."""
         return min(self.failed / self.told, 1.0) if self.told else 0.0
 
 
@@ -82,16 +82,16 @@ def count(
     now_utc: float,
     *,
     network: str,
-) -> Counted:
-    """Count what is well formed and within the network's quota, in one transaction.
+) -> CountReport:
+    """Count valid outcomes within the network's quota, in one transaction.
 
     Args:
-        engine: of the database.
-        channel: that the device follows.
-        known: manifests that the channel's policy names; outcomes of others are rejected.
-        outcomes: parsed JSON from the device.
-        now_utc: unix seconds.
-        network: of the device's address, see `networks.py`.
+        engine: the database.
+        channel: channel of the device.
+        known: manifests in the channel's policy; outcomes of other releases are rejected.
+        outcomes: outcomes as parsed JSON.
+        now_utc: current time, unix seconds.
+        network: network of the client, see `http/networks.py`.
     """
     rows: dict[str, Row] = {}
     rejected: list[dict[str, str]] = []
@@ -102,7 +102,7 @@ def count(
         else:
             rows[outcome["id"]] = (outcome["manifest"], outcome["outcome"])
     if not rows:
-        return Counted([], rejected)
+        return CountReport([], rejected)
     hour = int(now_utc) // 3600
     with writing(engine) as connection:
         used, left = outcome_networks.quota(connection, network, hour)
@@ -112,7 +112,7 @@ def count(
         outcome_networks.spend(connection, used, len(added))
         changed = outcome_networks.record(connection, channel, network, added, hour)
     reason = f"more than {outcome_networks.MOST_A_DAY} outcomes from this network today"
-    return Counted(
+    return CountReport(
         ids=[id_ for id_ in rows if id_ not in over],
         rejected=[*rejected, *({"id": id_, "reason": reason} for id_ in over)],
         new=len(added),
@@ -121,46 +121,48 @@ def count(
 
 
 def _fresh(connection: Connection, ids: Collection[str]) -> list[str]:
-    """Those ids that were not counted before, in one order: no two writers wait for each other."""
+    """Return the new ids, sorted so that two writers cannot deadlock."""
     seen = select(OUTCOME_SEEN.c.id).where(OUTCOME_SEEN.c.id.in_(ids))
     return sorted(set(ids).difference(connection.execute(seen).scalars()))
 
 
 def _add(connection: Connection, channel: str, rows: dict[str, Row], now_utc: float) -> list[Row]:
-    """Note ids and add to the counts; returns what was new after all."""
+    """Store ids and add to the counts; return the outcomes that were new."""
     day = int(now_utc) // DAY_S
     seen = dialect_of(connection).insert(OUTCOME_SEEN).on_conflict_do_nothing()
-    new = seen.returning(OUTCOME_SEEN.c.id)  # drivers differ in how many rows they say
+    new = seen.returning(OUTCOME_SEEN.c.id)  # drivers report different numbers of rows
     added = [
         row for id_, row in rows.items() if connection.execute(new.values(id=id_, day=day)).first()
     ]
     for (manifest, outcome), devices in sorted(Counter(added).items()):
-        made = dialect_of(connection).insert(OUTCOME_DAY)
-        sums = {"devices": OUTCOME_DAY.c.devices + made.excluded.devices}
-        made = made.on_conflict_do_update(index_elements=list(OUTCOME_DAY.primary_key), set_=sums)
+        insert = dialect_of(connection).insert(OUTCOME_DAY)
+        sums = {"devices": OUTCOME_DAY.c.devices + insert.excluded.devices}
+        insert = insert.on_conflict_do_update(
+            index_elements=list(OUTCOME_DAY.primary_key), set_=sums
+        )
         key = {"day": day, "channel": channel, "manifest": manifest, "outcome": outcome}
-        connection.execute(made.values(**key, devices=devices))
+        connection.execute(insert.values(**key, devices=devices))
     connection.execute(delete(OUTCOME_SEEN).where(OUTCOME_SEEN.c.day < day - SEEN_DAYS))
     return added
 
 
 def healths(engine: Engine, channel: str) -> dict[str, Health]:
-    """Add up what is known of each release of a channel, by the hash of its manifest."""
-    found: dict[str, dict[str, int]] = defaultdict(dict)
+    """Return the health of each release of a channel, by the hash of its manifest."""
+    by_manifest: dict[str, dict[str, int]] = defaultdict(dict)
     column = OUTCOME_DAY.c
-    wanted = (
+    query = (
         select(column.manifest, column.outcome, func.sum(column.devices))
         .where(column.channel == channel)
         .group_by(column.manifest, column.outcome)
     )
     with engine.connect() as connection:
-        for manifest, outcome, devices in connection.execute(wanted):
-            found[manifest][outcome] = int(devices)
-    return {manifest: Health(**sums) for manifest, sums in found.items()}
+        for manifest, outcome, devices in connection.execute(query):
+            by_manifest[manifest][outcome] = int(devices)
+    return {manifest: Health(**sums) for manifest, sums in by_manifest.items()}
 
 
 def why_bad(outcome: Any, known: Collection[str]) -> str:
-    """Return why an outcome cannot be counted, or "" if it can."""
+    """Return why an outcome is not valid; "" if it is valid."""
     if not isinstance(outcome, dict):
         return "not an object"
     if not isinstance(outcome.get("id"), str) or not _ID.fullmatch(outcome["id"]):

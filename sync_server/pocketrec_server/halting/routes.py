@@ -1,4 +1,4 @@
-"""POST /v1/outcomes: what became of releases on devices whose users agreed."""
+"""POST /v1/outcomes: count the outcomes of releases on devices, with the user's consent."""
 
 import time
 from pathlib import Path
@@ -22,10 +22,10 @@ def outcome_routes(
     """Return the route.
 
     Args:
-        repo: the repository, whose policies say what releases there are.
-        engine: of a database that is open.
-        registry: to count in.
-        brake: stops what fails on too many devices; None: the server holds no key for that.
+        repo: folder of the repository, whose policies name the releases.
+        engine: the open database.
+        registry: registry of the metrics.
+        brake: the circuit breaker; None if the server has no key of the role `brake`.
     """
     routes = Blueprint("outcomes", __name__)
     counted = Counter("pocketrec_outcomes", "Outcomes counted.", registry=registry)
@@ -33,33 +33,33 @@ def outcome_routes(
 
     @routes.post("/v1/outcomes")
     @described(
-        "Count what became of releases on a device whose user agreed.",
+        "Count the outcomes of releases on a device. It needs the user's consent.",
         tag="devices",
         body=record(consent={"const": True}, channel=TEXT, outcomes=array({}, outcomes.MAX_BATCH)),
         ok=record(accepted=array(TEXT), rejected=array(record(id=TEXT, reason=TEXT))),
         errors=(400, 403, 404, 413, 415, 503),
     )
-    def tell() -> Response:
+    def count_outcomes() -> Response:
         request.max_content_length = outcomes.MAX_BODY_BYTES
         if request.mimetype != "application/json":
             abort(415, "Content-Type must be application/json")
-        channel, told = _batch(request.get_data())
+        channel, reported = _batch(request.get_data())
         try:
             known = {stage.manifest for stage in published(repo, channel).policy.releases}
         except PocketRecError:
-            abort(404, "there is no such channel")
+            abort(404, f"unknown channel {channel[:32]!r}")
         network = network_of(request.remote_addr or "")
-        found = outcomes.count(engine, channel, known, told, time.time(), network=network)
-        counted.inc(found.new)
-        if found.to_judge and brake is not None:
-            halted.inc(len(brake.check(channel, found.to_judge)))
-        return jsonify(accepted=found.ids, rejected=found.rejected)
+        report = outcomes.count(engine, channel, known, reported, time.time(), network=network)
+        counted.inc(report.new)
+        if report.to_judge and brake is not None:
+            halted.inc(len(brake.check(channel, report.to_judge)))
+        return jsonify(accepted=report.ids, rejected=report.rejected)
 
     return routes
 
 
 def _batch(content: bytes) -> tuple[str, list[Any]]:
-    """Channel and outcomes of a body, its rows not looked at; or an answer 400, 403 or 413."""
+    """Return the channel and the unvalidated outcomes of a body; else respond 400, 403 or 413."""
     try:
         body = parse_json("the body", content, outcomes.MAX_BODY_BYTES)
     except BundleInvalidError as err:

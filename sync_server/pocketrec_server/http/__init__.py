@@ -1,6 +1,6 @@
-"""HTTP: what every route uses. It knows no route.
+"""HTTP: modules that all routes use.
 
 In: requests. Out: descriptions (OpenAPI), decoded bodies, metrics, log lines.
-Read in this order: openapi.py, content_coding.py, networks.py, request_log.py with json_lines.py,
+Reading order: openapi.py, content_coding.py, networks.py, request_log.py with json_lines.py,
 metrics.py.
 """

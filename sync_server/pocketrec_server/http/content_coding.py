@@ -1,7 +1,7 @@
-"""Content-Encoding of what devices send, undone within a bound, so that no small body grows large.
+"""Decode the Content-Encoding of uploads up to a limit (RFC 9110, section 8.4).
 
-(RFC 9110, section 8.4.) Output comes in pieces and the first byte too many ends it: of a bomb no
-more than the bound is ever in memory.
+The output comes in pieces, and decoding stops at the first byte above the limit. So memory use is
+bounded, also for a decompression bomb.
 """
 
 import zlib
@@ -20,13 +20,13 @@ def decoded(data: bytes, coding: str, max_bytes: int) -> bytes:
     """Return the content of a body.
 
     Args:
-        data: the body as it came.
-        coding: of its header; "" and "identity" mean none.
-        max_bytes: most that the content may have.
+        data: the encoded body.
+        coding: value of Content-Encoding; "" and "identity" leave the body unchanged.
+        max_bytes: maximum size of the content.
 
     Raises:
-        UploadRefusedError: the coding is not known, the body is not of it, or has more than
-            `max_bytes`.
+        UploadRefusedError: the coding is unknown, the body is not valid, or the content has more
+            than `max_bytes`.
     """
     match coding.strip().lower():
         case "" | "identity":
@@ -37,15 +37,15 @@ def decoded(data: bytes, coding: str, max_bytes: int) -> bytes:
             pieces = _unzstd(data)
         case _:
             raise UploadRefusedError(415, f"Content-Encoding must be one of {', '.join(CODINGS)}")
-    found = bytearray()
+    content = bytearray()
     try:
         for piece in pieces:
-            found += piece
-            if len(found) > max_bytes:
+            content += piece
+            if len(content) > max_bytes:
                 raise UploadRefusedError(413, f"more than {max_bytes} bytes of content")
     except (zlib.error, zstandard.ZstdError) as err:
         raise UploadRefusedError(400, f"the body is not {coding}: {err}") from err
-    return bytes(found)
+    return bytes(content)
 
 
 def _gunzipped(data: bytes) -> Iterator[bytes]:

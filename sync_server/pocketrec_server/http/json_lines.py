@@ -1,4 +1,4 @@
-"""Logs as JSON lines on stderr, for whatever collects them."""
+"""Log JSON lines on stderr, for a log collector."""
 
 import json
 import logging
@@ -6,16 +6,16 @@ import sys
 from datetime import UTC, datetime
 
 FIELDS = "fields"
-"""Name of the `extra` that carries a record's own fields."""
+"""Key in `extra` of a record's own fields."""
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a record."""
+    """Formats each record as a JSON object."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Write a record, with the fields that its caller added."""
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line = {"at": at.replace("+00:00", "Z"), "level": record.levelname.lower()}
+        """Format a record with its own fields."""
+        time_utc = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"at": time_utc.replace("+00:00", "Z"), "level": record.levelname.lower()}
         line |= {"message": record.getMessage()} | getattr(record, FIELDS, {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -23,7 +23,7 @@ class JsonLines(logging.Formatter):
 
 
 def to_json_lines(logger: logging.Logger, level: int = logging.INFO) -> None:
-    """Let a logger write JSON lines on stderr, and nobody else write its records."""
+    """Make a logger write JSON lines on stderr, as its only output."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logger.handlers[:] = [handler]

@@ -1,7 +1,7 @@
-"""What Prometheus reads: counters of one process, or of all workers of a server.
+"""Metrics for Prometheus, of one process or of all workers of a server.
 
-With PROMETHEUS_MULTIPROC_DIR set each worker keeps its figures in a file of that folder, and
-whichever of them is asked answers for all (see `workers.py`).
+If PROMETHEUS_MULTIPROC_DIR is set, each worker keeps its metrics in a file of that folder, and each
+worker reports the metrics of all (see `workers.py`).
 """
 
 import os
@@ -28,7 +28,7 @@ Gauges = Callable[[], dict[str, float]]
 
 
 class Metrics:
-    """The counters that routes count on, in a registry of their own."""
+    """Metrics of the routes, in an own registry."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -50,7 +50,7 @@ class Metrics:
         )
 
     def exposition(self, gauges: Iterable[Collector]) -> bytes:
-        """Counters of all workers, and gauges as they are now, in Prometheus' text format."""
+        """Return the counters of all workers and the current gauges in Prometheus' text format."""
         if METRICS_FOLDER not in os.environ:
             counted = generate_latest(self.registry)
         else:
@@ -58,20 +58,20 @@ class Metrics:
             MultiProcessCollector(workers)  # type: ignore[no-untyped-call]
             counted = generate_latest(workers)
         now = CollectorRegistry()
-        for each in gauges:
-            now.register(each)
+        for gauge in gauges:
+            now.register(gauge)
         return counted + generate_latest(now)
 
 
 class GaugeNow(Collector):
-    """A gauge that is looked up when it is asked for, by the values of one label."""
+    """A gauge that is computed at each scrape, with one label."""
 
     def __init__(self, name: str, text: str, label: str, look_up: Gauges) -> None:
         self._facts = name, text, label
         self._look_up = look_up
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Look up."""
+        """Compute the values."""
         name, text, label = self._facts
         family = GaugeMetricFamily(name, text, labels=[label])
         for key, value in self._look_up().items():
@@ -80,12 +80,12 @@ class GaugeNow(Collector):
 
 
 def blueprint(metrics: Metrics, gauges: Iterable[Collector]) -> Blueprint:
-    """The route that Prometheus asks."""
+    """Return the route for Prometheus."""
     routes = Blueprint("metrics", __name__)
     gauges = list(gauges)
 
     @routes.get("/metrics")
-    @described("Figures for Prometheus.", tag="operation", ok="text/plain")
+    @described("Metrics for Prometheus.", tag="operation", ok="text/plain")
     def exposition() -> Response:
         return Response(metrics.exposition(gauges), content_type=CONTENT_TYPE_LATEST)
 

@@ -1,4 +1,4 @@
-"""The network of a client's address: the unit that limits count.
+"""The network of a client's address: the unit of rate limits.
 
 One client often has many addresses: 256 of an IPv4 block, or 2^64 and more of an IPv6 prefix.
 A limit per address does not bind such a client, so limits count networks.
@@ -7,9 +7,9 @@ A limit per address does not bind such a client, so limits count networks.
 from ipaddress import IPv6Address, ip_address, ip_network
 
 IPV4_PREFIX, IPV6_PREFIX = 24, 48
-"""Bits of an address that name its network: the smallest blocks that are routed on their own."""
+"""Prefix lengths of networks: the smallest blocks that are routed separately."""
 UNKNOWN = "unknown"
-"""The network of everything that is not an IP address, so that invented texts share one limit."""
+"""Network of all texts that are not IP addresses, so that invented texts share one limit."""
 
 
 def network_of(address: str) -> str:
@@ -23,12 +23,12 @@ def network_of(address: str) -> str:
         ('192.0.2.0/24', '2001:db8:7::/48')
     """
     try:
-        found = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return UNKNOWN
-    if isinstance(found, IPv6Address):
-        inner = found.ipv4_mapped or found.sixtofour
+    if isinstance(parsed, IPv6Address):
+        inner = parsed.ipv4_mapped or parsed.sixtofour
         if inner is None:
-            return str(ip_network((int(found), IPV6_PREFIX), strict=False))
-        found = inner
-    return str(ip_network((int(found), IPV4_PREFIX), strict=False))
+            return str(ip_network((int(parsed), IPV6_PREFIX), strict=False))
+        parsed = inner
+    return str(ip_network((int(parsed), IPV4_PREFIX), strict=False))

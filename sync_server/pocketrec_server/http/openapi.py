@@ -1,7 +1,6 @@
-"""The OpenAPI 3.1 document of the server, put together from what stands beside each route.
+"""Build the OpenAPI 3.1 document of the server from the description of each route.
 
-Each view carries its description (`described`), so a route without one fails when the app starts,
-and nothing is described that is not there.
+Each view carries its description (`described`). The app does not start if a route has none.
 """
 
 import re
@@ -17,29 +16,29 @@ View = TypeVar("View", bound=Callable[..., Any])
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 ERROR_TEXTS = {
-    400: "The request is not of the described form.",
-    401: "No valid token came along.",
+    400: "The request is not valid.",
+    401: "The token is missing or not valid.",
     403: "Not allowed.",
-    404: "There is no such thing.",
-    409: "It does not fit what is there.",
+    404: "Not found.",
+    409: "The request conflicts with the current state.",
     413: "The body is too large.",
-    415: "The body has another type or encoding.",
-    416: "The part asked for is not in the file.",
-    429: "Too many requests; Retry-After says when to come again.",
-    503: "The database is unavailable; come again later.",
+    415: "The type or encoding of the body is not supported.",
+    416: "The requested range is not in the file.",
+    429: "Too many requests; retry after Retry-After seconds.",
+    503: "The database is unavailable; retry later.",
 }
 _ATTRIBUTE = "openapi"
 _PARAMETER = re.compile(r"<(?:[a-z]+:)?([a-z_]+)>")
 
 
 def record(optional: tuple[str, ...] = (), **properties: Schema) -> Schema:
-    """Schema of an object of which nothing is missing but what is optional."""
+    """Return the schema of an object, whose properties are required if not in `optional`."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": properties, "required": required}
 
 
 def array(items: Schema, most: int | None = None) -> Schema:
-    """Schema of a list."""
+    """Return the schema of a list."""
     return {"type": "array", "items": items} | ({} if most is None else {"maxItems": most})
 
 
@@ -62,22 +61,22 @@ def described(
     form: Schema | None = None,
     scope: str = "",
 ) -> Callable[[View], View]:
-    """Put its description on a view.
+    """Attach a description to a view.
 
     Args:
         summary: one line.
-        tag: who it is for.
-        ok: schema of the JSON that it answers with, or the type of another body.
-        status: when all is well.
-        more: other statuses without a body of their own, such as 304, with their meaning.
-        errors: statuses that carry {"error": text}.
-        pages: statuses of a failure that is told on a page.
-        path: schemas of the parameters in the path; a text by default.
-        query: of optional parameters.
-        headers: of optional request headers that it looks at.
-        body: schema of the JSON that it takes.
-        form: schema of the form that it takes.
-        scope: that the bearer's token must have.
+        tag: users of the route.
+        ok: schema of the JSON response, or the media type of another body.
+        status: status of a successful response.
+        more: other statuses without an own body, such as 304, with their meaning.
+        errors: statuses of errors with the body {"error": text}.
+        pages: statuses of errors that are shown as a page.
+        path: schemas of the parameters in the path; the default is a string.
+        query: schemas of the optional query parameters.
+        headers: schemas of the optional request headers.
+        body: schema of the JSON body.
+        form: schema of the form.
+        scope: required scope of the bearer token.
     """
     content = (
         {ok: {"schema": TEXT}} if isinstance(ok, str) else {"application/json": {"schema": ok}}
@@ -96,13 +95,13 @@ def described(
         error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
         responses[str(code)] = {"description": ERROR_TEXTS[code], "content": error}
     operation: dict[str, Any] = {"summary": summary, "tags": [tag], "responses": responses}
-    found = [
+    parameters = [
         {"name": name, "in": where, "schema": schema}
         for where, given in (("query", query), ("header", headers))
         for name, schema in (given or {}).items()
     ]
-    if found:
-        operation["parameters"] = found
+    if parameters:
+        operation["parameters"] = parameters
     taken = {"application/json": body, "application/x-www-form-urlencoded": form}
     if bodies := {kind: {"schema": schema} for kind, schema in taken.items() if schema}:
         operation["requestBody"] = {"required": True, "content": bodies}
@@ -117,15 +116,15 @@ def described(
 
 
 def scope_of(view: Callable[..., Any]) -> str:
-    """The scope that a view's description names.
+    """Return the scope in a view's description.
 
     Raises:
-        LookupError: it names none, so nobody may call it.
+        LookupError: the description has no scope, so nobody can call the view.
     """
     operation, _ = getattr(view, _ATTRIBUTE)
     for requirement in operation.get("security", ()):
         return str(requirement["token"][0])
-    raise LookupError(f"{operation['summary']!r} names no scope")
+    raise LookupError(f"{operation['summary']!r} has no scope")
 
 
 def document(app: Flask) -> dict[str, Any]:
@@ -162,7 +161,7 @@ def document(app: Flask) -> dict[str, Any]:
 
 
 def blueprint() -> Blueprint:
-    """Route of the document itself."""
+    """Return the route of the document."""
     routes = Blueprint("openapi", __name__)
 
     @routes.get("/openapi.json")

@@ -25,25 +25,25 @@ Note = Callable[[str, str, str, int, int, float], None]
 
 
 class LoggedFlask(Flask):
-    """A Flask that names the route of a request that it failed on, not its path."""
+    """A Flask app that logs the route of a failed request, not its path."""
 
     def log_exception(self, exc_info: Any) -> None:
-        """Log a bug of ours."""
+        """Log an unexpected error."""
         route = request.url_rule.rule if request.url_rule else "unknown"
         fields = {"id": g.request_id, "method": request.method, "route": route}
         self.logger.error("unexpected error", exc_info=exc_info, extra={FIELDS: fields})
 
 
 def id_of(given: str) -> str:
-    """A request's id: as a proxy gave it, or a new one."""
+    """Return the id of a request: the one from a proxy, or a new one."""
     return given if _ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def watch(app: Flask, metrics: Metrics, *, log_requests: bool) -> Note:
-    """Count and log the requests of an app; errors of its own are logged in any case.
+    """Count and log the requests of an app; its unexpected errors are always logged.
 
     Returns:
-        What does it for a request that the app does not see.
+        A function that counts and logs a request which the app does not see.
     """
     to_json_lines(app.logger)
 

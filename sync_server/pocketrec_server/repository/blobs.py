@@ -1,8 +1,8 @@
-"""The files that metadata names, each under its SHA-256 and never changed.
+"""Store the files that metadata names. Each has its SHA-256 in its name and never changes.
 
 targets/files/<sha256>.<sha256>            files of releases, named by signed manifests
 targets/channels/CHANNEL/<sha256>.NAME     targets of a channel: policy, manifests, deltas/
-targets/halts/<sha256>.CHANNEL.json        targets of the brake
+targets/halts/<sha256>.CHANNEL.json        targets of the role `brake`
 """
 
 from contextlib import suppress
@@ -22,28 +22,28 @@ _PART = 1 << 20
 
 
 def file_path(repo: Path, sha256: str) -> Path:
-    """Where a file of a release lies."""
+    """Return the path of a release's file."""
     return repo / "targets" / "files" / f"{sha256}.{sha256}"
 
 
 def target_path(repo: Path, target: TargetFile) -> Path:
-    """Where a target's bytes lie (consistent snapshots)."""
+    """Return the path of a target's bytes (consistent snapshots)."""
     folder, _, name = target.path.rpartition("/")
     return repo / "targets" / folder / f"{target.hashes['sha256']}.{name}"
 
 
 def store(repo: Path, path: str, data: bytes) -> TargetFile:
-    """Write a target's bytes; nothing names them yet."""
+    """Write the bytes of a new target, which the caller adds to metadata."""
     target = TargetFile.from_data(path, data, ["sha256"])
     write_atomic(target_path(repo, target), data)
     return target
 
 
 def read(repo: Path, target: TargetFile) -> bytes:
-    """Read a target, checked against the signed size and hash.
+    """Read a target, and check it against the signed size and hash.
 
     Raises:
-        RepositoryInvalidError: it is gone or was changed.
+        RepositoryInvalidError: the file is missing or was changed.
     """
     path = target_path(repo, target)
     try:
@@ -57,7 +57,7 @@ def read(repo: Path, target: TargetFile) -> bytes:
 
 
 def store_files(repo: Path, bundle_dir: Path, manifest: Manifest) -> list[int]:
-    """Copy the files of a bundle that the repository lacks, or has damaged; returns their sizes."""
+    """Copy a bundle's files that are missing or damaged in the repository; return their sizes."""
     added = []
     for entry in manifest.files:
         path = file_path(repo, entry.sha256)

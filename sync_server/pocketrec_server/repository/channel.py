@@ -1,7 +1,7 @@
 """One channel of a repository: its policy, the manifests of its releases, the deltas to them.
 
 channels/CHANNEL/policy.json        the rollout policy, see `pocketrec_bundle.settings.rollout`
-channels/CHANNEL/<sha256>.json      the manifest of each live release, with TIMES beside it
+channels/CHANNEL/<sha256>.json      the manifest of each live release; its custom fields are TIMES
 channels/CHANNEL/deltas/...         see deltas.py
 """
 
@@ -24,26 +24,30 @@ from pocketrec_server.repository.stages import offered
 from pocketrec_server.repository.state import State
 
 _FIRST_PERCENT = "x-pocketrec-first-percent"
-"""Field of a channel's metadata; a text, since canonical JSON has no fractions."""
+"""Field of a channel's metadata; a string, because canonical JSON has no fractions."""
 _PERCENT = re.compile(r"(?:\d{1,2}|100)\.\d{6}", re.ASCII)
 MOST_KEPT = 20
-"""Deltas lead to a release from at most so many before it."""
+"""Maximum number of previous releases from which deltas lead to a release."""
 TIMES = ("built_utc", "published_utc")
 
 
 class Channel:
-    """A channel in a state that was read; what is set here is signed when the state is written."""
+    """A channel in a loaded state. `State.write` signs the changes made here.
+
+    Attributes:
+        name: name of the channel.
+    """
 
     def __init__(self, repo: Path, state: State, name: str) -> None:
-        """Look a channel up.
+        """Find a channel by its name.
 
         Raises:
-            InputError: there is no such channel.
+            InputError: the channel is unknown.
         """
         names = channels_of(state.targets[TARGETS])
         if name not in names:
             raise InputError(
-                f"no channel {name!r}; there are {', '.join(names)}. "
+                f"no channel {name!r}; known channels: {', '.join(names)}. "
                 f"Add it with `pocketrec keys add-channel {name}`."
             )
         self.name, self._repo, self._state = name, repo, state
@@ -51,11 +55,11 @@ class Channel:
 
     @property
     def targets(self) -> Mapping[str, TargetFile]:
-        """What its metadata names."""
+        """Targets in the channel's metadata, by path."""
         return self._state.targets[self.name].targets
 
     def policy(self) -> RolloutPolicy:
-        """Read its policy, which names no release before the first publish."""
+        """Read the channel's policy. Before the first publish it has no releases."""
         target = self.targets.get(self._policy_path)
         if target is None:
             return RolloutPolicy(channel=self.name)
@@ -63,9 +67,9 @@ class Channel:
 
     @property
     def first_percent(self) -> float:
-        """Share of the devices at which its releases start, signed with its metadata.
+        """Share of the devices at which releases start, 0..100; part of the signed metadata.
 
-        A channel that never had one, and whose newest release is staged, starts at that share.
+        If it was never set, it is the share of the newest release.
         """
         value = self._state.targets[self.name].unrecognized_fields.get(_FIRST_PERCENT)
         if isinstance(value, str) and _PERCENT.fullmatch(value):
@@ -78,10 +82,10 @@ class Channel:
         self._state.edit(self.name).unrecognized_fields[_FIRST_PERCENT] = f"{percent:.6f}"
 
     def add_manifest(self, sha: str, data: bytes, built_utc: int | None = None) -> None:
-        """Store a release's manifest; a policy has to name it next.
+        """Store the manifest of a release that the next policy names.
 
-        Its custom metadata says when the release was built, if that is known, and when it was first
-        published on the channel.
+        Its custom metadata holds the time of the build, if known, and the time at which the release
+        was first published on the channel.
         """
         path = self._manifest_path(sha)
         times = {"published_utc": int(time.time())}
@@ -91,43 +95,49 @@ class Channel:
         self._state.edit(self.name).targets[path] = target
 
     def times(self, sha: str) -> dict[str, int]:
-        """When a release was built and published, unix seconds; empty: nobody noted it."""
+        """Return the build and publish times of a release, unix seconds; empty if unknown."""
         target = self.targets.get(self._manifest_path(sha))
         custom = target.custom if target else None
-        found = custom if isinstance(custom, dict) else {}
-        return {key: found[key] for key in TIMES if is_integer(found.get(key), 0, MAX_UTC)}
+        custom_fields = custom if isinstance(custom, dict) else {}
+        return {
+            key: custom_fields[key]
+            for key in TIMES
+            if is_integer(custom_fields.get(key), 0, MAX_UTC)
+        }
 
-    def set_policy(self, policy: RolloutPolicy, made: Mapping[str, TargetFile]) -> None:
-        """Name a policy, the manifests of its releases, and the deltas that lead to them.
+    def set_policy(self, policy: RolloutPolicy, new_deltas: Mapping[str, TargetFile]) -> None:
+        """Set the policy, the manifests of its releases, and the deltas that lead to them.
 
         Args:
-            policy: the new one.
-            made: deltas that are new.
+            policy: the new policy.
+            new_deltas: new deltas, by path.
 
         Raises:
-            InputError: the policy names a release that was never published here.
-            BundleInvalidError: devices would refuse the policy.
+            InputError: the policy has a release that was never published on this channel.
+            BundleInvalidError: devices would reject the policy.
         """
-        found = {self._policy_path: blobs.store(self._repo, self._policy_path, policy.to_bytes())}
+        targets = {self._policy_path: blobs.store(self._repo, self._policy_path, policy.to_bytes())}
         for stage in policy.releases:
             path = self._manifest_path(stage.manifest)
             if path not in self.targets:
                 raise InputError(f"{self.name}: release {stage.manifest[:12]} is not published.")
-            found[path] = self.targets[path]
+            targets[path] = self.targets[path]
         known = deltas.named(self.targets.values())
         for stage in offered(policy):
             for name in self.pairs(policy, stage, MOST_KEPT).keys() & known.keys():
-                found[known[name].path] = known[name]
-        self._state.edit(self.name).targets = {**found, **made}
+                targets[known[name].path] = known[name]
+        self._state.edit(self.name).targets = {**targets, **new_deltas}
 
     def pairs(self, policy: RolloutPolicy, stage: Stage, keep: int) -> dict[str, deltas.Pair]:
-        """What deltas could lead to a release from `keep` before it, see `deltas.pairs`.
+        """List the possible deltas to a release from the `keep` previous ones; see `deltas.pairs`.
+
+        Previous releases without a manifest are skipped.
 
         Raises:
-            RepositoryInvalidError: its manifest is gone; older ones that are gone are passed over.
+            RepositoryInvalidError: the manifest of the release is missing.
         """
-        at = policy.releases.index(stage)
-        before = policy.releases[at + 1 : at + 1 + keep]
+        position = policy.releases.index(stage)
+        before = policy.releases[position + 1 : position + 1 + keep]
         return deltas.pairs(self.manifest(stage), self._there(before))
 
     def _there(self, stages: tuple[Stage, ...]) -> Iterator[Manifest]:
@@ -136,10 +146,10 @@ class Channel:
                 yield self.manifest(stage)
 
     def manifest(self, stage: Stage) -> Manifest:
-        """Read the manifest of a release that its policy names.
+        """Read the manifest of a release in the channel's policy.
 
         Raises:
-            RepositoryInvalidError: it is gone or was changed.
+            RepositoryInvalidError: the manifest is missing or was changed.
         """
         target = self.targets[self._manifest_path(stage.manifest)]
         return parse_manifest(blobs.read(self._repo, target))

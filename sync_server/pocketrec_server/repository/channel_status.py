@@ -1,4 +1,4 @@
-"""What is live: each channel's releases as devices see them, with what they weigh."""
+"""Read the status of each channel: its releases as devices see them, and their download sizes."""
 
 import time
 from collections.abc import Mapping
@@ -25,16 +25,16 @@ class Release:
     """One live release.
 
     Attributes:
-        stage: what the policy says.
-        standing: what phones that ask now do with it.
-        percent: of the devices that may take it, at the moment.
-        data_until_utc: the newest event that it was trained on.
-        built_utc: when its bundle was written; None: nobody noted it.
-        published_utc: when it was first published on the channel; None: nobody noted it.
-        full_bytes: of all its files.
-        update_bytes: what a device downloads that has the previous release; None: there is no
-            previous release, or no device takes this one any more.
-        halted: why the brake stopped it; None: it did not.
+        stage: the release in the policy.
+        standing: whether devices that sync now get it.
+        percent: share of the devices that are offered it now, 0..100.
+        data_until_utc: time of the newest event in its training data.
+        built_utc: time of the build; None if unknown.
+        published_utc: time of the first publish on the channel; None if unknown.
+        full_bytes: size of all its files.
+        update_bytes: download size for a device with the previous release; None if there is no
+            previous release, or if this release is no longer offered.
+        halted: reason of the halt; None if it is not halted.
     """
 
     stage: Stage
@@ -50,7 +50,14 @@ class Release:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveChannel:
-    """A channel's policy and its releases, the newest first; `version` differs after a change."""
+    """Status of a channel.
+
+    Attributes:
+        policy: the rollout policy.
+        version: version of the policy and the halts, see `version_of`.
+        releases: live releases, newest first.
+        expires_utc: time at which the channel's metadata expires.
+    """
 
     policy: RolloutPolicy
     version: str
@@ -59,27 +66,30 @@ class LiveChannel:
 
 
 def live(repo: Path) -> list[LiveChannel]:
-    """Read all channels, proved by their signatures, stable first; none before the first publish.
+    """Read the status of all channels, stable first, and check their signatures.
+
+    Returns:
+        The channels; empty before the repository exists.
 
     Raises:
         RepositoryInvalidError: the repository is damaged.
     """
     if not state.exists(repo):
         return []
-    found = state.load(repo)
-    names = channels_of(found.targets[TARGETS])
+    current = state.load(repo)
+    names = channels_of(current.targets[TARGETS])
     known = [name for name in CHANNELS if name in names]
     others = sorted(set(names) - set(known))
-    return [_channel(repo, found, name) for name in [*known, *others]]
+    return [_channel(repo, current, name) for name in [*known, *others]]
 
 
 def version_of(policy: RolloutPolicy, halts: Halts) -> str:
-    """Return what differs once a channel's policy or halts changed, and not after a renewal."""
+    """Return a version that changes with the policy or the halts, but not with a renewal."""
     return sha256(policy.to_bytes() + halts.to_bytes()).hexdigest()[:16]
 
 
 def name_of(repo: Path, channel: str, manifest: str) -> str:
-    """Name of a release that may be live no more; digits of its hash if nothing is known of it."""
+    """Return the name of a release, live or not; the first digits of its hash if unknown."""
     path = repo / "targets" / "channels" / channel / f"{manifest}.{manifest}.json"
     try:
         data = path.read_bytes()
@@ -90,23 +100,23 @@ def name_of(repo: Path, channel: str, manifest: str) -> str:
     return manifest[:12]
 
 
-def _channel(repo: Path, found: state.State, name: str) -> LiveChannel:
-    channel = Channel(repo, found, name)
-    policy, halts = channel.policy(), halts_in(repo, found, name)
+def _channel(repo: Path, current: state.State, name: str) -> LiveChannel:
+    channel = Channel(repo, current, name)
+    policy, halts = channel.policy(), halts_in(repo, current, name)
     manifests = [channel.manifest(stage) for stage in policy.releases]
     before = [*manifests[1:], None][: len(manifests)]
     known, taken = deltas.named(channel.targets.values()), offered(policy)
     now = time.time()
-    stands = standings(policy, {each.manifest for each in halts.halted}, now)
+    stands = standings(policy, {halt.manifest for halt in halts.halted}, now)
     releases = []
-    for at, (stage, manifest, old) in enumerate(
+    for n, (stage, manifest, old) in enumerate(
         zip(policy.releases, manifests, before, strict=True)
     ):
         times = channel.times(stage.manifest)
         releases.append(
             Release(
                 stage=stage,
-                standing=stands[at],
+                standing=stands[n],
                 percent=stage.percent_at(now),
                 data_until_utc=manifest.created_utc,
                 built_utc=times.get("built_utc"),
@@ -122,12 +132,12 @@ def _channel(repo: Path, found: state.State, name: str) -> LiveChannel:
         policy=policy,
         version=version_of(policy, halts),
         releases=tuple(releases),
-        expires_utc=int(found.targets[name].expires.timestamp()),
+        expires_utc=int(current.targets[name].expires.timestamp()),
     )
 
 
 def _update_bytes(new: Manifest, old: Manifest, known: Mapping[str, TargetFile]) -> int:
-    """Bytes from one release to the next: nothing for files that stay, deltas where there are."""
+    """Return the download size of an update: deltas where they exist, no unchanged files."""
     sizes = {entry.sha256: entry.bytes for entry in new.files}
     for entry in old.files:
         sizes.pop(entry.sha256, None)

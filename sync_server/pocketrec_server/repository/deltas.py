@@ -1,9 +1,9 @@
-"""Deltas of a repository: made at a publish for phones that are some releases behind.
+"""Make deltas at a publish, for devices that have one of the previous releases.
 
     channels/CHANNEL/deltas/<to>.<from>    a target of the channel, named by the SHA-256 of both
-                                           files; its custom metadata says the form
+                                           files; its custom metadata holds the delta's form
 
-Only what a live release and the releases before it need is named and kept.
+Deltas that no live release needs are removed.
 """
 
 import os
@@ -20,7 +20,7 @@ from pocketrec_bundle.manifest import FileEntry, Manifest
 from pocketrec_server.repository.blobs import file_path, target_path
 
 WORTH = 0.8
-"""A delta is kept if it is smaller than this share of the new file, compressed."""
+"""Maximum size of a delta, as a share of the compressed new file."""
 _PART = 1 << 20
 
 Pair = tuple[FileEntry, FileEntry]
@@ -28,57 +28,59 @@ Tell = Callable[[int, int, str], None]
 
 
 def pairs(newest: Manifest, before: Iterable[Manifest]) -> dict[str, Pair]:
-    """Name what deltas could serve: "<to>.<from>" -> (old file, new file) of one logical name."""
-    found: dict[str, Pair] = {}
+    """List the possible deltas: "<to>.<from>" -> (old file, new file) with the same name."""
+    named_pairs: dict[str, Pair] = {}
     for manifest in before:
         old_of = {entry.name: entry for entry in manifest.files}
         for new in newest.files:
             old = old_of.get(new.name)
             if old is not None and old.sha256 != new.sha256:
-                found[f"{new.sha256}.{old.sha256}"] = old, new
-    return found
+                named_pairs[f"{new.sha256}.{old.sha256}"] = old, new
+    return named_pairs
 
 
 def make_missing(
     repo: Path,
     channel: str,
-    wanted: Mapping[str, Pair],
+    candidates: Mapping[str, Pair],
     known: Mapping[str, TargetFile],
     tell: Tell,
 ) -> dict[str, TargetFile]:
-    """Make the deltas that are not there yet and are worth it; one pair of files is open at a time.
+    """Make the missing deltas that are small enough (WORTH). One pair of files is open at a time.
 
     Args:
-        repo: holds the files of both sides; a pair whose old file is gone is passed over.
-        channel: whose targets they become.
-        wanted: see `pairs`.
-        known: deltas of all channels, by the same names.
-        tell: called before each with how many are done, how many there are, and the file's name.
+        repo: folder of the repository, which holds both files of a pair. Pairs without the old file
+            are skipped.
+        channel: channel that gets the deltas as targets.
+        candidates: possible deltas, see `pairs`.
+        known: existing deltas of all channels, by the same names.
+        tell: progress callback, called before each delta with the number done, the total, and the
+            file's name.
 
     Returns:
-        The targets of all deltas of `wanted` that there are now, by path.
+        The existing and the new deltas among `candidates`, by path.
     """
-    found = {}
-    for done, (name, (old, new)) in enumerate(wanted.items()):
+    targets = {}
+    for done, (name, (old, new)) in enumerate(candidates.items()):
         path = f"channels/{channel}/deltas/{name}"
         target = _taken_over(repo, path, known.get(name))
         if target is None:
-            tell(done, len(wanted), new.name)
+            tell(done, len(candidates), new.name)
             target = _make(repo, path, old, new)
         if target is not None:
-            found[path] = target
-    tell(len(wanted), len(wanted), "")
-    return found
+            targets[path] = target
+    tell(len(candidates), len(candidates), "")
+    return targets
 
 
 def named(targets: Iterable[TargetFile]) -> dict[str, TargetFile]:
-    """The deltas among targets, by "<to>.<from>"."""
-    split = ((each.path.rpartition("/deltas/"), each) for each in targets)
-    return {name: each for (_, is_delta, name), each in split if is_delta}
+    """Return the deltas among targets, by "<to>.<from>"."""
+    split = ((target.path.rpartition("/deltas/"), target) for target in targets)
+    return {name: target for (_, is_delta, name), target in split if is_delta}
 
 
 def remove_others(repo: Path, channel: str, targets: Mapping[str, TargetFile]) -> None:
-    """Remove a channel's deltas that no target names; who wants one takes the whole file."""
+    """Remove a channel's deltas that are not targets; devices then download the whole file."""
     kept = {target_path(repo, target).name for target in targets.values()}
     with suppress(OSError):
         for path in (repo / "targets" / "channels" / channel / "deltas").iterdir():
@@ -87,7 +89,7 @@ def remove_others(repo: Path, channel: str, targets: Mapping[str, TargetFile]) -
 
 
 def _taken_over(repo: Path, path: str, known: TargetFile | None) -> TargetFile | None:
-    """A delta that is there already, perhaps in another channel, whose bytes are then shared."""
+    """Return an existing delta as a target; a delta of another channel is hard-linked."""
     if known is None or not target_path(repo, known).exists():
         return None
     target = TargetFile(known.length, known.hashes, path, known.unrecognized_fields)
@@ -102,7 +104,7 @@ def _make(repo: Path, path: str, old: FileEntry, new: FileEntry) -> TargetFile |
     if max(old.bytes, new.bytes) > MAX_BYTES or not old.bytes or not new.bytes:
         return None
     try:
-        before, after = (mapped(file_path(repo, each.sha256)) for each in (old, new))
+        before, after = (mapped(file_path(repo, entry.sha256)) for entry in (old, new))
     except FileNotFoundError:
         return None
     form, delta = make_delta(before, after)
@@ -117,4 +119,6 @@ def _make(repo: Path, path: str, old: FileEntry, new: FileEntry) -> TargetFile |
 def _compressed(data: memoryview) -> int:
     packer = zlib.compressobj()
     parts = range(0, len(data), _PART)
-    return sum(len(packer.compress(data[at : at + _PART])) for at in parts) + len(packer.flush())
+    return sum(len(packer.compress(data[start : start + _PART])) for start in parts) + len(
+        packer.flush()
+    )

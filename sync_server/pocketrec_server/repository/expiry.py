@@ -1,4 +1,4 @@
-"""Until when the signed metadata of a repository is good; past it no phone believes it."""
+"""Read when the signed metadata of a repository expires; devices reject it afterwards."""
 
 import json
 from datetime import datetime
@@ -8,22 +8,22 @@ from typing import Any
 
 
 def expiries(repo: Path) -> dict[str, int]:
-    """Unix seconds at which each role's newest metadata expires; empty: nothing is published."""
+    """Return when each role's newest metadata expires, unix seconds; empty without a repository."""
     folder = repo / "metadata"
     try:
         stamp = _signed(folder / "timestamp.json")
-        found = {"timestamp": _expires(stamp)}
+        expires_utc = {"timestamp": _expires(stamp)}
         meta = stamp["meta"]["snapshot.json"]
         snapshot = _numbered(folder, meta["version"], "snapshot")
-        found["snapshot"] = _expires(snapshot)
+        expires_utc["snapshot"] = _expires(snapshot)
         for name, meta in snapshot["meta"].items():
             role = name.removesuffix(".json")
-            found[role] = _expires(_numbered(folder, meta["version"], role))
+            expires_utc[role] = _expires(_numbered(folder, meta["version"], role))
         roots = [int(path.name.partition(".")[0]) for path in folder.glob("[0-9]*.root.json")]
-        found["root"] = _expires(_numbered(folder, max(roots), "root"))
+        expires_utc["root"] = _expires(_numbered(folder, max(roots), "root"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return found
+    return expires_utc
 
 
 def _signed(path: Path) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _numbered(folder: Path, version: int, role: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _immutable(path: Path) -> dict[str, Any]:
-    """Numbered metadata is written once."""
+    """Read numbered metadata, which never changes."""
     signed = _signed(path)
     return {key: signed[key] for key in ("expires", "meta", "version") if key in signed}
 

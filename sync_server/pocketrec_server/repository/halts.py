@@ -1,4 +1,4 @@
-"""Halt a release, signed by the brake: its key can stop a release and cannot publish one.
+"""Halt a release, signed by the role `brake`, whose key can stop a release but not publish one.
 
 halts/CHANNEL.json    see `pocketrec_bundle.settings.halts`
 """
@@ -24,8 +24,8 @@ def read_halts(repo: Path, channel: str) -> Halts:
     """Read which releases of a channel are halted.
 
     Raises:
-        InputError: there is no such channel.
-        RepositoryInvalidError: the repository is damaged, or nothing was published.
+        InputError: the channel is unknown.
+        RepositoryInvalidError: the repository is missing or damaged.
     """
     return halts_in(repo, state.load(repo), channel)
 
@@ -40,34 +40,34 @@ def halt(
     *,
     by: str = "",
 ) -> bool:
-    """Halt a release; takes the keys of brake, snapshot and timestamp.
+    """Halt a release, signed with the keys of brake, snapshot and timestamp.
 
     Args:
-        repo: the repository.
-        signers: those that are here.
-        channel: of the release.
+        repo: folder of the repository.
+        signers: the available signers.
+        channel: channel of the release.
         manifest: hash of the release's manifest.
-        reason: why, which phones and the history show.
-        check: is called before the change, while nobody else can write; may raise.
-        by: who, for the history.
+        reason: reason of the halt; devices and the history show it.
+        check: called before the change, under the writer's lock; an exception cancels the halt.
+        by: who halts the release, for the history.
 
     Returns:
-        Whether it was not halted before.
+        True if the release was not halted before.
 
     Raises:
-        InputError: there is no such channel.
+        InputError: the channel is unknown.
         KeysInvalidError: keys that have to sign are missing.
-        RepositoryInvalidError: there is no repository, or it is damaged or being written.
+        RepositoryInvalidError: the repository is missing, damaged or being written.
     """
-    made = Halt(manifest=manifest, reason=reason, since_utc=int(datetime.now(UTC).timestamp()))
+    new_halt = Halt(manifest=manifest, reason=reason, since_utc=int(datetime.now(UTC).timestamp()))
 
     def add(halted: Listed) -> Listed:
-        if any(each.manifest == manifest for each in halted):
+        if any(entry.manifest == manifest for entry in halted):
             return halted
-        return (made, *halted)[:MAX_HALTS]
+        return (new_halt, *halted)[:MAX_HALTS]
 
     note = Note(by=line(by), reason=line(reason))
-    return _change(repo, signers, channel, add, check, _Told("halt", manifest, note))
+    return _change(repo, signers, channel, add, check, _HistoryEntry("halt", manifest, note))
 
 
 def unhalt(
@@ -79,20 +79,20 @@ def unhalt(
     *,
     note: Note = NOBODY,
 ) -> bool:
-    """Let devices take a release again; returns whether it was halted.
+    """End the halt of a release; return whether it was halted.
 
-    Takes what `halt` takes, and raises as it does.
+    Arguments, keys and errors are those of `halt`.
     """
 
     def remove(halted: Listed) -> Listed:
-        return tuple(each for each in halted if each.manifest != manifest)
+        return tuple(entry for entry in halted if entry.manifest != manifest)
 
-    return _change(repo, signers, channel, remove, check, _Told("unhalt", manifest, note))
+    return _change(repo, signers, channel, remove, check, _HistoryEntry("unhalt", manifest, note))
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What the history gets to know of a change."""
+class _HistoryEntry:
+    """Facts of a change that its history entry gets."""
 
     action: str
     manifest: str
@@ -105,44 +105,44 @@ def _change(
     channel: str,
     change: Callable[[Listed], Listed],
     check: Check,
-    told: _Told,
+    entry: _HistoryEntry,
 ) -> bool:
     with state.writing(repo):
         check()
-        found = state.load(repo)
-        before = halts_in(repo, found, channel)
+        current = state.load(repo)
+        before = halts_in(repo, current, channel)
         after = Halts(halted=change(before.halted))
         if after == before:
             return False
         path = _path(channel)
-        found.edit(BRAKE).targets[path] = blobs.store(repo, path, after.to_bytes())
-        states = ("offered", "halted") if told.action == "halt" else ("halted", "offered")
+        current.edit(BRAKE).targets[path] = blobs.store(repo, path, after.to_bytes())
+        states = ("offered", "halted") if entry.action == "halt" else ("halted", "offered")
         record(
             repo,
-            found,
+            current,
             BRAKE,
-            told.note,
-            told.action,
+            entry.note,
+            entry.action,
             channel=channel,
-            subject=_name(repo, found, channel, told.manifest),
-            manifest=told.manifest,
+            subject=_name(repo, current, channel, entry.manifest),
+            manifest=entry.manifest,
             before=states[0],
             after=states[1],
         )
-        found.write(repo, signers)
+        current.write(repo, signers)
         return True
 
 
-def _name(repo: Path, found: State, channel: str, manifest: str) -> str:
-    """Name of a release of a channel; "" if its policy lists it no more."""
-    stages = Channel(repo, found, channel).policy().releases
+def _name(repo: Path, current: State, channel: str, manifest: str) -> str:
+    """Return the name of a release; "" if the channel's policy no longer lists it."""
+    stages = Channel(repo, current, channel).policy().releases
     return next((stage.name for stage in stages if stage.manifest == manifest), "")
 
 
-def halts_in(repo: Path, found: State, channel: str) -> Halts:
-    """Read a channel's halts of a state that was loaded; raises as `read_halts` does."""
-    Channel(repo, found, channel)
-    target = found.targets[BRAKE].targets.get(_path(channel))
+def halts_in(repo: Path, current: State, channel: str) -> Halts:
+    """Return a channel's halts in a loaded state. Raises the errors of `read_halts`."""
+    Channel(repo, current, channel)
+    target = current.targets[BRAKE].targets.get(_path(channel))
     return Halts.from_bytes(blobs.read(repo, target)) if target else Halts()
 
 

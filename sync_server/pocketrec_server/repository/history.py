@@ -1,11 +1,11 @@
-"""The audit trail of a repository: who changed what, when and why, vouched for by who signed it.
+"""The audit trail of a repository: who changed what, when and why, signed by the changed role.
 
     history/<sha256>.ROLE.json    the newest changes of one role, oldest first
 
-Metadata of the role names the hash and size of this file in the field `x-pocketrec-history`, which
-TUF readers pass over (TUF 1.0.31, 4.1). The file itself is not among the targets: phones, mirrors
-and CDNs never get it, since it names people and machines. `by` is a claim; the signature proves
-which key made the change.
+The role's metadata names the hash and size of this file in the field `x-pocketrec-history`, which
+TUF readers ignore (TUF 1.0.31, 4.1). The file is not a target, because it names people and
+machines: devices, mirrors and CDNs never get it. `by` is only a claim; the signature proves which
+key made the change.
 """
 
 import hashlib
@@ -29,11 +29,11 @@ FIELD = "x-pocketrec-history"
 FOLDER = "history"
 FORMAT = 1
 MAX_CHANGES = 500
-"""Changes a role keeps; older ones are counted only."""
+"""Maximum number of changes that a role keeps; older ones are only counted."""
 MAX_BYTES = 1 << 20
 MAX_TEXT = 200
 LOST = "history lost"
-"""Action of an entry that stands for changes whose file is gone, such as in a mirror."""
+"""Action of the entry that replaces changes whose file is missing, e.g. in a mirror."""
 
 
 def _is_line(value: object) -> bool:
@@ -42,10 +42,14 @@ def _is_line(value: object) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """Who makes a change and why, as they state it.
+    """Who makes a change and why, in their own words.
+
+    Attributes:
+        by: who makes the change, e.g. alice@build-7; "" if unknown.
+        reason: why; may be "".
 
     Raises:
-        InputError: a text is longer than `MAX_TEXT`, or holds control characters.
+        InputError: a text is longer than `MAX_TEXT`, or has control characters.
     """
 
     by: str = ""
@@ -60,7 +64,7 @@ class Note:
 
 
 NOBODY = Note()
-"""A change of which nobody said who made it."""
+"""Note of a change by an unknown person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +72,17 @@ class Change:
     """One change of a repository.
 
     Attributes:
-        when_utc: unix seconds.
-        by: who made it, such as alice@build-7; "" if unknown.
-        action: such as publish, stage, rollback, halt or rotate.
-        channel: that it concerns; "" for keys of all channels.
-        subject: a release's or key's name; "" for a channel's settings.
+        when_utc: time of the change, unix seconds.
+        by: who made it, e.g. alice@build-7; "" if unknown.
+        action: e.g. publish, stage, rollback, halt or rotate.
+        channel: the channel; "" for keys of all channels.
+        subject: name of the release or key; "" for a channel's settings.
         manifest: hash of the release's manifest, or "".
-        before: how it was, in short; "" if it did not exist.
-        after: how it is since.
-        reason: as the person gave it; may be "".
-        role: whose key signed it.
-        version: of the repository, that is of its timestamp, which rises with each change.
+        before: short text of the old state; "" if it did not exist.
+        after: short text of the new state.
+        reason: reason that the person gave; may be "".
+        role: role whose key signed the change.
+        version: version of the repository's timestamp, which increases with each change.
     """
 
     when_utc: int
@@ -96,7 +100,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """The changes of one role, oldest first; `dropped` older ones are no longer listed."""
+    """The changes of one role.
+
+    Attributes:
+        changes: the newest changes, oldest first.
+        dropped: number of older changes that are no longer listed.
+        format: version of the file format.
+    """
 
     changes: tuple[Change, ...] = ()
     dropped: int = 0
@@ -109,30 +119,33 @@ def policy_history(repo: Path, channel: str) -> list[Change]:
     Raises:
         RepositoryInvalidError: nothing is published, or the repository is damaged.
     """
-    found = state.load(repo)
-    roles = [role for role in (channel, BRAKE, TARGETS) if role in found.targets]
+    current = state.load(repo)
+    roles = [role for role in (channel, BRAKE, TARGETS) if role in current.targets]
     return _newest_first(
-        change for role in roles for change in read(repo, found, role) if change.channel == channel
+        change
+        for role in roles
+        for change in read(repo, current, role)
+        if change.channel == channel
     )
 
 
 def key_history(repo: Path) -> list[Change]:
-    """List the changes of keys, of all roles and channels, newest first; raises as above."""
-    found = state.load(repo)
-    return _newest_first(change for role in (ROOT, TARGETS) for change in read(repo, found, role))
+    """List the changes of all keys, newest first. Raises the errors of `policy_history`."""
+    current = state.load(repo)
+    return _newest_first(change for role in (ROOT, TARGETS) for change in read(repo, current, role))
 
 
 def whole_history(repo: Path) -> list[Change]:
-    """List all changes of a repository, newest first; raises as `policy_history` does."""
-    found = state.load(repo)
+    """List all changes of a repository, newest first. Raises the errors of `policy_history`."""
+    current = state.load(repo)
     return _newest_first(
-        change for role in (ROOT, *found.targets) for change in read(repo, found, role)
+        change for role in (ROOT, *current.targets) for change in read(repo, current, role)
     )
 
 
 def record(
     repo: Path,
-    found: State,
+    current: State,
     role: str,
     note: Note,
     action: str,
@@ -143,26 +156,26 @@ def record(
     before: str = "",
     after: str = "",
 ) -> None:
-    """Add a change to a role's history; the role's metadata is signed when the state is written.
+    """Add a change to a role's history. `State.write` signs it with the role's metadata.
 
     Args:
-        repo: the repository.
-        found: its state, in which the role's metadata is to be signed again.
-        role: root, targets, a channel or the brake.
-        note: who and why.
-        action: what was done; this and all that follows as in `Change`.
-        channel: that it concerns.
-        subject: a release's or key's name.
+        repo: folder of the repository.
+        current: state of the repository; the caller marks the role as changed.
+        role: root, targets, a channel or brake.
+        note: who makes the change, and why.
+        action: this and all that follow: see `Change`.
+        channel: the channel.
+        subject: name of the release or key.
         manifest: hash of the release's manifest.
-        before: how it was.
-        after: how it is since.
+        before: the old state.
+        after: the new state.
 
     Raises:
         PocketRecError: the disk is full.
     """
-    signed = found.signed()[role]
+    signed = current.signed()[role]
     past = _read(repo, role, signed)
-    made = Change(
+    change = Change(
         when_utc=int(time.time()),
         by=note.by,
         action=action,
@@ -173,9 +186,9 @@ def record(
         after=line(after),
         reason=note.reason,
         role=role,
-        version=found.versions.get(TIMESTAMP, 0) + 1,
+        version=current.versions.get(TIMESTAMP, 0) + 1,
     )
-    kept = (*past.changes, made)
+    kept = (*past.changes, change)
     n_changes = past.dropped + len(kept)
     kept = kept[-MAX_CHANGES:]
     while len(data := _encoded(kept, n_changes - len(kept))) > MAX_BYTES:
@@ -185,25 +198,25 @@ def record(
     signed.unrecognized_fields[FIELD] = {"length": len(data), "sha256": sha256}
 
 
-def read(repo: Path, found: State, role: str) -> tuple[Change, ...]:
-    """Read the changes of a role, oldest first; one that says LOST stands for a missing file."""
-    return _read(repo, role, found.signed()[role]).changes
+def read(repo: Path, current: State, role: str) -> tuple[Change, ...]:
+    """Read the changes of a role, oldest first; a missing file gives one change LOST."""
+    return _read(repo, role, current.signed()[role]).changes
 
 
 def line(text: str) -> str:
-    """A text as a `Note` and a `Change` may hold it: what does not print is replaced, cut."""
+    """Convert a text to one printable line of at most MAX_TEXT characters."""
     shown = "".join(one if one.isprintable() else "?" for one in text)
     return shown if len(shown) <= MAX_TEXT else f"{shown[: MAX_TEXT - 3]}..."
 
 
 def path_of(repo: Path, role: str, sha256: str) -> Path:
-    """Where a history lies."""
+    """Return the path of a history file."""
     return repo / FOLDER / f"{sha256}.{role}.json"
 
 
-def named(repo: Path, found: State) -> list[Path]:
-    """List the files that the metadata of a state names."""
-    facts = [(role, _fact(signed)) for role, signed in found.signed().items()]
+def named(repo: Path, current: State) -> list[Path]:
+    """List the history files that the metadata of a state names."""
+    facts = [(role, _fact(signed)) for role, signed in current.signed().items()]
     return [path_of(repo, role, fact[0]) for role, fact in facts if fact]
 
 
@@ -219,12 +232,12 @@ def _read(repo: Path, role: str, signed: Signed) -> History:
             raise RepositoryInvalidError("its SHA-256 differs from the signed one")
         return _parsed(data)
     except (OSError, BundleInvalidError, RepositoryInvalidError):
-        # A kill or a halt must not wait for a file that only people read.
+        # A lost history must not prevent a kill or a halt.
         return History(changes=(_lost(role, sha256),))
 
 
 def _fact(signed: Signed) -> tuple[str, int] | None:
-    """SHA-256 and size that metadata names; None if it names no history."""
+    """Return the SHA-256 and size of a role's history; None if the metadata has none."""
     value = signed.unrecognized_fields.get(FIELD)
     if not isinstance(value, dict):
         return None
@@ -245,7 +258,7 @@ def _parsed(data: bytes) -> History:
         raise BundleInvalidError("history: unexpected keys")
     listed, dropped = value["changes"], value["dropped"]
     if not is_integer(value["format"], FORMAT, FORMAT) or not is_integer(dropped, 0, MAX_UTC):
-        raise BundleInvalidError(f"history: of another format than {FORMAT}")
+        raise BundleInvalidError(f"history: the format is not {FORMAT}")
     if not isinstance(listed, list) or len(listed) > MAX_CHANGES:
         raise BundleInvalidError(f"history: changes must be a list of at most {MAX_CHANGES}")
     return History(changes=tuple(_change(one) for one in listed), dropped=dropped)
@@ -278,4 +291,4 @@ def _lost(role: str, sha256: str) -> Change:
 
 
 def _newest_first(changes: Iterator[Change]) -> list[Change]:
-    return sorted(changes, key=lambda each: each.version, reverse=True)
+    return sorted(changes, key=lambda change: change.version, reverse=True)

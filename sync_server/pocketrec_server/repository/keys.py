@@ -1,12 +1,12 @@
-"""Signing keys: one file each, readable by its owner only, or a service that signs.
+"""Signing keys: one file per key, readable by its owner only, or a service that signs.
 
-    root-1.pem root-2.pem root-3.pem       two of them sign a root; each in a safe of its own
-    targets.pem                            offline too: says which key signs which channel
-    stable.pem beta.pem canary.pem         one a channel, where its releases are published
-    snapshot.pem timestamp.pem brake.pem   online, what `pocketrec serve --keys` reads
-    NAME.uri                               in place of NAME.pem: a KMS or HSM holds the key
+    root-1.pem root-2.pem root-3.pem       two of them sign a root; keep each in another safe
+    targets.pem                            offline too; names the key of each channel
+    stable.pem beta.pem canary.pem         one per channel, on the machine that publishes
+    snapshot.pem timestamp.pem brake.pem   online; `pocketrec serve --keys` reads them
+    NAME.uri                               instead of NAME.pem: a KMS or HSM holds the key
 
-A PEM file is PKCS #8 with an Ed25519 key. NAME.uri is JSON, {"uri": a signer of securesystemslib,
+A PEM file is PKCS #8 with an Ed25519 key. NAME.uri is JSON: {"uri": a signer of securesystemslib,
 "key": {"keyid", "keytype", "scheme", "keyval"}}.
 """
 
@@ -33,30 +33,34 @@ from pocketrec_server.repository.roles import BRAKE, CHANNELS, ONLINE, ROOT, TAR
 
 PASSPHRASE = "POCKETREC_KEY_PASSPHRASE"  # noqa: S105 - the variable's name, not a secret
 NEW_PASSPHRASE = "POCKETREC_NEW_KEY_PASSPHRASE"  # noqa: S105
-"""Of keys that a command makes, if it is not that of the keys which the command opens."""
+"""Passphrase of the keys that a command makes, if it differs from that of the keys it opens."""
 LEAST_PASSPHRASE = 15
-"""Characters; NIST SP 800-63B-4, 3.1.1.2, for a password that is the only factor."""
+"""Minimum characters; NIST SP 800-63B-4, 3.1.1.2, for a password that is the only factor."""
 ROOT_KEYS = 3
-"""Made by default: with one lost, two are left, which is what a new root needs."""
+"""Default number of root keys: if one is lost, two are left, enough to sign a new root."""
 MOST_ROOT_KEYS = 9
 _NEXT = ".next"
 _ROOT_NAME = re.compile(rf"root-[1-9](\{_NEXT})?")
 
 Ask = Callable[[Path], str | None]
-"""Asks a person for the passphrase of a file; None: there is nobody to ask."""
+"""Asks a person for the passphrase of a file; returns None without a terminal."""
 
 
 class Signers:
-    """The signers in some folders by name; a key is opened when it is first asked for."""
+    """The signers in some folders, by name. A key is opened at its first use.
+
+    Attributes:
+        folders: the folders of keys.
+    """
 
     def __init__(self, folders: Iterable[Path], ask: Ask = lambda _: None) -> None:
-        """Name the folders; nothing is read yet."""
+        """Set the folders without reading them."""
         self.folders = tuple(folders)
         self._ask = ask
         self._open: dict[tuple[Path, int, int], Signer] = {}
         self._next: set[str] = set()
-        found = map(os.environ.get, (PASSPHRASE, NEW_PASSPHRASE))
-        self._passphrases = [each for each in found if each is not None]
+        variables = map(os.environ.get, (PASSPHRASE, NEW_PASSPHRASE))
+        self._passphrases = [passphrase for passphrase in variables if passphrase is not None]
 
     def __contains__(self, name: str) -> bool:
         return self.path(name) is not None
@@ -65,7 +69,8 @@ class Signers:
         """Open a signer.
 
         Raises:
-            KeysInvalidError: it is missing, damaged, of another kind, or the passphrase is wrong.
+            KeysInvalidError: the key is missing, damaged or of another kind, or the passphrase is
+                wrong.
         """
         self.require([name])
         path = self.path(self._current(name))
@@ -73,10 +78,10 @@ class Signers:
         return self.open(path)
 
     def require(self, names: Iterable[str]) -> None:
-        """Check that the files of all these keys are here; none is opened.
+        """Check that the files of these keys exist, without opening them.
 
         Raises:
-            KeysInvalidError: some are missing; the text names all of them.
+            KeysInvalidError: keys are missing; the message names all of them.
         """
         missing = [name for name in dict.fromkeys(names) if self._current(name) not in self]
         if missing:
@@ -91,33 +96,35 @@ class Signers:
         return next_name(name) if name in self._next else name
 
     def open(self, path: Path) -> Signer:
-        """Open the signer in a file; raises as looking it up by name does."""
+        """Open the signer in a file. Raises the errors of `__getitem__`."""
         try:
             facts = path.stat()
         except OSError as err:
             raise KeysInvalidError(f"{path}: cannot be read ({err.strerror}).") from err
-        opened = path, facts.st_ino, facts.st_mtime_ns  # another key may take its place meanwhile
+        opened = path, facts.st_ino, facts.st_mtime_ns  # the file may be replaced meanwhile
         if opened not in self._open:
             self._open[opened] = _remote(path) if path.suffix == ".uri" else self._local(path)
         return self._open[opened]
 
     def path(self, name: str) -> Path | None:
-        """Where a key lies, or None."""
-        found = (folder / f"{name}{kind}" for folder in self.folders for kind in (".pem", ".uri"))
-        return next(filter(Path.is_file, found), None)
+        """Return the file of a key, or None."""
+        candidates = (
+            folder / f"{name}{kind}" for folder in self.folders for kind in (".pem", ".uri")
+        )
+        return next(filter(Path.is_file, candidates), None)
 
     def root_names(self) -> list[str]:
-        """Names of the root keys that are here, `root-1` first, and of those to come."""
+        """Return the names of the available root keys, `root-1` first, with new ones (.next)."""
         paths = [path for folder in self.folders for path in folder.glob(f"{ROOT}-*")]
         names = {path.stem for path in paths if path.suffix in (".pem", ".uri")}
         return sorted(filter(_ROOT_NAME.fullmatch, names), key=lambda name: (len(name), name))
 
     def take_next(self, name: str) -> None:
-        """From now on, a name means the key that takes its place."""
+        """Use the new key (NAME.next) for a name from now on."""
         self._next.add(name)
 
     def put_in_place(self, name: str) -> Path:
-        """Give a key that has taken a name its file, beside which the old one stays."""
+        """Rename a new key's file to its final name; the old file is kept under another name."""
         new, old = self.path(next_name(name)), self.path(name)
         assert new is not None, "it has signed"
         if old is not None:
@@ -136,25 +143,25 @@ class Signers:
             raise KeysInvalidError(f"{path}: cannot be read ({err.strerror}).") from err
         key = self._unlocked(path, data) if b"BEGIN ENCRYPTED" in data else _parsed(data, None)
         if key is None:
-            raise KeysInvalidError(f"{path}: damaged, or {PASSPHRASE} does not fit.")
+            raise KeysInvalidError(f"{path}: damaged, or {PASSPHRASE} is wrong.")
         if not isinstance(key, Ed25519PrivateKey):
             raise KeysInvalidError(f"{path}: not an Ed25519 key.")
         return CryptoSigner(key)
 
     def _unlocked(self, path: Path, data: bytes) -> object:
-        """Decrypt a key by a passphrase that is known, or by one that a person types."""
+        """Decrypt a key with a known passphrase, or with one that a person types."""
         for known in self._passphrases:
             if (key := _parsed(data, known)) is not None:
                 return key
         typed = self._ask(path)
         key = None if typed is None else _parsed(data, typed)
         if key is not None and typed is not None:
-            self._passphrases.append(typed)  # the next file's is often the same
+            self._passphrases.append(typed)  # the next file often has the same
         return key
 
 
 def load_signers(*folders: Path, ask: Ask = lambda _: None) -> Signers:
-    """Return the signers of folders; the first folder that has a key is taken.
+    """Return the signers in folders; if a key is in several folders, the first one counts.
 
     Raises:
         KeysInvalidError: a folder is missing.
@@ -168,10 +175,10 @@ def load_signers(*folders: Path, ask: Ask = lambda _: None) -> Signers:
 
 
 def online_signers(folder: Path) -> Signers:
-    """Return the signers of a server's folder, those of the online roles opened and so proved.
+    """Return the signers in a server's folder, and open those of the online roles to check them.
 
     Raises:
-        KeysInvalidError: the key of snapshot or timestamp is missing, or one cannot be opened.
+        KeysInvalidError: the key of snapshot or timestamp is missing, or a key cannot be opened.
     """
     signers = load_signers(folder)
     for role in ONLINE:
@@ -187,26 +194,26 @@ def make_keys(
     root_keys: int = ROOT_KEYS,
     passphrase: str | None = None,
 ) -> list[Path]:
-    """Make the keys of a new repository, but for names that have a `.uri` file there already.
+    """Make the keys of a new repository, except for names that have a `.uri` file in the folder.
 
     Args:
-        folder: where they go.
+        folder: folder for the keys.
         channels: names of the channels.
-        root_keys: how many can sign a root; two of them have to.
-        passphrase: encrypts them; None: they are readable for who can read the file.
+        root_keys: number of root keys; two of them have to sign a root.
+        passphrase: passphrase that encrypts the keys; None writes them unencrypted.
 
     Raises:
-        InputError: a key is there already; keys are never overwritten.
+        InputError: a key exists already; keys are never overwritten.
     """
     if not THRESHOLD <= root_keys <= MOST_ROOT_KEYS:
         raise InputError(
-            f"{root_keys} root keys, of which {THRESHOLD} have to sign; make {THRESHOLD} to "
-            f"{MOST_ROOT_KEYS}."
+            f"{root_keys} root keys: expected {THRESHOLD} to {MOST_ROOT_KEYS}, because {THRESHOLD} "
+            "have to sign."
         )
     names = [f"{ROOT}-{n + 1}" for n in range(root_keys)] + [TARGETS, *channels, *ONLINE]
     present = [f"{name}.pem" for name in names if (folder / f"{name}.pem").exists()]
     if present:
-        raise InputError(f"{folder}: {', '.join(present)} exist already; keys stay as they are.")
+        raise InputError(f"{folder}: {', '.join(present)} exist already; no key was changed.")
     return [
         make_key(folder, name, passphrase)
         for name in names
@@ -218,7 +225,7 @@ def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
     """Make one key; see `make_keys`.
 
     Raises:
-        InputError: the key is there already, or the passphrase is too short.
+        InputError: the key exists already, or the passphrase is too short.
     """
     check_passphrase(passphrase)
     pem = Ed25519PrivateKey.generate().private_bytes(
@@ -228,15 +235,15 @@ def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
     )
     path, partial = folder / f"{name}.pem", folder / f".{name}.pem.partial"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Not `write_atomic`, whose file others may open before it gets its mode.
+    # Not `write_atomic`: others could open its file before the mode is set.
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
         stream.write(pem)
         stream.flush()
         os.fsync(stream.fileno())
     try:
-        path.hardlink_to(partial)  # whole at once, and never over a key that is there
+        path.hardlink_to(partial)  # atomic, and never overwrites a key
     except FileExistsError as err:
-        raise InputError(f"{path}: exists already; keys stay as they are.") from err
+        raise InputError(f"{path}: exists already; no key was changed.") from err
     finally:
         partial.unlink()
     fsync_dir(folder)
@@ -244,27 +251,27 @@ def make_key(folder: Path, name: str, passphrase: str | None = None) -> Path:
 
 
 def check_passphrase(passphrase: str | None) -> None:
-    """Refuse a passphrase that whoever copies a key's file could guess.
+    """Refuse a passphrase that is too short against guessing by someone who has the key's file.
 
     Raises:
-        InputError: it has fewer than `LEAST_PASSPHRASE` characters.
+        InputError: the passphrase has fewer than `LEAST_PASSPHRASE` characters.
     """
     if passphrase is not None and len(passphrase) < LEAST_PASSPHRASE:
         raise InputError(
-            f"the passphrase has {len(passphrase)} characters; a key that lies in a file takes at "
-            f"least {LEAST_PASSPHRASE}, such as four or more random words. Choose a longer one, in "
-            f"{NEW_PASSPHRASE} if other keys stay as they are, or add --plain if another lock "
-            "guards the folder."
+            f"the passphrase has {len(passphrase)} characters; a key file needs at least "
+            f"{LEAST_PASSPHRASE}, such as four or more random words. Choose a longer one (in "
+            f"{NEW_PASSPHRASE} if the existing keys keep theirs), or add --plain if the folder is "
+            "protected in another way."
         )
 
 
 def next_name(name: str) -> str:
-    """Name of the key that takes the place of another, until it has done so."""
+    """Return the name of a new key until it replaces the old one."""
     return f"{name}{_NEXT}"
 
 
 def _parsed(data: bytes, passphrase: str | None) -> object:
-    """The key of a PEM file; None: it is damaged, or the passphrase does not fit."""
+    """Parse the key in a PEM file; None if it is damaged or the passphrase is wrong."""
     try:
         return load_pem_private_key(data, passphrase.encode() if passphrase else None)
     except (ValueError, TypeError):
@@ -283,5 +290,5 @@ def _remote(path: Path) -> Signer:
         ) from err
     try:
         return Signer.from_priv_key_uri(uri, public)
-    except Exception as err:  # a plug-in may raise anything, says securesystemslib
-        raise KeysInvalidError(f"{path}: {uri} does not open ({err}).") from err
+    except Exception as err:  # securesystemslib: a plug-in can raise any exception
+        raise KeysInvalidError(f"{path}: {uri} cannot be opened ({err}).") from err

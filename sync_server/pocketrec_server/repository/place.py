@@ -1,4 +1,4 @@
-"""Which folder may be, or become, a repository: so that a mistyped path changes nothing."""
+"""Check that a folder is, or can become, a repository, so that a mistyped path changes nothing."""
 
 from pathlib import Path
 
@@ -11,29 +11,29 @@ _MOST_NAMED = 3
 
 
 def check_place(repo: Path) -> None:
-    """Refuse a folder that holds something else than a repository.
+    """Refuse a folder with files that do not belong to a repository.
 
     Raises:
-        InputError: it is a file, or holds what no repository does.
+        InputError: the path is a file, or the folder holds other files.
     """
     if not repo.exists() or state.exists(repo):
         return
     if not repo.is_dir():
-        raise InputError(f"{repo}: is a file. Give --repo the folder of a repository.")
+        raise InputError(f"{repo}: is a file. Set --repo to the folder of a repository.")
     others = sorted(path.name for path in repo.iterdir() if not _is_own(path.name))
     if others:
         named = ", ".join(others[:_MOST_NAMED]) + (", ..." if len(others) > _MOST_NAMED else "")
         raise InputError(
-            f"{repo}: no repository, it holds {named}. Check --repo, or give a new or empty folder "
-            "to `pocketrec repo init`."
+            f"{repo}: no repository, it holds {named}. Check --repo, or run `pocketrec repo init` "
+            "with a new or empty folder."
         )
 
 
 def check_served(repo: Path) -> None:
-    """Refuse a folder that a server cannot serve; one that is empty gets its repository later.
+    """Refuse a folder that a server cannot serve. An empty folder is accepted.
 
     Raises:
-        InputError: there is no such folder, or see `check_place`.
+        InputError: the folder does not exist, or `check_place` refuses it.
     """
     if not repo.exists():
         raise InputError(
@@ -44,5 +44,5 @@ def check_served(repo: Path) -> None:
 
 
 def _is_own(name: str) -> bool:
-    """Whether a server or a publisher makes a file of this name before there is metadata."""
+    """Return whether a server or `publish` can create this file before the metadata."""
     return name in _OWN or name.startswith((FILE_NAME, ".", "lost+found"))

@@ -1,4 +1,4 @@
-"""Say in short how two versions of a channel's policy differ, for the audit trail; no I/O."""
+"""Describe how two versions of a channel's policy differ, for the audit trail; no I/O."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,7 +11,14 @@ _UNSET = "unset"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What a change was about; subject and manifest are "" for a channel's sync settings."""
+    """Difference of two policies.
+
+    Attributes:
+        subject: name of the release that changed; "" if only sync settings changed.
+        manifest: SHA-256 of its manifest, or "".
+        before: the old settings as a short text.
+        after: the new settings.
+    """
 
     subject: str
     manifest: str
@@ -22,7 +29,8 @@ class Difference:
 def difference(before: RolloutPolicy, after: RolloutPolicy) -> Difference:
     """Compare two policies of a channel.
 
-    The subject is the release that is newest since, or else the first one whose settings differ.
+    The subject is the new newest release if there is one, else the first release whose settings
+    differ.
     """
     old = {stage.manifest: stage for stage in before.releases}
     parts: list[tuple[str, str]] = []
@@ -39,10 +47,10 @@ def difference(before: RolloutPolicy, after: RolloutPolicy) -> Difference:
             continue
         subject = subject or stage
         named = "" if stage.manifest == subject.manifest else f"{stage.name}: "
-        told = [f"{key} {known[key]}" for key in keys if was]
+        old_texts = [f"{key} {known[key]}" for key in keys if was]
         parts.append(
             (
-                named + ", ".join(told) if told else "",
+                named + ", ".join(old_texts) if old_texts else "",
                 named + ", ".join(f"{key} {facts[key]}" for key in keys),
             )
         )
@@ -63,10 +71,10 @@ def difference(before: RolloutPolicy, after: RolloutPolicy) -> Difference:
 
 
 def _facts(stage: Stage) -> dict[str, str]:
-    """Settings of a release as short texts; those that a release has by default are left out."""
+    """Return the settings of a release as short texts."""
     app, limit = stage.app, stage.most_failures
     facts: dict[str, Any] = {"percent": f"{stage.percent:g}", "state": stage.state}
-    facts["ramp"] = " ".join(f"{_moment(at)}={percent:g}" for at, percent in stage.ramp)
+    facts["ramp"] = " ".join(f"{_moment(utc)}={percent:g}" for utc, percent in stage.ramp)
     facts["app"] = f"{app.least or 'any'}..{app.below or ''}" if app.least or app.below else ""
     facts["classes"] = " ".join(stage.device_classes)
     facts["from"] = _moment(stage.from_utc) if stage.from_utc else ""
@@ -76,7 +84,7 @@ def _facts(stage: Stage) -> dict[str, str]:
 
 
 def _sync_facts(policy: RolloutPolicy) -> dict[str, str]:
-    """When devices sync, by the options of `rollout when`."""
+    """Return the sync settings by the options of `rollout when`."""
     sync = policy.sync
     return {
         "unmetered": "yes" if sync.unmetered else "no",

@@ -1,4 +1,4 @@
-"""Read a repository's metadata and prove it: signatures of its role, and the hash that names it."""
+"""Read a repository's metadata, and verify its role's signatures and its named hash."""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,40 +14,40 @@ T = TypeVar("T", bound=Signed)
 
 
 def proved_roots(folder: Path) -> list[Root]:
-    """Read all versions of the root, oldest first, each proved by the one before it.
+    """Read all versions of the root, oldest first; each is verified by the previous version.
 
     Raises:
-        RepositoryInvalidError: nothing is published, a root is damaged, or of an older pocketrec.
+        RepositoryInvalidError: nothing is published, or a root is damaged or of an older pocketrec.
     """
-    found: list[Root] = []
-    while (path := folder / f"{len(found) + 1}.{ROOT}.json").exists():
+    roots: list[Root] = []
+    while (path := folder / f"{len(roots) + 1}.{ROOT}.json").exists():
         root, data, signatures = _read(path, Root)
         _check_layout(path, root)
         try:
-            for by in (*found[-1:], root):
+            for by in (*roots[-1:], root):
                 by.verify_delegate(ROOT, data, signatures)
         except RepositoryError as err:
             raise _damaged(path, err) from err
-        if root.version != len(found) + 1:
-            raise _damaged(path, f"it says version {root.version}")
-        found.append(root)
-    if not found:
+        if root.version != len(roots) + 1:
+            raise _damaged(path, f"its version is {root.version}")
+        roots.append(root)
+    if not roots:
         raise RepositoryInvalidError(f"{folder.parent}: nothing is published here yet.")
-    return found
+    return roots
 
 
 def proved(path: Path, kind: type[T], by: Root | Targets, role: str, named: MetaFile | None) -> T:
-    """Read metadata of a role.
+    """Read and verify the metadata of a role.
 
     Args:
-        path: its file.
-        kind: of metadata that it has to be.
-        by: who says which keys sign for the role.
-        role: its name.
-        named: size and hash that it has to have; None for the timestamp, which nothing names.
+        path: file of the metadata.
+        kind: expected kind of metadata.
+        by: metadata that names the role's keys.
+        role: name of the role.
+        named: expected size and hash; None for the timestamp, whose hash is not recorded.
 
     Raises:
-        RepositoryInvalidError: it is damaged, or not signed by the role.
+        RepositoryInvalidError: the metadata is damaged, or not signed by the role.
     """
     signed, data, signatures = _read(path, kind, named)
     try:
@@ -60,7 +60,7 @@ def proved(path: Path, kind: type[T], by: Root | Targets, role: str, named: Meta
 def _read(
     path: Path, kind: type[T], named: MetaFile | None = None
 ) -> tuple[T, bytes, dict[str, Signature]]:
-    """Parse metadata that may be `named` with size and hash; its signed bytes and signatures."""
+    """Parse metadata and check its size and hash; return it, its signed bytes and signatures."""
     try:
         data = path.read_bytes()
         if named is not None:
@@ -76,14 +76,14 @@ def _read(
 def _check_layout(path: Path, root: Root) -> None:
     if root.roles[ROOT].threshold < THRESHOLD:
         raise RepositoryInvalidError(
-            f"{path}: of an older pocketrec, whose one root key signed alone. Make keys with "
+            f"{path}: made by an older pocketrec, with a single root key. Make keys with "
             "`pocketrec keys make`, publish into a new folder, and ship its 1.root.json with the "
-            "app: phones that pinned the old root cannot follow."
+            "app: devices that pinned the old root cannot update to it."
         )
 
 
 def _damaged(path: Path, why: object) -> RepositoryInvalidError:
     text = f"{path}: damaged ({why}). Restore the repository from a backup."
     if path.name == "timestamp.json":
-        text += " If `pocketrec keys` was cut short while it changed keys, run it again."
+        text += " If `pocketrec keys` was interrupted while it changed keys, run it again."
     return RepositoryInvalidError(text)

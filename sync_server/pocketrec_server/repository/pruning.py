@@ -1,7 +1,7 @@
-"""Remove what no phone asks for any more: files of releases that are gone, and old metadata.
+"""Remove files that devices no longer need: old metadata, and files of removed releases.
 
-What was current within the last days stays, with all that it names: a phone may be in the middle of
-it. All roots stay, since a phone may come from any of them.
+Metadata that was current within the last days is kept, with all files that it names: a sync may
+still use it. All roots are kept, because a device may have any of them.
 """
 
 import time
@@ -26,8 +26,13 @@ DAYS = 7.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
-    """What was removed, or would be."""
+class PruneReport:
+    """Removed files, or with `dry_run` the files to remove.
+
+    Attributes:
+        files: number of files.
+        bytes: size of these files.
+    """
 
     files: int
     bytes: int
@@ -35,22 +40,22 @@ class Pruned:
 
 def prune(
     repo: Path, days: float = DAYS, *, dry_run: bool = False, now: float | None = None
-) -> Pruned:
-    """Remove what no metadata names that was current within some days.
+) -> PruneReport:
+    """Remove files that are not named by any metadata that was current within the last days.
 
     Args:
-        repo: the repository.
-        days: that a phone may take for one sync.
-        dry_run: only count.
-        now: unix seconds.
+        repo: folder of the repository.
+        days: maximum duration of one device's sync, in days.
+        dry_run: count the files without removing them.
+        now: current time, unix seconds.
 
     Raises:
         RepositoryInvalidError: nothing is published, or the repository is damaged or being written.
     """
     since = (time.time() if now is None else now) - days * DAY_S
     with state.writing(repo):
-        found = state.load(repo)
-        kept = set(_kept(repo, found, since))
+        current = state.load(repo)
+        kept = set(_kept(repo, current, since))
         gone = [
             path
             for part in ("metadata", "targets", history.FOLDER)
@@ -60,20 +65,20 @@ def prune(
         total = sum(path.stat().st_size for path in gone)
         for path in () if dry_run else gone:
             path.unlink()
-        return Pruned(files=len(gone), bytes=total)
+        return PruneReport(files=len(gone), bytes=total)
 
 
-def _kept(repo: Path, found: State, since: float) -> Iterator[Path]:
+def _kept(repo: Path, current: State, since: float) -> Iterator[Path]:
     folder = repo / "metadata"
     yield folder / "timestamp.json"
-    yield from history.named(repo, found)
-    for role, version in found.versions.items():
+    yield from history.named(repo, current)
+    for role, version in current.versions.items():
         for number, path in _versions(folder, role):
             after = folder / f"{number + 1}.{role}.json"
             was_current = number == version or (after.exists() and after.stat().st_mtime >= since)
             if role == ROOT or was_current:
                 yield path
-            if role in found.targets and was_current:
+            if role in current.targets and was_current:
                 yield from _named(repo, path)
 
 
@@ -85,10 +90,10 @@ def _versions(folder: Path, role: str) -> Iterator[tuple[int, Path]]:
 
 
 def _named(repo: Path, path: Path) -> Iterator[Path]:
-    """What one version of a role's metadata names, and the files that its manifests name."""
+    """Yield the targets in one version of a role's metadata, and the files of its manifests."""
     try:
         signed = Metadata[Any].from_file(str(path)).signed
-    except (RepositoryError, OSError, ValueError):  # an old version, which nobody can use
+    except (RepositoryError, OSError, ValueError):  # a damaged old version, unusable for devices
         return
     for target in signed.targets.values() if isinstance(signed, Targets) else ():
         yield blobs.target_path(repo, target)

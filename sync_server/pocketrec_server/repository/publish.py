@@ -1,7 +1,8 @@
-"""Put releases on a channel: what is published, and how a channel's policy changes.
+"""Publish releases on a channel, and change the channel's rollout policy.
 
-A change writes blobs, then the channel's metadata, then snapshot, and last the timestamp by one
-rename: until then devices see what they saw, and a killed change is simply run again.
+A change writes in this order: blobs, the channel's metadata, snapshot, timestamp. Renaming the
+timestamp into place makes the change visible. If the process is killed before that, devices see the
+old state; run the change again.
 """
 
 from collections.abc import Callable, Sequence
@@ -62,15 +63,23 @@ __all__ = [
 ]
 
 KEEP = 3
-"""Releases before the newest from which deltas are made by default."""
+"""Default number of previous releases from which deltas are made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishReport:
-    """What a publish did; new_bytes are those of files the repository did not have.
+    """Result of a publish.
 
-    version is the channel's; deltas and delta_bytes count what is there for phones that have a
-    release before this one.
+    Attributes:
+        release: name of the release.
+        channel: name of the channel.
+        version: version of the channel's metadata.
+        percent: share of the devices that are offered the release, 0..100.
+        changed: whether the publish changed the repository.
+        new_files: files that the repository did not have.
+        new_bytes: size of these files.
+        deltas: deltas that lead from previous releases to this one.
+        delta_bytes: size of these deltas.
     """
 
     release: str
@@ -87,61 +96,63 @@ class PublishReport:
 def found_repository(
     repo: Path, signers: Signers, channels: Sequence[str] = (), note: Note = NOBODY
 ) -> list[str]:
-    """Found a repository without a release; all its keys sign.
+    """Create a repository without a release, signed by all its keys.
 
     Args:
-        repo: its folder, which is made; the server's database may lie in it already.
-        signers: at least two keys of root, and those of targets, snapshot, timestamp, brake and of
+        repo: folder of the repository. It is created if it does not exist. It may already hold the
+            server's database.
+        signers: at least two root keys, and the keys of targets, snapshot, timestamp, brake and
             each channel.
-        channels: their names; by default stable, beta and canary, as far as their keys are here.
-        note: who and why.
+        channels: names of the channels. The default is those of stable, beta and canary whose keys
+            are in `signers`.
+        note: who makes the change, and why.
 
     Returns:
-        The channels.
+        Names of the channels.
 
     Raises:
-        InputError: there is a repository already or its remains, the folder holds something else,
-            or a channel's name is not fit.
-        KeysInvalidError: keys are missing; the text names all of them.
+        InputError: the folder holds a repository, the remains of one, or other files; or a channel
+            name is not valid.
+        KeysInvalidError: keys are missing; the message names all of them.
     """
     for name in channels:
         check_channel(name)
     if state.exists(repo):
-        raise InputError(f"{repo}: is a repository already. Put a release on it by publish.")
+        raise InputError(f"{repo}: is a repository already. Add a release with `publish`.")
     check_place(repo)
     _check_no_remains(repo)
-    names = list(dict.fromkeys(channels or (each for each in CHANNELS if each in signers)))
+    names = list(dict.fromkeys(channels or (name for name in CHANNELS if name in signers)))
     roots = signers.root_names()
-    wanted = [f"{ROOT}-{n + 1}" for n in range(THRESHOLD)] if len(roots) < THRESHOLD else roots
-    signers.require([*wanted, TARGETS, *(names or CHANNELS[:1]), SNAPSHOT, TIMESTAMP, BRAKE])
+    root_names = [f"{ROOT}-{n + 1}" for n in range(THRESHOLD)] if len(roots) < THRESHOLD else roots
+    signers.require([*root_names, TARGETS, *(names or CHANNELS[:1]), SNAPSHOT, TIMESTAMP, BRAKE])
     keys = {role: [signers[role].public_key] for role in (TARGETS, SNAPSHOT, TIMESTAMP)}
-    made = State(first_root(keys | {ROOT: [signers[name].public_key for name in roots]}))
-    made.targets[TARGETS] = first_targets()
+    root_state = State(first_root(keys | {ROOT: [signers[name].public_key for name in roots]}))
+    root_state.targets[TARGETS] = first_targets()
     for role in (*names, BRAKE):
-        delegate(made.targets[TARGETS], role, signers[role].public_key)
-        made.targets[role] = Targets()
-    made.changed |= {ROOT, *made.targets}
+        delegate(root_state.targets[TARGETS], role, signers[role].public_key)
+        root_state.targets[role] = Targets()
+    root_state.changed |= {ROOT, *root_state.targets}
     with state.writing(repo, founds=True):
         if state.exists(repo):
-            raise InputError(f"{repo}: another command has founded a repository here.")
-        record(repo, made, TARGETS, note, "init", after=f"channels {', '.join(names)}")
-        made.write(repo, signers)
+            raise InputError(f"{repo}: another command has created a repository here.")
+        record(repo, root_state, TARGETS, note, "init", after=f"channels {', '.join(names)}")
+        root_state.write(repo, signers)
     return names
 
 
 def _check_no_remains(repo: Path) -> None:
-    """Refuse a repository that lost its timestamp: a new root would lock out its phones.
+    """Refuse a repository that lost its timestamp: devices would reject a new root.
 
-    A `found_repository` that was cut short leaves version 1 of roles, and may be run again.
+    An interrupted `found_repository` leaves only version 1 of the roles, and can be run again.
 
     Raises:
-        InputError: the folder has metadata of more than one version.
+        InputError: the folder has metadata of a later version than 1.
     """
     for path in sorted((repo / "metadata").glob("*.json")):
         number = path.name.partition(".")[0]
         if number.isdecimal() and int(number) > 1:
             raise InputError(
-                f"{path}: is of a repository that has lost its timestamp.json. Restore it from a "
+                f"{path}: belongs to a repository without timestamp.json. Restore it from a "
                 "backup, or choose another --repo."
             )
 
@@ -161,29 +172,29 @@ def publish(
 ) -> PublishReport:
     """Verify a bundle, store its files, and make it the newest release of a channel.
 
-    Takes the keys of the channel, snapshot and timestamp.
+    The keys of the channel, snapshot and timestamp sign.
 
     Args:
-        bundle_dir: the bundle.
-        repo: the repository, see `found_repository`.
-        signers: those that are here.
-        channel: its name.
-        percent: of the devices, which may take it; the others stay with what was there before.
-            None: the channel's first stage, see `Channel.first_percent`. A new release with less
-            than 100 makes this the channel's first stage.
-        keep: make deltas from so many releases before this one; 0 makes none.
-        name: of the release, in place of the bundle's own.
-        older: also if its data ends before that of the newest release.
-        note: who and why.
-        tell: see `deltas.make_missing`.
+        bundle_dir: folder of the bundle.
+        repo: folder of the repository, see `found_repository`.
+        signers: the available signers.
+        channel: name of the channel.
+        percent: share of the devices that are offered the release, 0..100. The other devices keep
+            the previous releases. None: the channel's first stage, see `Channel.first_percent`. A
+            new release with less than 100 sets the channel's first stage to this share.
+        keep: number of previous releases from which deltas are made; 0 makes no deltas.
+        name: name of the release. The default is the name in the bundle.
+        older: publish the release even if its data ends before the data of the newest release.
+        note: who makes the change, and why.
+        tell: progress callback, see `deltas.make_missing`.
 
     Raises:
-        BundleInvalidError: the bundle fails its checks, or no phone could answer from it.
-        InputError: there is no such channel, the name is not fit or taken, the release is halted,
-            or its data is older.
+        BundleInvalidError: the bundle fails its checks, or no device could use it.
+        InputError: the channel is unknown, the name is invalid or taken, the release is halted, or
+            its data is older.
         KeysInvalidError: keys that have to sign are missing.
-        RepositoryInvalidError: there is no repository, the keys are not its own, or another publish
-            is running.
+        RepositoryInvalidError: the repository is missing, the keys are not its own, or another
+            publish is running.
         PocketRecError: the disk is full; devices still see the old release.
 
     Example:
@@ -205,13 +216,13 @@ def publish(
         manifest = replace(manifest, name=check_release_name(name))
         data = manifest_bytes(manifest)
     with state.writing(repo):
-        found = state.load(repo)
-        place, sha = Channel(repo, found, channel), sha256(data).hexdigest()
+        current = state.load(repo)
+        place, sha = Channel(repo, current, channel), sha256(data).hexdigest()
         signers.require([channel, SNAPSHOT, TIMESTAMP])
         for role in (channel, SNAPSHOT, TIMESTAMP):  # before the work, which may take minutes
-            found.signer(role, signers)
-        before, metadata = place.policy(), found.targets[channel]
-        _check_release(place, before, halts_in(repo, found, channel), sha, manifest, name, older)
+            current.signer(role, signers)
+        before, metadata = place.policy(), current.targets[channel]
+        _check_release(place, before, halts_in(repo, current, channel), sha, manifest, name, older)
         share = place.first_percent if percent is None else percent
         policy = with_newest(before, sha, manifest.name, share, max(keep, KEEP))
         if policy == before and not is_due(channel, metadata):
@@ -220,32 +231,34 @@ def publish(
             added = blobs.store_files(repo, bundle_dir, manifest)
             built_utc = int((bundle_dir / "manifest.json").stat().st_mtime)
             place.add_manifest(sha, data, built_utc)
-            wanted = place.pairs(policy, policy.releases[0], keep)
-            known = [target for each in found.targets.values() for target in each.targets.values()]
-            made = deltas.make_missing(repo, channel, wanted, deltas.named(known), tell)
+            pairs = place.pairs(policy, policy.releases[0], keep)
+            known = [
+                target for signed in current.targets.values() for target in signed.targets.values()
+            ]
+            new_deltas = deltas.make_missing(repo, channel, pairs, deltas.named(known), tell)
         except OSError as err:
             raise write_failed(repo, err) from err
         if 0 < share < 100 and all(stage.manifest != sha for stage in before.releases):
             place.first_percent = share
-        place.set_policy(policy, made)
-        _record_policy(repo, found, note, "publish", before, policy)
-        found.write(repo, signers)
+        place.set_policy(policy, new_deltas)
+        _record_policy(repo, current, note, "publish", before, policy)
+        current.write(repo, signers)
         deltas.remove_others(repo, channel, place.targets)
-        return _report(manifest, channel, share, metadata, added, made, changed=True)
+        return _report(manifest, channel, share, metadata, added, new_deltas, changed=True)
 
 
 def read_policy(repo: Path, channel: str) -> RolloutPolicy:
-    """Read a channel's rollout policy; it names no release before the first publish.
+    """Read the rollout policy of a channel. Before the first publish it has no releases.
 
     Raises:
-        InputError: there is no such channel.
-        RepositoryInvalidError: the repository is damaged, or nothing was published.
+        InputError: the channel is unknown.
+        RepositoryInvalidError: the repository is missing or damaged.
     """
     return Channel(repo, state.load(repo), channel).policy()
 
 
 def read_first_percent(repo: Path, channel: str) -> float:
-    """Read the share at which releases of a channel start; raises as `read_policy` does."""
+    """Read the share at which releases of a channel start. Raises the errors of `read_policy`."""
     return Channel(repo, state.load(repo), channel).first_percent
 
 
@@ -257,21 +270,22 @@ def change_policy(
     note: Note = NOBODY,
     action: str = "change",
 ) -> RolloutPolicy:
-    """Change a channel's rollout policy and sign it again; returns the new one.
+    """Change a channel's rollout policy, sign it, and return the new policy.
 
     Args:
-        repo: the repository.
-        signers: those that are here.
-        channel: its name.
-        change: makes the new policy of the old one.
-        note: who and why.
-        action: what the history calls it.
+        repo: folder of the repository.
+        signers: the available signers.
+        channel: name of the channel.
+        change: function that returns the new policy for the old one.
+        note: who makes the change, and why.
+        action: name of the action in the history.
 
     Raises:
-        InputError: there is no such channel, or a release was never published there.
-        BundleInvalidError: devices would refuse the policy.
+        InputError: the channel is unknown, or the new policy has a release that was never published
+            on it.
+        BundleInvalidError: devices would reject the policy.
         KeysInvalidError: keys that have to sign are missing.
-        RepositoryInvalidError: there is no repository, or it is damaged or being written.
+        RepositoryInvalidError: the repository is missing, damaged or being written.
     """
     return _change(repo, signers, channel, lambda policy, _: change(policy), note, action)
 
@@ -286,9 +300,9 @@ def roll_back(
     kill: bool = False,
     note: Note = NOBODY,
 ) -> RolloutPolicy:
-    """Make an older release of a channel its newest again; returns the new policy.
+    """Roll a channel back to an older release, and return the new policy.
 
-    Args and errors as of `rollout.rolled_back` and `change_policy`.
+    Arguments and errors are those of `rollout.rolled_back` and `change_policy`.
     """
 
     def change(policy: RolloutPolicy, halts: Halts) -> RolloutPolicy:
@@ -300,17 +314,17 @@ def roll_back(
 def set_first_percent(
     repo: Path, signers: Signers, channel: str, percent: float, note: Note = NOBODY
 ) -> None:
-    """Set the share at which releases of a channel start; raises as `change_policy` does."""
+    """Set the share at which releases of a channel start. Raises the errors of `change_policy`."""
     with state.writing(repo):
-        found = state.load(repo)
-        place = Channel(repo, found, channel)
+        current = state.load(repo)
+        place = Channel(repo, current, channel)
         before = place.first_percent
         if percent == before:
             return
         place.first_percent = percent
-        told = {"before": f"first stage {before:g}", "after": f"first stage {percent:g}"}
-        record(repo, found, channel, note, "first-stage", channel=channel, **told)
-        found.write(repo, signers)
+        facts = {"before": f"first stage {before:g}", "after": f"first stage {percent:g}"}
+        record(repo, current, channel, note, "first-stage", channel=channel, **facts)
+        current.write(repo, signers)
 
 
 def _change(
@@ -322,23 +336,23 @@ def _change(
     action: str,
 ) -> RolloutPolicy:
     with state.writing(repo):
-        found = state.load(repo)
-        place = Channel(repo, found, channel)
+        current = state.load(repo)
+        place = Channel(repo, current, channel)
         before = place.policy()
-        policy = change(before, halts_in(repo, found, channel))
+        policy = change(before, halts_in(repo, current, channel))
         if policy != before:
             place.set_policy(policy, {})
-            _record_policy(repo, found, note, action, before, policy)
-            found.write(repo, signers)
+            _record_policy(repo, current, note, action, before, policy)
+            current.write(repo, signers)
             deltas.remove_others(repo, channel, place.targets)
         return policy
 
 
 def _record_policy(
-    repo: Path, found: State, note: Note, action: str, before: RolloutPolicy, after: RolloutPolicy
+    repo: Path, current: State, note: Note, action: str, before: RolloutPolicy, after: RolloutPolicy
 ) -> None:
     facts = asdict(difference(before, after))
-    record(repo, found, after.channel, note, action, channel=after.channel, **facts)
+    record(repo, current, after.channel, note, action, channel=after.channel, **facts)
 
 
 def _check_release(
@@ -353,21 +367,20 @@ def _check_release(
     """Refuse a release that its channel should not offer."""
     if (why := halts.reason(sha)) is not None:
         raise InputError(
-            f"{manifest.name}: is halted on {policy.channel} ({why}), so no device would take it. "
-            f"Let it go on first: pocketrec rollout unhalt {sha[:12]}"
+            f"{manifest.name}: is halted on {policy.channel} ({why}), so no device would install "
+            f"it. End the halt first: pocketrec rollout unhalt {sha[:12]}"
         )
     others = [stage for stage in policy.releases if stage.manifest != sha]
     taken = next((stage for stage in others if name is not None and stage.name == name), None)
     if taken:
         raise InputError(
             f"--name {name!r}: is the name of another release of {policy.channel} "
-            f"({taken.manifest[:12]}). Choose another."
+            f"({taken.manifest[:12]}). Choose another name."
         )
     below = next((stage for stage in policy.releases if stage.state != KILLED), None)
     if below and not older:
-        with suppress(
-            RepositoryInvalidError
-        ):  # its manifest is gone; deltas are passed over then, too
+        # If the manifest is missing, skip this check; `deltas` skips such a release too.
+        with suppress(RepositoryInvalidError):
             check_not_older(manifest, place.manifest(below))
 
 
@@ -377,7 +390,7 @@ def _report(
     percent: float,
     metadata: Targets,
     added: list[int],
-    made: dict[str, TargetFile],
+    new_deltas: dict[str, TargetFile],
     *,
     changed: bool,
 ) -> PublishReport:
@@ -389,6 +402,6 @@ def _report(
         changed=changed,
         new_files=len(added),
         new_bytes=sum(added),
-        deltas=len(made),
-        delta_bytes=sum(target.length for target in made.values()),
+        deltas=len(new_deltas),
+        delta_bytes=sum(target.length for target in new_deltas.values()),
     )

@@ -1,4 +1,4 @@
-"""What a bundle must be before a channel offers it to phones: it answers, and it is not older."""
+"""Check a bundle before publishing: devices can use it, and its data is not older."""
 
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.golden.vectors import Golden
@@ -10,13 +10,14 @@ _MODELS = ("user_tower", "ranker")
 
 
 def check_answers(bundle: Bundle) -> None:
-    """Refuse a bundle from which no phone can compute a slate, or that no phone can self-test.
+    """Refuse a bundle that cannot produce a slate, or cannot be self-tested, on any device.
 
-    A self-test itself takes a runtime, which this room has not: `pocketrec publish` runs it.
+    The self-test itself needs an engine, which the server does not have: `pocketrec publish` runs
+    it.
 
     Raises:
-        BundleInvalidError: no engine has both models, an engine has one of them only, or there is
-            no golden request.
+        BundleInvalidError: no engine has both models, an engine has only one of them, or the bundle
+            has no golden request.
     """
     manifest = bundle.manifest
     complete = False
@@ -30,30 +31,31 @@ def check_answers(bundle: Bundle) -> None:
         complete |= not missing
     if not complete:
         raise BundleInvalidError(
-            f"{manifest.name}: has no models, so no phone could compute a slate. Expected "
+            f"{manifest.name}: has no models, so no device could compute a slate. Expected "
             f"{' and '.join(_MODELS)} for {' or '.join(_ENGINES)}. Export it again."
         )
     if not Golden.of(bundle).cases:
         raise BundleInvalidError(
-            f"{manifest.name}: golden.json has no case, so no phone could test itself. Export it "
-            "again."
+            f"{manifest.name}: golden.json has no case, so no device could run the self-test. "
+            "Export it again."
         )
 
 
 def check_not_older(new: Manifest, below: Manifest | None) -> None:
-    """Refuse a release whose data ends before that of the release which it would replace.
+    """Refuse a release whose data ends before the data of the release that it replaces.
 
     Args:
-        new: of the release.
-        below: of the newest release of the channel that is not killed; None: there is none.
+        new: manifest of the release.
+        below: manifest of the channel's newest release that is not killed; None for an empty
+            channel.
 
     Raises:
-        InputError: it is older.
+        InputError: the data of the release is older.
     """
     if below is not None and new.created_utc < below.created_utc:
         days = (below.created_utc - new.created_utc) / 86_400
         raise InputError(
             f"{new.name}: its data ends {days:.1f} days before that of {below.name}, the newest "
-            "release of the channel. Go back to a release by `pocketrec rollout rollback`, or add "
-            "--older to publish it all the same."
+            "release of the channel. Use `pocketrec rollout rollback` to return to a previous "
+            "release, or add --older to publish this one."
         )

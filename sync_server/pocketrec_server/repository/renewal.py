@@ -1,6 +1,7 @@
-"""Sign again before it expires: what is due, and the command and the thread that see to it.
+"""Renew metadata before it expires, by `pocketrec refresh` or by the server's renewal thread.
 
-Half of a role's lifetime is left for a server that is down, or a cron job that nobody misses.
+Metadata is due at half of its lifetime. The other half is the margin for a server that is down, or
+a cron job that fails unnoticed.
 """
 
 import logging
@@ -32,8 +33,13 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Renewed:
-    """Roles that were signed again, and those that are due but whose key is not here."""
+class RenewalReport:
+    """Result of a renewal.
+
+    Attributes:
+        signed: roles that were signed.
+        due: roles that are due, but whose key is not available.
+    """
 
     signed: list[str]
     due: list[str]
@@ -41,9 +47,18 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleStatus:
-    """One role: until when it is good, who signs it, and what to do about it.
+    """Status of one role.
 
-    here: names of its keys that are in the folders that were looked at.
+    Attributes:
+        role: name of the role.
+        version: version of its metadata.
+        expires_utc: time at which the metadata expires, unix seconds.
+        left_s: seconds until then; negative after it.
+        state: OK, DUE or EXPIRED.
+        threshold: number of keys that have to sign.
+        keyids: ids of the role's keys.
+        here: names of its keys in the given folders.
+        remedy: what to do before it expires.
     """
 
     role: str
@@ -58,51 +73,51 @@ class RoleStatus:
 
 
 def is_due(role: str, signed: Signed, now: datetime | None = None) -> bool:
-    """Whether less than half of a role's lifetime is left."""
+    """Return whether less than half of a role's lifetime is left."""
     return signed.expires - (now or datetime.now(UTC)) < lifetime(role) / 2
 
 
 def refresh(
     repo: Path, signers: Signers, *, everything: bool = False, now: datetime | None = None
-) -> Renewed:
-    """Sign what expires within half of its lifetime again, as far as its keys are here.
+) -> RenewalReport:
+    """Renew the metadata of all roles that are due and whose keys are available.
 
     Args:
-        repo: the repository.
-        signers: those that are here; snapshot and timestamp at least.
-        everything: sign all that can be signed, due or not.
-        now: the time.
+        repo: folder of the repository.
+        signers: the available signers; snapshot and timestamp are required.
+        everything: renew all roles with available keys, due or not.
+        now: current time.
 
     Raises:
         KeysInvalidError: the key of snapshot or timestamp is missing, or a key cannot be opened.
         RepositoryInvalidError: nothing is published, or the repository is damaged or being written.
     """
     with state.writing(repo):
-        found = state.load(repo)
-        due = {role for role, signed in found.signed().items() if is_due(role, signed, now)}
+        current = state.load(repo)
+        due = {role for role, signed in current.signed().items() if is_due(role, signed, now)}
         able = [
             role
-            for role in found.signed()
-            if (everything or role in due) and _can_sign(found, role, signers)
+            for role in current.signed()
+            if (everything or role in due) and _can_sign(current, role, signers)
         ]
         if ROOT in able:
-            found.next_root()
-        found.changed.update(able)
-        signed = found.write(repo, signers, now) if able else []
-        return Renewed(signed=signed, due=sorted(due - set(able)))
+            current.next_root()
+        current.changed.update(able)
+        signed = current.write(repo, signers, now) if able else []
+        return RenewalReport(signed=signed, due=sorted(due - set(able)))
 
 
 def status(repo: Path, signers: Signers, now: datetime | None = None) -> list[RoleStatus]:
-    """How each role stands.
+    """Return the status of each role.
 
     Raises:
         RepositoryInvalidError: nothing is published, or the repository is damaged.
     """
     moment = now or datetime.now(UTC)
-    found = state.load(repo)
+    current = state.load(repo)
     rows = []
-    for role, signed in found.signed().items():
-        by = found.root if role in TOP_LEVEL else found.targets[TARGETS]
+    for role, signed in current.signed().items():
+        by = current.root if role in TOP_LEVEL else current.targets[TARGETS]
         delegated = by.get_delegated_role(role)
         left_s = int((signed.expires - moment).total_seconds())
         due = DUE if is_due(role, signed, moment) else OK
@@ -125,13 +140,13 @@ def status(repo: Path, signers: Signers, now: datetime | None = None) -> list[Ro
 def keep_fresh(
     repo: Path, signers: Signers, stop: threading.Event, every_s: float = EVERY_S
 ) -> threading.Thread:
-    """Start a thread that refreshes now and then; a failure is logged, and tried again.
+    """Start a thread that renews metadata periodically. Failures are logged and retried.
 
     Args:
-        repo: the repository; may still be empty.
-        signers: of the online roles.
-        stop: ends the thread.
-        every_s: seconds between two looks.
+        repo: folder of the repository; may still be empty.
+        signers: signers of the online roles.
+        stop: event that ends the thread.
+        every_s: seconds between two renewals.
     """
 
     def run() -> None:
@@ -142,7 +157,7 @@ def keep_fresh(
                     for role in renewed.signed:
                         _LOG.info("signed %s again", role)
                     for role in renewed.due:
-                        _LOG.warning("%s expires; its key is not on this server", role)
+                        _LOG.warning("%s expires soon; its key is not on this server", role)
             except PocketRecError as err:
                 _LOG.error("metadata was not renewed: %s", err)
             if stop.wait(every_s):
@@ -157,18 +172,18 @@ def _remedy(role: str) -> str:
     if role in ONLINE:
         return "run `pocketrec serve --keys` or, from cron, `pocketrec refresh`"
     key = f"{THRESHOLD} keys of root" if role == ROOT else f"the key of {role}"
-    return f"bring {key} beside snapshot and timestamp, and run `pocketrec refresh`"
+    return f"run `pocketrec refresh` with {key}, snapshot and timestamp"
 
 
-def _can_sign(found: State, role: str, signers: Signers) -> bool:
+def _can_sign(current: State, role: str, signers: Signers) -> bool:
     if role == ROOT:
         return len(signers.root_names()) >= THRESHOLD
     if role not in signers:
         return False
-    if role not in (SNAPSHOT, TIMESTAMP):  # without these two nothing is signed, so they may raise
+    if role not in (SNAPSHOT, TIMESTAMP):  # without these nothing can be signed: let them raise
         try:
-            found.signer(role, signers)
-        except PocketRecError as err:  # an old key beside good ones must not let these expire
+            current.signer(role, signers)
+        except PocketRecError as err:  # a wrong key must not prevent the renewal of other roles
             _LOG.warning("%s is not signed again: %s", role, err)
             return False
     return True

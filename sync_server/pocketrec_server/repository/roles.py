@@ -1,11 +1,11 @@
-"""The TUF roles of a repository: who may sign what, for how long, and the metadata that says so.
+"""The TUF roles of a repository: their keys, lifetimes and metadata.
 
-root         two of its keys; names the keys of the three below
-targets      names the keys of the channels and of the brake; no files of its own
+root         signed by two of its keys; names the keys of the next three roles
+targets      names the keys of the channels and of the brake; has no files of its own
 snapshot     names the versions that belong together
 timestamp    names the newest snapshot
 CHANNEL      channels/CHANNEL/* and channels/CHANNEL/deltas/*, terminating
-brake        halts/*, terminating: can stop a release, cannot publish one
+brake        halts/*, terminating: can stop a release, but not publish one
 """
 
 import re
@@ -21,10 +21,10 @@ from pocketrec_bundle.settings.rollout import CHANNEL
 ROOT, TARGETS, SNAPSHOT, TIMESTAMP, BRAKE = "root", "targets", "snapshot", "timestamp", "brake"
 TOP_LEVEL = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)
 ONLINE = (SNAPSHOT, TIMESTAMP, BRAKE)
-"""Roles whose keys may lie on the server, which signs their metadata again in time."""
+"""Roles whose keys can be on the server, which renews their metadata."""
 CHANNELS = ("stable", "beta", "canary")
 THRESHOLD = 2
-"""Root keys that have to sign a root."""
+"""Number of root keys that have to sign a root."""
 _LIFETIME = {
     ROOT: timedelta(days=365),
     TARGETS: timedelta(days=365),
@@ -34,19 +34,19 @@ _LIFETIME = {
 }
 _CHANNEL_LIFETIME = timedelta(days=180)
 _RESERVED = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
-"""Windows opens a device for such a CHANNEL.json, the file of a channel's metadata on a phone."""
+"""Reserved names on Windows. CHANNEL.json, the metadata file on a device, would open a device."""
 
 
 def lifetime(role: str) -> timedelta:
-    """For how long metadata of a role is good; the timestamp's bounds how long a freeze lasts."""
+    """Return the lifetime of a role's metadata; the timestamp's limits a freeze attack."""
     return _LIFETIME.get(role, _CHANNEL_LIFETIME)
 
 
 def check_channel(name: str) -> None:
-    """Refuse a name that is not fit for a path, or is another role's.
+    """Refuse a channel name that is not valid in a path, or is the name of another role.
 
     Raises:
-        InputError: it is such a name.
+        InputError: the name is not valid.
     """
     if not CHANNEL.fullmatch(name):
         raise InputError(f"channel {name!r}: use a-z, 0-9 and '-', at most 32 characters")
@@ -57,7 +57,7 @@ def check_channel(name: str) -> None:
 
 
 def first_root(keys: Mapping[str, Iterable[Key]]) -> Root:
-    """Version 1 of the root, with the keys of each top-level role."""
+    """Return version 1 of the root, with the keys of each top-level role."""
     root = Root(consistent_snapshot=True)
     root.roles[ROOT].threshold = THRESHOLD
     for role in TOP_LEVEL:
@@ -67,21 +67,21 @@ def first_root(keys: Mapping[str, Iterable[Key]]) -> Root:
 
 
 def first_targets() -> Targets:
-    """Targets metadata that delegates to nobody yet."""
+    """Return targets metadata without delegations."""
     return Targets(delegations=Delegations({}, {}))
 
 
 def delegate(targets: Targets, role: str, key: Key) -> None:
-    """Let a key sign for a channel or the brake."""
+    """Delegate a channel or the brake to a key."""
     delegations = targets.delegations
     if delegations is None or delegations.roles is None:
-        raise InputError("targets delegates to nobody; start with `first_targets`")
+        raise InputError("targets has no delegations; start with `first_targets`")
     delegations.roles[role] = DelegatedRole(role, [], 1, True, _paths(role))
     targets.add_key(key, role)
 
 
 def channels_of(targets: Targets) -> list[str]:
-    """Channels that targets metadata delegates to, in its order."""
+    """Return the channels that targets metadata delegates to, in its order."""
     roles = targets.delegations.roles if targets.delegations else None
     return [role for role in roles or () if role != BRAKE]
 

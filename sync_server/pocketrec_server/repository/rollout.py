@@ -1,4 +1,4 @@
-"""What an operator does with the releases of a channel: changes of its policy; no I/O."""
+"""Change the releases in a channel's rollout policy, as an operator does; no I/O."""
 
 import re
 from dataclasses import replace
@@ -12,35 +12,36 @@ _PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
 
 def find(policy: RolloutPolicy, release: str) -> Stage:
-    """Return the release of a name, or of the first 6 or more digits of its manifest's hash.
+    """Find a release by its name, or by the first 6 or more digits of its manifest's hash.
 
     Raises:
-        InputError: there is none, or more than one.
+        InputError: no release matches, or more than one.
     """
     prefix = release if _PREFIX.fullmatch(release) else None
-    found = [
+    matches = [
         stage
         for stage in policy.releases
         if stage.name == release or (prefix and stage.manifest.startswith(prefix))
     ]
-    if len(found) == 1:
-        return found[0]
-    listed = found or policy.releases
+    if len(matches) == 1:
+        return matches[0]
+    listed = matches or policy.releases
     named = ", ".join(f"{stage.name} ({stage.manifest[:12]})" for stage in listed)
-    if found:
-        raise InputError(f"{release!r} is {named}: give digits of the one that is meant.")
-    raise InputError(f"{policy.channel}: no release {release!r}; there are {named or 'none'}.")
+    if matches:
+        raise InputError(f"{release!r} matches {named}. Give the digits of one of them.")
+    known = f"known releases: {named}" if named else "the channel has no releases"
+    raise InputError(f"{policy.channel}: no release {release!r}; {known}.")
 
 
 def changed(policy: RolloutPolicy, stage: Stage, **changes: object) -> RolloutPolicy:
-    """Return the policy with other settings of one of its releases; a new share ends a ramp."""
+    """Return the policy with changed settings of one release; a new percent removes the ramp."""
     if "percent" in changes:
         changes = {"ramp": ()} | changes
     after = replace(stage, **changes)  # type: ignore[arg-type]  # names come from our commands
     return replace(
         policy,
         releases=tuple(
-            after if each.manifest == stage.manifest else each for each in policy.releases
+            after if other.manifest == stage.manifest else other for other in policy.releases
         ),
     )
 
@@ -53,45 +54,46 @@ def rolled_back(
     kill: bool = False,
     halts: Halts = NO_HALTS,
 ) -> RolloutPolicy:
-    """Put an older release first again: a new version of the policy with old content on top.
+    """Return the policy with an older release as its newest.
 
-    It gets the failure limit of the release that was first, unless it has its own.
+    A release without a failure limit gets the limit of the release that it replaces.
 
     Args:
-        policy: of the channel.
-        stage: one of its releases, which becomes active.
-        percent: of the devices, which may go back to it.
-        kill: the releases that were before it in the list are killed, so that no device keeps them.
-        halts: of the channel.
+        policy: policy of the channel.
+        stage: the older release, which becomes active.
+        percent: share of the devices that are offered it, 0..100.
+        kill: kill all newer releases, so that no device keeps them.
+        halts: halts of the channel.
 
     Raises:
-        InputError: it is the newest, or halted; the text names the releases that are possible.
+        InputError: the release is the newest already, or halted; the message names the possible
+            releases.
     """
-    at = policy.releases.index(stage)
-    if at == 0:
+    position = policy.releases.index(stage)
+    if position == 0:
         raise InputError(
             f"{stage.name}: is the newest release of {policy.channel} already. "
             f"{_possible(policy, halts)}"
         )
     if (why := halts.reason(stage.manifest)) is not None:
         raise InputError(
-            f"{stage.name}: is halted ({why}), so no device would take it. "
-            f"{_possible(policy, halts)} Or let it go on first: pocketrec rollout unhalt "
+            f"{stage.name}: is halted ({why}), so no device would install it. "
+            f"{_possible(policy, halts)} Or end the halt first: pocketrec rollout unhalt "
             f"{stage.manifest[:12]}"
         )
-    newer = policy.releases[:at]
+    newer = policy.releases[:position]
     limit = stage.most_failures or newer[0].most_failures
     if kill:
-        newer = tuple(replace(each, state=KILLED) for each in newer)
+        newer = tuple(replace(other, state=KILLED) for other in newer)
     first = replace(stage, percent=percent, ramp=(), state=ACTIVE, most_failures=limit)
-    return replace(policy, releases=(first, *newer, *policy.releases[at + 1 :]))
+    return replace(policy, releases=(first, *newer, *policy.releases[position + 1 :]))
 
 
 def _possible(policy: RolloutPolicy, halts: Halts) -> str:
-    """Name the releases that a channel can go back to."""
+    """Name the releases that a channel can be rolled back to."""
     named = ", ".join(
         f"{stage.name} ({stage.manifest[:12]})"
         for stage in policy.releases[1:]
         if stage.state != KILLED and halts.reason(stage.manifest) is None
     )
-    return f"Possible: {named}." if named else "The channel has no other release to go back to."
+    return f"Possible: {named}." if named else "The channel has no other release for a rollback."

@@ -1,12 +1,13 @@
-"""Change keys: new ones take the place of old ones, and devices follow from the root they have.
+"""Replace signing keys. Devices follow from the root that they have.
 
-A key is lost or old: `rotate`. A key may be in other hands: `revoke`, which differs in one point: a
-thief of an online key can leave devices with version numbers that no honest ones will reach (a
-fast-forward attack; TUF 1.0.31, 5.3.11), and devices forget those of snapshot and timestamp only
-when both keys are new.
+Use `rotate` for a key that is lost or old. Use `revoke` for a key that may be stolen.
 
-    NAME.next.pem    (or .uri) the key to come; a change that was cut short goes on with it
-    NAME.pem.KEYID   the key that was, once the new one is in place
+`revoke` always replaces snapshot and timestamp together. With a stolen online key, an attacker can
+give devices version numbers that the repository will never reach (fast-forward attack; TUF 1.0.31,
+5.3.11). Devices reset their version numbers of snapshot and timestamp only if both keys are new.
+
+    NAME.next.pem    (or .uri) the new key, until it is in place; an interrupted change reuses it
+    NAME.pem.KEYID   the old key, once the new one is in place
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,13 @@ ROTATE, REVOKE = "rotate", "revoke"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rotation:
-    """What a change of keys did: where the new keys lie, the root's version, what was signed."""
+    """Result of a change of keys.
+
+    Attributes:
+        keys: file of each new key, by the key's name.
+        root_version: version of the root afterwards.
+        signed: roles whose metadata was signed.
+    """
 
     keys: dict[str, str]
     root_version: int
@@ -53,43 +60,45 @@ def rotate(
     note: Note = NOBODY,
     action: str = ROTATE,
 ) -> Rotation:
-    """Put new keys in the place of old ones, and sign again what these signed.
+    """Replace keys, and sign the metadata of their roles with the new keys.
 
-    A key of the top level takes two keys of root besides; a channel's or the brake's takes that of
-    targets. All take snapshot and timestamp.
+    These keys have to sign:
+    - for a top-level key: two root keys
+    - for the key of a channel or of the brake: targets
+    - always: snapshot and timestamp
 
     Args:
-        repo: the repository.
-        signers: those that are here; a key that is lost may be missing.
-        names: of keys, as `root-1`, `timestamp` or a channel.
-        passphrase: of the new keys.
-        note: who and why.
-        action: what the history calls it.
+        repo: folder of the repository.
+        signers: the available signers; a lost key may be missing.
+        names: names of the keys, such as `root-1`, `timestamp` or a channel.
+        passphrase: passphrase of the new keys.
+        note: who makes the change, and why.
+        action: name of the action in the history.
 
     Raises:
-        InputError: there is no such key, or it cannot be told which one was lost.
+        InputError: a key name is unknown, or the lost root key cannot be identified.
         KeysInvalidError: a key that has to sign is missing.
         RepositoryInvalidError: the repository is damaged or being written, or too few root keys are
-            here. Nothing was changed; new keys lie as NAME.next.pem for the next try.
+            available. Nothing was changed. The new keys stay as NAME.next.pem for the next attempt.
     """
     names = list(dict.fromkeys(names))
     with state.writing(repo):
-        found = state.load(repo, cut_short=True)
+        current = state.load(repo, cut_short=True)
         for name in names:
-            _check_name(found, name)
+            _check_name(current, name)
         for name in names:
             if next_name(name) not in signers:
                 make_key(_folder(signers, name), next_name(name), passphrase)
             signers.take_next(name)
-            if swapped := _replace(found, signers, name):
+            if swapped := _replace(current, signers, name):
                 role = ROOT if _is_top(name) else TARGETS
-                channel = name if name in channels_of(found.targets[TARGETS]) else ""
-                told = {"subject": name, "channel": channel}
+                channel = name if name in channels_of(current.targets[TARGETS]) else ""
+                facts = {"subject": name, "channel": channel}
                 keys = dict(zip(("before", "after"), swapped, strict=True))
-                record(repo, found, role, note, action, **told, **keys)
-        signed = found.write(repo, signers)
+                record(repo, current, role, note, action, **facts, **keys)
+        signed = current.write(repo, signers)
         keys = {name: str(signers.put_in_place(name)) for name in names}
-        return Rotation(keys=keys, root_version=found.root.version, signed=signed)
+        return Rotation(keys=keys, root_version=current.root.version, signed=signed)
 
 
 def revoke(
@@ -99,9 +108,9 @@ def revoke(
     passphrase: str | None = None,
     note: Note = NOBODY,
 ) -> Rotation:
-    """Rotate keys that may be in other hands; of snapshot and timestamp always both.
+    """Replace keys that may be stolen; snapshot and timestamp are always replaced together.
 
-    Args and errors as of `rotate`.
+    Arguments and errors are those of `rotate`.
     """
     online = (SNAPSHOT, TIMESTAMP)
     more = [name for name in online if set(online) & set(names) and name not in names]
@@ -115,42 +124,42 @@ def add_channel(
     passphrase: str | None = None,
     note: Note = NOBODY,
 ) -> Path | None:
-    """Delegate a channel to a key, which is made if there is none of its name.
+    """Add a channel: delegate it to the key of its name, which is made if it does not exist.
 
     Returns:
-        The key's file.
+        File of the key.
 
     Raises:
-        InputError: the name is not fit, or there is such a channel.
+        InputError: the name is not valid, or the channel exists already.
         KeysInvalidError: the key of targets, snapshot or timestamp is missing.
         RepositoryInvalidError: the repository is damaged or being written.
     """
     check_channel(channel)
     with state.writing(repo):
-        found = state.load(repo)
-        if channel in found.targets:
+        current = state.load(repo)
+        if channel in current.targets:
             raise InputError(f"{repo}: has a channel {channel!r} already.")
         signers.require([TARGETS, SNAPSHOT, TIMESTAMP])
         for role in (TARGETS, SNAPSHOT, TIMESTAMP):
-            found.signer(role, signers)
+            current.signer(role, signers)
         if channel not in signers:
             make_key(signers.folders[0], channel, passphrase)
-        delegate(found.edit(TARGETS), channel, signers[channel].public_key)
-        found.targets[channel] = Targets()
-        found.changed.add(channel)
+        delegate(current.edit(TARGETS), channel, signers[channel].public_key)
+        current.targets[channel] = Targets()
+        current.changed.add(channel)
         key = signers[channel].public_key.keyid
-        told = {"subject": channel, "channel": channel, "after": _short([key])}
-        record(repo, found, TARGETS, note, "add-channel", **told)
-        found.write(repo, signers)
+        facts = {"subject": channel, "channel": channel, "after": _short([key])}
+        record(repo, current, TARGETS, note, "add-channel", **facts)
+        current.write(repo, signers)
         return signers.path(channel)
 
 
-def _check_name(found: State, name: str) -> None:
-    roots = len(found.root.roles[ROOT].keyids)
+def _check_name(current: State, name: str) -> None:
+    roots = len(current.root.roles[ROOT].keyids)
     known = [f"{ROOT}-{n + 1}" for n in range(roots)]
-    known += [*TOP_LEVEL[1:], BRAKE, *channels_of(found.targets[TARGETS])]
+    known += [*TOP_LEVEL[1:], BRAKE, *channels_of(current.targets[TARGETS])]
     if name not in known:
-        raise InputError(f"no key {name!r}; there are {', '.join(known)}.")
+        raise InputError(f"no key {name!r}; known keys: {', '.join(known)}.")
 
 
 def _folder(signers: Signers, name: str) -> Path:
@@ -162,28 +171,28 @@ def _is_top(name: str) -> bool:
     return name in TOP_LEVEL or name.startswith(f"{ROOT}-")
 
 
-def _replace(found: State, signers: Signers, name: str) -> tuple[str, str] | None:
-    """Change who may sign, in the root or in targets.
+def _replace(current: State, signers: Signers, name: str) -> tuple[str, str] | None:
+    """Replace a key in the metadata that names it: root or targets.
 
     Returns:
-        Key ids before and after, in short; None if a change that was cut short had done it.
+        Short key ids before and after; None if an interrupted change has replaced the key already.
     """
     new = signers[name].public_key
     old: list[str] | None = None
     if _is_top(name):
         role = name if name in TOP_LEVEL else ROOT
-        if new.keyid not in found.root.roles[role].keyids:  # else a change was cut short
-            root = found.root if ROOT in found.changed else found.next_root()
+        if new.keyid not in current.root.roles[role].keyids:  # else an interrupted change did it
+            root = current.root if ROOT in current.changed else current.next_root()
             old = _old(root, signers, name)
             _swap(root, role, old, new)
         if role not in (ROOT, TIMESTAMP):
-            found.changed.add(role)
+            current.changed.add(role)
     else:
-        by = found.edit(TARGETS)
+        by = current.edit(TARGETS)
         if new.keyid not in by.get_delegated_role(name).keyids:
             old = list(by.get_delegated_role(name).keyids)
             _swap(by, name, old, new)
-        found.changed.add(name)
+        current.changed.add(name)
     return None if old is None else (_short(old), _short([new.keyid]))
 
 
@@ -198,7 +207,7 @@ def _swap(by: Root | Targets, role: str, old: list[str], new: Key) -> None:
 
 
 def _old(root: Root, signers: Signers, name: str) -> list[str]:
-    """Key ids that a top-level key stands for; that of a lost root key is found by its absence."""
+    """Return the ids of the key to replace; a lost root key is the one that is not available."""
     if name in TOP_LEVEL:
         return list(root.roles[name].keyids)
     own = root.roles[ROOT].keyids
@@ -211,7 +220,7 @@ def _old(root: Root, signers: Signers, name: str) -> list[str]:
     lost = [keyid for keyid in own if keyid not in here]
     if len(lost) != 1:
         raise InputError(
-            f"{name} is not here, and {len(lost)} keys of root may be it. Give the folders of the "
-            "other root keys with --keys, too."
+            f"{name} is not here, and {len(lost)} root keys are missing, so it is not clear which "
+            "one it is. Add the folders of the other root keys with --keys."
         )
     return lost

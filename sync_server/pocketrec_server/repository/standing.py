@@ -1,7 +1,7 @@
-"""How each release of a channel stands: which one a phone gets that asks now; no I/O.
+"""Compute the standing of each release: the share of devices that get it now; no I/O.
 
-The phone decides in `pocketrec_edge.sync.rollout`, from its own bucket. Buckets of different
-releases are independent, so the shares follow from the policy; a test compares them with that code.
+The device decides in `pocketrec_edge.sync.rollout`, from its own bucket. Buckets of different
+releases are independent, so the shares follow from the policy. A test compares both.
 """
 
 from collections.abc import Collection
@@ -17,12 +17,12 @@ _NOBODY = 1e-9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How one release stands.
+    """Standing of one release.
 
     Attributes:
         state: one of STANDINGS.
-        share: 0..1 of the phones that ask now and have no release get this one; of a release for
-            some apps or device classes: of the phones that it is for.
+        share: share of the devices without a release that get this one if they sync now, 0..1. For
+            a release restricted to app versions or device classes: the share of those devices.
     """
 
     state: str
@@ -32,32 +32,32 @@ class Standing:
 def standings(
     policy: RolloutPolicy, halted: Collection[str], now_utc: float
 ) -> tuple[Standing, ...]:
-    """Return how each release of a policy stands, in its order.
+    """Return the standing of each release of a policy, in the policy's order.
 
     Args:
-        policy: of the channel.
-        halted: manifests that the brake stopped.
-        now_utc: unix seconds.
+        policy: policy of the channel.
+        halted: manifests of the halted releases.
+        now_utc: current time, unix seconds.
     """
-    found, left = [], 1.0
+    rows, left = [], 1.0
     for stage in policy.releases:
         stopped = _why_closed(stage, stage.manifest in halted, now_utc)
         share = 0.0 if stopped else left * stage.percent_at(now_utc) / 100
         state = stopped or (LIVE if share > 0 else KEPT if left == 0 else UNOFFERED)
-        found.append(Standing(state=state, share=share))
+        rows.append(Standing(state=state, share=share))
         if not is_restricted(stage):
             left = max(0.0, left - share)
             left = left if left > _NOBODY else 0.0
-    return tuple(found)
+    return tuple(rows)
 
 
 def is_restricted(stage: Stage) -> bool:
-    """Whether a release is for some versions of the app or some device classes only."""
+    """Return whether a release is restricted to app versions or device classes."""
     return bool(stage.app.least or stage.app.below or stage.device_classes)
 
 
 def _why_closed(stage: Stage, is_halted: bool, now_utc: float) -> str:
-    """Return the state of a release that no further phone may take; "": phones may."""
+    """Return why a release is no longer offered, one of STANDINGS; "" if it is offered."""
     if stage.state == KILLED:
         return KILLED
     if is_halted:

@@ -1,7 +1,7 @@
 """Open the server's database by URL: SQLite in WAL mode by default, PostgreSQL for many servers.
 
-A SQLite file is made and upgraded when it is opened, and only its owner may read it. A PostgreSQL
-database is upgraded on purpose only (`pocketrec db upgrade`), since other servers may be using it.
+A SQLite file is created and upgraded when it is opened, and only its owner can read it. A
+PostgreSQL database is only upgraded by `pocketrec db upgrade`, because other servers may use it.
 """
 
 import os
@@ -30,18 +30,18 @@ _UPGRADE_LOCK = 0x706F636B  # of pg_advisory_xact_lock; any number that nothing 
 
 
 def default_url(repo: Path) -> str:
-    """Return the URL of the database beside a repository."""
+    """Return the URL of the database in a repository's folder."""
     return f"sqlite:///{repo.resolve() / FILE_NAME}"
 
 
 def open_database(url: str) -> Engine:
-    """Open a database whose tables are the present ones.
+    """Open a database with the tables of this version.
 
     Args:
-        url: as sqlite:////srv/server.sqlite or postgresql://user:password@host/name.
+        url: URL such as sqlite:////srv/server.sqlite or postgresql://user:password@host/name.
 
     Raises:
-        DatabaseInvalidError: it cannot be opened, is to be upgraded first, or is of a newer
+        DatabaseInvalidError: the database cannot be opened, needs an upgrade, or is of a newer
             version.
     """
     engine = connect(url)
@@ -58,26 +58,26 @@ def open_database(url: str) -> Engine:
 
 
 def is_there(url: str) -> bool:
-    """Whether there is a database to connect to; False only for a SQLite file that is not there.
+    """Return whether a database exists; False only for a missing SQLite file.
 
     Raises:
-        DatabaseInvalidError: the URL is none.
+        DatabaseInvalidError: the URL is not valid.
     """
     address = _parsed(url)
     return address.get_backend_name() != "sqlite" or Path(address.database or "").is_file()
 
 
 def connect(url: str) -> Engine:
-    """Return an engine over a database as it is.
+    """Return an engine of a database, without checking its tables.
 
     Raises:
-        DatabaseInvalidError: the URL is none, or names a database that PocketRec does not know.
+        DatabaseInvalidError: the URL is not valid, or not of SQLite or PostgreSQL.
     """
     address = _parsed(url)
     if address.get_backend_name() == "sqlite":
         return _sqlite(address)
     if address.get_backend_name() == "postgresql":
-        # A server that was restarted left dead connections in the pool: each is tried first.
+        # A restarted database leaves dead connections in the pool: test each before use.
         return create_engine(
             address.set(drivername="postgresql+psycopg"),
             pool_size=8,
@@ -90,33 +90,33 @@ def connect(url: str) -> Engine:
 
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that will write; on SQLite it waits here for the lock, not half-way."""
+    """Open a writing transaction; SQLite then waits for the lock at the start, not later."""
     with engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction whose reads all see the database as of one moment."""
+    """Open a transaction in which all reads see one state of the database."""
     options = {} if engine.dialect.name == "sqlite" else {"isolation_level": "REPEATABLE READ"}
     with engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 
 def scrub(engine: Engine) -> None:
-    """Leave nothing of deleted rows in a SQLite WAL; while another reads, it stays a while."""
+    """Remove deleted rows from a SQLite WAL; delayed while other connections read."""
     if engine.dialect.name == "sqlite":
         with closing(engine.raw_connection()) as connection:
             connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def dialect_of(connection: Connection) -> ModuleType:
-    """Return SQLAlchemy's module with the `insert` that knows conflicts."""
+    """Return SQLAlchemy's dialect module, whose `insert` supports ON CONFLICT."""
     return postgresql if connection.dialect.name == "postgresql" else sqlite
 
 
 def pending(engine: Engine) -> list[str]:
-    """Return the names of the migrations that were not applied, oldest first.
+    """Return the names of the pending migrations, oldest first.
 
     Raises:
         DatabaseInvalidError: the database cannot be read, or is of a newer version.
@@ -134,7 +134,7 @@ def upgrade(engine: Engine) -> list[str]:
     with _wrapped(engine), writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
-        if names := _pending(connection):  # none, where another process was faster
+        if names := _pending(connection):  # empty if another process was faster
             config = Config()
             config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
@@ -164,7 +164,7 @@ def _parsed(url: str) -> URL:
         return make_url(url)
     except ArgumentError as err:
         raise DatabaseInvalidError(
-            f"{url}: not a database URL, as sqlite:///server.sqlite."
+            f"{url}: not a database URL such as sqlite:///server.sqlite."
         ) from err
 
 
@@ -182,7 +182,7 @@ def _sqlite(address: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # the driver would begin late, and not for tables
+        connection.isolation_level = None  # the driver would begin transactions too late
         for pragma in (
             "journal_mode = WAL",
             "synchronous = FULL",
@@ -200,19 +200,19 @@ def _sqlite(address: URL) -> Engine:
 
 
 def _make_private(path: Path) -> None:
-    """Make a SQLite file and its logs readable by their owner only, whatever the umask is.
+    """Make a SQLite file and its logs readable by their owner only, with any umask.
 
-    SQLite gives the logs the mode of the file; those of an earlier version may be open to others.
-    A file that is there is never opened here: closing it would drop the locks that SQLite holds on
-    it in this process, and another process would then delete the log that is being written to
-    (sqlite.org/howtocorrupt.html, 2.2).
+    SQLite gives the logs the mode of the file; files of an earlier version may be readable by
+    others. This never opens an existing file: closing it would drop SQLite's locks in this process,
+    and another process could then delete the log that is in use (sqlite.org/howtocorrupt.html,
+    2.2).
     """
-    with suppress(OSError):  # what cannot be made is reported when SQLite opens it
+    with suppress(OSError):  # SQLite reports the error when it opens the file
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    for each in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), Path(f"{path}-journal")):
+    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), Path(f"{path}-journal")):
         with suppress(FileNotFoundError, PermissionError):  # a reader need not be the owner
-            if stat.S_IMODE(each.stat().st_mode) & 0o077:
-                each.chmod(0o600)
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                file.chmod(0o600)
 
 
 @contextmanager
@@ -220,5 +220,5 @@ def _wrapped(engine: Engine) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as err:
-        found = getattr(err, "orig", None) or err
-        raise DatabaseInvalidError(f"{engine.url}: {str(found).strip()}") from err
+        cause = getattr(err, "orig", None) or err
+        raise DatabaseInvalidError(f"{engine.url}: {str(cause).strip()}") from err

@@ -1,6 +1,6 @@
-"""Tables of the server's database; `migrations/` makes them, and a test compares the two.
+"""Tables of the server's database. `migrations/` creates them; a test compares both.
 
-A branch of the schema: add the table here and a file in `migrations/versions/`.
+To change the schema, change the table here and add a file in `migrations/versions/`.
 """
 
 from sqlalchemy import (
@@ -41,7 +41,7 @@ INSTALL = Table(
 
 
 def _of_install() -> Column[int]:
-    """The rows of an install go with it."""
+    """Return the foreign key of an install; deleting the install deletes its rows."""
     key = ForeignKey("install.number", ondelete="CASCADE")
     return Column("install", Integer, key, primary_key=True)
 
@@ -99,7 +99,7 @@ REJECTED_DAY = Table(
     Column("events", BigInteger, nullable=False),
 )
 
-# What became of releases on devices, by the day on which they told it.
+# Outcomes of releases on devices, by the day of the report.
 OUTCOME_DAY = Table(
     "outcome_day",
     METADATA,
@@ -110,8 +110,8 @@ OUTCOME_DAY = Table(
     Column("devices", BigInteger, nullable=False),
 )
 
-# Outcomes by the hour (unix seconds / 3600) and the network that they came from: what halts are
-# judged by. `network` is a keyed hash; its key is of one release and lives for some weeks.
+# Outcomes by hour (unix seconds / 3600) and network, for the circuit breaker. `network` is a keyed
+# hash; its key belongs to one release and is deleted after some weeks.
 OUTCOME_NETWORK = Table(
     "outcome_network",
     METADATA,
@@ -152,7 +152,7 @@ OUTCOME_SEEN = Table(
     Column("day", Integer, nullable=False, index=True),
 )
 
-# What is made once for a database, such as the salt of exported ids.
+# Values that are created once for a database, such as the salt of exported ids.
 SETTING = Table(
     "setting",
     METADATA,
@@ -160,7 +160,7 @@ SETTING = Table(
     Column("value", Text, nullable=False),
 )
 
-# Who may operate the server: `sha256` is of the token, which is nowhere else.
+# Operators' tokens: `sha256` is the hash of the token, which is not stored.
 ADMIN_TOKEN = Table(
     "admin_token",
     METADATA,
@@ -173,7 +173,7 @@ ADMIN_TOKEN = Table(
     Column("revoked_utc", BigInteger),
 )
 
-# Who is logged in: `sha256` is of the session's id, which only the browser has.
+# Browser sessions: `sha256` is the hash of the session's id, which only the browser has.
 ADMIN_SESSION = Table(
     "admin_session",
     METADATA,
@@ -183,7 +183,7 @@ ADMIN_SESSION = Table(
     Column("seen_utc", BigInteger, nullable=False),
 )
 
-# What was done by hand, by whom: a row is written before, and its outcome after it.
+# Actions and their actors: a row is written before the action, its outcome afterwards.
 AUDIT = Table(
     "audit",
     METADATA,
@@ -197,7 +197,7 @@ AUDIT = Table(
     Column("outcome", String(256), nullable=False),
 )
 
-# By day and kind of file: what was sent, and how large the whole files would have been.
+# Sent bytes by day and kind of file, and the bytes that whole files would have taken.
 SERVED_DAY = Table(
     "served_day",
     METADATA,

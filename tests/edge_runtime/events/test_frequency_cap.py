@@ -2,10 +2,11 @@
 
 import pytest
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events.frequency_cap import Showing
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.events.retention import DAY_S, SHOWING_DAYS, Retention
+from pocketrec_edge.events.retention import SHOWING_DAYS, Retention
 
 NOW = 1000 * DAY_S + 60
 

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.device import Device
 from pocketrec_edge.events.event import IMPRESSION, INTERACTION, Event
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import Batch
-from pocketrec_edge.events.retention import DAY_S, Retention, enforce, used_bytes
+from pocketrec_edge.events.retention import Retention, enforce, used_bytes
 from pocketrec_edge.events.schema import WITHHELD
 from pocketrec_edge.events.status import LogStatus
 

@@ -280,7 +280,7 @@ def test_pages_keep_to_their_filters_to_the_end_of_the_list(small_release, tmp_p
     while answer.items:
         shown += [item.row for item in answer.items]
         assert answer.page is not None
-        answer = phone.recommend(page=answer.page + 1, session=token, filters=filters)
+        answer = phone.recommend(page=(answer.page or 0) + 1, session=token, filters=filters)
     assert sorted(shown) == np.flatnonzero(passing).tolist()
     narrower = Filters(any_of=("b",), ranges=(Range(column="year", low=30.0, high=45.0),))
     again = phone.recommend(page=1, session=token, filters=narrower)

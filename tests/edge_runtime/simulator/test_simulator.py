@@ -29,7 +29,7 @@ from pocketrec_edge.simulator.device_profiles import (
     transfer_s,
 )
 from pocketrec_edge.simulator.device_session import Plan, SessionResult, run_session
-from pocketrec_edge.simulator.report import summed
+from pocketrec_edge.simulator.report import summarise
 from pocketrec_edge.simulator.user_model import Habits, UserModel
 from pocketrec_edge.sync.conditions import METERED, ON_BATTERY
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
@@ -204,7 +204,7 @@ def test_figures_of_a_class_are_sums_and_scaled_quantiles():
     results = [
         SessionResult.from_json(json.loads(json.dumps(result.to_json()))) for result in results
     ]
-    found = summed(kind(memory_mib=10.0), results, 11 * 2**20)
+    found = summarise(kind(memory_mib=10.0), results, 11 * 2**20)
     assert (found.requests, found.p50_ms, found.first_slate_ms) == (4, 4.0, 12.0)
     assert found.p99_ms == pytest.approx(2 * 2.98)
     assert found.sources == {"model": 3, "none": 1}
@@ -212,7 +212,7 @@ def test_figures_of_a_class_are_sums_and_scaled_quantiles():
     assert found.releases == {"new": 1, "none": 1}
     assert (found.unanswered, found.events, found.bytes_down) == (1, 7, 100)
     assert (found.resident_mib, found.would_be_killed) == (11.0, True)
-    assert not summed(kind(memory_mib=11.0), results, 11 * 2**20).would_be_killed
+    assert not summarise(kind(memory_mib=11.0), results, 11 * 2**20).would_be_killed
 
 
 def test_memory_is_what_the_system_counts():

@@ -3,7 +3,7 @@ import pytest
 
 pytest.importorskip("pydantic", reason="needs the train extra")
 
-from pocketrec_export.gates.losses import Scored, auc_loss, ndcg_loss
+from pocketrec_export.gates.losses import ScoredCandidates, auc_loss, ndcg_loss
 from pocketrec_training.metrics.ranking import roc_auc
 from pocketrec_training.metrics.significance import paired_bootstrap
 
@@ -47,18 +47,20 @@ def test_a_reference_without_a_hit_loses_nothing():
     assert (loss.value, loss.low, loss.high) == (0.0, 0.0, 0.0)
 
 
-def candidates(n: int, m: int, seed: int) -> Scored:
+def candidates(n: int, m: int, seed: int) -> ScoredCandidates:
     """n cases of m candidates, every third case with one target; scores with many ties."""
     rng = np.random.default_rng(seed)
     taken = np.zeros((n, m), np.bool_)
     taken[::3, 0] = True
     scores = np.round(rng.normal(size=(n, m)) + taken, 1).astype(np.float32)
-    return Scored(scores=scores.ravel(), taken=taken.ravel(), cases=np.repeat(np.arange(n), m), n=n)
+    return ScoredCandidates(
+        scores=scores.ravel(), taken=taken.ravel(), cases=np.repeat(np.arange(n), m), n=n
+    )
 
 
-def worse(one: Scored, by: float, seed: int) -> Scored:
+def worse(one: ScoredCandidates, by: float, seed: int) -> ScoredCandidates:
     noise = np.random.default_rng(seed).normal(size=len(one.scores))
-    return Scored(
+    return ScoredCandidates(
         scores=(one.scores + by * noise).astype(np.float32),
         taken=one.taken,
         cases=one.cases,
@@ -97,7 +99,9 @@ def test_equal_answers_lose_nothing_and_no_target_is_no_loss():
     exact = candidates(30, 5, 3)
     same = auc_loss(exact, exact, seed=1)
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
-    nothing = Scored(scores=exact.scores, taken=exact.taken & False, cases=exact.cases, n=30)
+    nothing = ScoredCandidates(
+        scores=exact.scores, taken=exact.taken & False, cases=exact.cases, n=30
+    )
     none = auc_loss(nothing, exact, seed=1)
     assert (none.value, none.low, none.high) == (0.0, 0.0, 0.0)
 

@@ -13,7 +13,7 @@ from pocketrec_edge.errors import EngineError
 from pocketrec_export.gates import inputs as probe
 from pocketrec_export.gates import measure
 from pocketrec_export.gates.losses import Estimate
-from pocketrec_export.gates.measure import FileFigures, Measured, Truth
+from pocketrec_export.gates.measure import FileFigures, MeasuredModel, Truth
 from pocketrec_export.gates.quality import PairQuality
 from pocketrec_export.golden import answers as golden
 from pocketrec_export.models.convert import convert, ranker_signature, tower_signature
@@ -82,7 +82,7 @@ def scores(_inputs, answer):
 def test_figures_of_a_file_that_is_right(tower):
     truth, made, path = tower
     found = measure.measure(made, path, truth, scores)
-    assert isinstance(found, Measured)
+    assert isinstance(found, MeasuredModel)
     assert found.engine is not None
     assert found.figures.note == ""
     assert found.figures.max_error < 1e-5
@@ -158,7 +158,7 @@ def test_quality_counts_losses_from_exact_models_and_item_vectors(
     vectors = trained.item_vectors[[int(i[1:]) for i in draft.item_ids()]]
     device.index = replace(device.index, rows=vectors, scales=np.ones(40, np.float32))
     assert np.array_equal(rounded._of(device).candidates.scores, exact.scores)
-    bad = Measured(
+    bad = MeasuredModel(
         made=replace(tower.made, variant="bad"),
         figures=replace(tower.figures, variant="bad"),
         engine=Wrong(tower.engine, lambda answer, _: -answer),
@@ -219,7 +219,7 @@ def test_interruptions_do_not_change_the_latency_ratio(monkeypatch):
     assert [ratio.value, ratio.low, ratio.high] == pytest.approx([2.0, 2.0, 2.0])
 
 
-def loaded(folder, model, layers, signature) -> Measured:
+def loaded(folder, model, layers, signature) -> MeasuredModel:
     """The model's LiteRT fp32 file, without figures."""
     made = convert(layers, signature, ("fp32",))[0]
     path = folder / model
@@ -231,4 +231,6 @@ def loaded(folder, model, layers, signature) -> Measured:
         bytes=len(made.data),
         min_runtime=made.min_runtime,
     )
-    return Measured(made=made, figures=figures, engine=open_engine(path, made.engine), inputs={})
+    return MeasuredModel(
+        made=made, figures=figures, engine=open_engine(path, made.engine), inputs={}
+    )

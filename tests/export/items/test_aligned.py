@@ -14,7 +14,7 @@ from pocketrec_edge.releases.selftest import replay
 from pocketrec_export.build import export_bundle
 from pocketrec_export.models.convert import as_function, run_keras, tower_signature
 from pocketrec_training.towers.item_content import item_inputs
-from pocketrec_training.trained import Trained, load_trained
+from pocketrec_training.trained import TrainedRun, load_trained
 from pocketrec_training.warm_start.align import rotated_item_tower, rotated_user_tower
 
 # As for towers without rotations (tests/export/models/test_convert.py).
@@ -39,7 +39,7 @@ def aligned_dir(run_dir: Path, rotation, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def aligned(aligned_dir: Path) -> Trained:
+def aligned(aligned_dir: Path) -> TrainedRun:
     return load_trained(aligned_dir)
 
 
@@ -50,7 +50,7 @@ def bundle(aligned_dir: Path) -> Bundle:
     return open_bundle(aligned_dir.parent / "bundle")
 
 
-def history(trained: Trained, seed: int) -> dict:
+def history(trained: TrainedRun, seed: int) -> dict:
     """The latest items of someone, oldest first, as a phone reads them."""
     rng = np.random.default_rng(seed)
     length = trained.spec.max_history

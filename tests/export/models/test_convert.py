@@ -18,7 +18,7 @@ from pocketrec_export.models.convert import (
     run_keras,
     tower_signature,
 )
-from pocketrec_training.trained import Trained, load_trained
+from pocketrec_training.trained import TrainedRun, load_trained
 
 SIGNATURES = {"user_tower": tower_signature, "ranker": ranker_signature}
 # float16 keeps 11 bits, int8 per channel 8; the outputs are of size 1.
@@ -29,12 +29,12 @@ TEN_YEARS_S = 3e8
 
 
 @pytest.fixture(scope="module")
-def trained(run_dir: Path) -> Trained:
+def trained(run_dir: Path) -> TrainedRun:
     return load_trained(run_dir)
 
 
 @pytest.fixture(scope="module")
-def converted(trained: Trained):
+def converted(trained: TrainedRun):
     return {
         name: convert(
             getattr(trained, name),
@@ -46,7 +46,7 @@ def converted(trained: Trained):
     }
 
 
-def random_inputs(trained: Trained, name: str, seed: int) -> dict:
+def random_inputs(trained: TrainedRun, name: str, seed: int) -> dict:
     """Inputs of the sizes that occur: ages of years in seconds, popularity in thousands."""
     rng = np.random.default_rng(seed)
     spec = trained.spec

@@ -137,7 +137,7 @@ def test_releases_say_which_one_phones_get_and_which_are_kept(
 ):
     signers = load_signers(tmp_path / "keys")
     page = alice.get("releases")
-    assert "A phone that asks now gets" in page
+    assert "A device that syncs now gets" in page
     assert re.search(r"<b>second</b>\s*\(20%\)\s*or\s*<b>tiny</b>\s*\(80%\)", page)
     assert page.count('class="pill live"') == 2
     for name in ("third", "fourth"):
@@ -222,14 +222,14 @@ def test_a_person_logs_in_and_pauses_a_release_in_chromium(
     tab.type("#token", "prt_wrong")
     tab.click("button")
     assert "not valid" in tab.run("document.body.innerText")
-    tab.complaints.clear()  # the browser tells of the answer 401
+    tab.complaints.clear()  # the browser logs the status 401
     tab.type("#token", token_of(engine)[0])
     tab.click("button")
     assert tab.run("location.pathname") == "/admin/"
     assert tab.run("document.cookie") == ""  # no script could read it
     tab.click('nav a[href$="releases"]')
     tab.click('a[href*="action=pause"]')
-    assert "No further phone takes the release" in tab.run("document.body.innerText")
+    assert "No more devices install the release" in tab.run("document.body.innerText")
     tab.type("#reason", "complaints from Berlin")
     tab.click(".confirm button")
     assert "pause of second on stable: done" in tab.run("document.body.innerText")

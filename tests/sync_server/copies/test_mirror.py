@@ -142,7 +142,7 @@ def test_a_bucket_serves_devices_and_says_what_may_be_cached(tiny_repo, s3, tmp_
 def test_a_bucket_that_is_not_there_and_odd_urls_are_one_message(s3, tiny_repo):
     with pytest.raises(Exception, match=r"s3://other/: .*NoSuchBucket"):
         mirror(tiny_repo, place_of("s3://other", s3))
-    with pytest.raises(InputError, match="names no bucket"):
+    with pytest.raises(InputError, match="no bucket name"):
         place_of("s3:///x")
     with pytest.raises(InputError, match="neither a folder"):
         place_of("gs://bucket")

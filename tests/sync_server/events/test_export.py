@@ -23,7 +23,7 @@ from pocketrec_edge.sync.http import Network
 from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import RETRY
 from pocketrec_server.events.erasure import erase
-from pocketrec_server.events.export import Exported, export_events, pseudonym
+from pocketrec_server.events.export import ExportReport, export_events, pseudonym
 from pocketrec_server.events.ingest import store
 from pocketrec_server.events.uploads import Upload
 from pocketrec_server.storage.database import open_database, writing
@@ -61,7 +61,7 @@ def test_a_day_is_a_file_with_rows_by_time_and_ids_hashed(salted, tmp_path):
     send(salted, [event(3), event(2), shown, event(1, day=1)])
     send(salted, [event(3, item_id="other")], "install-2")
     done = export_events(salted, tmp_path / "out")
-    assert done == Exported(days_written=2, days_kept=0, interactions=4, impressions=1)
+    assert done == ExportReport(days_written=2, days_kept=0, interactions=4, impressions=1)
     assert sorted(name for name in files(tmp_path / "out") if "parquet" in name) == [
         "impressions/day=2022-01-08/events.parquet",
         "interactions/day=2022-01-08/events.parquet",
@@ -129,7 +129,7 @@ def test_another_database_other_ids_and_a_second_writer_are_refused(engine, tmp_
     out = tmp_path / "out"
     send(engine, [event(1)])
     export_events(engine, out, raw_ids=True)
-    with pytest.raises(InputError, match="another database, or under other ids"):
+    with pytest.raises(InputError, match="another database, or other ids"):
         export_events(engine, out)
     assert pq.read_table(next(out.rglob("*.parquet")))["user_id"].to_pylist() == ["install-1"]
     with (out / ".lock").open() as lock:

@@ -112,7 +112,7 @@ def test_rejected_rows_come_back_with_their_reasons_and_are_counted_once(client,
         (event(1, context=[1]), "event-1", "context must be an object of at most 4096 bytes"),
         (event(1, context={"x": "y" * 4090}), "event-1", "context must be an object of at most"),
         (event(1, surplus=1), "event-1", "has keys other than"),
-        (event(2), "event-2", "id stands twice in the batch"),
+        (event(2), "event-2", "duplicate id in the batch"),
     ]
     good = [event(2), event(3, value=2, context={"x": "y" * 4000}), event(4, item_id="ä\U0001f600")]
     sent = body([*good, *(row for row, _, _ in bad)])

@@ -136,7 +136,7 @@ def networks(*each):
         ((100, 0.05), [(101, {"installed": 9, "reverted": 1})], True),
         ((100, 0.05), [(101, {"installed": 99, "reverted": 1})], False),
         ((100, 0.05), [(94, FINE), (7, {"installed": 1, "reverted": 1})], True),  # it had it before
-        ((100, 0.05), [(94, FINE), (7, {"reverted": 1})], True),  # and told of that another day
+        ((100, 0.05), [(94, FINE), (7, {"reverted": 1})], True),  # and reported it on another day
         ((100, 0.05), [(94, FINE), (7, {"app_too_old": 9})], False),  # 94 networks tried it
         ((1, 0), [(6, FINE)], False),
         ((1, 0), [(3, FINE), (3, FAILED)], False),  # two networks and the one left out

@@ -73,5 +73,5 @@ def test_a_description_without_a_scope_lets_nobody_in():
     def view():
         pass
 
-    with pytest.raises(LookupError, match="names no scope"):
+    with pytest.raises(LookupError, match="has no scope"):
         scope_of(view)

@@ -1,4 +1,4 @@
-"""What no phone asks for goes; all that one may ask for stays, through any history."""
+"""Pruning removes unneeded files and keeps all that a device can request, in any history."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pocketrec_bundle.manifest import parse_manifest
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import state
-from pocketrec_server.repository.pruning import Pruned, prune
+from pocketrec_server.repository.pruning import PruneReport, prune
 from pocketrec_server.repository.publish import change_policy, publish, read_policy
 from pocketrec_server.repository.rotation import rotate
 
@@ -53,7 +53,7 @@ def age(repo, days):
 
 def test_what_was_current_lately_stays_and_the_rest_goes(grown, tmp_path):
     repo, signers, made = grown
-    assert prune(repo) == Pruned(files=0, bytes=0)
+    assert prune(repo) == PruneReport(files=0, bytes=0)
     assert own(repo) == [0, 1, 2, 3, 4, 5]
     age(repo, 8)
     kept = [stage.name for stage in read_policy(repo, "stable").releases]

@@ -60,7 +60,7 @@ def shares(repo):
 @pytest.mark.parametrize(
     ("left_out", "why"),
     [
-        ("models/", "has no models, so no phone could compute a slate"),
+        ("models/", "has no models, so no device could compute a slate"),
         ("models/ranker", "has no ranker for onnx, only the other model"),
         ("models/user_tower", "has no user_tower for onnx, only the other model"),
     ],
@@ -330,7 +330,7 @@ def test_a_repository_that_lost_its_timestamp_is_not_founded_over(founded, tmp_p
     root = repo / "metadata" / "1.root.json"
     before = root.read_bytes()
     (repo / "metadata" / "timestamp.json").unlink()
-    with pytest.raises(InputError, match=r"has lost its timestamp\.json\. Restore it"):
+    with pytest.raises(InputError, match=r"without timestamp\.json\. Restore it"):
         found_repository(repo, signers)
     assert root.read_bytes() == before
 

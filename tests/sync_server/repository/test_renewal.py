@@ -152,7 +152,9 @@ def test_a_server_renews_by_itself_and_says_so(founded, online, start_server, tm
     assert wait_until(lambda: expiry(repo)["timestamp"] > before["timestamp"])
     assert expiry(repo)["stable"] == before["stable"]
     log = tmp_path / "server.log"
-    assert wait_until(lambda: "stable expires; its key is not on this server" in log.read_text())
+    assert wait_until(
+        lambda: "stable expires soon; its key is not on this server" in log.read_text()
+    )
     assert "signed timestamp again" in log.read_text()
 
 
@@ -192,6 +194,6 @@ def test_by_the_command(founded, online, runner):
     assert "nothing was due" in runner.invoke(main, where).stdout
     refresh(repo, signers, everything=True, now=in_days(-100))
     done = runner.invoke(main, where)
-    assert "due, and their keys are not here: beta, canary, stable" in done.stderr
+    assert "due, but their keys are missing: beta, canary, stable" in done.stderr
     found = json.loads(runner.invoke(main, [*where, "--all", "--json"]).stdout)
     assert set(found["signed"]) == set(ONLINE)

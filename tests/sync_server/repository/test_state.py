@@ -1,4 +1,4 @@
-"""What a publish builds on is proved first; writers wait for each other."""
+"""A publish verifies the existing metadata first; writers wait for each other."""
 
 import shutil
 import threading
@@ -43,7 +43,7 @@ def test_a_repository_of_the_older_layout_is_named_as_such(founded, tmp_path):
     old = Metadata(root)
     old.sign(signers["targets"])
     old.to_file(str(repo / "metadata" / "1.root.json"))
-    with pytest.raises(RepositoryInvalidError, match="of an older pocketrec"):
+    with pytest.raises(RepositoryInvalidError, match="made by an older pocketrec"):
         read_policy(repo, "stable")
 
 
@@ -62,7 +62,7 @@ def test_a_repository_is_founded_with_all_keys_or_not_at_all(tmp_path):
     (tmp_path / "keys" / "canary.pem").unlink()
     channels = found_repository(tmp_path / "repo", load_signers(tmp_path / "keys"))
     assert channels == ["stable", "beta"]
-    with pytest.raises(InputError, match="no channel 'canary'; there are stable, beta"):
+    with pytest.raises(InputError, match="no channel 'canary'; known channels: stable, beta"):
         read_policy(tmp_path / "repo", "canary")
 
 

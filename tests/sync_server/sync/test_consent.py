@@ -249,7 +249,12 @@ def test_a_log_that_cannot_be_opened_is_tried_once(recorder, go, tmp_path, monke
     phone.event_log.write_bytes(b"x" * 5000)
     tries = []
     of_log = EventLog._open
-    monkeypatch.setattr(EventLog, "_open", lambda self: (tries.append(self), of_log(self)))
+
+    def noted(self):
+        tries.append(self)
+        of_log(self)
+
+    monkeypatch.setattr(EventLog, "_open", noted)
     assert "not a database" in go().events_fault
     assert len(tries) == 1
 

@@ -19,13 +19,14 @@ from sqlalchemy import event, func, select, update
 from werkzeug.serving import make_server
 
 from pocketrec.cli import main
+from pocketrec_bundle.units import DAY_S
 from pocketrec_edge.device import Device
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.install_id import install_id
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import MAX_WAIT_S
 from pocketrec_edge.events.privacy import export_data
-from pocketrec_edge.events.retention import DAY_S, Retention
+from pocketrec_edge.events.retention import Retention
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.events import erase_on_server, send_events
@@ -41,10 +42,10 @@ ONCE = Retry(tries=1)
 
 
 class Server:
-    """The event routes behind a listener; `answers` controls the next answers.
+    """The event routes behind a listener; `answers` controls the next responses.
 
-    An answer is let through (None), cut off after it was made ("lost"), or replaced (status, body,
-    headers) without the routes being asked.
+    A response is sent (None), dropped after it was made ("lost"), or replaced (status, body,
+    headers) without calling the routes.
     """
 
     def __init__(self, engine, limits=LIMITS):

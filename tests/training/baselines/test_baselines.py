@@ -8,7 +8,7 @@ from pocketrec_training.baselines import BASELINES, Baseline, Ladder, counts, tu
 from pocketrec_training.baselines.baskets import baskets_of
 from pocketrec_training.baselines.scorer import user_item_table
 from pocketrec_training.baselines.tifu_knn import vectors
-from pocketrec_training.baselines.tuning import Tuned
+from pocketrec_training.baselines.tuning import TunedBaseline
 from pocketrec_training.data.dataset import TEST, VALID, load_dataset
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.metrics.cases import held_out_cases
@@ -253,7 +253,7 @@ def test_parameters_are_chosen_on_validation_cases_only(shop):
     ladder = Ladder(rungs=(-1.0, 1.0), start=-1.0, open_high=True)
     baseline = Baseline(fit=constant, ladders={"sign": ladder})
     (found,) = tuning.tune(shop, {"constant": baseline}, valid, refit=True)
-    assert isinstance(found, Tuned)
+    assert isinstance(found, TunedBaseline)
     assert found.parameters == {"sign": 1.0}
     assert found.at_edge == ("sign",)
     assert [p for p, _ in found.tried] == [{"sign": -1.0}, {"sign": 1.0}]
@@ -301,7 +301,7 @@ def test_validation_events_are_counted_for_the_test_and_not_for_validation(plant
     scores = {}
     for refit in (False, True):
         *_, found = tuning.tune(planted, first, [cases], refit=refit)
-        assert isinstance(found, Tuned)
+        assert isinstance(found, TunedBaseline)
         assert found.fitted_on == ("train+valid" if refit else "train")
         scores[refit] = found.score(asked)
     test_rows = {planted.rows[planted.fold == TEST].max()}
@@ -347,7 +347,7 @@ def test_hybrid_uses_the_parameters_chosen_for_its_parts(shop):
         ),
     }
     one, two = tuning.tune(shop, methods, valid, refit=True)
-    assert isinstance(one, Tuned) and isinstance(two, Tuned)
+    assert isinstance(one, TunedBaseline) and isinstance(two, TunedBaseline)
     assert one.parameters == {"sign": 1.0}
     assert calls == [-1.0, 1.0, 1.0]  # twice for the part's own search, once for the hybrid's
     assert two.score(valid[0].pairs[:1]).tolist() == [best.tolist()]
@@ -396,7 +396,7 @@ def test_parameters_that_leave_a_system_singular_are_worse_than_any_other(shop):
     ladders = {"regularization": Ladder(rungs=(0.0, 0.5, 1.0), start=0.5)}
     valid = [held_out_cases(shop, VALID, "new_to_user")]
     (tuned,) = tuning.tune(shop, {"x": Baseline(fit=fit, ladders=ladders)}, valid, refit=True)
-    assert isinstance(tuned, Tuned)
+    assert isinstance(tuned, TunedBaseline)
     assert tuned.parameters == {"regularization": 1.0}
 
 

@@ -22,19 +22,17 @@ def cases(n):
     )
 
 
-def placed(places):
-    return RankedTargets(
-        places=np.array(places, np.int64), top=np.zeros((len(places), 10), np.int32)
-    )
+def ranked(ranks):
+    return RankedTargets(ranks=np.array(ranks, np.int64), top=np.zeros((len(ranks), 10), np.int32))
 
 
 def test_the_best_baseline_on_the_very_cases_is_the_rival():
     n = 40
     answers = {
-        "two_stage": placed([1] * n),
-        "two_tower": placed([0] * n),
-        "popularity": placed([5] * n),
-        "ease": placed([0] * n),
+        "two_stage": ranked([1] * n),
+        "two_tower": ranked([0] * n),
+        "popularity": ranked([5] * n),
+        "ease": ranked([0] * n),
     }
     found = baseline_gain(cases(n), answers, ("popularity", "ease"), "test", seed=3)
     assert (found.rival, found.rival_ndcg10, found.loses) == ("ease", 1.0, True)

@@ -30,12 +30,12 @@ def cases(n=4, setting="new_to_user"):
 
 def report(folder, methods, *, digest="same", n=4):
     folder.mkdir()
-    placed = {
-        name: RankedTargets(places=np.array(places, np.int64), top=np.zeros((n, 1), np.int32))
-        for name, places in methods.items()
+    ranked = {
+        name: RankedTargets(ranks=np.array(ranks, np.int64), top=np.zeros((n, 1), np.int32))
+        for name, ranks in methods.items()
     }
     names: Any = Names()
-    write_cases(folder, names, {"new_to_user": (cases(n), placed)})
+    write_cases(folder, names, {"new_to_user": (cases(n), ranked)})
     protocol = {"cases_sha256": {"new_to_user": digest}}
     (folder / "evaluation.json").write_text(json.dumps({"protocol": protocol}))
     return folder
@@ -59,8 +59,8 @@ def test_a_method_is_added_beside_the_others(tmp_path):
     a = report(tmp_path / "a", {"two_stage": BAD})
     add_places(a, "the device", {"new_to_user": (cases(), np.array(GOOD, np.int64))})
     found = read_cases(a)["new_to_user"]
-    assert found.places["two_stage"].tolist() == BAD
-    assert found.places["the device"].tolist() == GOOD
+    assert found.ranks["two_stage"].tolist() == BAD
+    assert found.ranks["the device"].tolist() == GOOD
     difference = compare(a, a, "two_stage", "the device")["settings"]["new_to_user"]
     assert difference["metrics"]["recall@20"]["difference"] > 0
 

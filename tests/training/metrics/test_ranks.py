@@ -65,7 +65,7 @@ def test_each_setting_places_its_own_targets():
         score, histories, [cases("new_to_user", [1], [2]), cases("all", [0, 1], [0, 1])], 2
     )
     assert asked == [(0, 1), (1, 1)]
-    assert new.places.tolist() == [1]
+    assert new.ranks.tolist() == [1]
     assert new.top.tolist() == [[1, 2]]
-    assert every.places.tolist() == [0, 1]
+    assert every.ranks.tolist() == [0, 1]
     assert every.top.tolist() == [[0, 1], [0, 1]]

@@ -15,11 +15,11 @@ CASES = Cases(
 )
 
 
-def placed(*places):
-    return RankedTargets(places=np.array(places), top=np.zeros((3, 1), np.int32))
+def ranked(*ranks):
+    return RankedTargets(ranks=np.array(ranks), top=np.zeros((3, 1), np.int32))
 
 
-PLACED = {"model": placed(0, 25, 0, 30, 3), "rival": placed(0, 1, 50, 50, 50)}
+PLACED = {"model": ranked(0, 25, 0, 30, 3), "rival": ranked(0, 1, 50, 50, 50)}
 
 
 def test_each_user_counts_in_one_segment():

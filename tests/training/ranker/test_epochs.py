@@ -19,22 +19,22 @@ from pocketrec_training.ranker.model import (
 
 def test_drawn_negatives_stand_for_the_whole_list(world, make_candidates):
     recipe, _, data = world
-    slates = make_candidates(data).slates(data.held_out(VALID))
-    drawn, weights = draw(slates, recipe.ranker, np.random.default_rng(0))
-    assert drawn.rows.shape == (len(slates), 10)
-    for i in range(len(slates)):
+    lists = make_candidates(data).lists_for(data.held_out(VALID))
+    drawn, weights = draw(lists, recipe.ranker, np.random.default_rng(0))
+    assert drawn.rows.shape == (len(lists), 10)
+    for i in range(len(lists)):
         chosen = drawn.rows[i][weights[i] > 0]
         assert len(set(chosen.tolist())) == len(chosen)
-        assert weights[i].sum() == pytest.approx(slates.real[i].sum())
-        assert drawn.labels[i].sum() == slates.labels[i].sum()
-    hard = np.isin(drawn.rows[0], slates.rows[0, :2]) & (weights[0] > 0)
+        assert weights[i].sum() == pytest.approx(lists.real[i].sum())
+        assert drawn.labels[i].sum() == lists.labels[i].sum()
+    hard = np.isin(drawn.rows[0], lists.rows[0, :2]) & (weights[0] > 0)
     assert hard.sum() == 2  # the first tenth of 20 holds two, both are taken
 
 
 def test_kept_weights_are_a_running_average_of_the_steps(world, make_candidates):
     recipe, spec, data = world
     candidates = make_candidates(data)
-    lists = candidates.slates(data.held_out(VALID))
+    lists = candidates.lists_for(data.held_out(VALID))
 
     def weights(average):
         config = dataclasses.replace(recipe.ranker, average=average, batch=len(lists))

@@ -32,23 +32,23 @@ def fitted(world, make_candidates):
     keras.utils.set_random_seed(0)
     candidates = make_candidates(data)
     found = fit_ranker(with_ranker(recipe, epochs=25), spec, candidates, 0.0)
-    return found.ranker, candidates, candidates.slates(data.held_out(TEST))
+    return found.ranker, candidates, candidates.lists_for(data.held_out(TEST))
 
 
 def test_an_untrained_ranker_keeps_the_order_of_retrieval(world, make_candidates):
     recipe, spec, data = world
     candidates = make_candidates(data)
-    slates = candidates.slates(data.held_out(VALID)[:5])
-    found = score(build_ranker(recipe.ranker, spec), candidates, slates) @ np.array([1.0, 0.5])
+    lists = candidates.lists_for(data.held_out(VALID)[:5])
+    found = score(build_ranker(recipe.ranker, spec), candidates, lists) @ np.array([1.0, 0.5])
     assert (np.argsort(-found, axis=1, kind="stable") == np.arange(spec.candidates)).all()
 
 
 def test_two_stages_beat_an_untrained_retrieval_on_cases_never_seen(fitted):
-    ranker, candidates, slates = fitted
-    found = score(ranker, candidates, slates)
-    plain = -slates.pair[..., candidates.spec.pair.index("retrieval_place")]
-    assert ndcg10(found @ np.array([1.0, 0.5]), slates) > ndcg10(plain, slates) + 0.005
-    labels = slates.labels[..., 0].ravel()
+    ranker, candidates, lists = fitted
+    found = score(ranker, candidates, lists)
+    plain = -lists.pair[..., candidates.spec.pair.index("retrieval_place")]
+    assert ndcg10(found @ np.array([1.0, 0.5]), lists) > ndcg10(plain, lists) + 0.005
+    labels = lists.labels[..., 0].ravel()
     assert metrics.roc_auc(labels, found[..., 0].ravel()) > 0.6
     # The mean prediction is the observed rate, about one in forty.
     assert found[..., 0].mean() == pytest.approx(labels.mean(), rel=0.5)
@@ -69,13 +69,13 @@ def test_every_option_trains_to_finite_probabilities(changes, world, make_candid
     found = fit_ranker(with_ranker(recipe, epochs=2, **changes), spec, candidates, 0.0)
     assert len(found.first.losses) == 2
     assert np.isfinite(found.first.losses).all()
-    p = score(found.ranker, candidates, candidates.slates(data.held_out(TEST)[:9]))
+    p = score(found.ranker, candidates, candidates.lists_for(data.held_out(TEST)[:9]))
     assert ((p > 0) & (p < 1)).all()
 
 
 @pytest.fixture
 def runs(monkeypatch):
-    """What `fit_ranker` asked for: lists, lists held back, epochs; and what it got."""
+    """What `fit_ranker` asked for: lists, validation lists, epochs; and what it got."""
     found, real = [], RankerFit.run
 
     def run(self, lists, held, epochs, minutes):
@@ -144,11 +144,11 @@ def test_a_ranker_that_hurts_is_left_at_home(monkeypatch, world, make_candidates
     monkeypatch.setattr(ranker_fit, "ranker_gain", hurts)
     fitted = fit_ranker(with_ranker(recipe, epochs=2), spec, candidates, 0.0)
     assert fitted.cross_fit is None
-    slates = candidates.slates(data.held_out(TEST))
-    found = score(fitted.ranker, candidates, slates)
+    lists = candidates.lists_for(data.held_out(TEST))
+    found = score(fitted.ranker, candidates, lists)
     order = np.argsort(-(found @ np.array(spec.head_weights)), axis=1, kind="stable")
     assert (order == np.arange(spec.candidates)).all()
-    assert found[..., 0].mean() == pytest.approx(slates.labels[..., 0].mean(), rel=0.5)
+    assert found[..., 0].mean() == pytest.approx(lists.labels[..., 0].mean(), rel=0.5)
 
 
 def test_a_ranker_without_a_good_epoch_keeps_the_order_of_retrieval(world, make_candidates):
@@ -157,21 +157,21 @@ def test_a_ranker_without_a_good_epoch_keeps_the_order_of_retrieval(world, make_
     wild = with_ranker(recipe, epochs=2, learning_rate=50.0)
     fitted = fit_ranker(wild, spec, candidates, 0.0)
     assert (fitted.first.epochs, fitted.gain.verdict) == (0, "learned nothing")
-    slates = candidates.slates(data.held_out(TEST)[:9])
-    found = score(fitted.ranker, candidates, slates) @ np.array(spec.head_weights)
+    lists = candidates.lists_for(data.held_out(TEST)[:9])
+    found = score(fitted.ranker, candidates, lists) @ np.array(spec.head_weights)
     assert (np.argsort(-found, axis=1, kind="stable") == np.arange(spec.candidates)).all()
 
 
 def test_lists_without_what_came_next_teach_nothing(runs, world, make_candidates):
     recipe, spec, data = world
     candidates = make_candidates(data)
-    real = candidates.slates
+    real = candidates.lists
 
     def missed(cases):
         lists = real(cases)
         return dataclasses.replace(lists, labels=np.zeros_like(lists.labels))
 
-    candidates.slates = missed
+    candidates.lists = missed
     fitted = fit_ranker(with_ranker(recipe, epochs=2), spec, candidates, 0.0)
     assert [made.epochs for *_, made in runs] == [0, 0]
     assert fitted.gain.verdict == "learned nothing"
@@ -195,18 +195,18 @@ def test_with_training_examples_one_fit_is_all(runs, world, make_candidates):
 
 def test_ndcg_by_hand(world, make_candidates):
     _, _, data = world
-    slates = make_candidates(data).slates(data.held_out(VALID)[:3])
-    labels = np.zeros_like(slates.labels)
+    lists = make_candidates(data).lists_for(data.held_out(VALID)[:3])
+    labels = np.zeros_like(lists.labels)
     labels[0, 2, 0] = labels[1, [0, 5], 0] = 1
-    known = dataclasses.replace(slates, labels=labels)
+    known = dataclasses.replace(lists, labels=labels)
     plain = -np.tile(np.arange(20.0), (3, 1))
     two = (1 + 1 / np.log2(7)) / (1 + 1 / np.log2(3))
     assert ndcg10(plain, known) == pytest.approx((0.5 + two + 0) / 3)
 
 
 def test_a_feature_that_decides_is_the_most_important(fitted):
-    ranker, candidates, slates = fitted
-    found = feature_importance(ranker, candidates, slates, seed=1)
+    ranker, candidates, lists = fitted
+    found = feature_importance(ranker, candidates, lists, seed=1)
     assert {one["feature"] for one in found} == set(feature_names(candidates.spec))
     by_name = {one["feature"]: one["auc_loss"] for one in found}
     assert found[0]["auc_loss"] > 0.02
@@ -214,9 +214,9 @@ def test_a_feature_that_decides_is_the_most_important(fitted):
 
 
 def test_shuffling_moves_one_feature_and_no_other(fitted):
-    _, candidates, slates = fitted
-    changed = shuffled(candidates, slates, "pair.last_cosine", np.random.default_rng(0))
+    _, candidates, lists = fitted
+    changed = shuffled(candidates, lists, "pair.last_cosine", np.random.default_rng(0))
     at = candidates.spec.pair.index("last_cosine")
-    moved = (changed.pair != slates.pair).any(axis=(0, 1))
+    moved = (changed.pair != lists.pair).any(axis=(0, 1))
     assert moved.tolist() == [i == at for i in range(len(moved))]
-    assert sorted(changed.pair[..., at].ravel()) == sorted(slates.pair[..., at].ravel())
+    assert sorted(changed.pair[..., at].ravel()) == sorted(lists.pair[..., at].ravel())

@@ -11,7 +11,7 @@ from pocketrec_training.ranker.gain import LEAST_USERS, ranker_gain
 def lists(world, make_candidates):
     """Make lists with the one positive on a given place; as many as asked for."""
     _, _, data = world
-    some = make_candidates(data).slates(data.held_out(VALID)[:10])
+    some = make_candidates(data).lists_for(data.held_out(VALID)[:10])
 
     def make(n, place):
         many = some.take(np.arange(n) % 10)

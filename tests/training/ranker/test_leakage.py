@@ -12,7 +12,7 @@ from pocketrec_training.ranker.leakage import altered_future, check_no_leak, fin
 @pytest.mark.parametrize("fold", [TRAIN, VALID, TEST])
 def test_the_ranker_features_do_not_know_the_future(fold, world, make_candidates):
     _, _, data = world
-    cases = make_candidates(data).occasions(fold, 10**6)[::7][:12]
+    cases = make_candidates(data).latest_cases(fold, 10**6)[::7][:12]
     check_no_leak(make_candidates, data, cases, seed=1)
 
 
@@ -71,6 +71,6 @@ def test_training_popularity_with_the_own_later_events_would_be_a_leak(
 
     _, _, data = world
     monkeypatch.setattr(CandidateGenerator, "_popularity_without", lambda *_: nullcontext())
-    cases = make_candidates(data).occasions(TRAIN, 10**6)[-3:]
+    cases = make_candidates(data).latest_cases(TRAIN, 10**6)[-3:]
     found = find_leaks(make_candidates, data, cases, seed=1)
     assert "numeric.popularity" in found

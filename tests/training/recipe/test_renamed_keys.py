@@ -92,3 +92,8 @@ def test_a_command_prints_the_warning_on_stderr(tmp_path: Path):
         main, ["data", str(recipe), "--out", str(tmp_path / "data"), "--source", str(tmp_path)]
     )
     assert f"warning: {recipe}: ranker.pieces is now ranker.ple_bins." in result.stderr
+
+
+def test_the_page_of_recipe_keys_lists_the_old_ones(repository: Path):
+    page = (repository / "docs" / "recipe.md").read_text()
+    assert [old for old, new in RENAMED.items() if f"| `{old}` | `{new}` |" not in page] == []

@@ -27,7 +27,7 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Climbed:
+class SearchResult:
     """Result of a search.
 
     Attributes:
@@ -47,7 +47,7 @@ def climb(
     gain: Callable[[Parameters], float],
     budget: int,
     known: Sequence[Parameters] = (),
-) -> Climbed:
+) -> SearchResult:
     """Coordinate ascent: move one parameter rung by rung while the gain rises, then the next.
 
     Ends when no single step of any parameter helps, or after `budget` parameter sets.
@@ -94,7 +94,7 @@ def climb(
         for place, name in enumerate(names)
         if any(_is_edge(best, place, step, ladders[name], tried) for step in (1, -1))
     ]
-    return Climbed(
+    return SearchResult(
         best=told(best),
         tried=tuple((told(at), value) for at, value in tried.items()),
         at_edge=tuple(edges),

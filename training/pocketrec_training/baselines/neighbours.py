@@ -1,4 +1,4 @@
-"""Item-kNN: items whose users are alike."""
+"""Item-kNN: items with similar sets of users."""
 
 import numpy as np
 

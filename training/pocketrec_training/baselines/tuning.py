@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from pocketrec_bundle.floats import Floats32
-from pocketrec_training.baselines.ladder import Climbed, Parameters, climb
+from pocketrec_training.baselines.ladder import Parameters, SearchResult, climb
 from pocketrec_training.baselines.scorer import Asked, Baseline, Scorer
 from pocketrec_training.data.dataset import TRAIN, VALID, Dataset
 from pocketrec_training.metrics import ranking as metrics
@@ -28,12 +28,12 @@ Chosen = dict[tuple[str, Setting], Parameters]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tuned:
+class TunedBaseline:
     """A baseline for one setting.
 
     Attributes:
         tried: NDCG@20 on validation of each parameter set; empty if there was only one.
-        at_edge: parameters that might do better beyond the values tried, see `Climbed`.
+        at_edge: parameters whose best value is at the edge of the values tried, see `SearchResult`.
         fitted_on: the folds that `score` has counted.
         score: the method in its best setting.
     """
@@ -54,7 +54,7 @@ def tune(
     *,
     refit: bool,
     trying: Callable[[str, str], None] = lambda _name, _text: None,
-) -> Iterator[Tuned | str]:
+) -> Iterator[TunedBaseline | str]:
     """Tune every baseline in every setting of `valid`; a text says why one was left out.
 
     Args:
@@ -110,7 +110,7 @@ def _tune_one(
     chosen: Chosen,
     refit: bool,
     trying: Callable[[str, str], None],
-) -> Iterator[Tuned]:
+) -> Iterator[TunedBaseline]:
     """Search in every setting at once: each parameter set is fitted once for all."""
     if not settings:
         return
@@ -126,24 +126,24 @@ def _tune_one(
             trying(name, f"parameter set {len(gains) + 1}")
             try:
                 score = block_scorer(data, build(**parameters))
-                placed = rank_targets(score, data, settings, 0)
+                ranked = rank_targets(score, data, settings, 0)
             except np.linalg.LinAlgError:  # singular with these parameters: worse than any other
                 gains[key] = [-1.0] * len(settings)
                 return -1.0
             gains[key] = [
-                float(metrics.at_k(found.places, TUNED_AT, cases.offsets)[METRIC].mean())
-                for cases, found in zip(settings, placed, strict=True)
+                float(metrics.at_k(found.ranks, TUNED_AT, cases.offsets)[METRIC].mean())
+                for cases, found in zip(settings, ranked, strict=True)
             ]
         return gains[key][setting]
 
-    found: list[Climbed] = []
+    found: list[SearchResult] = []
     for setting in range(len(settings)):
         if baseline.ladders:
             known = [dict(key) for key in gains]  # scored in every setting
             tries = budget(baseline, len(data.items))
             found.append(climb(baseline.ladders, partial(gain, setting=setting), tries, known))
         else:
-            found.append(Climbed(best={}, tried=(), at_edge=()))
+            found.append(SearchResult(best={}, tried=(), at_edge=()))
     for part in kept:
         part.forget()
     if refit:
@@ -156,7 +156,7 @@ def _tune_one(
         key = tuple(climbed.best.items())
         if key not in made:
             made[key] = block_scorer(data, build(**climbed.best))
-        yield Tuned(
+        yield TunedBaseline(
             name=name,
             setting=cases.setting,
             parameters=climbed.best,
@@ -191,5 +191,5 @@ class _Remembering:
         return self._found[key]
 
     def forget(self) -> None:
-        """Free what was remembered, and remember nothing more."""
+        """Free the cache and stop caching."""
         self._found = None

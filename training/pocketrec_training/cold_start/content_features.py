@@ -1,8 +1,8 @@
 """Content features of an item as a long sparse row: letters of its title, categories, year.
 
-Letter groups find that "kneeling" is near "kneeler", where whole words are merely different. A row
-is as long as the catalogue's vocabulary, so it is made for known and new items in one process and
-never stored.
+Letter groups find that "kneeling" is similar to "kneeler"; whole words would only differ. A row is
+as long as the catalogue's vocabulary. So known and new items are encoded in one process, and rows
+are not stored.
 """
 
 from collections.abc import Callable, Iterable

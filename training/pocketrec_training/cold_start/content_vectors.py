@@ -1,14 +1,17 @@
-"""Vectors of items that training never saw: what the item tower says, and what it cannot know.
+"""Vectors of items without training interactions, as a sum of four parts.
 
-The tower learns what words, categories and years have meant among all known items. Three things are
-added: the vectors of the known items most like a new one; how near its content is to what a user
-took before; and how fast items of such content are taken. The last two are scores; they become the
-vector whose inner products with the users' vectors come nearest to them.
+1. The item tower's vector: words, categories and years among all known items.
+2. The average of the nearest known items by content (`neighbour_average.py`).
+3. The similarity of the item's content to each user's history.
+4. The predicted interaction rate of its content (`arrival_rates.py`).
 
-A vector has two uses on the phone: it scores its item, and once the user likes the item the user
-tower reads it. The tower was trained on vectors of trained items only: one that is too long, or
-that lies where no trained item does, replaces the user's taste (`docs/quality-cold.md`). So new
-vectors stay on the scale of trained items, in the directions in which these differ.
+Parts 3 and 4 are scores. They become the vector whose inner products with the users' vectors fit
+them best.
+
+A vector has two uses on the phone: it scores its item, and the user tower reads it after the user
+interacts with the item. The tower was trained on vectors of known items only. A vector that is too
+long, or far from all known items, dominates the user's vector (`docs/quality-cold.md`). So new
+vectors keep the scale of known items, in the directions in which known items differ.
 """
 
 from collections.abc import Callable
@@ -41,7 +44,7 @@ _LEAST = 1e-12  # a spread that only rounding makes
 
 
 class ContentVectors:
-    """Makes vectors from content alone, for new items and for known ones as if they were new.
+    """Compute vectors from content alone, for new items and for known items as if they were new.
 
     Each part but the tower's is centred and scaled by what it is among known items, then brought to
     the spread of the known items' scores, so the parts count about alike in every catalogue. Their
@@ -107,10 +110,9 @@ class ContentVectors:
         return found
 
     def of_known(self, rows: NDArray[np.int64]) -> Floats32:
-        """Make the vectors that known items would have if they were new, float32 [n, d].
+        """Return the vectors that known items would have if they were new, float32 [n, d].
 
-        Nothing is borrowed from the item itself. The rest of the past is as it was, events with the
-        item included.
+        An item is not its own neighbour. All past events are used, also those with the item.
         """
         if not len(rows):
             return np.zeros((0, len(self._usual_loan)), np.float32)
@@ -136,7 +138,7 @@ def _spread(scores: Floats32) -> float:
 
 
 def histories(data: Dataset, users: NDArray[np.int64]) -> csr_matrix:
-    """Return which items each user took, rows of length 1: float32 [u, n_items], sparse."""
+    """Return each user's items as rows of length 1, float32 [u, n_items], sparse."""
     taken = [np.unique(data.history(int(user)).rows) for user in users]
     sizes = np.array([len(rows) for rows in taken])
     values = np.repeat(1.0 / np.sqrt(np.maximum(sizes, 1)), sizes).astype(np.float32)
@@ -146,7 +148,7 @@ def histories(data: Dataset, users: NDArray[np.int64]) -> csr_matrix:
 
 
 def fit_vectors(users: Floats32, scores: Floats32 | csr_matrix) -> Floats32:
-    """Return the vectors whose inner products with `users` come nearest to `scores`.
+    """Return the vectors whose inner products with `users` fit `scores` best.
 
     Ridge regression, its penalty a hundredth of the mean eigenvalue of U'U.
 

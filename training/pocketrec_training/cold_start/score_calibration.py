@@ -20,7 +20,7 @@ from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.content_vectors import ContentVectors
 from pocketrec_training.data.dataset import Dataset, Items
 from pocketrec_training.progress import Progress
-from pocketrec_training.trained import Trained
+from pocketrec_training.trained import TrainedRun
 
 SAMPLE = 1000
 """Users whose slates the calibration measures."""
@@ -42,7 +42,7 @@ _TOWER_BATCH = 256
 _INPUTS = ("history_vectors", "history_events", "history_ages_s", "history_length")
 
 
-def lifted_vectors(trained: Trained, data: Dataset, new: Items) -> Floats32:
+def lifted_vectors(trained: TrainedRun, data: Dataset, new: Items) -> Floats32:
     """Return calibrated content vectors of items that are added to a run's catalogue.
 
     Args:

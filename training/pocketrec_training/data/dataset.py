@@ -130,7 +130,7 @@ class Dataset:
 def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
     """Load the tables that `pocketrec data` wrote and mark the held-out events.
 
-    Whether any are is for `pocketrec_training.data.split_check` to say.
+    `pocketrec_training.data.split_check` checks whether any event is held out.
 
     Raises:
         TableInvalidError: the tables are not there, do not belong together, or have events that the
@@ -231,8 +231,8 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
     """Derive the feature spec of a recipe: its vocabularies come from the items.
 
     Raises:
-        RecipeInvalidError: a device would refuse it, so that training would be in vain, or it asks
-            for more hard negatives than there are other items.
+        RecipeInvalidError: a device would refuse the spec, or the recipe has more hard negatives
+            than there are other items.
     """
     hard = recipe.retrieval.hard_negatives
     if hard >= len(items):
@@ -268,7 +268,9 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
     try:
         return FeatureSpec.from_json(spec.to_json())
     except BundleInvalidError as err:
-        raise RecipeInvalidError(f"recipe {recipe.name!r}: no device would take it, {err}") from err
+        raise RecipeInvalidError(
+            f"recipe {recipe.name!r}: a device would refuse it, {err}"
+        ) from err
 
 
 def category_codes(spec: FeatureSpec, categories: list[tuple[str, ...]]) -> NDArray[np.int32]:

@@ -1,4 +1,4 @@
-"""Which deliveries a data folder holds, so that the same one twice counts once."""
+"""Record the deliveries of a data folder, so that a repeated delivery counts once."""
 
 import hashlib
 import json
@@ -13,23 +13,23 @@ from pocketrec_training.recipe.schema import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ingested:
+class Deliveries:
     """Saved as `ingested.json`: a digest of the recipe's reading rules, one digest a delivery."""
 
     reading: str
     deliveries: tuple[str, ...]
 
     @classmethod
-    def first(cls, recipe: Recipe, delivery: str) -> "Ingested":
+    def first(cls, recipe: Recipe, delivery: str) -> "Deliveries":
         """Return the record of a folder built from one delivery."""
         return cls(reading=_reading(recipe), deliveries=(delivery,))
 
     @classmethod
-    def load(cls, folder: Path, recipe: Recipe) -> "Ingested":
-        """Read a folder's record and hold the recipe against it.
+    def load(cls, folder: Path, recipe: Recipe) -> "Deliveries":
+        """Read a folder's record and compare it with the recipe.
 
         Raises:
-            TableInvalidError: it is not there or damaged, or the recipe reads files in another way.
+            TableInvalidError: the record is missing, damaged, or made by other reading rules.
         """
         path = folder / col.INGESTED_FILE
         try:
@@ -50,9 +50,9 @@ class Ingested:
         """Whether a delivery is in the folder already."""
         return delivery in self.deliveries
 
-    def plus(self, delivery: str) -> "Ingested":
+    def plus(self, delivery: str) -> "Deliveries":
         """Return the record with one delivery more."""
-        return Ingested(reading=self.reading, deliveries=(*self.deliveries, delivery))
+        return Deliveries(reading=self.reading, deliveries=(*self.deliveries, delivery))
 
     def to_json(self) -> dict[str, object]:
         """Return plain JSON values."""

@@ -25,7 +25,7 @@ from pocketrec_training.data.clean import (
     read_texts,
     unreadable,
 )
-from pocketrec_training.data.deliveries import Ingested, delivery_of
+from pocketrec_training.data.deliveries import Deliveries, delivery_of
 from pocketrec_training.data.quarantine import (
     bad_rows,
     count_reasons,
@@ -58,7 +58,7 @@ class DataReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Appended:
+class AppendReport:
     """What one delivery brought; `known` means it was in the folder already, nothing changed."""
 
     known: bool
@@ -85,10 +85,10 @@ def build_tables(recipe: Recipe, out: Path, source: Path | None = None) -> DataR
         DatasetUnavailableError: the registered data set cannot be fetched.
     """
     found = resolve(recipe, source)
-    return _write(recipe, found, out, None, Ingested.first(recipe, delivery_of(found)))
+    return _write(recipe, found, out, None, Deliveries.first(recipe, delivery_of(found)))
 
 
-def append_tables(recipe: Recipe, out: Path, source: Path) -> Appended:
+def append_tables(recipe: Recipe, out: Path, source: Path) -> AppendReport:
     """Add a new delivery (a day's interactions, its new or changed items, or both) to `out`.
 
     The tables, the quarantine and the counts become those of one `build_tables` over all
@@ -107,11 +107,11 @@ def append_tables(recipe: Recipe, out: Path, source: Path) -> Appended:
     """
     restore_dir(out)
     old = _saved_report(out)
-    ingested = Ingested.load(out, recipe)
+    ingested = Deliveries.load(out, recipe)
     found = resolve_day(recipe, source)
     delivery = delivery_of(found)
     if ingested.knows(delivery):
-        return Appended(
+        return AppendReport(
             known=True,
             rows_in=0,
             interactions=0,
@@ -121,7 +121,7 @@ def append_tables(recipe: Recipe, out: Path, source: Path) -> Appended:
             report=old,
         )
     report = _write(recipe, found, out, old, ingested.plus(delivery))
-    return Appended(
+    return AppendReport(
         known=False,
         rows_in=report.rows_in - old.rows_in,
         interactions=report.interactions - old.interactions,
@@ -145,7 +145,7 @@ def _saved_report(folder: Path) -> DataReport:
 
 
 def _write(
-    recipe: Recipe, found: Source, out: Path, old: DataReport | None, ingested: Ingested
+    recipe: Recipe, found: Source, out: Path, old: DataReport | None, ingested: Deliveries
 ) -> DataReport:
     with staged(out) as folder:
         report = _build(recipe, found, folder, old, out)

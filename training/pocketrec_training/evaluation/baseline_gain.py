@@ -60,7 +60,7 @@ class BaselineGain:
 
 def baseline_gain(
     cases: Cases,
-    placed: Mapping[str, RankedTargets],
+    ranked: Mapping[str, RankedTargets],
     baselines: Collection[str],
     split: str,
     seed: int,
@@ -68,8 +68,8 @@ def baseline_gain(
     """Compare the two stages with the best of the baselines over the same cases."""
     name = f"ndcg@{TOP}"
     values = {
-        method: metrics.at_k(found.places, TOP, cases.offsets)[name]
-        for method, found in placed.items()
+        method: metrics.at_k(found.ranks, TOP, cases.offsets)[name]
+        for method, found in ranked.items()
         if method == MODEL or method in baselines
     }
     rival = max((m for m in values if m != MODEL), key=lambda m: float(values[m].mean()))

@@ -41,7 +41,7 @@ def compare(
         digests = [found["protocol"]["cases_sha256"].get(setting) for found in (found_a, found_b)]
         if digests[0] != digests[1]:
             raise CasesDifferError(f"{a} and {b}, {setting}: {_first_difference(one, two)}")
-        if method_a not in one.places or method_b not in two.places:
+        if method_a not in one.ranks or method_b not in two.ranks:
             continue  # personal frequency, say, has nothing to tell about items new to a user
         settings[setting] = {
             "cases": len(one.users),
@@ -54,7 +54,7 @@ def compare(
         }
     if not settings:
         told = [
-            f"{folder} has {', '.join(sorted({m for c in cases.values() for m in c.places}))}"
+            f"{folder} has {', '.join(sorted({m for c in cases.values() for m in c.ranks}))}"
             for folder, cases in ((a, cases_a), (b, cases_b))
         ]
         raise CasesDifferError(

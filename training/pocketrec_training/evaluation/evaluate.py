@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from pocketrec_bundle.disk.files import canonical_json, write_atomic
 from pocketrec_training.baselines import BASELINES
-from pocketrec_training.baselines.tuning import Tuned, tune
+from pocketrec_training.baselines.tuning import TunedBaseline, tune
 from pocketrec_training.data.dataset import TEST, VALID, Dataset, load_dataset
 from pocketrec_training.data.split_check import tie_warning
 from pocketrec_training.errors import RunInvalidError
@@ -42,7 +42,7 @@ from pocketrec_training.ranker.epochs import score
 from pocketrec_training.ranker.fit import learning_cases
 from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.stopping import cap_warning, stopped_told
-from pocketrec_training.trained import Trained, load_trained
+from pocketrec_training.trained import TrainedRun, load_trained
 
 CUTS = (5, 10, 20)
 SLATE = 10
@@ -152,7 +152,7 @@ def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str,
         "left_out": left_out,
     }
     found["ranking"] = ranking = _ranking(trained, candidates, data.held_out(fold), unseen)
-    held = candidates.slates(learning_cases(trained.recipe, candidates)[1][:IMPORTANCE_CASES])
+    held = candidates.lists_for(learning_cases(trained.recipe, candidates)[1][:IMPORTANCE_CASES])
     asked = cross_fit.rankers[0] if cross_fit is not None else trained.ranker
     told_apart = held.real.any() and held.labels[..., 0][held.real].sum() > 0
     found["importance"] = feature_importance(asked, candidates, held, seed) if told_apart else []
@@ -169,7 +169,7 @@ def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str,
     return found
 
 
-def _ranker_told(trained: Trained, fold: int, cross_fit: CrossFit | None) -> str:
+def _ranker_told(trained: TrainedRun, fold: int, cross_fit: CrossFit | None) -> str:
     """Say which ranker answered."""
     if fold == TEST:
         return "the one that ships"
@@ -180,14 +180,14 @@ def _ranker_told(trained: Trained, fold: int, cross_fit: CrossFit | None) -> str
     return "the one that ships, which keeps retrieval's order; these events set its calibration"
 
 
-def _gain(trained: Trained, results: Results, split: str) -> BaselineGain:
+def _gain(trained: TrainedRun, results: Results, split: str) -> BaselineGain:
     """Compare with the best baseline in the setting that a phone shows."""
     shown: Setting = "all" if trained.recipe.rerank.repeats else "new_to_user"
-    cases, placed = results[shown if shown in results else next(iter(results))]
-    return baseline_gain(cases, placed, BASELINES, split, trained.recipe.seed)
+    cases, ranked = results[shown if shown in results else next(iter(results))]
+    return baseline_gain(cases, ranked, BASELINES, split, trained.recipe.seed)
 
 
-def _notes(trained: Trained, data: Dataset, training: dict[str, Any]) -> list[str]:
+def _notes(trained: TrainedRun, data: Dataset, training: dict[str, Any]) -> list[str]:
     """Say how the run was trained, where it was cut short, and what the split cannot tell."""
     lines = (
         cap_warning(training),
@@ -217,20 +217,20 @@ def _answer(
     """Let one method answer the cases of a setting; those without history go with the first."""
     first = newcomers is not None and name not in fresh
     asked = [cases, newcomers] if first and newcomers is not None else [cases]
-    placed = rank_targets(score, data, asked, max(CUTS))
-    results[cases.setting][1][name] = placed[0]
+    ranked = rank_targets(score, data, asked, max(CUTS))
+    results[cases.setting][1][name] = ranked[0]
     if first:
-        fresh[name] = placed[1]
+        fresh[name] = ranked[1]
 
 
-def _found(trained: Trained, data: Dataset, results: Results, split: str) -> dict[str, Any]:
+def _found(trained: TrainedRun, data: Dataset, results: Results, split: str) -> dict[str, Any]:
     seed = trained.recipe.seed
     tables = {
-        setting: {name: _retrieval(cases, p, len(data.items), seed) for name, p in placed.items()}
-        for setting, (cases, placed) in results.items()
+        setting: {name: _retrieval(cases, p, len(data.items), seed) for name, p in ranked.items()}
+        for setting, (cases, ranked) in results.items()
     }
     main = next(iter(results))
-    cases, placed = results[main]
+    cases, ranked = results[main]
     rival = _best_baseline(tables[main])
     retrieval = tables[main]
     categories = beyond_accuracy.category_vectors(data.items.categories)
@@ -267,8 +267,8 @@ def _found(trained: Trained, data: Dataset, results: Results, split: str) -> dic
             }
             for setting, (_, answers) in results.items()
         },
-        "segments": segments.by_history(cases, placed, "two_stage", rival),
-        "target_segments": segments.by_target(cases, placed, counts, "two_stage", rival),
+        "segments": segments.by_history(cases, ranked, "two_stage", rival),
+        "target_segments": segments.by_target(cases, ranked, counts, "two_stage", rival),
         "figures": {
             "recall20": retrieval["two_tower"]["recall@20"]["value"],
             "ndcg10": retrieval["two_tower"]["ndcg@10"]["value"],
@@ -286,12 +286,12 @@ def _candidates_told(setting: str) -> str:
     }[setting]
 
 
-def _retrieval(cases: Cases, placed: RankedTargets, n_items: int, seed: int) -> dict[str, Any]:
+def _retrieval(cases: Cases, ranked: RankedTargets, n_items: int, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for k in CUTS:
-        for name, values in metrics.at_k(placed.places, k, cases.offsets).items():
+        for name, values in metrics.at_k(ranked.ranks, k, cases.offsets).items():
             found[name] = metrics.interval(values, seed)
-        found[f"coverage@{k}"] = beyond_accuracy.coverage(placed.top[:, :k], n_items)
+        found[f"coverage@{k}"] = beyond_accuracy.coverage(ranked.top[:, :k], n_items)
     return found
 
 
@@ -310,7 +310,7 @@ def _newcomer_segment(
     return segments.by_history(newcomers, fresh, "two_stage", rival)
 
 
-def _told(tuned: Tuned) -> dict[str, Any]:
+def _told(tuned: TunedBaseline) -> dict[str, Any]:
     return {
         "method": tuned.name,
         "setting": tuned.setting,
@@ -322,24 +322,24 @@ def _told(tuned: Tuned) -> dict[str, Any]:
 
 
 def _ranking(
-    trained: Trained,
+    trained: TrainedRun,
     candidates: CandidateGenerator,
     cases: list[tuple[int, int]],
     cross_fit: CrossFit | None,
 ) -> dict[str, Any]:
-    slates = candidates.slates(cases)
+    lists = candidates.lists_for(cases)
     if cross_fit is None:
-        probabilities = score(trained.ranker, candidates, slates)
+        probabilities = score(trained.ranker, candidates, lists)
     else:
-        probabilities = np.zeros((*slates.rows.shape, len(trained.spec.heads)), np.float32)
+        probabilities = np.zeros((*lists.rows.shape, len(trained.spec.heads)), np.float32)
         ids = candidates.data.user_ids
         folds = np.array([cross_fit.fold(ids[user]) for user, _ in cases])
         for fold, ranker in enumerate(cross_fit.rankers):
             at = np.flatnonzero(folds == fold)
-            probabilities[at] = score(ranker, candidates, slates.take(at))
+            probabilities[at] = score(ranker, candidates, lists.take(at))
     found: dict[str, Any] = {}
     for h, head in enumerate(trained.spec.heads):
-        labels, values = slates.labels[..., h][slates.real], probabilities[..., h][slates.real]
+        labels, values = lists.labels[..., h][lists.real], probabilities[..., h][lists.real]
         if not 0 < labels.sum() < len(labels):
             continue  # one class only: nothing to tell apart
         found[head] = {

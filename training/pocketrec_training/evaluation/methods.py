@@ -8,16 +8,16 @@ from pocketrec_training.metrics.ranks import BlockScorer
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.cross_fit import CrossFit
 from pocketrec_training.towers.user_vectors import tower_scorer, user_vectors
-from pocketrec_training.trained import Trained
+from pocketrec_training.trained import TrainedRun
 
 
-def two_tower(trained: Trained, data: Dataset) -> BlockScorer:
+def two_tower(trained: TrainedRun, data: Dataset) -> BlockScorer:
     """Score all items by the inner product of user vector and item vector."""
     return tower_scorer(trained.user_tower, trained.item_vectors, trained.spec, data)
 
 
 def two_stage(
-    trained: Trained,
+    trained: TrainedRun,
     data: Dataset,
     candidates: CandidateGenerator,
     setting: Setting,

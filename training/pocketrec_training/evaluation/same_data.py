@@ -8,10 +8,10 @@ from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import Dataset, load_dataset
 from pocketrec_training.errors import RunInvalidError
-from pocketrec_training.trained import Trained
+from pocketrec_training.trained import TrainedRun
 
 
-def check_same_data(trained: Trained, run_dir: Path, data: Dataset, data_dir: Path) -> None:
+def check_same_data(trained: TrainedRun, run_dir: Path, data: Dataset, data_dir: Path) -> None:
     """Refuse tables that are not those of the run.
 
     With other items each vector would stand for another item; with other events the held-out ones

@@ -1,8 +1,8 @@
-"""`cases.npz` beside an evaluation: where every method placed every target, case by case.
+"""`cases.npz` beside an evaluation: the rank of every target by every method, case by case.
 
 Arrays of a setting S (`new_to_user` or `all`): `S.users` texts [n], `S.ends` int32 [n], `S.offsets`
 int64 [n + 1], and for each method M `S.places.M` int32, as long as the last offset. Every metric
-at every k follows from the places, so nothing else is kept.
+at every k follows from the ranks, so nothing else is stored.
 """
 
 import io
@@ -28,32 +28,32 @@ CASE_FILE = "cases.npz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResults:
-    """One setting of a `cases.npz`. users: texts [n]; places: int64 by method."""
+    """One setting of a `cases.npz`. users: texts [n]; ranks: int64 by method."""
 
     users: NDArray[np.str_]
     ends: NDArray[np.int32]
     offsets: NDArray[np.int64]
-    places: Mapping[str, NDArray[np.int64]]
+    ranks: Mapping[str, NDArray[np.int64]]
 
     def per_case(self, method: str, cuts: tuple[int, ...]) -> dict[str, Floats64]:
         """Return every ranking metric of a method, float64 [n] each."""
         found: dict[str, Floats64] = {}
         for k in cuts:
-            found |= metrics.at_k(self.places[method], k, self.offsets)
+            found |= metrics.at_k(self.ranks[method], k, self.offsets)
         return found
 
 
 def write_cases(
     out: Path, data: Dataset, results: Mapping[str, tuple[Cases, Mapping[str, RankedTargets]]]
 ) -> None:
-    """Write the places of all methods in all settings."""
+    """Write the ranks of all methods in all settings."""
     arrays: dict[str, NDArray[np.generic]] = {}
-    for setting, (cases, placed) in results.items():
+    for setting, (cases, ranked) in results.items():
         arrays[f"{setting}.users"] = np.array([data.user_ids[user] for user in cases.users])
         arrays[f"{setting}.ends"] = cases.ends.astype(np.int32)
         arrays[f"{setting}.offsets"] = cases.offsets
-        for method, found in placed.items():
-            arrays[f"{setting}.places.{method}"] = found.places.astype(np.int32)
+        for method, found in ranked.items():
+            arrays[f"{setting}.places.{method}"] = found.ranks.astype(np.int32)
     _write(out, arrays)
 
 
@@ -70,8 +70,8 @@ def add_places(
 
     Args:
         folder: holds the file.
-        method: a name that the file does not have, or whose places are replaced.
-        found: by setting, the cases in the file's order and the places of their targets.
+        method: a new name, or the name of a method whose ranks are replaced.
+        found: by setting, the cases in the file's order and the ranks of their targets.
 
     Raises:
         RunInvalidError: the file is missing or damaged, or has other cases.
@@ -82,9 +82,9 @@ def add_places(
         arrays[f"{setting}.users"] = results.users
         arrays[f"{setting}.ends"] = results.ends
         arrays[f"{setting}.offsets"] = results.offsets
-        for name, places in results.places.items():
-            arrays[f"{setting}.places.{name}"] = places.astype(np.int32)
-    for setting, (cases, places) in found.items():
+        for name, ranks in results.ranks.items():
+            arrays[f"{setting}.places.{name}"] = ranks.astype(np.int32)
+    for setting, (cases, ranks) in found.items():
         there = saved.get(setting)
         if there is None or not (
             np.array_equal(there.ends, cases.ends) and np.array_equal(there.offsets, cases.offsets)
@@ -93,7 +93,7 @@ def add_places(
                 f"{folder / CASE_FILE}: {setting} has other cases than those that {method!r} "
                 "answered. Evaluate again on the same data and split."
             )
-        arrays[f"{setting}.places.{method}"] = places.astype(np.int32)
+        arrays[f"{setting}.places.{method}"] = ranks.astype(np.int32)
     _write(folder, arrays)
 
 
@@ -113,7 +113,7 @@ def read_cases(folder: Path) -> dict[str, CaseResults]:
                 users=arrays[f"{setting}.users"],
                 ends=arrays[f"{setting}.ends"],
                 offsets=arrays[f"{setting}.offsets"],
-                places={
+                ranks={
                     name.removeprefix(f"{setting}.places."): values.astype(np.int64)
                     for name, values in arrays.items()
                     if name.startswith(f"{setting}.places.")

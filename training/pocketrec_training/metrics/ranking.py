@@ -11,7 +11,7 @@ _BINS = 10
 
 
 def at_k(
-    places: NDArray[np.int64], k: int, offsets: NDArray[np.int64] | None = None
+    ranks: NDArray[np.int64], k: int, offsets: NDArray[np.int64] | None = None
 ) -> dict[str, Floats64]:
     """Return per-case recall, precision, HR, NDCG and MRR at k.
 
@@ -20,20 +20,20 @@ def at_k(
     min(k, number of targets) hits; MRR counts the first hit only.
 
     Args:
-        places: 0-based places of the targets among all candidates.
+        ranks: 0-based ranks of the targets among all candidates.
         k: length of the list.
-        offsets: int64 [n + 1]; case i owns places[offsets[i]:offsets[i + 1]], at least one.
+        offsets: int64 [n + 1]; case i owns ranks[offsets[i]:offsets[i + 1]], at least one.
             None: each case has one target.
     """
-    starts = np.arange(len(places)) if offsets is None else offsets[:-1]
-    sizes = np.ones(len(places), int) if offsets is None else np.diff(offsets)
+    starts = np.arange(len(ranks)) if offsets is None else offsets[:-1]
+    sizes = np.ones(len(ranks), int) if offsets is None else np.diff(offsets)
     if not len(starts):
         return {f"{name}@{k}": np.zeros(0) for name in RANKING}
-    inside = places < k
+    inside = ranks < k
     hits = np.add.reduceat(inside.astype(np.float64), starts)
-    gains = np.add.reduceat(np.where(inside, 1.0 / np.log2(places + 2.0), 0.0), starts)
+    gains = np.add.reduceat(np.where(inside, 1.0 / np.log2(ranks + 2.0), 0.0), starts)
     ideal = np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))[np.minimum(sizes, k) - 1]
-    first = np.minimum.reduceat(places, starts)
+    first = np.minimum.reduceat(ranks, starts)
     values = (
         hits / sizes,
         hits / k,
@@ -57,7 +57,7 @@ def ndcg_by_list(
         scores: [n, m].
         labels: [n, m], 1 or 0.
         real: [n, m], False where a list has no item.
-        k: places that count.
+        k: number of ranks that count.
     """
     order = np.argsort(-np.where(real, scores, -np.inf), axis=1, kind="stable")
     gains = np.take_along_axis(labels, order, axis=1)[:, :k]

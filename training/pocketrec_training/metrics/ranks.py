@@ -1,4 +1,4 @@
-"""From scores of all items to the places of the targets and the list a user would see."""
+"""Compute the targets' ranks, and the list that a user would see, from scores of all items."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,18 +20,19 @@ _FEW = 16
 """Up to so many targets counting the better scores is faster than sorting all of them."""
 
 NOBODY = -1
-"""Fills up a list that has fewer candidates than places."""
+"""Fills a list that has fewer candidates than items to show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankedTargets:
     """The results of a method on the cases.
 
-    places: int64, parallel to `Cases.targets`; 0 = best; n_items = not a candidate at all.
-    top: int32 [n, k], the rows shown, best first, NOBODY where there are no more candidates.
+    Attributes:
+        ranks: int64, parallel to `Cases.targets`; 0 = best; n_items = not a candidate.
+        top: int32 [n, k], the rows shown, best first; NOBODY after the last candidate.
     """
 
-    places: NDArray[np.int64]
+    ranks: NDArray[np.int64]
     top: NDArray[np.int32]
 
 
@@ -48,12 +49,12 @@ def rank_targets(
     """
     index = [{pair: i for i, pair in enumerate(cases.pairs)} for cases in settings]
     every = sorted({pair for pairs in index for pair in pairs})
-    places = [np.zeros(len(cases.targets), np.int64) for cases in settings]
+    ranks = [np.zeros(len(cases.targets), np.int64) for cases in settings]
     tops = [np.full((len(cases), k), NOBODY, np.int32) for cases in settings]
     for at in range(0, len(every), BLOCK):
         block = every[at : at + BLOCK]
         scores = np.asarray(score(block))
-        for cases, known, found, top in zip(settings, index, places, tops, strict=True):
+        for cases, known, found, top in zip(settings, index, ranks, tops, strict=True):
             for pair, line in zip(block, scores, strict=True):
                 if (i := known.get(pair)) is None:
                     continue
@@ -64,11 +65,11 @@ def rank_targets(
                 found[cases.offsets[i] : cases.offsets[i + 1]] = place(row, cases.targets_of(i))
                 best = best_rows(row, k)
                 top[i, : len(best)] = best
-    return [RankedTargets(places=p, top=t) for p, t in zip(places, tops, strict=True)]
+    return [RankedTargets(ranks=p, top=t) for p, t in zip(ranks, tops, strict=True)]
 
 
 def place(scores: NDArray[Any], targets: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the 0-based place of each target among all items.
+    """Return the 0-based rank of each target among all items.
 
     A tie with another item counts against the method, so a constant score gains nothing.
 

@@ -19,7 +19,7 @@ GAIN, HITS = "ndcg@10", "recall@20"
 
 
 def by_history(
-    cases: Cases, placed: Mapping[str, RankedTargets], model: str, rival: str
+    cases: Cases, ranked: Mapping[str, RankedTargets], model: str, rival: str
 ) -> dict[str, dict[str, Any]]:
     """Return NDCG@10 and recall@20 of the model and its best rival for each length of history.
 
@@ -35,8 +35,8 @@ def by_history(
     }
     gains = {
         name: {
-            GAIN: metrics.at_k(placed[name].places, 10, cases.offsets)[GAIN],
-            HITS: metrics.at_k(placed[name].places, 20, cases.offsets)[HITS],
+            GAIN: metrics.at_k(ranked[name].ranks, 10, cases.offsets)[GAIN],
+            HITS: metrics.at_k(ranked[name].ranks, 20, cases.offsets)[HITS],
         }
         for name in (model, rival)
     }
@@ -56,7 +56,7 @@ def by_history(
 
 def by_target(
     cases: Cases,
-    placed: Mapping[str, RankedTargets],
+    ranked: Mapping[str, RankedTargets],
     popularity: NDArray[Any],
     model: str,
     rival: str,
@@ -65,7 +65,7 @@ def by_target(
 
     Args:
         cases: what was asked.
-        placed: the methods' answers.
+        ranked: the ranks of each method's targets.
         popularity: training events of each item, float [n_items].
         model: its figure comes first.
         rival: the baseline beside it.
@@ -84,7 +84,7 @@ def by_target(
         users, starts = np.unique(owner[part], return_index=True)
         offsets = np.append(starts, int(part.sum()))
         values = {
-            name: metrics.at_k(placed[name].places[part], 20, offsets)[HITS]
+            name: metrics.at_k(ranked[name].ranks[part], 20, offsets)[HITS]
             for name in (model, rival)
         }
         found[kind] = {

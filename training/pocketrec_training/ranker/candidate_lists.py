@@ -1,8 +1,8 @@
-"""What retrieval hands to the ranker at past moments, with features as they stood then.
+"""Candidate lists: what retrieval returns for past cases, with the features of that time.
 
-Features come from `pocketrec_bundle.ranker_features`, the code that devices run, applied to the
-events before each moment; the lists are those that retrieval returns after the seen filter, so
-training, measuring and serving meet the same distribution.
+Features come from `pocketrec_bundle.ranker_features`, the code of the devices, applied to the
+events before each case. Lists are those that retrieval returns after the filter of seen items. So
+training, evaluation and serving have the same distribution.
 """
 
 from collections.abc import Iterator
@@ -30,18 +30,23 @@ from pocketrec_training.metrics.ranks import best_rows
 from pocketrec_training.towers.user_vectors import user_vectors
 
 Case = tuple[int, int]
-"""(user, position): served just before that event of the user."""
+"""(user, position): an evaluation instance, just before this event of the user."""
 
 _CHUNK = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateLists:
-    """Lists of retrieved items, n cases of m places.
+    """Lists of m retrieved items for n cases.
 
-    user_vector: float32 [n, d]; context: float32 [n, K]; rows: int32 [n, m], best first; numeric:
-    float32 [n, m, M]; pair: float32 [n, m, P]; labels: float32 [n, m, H]; real: bool [n, m], False
-    where the catalogue was too small to fill the list.
+    Attributes:
+        user_vector: float32 [n, d].
+        context: float32 [n, K], context features.
+        rows: int32 [n, m], rows of the items, best first.
+        numeric: float32 [n, m, M], item features.
+        pair: float32 [n, m, P], features of user and item.
+        labels: float32 [n, m, H], for each head.
+        real: bool [n, m], mask; False if the catalogue is too small to fill the list.
     """
 
     user_vector: Floats32
@@ -61,8 +66,8 @@ class CandidateLists:
             **{name: getattr(self, name)[at] for name in self.__dataclass_fields__}
         )
 
-    def places(self, chosen: NDArray[Any]) -> "CandidateLists":
-        """Return some places of each case; chosen: integer [n, k]."""
+    def at_ranks(self, chosen: NDArray[Any]) -> "CandidateLists":
+        """Return the items at some ranks of each list; chosen: integer [n, k]."""
         at = np.arange(len(self))[:, None]
         flat = ("rows", "numeric", "pair", "labels", "real")
         kept = {name: getattr(self, name)[at, chosen] for name in flat}
@@ -70,7 +75,7 @@ class CandidateLists:
 
 
 class CandidateGenerator:
-    """Runs retrieval for past moments and looks up the features of what it returns."""
+    """Run retrieval for past cases and compute the features of the retrieved items."""
 
     def __init__(
         self,
@@ -83,17 +88,17 @@ class CandidateGenerator:
         repeats: bool = False,
         baskets: bool = False,
     ) -> None:
-        """Keep the release's side of the features.
+        """Compute the item columns of the features.
 
         Args:
             spec: names of the features.
             data: sequences; item columns come from its training fold.
             user_tower: trained.
             table: float32 [n_items, d], the item vectors.
-            neighbours: of the release, if the spec has any.
-            repeats: items of the history may be shown again.
-            baskets: events of one user at one time are one occasion with several positives;
-                otherwise each event is an occasion of its own.
+            neighbours: item neighbours, if the spec uses them.
+            repeats: whether items of the history can be recommended again.
+            baskets: whether a user's events of one time are one case with several positives;
+                otherwise each event is a case.
         """
         self.spec, self.data, self.table = spec, data, table
         self.user_tower, self.baskets, self.repeats = user_tower, baskets, repeats
@@ -115,28 +120,30 @@ class CandidateGenerator:
             baskets=self.baskets,
         )
 
-    def occasions(self, fold: int, limit: int) -> list[Case]:
+    def latest_cases(self, fold: int, limit: int) -> list[Case]:
         """Return (user, position) of a fold's events, or baskets' first events; newest first.
 
-        At most `limit`, the latest of every user before the second latest of any.
+        At most `limit`; the latest case of every user precedes the second latest of any user.
         """
-        found = []
+        cases = []
         for user in range(self.data.n_users):
             start, stop = int(self.data.offsets[user]), int(self.data.offsets[user + 1])
-            at = np.flatnonzero(self.data.fold[start:stop] == fold)
+            positions = np.flatnonzero(self.data.fold[start:stop] == fold)
             if self.baskets:
                 times = self.data.ts[start:stop]
-                at = at[[i == 0 or times[i] > times[i - 1] for i in at]]
-            at = at[at > 0]
-            found += [(len(at) - i, user, int(position)) for i, position in enumerate(at)]
-        return [(user, position) for _, user, position in sorted(found)[:limit]]
+                positions = positions[[i == 0 or times[i] > times[i - 1] for i in positions]]
+            positions = positions[positions > 0]
+            cases += [
+                (len(positions) - i, user, int(position)) for i, position in enumerate(positions)
+            ]
+        return [(user, position) for _, user, position in sorted(cases)[:limit]]
 
-    def slates(self, cases: list[Case]) -> CandidateLists:
-        """Return what a device would rank at each case, labelled by what happened next.
+    def lists_for(self, cases: list[Case]) -> CandidateLists:
+        """Return the list that a device would rank for each case, labelled by the next events.
 
-        A case whose outcome retrieval missed has no positive. Putting missed ones on the last
-        places, so that every case teaches, was tried: a ranker then learns that the end of the
-        list is good (MovieLens-100K validation, logistic regression: AUC .69 instead of .79).
+        A case whose next item was not retrieved has no positive. Adding it at the end of the list
+        was tried: a ranker then learns that the end of the list is good (MovieLens-100K validation,
+        logistic regression: AUC .69 instead of .79).
 
         Args:
             cases: (user, position); the first event of its basket, with baskets.
@@ -149,7 +156,7 @@ class CandidateGenerator:
                 for at in range(0, n, _CHUNK)
             ]
         )
-        found = CandidateLists(
+        lists = CandidateLists(
             user_vector=vectors,
             context=np.zeros((n, len(spec.context)), np.float32),
             rows=np.zeros((n, m), np.int32),
@@ -163,58 +170,61 @@ class CandidateGenerator:
             labels = self._labels(case, rows)
             inputs = self.inputs_for(case, vectors[i], rows)
             k = len(rows)
-            found.context[i] = inputs["context"][0]
-            found.rows[i, :k], found.real[i, :k] = rows, True
-            found.numeric[i, :k], found.pair[i, :k] = inputs["item_numeric"], inputs["pair"]
-            found.labels[i, :k] = labels
-        return found
+            lists.context[i] = inputs["context"][0]
+            lists.rows[i, :k], lists.real[i, :k] = rows, True
+            lists.numeric[i, :k], lists.pair[i, :k] = inputs["item_numeric"], inputs["pair"]
+            lists.labels[i, :k] = labels
+        return lists
 
     def inputs_for(
         self, case: Case, vector: Floats32, rows: NDArray[Any]
     ) -> dict[str, NDArray[Any]]:
-        """Return the ranker's inputs for a list at one case, as on the device.
+        """Return the ranker's inputs for a list of one case, as on the device.
 
-        vector: float32 [d], the user's vector at that moment; rows: best first.
+        Args:
+            case: (user, position).
+            vector: float32 [d], the user's vector at that time.
+            rows: the list, best first.
         """
         past, now = self._moment(case)
         request = Request(past, now, vector[None], self.table[used_rows(self.spec, past)])
         with self._popularity_without(*case):
             return ranker_features(self.spec, self.items, request, rows, self.table[rows])
 
-    def flat(self, slates: CandidateLists) -> dict[str, NDArray[Any]]:
-        """Return the ranker's inputs with one row a place, [n * m, ...]."""
-        n, m = slates.rows.shape
-        rows = slates.rows.ravel()
+    def flat(self, lists: CandidateLists) -> dict[str, NDArray[Any]]:
+        """Return the ranker's inputs with one row for each item of a list, [n * m, ...]."""
+        n, m = lists.rows.shape
+        rows = lists.rows.ravel()
         return {
-            "user_vector": np.repeat(slates.user_vector, m, axis=0),
+            "user_vector": np.repeat(lists.user_vector, m, axis=0),
             "item_vectors": self.table[rows],
             "item_categories": self.items.categories[rows],
-            "item_numeric": slates.numeric.reshape(n * m, -1),
-            "context": np.repeat(slates.context, m, axis=0),
-            "pair": slates.pair.reshape(n * m, -1),
+            "item_numeric": lists.numeric.reshape(n * m, -1),
+            "context": np.repeat(lists.context, m, axis=0),
+            "pair": lists.pair.reshape(n * m, -1),
         }
 
-    def flat_one(self, slates: CandidateLists, at: int) -> dict[str, NDArray[Any]]:
-        """Return one case's inputs as a device builds them, before padding."""
-        inputs = self.flat(slates.take(np.array([at])))
+    def flat_one(self, lists: CandidateLists, at: int) -> dict[str, NDArray[Any]]:
+        """Return one case's inputs as on a device, before padding."""
+        inputs = self.flat(lists.take(np.array([at])))
         one_row = {name: inputs[name][:1] for name in ("user_vector", "context")}
         return {**inputs, **one_row}
 
     def _moment(self, case: Case) -> tuple[History, int]:
-        """The history before a case, and its time in unix seconds."""
+        """Return the history before a case, and its time in unix seconds."""
         user, end = case
         return self.data.history(user, end), int(self.data.ts[self.data.offsets[user] + end])
 
     def list_for(self, case: Case, vector: Floats32, *, repeats: bool) -> NDArray[np.int32]:
-        """Return the rows that the ranker gets at one case, as on the device; int32 [<= B]."""
+        """Return the rows of the list of one case, as on the device; int32 [<= B]."""
         past, now = self._moment(case)
         excluded = np.zeros(len(self.table), np.bool_)
         excluded[past.rows] = not repeats
         scores = self.table @ vector
-        found = best_rows(np.where(excluded, -np.inf, scores), self.spec.candidates)
+        retrieved = best_rows(np.where(excluded, -np.inf, scores), self.spec.candidates)
         votes = votes_of(self.items.neighbours, self.spec, past)
         extra = extra_candidates(self.spec, votes, past, now, excluded)
-        rows = merged(extra, found, self.spec.candidates)
+        rows = merged(extra, retrieved, self.spec.candidates)
         return rows[np.lexsort((rows, -scores[rows]))]
 
     def _labels(self, case: Case, rows: NDArray[np.int32]) -> Floats32:
@@ -225,10 +235,10 @@ class CandidateGenerator:
         return labels
 
     def _outcome(self, case: Case) -> tuple[list[int], list[list[float]]]:
-        """Rows of what the user did next, and its label for each head.
+        """Return the rows of the user's next events, and their labels for each head.
 
-        A like counts only where there was an event at all, so that both heads are probabilities of
-        the same occasion and their weighted sum orders by expected value.
+        A like counts only together with an event. So both heads are probabilities of the same case,
+        and their weighted sum orders by expected value.
         """
         user, end = case
         at, stop = int(self.data.offsets[user]) + end, int(self.data.offsets[user + 1])
@@ -243,10 +253,10 @@ class CandidateGenerator:
 
     @contextmanager
     def _popularity_without(self, user: int, end: int) -> Iterator[None]:
-        """Take the user's own events from `end` on out of the counts, then put them back.
+        """Subtract the user's own events from `end` on from the popularity, and add them again.
 
-        They are in there only if the ranker learns from events that the towers learned from too;
-        counted, an item would betray by one event more that it is the answer.
+        The popularity counts them only if the ranker learns from the towers' training events. Then
+        one event more would reveal the answer.
         """
         start, stop = int(self.data.offsets[user]) + end, int(self.data.offsets[user + 1])
         own = self.data.rows[start:stop][self.data.fold[start:stop] == TRAIN]
@@ -259,7 +269,7 @@ class CandidateGenerator:
 
 
 def feature_names(spec: FeatureSpec) -> list[str]:
-    """Name each column of lists as "pair.times_had", and user vector and rows as a whole."""
+    """Name each column, e.g. "pair.times_had"; user vector and rows have one name each."""
     groups = {"context": spec.context, "numeric": spec.numeric, "pair": spec.pair}
     columns = [f"{group}.{name}" for group, given in groups.items() for name in given]
     return ["user_vector", "rows", *columns]

@@ -1,4 +1,4 @@
-"""Epochs of the ranker over lists: what is drawn, one step, which weights are kept."""
+"""Epochs of the ranker over candidate lists: sampling, training steps, the best weights."""
 
 import time
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pocketrec_training.ranker.model import build_ranker
 from pocketrec_training.recipe.schema import RankerConfig
 
 STANDARD_LISTS = 200
-"""Lists over which each feature's mean and spread are taken."""
+"""Lists from which each feature's mean and spread are computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +27,11 @@ class Epochs:
     """A ranker after some epochs, with its logits.
 
     Attributes:
-        epochs: those it keeps; 0 if no epoch was better than retrieval's order.
-        losses: of all that ran.
-        stopped_by: whether all epochs asked for ran, or the cap ended them.
+        ranker: the ranker with the best weights.
+        logits: the same weights, without calibration.
+        epochs: number of epochs of the best weights; 0 if none was better than retrieval's order.
+        losses: training loss of each epoch.
+        stopped_by: "epochs" if all epochs ran, "minutes" if the cap ended them.
     """
 
     ranker: keras.Model
@@ -41,11 +43,14 @@ class Epochs:
 
 @dataclass(frozen=True, slots=True)
 class RankerFit:
-    """Fits rankers of one recipe over lists of one retrieval.
+    """Fit rankers of one recipe on lists of one retrieval.
 
     Attributes:
-        rng: of all that is drawn.
-        clock: what the cap is measured with.
+        config: the ranker's settings.
+        spec: the ranker's features.
+        candidates: makes the inputs of lists.
+        rng: source of all random choices.
+        clock: seconds, to measure the cap.
     """
 
     config: RankerConfig
@@ -55,12 +60,16 @@ class RankerFit:
     clock: Clock = time.monotonic
 
     def run(
-        self, lists: CandidateLists, held: CandidateLists, epochs: int, minutes: float
+        self, lists: CandidateLists, validation: CandidateLists, epochs: int, minutes: float
     ) -> Epochs:
-        """Train a new ranker; keep the epoch with the least loss on `held`, the last if empty.
+        """Train a new ranker and keep the epoch with the lowest validation loss.
 
-        minutes: cap, without set-up and compilation (`pocketrec_training.counted_time`); 0 = none.
-        One epoch is always completed.
+        Args:
+            lists: to learn from.
+            validation: to choose the epoch by; if empty, the last epoch is kept.
+            epochs: maximum number of epochs.
+            minutes: cap, without set-up and compilation (`pocketrec_training.counted_time`); 0 =
+                no cap. One epoch is always completed.
         """
         ranker = build_ranker(self.config, self.spec)
         logits = keras.Model(ranker.inputs, ranker.get_layer("logits").output)
@@ -71,9 +80,9 @@ class RankerFit:
             pieces.fit(inputs)
             ranker.get_layer("standard").fit(np.asarray(pieces(inputs)))
         step = _Step(logits, self.config, len(self.spec.heads))
-        # Untrained it is retrieval; nothing worse on the lists held back is kept.
+        # Untrained weights keep retrieval's order; an epoch with a higher loss is dropped.
         best, kept = step.weights(), 0
-        best_loss = self._held_loss(logits, held)
+        best_loss = self._validation_loss(logits, validation)
         losses: list[float] = []
         counted = CountedTime(minutes, clock=self.clock)
         stopped_by: StoppedBy = "epochs"
@@ -86,24 +95,24 @@ class RankerFit:
                 now, averaged = step.weights(), step.averaged()
                 step.restore(averaged)
                 with counted.counting():
-                    loss = self._held_loss(logits, held)
-                if loss < best_loss or not len(held):
+                    loss = self._validation_loss(logits, validation)
+                if loss < best_loss or not len(validation):
                     best, best_loss, kept = averaged, loss, epoch + 1
                 step.restore(now)
                 if not np.isfinite([losses[-1], loss]).all():
                     raise TrainingDivergedError(
-                        f"ranker: epoch {epoch + 1} ended with a loss of {losses[-1]} (on lists "
-                        f"held back {loss}); nothing of it was saved. Lower ranker.learning_rate."
+                        f"ranker: epoch {epoch + 1} ended with a loss of {losses[-1]} (on "
+                        f"validation lists {loss}). Nothing was saved. Lower ranker.learning_rate."
                     )
-                on_held = f", on lists held back {loss:.4f}" if len(held) else ", all lists"
-                bar.advance(epoch + 1, f"loss {losses[-1]:.4f}{on_held}")
+                shown = f", on validation lists {loss:.4f}" if len(validation) else ", all lists"
+                bar.advance(epoch + 1, f"loss {losses[-1]:.4f}{shown}")
         step.restore(best)
         return Epochs(
             ranker=ranker, logits=logits, epochs=kept, losses=losses, stopped_by=stopped_by
         )
 
     def _epoch(self, step: "_Step", lists: CandidateLists, counted: CountedTime) -> float:
-        """Take every list once; returns the mean loss."""
+        """Run one epoch and return the mean loss."""
         order, parts = self.rng.permutation(len(lists)), []
         for at in np.array_split(order, max(1, len(order) // self.config.batch)):
             with counted.counting(len(at)):
@@ -112,11 +121,13 @@ class RankerFit:
                 parts.append(float(step(inputs, tf.constant(batch.labels), tf.constant(weights))))
         return float(np.mean(parts))
 
-    def _held_loss(self, logits: keras.Model, held: CandidateLists) -> float:
-        if not len(held):
+    def _validation_loss(self, logits: keras.Model, validation: CandidateLists) -> float:
+        if not len(validation):
             return 0.0
-        found = score(logits, self.candidates, held)
-        parts = LOSSES[self.config.loss](held.labels, found, held.real.astype(np.float32))
+        scores = score(logits, self.candidates, validation)
+        parts = LOSSES[self.config.loss](
+            validation.labels, scores, validation.real.astype(np.float32)
+        )
         return float(np.asarray(parts) @ np.array(self.config.head_weights))
 
 
@@ -141,7 +152,7 @@ class _Step:
         return [v.numpy() for v in self._trained]
 
     def averaged(self) -> list[NDArray[np.float32]]:
-        """Copy their averages, the weights themselves if the recipe wants none."""
+        """Copy their averages; the weights themselves if the recipe has no averaging."""
         return [v.numpy() for v in self._averages] or self.weights()
 
     def restore(self, values: list[NDArray[np.float32]]) -> None:
@@ -152,13 +163,13 @@ class _Step:
     def _graph(self, inputs: dict[str, Any], labels: Any, weights: Any) -> Any:
         share = tf.constant(self._config.head_weights, tf.float32)
         with tf.GradientTape() as tape:
-            found = tf.reshape(self._model(inputs, training=True), tf.shape(labels))
-            found = tf.ensure_shape(found, (None, None, self._heads))
-            loss = tf.reduce_sum(LOSSES[self._config.loss](labels, found, weights) * share)
+            scores = tf.reshape(self._model(inputs, training=True), tf.shape(labels))
+            scores = tf.ensure_shape(scores, (None, None, self._heads))
+            loss = tf.reduce_sum(LOSSES[self._config.loss](labels, scores, weights) * share)
             total = loss + sum(self._model.losses)
         gradients = tape.gradient(total, self._trained)
         self._optimizer.apply_gradients(zip(gradients, self._trained, strict=True))
-        # A young average follows quickly, so that it holds nothing of the first random weights.
+        # A young average follows quickly, so it forgets the random initial weights.
         self._age.assign_add(1.0)
         pace = tf.minimum(self._config.average, self._age / (self._age + 10.0))
         for average, variable in zip(self._averages, self._trained, strict=bool(self._averages)):
@@ -167,20 +178,20 @@ class _Step:
 
 
 def features(
-    ranker: keras.Model, candidates: CandidateGenerator, slates: CandidateLists
+    ranker: keras.Model, candidates: CandidateGenerator, lists: CandidateLists
 ) -> NDArray[np.float32]:
-    """Return what enters the ranker's cross and deep parts, before their encoding; [n * m, F]."""
+    """Return the ranker's transformed features before encoding, float32 [n * m, F]."""
     table = keras.Model(ranker.inputs, ranker.get_layer("numbers").output[0])
-    return score(table, candidates, slates).reshape(slates.rows.size, -1)
+    return score(table, candidates, lists).reshape(lists.rows.size, -1)
 
 
 def score(
-    model: keras.Model, candidates: CandidateGenerator, slates: CandidateLists
+    model: keras.Model, candidates: CandidateGenerator, lists: CandidateLists
 ) -> NDArray[np.float32]:
-    """Run a model of the ranker's inputs over lists, float32 [n, m, H]."""
-    n, m = slates.rows.shape
+    """Run a model on the ranker's inputs of lists, float32 [n, m, H]."""
+    n, m = lists.rows.shape
     parts = [
-        np.asarray(model.predict_on_batch(candidates.flat(slates.take(np.arange(at, stop)))))
+        np.asarray(model.predict_on_batch(candidates.flat(lists.take(np.arange(at, stop)))))
         for at in range(0, n, 64)
         for stop in (min(n, at + 64),)
     ]
@@ -188,27 +199,27 @@ def score(
 
 
 def draw(
-    slates: CandidateLists, config: RankerConfig, rng: np.random.Generator
+    lists: CandidateLists, config: RankerConfig, rng: np.random.Generator
 ) -> tuple[CandidateLists, NDArray[np.float32]]:
-    """Keep each list's positives and draw negatives, part of them hard.
+    """Keep each list's positives and sample negatives, a part of them hard.
 
-    Hard ones come from the first tenth of the list, the others from the rest.
+    Hard negatives come from the first tenth of the list, the others from the rest.
 
     Returns:
-        Lists of `negatives` + 1 places at most, and weights float32 [n, k]: 1 for a positive, for
-        a negative the number of list items that it stands for.
+        Lists of at most `negatives` + 1 items, and weights float32 [n, k]: 1 for a positive; for a
+        negative the number of list items that it represents.
     """
-    n, m = slates.rows.shape
+    n, m = lists.rows.shape
     k = min(m, config.negatives + 1)
-    positive = slates.labels.max(axis=2) > 0
+    positive = lists.labels.max(axis=2) > 0
     if k == m:
-        return slates, slates.real.astype(np.float32)
+        return lists, lists.real.astype(np.float32)
     far_from = max(1, m // 10)
     chosen = np.zeros((n, k), np.int64)
     weights = np.zeros((n, k), np.float32)
     for i in range(n):
         found = np.flatnonzero(positive[i])[: k - 1]
-        free = np.flatnonzero(slates.real[i] & ~positive[i])
+        free = np.flatnonzero(lists.real[i] & ~positive[i])
         near, far = free[free < far_from], free[free >= far_from]
         room = k - len(found)
         n_near = min(len(near), round(room * config.hard_share))
@@ -219,4 +230,4 @@ def draw(
         weights[i, : len(found)] = 1.0
         weights[i, len(found) : len(found) + n_near] = len(near) / max(n_near, 1)
         weights[i, len(found) + n_near : len(places)] = len(far) / max(n_far, 1)
-    return slates.places(chosen), weights
+    return lists.at_ranks(chosen), weights

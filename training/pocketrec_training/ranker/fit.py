@@ -1,7 +1,7 @@
 """Train the ranker on what retrieval returns, and calibrate it on whole lists.
 
-Learns from validation events by default: the towers never trained on them, so retrieval's scores
-are as good as they will be in use, not better (docs/decisions/0004-ranker-examples.md).
+The ranker learns from validation events by default. The towers were not trained on them, so
+retrieval's scores are as good as in use (docs/decisions/0004-ranker-examples.md).
 """
 
 import time
@@ -25,14 +25,14 @@ from pocketrec_training.ranker.leakage import LeakCheck, check_learning_cases
 from pocketrec_training.recipe.schema import RankerConfig, Recipe
 
 MAX_CASES = 5_000
-"""Moments to learn from, the latest of each user first: lists of 200 fill 0.3 GB by then."""
+"""Maximum number of cases, the latest of each user first; lists of 200 then take 0.3 GB."""
 
 Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedRanker:
-    """The calibrated ranker that ships, and how it came about.
+    """The shipped, calibrated ranker and how it was made.
 
     Attributes:
         ranker: ships; it keeps retrieval's order if `gain` says so.
@@ -54,13 +54,17 @@ class FittedRanker:
 def fit_ranker(
     recipe: Recipe, spec: FeatureSpec, candidates: CandidateGenerator, minutes: float
 ) -> FittedRanker:
-    """Choose the epoch with the least loss on lists held back, then learn from those too.
+    """Choose the epoch with the lowest loss on validation lists, then learn from all lists.
 
-    Least loss, not best NDCG@10: over 200 cases that moves by a tenth from epoch to epoch. What
-    ships is fitted again on all lists for as many epochs. So is a ranker for each other fold of
-    users, without that fold: these rankers' scores of lists they did not learn from calibrate what
-    ships, decide whether it ships at all, and stand for it in every validation figure. With
-    examples = "train" the first ranker ships: validation lists are another kind.
+    The loss decides, not NDCG@10, which changes by a tenth from epoch to epoch over 200 cases.
+
+    1. The first fit learns without one fold of users and chooses the number of epochs.
+    2. For each other fold, a ranker learns without this fold for as many epochs.
+    3. The shipped ranker learns from all lists for as many epochs.
+
+    Each list is scored by the ranker that did not learn from it. These scores calibrate the shipped
+    ranker, decide whether it ships, and give every validation figure. With examples = "train" the
+    first ranker ships, because validation lists have another distribution.
 
     Args:
         recipe: what to train; `spec` and `candidates` belong to it.
@@ -99,15 +103,15 @@ def _from_training_events(
     recipe: Recipe, fit: RankerFit, learn: list[Case], check: list[Case], minutes: float
 ) -> _Made:
     """Learn from the towers' own training events; validation lists choose the epoch."""
-    lists, held = (fit.candidates.slates(cases) for cases in (learn, check))
-    first = fit.run(lists, held, recipe.ranker.epochs, minutes)
-    logits = score(first.logits, fit.candidates, held)
-    gain = _gain(recipe, held, check, logits, learned=first.epochs > 0)
+    lists, validation = (fit.candidates.lists_for(cases) for cases in (learn, check))
+    first = fit.run(lists, validation, recipe.ranker.epochs, minutes)
+    logits = score(first.logits, fit.candidates, validation)
+    gain = _gain(recipe, validation, check, logits, learned=first.epochs > 0)
     ranker = first.ranker
     if first.epochs and not gain.ships_ranker:
-        untrained = fit.run(lists, held.take(np.arange(0)), 0, 0.0)
-        ranker, logits = untrained.ranker, score(untrained.logits, fit.candidates, held)
-    calibrate(ranker, fit_curves(recipe.ranker, logits, held))
+        untrained = fit.run(lists, validation.take(np.arange(0)), 0, 0.0)
+        ranker, logits = untrained.ranker, score(untrained.logits, fit.candidates, validation)
+    calibrate(ranker, fit_curves(recipe.ranker, logits, validation))
     return ranker, None, first, gain
 
 
@@ -117,17 +121,17 @@ def _cross_fitted(
     """Learn from validation events, with a ranker for each fold of users beside what ships."""
     config, candidates, ids = recipe.ranker, fit.candidates, fit.candidates.data.user_ids
     cases = learn + check
-    lists = candidates.slates(cases)
+    lists = candidates.lists_for(cases)
     fold_of = assign_folds((ids[user] for user, _ in cases), recipe.seed)
     folds = folds_of(fold_of, (ids[user] for user, _ in cases))
     nothing = lists.take(np.arange(0))
-    held = lists.take(np.flatnonzero(folds == 0))
-    found_any = (lists.labels[:, :, 0] > 0).any()
-    if not found_any:  # of what came next, so there is nothing to learn
+    validation = lists.take(np.flatnonzero(folds == 0))
+    has_positive = (lists.labels[:, :, 0] > 0).any()
+    if not has_positive:  # nothing to learn
         config = replace(config, epochs=0)
     # A cap is shared by the fits that follow: as many epochs take about as long.
     first = fit.run(
-        lists.take(np.flatnonzero(folds != 0)), held, config.epochs, minutes / (FOLDS + 1)
+        lists.take(np.flatnonzero(folds != 0)), validation, config.epochs, minutes / (FOLDS + 1)
     )
     fits = [first]
     if first.epochs:
@@ -177,35 +181,35 @@ def _gain(
 
 
 def learning_cases(recipe: Recipe, candidates: CandidateGenerator) -> tuple[list[Case], list[Case]]:
-    """Return the cases to learn from first, and others to choose the epoch by."""
-    valid = candidates.occasions(VALID, MAX_CASES)
+    """Return the training cases of the first fit, and its validation cases."""
+    valid = candidates.latest_cases(VALID, MAX_CASES)
     if recipe.ranker.examples == "train":
-        return candidates.occasions(TRAIN, MAX_CASES), valid
+        return candidates.latest_cases(TRAIN, MAX_CASES), valid
     ids = candidates.data.user_ids
     fold_of = assign_folds((ids[user] for user, _ in valid), recipe.seed)
-    back = [fold_of[ids[user]] == 0 for user, _ in valid]
+    in_validation = [fold_of[ids[user]] == 0 for user, _ in valid]
     return (
-        [case for case, held in zip(valid, back, strict=True) if not held],
-        [case for case, held in zip(valid, back, strict=True) if held],
+        [case for case, is_held in zip(valid, in_validation, strict=True) if not is_held],
+        [case for case, is_held in zip(valid, in_validation, strict=True) if is_held],
     )
 
 
-def ndcg10(scores: NDArray[Any], slates: CandidateLists) -> float:
-    """NDCG@10 of the first head's labels over lists; a case that retrieval missed counts 0."""
-    found = metrics.ndcg_by_list(scores, slates.labels[:, :, 0], slates.real)
-    return float(np.mean(found)) if len(found) else 0.0
+def ndcg10(scores: NDArray[Any], lists: CandidateLists) -> float:
+    """Return NDCG@10 of the first head's labels; a case that retrieval missed counts 0."""
+    values = metrics.ndcg_by_list(scores, lists.labels[:, :, 0], lists.real)
+    return float(np.mean(values)) if len(values) else 0.0
 
 
-def fit_curves(config: RankerConfig, logits: Logits, slates: CandidateLists) -> list[Curve]:
-    """Fit one calibration curve a head to uncalibrated scores [n, m, H] of whole lists."""
+def fit_curves(config: RankerConfig, logits: Logits, lists: CandidateLists) -> list[Curve]:
+    """Fit a calibration curve for each head to uncalibrated scores [n, m, H] of complete lists."""
     return [
-        FITS[config.calibration](logits[..., h][slates.real], slates.labels[..., h][slates.real])
+        FITS[config.calibration](logits[..., h][lists.real], lists.labels[..., h][lists.real])
         for h in range(len(config.heads))
     ]
 
 
 def calibrate(ranker: keras.Model, curves: Sequence[Curve]) -> None:
-    """Set the ranker's calibration, one curve a head."""
+    """Set the ranker's calibration, one curve for each head."""
     layer = ranker.get_layer("probabilities")
     layer.scale.assign([c.scale for c in curves])
     layer.shift.assign([c.shift for c in curves])

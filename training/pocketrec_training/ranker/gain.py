@@ -55,7 +55,7 @@ _MEANS: dict[Verdict, str] = {
     "no clear gain": "no clear gain (the interval includes 0)",
     "hurts": "it hurts, so the release keeps retrieval's order",
     "not decided": "not decided (fewer than {least} users)",
-    "learned nothing": "no epoch beat retrieval's order on the lists held back (or no list holds "
+    "learned nothing": "no epoch beat retrieval's order on the validation lists (or no list holds "
     "what came next), so the release keeps retrieval's order",
 }
 

@@ -1,4 +1,4 @@
-"""Find ranker features that know the future: change what comes later and see what moves.
+"""Find ranker features that leak the future: alter later events and compare the features.
 
 A release (item vectors, item columns) is made from the training fold and is given. The future of a
 case is then all else from its moment on: the user's own events, and everybody's held-out ones.
@@ -64,10 +64,11 @@ def check_no_leak(build: Builder, data: Dataset, cases: list[Case], seed: int) -
             for name, (user, end) in leaks.items()
         )
         raise FeatureLeakError(
-            f"ranker features that know the future: {where}. They changed when what comes later "
-            "was altered. Compute them from the events before the moment and from the training "
-            "fold only, in pocketrec_bundle.ranker_features or pocketrec_training.ranker.slates, "
-            "and run the command again: the towers trained so far are kept."
+            f"ranker features that know the future: {where}. They changed when later events "
+            "were altered. Compute them from the events before the moment and from the training "
+            "fold only, in pocketrec_bundle.ranker_features or "
+            "pocketrec_training.ranker.candidate_lists, and run the command again: the towers "
+            "trained so far are kept."
         )
     return LeakCheck(cases=len(cases), features=tuple(feature_names(build(data).spec)))
 
@@ -81,11 +82,11 @@ def find_leaks(build: Builder, data: Dataset, cases: list[Case], seed: int) -> d
     found: dict[str, Case] = {}
     before = build(data)
     for case in cases:
-        real = before.slates([case])
+        real = before.lists_for([case])
         # What is not the user's own stays in the release, so its columns are counted only once.
-        altered = build(altered_future(data, case, rng)).slates([case])
+        altered = build(altered_future(data, case, rng)).lists_for([case])
         for name in feature_names(before.spec):
-            one, two = (_feature(before.spec, slates, name) for slates in (real, altered))
+            one, two = (_feature(before.spec, lists, name) for lists in (real, altered))
             if not np.array_equal(one, two):
                 found.setdefault(name, case)
     return dict(sorted(found.items()))
@@ -119,8 +120,8 @@ def _past(data: Dataset, user: int, end: int) -> NDArray[np.bool_]:
     return mark
 
 
-def _feature(spec: FeatureSpec, slates: CandidateLists, name: str) -> NDArray[Any]:
+def _feature(spec: FeatureSpec, lists: CandidateLists, name: str) -> NDArray[Any]:
     """Take one of `feature_names` from lists."""
     group, _, column = name.partition(".")
-    values: NDArray[Any] = getattr(slates, group)
+    values: NDArray[Any] = getattr(lists, group)
     return values[..., getattr(spec, group).index(column)] if column else values

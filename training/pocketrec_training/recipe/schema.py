@@ -525,7 +525,7 @@ def _check_together(recipe: Recipe, where: str) -> None:
         if value and ranker.examples == "train":
             raise RecipeInvalidError(
                 f"{where}: {key} needs ranker.examples = 'valid': it comes from the training "
-                "events, so it would know the answers"
+                "events, so it would contain the answers"
             )
     near = ranker.neighbour_candidates if recipe.neighbours.per_item else 0
     own = ranker.own_candidates if recipe.rerank.repeats else 0
@@ -610,15 +610,17 @@ def _check_rules(rerank: RerankConfig, format_version: int, where: str) -> None:
     }
     if sum(chosen.values()) > 1:
         names = ", ".join(f"rerank.{name}" for name, is_on in chosen.items() if is_on)
-        raise RecipeInvalidError(f"{where}: {names}: each chooses the whole slate; set one of them")
+        raise RecipeInvalidError(
+            f"{where}: {names}: each selects the complete slate; set one of them"
+        )
     if any(one >= two for one, two in pairwise(rerank.sponsored_places)):
-        raise RecipeInvalidError(f"{where}: rerank.sponsored_places must rise")
+        raise RecipeInvalidError(f"{where}: rerank.sponsored_places must be increasing")
     rising = all(one < two for one, two in pairwise(rerank.price_bounds))
     banded = {"rerank.price_cap": rerank.price_cap > 0}
     banded["rerank.explore_by = 'price'"] = rerank.explore_by == "price"
     for key, is_on in banded.items():
         if is_on and (not rerank.price_bounds or not rising):
-            raise RecipeInvalidError(f"{where}: {key} needs rerank.price_bounds, rising")
+            raise RecipeInvalidError(f"{where}: {key} needs rerank.price_bounds, increasing")
     others = (*rerank.sponsored_places, rerank.floor, rerank.freshness, rerank.price_cap)
     more = (
         *others,

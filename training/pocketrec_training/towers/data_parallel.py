@@ -21,7 +21,7 @@ def mirrored(replicas: int) -> tf.distribute.Strategy | None:
     its first operation: that is for tests, not for speed.
 
     Raises:
-        RecipeInvalidError: there are fewer devices than asked for.
+        RecipeInvalidError: this machine has fewer devices.
     """
     if replicas == 1:
         return None
@@ -29,8 +29,8 @@ def mirrored(replicas: int) -> tf.distribute.Strategy | None:
     found = gpus if len(gpus) >= replicas else tf.config.list_logical_devices("CPU")
     if len(found) < replicas:
         raise RecipeInvalidError(
-            f"retrieval.replicas: {replicas} devices are asked for, there are {len(gpus)} GPU(s). "
-            "Set it to the number of GPUs, or to 1."
+            f"retrieval.replicas: {replicas} devices are needed, but this machine has {len(gpus)} "
+            "GPU(s). Set it to the number of GPUs, or to 1."
         )
     return tf.distribute.MirroredStrategy([device.name for device in found[:replicas]])
 

@@ -27,7 +27,7 @@ from pocketrec_training.towers.user_vectors import validation_ndcg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fitted:
+class FittedTowers:
     """The best towers by validation NDCG@10, and how training went.
 
     Attributes:
@@ -53,12 +53,11 @@ def fit_towers(
     begin: Callable[[keras.Model, keras.Model], None] | None = None,
     on_epoch: Callable[[int, dict[str, float]], None] | None = None,
     clock: Clock = time.monotonic,
-) -> Fitted:
-    """Train with early stopping on validation NDCG@10; goes on from `checkpoint` if it is there.
+) -> FittedTowers:
+    """Train with early stopping on validation NDCG@10; resume from `checkpoint` if it exists.
 
-    The checkpoint is written after each epoch by one rename, so a kill loses one epoch at most.
-    Where `minutes` will not do for all epochs, the schedule is drawn together to end in time; one
-    epoch is always completed.
+    The checkpoint is replaced after each epoch by one rename, so a kill loses at most one epoch. If
+    `minutes` is too short for all epochs, the schedule is shortened. One epoch is always completed.
 
     Args:
         recipe: what to train; `spec` and `data` belong to it.
@@ -124,7 +123,7 @@ def fit_towers(
                 on_epoch(epoch, state.curve[-1])
             bar.advance(epoch + 1, f"loss {state.curve[-1]['loss']:.3f}  NDCG@10 {ndcg:.4f}")
     fit.restore(state.best)
-    return Fitted(
+    return FittedTowers(
         user_tower=fit.user_tower,
         item_tower=fit.item_tower,
         curve=state.curve,
@@ -142,7 +141,7 @@ def _check_finite(epoch: int, ndcg: float, weights: list[Any]) -> None:
         return
     raise TrainingDivergedError(
         f"two-tower: epoch {epoch + 1} ended with weights that are not finite or a validation "
-        f"NDCG@10 of {ndcg}; nothing of it was saved. Lower retrieval.learning_rate, or set "
+        f"NDCG@10 of {ndcg}; nothing was saved. Lower retrieval.learning_rate, or set "
         'retrieval.precision = "float32".'
     )
 
@@ -203,6 +202,6 @@ def _restore(path: Path, fit: TowerFit) -> _Progressed:
 
 
 def prepare_process(seed: int) -> None:
-    """Seed everything and keep TensorFlow quiet; call before models are built."""
+    """Set all seeds and silence TensorFlow; call before models are built."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     keras.utils.set_random_seed(seed)

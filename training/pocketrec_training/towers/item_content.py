@@ -1,6 +1,6 @@
 """Content inputs of the item tower: words and word pairs, categories, year, price.
 
-Nothing here is learnt, so the same code encodes the catalogue of training and an item of tomorrow.
+Nothing here is learned, so the same code encodes the training catalogue and later items.
 """
 
 import itertools
@@ -57,7 +57,7 @@ def title_codes(title: str, title_buckets: int) -> list[int]:
     """Hash the first words of a title and each pair of neighbours, 1..title_buckets.
 
     CRC-32 gives the same bucket on every machine, unlike Python's `hash`. Punctuation, case and
-    words that say nothing are dropped, so "Toy Story (1995)" holds toy, story, 1995, toy story and
+    stop words are dropped, so "Toy Story (1995)" holds toy, story, 1995, toy story and
     story 1995.
     """
     words = [word for word in _WORD.findall(title.lower()) if word not in _STOP_WORDS]

@@ -81,11 +81,10 @@ class ItemTower(layers.Layer):
         return (ids_shape[0], int(self.settings["dim"]))
 
     def weigh_tokens(self, tokens: NDArray[np.int32]) -> None:
-        """Weigh tokens by how rare they are, log((1 + n) / (1 + n_with)), as tf-idf does.
+        """Weight tokens by their inverse document frequency, log((1 + n) / (1 + n_with)).
 
-        A token of one item only weighs nothing: it would learn what that item's id should, and say
-        nothing of a new item. Without this, Recall of new products fell by a seventh
-        (`docs/quality-cold.md`).
+        A token of one item only has weight 0: it would act as the item's id.
+        Without this, recall of new products was a seventh lower (`docs/quality-cold.md`).
 
         Args:
             tokens: int32 [n, T] of the items of training.

@@ -1,8 +1,8 @@
 """Training windows: parts of users' histories, cut again each epoch and batched by length.
 
-A batch holds windows of like length, so that little of it is padding. All batches hold about the
-same number of events: many short windows or few long ones. Batches of one length have one shape,
-because XLA compiles a graph for each shape; the lengths are few and chosen from the data.
+A batch holds windows of similar length, to limit padding. All batches hold about the same number
+of events: many short windows or a few long windows. Batches of one length have one shape, because
+XLA compiles a graph for each shape. The few lengths are chosen from the data.
 """
 
 import math
@@ -109,7 +109,7 @@ def basket_firsts(data: Dataset) -> NDArray[np.int64]:
 
 
 def shuffled_baskets(data: Dataset, rng: np.random.Generator) -> Dataset:
-    """Return the data with the events of each moment in a new order; the order says nothing."""
+    """Return the data with the events of each time stamp in a random order."""
     order = np.lexsort((rng.random(len(data.ts)), basket_firsts(data)))
     return replace(data, rows=data.rows[order], events=data.events[order])
 
@@ -117,7 +117,7 @@ def shuffled_baskets(data: Dataset, rng: np.random.Generator) -> Dataset:
 def batch_lengths(sizes: NDArray[np.int64]) -> list[int]:
     """Choose the lengths that batches come in, ascending; the last is the longest window's.
 
-    Each further length is the one that saves most positions; windows go to the next length up.
+    Each added length saves the most positions. A window uses the next longer length.
 
     Args:
         sizes: int64 [n], events of each window.
@@ -174,8 +174,8 @@ def cut(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Cut each user's training events into windows; returns starts and stops, int64 [n].
 
-    The last L events make one window, as the device will see them; what is older is cut into
-    stretches of L from a new random place, so that every event is a target once an epoch.
+    The last L events are one window, as on the device. Older events are cut into parts of L events
+    at a random offset, so each event is a target once in each epoch.
     """
     starts, stops = [], []
     for user in range(data.n_users):

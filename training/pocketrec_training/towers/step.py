@@ -1,4 +1,4 @@
-"""One training step of both towers, and what is kept of them: weights, averages, best state."""
+"""One training step of both towers; their weights, averages and best state."""
 
 import math
 from collections.abc import Callable
@@ -31,7 +31,9 @@ _NOT_DECAYED = ["bias", "gamma", "beta", "start", "positions", "distances"]
 class TowerFit:
     """Both towers, their optimizer, and the compiled step.
 
-    everything: variables that a checkpoint needs; kept: those that make up the two models.
+    Attributes:
+        everything: variables of a checkpoint.
+        kept: variables of the two models.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class TowerFit:
         )
 
     def begin_epoch(self) -> None:
-        """Look up each item's nearest items, where the recipe asks for hard negatives."""
+        """Search each item's nearest items, if the recipe uses hard negatives."""
         if self.config.hard_negatives:
             self._near = nearest_items(self.item_table(), self.config.hard_negatives)
 
@@ -222,7 +224,7 @@ class TowerFit:
         return np.asarray(self.item_tower(self._inputs, training=False), np.float32)
 
     def snapshot(self) -> list[Any]:
-        """Copy the models' values, averaged where the recipe averages; order of `kept`."""
+        """Copy the models' values in the order of `kept`, averaged if the recipe says so."""
         averages = {id(v): a for v, a in zip(self._trained, self._averages, strict=False)}
         return [averages.get(id(v), v).numpy() for v in self.kept]
 

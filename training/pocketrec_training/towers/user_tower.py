@@ -100,7 +100,7 @@ class UserTower(layers.Layer):
                 layer.dtype_policy = usual
 
     def build(self, *_: Any) -> None:
-        """Create the start token, what tells places apart, and the parts."""
+        """Create the start token, the position weights and the blocks."""
         near = keras.initializers.RandomNormal(stddev=0.02)
         self.start = self.add_weight(shape=(1, 1, self.dim), initializer=near, name="start")
         if self.placing != "relative":
@@ -129,7 +129,7 @@ class UserTower(layers.Layer):
     def call(
         self, history_vectors: Any, history_events: Any, history_ages_s: Any, training: bool = False
     ) -> Any:
-        """Run the blocks; nothing at a position depends on a later one."""
+        """Run the blocks; a position depends on earlier positions only."""
         x = self.embed(history_vectors, history_events, history_ages_s)
         x = self.dropout(x, training=training)
         place = np.arange(int(x.shape[1]))

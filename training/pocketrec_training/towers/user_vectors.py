@@ -60,5 +60,5 @@ def validation_ndcg(
     user_tower: keras.Model, table: Floats32, spec: FeatureSpec, data: Dataset, cases: Cases
 ) -> float:
     """Return the mean NDCG@10 of the towers over cases, as `pocketrec evaluate` computes it."""
-    (placed,) = rank_targets(tower_scorer(user_tower, table, spec, data), data, [cases], 0)
-    return float(metrics.at_k(placed.places, TOP, cases.offsets)[f"ndcg@{TOP}"].mean())
+    (ranked,) = rank_targets(tower_scorer(user_tower, table, spec, data), data, [cases], 0)
+    return float(metrics.at_k(ranked.ranks, TOP, cases.offsets)[f"ndcg@{TOP}"].mean())

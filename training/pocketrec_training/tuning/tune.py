@@ -1,7 +1,7 @@
 """Hyper-parameter search with Optuna, resumable, on validation NDCG@10 alone (`pocketrec tune`).
 
-The held-out test events are taken out of the data before anything is trained, so no trial can
-touch them. One process a study: a trial found running belongs to a killed call and is done again.
+Test events are removed from the data before training, so no trial can use them. Only one process
+may use a study: a trial in the state "running" belongs to a killed call and runs again.
 """
 
 import csv
@@ -63,12 +63,12 @@ def tune(
     minutes: float | None = None,
     where: str = "recipe",
 ) -> TuneReport:
-    """Search until the study has `trials` finished trials or the time is over; go on later.
+    """Search until the study has `trials` finished trials or the time is over. Resumable.
 
-    Every trial trains the two towers alone, with the recipe's seed, for at most
-    `tune.trial_minutes` if that is set, and is stopped early where its curve lies below the
-    median of the others. Beside `study_file` (SQLite) lie `.best.toml`, a recipe to train, and
-    `.trials.csv`.
+    Each trial trains the two towers only, with the recipe's seed, for at most
+    `tune.trial_minutes` if that is set. A trial stops early if its curve is below the median of
+    the others. The call also writes `.best.toml`, a recipe to train, and `.trials.csv` beside
+    `study_file` (SQLite).
 
     Args:
         recipe: the start; its `[tune]` section is the search space.
@@ -112,7 +112,7 @@ def tune(
 
 
 def without_test(data: Dataset) -> Dataset:
-    """Return the data set less its test events: what a search may see."""
+    """Return the data set without its test events."""
     keep = data.fold != TEST
     counts = np.add.reduceat(keep.astype(np.int64), data.offsets[:-1])
     return replace(

@@ -1,9 +1,9 @@
-"""Turn a retrained space back onto the previous release's, so that item vectors move little.
+"""Rotate a retrained space onto the space of the previous release, so item vectors move little.
 
-Training finds a space up to a rotation: scores are inner products, and u . v = (u R) . (v R) for an
-orthogonal R. The R that brings the items both releases know nearest to where they were is the
-orthogonal Procrustes solution (Schoenemann 1966). It is folded into both towers as a fixed linear
-layer, so the models answer in the old space and no score changes.
+A trained space is unique up to a rotation: scores are inner products, and u . v = (u R) . (v R) for
+an orthogonal R. The orthogonal Procrustes solution (Schoenemann 1966) is the R that moves the
+common items nearest to their previous vectors. It becomes a fixed linear layer of both towers. So
+the models answer in the previous space and no score changes.
 """
 
 import zlib
@@ -21,11 +21,11 @@ _LEVEL = 9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alignment:
-    """What a rotation saved; saved in `train_report.json`.
+    """The effect of a rotation; saved in `train_report.json`.
 
-    Movements are the mean distance of a known item's vector to its old one, over the mean length of
-    the old ones. Delta bytes: the element-wise difference of the int8 rows of known items,
-    compressed; rows_bytes: those rows as they are.
+    A movement is the mean distance of a known item's vector to its previous vector, divided by the
+    mean length of the previous vectors. Delta bytes are the compressed element-wise difference of
+    the int8 rows of known items; rows_bytes are these rows uncompressed.
     """
 
     known_items: int
@@ -87,7 +87,7 @@ def movement(old: Floats32, new: Floats32) -> float:
 def delta_bytes(old: Floats32, new: Floats32) -> int:
     """Return the compressed size of the difference of two matrices' int8 rows.
 
-    Element by element: a dictionary coder finds nothing once every value has moved by one.
+    The difference is element-wise, because a dictionary coder finds no match if each value changed.
     """
     with np.errstate(over="ignore"):  # int8 arithmetic goes round, and back on the device
         difference = quantize_rows(new)[0] - quantize_rows(old)[0]

@@ -1,4 +1,4 @@
-"""Begin a training where the previous release ended, and end it in the previous one's space."""
+"""Warm start: begin with the previous release's weights, and end in its item space."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.data.dataset import VALID, Dataset, Items
 from pocketrec_training.errors import RunInvalidError
-from pocketrec_training.towers.fit import Fitted
+from pocketrec_training.towers.fit import FittedTowers
 from pocketrec_training.towers.user_vectors import user_vectors
-from pocketrec_training.trained import Trained
+from pocketrec_training.trained import TrainedRun
 from pocketrec_training.warm_start.align import (
     Alignment,
     measure,
@@ -26,7 +26,7 @@ _CHECKED_USERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aligned:
+class AlignedTowers:
     """Towers in the previous space, their item matrix float32 [n_items, d], and the figures."""
 
     user_tower: keras.Model
@@ -35,8 +35,8 @@ class Aligned:
     alignment: Alignment
 
 
-def check_fits(previous: Trained, spec: FeatureSpec, items: Items) -> None:
-    """Refuse a previous run whose space cannot be gone on with.
+def check_fits(previous: TrainedRun, spec: FeatureSpec, items: Items) -> None:
+    """Refuse a previous run that does not fit the recipe.
 
     Raises:
         RunInvalidError: its vectors have another length, or it knows none of the items.
@@ -51,12 +51,12 @@ def check_fits(previous: Trained, spec: FeatureSpec, items: Items) -> None:
 
 
 def copy_weights(
-    previous: Trained, spec: FeatureSpec, items: Items
+    previous: TrainedRun, spec: FeatureSpec, items: Items
 ) -> Callable[[keras.Model, keras.Model], None]:
-    """Return what sets new towers to the previous ones' weights, for `fit_towers(begin=...)`.
+    """Return a function that copies the previous weights, for `fit_towers(begin=...)`.
 
-    Tables with a row an item, category or event type go by name, so what is new starts as it would
-    without a warm start. Other weights are taken where the tower is built alike and shapes match.
+    Tables with a row for each item, category or event type are copied by name; new rows start as
+    without a warm start. Other weights are copied if the layers and their shapes match.
     """
 
     def begin(user_tower: keras.Model, item_tower: keras.Model) -> None:
@@ -94,8 +94,8 @@ def _copy(old: Any, new: Any, names: dict[str, tuple[Sequence[str], Sequence[str
 
 
 def align_towers(
-    previous: Trained, spec: FeatureSpec, fitted: Fitted, table: Floats32, data: Dataset
-) -> Aligned:
+    previous: TrainedRun, spec: FeatureSpec, fitted: FittedTowers, table: Floats32, data: Dataset
+) -> AlignedTowers:
     """Rotate freshly trained towers into the previous run's space.
 
     Args:
@@ -116,7 +116,7 @@ def align_towers(
     cases = data.held_out(VALID)[:_CHECKED_USERS]
     before = user_vectors(fitted.user_tower, table, spec, data, cases) @ table.T
     after = user_vectors(user_tower, aligned, spec, data, cases) @ aligned.T
-    return Aligned(
+    return AlignedTowers(
         user_tower=user_tower,
         item_tower=item_tower,
         table=aligned,

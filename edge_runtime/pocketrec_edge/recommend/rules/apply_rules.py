@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats32, Floats64
 from pocketrec_bundle.settings.rules import (
     EXPLORING,
     NAMES,
@@ -31,9 +32,9 @@ from pocketrec_bundle.settings.rules import (
 from pocketrec_edge.answers import RuleEffect
 from pocketrec_edge.recommend.index import units
 from pocketrec_edge.recommend.rules.caps import bands, within_cap
-from pocketrec_edge.recommend.rules.context import Candidates, Floats, Moment, Positions
+from pocketrec_edge.recommend.rules.context import Candidates, Moment, Positions
 from pocketrec_edge.recommend.rules.exploration import Draw, Random, explore
-from pocketrec_edge.recommend.rules.relevance import Doubles, freshened, relevance
+from pocketrec_edge.recommend.rules.relevance import freshened, relevance
 from pocketrec_edge.recommend.rules.removal import above_floor, distinct
 from pocketrec_edge.recommend.rules.selection import calibrated, category_marks, commonest, dpp, mmr
 from pocketrec_edge.recommend.rules.sponsored import Offer, Placement, placements
@@ -95,7 +96,7 @@ class _Work:
     def __init__(self, candidates: Candidates, moment: Moment, k: int, at: Positions) -> None:
         self._candidates, self._moment, self._k = candidates, moment, k
         self._at = at
-        self._values: Doubles = relevance(candidates.scores[at])
+        self._values: Floats64 = relevance(candidates.scores[at])
         self._held = np.zeros(len(at), np.bool_)
         self._touched: dict[int, list[RuleEffect]] = {}
         self._sponsored: list[tuple[Placement, int]] = []  # with their positions
@@ -162,7 +163,7 @@ class _Work:
         alphas, betas = posteriors(past, followed, codes, rule.alpha, rule.beta)
         return explore_arms(k, at, alphas, betas, rule.epsilon, rule.first, rng)
 
-    def _arms(self, rule: Thompson, categories: NDArray[np.int64], numeric: Floats) -> Positions:
+    def _arms(self, rule: Thompson, categories: NDArray[np.int64], numeric: Floats32) -> Positions:
         """First category or band of items, 0: none."""
         if isinstance(rule, CategoryThompson):
             return np.asarray(categories[:, 0], np.int64)
@@ -228,7 +229,7 @@ class _Work:
         self._k -= len(found)
         self._take(np.delete(np.arange(len(self._at)), [one.at for one in found]))
 
-    def _calibrate(self, name: str, marks: Doubles, counts: Positions, weight: float) -> None:
+    def _calibrate(self, name: str, marks: Floats64, counts: Positions, weight: float) -> None:
         taste = counts / max(int(counts.sum()), 1)
         self._select(name, calibrated(self._values, marks, taste, weight, self._reach))
 
@@ -247,9 +248,9 @@ class _Work:
     def _categories(self) -> Positions:
         return np.asarray(self._candidates.categories[self._at], np.int64)
 
-    def _numeric(self, column: str) -> Doubles:
+    def _numeric(self, column: str) -> Floats64:
         place = self._candidates.columns.index(column)
-        found: Doubles = self._candidates.numeric[self._at, place].astype(np.float64)
+        found: Floats64 = self._candidates.numeric[self._at, place].astype(np.float64)
         return found
 
     def _touch(self, rule: str, how: str, before: int, after: int) -> None:

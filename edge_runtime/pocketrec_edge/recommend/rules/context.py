@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats32
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_edge.recommend.rules.sponsored import Offer
 from pocketrec_edge.recommend.rules.thompson import Feedback
 
-Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
 
 
@@ -29,10 +29,10 @@ class Candidates:
     """
 
     rows: NDArray[np.int32]
-    scores: Floats
-    vectors: Floats
+    scores: Floats32
+    vectors: Floats32
     categories: Positions
-    numeric: Floats
+    numeric: Floats32
     columns: tuple[str, ...]
     titles: Callable[[NDArray[np.int32]], Sequence[str]]
 
@@ -54,9 +54,9 @@ class Moment:
 
     now_utc: int
     past_categories: Positions
-    past_numeric: Floats
+    past_numeric: Floats32
     shown: NDArray[np.int32]
-    shown_vectors: Floats
+    shown_vectors: Floats32
     rng: Random | None = None
     feedback: Feedback | None = None
     offers: tuple[Offer, ...] = ()

@@ -3,24 +3,25 @@
 import numpy as np
 from numpy.typing import NDArray
 
-Doubles = NDArray[np.float64]
+from pocketrec_bundle.floats import Floats64
+
 YEAR_S = 31_556_952
 """The mean Gregorian year."""
 EPOCH = 1970
 
 
-def relevance(scores: NDArray[np.float32]) -> Doubles:
+def relevance(scores: NDArray[np.float32]) -> Floats64:
     """Scale scores [n] so that the best is 1 and the least 0; all 1 where they are equal."""
     values = scores.astype(np.float64)
     if not len(values) or np.ptp(values) == 0:
         return np.ones(len(values))
-    scaled: Doubles = (values - values.min()) / np.ptp(values)
+    scaled: Floats64 = (values - values.min()) / np.ptp(values)
     return scaled
 
 
 def freshened(
-    values: Doubles, years: Doubles, now_utc: int, half_life_years: float, weight: float
-) -> Doubles:
+    values: Floats64, years: Floats64, now_utc: int, half_life_years: float, weight: float
+) -> Floats64:
     """Mix relevance with newness: (1 - weight) * relevance + weight * 0.5 ^ (age / half-life).
 
     Args:

@@ -5,25 +5,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats32, Floats64
 from pocketrec_bundle.products import inner_pairs
-from pocketrec_edge.recommend.rules.relevance import Doubles
 
-Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
 _BLOCK = 64
 """Candidates compared with each other at a time, and with those kept before: n * n / 2 cosines."""
 
 
-def above_floor(values: Doubles, floor: float) -> Positions:
+def above_floor(values: Floats64, floor: float) -> Positions:
     """Return the positions whose relevance is at least the floor, in their order."""
     return np.flatnonzero(values >= floor)
 
 
 def distinct(
-    units: Floats,
+    units: Floats32,
     cosine: float,
     titles: Sequence[str] = (),
-    shown_units: Floats | None = None,
+    shown_units: Floats32 | None = None,
     shown_titles: Sequence[str] = (),
 ) -> Positions:
     """Return the positions that are no near duplicate of one kept before, in their order.

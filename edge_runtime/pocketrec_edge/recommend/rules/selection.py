@@ -7,10 +7,9 @@ updates what it needs by one row, so a selection costs about k * n * d and never
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats32, Floats64
 from pocketrec_bundle.products import inner
-from pocketrec_edge.recommend.rules.relevance import Doubles
 
-Floats = NDArray[np.float32]
 Positions = NDArray[np.int64]
 MAX_GROUPS = 128
 """Most categories of a history that a slate is calibrated to, so that a step stays short."""
@@ -20,7 +19,7 @@ SMOOTHING = 0.01
 """Alpha of Steck 2018: so much of the taste is mixed into the slate's shares, so that none is 0."""
 
 
-def mmr(values: Doubles, units: Floats, share: float, k: int) -> Positions:
+def mmr(values: Floats64, units: Floats32, share: float, k: int) -> Positions:
     """Select by maximal marginal relevance (Carbonell and Goldstein 1998).
 
     Each step takes the item with the largest share * relevance - (1 - share) * its largest cosine
@@ -45,7 +44,7 @@ def mmr(values: Doubles, units: Floats, share: float, k: int) -> Positions:
     return np.array(chosen, np.int64)
 
 
-def dpp(values: Doubles, units: Floats, share: float, k: int) -> Positions:
+def dpp(values: Floats64, units: Floats32, share: float, k: int) -> Positions:
     """Select by a determinantal point process: greedy MAP, incremental Cholesky (Chen et al. 2018).
 
     Each step takes the item with the largest share * relevance + (1 - share) * log(growth of the
@@ -77,7 +76,9 @@ def dpp(values: Doubles, units: Floats, share: float, k: int) -> Positions:
     return np.array(chosen, np.int64)
 
 
-def calibrated(values: Doubles, marks: Doubles, taste: Doubles, weight: float, k: int) -> Positions:
+def calibrated(
+    values: Floats64, marks: Floats64, taste: Floats64, weight: float, k: int
+) -> Positions:
     """Select a calibrated slate (Steck 2018): relevance against how far shares are from taste.
 
     Each step takes the item with which (1 - weight) * sum of relevance - weight * KL(taste, shares
@@ -116,7 +117,7 @@ def commonest(codes: NDArray[np.int64]) -> tuple[Positions, Positions]:
     return found[most], counts[most]
 
 
-def category_marks(codes: NDArray[np.int64], wanted: NDArray[np.int64]) -> Doubles:
+def category_marks(codes: NDArray[np.int64], wanted: NDArray[np.int64]) -> Floats64:
     """Return the share of an item's categories that each wanted one is, float64 [n, len(wanted)].
 
     codes: integer [n, K], 0 = padding; wanted: codes above 0, rising, each once.
@@ -126,5 +127,5 @@ def category_marks(codes: NDArray[np.int64], wanted: NDArray[np.int64]) -> Doubl
     known = np.append(wanted, 0)[at] == codes
     places = np.where(known & (codes > 0), at, len(wanted))
     np.add.at(found, (np.arange(len(codes))[:, None], places), 1.0)
-    marks: Doubles = found[:, :-1] / np.maximum((codes > 0).sum(axis=1, keepdims=True), 1)
+    marks: Floats64 = found[:, :-1] / np.maximum((codes > 0).sum(axis=1, keepdims=True), 1)
     return marks

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketrec_edge.recommend.rules.relevance import Doubles
+from pocketrec_bundle.floats import Floats64
 
 Positions = NDArray[np.int64]
 
@@ -52,7 +52,7 @@ class Placement:
 def placements(
     offers: Sequence[Offer],
     rows: NDArray[np.int32],
-    values: Doubles,
+    values: Floats64,
     places: Sequence[int],
     floor: float,
     per_day: int,

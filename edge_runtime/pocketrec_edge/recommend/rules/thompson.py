@@ -12,10 +12,10 @@ from math import comb
 import numpy as np
 from numpy.typing import NDArray
 
+from pocketrec_bundle.floats import Floats64
 from pocketrec_bundle.ranker_features import ItemColumns
 from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.recommend.rules.exploration import Draw, Random
-from pocketrec_edge.recommend.rules.relevance import Doubles
 
 Positions = NDArray[np.int64]
 BINS = 512
@@ -52,7 +52,7 @@ def posteriors(
     arms: Positions,
     alpha: float,
     beta: float,
-) -> tuple[Doubles, Doubles]:
+) -> tuple[Floats64, Floats64]:
     """Return both parameters of each arm's Beta distribution, float64 [len(arms)].
 
     Args:
@@ -69,7 +69,7 @@ def posteriors(
     return alpha + wins.astype(np.float64), beta + losses.astype(np.float64)
 
 
-def chances(alphas: Doubles, betas: Doubles) -> Doubles:
+def chances(alphas: Floats64, betas: Floats64) -> Floats64:
     """Return the probability of each arm that it is the best, float64 [n], summing to 1.
 
     P(i) = sum over bins of pmf_i * product over j != i of (cdf_j - pmf_j / 2): of two arms in one
@@ -86,15 +86,15 @@ def chances(alphas: Doubles, betas: Doubles) -> Doubles:
     mass /= mass.sum(axis=1, keepdims=True)
     below = np.log(np.maximum(mass.cumsum(axis=1) - mass / 2, LEAST))
     best = (mass * np.exp(below.sum(axis=0) - below)).sum(axis=1)
-    found: Doubles = best / best.sum()
+    found: Floats64 = best / best.sum()
     return found
 
 
 def explore_arms(
     k: int,
     arms: Positions,
-    alphas: Doubles,
-    betas: Doubles,
+    alphas: Floats64,
+    betas: Floats64,
     epsilon: float,
     first: int,
     rng: Random,

@@ -1,5 +1,5 @@
-"""Steps from each layout of the database to the next (Alembic), oldest first in `versions/`.
+"""Migrations of the database (Alembic), oldest first in `versions/`.
 
-`pocketrec_server.storage.database` runs them, in one transaction. A step is never edited once
-released. It spells its tables out: `tables.py` says what they are today, not what they were then.
+`pocketrec_server.storage.database` runs them in one transaction. A released migration is never
+edited. It defines its tables itself, because `tables.py` only has the current ones.
 """

@@ -1,4 +1,4 @@
-"""What Alembic runs: the pending steps on the connection that `database.upgrade` opened."""
+"""Alembic entry point: run the pending migrations on the connection of `database.upgrade`."""
 
 from alembic import context
 

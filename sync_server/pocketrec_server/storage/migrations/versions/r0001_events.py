@@ -1,4 +1,4 @@
-"""The first layout: one table of events. Databases made before there were migrations have it."""
+"""The first tables: one table of events. Databases older than the migrations have it."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,6 +1,6 @@
-"""Installs with their quota and rate, uploads that were answered, and counts by day.
+"""Add installs with quota and rate limit, answered uploads, and counts by day.
 
-Events become rows of their install; none is lost.
+Events become rows of their install; all events are kept.
 """
 
 import secrets

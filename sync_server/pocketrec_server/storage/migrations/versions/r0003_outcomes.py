@@ -1,4 +1,4 @@
-"""Outcomes of releases on devices: counts by day and at the last halt, ids that were counted."""
+"""Add outcomes of releases: counts by day and at the last halt, and ids of counted outcomes."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Tokens of people who operate the server, what they did, and bytes served by day."""
+"""Add operators' tokens, the audit log, and bytes served by day."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Outcomes by network, which halts are judged by; the counts at the last halt go."""
+"""Add outcomes by network for the circuit breaker; drop the counts at the last halt."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Sessions of people in a browser, and what networks and all installs together may still send."""
+"""Add browser sessions, and event quotas of networks and of all installs."""
 
 import sqlalchemy as sa
 from alembic import op
