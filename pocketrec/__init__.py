@@ -48,14 +48,36 @@ _PLACES = {
     "train": "pocketrec_training.train",
 }
 
+_EXTRAS = {
+    "pocketrec_export": "train",
+    "pocketrec_server": "server",
+    "pocketrec_training": "train",
+}
+"""The extra that installs what a room imports."""
+
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its room (PEP 562)."""
+    """Import a public name from its room (PEP 562).
+
+    Raises:
+        AttributeError: there is no such name.
+        ModuleNotFoundError: the extra of the name is not installed.
+    """
     if name not in _PLACES:
         raise AttributeError(f"module 'pocketrec' has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(_PLACES[name]), name)
+    try:
+        value = getattr(import_module(_PLACES[name]), name)
+    except ModuleNotFoundError as err:
+        extra = _EXTRAS.get(_PLACES[name].partition(".")[0])
+        if extra is None or err.name is None:
+            raise
+        raise ModuleNotFoundError(
+            f"pocketrec.{name} needs {err.name}, which is not installed."
+            f" Install it with: pip install 'pocketrec[{extra}]'",
+            name=err.name,
+        ) from err
     globals()[name] = value
     return value
 

@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -76,6 +77,30 @@ def test_importing_the_library_loads_no_room(tmp_path):
     assert "pocketrec" in names
     assert not {name for name in names if name.startswith("pocketrec_")}
     assert not names & {"numpy", "click", "flask", "tensorflow", "tuf"}
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "extra"),
+    [("train", "keras", "train"), ("create_app", "flask", "server"), ("publish", "tuf", "server")],
+)
+def test_a_name_whose_extra_is_not_installed_names_the_extra(tmp_path, name, missing, extra):
+    code = f"import sys; sys.modules[{missing!r}] = None; from pocketrec import {name}"
+    done = process(code, tmp_path)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"ModuleNotFoundError: pocketrec.{name} needs {missing}")
+    assert f"pip install 'pocketrec[{extra}]'" in last
+
+
+def test_each_new_import_name_of_the_changelog_is_there(repository):
+    text = (repository / "CHANGELOG.md").read_text()
+    table = text.partition("#### Import names")[2].partition("\n#")[0]
+    rows = [row.split("|")[2] for row in table.splitlines() if row.startswith("| `")]
+    names = [name for row in rows for name in re.findall(r"`(pocketrec[\w.]+)`", row)]
+    assert len(names) > 15
+    for name in names:
+        if name.partition(".")[2] not in pocketrec.__all__:  # their rooms may need an extra
+            pkgutil.resolve_name(name)
 
 
 def test_names_of_the_phone_load_neither_training_nor_server(tmp_path):

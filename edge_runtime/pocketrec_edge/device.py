@@ -261,7 +261,8 @@ class Device(UserActions):
             item_id: of "similar" and "after".
             results: ids that the app's own search found, best first; all that may be shown come
                 back, and `unranked` has the others.
-            deadline_ms: see `Recommender.recommend`.
+            deadline_ms: if ranking would probably take longer than what is left of it, the slate is
+                in the order of retrieval, with the fault "deadline". None: no deadline.
 
         Raises:
             RequestInvalidError: an argument is of the wrong type or out of its range, or the scene

@@ -28,7 +28,7 @@ def require_phone(home: Path, bundle: Path | None = None) -> None:
         manifest_of(bundle)
     elif not PhoneHome(home).exists():
         raise InputError(
-            f"{home}: no phone is there. Check --home, or found one: `pocketrec device install "
+            f"{home}: no phone is there. Check --home, or create one: `pocketrec device install "
             f"--home {home} BUNDLE`, or `pocketrec device sync --home {home} --server URL "
             "--root 1.root.json`."
         )

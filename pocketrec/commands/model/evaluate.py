@@ -22,7 +22,7 @@ def command(run: Path, data: Path, out: Path, split: str, as_json: bool) -> None
     load_tensorflow()
     from pocketrec_training.evaluation.evaluate import evaluate
 
-    found = evaluate(run, data, out, split)
+    found = evaluate(run, data, out, split=split)
     if as_json:
         click.echo(json.dumps(found))
         return

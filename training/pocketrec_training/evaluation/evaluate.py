@@ -56,11 +56,17 @@ IMPORTANCE_CASES = 200
 """Validation lists, not learned from, over which features are shuffled; 30 passes over them."""
 
 
-def evaluate(run_dir: Path, data_dir: Path, out: Path, split: str = "test") -> dict[str, Any]:
+def evaluate(run_dir: Path, data_dir: Path, out: Path, *, split: str = "test") -> dict[str, Any]:
     """Evaluate and write `evaluation.json`, `evaluation.html` and `cases.npz` to `out`.
 
     After the test split, `baseline_gain.json` in the run folder tells `pocketrec export` how the
     run stands to the best baseline.
+
+    Args:
+        run_dir: a finished run.
+        data_dir: folder that `pocketrec data` wrote, the one that the run was trained on.
+        out: folder of the report; files of an earlier report are replaced.
+        split: whose events are measured: "test" or "valid".
 
     Returns:
         What `evaluation.json` holds.
