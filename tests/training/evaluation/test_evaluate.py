@@ -91,7 +91,7 @@ def test_newcomers_are_a_segment_of_their_own(found):
 
 @pytest.fixture(scope="module")
 def on_validation(shop):
-    return evaluate(shop / "run", shop / "data", shop / "valid-report", "valid")
+    return evaluate(shop / "run", shop / "data", shop / "valid-report", split="valid")
 
 
 def test_train_and_evaluate_report_the_same_number(on_validation, shop):
@@ -146,7 +146,7 @@ def test_validation_figures_come_from_rankers_that_did_not_learn_from_the_user(
     monkeypatch.setattr(trained.ranker, "predict_on_batch", never)
     monkeypatch.setattr(evaluation, "BASELINES", {"transitions": BASELINES["transitions"]})
     monkeypatch.setattr(evaluation, "feature_importance", lambda *_: [])
-    evaluate(run, shop / "data", tmp_path / "report", "valid")
+    evaluate(run, shop / "data", tmp_path / "report", split="valid")
     assert set(asked) == set(range(FOLDS))
 
 
@@ -157,7 +157,7 @@ def test_a_run_from_before_cross_fitting_gives_no_validation_figures(shop, tmp_p
     del report["ranker_gain"], report["ranker_gain_sentence"]
     (run / "train_report.json").write_text(json.dumps(report))
     with pytest.raises(RunInvalidError, match=r"older version.*Train again"):
-        evaluate(run, shop / "data", tmp_path / "report", "valid")
+        evaluate(run, shop / "data", tmp_path / "report", split="valid")
 
 
 def test_the_first_line_compares_with_the_best_baseline(found, shop, runner):
