@@ -60,7 +60,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name from its room (PEP 562).
 
     Raises:
-        AttributeError: there is no such name.
+        AttributeError: the name does not exist.
         ModuleNotFoundError: the extra of the name is not installed.
     """
     if name not in _PLACES:

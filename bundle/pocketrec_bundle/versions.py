@@ -37,7 +37,7 @@ def item_files(
     Args:
         version: of the format.
         items: in row order.
-        base: the previous release, to keep the delta small; None: there is none.
+        base: the previous release, to keep the delta small; None: no previous release.
 
     Raises:
         InputError: an id is too long.

@@ -66,7 +66,7 @@ class UserActions:
 
     @one_at_a_time
     def set_interests(self, names: Sequence[str]) -> None:
-        """Store the categories that the user chose, in place of earlier ones; they stay here.
+        """Store the categories that the user chose; they replace earlier ones and stay here.
 
         Args:
             names: of categories in `interests().offered`; none: nothing is chosen any more.

@@ -135,7 +135,7 @@ def column_files(
         name: of the column.
         values: [N] or [N, K].
         base: the previous release. Its codes keep their meaning, so that a delta holds little
-            more than the new values. None: there is none.
+            more than the new values. None: no previous release.
     """
     table = None
     if base is not None and base.lists(f"{name}.codes"):

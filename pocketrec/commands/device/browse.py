@@ -11,7 +11,7 @@ from pocketrec.commands.device.options import ENGINE, MAYBE_HOME, require_phone,
 from pocketrec_bundle.errors import InputError, PocketRecError
 
 WIDTH = 100
-"""Columns where the output is no terminal."""
+"""Columns if the output goes to a file or pipe."""
 
 
 @click.command(
@@ -82,7 +82,7 @@ def browse(
 
 
 def _read(prompt: str) -> str | None:
-    """Return the next line; None where there is none, or the person has had enough."""
+    """Return the next line; None at the end of input or if the person quits."""
     try:
         return input(prompt)
     except (EOFError, KeyboardInterrupt):

@@ -26,7 +26,7 @@ from pocketrec.commands.device.options import (
 def explain(
     home: Path, engine: str, as_json: bool, item_id: str | None, k: int | None, bundle: Path | None
 ) -> None:
-    """Explain the slate, or ITEM_ID whether it is in the slate or not, stage by stage.
+    """Explain the slate stage by stage, or ITEM_ID, in the slate or not.
 
     What an event of the history gave an item is its score less its score without the event: the
     models run once for each event. Nothing is logged.

@@ -16,7 +16,7 @@ from pocketrec_bundle.errors import InputError
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--clear", is_flag=True, help="Nothing is chosen any more.")
 def interests(home: Path, as_json: bool, names: tuple[str, ...], clear: bool) -> None:
-    """Note which categories the user chose, in the place of earlier ones.
+    """Store the categories that the user chose; they replace earlier ones.
 
     Without NAME or --clear, show what is chosen and what the release offers. It stays on the phone.
     """

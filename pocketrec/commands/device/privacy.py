@@ -65,7 +65,7 @@ def export_data(home: Path, as_json: bool, out: Path, force: bool) -> None:
 @HOME
 @OFFLINE
 @JSON
-@click.option("--yes", is_flag=True, help="Do it; there is no way back.")
+@click.option("--yes", is_flag=True, help="Confirm. This cannot be undone.")
 @server("Sync server that is to erase first what this phone has sent it.")
 def erase(home: Path, as_json: bool, yes: bool, server: str | None) -> None:
     """Erase events, consent, interests and install id; releases stay.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pocketrec_edge.simulator.report import ClassReport
 
 WIDTH = 140
-"""Columns where the output is no terminal."""
+"""Columns if the output goes to a file or pipe."""
 MODELS = (
     "ms: measured here x cpu_slowdown; sync s: the class's network; both are models. "
     "resident MiB: measured here, Python and the engine included."
