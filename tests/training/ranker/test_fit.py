@@ -165,13 +165,13 @@ def test_a_ranker_without_a_good_epoch_keeps_the_order_of_retrieval(world, make_
 def test_lists_without_what_came_next_teach_nothing(runs, world, make_candidates):
     recipe, spec, data = world
     candidates = make_candidates(data)
-    real = candidates.lists
+    real = candidates.lists_for
 
     def missed(cases):
         lists = real(cases)
         return dataclasses.replace(lists, labels=np.zeros_like(lists.labels))
 
-    candidates.lists = missed
+    candidates.lists_for = missed
     fitted = fit_ranker(with_ranker(recipe, epochs=2), spec, candidates, 0.0)
     assert [made.epochs for *_, made in runs] == [0, 0]
     assert fitted.gain.verdict == "learned nothing"
