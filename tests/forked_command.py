@@ -8,6 +8,7 @@ The modules it is given are imported first; none of them may run TensorFlow, whi
 What still runs when its input ends is killed.
 """
 
+import atexit
 import importlib
 import json
 import os
@@ -37,6 +38,7 @@ def started(words: list[str], out: int, err: int) -> int:
     except BaseException:  # noqa: BLE001 (a fork must not go on as its parent)
         traceback.print_exc()
     finally:
+        atexit._run_exitfuncs()  # as at the end of a process: a server stores its counts there
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

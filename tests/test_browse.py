@@ -40,7 +40,7 @@ def test_a_line_is_a_command(line, command):
 
 @pytest.mark.parametrize("line", ["l", "l x", "l -1", "l 3 4", "e 1 like", "n 2", "x", "l ²", "b"])
 def test_other_lines_are_none(line):
-    with pytest.raises(InputError, match="no command"):
+    with pytest.raises(InputError, match="unknown command"):
         parse(line)
 
 
@@ -174,7 +174,7 @@ def test_a_server_that_is_gone_leaves_the_phone_as_it_is(home, served):
     both = argv(home, "--server", url, "--bundle", home)
     assert subprocess.run(both, stdin=subprocess.DEVNULL, capture_output=True).returncode == 2
     (_, alone) = piped(home, "o\n")
-    assert "start with --server" in alone
+    assert "Start with --server" in alone
 
 
 def test_the_browsing_process_has_no_sockets(home):

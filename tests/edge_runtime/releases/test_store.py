@@ -164,7 +164,7 @@ def test_within_the_limit_the_previous_release_goes_before_an_update_is_refused(
     assert first.active() == (c, b)  # a was gone before c came: there was room for two
     for_one = for_two - 50_000
     refused = Store(tmp_path / "store", limit_bytes=for_one)
-    with pytest.raises(StoreError, match=f"may take {for_one:,}"):
+    with pytest.raises(StoreError, match=f"the limit is {for_one:,}"):
         refused.install_bundle(releases[0], accept)
     assert first.active() == (c, None)  # b went, and still it was too much
     assert first.open_active()[1] is None

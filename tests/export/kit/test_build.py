@@ -436,7 +436,7 @@ def test_killed_at_any_step_the_old_kit_stays_or_the_new_is_there(
     (out / "old").write_text("kept")
     done = run_python(
         "import hashlib, json\n"
-        "from benchmarks import kill_steps\n"
+        "from benchmarks.support import kill_steps\n"
         "from pathlib import Path\n"
         "from pocketrec_export.kit.build import write_kit\n"
         f"base, out = Path({str(bundle_dir)!r}), Path({str(out)!r})\n"

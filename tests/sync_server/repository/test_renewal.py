@@ -96,6 +96,7 @@ def test_a_refresh_that_cannot_sign_changes_nothing(founded, tmp_path):
 
 
 def test_status_tells_what_is_due_and_what_to_do(founded, online):
+    refresh(*founded, everything=True)  # the repository is a copy of one founded earlier
     rows = {row.role: row for row in status(founded[0], load_signers(online), in_days(16))}
     assert [rows[role].state for role in ("timestamp", "snapshot", "stable")] == [EXPIRED, DUE, OK]
     assert rows["timestamp"].left_s == pytest.approx(-9 * 86_400, abs=60)
