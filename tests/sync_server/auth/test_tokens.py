@@ -46,7 +46,7 @@ def test_only_hashes_are_stored(engine, tmp_path):
     database.close()
     assert "alice" in dump
     assert text not in dump
-    assert text.rpartition("_")[2] not in dump
+    assert text[-20:] not in dump  # the secret may hold "_", so its last part can be short
 
 
 def test_scopes(engine):
