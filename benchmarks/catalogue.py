@@ -34,7 +34,7 @@ from pocketrec_export.items.catalogue import known_items
 from pocketrec_export.items.content import add_items
 from pocketrec_export.items.index_builder import build_index
 from pocketrec_training.data.dataset import Items, load_items
-from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.recipe.toml import recipe_toml
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"

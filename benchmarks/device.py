@@ -41,7 +41,7 @@ from pocketrec_edge.events.event import INTERACTION, Event
 from pocketrec_edge.releases.store import Store
 from pocketrec_export.items.index_builder import build_index
 from pocketrec_export.items.nprobe import choose_probes
-from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.recipe.toml import recipe_toml
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"

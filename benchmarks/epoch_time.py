@@ -23,7 +23,8 @@ from rich.table import Table
 from benchmarks.harness import Options, Result
 from pocketrec_training.data.dataset import TRAIN, Dataset, Items, feature_spec, load_dataset
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.recipe.schema import Recipe, load_recipe, parse_recipe
+from pocketrec_training.recipe.load import load_recipe, parse_recipe
+from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.towers.fit import prepare_process
 from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.towers.sequences import Windows, batches, cut, gather_windows

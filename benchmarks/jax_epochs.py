@@ -22,7 +22,7 @@ from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_training.data.dataset import VALID, feature_spec, load_dataset
 from pocketrec_training.data.split_check import check_split
 from pocketrec_training.metrics.cases import evaluation_settings, some
-from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.towers.item_tower import build_item_tower
 from pocketrec_training.towers.schedule import learning_rate

@@ -31,7 +31,8 @@ from pocketrec_training.cold_start.score_calibration import fit_users, vectors_o
 from pocketrec_training.data.dataset import Items, feature_spec
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.metrics.ranking import interval
-from pocketrec_training.recipe.schema import Recipe, load_recipe
+from pocketrec_training.recipe.load import load_recipe
+from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.towers.fit import fit_towers, prepare_process
 from pocketrec_training.towers.item_content import item_inputs
 

@@ -23,7 +23,7 @@ from pocketrec_export.gates import on_device
 from pocketrec_training.data.dataset import TEST, load_dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import held_out_cases
-from pocketrec_training.recipe.schema import load_recipe, recipe_json
+from pocketrec_training.recipe.load import load_recipe, recipe_json
 from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.trained import load_trained
 

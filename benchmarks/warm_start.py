@@ -31,7 +31,8 @@ from pocketrec_training.evaluation.methods import two_tower
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import held_out_cases
 from pocketrec_training.metrics.ranks import rank_targets
-from pocketrec_training.recipe.schema import Recipe, load_recipe
+from pocketrec_training.recipe.load import load_recipe
+from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.recipe.toml import recipe_toml
 from pocketrec_training.trained import TrainedRun, load_trained
 from pocketrec_training.warm_start.align import movement, procrustes, rotated_user_tower

@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 
 def read_recipe(path: Path) -> "Recipe":
     """Read and check a recipe; print a warning for each key that has a new name."""
-    from pocketrec_training.recipe.schema import load_recipe
+    from pocketrec_training.recipe.load import load_recipe
 
     return load_recipe(path, warn=lambda text: click.echo(f"warning: {text}", err=True))

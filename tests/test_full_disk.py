@@ -67,7 +67,7 @@ def test_data(tiny_disk, tables):
 
 def test_train(tiny_disk, tables, runner):
     from pocketrec_training.data.ingest import build_tables
-    from pocketrec_training.recipe.schema import load_recipe
+    from pocketrec_training.recipe.load import load_recipe
 
     build_tables(load_recipe(tables / "r.toml"), tables / "data", tables)
     words = ["train", tables / "r.toml", "--data", tables / "data", "--out", "{disk}/run"]

@@ -12,7 +12,7 @@ from benchmarks.support.cold_start import title_similarity
 from pocketrec_bundle.errors import InputError
 from pocketrec_training.data.dataset import VALID
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.load import load_recipe
 
 RECIPE = """
 name = "twin"

@@ -68,7 +68,7 @@ def write_run(folder: Path, settings: dict) -> Path:
     from pocketrec_training.data.dataset import feature_spec, load_dataset, load_items
     from pocketrec_training.neighbours import fit_neighbours, save_neighbours
     from pocketrec_training.ranker.model import build_ranker
-    from pocketrec_training.recipe.schema import parse_recipe, recipe_json
+    from pocketrec_training.recipe.load import parse_recipe, recipe_json
     from pocketrec_training.towers.item_content import item_inputs
     from pocketrec_training.towers.item_tower import build_item_tower
     from pocketrec_training.towers.user_tower import build_user_tower

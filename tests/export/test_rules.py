@@ -18,7 +18,8 @@ from pocketrec_export.conformance.tiny_bundle import SPEC
 from pocketrec_export.items.catalogue import update_catalogue
 from pocketrec_export.rules import popularity_bounds, release_rules
 from pocketrec_training.errors import RecipeInvalidError
-from pocketrec_training.recipe.schema import RerankConfig, parse_recipe
+from pocketrec_training.recipe.load import parse_recipe
+from pocketrec_training.recipe.schema import RerankConfig
 
 POPULARITY = np.array([60, 20, 10, 5, 3, 1, 1], np.float32)
 EVERYTHING = RerankConfig(

@@ -22,7 +22,7 @@ def world():
     """(recipe, spec, data): 60 users who walk along a ring of 40 items, kind and pace their own."""
     pytest.importorskip("keras", reason="needs the train extra")
     from pocketrec_training.data.dataset import Dataset, Items, feature_spec, folds
-    from pocketrec_training.recipe.schema import parse_recipe
+    from pocketrec_training.recipe.load import parse_recipe
 
     recipe = parse_recipe(
         {

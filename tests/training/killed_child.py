@@ -23,7 +23,7 @@ from pocketrec_training import train
 from pocketrec_training.ranker import cross_fit, leakage
 from pocketrec_training.ranker import epochs as ranker_epochs
 from pocketrec_training.ranker import fit as ranker_fit
-from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.load import load_recipe
 
 MORE = (
     (keras.Model, "save"),

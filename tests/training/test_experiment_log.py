@@ -10,7 +10,7 @@ from tensorflow.core.util import event_pb2
 
 from pocketrec_training.errors import LogUnavailableError
 from pocketrec_training.experiment_log import experiment_logs
-from pocketrec_training.recipe.schema import parse_recipe
+from pocketrec_training.recipe.load import parse_recipe
 
 RECIPE = parse_recipe({"name": "t", "data": {"dataset": "d"}}, "t")
 

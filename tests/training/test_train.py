@@ -11,7 +11,7 @@ from pocketrec_training.data.dataset import TEST, TRAIN, VALID, load_dataset
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.evaluation.evaluate import evaluate
-from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.trained import load_trained
 
 RECIPE = """

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tensorflow.core.framework import summary_pb2
 
 from pocketrec_training.errors import LogUnavailableError
-from pocketrec_training.recipe.schema import Recipe, recipe_json
+from pocketrec_training.recipe.load import recipe_json
+from pocketrec_training.recipe.schema import Recipe
 
 EXPERIMENT = "pocketrec"
 

@@ -34,7 +34,8 @@ from pocketrec_training.ranker.cross_fit import save_cross_fit
 from pocketrec_training.ranker.fit import fit_ranker
 from pocketrec_training.ranker.gain import RankerGain
 from pocketrec_training.ranker.leakage import LeakCheck
-from pocketrec_training.recipe.schema import Recipe, recipe_json
+from pocketrec_training.recipe.load import recipe_json
+from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.run_folder import MODELS, RunFolder
 from pocketrec_training.stopping import cap_warning
 from pocketrec_training.towers.fit import fit_towers, prepare_process

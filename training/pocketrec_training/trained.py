@@ -16,7 +16,8 @@ from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.neighbours import load_neighbours
 from pocketrec_training.progress import Progress
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
-from pocketrec_training.recipe.schema import Recipe, load_recipe
+from pocketrec_training.recipe.load import load_recipe
+from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.run_folder import MODELS, RunFolder
 from pocketrec_training.saved_model import load_model
 from pocketrec_training.towers import item_tower, user_tower

@@ -11,7 +11,7 @@ from pocketrec_export.build import export_bundle
 from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.gates.gain_gate import checked_gain
 from pocketrec_training.evaluation.baseline_gain import BaselineGain, write_gain
-from pocketrec_training.recipe.schema import load_recipe, recipe_json
+from pocketrec_training.recipe.load import load_recipe, recipe_json
 
 LOST = BaselineGain(
     split="test",

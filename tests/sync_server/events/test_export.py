@@ -29,7 +29,7 @@ from pocketrec_server.events.uploads import Upload
 from pocketrec_server.storage.database import open_database, writing
 from pocketrec_server.storage.tables import SETTING
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.recipe.schema import parse_recipe
+from pocketrec_training.recipe.load import parse_recipe
 
 DAY_S = 86_400
 DAY_19_000 = 19_000 * DAY_S  # 2022-01-08

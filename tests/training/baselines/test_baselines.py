@@ -12,7 +12,7 @@ from pocketrec_training.baselines.tuning import TunedBaseline
 from pocketrec_training.data.dataset import TEST, VALID, load_dataset
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.metrics.cases import held_out_cases
-from pocketrec_training.recipe.schema import parse_recipe
+from pocketrec_training.recipe.load import parse_recipe
 
 DAY = 86_400
 

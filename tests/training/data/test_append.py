@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from pocketrec.cli import main
 from pocketrec_training.data.ingest import append_tables, build_tables
 from pocketrec_training.errors import TableInvalidError
-from pocketrec_training.recipe.schema import Recipe, parse_recipe
+from pocketrec_training.recipe.load import parse_recipe
+from pocketrec_training.recipe.schema import Recipe
 
 TABLES = ("interactions.parquet", "items.parquet", "quarantine.jsonl", "data_report.json")
 SECOND = {"interactions.csv": ["c,z,5,4"], "items.csv": ["x,Xylophone II,11"]}

@@ -12,7 +12,7 @@ from pocketrec_bundle.items.catalogue import MAX_ID
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import Items, feature_spec, load_dataset
 from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
-from pocketrec_training.recipe.schema import parse_recipe
+from pocketrec_training.recipe.load import parse_recipe
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from pocketrec_training.data.clean import MAX_CATEGORIES, MAX_TITLE
 from pocketrec_training.data.dataset import load_items
 from pocketrec_training.data.ingest import append_tables, build_tables
 from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
-from pocketrec_training.recipe.schema import Recipe, load_recipe, parse_recipe
+from pocketrec_training.recipe.load import load_recipe, parse_recipe
+from pocketrec_training.recipe.schema import Recipe
 
 
 def recipe(**data: object) -> Recipe:

@@ -19,7 +19,7 @@ from pocketrec_training.data.dataset import (
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.data.offline_features import write_features
 from pocketrec_training.errors import DatasetUnavailableError
-from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.load import load_recipe
 
 
 def fetch(folder, name):

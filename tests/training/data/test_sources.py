@@ -4,7 +4,7 @@ import duckdb
 import pytest
 
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.load import load_recipe
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from pocketrec_training.data.split_check import (
 )
 from pocketrec_training.errors import RecipeInvalidError, RunInvalidError
 from pocketrec_training.evaluation.evaluate import evaluate
-from pocketrec_training.recipe.schema import load_recipe, parse_recipe
+from pocketrec_training.recipe.load import load_recipe, parse_recipe
 from pocketrec_training.train import train
 from pocketrec_training.tuning.tune import tune
 

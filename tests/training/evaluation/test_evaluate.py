@@ -22,7 +22,7 @@ from pocketrec_training.ranker.cross_fit import (
     load_cross_fit,
     save_cross_fit,
 )
-from pocketrec_training.recipe.schema import load_recipe, parse_recipe
+from pocketrec_training.recipe.load import load_recipe, parse_recipe
 from pocketrec_training.train import train
 from pocketrec_training.trained import load_trained
 

@@ -10,7 +10,7 @@ from pocketrec_training.data.dataset import load_dataset
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.evaluation.same_data import check_same_data
-from pocketrec_training.recipe.schema import parse_recipe
+from pocketrec_training.recipe.load import parse_recipe
 
 RECIPE = parse_recipe({"name": "s", "data": {"interactions": "i.csv"}}, "s.toml")
 

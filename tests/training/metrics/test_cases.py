@@ -4,7 +4,7 @@ import pytest
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID, load_dataset
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.metrics.cases import held_out_cases, some
-from pocketrec_training.recipe.schema import parse_recipe
+from pocketrec_training.recipe.load import parse_recipe
 
 # ann: three baskets, the last with a repeat; bob: one basket late; cy: two baskets.
 LINES = """who,what,when

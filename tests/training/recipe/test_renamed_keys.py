@@ -12,8 +12,8 @@ from click.testing import CliRunner
 
 from pocketrec.cli import main
 from pocketrec_training.errors import RecipeInvalidError
+from pocketrec_training.recipe.load import load_recipe, parse_recipe, recipe_json
 from pocketrec_training.recipe.renamed_keys import RENAMED
-from pocketrec_training.recipe.schema import load_recipe, parse_recipe, recipe_json
 
 SHOP = {"name": "shop", "data": {"dataset": "d"}}
 OLD = {**SHOP, "ranker": {"pieces": 4, "piece_gain": 0.2, "batch": 8}}

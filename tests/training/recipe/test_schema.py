@@ -6,13 +6,9 @@ pytest.importorskip("pydantic", reason="needs the train extra")
 
 from pocketrec_bundle.features import BOUNDS
 from pocketrec_training.errors import RecipeInvalidError
-from pocketrec_training.recipe.schema import (
-    MAX_NAME,
-    Target,
-    load_recipe,
-    parse_recipe,
-    recipe_json,
-)
+from pocketrec_training.recipe.bounds import MAX_NAME
+from pocketrec_training.recipe.load import load_recipe, parse_recipe, recipe_json
+from pocketrec_training.recipe.schema import Target
 
 LEAST = {"name": "shop", "data": {"dataset": "d"}}
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import TRAIN, Dataset, Items
-from pocketrec_training.recipe.schema import parse_recipe
+from pocketrec_training.recipe.load import parse_recipe
 from pocketrec_training.towers.data_parallel import mirrored
 from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.towers.sequences import batches

@@ -19,7 +19,7 @@ from pocketrec.cli import main
 from pocketrec_training.data.dataset import TEST, load_dataset
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.errors import RecipeInvalidError, RunInvalidError, TrainingDivergedError
-from pocketrec_training.recipe.schema import load_recipe, parse_recipe
+from pocketrec_training.recipe.load import load_recipe, parse_recipe
 from pocketrec_training.recipe.toml import recipe_toml
 from pocketrec_training.tuning import tune as room
 from pocketrec_training.tuning.search_space import check_space, with_values

@@ -11,7 +11,7 @@ from pocketrec_training.data.dataset import VALID, load_dataset
 from pocketrec_training.data.ingest import append_tables, build_tables
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.experiment_log import experiment_logs
-from pocketrec_training.recipe.schema import load_recipe
+from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.towers.item_tower import build_item_tower
 from pocketrec_training.towers.user_tower import build_user_tower

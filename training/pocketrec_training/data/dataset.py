@@ -26,7 +26,8 @@ from pocketrec_bundle.items.audience import UNRATED, Audience
 from pocketrec_bundle.units import DAY_S
 from pocketrec_training.data import columns as col
 from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
-from pocketrec_training.recipe.schema import Recipe, Split
+from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.recipe.tables import Split
 
 MAX_CATEGORIES = 8
 """Category slots of one item; further categories of an item are dropped, rarest first."""

@@ -11,7 +11,9 @@ import numpy as np
 
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID, Dataset, folds, least_events
 from pocketrec_training.errors import RunInvalidError
-from pocketrec_training.recipe.schema import Recipe, Split, SplitKind
+from pocketrec_training.recipe.bounds import SplitKind
+from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.recipe.tables import Split
 
 FOLDS = {"validation": VALID, "test": TEST}
 MOST_TIED = 0.05

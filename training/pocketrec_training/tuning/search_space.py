@@ -10,14 +10,8 @@ from optuna.trial import Trial
 from pydantic import TypeAdapter, ValidationError
 
 from pocketrec_training.errors import RecipeInvalidError
-from pocketrec_training.recipe.schema import (
-    Recipe,
-    RetrievalConfig,
-    SearchRange,
-    TuneConfig,
-    parse_recipe,
-    recipe_json,
-)
+from pocketrec_training.recipe.load import parse_recipe, recipe_json
+from pocketrec_training.recipe.schema import Recipe, RetrievalConfig, SearchRange, TuneConfig
 
 SECTION = "retrieval"
 # The objective is retrieval's NDCG@10, so it can compare only keys of retrieval. The tuner sets the

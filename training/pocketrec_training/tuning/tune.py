@@ -25,7 +25,8 @@ from pocketrec_training.data.dataset import TEST, Dataset, feature_spec, load_da
 from pocketrec_training.data.split_check import check_split
 from pocketrec_training.errors import RecipeInvalidError, RunInvalidError, TrainingDivergedError
 from pocketrec_training.progress import Progress
-from pocketrec_training.recipe.schema import Recipe, TuneConfig, recipe_json
+from pocketrec_training.recipe.load import recipe_json
+from pocketrec_training.recipe.schema import Recipe, TuneConfig
 from pocketrec_training.recipe.toml import recipe_toml
 from pocketrec_training.towers.fit import fit_towers
 from pocketrec_training.tuning.search_space import check_space, suggest, with_values

@@ -1,0 +1,134 @@
+"""Reads a recipe: the one place where untrusted TOML becomes a `Recipe`."""
+
+import difflib
+import json
+import math
+import tomllib
+import warnings
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+from pocketrec_training.errors import RecipeInvalidError
+from pocketrec_training.recipe.checks import check_heads, check_together, check_useful, has_likes
+from pocketrec_training.recipe.renamed_keys import rename_keys
+from pocketrec_training.recipe.schema import Recipe
+
+
+def load_recipe(path: Path, *, warn: Callable[[str], None] | None = None) -> Recipe:
+    """Read and check a recipe, from TOML or from the `recipe.json` of a run.
+
+    Args:
+        path: the file; a name that ends in .json is read as the recipe of a run.
+        warn: receives a text for each key with an old name; None: Python's `warnings`. The recipe
+            of a run gives no warning, because its user did not write it.
+
+    Raises:
+        RecipeInvalidError: the file cannot be read or parsed; a key is unknown, has the wrong type
+            or is out of bounds. TOML only, because such runs exist: a value that cannot give a
+            useful release.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise RecipeInvalidError(f"{path}: cannot be read ({err})") from err
+    try:
+        value = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (ValueError, RecursionError) as err:
+        raise RecipeInvalidError(f"{path}: {err}") from err
+    if path.suffix == ".json":
+        warn = _ignore
+    recipe = parse_recipe(value, str(path), warn=warn)
+    if path.suffix != ".json":
+        check_useful(recipe, str(path))
+        check_heads(recipe, str(path))
+    return recipe
+
+
+def parse_recipe(value: object, where: str, *, warn: Callable[[str], None] | None = None) -> Recipe:
+    """Check a parsed recipe.
+
+    A recipe without `ranker.heads` gets the heads that its events can train: "like" needs likes.
+
+    Args:
+        value: the parsed TOML or JSON.
+        where: file of the recipe; messages begin with it.
+        warn: as for `load_recipe`.
+
+    Raises:
+        RecipeInvalidError: as for `load_recipe`.
+    """
+    if problems := _not_finite(value):
+        raise RecipeInvalidError("\n".join(f"{where}: {problem}" for problem in problems))
+    if isinstance(value, dict):
+        value, texts = rename_keys(value, where)
+        for text in texts:
+            (warn or _warn)(text)
+    try:
+        recipe = TypeAdapter(Recipe).validate_json(json.dumps(value, default=str), strict=True)
+    except ValidationError as err:
+        lines = [f"{where}: {_explain(dict(e))}" for e in err.errors()]
+        raise RecipeInvalidError("\n".join(lines)) from err
+    assert isinstance(value, dict)
+    chosen = value.get("ranker", {}).keys() & {"heads", "head_weights"}
+    if not chosen and not has_likes(recipe):
+        recipe = replace(
+            recipe, ranker=replace(recipe.ranker, heads=("engage",), head_weights=(1.0,))
+        )
+    check_together(recipe, where)
+    return recipe
+
+
+def recipe_json(recipe: Recipe) -> bytes:
+    """Encode a recipe as indented JSON, for `RUN/recipe.json`."""
+    return TypeAdapter(Recipe).dump_json(recipe, indent=2)
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, FutureWarning, stacklevel=3)
+
+
+def _ignore(text: str) -> None:
+    """Drop a warning."""
+
+
+def _not_finite(value: object) -> list[str]:
+    """Name each number that JSON cannot hold: inf, nan, or an integer beyond TOML's 64 bits."""
+    problems: list[str] = []
+    rest: list[tuple[str, object]] = [("", value)]
+    while rest:
+        key, found = rest.pop()
+        if isinstance(found, dict):
+            rest += [(f"{key}.{name}".removeprefix("."), one) for name, one in found.items()]
+        elif isinstance(found, list):
+            rest += [(f"{key}.{place}", one) for place, one in enumerate(found)]
+        elif isinstance(found, float) and not math.isfinite(found):
+            problems.append(f"{key}: must be a finite number (found {found})")
+        elif isinstance(found, int) and found.bit_length() > 63:
+            problems.append(f"{key}: must fit 64 bits (found {found.bit_length()} bits)")
+    return sorted(problems)
+
+
+def _explain(error: dict[str, Any]) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        *parents, key = [str(part) for part in error["loc"]]
+        close = difflib.get_close_matches(key, _keys(parents), n=1)
+        hint = f", did you mean '{close[0]}'?" if close else f"; known: {', '.join(_keys(parents))}"
+        return f"{place}: unknown key{hint}"
+    return f"{place}: {error['msg']} (found {error['input']!r})"
+
+
+def _keys(parents: list[str]) -> list[str]:
+    kind: Any = Recipe
+    for parent in parents:
+        if get_origin(kind) is dict:  # any key, each with a value of one type
+            kind = get_args(kind)[1]
+            continue
+        kind = next((f.type for f in fields(kind) if f.name == parent), None)
+        if not is_dataclass(kind) and get_origin(kind) is not dict:
+            return []
+    return [f.name for f in fields(kind)]
