@@ -1,20 +1,13 @@
 """Fixtures that every room's tests share."""
 
-import hashlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before anything imports TensorFlow
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -26,20 +19,13 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 )
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
+from conversions import Conversions  # of tests/support
+from forks import Forks
+from small_release import write_release
 
-from pocketrec_bundle.disk.files import canonical_json
-from pocketrec_bundle.encoding.arrays import encode_array
-from pocketrec_bundle.features import FeatureSpec, History
-from pocketrec_bundle.items.catalogue import CatalogueItem, write_catalogue
-from pocketrec_bundle.items.items import ItemArrays
-from pocketrec_bundle.manifest import FORMAT_VERSION
 from pocketrec_bundle.reader import Bundle, open_bundle
-from pocketrec_bundle.settings.policy import Policy
-from pocketrec_bundle.versions import item_files
-from pocketrec_bundle.writer import BundleWriter
 
 ROOT = Path(__file__).parent.parent
 
@@ -123,7 +109,7 @@ def tiny_disk(tmp_path_factory):
         job |= {"disk": str(here), "content": str(content)}
         job |= {"imports": imports, "uncompiled": uncompiled}
         done = subprocess.run(
-            [*alone, sys.executable, ROOT / "tests" / "tiny_disk_child.py", json.dumps(job)],
+            [*alone, sys.executable, ROOT / "tests/support/tiny_disk_child.py", json.dumps(job)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             capture_output=True,
             text=True,
@@ -133,68 +119,6 @@ def tiny_disk(tmp_path_factory):
         return [([tuple(ran) for ran in each["ran"]], each["files"]) for each in found]
 
     return run
-
-
-class Forked:
-    """A process of `Forks.start`, with what a `Popen` has of it."""
-
-    def __init__(self, forks: "Forks", pid: int) -> None:
-        self.pid, self._forks = pid, forks
-
-    def poll(self) -> int | None:
-        """Exit code, None while it runs."""
-        return self._forks.ask(poll=self.pid)
-
-    def wait(self, timeout: float = 60.0) -> int:
-        end = time.monotonic() + timeout
-        while (code := self.poll()) is None:
-            if time.monotonic() > end:
-                raise subprocess.TimeoutExpired("pocketrec", timeout)
-            time.sleep(0.01)
-        return code
-
-    def send_signal(self, number: int) -> None:
-        if self.poll() is None:
-            os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
-
-
-class Forks:
-    """Processes that run `pocketrec` and share their imports; see `forked_command.py`."""
-
-    def __init__(self, *modules: str) -> None:
-        self.parent = subprocess.Popen(
-            [sys.executable, ROOT / "tests" / "forked_command.py", *modules],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.parent.stdin is not None and self.parent.stdout is not None
-        self.to, self.back = self.parent.stdin, self.parent.stdout
-
-    def ask(self, **asked):
-        self.to.write(json.dumps(asked) + "\n")
-        self.to.flush()
-        return json.loads(self.back.readline())
-
-    def run(self, *words) -> tuple[int, str, str]:
-        """Exit code, stderr and stdout of a command."""
-        return tuple(self.ask(run=list(map(str, words))))
-
-    def start(self, *words, out: Path, err: Path) -> Forked:
-        """Start a command that goes on."""
-        return Forked(self, self.ask(start=list(map(str, words)), out=str(out), err=str(err)))
-
-    def close(self) -> None:
-        self.to.close()
-        self.parent.wait()
-        self.back.close()
 
 
 @pytest.fixture(scope="module")
@@ -254,99 +178,6 @@ def uncompiled():
     return context
 
 
-def _digest(*parts) -> str:
-    """SHA-256 of texts, bytes and dicts of arrays."""
-    found = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, dict):
-            for name, array in sorted(part.items()):
-                array = np.asarray(array)
-                found.update(f"{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
-        else:
-            found.update(part if isinstance(part, bytes) else part.encode())
-        found.update(b"\0")
-    return found.hexdigest()
-
-
-class Conversions:
-    """Converted models, in a folder that both workers share: an equal model is converted once.
-
-    A model is frozen only if a file of it is missing. Equal models give equal bytes, which
-    `test_build` and `test_convert` check by converting again.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.again = folder, False
-        folder.mkdir(exist_ok=True)
-
-    @contextmanager
-    def made_again(self):
-        """Within it, every file is made, as if the folder were empty."""
-        self.again = True
-        try:
-            yield
-        finally:
-            self.again = False
-
-    def once(self, name: str, make) -> bytes:
-        """Return the bytes of this name, made if nobody has yet."""
-        if self.again:
-            return make()
-        path = self.folder / name
-        if not path.exists():
-            part = path.with_suffix(f".{os.getpid()}")
-            part.write_bytes(make())
-            part.replace(path)
-        return path.read_bytes()
-
-    @contextmanager
-    def kept(self):
-        """Within it, `models/convert.py` takes from the folder what is there, and adds the rest."""
-        import keras
-        import onnx
-
-        from pocketrec_export.models import convert
-        from pocketrec_export.models import onnx_export as onnx_module
-        from pocketrec_export.models import tflite as tflite_module
-        from pocketrec_export.models.freeze import freeze
-        from pocketrec_export.models.onnx_variants import variant_of
-        from pocketrec_export.models.tflite_static import static
-
-        to_tflite, to_onnx = tflite_module.to_tflite, onnx_module.to_onnx
-
-        class Lazy:
-            def __init__(self, model, signature) -> None:
-                settings = keras.saving.serialize_keras_object(model)
-                weights = {f"{n:04d}": v.numpy() for n, v in enumerate(model.weights)}
-                self.key = _digest(json.dumps(settings, default=str), repr(signature), weights)
-                self.graph = cache(lambda: freeze(model, signature))
-
-        def tflite(frozen, signature, variant):
-            make = lambda: to_tflite(frozen.graph(), signature, variant)  # noqa: E731
-            return self.once(f"{frozen.key}.{variant}", make)
-
-        def plain(frozen, signature):
-            make = lambda: to_onnx(frozen.graph(), signature).SerializeToString()  # noqa: E731
-            return onnx.load_from_string(self.once(f"{frozen.key}.onnx", make))
-
-        def fixed(fp32, signature, variant, calibration):
-            key = _digest(fp32, repr(signature), variant, *calibration)
-            return self.once(key, lambda: static(fp32, signature, variant, calibration))
-
-        def of_onnx(model, signature, variant, calibration):
-            inputs = calibration if variant in convert.CALIBRATED else ()
-            key = _digest(model.SerializeToString(), repr(signature), variant, *inputs)
-            return self.once(key, lambda: variant_of(model, signature, variant, calibration))
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(convert, "freeze", Lazy)
-            patch.setattr(tflite_module, "to_tflite", tflite)
-            patch.setattr(onnx_module, "to_onnx", plain)
-            patch.setattr(convert, "static", fixed)
-            patch.setattr(convert, "variant_of", of_onnx)
-            yield
-
-
 def shared_folder(tmp_path_factory) -> Path:
     """A folder of this run of pytest that all its workers have."""
     folder = tmp_path_factory.getbasetemp()
@@ -381,9 +212,6 @@ def named_releases(tiny_release, tmp_path_factory) -> tuple[Path, ...]:
     return tuple(folder / name for name in ("0", "1", "evil"))
 
 
-N, DIM = 300, 16
-
-
 @pytest.fixture(scope="session")
 def small_release(tmp_path_factory, conversions) -> Path:
     """Folder of a bundle whose golden vectors come from its own LiteRT path."""
@@ -398,90 +226,6 @@ def quantized_release(tmp_path_factory, conversions) -> Path:
     folder = tmp_path_factory.mktemp("quantized")
     with conversions.kept():
         return write_release(folder, variants, dim=32, deep=(64, 32))
-
-
-def write_release(
-    folder: Path, variants: tuple[str, ...], *, dim: int = DIM, deep: tuple[int, ...] = (8,)
-) -> Path:
-    """Write a bundle with seeded, untrained models; the first variant is the default.
-
-    Layers of fewer than 1,024 weights are never quantized: a small one has variants in name only.
-    """
-    from pocketrec_export.golden import answers as golden
-    from pocketrec_export.items.index_builder import build_index, by_id
-    from pocketrec_export.models.convert import convert, ranker_signature, tower_signature
-    from pocketrec_training.ranker.model import build_ranker
-    from pocketrec_training.recipe.schema import RankerConfig, RetrievalConfig
-    from pocketrec_training.towers.user_tower import build_user_tower
-
-    spec = FeatureSpec(
-        dim=dim,
-        max_history=8,
-        event_types=("rating", "like"),
-        categories=("a", "b", "c"),
-        max_categories=2,
-        heads=("engage", "like"),
-        head_weights=(1.0, 0.5),
-        candidates=50,
-    )
-    import keras
-
-    keras.utils.set_random_seed(1)
-    tower = build_user_tower(RetrievalConfig(dim=dim, blocks=1), spec)
-    ranker = build_ranker(RankerConfig(cross_layers=1, cross_rank=4, deep=deep), spec)
-    rng = np.random.default_rng(0)
-    ids = [f"item-{i}" for i in range(N)]
-    index = build_index(rng.normal(size=(N, dim)).astype(np.float32), ids, 5, 0)
-    ids = [ids[i] for i in index.order]
-    items = ItemArrays(
-        ids=ids,
-        by_id=by_id(ids),
-        offsets=index.offsets,
-        scales=index.scales,
-        categories=np.stack([np.arange(N) % 4, np.zeros(N)], 1).astype(np.uint16),
-        numeric=rng.uniform(0, 90, (N, 3)).astype(np.float32),
-        available=np.arange(N) % 10 > 0,
-    )
-    arrays: dict[str, NDArray[Any]] = {
-        "index/centroids": index.centroids,
-        "index/offsets": index.offsets,
-        "index/rows": index.rows,
-        "items/popular": np.arange(20, dtype=np.int32),
-        **item_files(FORMAT_VERSION, items),
-    }
-    policy = Policy(slate=10, category_cap=4, near_duplicate_cosine=0.98, probes=2, candidates=50)
-    write_catalogue(
-        folder / "c",
-        (CatalogueItem(r, ids[r], f"Title {ids[r]}", "a", None, None) for r in range(N)),
-    )
-    with BundleWriter(folder / "bundle") as writer:
-        for name, array in arrays.items():
-            writer.add(name, encode_array(array), "array")
-        writer.add("catalogue.sqlite", (folder / "c").read_bytes(), "catalogue")
-        writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
-        writer.add("policy.json", canonical_json(policy.to_json()), "json")
-        for model, built, signature in (
-            ("user_tower", tower, tower_signature(spec)),
-            ("ranker", ranker, ranker_signature(spec)),
-        ):
-            for made in convert(built, signature, variants):
-                about = {"model": model, "engine": made.engine, "variant": made.variant}
-                default = {"default": 1} if made.variant == variants[0] else {}
-                name = f"models/{model}.{made.engine}.{made.variant}"
-                least = made.min_runtime
-                writer.add(name, made.data, "model", **about, **default, min_runtime=least)
-        facts: dict[str, Any] = {"name": "small", "recipe_name": "t"}
-        facts["created_utc"] = 1_600_000_000
-        draft = Bundle(writer.manifest(**facts), writer.blob_dir)
-        past = History(
-            np.array([3, 9, 30], np.int32),
-            np.array([0, 1, 1], np.int32),
-            np.array([10, 20, 30], np.int64),
-        )
-        cases = golden.blank_cases([("empty", History.empty()), ("three", past)], ids, 99)
-        golden.add(writer, golden.answered(draft, cases))
-        writer.finish(**facts)
-    return folder / "bundle"
 
 
 @pytest.fixture

@@ -229,7 +229,7 @@ def results(all_blocks: list[Block], scratch: Path, repository: Path) -> dict[st
         "COLUMNS": "200",
     }
     done = subprocess.run(
-        [sys.executable, repository / "tests" / "guide_runner.py"],
+        [sys.executable, repository / "tests/support/guide_runner.py"],
         input=json.dumps(jobs),
         env=environment,
         capture_output=True,

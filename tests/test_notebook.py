@@ -34,7 +34,7 @@ def test_every_cell_runs_from_tables_to_an_offline_slate(repository: Path, tmp_p
     done = subprocess.run(
         [
             sys.executable,
-            str(repository / "tests" / "notebook_child.py"),
+            str(repository / "tests/support/notebook_child.py"),
             str(repository / NOTEBOOK),
         ],
         cwd=tmp_path,
