@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from pocketrec_server.app import create_app
     from pocketrec_server.repository.publish import publish
     from pocketrec_training.evaluation.evaluate import evaluate
+    from pocketrec_training.evaluation.result import Evaluation
     from pocketrec_training.train import train
 
 __all__ = [
     "Answer",
     "Device",
+    "Evaluation",
     "Fault",
     "PocketRecError",
     "create_app",
@@ -38,6 +40,7 @@ __all__ = [
 _PLACES = {
     "Answer": "pocketrec_edge.answers",
     "Device": "pocketrec_edge.device",
+    "Evaluation": "pocketrec_training.evaluation.result",
     "Fault": "pocketrec_edge.faults",
     "PocketRecError": "pocketrec_bundle.errors",
     "create_app": "pocketrec_server.app",

@@ -54,6 +54,8 @@ golden_cases = 4
 variants = ["fp32"]
 require_gain = "off"
 """
+NEW_NAMES = {"Answer", "Evaluation", "Fault", "PocketRecError"}
+"""Public names that 0.1.0 did not have, so no import moved there."""
 ON_THE_PHONE = ("Answer", "Device", "Fault", "PocketRecError", "open_bundle")
 
 
@@ -101,7 +103,7 @@ def test_each_new_import_name_of_the_changelog_is_there(repository):
     assert len(modules) > 10
     for name in modules:
         pkgutil.resolve_name(name)
-    assert set(names) == set(pocketrec.__all__) - {"Answer", "Fault", "PocketRecError"}
+    assert set(names) == set(pocketrec.__all__) - NEW_NAMES
 
 
 def test_names_of_the_phone_load_neither_training_nor_server(tmp_path):
@@ -184,6 +186,7 @@ def test_the_examples_from_tables_to_a_release_run_one_after_the_other(shop, unc
         run_example(pocketrec.train)
         run_example(pocketrec.evaluate)
         run_example(pocketrec.export_bundle)
+    run_example(pocketrec.Evaluation)
     with pocketrec.Device(shop / "phone", bundle=shop / "release") as device:
         answer = device.recommend(5)
     assert (answer.release, answer.source, len(answer.items)) == ("shop-1", "model", 5)
@@ -202,13 +205,18 @@ reveal_type(device.status())
 reveal_type(device.explain())
 reveal_type(device.sync("http://127.0.0.1:1"))
 reveal_type(pocketrec.open_bundle(Path("bundle")).item_count)
+report = pocketrec.evaluate(run=Path("run"), data=Path("data"), out=Path("report"))
+reveal_type(report)
+reveal_type(report.gain.low)
+reveal_type(report.of("two_stage").metrics["ndcg@10"].high)
 """
 
 
 def test_a_user_of_mypy_sees_dataclasses(tmp_path, repository):
     pytest.importorskip("mypy", reason="needs the dev extra")
     (tmp_path / "app.py").write_text(SNIPPET)
-    places = [repository, repository / "bundle", repository / "edge_runtime"]
+    rooms = ("", "bundle", "edge_runtime", "training")
+    places = [repository / room for room in rooms]
     # Without site-packages NumPy is Any, and a check takes seconds instead of minutes.
     words = ["--no-site-packages", "--follow-imports=silent", "--cache-dir", "cache", "app.py"]
     done = subprocess.run(
@@ -226,6 +234,9 @@ def test_a_user_of_mypy_sees_dataclasses(tmp_path, repository):
         "pocketrec_edge.recommend.explain.Explanation",
         "pocketrec_edge.sync.client.SyncReport",
         "int",
+        "pocketrec_training.evaluation.result.Evaluation",
+        "float",
+        "float",
     ], done.stdout + done.stderr
 
 

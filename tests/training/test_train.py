@@ -121,7 +121,7 @@ def test_splits_hold_out_the_last_events_of_each_user(tiny):
 def test_killed_training_goes_on_and_the_run_is_complete(run, tiny, tmp_path):
     trained = load_trained(run)
     assert trained.item_vectors.shape == (30, 16)
-    found = evaluate(run, tiny / "data", tmp_path)
+    found = evaluate(run=run, data=tiny / "data", out=tmp_path).details
     assert found["retrieval"]["two_tower"]["hr@10"]["value"] > 0.5
     assert "tiny" in (tmp_path / "evaluation.html").read_text()
     assert {"pair.retrieval_score", "user_vector"} <= {i["feature"] for i in found["importance"]}

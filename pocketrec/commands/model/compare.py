@@ -63,7 +63,7 @@ def _evaluation(folder: Path, data: Path | None, scratch: Path) -> Path:
     from pocketrec_training.evaluation.evaluate import evaluate
 
     scratch.mkdir()
-    evaluate(folder, data, scratch)
+    evaluate(run=folder, data=data, out=scratch)
     return scratch
 
 

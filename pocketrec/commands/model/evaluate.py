@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -17,17 +17,20 @@ from pocketrec.quiet import load_tensorflow
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Report folder.")
 @click.option("--split", type=click.Choice(["test", "valid"]), default="test", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
-def command(run: Path, data: Path, out: Path, split: str, as_json: bool) -> None:
+def command(
+    run: Path, data: Path, out: Path, split: Literal["test", "valid"], as_json: bool
+) -> None:
     """Rank all items for each held-out event of RUN; write evaluation.html, .json, cases.npz."""
     load_tensorflow()
     from pocketrec_training.evaluation.evaluate import evaluate
 
-    found = evaluate(run, data, out, split=split)
+    evaluation = evaluate(run=run, data=data, out=out, split=split)
+    found = evaluation.details
     if as_json:
         click.echo(json.dumps(found))
         return
-    click.echo(found["baseline_gain"]["sentence"])
-    for note in found["notes"]:
+    click.echo(evaluation.sentence)
+    for note in evaluation.notes:
         click.echo(note)
     protocol = found["protocol"]
     _table(f"{protocol['cases']} {split} cases, {protocol['candidates']}", found["retrieval"])
@@ -48,7 +51,7 @@ def command(run: Path, data: Path, out: Path, split: str, as_json: bool) -> None
             f"head {head}: ROC-AUC {m['roc_auc']:.4f}, PR-AUC {m['pr_auc']:.4f}, F1 {m['f1']:.4f}, "
             f"log loss {m['log_loss']:.4f}, ECE {m['ece']:.4f}"
         )
-    click.echo(f"written: {out / 'evaluation.html'}")
+    click.echo(f"written: {evaluation.report}")
 
 
 def _table(title: str, methods: dict[str, Any]) -> None:

@@ -164,7 +164,7 @@ def test_no_test_is_a_wish_that_training_grants(tables, eagerly):
     report = train(recipe, data, data.parent / "run")
     assert report.tied_last_share == {"validation": 0.0}
     with pytest.raises(RunInvalidError, match=r"no test case .*test_share = 0\).*--split valid"):
-        evaluate(data.parent / "run", data, data.parent / "report")
+        evaluate(run=data.parent / "run", data=data, out=data.parent / "report")
 
 
 def test_a_share_too_small_for_one_event_is_no_index_error(tables):

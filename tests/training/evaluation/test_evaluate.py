@@ -66,8 +66,38 @@ def shop(tmp_path_factory, uncompiled):
 
 
 @pytest.fixture(scope="module")
-def found(shop):
-    return evaluate(shop / "run", shop / "data", shop / "report")
+def evaluated(shop):
+    return evaluate(run=shop / "run", data=shop / "data", out=shop / "report")
+
+
+@pytest.fixture(scope="module")
+def found(evaluated):
+    return evaluated.details
+
+
+def test_typed_figures_are_those_of_the_written_file(evaluated, shop):
+    written = json.loads((shop / "report" / "evaluation.json").read_bytes())
+    assert evaluated.details == written
+    tables = {"new_to_user": written["retrieval"], "all": written["retrieval_all"]}
+    assert [each.setting for each in evaluated.methods] == [
+        setting for setting, table in tables.items() for _ in table
+    ]
+    for each in evaluated.methods:
+        row = tables[each.setting][each.method]
+        typed = {name: dataclasses.asdict(value) for name, value in each.metrics.items()}
+        typed |= {f"coverage@{k}": value for k, value in each.coverage.items()}
+        assert typed == row
+        assert each.cases == written["protocol"]["settings"][each.setting]["cases"]
+    assert evaluated.sentence == written["baseline_gain"]["sentence"]
+    assert evaluated.report == shop / "report" / "evaluation.html"
+    assert (evaluated.split, list(evaluated.notes)) == ("test", written["notes"])
+
+
+def test_figures_are_of_the_main_setting_unless_another_is_named(evaluated):
+    assert evaluated.of("two_stage").setting == "new_to_user"
+    assert evaluated.of("personal_frequency", "all").metrics["ndcg@10"].value > 0
+    with pytest.raises(KeyError, match="no method 'personal_frequency' in setting 'new_to_user'"):
+        evaluated.of("personal_frequency")
 
 
 def test_both_settings_are_reported_with_all_methods(found):
@@ -91,7 +121,9 @@ def test_newcomers_are_a_segment_of_their_own(found):
 
 @pytest.fixture(scope="module")
 def on_validation(shop):
-    return evaluate(shop / "run", shop / "data", shop / "valid-report", split="valid")
+    return evaluate(
+        run=shop / "run", data=shop / "data", out=shop / "valid-report", split="valid"
+    ).details
 
 
 def test_train_and_evaluate_report_the_same_number(on_validation, shop):
@@ -146,7 +178,7 @@ def test_validation_figures_come_from_rankers_that_did_not_learn_from_the_user(
     monkeypatch.setattr(trained.ranker, "predict_on_batch", never)
     monkeypatch.setattr(evaluation, "BASELINES", {"transitions": BASELINES["transitions"]})
     monkeypatch.setattr(evaluation, "feature_importance", lambda *_: [])
-    evaluate(run, shop / "data", tmp_path / "report", split="valid")
+    evaluate(run=run, data=shop / "data", out=tmp_path / "report", split="valid")
     assert set(asked) == set(range(FOLDS))
 
 
@@ -157,7 +189,7 @@ def test_a_run_from_before_cross_fitting_gives_no_validation_figures(shop, tmp_p
     del report["ranker_gain"], report["ranker_gain_sentence"]
     (run / "train_report.json").write_text(json.dumps(report))
     with pytest.raises(RunInvalidError, match=r"older version.*Train again"):
-        evaluate(run, shop / "data", tmp_path / "report", split="valid")
+        evaluate(run=run, data=shop / "data", out=tmp_path / "report", split="valid")
 
 
 def test_the_first_line_compares_with_the_best_baseline(found, shop, runner):
@@ -199,7 +231,8 @@ def test_parameters_and_what_was_tried_are_reported(found):
 
 def test_baselines_count_the_validation_period_for_test_cases_only(found, shop):
     assert {b["fitted_on"] for b in found["baselines"]["chosen"]} == {"train+valid"}
-    valid = evaluate(shop / "run", shop / "data", shop / "valid", split="valid")
+    again = evaluate(run=shop / "run", data=shop / "data", out=shop / "valid", split="valid")
+    valid = again.details
     assert {b["fitted_on"] for b in valid["baselines"]["chosen"]} == {"train"}
     for one, two in zip(found["baselines"]["chosen"], valid["baselines"]["chosen"], strict=True):
         assert one["parameters"] == two["parameters"]  # the same search serves both

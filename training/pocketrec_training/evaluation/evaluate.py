@@ -8,7 +8,7 @@ sampled items that retrieval would offer.
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -23,6 +23,7 @@ from pocketrec_training.evaluation import report
 from pocketrec_training.evaluation.baseline_gain import BaselineGain, baseline_gain, write_gain
 from pocketrec_training.evaluation.importance import feature_importance
 from pocketrec_training.evaluation.methods import two_stage, two_tower
+from pocketrec_training.evaluation.result import Evaluation, evaluation_of
 from pocketrec_training.evaluation.same_data import check_same_data
 from pocketrec_training.metrics import beyond_accuracy, segments
 from pocketrec_training.metrics import ranking as metrics
@@ -56,35 +57,34 @@ IMPORTANCE_CASES = 200
 """Validation lists, not learned from, over which features are shuffled; 30 passes over them."""
 
 
-def evaluate(run_dir: Path, data_dir: Path, out: Path, *, split: str = "test") -> dict[str, Any]:
+def evaluate(
+    *, run: Path, data: Path, out: Path, split: Literal["test", "valid"] = "test"
+) -> Evaluation:
     """Evaluate and write `evaluation.json`, `evaluation.html` and `cases.npz` to `out`.
 
     After the test split, `baseline_gain.json` in the run folder tells `pocketrec export` how the
     run stands to the best baseline.
 
     Args:
-        run_dir: a finished run.
-        data_dir: folder that `pocketrec data` wrote, the one that the run was trained on.
+        run: a finished run.
+        data: folder that `pocketrec data` wrote, the one that the run was trained on.
         out: folder of the report; files of an earlier report are replaced.
         split: whose events are measured: "test" or "valid".
-
-    Returns:
-        What `evaluation.json` holds.
 
     Raises:
         RunInvalidError: the run is incomplete, the tables are not its own, or no event is held out.
 
     Example:
-        >>> found = evaluate(Path("run"), Path("data"), Path("report"))
-        >>> found["protocol"]["cases"], sorted(Path("report").iterdir())[-1].name
-        (40, 'evaluation.json')
+        >>> found = evaluate(run=Path("run"), data=Path("data"), out=Path("report"))
+        >>> found.of("two_stage").cases, found.report.name, found.details["protocol"]["split"]
+        (40, 'evaluation.html', 'test')
     """
     # BLAS's threads wait for each other's cores beside other work: 9 s of processor time, not 3.5.
     with threadpool_limits(1, "blas"):
-        return _evaluate(run_dir, data_dir, out, split)
+        return _evaluate(run, data, out, split)
 
 
-def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str, Any]:
+def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> Evaluation:
     trained = load_trained(run_dir)
     data = load_dataset(trained.recipe, data_dir)
     check_same_data(trained, run_dir, data, data_dir)
@@ -166,7 +166,7 @@ def _evaluate(run_dir: Path, data_dir: Path, out: Path, split: str) -> dict[str,
     write_atomic(out / "evaluation.html", report.render(trained.recipe.name, found).encode())
     if fold == TEST:
         write_gain(run_dir, gain)
-    return found
+    return evaluation_of(found, gain, out / "evaluation.html")
 
 
 def _ranker_told(trained: TrainedRun, fold: int, cross_fit: CrossFit | None) -> str:
