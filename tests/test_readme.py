@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.support import phone_picture
+from benchmarks.support.pictures import phone_picture
 from pocketrec_edge.device import Device
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -92,7 +92,7 @@ def test_a_phone_is_asked_and_drawn(repository: Path, tiny_release: Path, tmp_pa
     home = sorted(path.name for path in (tmp_path / "phone").rglob("*"))
     words = [
         "-m",
-        "benchmarks.support.phone_picture",
+        "benchmarks.support.pictures.phone_picture",
         str(tmp_path),
         "--home",
         str(tmp_path / "phone"),

@@ -73,7 +73,7 @@ SECTIONS = (
         claim="A client with any fault of the list fails the golden vectors of a release.",
         command="pocketrec bench golden-mutations --json FILE",
         data=(
-            "Each line of `benchmarks/support/golden_faults.txt` changes one place of the Python"
+            "Each line of `benchmarks/readers/golden_faults.txt` changes one place of the Python"
             " reader."
         ),
         targets=_golden_targets,

@@ -134,7 +134,8 @@ SECTIONS = (
         name="jax-epochs",
         claim="The towers are plain Keras layers: the same code trains on an accelerator by JAX.",
         command=(
-            "KERAS_BACKEND=jax python -m benchmarks.jax_epochs recipes/ml1m.toml DIR --json FILE"
+            "KERAS_BACKEND=jax python -m benchmarks.releases.jax_epochs recipes/ml1m.toml DIR"
+            " --json FILE"
         ),
         data="MovieLens-1M sequences, the recipe's batches, loss and schedule.",
         tables=_jax_tables,

@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from benchmarks.support.chromium import find_chromium, open_tab
+from benchmarks.support.pictures.chromium import find_chromium, open_tab
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.app import create_app
 from pocketrec_server.auth import tokens

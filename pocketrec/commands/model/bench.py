@@ -4,12 +4,16 @@ import importlib
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from pocketrec.finite import FiniteRange
 from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_bundle.errors import InputError
+
+if TYPE_CHECKING:
+    from benchmarks import Benchmark
 
 ROOT = Path(__file__).parents[3]
 NOT_HERE = (
@@ -18,8 +22,8 @@ NOT_HERE = (
 )
 
 
-def _benchmarks() -> dict[str, str]:
-    """Return name and claim of each benchmark; empty where only the wheel is installed."""
+def _benchmarks() -> "dict[str, Benchmark]":
+    """Return the benchmarks by name; empty where only the wheel is installed."""
     if not (ROOT / "benchmarks" / "harness.py").is_file():
         return {}
     sys.path.insert(0, str(ROOT))  # before any `benchmarks` of the user's folder
@@ -31,7 +35,7 @@ def _benchmarks() -> dict[str, str]:
 
 
 BENCHMARKS = _benchmarks()
-NAMES = "\n".join(f"  {name:15} {claim}" for name, claim in BENCHMARKS.items()) or NOT_HERE
+NAMES = "\n".join(f"  {name:15} {one.claim}" for name, one in BENCHMARKS.items()) or NOT_HERE
 
 
 @click.command(
@@ -80,7 +84,7 @@ def command(
     from benchmarks.harness import Options, document
 
     for each in BENCHMARKS if name == "all" else (name,):
-        module = importlib.import_module(f"benchmarks.{each.replace('-', '_')}")
+        module = importlib.import_module(f"benchmarks.{BENCHMARKS[each].module}")
         options = Options(work=work / each, data=data, minutes=minutes, seed=seed)
         result = module.run(options)
         path = json_path / f"{each}.json" if name == "all" else json_path

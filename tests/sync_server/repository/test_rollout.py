@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.support.kill_steps import forked
-from benchmarks.support.loopback_networks import from_network
+from benchmarks.support.network.loopback_networks import from_network
 from pocketrec.cli import main
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.rollout import AppVersions, FailureLimit, RolloutPolicy, Stage

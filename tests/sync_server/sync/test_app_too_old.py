@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.support import command_line
-from benchmarks.support.loopback_networks import from_network
+from benchmarks.support.network.loopback_networks import from_network
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings import rules
 from pocketrec_bundle.settings.rollout import FailureLimit

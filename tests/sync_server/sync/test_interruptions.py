@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.support import command_line
 from benchmarks.support.drawn_release import Drawn, write_drawn_release
-from benchmarks.support.fault_proxy import FaultProxy, Faults
+from benchmarks.support.network.fault_proxy import FaultProxy, Faults
 from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.event import Event

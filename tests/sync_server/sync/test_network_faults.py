@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.support import command_line
 from benchmarks.support.drawn_release import Drawn, write_drawn_release
-from benchmarks.support.fault_proxy import KINDS, FaultProxy, Faults
+from benchmarks.support.network.fault_proxy import KINDS, FaultProxy, Faults
 from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_edge.errors import SyncError

@@ -1,0 +1,1 @@
+"""What reaches phones: bytes, fleets, halts, processes that are killed."""

@@ -1,0 +1,1 @@
+"""What a phone spends on a slate: milliseconds, memory, bytes."""

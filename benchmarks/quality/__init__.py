@@ -1,0 +1,1 @@
+"""How good slates are, beside peers and published figures."""

@@ -1,0 +1,1 @@
+"""What the next release costs: training, and updates of a catalogue without it."""

@@ -1,0 +1,1 @@
+"""Pictures of README.md and the guides, drawn by a browser or from results."""
