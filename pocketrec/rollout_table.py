@@ -109,9 +109,10 @@ def _reported(
     """Return outcomes by release, and the missing conditions of its automatic halt."""
     from pocketrec_server.halting.circuit_breaker import lacks
     from pocketrec_server.halting.outcomes import healths
-    from pocketrec_server.storage.database import FILE_NAME, default_url, is_there, open_database
+    from pocketrec_server.repository.place import DATABASE_NAME
+    from pocketrec_server.storage.database import default_url, is_there, open_database
 
-    if not database and not (repo / FILE_NAME).exists():
+    if not database and not (repo / DATABASE_NAME).exists():
         return {}, {}
     if database and not is_there(database):
         raise InputError(f"{database}: no such database. A server makes it when it starts.")

@@ -264,7 +264,7 @@ SECTIONS = (
             " reaches PocketRec's recall on half of the queries; the figures are of the other"
             " half.",
         ),
-        guide="[Performance](performance.md)",
+        guide="[Performance](device/performance.md)",
     ),
     Section(
         name="device-10m",
@@ -273,7 +273,7 @@ SECTIONS = (
         data="As above, an earlier version on another machine, with other work beside it.",
         targets=_large_targets,
         tables=_large_tables,
-        guide="[Performance](performance.md)",
+        guide="[Performance](device/performance.md)",
     ),
     Section(
         name="offline",
@@ -288,7 +288,7 @@ SECTIONS = (
         notes=(
             "Growth is the mean of the last tenth of the requests less that of the second tenth.",
         ),
-        guide="[Ten minutes without a pause](performance.md#ten-minutes-without-a-pause)",
+        guide="[Ten minutes without a pause](device/performance.md#ten-minutes-without-a-pause)",
     ),
     Section(
         name="export",

@@ -66,7 +66,7 @@ SECTIONS = (
         notes=(
             "This run was cut short by `--minutes`; earlier runs of 100,000 cases had no crash.",
         ),
-        guide="[Security](security.md)",
+        guide="[Security](server/security.md)",
     ),
     Section(
         name="golden-mutations",

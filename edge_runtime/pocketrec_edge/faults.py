@@ -1,8 +1,8 @@
 """Faults: what went wrong on a phone that answered all the same.
 
 An error (`errors.py`) ends a call; a fault comes with its answer. An app branches on `Fault.code`,
-which is stable, and shows or logs `Fault.text`, which may change. `docs/fault-codes.md` lists all
-codes with what an app can do.
+which is stable, and shows or logs `Fault.text`, which may change.
+`docs/device/fault-codes.md` lists all codes with what an app can do.
 """
 
 from collections.abc import Iterable

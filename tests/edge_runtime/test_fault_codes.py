@@ -14,7 +14,7 @@ ROW = re.compile(r"^\| `(\w+)` \| (.+) \| (.+) \| (.+) \|$", re.MULTILINE)
 
 
 def test_the_documentation_lists_every_code_and_no_other(repository):
-    rows = ROW.findall((repository / "docs" / "fault-codes.md").read_text())
+    rows = ROW.findall((repository / "docs/device/fault-codes.md").read_text())
     assert [code for code, *_ in rows] == [code.value for code in FaultCode]
     assert all(len(text) > 3 for row in rows for text in row)
 

@@ -1,7 +1,8 @@
 """A publisher that signs whatever a test wants, a real HTTP server over it, and a real client.
 
 The cases are those of the specification's client workflow (5.3 to 5.7) that
-theupdateframework/tuf-conformance covers too; `docs/security.md` lists those that do not apply.
+theupdateframework/tuf-conformance covers too; `docs/server/security.md` lists those that
+do not apply.
 """
 
 import datetime as real

@@ -1,4 +1,4 @@
-"""Draw the plots of docs/performance.md out of the results of `bench device` and `bench offline`.
+"""Draw the plots of docs/device/performance.md from results of `bench device` and `bench offline`.
 
 Run as `python -m benchmarks.support.pictures.plots benchmarks/results docs/images`; needs
 the extra `bench`.

@@ -1,7 +1,7 @@
 """Upload a phone's events to the server, if the user agreed (`consent.py`).
 
 Events that cannot be uploaded stay in the log and are reported; the sync still succeeds. The
-protocol is in `docs/privacy.md`.
+protocol is in `docs/device/privacy.md`.
 """
 
 import gzip

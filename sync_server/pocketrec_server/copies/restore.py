@@ -30,7 +30,7 @@ from pocketrec_server.copies.inventory import TIMESTAMP
 from pocketrec_server.errors import BackupInvalidError, RepositoryInvalidError
 from pocketrec_server.repository import state
 from pocketrec_server.repository.history import FOLDER
-from pocketrec_server.storage.database import FILE_NAME
+from pocketrec_server.repository.place import DATABASE_NAME
 from pocketrec_server.storage.tables import ADMIN_TOKEN, SETTING
 
 UNSIGNED_FORMAT, UNSIGNED_LIST = 1, "backup.json"
@@ -160,7 +160,7 @@ def _check(file: Path, fresh: Path, seen: dict[str, dict[str, Any]], *, with_sec
     if DATABASE not in seen:
         return 0
     try:
-        with closing(sqlite3.connect(fresh / FILE_NAME)) as database:
+        with closing(sqlite3.connect(fresh / DATABASE_NAME)) as database:
             return _check_database(file, database, with_secrets=with_secrets)
     except sqlite3.Error as err:
         raise BackupInvalidError(f"{file}: its database is damaged ({err}).") from err
@@ -218,7 +218,7 @@ def _unsigned_list(file: Path, stream: BinaryIO) -> dict[str, Any]:
 def _place(file: Path, name: str) -> str:
     """Return the path of a member below the repository's folder."""
     if name == DATABASE:
-        return FILE_NAME
+        return DATABASE_NAME
     inner = name.removeprefix(REPOSITORY)
     if inner == name or not inventory.is_name(inner):
         raise BackupInvalidError(f"{file}: {name!r} does not belong in a backup.")
@@ -228,7 +228,7 @@ def _place(file: Path, name: str) -> str:
 def _extract(source: Any, path: Path) -> dict[str, Any]:
     reader, size = HashingReader(source), 0
     # Web servers need to read published files; the audit trail names people, so it is private.
-    mode = {FILE_NAME: 0o600}.get(path.name, 0o640 if path.parent.name == FOLDER else 0o644)
+    mode = {DATABASE_NAME: 0o600}.get(path.name, 0o640 if path.parent.name == FOLDER else 0o644)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
         while part := reader.read(_PART):
             size += stream.write(part)

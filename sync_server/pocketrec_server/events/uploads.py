@@ -1,7 +1,7 @@
 """Parse the body of an upload: version 1, or the older form without a version.
 
 `{"schema": 1, "batch": uuid, "install_id": text, "consent": true, "events": [...]}`; the older form
-has no schema and no batch. `docs/privacy.md` describes the protocol.
+has no schema and no batch. `docs/device/privacy.md` describes the protocol.
 """
 
 import re

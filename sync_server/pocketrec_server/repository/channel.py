@@ -20,7 +20,7 @@ from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
 from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import blobs, deltas
 from pocketrec_server.repository.roles import TARGETS, channels_of
-from pocketrec_server.repository.stages import offered
+from pocketrec_server.repository.rollout import offered
 from pocketrec_server.repository.state import State
 
 _FIRST_PERCENT = "x-pocketrec-first-percent"

@@ -16,7 +16,7 @@ from pocketrec_server.repository import deltas, state
 from pocketrec_server.repository.channel import Channel
 from pocketrec_server.repository.halts import halts_in
 from pocketrec_server.repository.roles import CHANNELS, TARGETS, channels_of
-from pocketrec_server.repository.stages import offered
+from pocketrec_server.repository.rollout import offered
 from pocketrec_server.repository.standing import Standing, standings
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from pocketrec_bundle.errors import InputError
 from pocketrec_server.repository import state
-from pocketrec_server.storage.database import FILE_NAME
 
+DATABASE_NAME = "server.sqlite"
+"""The server's own database."""
 _OWN = ("metadata", "targets", "history", "lock", "cookie.secret")
 _MOST_NAMED = 3
 
@@ -45,4 +46,4 @@ def check_served(repo: Path) -> None:
 
 def _is_own(name: str) -> bool:
     """Return whether a server or `publish` can create this file before the metadata."""
-    return name in _OWN or name.startswith((FILE_NAME, ".", "lost+found"))
+    return name in _OWN or name.startswith((DATABASE_NAME, ".", "lost+found"))

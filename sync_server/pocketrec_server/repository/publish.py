@@ -43,8 +43,7 @@ from pocketrec_server.repository.roles import (
     first_root,
     first_targets,
 )
-from pocketrec_server.repository.rollout import find, rolled_back
-from pocketrec_server.repository.stages import with_newest
+from pocketrec_server.repository.rollout import find, rolled_back, with_newest
 from pocketrec_server.repository.state import State
 
 __all__ = [

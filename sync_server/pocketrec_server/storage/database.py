@@ -21,8 +21,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from pocketrec_server.errors import DatabaseInvalidError
+from pocketrec_server.repository.place import DATABASE_NAME
 
-FILE_NAME = "server.sqlite"  # in the repository
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_S = 5.0
 _CONNECT_S = 5
@@ -31,7 +31,7 @@ _UPGRADE_LOCK = 0x706F636B  # of pg_advisory_xact_lock; any number that nothing 
 
 def default_url(repo: Path) -> str:
     """Return the URL of the database in a repository's folder."""
-    return f"sqlite:///{repo.resolve() / FILE_NAME}"
+    return f"sqlite:///{repo.resolve() / DATABASE_NAME}"
 
 
 def open_database(url: str) -> Engine:

@@ -16,7 +16,7 @@ from pocketrec_bundle.settings.rollout import (
     Stage,
 )
 from pocketrec_server.repository.publish import change_policy, publish, read_policy
-from pocketrec_server.repository.stages import offered, with_newest
+from pocketrec_server.repository.rollout import offered, with_newest
 
 
 def sha(n):

@@ -93,10 +93,10 @@ EVENTS = tuple(  # two people and two items: a recommender needs that many
 BEFORE = {
     "README.md": (REPOSITORY[0], *ONLINE, *PHONE),
     "docs/app-developer.md": (*REPOSITORY, *SERVER),
-    "docs/kits.md": REPOSITORY,
+    "docs/device/kits.md": REPOSITORY,
     "docs/ml-engineer.md": (*REPOSITORY, *SERVER, *EVENTS),
-    "docs/privacy.md": PHONE,
-    "docs/simulator.md": (*REPOSITORY, *PHONE, *SERVER),
+    "docs/device/privacy.md": PHONE,
+    "docs/device/simulator.md": (*REPOSITORY, *PHONE, *SERVER),
 }
 # Words of the pages that stand for the reader's own.
 OURS = {"ITEM_ID": "item 7", "ANOTHER": "item 14"}
@@ -115,7 +115,9 @@ class Block:
 
 def pages(repository: Path) -> list[Path]:
     top = [path for path in repository.glob("*.md") if path.name != "CHANGELOG.md"]
-    guides = [path for path in (repository / "docs").glob("*.md") if path.stem != "cli-reference"]
+    folders = (repository / "docs" / name for name in (".", "device", "server"))
+    pages = (path for folder in folders for path in folder.glob("*.md"))
+    guides = [path for path in pages if path.stem != "cli-reference"]
     return sorted([*top, *guides, repository / "bundle" / "FORMAT.md"])
 
 
