@@ -19,6 +19,7 @@ from pocketrec_bundle.errors import PocketRecError
 
 # name -> its folder below `commands/`, its line in `pocketrec --help`; in the order of data flow.
 COMMANDS = {
+    "init": ("model", "Look at files of tables and write a recipe for them."),
     "data": ("model", "Read, check and clean the two tables: interactions and items."),
     "features": ("model", "Write the point-in-time features of every past interaction."),
     "train": ("model", "Train the two-tower model and the ranker of a recipe."),

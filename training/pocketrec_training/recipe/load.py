@@ -17,6 +17,9 @@ from pocketrec_training.recipe.checks import check_heads, check_together, check_
 from pocketrec_training.recipe.renamed_keys import rename_keys
 from pocketrec_training.recipe.schema import Recipe
 
+_ONE_VALUE = ("string_type", "literal_error", "float_type", "int_type", "bool_type")
+"""Errors of a list where one value is needed."""
+
 
 def load_recipe(path: Path, *, warn: Callable[[str], None] | None = None) -> Recipe:
     """Read and check a recipe, from TOML or from the `recipe.json` of a run.
@@ -119,7 +122,11 @@ def _explain(error: dict[str, Any]) -> str:
         close = difflib.get_close_matches(key, _keys(parents), n=1)
         hint = f", did you mean '{close[0]}'?" if close else f"; known: {', '.join(_keys(parents))}"
         return f"{place}: unknown key{hint}"
-    return f"{place}: {error['msg']} (found {error['input']!r})"
+    found = error["input"]
+    if error["type"] in _ONE_VALUE and isinstance(found, list) and len(found) > 1:
+        # `pocketrec init` writes the values that a person has to choose from.
+        return f"{place}: choose one of {', '.join(map(repr, found))}"
+    return f"{place}: {error['msg']} (found {found!r})"
 
 
 def _keys(parents: list[str]) -> list[str]:
