@@ -24,6 +24,7 @@ from pocketrec_training.reading.sniff import Dialect, sniff_encoding, sniff_head
         ("id\tname\n1\tA; B, C\n2\tD, E; F\n3\tG\n", "\t", "", True),
         ("user;score\n1;4,5\n2;3,5\n", ";", "", True),
         ("0 1 2\n1 4 5\n", " ", "", False),
+        ("1::The Blue Door::Drama\n2::The Red Door::War\n", "::", "", False),
         ("item\nA\nB\n", "", "", True),
     ],
 )

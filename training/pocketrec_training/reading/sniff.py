@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 SEPARATORS = ("\t", "::", ",", ";", "|", " ")
-"""Of two that fit equally well, the first is chosen."""
+"""Of two that fit equally well, the first is chosen; a blank only if no other fits."""
 LINES = 300
 """Lines that decide."""
 _BOMS = (
@@ -25,6 +25,8 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_FITS = 0.9
+"""Share of lines with the same number of fields."""
 _CUT_OFF = 3
 """Bytes that the last UTF-8 character of a sample may lack."""
 _LONG = 60
@@ -97,6 +99,8 @@ def sniff_separator(lines: Sequence[str]) -> tuple[str, str]:
     """
     best, found = (0.0, 0), ("", "")
     for separator in SEPARATORS:
+        if separator == " " and best[0] >= _FITS:
+            break
         quote = _quote(lines, separator)
         share, width = _regularity(split_rows(lines[:LINES], separator, quote))
         # More columns win only among separators that are about equally regular.

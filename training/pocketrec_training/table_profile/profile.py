@@ -67,6 +67,8 @@ class Profile:
             keys["header"] = False, 'no line with names: the columns are "1", "2", ...'
         if dialect.encoding not in ("utf-8", "utf-8-sig"):
             keys["encoding"] = dialect.encoding, ""
+        if table.sample.layout != "rows":
+            keys["layout"] = table.sample.layout, "several items in a line"
         return keys
 
 

@@ -10,6 +10,10 @@ from pocketrec_training.table_profile.columns import ColumnProfile
 
 MAX_EVENTS = 20
 """More distinct texts are not event types."""
+FEW_ROWS = 20
+"""In a table of fewer rows, ids need not repeat."""
+JOINED = 0.5
+"""Agreement with the ids of another table, above which a column holds these ids."""
 SURE = 1.0
 """Lead over the next column, below which a person has to choose."""
 _ASIN = re.compile(r"B[0-9A-Z]{9}|\d{9}[\dX]")
@@ -44,7 +48,7 @@ def interaction_roles(
         named: whether the table has a header.
     """
     roles: Roles = {}
-    if found := _time(columns):
+    if found := _time(columns, named=named):
         roles["timestamp"] = found
     if found := _event(columns, named=named):
         roles["event"] = found
@@ -60,14 +64,14 @@ def _can_be_id(column: ColumnProfile) -> bool:
     """Return whether a column may hold ids of users or items, each in several rows."""
     is_id = column.whole or not column.is_numeric
     is_short = column.length <= 100 and column.words <= 8
-    repeats = not column.is_unique or column.n < 50
+    repeats = not column.is_unique or column.n < FEW_ROWS
     return column.n_distinct >= 2 and is_id and is_short and repeats and not column.is_object
 
 
-def _time(columns: Sequence[ColumnProfile]) -> Choice | None:
+def _time(columns: Sequence[ColumnProfile], *, named: bool) -> Choice | None:
     best: tuple[float, int, ColumnProfile] | None = None
     for place, column in enumerate(columns):
-        if column.time is None:
+        if column.time is None or (not named and not column.time.is_recent):
             continue
         is_named = names.is_time_name(column.name)
         score = 2.0 * is_named + 0.5 * (column.time.unit != "date") + 0.1 * bool(column.time.unit)
@@ -113,7 +117,7 @@ def _value(
         if named and names.is_named(column.name, names.VALUE):
             if found is None or names.is_named(column.name, names.RATING):
                 found = column
-        elif not named and column.time is None and not ids.get(column.name):
+        elif not named and column.time is None and ids.get(column.name, 0.0) < JOINED:
             ratings = column.n_distinct <= 21 and column.low >= -1 and column.high <= 100
             if found is None and (ratings or not column.whole):
                 found = column
@@ -141,7 +145,9 @@ def _pair(ids: Sequence[ColumnProfile], joins: Mapping[str, float], *, named: bo
     items = {each.name: _item_score(each, joins, place) for place, each in enumerate(ids)}
     if not named:  # the two with the most values, in the order of the file
         most = sorted(ids, key=lambda each: -each.n_distinct)[:2]
-        kept = {each.name for each in most} | {name for name, share in joins.items() if share > 0.5}
+        kept = {each.name for each in most} | {
+            name for name, share in joins.items() if share > JOINED
+        }
         users = {name: score for name, score in users.items() if name in kept}
         items = {name: score for name, score in items.items() if name in kept}
     pairs = sorted(

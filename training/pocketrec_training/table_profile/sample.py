@@ -6,7 +6,7 @@ The bytes read are bounded, so a file of 10 GB takes as long as one of 32 MB.
 import json
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,8 @@ class TableSample:
         whole: whether `columns` has all rows.
         lists: columns whose values are lists; their elements are joined by "|".
         objects: columns whose values are JSON objects.
+        layout: "rows", or a layout with several items in a line, which `columns` no longer has.
+        lines: of a table without header and commas, the lines as they are.
     """
 
     path: Path
@@ -50,6 +52,8 @@ class TableSample:
     whole: bool
     lists: frozenset[str] = frozenset()
     objects: frozenset[str] = frozenset()
+    layout: str = "rows"
+    lines: list[str] = field(default_factory=list, repr=False)
 
     @property
     def n_sampled(self) -> int:
@@ -83,16 +87,11 @@ def read_sample(path: Path) -> TableSample:
     else:
         found = _delimited(path, parts, ".tsv" in suffixes)
     read = sum(map(len, parts))
-    return TableSample(
-        path=path,
+    return replace(
+        found,
         compression=compression,
         n_rows=found.n_rows if whole else round(found.n_rows * size / max(read, 1)),
         whole=whole and found.whole,
-        format=found.format,
-        dialect=found.dialect,
-        columns=found.columns,
-        lists=found.lists,
-        objects=found.objects,
     )
 
 
@@ -143,14 +142,10 @@ def _delimited(path: Path, parts: list[bytes], is_tsv: bool) -> TableSample:
     if len(names) > MAX_COLUMNS:
         raise TableInvalidError(f"{path}: has {len(names)} columns; at most {MAX_COLUMNS}.")
     body = rows[1:] if dialect.header else rows
-    return _table(
-        path,
-        "delimited",
-        names,
-        ([*row, *[""] * (len(names) - len(row))] for row in body),
-        len(body),
-        dialect=dialect,
-    )
+    whole_rows = ([*row, *[""] * (len(names) - len(row))] for row in body)
+    found = _table(path, "delimited", names, whole_rows, len(body), dialect=dialect)
+    has_numbers = not dialect.header and dialect.separator in ("", " ", "\t")
+    return replace(found, lines=lines) if has_numbers else found
 
 
 def _width(rows: list[list[str]]) -> int:
@@ -193,15 +188,7 @@ def _json(path: Path, parts: list[bytes]) -> TableSample:
     objects = {n for n in names if any(isinstance(r.get(n), dict) for r in records[:2000])}
     rows = ([_text(record.get(name)) for name in names] for record in records)
     found = _table(path, "json", names, rows, len(records))
-    return TableSample(
-        path=path,
-        format="json",
-        columns=found.columns,
-        n_rows=found.n_rows,
-        whole=found.whole,
-        lists=frozenset(lists),
-        objects=frozenset(objects),
-    )
+    return replace(found, lists=frozenset(lists), objects=frozenset(objects))
 
 
 def _records(text: str) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pocketrec_training.table_profile import names
 from pocketrec_training.table_profile.columns import ColumnProfile, profile_columns
 from pocketrec_training.table_profile.items import is_text, item_roles
 from pocketrec_training.table_profile.joins import agreement
+from pocketrec_training.table_profile.layouts import one_item_a_row
 from pocketrec_training.table_profile.roles import Choice, Roles, interaction_roles
 from pocketrec_training.table_profile.sample import TableSample, read_sample
 
@@ -48,7 +49,7 @@ def profile_tables(paths: Sequence[Path]) -> list[TableProfile]:
     Raises:
         TableInvalidError: a file cannot be read, or none has a user and an item in each row.
     """
-    samples = [read_sample(path) for path in paths]
+    samples = [one_item_a_row(read_sample(path)) for path in paths]
     tables = [TableProfile(sample=each, columns=profile_columns(each)) for each in samples]
     roles = [_roles(table, [o for o in tables if o is not table]) for table in tables]
     scores = [_score(table, found) for table, found in zip(tables, roles, strict=True)]

@@ -5,7 +5,7 @@ The rules are for a proposal. `pocketrec data` reads the times by the keys that 
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -52,12 +52,14 @@ class TimeForm:
         unit: of numbers: "s", "ms", "us", "ns", "days" or "excel"; empty for texts.
         formats: of texts, as in strptime; empty: ISO 8601; two: day and month cannot be told apart.
         by_name: whether the values are times only because the column's name says so.
+        is_recent: whether most values are between 1990 and 2100.
     """
 
     told: str
     unit: str = ""
     formats: tuple[str, ...] = ()
     by_name: bool = False
+    is_recent: bool = True
 
     def seconds(self, values: Iterable[str]) -> NDArray[np.float64]:
         """Return unix seconds, float64 [n]; nan where a value cannot be read."""
@@ -88,7 +90,12 @@ def recognise_time(
     if len(numbers) >= 0.95 * len(counts):
         return _of_numbers(name, np.fromiter(numbers.values(), np.float64, len(numbers)))
     step = max(1, len(counts) // LOOKED_AT)
-    return _of_texts([*islice(counts, 0, None, step)])
+    values = [*islice(counts, 0, None, step)]
+    form = _of_texts(values)
+    if form is None:
+        return None
+    seconds = form.seconds(values)
+    return replace(form, is_recent=bool(((seconds >= MIN_TS) & (seconds < MAX_TS)).mean() >= 0.5))
 
 
 def _of_numbers(name: str, numbers: NDArray[np.float64]) -> TimeForm | None:
