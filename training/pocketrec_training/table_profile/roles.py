@@ -55,12 +55,12 @@ def interaction_roles(
     if found := _value(columns, named=named, ids=joins):
         roles["value"] = found
     taken = {choice.column for choice in roles.values()}
-    ids = [column for column in columns if column.name not in taken and _can_be_id(column)]
+    ids = [column for column in columns if column.name not in taken and can_be_id(column)]
     pair = _pair(ids, joins, named=named)
     return roles | pair if pair else {}
 
 
-def _can_be_id(column: ColumnProfile) -> bool:
+def can_be_id(column: ColumnProfile) -> bool:
     """Return whether a column may hold ids of users or items, each in several rows."""
     is_id = column.whole or not column.is_numeric
     is_short = column.length <= 100 and column.words <= 8

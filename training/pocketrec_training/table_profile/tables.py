@@ -10,7 +10,7 @@ from pocketrec_training.table_profile.columns import ColumnProfile, profile_colu
 from pocketrec_training.table_profile.items import is_text, item_roles
 from pocketrec_training.table_profile.joins import agreement
 from pocketrec_training.table_profile.layouts import one_item_a_row
-from pocketrec_training.table_profile.roles import Choice, Roles, interaction_roles
+from pocketrec_training.table_profile.roles import Choice, Roles, can_be_id, interaction_roles
 from pocketrec_training.table_profile.sample import TableSample, read_sample
 
 
@@ -97,6 +97,8 @@ def _with(
 def _roles(table: TableProfile, others: Sequence[TableProfile]) -> Roles:
     joins: dict[str, float] = {}
     for column in table.columns:
+        if not can_be_id(column):
+            continue
         shares = [
             agreement(column.counts.keys(), key.counts.keys())
             for other in others
