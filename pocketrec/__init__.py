@@ -5,30 +5,45 @@ The names below are the library; each is imported from its room when it is first
 
 Tables become a run (`train`, `evaluate`), a run a bundle (`export_bundle`, `open_bundle`), a bundle
 a signed release (`publish`, `create_app`), and a release a slate (`Device`, `Answer`, `Fault`).
-Errors are `PocketRecError`. The command line is `pocketrec.cli`.
+The other names are types of arguments and answers, such as `Filters` and `Evaluation`. Errors are
+`PocketRecError`. The command line is `pocketrec.cli`.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pocketrec.publishing import publish
     from pocketrec_bundle.errors import PocketRecError
     from pocketrec_bundle.reader import open_bundle
     from pocketrec_edge.answers import Answer
     from pocketrec_edge.device import Device
-    from pocketrec_edge.faults import Fault
+    from pocketrec_edge.device_status import Status
+    from pocketrec_edge.faults import Fault, FaultCode
+    from pocketrec_edge.recommend.explain import Explanation
+    from pocketrec_edge.recommend.filters import Filters
     from pocketrec_export.build import export_bundle
+    from pocketrec_export.report import ExportReport
     from pocketrec_server.app import create_app
-    from pocketrec_server.repository.publish import publish
+    from pocketrec_server.repository.publish import PublishReport
+    from pocketrec_server.settings import Settings
     from pocketrec_training.evaluation.evaluate import evaluate
     from pocketrec_training.evaluation.result import Evaluation
-    from pocketrec_training.train import train
+    from pocketrec_training.train import TrainReport, train
 
 __all__ = [
     "Answer",
     "Device",
     "Evaluation",
+    "Explanation",
+    "ExportReport",
     "Fault",
+    "FaultCode",
+    "Filters",
     "PocketRecError",
+    "PublishReport",
+    "Settings",
+    "Status",
+    "TrainReport",
     "create_app",
     "evaluate",
     "export_bundle",
@@ -41,17 +56,26 @@ _PLACES = {
     "Answer": "pocketrec_edge.answers",
     "Device": "pocketrec_edge.device",
     "Evaluation": "pocketrec_training.evaluation.result",
+    "Explanation": "pocketrec_edge.recommend.explain",
+    "ExportReport": "pocketrec_export.report",
     "Fault": "pocketrec_edge.faults",
+    "FaultCode": "pocketrec_edge.faults",
+    "Filters": "pocketrec_edge.recommend.filters",
     "PocketRecError": "pocketrec_bundle.errors",
+    "PublishReport": "pocketrec_server.repository.publish",
+    "Settings": "pocketrec_server.settings",
+    "Status": "pocketrec_edge.device_status",
+    "TrainReport": "pocketrec_training.train",
     "create_app": "pocketrec_server.app",
     "evaluate": "pocketrec_training.evaluation.evaluate",
     "export_bundle": "pocketrec_export.build",
     "open_bundle": "pocketrec_bundle.reader",
-    "publish": "pocketrec_server.repository.publish",
+    "publish": "pocketrec.publishing",
     "train": "pocketrec_training.train",
 }
 
 _EXTRAS = {
+    "pocketrec": "server",  # publish
     "pocketrec_export": "train",
     "pocketrec_server": "server",
     "pocketrec_training": "train",

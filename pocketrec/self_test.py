@@ -1,8 +1,7 @@
 """Test a bundle before it is published, as `pocketrec verify` does."""
 
+from collections.abc import Callable
 from pathlib import Path
-
-import click
 
 from pocketrec_bundle.errors import PocketRecError
 
@@ -13,10 +12,12 @@ class SelfTestRefusedError(PocketRecError):
     exit_code = 3
 
 
-def self_tested(folder: Path) -> None:
+def self_tested(folder: Path, warn: Callable[[str], None]) -> None:
     """Run a bundle's models and golden requests on the runtimes of this machine.
 
-    An engine of the bundle that has no runtime here is named on stderr.
+    Args:
+        folder: of the bundle.
+        warn: receives a sentence if an engine of the bundle has no runtime here.
 
     Raises:
         BundleInvalidError: the bundle fails its checks.
@@ -38,10 +39,10 @@ def self_tested(folder: Path) -> None:
         raise EngineError(
             f"{name}: this machine has no runtime for its models ({', '.join(shipped)}), so they "
             "cannot be tested here. Install one with: pip install 'pocketrec[edge]'; or run "
-            "`pocketrec verify` elsewhere and add --no-self-test."
+            "`pocketrec verify` elsewhere and add --no-self-test (in Python: self_test=False)."
         )
     if unproved:
-        click.echo(f"{name}: not tested here, no runtime: {', '.join(unproved)}", err=True)
+        warn(f"{name}: not tested here, no runtime: {', '.join(unproved)}")
     found = verify(bundle)
     failed = [
         *(

@@ -30,6 +30,13 @@ class Status:
         engine: that runs the models; None if no release opens.
         log: what the event log holds; None if it cannot be read.
         faults: those that last, and those of the last slate.
+
+    Example:
+        >>> from pocketrec_edge.device import Device
+        >>> with Device(Path("phone"), bundle=Path("bundle"), engine="onnx") as device:
+        ...     status = device.status()
+        >>> status.items, status.engine, status.active, status.faults
+        (48, 'onnx', None, ())
     """
 
     release: str | None

@@ -14,6 +14,10 @@ class FaultCode(StrEnum):
     """The code of a fault; compares equal to its text, such as `"no_release"`.
 
     Codes are only added. The comment of each one says what answers meanwhile.
+
+    Example:
+        >>> FaultCode("no_release") is FaultCode.NO_RELEASE, FaultCode.NO_RELEASE == "no_release"
+        (True, True)
     """
 
     NO_RELEASE = "no_release"

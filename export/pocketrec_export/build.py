@@ -57,9 +57,9 @@ PARITY_MOMENTS, CALIBRATION_MOMENTS, PROBE_USERS = 64, 128, 200
 
 
 def export_bundle(
-    run_dir: Path,
-    out: Path,
     *,
+    run: Path,
+    out: Path,
     force: bool = False,
     all_variants: bool = False,
     campaigns: Path | None = None,
@@ -68,7 +68,7 @@ def export_bundle(
     """Export a run as a bundle at `out`.
 
     Args:
-        run_dir: a finished run, which also holds its tables.
+        run: a finished run, which also holds its tables.
         out: the bundle folder; replaced only with `force`.
         force: export even if no variant passes the gates; the manifest and the card then say so.
         all_variants: also pack model files that no target uses, for study.
@@ -84,18 +84,18 @@ def export_bundle(
         InputError: `out` exists, or the name or the campaigns are invalid.
 
     Example:
-        >>> report = export_bundle(Path("run"), Path("release"), name="shop-1")
+        >>> report = export_bundle(run=Path("run"), out=Path("release"), name="shop-1")
         >>> report.name, report.items
         ('shop-1', 30)
     """
     check_free(out, force=force)
     named = None if name is None else check_release_name(name)
-    trained = load_trained(run_dir)
+    trained = load_trained(run)
     recipe = trained.recipe
-    told = checked_gain(recipe, run_dir, force=force)
+    told = checked_gain(recipe, run, force=force)
     version = recipe.export.format_version
     with BundleWriter(out, force=force, format_version=version) as writer:
-        data = load_dataset(recipe, run_dir)
+        data = load_dataset(recipe, run)
         _add_content(writer, trained, data, campaigns)
         last_ts = int(data.ts.max())
         facts: dict[str, Any] = {
@@ -120,7 +120,7 @@ def export_bundle(
             choices,
             every=all_variants,
             ort_format=recipe.export.ort_format,
-            ended=_ended(run_dir),
+            ended=_ended(run),
         )
         draft = Bundle(writer.manifest(**facts), writer.blob_dir)
         answered = golden.answered(draft, blank, force=force)
@@ -137,7 +137,7 @@ def export_bundle(
             golden_unmade=list(answered.edges.unmade),
             baseline_gain=told,
         )
-        for name, text in card.render(report, run_dir).items():
+        for name, text in card.render(report, run).items():
             writer.add(name, text, "card")
         writer.finish(**facts)
     return report

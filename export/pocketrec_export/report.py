@@ -55,6 +55,15 @@ class ExportReport:
         golden_unmade: edge cases that this release cannot show, e.g. a withdrawn item.
         baseline_gain: one line, the two stages against the best simple baseline; "" if the recipe
             has `export.require_gain = "off"`.
+
+    Example:
+        >>> shipped = ShippedVariant(target="web", engine="onnx", user_tower="fp16", ranker="fp32",
+        ...     models_bytes=65_536, passed=True, warned=False)
+        >>> report = ExportReport(name="shop-1", items=30, bundle_bytes=98_304, shipped=[shipped],
+        ...     files=[], gates=[], golden_cases=4, golden_left_out=0, golden_unmade=[],
+        ...     baseline_gain="")
+        >>> [f"{each.target}: {each.user_tower}, {each.state}" for each in report.shipped]
+        ['web: fp16, passed']
     """
 
     name: str

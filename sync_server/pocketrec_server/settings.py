@@ -22,6 +22,11 @@ class Settings:
         behind_proxy: trust the client address and scheme that one proxy in front adds.
         log_requests: log one JSON line per request on stderr.
         limits: limits of uploads and events.
+
+    Example:
+        >>> settings = Settings(repo=Path("repo"), behind_proxy=True)
+        >>> settings.database_url, settings.limits == LIMITS
+        ('', True)
     """
 
     repo: Path

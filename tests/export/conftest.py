@@ -127,7 +127,7 @@ def bundle_dir(run_dir: Path, conversions) -> Path:
 
     out = run_dir.parent / "bundle"
     with conversions.kept():
-        export_bundle(run_dir, out)
+        export_bundle(run=run_dir, out=out)
     return out
 
 

@@ -114,7 +114,7 @@ def test_run_of_an_earlier_version_says_nothing_of_what_ended_it(run_dir: Path, 
 
 
 def test_all_variants_pack_also_what_no_target_ships(run_dir: Path, tmp_path: Path):
-    export_bundle(run_dir, tmp_path / "all", all_variants=True)
+    export_bundle(run=run_dir, out=tmp_path / "all", all_variants=True)
     manifest = open_bundle(tmp_path / "all").manifest
     models = [entry for entry in manifest.files if entry.kind == "model"]
     assert len(models) == 12
@@ -126,10 +126,10 @@ def test_an_existing_bundle_is_replaced_only_with_force(
 ):
     before = (own_bundle / "manifest.json").read_bytes()
     with pytest.raises(InputError, match="--force"):
-        export_bundle(run_dir, own_bundle)
+        export_bundle(run=run_dir, out=own_bundle)
     assert (own_bundle / "manifest.json").read_bytes() == before
     with conversions.made_again():
-        export_bundle(run_dir, own_bundle, force=True)
+        export_bundle(run=run_dir, out=own_bundle, force=True)
     assert (own_bundle / "manifest.json").read_bytes() == before  # same run, same bytes
 
 
@@ -172,13 +172,13 @@ def test_budgets_that_nothing_meets_refuse_the_release_and_force_is_recorded(
 
     monkeypatch.setattr(build, "load_trained", small)
     with pytest.raises(GateRefusedError, match=r"budgets of web:(?s:.*)bytes .* 1,000 ") as refused:
-        export_bundle(run_dir, tmp_path / "refused")
+        export_bundle(run=run_dir, out=tmp_path / "refused")
     key = "export.targets.web.models_bytes"
     assert f" {key}\n" in str(refused.value)
     assert f"\n{key}: raise it, " in str(refused.value)
     assert refused.value.exit_code == 3
     assert list(tmp_path.iterdir()) == []
-    report = export_bundle(run_dir, tmp_path / "forced", force=True)
+    report = export_bundle(run=run_dir, out=tmp_path / "forced", force=True)
     assert [s.target for s in report.shipped if not s.passed] == ["web"]
     bundle = open_bundle(tmp_path / "forced")
     forced = [e for e in bundle.manifest.files if e.meta.get("forced")]
@@ -199,7 +199,7 @@ def test_the_recipes_recall_chooses_how_many_cells_a_search_reads(
     probes = {}
     for recall in (0.3, 0.999):
         monkeypatch.setattr(build, "load_trained", lambda _run, r=recall: searching(r))
-        report = export_bundle(run_dir, tmp_path / str(recall), name=f"recall {recall}")
+        report = export_bundle(run=run_dir, out=tmp_path / str(recall), name=f"recall {recall}")
         bundle = open_bundle(tmp_path / str(recall))
         assert report.name == bundle.manifest.name == f"recall {recall}"
         probes[recall] = bundle.policy.probes
@@ -211,7 +211,7 @@ def test_files_that_disagree_on_most_golden_slates_refuse_the_release(
 ):
     monkeypatch.setattr(golden, "_holds", lambda *_: False)
     with pytest.raises(GateRefusedError, match="6 of 6 golden slates"):
-        export_bundle(run_dir, tmp_path / "refused")
+        export_bundle(run=run_dir, out=tmp_path / "refused")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -231,12 +231,12 @@ def test_killed_at_any_step_an_export_leaves_the_old_bundle_or_the_new(
     remembered = [kill_steps.Remembered(getattr(*place)) for place in slow]
     for place, function in zip(slow, remembered, strict=True):
         monkeypatch.setattr(*place, function)
-    export_bundle(run_dir, tmp_path / "whole")
+    export_bundle(run=run_dir, out=tmp_path / "whole")
     for function in remembered:
         function.replay()
 
     def job() -> None:
-        export_bundle(run_dir, work / "bundle", force=True)
+        export_bundle(run=run_dir, out=work / "bundle", force=True)
 
     def digest(bundle: Path) -> str:
         """Hash of a bundle that opens."""
@@ -331,7 +331,7 @@ def in_a_child(run_dir: Path, tmp_path_factory):
 
 def test_another_process_with_another_hash_seed_writes_the_same_bytes(in_a_child, tmp_path):
     run, bundle, _ = in_a_child
-    export_bundle(run, tmp_path / "bundle", all_variants=True, force=True)
+    export_bundle(run=run, out=tmp_path / "bundle", all_variants=True, force=True)
     here, there = (
         {entry.name: entry.sha256 for entry in open_bundle(one).manifest.files}
         for one in (tmp_path / "bundle", bundle)

@@ -118,12 +118,12 @@ def test_a_release_carries_campaigns_and_the_next_of_its_catalogue_keeps_or_repl
     done = runner.invoke(main, [*more, str(campaigns), "--out", replaced])
     assert done.exit_code == 0, done.output
     assert [each.id for each in open_bundle(Path(replaced)).campaigns.campaigns] == ["i09"]
-    export_bundle(repeats_run_dir, Path(bare), force=True)
+    export_bundle(run=repeats_run_dir, out=Path(bare), force=True)
     assert not open_bundle(Path(bare)).lists(FILE)
 
 
 def test_a_recipe_without_places_takes_no_campaigns(run_dir: Path, tmp_path: Path):
     campaigns = write(tmp_path / "c.json", "i07")
     with pytest.raises(InputError, match="no places for campaigns"):
-        export_bundle(run_dir, tmp_path / "b", force=True, campaigns=campaigns)
+        export_bundle(run=run_dir, out=tmp_path / "b", force=True, campaigns=campaigns)
     assert not (tmp_path / "b").exists()

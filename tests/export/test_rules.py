@@ -114,7 +114,7 @@ def test_a_release_for_older_apps_has_no_rules():
 def test_rules_are_in_the_release_and_in_the_next_of_its_catalogue(
     repeats_run_dir: Path, tmp_path: Path
 ):
-    export_bundle(repeats_run_dir, tmp_path / "b", force=True)
+    export_bundle(run=repeats_run_dir, out=tmp_path / "b", force=True)
     (tmp_path / "c.json").write_text(json.dumps({"withdraw": ["i07"]}))
     update_catalogue(tmp_path / "b", tmp_path / "c.json", repeats_run_dir, tmp_path / "next")
     for folder in ("b", "next"):

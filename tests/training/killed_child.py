@@ -36,7 +36,7 @@ MORE = (
 def job(folder: Path, run: Path):
     """Return a function that trains the recipe of a folder."""
     recipe = load_recipe(folder / "r.toml")
-    return lambda: train.train(recipe, folder / "data", run)
+    return lambda: train.train(recipe=recipe, data=folder / "data", out=run)
 
 
 def killed_once(folder: Path) -> dict:

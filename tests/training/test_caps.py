@@ -238,7 +238,9 @@ def test_minutes_of_a_call_are_split_where_the_recipe_has_no_caps(tiny, uncompil
     told: list[str] = []
     recipe = load_recipe(tiny / "r.toml")
     with uncompiled():
-        report = train(recipe, tiny / "data", tiny / "called", minutes=NEVER, warn=told.append)
+        report = train(
+            recipe=recipe, data=tiny / "data", out=tiny / "called", minutes=NEVER, warn=told.append
+        )
     assert (report.epochs, len(report.ranker_losses)) == (1, 1)
     assert len(told) == 1
     assert "It is not reproducible" in told[0]
@@ -248,10 +250,10 @@ def test_model_is_the_same_whatever_the_load_of_the_machine(tiny):
     recipe = load_recipe(tiny / "r.toml")
     retrieval = dataclasses.replace(recipe.retrieval, epochs=2, quantize_from=1.0)
     recipe = dataclasses.replace(recipe, retrieval=retrieval)
-    train(recipe, tiny / "data", tiny / "idle")
+    train(recipe=recipe, data=tiny / "data", out=tiny / "idle")
     loop = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
-        report = train(recipe, tiny / "data", tiny / "busy")
+        report = train(recipe=recipe, data=tiny / "data", out=tiny / "busy")
     finally:
         loop.kill()
         loop.wait()

@@ -67,6 +67,12 @@ class TrainReport:
         tied_last_share: see `pocketrec_training.data.split_check`.
         leak_check: which of the ranker's features were tried with another future.
         alignment: how far items moved, after a warm start.
+
+    Example:
+        >>> from pocketrec_training.run_folder import RunFolder
+        >>> report = RunFolder(Path("run")).read_report()
+        >>> {"epochs", "valid_ndcg10", "ranker_gain"} <= report.keys()
+        True
     """
 
     recipe: str
@@ -94,10 +100,10 @@ class TrainReport:
 
 
 def train(
-    recipe: Recipe,
-    data_dir: Path,
-    run_dir: Path,
     *,
+    recipe: Recipe,
+    data: Path,
+    out: Path,
     minutes: float | None = None,
     warm_start: Path | None = None,
     logs: Sequence[ExperimentLog] = (),
@@ -107,8 +113,8 @@ def train(
 
     Args:
         recipe: settings of the recommender.
-        data_dir: folder that `pocketrec data` wrote.
-        run_dir: folder for the finished run. Unfinished work is beside it in `.NAME.work`.
+        data: folder that `pocketrec data` wrote.
+        out: folder for the finished run. Unfinished work is beside it in `.NAME.work`.
         minutes: cap of both stages together, divided like the recipe's own caps, or 3 to 1 without
             them. None: the recipe's caps.
         warm_start: run of the previous release. Training begins with its weights, and the new item
@@ -118,20 +124,32 @@ def train(
             training if a cap cut it short.
 
     Raises:
-        RunInvalidError: the unfinished work beside `run_dir` belongs to another recipe or other
+        RunInvalidError: the unfinished work beside `out` belongs to another recipe or other
             data, the run to start from does not fit the recipe, or the split leaves no cases.
         TableInvalidError: the tables are missing.
         FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
 
     Example:
         >>> from pocketrec_training.data.ingest import build_tables
-        >>> from pocketrec_training.recipe.schema import load_recipe
+        >>> from pocketrec_training.recipe.load import load_recipe
         >>> recipe = load_recipe(Path("shop.toml"))
         >>> tables = build_tables(recipe, Path("data"), Path("tables"))
-        >>> report = train(recipe, Path("data"), Path("run"))
+        >>> report = train(recipe=recipe, data=Path("data"), out=Path("run"))
         >>> report.recipe, report.epochs
         ('shop', 2)
     """
+    return _train(recipe, data, out, minutes, warm_start, logs, warn)
+
+
+def _train(
+    recipe: Recipe,
+    data_dir: Path,
+    run_dir: Path,
+    minutes: float | None,
+    warm_start: Path | None,
+    logs: Sequence[ExperimentLog],
+    warn: Callable[[str], None],
+) -> TrainReport:
     prepare_process(recipe.seed)
     data = load_dataset(recipe, data_dir)
     check_split(recipe, data, str(data_dir))

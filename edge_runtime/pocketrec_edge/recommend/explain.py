@@ -97,6 +97,16 @@ class Explanation:
         history: events of the user that took part.
         faults: what went wrong.
         release: name of the release; "" if none answered.
+
+    Example:
+        >>> from pocketrec_edge.device import Device
+        >>> with Device(Path("phone"), bundle=Path("bundle"), engine="onnx") as device:
+        ...     event = device.feedback("item 14", "like")
+        ...     explained = device.explain(k=3)
+        >>> explained.history, len(explained.items)
+        (1, 3)
+        >>> [item.place for item in explained.items]
+        [1, 2, 3]
     """
 
     items: tuple[ItemExplanation, ...]

@@ -113,7 +113,7 @@ def kit_of_run(
     base = out.parent / f".{out.name}.bundle"
     shutil.rmtree(base, ignore_errors=True)
     try:
-        export_bundle(run, base, force=force)
+        export_bundle(run=run, out=base, force=force)
         return write_kit(base, target, out, root=root, force=force)
     finally:
         shutil.rmtree(base, ignore_errors=True)

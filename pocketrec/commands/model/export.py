@@ -99,7 +99,7 @@ def command(
     from pocketrec_export.build import export_bundle
 
     report = export_bundle(
-        run, out, force=force, all_variants=all_variants, campaigns=campaigns, name=name
+        run=run, out=out, force=force, all_variants=all_variants, campaigns=campaigns, name=name
     )
     if report.baseline_gain:
         click.echo(report.baseline_gain, err=True)

@@ -58,7 +58,13 @@ def command(
     chosen = read_recipe(recipe)
     with experiment_logs(chosen, log_dir, mlflow) as logs:
         report = train(
-            chosen, data, out, minutes=minutes, warm_start=warm_start, logs=logs, warn=warn
+            recipe=chosen,
+            data=data,
+            out=out,
+            minutes=minutes,
+            warm_start=warm_start,
+            logs=logs,
+            warn=warn,
         )
     if as_json:
         click.echo(json.dumps(asdict(report)))

@@ -10,7 +10,6 @@ from pocketrec.commands.repository.keys_options import BY, KEYS, REASON, REPO, n
 from pocketrec.commands.repository.rollout_options import signers_of
 from pocketrec.finite import FiniteRange
 from pocketrec.late_bar import LateBar
-from pocketrec.self_test import self_tested
 
 
 @click.command(epilog="Example: pocketrec publish work/bundle --repo work/repo --keys work/keys")
@@ -60,22 +59,22 @@ def command(
     code 3 if the models fail the self-test, as in `pocketrec verify`. A channel's first stage is
     set by the first publish with --percent below 100, or by `rollout first-stage`.
     """
-    from pocketrec_server.repository import publish as repository
+    from pocketrec.publishing import publish
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
-    if not no_self_test:
-        self_tested(bundle)
     with LateBar("deltas") as bar:
-        report = repository.publish(
-            bundle,
-            repo,
-            signers,
-            channel,
+        report = publish(
+            bundle=bundle,
+            repo=repo,
+            signers=signers,
+            channel=channel,
             percent=percent,
-            keep=deltas,
+            deltas=deltas,
             name=name,
             older=older,
+            self_test=not no_self_test,
             note=note,
+            warn=lambda text: click.echo(text, err=True),
             tell=bar.show,
         )
     if as_json:

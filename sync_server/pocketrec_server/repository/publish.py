@@ -79,6 +79,12 @@ class PublishReport:
         new_bytes: size of these files.
         deltas: deltas that lead from previous releases to this one.
         delta_bytes: size of these deltas.
+
+    Example:
+        >>> report = PublishReport(release="shop-1", channel="stable", version=2, percent=50.0,
+        ...     changed=True, new_files=9, new_bytes=81_920, deltas=0, delta_bytes=0)
+        >>> f"{report.release} on {report.channel} for {report.percent:g}%"
+        'shop-1 on stable for 50%'
     """
 
     release: str
@@ -171,7 +177,8 @@ def publish(
 ) -> PublishReport:
     """Verify a bundle, store its files, and make it the newest release of a channel.
 
-    The keys of the channel, snapshot and timestamp sign.
+    The keys of the channel, snapshot and timestamp sign. `pocketrec.publish` runs the models first;
+    this function cannot, because the server imports no engine.
 
     Args:
         bundle_dir: folder of the bundle.
@@ -195,17 +202,6 @@ def publish(
         RepositoryInvalidError: the repository is missing, the keys are not its own, or another
             publish is running.
         PocketRecError: the disk is full; devices still see the old release.
-
-    Example:
-        >>> from pocketrec_server.repository.keys import load_signers, make_keys
-        >>> key_files = make_keys(Path("keys"))
-        >>> signers = load_signers(Path("keys"))
-        >>> channels = found_repository(Path("repo"), signers)
-        >>> report = publish(Path("bundle"), Path("repo"), signers, "stable", percent=50)
-        >>> report.changed, report.percent
-        (True, 50)
-        >>> publish(Path("bundle"), Path("repo"), signers, "stable", percent=50).changed
-        False
     """
     check_channel(channel)
     bundle = open_bundle(bundle_dir)

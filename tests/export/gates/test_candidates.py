@@ -20,7 +20,7 @@ def exported(repeats_run_dir):
 
     out = repeats_run_dir.parent / "bundle"
     # Its untrained ranker gives some items 1e-7, which the engines need not put in one order.
-    export_bundle(repeats_run_dir, out, force=True)
+    export_bundle(run=repeats_run_dir, out=out, force=True)
     trained = load_trained(repeats_run_dir)
     return open_bundle(out), trained, load_dataset(trained.recipe, repeats_run_dir)
 

@@ -47,7 +47,7 @@ def test_a_run_that_loses_to_a_baseline_is_refused_where_the_recipe_says_so(run,
     with pytest.raises(
         GateRefusedError, match=r"transitions: NDCG@10 0\.0990.*require_gain = 'refuse'"
     ):
-        export_bundle(folder, tmp_path / "bundle")
+        export_bundle(run=folder, out=tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
 

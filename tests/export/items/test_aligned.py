@@ -46,7 +46,7 @@ def aligned(aligned_dir: Path) -> TrainedRun:
 @pytest.fixture(scope="module")
 def bundle(aligned_dir: Path) -> Bundle:
     # By force: with twelve users one pair in another order is .002 of AUC, twice what gates allow.
-    export_bundle(aligned_dir, aligned_dir.parent / "bundle", all_variants=True, force=True)
+    export_bundle(run=aligned_dir, out=aligned_dir.parent / "bundle", all_variants=True, force=True)
     return open_bundle(aligned_dir.parent / "bundle")
 
 

@@ -132,7 +132,7 @@ def test_the_recipe_chooses_the_version_and_a_catalogue_release_keeps_it(run_dir
     recipe = json.loads((older / "recipe.json").read_bytes())
     recipe["export"] |= {"format_version": 1, "variants": ["fp32"]}
     (older / "recipe.json").write_text(json.dumps(recipe))
-    export_bundle(older, tmp_path / "base")
+    export_bundle(run=older, out=tmp_path / "base")
     assert open_bundle(tmp_path / "base").manifest.format_version == 1
     (tmp_path / "changes.json").write_text('{"add": [{"item_id": "i99", "title": "new"}]}')
     update_catalogue(tmp_path / "base", tmp_path / "changes.json", run_dir, tmp_path / "next")

@@ -471,7 +471,7 @@ def test_a_run_is_exported_first_and_only_the_kit_stays(bundle_dir, kits, tmp_pa
     build = pytest.importorskip("pocketrec_export.build", reason="needs the train extra")
     asked = []
 
-    def export_bundle(run: Path, out: Path, *, force: bool) -> None:
+    def export_bundle(*, run: Path, out: Path, force: bool) -> None:
         asked.append((run, force))
         shutil.copytree(bundle_dir, out)
 
@@ -485,7 +485,7 @@ def test_a_run_is_exported_first_and_only_the_kit_stays(bundle_dir, kits, tmp_pa
 def test_a_run_whose_gates_refuse_leaves_nothing(tmp_path, monkeypatch):
     build = pytest.importorskip("pocketrec_export.build", reason="needs the train extra")
 
-    def export_bundle(_run: Path, out: Path, *, force: bool) -> None:
+    def export_bundle(*, run: Path, out: Path, force: bool) -> None:
         out.mkdir()
         raise GateRefusedError("too large")
 

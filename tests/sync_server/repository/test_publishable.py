@@ -6,8 +6,10 @@ import shutil
 
 import pytest
 
+import pocketrec
 from pocketrec import rollout_table
 from pocketrec.cli import main
+from pocketrec.self_test import SelfTestRefusedError
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.manifest import parse_manifest
 from pocketrec_bundle.settings.rollout import FailureLimit
@@ -99,8 +101,9 @@ def rewrite(bundle, name, data):
     (bundle / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_the_command_runs_the_self_test_and_refuses_what_fails_it(tiny_repo, tmp_path, runner):
-    """As `verify` does: the golden slates must come out of the models that are in the bundle."""
+@pytest.fixture
+def wrong_bundle(tmp_path):
+    """A bundle whose golden slates do not come out of its models."""
     bundle = tmp_path / "wrong"
     write_tiny_bundle(bundle, answers=True, name="wrong")
     manifest = parse_manifest((bundle / "manifest.json").read_bytes())
@@ -108,13 +111,33 @@ def test_the_command_runs_the_self_test_and_refuses_what_fails_it(tiny_repo, tmp
     value = json.loads(golden.read_bytes())
     value["cases"][-1]["user_vector"][0] += 0.5
     rewrite(bundle, "golden.json", json.dumps(value).encode())
+    return bundle
+
+
+def test_the_command_runs_the_self_test_and_refuses_what_fails_it(
+    tiny_repo, wrong_bundle, tmp_path, runner
+):
+    """As `verify` does: the golden slates must come out of the models that are in the bundle."""
     words = ["--repo", str(tiny_repo), "--keys", str(tmp_path / "keys")]
     before = untouched(tiny_repo)
-    assert runner.invoke(main, ["verify", str(bundle)]).exit_code == 3
-    done = runner.invoke(main, ["publish", str(bundle), *words])
+    assert runner.invoke(main, ["verify", str(wrong_bundle)]).exit_code == 3
+    done = runner.invoke(main, ["publish", str(wrong_bundle), *words])
     assert done.exit_code == 3
     assert "wrong: fails the self-test, so phones would refuse it: golden requests" in done.stderr
     assert untouched(tiny_repo) == before
+
+
+def test_the_library_refuses_what_fails_the_self_test_unless_it_is_left_out(
+    tiny_repo, wrong_bundle, tmp_path
+):
+    signers, before = load_signers(tmp_path / "keys"), untouched(tiny_repo)
+    with pytest.raises(SelfTestRefusedError, match=r"wrong: fails the self-test.*golden requests"):
+        pocketrec.publish(bundle=wrong_bundle, repo=tiny_repo, signers=signers)
+    assert untouched(tiny_repo) == before
+    report = pocketrec.publish(
+        bundle=wrong_bundle, repo=tiny_repo, signers=signers, self_test=False
+    )
+    assert (report.release, report.changed) == ("wrong", True)
 
 
 def test_a_machine_without_runtime_says_so_and_wants_it_said(

@@ -161,7 +161,7 @@ def test_no_test_is_a_wish_that_training_grants(tables, eagerly):
     loaded = load_dataset(recipe, data)
     assert not loaded.held_out(TEST)
     assert (loaded.fold == VALID).mean() == pytest.approx(0.1, abs=0.01)
-    report = train(recipe, data, data.parent / "run")
+    report = train(recipe=recipe, data=data, out=data.parent / "run")
     assert report.tied_last_share == {"validation": 0.0}
     with pytest.raises(RunInvalidError, match=r"no test case .*test_share = 0\).*--split valid"):
         evaluate(run=data.parent / "run", data=data, out=data.parent / "report")
@@ -188,7 +188,7 @@ def test_no_validation_is_refused_with_the_recipe():
 @pytest.mark.parametrize("users", [2, 3, 4, 6])
 def test_few_users_train_all_the_same(tables, eagerly, users):
     recipe, data = tables("min_user_events = 3", side_by_side, users=users)
-    report = train(recipe, data, data.parent / "run")
+    report = train(recipe=recipe, data=data, out=data.parent / "run")
     assert np.isfinite(report.valid_ndcg10)
 
 

@@ -61,7 +61,7 @@ def shop(tmp_path_factory, uncompiled):
     recipe = parse_recipe(value, "shop.toml")
     build_tables(recipe, folder / "data", folder)
     with uncompiled():
-        train(recipe, folder / "data", folder / "run")
+        train(recipe=recipe, data=folder / "data", out=folder / "run")
     return folder
 
 

@@ -74,11 +74,15 @@ def releases(tmp_path_factory, uncompiled):
     recipe = load_recipe(folder / "r.toml")
     build_tables(recipe, folder / "data", deliver(folder / "0", 0, 20, range(40)))
     with uncompiled():
-        train(recipe, folder / "data", folder / "one")
+        train(recipe=recipe, data=folder / "data", out=folder / "one")
     append_tables(recipe, folder / "data", deliver(folder / "1", 15, 26, range(30, 60)))
     with uncompiled(), experiment_logs(recipe, folder / "logs") as logs:
         report = train(
-            recipe, folder / "data", folder / "two", warm_start=folder / "one", logs=logs
+            recipe=recipe,
+            data=folder / "data",
+            out=folder / "two",
+            warm_start=folder / "one",
+            logs=logs,
         )
     return folder, report
 

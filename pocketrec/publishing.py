@@ -1,0 +1,89 @@
+"""Publish a bundle after its self-test.
+
+The server's package cannot import the device's, which runs the models, so the two meet here.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pocketrec.self_test import self_tested
+from pocketrec_server.repository import publish as repository
+from pocketrec_server.repository.history import NOBODY, Note
+from pocketrec_server.repository.keys import Signers
+from pocketrec_server.repository.publish import KEEP, PublishReport
+
+
+def publish(
+    *,
+    bundle: Path,
+    repo: Path,
+    signers: Signers,
+    channel: str = "stable",
+    percent: float | None = None,
+    deltas: int = KEEP,
+    name: str | None = None,
+    older: bool = False,
+    self_test: bool = True,
+    note: Note = NOBODY,
+    warn: Callable[[str], None] = lambda _: None,
+    tell: Callable[[int, int, str], None] = lambda _done, _total, _name: None,
+) -> PublishReport:
+    """Test a bundle, sign it and make it the newest release of a channel.
+
+    The keys of the channel, snapshot and timestamp sign.
+
+    Args:
+        bundle: folder of the bundle.
+        repo: folder of the repository, see `pocketrec repo init`.
+        signers: the available signers.
+        channel: name of the channel.
+        percent: share of the devices that are offered the release, 0..100. The other devices keep
+            the previous releases. None: the channel's first stage. A new release with less than 100
+            sets the channel's first stage to this share.
+        deltas: number of previous releases from which deltas are made; 0 makes no deltas.
+        name: name of the release. The default is the name in the bundle.
+        older: publish the release even if its data ends before the data of the newest release.
+        self_test: run the models and the golden requests first, on the runtimes of this machine
+            (extra `edge` or `onnx`). False: on a machine without a runtime, after
+            `pocketrec verify` elsewhere.
+        note: who makes the change, and why.
+        warn: receives a sentence if an engine of the bundle has no runtime here.
+        tell: progress of the deltas: done, total, name of the next file.
+
+    Raises:
+        SelfTestRefusedError: the models or the golden requests fail. The repository is unchanged.
+        EngineError: this machine has no runtime for any model of the bundle.
+        BundleInvalidError: the bundle fails its checks, or no device could use it.
+        InputError: the channel is unknown, the name is invalid or taken, the release is halted, or
+            its data is older.
+        KeysInvalidError: keys that have to sign are missing.
+        RepositoryInvalidError: the repository is missing, the keys are not its own, or another
+            publish is running.
+        PocketRecError: the disk is full; devices still see the old release.
+
+    Example:
+        >>> from pocketrec_server.repository.keys import load_signers, make_keys
+        >>> from pocketrec_server.repository.publish import found_repository
+        >>> key_files = make_keys(Path("keys"))
+        >>> signers = load_signers(Path("keys"))
+        >>> channels = found_repository(Path("repo"), signers)
+        >>> report = publish(
+        ...     bundle=Path("bundle"), repo=Path("repo"), signers=signers, percent=50
+        ... )
+        >>> report.changed, report.percent
+        (True, 50)
+    """
+    if self_test:
+        self_tested(bundle, warn)
+    return repository.publish(
+        bundle,
+        repo,
+        signers,
+        channel,
+        percent=percent,
+        keep=deltas,
+        name=name,
+        older=older,
+        note=note,
+        tell=tell,
+    )
