@@ -25,6 +25,7 @@ from conversions import Conversions  # of tests/support
 from forks import Forks
 from small_release import write_release
 
+from benchmarks.support.pictures.chromium import fetch_axe, find_chromium, open_tab
 from pocketrec_bundle.reader import Bundle, open_bundle
 
 ROOT = Path(__file__).parent.parent
@@ -278,3 +279,22 @@ def environment(plain_wheel, tmp_path_factory) -> Callable[[str], Path]:
         return made[extra]
 
     return bin_of
+
+
+@pytest.fixture
+def tab():
+    """A tab of a headless Chromium."""
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("no chromium on the PATH")
+    with open_tab(chromium) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """Source of axe-core."""
+    source = fetch_axe(tmp_path_factory.mktemp("axe"))
+    if source is None:
+        pytest.skip("no npm on the PATH, or it could not fetch axe-core")
+    return source

@@ -21,7 +21,6 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
-from benchmarks.support.pictures.chromium import find_chromium, open_tab
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
 from pocketrec_server.app import create_app
 from pocketrec_server.auth import tokens
@@ -337,13 +336,3 @@ def alice(tiny_repo, two_releases, tmp_path, make_app, token_of, log_in):
     """An operator, on a server with the keys of stable."""
     app = make_app(tiny_repo, tmp_path / "keys")
     return log_in(app, token_of(open_database(default_url(tiny_repo)))[0])
-
-
-@pytest.fixture
-def tab():
-    """A tab of a headless Chromium."""
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("no chromium on the PATH")
-    with open_tab(chromium) as tab:
-        yield tab

@@ -1,15 +1,17 @@
-"""Drive one tab of a headless Chromium over its debugging pipe: go, click, measure, photograph.
+"""Drive one tab of a headless Chromium over its debugging pipe: click, measure, photograph, check.
 
 The Chrome DevTools Protocol: JSON messages that end in a NUL, ours in on its descriptor 3 and its
 answers out on 4. Nothing has to be installed for it.
 """
 
 import base64
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from typing import Any, BinaryIO
 
 MOST_S = 180.0
 """A browser that is not done by then is ended."""
+AXE, AXE_SHA256 = "4.10.3", "880970c081707360e64f34cea25ff91892f5bc95675b0776925b9709dd8a68bb"
 _LAUNCH = """
 import fcntl, os, sys
 ours = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
@@ -62,6 +65,12 @@ class Tab:
     def type(self, selector: str, text: str) -> None:
         """Write into a field."""
         self.run(f"document.querySelector({json.dumps(selector)}).value = {json.dumps(text)}")
+
+    def press(self, key: str) -> None:
+        """Press Enter, or another key that writes nothing, in the element that has the focus."""
+        text = {"text": "\r", "windowsVirtualKeyCode": 13} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self._ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, **text)
 
     def run(self, script: str) -> Any:
         """Evaluate an expression in the page and return its value; promises are awaited."""
@@ -149,3 +158,28 @@ def open_tab(chromium: str) -> Iterator[Tab]:
             late.cancel()
             child.terminate()
             child.wait()
+
+
+def fetch_axe(folder: Path) -> str | None:
+    """Fetch the source of axe-core through npm, into `folder`; None where that is not possible."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return None
+    words = [npm, "pack", f"axe-core@{AXE}", "--prefer-offline", "--silent"]
+    try:
+        subprocess.run(words, cwd=folder, check=True, timeout=90, stdout=subprocess.DEVNULL)  # noqa: S603
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return None
+    with tarfile.open(folder / f"axe-core-{AXE}.tgz") as packed:
+        member = packed.extractfile("package/axe.min.js")
+        assert member is not None
+        source = member.read()
+    assert hashlib.sha256(source).hexdigest() == AXE_SHA256
+    return source.decode()
+
+
+def violations(tab: Tab, axe: str) -> list[tuple[Any, list[str]]]:
+    """Rules that the page breaks, each with the elements that do."""
+    tab.run(f"{axe}; 0")
+    found = tab.run("axe.run(document).then(found => found.violations)")
+    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]

@@ -1,14 +1,11 @@
 """Pages in a real browser, full and empty: they fit their screen, and axe-core finds no fault."""
 
-import hashlib
-import shutil
-import subprocess
-import tarfile
 import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from benchmarks.support.pictures.chromium import violations
 from pocketrec_bundle.settings.rollout import AppVersions, FailureLimit
 from pocketrec_server.halting import outcomes
 from pocketrec_server.repository.keys import load_signers
@@ -19,28 +16,8 @@ from pocketrec_server.storage.database import default_url, open_database
 pytestmark = pytest.mark.browser
 PAGES = ("", "releases", "fleet", "history", "nothing")
 LONG = "catalogue-of-" + "aVeryLongNameWithoutAnyBreak" * 6
-AXE, AXE_SHA256 = "4.10.3", "880970c081707360e64f34cea25ff91892f5bc95675b0776925b9709dd8a68bb"
 OVER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 UNFOLD = "document.querySelectorAll('details').forEach(each => each.open = true)"
-
-
-@pytest.fixture(scope="session")
-def axe(tmp_path_factory):
-    """Source of axe-core, of the version that is pinned here."""
-    npm, folder = shutil.which("npm"), tmp_path_factory.mktemp("axe")
-    if npm is None:
-        pytest.skip("no npm on the PATH")
-    words = [npm, "pack", f"axe-core@{AXE}", "--prefer-offline", "--silent"]
-    try:
-        subprocess.run(words, cwd=folder, check=True, timeout=90, stdout=subprocess.DEVNULL)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        pytest.skip("npm could not fetch axe-core")
-    with tarfile.open(folder / f"axe-core-{AXE}.tgz") as packed:
-        member = packed.extractfile("package/axe.min.js")
-        assert member is not None
-        source = member.read()
-    assert hashlib.sha256(source).hexdigest() == AXE_SHA256
-    return source.decode()
 
 
 @pytest.fixture
@@ -133,10 +110,3 @@ def test_pages_of_an_empty_server_fit_and_have_no_fault(axe, tab, start_server, 
         tab.go(f"{address}/admin/{path}")
         assert tab.run(OVER) == 0
         assert violations(tab, axe) == [], path
-
-
-def violations(tab, axe):
-    """Rules that the page breaks, each with the elements that do."""
-    tab.run(f"{axe}; 0")
-    found = tab.run("axe.run(document).then(found => found.violations)")
-    return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]

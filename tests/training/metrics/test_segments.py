@@ -25,10 +25,10 @@ PLACED = {"model": ranked(0, 25, 0, 30, 3), "rival": ranked(0, 1, 50, 50, 50)}
 def test_each_user_counts_in_one_segment():
     found = segments.by_history(CASES, PLACED, "model", "rival")
     assert [s["users"] for s in found.values()] == [1, 1, 1]
-    assert list(found) == ["no history", "under 50 events", "over 200 events"]
+    assert list(found) == ["no history", "10 to 19 events", "200 events or more"]
     assert [s["recall@20"] for s in found.values()] == [0.5, 1, 0.5]
     assert [s["best_baseline_recall@20"] for s in found.values()] == [1, 0, 0]
-    assert found["under 50 events"]["ndcg@10"] == pytest.approx(1)
+    assert found["10 to 19 events"]["ndcg@10"] == pytest.approx(1)
 
 
 def test_recall_by_kind_of_target_counts_that_kind_only():
@@ -38,4 +38,6 @@ def test_recall_by_kind_of_target_counts_that_kind_only():
     assert (new["cases"], new["targets"], new["recall@20"]) == (2, 2, 1)
     assert (rare["cases"], rare["targets"], rare["recall@20"]) == (1, 1, 0)
     assert rare["best_baseline_recall@20"] == 1
+    assert list(found) == ["new items", "1 to 4 events", "100 to 499 events"]
+    assert (rare["low"], rare["high"]) == (-1, -1)  # of 0 - 1 in its only case
     assert (usual["cases"], usual["recall@20"]) == (2, 0.5)

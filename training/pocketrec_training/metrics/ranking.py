@@ -125,6 +125,27 @@ def calibration(labels: NDArray[Any], probabilities: NDArray[Any]) -> list[dict[
     ]
 
 
+def reliability(
+    labels: NDArray[Any], probabilities: NDArray[Any], parts: int = _BINS
+) -> list[dict[str, float]]:
+    """Return mean prediction and observed rate of `parts` groups of equal size, lowest first.
+
+    A plot of them covers the range that predictions use, which equal widths may put in one bin.
+
+    >>> reliability(np.array([0, 0, 0, 1]), np.array([0.3, 0.1, 0.2, 0.2]), parts=2)
+    [{'predicted': 0.15..., 'observed': 0.0}, {'predicted': 0.25, 'observed': 0.5}]
+    """
+    order = np.argsort(probabilities, kind="stable")
+    return [
+        {
+            "predicted": float(probabilities[group].mean()),
+            "observed": float((labels[group] > 0).mean()),
+        }
+        for group in np.array_split(order, parts)
+        if len(group)
+    ]
+
+
 def ece(labels: NDArray[Any], probabilities: NDArray[Any]) -> float:
     """Expected calibration error over ten equal-width bins (Guo et al. 2017, eq. 3)."""
     bins = calibration(labels, probabilities)
