@@ -16,15 +16,39 @@ from pocketrec.quiet import load_tensorflow
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Canonical tables.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Report folder.")
 @click.option("--split", type=click.Choice(["test", "valid"]), default="test", show_default=True)
+@click.option(
+    "--methods",
+    metavar="NAME,NAME",
+    help="Baselines to compare with.  [default: all]",
+)
+@click.option(
+    "--users",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Measure so many users, drawn by the recipe's seed.  [default: all]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
-    run: Path, data: Path, out: Path, split: Literal["test", "valid"], as_json: bool
+    run: Path,
+    data: Path,
+    out: Path,
+    split: Literal["test", "valid"],
+    methods: str | None,
+    users: int,
+    as_json: bool,
 ) -> None:
     """Rank all items for each held-out event of RUN; write evaluation.html, .json, cases.npz."""
     load_tensorflow()
     from pocketrec_training.evaluation.evaluate import evaluate
 
-    evaluation = evaluate(run=run, data=data, out=out, split=split)
+    evaluation = evaluate(
+        run=run,
+        data=data,
+        out=out,
+        split=split,
+        methods=None if methods is None else [each for each in methods.split(",") if each],
+        users=users,
+    )
     found = evaluation.details
     if as_json:
         click.echo(json.dumps(found))

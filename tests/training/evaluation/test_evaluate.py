@@ -1,15 +1,18 @@
 import dataclasses
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 
+from pocketrec_bundle.errors import InputError
 from pocketrec_training.baselines import BASELINES
 from pocketrec_training.data.dataset import VALID, load_dataset
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.evaluation import evaluate as evaluation
+from pocketrec_training.evaluation import question
 from pocketrec_training.evaluation.baseline_gain import read_gain
 from pocketrec_training.evaluation.compare import compare
 from pocketrec_training.evaluation.evaluate import evaluate
@@ -23,6 +26,7 @@ from pocketrec_training.ranker.cross_fit import (
     save_cross_fit,
 )
 from pocketrec_training.recipe.load import load_recipe, parse_recipe
+from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.train import train
 from pocketrec_training.trained import load_trained
 
@@ -173,12 +177,17 @@ def test_validation_figures_come_from_rankers_that_did_not_learn_from_the_user(
     def never(*_):
         raise AssertionError("the ranker that ships learned from these events")
 
-    monkeypatch.setattr(evaluation, "load_cross_fit", spied)
-    monkeypatch.setattr(evaluation, "load_trained", lambda _: trained)
+    monkeypatch.setattr(question, "load_cross_fit", spied)
+    monkeypatch.setattr(question, "load_trained", lambda _: trained)
     monkeypatch.setattr(trained.ranker, "predict_on_batch", never)
-    monkeypatch.setattr(evaluation, "BASELINES", {"transitions": BASELINES["transitions"]})
     monkeypatch.setattr(evaluation, "feature_importance", lambda *_: [])
-    evaluate(run=run, data=shop / "data", out=tmp_path / "report", split="valid")
+    evaluate(
+        run=run,
+        data=shop / "data",
+        out=tmp_path / "report",
+        split="valid",
+        methods=["transitions"],
+    )
     assert set(asked) == set(range(FOLDS))
 
 
@@ -244,6 +253,72 @@ def test_beyond_accuracy_of_popularity_is_that_of_one_list(found):
     others = found["beyond_accuracy"]["all"]["personal_frequency"]
     assert others["mean_popularity@10"] < popular["mean_popularity@10"]
     assert others["exposure_gini@10"] < popular["exposure_gini@10"]
+
+
+def test_chosen_methods_and_sampled_users_are_said_and_do_not_count_for_export(shop, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(shop / "run", run)
+    RunFolder(run).baseline_gain.unlink(missing_ok=True)
+    part = evaluate(
+        run=run,
+        data=shop / "data",
+        out=tmp_path / "report",
+        methods=["popularity", "personal_frequency"],
+        users=20,
+    )
+    assert part.details["protocol"]["sample"] == {"users": 20, "of": 54, "seed": 7}
+    assert part.of("popularity", "all").cases == 20
+    ours = {"two_stage", "two_tower"}
+    assert part.details["retrieval"].keys() == ours | {"popularity"}
+    assert part.details["retrieval_all"].keys() == ours | {"popularity", "personal_frequency"}
+    page = part.report.read_text()
+    assert "sample of 20 of 54 users, drawn by seed 7" in page
+    assert any("chosen baselines only" in note for note in part.notes)
+    assert read_gain(run) is None
+
+
+def test_a_hybrid_is_compared_without_its_part(shop, tmp_path):
+    part = evaluate(
+        run=shop / "run",
+        data=shop / "data",
+        out=tmp_path,
+        methods=["ease_popularity"],
+        users=20,
+    )
+    assert part.details["retrieval"].keys() == {"two_stage", "two_tower", "ease_popularity"}
+    assert {b["method"] for b in part.details["baselines"]["chosen"]} == {"ease_popularity"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "said"),
+    [
+        (["popular"], "no baseline is named 'popular'. Known: popularity, "),
+        ([], "name at least one baseline of popularity, "),
+        (["personal_frequency"], "none of personal_frequency can answer the setting new_to_user"),
+    ],
+)
+def test_methods_that_cannot_be_compared_are_refused(shop, tmp_path, methods, said):
+    with pytest.raises(InputError, match=re.escape(said)):
+        evaluate(run=shop / "run", data=shop / "data", out=tmp_path, methods=methods, users=5)
+
+
+def test_example_users_show_hits_and_misses_with_titles(found):
+    users = found["examples"]["users"]
+    assert {user["hit"] for user in users} == {True, False}
+    for user in users:
+        taken = [item for item in user["next"] if item["hit"]]
+        assert bool(taken) == user["hit"] == any(item["taken"] for item in user["slate"])
+        assert len(user["slate"]) == 10
+        assert len(user["history"]) == min(user["events"], 8)
+
+
+def test_recall_curves_pass_through_the_tables_figures(found):
+    for setting, key in (("new_to_user", "retrieval"), ("all", "retrieval_all")):
+        curves = found["recall_curves"][setting]
+        for method, values in curves["methods"].items():
+            assert values == sorted(values)
+            at_20 = values[curves["k"].index(20)]
+            assert at_20 == pytest.approx(found[key][method]["recall@20"]["value"])
 
 
 def test_files_agree_with_each_other(found, shop):

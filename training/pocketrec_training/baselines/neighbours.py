@@ -1,9 +1,10 @@
 """Item-kNN: items with similar sets of users."""
 
 import numpy as np
+from scipy.sparse import csr_matrix, diags, issparse
 
 from pocketrec_bundle.floats import Floats32
-from pocketrec_training.baselines.ease import together
+from pocketrec_training.baselines.item_matrix import ItemMatrix, compact, together
 from pocketrec_training.baselines.scorer import Asked, Build, Scorer, faded
 from pocketrec_training.data.dataset import Dataset
 
@@ -14,25 +15,45 @@ def item_knn(data: Dataset) -> Build:
     Parameters: neighbours, only so many of each item's nearest count, 0 = all; decay, weight of an
     event of the history against the next one.
     """
-    overlap = together(data)
-    lengths = np.sqrt(np.maximum(np.diag(overlap), 1.0))
-    cosine: Floats32 = (overlap / lengths[:, None] / lengths[None]).astype(np.float32)
-    np.fill_diagonal(cosine, 0.0)
+    cosine = compact(_cosine(together(data)))
 
     def build(neighbours: int = 0, decay: float = 1.0) -> Scorer:
         kept = _nearest(cosine, int(neighbours))
 
         def score(asked: Asked) -> Floats32:
-            return np.asarray(faded(asked, len(kept), decay) @ kept, np.float32)
+            found = faded(asked, kept.shape[0], decay) @ kept
+            return np.asarray(found.toarray() if issparse(found) else found, np.float32)
 
         return score
 
     return build
 
 
-def _nearest(cosine: Floats32, neighbours: int) -> Floats32:
-    """Return the matrix with only the largest `neighbours` of each row; 0 = all."""
-    if not 0 < neighbours < len(cosine):
+def _cosine(overlap: csr_matrix) -> csr_matrix:
+    lengths = np.sqrt(np.maximum(overlap.diagonal().astype(np.float64), 1.0))
+    scale = diags(1.0 / lengths)
+    cosine = csr_matrix(scale @ overlap.astype(np.float64) @ scale).astype(np.float32)
+    cosine.setdiag(0.0)
+    cosine.eliminate_zeros()
+    return cosine
+
+
+def _nearest(cosine: ItemMatrix, neighbours: int) -> ItemMatrix:
+    """Return the matrix with only the largest `neighbours` of each row, and equals; 0 = all."""
+    n = cosine.shape[0]
+    if not 0 < neighbours < n:
         return cosine
-    least = np.partition(cosine, len(cosine) - neighbours, axis=1)[:, -neighbours]
-    return np.where(cosine < least[:, None], np.float32(0), cosine)
+    if not issparse(cosine):
+        least = np.partition(cosine, n - neighbours, axis=1)[:, -neighbours]
+        return np.where(cosine < least[:, None], np.float32(0), cosine)
+    # Values of each row, the largest first; the last one kept is the row's limit.
+    counts = np.diff(cosine.indptr)
+    rows = np.repeat(np.arange(n), counts)
+    order = np.lexsort((-cosine.data, rows))
+    limits = np.zeros(n, np.float32)
+    full = counts >= neighbours
+    limits[full] = cosine.data[order][cosine.indptr[:-1][full] + neighbours - 1]
+    kept = cosine.copy()
+    kept.data[kept.data < limits[rows]] = 0.0
+    kept.eliminate_zeros()
+    return kept

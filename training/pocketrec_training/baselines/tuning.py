@@ -9,9 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from pocketrec_bundle.floats import Floats32
 from pocketrec_training.baselines.ladder import Parameters, SearchResult, climb
-from pocketrec_training.baselines.scorer import Asked, Baseline, Scorer
+from pocketrec_training.baselines.parts import BestScorers, PartScorers, Remembering
+from pocketrec_training.baselines.scorer import Baseline, Scorer
 from pocketrec_training.data.dataset import TRAIN, VALID, Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases, Setting
@@ -24,7 +24,6 @@ WORK, LEAST = 1e13, 3
 units are spent on trying parameter sets, but at least `LEAST` sets are tried."""
 
 FittedOn = Literal["train", "train+valid"]
-Chosen = dict[tuple[str, Setting], Parameters]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +66,19 @@ def tune(
 
     A method without parameters is not scored on validation at all.
     """
-    chosen: Chosen = {}
+    there: set[str] = set()
+    parts = PartScorers()
     for name, baseline in baselines.items():
-        reason = _left_out(baseline, len(data.items), {part for part, _ in chosen})
+        parts.keep_only(_parts_from(baselines, name))
+        reason = _left_out(baseline, len(data.items), there)
         if reason:
             yield f"{name} left out: {reason}"
             continue
         settings = [c for c in valid if c.setting == "all" or not baseline.only_all]
         # Parts are tuned for each setting, so a hybrid is another method in each.
         for group in [[cases] for cases in settings] if baseline.parts else [settings]:
-            for tuned in _tune_one(data, baselines, name, group, chosen, refit, trying):
-                chosen[name, tuned.setting] = tuned.parameters
+            for tuned in _tune_one(data, baselines, name, group, parts, refit, trying):
+                there.add(name)
                 yield tuned
 
 
@@ -102,31 +103,36 @@ def _left_out(baseline: Baseline, n_items: int, there: set[str]) -> str:
     return ""
 
 
+def _parts_from(baselines: Mapping[str, Baseline], name: str) -> set[str]:
+    """Return the parts of this baseline and of those after it, and itself if it is one."""
+    names = list(baselines)
+    return {part for each in names[names.index(name) :] for part in baselines[each].parts}
+
+
 def _tune_one(
     data: Dataset,
     baselines: Mapping[str, Baseline],
     name: str,
     settings: list[Cases],
-    chosen: Chosen,
+    parts: PartScorers,
     refit: bool,
     trying: Callable[[str, str], None],
 ) -> Iterator[TunedBaseline]:
     """Search in every setting at once: each parameter set is fitted once for all."""
     if not settings:
         return
-    baseline = baselines[name]
-    parts = [(baselines[part], chosen[part, settings[0].setting]) for part in baseline.parts]
-    kept = [_Remembering(part.fit(data)(**best)) for part, best in parts]
-    build = baseline.fit(data, *kept)
+    baseline, first = baselines[name], settings[0].setting
+    build = baseline.fit(data, *(parts.on_validation[part, first] for part in baseline.parts))
+    best = BestScorers(keep=parts.wants(name))
     gains: dict[tuple[tuple[str, float], ...], list[float]] = {}
 
-    def gain(parameters: Parameters, setting: int) -> float:
+    def gain(parameters: Parameters, place: int) -> float:
         key = tuple(parameters.items())
         if key not in gains:
             trying(name, f"parameter set {len(gains) + 1}")
             try:
-                score = block_scorer(data, build(**parameters))
-                ranked = rank_targets(score, data, settings, 0)
+                scorer = best.watched(build(**parameters))
+                ranked = rank_targets(block_scorer(data, scorer), data, settings, 0)
             except np.linalg.LinAlgError:  # singular with these parameters: worse than any other
                 gains[key] = [-1.0] * len(settings)
                 return -1.0
@@ -134,28 +140,35 @@ def _tune_one(
                 float(metrics.at_k(found.ranks, TUNED_AT, cases.offsets)[METRIC].mean())
                 for cases, found in zip(settings, ranked, strict=True)
             ]
-        return gains[key][setting]
+            told = zip(settings, gains[key], strict=True)
+            best.offer(scorer, {cases.setting: value for cases, value in told})
+        return gains[key][place]
 
     found: list[SearchResult] = []
-    for setting in range(len(settings)):
+    for place in range(len(settings)):
         if baseline.ladders:
             known = [dict(key) for key in gains]  # scored in every setting
             tries = budget(baseline, len(data.items))
-            found.append(climb(baseline.ladders, partial(gain, setting=setting), tries, known))
+            found.append(climb(baseline.ladders, partial(gain, place=place), tries, known))
         else:
             found.append(SearchResult(best={}, tried=(), at_edge=()))
-    for part in kept:
-        part.forget()
+    if parts.wants(name):
+        for cases, climbed in zip(settings, found, strict=True):
+            scorer = best.of(cases.setting) or Remembering(build(**climbed.best))
+            parts.on_validation[name, cases.setting] = scorer
     if refit:
         trying(name, "fitted on train + validation")
-        del build, kept
-        both = with_validation(data)
-        build = baseline.fit(both, *(part.fit(both)(**best) for part, best in parts))
-    made: dict[tuple[tuple[str, float], ...], BlockScorer] = {}
+    if refit or baseline.parts:
+        del build
+        counted = with_validation(data) if refit else data
+        build = baseline.fit(counted, *(parts.final[part, first] for part in baseline.parts))
+    made: dict[tuple[tuple[str, float], ...], Scorer] = {}
     for cases, climbed in zip(settings, found, strict=True):
         key = tuple(climbed.best.items())
         if key not in made:
-            made[key] = block_scorer(data, build(**climbed.best))
+            made[key] = build(**climbed.best)
+        if parts.wants(name):
+            parts.final[name, cases.setting] = made[key]
         yield TunedBaseline(
             name=name,
             setting=cases.setting,
@@ -163,7 +176,7 @@ def _tune_one(
             tried=climbed.tried,
             at_edge=climbed.at_edge,
             fitted_on="train+valid" if refit else "train",
-            score=made[key],
+            score=block_scorer(data, made[key]),
         )
 
 
@@ -172,24 +185,3 @@ def budget(baseline: Baseline, n_items: int) -> int:
     if not baseline.cubic:
         return baseline.budget
     return min(baseline.budget, max(LEAST, int(WORK / n_items**3)))
-
-
-class _Remembering:
-    """A part of a hybrid that scores each validation block once, whatever the weights tried."""
-
-    def __init__(self, scorer: Scorer) -> None:
-        self._scorer = scorer
-        self._found: dict[tuple[tuple[int, int], ...], Floats32] | None = {}
-
-    def __call__(self, asked: Asked) -> Floats32:
-        """Score, or return what was scored: a user and a length name a history of the dataset."""
-        if self._found is None:
-            return self._scorer(asked)
-        key = tuple((user, len(past)) for user, past in asked)
-        if key not in self._found:
-            self._found[key] = self._scorer(asked)
-        return self._found[key]
-
-    def forget(self) -> None:
-        """Free the cache and stop caching."""
-        self._found = None
