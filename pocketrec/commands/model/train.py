@@ -43,12 +43,15 @@ def command(
 ) -> None:
     """Train the models of RECIPE; after an interruption, run the same command again to resume.
 
+    Progress is also written to a file beside the run, work/run.log for --out work/run.
+
     With --warm-start, training begins with the previous run's weights, and the new item space is
     rotated onto the previous one. Scores stay the same, item vectors move little, and deltas are
     smaller.
     """
     load_tensorflow()
     from pocketrec_training.experiment_log import experiment_logs
+    from pocketrec_training.progress import logged_to
     from pocketrec_training.stopping import stopped_told
     from pocketrec_training.train import train
 
@@ -56,7 +59,8 @@ def command(
         click.echo(f"warning: {text}", err=True)
 
     chosen = read_recipe(recipe)
-    with experiment_logs(chosen, log_dir, mlflow) as logs:
+    log = out.with_name(f"{out.name}.log")
+    with logged_to(log), experiment_logs(chosen, log_dir, mlflow) as logs:
         report = train(
             recipe=chosen,
             data=data,

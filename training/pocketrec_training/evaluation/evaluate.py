@@ -26,6 +26,7 @@ from pocketrec_training.evaluation.result import Evaluation, evaluation_of
 from pocketrec_training.evaluation.retrieval import newcomer_segment, retrieval_figures
 from pocketrec_training.metrics.case_file import write_cases
 from pocketrec_training.metrics.cases import Setting
+from pocketrec_training.progress import logged_to
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.fit import learning_cases
 from pocketrec_training.stopping import cap_warning, stopped_told
@@ -56,6 +57,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate and write `evaluation.json`, `evaluation.html` and `cases.npz` to `out`.
 
+    Progress is also written to `evaluate.log` there.
+
     After the test split with all baselines, `baseline_gain.json` in the run folder tells
     `pocketrec export` how the run stands to the best of them.
 
@@ -77,7 +80,7 @@ def evaluate(
         (40, 'evaluation.html', 'test')
     """
     # BLAS's threads wait for each other's cores beside other work: 9 s of processor time, not 3.5.
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"), logged_to(out / "evaluate.log"):
         question = read_question(run, data, split, methods, users)
         candidates = question.trained.candidates(question.data)
         answers = answer_all(question, candidates)

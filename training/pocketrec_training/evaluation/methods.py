@@ -1,6 +1,11 @@
 """The trained model as a method beside the baselines: retrieval alone, and both stages."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics.cases import Setting
@@ -9,6 +14,9 @@ from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.cross_fit import CrossFit
 from pocketrec_training.towers.user_vectors import tower_scorer, user_vectors
 from pocketrec_training.trained import TrainedRun
+
+_AT_ONCE = 64
+"""Lists that the ranker scores at a time."""
 
 
 def two_tower(trained: TrainedRun, data: Dataset) -> BlockScorer:
@@ -38,13 +46,34 @@ def two_stage(
         vectors = user_vectors(trained.user_tower, trained.item_vectors, spec, data, block)
         scores = np.asarray(vectors @ trained.item_vectors.T, np.float64)
         ranked = scores - 1e6
-        for at, case in enumerate(block):
-            rows = candidates.list_for(case, vectors[at], repeats=setting == "all")
-            inputs = candidates.inputs_for(case, vectors[at], rows)
-            ranker = trained.ranker
-            if cross_fit is not None:
-                ranker = cross_fit.rankers[cross_fit.fold(data.user_ids[case[0]])]
-            ranked[at, rows] = np.asarray(ranker.predict_on_batch(inputs)) @ weights
+        fold_of = np.zeros(len(block), np.int64)
+        rankers: Sequence[keras.Model] = (trained.ranker,)
+        if cross_fit is not None:
+            fold_of[:] = [cross_fit.fold(data.user_ids[user]) for user, _ in block]
+            rankers = cross_fit.rankers
+        for fold, ranker in enumerate(rankers):
+            chosen = np.flatnonzero(fold_of == fold)
+            for at in (chosen[i : i + _AT_ONCE] for i in range(0, len(chosen), _AT_ONCE)):
+                rows = [
+                    candidates.list_for(block[i], vectors[i], repeats=setting == "all") for i in at
+                ]
+                inputs = [
+                    _flat(candidates.inputs_for(block[i], vectors[i], each), len(each))
+                    for i, each in zip(at, rows, strict=True)
+                ]
+                together = {
+                    name: np.concatenate([one[name] for one in inputs]) for name in inputs[0]
+                }
+                found = np.asarray(ranker.predict_on_batch(together)) @ weights
+                ranked[np.repeat(at, [len(each) for each in rows]), np.concatenate(rows)] = found
         return ranked
 
     return score
+
+
+def _flat(inputs: dict[str, NDArray[Any]], n: int) -> dict[str, NDArray[Any]]:
+    """Repeat the user's inputs for each of the n items, so that lists can be joined."""
+    return {
+        name: np.repeat(value, n, axis=0) if name in ("user_vector", "context") else value
+        for name, value in inputs.items()
+    }

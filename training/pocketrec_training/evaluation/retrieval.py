@@ -101,8 +101,7 @@ def _candidates_told(setting: str) -> str:
 def _retrieval(cases: Cases, ranked: RankedTargets, n_items: int, seed: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for k in CUTS:
-        for name, values in metrics.at_k(ranked.ranks, k, cases.offsets).items():
-            found[name] = metrics.interval(values, seed)
+        found |= metrics.intervals(metrics.at_k(ranked.ranks, k, cases.offsets), seed)
         found[f"coverage@{k}"] = beyond_accuracy.coverage(ranked.top[:, :k], n_items)
     return found
 

@@ -1,5 +1,6 @@
 """Ranking and classification metrics, in plain numpy."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -69,11 +70,24 @@ def ndcg_by_list(
 
 def interval(values: Floats64, seed: int, draws: int = 1000) -> dict[str, float]:
     """Return the mean and its 95% bootstrap interval over cases (Efron 1979, percentile)."""
+    return intervals({"": values}, seed, draws)[""]
+
+
+def intervals(
+    values: Mapping[str, Floats64], seed: int, draws: int = 1000
+) -> dict[str, dict[str, float]]:
+    """Return `interval` of several metrics of the same cases; one draw serves all of them."""
     rng = np.random.default_rng(seed)
-    n = len(values)
-    means = [float(values[rng.integers(0, n, n)].mean()) for _ in range(draws)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return {"value": float(values.mean()), "low": float(low), "high": float(high)}
+    table = np.stack(list(values.values()), axis=1)  # [n, metrics]
+    n = len(table)
+    means = np.stack(
+        [np.bincount(rng.integers(0, n, n), minlength=n) @ table / n for _ in range(draws)]
+    )
+    low, high = np.percentile(means, [2.5, 97.5], axis=0)
+    return {
+        name: {"value": float(each.mean()), "low": float(low[i]), "high": float(high[i])}
+        for i, (name, each) in enumerate(values.items())
+    }
 
 
 def roc_auc(labels: NDArray[Any], scores: NDArray[Any]) -> float:
