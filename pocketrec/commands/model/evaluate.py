@@ -27,6 +27,11 @@ from pocketrec.quiet import load_tensorflow
     default=0,
     help="Measure so many users, drawn by the recipe's seed.  [default: all]",
 )
+@click.option(
+    "--previous",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="An earlier evaluation or run, to show beside this one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     run: Path,
@@ -35,6 +40,7 @@ def command(
     split: Literal["test", "valid"],
     methods: str | None,
     users: int,
+    previous: Path | None,
     as_json: bool,
 ) -> None:
     """Rank all items for each held-out event of RUN; write evaluation.html, .json, cases.npz."""
@@ -48,6 +54,7 @@ def command(
         split=split,
         methods=None if methods is None else [each for each in methods.split(",") if each],
         users=users,
+        previous=previous,
     )
     found = evaluation.details
     if as_json:

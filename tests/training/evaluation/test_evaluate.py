@@ -277,6 +277,23 @@ def test_chosen_methods_and_sampled_users_are_said_and_do_not_count_for_export(s
     assert read_gain(run) is None
 
 
+def test_a_previous_run_and_a_previous_report_stand_beside(shop, found, tmp_path):
+    words = {"run": shop / "run", "data": shop / "data", "methods": ["popularity"]}
+    same = evaluate(out=tmp_path / "a", previous=shop / "report", **words)
+    gain = same.details["previous_gain"]
+    assert gain["same_cases"]
+    assert gain["a"] == pytest.approx(gain["b"], abs=1e-6)
+    assert gain["low"] <= 0 <= gain["high"]
+    page = same.report.read_text()
+    assert "previous NDCG@10" in page
+    assert "may be equally good" in page
+    fewer = evaluate(out=tmp_path / "b", previous=shop / "report", users=20, **words)
+    assert not fewer.details["previous_gain"]["same_cases"]
+    assert "measured on other cases" in fewer.report.read_text()
+    again = evaluate(out=tmp_path / "c", previous=shop / "run", users=20, **words)
+    assert again.details["previous_gain"]["same_cases"]
+
+
 def test_a_hybrid_is_compared_without_its_part(shop, tmp_path):
     part = evaluate(
         run=shop / "run",

@@ -5,6 +5,7 @@ repeats (`pocketrec_training.metrics.cases`). Ranking: one held-out event of eac
 sampled items that retrieval would offer.
 """
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +20,7 @@ from pocketrec_training.evaluation.answers import Answers, answer_all
 from pocketrec_training.evaluation.baseline_gain import BaselineGain, baseline_gain, write_gain
 from pocketrec_training.evaluation.examples import example_users
 from pocketrec_training.evaluation.importance import feature_importance
+from pocketrec_training.evaluation.previous import Previous, previous_gain, read_previous
 from pocketrec_training.evaluation.question import Question, read_question
 from pocketrec_training.evaluation.ranking import ranking_figures
 from pocketrec_training.evaluation.report import render
@@ -29,6 +31,7 @@ from pocketrec_training.metrics.cases import Setting
 from pocketrec_training.progress import logged_to
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.fit import learning_cases
+from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.stopping import cap_warning, stopped_told
 
 STAGES = (
@@ -54,6 +57,7 @@ def evaluate(
     split: Literal["test", "valid"] = "test",
     methods: Sequence[str] | None = None,
     users: int = 0,
+    previous: Path | None = None,
 ) -> Evaluation:
     """Evaluate and write `evaluation.json`, `evaluation.html` and `cases.npz` to `out`.
 
@@ -69,6 +73,8 @@ def evaluate(
         split: whose events are measured: "test" or "valid".
         methods: names of the baselines to compare with; None: all.
         users: number of users to measure, drawn by the recipe's seed; 0: all.
+        previous: an earlier evaluation's folder, to show beside this one; or an earlier run of the
+            same tables, which is then evaluated first, without most baselines.
 
     Raises:
         InputError: `methods` has an unknown name, or none that can answer a setting.
@@ -81,18 +87,36 @@ def evaluate(
     """
     # BLAS's threads wait for each other's cores beside other work: 9 s of processor time, not 3.5.
     with threadpool_limits(1, "blas"), logged_to(out / "evaluate.log"):
+        before = None if previous is None else _previous(previous, data, split, users)
         question = read_question(run, data, split, methods, users)
         candidates = question.trained.candidates(question.data)
         answers = answer_all(question, candidates)
         write_cases(out, question.data, answers.results)
         gain = _gain(question, answers)
         found = _found(question, answers, candidates, gain)
+    if before is not None:
+        digests = found["protocol"]["cases_sha256"]
+        found["previous_gain"] = previous_gain(
+            before, digests, answers.results, gain.setting, question.seed
+        )
     page = out / "evaluation.html"
     write_atomic(out / "evaluation.json", canonical_json(found))
-    write_atomic(page, render(question.trained.recipe.name, found).encode())
+    write_atomic(
+        page, render(question.trained.recipe.name, found, before and before.details).encode()
+    )
     if question.fold == TEST and question.all_methods:
         write_gain(run, gain)
     return evaluation_of(found, gain, page)
+
+
+def _previous(folder: Path, data: Path, split: Literal["test", "valid"], users: int) -> Previous:
+    """Read an evaluation; evaluate a run first."""
+    if not RunFolder(folder).report.exists() or (folder / "evaluation.json").exists():
+        return read_previous(folder, str(folder))
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch)
+        evaluate(run=folder, data=data, out=out, split=split, methods=["popularity"], users=users)
+        return read_previous(out, str(folder))
 
 
 def _found(

@@ -173,8 +173,10 @@ def test_the_best_of_a_column_is_bold_whoever_it_is():
 
 
 def test_a_previous_evaluation_stands_beside_the_run():
-    previous = {"name": "last week", "retrieval": table(-0.02), "retrieval_all": table(-0.02)}
-    page = render("shop", FOUND, previous)
+    previous = {"retrieval": table(-0.02), "retrieval_all": table(-0.02)}
+    gain = {"name": "<last> week", "a": 0.09, "b": 0.11, "low": 0.01, "high": 0.03}
+    page = render("shop", {**FOUND, "previous_gain": {**gain, "same_cases": True}}, previous)
+    assert "beats the previous run, &lt;last&gt; week, beyond chance" in page
     assert "previous NDCG@10" in page
     assert ">+0.0200</td>" in page
     assert page.count('class="previous') == 1 + 2 * len(METHODS)  # the legend, interval and point

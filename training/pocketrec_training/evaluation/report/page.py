@@ -23,7 +23,7 @@ def render(name: str, found: Mapping[str, Any], previous: Mapping[str, Any] | No
     Args:
         name: of the recipe.
         found: what `evaluation.json` holds.
-        previous: the same of another evaluation, to show beside it; its key "name" names it.
+        previous: the same of an earlier evaluation, to show beside it.
     """
     style, script = _text("style.css"), _text("sort.js")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

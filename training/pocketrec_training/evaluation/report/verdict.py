@@ -26,6 +26,8 @@ def verdicts(found: Mapping[str, Any]) -> list[Verdict]:
         lines.append(_training(stages))
     if "ranker_gain" in stages:
         lines.append(_ranker(stages["ranker_gain"]))
+    if "previous_gain" in found:
+        lines.append(_previous(found["previous_gain"]))
     if "shipped_gain" in found:
         lines.append(_shipped(found["shipped_gain"]))
     return lines
@@ -101,6 +103,28 @@ def _ranker(gain: Mapping[str, Any]) -> Verdict:
     told = compared(gain["retrieval"], gain["ranker"], gain["low"], gain["high"])
     users = f"{gain['users']:,} validation users it did not learn from"
     return Verdict(kind=kind, word=word, text=f"{text}: {told}, over {users}.")
+
+
+def _previous(gain: Mapping[str, Any]) -> Verdict:
+    before = f"the previous run, {gain['name']}"
+    if not gain["same_cases"]:
+        old = "not measured" if gain["a"] is None else f"{gain['a']:.4f}"
+        return Verdict(
+            kind="unsure",
+            word="Other cases",
+            text=f"NDCG@10 {gain['b']:.4f}; that of {before}, was {old}. The two were measured on "
+            "other cases, so the difference may come from these.",
+        )
+    told = compared(gain["a"], gain["b"], gain["low"], gain["high"])
+    if gain["low"] <= 0 <= gain["high"]:
+        text = f"This run and {before}, may be equally good: {told}, which includes 0."
+        return Verdict(kind="unsure", word="No clear change", text=text)
+    better = gain["low"] > 0
+    return Verdict(
+        kind="good" if better else "bad",
+        word="Improved" if better else "Worse than before",
+        text=f"This run {'beats' if better else 'loses to'} {before}, beyond chance: {told}.",
+    )
 
 
 def _shipped(gain: Mapping[str, Any]) -> Verdict:
