@@ -1,5 +1,6 @@
 """Answer held-out cases on the device's own code: the items that a phone would show."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ class Answers:
     int64, parallel to `Cases.targets`; k: not shown. scores, taken, owners: of each candidate its
     final score, float32, whether it is a target, bool, and its case, int64. lists: int32 [n, k],
     rows of the release, NOBODY where a slate is shorter. rerank_ms: float64 [n], of the last stage.
+    sources: what made the slates, and how many of each kind.
     """
 
     slate: NDArray[np.int64]
@@ -36,6 +38,7 @@ class Answers:
     owners: NDArray[np.int64]
     lists: NDArray[np.int32]
     rerank_ms: NDArray[np.float64]
+    sources: Mapping[str, int]
 
     def auc(self) -> float:
         """Return ROC-AUC over all candidates of all cases; nan if no target was retrieved."""
@@ -58,6 +61,8 @@ def answer(
     told: str,
     rng: Random | None = None,
     showings: Mapping[str, int] | None = None,
+    *,
+    cold_start: bool = False,
 ) -> Answers:
     """Ask for a slate of `k` for each case, at the moment of its first held-out event.
 
@@ -69,6 +74,7 @@ def answer(
         told: what the progress bar says.
         rng: for a release that explores; None: it does not.
         showings: of each campaign before each case; None: nothing is sponsored.
+        cold_start: whether the lists of the release may answer an empty history.
 
     Raises:
         PocketRecError: a model does not run, so that another path would have answered.
@@ -80,6 +86,7 @@ def answer(
     scores, taken = [np.zeros(0, np.float32)], [np.zeros(0, np.bool_)]
     lists = np.full((len(cases), k), NOBODY, np.int32)
     rerank_ms = np.zeros(len(cases))
+    sources: Counter[str] = Counter()
     with Progress(f"{told}, {cases.setting}", len(cases)) as bar:
         for done, (user, end) in enumerate(cases.pairs, 1):
             past, now = data.history(user, end), int(data.ts[data.offsets[user] + end])
@@ -87,7 +94,9 @@ def answer(
             found = device.recommend(
                 Query(history, now, k, exclude_seen=new_only, rng=rng, showings=showings)
             )
-            if found.faults or found.source != "model":
+            sources[found.source] += 1
+            listed = cold_start and not end
+            if (found.faults or found.source != "model") and not listed:
                 raise PocketRecError(f"{told}: {found.source}, {joined(found.faults)}")
             wanted = rows[cases.targets_of(done - 1)]
             shown = [item.row for item in found.items]
@@ -106,6 +115,7 @@ def answer(
         owners=np.repeat(np.arange(len(cases)), [len(one) for one in scores[1:]]),
         lists=lists,
         rerank_ms=rerank_ms,
+        sources=sources,
     )
 
 

@@ -32,6 +32,11 @@ from pocketrec.quiet import load_tensorflow
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="An earlier evaluation or run, to show beside this one.",
 )
+@click.option(
+    "--bundle",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A bundle of the run, to score as a phone shows it: models, index, rules, cold start.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 def command(
     run: Path,
@@ -41,12 +46,18 @@ def command(
     methods: str | None,
     users: int,
     previous: Path | None,
+    bundle: Path | None,
     as_json: bool,
 ) -> None:
     """Rank all items for each held-out event of RUN; write evaluation.html, .json, cases.npz."""
     load_tensorflow()
     from pocketrec_training.evaluation.evaluate import evaluate
 
+    shipped = None
+    if bundle is not None:
+        from pocketrec_export.gates.shipped import ShippedBundle
+
+        shipped = ShippedBundle(bundle)
     evaluation = evaluate(
         run=run,
         data=data,
@@ -55,6 +66,7 @@ def command(
         methods=None if methods is None else [each for each in methods.split(",") if each],
         users=users,
         previous=previous,
+        shipped=shipped,
     )
     found = evaluation.details
     if as_json:

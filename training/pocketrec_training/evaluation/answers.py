@@ -6,9 +6,9 @@ from typing import Any
 from pocketrec_bundle.errors import InputError
 from pocketrec_training.baselines.tuning import TunedBaseline, tune
 from pocketrec_training.data.dataset import TEST
-from pocketrec_training.evaluation.methods import two_stage, two_tower
+from pocketrec_training.evaluation.methods import ShippedMethod, two_stage, two_tower
 from pocketrec_training.evaluation.question import Question
-from pocketrec_training.evaluation.retrieval import CUTS, Results
+from pocketrec_training.evaluation.retrieval import CUTS, SHIPPED, Results
 from pocketrec_training.metrics.cases import Cases
 from pocketrec_training.metrics.ranks import BlockScorer, RankedTargets, rank_targets
 from pocketrec_training.progress import Progress
@@ -32,7 +32,9 @@ class Answers:
     left_out: list[str] = field(default_factory=list)
 
 
-def answer_all(question: Question, candidates: CandidateGenerator) -> Answers:
+def answer_all(
+    question: Question, candidates: CandidateGenerator, shipped: ShippedMethod | None = None
+) -> Answers:
     """Answer with both stages, with the towers alone, and with the tuned baselines.
 
     Raises:
@@ -40,6 +42,9 @@ def answer_all(question: Question, candidates: CandidateGenerator) -> Answers:
     """
     trained, data, names = question.trained, question.data, list(question.tuned)
     answers = Answers(results={cases.setting: (cases, {}) for cases in question.settings})
+    if shipped is not None:
+        for cases in question.settings:
+            _answer_shipped(shipped, question, cases, answers)
     with Progress("evaluate", len(names) + 1) as bar:
         for cases in question.settings:
             both = two_stage(trained, data, candidates, cases.setting, question.unseen)
@@ -82,6 +87,15 @@ def _answer(
     answers.results[cases.setting][1][name] = ranked[0]
     if first:
         answers.fresh[name] = ranked[1]
+
+
+def _answer_shipped(
+    shipped: ShippedMethod, question: Question, cases: Cases, answers: Answers
+) -> None:
+    data, k = question.data, max(CUTS)
+    answers.results[cases.setting][1][SHIPPED] = shipped.answer(data, cases, k)
+    if question.newcomers is not None and SHIPPED not in answers.fresh:
+        answers.fresh[SHIPPED] = shipped.answer(data, question.newcomers, k)
 
 
 def _told(tuned: TunedBaseline) -> dict[str, Any]:

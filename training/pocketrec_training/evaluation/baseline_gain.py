@@ -87,6 +87,17 @@ def baseline_gain(
     )
 
 
+def shipped_gain(cases: Cases, ranked: Mapping[str, RankedTargets], seed: int) -> dict[str, float]:
+    """Compare the bundle with both stages in Keras: their NDCG@10, a and b, and the interval."""
+    name = f"ndcg@{TOP}"
+    keras, phone = (
+        metrics.at_k(ranked[method].ranks, TOP, cases.offsets)[name]
+        for method in (MODEL, "shipped_bundle")
+    )
+    found = compare_means({name: keras}, {name: phone}, seed)[name]
+    return {"a": found.a, "b": found.b, "low": found.low, "high": found.high}
+
+
 def write_gain(run_dir: Path, gain: BaselineGain) -> None:
     """Leave the result in the run folder, for `pocketrec export`."""
     write_atomic(RunFolder(run_dir).baseline_gain, canonical_json(asdict(gain)))

@@ -17,15 +17,21 @@ from pocketrec_bundle.disk.files import canonical_json, write_atomic
 from pocketrec_training.data.dataset import TEST
 from pocketrec_training.data.split_check import tie_warning
 from pocketrec_training.evaluation.answers import Answers, answer_all
-from pocketrec_training.evaluation.baseline_gain import BaselineGain, baseline_gain, write_gain
+from pocketrec_training.evaluation.baseline_gain import (
+    BaselineGain,
+    baseline_gain,
+    shipped_gain,
+    write_gain,
+)
 from pocketrec_training.evaluation.examples import example_users
 from pocketrec_training.evaluation.importance import feature_importance
+from pocketrec_training.evaluation.methods import ShippedMethod
 from pocketrec_training.evaluation.previous import Previous, previous_gain, read_previous
 from pocketrec_training.evaluation.question import Question, read_question
 from pocketrec_training.evaluation.ranking import ranking_figures
 from pocketrec_training.evaluation.report import render
 from pocketrec_training.evaluation.result import Evaluation, evaluation_of
-from pocketrec_training.evaluation.retrieval import newcomer_segment, retrieval_figures
+from pocketrec_training.evaluation.retrieval import newcomer_segment, retrieval_figures, what_ships
 from pocketrec_training.metrics.case_file import write_cases
 from pocketrec_training.metrics.cases import Setting
 from pocketrec_training.progress import logged_to
@@ -58,6 +64,7 @@ def evaluate(
     methods: Sequence[str] | None = None,
     users: int = 0,
     previous: Path | None = None,
+    shipped: ShippedMethod | None = None,
 ) -> Evaluation:
     """Evaluate and write `evaluation.json`, `evaluation.html` and `cases.npz` to `out`.
 
@@ -75,9 +82,11 @@ def evaluate(
         users: number of users to measure, drawn by the recipe's seed; 0: all.
         previous: an earlier evaluation's folder, to show beside this one; or an earlier run of the
             same tables, which is then evaluated first, without most baselines.
+        shipped: a bundle to score as well, `ShippedBundle` of `pocketrec_export.gates.shipped`.
 
     Raises:
-        InputError: `methods` has an unknown name, or none that can answer a setting.
+        InputError: `methods` has an unknown name, or none that can answer a setting; or the bundle
+            is of other data.
         RunInvalidError: the run is incomplete, the tables are not its own, or no event is held out.
 
     Example:
@@ -90,10 +99,17 @@ def evaluate(
         before = None if previous is None else _previous(previous, data, split, users)
         question = read_question(run, data, split, methods, users)
         candidates = question.trained.candidates(question.data)
-        answers = answer_all(question, candidates)
+        if shipped is not None:
+            shipped.check(question.data)
+        answers = answer_all(question, candidates, shipped)
         write_cases(out, question.data, answers.results)
         gain = _gain(question, answers)
         found = _found(question, answers, candidates, gain)
+    if shipped is not None:
+        cases, ranked = answers.results[gain.setting]
+        found["shipped_gain"] = shipped_gain(cases, ranked, question.seed)
+        found["shipped"] = facts = shipped.facts()
+        found["notes"] += facts["notes"]
     if before is not None:
         digests = found["protocol"]["cases_sha256"]
         found["previous_gain"] = previous_gain(
@@ -134,12 +150,11 @@ def _found(
     }
     found["ranking"] = ranking = ranking_figures(question, candidates)
     found["importance"] = _importance(question, candidates)
-    found["training"] = question.training["curve"]
+    found["training"] = question.training.get("curve", [])
     found["stages"] = {k: question.training[k] for k in STAGES if k in question.training}
     cases, ranked = next(iter(answers.results.values()))
-    found["examples"] = example_users(
-        data, cases, ranked["two_stage"], trained.spec.event_types, seed
-    )
+    ours = ranked[what_ships(ranked)]
+    found["examples"] = example_users(data, cases, ours, trained.spec.event_types, seed)
     found["notes"] = _notes(question)
     if ranking:  # no head, where retrieval found none of the targets
         found["figures"]["auc"] = next(iter(ranking.values()))["roc_auc"]

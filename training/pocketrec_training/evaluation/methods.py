@@ -1,15 +1,15 @@
 """The trained model as a method beside the baselines: retrieval alone, and both stages."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_training.data.dataset import Dataset
-from pocketrec_training.metrics.cases import Setting
-from pocketrec_training.metrics.ranks import BlockScorer
+from pocketrec_training.metrics.cases import Cases, Setting
+from pocketrec_training.metrics.ranks import BlockScorer, RankedTargets
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.cross_fit import CrossFit
 from pocketrec_training.towers.user_vectors import tower_scorer, user_vectors
@@ -17,6 +17,19 @@ from pocketrec_training.trained import TrainedRun
 
 _AT_ONCE = 64
 """Lists that the ranker scores at a time."""
+
+
+class ShippedMethod(Protocol):
+    """A release on a phone's code, as `pocketrec_export.gates.shipped` makes one of a bundle."""
+
+    def check(self, data: Dataset) -> None:
+        """Refuse data that the release was not made of."""
+
+    def answer(self, data: Dataset, cases: Cases, k: int) -> RankedTargets:
+        """Return slates of k items; a target that is not shown has rank n_items."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return facts for the report, among them `name` and `notes`."""
 
 
 def two_tower(trained: TrainedRun, data: Dataset) -> BlockScorer:

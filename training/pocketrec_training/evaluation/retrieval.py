@@ -14,6 +14,8 @@ from pocketrec_training.trained import TrainedRun
 CUTS = (5, 10, 20)
 CURVE = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50)
 """Lengths of the list at which the recall curves have a point."""
+SHIPPED = "shipped_bundle"
+"""A bundle on a phone's code, whose lists end at the longest of `CUTS`."""
 SLATE = 10
 """Length of the lists that coverage, novelty and the like are measured on."""
 
@@ -32,7 +34,7 @@ def retrieval_figures(
     }
     main = next(iter(results))
     cases, ranked = results[main]
-    rival = _best_baseline(tables[main])
+    rival, ours = _best_baseline(tables[main]), what_ships(ranked)
     retrieval = tables[main]
     categories = beyond_accuracy.category_vectors(data.items.categories)
     counts = data.popularity()
@@ -71,12 +73,12 @@ def retrieval_figures(
         "recall_curves": {
             setting: {
                 "k": list(CURVE),
-                "methods": {name: _curve(each, p) for name, p in answers.items()},
+                "methods": {name: _curve(name, each, p) for name, p in answers.items()},
             }
             for setting, (each, answers) in results.items()
         },
-        "segments": segments.by_history(cases, ranked, "two_stage", rival, seed),
-        "target_segments": segments.by_target(cases, ranked, counts, "two_stage", rival, seed),
+        "segments": segments.by_history(cases, ranked, ours, rival, seed),
+        "target_segments": segments.by_target(cases, ranked, counts, ours, rival, seed),
         "figures": {
             "recall20": retrieval["two_tower"]["recall@20"]["value"],
             "ndcg10": retrieval["two_tower"]["ndcg@10"]["value"],
@@ -106,11 +108,18 @@ def _retrieval(cases: Cases, ranked: RankedTargets, n_items: int, seed: int) -> 
     return found
 
 
-def _curve(cases: Cases, ranked: RankedTargets) -> list[float]:
-    """Return the mean recall at each of `CURVE`."""
+def _curve(name: str, cases: Cases, ranked: RankedTargets) -> list[float]:
+    """Return the mean recall at each of `CURVE`, as far as the method's lists reach."""
     return [
-        float(metrics.at_k(ranked.ranks, k, cases.offsets)[f"recall@{k}"].mean()) for k in CURVE
+        float(metrics.at_k(ranked.ranks, k, cases.offsets)[f"recall@{k}"].mean())
+        for k in CURVE
+        if name != SHIPPED or k <= max(CUTS)
     ]
+
+
+def what_ships(ranked: Mapping[str, RankedTargets]) -> str:
+    """Return the method whose answers users get: the bundle if it was scored, else both stages."""
+    return SHIPPED if SHIPPED in ranked else "two_stage"
 
 
 def _best_baseline(table: Mapping[str, Any]) -> str:
@@ -126,4 +135,4 @@ def newcomer_segment(
     """Return the segment of users without history; empty if there are none."""
     if newcomers is None:
         return {}
-    return segments.by_history(newcomers, fresh, "two_stage", rival)
+    return segments.by_history(newcomers, fresh, what_ships(fresh), rival)

@@ -79,7 +79,8 @@ def _recall(setting: str, curves: Mapping[str, Any], rival: str) -> Picture:
     series = [
         Series(
             name=label(method),
-            points=list(zip(map(float, curves["k"]), curves["methods"][method], strict=True)),
+            # The lists of a phone are shorter than the last k.
+            points=list(zip(map(float, curves["k"]), curves["methods"][method], strict=False)),
             style=_style(method, rival),
         )
         for method in methods
@@ -115,7 +116,7 @@ def _learning(found: Mapping[str, Any]) -> list[Picture]:
         losses = [point["loss"] for point in curve]
         made.append(_epochs("loss", "Two towers: loss by epoch", told, "loss", losses, zero=False))
     if stages.get("ranker_losses"):
-        losses, kept = stages["ranker_losses"], stages["ranker_epochs"]
+        losses, kept = stages["ranker_losses"], stages.get("ranker_epochs", "all")
         told = f"From {losses[0]:.4f} to {losses[-1]:.4f}; the ranker keeps {kept} epochs."
         made.append(_epochs("ranker", "Ranker: loss by epoch", told, "loss", losses, zero=False))
     return made
