@@ -76,7 +76,8 @@ def _show(report: "DataReport") -> None:
     )
     click.echo(f"{report.duplicates:,} duplicates dropped, {report.quarantined:,} rows quarantined")
     for reason, count in report.reasons.items():
-        click.echo(f"  {count:>8,}  {reason}")
+        place = report.examples.get(reason)
+        click.echo(f"  {count:>8,}  {reason}" + (f" (first: {place})" if place else ""))
 
 
 def _show_known(as_json: bool) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import duckdb
@@ -53,6 +53,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in TABLES}
 
 
+def without_places(folder: Path) -> dict[str, object]:
+    """Tables, bad rows and counts; file and line of a row differ if one file is split in two."""
+    found: dict[str, object] = dict(contents(folder))
+    report = json.loads((folder / "data_report.json").read_bytes())
+    found["data_report.json"] = report | {"examples": sorted(report["examples"])}
+    bad = map(json.loads, (folder / "quarantine.jsonl").read_text().splitlines())
+    found["quarantine.jsonl"] = [(row["table"], row["reason"], row["row"]) for row in bad]
+    return found
+
+
 def csv_line(fields: tuple[str, ...]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="").writerow(fields)
@@ -91,8 +101,8 @@ def test_deliveries_give_the_tables_of_one_run_over_all_files(days):
             assert added.report.interactions == before["interactions"] + added.interactions
         everything = {name: [line for part in parts for line in part[name]] for name in HEADS}
         whole = build_tables(chosen, root / "whole", deliver(root / "all", everything))
-        assert contents(root / "grown") == contents(root / "whole")
-        assert asdict(added.report) == asdict(whole)
+        assert without_places(root / "grown") == without_places(root / "whole")
+        assert asdict(replace(added.report, examples={})) == asdict(replace(whole, examples={}))
         bad = (root / "whole" / "quarantine.jsonl").read_text().splitlines()
         assert len(bad) == whole.quarantined == sum(whole.reasons.values())
         good = whole.interactions + whole.duplicates

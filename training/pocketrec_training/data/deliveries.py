@@ -7,9 +7,13 @@ from pathlib import Path
 
 from pocketrec_bundle.disk.files import canonical_json, sha256_file
 from pocketrec_training.data import columns as col
-from pocketrec_training.data.sources import Source, parquet_files
+from pocketrec_training.data.sources import Source
 from pocketrec_training.errors import TableInvalidError
+from pocketrec_training.reading.files import table_files
 from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.recipe.tables import DataConfig
+
+_SPEC_KEYS = ("separator", "quote", "header", "encoding", "null_values", "layout")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class Deliveries:
             ) from err
         if found.reading != _reading(recipe):
             raise TableInvalidError(
-                f"{folder}: made with other [columns], [events] or data.dataset than the recipe "
+                f"{folder}: made with other [data], [columns] or [events] than the recipe "
                 "has now. Build the folder again from all files, without --append."
             )
         return found
@@ -61,7 +65,7 @@ class Deliveries:
 
 def delivery_of(source: Source) -> str:
     """SHA-256 over the contents of a delivery's files."""
-    files = {"interactions": source.interactions, "items": source.items}
+    files = {"interactions": source.interactions, "items": source.items, "users": source.users}
     digests = {name: _digest(path) for name, path in files.items() if path is not None}
     return hashlib.sha256(canonical_json(digests)).hexdigest()
 
@@ -69,7 +73,7 @@ def delivery_of(source: Source) -> str:
 def _digest(path: Path) -> str | dict[str, str]:
     if path.is_file():
         return sha256_file(path)
-    return {str(each.relative_to(path)): sha256_file(each) for each in parquet_files(path)}
+    return {each.name: sha256_file(each.path) for each in table_files(path)}
 
 
 def _reading(recipe: Recipe) -> str:
@@ -80,4 +84,9 @@ def _reading(recipe: Recipe) -> str:
         "columns": columns,
         "events": asdict(recipe.events),
     }
+    data, unset = asdict(recipe.data), asdict(DataConfig())
+    own = {k: data[k] for k in _SPEC_KEYS if data[k] != unset[k]}
+    own |= {k: v for k in ("interactions", "items", "users") if isinstance(v := data[k], dict)}
+    if own:
+        rules["data"] = own
     return hashlib.sha256(canonical_json(rules)).hexdigest()

@@ -8,7 +8,8 @@ one run over all files, one after the other.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import duckdb
@@ -19,11 +20,8 @@ from ibis.expr import types as ir
 from pocketrec_bundle.disk.files import canonical_json, restore_dir
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.clean import (
-    PLACE,
     clean_interactions,
     clean_items,
-    read_texts,
-    unreadable,
 )
 from pocketrec_training.data.deliveries import Deliveries, delivery_of
 from pocketrec_training.data.quarantine import (
@@ -34,14 +32,22 @@ from pocketrec_training.data.quarantine import (
     write_quarantine,
 )
 from pocketrec_training.data.sources import Source, resolve, resolve_day
-from pocketrec_training.data.staging import staged
+from pocketrec_training.data.staging import scratch_folder, staged
 from pocketrec_training.errors import TableInvalidError
+from pocketrec_training.reading.parquet import unreadable
+from pocketrec_training.reading.raw_table import PLACE, RawTable
+from pocketrec_training.reading.spec import TableName
+from pocketrec_training.reading.table import read_table
 from pocketrec_training.recipe.schema import Recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataReport:
-    """What went in, what came out, and why rows were put aside; saved as `data_report.json`."""
+    """What went in, what came out, and why rows were put aside; saved as `data_report.json`.
+
+    Attributes:
+        examples: for each of `reasons`, the file and line of the first such row.
+    """
 
     dataset: str
     licence: str
@@ -55,6 +61,7 @@ class DataReport:
     items: int
     first_ts: int
     last_ts: int
+    examples: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,16 +166,20 @@ def _build(
 ) -> DataReport:
     """Write the tables to `folder`; with `old`, those in `before` are their beginning."""
     connection: Backend = ibis.duckdb.connect()
-    staged = _staged(connection, recipe, source)
+    with scratch_folder(folder) as scratch:
+        staged = _staged(connection, recipe, source, scratch)
     n_rows = {name: int(table.count().execute()) for name, table in staged.items()}
     named = source.interactions or source.items
     assert named is not None
     if old is None and n_rows["interactions"] == 0:
         raise TableInvalidError(f"{named.name}: the table has no rows.")
     reasons: dict[str, int] = {}
+    examples: dict[str, str] = {}
     for name, table in staged.items():
-        reasons |= count_reasons(table, name)
-    refuse_too_many(recipe.data.max_bad_share, named.name, reasons, sum(n_rows.values()))
+        counted = count_reasons(table, name)
+        reasons |= {key: n for key, (n, _) in counted.items()}
+        examples |= {key: place for key, (_, place) in counted.items()}
+    refuse_too_many(recipe.data.max_bad_share, named.name, reasons, examples, sum(n_rows.values()))
 
     bad = [bad_rows(table, name) for name, table in staged.items()]
     good, known_items = [], []
@@ -220,6 +231,7 @@ def _build(
         duplicates=n_good - n_kept,
         quarantined=sum(total.values()),
         reasons=dict(sorted(total.items())),
+        examples=dict(sorted({**examples, **(old.examples if old else {})}.items())),
         users=users,
         items=int(items.count().execute()),
         first_ts=int(facts["first"][0]),
@@ -227,9 +239,11 @@ def _build(
     )
 
 
-def _staged(connection: Backend, recipe: Recipe, source: Source) -> dict[str, ir.Table]:
+def _staged(
+    connection: Backend, recipe: Recipe, source: Source, scratch: Path
+) -> dict[str, ir.Table]:
     """Clean each file that is there, once, as a table of the connection."""
-    jobs = (
+    jobs: tuple[tuple[TableName, Path | None, Callable[[Recipe, RawTable], ir.Table]], ...] = (
         ("interactions", source.interactions, clean_interactions),
         ("items", source.items, clean_items),
     )
@@ -237,11 +251,13 @@ def _staged(connection: Backend, recipe: Recipe, source: Source) -> dict[str, ir
     for name, path, clean in jobs:
         if path is None:
             continue
-        rows = clean(recipe, read_texts(connection, path), path.name)
+        spec = source.spec(recipe, name)
+        raw = read_table(connection, path, spec, scratch / name)
+        rows = clean(recipe, raw)
         try:
             staged[name] = connection.create_table(f"staged_{name}", rows)
-        except duckdb.Error as err:  # a bad line after those that `read_texts` looked at
-            raise unreadable(path, err) from err
+        except duckdb.Error as err:  # a bad page after the pages that `read_table` looked at
+            raise unreadable(path.name, err) from err
     return staged
 
 

@@ -19,6 +19,8 @@ import duckdb
 
 from pocketrec_bundle.disk.files import sha256_file, write_atomic
 from pocketrec_training.errors import DatasetUnavailableError, TableInvalidError
+from pocketrec_training.reading.files import table_files
+from pocketrec_training.reading.spec import TABLES, TableName, TableSpec, table_spec
 from pocketrec_training.recipe.schema import Recipe
 
 MAX_MEMBER_BYTES = 2 << 30
@@ -27,7 +29,7 @@ _RECBOLE_SHA256 = "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Two readable files or folders of Parquet files; None for a table that is not given.
+    """Files, folders or globs of readable tables; None for a table that is not given.
 
     Only a later delivery may lack interactions (`resolve_day`).
     """
@@ -37,6 +39,13 @@ class Source:
     origin: str
     interactions: Path | None
     items: Path | None
+    users: Path | None = None
+
+    def spec(self, recipe: Recipe, table: TableName) -> TableSpec:
+        """Return how a table's file is written; plain tables of known data sets need no key."""
+        if recipe.data.dataset:
+            return TableSpec(file=f"{table}.parquet", null_values=recipe.data.null_values)
+        return table_spec(recipe.data, table)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,20 +76,13 @@ def resolve(recipe: Recipe, source: Path | None = None) -> Source:
     data = recipe.data
     if not data.dataset:
         base = source or Path()
-        paths = [base / name for name in (data.interactions, data.items) if name]
-        for path in paths:
-            if not _is_table(path):
+        paths = _paths(recipe, base)
+        for name, path in paths.items():
+            if not table_files(path):
                 raise TableInvalidError(
-                    f"{path}: no such file, nor a folder of Parquet files (data.interactions,"
-                    " data.items)."
+                    f"{path}: no such file, folder of tables or glob (data.{name})."
                 )
-        return Source(
-            name=recipe.name,
-            licence="the owner's",
-            origin=data.interactions,
-            interactions=paths[0],
-            items=paths[1] if data.items else None,
-        )
+        return _own(recipe, paths)
     known = REGISTRY.get(data.dataset)
     if known is None:
         raise DatasetUnavailableError(
@@ -107,26 +109,28 @@ def resolve_day(recipe: Recipe, folder: Path) -> Source:
     data = recipe.data
     if data.dataset:
         return resolve(recipe, folder)
-    paths = {name: folder / name for name in (data.interactions, data.items) if name}
-    there = {name: path for name, path in paths.items() if _is_table(path)}
+    paths = _paths(recipe, folder)
+    there = {name: path for name, path in paths.items() if table_files(path)}
     if not there:
-        raise TableInvalidError(f"{folder}: none of {', '.join(paths)} is there.")
+        names = ", ".join(str(path.relative_to(folder)) for path in paths.values())
+        raise TableInvalidError(f"{folder}: none of {names} is there.")
+    return _own(recipe, there)
+
+
+def _paths(recipe: Recipe, base: Path) -> dict[str, Path]:
+    specs = {name: table_spec(recipe.data, name) for name in TABLES}
+    return {name: base / spec.file for name, spec in specs.items() if spec.file}
+
+
+def _own(recipe: Recipe, paths: dict[str, Path]) -> Source:
     return Source(
         name=recipe.name,
         licence="the owner's",
-        origin=data.interactions,
-        interactions=there.get(data.interactions),
-        items=there.get(data.items),
+        origin=table_spec(recipe.data, "interactions").file,
+        interactions=paths.get("interactions"),
+        items=paths.get("items"),
+        users=paths.get("users"),
     )
-
-
-def parquet_files(folder: Path) -> list[Path]:
-    """Return the Parquet files of a table that is a folder, such as one of `events export`."""
-    return sorted(folder.rglob("*.parquet"))
-
-
-def _is_table(path: Path) -> bool:
-    return path.is_file() or bool(parquet_files(path))
 
 
 def cache_dir() -> Path:

@@ -36,3 +36,13 @@ def staged(out: Path) -> Iterator[Path]:
         raise TableInvalidError(f"{out}: {err}") from err
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """Hand out a folder within `folder` for the time of the block."""
+    scratch = folder / "scratch"
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

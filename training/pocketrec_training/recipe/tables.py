@@ -1,22 +1,55 @@
 """Settings of the tables: where they are, their columns and events, and the split."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Len
 
 from pocketrec_bundle.features import LENGTHS
 from pocketrec_training.recipe.bounds import FORBID, Positive, Share, SplitKind
 
+TableLayout = Literal["rows", "user_items"]
+Quote = Literal["auto", "", '"']
+NULL_VALUES = ("", "NULL", "null", "NaN", "nan", "None", "NA", "N/A", "\\N")
+"""Texts that stand for a missing id, time or number in common exports; never in titles."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableFile:
+    """One table's file and how it is written; None means as in `DataConfig`."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID
+    file: str
+    separator: str | None = None
+    quote: Quote | None = None
+    header: bool | None = None
+    encoding: str | None = None
+    null_values: tuple[str, ...] | None = None
+    layout: TableLayout | None = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """Where the tables come from: a registered data set, or two files."""
+    """Where the tables come from, a registered data set or files, and how the files are written.
+
+    Attributes:
+        interactions: a file, a folder or a glob; or a `TableFile` with settings of its own.
+        separator: empty: by the file's ending and content.
+        quote: "auto": double quotes in comma and semicolon files, whole quoted fields in others.
+        header: whether the first line names the columns; without, they are "1", "2" and so on.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
     dataset: str = ""
-    interactions: str = ""
-    items: str = ""
+    interactions: str | TableFile = ""
+    items: str | TableFile = ""
+    users: str | TableFile = ""
+    separator: str = ""
+    quote: Quote = "auto"
+    header: bool = True
+    encoding: str = "utf-8"
+    null_values: tuple[str, ...] = NULL_VALUES
+    layout: TableLayout = "rows"
     max_bad_share: Share = 0.01
 
 
