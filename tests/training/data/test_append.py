@@ -165,7 +165,7 @@ def test_the_same_delivery_again_changes_nothing(tmp_path):
     [
         ({}, {}, "none of interactions.csv, items.csv"),
         ({"interactions.csv": ["a,x,never,1"]}, {}, "1 of 1 rows are bad"),
-        (SECOND, {"events": {"like_value": 3.0}}, r"other \[columns\], \[events\]"),
+        (SECOND, {"events": {"like_value": 3.0}}, r"other \[data\], \[columns\] or \[events\]"),
     ],
 )
 def test_unusable_delivery_is_refused_and_the_tables_stay(tmp_path, files, changed, message):

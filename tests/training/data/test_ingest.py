@@ -105,7 +105,7 @@ LONG, LONGEST = "x" * 10_000, "é" * MAX_ID
         ("a,x,infinity,5", "timestamp unreadable"),
         ("a,x,-infinity,5", "timestamp unreadable"),
         ("a,x,294247-01-10,5", "timestamp unreadable"),
-        ("a,x,nan,5", "timestamp unreadable"),
+        ("a,x,nan,5", "timestamp missing"),
         ("a,x,1,inf", "value is not a number"),
         ("a,x,1,-Infinity", "value is not a number"),
         ("a,x,1,1e301", "value is not a number"),
