@@ -162,19 +162,26 @@ def runner() -> CliRunner:
 
 @pytest.fixture(scope="session")
 def uncompiled():
-    """Return a context in which the steps of training run uncompiled.
+    """Return a context in which trainings run uncompiled; see `support/uncompiled.py`."""
+    pytest.importorskip("tensorflow", reason="needs the train extra")
+    from uncompiled import uncompiled
 
-    Compiling takes 13 s of processor time a training, a few dozen steps 1 s.
-    """
-    tensorflow = pytest.importorskip("tensorflow", reason="needs the train extra")
+    return uncompiled
+
+
+@pytest.fixture(scope="session")
+def two_folds():
+    """Return a context in which a ranker is cross-fitted with two folds; a fold is one more fit."""
+    pytest.importorskip("tensorflow", reason="needs the train extra")
+    from pocketrec_training.ranker import cross_fit, fit, leakage
 
     @contextmanager
     def context():
-        tensorflow.config.run_functions_eagerly(True)
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cross_fit, "FOLDS", 2)
+            patch.setattr(fit, "FOLDS", 2)
+            patch.setattr(leakage, "SAMPLE", 2)
             yield
-        finally:
-            tensorflow.config.run_functions_eagerly(False)
 
     return context
 

@@ -11,13 +11,12 @@ from benchmarks.support import command_line
 
 
 @pytest.fixture(scope="module")
-def in_process(uncompiled):
+def in_process(uncompiled, two_folds):
     """Run the benchmark's commands in this process, trainings uncompiled and with two folds.
 
     A child imports TensorFlow and compiles for seconds, each time; a fold is one more ranker.
     `test_demo` runs children, which compile, with all folds.
     """
-    from pocketrec_training.ranker import cross_fit, fit, leakage
 
     def call(*words, shows_progress=False):
         from pocketrec.cli import main
@@ -27,11 +26,8 @@ def in_process(uncompiled):
         assert done.exit_code == 0, done.output
         return done.stdout.rstrip()
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, two_folds():
         patch.setattr(command_line, "call", call)
-        patch.setattr(cross_fit, "FOLDS", 2)
-        patch.setattr(fit, "FOLDS", 2)
-        patch.setattr(leakage, "SAMPLE", 2)
         yield
 
 

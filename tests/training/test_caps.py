@@ -12,7 +12,6 @@ import pytest
 pytest.importorskip("keras", reason="needs the train extra")
 
 import keras
-import tensorflow as tf
 
 from pocketrec.cli import main
 from pocketrec_training.counted_time import CountedTime
@@ -83,14 +82,11 @@ def slowed(monkeypatch, owner, name, clock, seconds):
 
 
 @pytest.fixture
-def epochs_of_towers(world, tmp_path, monkeypatch, request):
+def epochs_of_towers(world, tmp_path, monkeypatch, uncompiled):
     """Return a function that fits towers under a cap, with steps of set lengths."""
     recipe, spec, data = world
     retrieval = dataclasses.replace(recipe.retrieval, epochs=5, batch=16)
     recipe = dataclasses.replace(recipe, retrieval=retrieval)
-    # The clock says how long compilation takes; the real one would take most of these tests.
-    tf.config.run_functions_eagerly(True)
-    request.addfinalizer(lambda: tf.config.run_functions_eagerly(False))
 
     def fit(minutes, seconds, name="c.npz", **more):
         clock = HandClock()
@@ -101,7 +97,9 @@ def epochs_of_towers(world, tmp_path, monkeypatch, request):
             slowed(patch, TowerFit, "snapshot", clock, lambda n, _: 500.0 if n == 0 else 0.0)
             return fit_towers(recipe, spec, data, tmp_path / name, minutes, clock=clock, **more)
 
-    return fit
+    # The clock says how long compilation takes; the real one would take most of these tests.
+    with uncompiled():
+        yield fit
 
 
 def compiling(compile_s, step_s):
@@ -217,11 +215,11 @@ def tiny(tmp_path_factory):
     return folder
 
 
-def test_cut_training_warns_and_is_marked_as_not_reproducible(tiny, runner, uncompiled):
+def test_cut_training_warns_and_is_marked_as_not_reproducible(tiny, runner, uncompiled, two_folds):
     capped = RECIPE.replace("[ranker]", f"minutes = {NEVER}\n[ranker]\nminutes = {NEVER}")
     (tiny / "capped.toml").write_text(capped)
     words = ["train", tiny / "capped.toml", "--data", tiny / "data", "--out", tiny / "cut"]
-    with uncompiled():
+    with uncompiled(), two_folds():
         done = runner.invoke(main, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     assert "two-tower: 1 of 5 epochs, stopped by minutes" in done.stdout
@@ -234,10 +232,10 @@ def test_cut_training_warns_and_is_marked_as_not_reproducible(tiny, runner, unco
     assert report["retrieval_stopped_by"] == report["ranker_stopped_by"] == "minutes"
 
 
-def test_minutes_of_a_call_are_split_where_the_recipe_has_no_caps(tiny, uncompiled):
+def test_minutes_of_a_call_are_split_where_the_recipe_has_no_caps(tiny, uncompiled, two_folds):
     told: list[str] = []
     recipe = load_recipe(tiny / "r.toml")
-    with uncompiled():
+    with uncompiled(), two_folds():
         report = train(
             recipe=recipe, data=tiny / "data", out=tiny / "called", minutes=NEVER, warn=told.append
         )
@@ -246,17 +244,18 @@ def test_minutes_of_a_call_are_split_where_the_recipe_has_no_caps(tiny, uncompil
     assert "It is not reproducible" in told[0]
 
 
-def test_model_is_the_same_whatever_the_load_of_the_machine(tiny):
+def test_model_is_the_same_whatever_the_load_of_the_machine(tiny, uncompiled, two_folds):
     recipe = load_recipe(tiny / "r.toml")
     retrieval = dataclasses.replace(recipe.retrieval, epochs=2, quantize_from=1.0)
     recipe = dataclasses.replace(recipe, retrieval=retrieval)
-    train(recipe=recipe, data=tiny / "data", out=tiny / "idle")
-    loop = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    try:
-        report = train(recipe=recipe, data=tiny / "data", out=tiny / "busy")
-    finally:
-        loop.kill()
-        loop.wait()
+    with uncompiled(), two_folds():
+        train(recipe=recipe, data=tiny / "data", out=tiny / "idle")
+        loop = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            report = train(recipe=recipe, data=tiny / "data", out=tiny / "busy")
+        finally:
+            loop.kill()
+            loop.wait()
     assert report.reproducible
     assert (report.retrieval_stopped_by, report.ranker_stopped_by) == ("epochs", "epochs")
     vectors = [(tiny / name / "item_vectors.npy").read_bytes() for name in ("idle", "busy")]

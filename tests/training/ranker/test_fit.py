@@ -26,6 +26,13 @@ def with_ranker(recipe, **changes):
     return dataclasses.replace(recipe, ranker=dataclasses.replace(recipe.ranker, **changes))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def eagerly(uncompiled):
+    """Rankers learn uncompiled: compilation takes most of a fit of a few steps."""
+    with uncompiled():
+        yield
+
+
 @pytest.fixture(scope="module")
 def fitted(world, make_candidates):
     recipe, spec, data = world
