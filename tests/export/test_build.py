@@ -276,7 +276,7 @@ def test_full_disk_is_one_message_and_the_old_bundle_stays(tiny_disk, run_dir, t
     words = ["export", run, "--out", "{disk}/bundle", "--force"]
     imports = ["pocketrec_export.build"]
     for ((code, stderr, stdout),), files in tiny_disk(
-        [words], tmp_path / "disk", 0, 24, 48, 96, imports=imports
+        [words], tmp_path / "disk", 0, 24, 96, imports=imports
     ):
         assert (code, stdout, stderr.count("Error: ")) == (1, "", 1), stderr
         assert "no space left" in stderr

@@ -70,10 +70,11 @@ def test_two_stages_beat_an_untrained_retrieval_on_cases_never_seen(fitted):
         {"negatives": 500},
     ],
 )
-def test_every_option_trains_to_finite_probabilities(changes, world, make_candidates):
+def test_every_option_trains_to_finite_probabilities(changes, world, make_candidates, two_folds):
     recipe, spec, data = world
     candidates = make_candidates(data)
-    found = fit_ranker(with_ranker(recipe, epochs=2, **changes), spec, candidates, 0.0)
+    with two_folds():
+        found = fit_ranker(with_ranker(recipe, epochs=2, **changes), spec, candidates, 0.0)
     assert len(found.first.losses) == 2
     assert np.isfinite(found.first.losses).all()
     p = score(found.ranker, candidates, candidates.lists_for(data.held_out(TEST)[:9]))
@@ -139,7 +140,7 @@ def test_what_ships_is_calibrated_on_scores_of_rankers_that_did_not_learn_from_t
     assert float(layer.shift[0]) == pytest.approx(by_hand.shift, rel=1e-3)
 
 
-def test_a_ranker_that_hurts_is_left_at_home(monkeypatch, world, make_candidates):
+def test_a_ranker_that_hurts_is_left_at_home(monkeypatch, world, make_candidates, two_folds):
     """The shipped ranker keeps retrieval's order and has calibrated probabilities."""
     recipe, spec, data = world
     candidates = make_candidates(data)
@@ -149,7 +150,8 @@ def test_a_ranker_that_hurts_is_left_at_home(monkeypatch, world, make_candidates
         return dataclasses.replace(real(*words, **options), verdict="hurts")
 
     monkeypatch.setattr(ranker_fit, "ranker_gain", hurts)
-    fitted = fit_ranker(with_ranker(recipe, epochs=2), spec, candidates, 0.0)
+    with two_folds():
+        fitted = fit_ranker(with_ranker(recipe, epochs=2), spec, candidates, 0.0)
     assert fitted.cross_fit is None
     lists = candidates.lists_for(data.held_out(TEST))
     found = score(fitted.ranker, candidates, lists)

@@ -67,16 +67,16 @@ def deliver(folder, first, last, users):
 
 
 @pytest.fixture(scope="module")
-def releases(tmp_path_factory, uncompiled):
+def releases(tmp_path_factory, uncompiled, two_folds):
     """Run "one", then run "two" from it on a day more of data, with new items and a new genre."""
     folder = tmp_path_factory.mktemp("warm")
     (folder / "r.toml").write_text(RECIPE)
     recipe = load_recipe(folder / "r.toml")
     build_tables(recipe, folder / "data", deliver(folder / "0", 0, 20, range(40)))
-    with uncompiled():
+    with uncompiled(), two_folds():
         train(recipe=recipe, data=folder / "data", out=folder / "one")
     append_tables(recipe, folder / "data", deliver(folder / "1", 15, 26, range(30, 60)))
-    with uncompiled(), experiment_logs(recipe, folder / "logs") as logs:
+    with uncompiled(), two_folds(), experiment_logs(recipe, folder / "logs") as logs:
         report = train(
             recipe=recipe,
             data=folder / "data",
