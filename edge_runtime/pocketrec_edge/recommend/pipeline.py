@@ -1,7 +1,7 @@
 """One recommendation on the device: features, user tower, retrieval, ranker, re-ranking.
 
 It always answers: without the ranker in retrieval's order; without the user tower with popular
-items of the user's categories, then of all (`fallback.py`). `Slate.faults` says what failed.
+items of the user's categories, then of all (`fallback_slate.py`). `Slate.faults` says what failed.
 """
 
 from collections import deque
@@ -24,17 +24,17 @@ from pocketrec_edge.answers import SlateItem, Source
 from pocketrec_edge.engines.select import Engine, choose_engine, open_model
 from pocketrec_edge.errors import EngineError, OutOfTimeError
 from pocketrec_edge.faults import Fault, FaultCode
-from pocketrec_edge.recommend.fallback import Lists
+from pocketrec_edge.recommend.fallback_slate import FallbackSlates
 from pocketrec_edge.recommend.filters import FilterMask, FilterMasks
 from pocketrec_edge.recommend.index import Index, search
 from pocketrec_edge.recommend.policy_rerank import rerank
 from pocketrec_edge.recommend.query import Query, RankedCandidates
-from pocketrec_edge.recommend.reasons import POPULAR_REASON, Reasons
+from pocketrec_edge.recommend.reasons import Reasons
 from pocketrec_edge.recommend.request_checks import check_k
-from pocketrec_edge.recommend.rules import Candidates, Moment, RerankResult, apply
-from pocketrec_edge.recommend.rules.thompson import feedback_of
+from pocketrec_edge.recommend.rule_inputs import RuleInputs
+from pocketrec_edge.recommend.rules import RerankResult, apply
 from pocketrec_edge.recommend.slate import Slate
-from pocketrec_edge.recommend.sponsored_placements import SponsoredPlacements, sponsorship
+from pocketrec_edge.recommend.sponsored_placements import sponsorship
 from pocketrec_edge.recommend.stage_clock import StageClock
 from pocketrec_edge.recommend.surfaces import SEARCH
 from pocketrec_edge.recommend.texts import Texts
@@ -73,10 +73,12 @@ class Recommender:
         self.items = ItemColumns(bundle.categories, bundle.numeric, Neighbours.of(bundle))
         self.filter_masks = FilterMasks(bundle)
         self.withdrawn = self.filter_masks.of(None).rows
-        self._offers = SponsoredPlacements(bundle)
         self._texts = Texts(bundle)
-        self._lists = Lists(bundle)
         self._reasons = Reasons(self.spec, self.index, self.items, self._texts)
+        self._rule_inputs = RuleInputs(bundle, self.index, self.items, self._texts)
+        self._fallback_slates = FallbackSlates(
+            bundle, self.index, self.items.neighbours, self._texts
+        )
         self._rank_ms: deque[float] = deque(maxlen=REMEMBERED_TIMES)
         self._tower: Engine | None = None
         self._ranker: Engine | None = None
@@ -113,15 +115,15 @@ class Recommender:
         clock.mark("tower")
         votes = self.votes(query.history)
         nprobe = mask.cells(self.policy.probes)
-        found = RankedCandidates.by_retrieval(
+        ranked = RankedCandidates.by_retrieval(
             *self.candidates(query, user, excluded, nprobe=nprobe, votes=votes)
         )
         clock.mark("retrieve")
         source: Source = "retrieval"
         try:
             self._expect_time(query.deadline_ms, clock)
-            found = self._ranked(query, user, found, votes)
-            if len(found.rows):
+            ranked = self._ranked(query, user, ranked, votes)
+            if len(ranked.rows):
                 self._rank_ms.append(clock.since_mark())
             source = "model"
         except OutOfTimeError as err:
@@ -129,10 +131,10 @@ class Recommender:
         except PocketRecError as err:
             fault = fault or Fault(FaultCode.RANKER_FAILED, str(err))
         clock.mark("rank")
-        items = self._describe(query, found, self._reranked(query, found))
+        items = self._describe(query, ranked, self._reranked(query, ranked))
         clock.mark("rerank")
         left = None
-        if not (len(found.rows) or len(query.shown) or mask.faults):
+        if not (len(ranked.rows) or len(query.shown) or mask.faults):
             left = Fault(FaultCode.NOTHING_LEFT, NOTHING_LEFT)
         return Slate(
             items=items,
@@ -140,8 +142,8 @@ class Recommender:
             source=source,
             faults=_known(fault, *mask.faults, left, self._texts.fault),
             user_vector=user,
-            candidates=found.rows,
-            scores=found.scores,
+            candidates=ranked.rows,
+            scores=ranked.scores,
         )
 
     def excluded(self, query: Query, mask: FilterMask | None = None) -> NDArray[np.bool_]:
@@ -150,14 +152,14 @@ class Recommender:
         These are the rows of the mask (by default withdrawn items), items of the history unless
         they may repeat or the user searched for them, and the item at hand.
         """
-        found: NDArray[np.bool_] = (mask or self.filter_masks.of(None)).rows.copy()
+        excluded: NDArray[np.bool_] = (mask or self.filter_masks.of(None)).rows.copy()
         history = query.history
         repeats = self.policy.repeats or query.surface.kind == SEARCH
         if not repeats if query.exclude_seen is None else query.exclude_seen:
-            found[history.interactions().rows] = True
+            excluded[history.interactions().rows] = True
         if query.surface.item is not None:
-            found[query.surface.item] = True
-        return found
+            excluded[query.surface.item] = True
+        return excluded
 
     def _expect_time(self, deadline_ms: float | None, clock: StageClock) -> None:
         """Raise `OutOfTimeError` if ranking is likely to end after the deadline."""
@@ -183,10 +185,10 @@ class Recommender:
         """
         if self._tower is None:
             raise EngineError("no user tower is loaded")
-        found = self._tower.run(self.tower_inputs(query))
-        if found.shape != (1, self.spec.dim) or not np.isfinite(found).all():
+        output = self._tower.run(self.tower_inputs(query))
+        if output.shape != (1, self.spec.dim) or not np.isfinite(output).all():
             raise EngineError("the user tower's answer is not finite, or of the wrong shape")
-        user: Floats32 = found[0]
+        user: Floats32 = output[0]
         return user
 
     def votes(self, history: History) -> Votes | None:
@@ -267,69 +269,48 @@ class Recommender:
         if self._ranker is None:
             raise EngineError("no ranker is loaded")
         n = len(inputs["pair"])
-        found = self._ranker.run(padded(self.spec, inputs))
+        output = self._ranker.run(padded(self.spec, inputs))
         expected = (self.spec.candidates, len(self.spec.heads))
-        if found.shape != expected or not np.isfinite(found[:n]).all():
+        if output.shape != expected or not np.isfinite(output[:n]).all():
             raise EngineError("the ranker's answer is not finite, or of the wrong shape")
-        return found[:n]
+        return output[:n]
 
     def _ranked(
-        self, query: Query, user: Floats32, found: RankedCandidates, votes: Votes | None
+        self, query: Query, user: Floats32, ranked: RankedCandidates, votes: Votes | None
     ) -> RankedCandidates:
         """Score candidates with the ranker.
 
         Raises:
             EngineError: the model is not loaded, or it fails.
         """
-        if not len(found.rows):
-            return found
-        inputs = self.ranker_inputs(query, user, found.rows, found.vectors, votes)
+        if not len(ranked.rows):
+            return ranked
+        inputs = self.ranker_inputs(query, user, ranked.rows, ranked.vectors, votes)
         probabilities = self.probabilities(inputs)
         final = self.spec.final_scores(probabilities)
-        return replace(found, scores=final, probabilities=probabilities)
+        return replace(ranked, scores=final, probabilities=probabilities)
 
-    def _reranked(self, query: Query, found: RankedCandidates) -> RerankResult:
+    def _reranked(self, query: Query, ranked: RankedCandidates) -> RerankResult:
         """Choose the slate: by score for a search, by the rules, or by the policy alone."""
         if query.surface.kind == SEARCH:
-            return RerankResult.untouched(np.lexsort((found.rows, -found.scores)).tolist())
+            return RerankResult.untouched(np.lexsort((ranked.rows, -ranked.scores)).tolist())
         if self.bundle.rules is None or query.policy_alone:
-            category = self.items.categories[found.rows][:, 0]
-            chosen = rerank(self.policy, found.scores, found.vectors, category, self._size(query))
+            category = self.items.categories[ranked.rows][:, 0]
+            chosen = rerank(self.policy, ranked.scores, ranked.vectors, category, self._size(query))
             return RerankResult.untouched(chosen)
-        return self.apply_rules(query, found)
+        return self.apply_rules(query, ranked)
 
     def _size(self, query: Query) -> int:
         return query.k if query.k is not None else self.policy.slate
 
     def apply_rules(
-        self, query: Query, found: RankedCandidates, rules: Rules | None = None
+        self, query: Query, ranked: RankedCandidates, rules: Rules | None = None
     ) -> RerankResult:
         """Apply rules to scored candidates; None: the release's rules, which it must have."""
         rules = rules or self.bundle.rules
         assert rules is not None
-        columns, history = self.items, query.history
-        candidates = Candidates(
-            rows=found.rows,
-            scores=found.scores,
-            vectors=found.vectors,
-            categories=np.asarray(columns.categories[found.rows]),
-            numeric=np.asarray(columns.numeric[found.rows]),
-            columns=self.spec.numeric,
-            titles=self._texts.titles,
-        )
-        moment = Moment(
-            now_utc=query.now_utc,
-            past_categories=np.asarray(columns.categories[history.rows]),
-            past_numeric=np.asarray(columns.numeric[history.rows]),
-            shown=query.shown,
-            shown_vectors=self.index.vectors(query.shown),
-            rng=query.rng,
-            feedback=None
-            if query.impressions is None
-            else feedback_of(query.impressions, self.items),
-            offers=() if query.showings is None else self._offers.at(query.now_utc, query.showings),
-        )
-        return apply(rules, candidates, moment, self._size(query))
+        candidates, context = self._rule_inputs.candidates(ranked), self._rule_inputs.context(query)
+        return apply(rules, candidates, context, self._size(query))
 
     def _fallback(
         self,
@@ -339,36 +320,9 @@ class Recommender:
         clock: StageClock,
         fault: Fault,
     ) -> Slate:
-        """Return lists of the user's categories, then popular items.
-
-        Items that the mask or earlier pages exclude never come; items of the history come if
-        nothing else is left. Beside an item, those that go with it come first; search results keep
-        their order.
-        """
-        nprobe, beyond = mask.cells(self.policy.probes), mask.by_filters
-        surface, history, k = query.surface, query.history, self._size(query)
-        rows = surface.candidates(self.index, self.items.neighbours, self._limit, nprobe, excluded)
-        listed: dict[int, int] = {}
-        if not surface.is_closed:
-            listed = self._lists.rows(history, excluded, k, beyond=beyond)
-            if not listed and not len(rows):
-                excluded = mask.rows.copy()
-                excluded[query.shown] = True
-                listed = self._lists.rows(history, excluded, k, beyond=beyond)
-            rows = merged(rows, np.array(list(listed), np.int32), max(k, len(rows)))
-        k = len(rows) if surface.kind == SEARCH else k
-        texts = zip(rows[:k].tolist(), self._texts.of(rows[:k]), strict=True)
-        items = tuple(
-            SlateItem(
-                row=row,
-                item_id=item_id,
-                title=title,
-                score=1.0 / place,
-                retrieval_score=0.0,
-                reason=self._popular_in(listed.get(row, 0)),
-            )
-            for place, (row, (item_id, title)) in enumerate(texts, 1)
-        )
+        """Answer without models, see `FallbackSlates.answer`."""
+        limit, k = self._limit, self._size(query)
+        items, rows = self._fallback_slates.answer(query, excluded, mask, limit=limit, k=k)
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
         return Slate(
@@ -381,18 +335,15 @@ class Recommender:
             scores=scores,
         )
 
-    def _popular_in(self, code: int) -> str:
-        return f"popular in {self.spec.categories[code - 1]}" if code else POPULAR_REASON
-
     def _describe(
-        self, query: Query, found: RankedCandidates, ruled: RerankResult
+        self, query: Query, ranked: RankedCandidates, reranked: RerankResult
     ) -> tuple[SlateItem, ...]:
         """Return the items of a slate with texts, scores and reasons."""
-        chosen = ruled.positions
-        shown = found.rows[chosen]
-        reasons = self._reasons.of(query, shown, found.vectors[chosen])
-        texts, odds = self._texts.of(shown), found.probabilities[chosen].tolist()
-        own, retrieved = found.scores[chosen].tolist(), found.retrieval_scores[chosen].tolist()
+        chosen = reranked.positions
+        shown = ranked.rows[chosen]
+        reasons = self._reasons.of(query, shown, ranked.vectors[chosen])
+        texts, odds = self._texts.of(shown), ranked.probabilities[chosen].tolist()
+        own, retrieved = ranked.scores[chosen].tolist(), ranked.retrieval_scores[chosen].tolist()
         return tuple(
             SlateItem(
                 row=row,
@@ -402,9 +353,9 @@ class Recommender:
                 retrieval_score=retrieved[i],
                 reason=reasons[i],
                 probabilities=dict(zip(self.spec.heads, odds[i], strict=False)),
-                propensity=ruled.propensities[i],
-                touched=ruled.touched[i],
-                sponsored=sponsorship(ruled.offers[i]),
+                propensity=reranked.propensities[i],
+                touched=reranked.touched[i],
+                sponsored=sponsorship(reranked.campaigns[i]),
             )
             for i, row in enumerate(shown.tolist())
         )

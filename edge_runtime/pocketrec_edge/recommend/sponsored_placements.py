@@ -10,12 +10,16 @@ from functools import cached_property
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.settings.campaigns import Campaign
 from pocketrec_edge.answers import Sponsorship
-from pocketrec_edge.recommend.rules.sponsored import Offer
+from pocketrec_edge.recommend.rules.sponsored import EligibleCampaign
 
 
-def sponsorship(offer: Offer | None) -> Sponsorship | None:
-    """Return what an item of a slate says of the offer that it is shown for."""
-    return None if offer is None else Sponsorship(campaign=offer.campaign, label=offer.label)
+def sponsorship(campaign: EligibleCampaign | None) -> Sponsorship | None:
+    """Return what an item of a slate says of the campaign that it is shown for."""
+    return (
+        None
+        if campaign is None
+        else Sponsorship(campaign=campaign.campaign_id, label=campaign.label)
+    )
 
 
 class SponsoredPlacements:
@@ -31,7 +35,7 @@ class SponsoredPlacements:
         found = [(self._bundle.row_of(each.item_id), each) for each in listed]
         return [(row, each) for row, each in found if row >= 0]
 
-    def at(self, now_utc: int, shown_today: Mapping[str, int]) -> tuple[Offer, ...]:
+    def at(self, now_utc: int, shown_today: Mapping[str, int]) -> tuple[EligibleCampaign, ...]:
         """Return the campaigns that run and whose item may be recommended.
 
         Args:
@@ -40,8 +44,8 @@ class SponsoredPlacements:
         """
         available = self._bundle.available
         return tuple(
-            Offer(
-                campaign=each.id,
+            EligibleCampaign(
+                campaign_id=each.id,
                 label=each.label,
                 row=row,
                 priority=each.priority,

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.golden.rules import COLUMNS, Draws, GoldenItem, GoldenRules, RuledSlate
 from pocketrec_edge.recommend.policy_rerank import rerank
-from pocketrec_edge.recommend.rules import Candidates, Moment, RerankResult, apply
-from pocketrec_edge.recommend.rules.sponsored import Offer
+from pocketrec_edge.recommend.rules import RequestContext, RerankResult, RuleCandidates, apply
+from pocketrec_edge.recommend.rules.sponsored import EligibleCampaign
 from pocketrec_edge.recommend.rules.thompson import Feedback
 from pocketrec_edge.recommend.rules.titles import same_words
 from pocketrec_edge.releases.golden_edges import Comparison, compare
@@ -52,7 +52,7 @@ def slate_of(table: Table, case: RuledSlate) -> tuple[NDArray[np.int32], RerankR
         return rows, RerankResult.untouched(
             rerank(case.policy, scores, table.vectors[rows], first, case.k)
         )
-    candidates = Candidates(
+    candidates = RuleCandidates(
         rows=rows,
         scores=scores,
         vectors=table.vectors[rows],
@@ -61,7 +61,7 @@ def slate_of(table: Table, case: RuledSlate) -> tuple[NDArray[np.int32], RerankR
         columns=COLUMNS,
         titles=lambda asked: [table.titles[row] for row in asked.tolist()],
     )
-    return rows, apply(case.rules, candidates, _moment(table, case), case.k)
+    return rows, apply(case.rules, candidates, _context(table, case), case.k)
 
 
 def answered_slate(table: Table, case: RuledSlate) -> RuledSlate:
@@ -76,14 +76,14 @@ def answered_slate(table: Table, case: RuledSlate) -> RuledSlate:
 
 
 def _campaigns(ruled: RerankResult) -> tuple[str, ...]:
-    return tuple("" if each is None else each.campaign for each in ruled.offers)
+    return tuple("" if each is None else each.campaign_id for each in ruled.campaigns)
 
 
-def _moment(table: Table, case: RuledSlate) -> Moment:
+def _context(table: Table, case: RuledSlate) -> RequestContext:
     past = np.array(case.past, np.int64)
     earlier = np.array(case.earlier, np.int32)
     shown = np.array([row for row, _ in case.impressions], np.int64)
-    return Moment(
+    return RequestContext(
         now_utc=case.now_utc,
         past_categories=table.categories[past],
         past_numeric=table.numeric[past],
@@ -95,9 +95,9 @@ def _moment(table: Table, case: RuledSlate) -> Moment:
             numeric=table.numeric[shown],
             followed=np.array([followed for _, followed in case.impressions], np.bool_),
         ),
-        offers=tuple(
-            Offer(
-                campaign=each.id,
+        campaigns=tuple(
+            EligibleCampaign(
+                campaign_id=each.id,
                 label="Sponsored",
                 row=each.row,
                 priority=each.priority,

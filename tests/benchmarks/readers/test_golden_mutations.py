@@ -87,7 +87,7 @@ def test_modules_that_imported_the_function_by_name_have_the_fault(sound):
 def test_a_fault_inside_a_class_is_applied_and_one_that_breaks_is_caught(sound):
     broken = Fault(
         file="edge_runtime/pocketrec_edge/recommend/pipeline.py",
-        old="found[history.interactions().rows] = True",
+        old="excluded[history.interactions().rows] = True",
         new='raise KeyError("broken")',
         wrong="",
     )

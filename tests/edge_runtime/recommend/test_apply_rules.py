@@ -24,7 +24,7 @@ from pocketrec_bundle.settings.rules import (
 from pocketrec_edge.answers import RuleEffect
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
-from pocketrec_edge.recommend.rules import Candidates, Moment, apply
+from pocketrec_edge.recommend.rules import RequestContext, RuleCandidates, apply
 from pocketrec_edge.releases.selftest import replay
 
 NOW = 1_700_000_000
@@ -40,10 +40,10 @@ SELECTING = (
 )
 
 
-def candidates_of(seed: int, n: int) -> Candidates:
+def candidates_of(seed: int, n: int) -> RuleCandidates:
     rng = np.random.default_rng(seed)
     rows = rng.permutation(5 * n)[:n].astype(np.int32)
-    return Candidates(
+    return RuleCandidates(
         rows=rows,
         scores=rng.integers(0, 12, n).astype(np.float32),  # many ties
         vectors=rng.normal(size=(n, 6)).astype(np.float32),
@@ -54,9 +54,9 @@ def candidates_of(seed: int, n: int) -> Candidates:
     )
 
 
-def moment_of(seed: int, **changes) -> Moment:
+def moment_of(seed: int, **changes) -> RequestContext:
     rng = np.random.default_rng(seed)
-    sound = Moment(
+    sound = RequestContext(
         now_utc=NOW,
         past_categories=rng.integers(0, 4, (9, 2)),
         past_numeric=rng.uniform(-20, 90, (9, 3)).astype(np.float32),
@@ -66,7 +66,7 @@ def moment_of(seed: int, **changes) -> Moment:
     return dataclasses.replace(sound, **changes)
 
 
-def shuffled(found: Candidates, order: np.ndarray) -> Candidates:
+def shuffled(found: RuleCandidates, order: np.ndarray) -> RuleCandidates:
     names = ("rows", "scores", "vectors", "categories", "numeric")
     return dataclasses.replace(found, **{name: getattr(found, name)[order] for name in names})
 
@@ -128,9 +128,9 @@ def test_only_the_best_of_the_depth_enter_unless_the_slate_is_longer():
     assert len(apply(Rules(rules=(), depth=7), found, moment_of(5), 9).positions) == 9
 
 
-def plain(n: int, **changes) -> Candidates:
+def plain(n: int, **changes) -> RuleCandidates:
     """n items of falling scores that have nothing in common."""
-    made = Candidates(
+    made = RuleCandidates(
         rows=np.arange(n, dtype=np.int32),
         scores=np.arange(n, 0, -1).astype(np.float32),
         vectors=np.eye(n, dtype=np.float32),

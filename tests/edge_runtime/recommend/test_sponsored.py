@@ -23,8 +23,8 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.errors import EngineError, EventLogError
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
-from pocketrec_edge.recommend.rules import Candidates, Moment, apply, reference
-from pocketrec_edge.recommend.rules.sponsored import Offer
+from pocketrec_edge.recommend.rules import RequestContext, RuleCandidates, apply, reference
+from pocketrec_edge.recommend.rules.sponsored import EligibleCampaign
 from pocketrec_edge.recommend.sponsored_placements import SponsoredPlacements
 
 NOW = 1_700_000_000
@@ -34,9 +34,9 @@ PLACES = st.sets(st.integers(1, 14), min_size=1, max_size=5).map(sorted)
 TWINS = NearDuplicates(cosine=0.9, titles=True)
 
 
-def candidates_of(seed: int, n: int) -> Candidates:
+def candidates_of(seed: int, n: int) -> RuleCandidates:
     rng = np.random.default_rng(seed)
-    return Candidates(
+    return RuleCandidates(
         rows=rng.permutation(3 * n)[:n].astype(np.int32),
         scores=rng.integers(0, 12, n).astype(np.float32),  # many ties
         vectors=rng.normal(size=(n, 4)).astype(np.float32),
@@ -47,12 +47,12 @@ def candidates_of(seed: int, n: int) -> Candidates:
     )
 
 
-def offers_of(seed: int, n: int) -> tuple[Offer, ...]:
+def offers_of(seed: int, n: int) -> tuple[EligibleCampaign, ...]:
     """SponsoredPlacements of any rows, some twice, some of no candidate."""
     rng = np.random.default_rng(seed + 1)
     return tuple(
-        Offer(
-            campaign=f"c{at}",
+        EligibleCampaign(
+            campaign_id=f"c{at}",
             label="Sponsored",
             row=int(rng.integers(0, max(3 * n, 1))),
             priority=int(rng.integers(0, 3)),
@@ -62,8 +62,8 @@ def offers_of(seed: int, n: int) -> tuple[Offer, ...]:
     )
 
 
-def moment_of(**changes) -> Moment:
-    sound = Moment(
+def moment_of(**changes) -> RequestContext:
+    sound = RequestContext(
         now_utc=NOW,
         past_categories=np.zeros((0, 2), np.int64),
         past_numeric=np.zeros((0, 3), np.float32),
@@ -78,7 +78,7 @@ def moment_of(**changes) -> Moment:
 def test_sponsored_places_are_those_of_plain_loops(seed, n, k, places, floor, per_day):
     found, offers = candidates_of(seed, n), offers_of(seed, n)
     rule = Sponsored(places=tuple(places), relevance=floor, per_day=per_day)
-    slate = apply(Rules(rules=(rule,), depth=30), found, moment_of(offers=offers), k)
+    slate = apply(Rules(rules=(rule,), depth=30), found, moment_of(campaigns=offers), k)
     order = np.lexsort((found.rows, -found.scores))
     scores = found.scores[order].astype(float)
     spread = (scores.max() - scores.min()) if n else 0
@@ -98,16 +98,16 @@ def test_whatever_is_sponsored_the_others_keep_their_order(explores, seed, n, k,
     found, offers = candidates_of(seed, n), offers_of(seed, n)
     rng = np.random.default_rng(seed)
     rules = Rules(rules=(*before, rule, *last), depth=30)
-    slate = apply(rules, found, moment_of(offers=offers, rng=rng), k)
+    slate = apply(rules, found, moment_of(campaigns=offers, rng=rng), k)
     assert len(set(slate.positions)) == len(slate.positions) <= k
-    paid = [at for at, offer in zip(slate.positions, slate.offers, strict=True) if offer]
+    paid = [at for at, offer in zip(slate.positions, slate.campaigns, strict=True) if offer]
     others = [at for at in slate.positions if at not in paid]
     still = apply(Rules(rules=before, depth=30), found, moment_of(), k)
     if not explores:
         organic = [at for at in still.positions if at not in paid]
         assert others == organic[: len(others)]
         assert len(slate.positions) == len(still.positions)
-    for place, (at, offer) in enumerate(zip(slate.positions, slate.offers, strict=True), 1):
+    for place, (at, offer) in enumerate(zip(slate.positions, slate.campaigns, strict=True), 1):
         if offer is None:
             continue
         assert place in places and offer.row == found.rows[at] and offer in offers
@@ -129,28 +129,32 @@ def test_a_paid_item_goes_to_its_place_and_the_others_move_down():
         scores=np.arange(6, 0, -1).astype(np.float32),
     )
     offers = tuple(
-        Offer(campaign=name, label="Ad", row=row, priority=priority, shown_today=shown)
+        EligibleCampaign(
+            campaign_id=name, label="Ad", row=row, priority=priority, shown_today=shown
+        )
         for name, row, priority, shown in [
             *(("low", 4, 1, 0), ("high", 3, 9, 0), ("twin", 3, 5, 0), ("poor", 5, 9, 0)),
             *(("often", 2, 9, 2), ("elsewhere", 77, 9, 0)),
         ]
     )
     rule = Sponsored(places=(2, 4), relevance=0.2, per_day=2)
-    slate = apply(Rules(rules=(rule,), depth=6), found, moment_of(offers=offers), 4)
+    slate = apply(Rules(rules=(rule,), depth=6), found, moment_of(campaigns=offers), 4)
     assert slate.positions == [0, 3, 1, 4]
-    assert [offer and offer.campaign for offer in slate.offers] == [None, "high", None, "low"]
+    assert [offer and offer.campaign_id for offer in slate.campaigns] == [None, "high", None, "low"]
     assert slate.touched[1] == (RuleEffect(rule="sponsored", how="inserted", before=4, after=2),)
-    short = apply(Rules(rules=(rule,), depth=6), found, moment_of(offers=offers), 1)
-    assert (short.positions, short.offers) == ([0], [None])
+    short = apply(Rules(rules=(rule,), depth=6), found, moment_of(campaigns=offers), 1)
+    assert (short.positions, short.campaigns) == ([0], [None])
 
 
 def test_an_item_that_an_earlier_page_showed_something_like_is_not_sponsored():
     found = dataclasses.replace(candidates_of(3, 5), vectors=np.eye(5, dtype=np.float32))
-    offer = Offer(campaign="c", label="Ad", row=int(found.rows[2]), priority=1, shown_today=0)
+    offer = EligibleCampaign(
+        campaign_id="c", label="Ad", row=int(found.rows[2]), priority=1, shown_today=0
+    )
     rules = Rules(rules=(TWINS, Sponsored(places=(1,), relevance=0.0, per_day=1)), depth=5)
     like = np.eye(5, dtype=np.float32)[2:3]
-    moment = moment_of(offers=(offer,), shown=np.array([99], np.int32), shown_vectors=like)
-    assert apply(rules, found, moment, 3).offers == [None] * 3
+    moment = moment_of(campaigns=(offer,), shown=np.array([99], np.int32), shown_vectors=like)
+    assert apply(rules, found, moment, 3).campaigns == [None] * 3
 
 
 # On a phone
@@ -283,7 +287,7 @@ def test_campaigns_that_do_not_run_and_items_that_are_gone_are_passed_over(relea
     row = release.row_of("item-1")
     release.available[row], release.available[release.row_of("item-2")] = True, False
     offers = SponsoredPlacements(release).at(NOW, {"runs": 2, "over": 1})
-    assert [(each.campaign, each.row, each.shown_today) for each in offers] == [("runs", row, 2)]
+    assert [(each.campaign_id, each.row, each.shown_today) for each in offers] == [("runs", row, 2)]
 
 
 @pytest.mark.parametrize("how", ["not looked at", "not counted", "not readable"])

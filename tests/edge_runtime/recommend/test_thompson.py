@@ -13,7 +13,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.events.event import IMPRESSION, INTERACTION
 from pocketrec_edge.events.feedback import MOST_EVENTS, outcomes
 from pocketrec_edge.events.log import EventLog
-from pocketrec_edge.recommend.rules import Candidates, Moment, apply, reference
+from pocketrec_edge.recommend.rules import RequestContext, RuleCandidates, apply, reference
 from pocketrec_edge.recommend.rules.thompson import Feedback, chances, explore_arms, posteriors
 
 MANY = settings(deadline=None, max_examples=60)
@@ -150,11 +150,11 @@ def test_a_draw_is_distinct_and_takes_the_best_of_each_arm(seed, k, n, epsilon, 
         assert (arms[:other] == arms[other]).sum() == rank
 
 
-def candidates_of(n: int) -> Candidates:
+def candidates_of(n: int) -> RuleCandidates:
     """n items of falling scores; first categories 1, 2, 3, 0, 1, ..., prices 0, 1, 2, ..."""
     numeric = np.full((n, 3), -1, np.float32)
     numeric[:, 2] = np.arange(n)
-    return Candidates(
+    return RuleCandidates(
         rows=np.arange(n, dtype=np.int32),
         scores=np.arange(n, 0, -1).astype(np.float32),
         vectors=np.eye(n, dtype=np.float32),
@@ -165,10 +165,10 @@ def candidates_of(n: int) -> Candidates:
     )
 
 
-def moment_of(seed: int, categories, prices, followed) -> Moment:
+def moment_of(seed: int, categories, prices, followed) -> RequestContext:
     numeric = np.full((len(followed), 3), -1, np.float32)
     numeric[:, 2] = prices
-    return Moment(
+    return RequestContext(
         now_utc=0,
         past_categories=np.zeros((0, 1), np.int64),
         past_numeric=np.zeros((0, 3), np.float32),
@@ -205,8 +205,8 @@ def test_items_without_a_category_are_never_tried_and_without_randomness_none():
     for seed in range(30):
         slate = apply(rules, found, moment_of(seed, [], [], np.zeros(0, np.bool_)), 2)
         assert len(set(slate.positions)) == 2 and not {3, 7, 11} & {*slate.positions}
-    bare = Candidates(
-        **{name: getattr(found, name) for name in Candidates.__dataclass_fields__}
+    bare = RuleCandidates(
+        **{name: getattr(found, name) for name in RuleCandidates.__dataclass_fields__}
         | {"categories": np.zeros((12, 1), np.int64)}
     )
     slate = apply(rules, bare, moment_of(0, [], [], np.zeros(0, np.bool_)), 2)

@@ -8,6 +8,6 @@ plain loops, which tests compare.
 """
 
 from pocketrec_edge.recommend.rules.apply_rules import RerankResult, apply
-from pocketrec_edge.recommend.rules.context import Candidates, Moment
+from pocketrec_edge.recommend.rules.context import RequestContext, RuleCandidates
 
-__all__ = ["Candidates", "Moment", "RerankResult", "apply"]
+__all__ = ["RequestContext", "RerankResult", "RuleCandidates", "apply"]

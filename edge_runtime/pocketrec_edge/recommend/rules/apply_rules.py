@@ -32,12 +32,12 @@ from pocketrec_bundle.settings.rules import (
 from pocketrec_edge.answers import RuleEffect
 from pocketrec_edge.recommend.index import units
 from pocketrec_edge.recommend.rules.caps import bands, within_cap
-from pocketrec_edge.recommend.rules.context import Candidates, Moment, Positions
+from pocketrec_edge.recommend.rules.context import Positions, RequestContext, RuleCandidates
 from pocketrec_edge.recommend.rules.exploration import Draw, Random, explore
 from pocketrec_edge.recommend.rules.relevance import freshened, relevance
 from pocketrec_edge.recommend.rules.removal import above_floor, distinct
 from pocketrec_edge.recommend.rules.selection import calibrated, category_marks, commonest, dpp, mmr
-from pocketrec_edge.recommend.rules.sponsored import Offer, Placement, placements
+from pocketrec_edge.recommend.rules.sponsored import EligibleCampaign, Placement, placements
 from pocketrec_edge.recommend.rules.thompson import explore_arms, posteriors
 from pocketrec_edge.recommend.rules.titles import same_words
 
@@ -56,13 +56,13 @@ class RerankResult:
         positions: into the candidates.
         touched: effects of the rules on the item.
         propensities: probability of the item at its rank.
-        offers: the campaign that the item is shown for; None if it is not sponsored.
+        campaigns: the campaign that the item is shown for; None if it is not sponsored.
     """
 
     positions: list[int]
     touched: list[tuple[RuleEffect, ...]]
     propensities: list[float]
-    offers: list[Offer | None]
+    campaigns: list[EligibleCampaign | None]
 
     @classmethod
     def untouched(cls, positions: list[int]) -> "RerankResult":
@@ -71,19 +71,21 @@ class RerankResult:
             positions=positions,
             touched=[()] * len(positions),
             propensities=[1.0] * len(positions),
-            offers=[None] * len(positions),
+            campaigns=[None] * len(positions),
         )
 
 
-def apply(rules: Rules, candidates: Candidates, moment: Moment, k: int) -> RerankResult:
+def apply(
+    rules: Rules, candidates: RuleCandidates, context: RequestContext, k: int
+) -> RerankResult:
     """Choose a slate of at most k items; equal scores count in the order of rows."""
     at = np.lexsort((candidates.rows, -candidates.scores))[: max(rules.depth, k)]
-    work = _Work(candidates, moment, k, at)
+    work = _Work(candidates, context, k, at)
     for rule in rules.rules:
         if not isinstance(rule, EXPLORING):
             work.step(rule)
-        elif moment.rng is not None:
-            return work.explored(rule, moment.rng)
+        elif context.rng is not None:
+            return work.explored(rule, context.rng)
     return work.slate()
 
 
@@ -93,8 +95,10 @@ class _Work:
     values: float64 [n], their relevance; held: bool [n], whether a cap has put them back.
     """
 
-    def __init__(self, candidates: Candidates, moment: Moment, k: int, at: Positions) -> None:
-        self._candidates, self._moment, self._k = candidates, moment, k
+    def __init__(
+        self, candidates: RuleCandidates, context: RequestContext, k: int, at: Positions
+    ) -> None:
+        self._candidates, self._context, self._k = candidates, context, k
         self._at = at
         self._values: Floats64 = relevance(candidates.scores[at])
         self._held = np.zeros(len(at), np.bool_)
@@ -106,7 +110,7 @@ class _Work:
         name = NAMES[type(rule)]
         match rule:
             case Freshness():
-                now, years = self._moment.now_utc, self._numeric("year")
+                now, years = self._context.now_utc, self._numeric("year")
                 half, weight = rule.half_life_years, rule.weight
                 self._values = freshened(self._values, years, now, half, weight)
                 self._reorder(name, np.argsort(-self._values, kind="stable"))
@@ -123,14 +127,14 @@ class _Work:
                 own = units(self._candidates.vectors[self._at])
                 self._select(name, select(self._values, own, rule.relevance, self._reach))
             case CategoryCalibration():
-                codes, counts = commonest(self._moment.past_categories)
+                codes, counts = commonest(self._context.past_categories)
                 self._calibrate(
                     name, category_marks(self._categories(), codes), counts, rule.weight
                 )
             case BandCalibration():
                 codes = np.arange(1, len(rule.bounds) + 2)
                 column = self._candidates.columns.index(rule.column)
-                past = bands(self._moment.past_numeric[:, column].astype(np.float64), rule.bounds)
+                past = bands(self._context.past_numeric[:, column].astype(np.float64), rule.bounds)
                 counts = (past[:, None] == codes).sum(axis=0)
                 found = bands(self._numeric(rule.column), rule.bounds)
                 self._calibrate(name, category_marks(found[:, None], codes), counts, rule.weight)
@@ -158,7 +162,7 @@ class _Work:
     def _drawn(self, rule: Thompson, k: int, arms: Positions, rng: Random) -> Draw:
         codes, at = np.unique(arms, return_inverse=True)
         past, followed = np.zeros(0, np.int64), np.zeros(0, np.bool_)
-        if (seen := self._moment.feedback) is not None:
+        if (seen := self._context.feedback) is not None:
             past, followed = self._arms(rule, seen.categories, seen.numeric), seen.followed
         alphas, betas = posteriors(past, followed, codes, rule.alpha, rule.beta)
         return explore_arms(k, at, alphas, betas, rule.epsilon, rule.first, rng)
@@ -174,16 +178,16 @@ class _Work:
         """Return the first k of the list, with sponsored items put in at their places."""
         positions: list[int] = self._at[: self._k].tolist()
         propensities = propensities or [1.0] * len(positions)
-        offers: list[Offer | None] = [None] * len(positions)
+        campaigns: list[EligibleCampaign | None] = [None] * len(positions)
         for one, position in self._sponsored:
             positions.insert(one.place - 1, position)
             propensities.insert(one.place - 1, 1.0)
-            offers.insert(one.place - 1, one.offer)
+            campaigns.insert(one.place - 1, one.campaign)
         return RerankResult(
             positions=positions,
             touched=[tuple(self._touched.get(at, ())) for at in positions],
             propensities=propensities,
-            offers=offers,
+            campaigns=campaigns,
         )
 
     @property
@@ -222,7 +226,7 @@ class _Work:
         """Take sponsored items out of the list; `slate` puts them in where nothing moves them."""
         rows = self._candidates.rows[self._at]
         settings = rule.places, rule.relevance, rule.per_day
-        found = placements(self._moment.offers, rows, self._values, *settings, self._k)
+        found = placements(self._context.campaigns, rows, self._values, *settings, self._k)
         for one in found:
             self._touch(NAMES[Sponsored], INSERTED, one.at, one.place - 1)
         self._sponsored = [(one, int(self._at[one.at])) for one in found]
@@ -234,14 +238,14 @@ class _Work:
         self._select(name, calibrated(self._values, marks, taste, weight, self._reach))
 
     def _distinct(self, rule: NearDuplicates) -> Positions:
-        moment, found = self._moment, self._candidates
-        rows = [found.rows[self._at], moment.shown] if rule.titles else []
+        context, found = self._context, self._candidates
+        rows = [found.rows[self._at], context.shown] if rule.titles else []
         titles = [[same_words(title) for title in found.titles(each)] for each in rows]
         return distinct(
             units(found.vectors[self._at]),
             rule.cosine,
             titles[0] if titles else (),
-            units(moment.shown_vectors),
+            units(context.shown_vectors),
             titles[1] if titles else (),
         )
 

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.floats import Floats32
 from pocketrec_edge.recommend.rules.exploration import Random
-from pocketrec_edge.recommend.rules.sponsored import Offer
+from pocketrec_edge.recommend.rules.sponsored import EligibleCampaign
 from pocketrec_edge.recommend.rules.thompson import Feedback
 
 Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidates:
+class RuleCandidates:
     """The candidates that rules choose from, in any order.
 
     Attributes:
@@ -38,18 +38,18 @@ class Candidates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class RequestContext:
     """The context of one request: the user's past, the time, earlier pages.
 
     Attributes:
         now_utc: unix seconds.
-        past_categories: of the history's events, as `Candidates.categories`.
-        past_numeric: of the history's events, as `Candidates.numeric`.
+        past_categories: of the history's events, as `RuleCandidates.categories`.
+        past_numeric: of the history's events, as `RuleCandidates.numeric`.
         shown: int32 [m], rows of earlier pages.
         shown_vectors: float32 [m, d], their item vectors.
         rng: source of randomness; None: no exploration.
         feedback: the latest impressions; None if the log cannot provide them.
-        offers: campaigns that may take sponsored placements.
+        campaigns: campaigns that may take sponsored placements.
     """
 
     now_utc: int
@@ -59,4 +59,4 @@ class Moment:
     shown_vectors: Floats32
     rng: Random | None = None
     feedback: Feedback | None = None
-    offers: tuple[Offer, ...] = ()
+    campaigns: tuple[EligibleCampaign, ...] = ()

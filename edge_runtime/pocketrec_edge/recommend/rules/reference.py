@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pocketrec_edge.recommend.rules.selection import SMOOTHING
-from pocketrec_edge.recommend.rules.sponsored import Offer
+from pocketrec_edge.recommend.rules.sponsored import EligibleCampaign
 from pocketrec_edge.recommend.rules.thompson import BINS
 
 Vectors = Sequence[Sequence[float]]
@@ -111,7 +111,7 @@ def chances(alphas: Sequence[float], betas: Sequence[float]) -> list[float]:
 
 
 def sponsored(
-    offers: Sequence[Offer],
+    campaigns: Sequence[EligibleCampaign],
     rows: Sequence[int],
     values: Sequence[float],
     places: Sequence[int],
@@ -119,22 +119,22 @@ def sponsored(
     per_day: int,
     k: int,
 ) -> list[int]:
-    """Positions of a slate, place by place: the best offer left, or the best item left."""
+    """Positions of a slate, place by place: the best campaign left, or the best item left."""
     paid: dict[int, int] = {}
     for place in places:
-        best: Offer | None = None
-        for offer in offers:
-            if offer.row not in rows or rows.index(offer.row) in paid.values():
+        best: EligibleCampaign | None = None
+        for campaign in campaigns:
+            if campaign.row not in rows or rows.index(campaign.row) in paid.values():
                 continue
-            value = values[rows.index(offer.row)]
-            if value < floor or offer.shown_today >= per_day or place > min(k, len(rows)):
+            value = values[rows.index(campaign.row)]
+            if value < floor or campaign.shown_today >= per_day or place > min(k, len(rows)):
                 continue
-            order = (offer.priority, value)
+            order = (campaign.priority, value)
             best_order = (best.priority, values[rows.index(best.row)]) if best else (-1, -1.0)
             if order > best_order or (
-                best and order == best_order and offer.campaign < best.campaign
+                best and order == best_order and campaign.campaign_id < best.campaign_id
             ):
-                best = offer
+                best = campaign
         if best is not None:
             paid[place] = rows.index(best.row)
     organic = [at for at in range(len(rows)) if at not in paid.values()]

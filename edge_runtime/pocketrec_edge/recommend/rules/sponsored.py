@@ -16,18 +16,18 @@ Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
+class EligibleCampaign:
     """A running campaign that may take a sponsored placement.
 
     Attributes:
-        campaign: its id.
+        campaign_id: its id.
         label: text that the app must show on the item.
         row: of its item in the release.
         priority: campaigns of a higher priority are placed first.
         shown_today: showings on this device today; frequency capping limits them.
     """
 
-    campaign: str
+    campaign_id: str
     label: str
     row: int
     priority: int
@@ -39,18 +39,18 @@ class Placement:
     """A sponsored placement.
 
     Attributes:
-        offer: the campaign.
+        campaign: the campaign.
         place: rank in the slate, from 1.
         at: position of its item in the list before, from 0.
     """
 
-    offer: Offer
+    campaign: EligibleCampaign
     place: int
     at: int
 
 
 def placements(
-    offers: Sequence[Offer],
+    campaigns: Sequence[EligibleCampaign],
     rows: NDArray[np.int32],
     values: Floats64,
     places: Sequence[int],
@@ -58,13 +58,13 @@ def placements(
     per_day: int,
     k: int,
 ) -> list[Placement]:
-    """Give the places to the offers of the highest priority (ties: relevance, then campaign id).
+    """Give the places to the campaigns of the highest priority (ties: relevance, then campaign id).
 
-    An item has one place at most. A place stays organic where no offer is left for it, and where
+    An item has one place at most. A place stays organic where no campaign is left for it, and where
     the list, or the slate of k items, ends before it.
 
     Args:
-        offers: in any order.
+        campaigns: in any order.
         rows: int32 [n], of the list.
         values: float64 [n], their relevance, 0..1.
         places: rising, from 1.
@@ -74,16 +74,17 @@ def placements(
     """
     at_of = {row: at for at, row in enumerate(rows.tolist())}
     able = [
-        (-offer.priority, -values[at], offer.campaign, at, offer)
-        for offer in offers
-        if (at := at_of.get(offer.row)) is not None
+        (-campaign.priority, -values[at], campaign.campaign_id, at, campaign)
+        for campaign in campaigns
+        if (at := at_of.get(campaign.row)) is not None
         and values[at] >= floor
-        and offer.shown_today < per_day
+        and campaign.shown_today < per_day
     ]
-    found: dict[int, Offer] = {}
-    for *_, at, offer in sorted(able, key=lambda each: each[:3]):
-        found.setdefault(at, offer)
+    found: dict[int, EligibleCampaign] = {}
+    for *_, at, campaign in sorted(able, key=lambda each: each[:3]):
+        found.setdefault(at, campaign)
     free = [place for place in places if place <= min(k, len(rows))]
     return [
-        Placement(offer, place, at) for place, (at, offer) in zip(free, found.items(), strict=False)
+        Placement(campaign, place, at)
+        for place, (at, campaign) in zip(free, found.items(), strict=False)
     ]
