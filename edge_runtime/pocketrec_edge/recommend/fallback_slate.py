@@ -22,12 +22,18 @@ class FallbackSlates:
     def __init__(
         self, bundle: Bundle, index: Index, neighbours: Neighbours | None, texts: Texts
     ) -> None:
-        self._categories, self._probes = bundle.spec.categories, bundle.policy.probes
-        self._index, self._neighbours = index, neighbours
+        self._categories, self._index, self._neighbours = bundle.spec.categories, index, neighbours
         self._lists, self._texts = Lists(bundle), texts
 
     def answer(
-        self, query: Query, excluded: NDArray[np.bool_], mask: FilterMask, *, limit: int, k: int
+        self,
+        query: Query,
+        excluded: NDArray[np.bool_],
+        mask: FilterMask,
+        *,
+        nprobe: int,
+        limit: int,
+        k: int,
     ) -> tuple[tuple[SlateItem, ...], NDArray[np.int32]]:
         """Return the items of a slate, and the rows it was taken from, best first.
 
@@ -39,11 +45,11 @@ class FallbackSlates:
             query: what is asked.
             excluded: bool [N], rows that must not be shown.
             mask: of the query's filters.
+            nprobe: cells to read at least for a surface.
             limit: most candidates of a surface.
             k: items wanted.
         """
-        nprobe, beyond = mask.cells(self._probes), mask.by_filters
-        surface, history = query.surface, query.history
+        surface, history, beyond = query.surface, query.history, mask.by_filters
         rows = surface.candidates(self._index, self._neighbours, limit, nprobe, excluded)
         listed: dict[int, int] = {}
         if not surface.is_closed:

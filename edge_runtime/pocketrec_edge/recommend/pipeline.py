@@ -321,8 +321,14 @@ class Recommender:
         fault: Fault,
     ) -> Slate:
         """Answer without models, see `FallbackSlates.answer`."""
-        limit, k = self._limit, self._size(query)
-        items, rows = self._fallback_slates.answer(query, excluded, mask, limit=limit, k=k)
+        items, rows = self._fallback_slates.answer(
+            query,
+            excluded,
+            mask,
+            nprobe=mask.cells(self.policy.probes),
+            limit=self._limit,
+            k=self._size(query),
+        )
         zero = np.zeros(self.spec.dim, np.float32)
         scores = 1.0 / (1.0 + np.arange(len(rows), dtype=np.float32))
         return Slate(
