@@ -23,9 +23,6 @@ from pocketrec_training.trained import TrainedRun, load_trained
 SIGNATURES = {"user_tower": tower_signature, "ranker": ranker_signature}
 # float16 keeps 11 bits, int8 per channel 8; the outputs are of size 1.
 LARGEST_ERROR = {"fp32": 1e-5, "fp16": 5e-3, "dynamic": 0.15, "int8": 0.5, "selective": 0.15}
-# ONNX Runtime's int8 products saturate at 16 bits on processors without VNNI: .74 was measured.
-HAS_VNNI = "vnni" in Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else True
-LARGEST_ONNX_ERROR = LARGEST_ERROR | ({} if HAS_VNNI else {"int8": 0.8})
 FILES = [("litert", variant) for variant in LARGEST_ERROR]
 FILES += [("onnx", variant) for variant in LARGEST_ERROR if variant != "selective"]
 TEN_YEARS_S = 3e8
@@ -97,8 +94,7 @@ def test_every_variant_agrees_with_keras_in_its_own_runtime(
         inputs = random_inputs(trained, name, seed)
         found = runner.run(inputs)
         assert found.dtype == np.float32
-        largest = (LARGEST_ONNX_ERROR if engine == "onnx" else LARGEST_ERROR)[variant]
-        assert np.abs(found - run_keras(truth, inputs)).max() <= largest
+        assert np.abs(found - run_keras(truth, inputs)).max() <= LARGEST_ERROR[variant]
 
 
 def test_files_keep_the_names_of_the_format(converted, trained, tmp_path):
