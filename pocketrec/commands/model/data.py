@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pocketrec.next_command import beside, print_next
 from pocketrec.recipe_file import read_recipe
 
 if TYPE_CHECKING:  # the room is imported by the command that uses it
@@ -65,6 +66,7 @@ def command(
             return
         _show(report)
     print(f"written: {out}", file=sys.stderr)  # noqa: T201
+    print_next("train", recipe, "--data", out, "--out", beside(out, "data", "run"))
 
 
 def _show(report: "DataReport") -> None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import click
 
+from pocketrec.next_command import beside, print_next
 from pocketrec.quiet import load_tensorflow
 
 
@@ -95,6 +96,7 @@ def command(
             f"log loss {m['log_loss']:.4f}, ECE {m['ece']:.4f}"
         )
     click.echo(f"written: {evaluation.report}")
+    print_next("export", run, "--out", beside(run, "run", "bundle"))
 
 
 def _table(title: str, methods: dict[str, Any]) -> None:

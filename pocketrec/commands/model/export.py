@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pocketrec.next_command import print_next
 from pocketrec.quiet import load_tensorflow
 
 if TYPE_CHECKING:
@@ -103,7 +104,11 @@ def command(
     )
     if report.baseline_gain:
         click.echo(report.baseline_gain, err=True)
-    click.echo(json.dumps(asdict(report)) if as_json else _told(report))
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+        return
+    click.echo(_told(report))
+    print_next("device", "recommend", "--bundle", out, "--home", "phone", "--offline")
 
 
 def _kit(

@@ -1,11 +1,11 @@
 """`pocketrec init`: look at files of tables and write a recipe for them."""
 
 import json
-import shlex
 from pathlib import Path
 
 import click
 
+from pocketrec.next_command import print_next
 from pocketrec_bundle.errors import InputError
 
 
@@ -43,4 +43,4 @@ def command(files: tuple[Path, ...], out: Path, force: bool, as_json: bool) -> N
     for line in profile_lines(profile):
         click.echo(line)
     click.echo(f"\nwritten: {out}")
-    click.echo(f"next: pocketrec data {shlex.quote(str(out))} --out work/data")
+    print_next("data", out, "--out", "work/data")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from pocketrec.finite import FiniteRange
+from pocketrec.next_command import beside, print_next
 from pocketrec.quiet import load_tensorflow
 from pocketrec.recipe_file import read_recipe
 
@@ -91,3 +92,4 @@ def command(
             f"{a.delta_bytes_after:,} bytes (unaligned {a.delta_bytes_before:,}, all rows "
             f"{a.rows_bytes:,})"
         )
+    print_next("evaluate", out, "--data", data, "--out", beside(out, "run", "report"))

@@ -116,8 +116,10 @@ def split_rows(lines: Sequence[str], separator: str, quote: str) -> list[list[st
     if len(separator) > 1:
         return [line.split(separator) for line in lines]
     ends = (line + "\n" for line in lines)
-    mode = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
-    reader = csv.reader(ends, delimiter=separator, quotechar=quote or None, quoting=mode)
+    if quote:
+        reader = csv.reader(ends, delimiter=separator, quotechar=quote)
+    else:
+        reader = csv.reader(ends, delimiter=separator, quotechar=None, quoting=csv.QUOTE_NONE)
     try:
         return list(islice(reader, len(lines)))
     except csv.Error:  # a field beyond csv's limit: an open quote

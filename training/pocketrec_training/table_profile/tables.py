@@ -40,7 +40,9 @@ class TableProfile:
     def column(self, role: str) -> ColumnProfile | None:
         """Return the facts of the column of a role; None if no column has it."""
         choice = self.roles.get(role) or self.item_roles.get(role)
-        return choice and next(each for each in self.columns if each.name == choice.column)
+        if choice is None:
+            return None
+        return next(each for each in self.columns if each.name == choice.column)
 
 
 def profile_tables(paths: Sequence[Path]) -> list[TableProfile]:
@@ -123,7 +125,7 @@ def _score(table: TableProfile, roles: Roles) -> float:
     """Return how much a table looks like interactions."""
     if not roles:
         return -1.0
-    score = len(roles) + min(table.sample.n_rows, 10**9) ** 0.1
+    score = len(roles) + float(min(table.sample.n_rows, 10**9) ** 0.1)
     user, item = roles["user"].column, roles["item"].column
     score += 3.0 * names.is_named(user, names.USER) + 2.0 * names.is_named(item, names.ITEM)
     return score + 2.0 * ("value" in roles or "event" in roles) + 1.0 * ("timestamp" in roles)
