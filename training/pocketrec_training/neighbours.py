@@ -9,6 +9,8 @@ from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_bundle.quantize import quantize_rows
 from pocketrec_training import baselines
 from pocketrec_training.baselines.ease import ease_weights
+from pocketrec_training.baselines.item_matrix import together
+from pocketrec_training.baselines.neighbours import cosines
 from pocketrec_training.baselines.slist import next_item_tables, ridge
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.errors import RunInvalidError
@@ -35,13 +37,20 @@ def fit_neighbours(config: NeighboursConfig, data: Dataset) -> Neighbours | None
             f"{MOST_ITEMS}. Set neighbours.per_item = 0 in the recipe."
         )
     with Progress("neighbours", 1) as bar:
-        if config.kind == "together":
-            weights = ease_weights(data, config.l2)
-        else:
-            weights = next_item_weights(data, config.decay, config.l2)
-        found = strongest(weights, k)
+        found = neighbours_by(config, data)
         bar.advance(1, f"{k} of each of {n:,} items")
     return found
+
+
+def neighbours_by(config: NeighboursConfig, data: Dataset) -> Neighbours:
+    """Fit the kind of the recipe, which must not be "auto", and cut it to `per_item` weights."""
+    if config.kind == "together":
+        weights = ease_weights(data, config.l2)
+    elif config.kind == "cosine":
+        weights = cosines(together(data)).toarray()
+    else:
+        weights = next_item_weights(data, config.decay, config.l2)
+    return strongest(weights, min(config.per_item, len(data.items) - 1))
 
 
 def next_item_weights(data: Dataset, decay: float, l2: float) -> Floats32:

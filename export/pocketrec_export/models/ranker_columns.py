@@ -1,10 +1,9 @@
 """Compute the ranker's features by form: one operation over [k, n] instead of k slices.
 
-Training transforms one column after the other (`FeatureTransform` in
-`pocketrec_training.ranker.model`), a hundred operations on [n, 1]. Here columns are rows,
-so selecting some copies complete rows, and columns of one form are transformed together. Their
-order differs from the trained ranker's: a `Block` has the feature numbers of its rows, and the
-weights are ordered by them.
+Training transforms one column after the other (`pocketrec_training.ranker.feature_transform`), a
+hundred operations on [n, 1]. Here columns are rows, so selecting some copies complete rows, and
+columns of one form are transformed together. Their order differs from the trained ranker's: a
+`Block` has the feature numbers of its rows, and the weights are ordered by them.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from pocketrec_export.models.ranker_weights import PieceWeights
-from pocketrec_training.ranker.model import (
+from pocketrec_training.ranker.feature_transform import (
     AGAINST_RECENT,
     CATEGORY_DIM,
     FORMS,

@@ -32,7 +32,8 @@ from pocketrec_export.models.ranker_columns import (
     spread,
 )
 from pocketrec_export.models.ranker_weights import RankerWeights, sizes
-from pocketrec_training.ranker.model import LIMIT, MIN_SHARE, SHARE, FeatureTransform
+from pocketrec_training.ranker.feature_transform import MIN_SHARE, SHARE, FeatureTransform
+from pocketrec_training.ranker.model import LIMIT
 
 
 def exported_form(model: keras.Model) -> keras.Model:
@@ -151,7 +152,7 @@ def _logits(learned: RankerWeights, user: Half, items: Half) -> Any:
     read, read_deep = learned.read[:size], learned.read[size:]
     sums = 1.0 + np.cumsum(learned.bias, axis=0)  # c_1 .. c_L
     gates = np.concatenate(learned.up).T[:, None] * read[:, :, None]  # [F, H, L r]
-    linear = read * sums[-1][:, None]
+    linear = read * sums[-1][:, None] + learned.blend
     kernel, bias = learned.deep[0] if learned.deep else (np.zeros((size, 0)), np.zeros(0))
     if not learned.deep:
         linear = linear + read_deep

@@ -10,9 +10,10 @@ from keras import layers, ops
 from numpy.typing import NDArray
 
 from pocketrec_bundle.floats import Floats64
+from pocketrec_training.ranker.blend import Blend, BlendColumns
+from pocketrec_training.ranker.feature_transform import FeatureTransform
 from pocketrec_training.ranker.model import (
     Calibration,
-    FeatureTransform,
     PiecewiseLinearEncoding,
     RetrievalPrior,
     Standardization,
@@ -67,6 +68,7 @@ class RankerWeights:
         read: [F + D, H], the last layer, multiplied by the calibration's scale.
         offset: [H], its bias, with the calibration's scale and shift.
         prior: [H], weights of retrieval's log-probability, with the calibration's scale.
+        blend: [F, H], weights of the blend, with the calibration's scale; 0 without a blend.
         knots: [H, KNOTS] of isotonic calibration.
         slopes: [H, KNOTS] of isotonic calibration; 0 for Platt scaling.
     """
@@ -82,6 +84,7 @@ class RankerWeights:
     read: Floats64
     offset: Floats64
     prior: Floats64
+    blend: Floats64
     knots: Floats64
     slopes: Floats64
 
@@ -112,6 +115,9 @@ class RankerWeights:
             deep[i] = kernel / unit, bias / unit
             reader = deep[i + 1][0]
             reader[-len(unit) :] *= unit[:, None]  # the read-out's other rows read the cross part
+        blend = np.zeros(size)
+        for columns, mix in zip(of_type(BlendColumns), of_type(Blend), strict=True):
+            blend[columns.columns] = _array(mix.weight) * gain[columns.columns, 0]
         table, scale = _array(numbers.table.embeddings), _array(calibration.scale)
         table[0] = 0.0
         return cls(
@@ -129,6 +135,7 @@ class RankerWeights:
             read=deep[-1][0] * scale,
             offset=deep[-1][1] * scale + _array(calibration.shift),
             prior=_array(prior.weight) * scale,
+            blend=blend[:, None] * scale,
             knots=_array(calibration.knots).T,
             slopes=_array(calibration.slopes).T,
         )

@@ -15,7 +15,7 @@ def item_knn(data: Dataset) -> Build:
     Parameters: neighbours, only so many of each item's nearest count, 0 = all; decay, weight of an
     event of the history against the next one.
     """
-    cosine = compact(_cosine(together(data)))
+    cosine = compact(cosines(together(data)))
 
     def build(neighbours: int = 0, decay: float = 1.0) -> Scorer:
         kept = _nearest(cosine, int(neighbours))
@@ -29,7 +29,8 @@ def item_knn(data: Dataset) -> Build:
     return build
 
 
-def _cosine(overlap: csr_matrix) -> csr_matrix:
+def cosines(overlap: csr_matrix) -> csr_matrix:
+    """Return the cosines of the sets of users of two items, float32 [n, n], from `together`."""
     lengths = np.sqrt(np.maximum(overlap.diagonal().astype(np.float64), 1.0))
     scale = diags(1.0 / lengths)
     cosine = csr_matrix(scale @ overlap.astype(np.float64) @ scale).astype(np.float32)

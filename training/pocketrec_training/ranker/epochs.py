@@ -10,10 +10,13 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.floats import Floats64
 from pocketrec_training.counted_time import Clock, CountedTime, StoppedBy
 from pocketrec_training.errors import TrainingDivergedError
 from pocketrec_training.progress import Progress
+from pocketrec_training.ranker.blend import fit_blend, set_blend
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator, CandidateLists
+from pocketrec_training.ranker.feature_transform import MIN_SHARE, SHARE
 from pocketrec_training.ranker.losses import LOSSES
 from pocketrec_training.ranker.model import build_ranker
 from pocketrec_training.recipe.schema import RankerConfig
@@ -29,7 +32,7 @@ class Epochs:
     Attributes:
         ranker: the ranker with the best weights.
         logits: the same weights, without calibration.
-        epochs: number of epochs of the best weights; 0 if none was better than retrieval's order.
+        epochs: number of epochs of the best weights; 0 if none was better than the start.
         losses: training loss of each epoch.
         stopped_by: "epochs" if all epochs ran, "minutes" if the cap ended them.
     """
@@ -51,6 +54,7 @@ class RankerFit:
         candidates: makes the inputs of lists.
         rng: source of all random choices.
         clock: seconds, to measure the cap.
+        blend: whether a ranker starts from the blend.
     """
 
     config: RankerConfig
@@ -58,9 +62,14 @@ class RankerFit:
     candidates: CandidateGenerator
     rng: np.random.Generator
     clock: Clock = time.monotonic
+    blend: bool = False
 
     def run(
-        self, lists: CandidateLists, validation: CandidateLists, epochs: int, minutes: float
+        self,
+        lists: CandidateLists,
+        validation: CandidateLists,
+        epochs: int,
+        minutes: float,
     ) -> Epochs:
         """Train a new ranker and keep the epoch with the lowest validation loss.
 
@@ -79,8 +88,11 @@ class RankerFit:
             pieces = ranker.get_layer("pieces")
             pieces.fit(inputs)
             ranker.get_layer("standard").fit(np.asarray(pieces(inputs)))
+            if self.blend:
+                set_blend(ranker, self._blend(ranker, lists))
         step = _Step(logits, self.config, len(self.spec.heads))
-        # Untrained weights keep retrieval's order; an epoch with a higher loss is dropped.
+        # Untrained weights keep the order of retrieval, or of the blend; an epoch with a higher
+        # loss is dropped.
         best, kept = step.weights(), 0
         best_loss = self._validation_loss(logits, validation)
         losses: list[float] = []
@@ -108,7 +120,22 @@ class RankerFit:
                 bar.advance(epoch + 1, f"loss {losses[-1]:.4f}{shown}")
         step.restore(best)
         return Epochs(
-            ranker=ranker, logits=logits, epochs=kept, losses=losses, stopped_by=stopped_by
+            ranker=ranker,
+            logits=logits,
+            epochs=kept,
+            losses=losses,
+            stopped_by=stopped_by,
+        )
+
+    def _blend(self, ranker: keras.Model, lists: CandidateLists) -> Floats64:
+        """Fit the blend's weights on lists."""
+        columns = keras.Model(ranker.inputs, ranker.get_layer("blend_columns").output)
+        share = lists.pair[:, :, self.spec.pair.index(SHARE)]
+        return fit_blend(
+            np.log(np.maximum(share, MIN_SHARE)),
+            score(columns, self.candidates, lists),
+            lists.labels[:, :, 0],
+            lists.real,
         )
 
     def _epoch(self, step: "_Step", lists: CandidateLists, counted: CountedTime) -> float:

@@ -130,11 +130,12 @@ def _cross_fitted(
     if not has_positive:  # nothing to learn
         config = replace(config, epochs=0)
     # A cap is shared by the fits that follow: as many epochs take about as long.
+    fit, before = _begin(fit, lists, folds)
     first = fit.run(
         lists.take(np.flatnonzero(folds != 0)), validation, config.epochs, minutes / (FOLDS + 1)
     )
     fits = [first]
-    if first.epochs:
+    if first.epochs or before is not None:
         fits += [
             fit.run(lists.take(np.flatnonzero(folds != fold)), nothing, first.epochs, 0.0)
             for fold in range(1, FOLDS)
@@ -143,10 +144,10 @@ def _cross_fitted(
     for fold in range(FOLDS):
         at = np.flatnonzero(folds == fold)
         logits[at] = score(fits[fold % len(fits)].logits, candidates, lists.take(at))
-    gain = _gain(recipe, lists, cases, logits, learned=first.epochs > 0)
+    gain = _gain(recipe, lists, cases, logits, before, learned=first.epochs > 0)
     if not gain.ships_ranker:
         untrained = fit.run(lists, nothing, 0, 0.0)
-        logits = score(untrained.logits, candidates, lists)
+        logits = score(untrained.logits, candidates, lists) if before is None else before
         calibrate(untrained.ranker, fit_curves(config, logits, lists))
         return untrained.ranker, None, first, gain
     final = fit.run(lists, nothing, first.epochs, 0.0)
@@ -158,15 +159,38 @@ def _cross_fitted(
     return final.ranker, CrossFit(rankers=rankers, fold_of=fold_of), first, gain
 
 
+def _begin(
+    fit: RankerFit, lists: CandidateLists, folds: NDArray[np.int64]
+) -> tuple[RankerFit, Logits | None]:
+    """Start from the blend if the recipe wants it and it beats retrieval on lists not fitted on.
+
+    Returns:
+        The fit to go on with, and the blend's scores float32 [n, m, H]; None without it.
+    """
+    if not fit.config.blend:
+        return fit, None
+    fit, nothing = replace(fit, blend=True), lists.take(np.arange(0))
+    scores = np.zeros((*lists.rows.shape, len(fit.config.heads)), np.float32)
+    for fold in range(FOLDS):
+        at = np.flatnonzero(folds == fold)
+        started = fit.run(lists.take(np.flatnonzero(folds != fold)), nothing, 0, 0.0)
+        scores[at] = score(started.logits, fit.candidates, lists.take(at))
+    retrieval = np.broadcast_to(-np.arange(lists.rows.shape[1], dtype=np.float64), lists.real.shape)
+    if ndcg10(scores[..., 0].astype(np.float64), lists) <= ndcg10(retrieval, lists):
+        return replace(fit, blend=False), None
+    return fit, scores
+
+
 def _gain(
     recipe: Recipe,
     lists: CandidateLists,
     cases: list[Case],
     logits: Logits,
+    before: Logits | None = None,
     *,
     learned: bool,
 ) -> RankerGain:
-    """Compare the order that the scores give with retrieval's."""
+    """Compare the order that the scores give with retrieval's, or with the blend's (`before`)."""
     curves = fit_curves(recipe.ranker, logits, lists)
     probabilities = np.stack(
         [
@@ -177,7 +201,8 @@ def _gain(
     )
     scores = probabilities @ np.array(recipe.ranker.head_weights)
     users = np.array([user for user, _ in cases], np.int64)
-    return ranker_gain(scores, lists, users, recipe.seed, learned=learned)
+    blend = None if before is None else before[..., 0].astype(np.float64)
+    return ranker_gain(scores, lists, users, recipe.seed, learned=learned, blend=blend)
 
 
 def learning_cases(recipe: Recipe, candidates: CandidateGenerator) -> tuple[list[Case], list[Case]]:

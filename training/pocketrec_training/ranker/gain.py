@@ -1,4 +1,7 @@
-"""Does the ranker help? Its gain over retrieval's order, paired, on lists it did not learn from."""
+"""Does the ranker help? Its gain over retrieval's order, paired, on lists it did not learn from.
+
+With a blend (`blend.py`) it starts from the blend's order, so that it must improve on this one.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,8 +26,11 @@ class RankerGain:
     Attributes:
         users: people whose lists were compared; the mean over a person's lists counts once.
         retrieval, ranker: mean NDCG@10 of the two orders.
-        difference, low, high: ranker - retrieval with its paired 95% bootstrap interval.
-        verdict: "hurts" and "learned nothing" ship retrieval's order, the others the ranker.
+        blend: mean NDCG@10 of the blend's order; None without a blend.
+        difference, low, high: ranker - its start (the blend, else retrieval) with the paired 95%
+            bootstrap interval.
+        verdict: "hurts" and "learned nothing" ship the start's order; so does "not decided" with a
+            blend that was better. The others ship the ranker.
     """
 
     users: int
@@ -34,29 +40,38 @@ class RankerGain:
     low: float
     high: float
     verdict: Verdict
+    blend: float | None = None
 
     @property
     def ships_ranker(self) -> bool:
         """Whether the trained ranker ships."""
+        if self.verdict == "not decided" and self.blend is not None and self.difference < 0:
+            return False
         return self.verdict not in ("hurts", "learned nothing")
 
     def sentence(self) -> str:
         """Return one line for the terminal, the report and the model card."""
         told = (
             f"ranker on {self.users} validation users it did not learn from: NDCG@10 "
-            f"{self.ranker:.4f}, retrieval's order {self.retrieval:.4f}, difference "
-            f"{self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+            f"{self.ranker:.4f}, retrieval's order {self.retrieval:.4f}, "
         )
-        return f"{told}; {_MEANS[self.verdict].format(least=LEAST_USERS)}"
+        start = "retrieval"
+        if self.blend is not None:
+            told, start = f"{told}the blend's order {self.blend:.4f}, ", "the blend"
+        told += f"difference {self.difference:+.4f} [{self.low:+.4f}, {self.high:+.4f}]"
+        means = _MEANS[self.verdict].format(least=LEAST_USERS, start=start)
+        if self.verdict == "not decided" and not self.ships_ranker:
+            means += f", so the release keeps {start}'s order"
+        return f"{told}; {means}"
 
 
 _MEANS: dict[Verdict, str] = {
     "helps": "it helps",
     "no clear gain": "no clear gain (the interval includes 0)",
-    "hurts": "it hurts, so the release keeps retrieval's order",
+    "hurts": "it hurts, so the release keeps {start}'s order",
     "not decided": "not decided (fewer than {least} users)",
-    "learned nothing": "no epoch beat retrieval's order on the validation lists (or no list holds "
-    "what came next), so the release keeps retrieval's order",
+    "learned nothing": "no epoch beat {start}'s order on the validation lists (or no list holds "
+    "what came next), so the release keeps {start}'s order",
 }
 
 
@@ -67,22 +82,24 @@ def ranker_gain(
     seed: int,
     *,
     learned: bool = True,
+    blend: NDArray[np.float64] | None = None,
 ) -> RankerGain:
-    """Compare the ranker's order of lists with retrieval's.
+    """Compare the ranker's order of lists with retrieval's, or with the blend's.
 
     Args:
         scores: float64 [n, m], final scores of rankers that did not learn from these lists.
         lists: n validation lists, best by retrieval first.
         users: int64 [n], whose list each is.
         seed: of the bootstrap.
-        learned: False if the ranker kept no epoch, so that its order is retrieval's.
+        learned: False if the ranker kept no epoch, so that its order is that of its start.
+        blend: float64 [n, m], scores of blends that were not fitted on these lists.
     """
     retrieval = -np.broadcast_to(np.arange(lists.rows.shape[1], dtype=np.float64), scores.shape)
     _, at = np.unique(users, return_inverse=True)
     counts = np.maximum(np.bincount(at), 1)
-    one, two = (
+    alone, one, two = (
         np.bincount(at, metrics.ndcg_by_list(order, lists.labels[:, :, 0], lists.real)) / counts
-        for order in (retrieval, scores)
+        for order in (retrieval, retrieval if blend is None else blend, scores)
     )
     low, high = 0.0, 0.0
     if len(one):
@@ -90,12 +107,13 @@ def ranker_gain(
         low, high = float(lows[0]), float(highs[0])
     return RankerGain(
         users=len(one),
-        retrieval=float(one.mean()) if len(one) else 0.0,
+        retrieval=float(alone.mean()) if len(one) else 0.0,
         ranker=float(two.mean()) if len(two) else 0.0,
         difference=float((two - one).mean()) if len(one) else 0.0,
         low=low,
         high=high,
         verdict=_verdict(len(one), low, high) if learned else "learned nothing",
+        blend=None if blend is None else float(one.mean()) if len(one) else 0.0,
     )
 
 

@@ -4,7 +4,6 @@ The logits start as retrieval's log-probabilities and training adds a correction
 ranker keeps retrieval's order.
 """
 
-from functools import cache
 from typing import Any
 
 import keras
@@ -13,9 +12,15 @@ import numpy as np
 from keras import layers, ops
 
 from pocketrec_bundle.features import FeatureSpec
+from pocketrec_training.ranker.blend import Blend, BlendColumns, blend_names
+from pocketrec_training.ranker.feature_transform import (
+    CATEGORY_DIM,
+    FORMS,
+    FeatureTransform,
+    column_places,
+)
 from pocketrec_training.recipe.schema import RankerConfig
 
-CATEGORY_DIM = 8
 LIMIT = 6.0
 """Standardised features are clipped to [-LIMIT, LIMIT]."""
 MIN_BIN_WIDTH = 0.01
@@ -26,160 +31,6 @@ PLE_LIMIT = 1e4
 -inf * 0 (the slope of a dropped bin) = NaN."""
 KNOTS = 8
 """Knots of the isotonic calibration; few, so that each segment has enough examples."""
-
-# How a raw column gets a scale of about 1: name -> (form, divisor).
-# - plain: value / divisor.
-# - log: log(1 + value) / divisor.
-# - known: as log, and a second column that is 0 if the value is missing (-1), else 1.
-# - cycle: sine and cosine, with the divisor as period.
-# - votes: value / divisor, and a second column with the logarithm of the positive part.
-# Columns named popularity_* are transformed like `popularity`.
-FORMS: dict[str, tuple[str, float]] = {
-    "hour": ("cycle", 24.0),
-    "weekday": ("cycle", 7.0),
-    "session_depth": ("log", 4.0),
-    "n_events": ("log", 6.0),
-    "seconds_since_last": ("known", 15.0),
-    "seconds_since_first": ("known", 15.0),
-    "like_share": ("plain", 1.0),
-    "distinct_share": ("plain", 1.0),
-    "popularity": ("log", 5.0),
-    "price": ("known", 3.0),
-    "recent_popularity": ("known", 5.0),
-    "recent_price": ("known", 3.0),
-    "retrieval_score": ("plain", 8.0),
-    "retrieval_gap": ("log", 2.0),
-    "retrieval_place": ("log", 5.0),
-    "times_had": ("log", 1.0),
-    "seconds_since_had": ("known", 15.0),
-    "last_cosine": ("plain", 1.0),
-    "max_cosine": ("plain", 1.0),
-    "mean_cosine": ("plain", 1.0),
-    "recent_had": ("log", 1.0),
-    "neighbour_sum": ("votes", 0.2),
-    "neighbour_recent": ("votes", 0.2),
-    "taste": ("plain", 1.0),
-    "recent_taste": ("plain", 1.0),
-}
-# Two columns have their own form: the logarithm of retrieval's share (`log_share`), and years since
-# 1980.
-
-SHARE, MIN_SHARE = "retrieval_share", 1e-9
-AGAINST_RECENT = (("popularity", 3.0), ("price", 2.0), ("year", 20.0))
-"""Item columns X that are also compared with the context's recent_X, each with a divisor."""
-
-
-@keras.saving.register_keras_serializable(package="pocketrec", name="Numbers")
-class FeatureTransform(layers.Layer):
-    """Transform raw columns to a scale of about 1 in the graph, and cross user and item."""
-
-    def __init__(
-        self,
-        *,
-        n_categories: int,
-        context: list[str],
-        numeric: list[str],
-        pair: list[str],
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.n_categories = n_categories
-        self.names = {"context": list(context), "numeric": list(numeric), "pair": list(pair)}
-        self.table = layers.Embedding(n_categories + 1, CATEGORY_DIM)
-
-    def build(self, *_: Any, **__: Any) -> None:
-        """Create the table of categories."""
-        self.table.build()
-        self.built = True
-
-    def compute_output_shape(
-        self, user_vector_shape: Any, item_vectors_shape: Any
-    ) -> tuple[tuple[int | None, ...], tuple[int | None, ...]]:
-        """Return the shapes of both outputs: without them Keras traces the layer to find them."""
-        columns = {name for names in self.names.values() for name in names}
-        compared = [name for name, _ in AGAINST_RECENT if {name, f"recent_{name}"} <= columns]
-        width = 3 * int(user_vector_shape[-1]) + CATEGORY_DIM + 1
-        width += sum(map(_n_scaled, columns)) + len(compared) + ("taste" in columns)
-        return (item_vectors_shape[0], width), (item_vectors_shape[0], 1)
-
-    def call(
-        self,
-        user_vector: Any,
-        item_vectors: Any,
-        item_categories: Any,
-        item_numeric: Any,
-        context: Any,
-        pair: Any,
-    ) -> tuple[Any, Any]:
-        """Return features f32 [N, F], log_share f32 [N, 1]; user-side inputs can have one row."""
-        rows = ops.zeros_like(item_vectors[:, :1])  # [N, 1]; broadcasts to N rows without a tile
-        marks = ops.cast(ops.expand_dims(item_categories, -1) > 0, "float32")  # [N, C, 1]
-        n_marks = ops.maximum(ops.sum(marks, axis=1), 1.0)
-        content = ops.sum(self.table(item_categories) * marks, axis=1) / n_marks
-        column = {
-            name: source[:, i : i + 1]
-            for key, source in (("context", context), ("numeric", item_numeric), ("pair", pair))
-            for i, name in enumerate(self.names[key])
-        }
-        log_share = ops.log(ops.maximum(column[SHARE], MIN_SHARE))
-        parts = [
-            user_vector + rows,
-            item_vectors,
-            user_vector * item_vectors,
-            content,
-            log_share / 8,
-        ]
-        for name, value in column.items():
-            parts += [part + rows for part in _scaled(name, value)]
-        parts += [part + rows for part in _against_recent(column)]
-        if "taste" in column:
-            parts.append(column["taste"] / n_marks)
-        return ops.concatenate(parts, axis=1), log_share
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the settings, for the .keras file."""
-        return {**super().get_config(), "n_categories": self.n_categories, **self.names}
-
-
-def _scaled(name: str, value: Any) -> list[Any]:
-    """Transform one raw column to columns [N, 1] (or [1, 1])."""
-    if name in ("year", "recent_year"):
-        known = ops.cast(value >= 0, "float32")
-        return [(ops.maximum(value, 1900.0) - 1980.0) / 20.0 * known, known]
-    form, divisor = FORMS.get(name, ("", 1.0))
-    if name.startswith("popularity_"):
-        form, divisor = FORMS["popularity"]
-    if not form:
-        return []
-    if form == "cycle":
-        angle = value * (2.0 * np.pi / divisor)
-        return [ops.sin(angle), ops.cos(angle)]
-    if form == "plain":
-        return [value / divisor]
-    if form == "votes":  # signed; small positive sums differ in the logarithm
-        return [value / divisor, ops.log(ops.maximum(value, 0.0) + 1e-3) / 7.0 + 1.0]
-    scaled = _log1p(ops.maximum(value, 0.0)) / divisor
-    return [scaled, ops.cast(value >= 0, "float32")] if form == "known" else [scaled]
-
-
-@cache
-def _n_scaled(name: str) -> int:
-    """Return how many columns `_scaled` makes of one."""
-    return len(_scaled(name, np.zeros((1, 1), np.float32)))
-
-
-def _against_recent(column: dict[str, Any]) -> list[Any]:
-    """Subtract the user's recent popularity, price and year from the item's; 0 if unknown."""
-    differences = []
-    for name, scale in AGAINST_RECENT:
-        if name not in column or f"recent_{name}" not in column:
-            continue
-        one, two = column[name], column[f"recent_{name}"]
-        known = ops.cast(one >= 0, "float32") * ops.cast(two >= 0, "float32")
-        if name != "year":
-            one, two = _log1p(ops.maximum(one, 0.0)), _log1p(ops.maximum(two, 0.0))
-        differences.append((one - two) * known / scale)
-    return differences
 
 
 @keras.saving.register_keras_serializable(package="pocketrec", name="Pieces")
@@ -384,21 +235,18 @@ def build_ranker(config: RankerConfig, spec: FeatureSpec) -> keras.Model:
     correction = layers.Dense(
         len(spec.heads), kernel_initializer="zeros", kernel_regularizer=decay
     )(joined)
-    logits = RetrievalPrior(name="logits")(correction, log_share)
+    if config.blend:
+        mixed = [n for name in blend_names(spec) for n in column_places(spec)[name]]
+        prior = RetrievalPrior(name="prior")(correction, log_share)
+        logits = Blend(name="logits")(prior, BlendColumns(columns=mixed, name="blend_columns")(x0))
+    else:
+        logits = RetrievalPrior(name="logits")(correction, log_share)
     return keras.Model(inputs, Calibration(name="probabilities")(logits), name="ranker")
 
 
 def _cycles(spec: FeatureSpec) -> set[int]:
     """Return the numbers of the features that are sines and cosines, which need no encoding."""
-    start, cycles = 3 * spec.dim + CATEGORY_DIM + 1, set()
-    for name in spec.context:
-        n = _n_scaled(name)
-        if FORMS.get(name, ("",))[0] == "cycle":
-            cycles |= set(range(start, start + n))
-        start += n
-    return cycles
-
-
-def _log1p(x: Any) -> Any:
-    """Return log(1 + x). ONNX has no Log1p operator and tf2onnx does not rewrite it."""
-    return ops.log(x + 1.0)
+    places = column_places(spec)
+    return {
+        n for name in spec.context if FORMS.get(name, ("",))[0] == "cycle" for n in places[name]
+    }

@@ -45,6 +45,7 @@ def check_together(recipe: Recipe, where: str) -> None:
     fitted = {
         "ranker.popularity_days": ranker.popularity_days,
         "neighbours.per_item": recipe.neighbours.per_item,
+        "ranker.blend": ranker.blend,
     }
     for key, value in fitted.items():
         if value and ranker.examples == "train":

@@ -81,14 +81,16 @@ class NeighboursConfig:
     """Item neighbours in the release.
 
     Attributes:
-        kind: "next" predicts the next item from a history; "together" ignores the order.
+        kind: "next" predicts the next item from a history; "together" ignores the order; "cosine"
+            compares the items' sets of users; "auto" is the best of them on validation cases, with
+            its `l2` and `decay`.
         per_item: neighbours of each item; 0 = no neighbours.
-        l2: penalty of the ridge regression of both kinds.
-        decay: weight of an event relative to the next event of the history, for "next".
+        l2: penalty of the ridge regression of "next" and "together".
+        decay: weight of an event relative to the next event of the history.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
-    kind: Literal["next", "together"] = "next"
+    kind: Literal["next", "together", "cosine", "auto"] = "next"
     per_item: Annotated[int, Ge(0), Le(MAX_NEIGHBOURS)] = 0
     l2: Above0 = 200.0
     decay: Annotated[float, Ge(0.0), Lt(1.0)] = 0.8
@@ -111,6 +113,8 @@ class RankerConfig:
         examples: "valid" learns from validation events, which the towers were not trained on.
             "train" learns from the towers' own training events, where retrieval's scores are
             better than on new events.
+        blend: start from the mix of retrieval, neighbours, popularity and habit that is fitted on
+            validation lists, not from retrieval's order alone.
         average: decay of the running average of the weights; 0 = no average.
         minutes: cap of the stage's training time; 0 = no cap.
     """
@@ -129,6 +133,7 @@ class RankerConfig:
         tuple[Positive, ...], Len(0, LENGTHS["numeric"][1] - len(NUMERIC))
     ] = ()
     examples: Literal["valid", "train"] = "valid"
+    blend: bool = False
     negatives: Positive = 50
     hard_share: Share = 0.5
     loss: Literal["pointwise", "pairwise", "listwise"] = "pointwise"

@@ -1,0 +1,130 @@
+"""Choose the item neighbours of a release on validation cases (`neighbours.kind = "auto"`).
+
+Which linear item model is best depends on the data: the next item where order matters, sets of
+items where it does not, plain cosines where people take nearly the same few items. Each is tried as
+it would ship, with a few weights an item, and asked as a device asks it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from pocketrec_bundle.floats import Floats32
+from pocketrec_bundle.neighbours import Neighbours
+from pocketrec_training.baselines.ladder import Ladder, Parameters, climb
+from pocketrec_training.baselines.scorer import faded
+from pocketrec_training.baselines.tuning import METRIC, TUNED_AT, WORK
+from pocketrec_training.data.dataset import VALID, Dataset
+from pocketrec_training.metrics import ranking as metrics
+from pocketrec_training.metrics.cases import Cases, evaluation_settings, some
+from pocketrec_training.metrics.ranks import rank_targets
+from pocketrec_training.neighbours import MOST_ITEMS, neighbours_by
+from pocketrec_training.progress import Progress
+from pocketrec_training.recipe.schema import NeighboursConfig, Recipe
+
+CASES, TRIES = 500, 8
+"""Validation cases that decide, and parameter sets of each kind that are tried at most."""
+_L2 = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 200.0, 300.0, 1e3, 3e3, 1e4)
+_DECAYS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+KINDS: dict[str, dict[str, Ladder]] = {
+    "next": {
+        "l2": Ladder(rungs=_L2, start=200.0, also=(10.0,), open_low=True, open_high=True),
+        "decay": Ladder(rungs=_DECAYS, start=0.8),
+    },
+    "together": {
+        "l2": Ladder(rungs=_L2, start=300.0, also=(10.0,), open_low=True, open_high=True),
+        "decay": Ladder(rungs=_DECAYS, start=0.99),
+    },
+    "cosine": {"decay": Ladder(rungs=_DECAYS, start=0.99)},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeighbourChoice:
+    """What was chosen.
+
+    Attributes:
+        config: the settings to fit with; `kind` is not "auto".
+        tried: NDCG@20 of the best of each kind.
+        cases: validation cases that decided.
+    """
+
+    config: NeighboursConfig
+    tried: dict[str, float]
+    cases: int
+
+    def sentence(self) -> str:
+        """Return one line for the terminal and the report."""
+        if not self.tried:
+            return f"neighbours: {self.config.kind}, as no validation case can decide"
+        others = ", ".join(f"{kind} {value:.4f}" for kind, value in self.tried.items())
+        chosen = self.config
+        l2 = "" if chosen.kind == "cosine" else f", l2 {chosen.l2:g}"
+        return (
+            f"neighbours: {chosen.kind} (decay {chosen.decay:g}{l2}), the best of {others}: "
+            f"NDCG@{TUNED_AT} on {self.cases} validation cases"
+        )
+
+
+def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
+    """Resolve `neighbours.kind = "auto"`; None if the recipe names a kind or wants no neighbours.
+
+    A catalogue beyond `MOST_ITEMS`, which none of the models can hold, gets no neighbours.
+    """
+    config = recipe.neighbours
+    if config.kind != "auto":
+        return None
+    settled = replace(config, kind="next")
+    if not min(config.per_item, len(data.items) - 1) or len(data.items) > MOST_ITEMS:
+        return NeighbourChoice(config=replace(settled, per_item=0), tried={}, cases=0)
+    shown = "all" if recipe.rerank.repeats else "new_to_user"
+    settings = {cases.setting: cases for cases in evaluation_settings(data, VALID)}
+    if not settings:
+        return NeighbourChoice(config=settled, tried={}, cases=0)
+    cases = some(settings.get(shown) or next(iter(settings.values())), CASES, recipe.seed)
+    found: dict[str, tuple[float, NeighboursConfig]] = {}
+    budget = max(3, min(TRIES, int(WORK / len(data.items) ** 3)))
+    with Progress("neighbours", len(KINDS)) as bar:
+        for kind, ladders in KINDS.items():
+            gain = _gain(replace(settled, kind=kind), recipe.retrieval.max_history, data, cases)
+            best = climb(ladders, gain, budget)
+            value = max(value for _, value in best.tried)
+            found[kind] = value, replace(settled, kind=kind, **best.best)
+            bar.advance(len(found), f"{kind}: NDCG@{TUNED_AT} {value:.4f}")
+    _, chosen = max(found.values(), key=lambda one: one[0])
+    tried = {kind: value for kind, (value, _) in found.items()}
+    return NeighbourChoice(config=chosen, tried=tried, cases=len(cases))
+
+
+def _gain(
+    config: NeighboursConfig, last: int, data: Dataset, cases: Cases
+) -> Callable[[Parameters], float]:
+    fitted: dict[tuple[float, float], csr_matrix] = {}
+
+    def gain(parameters: Parameters) -> float:
+        made = replace(config, **parameters)
+        # Only "next" fits with the decay; the others are fitted once for each l2.
+        key = (made.l2, made.decay if made.kind == "next" else 0.0)
+        if key not in fitted:
+            fitted.clear()
+            fitted[key] = weights_of(neighbours_by(made, data))
+
+        def score(block: list[tuple[int, int]]) -> Floats32:
+            asked = [(user, data.history(user, end)) for user, end in block]
+            table = faded(asked, len(data.items), made.decay, last)
+            return np.asarray((table @ fitted[key]).toarray(), np.float32)
+
+        (ranked,) = rank_targets(score, data, [cases], 0)
+        return float(metrics.at_k(ranked.ranks, TUNED_AT, cases.offsets)[METRIC].mean())
+
+    return gain
+
+
+def weights_of(neighbours: Neighbours) -> csr_matrix:
+    """Return the weights that ship as a sparse matrix, float32 [N, N]."""
+    n, k = neighbours.rows.shape
+    weights = neighbours.weights * neighbours.scales[:, None]
+    ends = np.arange(0, n * k + 1, k)
+    return csr_matrix((weights.ravel(), neighbours.rows.ravel(), ends), (n, n))
