@@ -7,6 +7,7 @@ it would ship, with a few weights an item, and asked as a device asks it.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -18,7 +19,7 @@ from pocketrec_training.baselines.scorer import faded
 from pocketrec_training.baselines.tuning import METRIC, TUNED_AT, WORK
 from pocketrec_training.data.dataset import VALID, Dataset
 from pocketrec_training.metrics import ranking as metrics
-from pocketrec_training.metrics.cases import Cases, evaluation_settings, some
+from pocketrec_training.metrics.cases import Cases, Setting, evaluation_settings, some
 from pocketrec_training.metrics.ranks import rank_targets
 from pocketrec_training.neighbours import MOST_ITEMS, neighbours_by
 from pocketrec_training.progress import Progress
@@ -28,7 +29,8 @@ CASES, TRIES = 500, 8
 """Validation cases that decide, and parameter sets of each kind that are tried at most."""
 _L2 = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 200.0, 300.0, 1e3, 3e3, 1e4)
 _DECAYS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-KINDS: dict[str, dict[str, Ladder]] = {
+Kind = Literal["next", "together", "cosine"]
+KINDS: dict[Kind, dict[str, Ladder]] = {
     "next": {
         "l2": Ladder(rungs=_L2, start=200.0, also=(10.0,), open_low=True, open_high=True),
         "decay": Ladder(rungs=_DECAYS, start=0.8),
@@ -79,23 +81,30 @@ def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
     settled = replace(config, kind="next")
     if not min(config.per_item, len(data.items) - 1) or len(data.items) > MOST_ITEMS:
         return NeighbourChoice(config=replace(settled, per_item=0), tried={}, cases=0)
-    shown = "all" if recipe.rerank.repeats else "new_to_user"
+    shown: Setting = "all" if recipe.rerank.repeats else "new_to_user"
     settings = {cases.setting: cases for cases in evaluation_settings(data, VALID)}
     if not settings:
         return NeighbourChoice(config=settled, tried={}, cases=0)
-    cases = some(settings.get(shown) or next(iter(settings.values())), CASES, recipe.seed)
-    found: dict[str, tuple[float, NeighboursConfig]] = {}
+    setting = shown if shown in settings else next(iter(settings))
+    cases = some(settings[setting], CASES, recipe.seed)
+    found: dict[Kind, tuple[float, NeighboursConfig]] = {}
     budget = max(3, min(TRIES, int(WORK / len(data.items) ** 3)))
     with Progress("neighbours", len(KINDS)) as bar:
         for kind, ladders in KINDS.items():
             gain = _gain(replace(settled, kind=kind), recipe.retrieval.max_history, data, cases)
             best = climb(ladders, gain, budget)
             value = max(value for _, value in best.tried)
-            found[kind] = value, replace(settled, kind=kind, **best.best)
+            found[kind] = value, _with(replace(settled, kind=kind), best.best)
             bar.advance(len(found), f"{kind}: NDCG@{TUNED_AT} {value:.4f}")
     _, chosen = max(found.values(), key=lambda one: one[0])
-    tried = {kind: value for kind, (value, _) in found.items()}
+    tried: dict[str, float] = {kind: value for kind, (value, _) in found.items()}
     return NeighbourChoice(config=chosen, tried=tried, cases=len(cases))
+
+
+def _with(config: NeighboursConfig, parameters: Parameters) -> NeighboursConfig:
+    return replace(
+        config, l2=parameters.get("l2", config.l2), decay=parameters.get("decay", config.decay)
+    )
 
 
 def _gain(
@@ -104,7 +113,7 @@ def _gain(
     fitted: dict[tuple[float, float], csr_matrix] = {}
 
     def gain(parameters: Parameters) -> float:
-        made = replace(config, **parameters)
+        made = _with(config, parameters)
         # Only "next" fits with the decay; the others are fitted once for each l2.
         key = (made.l2, made.decay if made.kind == "next" else 0.0)
         if key not in fitted:

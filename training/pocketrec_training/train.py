@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import keras
@@ -28,7 +28,6 @@ from pocketrec_training.data.split_check import (
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.experiment_log import ExperimentLog
 from pocketrec_training.metrics.cases import evaluation_settings
-from pocketrec_training.neighbour_choice import choose_neighbours
 from pocketrec_training.neighbours import fit_neighbours, save_neighbours
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.cross_fit import save_cross_fit
@@ -155,16 +154,12 @@ def _train(
     data = load_dataset(recipe, data_dir)
     check_split(recipe, data, str(data_dir))
     check_heads(recipe, data, str(data_dir))
-    claimed = recipe
-    if (choice := choose_neighbours(recipe, data)) is not None:
-        recipe = replace(recipe, neighbours=choice.config)
-        warn(choice.sentence())
     spec = feature_spec(recipe, data.items)
     if tied := tie_warning(recipe, data):
         warn(tied)
     towers_cap, ranker_cap = _caps(recipe, minutes)
     work = run_dir.parent / f".{run_dir.name}.work"
-    _claim(work, claimed, data_dir, warm_start)
+    _claim(work, recipe, data_dir, warm_start)
     previous = None
     if warm_start is not None:
         previous = load_trained(warm_start)

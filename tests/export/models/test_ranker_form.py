@@ -114,16 +114,19 @@ def difference(model: keras.Model, spec: FeatureSpec, seeds: range) -> float:
     pair=st.permutations([*PAIR, *NEIGHBOUR_PAIR, *REPEAT_PAIR]),
     shorter=st.booleans(),
     pieces=st.sampled_from([0, 1, 6]),
+    blend=st.booleans(),
 )
 def test_answers_as_the_keras_model(
-    uncompiled, seed, heads, layers, deep, bent, context, numeric, pair, shorter, pieces
+    uncompiled, seed, heads, layers, deep, bent, context, numeric, pair, shorter, pieces, blend
 ):
     if shorter:
         context = [name for name in context if name not in ("recent_price", "hour", "weekday")]
         numeric = numeric[: 1 + max(numeric.index(name) for name in NUMERIC)]
         pair = [name for name in pair if name not in ("taste", *NEIGHBOUR_PAIR, *REPEAT_PAIR)]
     spec = spec_of(heads, context=tuple(context), numeric=tuple(numeric), pair=tuple(pair))
-    config = RankerConfig(cross_layers=layers, cross_rank=3, deep=deep, ple_bins=pieces)
+    config = RankerConfig(
+        cross_layers=layers, cross_rank=3, deep=deep, ple_bins=pieces, blend=blend
+    )
     model = ranker_of(config, spec, seed, bent=bent)
     with uncompiled():  # to trace the graphs takes most of a comparison
         assert difference(model, spec, range(seed, seed + 2)) <= 1e-5

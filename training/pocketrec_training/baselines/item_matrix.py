@@ -4,7 +4,7 @@ Most pairs of a large catalogue never meet, so sums are kept sparse where that i
 Catalogues above `EXACT_ITEMS` are solved in single precision: half the time and half the memory.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ _AT_ONCE = 10_000_000
 """Pairs of events counted at a time: 160 MB."""
 _ROWS = 512
 
-ItemMatrix = NDArray[Any] | csr_matrix
+ItemMatrix: TypeAlias = NDArray[Any] | csr_matrix
 """[n_items, n_items], float32 or float64, dense or sparse."""
 
 
@@ -41,7 +41,8 @@ def together(data: Dataset) -> csr_matrix:
 def dense(matrix: ItemMatrix, dtype: Any) -> NDArray[Any]:
     """Return a dense copy in C order."""
     if issparse(matrix):
-        return np.asarray(matrix.astype(dtype).toarray(order="C"))
+        sparse: Any = matrix  # scipy has no types
+        return np.asarray(sparse.astype(dtype).toarray(order="C"))
     return np.array(matrix, dtype, order="C")
 
 

@@ -1,5 +1,7 @@
 """Item-kNN: items with similar sets of users."""
 
+from typing import Any
+
 import numpy as np
 from scipy.sparse import csr_matrix, diags, issparse
 
@@ -47,14 +49,15 @@ def _nearest(cosine: ItemMatrix, neighbours: int) -> ItemMatrix:
     if not issparse(cosine):
         least = np.partition(cosine, n - neighbours, axis=1)[:, -neighbours]
         return np.where(cosine < least[:, None], np.float32(0), cosine)
+    sparse: Any = cosine  # scipy has no types
     # Values of each row, the largest first; the last one kept is the row's limit.
-    counts = np.diff(cosine.indptr)
+    counts = np.diff(sparse.indptr)
     rows = np.repeat(np.arange(n), counts)
-    order = np.lexsort((-cosine.data, rows))
+    order = np.lexsort((-sparse.data, rows))
     limits = np.zeros(n, np.float32)
     full = counts >= neighbours
-    limits[full] = cosine.data[order][cosine.indptr[:-1][full] + neighbours - 1]
-    kept = cosine.copy()
+    limits[full] = sparse.data[order][sparse.indptr[:-1][full] + neighbours - 1]
+    kept = sparse.copy()
     kept.data[kept.data < limits[rows]] = 0.0
     kept.eliminate_zeros()
     return kept

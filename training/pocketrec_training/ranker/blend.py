@@ -109,14 +109,15 @@ def fit_blend(
         odds = np.exp(scores)
         total = odds.sum(axis=1, keepdims=True)
         likely = np.where(mask, scores, 0.0) - np.log(total)
-        change = np.einsum("nm,nmk->k", odds / total - shares, x)
+        change: Floats64 = np.einsum("nm,nmk->k", odds / total - shares, x)
         away = weights - start
         value = 0.5 * PENALTY * float(away @ away) - float((shares * likely).sum())
         return value, PENALTY * away + change
 
     if not len(x):
         return start
-    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B").x, np.float64)
+    found: Floats64 = np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B").x)
+    return found
 
 
 def set_blend(ranker: keras.Model, weights: Floats64) -> None:
