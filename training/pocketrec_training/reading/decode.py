@@ -126,8 +126,8 @@ def blocks(texts: Iterator[str]) -> Iterator[Block]:
         lines = ("".join(rest) + head if rest else head).split("\n")
         if "\r" in head or (rest and "\r" in "".join(rest)):
             lines = [line.rstrip("\r") for line in lines]
-        yield _block(first, lines, held)
-        first += len(lines)
+        number, first = first, first + len(lines)  # a reader may take lines out of the block
+        yield _block(number, lines, held)
         rest, held = ([tail], len(tail)) if tail else ([], 0)
     last = "".join(rest)
     lines = [last.rstrip("\r")] if last else []

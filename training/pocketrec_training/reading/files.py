@@ -30,7 +30,8 @@ PACKED = (".gz", ".zst", ".zip", ".bz2")
 MAX_RATIO, FREE_BYTES = 300, 1 << 30
 """A file may become this many times larger than it is; up to so many bytes the ratio is free."""
 HEAD_BYTES = 4096
-_GZIP, _ZSTD, _ZIP, _BZIP2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"BZh"
+_GZIP, _ZSTD, _BZIP2 = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ class TableSpec:
         header: whether the first line names the columns.
         encoding: Python's name of a text encoding.
         null_values: texts that stand for a missing id, time or number.
-        layout: "rows", or "user_items": each line has a user and all items of this user.
+        layout: "rows"; "user_items": each line has a user and all items of this user; or
+            "impressions": a column lists the items shown, each with "-1" if it was chosen.
     """
 
     file: str

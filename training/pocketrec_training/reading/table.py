@@ -8,13 +8,15 @@ from ibis.backends.duckdb import Backend
 from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.reading.batch import Batch
 from pocketrec_training.reading.decode import blocks, decoded
-from pocketrec_training.reading.files import InputFile, ending, kind_of, opened, table_files
+from pocketrec_training.reading.files import InputFile, Kind, ending, kind_of, opened, table_files
 from pocketrec_training.reading.json_rows import JsonRows
+from pocketrec_training.reading.layouts import chosen_rows, user_item_rows
 from pocketrec_training.reading.parquet import parquet_table
 from pocketrec_training.reading.raw_table import RawTable, with_values
 from pocketrec_training.reading.scratch import Scratch
 from pocketrec_training.reading.spec import TableSpec
 from pocketrec_training.reading.text_rows import TextRows
+from pocketrec_training.reading.xlsx import sheet_rows
 
 
 def read_table(connection: Backend, path: Path, spec: TableSpec, scratch: Path) -> RawTable:
@@ -47,7 +49,7 @@ def read_table(connection: Backend, path: Path, spec: TableSpec, scratch: Path) 
     nested: dict[str, tuple[str, str]] = {}
     try:
         for file in files:
-            for batch in _batches(file, spec, nested):
+            for batch in _batches(file, kinds[file.name], spec, nested):
                 store.add(file.name, batch)
     finally:
         store.close()
@@ -63,14 +65,20 @@ def read_table(connection: Backend, path: Path, spec: TableSpec, scratch: Path) 
 
 
 def _batches(
-    file: InputFile, spec: TableSpec, nested: dict[str, tuple[str, str]]
+    file: InputFile, kind: Kind, spec: TableSpec, nested: dict[str, tuple[str, str]]
 ) -> Iterator[Batch]:
+    if kind == "xlsx":
+        yield from sheet_rows(file, spec)
+        return
     with opened(file) as (stream, name):
         lines = blocks(decoded(stream, spec, file.name))
-        if kind_of(file) == "json":
+        if kind == "json":
             rows = JsonRows(file.name)
             yield from rows.batches(lines)
-            for column, (line, kind) in rows.nested.items():
-                nested.setdefault(column, (f"{file.name}:{line}", kind))
+            for column, (line, what) in rows.nested.items():
+                nested.setdefault(column, (f"{file.name}:{line}", what))
+        elif spec.layout == "user_items":
+            yield from user_item_rows(lines, file.name, spec.separator)
         else:
-            yield from TextRows(spec, file.name, ending(name)).batches(lines)
+            found = TextRows(spec, file.name, ending(name)).batches(lines)
+            yield from chosen_rows(found, file.name, spec.key) if spec.layout != "rows" else found

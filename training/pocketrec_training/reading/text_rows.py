@@ -6,8 +6,8 @@ by one, which gives the line number and the reason.
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from itertools import islice, repeat
 
 from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.reading.batch import Batch, Broken, sample
@@ -20,6 +20,7 @@ MAX_COLUMNS = 2000
 MAX_RECORD_LINES = 10_000
 MAX_RECORD = 1 << 20
 """Lines and characters of a record whose quoted field has line ends; beyond, a quote is open."""
+_UNIT = "\x1f"
 _LOOK = 100
 """Rows that are looked at before the first batch."""
 
@@ -123,46 +124,48 @@ class TextRows:
         return record.split(self.separator)
 
     def _rows(self, lines: Iterator[str]) -> list[list[str]]:
-        found = (self._split(line) for line in lines if line.strip())
-        return [row for row in found if not isinstance(row, Fault)]
+        """Split some lines, damaged ones left out, to learn the number of fields."""
+        rows: list[list[str]] = []
+        record = ""
+        for line in lines:
+            record = f"{record}\n{line}" if record else line
+            found = self._split(record) if record.strip() else None
+            if found is Fault.OPEN:
+                continue
+            record = ""
+            if isinstance(found, list):
+                rows.append(found)
+        return rows
 
     def _batch(self, block: Block) -> Batch:
-        rows = None if self._open or block.broken else self._all_at_once(block.lines)
-        if rows is None:
+        columns = None if self._open or block.broken else self._all_at_once(block.lines)
+        if columns is None:
             return self._line_by_line(block)
-        lines = range(block.first, block.first + len(rows))
-        return Batch(self.names, list(zip(*rows, strict=True)) or self._no_columns(), lines)
+        return Batch(self.names, columns, range(block.first, block.first + len(block.lines)))
+
+    def _all_at_once(self, lines: list[str]) -> Sequence[Sequence[str]] | None:
+        """Return columns with a row for each line, or None if a line needs a closer look."""
+        n, separator = len(self.names), self.separator
+        # A line of empty fields is blank: no line with n fields is shorter.
+        if not lines or min(map(len, lines)) <= (n - 1) * len(separator):
+            return None if lines else self._no_columns()
+        text = "\n".join(lines)
+        if "\0" in text or separator == " ":
+            return None
+        if '"' not in text or self.spec.quote == "":
+            return _columns_of(text, lines, separator, n)
+        if not self.quoted or len(separator) > 1:
+            return None
+        try:
+            rows = list(csv.reader(lines, delimiter=separator, strict=True))
+        except csv.Error:
+            return None
+        if len(rows) != len(lines) or {*map(len, rows)} != {n}:
+            return None
+        return list(zip(*rows, strict=True))
 
     def _no_columns(self) -> list[tuple[str, ...]]:
         return [() for _ in self.names]
-
-    def _all_at_once(self, lines: list[str]) -> list[list[str]] | None:
-        """Return a row for each line, or None if one of them needs a closer look."""
-        separator = self.separator
-        text = "".join(lines)
-        if "\0" in text:
-            return None
-        if separator == " ":
-            rows = [line.split() for line in lines]
-        elif '"' not in text or self.spec.quote == "":
-            rows = [line.split(separator) for line in lines]
-        elif self.quoted and len(separator) == 1:
-            try:
-                rows = list(csv.reader(lines, delimiter=separator, strict=True))
-            except csv.Error:
-                return None
-        else:
-            return None
-        n = len(self.names)
-        # A row of empty fields is a blank line: its text is the shortest that gives n fields.
-        short = (n - 1) * len(separator)
-        if (
-            len(rows) != len(lines)
-            or {*map(len, rows)} - {n}
-            or (lines and min(map(len, lines)) <= short)
-        ):
-            return None
-        return rows
 
     def _line_by_line(self, block: Block) -> Batch:
         rows: list[list[str]] = []
@@ -238,6 +241,19 @@ class TextRows:
             f"should: {sample(self._open[0])}. Mend the line; if quotes in this file are part of "
             f'the texts, set {self.spec.key}.quote = "".'
         )
+
+
+def _columns_of(text: str, lines: list[str], separator: str, n: int) -> list[list[str]] | None:
+    """Split the text of all lines at once: two times faster than line by line."""
+    if len(separator) > 1:
+        if _UNIT in text:
+            return None
+        text, separator = text.replace(separator, _UNIT), _UNIT
+        lines = text.split("\n")
+    if {*map(str.count, lines, repeat(separator))} != {n - 1}:
+        return None
+    fields = text.replace("\n", separator).split(separator)
+    return [fields[k::n] for k in range(n)]
 
 
 def _too_short(found: list[str] | Fault, names: tuple[str, ...]) -> bool:

@@ -8,7 +8,7 @@ from annotated_types import Len
 from pocketrec_bundle.features import LENGTHS
 from pocketrec_training.recipe.bounds import FORBID, Positive, Share, SplitKind
 
-TableLayout = Literal["rows", "user_items"]
+TableLayout = Literal["rows", "user_items", "impressions"]
 Quote = Literal["auto", "", '"']
 NULL_VALUES = ("", "NULL", "null", "NaN", "nan", "None", "NA", "N/A", "\\N")
 """Texts that stand for a missing id, time or number in common exports; never in titles."""
