@@ -101,7 +101,7 @@ def fit_blend(
     x = np.concatenate([log_share[told, :, None], columns[told]], axis=2).astype(np.float64)
     mask, hits = real[told], hits[told]
     shares = hits / np.maximum(hits.sum(axis=1, keepdims=True), 1)
-    start = np.eye(1, x.shape[2])[0]
+    start: Floats64 = np.eye(1, x.shape[2])[0]
 
     def loss(weights: Floats64) -> tuple[float, Floats64]:
         scores = np.where(mask, x @ weights, -np.inf)
