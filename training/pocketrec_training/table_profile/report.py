@@ -69,7 +69,7 @@ def _file(table: TableProfile) -> dict[str, Any]:
         "holds": table.holds,
         "rows": sample.n_rows,
         "format": sample.format,
-        "compression": sample.compression,
+        "layout": sample.layout,
         "separator": dialect and dialect.separator,
         "header": dialect and dialect.header,
         "encoding": dialect and dialect.encoding,
@@ -112,14 +112,12 @@ def _table(table: TableProfile) -> Iterator[str]:
 
 def _written(table: TableProfile) -> str:
     sample = table.sample
-    parts = [sample.compression] if sample.compression else []
-    if sample.dialect is None:
-        return ", ".join([*parts, sample.format])
     dialect = sample.dialect
+    if dialect is None:
+        return sample.format
     mark = dialect.separator
-    parts.append(f"separator {SEPARATOR_NAMES.get(mark, mark)}" if mark else "no separator")
-    parts.append("header" if dialect.header else "no header")
-    return ", ".join([*parts, dialect.encoding])
+    separator = f"separator {SEPARATOR_NAMES.get(mark, mark)}" if mark else "no separator"
+    return f"{separator}, {'header' if dialect.header else 'no header'}, {dialect.encoding}"
 
 
 def _join(what: str, facts: JoinFacts, table: TableProfile) -> Iterator[str]:

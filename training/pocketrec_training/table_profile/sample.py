@@ -3,18 +3,17 @@
 The bytes read are bounded, so a file of 10 GB takes as long as one of 32 MB.
 """
 
-import json
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pocketrec_training.errors import TableInvalidError
+from pocketrec_training.reading.files import InputFile, ending, kind_of, opened, table_files
 from pocketrec_training.reading.sniff import Dialect, sniff_table, split_rows, text_lines
+from pocketrec_training.reading.spec import TableSpec
+from pocketrec_training.reading.xlsx import sheet_rows
+from pocketrec_training.table_profile.nested_sample import json_columns, parquet_columns
 
 WHOLE_BYTES = 32 << 20
 """A file of at most this size is read as a whole, after decompression."""
@@ -22,7 +21,7 @@ PART_BYTES = 8 << 20
 """Bytes of each of the three parts of a larger file."""
 MAX_ROWS = 600_000
 MAX_COLUMNS = 1000
-COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".zip": "zip"}
+SNIFFED_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +30,10 @@ class TableSample:
 
     Attributes:
         path: as the user gave it.
-        format: "delimited", "json" or "parquet".
-        compression: "gzip", "zstd", "zip" or empty.
-        dialect: of a delimited table.
+        format: "text", "json", "xlsx" or "parquet".
+        dialect: of a text table.
         columns: name -> values, all of one length. Without a header the names are "1", "2", ...
-        n_rows: rows of the file; estimated if not `whole`.
+        n_rows: rows of the table; estimated if not `whole`.
         whole: whether `columns` has all rows.
         lists: columns whose values are lists; their elements are joined by "|".
         objects: columns whose values are JSON objects.
@@ -45,7 +43,6 @@ class TableSample:
 
     path: Path
     format: str
-    compression: str = ""
     dialect: Dialect | None = None
     columns: dict[str, list[str]] = field(default_factory=dict)
     n_rows: int
@@ -61,208 +58,140 @@ class TableSample:
         return len(next(iter(self.columns.values()), []))
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Bytes of a file; `starts`, `ends`: whether they begin and end where the file does."""
+
+    data: bytes
+    starts: bool
+    ends: bool
+
+
 def read_sample(path: Path) -> TableSample:
-    """Read rows of a table.
+    """Read rows of a table: a file, a folder or a glob, compressed or not.
 
     Raises:
-        TableInvalidError: the file does not exist, is empty, or its format is not supported.
+        TableInvalidError: there is no file, it is empty, or its format is not supported.
     """
-    if not path.exists():
-        raise TableInvalidError(f"{path}: no such file.")
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if path.is_dir() or suffixes[-1:] == [".parquet"]:
-        return _parquet(path)
-    try:
-        parts, size, whole, compression = _parts(path, suffixes[-1] if suffixes else "")
-    except (OSError, zipfile.BadZipFile, pa.ArrowException, EOFError) as err:
-        raise TableInvalidError(f"{path}: cannot be read ({err}).") from err
-    if not parts or not parts[0].strip():
+    files = table_files(path)
+    if not files:
+        raise TableInvalidError(f"{path}: no such file, nor a folder of tables.")
+    kind = kind_of(files[0])
+    if kind == "parquet":
+        columns, n_rows, lists, objects = parquet_columns([f.path for f in files], MAX_ROWS)
+        found = _sample(path, kind, columns, n_rows)
+        return replace(found, lists=lists, objects=objects)
+    if kind == "xlsx":
+        return _sheet(path, files[0])
+    parts, share = _parts(files)
+    if not any(part.data.strip() for part in parts):
         raise TableInvalidError(f"{path}: the file is empty.")
-    if parts[0].startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")) or b"\0\0\0" in parts[0][:200]:
-        raise TableInvalidError(
-            f"{path}: not a text, JSON or Parquet table. Save it as CSV (UTF-8) first."
-        )
-    if parts[0].removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
-        found = _json(path, parts)
-    else:
-        found = _delimited(path, parts, ".tsv" in suffixes)
-    read = sum(map(len, parts))
-    return replace(
-        found,
-        compression=compression,
-        n_rows=found.n_rows if whole else round(found.n_rows * size / max(read, 1)),
-        whole=whole and found.whole,
-    )
+    found = _json(path, parts) if kind == "json" else _text(path, files[0], parts)
+    if found.n_sampled == 0:
+        raise TableInvalidError(f"{path}: the table has no rows.")
+    return replace(found, n_rows=round(found.n_rows / share), whole=found.whole and share == 1.0)
 
 
-def _parts(path: Path, suffix: str) -> tuple[list[bytes], int, bool, str]:
-    """Return parts of the plain bytes, the plain size, whether that is all, the compression."""
-    compression = COMPRESSED.get(suffix, "")
-    size = path.stat().st_size
-    if not compression:
-        with path.open("rb") as stream:
-            if size <= WHOLE_BYTES:
-                return [stream.read()], size, True, ""
-            parts = [stream.read(PART_BYTES)]
-            for start in (size // 2, size - PART_BYTES):
-                stream.seek(start)
-                parts.append(stream.read(PART_BYTES))
-            return parts, size, False, ""
-    if compression == "zip":
-        with zipfile.ZipFile(path) as packed:
-            members = [each for each in packed.infolist() if not each.is_dir()]
-            if len(members) != 1:
-                names = ", ".join(each.filename for each in members[:5])
-                raise TableInvalidError(
-                    f"{path}: holds {len(members)} files ({names}). Unpack it and name one file a "
-                    "table."
-                )
-            with packed.open(members[0]) as packed_stream:
-                plain = packed_stream.read(WHOLE_BYTES + 1)
-            whole = len(plain) <= WHOLE_BYTES
-            return [plain[:WHOLE_BYTES]], members[0].file_size, whole, compression
-    with pa.input_stream(str(path), compression=compression) as packed_stream:
-        plain = packed_stream.read(WHOLE_BYTES + 1)
-    whole = len(plain) <= WHOLE_BYTES
-    # Text compresses to about a quarter; only the printed number of rows depends on it.
-    return [plain[:WHOLE_BYTES]], len(plain) if whole else 4 * size, whole, compression
+def _parts(files: Sequence[InputFile]) -> tuple[list[_Part], float]:
+    """Return parts of the plain bytes, and about which share of all bytes they are."""
+    places = sorted({0, len(files) // 2, len(files) - 1})
+    if len(files) == 1:
+        return _parts_of(files[0], WHOLE_BYTES)
+    found = [_parts_of(files[place], PART_BYTES) for place in places]
+    parts = [part for some, _ in found for part in some[:1]]
+    share = sum(share for _, share in found) / len(found)
+    return parts, share * len(places) / len(files)
 
 
-def _delimited(path: Path, parts: list[bytes], is_tsv: bool) -> TableSample:
-    dialect = sniff_table(parts[0][: 1 << 20], separator="\t" if is_tsv else "")
+def _parts_of(file: InputFile, limit: int) -> tuple[list[_Part], float]:
+    size = file.path.stat().st_size
+    with opened(file) as (stream, _):
+        data = _read(stream.read, limit)
+        if len(data) < limit or not stream.read(1):
+            return [_Part(data, True, True)], 1.0
+    with file.path.open("rb") as raw:
+        if raw.read(64) != data[:64]:  # compressed: text becomes about four times as large
+            return [_Part(data, True, False)], min(0.99, limit / (4 * size))
+        parts = [_Part(data[:PART_BYTES], True, False)]
+        for start in (size // 2, size - PART_BYTES):
+            raw.seek(start)
+            parts.append(_Part(raw.read(PART_BYTES), False, start > size // 2))
+    return parts, 3 * PART_BYTES / size
+
+
+def _read(read: Callable[[int], bytes], limit: int) -> bytes:
+    """Read up to `limit` bytes; a decompressor may return fewer at a time."""
+    pieces: list[bytes] = []
+    left = limit
+    while left and (piece := read(left)):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def _text(path: Path, file: InputFile, parts: Sequence[_Part]) -> TableSample:
+    is_tsv = ending(file.name) in (".tsv", ".tab")
+    dialect = sniff_table(parts[0].data[:SNIFFED_BYTES], separator="\t" if is_tsv else "")
     lines: list[str] = []
     for place, part in enumerate(parts):
-        text = part.decode(dialect.encoding, errors="replace")
-        some = text_lines(text.lstrip("\ufeff"), cut_off=len(parts) > 1)
-        lines += some[1:] if place else some
+        text = part.data.decode(dialect.encoding, errors="replace").lstrip("\ufeff")
+        some = text_lines(text, cut_off=not part.ends)
+        skip = not part.starts or (place > 0 and dialect.header)
+        lines += some[1:] if skip else some
     rows = split_rows(lines, dialect.separator, dialect.quote)
-    first = rows[0]
-    names = [name.strip() for name in first] if dialect.header else []
-    names = names or [str(place + 1) for place in range(_width(rows))]
-    if len(names) > MAX_COLUMNS:
-        raise TableInvalidError(f"{path}: has {len(names)} columns; at most {MAX_COLUMNS}.")
+    width = max((len(row) for row in rows[:300]), default=1)
+    names = [name.strip() or str(at) for at, name in enumerate(rows[0], 1)]
+    if not dialect.header:
+        names = [str(at) for at in range(1, width + 1)]
     body = rows[1:] if dialect.header else rows
-    whole_rows = ([*row, *[""] * (len(names) - len(row))] for row in body)
-    found = _table(path, "delimited", names, whole_rows, len(body), dialect=dialect)
+    found = replace(_sample(path, "text", *_columns(path, names, body)), dialect=dialect)
     has_numbers = not dialect.header and dialect.separator in ("", " ", "\t")
     return replace(found, lines=lines) if has_numbers else found
 
 
-def _width(rows: list[list[str]]) -> int:
-    return max((len(row) for row in rows[:300]), default=1)
+def _columns(
+    path: Path, names: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[dict[str, list[str]], int]:
+    """Return the columns of at most `MAX_ROWS` rows, and the number of all rows."""
+    if len(names) > MAX_COLUMNS:
+        raise TableInvalidError(
+            f"{path}: has {len(names)} columns; at most {MAX_COLUMNS}. If each line has the items "
+            "of one user, add a number for the user at its beginning."
+        )
+    step = max(1, -(-len(rows) // MAX_ROWS))
+    some = rows[::step]
+    columns = {
+        name: [row[at].strip() if at < len(row) else "" for row in some]
+        for at, name in enumerate(names)
+    }
+    return columns, len(rows)
 
 
-def _table(
-    path: Path,
-    kind: str,
-    names: list[str],
-    rows: Iterable[list[str]],
-    n_rows: int,
-    dialect: Dialect | None = None,
-) -> TableSample:
-    step = max(1, -(-n_rows // MAX_ROWS))
-    columns: dict[str, list[str]] = {name: [] for name in names}
-    for place, row in enumerate(rows):
-        if place % step == 0:
-            for name, value in zip(names, row, strict=False):
-                columns[name].append(value.strip())
+def _sample(path: Path, kind: str, columns: dict[str, list[str]], n_rows: int) -> TableSample:
+    n_sampled = len(next(iter(columns.values()), []))
     return TableSample(
-        path=path,
-        format=kind,
-        dialect=dialect,
-        columns=columns,
-        n_rows=n_rows,
-        whole=step == 1,
+        path=path, format=kind, columns=columns, n_rows=n_rows, whole=n_sampled == n_rows
     )
 
 
-def _json(path: Path, parts: list[bytes]) -> TableSample:
-    records = list(_records(parts[0].decode("utf-8-sig", errors="replace")))
-    for part in parts[1:]:
-        lines = part.decode("utf-8", errors="replace").split("\n")[1:-1]
-        records += [one for line in lines for one in _records(line)]
-    if not records:
+def _json(path: Path, parts: Sequence[_Part]) -> TableSample:
+    texts = [part.data.decode("utf-8-sig", errors="replace") for part in parts]
+    starts = [part.starts for part in parts]
+    columns, lists, objects = json_columns(texts, starts, MAX_COLUMNS)
+    if not columns:
         raise TableInvalidError(f"{path}: no JSON object was found.")
-    names = list({name: None for record in records[:2000] for name in record})[:MAX_COLUMNS]
-    lists = {n for n in names if any(isinstance(r.get(n), list) for r in records[:2000])}
-    objects = {n for n in names if any(isinstance(r.get(n), dict) for r in records[:2000])}
-    rows = ([_text(record.get(name)) for name in names] for record in records)
-    found = _table(path, "json", names, rows, len(records))
-    return replace(found, lists=frozenset(lists), objects=frozenset(objects))
+    n_rows = len(next(iter(columns.values())))
+    return replace(_sample(path, "json", columns, n_rows), lists=lists, objects=objects)
 
 
-def _records(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the objects of JSON Lines, of an array, or of objects one after the other."""
-    decode = json.JSONDecoder(parse_float=str, parse_int=str).raw_decode
-    at = 0
-    while True:
-        while at < len(text) and text[at] in " \t\r\n,[":
-            at += 1
-        try:
-            value, at = decode(text, at)
-        except (ValueError, RecursionError):
-            return
-        if isinstance(value, dict):
-            yield value
+def _sheet(path: Path, file: InputFile) -> TableSample:
+    batches = list(islice(sheet_rows(file, TableSpec(file=str(path))), MAX_ROWS // 50_000))
+    columns: dict[str, list[str]] = {}
+    for batch in batches:
+        for name, values in zip(batch.names, batch.columns, strict=False):
+            columns.setdefault(name, []).extend(_plain(values))
+    return _sample(path, "xlsx", columns, len(next(iter(columns.values()), [])))
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        flat = [part for each in value for part in (each if isinstance(each, list) else [each])]
-        return "|".join(part if isinstance(part, str) else json.dumps(part) for part in flat)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _parquet(path: Path) -> TableSample:
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
-    if not files:
-        raise TableInvalidError(f"{path}: a folder without Parquet files.")
-    try:
-        n_rows = sum(pq.ParquetFile(each).metadata.num_rows for each in files)
-        places = sorted({0, len(files) // 2, len(files) - 1})
-        tables = [_some_rows(files[place]) for place in places]
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except (pa.ArrowException, OSError) as err:
-        raise TableInvalidError(f"{path}: cannot be read as Parquet ({err}).") from err
-    table = table.slice(0, MAX_ROWS)
-    lists = {each.name for each in table.schema if pa.types.is_list(each.type)}
-    objects = {each.name for each in table.schema if pa.types.is_struct(each.type)}
-    columns = {name: _texts(table.column(name)) for name in table.column_names}
-    return TableSample(
-        path=path,
-        format="parquet",
-        columns=columns,
-        n_rows=n_rows,
-        whole=table.num_rows == n_rows,
-        lists=frozenset(lists),
-        objects=frozenset(objects),
-    )
-
-
-def _some_rows(path: Path) -> pa.Table:
-    """Return whole row groups from the beginning, the middle and the end."""
-    file = pq.ParquetFile(path)
-    n_groups = file.metadata.num_row_groups
-    if file.metadata.num_rows <= MAX_ROWS:
-        return file.read()
-    batch = next(file.iter_batches(MAX_ROWS // 3, row_groups=[0]))
-    groups = sorted({n_groups // 2, n_groups - 1} - {0})
-    more = [next(file.iter_batches(MAX_ROWS // 3, row_groups=[each])) for each in groups]
-    return pa.Table.from_batches([batch, *more])
-
-
-def _texts(column: pa.ChunkedArray) -> list[str]:
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_integer(kind) or pa.types.is_temporal(kind):
-        texts: list[str] = column.cast(pa.string()).fill_null("").to_pylist()
-        return texts
-    return [
-        _text(value) if isinstance(value, list | dict) else _plain(value)
-        for value in column.to_pylist()
-    ]
-
-
-def _plain(value: Any) -> str:
-    return "" if value is None else str(value)
+def _plain(values: Iterable[str | None]) -> list[str]:
+    return [value or "" for value in values]
