@@ -75,6 +75,25 @@ def test_a_choice_that_is_not_sure_is_a_question_that_names_the_key(tmp_path):
         load(recipe_text(profile), tmp_path)
 
 
+def test_a_column_of_times_that_cannot_be_read_is_a_question(tmp_path):
+    log = tmp_path / "log.csv"
+    rows = [f"u{n % 20},i{n % 7},{2015 + n % 5}" for n in range(200)]
+    log.write_text("user,item,date\n" + "\n".join(rows) + "\n")
+    profile = profile_files([log])
+    assert questions(profile) == [("columns.timestamp", ("", "date"))]
+    with pytest.raises(RecipeInvalidError, match=r"columns.timestamp: choose one of '', 'date'"):
+        load(recipe_text(profile), tmp_path)
+
+
+def test_a_letter_beyond_utf8_far_down_decides_the_encoding(tmp_path):
+    log = tmp_path / "log.csv"
+    rows = [f"u{n % 20},i{n % 7},{T0 + n}" for n in range(60_000)]
+    rows[55_000] = f"ué,i1,{T0}"
+    log.write_bytes("\n".join(["user,item,ts", *rows, ""]).encode("cp1252"))
+    assert log.stat().st_size > 1 << 20
+    assert 'encoding = "cp1252"' in recipe_text(profile_files([log]))
+
+
 def test_the_items_file_decides_between_two_ids(tmp_path):
     log, items = tmp_path / "log.csv", tmp_path / "meta.csv"
     rows = [f"u{n % 20},a{n % 7},p{n % 5},{T0 + n * 60}" for n in range(200)]

@@ -26,8 +26,8 @@ class ColumnProfile:
         numeric_share: share of the values that are finite numbers.
         low, high: of the numbers; nan if there are none.
         whole: whether all numbers are integers, also written as `1.0`.
-        words: mean number of words of the distinct values.
-        length: mean number of characters of the distinct values.
+        words: median number of words of the distinct values.
+        length: median number of characters of the distinct values.
         rising: whether the values are numbers that grow from row to row, as row numbers do.
         is_list, is_object: of JSON or Parquet.
         time: how the values can be read as times; None if they cannot.
@@ -96,8 +96,8 @@ def _profile(sample: TableSample, name: str, values: list[str]) -> ColumnProfile
         low=float(finite.min()) if len(finite) else math.nan,
         high=float(finite.max()) if len(finite) else math.nan,
         whole=bool(len(finite)) and bool((finite == np.floor(finite)).all()),
-        words=sum(len(each.split()) for each in some) / max(len(some), 1),
-        length=sum(map(len, some)) / max(len(some), 1),
+        words=float(np.median([len(each.split()) for each in some] or [0])),
+        length=float(np.median([len(each) for each in some] or [0])),
         rising=len(numbers) == n_rows and bool((np.diff(finite) > 0).all()),
         is_list=name in sample.lists,
         is_object=name in sample.objects,

@@ -77,10 +77,10 @@ def _title(columns: Sequence[ColumnProfile], *, named: bool) -> Choice | None:
     likely = [
         each
         for each in texts
-        if each.n_distinct > 0.5 * each.n and 1.2 <= each.words <= 25 and each.length <= 150
+        if each.n_distinct > 0.5 * each.n and 2 <= each.words <= 25 and each.length <= 150
     ]
     if likely and not separator_of(likely[0]):
-        return Choice(column=likely[0].name, why=f"texts of {likely[0].words:.1f} words")
+        return Choice(column=likely[0].name, why=f"texts of about {likely[0].words:.0f} words")
     return None
 
 

@@ -81,10 +81,18 @@ def _time(columns: Sequence[ColumnProfile], *, named: bool) -> Choice | None:
         if best is None or (score, -place) > best[:2]:
             best = score, -place, column
     if best is None:
-        return None
+        unread = [each for each in columns if named and _should_be_time(each)]
+        if not unread:
+            return None
+        why = f"no known form of time, such as {unread[0].samples[0]}"
+        return Choice(column="", why=why, others=(unread[0].name,))
     column = best[2]
     assert column.time is not None
     return Choice(column=column.name, why=column.time.told)
+
+
+def _should_be_time(column: ColumnProfile) -> bool:
+    return names.plain_name(column.name) in names.TIME and column.n > 0
 
 
 def _has_other_name(name: str) -> bool:

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.reading.files import InputFile, ending, kind_of, opened, table_files
-from pocketrec_training.reading.sniff import Dialect, sniff_table, split_rows, text_lines
+from pocketrec_training.reading.sniff import (
+    Dialect,
+    sniff_encoding,
+    sniff_table,
+    split_rows,
+    text_lines,
+)
 from pocketrec_training.reading.spec import TableSpec
 from pocketrec_training.reading.xlsx import sheet_rows
 from pocketrec_training.table_profile.nested_sample import json_columns, parquet_columns
@@ -132,6 +138,7 @@ def _read(read: Callable[[int], bytes], limit: int) -> bytes:
 def _text(path: Path, file: InputFile, parts: Sequence[_Part]) -> TableSample:
     is_tsv = ending(file.name) in (".tsv", ".tab")
     dialect = sniff_table(parts[0].data[:SNIFFED_BYTES], separator="\t" if is_tsv else "")
+    dialect = replace(dialect, encoding=_encoding(parts, dialect.encoding))
     lines: list[str] = []
     for place, part in enumerate(parts):
         text = part.data.decode(dialect.encoding, errors="replace").lstrip("\ufeff")
@@ -147,6 +154,14 @@ def _text(path: Path, file: InputFile, parts: Sequence[_Part]) -> TableSample:
     found = replace(_sample(path, "text", *_columns(path, names, body)), dialect=dialect)
     has_numbers = not dialect.header and dialect.separator in ("", " ", "\t")
     return replace(found, lines=lines) if has_numbers else found
+
+
+def _encoding(parts: Sequence[_Part], first: str) -> str:
+    """Return the encoding of all parts: a letter beyond UTF-8 may come late."""
+    if first != "utf-8":
+        return first
+    whole = (part.data if part.starts else part.data.partition(b"\n")[2] for part in parts)
+    return next((found for data in whole if (found := sniff_encoding(data)) != first), first)
 
 
 def _columns(

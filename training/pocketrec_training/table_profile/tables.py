@@ -40,7 +40,7 @@ class TableProfile:
     def column(self, role: str) -> ColumnProfile | None:
         """Return the facts of the column of a role; None if no column has it."""
         choice = self.roles.get(role) or self.item_roles.get(role)
-        if choice is None:
+        if choice is None or not choice.column:
             return None
         return next(each for each in self.columns if each.name == choice.column)
 
@@ -146,7 +146,7 @@ def _side_table(
         named = any(names.is_named(key.name, words) for key in _keys(table))
         if role == "user" and not named:
             continue
-        texts = sum(is_text(each) and each.words > 1.2 for each in table.columns)
+        texts = sum(is_text(each) and each.words > 1 for each in table.columns)
         if not share and not (named and texts):
             continue
         score = share + 0.5 * named + 0.5 * min(texts, 2)
