@@ -169,7 +169,7 @@ def test_every_page_is_in_the_navigation_of_the_site(repository: Path):
     docs = repository / "docs"
     pages = {path.relative_to(docs).with_suffix("").as_posix() for path in docs.rglob("*.md")}
     pages = {page for page in pages if not page.startswith("decisions/0")}
-    assert pages - listed == {"index", "bring-your-own-data"}  # the second only says where it went
+    assert pages - listed == {"index"}
 
 
 def test_every_term_of_the_glossary_is_explained_and_says_where_it_lives(repository: Path):

@@ -2,7 +2,8 @@
 
 Python blocks run in order, in one namespace a page. Shell lines that begin with `pocketrec` run
 too, in a scratch folder with a tiny release; those that would train, need other machines or take
-minutes are parsed with all their options.
+minutes are parsed with all their options. A block of the language `console` is a transcript: its
+commands begin with `$`, and those that run must print the lines below them.
 """
 
 import json
@@ -57,6 +58,7 @@ PARSED = {
     "db": "needs PostgreSQL",
     "mirror --repo repo/ --to s3:": "needs a bucket",
     "mirror --repo repo/ --to /srv": "writes outside the scratch folder",
+    "device recommend --bundle work/bundle --home phone --offline": "needs the guide's own bundle",
     "device simulate": "simulates for minutes",
 }
 
@@ -115,7 +117,7 @@ class Block:
 
 def pages(repository: Path) -> list[Path]:
     top = [path for path in repository.glob("*.md") if path.name != "CHANGELOG.md"]
-    folders = (repository / "docs" / name for name in (".", "device", "server"))
+    folders = (repository / "docs" / name for name in (".", "device", "layouts", "server"))
     pages = (path for folder in folders for path in folder.glob("*.md"))
     guides = [path for path in pages if path.stem != "cli-reference"]
     return sorted([*top, *guides, repository / "bundle" / "FORMAT.md"])
@@ -148,6 +150,19 @@ def shell_lines(text: str) -> list[list[str]]:
     return [words for line in lines if (words := shlex.split(line.removeprefix("$ "), True))]
 
 
+def commands(block: Block) -> list[list[str]]:
+    """Words of the commands of a block; a transcript's begin with a prompt."""
+    if block.language == "console":
+        lines = [line for line in block.text.splitlines() if line.startswith("$ ")]
+        return shell_lines("\n".join(lines))
+    return shell_lines(block.text) if block.language == "sh" else []
+
+
+def printed(block: Block) -> str:
+    """Return what a transcript of one command shows below it."""
+    return block.text.partition("\n")[2]
+
+
 def parsed_only(words: list[str]) -> str | None:
     line = " ".join(words[1:])
     if line.startswith(("export --kit ios --base", "export --kit web --base")):
@@ -176,8 +191,8 @@ def steps_of(found: list[Block]) -> list[Step]:
             here = [{"kind": "block", "text": block.text}]
         elif named := re.match(r"# (\S+\.(?:toml|json))\n", block.text):
             here = [{"kind": "write", "name": named[1], "text": block.text}]
-        elif block.language == "sh":
-            here = [step for words in shell_lines(block.text) if (step := step_of(words))]
+        else:
+            here = [step for words in commands(block) if (step := step_of(words))]
         steps += [{**step, "line": block.line} for step in here]
     return steps
 
@@ -250,7 +265,7 @@ def results(all_blocks: list[Block], scratch: Path, repository: Path) -> dict[st
 
 
 def test_every_block_has_a_language_that_is_run_or_only_shown(all_blocks):
-    run = {"python", "sh", "toml", "json"}
+    run = {"python", "sh", "console", "toml", "json"}
     unknown = {
         f"{block.page}:{block.line}: {block.language}"
         for block in all_blocks
@@ -274,15 +289,34 @@ def test_every_block_of_every_page_runs(results):
     assert not failed, "\n".join(failed)
 
 
+def test_transcripts_show_what_the_commands_print(all_blocks, results):
+    shown = {
+        (block.page, block.line): printed(block)
+        for block in all_blocks
+        if block.language == "console" and not parsed_only(commands(block)[0])
+    }
+    assert len(shown) >= 2
+    ran = {(page, each["line"]): each["text"] for page, found in results.items() for each in found}
+    assert {place: ran[place] for place in shown} == shown
+
+
+def test_each_transcript_names_the_command_of_the_next_one(all_blocks):
+    page = "docs/bring-your-own-data.md"
+    transcripts = [b for b in all_blocks if b.page == page and b.language == "console"]
+    told = [re.findall(r"^next: (.+)$", block.text, re.MULTILINE) for block in transcripts[:-1]]
+    assert told == [[shlex.join(commands(block)[0])] for block in transcripts[1:]]
+    assert len(transcripts) == 6
+
+
 def test_most_commands_run_and_are_not_only_parsed(all_blocks):
-    lines = [words for b in all_blocks if b.language == "sh" for words in shell_lines(b.text)]
+    lines = [words for b in all_blocks for words in commands(b)]
     ours = [words for words in lines if words[0] == "pocketrec"]
     run = [words for words in ours if parsed_only(words) is None]
     assert len(run) > 0.6 * len(ours)
 
 
 def test_other_tools_of_the_blocks_are_known(all_blocks):
-    lines = [words for b in all_blocks if b.language == "sh" for words in shell_lines(b.text)]
+    lines = [words for b in all_blocks for words in commands(b)]
     others = {words[0] for words in lines} - {"pocketrec", "export", *FILES}
     assert others <= TOOLS
 
@@ -303,7 +337,7 @@ def test_commands_that_are_not_run_are_parsed(all_blocks, scratch, monkeypatch):
     monkeypatch.chdir(scratch)
     wrong = []
     for block in all_blocks:
-        for words in shell_lines(block.text) if block.language == "sh" else []:
+        for words in commands(block):
             if words[0] == "pocketrec" and parsed_only(words):
                 try:
                     parse(words)

@@ -48,7 +48,7 @@ def propose(log: TableProfile, facts: EventFacts, *, has_time: bool) -> Proposal
     settings = [
         *_events(log),
         Setting(key="split.min_user_events", value=least),
-        *_sizes(facts),
+        *_sizes(facts, log.sample.n_rows),
         *_neighbours(facts, split.value == "leave_last"),
         *_rules(facts),
     ]
@@ -116,21 +116,20 @@ def _kind(log: TableProfile, value: ColumnProfile | None) -> str:
     return "click" if "click" in log.sample.path.name.lower() else "interaction"
 
 
-def _sizes(facts: EventFacts) -> list[Setting]:
+def _sizes(facts: EventFacts, n_rows: int) -> list[Setting]:
     """Small data get small models, and many events few epochs."""
     history = next((each for each in (10, 20, 50, 100) if facts.length_90 <= each), 100)
-    small = facts.n < 20_000
-    epochs = max(4, min(30, EVENT_STEPS // max(facts.n, 1)))
-    told = f"{facts.n:,} interactions"
+    small = n_rows < 20_000
+    epochs = max(4, min(30, EVENT_STEPS // n_rows))
     return [
-        Setting(key="retrieval.dim", value=32 if small else 64, why=told),
+        Setting(key="retrieval.dim", value=32 if small else 64, why=f"{n_rows:,} interactions"),
         Setting(key="retrieval.blocks", value=1 if small else 2),
         Setting(
             key="retrieval.max_history",
             value=history,
             why=f"90% of the users have at most {facts.length_90:,} events",
         ),
-        Setting(key="retrieval.batch", value=64 if facts.n < 500_000 else 256),
+        Setting(key="retrieval.batch", value=64 if n_rows < 500_000 else 256),
         Setting(key="retrieval.epochs", value=epochs, why="at most; training stops earlier"),
         Setting(key="retrieval.patience", value=max(2, min(6, epochs // 3))),
     ]
