@@ -21,6 +21,7 @@ items = "p.csv"
 user = "user"
 item = "item"
 timestamp = "time"
+timestamp_unit = "s"
 value = "stars"
 item_id = "item"
 title = "title"
@@ -53,7 +54,8 @@ def refused(runner, words, exit_code: int) -> str:
         pytest.param(HEAD + "a,x,1,5\nb,x,2,3\n", ITEMS, "1 item", id="one item"),
         pytest.param(HEAD + "a,x,1,good\nb,y,2,3\n", ITEMS, "value is not a number", id="value"),
         pytest.param(HEAD + "a,x,soon,5\nb,y,2,3\n", ITEMS, "timestamp unreadable", id="time"),
-        pytest.param(GOOD, ITEMS + "y,Y,dear\n", "price is not a number", id="price"),
+        pytest.param(GOOD, ITEMS + ",Y,5\n", "item id missing", id="no item id"),
+        pytest.param(GOOD, "item,title,price\nz,Z,5\n", "0 of 2 items", id="join"),
         pytest.param(None, ITEMS, "no such file", id="file missing"),
         pytest.param(b"PAR1 \xff\xfe\x00 no text", ITEMS, "i.csv", id="not text"),
     ],

@@ -50,7 +50,7 @@ def tables(tmp_path_factory) -> Path:
     """A recipe, its file of interactions, and a disk that holds what an earlier run wrote."""
     folder = tmp_path_factory.mktemp("tables")
     (folder / "r.toml").write_text(RECIPE)
-    rows = [f"u{n % 40},i{n * 7 % 500},{n * 31}" for n in range(4000)]
+    rows = [f"u{n % 40},i{n * 7 % 500},{1_600_000_000 + n * 31}" for n in range(4000)]
     (folder / "i.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]))
     for name in ("data", "run"):
         (folder / "disk" / name).mkdir(parents=True)

@@ -34,6 +34,7 @@ interactions = "i.csv"
 user = "user"
 item = "item"
 timestamp = "time"
+timestamp_unit = "s"
 [events]
 types = ["rating"]
 [retrieval]

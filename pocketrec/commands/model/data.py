@@ -48,7 +48,7 @@ def command(
     if append:
         if source is None:
             raise click.UsageError("--append needs --source, the folder of the new files.")
-        added = append_tables(read_recipe(recipe), out, source)
+        added = append_tables(read_recipe(recipe), out, source, tell=_tell)
         if as_json:
             click.echo(json.dumps(asdict(added)))
             return
@@ -60,13 +60,17 @@ def command(
         )
         _show(added.report)
     else:
-        report = build_tables(read_recipe(recipe), out, source)
+        report = build_tables(read_recipe(recipe), out, source, tell=_tell)
         if as_json:
             click.echo(json.dumps(asdict(report)))
             return
         _show(report)
     print(f"written: {out}", file=sys.stderr)  # noqa: T201
     print_next("train", recipe, "--data", out, "--out", beside(out, "data", "run"))
+
+
+def _tell(sentence: str) -> None:
+    print(f"note: {sentence}", file=sys.stderr)  # noqa: T201
 
 
 def _show(report: "DataReport") -> None:
@@ -76,6 +80,12 @@ def _show(report: "DataReport") -> None:
         f"{report.interactions:,} interactions of {report.users:,} users with {report.items:,} "
         f"items, {first} to {last}"
     )
+    if report.time is not None and (how := report.time.sentence()):
+        click.echo(f"times: {how}")
+    for table, join in report.joins.items():
+        click.echo(f"{join.matched:,} of {join.used:,} interacted {table} are in the {table} table")
+    for name, count in report.nulled.items():
+        click.echo(f"{count:,} values of {name} unreadable, their items kept")
     click.echo(f"{report.duplicates:,} duplicates dropped, {report.quarantined:,} rows quarantined")
     for reason, count in report.reasons.items():
         place = report.examples.get(reason)

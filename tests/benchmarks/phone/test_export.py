@@ -19,6 +19,7 @@ interactions = "FOLDER/interactions.csv"
 user = "who"
 item = "what"
 timestamp = "when"
+timestamp_unit = "s"
 [retrieval]
 dim = 32
 blocks = 1

@@ -79,6 +79,7 @@ interactions = "FOLDER/interactions.csv"
 user = "who"
 item = "what"
 timestamp = "when"
+timestamp_unit = "s"
 [retrieval]
 dim = 8
 blocks = 1

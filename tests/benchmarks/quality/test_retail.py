@@ -29,6 +29,7 @@ interactions = "interactions.csv"
 user = "who"
 item = "what"
 timestamp = "when"
+timestamp_unit = "s"
 [events]
 default = "purchase"
 types = ["purchase"]

@@ -16,6 +16,7 @@ interactions = "FOLDER/interactions.csv"
 user = "who"
 item = "what"
 timestamp = "when"
+timestamp_unit = "s"
 [retrieval]
 dim = 16
 blocks = 1

@@ -18,6 +18,7 @@ items = "p.csv"
 user = "user"
 item = "item"
 timestamp = "time"
+timestamp_unit = "s"
 item_id = "item"
 title = "title"
 [retrieval]

@@ -44,7 +44,7 @@ def shop(tmp_path_factory):
     value = {
         "name": "s",
         "data": {"interactions": "i.csv"},
-        "columns": {"user": "who", "item": "what", "timestamp": "when"},
+        "columns": {"user": "who", "item": "what", "timestamp": "when", "timestamp_unit": "s"},
         "split": {"kind": "last_basket"},
     }
     recipe = parse_recipe(value, "s.toml")

@@ -8,16 +8,19 @@ import pytest
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.items.catalogue import MAX_ID, MAX_PRICE, CatalogueItem, write_catalogue
-from pocketrec_training.data.clean import MAX_CATEGORIES, MAX_TITLE
 from pocketrec_training.data.dataset import load_items
 from pocketrec_training.data.ingest import append_tables, build_tables
+from pocketrec_training.data.item_fields import MAX_CATEGORIES, MAX_TITLE
 from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
 from pocketrec_training.recipe.load import load_recipe, parse_recipe
 from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.recipe.tables import Events
 
 
 def recipe(**data: object) -> Recipe:
+    """Times are declared, so that the tests may use 1, 2, 3."""
     columns = {"user": "user", "item": "item", "timestamp": "time", "value": "stars"}
+    columns["timestamp_unit"] = "s"
     value = {
         "name": "t",
         "data": {"interactions": "i.csv", "max_bad_share": 0.9, **data},
@@ -36,38 +39,19 @@ def rows(folder, file):
 GOOD = "user,item,time,stars\n"
 
 
-@pytest.mark.parametrize(
-    "stamp",
-    [
-        "1577836800",
-        "1577836800000",
-        "2020-01-01",
-        "2020-01-01 00:00:00",
-        "2020-01-01T00:00:00Z",
-        "2020-01-01T01:00:00+01:00",
-        "01/01/2020 00:00",
-    ],
-)
-def test_each_form_of_time_stamp_gives_the_same_second(tmp_path, stamp):
-    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,{stamp},5\nb,y,1577836801,3\n")
-    build_tables(recipe(), tmp_path / "out", tmp_path)
-    assert rows(tmp_path / "out", "interactions.parquet") == [
-        ("a", "x", "like", 5.0, 1577836800),
-        ("b", "y", "rating", 3.0, 1577836801),
-    ]
-
-
 def test_bad_rows_are_quarantined_with_their_reason(tmp_path):
     (tmp_path / "i.csv").write_text(
         GOOD + "a,x,1,5\nb,y,2,3\n,x,3,1\na,,4,1\na,x,,1\na,x,soon,1\na,x,9999999999999,1\n"
-        "a,x,5,good\na,x,6,inf\na,x,1,5\n"
+        "a,x,-5,1\na,x,5,good\na,x,6,inf\na,x,1,5\n"
     )
     report = build_tables(recipe(), tmp_path / "out", tmp_path)
-    assert (report.rows_in, report.interactions, report.duplicates) == (10, 2, 1)
+    assert (report.rows_in, report.interactions, report.duplicates) == (11, 2, 1)
     assert report.reasons == {
         "interactions: item id missing": 1,
+        "interactions: timestamp before 1970": 1,
+        "interactions: timestamp in the future": 1,
         "interactions: timestamp missing": 1,
-        "interactions: timestamp unreadable": 2,
+        "interactions: timestamp unreadable": 1,
         "interactions: user id missing": 1,
         "interactions: value is not a number": 2,
     }
@@ -83,8 +67,9 @@ def test_items_are_completed_and_checked(tmp_path):
         '{"sku": "w", "name": "W", "gbp": "dear"}\n'
     )
     report = build_tables(recipe(items="p.jsonl"), tmp_path / "out", tmp_path)
-    assert report.reasons == {"items: price is not a number": 1}
+    assert (report.reasons, report.nulled) == ({}, {"price": 1})
     assert [r[:2] + r[3:4] for r in rows(tmp_path / "out", "items.parquet")] == [
+        ("w", "W", None),
         ("x", "Xylophone", 9.5),
         ("y", "y", None),
         ("z", "Zither", 1.0),
@@ -132,32 +117,66 @@ def test_an_event_of_any_length_that_the_recipe_does_not_know_is_quarantined(tmp
 
 
 @pytest.mark.parametrize(
-    ("row", "reason"),
+    ("row", "field"),
     [
-        ("z,Z,inf,,,", "price is not a number"),
-        ("z,Z,1e300,,,", "price beyond 1e+12"),
-        ("z,Z,-1e13,,,", "price beyond 1e+12"),
-        ("z,Z,,inf,,", "year unreadable"),
-        ("z,Z,,1e300,,", "year unreadable"),
-        (f"{LONG},Z,,,,", f"item id longer than {MAX_ID} characters"),
-        (f"z,{LONG}x,,,,", "title longer than 10000 characters"),
-        (f"z,Z,,,{'c|' * 2501},", "categories longer than 5000 characters"),
-        (f"z,Z,,,,DE|{'r' * 201}", "a region longer than 200 characters"),
+        ("z,Z,inf,,,", "price"),
+        ("z,Z,$12.99,,,", "price"),
+        ("z,Z,1e300,,,", "price"),
+        ("z,Z,-1e13,,,", "price"),
+        ("z,Z,,inf,,", "year"),
+        ("z,Z,,1e300,,", "year"),
+        (f"z,{LONG}x,,,,", "title"),
+        (f"z,Z,,,{'|'.join(map(str, range(2000)))},", "categories"),
+        (f"z,Z,,,,DE|{'r' * 201}", "regions"),
     ],
     ids=lambda text: text[-30:],
 )
-def test_an_item_that_no_bundle_takes_is_quarantined(tmp_path, row, reason):
+def test_a_field_that_no_bundle_takes_is_nulled_and_its_item_stays(tmp_path, row, field):
     (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\na,z,3,4\n")
     (tmp_path / "p.csv").write_text(
         f"sku,name,gbp,year,kinds,where\nx,X,1e12,-9999,a|b,DE\n{row}\n"
     )
     given = recipe(items="p.csv")
     columns = replace(given.columns, year="year", categories="kinds", regions="where")
-    report = build_tables(replace(given, columns=columns), tmp_path / "out", tmp_path)
-    assert report.reasons == {f"items: {reason}": 1}
+    told: list[str] = []
+    report = build_tables(
+        replace(given, columns=columns), tmp_path / "out", tmp_path, tell=told.append
+    )
+    assert (report.reasons, report.nulled) == ({}, {field: 1})
+    assert told[0].startswith(f"{field}: 1 value ")
+    assert "(p.csv:3)" in told[0]
     items = load_items(tmp_path / "out")
-    assert (items.ids, items.titles) == (["x", "y", "z"], ["X", "y", "z"])
+    assert (items.ids, items.titles) == (["x", "y", "z"], ["X", "y", "z" if row[2] == "x" else "Z"])
     assert items.price.tolist() == [np.float32(MAX_PRICE), -1, -1]
+    assert (items.categories[2], items.for_whom().regions[2]) == ((), ())
+
+
+def test_an_item_id_that_no_bundle_takes_is_quarantined(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
+    (tmp_path / "p.csv").write_text(f"sku,name,gbp\nx,X,1\n{LONG},Z,\n")
+    report = build_tables(recipe(items="p.csv"), tmp_path / "out", tmp_path)
+    assert report.reasons == {f"items: item id longer than {MAX_ID} characters": 1}
+    assert load_items(tmp_path / "out").ids == ["x", "y"]
+
+
+def test_a_later_empty_field_does_not_erase_an_earlier_one(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
+    (tmp_path / "p.csv").write_text("sku,name,gbp\nx,X,\nx,,2.5\nx,X II,\nx,,\nx,,much\n")
+    build_tables(recipe(items="p.csv"), tmp_path / "out", tmp_path)
+    items = load_items(tmp_path / "out")
+    assert (items.ids, items.titles, items.price.tolist()) == (["x", "y"], ["X II", "y"], [2.5, -1])
+
+
+def test_categories_are_trimmed_and_each_counts_once(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
+    (tmp_path / "p.csv").write_text(
+        'sku,name,gbp,kinds\nx,X,,"Drama, Comedy, ,Drama,"\ny,Y,," , "\n'
+    )
+    given = recipe(items="p.csv")
+    columns = replace(given.columns, categories="kinds", categories_separator=",")
+    report = build_tables(replace(given, columns=columns), tmp_path / "out", tmp_path)
+    assert load_items(tmp_path / "out").categories == [("Drama", "Comedy"), ()]
+    assert report.nulled == {}
 
 
 def test_a_price_below_0_is_unknown_as_on_the_device(tmp_path):
@@ -185,12 +204,12 @@ def test_regions_and_age_ratings_are_read_and_checked(tmp_path):
     columns = replace(given.columns, regions="where", age_rating="age", categories_separator=";")
     given = replace(given, columns=columns)
     report = build_tables(given, tmp_path / "out", tmp_path)
-    assert report.reasons == {"items: age rating unreadable": 5}
+    assert (report.reasons, report.nulled) == ({}, {"age_rating": 5})
     items = load_items(tmp_path / "out")
-    assert items.ids == ["x", "y", "z"]
+    assert "".join(items.ids) == "qruvwxyz"
     assert items.audience is not None
-    assert items.audience.regions == [("DE", "AT"), (), ("CH",)]
-    assert items.audience.age_ratings.tolist() == [12, 0, 255]
+    assert items.audience.regions[-3:] == [("DE", "AT"), (), ("CH",)]
+    assert items.audience.age_ratings.tolist() == [255] * 5 + [12, 0, 255]
 
 
 def test_tables_from_before_regions_are_read_and_added_to(tmp_path):
@@ -218,6 +237,8 @@ def reading_before_regions(given) -> str:
     """As `ingested.json` had it when recipes had no regions and age ratings."""
     columns = asdict(given.columns)
     del columns["regions"], columns["age_rating"]
+    if columns["timestamp_unit"] == "auto":
+        del columns["timestamp_unit"]
     rules = {"dataset": "", "columns": columns, "events": asdict(given.events)}
     return hashlib.sha256(canonical_json(rules)).hexdigest()
 
@@ -230,7 +251,8 @@ def reading_before_regions(given) -> str:
         ("usr,item,time,stars\na,x,1,1\n", r'columns\.user = "usr"'),
         (f"{GOOD}a,x,1,1\na,y,2,1\n", "1 user"),
         (f"{GOOD}a,x,1,1\nb,x,2,1\n", r"1 item\(s\)"),
-        (f"{GOOD}a,x,1,1\n" + "a,x,never,1\n" * 10, "10 of 11 rows are bad"),
+        (f"{GOOD}a,x,1,1\n" + "a,x,2,bad\n" * 10, "10 of 11 rows are bad"),
+        (f"{GOOD}a,x,1,1\n" + "a,x,never,1\n" * 10, "10 of 11 times cannot be right"),
     ],
 )
 def test_unusable_table_is_refused_and_the_old_one_stays(tmp_path, text, message):
@@ -311,3 +333,77 @@ def test_a_broken_line_far_into_a_file_costs_its_row_and_is_named(tmp_path):
         "row": '{"user": broken',
         "place": "i.jsonl:3001",
     }
+
+
+def test_unknown_events_are_listed_with_counts_and_the_key(tmp_path):
+    lines = [f"a,x,{n},{'View' if n % 4 else 'cart'}" for n in range(40)]
+    (tmp_path / "i.csv").write_text("user,item,time,stars\n" + "\n".join(lines))
+    given = recipe(max_bad_share=0.5)
+    given = replace(
+        given,
+        columns=replace(given.columns, event="stars", value=""),
+        events=Events(default="view", types=("view", "like")),
+    )
+    with pytest.raises(TableInvalidError, match=r"events\.types") as refused:
+        build_tables(given, tmp_path / "out", tmp_path)
+    assert "'View' (30 rows), 'cart' (10 rows)" in str(refused.value)
+    assert "Is 'View' the type 'view'?" in str(refused.value)
+
+
+ITEMS = "sku,name,gbp\n"
+
+
+@pytest.mark.parametrize(
+    ("interactions", "items", "told"),
+    [
+        (["1.0", "2.0"], ["1", "2"], "Without a final '.0', 2 of these 2 match"),
+        (["0012", "0013"], ["12", "13"], "Without leading zeros, 2 of these 2 match"),
+        (["AB-1", "AB-2"], ["ab-1", "ab-2"], "In small letters, 2 of these 2 match"),
+        (["A 1", "A 2"], ["A1", "A2"], "Without blanks, 2 of these 2 match"),
+        (["x", "y"], ["v", "w"], "data.allow_unmatched = true"),
+    ],
+)
+def test_items_that_do_not_match_stop_the_run_with_a_hint(tmp_path, interactions, items, told):
+    lines = [f"{user},{item},{n},1" for n, item in enumerate(interactions) for user in "ab"]
+    (tmp_path / "i.csv").write_text(GOOD + "\n".join(lines))
+    (tmp_path / "p.csv").write_text(ITEMS + "\n".join(f"{item},T,1" for item in items))
+    with pytest.raises(TableInvalidError, match=r"p\.csv: 0 of 2 items of the int") as refused:
+        build_tables(recipe(items="p.csv"), tmp_path / "out", tmp_path)
+    assert told in str(refused.value)
+    notes: list[str] = []
+    given = recipe(items="p.csv", allow_unmatched=True)
+    report = build_tables(given, tmp_path / "out", tmp_path, tell=notes.append)
+    assert (report.joins["items"].used, report.joins["items"].matched) == (2, 0)
+    assert notes[0].startswith("p.csv: 0 of 2 items")
+
+
+def test_the_decision_on_times_is_kept_for_later_deliveries(tmp_path):
+    given = recipe()
+    given = replace(given, columns=replace(given.columns, timestamp_unit="auto"))
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,9/13/2020,5\nb,y,9/2/2020,3\n")
+    report = build_tables(given, tmp_path / "out", tmp_path)
+    assert report.time is not None
+    assert report.time.order == "month"
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "i.csv").write_text(f"{GOOD}c,x,10/2/2020,5\n")
+    added = append_tables(given, tmp_path / "out", tmp_path / "day")
+    assert added.report.time == report.time
+    assert rows(tmp_path / "out", "interactions.parquet")[-1][-1] == 1_601_596_800  # 2 October
+    saved = json.loads((tmp_path / "out" / "data_report.json").read_bytes())
+    assert saved["time"]["order"] == "month"
+
+
+def test_a_folder_from_before_the_decision_reads_dates_day_first(tmp_path):
+    given = recipe()
+    given = replace(given, columns=replace(given.columns, timestamp_unit="auto"))
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1600000000,5\nb,y,1600000001,3\n")
+    build_tables(given, tmp_path / "out", tmp_path)
+    path = tmp_path / "out" / "data_report.json"
+    older = json.loads(path.read_bytes())
+    for key in ("time", "nulled"):
+        del older[key]
+    path.write_bytes(canonical_json(older))
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "i.csv").write_text(f"{GOOD}c,x,2/10/2020,5\n")
+    append_tables(given, tmp_path / "out", tmp_path / "day")
+    assert rows(tmp_path / "out", "interactions.parquet")[-1][-1] == 1_601_596_800  # 2 October

@@ -31,6 +31,7 @@ interactions = "i.csv"
 user = "user"
 item = "item"
 timestamp = "time"
+timestamp_unit = "s"
 [events]
 types = ["rating"]
 [retrieval]
@@ -135,7 +136,7 @@ def test_search_refuses_what_training_would(tables):
             'kind = "last_basket"\nmin_user_events = 1',
             in_pairs,
             4,
-            r"4 events in 2 baskets\. Use .*\"leave_last\" \(30 .* 100% of them tied\)",
+            r"4 events in 2 baskets\. Use split.kind = \"global_time\" \(",
         ),
         (
             'kind = "global_time"',
@@ -200,18 +201,26 @@ def test_few_users_train_all_the_same(tables, eagerly, users):
 
 
 def test_tied_last_events_are_counted_and_warned_of(tables, eagerly, in_two_folds, runner):
-    recipe, data = tables("", in_pairs)
+    recipe, data = tables("", lambda u, n: in_pairs(u, n) if u % 5 < 2 else side_by_side(u, n))
     loaded = load_dataset(recipe, data)
-    assert tied_last_share(loaded) == {"validation": 0.0, "test": 1.0}
+    assert tied_last_share(loaded) == {"validation": 0.0, "test": 0.4}
     words = ["train", data.parent / "r.toml", "--data", data, "--out", data.parent / "run"]
     done = runner.invoke(main, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     assert "warning: " in done.stderr
-    assert "100.0% of the test cases" in done.stderr
+    assert "40.0% of the test cases" in done.stderr
     assert 'Use split.kind = "last_basket" (30 validation and 30 test cases)' in done.stderr
-    assert '"tied_last_share": {\n    "validation": 0.0,\n    "test": 1.0' in (
+    assert '"tied_last_share": {\n    "validation": 0.0,\n    "test": 0.4' in (
         data.parent / "run" / "train_report.json"
     ).read_text("utf-8")
+
+
+def test_order_that_most_last_events_lack_is_refused(tables):
+    recipe, data = tables("", in_pairs)
+    with pytest.raises(
+        RunInvalidError, match=r"100\.0% of the test cases .*\"last_basket\" \(30 va"
+    ):
+        check_split(recipe, load_dataset(recipe, data), "data")
 
 
 def test_ties_that_no_split_avoids_are_told_with_the_cases_that_are_left(tables):

@@ -49,7 +49,7 @@ def shop(tmp_path_factory, uncompiled):
     value = {
         "name": "shop",
         "data": {"interactions": "i.csv"},
-        "columns": {"user": "who", "item": "what", "timestamp": "when"},
+        "columns": {"user": "who", "item": "what", "timestamp": "when", "timestamp_unit": "s"},
         "events": {"default": "purchase", "types": ["purchase"]},
         "split": {"kind": "global_time", "valid_share": 0.2, "test_share": 0.2},
         "retrieval": {"dim": 8, "blocks": 1, "max_history": 20, "epochs": 1},

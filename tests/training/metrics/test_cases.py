@@ -29,7 +29,7 @@ def dataset(tmp_path_factory):
         value = {
             "name": "b",
             "data": {"interactions": "i.csv"},
-            "columns": {"user": "who", "item": "what", "timestamp": "when"},
+            "columns": {"user": "who", "item": "what", "timestamp": "when", "timestamp_unit": "s"},
             "split": split,
         }
         recipe = parse_recipe(value, "b.toml")

@@ -5,19 +5,18 @@ import difflib
 import ibis
 from ibis.expr import types as ir
 
-from pocketrec_bundle.encoding.strict_json import MAX_TEXT
-from pocketrec_bundle.items.audience import MAX_AGE
-from pocketrec_bundle.items.catalogue import MAX_ID, MAX_PRICE
-from pocketrec_training.data.timestamps import check_format, unix_seconds
+from pocketrec_bundle.items.catalogue import MAX_ID
+from pocketrec_training.data.event_words import UNKNOWN_EVENT
+from pocketrec_training.data.item_fields import FIELDS, item_fields
+from pocketrec_training.data.samples import Samples
+from pocketrec_training.data.time_rule import time_problem
+from pocketrec_training.data.timestamps import TimeRule, unix_seconds
 from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.reading.batch import sample
-from pocketrec_training.reading.json_rows import LIST
 from pocketrec_training.reading.raw_table import BROKEN, FILE, LINE, PLACE, TEXT, RawTable
 from pocketrec_training.reading.sniff import sniff_header
 from pocketrec_training.recipe.schema import Recipe
 
-MAX_TITLE, MAX_CATEGORIES = 10_000, 5_000
-"""Characters; with an id of `MAX_ID` they fit a catalogue's row even at four bytes each."""
 _MAX_VALUE = 1e300
 """As servers take values in events."""
 
@@ -37,6 +36,10 @@ def _column(raw: RawTable, name: str, key: str) -> ir.StringValue:
         known = raw.names
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f' Set columns.{key} = "{close[0]}" in the recipe?' if close else ""
+        if key == "timestamp":
+            hint += (
+                ' For a table without times, set columns.timestamp = "" and split.kind = "random".'
+            )
         if raw.header and not sniff_header([raw.names]):
             hint = f" Its first row looks like data: if so, set {raw.key}.header = false."
         raise TableInvalidError(
@@ -60,15 +63,29 @@ def _shown(names: tuple[str, ...]) -> str:
     return some + (f" and {len(names) - 30} more" if len(names) > 30 else "")
 
 
-def clean_interactions(recipe: Recipe, raw: RawTable) -> ir.Table:
+def time_samples(recipe: Recipe, raw: RawTable) -> Samples:
+    """Return the time column, to decide by and to quote from.
+
+    Raises:
+        TableInvalidError: it is not there.
+    """
+    text = _column(raw, recipe.columns.timestamp, "timestamp")
+    return Samples(table=raw.table, text=text, file=raw.file)
+
+
+def clean_interactions(recipe: Recipe, raw: RawTable, rule: TimeRule, now_utc: int) -> ir.Table:
     """Return the canonical columns of interactions, `reason` (null where good) and `row`.
+
+    Args:
+        recipe: names the columns and events.
+        raw: texts.
+        rule: how times are read.
+        now_utc: unix seconds; times more than a day later are bad.
 
     Raises:
         TableInvalidError: a column that the recipe names is not there.
-        RecipeInvalidError: `columns.timestamp_format` is not a format.
     """
     names, events = recipe.columns, recipe.events
-    check_format(names.timestamp_format, f"recipe {recipe.name!r}: columns.timestamp_format")
     user = _column(raw, names.user, "user")
     item = _column(raw, names.item, "item")
     time_text = _column(raw, names.timestamp, "timestamp")
@@ -80,18 +97,21 @@ def clean_interactions(recipe: Recipe, raw: RawTable) -> ir.Table:
     if events.like_value is not None:
         liked = (event == events.default) & (value >= events.like_value)
         event = ibis.ifelse(liked.fill_null(False), "like", event)
-    ts = unix_seconds(time_text, names.timestamp_format)
+    ts: ir.Value = ibis.literal(0, "int64")
+    problem: ir.Value = ibis.null("string")
+    if names.timestamp:
+        ts = unix_seconds(time_text, rule)
+        problem = time_problem(time_text, ts, rule, now_utc)
     reason = ibis.cases(
         (raw.table[BROKEN].notnull(), raw.table[BROKEN]),
         (user.isnull(), "user id missing"),
         (item.isnull(), "item id missing"),
         (user.length() > MAX_ID, f"user id longer than {MAX_ID} characters"),
         (item.length() > MAX_ID, f"item id longer than {MAX_ID} characters"),
-        (time_text.isnull(), "timestamp missing"),
-        (ts.isnull(), "timestamp unreadable"),
+        (problem.notnull(), problem),
         (value_text.notnull() & (value.isnull() | ~value_ok), "value is not a number"),
         (event.isnull(), "event missing"),
-        (~event.isin(list(events.types)), "event unknown"),
+        (~event.isin(list(events.types)), UNKNOWN_EVENT),
         else_=ibis.null("string"),
     )
     return raw.table.select(
@@ -109,70 +129,29 @@ def clean_interactions(recipe: Recipe, raw: RawTable) -> ir.Table:
 
 
 def clean_items(recipe: Recipe, raw: RawTable) -> ir.Table:
-    """Return the canonical columns of items, `reason`, `row`, and the place in the file.
+    """Return the canonical columns of items, those of `item_fields`, `reason`, `row` and its place.
 
     Raises:
         TableInvalidError: a column that the recipe names is not there.
     """
     names = recipe.columns
     item = _column(raw, names.item_id, "item_id")
-    title = _column(raw, names.title, "title")
-    categories, regions = (
-        _joined(_column(raw, getattr(names, key), key), names.categories_separator)
-        for key in ("categories", "regions")
-    )
-    price_text = _column(raw, names.price, "price")
-    year_text = _column(raw, names.year, "year")
-    age_text = _column(raw, names.age_rating, "age_rating")
-    price, year = price_text.try_cast("float64"), year_text.try_cast("float64")
-    age = age_text.try_cast("float64")
-    whole_age = age.try_cast("int32")  # a plain cast of inf or 1e300 ends the query
-    age_ok = whole_age.between(0, MAX_AGE) & (age == whole_age)
-    price_ok = ~(price.isnan() | price.isinf())
     reason = ibis.cases(
         (raw.table[BROKEN].notnull(), raw.table[BROKEN]),
         (item.isnull(), "item id missing"),
         (item.length() > MAX_ID, f"item id longer than {MAX_ID} characters"),
-        (title.length() > MAX_TITLE, f"title longer than {MAX_TITLE} characters"),
-        (
-            categories.length() > MAX_CATEGORIES,
-            f"categories longer than {MAX_CATEGORIES} characters",
-        ),
-        (
-            regions.re_search(f"[^|]{{{MAX_TEXT + 1}}}"),
-            f"a region longer than {MAX_TEXT} characters",
-        ),
-        (price_text.notnull() & (price.isnull() | ~price_ok), "price is not a number"),
-        (price.abs() > MAX_PRICE, f"price beyond {MAX_PRICE:g}"),
-        (year_text.notnull() & (year.isnull() | ~year.between(-9999, 9999)), "year unreadable"),
-        (age_text.notnull() & (whole_age.isnull() | ~age_ok), "age rating unreadable"),
         else_=ibis.null("string"),
     )
+    texts = {key: _column(raw, getattr(names, key), key) for key in FIELDS}
     return raw.table.select(
         item_id=item.cast("string"),
-        title=title.cast("string"),
-        categories=categories,
-        price=ibis.ifelse(price < 0, ibis.null("float64"), price),  # unknown, as on the device
-        year=year.try_cast("int32"),
-        regions=regions,
-        age_rating=whole_age,
+        **item_fields(texts, names.categories_separator),
         reason=reason,
         row=_as_text(raw),
         file=raw.table[FILE],
         line=raw.table[LINE],
         **{PLACE: raw.table[PLACE]},
     )
-
-
-def _joined(texts: ir.StringValue, separator: str) -> ir.StringValue:
-    """Join names by "|" instead of the source's separator; null becomes an empty text.
-
-    Names of a list keep the separator; a "|" within one becomes "/".
-    """
-    listed = texts.replace("|", "/").replace(LIST, "|").re_replace(r"^\|", "")
-    if separator not in ("", "|"):
-        texts = texts.replace(separator, "|")
-    return ibis.ifelse(texts.startswith(LIST), listed, texts).cast("string").fill_null("")
 
 
 def _as_text(raw: RawTable) -> ir.StringValue:

@@ -78,7 +78,8 @@ def _digest(path: Path) -> str | dict[str, str]:
 
 def _reading(recipe: Recipe) -> str:
     # Without those that are not set, folders from before them can be added to.
-    columns = {k: v for k, v in asdict(recipe.columns).items() if v or k not in col.AUDIENCE}
+    unset = {**dict.fromkeys(col.AUDIENCE, ""), "timestamp_unit": "auto"}
+    columns = {k: v for k, v in asdict(recipe.columns).items() if v != unset.get(k)}
     rules = {
         "dataset": recipe.data.dataset,
         "columns": columns,

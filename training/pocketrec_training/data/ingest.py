@@ -8,36 +8,27 @@ one run over all files, one after the other.
 """
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import duckdb
 import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from pocketrec_bundle.disk.files import canonical_json, restore_dir
 from pocketrec_training.data import columns as col
-from pocketrec_training.data.clean import (
-    clean_interactions,
-    clean_items,
-)
+from pocketrec_training.data.cleaned import stage
 from pocketrec_training.data.deliveries import Deliveries, delivery_of
-from pocketrec_training.data.quarantine import (
-    bad_rows,
-    count_reasons,
-    refuse_too_many,
-    saved_rows,
-    write_quarantine,
-)
+from pocketrec_training.data.item_fields import last_of_each, saved_fields
+from pocketrec_training.data.joins import Join, check_join
+from pocketrec_training.data.quarantine import bad_rows, saved_rows, write_quarantine
 from pocketrec_training.data.sources import Source, resolve, resolve_day
 from pocketrec_training.data.staging import scratch_folder, staged
+from pocketrec_training.data.timestamps import TimeRule
 from pocketrec_training.errors import TableInvalidError
-from pocketrec_training.reading.parquet import unreadable
-from pocketrec_training.reading.raw_table import PLACE, RawTable
-from pocketrec_training.reading.spec import TableName
-from pocketrec_training.reading.table import read_table
+from pocketrec_training.reading.raw_table import PLACE
 from pocketrec_training.recipe.schema import Recipe
 
 
@@ -47,6 +38,9 @@ class DataReport:
 
     Attributes:
         examples: for each of `reasons`, the file and line of the first such row.
+        time: how times were read; None in folders of earlier versions, and without times.
+        nulled: item field to number of values that could not be used; their items stay.
+        joins: table to how the ids of the interactions match it; only of `build_tables`, not saved.
     """
 
     dataset: str
@@ -62,6 +56,9 @@ class DataReport:
     first_ts: int
     last_ts: int
     examples: dict[str, str] = field(default_factory=dict)
+    time: TimeRule | None = None
+    nulled: dict[str, int] = field(default_factory=dict)
+    joins: dict[str, Join] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,25 +74,43 @@ class AppendReport:
     report: DataReport
 
 
-def build_tables(recipe: Recipe, out: Path, source: Path | None = None) -> DataReport:
+def build_tables(
+    recipe: Recipe,
+    out: Path,
+    source: Path | None = None,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    now_utc: int | None = None,
+) -> DataReport:
     """Read, check and write the canonical tables of a recipe to the folder `out`, atomically.
 
     Args:
         recipe: names the data set or files, and their columns.
         out: replaced as a whole when all is well, untouched otherwise.
         source: local folder of the data set's files, or the base of the recipe's relative paths.
+        tell: receives a sentence for each thing that a person should look at.
+        now_utc: unix seconds; times more than a day later are bad. None: the clock.
 
     Raises:
-        TableInvalidError: a file or column is missing, a table is empty or has one user or item, or
-            more rows than `data.max_bad_share` are bad.
+        TableInvalidError: a file or column is missing, a table is empty or has one user or item,
+            more rows than `data.max_bad_share` are bad, times are implausible or ambiguous, or most
+            items of the interactions are not in the table of items.
         RecipeInvalidError: `columns.timestamp_format` is not a format.
         DatasetUnavailableError: the registered data set cannot be fetched.
     """
     found = resolve(recipe, source)
-    return _write(recipe, found, out, None, Deliveries.first(recipe, delivery_of(found)))
+    first = Deliveries.first(recipe, delivery_of(found))
+    return _write(recipe, found, out, None, first, tell, now_utc)
 
 
-def append_tables(recipe: Recipe, out: Path, source: Path) -> AppendReport:
+def append_tables(
+    recipe: Recipe,
+    out: Path,
+    source: Path,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    now_utc: int | None = None,
+) -> AppendReport:
     """Add a new delivery (a day's interactions, its new or changed items, or both) to `out`.
 
     The tables, the quarantine and the counts become those of one `build_tables` over all
@@ -106,6 +121,9 @@ def append_tables(recipe: Recipe, out: Path, source: Path) -> AppendReport:
         recipe: the one the folder was made with; columns and events must not have changed.
         out: a folder of `build_tables`.
         source: folder of the delivery, with files named as in the recipe; one of the two may lack.
+            Its times are read as those of the first delivery.
+        tell: as for `build_tables`.
+        now_utc: as for `build_tables`.
 
     Raises:
         TableInvalidError: `out` holds no tables or was made with other columns, or as
@@ -127,7 +145,7 @@ def append_tables(recipe: Recipe, out: Path, source: Path) -> AppendReport:
             new_items=0,
             report=old,
         )
-    report = _write(recipe, found, out, old, ingested.plus(delivery))
+    report = _write(recipe, found, out, old, ingested.plus(delivery), tell, now_utc)
     return AppendReport(
         known=False,
         rows_in=report.rows_in - old.rows_in,
@@ -142,7 +160,9 @@ def append_tables(recipe: Recipe, out: Path, source: Path) -> AppendReport:
 def _saved_report(folder: Path) -> DataReport:
     path = folder / col.REPORT_FILE
     try:
-        return DataReport(**json.loads(path.read_bytes()))
+        saved = json.loads(path.read_bytes())
+        time = saved.get("time")
+        return DataReport(**{**saved, "time": TimeRule(**time) if time else None})
     except OSError as err:
         raise TableInvalidError(
             f"{path}: not there, so nothing to append to. Run `pocketrec data` without --append."
@@ -152,34 +172,42 @@ def _saved_report(folder: Path) -> DataReport:
 
 
 def _write(
-    recipe: Recipe, found: Source, out: Path, old: DataReport | None, ingested: Deliveries
+    recipe: Recipe,
+    found: Source,
+    out: Path,
+    old: DataReport | None,
+    ingested: Deliveries,
+    tell: Callable[[str], None],
+    now_utc: int | None,
 ) -> DataReport:
+    now = int(time.time()) if now_utc is None else now_utc
     with staged(out) as folder:
-        report = _build(recipe, found, folder, old, out)
-        (folder / col.REPORT_FILE).write_bytes(canonical_json(asdict(report)))
+        report = _build(recipe, found, folder, old, out, tell, now)
+        saved = {name: value for name, value in asdict(report).items() if name != "joins"}
+        (folder / col.REPORT_FILE).write_bytes(canonical_json(saved))
         (folder / col.INGESTED_FILE).write_bytes(canonical_json(ingested.to_json()))
     return report
 
 
 def _build(
-    recipe: Recipe, source: Source, folder: Path, old: DataReport | None, before: Path
+    recipe: Recipe,
+    source: Source,
+    folder: Path,
+    old: DataReport | None,
+    before: Path,
+    tell: Callable[[str], None],
+    now_utc: int,
 ) -> DataReport:
     """Write the tables to `folder`; with `old`, those in `before` are their beginning."""
     connection: Backend = ibis.duckdb.connect()
-    with scratch_folder(folder) as scratch:
-        staged = _staged(connection, recipe, source, scratch)
-    n_rows = {name: int(table.count().execute()) for name, table in staged.items()}
     named = source.interactions or source.items
     assert named is not None
-    if old is None and n_rows["interactions"] == 0:
-        raise TableInvalidError(f"{named.name}: the table has no rows.")
-    reasons: dict[str, int] = {}
-    examples: dict[str, str] = {}
-    for name, table in staged.items():
-        counted = count_reasons(table, name)
-        reasons |= {key: n for key, (n, _) in counted.items()}
-        examples |= {key: place for key, (_, place) in counted.items()}
-    refuse_too_many(recipe.data.max_bad_share, named.name, reasons, examples, sum(n_rows.values()))
+    with scratch_folder(folder) as scratch:
+        cleaned = stage(connection, recipe, source, scratch, _rule_of(recipe, old), now_utc)
+        if old is None and cleaned.n_rows["interactions"] == 0:
+            raise TableInvalidError(f"{named.name}: the table has no rows.")
+        notes = cleaned.check(recipe, named.name)
+    staged = cleaned.tables
 
     bad = [bad_rows(table, name) for name, table in staged.items()]
     good, known_items = [], []
@@ -187,15 +215,22 @@ def _build(
     if "interactions" in staged:
         good.append(_good(staged["interactions"]).select(*col.INTERACTIONS))
         n_good = int(good[0].count().execute())
+    joins: dict[str, Join] = {}
     if "items" in staged:
-        known_items.append(_last_of_each(_good(staged["items"])))
+        listed = _good(staged["items"])
+        known_items.append(listed.select(*col.ITEMS, PLACE))
+        if old is None:
+            joins["items"], told = check_join(
+                good[0].select(col.ITEM_ID),
+                listed.select(col.ITEM_ID),
+                what="items",
+                file=cleaned.files["items"],
+                allowed=recipe.data.allow_unmatched,
+            )
+            notes += [told] if told else []
     if old is not None:
         good.append(connection.read_parquet(str(before / col.INTERACTIONS_FILE)))
-        old_items = _with_audience(connection.read_parquet(str(before / col.ITEMS_FILE)))
-        replaced = known_items[0] if known_items else None
-        known_items.append(
-            old_items if replaced is None else old_items.anti_join(replaced, col.ITEM_ID)
-        )
+        known_items.append(saved_fields(connection.read_parquet(str(before / col.ITEMS_FILE))))
         bad.append(saved_rows(connection, before))
         n_good += old.interactions + old.duplicates
     kept = connection.create_table("kept", _union(good).distinct())
@@ -219,46 +254,41 @@ def _build(
     )
     items.order_by(col.ITEM_ID).to_parquet(folder / col.ITEMS_FILE)
     write_quarantine(connection, _union(bad), folder)
-    earlier = old.reasons if old else {}
-    total = {key: earlier.get(key, 0) + reasons.get(key, 0) for key in [*earlier, *reasons]}
+    for note in notes:
+        tell(note)
+    total = _sums(old.reasons if old else {}, cleaned.reasons)
     n_kept = int(facts["n"][0])
     return DataReport(
         dataset=source.name,
         licence=source.licence,
         source=source.origin,
-        rows_in=n_rows.get("interactions", 0) + (old.rows_in if old else 0),
+        rows_in=cleaned.n_rows.get("interactions", 0) + (old.rows_in if old else 0),
         interactions=n_kept,
         duplicates=n_good - n_kept,
         quarantined=sum(total.values()),
-        reasons=dict(sorted(total.items())),
-        examples=dict(sorted({**examples, **(old.examples if old else {})}.items())),
+        reasons=total,
+        examples=dict(sorted({**cleaned.examples, **(old.examples if old else {})}.items())),
         users=users,
         items=int(items.count().execute()),
         first_ts=int(facts["first"][0]),
         last_ts=int(facts["last"][0]),
+        time=cleaned.time or (old.time if old else None),
+        nulled=_sums(old.nulled if old else {}, cleaned.nulled),
+        joins=joins,
     )
 
 
-def _staged(
-    connection: Backend, recipe: Recipe, source: Source, scratch: Path
-) -> dict[str, ir.Table]:
-    """Clean each file that is there, once, as a table of the connection."""
-    jobs: tuple[tuple[TableName, Path | None, Callable[[Recipe, RawTable], ir.Table]], ...] = (
-        ("interactions", source.interactions, clean_interactions),
-        ("items", source.items, clean_items),
-    )
-    staged = {}
-    for name, path, clean in jobs:
-        if path is None:
-            continue
-        spec = source.spec(recipe, name)
-        raw = read_table(connection, path, spec, scratch / name)
-        rows = clean(recipe, raw)
-        try:
-            staged[name] = connection.create_table(f"staged_{name}", rows)
-        except duckdb.Error as err:  # a bad page after the pages that `read_table` looked at
-            raise unreadable(path.name, err) from err
-    return staged
+def _rule_of(recipe: Recipe, old: DataReport | None) -> TimeRule | None:
+    """Return how the first delivery's times were read; None: this is the first."""
+    if recipe.data.dataset:
+        return TimeRule(declared=True)  # our own conversion wrote them
+    if old is None:
+        return None
+    return old.time or TimeRule(order="day")  # as earlier versions read them
+
+
+def _sums(one: dict[str, int], two: dict[str, int]) -> dict[str, int]:
+    return {key: one.get(key, 0) + two.get(key, 0) for key in sorted({*one, *two})}
 
 
 def _good(staged: ir.Table) -> ir.Table:
@@ -269,22 +299,8 @@ def _union(tables: list[ir.Table]) -> ir.Table:
     return tables[0] if len(tables) == 1 else ibis.union(*tables)
 
 
-def _with_audience(items: ir.Table) -> ir.Table:
-    """Return saved items; tables from before the columns of `col.AUDIENCE` say nothing of them."""
-    if col.REGIONS not in items.columns:
-        items = items.mutate(regions=ibis.literal(""), age_rating=ibis.null("int32"))
-    return items.select(*col.ITEMS)
-
-
-def _last_of_each(good: ir.Table) -> ir.Table:
-    """One row an item id, the last in the file; an item without a title is called by its id."""
-    latest = ibis.row_number().over(group_by=col.ITEM_ID, order_by=ibis.desc(good[PLACE]))
-    known = good.mutate(from_end=latest).filter(lambda t: t.from_end == 0).select(*col.ITEMS)
-    return known.mutate(title=ibis.coalesce(known[col.TITLE], known[col.ITEM_ID]))
-
-
 def _with_bare(known: list[ir.Table], kept: ir.Table) -> ir.Table:
-    """All known items, and a bare row for those that only the interactions name."""
+    """Merge all known items, and add a bare row for those that only the interactions name."""
     ids = kept.select(col.ITEM_ID).distinct()
     bare = ids.select(
         item_id=ids[col.ITEM_ID],
@@ -297,5 +313,5 @@ def _with_bare(known: list[ir.Table], kept: ir.Table) -> ir.Table:
     )
     if not known:
         return bare
-    items = _union(known)
+    items = last_of_each(_union(known))
     return ibis.union(items, bare.anti_join(items, col.ITEM_ID))

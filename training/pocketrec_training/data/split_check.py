@@ -18,12 +18,14 @@ from pocketrec_training.recipe.tables import Split
 FOLDS = {"validation": VALID, "test": TEST}
 MOST_TIED = 0.05
 """Share of tied cases above which `leave_last` is warned of."""
+TOO_TIED = 0.5
+"""Share of tied cases above which `leave_last` is refused: it has no order to learn from."""
 FEW_CASES = 30
 """With fewer cases a split is not worth changing to."""
 
 
 def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
-    """Refuse a split that leaves a fold without cases.
+    """Refuse a split that leaves a fold without cases, or that needs an order the times lack.
 
     `split.test_share = 0` with `global_time` asks for no test, so there it may have none.
 
@@ -33,8 +35,9 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
         where: begins the error's text, the data folder.
 
     Raises:
-        RunInvalidError: nobody has two training events, or a fold has no case; the text has the
-            numbers and the splits that would work.
+        RunInvalidError: nobody has two training events, a fold has no case, or most held-out events
+            have the time of the event before; the text has the numbers and the splits that would
+            work.
     """
     no_test = asks_for_no_test(recipe.split)
     for name, fold in FOLDS.items():
@@ -57,6 +60,8 @@ def check_split(recipe: Recipe, data: Dataset, where: str) -> None:
             "two training events, so no next item can be learned. "
             f"{_advice(_alternatives(recipe, data))}"
         )
+    if max(tied_last_share(data).values(), default=0.0) > TOO_TIED:
+        raise RunInvalidError(f"{where}: {tie_warning(recipe, data)}")
 
 
 def asks_for_no_test(split: Split) -> bool:
@@ -179,11 +184,13 @@ def _alternatives(recipe: Recipe, data: Dataset) -> dict[str, int]:
         n_valid, n_test = (len(made.held_out(fold)) for fold in FOLDS.values())
         if split.kind in found or not (n_valid and n_test and _most_trained(made) > 1):
             continue
+        tied = max(tied_last_share(made).values())
+        if tied > TOO_TIED:
+            continue
         told = f'split.kind = "{split.kind}"'
         if split.min_user_events != recipe.split.min_user_events:
             told += f" and split.min_user_events = {split.min_user_events}"
         told += f" ({n_valid} validation and {n_test} test cases"
-        tied = max(tied_last_share(made).values())
         told += f", {tied:.0%} of them tied)" if tied > MOST_TIED else ")"
         found[split.kind] = (min(n_valid, n_test), told)
     return {told: n for n, told in sorted(found.values(), reverse=True) if n}

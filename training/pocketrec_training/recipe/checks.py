@@ -14,6 +14,11 @@ def check_together(recipe: Recipe, where: str) -> None:
     data, ranker, events, split = recipe.data, recipe.ranker, recipe.events, recipe.split
     if bool(data.dataset) == bool(data.interactions):
         raise RecipeInvalidError(f"{where}: data: set either dataset or interactions (with items)")
+    if recipe.columns.timestamp_format and recipe.columns.timestamp_unit != "auto":
+        raise RecipeInvalidError(
+            f"{where}: columns.timestamp_unit is of numbers and columns.timestamp_format of texts. "
+            "Set one of them."
+        )
     lists: dict[str, tuple[object, ...]] = {
         "events.types": events.types,
         "ranker.heads": ranker.heads,

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Len
 
 from pocketrec_bundle.features import LENGTHS
-from pocketrec_training.recipe.bounds import FORBID, Positive, Share, SplitKind
+from pocketrec_training.recipe.bounds import FORBID, Positive, Share, SplitKind, TimeUnit
 
 TableLayout = Literal["rows", "user_items", "impressions"]
 Quote = Literal["auto", "", '"']
@@ -51,6 +51,7 @@ class DataConfig:
     null_values: tuple[str, ...] = NULL_VALUES
     layout: TableLayout = "rows"
     max_bad_share: Share = 0.01
+    allow_unmatched: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,7 @@ class Columns:
     year: str = ""
     regions: str = ""
     age_rating: str = ""
+    timestamp_unit: TimeUnit = "auto"
     timestamp_format: str = ""
 
 
