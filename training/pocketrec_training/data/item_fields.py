@@ -81,8 +81,8 @@ def nulled_sentences(staged: ir.Table, counts: dict[str, int]) -> list[str]:
         text = row["text"] if len(row["text"]) <= _QUOTED else row["text"][:_QUOTED] + "..."
         values = "value" if n == 1 else "values"
         told.append(
-            f"{name}: {n:,} {values} {WHY[name]}, e.g. {shown(text)} ({row['file']}:{row['line']}); "
-            f"the items stay, without {name}"
+            f"{name}: {n:,} {values} {WHY[name]}, e.g. {shown(text)} ({row['file']}:{row['line']})"
+            f"; the items stay, without {name}"
         )
     return told
 
