@@ -50,7 +50,7 @@ def propose(log: TableProfile, facts: EventFacts, *, has_time: bool) -> Proposal
         Setting(key="split.min_user_events", value=least),
         *_sizes(facts, log.sample.n_rows),
         *_neighbours(facts, split.value == "leave_last"),
-        *_rules(facts),
+        *_rules(facts, by_time=split.value != "random"),
     ]
     return Proposal(split=split, settings=tuple(settings))
 
@@ -148,10 +148,10 @@ def _neighbours(facts: EventFacts, ordered: bool) -> list[Setting]:
     ]
 
 
-def _rules(facts: EventFacts) -> list[Setting]:
+def _rules(facts: EventFacts, *, by_time: bool) -> list[Setting]:
     found = []
     days = ((facts.last_ts or 0) - (facts.first_ts or 0)) / DAY_S
-    if days >= 60 and not facts.one_time:
+    if days >= 60 and by_time:
         why = f"the data span {days:,.0f} days, and popularity changes"
         found.append(Setting(key="ranker.popularity_days", value=[30, 7], why=why))
     if facts.repeat_share > REPEATED:
