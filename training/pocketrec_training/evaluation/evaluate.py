@@ -152,6 +152,7 @@ def _found(
     found["importance"] = _importance(question, candidates)
     found["training"] = question.training.get("curve", [])
     found["stages"] = {k: question.training[k] for k in STAGES if k in question.training}
+    found["stages"]["told"] = _told_of_training(question)
     cases, ranked = next(iter(answers.results.values()))
     ours = ranked[what_ships(ranked)]
     found["examples"] = example_users(data, cases, ours, trained.spec.event_types, seed)
@@ -197,14 +198,19 @@ def _sample(question: Question) -> dict[str, int] | None:
     return {"users": question.users, "of": question.of_users, "seed": question.seed}
 
 
+def _told_of_training(question: Question) -> list[str]:
+    """Return the notes that the page's verdict says in its own words."""
+    lines = (question.training.get("ranker_gain_sentence", ""), stopped_told(question.training))
+    return [line for line in lines if line]
+
+
 def _notes(question: Question) -> list[str]:
     """Say how the run was trained, where it was cut short, and what the figures cannot tell."""
     drawn = _sample(question)
     lines = (
         cap_warning(question.training),
         tie_warning(question.trained.recipe, question.data),
-        question.training.get("ranker_gain_sentence", ""),
-        stopped_told(question.training),
+        *_told_of_training(question),
         drawn
         and f"measured on a sample of {drawn['users']:,} of {drawn['of']:,} users, drawn by seed "
         f"{drawn['seed']}",

@@ -32,6 +32,8 @@ def example_users(
     """
     hits = np.logical_or.reduceat(ranked.ranks < SLATE, cases.offsets[:-1])
     order = np.random.default_rng([seed, 6]).permutation(len(cases))
+    if len(np.unique(data.events)) == 1:
+        event_types = ()  # the same word in every line would say nothing
     chosen = [*order[hits[order]][:HITS], *order[~hits[order]][:MISSES]]
     share = float(hits.mean())
     return {
@@ -57,7 +59,6 @@ def _user(
     best = np.argsort(ranks, kind="stable")[:NEXT]
     newest = range(end - 1, max(end - HISTORY, 0) - 1, -1)
     shown = [int(row) for row in ranked.top[at, :SLATE] if row != NOBODY]
-    several = len(event_types) > 1
     n_items = len(data.items)
     return {
         "user": data.user_ids[user],
@@ -66,7 +67,7 @@ def _user(
         "history": [
             {
                 "title": _title(data, int(past.rows[i])),
-                "event": event_types[past.events[i]] if several else "",
+                "event": event_types[past.events[i]] if len(event_types) > 1 else "",
             }
             for i in newest
         ],

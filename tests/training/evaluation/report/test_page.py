@@ -151,6 +151,11 @@ def test_the_verdict_follows_the_interval(low, high, said):
     assert "beats the best simple baseline" not in page
 
 
+def test_notes_that_the_verdict_says_are_not_said_twice():
+    page = render("shop", changed(stages={"told": ["the ranker <hurts>"]}))
+    assert "the ranker &lt;hurts&gt;" not in page
+
+
 def test_a_training_that_was_cut_short_is_named_so():
     page = render("shop", changed(stages={"retrieval_stopped_by": "minutes"}))
     assert "cut short after 9 of 20 epochs by its limit of minutes" in page

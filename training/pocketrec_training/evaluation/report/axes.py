@@ -17,7 +17,7 @@ def ticks(top: float, n: int = 5, low: float = 0.0) -> list[float]:
     >>> [round(each, 2) for each in ticks(0.093)]
     [0.0, 0.02, 0.04, 0.06, 0.08, 0.1]
     """
-    top = top if top > low else low + 1.0
+    top = top if top > low else low + (0.1 * abs(low) or 1.0)
     raw = (top - low) / n
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * each for each in (1, 2, 5, 10) if power * each >= raw * (1 - 1e-9))

@@ -32,6 +32,7 @@ def render(name: str, found: Mapping[str, Any], previous: Mapping[str, Any] | No
     return world.from_string(_text("evaluation.html.j2")).render(
         name=name,
         found=found,
+        notes=[note for note in found["notes"] if note not in found["stages"].get("told", ())],
         previous=previous,
         verdicts=verdicts(found),
         pictures=pictures(found, previous),

@@ -183,7 +183,7 @@ def _exposure(found: Mapping[str, Any]) -> list[Picture]:
             for method, m in sorted(table.items(), key=lambda pair: -pair[1][key])
         ]
         ours = next((method for method in SHIPS[::-1] if method in table), None)
-        told = f"{label(ours)} {table[ours][key]:.3g}. " if ours else ""
+        told = f"{label(ours)}: {table[ours][key]:.3g}. " if ours else ""
         labels = Labels(name=_safe(key), title=title, description=f"{told}{axis}.", x=axis)
         made.append(
             Picture(

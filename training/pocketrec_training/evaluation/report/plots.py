@@ -16,7 +16,7 @@ from pocketrec_training.evaluation.report.axes import (
     ticks,
 )
 
-LEFT, RIGHT, BOTTOM, HEIGHT = 54, 14, 44, 230
+LEFT, RIGHT, BOTTOM, HEIGHT = 66, 24, 44, 230
 ROW = 26
 LONGEST_NAME = 24
 MARKED_POINTS = 40

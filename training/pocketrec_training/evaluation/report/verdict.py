@@ -66,7 +66,7 @@ def _against_baseline(gain: Mapping[str, Any]) -> Verdict:
 
 
 _STOPPED = {
-    "epochs": "ran all {planned} epochs",
+    "epochs": "completed its planned epochs ({planned})",
     "patience": "stopped after {ran} of {planned} epochs, when validation no longer rose",
     "minutes": "was cut short after {ran} of {planned} epochs by its limit of minutes",
 }
