@@ -353,10 +353,11 @@ def test_hybrid_uses_the_parameters_chosen_for_its_parts(shop):
     assert two.score(valid[0].pairs[:1]).tolist() == [best.tolist()]
 
 
-@pytest.mark.parametrize(("n_items", "tried"), [(1_000, 30), (10_000, 10), (20_000, 3)])
+@pytest.mark.parametrize(("n_items", "tried"), [(1_000, 30), (10_000, 6), (20_000, 3)])
 def test_large_catalogues_get_fewer_tries_of_methods_whose_time_grows_cubically(n_items, tried):
     assert tuning.budget(BASELINES["slist"], n_items) == tried
     assert tuning.budget(BASELINES["tifu_knn"], n_items) == BASELINES["tifu_knn"].budget
+    assert tuning.budget(BASELINES["als"], n_items) == (8 if n_items > 5_000 else 25)
 
 
 def test_method_that_cannot_run_says_why(shop):

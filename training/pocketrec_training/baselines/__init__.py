@@ -94,6 +94,7 @@ BASELINES: dict[str, Baseline] = {
             ),
         },
         budget=25,
+        large_budget=8,
         needs="implicit",
     ),
     "ease": Baseline(fit=ease, ladders={"l2": _l2(300.0)}, cubic=True, most_items=MOST_ITEMS),

@@ -31,6 +31,7 @@ class Baseline:
         ladders: the values of each parameter; empty: there is nothing to choose.
         parts: names of the methods that a hybrid mixes, each with its own tuned parameters.
         budget: parameter sets that are tried at most.
+        large_budget: the same for catalogues above `EXACT_ITEMS`, of a slow method; 0 = `budget`.
         cubic: a fit takes time that grows with n_items^3, so that large catalogues get a smaller
             budget.
         only_all: scores only items that the user knows, so it is left out for new items.
@@ -42,6 +43,7 @@ class Baseline:
     ladders: Mapping[str, Ladder] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
     budget: int = 60
+    large_budget: int = 0
     cubic: bool = False
     only_all: bool = False
     most_items: int = 0

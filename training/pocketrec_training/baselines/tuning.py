@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from pocketrec_training.baselines.item_matrix import EXACT_ITEMS
 from pocketrec_training.baselines.ladder import Parameters, SearchResult, climb
 from pocketrec_training.baselines.parts import BestScorers, PartScorers, Remembering
 from pocketrec_training.baselines.scorer import Baseline, Scorer
@@ -19,7 +20,7 @@ from pocketrec_training.metrics.ranks import BlockScorer, rank_targets
 
 TUNED_AT = 20
 METRIC = f"ndcg@{TUNED_AT}"
-WORK, LEAST = 1e13, 3
+WORK, LEAST = 6e12, 3
 """Methods with a matrix of items by items take time that grows with n_items^3: so many of these
 units are spent on trying parameter sets, but at least `LEAST` sets are tried."""
 
@@ -183,5 +184,6 @@ def _tune_one(
 def budget(baseline: Baseline, n_items: int) -> int:
     """Return how many parameter sets are tried for a catalogue of this size."""
     if not baseline.cubic:
-        return baseline.budget
+        large = baseline.large_budget if n_items > EXACT_ITEMS else 0
+        return large or baseline.budget
     return min(baseline.budget, max(LEAST, int(WORK / n_items**3)))
