@@ -20,7 +20,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       };
       const order = (one, two) => {
         const [a, b] = [value(one), value(two)];
-        if (!numeric) return a.localeCompare(b) * (down ? -1 : 1);
+        if (!numeric) return a.localeCompare(b, "en", { numeric: true }) * (down ? -1 : 1);
         if (Number.isNaN(a) || Number.isNaN(b)) return Number.isNaN(a) - Number.isNaN(b);
         return down ? b - a : a - b;
       };
