@@ -17,7 +17,6 @@ from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import Query
 from pocketrec_export.gates.shipped import ShippedBundle
 from pocketrec_training.data.dataset import TEST, load_dataset
-from pocketrec_training.evaluation.evaluate import evaluate
 from pocketrec_training.metrics.cases import held_out_cases
 from pocketrec_training.recipe.load import load_recipe
 
@@ -76,18 +75,17 @@ def test_a_final_fit_is_said_to_have_seen_the_events(bundle_dir: Path, tmp_path:
     assert ShippedBundle(final).facts()["notes"] == []
 
 
-def test_the_report_has_the_bundle_beside_both_stages(run_dir: Path, bundle_dir: Path, tmp_path):
-    found = evaluate(
-        run=run_dir,
-        data=run_dir,
-        out=tmp_path,
-        methods=["popularity"],
-        shipped=ShippedBundle(bundle_dir),
-    )
-    gain = found.details["shipped_gain"]
-    assert gain["a"] == pytest.approx(found.of("two_stage").metrics["ndcg@10"].value)
-    assert gain["b"] == pytest.approx(found.of("shipped_bundle").metrics["ndcg@10"].value)
-    page = found.report.read_text()
-    assert "The bundle on a phone&#39;s code" in page or "The bundle on a phone's code" in page
-    curves = found.details["recall_curves"]["new_to_user"]
+def test_the_report_has_the_bundle_beside_both_stages(run_dir, bundle_dir, tmp_path, runner):
+    from pocketrec.cli import main
+
+    words = ["evaluate", run_dir, "--data", run_dir, "--out", tmp_path, "--bundle", bundle_dir]
+    words += ["--methods", "popularity,transitions", "--json"]
+    done = runner.invoke(main, [str(word) for word in words])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    gain, table = found["shipped_gain"], found["retrieval"]
+    assert gain["a"] == pytest.approx(table["two_stage"]["ndcg@10"]["value"])
+    assert gain["b"] == pytest.approx(table["shipped_bundle"]["ndcg@10"]["value"])
+    assert "The bundle on a phone" in (tmp_path / "evaluation.html").read_text()
+    curves = found["recall_curves"]["new_to_user"]
     assert len(curves["methods"]["shipped_bundle"]) < len(curves["k"])

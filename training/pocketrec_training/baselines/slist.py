@@ -14,7 +14,6 @@ from pocketrec_training.baselines.item_matrix import (
     PairSums,
     float32,
     inverse,
-    precision,
     together,
 )
 from pocketrec_training.baselines.scorer import Asked, Build, Scorer, faded
@@ -67,8 +66,12 @@ def ridge(gram: ItemMatrix, right: ItemMatrix, l2: float) -> Floats32:
         LinAlgError: gram + l2 I is not positive definite.
     """
     if issparse(right):
-        # The inverse is symmetric, so this is the product; sparse rows come first.
-        return float32(np.asarray(right.T.astype(precision(gram.shape[0])) @ inverse(gram, l2)).T)
+        found = inverse(gram, l2)
+        columns = csr_matrix(right.T, dtype=found.dtype)
+        for at in range(0, len(found), _COLUMNS):  # a row of the product needs that row only
+            part = np.ascontiguousarray(found[at : at + _COLUMNS].T)
+            found[at : at + _COLUMNS] = (columns @ part).T
+        return float32(found)
     gram[np.diag_indices_from(gram)] += l2
     return float32(solve(gram, right, assume_a="pos", overwrite_a=True, overwrite_b=True))
 

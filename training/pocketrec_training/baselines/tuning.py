@@ -81,6 +81,7 @@ def tune(
             for tuned in _tune_one(data, baselines, name, group, parts, refit, trying):
                 there.add(name)
                 yield tuned
+                del tuned  # and with it the fitted method, before the next one is fitted
 
 
 def with_validation(data: Dataset) -> Dataset:

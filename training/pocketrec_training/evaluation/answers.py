@@ -64,6 +64,7 @@ def answer_all(
                 cases = answers.results[tuned.setting][0]
                 _answer(tuned.name, tuned.score, question, cases, answers)
                 answers.chosen.append(_told(tuned))
+            del tuned  # and with it the fitted method, before the next one is fitted
         bar.advance(len(names) + 1)
     for setting, (_, ranked) in answers.results.items():
         if not ranked.keys() & question.reported:
