@@ -12,6 +12,7 @@ from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
 from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.table_profile.profile import profile_files, recipe_name
 from pocketrec_training.table_profile.recipe_text import questions, recipe_text
+from pocketrec_training.table_profile.report import profile_lines
 
 T0 = 1_600_000_000
 
@@ -92,6 +93,15 @@ def test_a_letter_beyond_utf8_far_down_decides_the_encoding(tmp_path):
     log.write_bytes("\n".join(["user,item,ts", *rows, ""]).encode("cp1252"))
     assert log.stat().st_size > 1 << 20
     assert 'encoding = "cp1252"' in recipe_text(profile_files([log]))
+
+
+def test_control_characters_of_a_file_reach_neither_terminal_nor_comment(tmp_path):
+    log = tmp_path / "log.csv"
+    rows = [f"u{n % 20},i{n % 7},{T0 + n * 60},see\x1b[2J\x0e" for n in range(200)]
+    log.write_text("user,item,ts,event\n" + "\n".join(rows) + "\n")
+    profile = profile_files([log])
+    assert load(recipe_text(profile), tmp_path).events.types == ("see\x1b[2J\x0e",)
+    assert all(line.isprintable() for line in profile_lines(profile))
 
 
 def test_the_items_file_decides_between_two_ids(tmp_path):

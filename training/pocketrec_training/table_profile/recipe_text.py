@@ -136,8 +136,14 @@ def _line(key: str, value: object, why: str) -> str:
     line = f"{key} = {_toml(value)}"
     if not why:
         return line
-    short = f"{line}  # {why}"
-    return short if len(short) <= WIDTH else f"# {why}\n{line}"
+    comment = f"# {printable(why)}"
+    short = f"{line}  {comment}"
+    return short if len(short) <= WIDTH else f"{comment}\n{line}"
+
+
+def printable(text: str) -> str:
+    """Return a text from a file without line ends and control characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _toml(value: Any) -> str:

@@ -7,14 +7,18 @@ from typing import Any
 from pocketrec_training.table_profile.facts import EventFacts
 from pocketrec_training.table_profile.joins import JoinFacts
 from pocketrec_training.table_profile.profile import Profile
-from pocketrec_training.table_profile.recipe_text import questions, settings_of
+from pocketrec_training.table_profile.recipe_text import printable, questions, settings_of
 from pocketrec_training.table_profile.tables import TableProfile
 
 SEPARATOR_NAMES = {"\t": "tab", " ": "blank", ",": "comma", ";": "semicolon"}
 
 
 def profile_lines(profile: Profile) -> Iterator[str]:
-    """Yield the lines that `pocketrec init` prints."""
+    """Yield the lines that `pocketrec init` prints, without control characters of the files."""
+    yield from map(printable, _lines(profile))
+
+
+def _lines(profile: Profile) -> Iterator[str]:
     for table in profile.tables:
         yield from _table(table)
         yield ""
