@@ -53,7 +53,16 @@ def run(options: Options, recipe: Path = RECIPE) -> Result:
     budget = ("--minutes", str(options.minutes)) if options.minutes else ()
     command_line.call("data", recipe, "--out", work / "data", *source, shows_progress=True)
     if not finished(recipe, work / "run"):
-        words = ("train", recipe, "--data", work / "data", "--out", work / "run", *budget)
+        words = (
+            "train",
+            recipe,
+            "--data",
+            work / "data",
+            "--out",
+            work / "run",
+            "--no-final",
+            *budget,
+        )
         command_line.call(*words, shows_progress=True)
     words = ("evaluate", work / "run", "--data", work / "data", "--out", work / "report")
     command_line.call(*words, shows_progress=True)

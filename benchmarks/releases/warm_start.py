@@ -72,7 +72,17 @@ def run(options: Options, recipe: Path = RECIPE) -> Result:
         ("afresh", "all", ()),
         ("warm", "all", ("--warm-start", work / "a")),
     ):
-        words = ("train", short, "--data", work / data, "--out", work / name, *minutes, *start)
+        words = (
+            "train",
+            short,
+            "--data",
+            work / data,
+            "--out",
+            work / name,
+            "--no-final",
+            *minutes,
+            *start,
+        )
         command_line.call(*words, shows_progress=True)
     rows, figures = measure(work, options.seed)
     show(rows)

@@ -43,7 +43,14 @@ def call(*words: str | Path, shows_progress: bool = False) -> str:
     return done.stdout.rstrip()
 
 
-def train(recipe: Path, work: Path, source: Path | None, minutes: float | None) -> None:
+def train(
+    recipe: Path,
+    work: Path,
+    source: Path | None,
+    minutes: float | None,
+    *,
+    final: bool = False,
+) -> None:
     """Bring a recipe's tables to `work/data` and its run to `work/run`.
 
     Args:
@@ -51,11 +58,14 @@ def train(recipe: Path, work: Path, source: Path | None, minutes: float | None) 
         work: folder of the benchmark.
         source: folder with the raw data; None lets the registry fetch it.
         minutes: cap of the training; None leaves the recipe's own, by default none.
+        final: make the final fit too; a bundle of it has seen the test events.
     """
     given: tuple[str | Path, ...] = ("--source", source) if source else ()
     budget = ("--minutes", str(minutes)) if minutes else ()
     call("data", recipe, "--out", work / "data", *given, shows_progress=True)
-    words = ("train", recipe, "--data", work / "data", "--out", work / "run", *budget)
+    words: tuple[str | Path, ...] = ("train", recipe, "--data", work / "data")
+    words += ("--out", work / "run", *budget)
+    words += () if final else ("--no-final",)
     call(*words, shows_progress=True)
 
 

@@ -43,6 +43,7 @@ _KNOWN_META: dict[str, Callable[[object], bool]] = {
     "forced": is_number,
     "stopped_by": is_text,
     "reproducible": is_number,
+    "fit": is_text,
 }
 
 
@@ -99,6 +100,15 @@ class Manifest:
     def total_bytes(self) -> int:
         """Return the bytes of all files; a file with several names counts once."""
         return sum({file.sha256: file.bytes for file in self.files}.values())
+
+    @property
+    def fit(self) -> str:
+        """Fit of the models: "final" if they learned from all events of the log.
+
+        "evaluation" if the newest events were held back from them; "" in releases of 0.1.0.
+        """
+        fits = [str(file.meta["fit"]) for file in self.files if "fit" in file.meta]
+        return fits[0] if fits else ""
 
     def models(self, model: str, engine: str) -> list[FileEntry]:
         """Return the files of a model for an engine: defaults first, then by size, then by name.

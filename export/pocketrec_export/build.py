@@ -8,35 +8,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketrec_bundle.disk.files import canonical_json, check_free
+from pocketrec_bundle.disk.files import check_free
 from pocketrec_bundle.manifest import Meta
 from pocketrec_bundle.products import inner
 from pocketrec_bundle.reader import Bundle
 from pocketrec_bundle.release_name import check_release_name
-from pocketrec_bundle.settings.campaigns import FILE as CAMPAIGNS_FILE
-from pocketrec_bundle.settings.policy import Policy
-from pocketrec_bundle.settings.rules import FILE as RULES_FILE
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_edge.releases.parity import Inputs, ranked
 from pocketrec_export import card
-from pocketrec_export.campaigns import read_campaigns
+from pocketrec_export.draft import add_content
 from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.gates import choose as gates
+from pocketrec_export.gates.checks import Measures
 from pocketrec_export.gates.choose import Choice
 from pocketrec_export.gates.gain_gate import checked_gain
 from pocketrec_export.gates.inputs import (
+    calibration_probe,
     golden_histories,
     probe,
-    training_histories,
     whole_histories,
 )
 from pocketrec_export.gates.measure import FileFigures, MeasuredModel, Truth, measure
 from pocketrec_export.gates.quality import PairQuality
 from pocketrec_export.gates.rows import remedies, table
+from pocketrec_export.gates.two_fits import quality_of_two_fits
 from pocketrec_export.golden import answers as golden
-from pocketrec_export.items.content import add_items
-from pocketrec_export.items.index_builder import BuiltIndex, build_index
-from pocketrec_export.items.nprobe import choose_probes
 from pocketrec_export.models.convert import (
     ConvertedModel,
     attempt,
@@ -45,15 +41,13 @@ from pocketrec_export.models.convert import (
     tower_signature,
 )
 from pocketrec_export.report import ExportReport, ShippedVariant
-from pocketrec_export.rules import release_rules
-from pocketrec_training.cold_start.score_calibration import fit_users, vectors_of_users
-from pocketrec_training.data.dataset import Dataset, load_dataset, release_popularity
+from pocketrec_training.data.dataset import Dataset, load_dataset
 from pocketrec_training.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
-from pocketrec_training.run_folder import RunFolder
+from pocketrec_training.run_folder import Fit, RunFolder
 from pocketrec_training.trained import TrainedRun, load_trained
 
-PARITY_MOMENTS, CALIBRATION_MOMENTS, PROBE_USERS = 64, 128, 200
+PARITY_MOMENTS = 64
 
 
 def export_bundle(
@@ -64,6 +58,7 @@ def export_bundle(
     all_variants: bool = False,
     campaigns: Path | None = None,
     name: str | None = None,
+    fit: Fit | None = None,
 ) -> ExportReport:
     """Export a run as a bundle at `out`.
 
@@ -75,12 +70,14 @@ def export_bundle(
         campaigns: file of the items for the recipe's sponsored places, see
             `pocketrec_export.campaigns`.
         name: name of the release; None: the recipe's name and the time of the newest event.
+        fit: of the run, to export; None: the final fit if the run has one. Its losses in the gates
+            are those of the evaluation fit, because it has seen the validation events.
 
     Raises:
         GateRefusedError: no variant is within a target's limits, or `export.require_gain` refuses.
             Nothing was written.
         ConversionFailedError: a model cannot be converted to fp32.
-        RunInvalidError: the run is incomplete.
+        RunInvalidError: the run is incomplete, or has no final fit and `fit` asks for it.
         InputError: `out` exists, or the name or the campaigns are invalid.
 
     Example:
@@ -90,13 +87,16 @@ def export_bundle(
     """
     check_free(out, force=force)
     named = None if name is None else check_release_name(name)
-    trained = load_trained(run)
+    fit = fit or RunFolder(run).shipped
+    evaluation = load_trained(run)
+    trained = load_trained(run, fit=fit) if fit == "final" else evaluation
     recipe = trained.recipe
     told = checked_gain(recipe, run, force=force)
     version = recipe.export.format_version
     with BundleWriter(out, force=force, format_version=version) as writer:
-        data = load_dataset(recipe, run)
-        _add_content(writer, trained, data, campaigns)
+        log = load_dataset(recipe, run)
+        data = trained.learned_from(log)
+        add_content(writer, trained, data, campaigns)
         last_ts = int(data.ts.max())
         facts: dict[str, Any] = {
             "name": named or f"{recipe.name}-{last_ts}",
@@ -110,7 +110,10 @@ def export_bundle(
         with TemporaryDirectory(dir=writer.blob_dir.parent) as scratch:
             measured, unmade = _measured(Path(scratch), trained, data, draft)
             files = [*(m.figures for m in measured), *unmade]
-            choices = _chosen(files, PairQuality(draft, measured, trained, data, blank), recipe)
+            quality: Measures = PairQuality(draft, measured, trained, log, blank)
+            if trained.fit == "final":
+                quality = quality_of_two_fits(quality, Path(scratch), evaluation, log)
+            choices = _chosen(files, quality, recipe)
         refused = [choice.target for choice in choices if not choice.passed]
         if refused and not force:
             raise GateRefusedError(_refusal(choices))
@@ -120,7 +123,7 @@ def export_bundle(
             choices,
             every=all_variants,
             ort_format=recipe.export.ort_format,
-            ended=_ended(run),
+            ended=_ended(run, fit),
         )
         draft = Bundle(writer.manifest(**facts), writer.blob_dir)
         answered = golden.answered(draft, blank, force=force)
@@ -136,6 +139,7 @@ def export_bundle(
             golden_left_out=answered.left_out,
             golden_unmade=list(answered.edges.unmade),
             baseline_gain=told,
+            fit=fit,
         )
         for name, text in card.render(report, run).items():
             writer.add(name, text, "card")
@@ -154,57 +158,13 @@ def _refusal(choices: Sequence[Choice]) -> str:
     )
 
 
-def _chosen(files: Sequence[FileFigures], quality: PairQuality, recipe: Recipe) -> list[Choice]:
+def _chosen(files: Sequence[FileFigures], quality: Measures, recipe: Recipe) -> list[Choice]:
     targets = recipe.export.targets
     return [
         gates.choose(name, targets[name], files, quality)
         for name in gates.TARGETS
         if name in targets
     ]
-
-
-def _add_content(
-    writer: BundleWriter, trained: TrainedRun, data: Dataset, campaigns: Path | None
-) -> None:
-    """Add all that is neither a model nor an answer of one."""
-    spec, recipe = trained.spec, trained.recipe
-    index = build_index(trained.item_vectors, trained.items.ids, recipe.index.cells, recipe.seed)
-    probes = _probes(trained, data, index)
-    available = np.ones(len(trained.items), np.bool_)
-    popularity = release_popularity(spec, data)
-    add_items(writer, spec, trained.items, index, popularity, available, trained.neighbours)
-    writer.add("feature_spec.json", canonical_json(spec.to_json()), "json")
-    writer.add("policy.json", canonical_json(_policy(recipe, probes).to_json()), "json")
-    rules = release_rules(recipe.rerank, popularity[:, 0])
-    if rules is not None:
-        writer.add(RULES_FILE, canonical_json(rules.to_json()), "json")
-    if campaigns is not None:
-        found = read_campaigns(campaigns, rules, trained.items.ids, available)
-        writer.add(CAMPAIGNS_FILE, canonical_json(found.to_json()), "json")
-
-
-def _probes(trained: TrainedRun, data: Dataset, index: BuiltIndex) -> int:
-    """Cells a search reads: the recipe's number, or the fewest that reach the recipe's recall."""
-    recipe, spec = trained.recipe, trained.spec
-    if not recipe.index.recall:
-        return recipe.index.probes
-    users = fit_users(data, recipe.seed)[:PROBE_USERS]
-    now = int(data.ts.max())
-    vectors = vectors_of_users(trained.user_tower, spec, data, users, trained.item_vectors, now)
-    return choose_probes(
-        index, trained.item_vectors, vectors, recipe.ranker.candidates, recipe.index.recall
-    ).probes
-
-
-def _policy(recipe: Recipe, probes: int) -> Policy:
-    return Policy(
-        slate=recipe.rerank.slate,
-        category_cap=recipe.rerank.category_cap,
-        near_duplicate_cosine=recipe.rerank.near_duplicate_cosine,
-        probes=probes,
-        candidates=recipe.ranker.candidates,
-        repeats=recipe.rerank.repeats,
-    )
 
 
 def _measured(
@@ -217,7 +177,7 @@ def _measured(
     """
     recipe, spec = trained.recipe, trained.spec
     real = probe(trained, data, whole_histories(data, PARITY_MOMENTS, recipe.seed))
-    log = probe(trained, data, training_histories(data, CALIBRATION_MOMENTS, recipe.seed))
+    log = calibration_probe(trained, data)
     variants = tuple(dict.fromkeys((gates.EXACT, *recipe.export.variants)))
     parts = {
         "user_tower": (trained.user_tower, tower_signature(spec)),
@@ -290,14 +250,18 @@ def _add_models(
             _add_file(writer, figures.model, ort_twin(made), facts)
 
 
-def _ended(run_dir: Path) -> dict[str, Meta]:
-    """Return by model what ended its training; nothing if the run is of an earlier version."""
+def _ended(run_dir: Path, fit: Fit) -> dict[str, Meta]:
+    """Return by model its fit and what ended its training; runs of 0.1.0 have only the fit."""
     report = RunFolder(run_dir).read_report()
+    last = RunFolder(run_dir).of(fit).read_report()
     keys = {"user_tower": "retrieval_stopped_by", "ranker": "ranker_stopped_by"}
     return {
-        model: {"stopped_by": report[key], "reproducible": int(report["reproducible"])}
-        if key in report
-        else {}
+        model: {"fit": fit}
+        | (
+            {"stopped_by": last.get(key, report[key]), "reproducible": int(last["reproducible"])}
+            if key in report
+            else {}
+        )
         for model, key in keys.items()
     }
 

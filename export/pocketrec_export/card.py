@@ -9,7 +9,7 @@ from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_export.gates.rows import GateRow, interval, shown
 from pocketrec_export.report import ExportReport
 from pocketrec_training.run_folder import RunFolder
-from pocketrec_training.stopping import cap_warning, stopped_told
+from pocketrec_training.stopping import cap_warning, final_told, stopped_told
 
 _CLOCKED = "latency ratio"
 KEPT = (
@@ -29,6 +29,18 @@ KEPT = (
 )
 """Keys of the train report that the card repeats; runs of earlier versions lack some."""
 
+KEPT_OF_FINAL = (
+    "epochs",
+    "epochs_planned",
+    "retrieval_stopped_by",
+    "ranker_epochs",
+    "ranker_lists",
+    "new_items",
+    "reproducible",
+    "last_ts",
+)
+"""Keys of the final fit's report that the card repeats."""
+
 
 def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
     """Return `model_card.json` and `model_card.md`, without any time that differs between runs."""
@@ -38,8 +50,10 @@ def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
     export = _without_times(asdict(report))
     gain = training.get("ranker_gain_sentence", "")
     card = {
+        "fit": report.fit,
         "export": export,
         "training": {k: training[k] for k in KEPT if k in training} | {"ranker_gain": gain},
+        "final": {k: training["final"][k] for k in KEPT_OF_FINAL} if report.fit == "final" else {},
         "data": data,
     }
     verdicts = "".join(f"- {line}\n" for line in (export["baseline_gain"], gain) if line)
@@ -61,7 +75,8 @@ def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
     )
     text = f"""# {report.name}
 
-{verdicts}- Data: {data.get("dataset", "unknown")}, licence: {data.get("licence", "unknown")}; \
+{_fit(report, training)}{verdicts}- Data: {data.get("dataset", "unknown")}, licence: \
+{data.get("licence", "unknown")}; \
 {data.get("interactions", 0)} interactions of {data.get("users", 0)} users with \
 {report.items} items
 - Training: {training["epochs"]} epochs, seed {training["seed"]}, validation NDCG@10 of the towers \
@@ -85,7 +100,8 @@ On real histories; the last error on hard inputs (empty, full, huge numbers, den
 {files}
 
 ## Gates
-Losses are samples of validation cases: a gate refuses when the whole 95% interval is beyond the
+{_gates(report)}Losses are samples of validation cases: a gate refuses when the whole 95% \
+interval is beyond the
 limit, and warns when only the value found is.
 
 | target | model | variant | check | found | interval | limit | recipe key | | |
@@ -93,6 +109,26 @@ limit, and warns when only the value found is.
 {gates}
 """
     return {"model_card.json": canonical_json(card), "model_card.md": text.encode()}
+
+
+def _fit(report: ExportReport, training: dict[str, Any]) -> str:
+    """Say which fit ships, and which fit the figures are of."""
+    if report.fit != "final":
+        return ""
+    return (
+        f"- {final_told(training)}\n"
+        "- All figures of quality are of the evaluation fit: it has the same recipe and held back "
+        "the newest events, which the final fit has seen\n"
+    )
+
+
+def _gates(report: ExportReport) -> str:
+    if report.fit != "final":
+        return ""
+    return (
+        "NDCG@10 and AUC losses are those of the evaluation fit, converted in the same way; all "
+        "else is of the final fit.\n"
+    )
 
 
 def _capped(training: dict[str, Any]) -> str:

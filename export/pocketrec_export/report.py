@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pocketrec_export.gates.choose import Choice
 from pocketrec_export.gates.measure import FileFigures
 from pocketrec_export.gates.rows import GateRow
+from pocketrec_training.run_folder import Fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,7 @@ class ExportReport:
         golden_unmade: edge cases that this release cannot show, e.g. a withdrawn item.
         baseline_gain: one line, the two stages against the best simple baseline; "" if the recipe
             has `export.require_gain = "off"`.
+        fit: "final" (learned from all events) or "evaluation".
 
     Example:
         >>> shipped = ShippedVariant(target="web", engine="onnx", user_tower="fp16", ranker="fp32",
@@ -76,6 +78,7 @@ class ExportReport:
     golden_left_out: int
     golden_unmade: list[str]
     baseline_gain: str
+    fit: Fit = "evaluation"
 
     def gates_of_shipped(self) -> list[GateRow]:
         """Return the checks of the files that each target ships."""

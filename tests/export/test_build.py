@@ -110,7 +110,8 @@ def test_run_of_an_earlier_version_says_nothing_of_what_ended_it(run_dir: Path, 
     keys = ("retrieval_stopped_by", "ranker_stopped_by", "reproducible")
     old = {key: value for key, value in report.items() if key not in keys}
     (tmp_path / "train_report.json").write_text(json.dumps(old))
-    assert build._ended(tmp_path) == {"user_tower": {}, "ranker": {}}
+    only = {"fit": "evaluation"}
+    assert build._ended(tmp_path, "evaluation") == {"user_tower": only, "ranker": only}
 
 
 def test_all_variants_pack_also_what_no_target_ships(run_dir: Path, tmp_path: Path):

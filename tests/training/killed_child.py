@@ -33,15 +33,15 @@ MORE = (
 )
 
 
-def job(folder: Path, run: Path):
+def job(folder: Path, run: Path, *, final: bool = True):
     """Return a function that trains the recipe of a folder."""
     recipe = load_recipe(folder / "r.toml")
-    return lambda: train.train(recipe=recipe, data=folder / "data", out=run)
+    return lambda: train.train(recipe=recipe, data=folder / "data", out=run, final=final)
 
 
 def killed_once(folder: Path) -> dict:
     """Kill a training at its first checkpoint, and go on to the end."""
-    whole = job(folder, folder / "run")
+    whole = job(folder, folder / "run", final=False)
     checkpoint = folder / ".run.work" / "retrieval.npz"
     child = os.fork()
     if child == 0:

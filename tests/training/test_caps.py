@@ -238,7 +238,12 @@ def test_minutes_of_a_call_are_split_where_the_recipe_has_no_caps(tiny, uncompil
     recipe = load_recipe(tiny / "r.toml")
     with uncompiled(), two_folds():
         report = train(
-            recipe=recipe, data=tiny / "data", out=tiny / "called", minutes=NEVER, warn=told.append
+            recipe=recipe,
+            data=tiny / "data",
+            out=tiny / "called",
+            minutes=NEVER,
+            final=False,
+            warn=told.append,
         )
     assert (report.epochs, len(report.ranker_losses)) == (1, 1)
     assert len(told) == 1
@@ -250,10 +255,10 @@ def test_model_is_the_same_whatever_the_load_of_the_machine(tiny, uncompiled, tw
     retrieval = dataclasses.replace(recipe.retrieval, epochs=2, quantize_from=1.0)
     recipe = dataclasses.replace(recipe, retrieval=retrieval)
     with uncompiled(), two_folds():
-        train(recipe=recipe, data=tiny / "data", out=tiny / "idle")
+        train(recipe=recipe, data=tiny / "data", out=tiny / "idle", final=False)
         loop = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         try:
-            report = train(recipe=recipe, data=tiny / "data", out=tiny / "busy")
+            report = train(recipe=recipe, data=tiny / "data", out=tiny / "busy", final=False)
         finally:
             loop.kill()
             loop.wait()

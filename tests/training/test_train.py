@@ -135,18 +135,17 @@ def test_killed_at_many_steps_training_leaves_the_old_run_or_the_new(killed):
     assert found["whole"] == 0
     *tries, (code, new, left) = found["after"]
     assert (code, left) == (0, [])
-    whole = load_trained(work / "whole")
     assert new == sorted(path.name for path in (work / "whole").iterdir())
     assert len(tries) >= 7
     switch = sum(files == ["old"] for _, files, _ in tries)
     assert [files for _, files, _ in tries] == [["old"]] * switch + [new] * (len(tries) - switch)
     assert {tuple(left) for _, _, left in tries} <= {(), (".run.work",)}
-    for model in ("user_tower", "item_tower", "ranker"):
-        weights = (
-            getattr(each, model).get_weights() for each in (whole, load_trained(work / "run"))
-        )
-        for one, two in zip(*weights, strict=True):
-            assert np.array_equal(one, two)
+    for fit in ("evaluation", "final"):
+        whole, again = (load_trained(work / name, fit=fit) for name in ("whole", "run"))
+        for model in ("user_tower", "item_tower", "ranker"):
+            weights = (getattr(each, model).get_weights() for each in (whole, again))
+            for one, two in zip(*weights, strict=True):
+                assert np.array_equal(one, two)
 
 
 def test_stale_checkpoint_that_nobody_claims_is_dropped(tmp_path):
@@ -166,6 +165,8 @@ def test_work_of_another_recipe_is_not_taken_over(run, tiny, tmp_path):
     recipe = load_recipe(tiny / "r.toml")
     _claim(tmp_path / "w", recipe, tiny / "data")
     _claim(tmp_path / "w", recipe, tiny / "data")
+    with pytest.raises(RunInvalidError, match="--no-final it began with"):
+        _claim(tmp_path / "w", recipe, tiny / "data", final=False)
     (tmp_path / "w" / "claim").write_bytes(b"other")
     with pytest.raises(RunInvalidError, match="another recipe"):
         _claim(tmp_path / "w", recipe, tiny / "data")
@@ -186,6 +187,7 @@ def test_training_refuses_a_planted_leak_and_goes_on_once_it_is_mended(
 
     write_tables(tmp_path, RECIPE.replace("epochs = 12", "epochs = 1"), users=30, events=8)
     words = ["train", tmp_path / "r.toml", "--data", tmp_path / "data", "--out", tmp_path / "run"]
+    words.append("--no-final")
     with monkeypatch.context() as planted, uncompiled():
         planted.setattr(CandidateGenerator, "inputs_for", whole_log)
         done = runner.invoke(main, [*map(str, words), "--json"])

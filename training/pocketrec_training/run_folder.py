@@ -6,7 +6,7 @@ This file owns the names. Contents belong to the modules that write them.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pocketrec_training.data import columns as col
 from pocketrec_training.errors import RunInvalidError
@@ -14,20 +14,53 @@ from pocketrec_training.errors import RunInvalidError
 MODELS = ("user_tower", "item_tower", "ranker")
 """Names of the Keras models; each is saved as NAME.keras."""
 
+Fit = Literal["evaluation", "final"]
+"""The fit whose figures are reported, and the one on all events, which ships."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths of the files of one run.
+    """Paths of the files of one run, or of its final fit.
 
     Attributes:
         path: the folder.
+        tables: folder of the tables; None: `path`.
 
     Example:
-        >>> RunFolder(Path("runs/shop")).item_vectors
+        >>> run = RunFolder(Path("runs/shop"))
+        >>> run.item_vectors
         PosixPath('runs/shop/item_vectors.npy')
+        >>> run.final.item_vectors, run.final.items
+        (PosixPath('runs/shop/final/item_vectors.npy'), PosixPath('runs/shop/items.parquet'))
     """
 
     path: Path
+    tables: Path | None = None
+
+    @property
+    def final(self) -> "RunFolder":
+        """The final fit; its folder is missing after `train --no-final` and in old runs."""
+        return RunFolder(self.path / "final", self.path)
+
+    @property
+    def shipped(self) -> Fit:
+        """The fit that ships: the final one if there is one."""
+        return "final" if self.final.path.is_dir() else "evaluation"
+
+    def of(self, fit: Fit) -> "RunFolder":
+        """Return the folder of a fit.
+
+        Raises:
+            RunInvalidError: the run has no final fit.
+        """
+        if fit == "evaluation":
+            return self
+        if not self.final.path.is_dir():
+            raise RunInvalidError(
+                f"{self.path}: has no final fit. Train without --no-final, or choose the "
+                "evaluation fit."
+            )
+        return self.final
 
     @property
     def recipe(self) -> Path:
@@ -47,17 +80,17 @@ class RunFolder:
     @property
     def items(self) -> Path:
         """The canonical table of items."""
-        return self.path / col.ITEMS_FILE
+        return (self.tables or self.path) / col.ITEMS_FILE
 
     @property
     def interactions(self) -> Path:
         """The canonical table of interactions."""
-        return self.path / col.INTERACTIONS_FILE
+        return (self.tables or self.path) / col.INTERACTIONS_FILE
 
     @property
     def data_report(self) -> Path:
         """The report of `pocketrec data`; missing if the tables have none."""
-        return self.path / col.REPORT_FILE
+        return (self.tables or self.path) / col.REPORT_FILE
 
     @property
     def item_vectors(self) -> Path:

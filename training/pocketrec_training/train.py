@@ -2,101 +2,31 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import keras
-import numpy as np
-
-from pocketrec_bundle.disk.files import (
-    canonical_json,
-    replace_dir,
-    sha256_file,
-    write_atomic,
-    write_failed,
-)
-from pocketrec_training.counted_time import StoppedBy
+from pocketrec_bundle.disk.files import replace_dir, sha256_file, write_atomic, write_failed
 from pocketrec_training.data import columns as col
-from pocketrec_training.data.dataset import VALID, feature_spec, load_dataset
-from pocketrec_training.data.split_check import (
-    check_heads,
-    check_split,
-    tie_warning,
-    tied_last_share,
-)
+from pocketrec_training.data.dataset import feature_spec, load_dataset
+from pocketrec_training.data.split_check import check_heads, check_split, tie_warning
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.experiment_log import ExperimentLog
-from pocketrec_training.metrics.cases import evaluation_settings
-from pocketrec_training.neighbours import fit_neighbours, save_neighbours
-from pocketrec_training.ranker.candidate_lists import CandidateGenerator
-from pocketrec_training.ranker.cross_fit import save_cross_fit
-from pocketrec_training.ranker.fit import fit_ranker
-from pocketrec_training.ranker.gain import RankerGain
-from pocketrec_training.ranker.leakage import LeakCheck
+from pocketrec_training.fits.evaluation import fit_evaluation
+from pocketrec_training.fits.final import MINUTES_SHARE, fit_final
+from pocketrec_training.fits.report import TrainReport, read_report
+from pocketrec_training.fits.save import save_fit
 from pocketrec_training.recipe.load import recipe_json
 from pocketrec_training.recipe.schema import Recipe
-from pocketrec_training.run_folder import MODELS, RunFolder
+from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.stopping import cap_warning
-from pocketrec_training.towers.fit import fit_towers, prepare_process
-from pocketrec_training.towers.item_content import item_inputs
-from pocketrec_training.towers.user_vectors import validation_ndcg
+from pocketrec_training.towers.fit import prepare_process
 from pocketrec_training.trained import load_trained
-from pocketrec_training.warm_start.align import Alignment
-from pocketrec_training.warm_start.start import align_towers, check_fits, copy_weights
+from pocketrec_training.warm_start.start import check_fits
 
 TOWERS_SHARE = 0.75
 """Part of `--minutes` that the two towers get where the recipe has no caps of its own."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainReport:
-    """How training went; saved as `train_report.json`.
-
-    Attributes:
-        epochs: of the two towers that ran, out of `epochs_planned`.
-        retrieval_stopped_by: "epochs" if all ran, "patience" (early stopping) or "minutes" (cap).
-        valid_ndcg10: of the towers that ship, over all validation cases; `pocketrec evaluate
-            --split valid` reports the same number.
-        curve: loss and ndcg10 an epoch, the latter over `retrieval.validate_users` cases.
-        ranker_losses: an epoch of the fit that chose `ranker_epochs`, out of
-            `ranker_epochs_planned`.
-        ranker_stopped_by: what ended that fit, "epochs" or "minutes".
-        ranker_gain: over retrieval's order, on lists not learned from.
-        reproducible: no cap cut a stage, so seed and data alone decide.
-        tied_last_share: see `pocketrec_training.data.split_check`.
-        leak_check: which of the ranker's features were tried with another future.
-        alignment: how far items moved, after a warm start.
-
-    Example:
-        >>> from pocketrec_training.run_folder import RunFolder
-        >>> report = RunFolder(Path("run")).read_report()
-        >>> {"epochs", "valid_ndcg10", "ranker_gain"} <= report.keys()
-        True
-    """
-
-    recipe: str
-    seed: int
-    epochs: int
-    epochs_planned: int
-    retrieval_stopped_by: StoppedBy
-    valid_ndcg10: float
-    curve: list[dict[str, float]]
-    ranker_losses: list[float]
-    ranker_epochs: int
-    ranker_epochs_planned: int
-    ranker_stopped_by: StoppedBy
-    ranker_gain: RankerGain
-    ranker_gain_sentence: str
-    reproducible: bool
-    tied_last_share: dict[str, float]
-    retrieval_s: float
-    ranker_s: float
-    user_tower_parameters: int
-    ranker_parameters: int
-    last_ts: int
-    leak_check: LeakCheck
-    alignment: Alignment | None = None
 
 
 def train(
@@ -106,19 +36,24 @@ def train(
     out: Path,
     minutes: float | None = None,
     warm_start: Path | None = None,
+    final: bool = True,
     logs: Sequence[ExperimentLog] = (),
     warn: Callable[[str], None] = lambda _: None,
 ) -> TrainReport:
-    """Train both stages and write the run folder; resume an interrupted call.
+    """Train both stages in two fits and write the run folder; resume an interrupted call.
+
+    The evaluation fit holds back validation and test events, and its figures are reported. The
+    final fit learns from all events, and ships.
 
     Args:
         recipe: settings of the recommender.
         data: folder that `pocketrec data` wrote.
         out: folder for the finished run. Unfinished work is beside it in `.NAME.work`.
         minutes: cap of both stages together, divided like the recipe's own caps, or 3 to 1 without
-            them. None: the recipe's caps.
+            them. None: the recipe's caps. The final fit gets a fifth of each.
         warm_start: run of the previous release. Training begins with its weights, and the new item
             space is rotated onto its space at the end, so item vectors move little.
+        final: make the final fit; without it the evaluation fit ships.
         logs: receive the curves during training.
         warn: receives a sentence before training if the split does not fit the data, and after
             training if a cap cut it short.
@@ -138,7 +73,7 @@ def train(
         >>> report.recipe, report.epochs
         ('shop', 2)
     """
-    return _train(recipe, data, out, minutes, warm_start, logs, warn)
+    return _train(recipe, data, out, minutes, warm_start, final, logs, warn)
 
 
 def _train(
@@ -147,6 +82,7 @@ def _train(
     run_dir: Path,
     minutes: float | None,
     warm_start: Path | None,
+    final: bool,
     logs: Sequence[ExperimentLog],
     warn: Callable[[str], None],
 ) -> TrainReport:
@@ -159,99 +95,51 @@ def _train(
         warn(tied)
     towers_cap, ranker_cap = _caps(recipe, minutes)
     work = run_dir.parent / f".{run_dir.name}.work"
-    _claim(work, recipe, data_dir, warm_start)
+    _claim(work, recipe, data_dir, warm_start, final=final)
     previous = None
     if warm_start is not None:
-        previous = load_trained(warm_start)
+        previous = load_trained(warm_start, fit=RunFolder(warm_start).shipped)
         check_fits(previous, spec, data.items)
 
-    def on_epoch(epoch: int, point: dict[str, float]) -> None:
-        for log in logs:
-            log.log(epoch, {f"retrieval/{name}": value for name, value in point.items()})
-
-    checkpoint = work / "retrieval.npz"
-    towers = fit_towers(
-        recipe,
-        spec,
-        data,
-        checkpoint,
-        towers_cap,
-        begin=copy_weights(previous, spec, data.items) if previous else None,
-        on_epoch=on_epoch,
-    )
-    inputs = item_inputs(spec, data.items, recipe.retrieval.title_buckets)
-    table = np.asarray(towers.item_tower(inputs, training=False), np.float32)
-    user_tower, item_tower, alignment = towers.user_tower, towers.item_tower, None
-    if previous is not None:
-        aligned = align_towers(previous, spec, towers, table, data)
-        user_tower, item_tower = aligned.user_tower, aligned.item_tower
-        table, alignment = aligned.table, aligned.alignment
-    baskets = recipe.split.kind != "leave_last"
-    neighbours = fit_neighbours(recipe.neighbours, data)
-    candidates = CandidateGenerator(
-        spec,
-        data,
-        user_tower,
-        table,
-        neighbours=neighbours,
-        repeats=recipe.rerank.repeats,
-        baskets=baskets,
-    )
-    keras.utils.set_random_seed(recipe.seed)  # the ranker starts alike, resumed or not
-    fitted = fit_ranker(recipe, spec, candidates, ranker_cap)
-    for epoch, loss in enumerate(fitted.first.losses):
-        for log in logs:
-            log.log(epoch, {"ranker/loss": loss})
-    report = TrainReport(
-        recipe=recipe.name,
-        seed=recipe.seed,
-        epochs=len(towers.curve),
-        epochs_planned=recipe.retrieval.epochs,
-        retrieval_stopped_by=towers.stopped_by,
-        valid_ndcg10=validation_ndcg(
-            user_tower, table, spec, data, evaluation_settings(data, VALID)[0]
-        ),
-        curve=towers.curve,
-        ranker_losses=fitted.first.losses,
-        ranker_epochs=fitted.first.epochs,
-        ranker_epochs_planned=recipe.ranker.epochs,
-        ranker_stopped_by=fitted.first.stopped_by,
-        ranker_gain=fitted.gain,
-        ranker_gain_sentence=fitted.gain.sentence(),
-        reproducible="minutes" not in (towers.stopped_by, fitted.first.stopped_by),
-        tied_last_share=tied_last_share(data),
-        retrieval_s=round(towers.seconds, 2),
-        ranker_s=round(fitted.seconds, 2),
-        user_tower_parameters=user_tower.count_params(),
-        ranker_parameters=fitted.ranker.count_params(),
-        last_ts=int(data.ts.max()),
-        leak_check=fitted.leak_check,
-        alignment=alignment,
-    )
-    out = RunFolder(work / "run")
-    shutil.rmtree(out.path, ignore_errors=True)
-    try:
-        out.path.mkdir()
-        out.recipe.write_bytes(recipe_json(recipe))
-        out.feature_spec.write_bytes(canonical_json(spec.to_json()))
-        out.report.write_text(json.dumps(asdict(report), indent=2))
-        for name in (col.ITEMS_FILE, col.INTERACTIONS_FILE, col.REPORT_FILE):
-            if (data_dir / name).is_file():
-                shutil.copyfile(data_dir / name, out.path / name)
-        np.save(out.item_vectors, table)
-        if neighbours is not None:
-            save_neighbours(out.neighbours, neighbours)
-        for name, model in zip(MODELS, (user_tower, item_tower, fitted.ranker), strict=True):
-            model.save(out.model(name))
-        if fitted.cross_fit is not None:
-            save_cross_fit(out.path, fitted.cross_fit)
-        replace_dir(out.path, run_dir)
+    part = MINUTES_SHARE if final else 0.0
+    run = RunFolder(work / "finished")
+    if run.path.is_dir():  # a killed call came so far
+        report = read_report(run.report)
+    else:
+        fitted = fit_evaluation(
+            recipe,
+            spec,
+            data,
+            work / "retrieval.npz",
+            caps=(towers_cap * (1.0 - part), ranker_cap * (1.0 - part)),
+            previous=previous,
+            logs=logs,
+        )
+        report = fitted.report
+        with _writing(run_dir):
+            save_fit(fitted, run.path, data_dir)
+    if final and not run.final.path.is_dir():
+        last = fit_final(
+            data, run.path, report, work / "final.npz", minutes=towers_cap * part, logs=logs
+        )
+        report = replace(report, final=last.report, reproducible=last.report.reproducible)
+        with _writing(run_dir):
+            write_atomic(run.report, json.dumps(asdict(report), indent=2).encode())
+            save_fit(last, run.final.path)
+    with _writing(run_dir):
+        replace_dir(run.path, run_dir)
         shutil.rmtree(work)
-    except OSError as err:
-        raise write_failed(run_dir, err) from err
     if cut := cap_warning(asdict(report)):
         warn(cut)
     return report
+
+
+@contextmanager
+def _writing(run_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as err:
+        raise write_failed(run_dir, err) from err
 
 
 def _caps(recipe: Recipe, minutes: float | None) -> tuple[float, float]:
@@ -263,19 +151,28 @@ def _caps(recipe: Recipe, minutes: float | None) -> tuple[float, float]:
     return share * minutes, (1.0 - share) * minutes
 
 
-def _claim(work: Path, recipe: Recipe, data_dir: Path, warm_start: Path | None = None) -> None:
+def _claim(
+    work: Path,
+    recipe: Recipe,
+    data_dir: Path,
+    warm_start: Path | None = None,
+    *,
+    final: bool = True,
+) -> None:
     """Make the work folder, or accept that of a killed try of the same recipe and data."""
     report = data_dir / col.REPORT_FILE
     mark = recipe_json(recipe) + (report.read_bytes() if report.is_file() else b"")
     if warm_start is not None:
-        vectors = RunFolder(warm_start).item_vectors
+        started = RunFolder(warm_start)
+        vectors = started.of(started.shipped).item_vectors
         mark += sha256_file(vectors).encode() if vectors.is_file() else b""
+    mark += b"" if final else b"no final fit"
     path = work / "claim"
     if path.is_file():
         if path.read_bytes() != mark:
             raise RunInvalidError(
                 f"{work}: unfinished work of another recipe, other data or another start. Remove "
-                "it, or train with the recipe, data and --warm-start it began with."
+                "it, or train with the recipe, data, --warm-start and --no-final it began with."
             )
         return
     shutil.rmtree(work, ignore_errors=True)  # killed while it was cleared: no one can claim that

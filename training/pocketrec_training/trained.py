@@ -1,7 +1,7 @@
 """Load a finished run folder, for export and evaluation."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -11,14 +11,14 @@ import pocketrec_training.ranker.model as ranker_model
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
-from pocketrec_training.data.dataset import Dataset, Items, load_items
+from pocketrec_training.data.dataset import TRAIN, Dataset, Items, load_items
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.neighbours import load_neighbours
 from pocketrec_training.progress import Progress
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.recipe.schema import Recipe
-from pocketrec_training.run_folder import MODELS, RunFolder
+from pocketrec_training.run_folder import MODELS, Fit, RunFolder
 from pocketrec_training.saved_model import load_model
 from pocketrec_training.towers import item_tower, user_tower
 from pocketrec_training.towers.item_content import item_inputs
@@ -32,7 +32,12 @@ _BLOCK = 8192
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedRun:
-    """Models and tables of a run; item_vectors is float32 [n_items, d] in canonical row order."""
+    """Models and tables of a run.
+
+    Attributes:
+        item_vectors: float32 [n_items, d] in canonical row order.
+        fit: which of the run's fits this is.
+    """
 
     recipe: Recipe
     spec: FeatureSpec
@@ -42,6 +47,11 @@ class TrainedRun:
     item_tower: keras.Model
     ranker: keras.Model
     neighbours: Neighbours | None
+    fit: Fit = "evaluation"
+
+    def learned_from(self, data: Dataset) -> Dataset:
+        """Return the data with the folds of this fit: all events train a final fit."""
+        return all_train(data) if self.fit == "final" else data
 
     def candidates(self, data: Dataset) -> CandidateGenerator:
         """Return the run's candidate generator over the sequences of `data`."""
@@ -68,13 +78,18 @@ class TrainedRun:
         return vectors
 
 
-def load_trained(run_dir: Path) -> TrainedRun:
-    """Load a run.
+def all_train(data: Dataset) -> Dataset:
+    """Return the data with every event in the training fold."""
+    return replace(data, fold=np.full(len(data.fold), TRAIN, np.int8))
+
+
+def load_trained(run_dir: Path, *, fit: Fit = "evaluation") -> TrainedRun:
+    """Load a fit of a run.
 
     Raises:
-        RunInvalidError: a file is missing or unreadable.
+        RunInvalidError: a file is missing or unreadable, or the run has no final fit.
     """
-    run = RunFolder(run_dir)
+    run = RunFolder(run_dir).of(fit)
     run.check_finished()
     try:
         spec = FeatureSpec.from_json(json.loads(run.feature_spec.read_bytes()))
@@ -82,12 +97,13 @@ def load_trained(run_dir: Path) -> TrainedRun:
         vectors = np.load(run.item_vectors, allow_pickle=False)
         neighbours = load_neighbours(run.neighbours) if spec.neighbours else None
     except (OSError, ValueError, KeyError) as err:
-        raise RunInvalidError(f"{run_dir}: damaged ({err}). Train again.") from err
+        raise RunInvalidError(f"{run.path}: damaged ({err}). Train again.") from err
     return TrainedRun(
         recipe=load_recipe(run.recipe),
         spec=spec,
         items=load_items(run_dir),
         item_vectors=vectors,
         neighbours=neighbours,
+        fit=fit,
         **models,
     )

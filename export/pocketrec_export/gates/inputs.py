@@ -21,6 +21,8 @@ from pocketrec_training.data.dataset import (
 )
 from pocketrec_training.trained import TrainedRun
 
+CALIBRATION_MOMENTS = 128
+
 Moment = tuple[History, int]
 """A history and the moment of a request after it, unix seconds."""
 
@@ -74,6 +76,11 @@ def after(data: Dataset, past: History) -> Moment:
     """Return a history with the time of the request, an hour after its last event."""
     now = int(past.ts[-1]) + golden.NOW_AFTER_S if len(past) else int(data.ts.max())
     return past, now
+
+
+def calibration_probe(trained: TrainedRun, data: Dataset) -> Probe:
+    """Build the inputs that int8 scales are computed from, of training histories."""
+    return probe(trained, data, training_histories(data, CALIBRATION_MOMENTS, trained.recipe.seed))
 
 
 def probe(trained: TrainedRun, data: Dataset, moments: Iterable[Moment]) -> Probe:

@@ -1,6 +1,6 @@
 """Measure files and pairs for the gates: time, slates, and losses on cases."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -24,6 +24,9 @@ K = 10
 REFERENCE = "litert"
 """The engine whose fp32 pair stands for the exact models."""
 
+FileKey = tuple[str, str, str]
+"""Model, engine, variant."""
+
 _Key = tuple[str, str, str]
 """Engine, variant of the user tower, variant of the ranker."""
 
@@ -46,7 +49,7 @@ class PairQuality:
     def __init__(
         self,
         draft: Bundle,
-        measured: Sequence[MeasuredModel],
+        measured: Sequence[MeasuredModel] | Mapping[FileKey, MeasuredModel],
         trained: TrainedRun,
         data: Dataset,
         blank: Sequence[GoldenCase],
@@ -55,7 +58,7 @@ class PairQuality:
 
         Args:
             draft: the release with all but its models.
-            measured: all files, those that run loaded.
+            measured: all files, those that run loaded; or files by model, engine and variant.
             trained: gives the recipe.
             data: validation events; the test split is not read.
             blank: golden requests without answers.
@@ -63,7 +66,11 @@ class PairQuality:
         recipe = trained.recipe
         setting: Setting = "all" if recipe.rerank.repeats else "new_to_user"
         self._draft, self._data, self._trained = draft, data, trained
-        self._measured = {(m.figures.model, m.made.engine, m.made.variant): m for m in measured}
+        self._measured: Mapping[FileKey, MeasuredModel] = (
+            measured
+            if isinstance(measured, Mapping)
+            else {(m.figures.model, m.made.engine, m.made.variant): m for m in measured}
+        )
         self._blank = list(blank)
         cases = held_out_cases(data, VALID, setting)
         self._cases = some(cases, recipe.export.gate_cases, recipe.seed)

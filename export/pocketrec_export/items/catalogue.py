@@ -32,6 +32,7 @@ from pocketrec_training.data.dataset import (
     split_categories,
 )
 from pocketrec_training.progress import SHOWN_EVERY, Progress
+from pocketrec_training.run_folder import Fit
 from pocketrec_training.trained import TrainedRun, load_trained
 
 
@@ -83,7 +84,8 @@ def update_catalogue(
     changes, before = read_changes(changes_path), open_bundle(base)
     version = before.manifest.format_version
     with BundleWriter(out, force=force, format_version=version) as writer:
-        trained = load_trained(run_dir)
+        fit: Fit = "final" if before.manifest.fit == "final" else "evaluation"
+        trained = load_trained(run_dir, fit=fit)
         if trained.spec != before.spec:
             raise InputError(f"{run_dir}: not the run that {base} was exported from.")
         centroids = np.asarray(before.array("index/centroids"))

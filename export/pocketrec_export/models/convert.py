@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -104,31 +105,72 @@ def attempt(
         ConversionFailedError: the float model cannot be converted for an engine, so no variant can;
             or a variant needs calibration inputs and none are given.
     """
-    if not calibration and (needy := [v for v in variants if v in CALIBRATED]):
-        raise ConversionFailedError(
-            f"{signature.output}: {' and '.join(needy)} need calibration inputs, histories of the "
-            "training log; none were given."
-        )
-    frozen = freeze(model, signature)
-    fp32 = tflite.to_tflite(frozen, signature, "fp32")
-    plain = onnx_export.to_onnx(frozen, signature)
-
-    def data_of(engine: str, variant: str) -> bytes:
-        if engine == "onnx":
-            return variant_of(plain, signature, variant, calibration)
-        if variant in CALIBRATED:
-            return static(fp32, signature, variant, calibration)
-        return fp32 if variant == "fp32" else tflite.to_tflite(frozen, signature, variant)
-
+    converter = Converter(model, signature, calibration)
+    converter.prepare(variants)
     made: list[ConvertedModel] = []
     failed: list[ConversionFailure] = []
     for variant in variants:
         for engine in (e for e, all_of in VARIANTS.items() if variant in all_of):
             try:
-                made.append(_read(engine, variant, data_of(engine, variant)))
+                made.append(converter.convert(engine, variant))
             except ConversionFailedError as err:
                 failed.append(ConversionFailure(engine=engine, variant=variant, reason=str(err)))
     return made, failed
+
+
+class Converter:
+    """Convert one model, a file at a time; the float models behind all files are made once."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        signature: ModelSignature,
+        calibration: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Prepare; the arguments are those of `attempt`."""
+        self._model, self._signature, self._calibration = model, signature, calibration
+
+    def prepare(self, variants: tuple[str, ...]) -> None:
+        """Make the float models of both engines, after a look at the calibration inputs.
+
+        Raises:
+            ConversionFailedError: one can't be made, or a variant needs calibration inputs and
+                there are none.
+        """
+        if not self._calibration and (needy := [v for v in variants if v in CALIBRATED]):
+            raise ConversionFailedError(
+                f"{self._signature.output}: {' and '.join(needy)} need calibration inputs, "
+                "histories of the training log; none were given."
+            )
+        _ = self._fp32, self._plain
+
+    def convert(self, engine: str, variant: str) -> ConvertedModel:
+        """Make one file of `VARIANTS`.
+
+        Raises:
+            ConversionFailedError: it can't be made.
+        """
+        if engine == "onnx":
+            data = variant_of(self._plain, self._signature, variant, self._calibration)
+        elif variant in CALIBRATED:
+            data = static(self._fp32, self._signature, variant, self._calibration)
+        elif variant == "fp32":
+            data = self._fp32
+        else:
+            data = tflite.to_tflite(self._frozen, self._signature, variant)
+        return _read(engine, variant, data)
+
+    @cached_property
+    def _frozen(self) -> Any:
+        return freeze(self._model, self._signature)
+
+    @cached_property
+    def _fp32(self) -> bytes:
+        return tflite.to_tflite(self._frozen, self._signature, "fp32")
+
+    @cached_property
+    def _plain(self) -> Any:
+        return onnx_export.to_onnx(self._frozen, self._signature)
 
 
 def _read(engine: str, variant: str, data: bytes) -> ConvertedModel:

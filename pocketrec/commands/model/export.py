@@ -13,6 +13,7 @@ from pocketrec.quiet import load_tensorflow
 if TYPE_CHECKING:
     from pocketrec_export.kit.build import KitReport
     from pocketrec_export.report import ExportReport
+    from pocketrec_training.run_folder import Fit
 
 
 @click.command(epilog="Example: pocketrec export work/run --out work/bundle")
@@ -43,6 +44,12 @@ if TYPE_CHECKING:
     help="Name of the release; default: the recipe's name and the time of the newest event, or the "
     "base's and a digest of the changes.",
 )
+@click.option(
+    "--fit",
+    type=click.Choice(["final", "evaluation"]),
+    help="Fit of the run. Export the evaluation fit to score a bundle on the test events, which the"
+    " final fit has seen.  [default: final if the run has one]",
+)
 @click.option("--force", is_flag=True, help="Overwrite --out, and export even if a gate refuses.")
 @click.option("--all-variants", is_flag=True, help="Also pack model files that no target uses.")
 @click.option(
@@ -62,6 +69,7 @@ def command(
     base: Path | None,
     campaigns: Path | None,
     name: str | None,
+    fit: "Fit | None",
     force: bool,
     all_variants: bool,
     kit: str | None,
@@ -77,7 +85,7 @@ def command(
     """
     run = run or run_option
     if kit is not None:
-        if (run is None) == (base is None) or catalogue or campaigns or name or all_variants:
+        if (run is None) == (base is None) or catalogue or campaigns or name or all_variants or fit:
             raise click.UsageError(
                 "--kit takes either RUN or --base, and neither changes nor more."
             )
@@ -89,6 +97,8 @@ def command(
     load_tensorflow()
     if run is None or (catalogue is None) != (base is None):
         raise click.UsageError("RUN is needed; --catalogue and --base go together.")
+    if catalogue is not None and fit is not None:
+        raise click.UsageError("--fit is the base's with --catalogue: leave it out.")
     if catalogue is not None and base is not None:
         from pocketrec_export.items.catalogue import update_catalogue
 
@@ -100,7 +110,13 @@ def command(
     from pocketrec_export.build import export_bundle
 
     report = export_bundle(
-        run=run, out=out, force=force, all_variants=all_variants, campaigns=campaigns, name=name
+        run=run,
+        out=out,
+        force=force,
+        all_variants=all_variants,
+        campaigns=campaigns,
+        name=name,
+        fit=fit,
     )
     if report.baseline_gain:
         click.echo(report.baseline_gain, err=True)
@@ -155,7 +171,8 @@ def _told(report: "ExportReport") -> str:
             "loss) or not far enough (a time) to be refused. "
             f"What to do, by recipe key:\n{remedies(warned)}"
         )
-    lines.append(f"\n{report.name}: {report.items:,} items, {report.bundle_bytes:,} bytes")
+    fit = "final fit, on all events" if report.fit == "final" else "evaluation fit"
+    lines.append(f"\n{report.name}: {report.items:,} items, {report.bundle_bytes:,} bytes; {fit}")
     return "\n".join(lines)
 
 

@@ -63,6 +63,8 @@ def command(bundle: Path, engine: str | None, as_json: bool) -> None:
         marks += [mark for mark in ("default", "forced") if file.get(mark)]
         if "stopped_by" in file:
             marks.append(f"training stopped by {file['stopped_by']}")
+        if file.get("fit") == "final":
+            marks.append("learned from all events")
         if not file.get("reproducible", 1):
             marks.append("not reproducible")
         told = ", ".join([facts, *marks] if facts else marks)

@@ -29,6 +29,11 @@ from pocketrec.recipe_file import read_recipe
     type=click.Path(path_type=Path),
     help="Run of the previous release to start from.",
 )
+@click.option(
+    "--no-final",
+    is_flag=True,
+    help="Leave out the final fit on all events; what ships then lacks the newest events.",
+)
 @click.option("--log-dir", type=click.Path(path_type=Path), help="Folder for TensorBoard's files.")
 @click.option("--mlflow", metavar="URI", help="MLflow tracking URI (pip install mlflow).")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
@@ -38,11 +43,15 @@ def command(
     out: Path,
     minutes: float | None,
     warm_start: Path | None,
+    no_final: bool,
     log_dir: Path | None,
     mlflow: str | None,
     as_json: bool,
 ) -> None:
     """Train the models of RECIPE; after an interruption, run the same command again to resume.
+
+    There are two fits. The evaluation fit holds back the newest events, and all printed figures are
+    its own. The final fit continues from it on all events, and `pocketrec export` ships it.
 
     Progress is also written to a file beside the run, work/run.log for --out work/run.
 
@@ -53,7 +62,7 @@ def command(
     load_tensorflow()
     from pocketrec_training.experiment_log import experiment_logs
     from pocketrec_training.progress import logged_to
-    from pocketrec_training.stopping import stopped_told
+    from pocketrec_training.stopping import final_told, stopped_told
     from pocketrec_training.train import train
 
     def warn(text: str) -> None:
@@ -68,6 +77,7 @@ def command(
             out=out,
             minutes=minutes,
             warm_start=warm_start,
+            final=not no_final,
             logs=logs,
             warn=warn,
         )
@@ -80,6 +90,9 @@ def command(
     )
     click.echo(stopped_told(asdict(report)))
     click.echo(report.ranker_gain_sentence)
+    if report.final is not None:
+        seconds = report.final.retrieval_s + report.final.ranker_s
+        click.echo(f"{final_told(asdict(report))}; {seconds:.0f} s")
     click.echo(
         f"user tower {report.user_tower_parameters:,} parameters, "
         f"ranker {report.ranker_parameters:,} with heads {', '.join(chosen.ranker.heads)}"

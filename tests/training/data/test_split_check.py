@@ -169,7 +169,7 @@ def test_no_test_is_a_wish_that_training_grants(tables, eagerly, in_two_folds):
     loaded = load_dataset(recipe, data)
     assert not loaded.held_out(TEST)
     assert (loaded.fold == VALID).mean() == pytest.approx(0.1, abs=0.01)
-    report = train(recipe=recipe, data=data, out=data.parent / "run")
+    report = train(recipe=recipe, data=data, out=data.parent / "run", final=False)
     assert report.tied_last_share == {"validation": 0.0}
     with pytest.raises(RunInvalidError, match=r"no test case .*test_share = 0\).*--split valid"):
         evaluate(run=data.parent / "run", data=data, out=data.parent / "report")
@@ -196,7 +196,7 @@ def test_no_validation_is_refused_with_the_recipe():
 @pytest.mark.parametrize("users", [2, 4, 6])  # of five folds some have nobody
 def test_few_users_train_all_the_same(tables, eagerly, users):
     recipe, data = tables("min_user_events = 3", side_by_side, users=users)
-    report = train(recipe=recipe, data=data, out=data.parent / "run")
+    report = train(recipe=recipe, data=data, out=data.parent / "run", final=False)
     assert np.isfinite(report.valid_ndcg10)
 
 
@@ -205,6 +205,7 @@ def test_tied_last_events_are_counted_and_warned_of(tables, eagerly, in_two_fold
     loaded = load_dataset(recipe, data)
     assert tied_last_share(loaded) == {"validation": 0.0, "test": 0.4}
     words = ["train", data.parent / "r.toml", "--data", data, "--out", data.parent / "run"]
+    words += ["--no-final"]
     done = runner.invoke(main, [str(word) for word in words])
     assert done.exit_code == 0, done.output
     assert "warning: " in done.stderr

@@ -65,7 +65,7 @@ def shop(tmp_path_factory, uncompiled):
     recipe = parse_recipe(value, "shop.toml")
     build_tables(recipe, folder / "data", folder)
     with uncompiled():
-        train(recipe=recipe, data=folder / "data", out=folder / "run")
+        train(recipe=recipe, data=folder / "data", out=folder / "run", final=False)
     return folder
 
 

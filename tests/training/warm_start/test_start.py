@@ -75,7 +75,7 @@ def releases(tmp_path_factory, uncompiled, two_folds):
     recipe = load_recipe(folder / "r.toml")
     build_tables(recipe, folder / "data", deliver(folder / "0", 0, 20, range(40)))
     with uncompiled(), two_folds():
-        train(recipe=recipe, data=folder / "data", out=folder / "one")
+        train(recipe=recipe, data=folder / "data", out=folder / "one", final=False)
     append_tables(recipe, folder / "data", deliver(folder / "1", 15, 26, range(30, 60)))
     with uncompiled(), two_folds(), experiment_logs(recipe, folder / "logs") as logs:
         report = train(
@@ -83,6 +83,7 @@ def releases(tmp_path_factory, uncompiled, two_folds):
             data=folder / "data",
             out=folder / "two",
             warm_start=folder / "one",
+            final=False,
             logs=logs,
         )
     return folder, report

@@ -31,7 +31,7 @@ class FittedTowers:
     """The best towers by validation NDCG@10, and how training went.
 
     Attributes:
-        curve: loss and ndcg10 of each epoch.
+        curve: loss and ndcg10 of each epoch; ndcg10 is 0 without validation cases.
         seconds: wall-clock time after the set-up, earlier tries included.
         stopped_by: "minutes" also if the cap shortened the schedule and patience ended it first.
     """
@@ -58,6 +58,7 @@ def fit_towers(
 
     The checkpoint is replaced after each epoch by one rename, so a kill loses at most one epoch. If
     `minutes` is too short for all epochs, the schedule is shortened. One epoch is always completed.
+    Without validation cases all epochs run, and the last one is kept.
 
     Args:
         recipe: what to train; `spec` and `data` belong to it.
@@ -83,8 +84,8 @@ def fit_towers(
     started = clock() - state.seconds
     counted = CountedTime(minutes, state.counted, clock)
     stopped_by: StoppedBy = "epochs"
-    cases = evaluation_settings(data, VALID)[0]
-    if config.validate_users:
+    cases = next(iter(evaluation_settings(data, VALID)), None)
+    if cases and config.validate_users:
         cases = some(cases, config.validate_users, recipe.seed)
     with Progress("two-tower", config.epochs) as bar:
         for epoch in range(len(state.curve), config.epochs):
@@ -93,7 +94,7 @@ def fit_towers(
             best_epoch = int(np.argmax([p["ndcg10"] for p in state.curve])) if state.curve else 0
             if epoch >= planned:
                 break
-            if epoch - best_epoch > config.patience:
+            if cases and epoch - best_epoch > config.patience:
                 stopped_by = "patience"
                 break
             rng = np.random.default_rng([recipe.seed, epoch])
@@ -108,15 +109,16 @@ def fit_towers(
                 state.done = min(1.0, state.done + pace)
                 with counted.counting(part.shape):
                     losses.append(fit.step(part, state.done, rng))
-            now, averaged = [v.numpy() for v in fit.kept], fit.snapshot()
-            with counted.counting():
-                fit.restore(averaged)
-                ndcg = validation_ndcg(fit.user_tower, fit.item_table(), spec, data, cases)
-                fit.restore(now)
+            now, averaged, ndcg = [v.numpy() for v in fit.kept], fit.snapshot(), 0.0
+            if cases:
+                with counted.counting():
+                    fit.restore(averaged)
+                    ndcg = validation_ndcg(fit.user_tower, fit.item_table(), spec, data, cases)
+                    fit.restore(now)
             _check_finite(epoch, ndcg, averaged)
             state.curve.append({"loss": float(np.mean(losses)), "ndcg10": ndcg})
             state.seconds, state.counted = clock() - started, counted.seconds
-            if ndcg > state.best_ndcg:
+            if ndcg > state.best_ndcg or not cases:
                 state.best_ndcg, state.best = ndcg, averaged
             _save(checkpoint, fit, state)
             if on_epoch is not None:
