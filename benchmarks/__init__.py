@@ -47,6 +47,10 @@ BENCHMARKS = {
         "quality.retail",
         "Online Retail II, new items and repeats, beside tuned baselines.",
     ),
+    "rolling": Benchmark(
+        "releases.rolling",
+        "A shop's log week after week, with and without the final fit, beside baselines.",
+    ),
     "epoch-time": Benchmark(
         "releases.epoch_time",
         "An epoch on short histories: padded to one length, then by length; seconds.",
