@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pocketrec_server.settings import Settings
     from pocketrec_training.evaluation.evaluate import evaluate
     from pocketrec_training.evaluation.result import Evaluation
-    from pocketrec_training.train import TrainReport, train
+    from pocketrec_training.fits.report import TrainReport
+    from pocketrec_training.train import train
 
 __all__ = [
     "Answer",
@@ -65,7 +66,7 @@ _PLACES = {
     "PublishReport": "pocketrec_server.repository.publish",
     "Settings": "pocketrec_server.settings",
     "Status": "pocketrec_edge.device_status",
-    "TrainReport": "pocketrec_training.train",
+    "TrainReport": "pocketrec_training.fits.report",
     "create_app": "pocketrec_server.app",
     "evaluate": "pocketrec_training.evaluation.evaluate",
     "export_bundle": "pocketrec_export.build",
