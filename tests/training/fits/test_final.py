@@ -1,7 +1,7 @@
 """Two fits of a small log: 40 people walk along a ring; at its end 30 of them take a new item."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,6 @@ from pocketrec_training.data.dataset import TEST, TRAIN, VALID, load_dataset, re
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.fits.final_ranker import final_cases, fit_final_ranker
 from pocketrec_training.fits.report import TrainReport, read_report
-from pocketrec_training.ranker import cross_fit, fit, leakage
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.cross_fit import load_cross_fit
 from pocketrec_training.ranker.leakage import check_no_leak
@@ -67,7 +66,7 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory, uncompiled) -> Ran:
+def ran(tmp_path_factory, uncompiled, two_folds) -> Ran:
     folder = tmp_path_factory.mktemp("ring")
     lines = ["user,item,time"]
     for user in range(USERS):
@@ -79,10 +78,7 @@ def ran(tmp_path_factory, uncompiled) -> Ran:
     (folder / "r.toml").write_text(RECIPE)
     recipe = load_recipe(folder / "r.toml")
     build_tables(recipe, folder / "data", folder)
-    with uncompiled(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cross_fit, "FOLDS", 2)
-        patch.setattr(fit, "FOLDS", 2)
-        patch.setattr(leakage, "SAMPLE", 2)
+    with uncompiled(), two_folds():
         report = train(recipe=recipe, data=folder / "data", out=folder / "run")
     return Ran(folder=folder, report=report)
 
@@ -153,7 +149,9 @@ def test_report_of_the_run_is_that_of_both_fits(ran):
     assert final["new_items"] == 1
 
 
-def test_ranker_never_learns_from_events_that_its_retrieval_had_seen(ran, fits, data, monkeypatch):
+def test_ranker_never_learns_from_events_that_its_retrieval_had_seen(
+    ran, fits, data, monkeypatch, two_folds
+):
     """Lists and features are those of the evaluation fit, which knows the training fold alone."""
     asked = []
     honest = CandidateGenerator.lists_for
@@ -164,8 +162,9 @@ def test_ranker_never_learns_from_events_that_its_retrieval_had_seen(ran, fits, 
 
     monkeypatch.setattr(CandidateGenerator, "lists_for", spied)
     evaluation = fits["evaluation"]
-    monkeypatch.setattr(cross_fit, "FOLDS", 2)
-    made = fit_final_ranker(evaluation, data, load_cross_fit(ran.run), 0)
+    with two_folds():
+        cross_fit = load_cross_fit(ran.run)
+    made = fit_final_ranker(evaluation, data, cross_fit, replace(ran.report, ranker_epochs=0))
     ((generator, cases),) = asked
     assert made.lists == len(cases) == ran.report.final.ranker_lists
     folds = {int(data.fold[data.offsets[user] + end]) for user, end in cases}

@@ -75,7 +75,7 @@ def fit_final(
     inputs = item_inputs(spec, data.items, recipe.retrieval.title_buckets)
     table = np.asarray(towers.item_tower(inputs, training=False), np.float32)
     aligned = align_towers(first, spec, towers, table, data)
-    ranker = fit_final_ranker(first, data, load_cross_fit(run_dir), report.ranker_epochs)
+    ranker = fit_final_ranker(first, data, load_cross_fit(run_dir), report)
     known = np.bincount(data.rows[data.fold == TRAIN], minlength=len(data.items))
     told = FinalReport(
         epochs=len(towers.curve),

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID, Dataset
+from pocketrec_training.fits.report import TrainReport
 from pocketrec_training.ranker.candidate_lists import Case
 from pocketrec_training.ranker.cross_fit import CrossFit
 from pocketrec_training.ranker.epochs import RankerFit, score
@@ -28,7 +29,7 @@ class FinalRanker:
 
 
 def fit_final_ranker(
-    evaluation: TrainedRun, data: Dataset, cross_fit: CrossFit | None, epochs: int
+    evaluation: TrainedRun, data: Dataset, cross_fit: CrossFit | None, report: TrainReport
 ) -> FinalRanker:
     """Learn from validation and test lists of the evaluation fit.
 
@@ -40,7 +41,8 @@ def fit_final_ranker(
         data: sequences with the folds of the evaluation fit.
         cross_fit: give the scores that calibrate the ranker; each user's are by a ranker that did
             not learn from his lists.
-        epochs: that the evaluation fit chose.
+        report: of the evaluation fit, which chose the number of epochs and whether to start from
+            the blend.
     """
     started, recipe = time.monotonic(), evaluation.recipe
     candidates = evaluation.candidates(data)
@@ -51,8 +53,9 @@ def fit_final_ranker(
         return FinalRanker(ranker=evaluation.ranker, lists=0, seconds=0.0)
     lists = candidates.lists_for(cases)
     rng = np.random.default_rng([recipe.seed, 9])
-    fit = RankerFit(recipe.ranker, evaluation.spec, candidates, rng)
-    made = fit.run(lists, lists.take(np.arange(0)), epochs, 0.0)
+    blend = report.ranker_gain.blend is not None
+    fit = RankerFit(recipe.ranker, evaluation.spec, candidates, rng, blend=blend)
+    made = fit.run(lists, lists.take(np.arange(0)), report.ranker_epochs, 0.0)
     folds = np.array([cross_fit.fold(data.user_ids[user]) for user, _ in cases])
     logits = np.zeros((*lists.rows.shape, len(recipe.ranker.heads)), np.float32)
     for fold, ranker in enumerate(cross_fit.rankers):
