@@ -45,6 +45,8 @@ KEPT_OF_FINAL = (
 def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
     """Return `model_card.json` and `model_card.md`, without any time that differs between runs."""
     training = RunFolder(run_dir).read_report()
+    if report.fit != "final":
+        training.pop("final", None)
     path = RunFolder(run_dir).data_report
     data = json.loads(path.read_bytes()) if path.is_file() else {}
     export = _without_times(asdict(report))
