@@ -17,6 +17,7 @@ from pocketrec_training.fits.evaluation import fit_evaluation
 from pocketrec_training.fits.final import MINUTES_SHARE, fit_final
 from pocketrec_training.fits.report import TrainReport, read_report
 from pocketrec_training.fits.save import save_fit
+from pocketrec_training.neighbour_choice import choose_neighbours
 from pocketrec_training.recipe.load import recipe_json
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.run_folder import RunFolder
@@ -42,36 +43,37 @@ def train(
 ) -> TrainReport:
     """Train both stages in two fits and write the run folder; resume an interrupted call.
 
-    The evaluation fit holds back validation and test events, and its figures are reported. The
-    final fit learns from all events, and ships.
+        The evaluation fit holds back validation and test events, and its figures are reported. The
+        final fit learns from all events, and ships.
 
-    Args:
-        recipe: settings of the recommender.
-        data: folder that `pocketrec data` wrote.
-        out: folder for the finished run. Unfinished work is beside it in `.NAME.work`.
-        minutes: cap of both stages together, divided like the recipe's own caps, or 3 to 1 without
-            them. None: the recipe's caps. The final fit gets a fifth of each.
-        warm_start: run of the previous release. Training begins with its weights, and the new item
-            space is rotated onto its space at the end, so item vectors move little.
-        final: make the final fit; without it the evaluation fit ships.
-        logs: receive the curves during training.
-        warn: receives a sentence before training if the split does not fit the data, and after
-            training if a cap cut it short.
+        Args:
+            recipe: settings of the recommender.
+            data: folder that `pocketrec data` wrote.
+            out: folder for the finished run. Unfinished work is beside it in `.NAME.work`.
+            minutes: cap of both stages together, divided like the recipe's own caps, or 3 to 1 without
+                them. None: the recipe's caps. The final fit gets a fifth of each.
+            warm_start: run of the previous release. Training begins with its weights, and the new item
+                space is rotated onto its space at the end, so item vectors move little.
+            final: make the final fit; without it the evaluation fit ships.
+            logs: receive the curves during training.
+            warn: receives a sentence before training if the split does not fit the data, and after
+                training if a cap cut it short.
 
-    Raises:
-        RunInvalidError: the unfinished work beside `out` belongs to another recipe or other
-            data, the run to start from does not fit the recipe, or the split leaves no cases.
-        TableInvalidError: the tables are missing.
-        FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
+        Raises:
+            RunInvalidError: the unfinished work beside `out` belongs to another recipe or other
+                data, the run to start from does not fit the recipe, or the split leaves no cases.
+            TableInvalidError: the tables are missing.
+            FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
 
-    Example:
-        >>> from pocketrec_training.data.ingest import build_tables
-        >>> from pocketrec_training.recipe.load import load_recipe
-        >>> recipe = load_recipe(Path("shop.toml"))
-        >>> tables = build_tables(recipe, Path("data"), Path("tables"))
-        >>> report = train(recipe=recipe, data=Path("data"), out=Path("run"))
-        >>> report.recipe, report.epochs
-        ('shop', 2)
+        Example:
+            >>> from pocketrec_training.data.ingest import build_tables
+            >>> from pocketrec_training.neighbour_choice import choose_neighbours
+    from pocketrec_training.recipe.load import load_recipe
+            >>> recipe = load_recipe(Path("shop.toml"))
+            >>> tables = build_tables(recipe, Path("data"), Path("tables"))
+            >>> report = train(recipe=recipe, data=Path("data"), out=Path("run"))
+            >>> report.recipe, report.epochs
+            ('shop', 2)
     """
     return _train(recipe, data, out, minutes, warm_start, final, logs, warn)
 
@@ -90,7 +92,10 @@ def _train(
     data = load_dataset(recipe, data_dir)
     check_split(recipe, data, str(data_dir))
     check_heads(recipe, data, str(data_dir))
-    spec = feature_spec(recipe, data.items)
+    settled, choice = recipe, choose_neighbours(recipe, data)
+    if choice is not None:
+        settled = replace(recipe, neighbours=choice.config)
+    spec = feature_spec(settled, data.items)
     if tied := tie_warning(recipe, data):
         warn(tied)
     towers_cap, ranker_cap = _caps(recipe, minutes)
@@ -107,7 +112,7 @@ def _train(
         report = read_report(run.report)
     else:
         fitted = fit_evaluation(
-            recipe,
+            settled,
             spec,
             data,
             work / "retrieval.npz",
@@ -115,9 +120,10 @@ def _train(
             previous=previous,
             logs=logs,
         )
-        report = fitted.report
+        told = "" if choice is None else choice.sentence()
+        report = replace(fitted.report, neighbour_choice=told)
         with _writing(run_dir):
-            save_fit(fitted, run.path, data_dir)
+            save_fit(replace(fitted, report=report), run.path, data_dir)
     if final and not run.final.path.is_dir():
         last = fit_final(
             data, run.path, report, work / "final.npz", minutes=towers_cap * part, logs=logs

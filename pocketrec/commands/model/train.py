@@ -89,6 +89,8 @@ def command(
         f"NDCG@10 of the towers {report.valid_ndcg10:.4f}; ranker {report.ranker_s:.0f} s"
     )
     click.echo(stopped_told(asdict(report)))
+    if report.neighbour_choice:
+        click.echo(report.neighbour_choice)
     click.echo(report.ranker_gain_sentence)
     if report.final is not None:
         seconds = report.final.retrieval_s + report.final.ranker_s

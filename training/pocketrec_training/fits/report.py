@@ -60,6 +60,7 @@ class TrainReport:
         leak_check: which of the ranker's features were tried with another future.
         alignment: how far items moved, after a warm start.
         final: the fit that ships; None with `--no-final`.
+        neighbour_choice: what `neighbours.kind = "auto"` chose, in a sentence; "" without it.
 
     Example:
         >>> from pocketrec_training.run_folder import RunFolder
@@ -91,6 +92,7 @@ class TrainReport:
     leak_check: LeakCheck
     alignment: Alignment | None = None
     final: FinalReport | None = None
+    neighbour_choice: str = ""
 
 
 def read_report(path: Path) -> TrainReport:
