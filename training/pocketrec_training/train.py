@@ -46,7 +46,7 @@ def train(
         The evaluation fit holds back validation and test events, and its figures are reported. The
         final fit learns from all events, and ships.
 
-        Args:
+    Args:
             recipe: settings of the recommender.
             data: folder that `pocketrec data` wrote.
             out: folder for the finished run. Unfinished work is beside it in `.NAME.work`.
@@ -59,13 +59,13 @@ def train(
             warn: receives a sentence before training if the split does not fit the data, and after
                 training if a cap cut it short.
 
-        Raises:
+    Raises:
             RunInvalidError: the unfinished work beside `out` belongs to another recipe or other
                 data, the run to start from does not fit the recipe, or the split leaves no cases.
             TableInvalidError: the tables are missing.
             FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
 
-        Example:
+    Example:
             >>> from pocketrec_training.data.ingest import build_tables
             >>> from pocketrec_training.neighbour_choice import choose_neighbours
     from pocketrec_training.recipe.load import load_recipe
