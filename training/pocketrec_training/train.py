@@ -43,37 +43,36 @@ def train(
 ) -> TrainReport:
     """Train both stages in two fits and write the run folder; resume an interrupted call.
 
-        The evaluation fit holds back validation and test events, and its figures are reported. The
-        final fit learns from all events, and ships.
+    The evaluation fit holds back validation and test events, and its figures are reported. The
+    final fit learns from all events, and ships.
 
     Args:
-            recipe: settings of the recommender.
-            data: folder that `pocketrec data` wrote.
-            out: folder for the finished run. Unfinished work is beside it in `.NAME.work`.
-            minutes: cap of both stages together, divided like the recipe's own caps, or 3 to 1 without
-                them. None: the recipe's caps. The final fit gets a fifth of each.
-            warm_start: run of the previous release. Training begins with its weights, and the new item
-                space is rotated onto its space at the end, so item vectors move little.
-            final: make the final fit; without it the evaluation fit ships.
-            logs: receive the curves during training.
-            warn: receives a sentence before training if the split does not fit the data, and after
-                training if a cap cut it short.
+        recipe: settings of the recommender.
+        data: folder that `pocketrec data` wrote.
+        out: folder for the finished run. Unfinished work is beside it in `.NAME.work`.
+        minutes: cap of both stages together, divided like the recipe's own caps, or 3 to 1 without
+            them. None: the recipe's caps. The final fit gets a fifth of each.
+        warm_start: run of the previous release. Training begins with its weights, and the new item
+            space is rotated onto its space at the end, so item vectors move little.
+        final: make the final fit; without it the evaluation fit ships.
+        logs: receive the curves during training.
+        warn: receives a sentence before training if the split does not fit the data, and after
+            training if a cap cut it short.
 
     Raises:
-            RunInvalidError: the unfinished work beside `out` belongs to another recipe or other
-                data, the run to start from does not fit the recipe, or the split leaves no cases.
-            TableInvalidError: the tables are missing.
-            FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
+        RunInvalidError: the unfinished work beside `out` belongs to another recipe or other
+            data, the run to start from does not fit the recipe, or the split leaves no cases.
+        TableInvalidError: the tables are missing.
+        FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
 
     Example:
-            >>> from pocketrec_training.data.ingest import build_tables
-            >>> from pocketrec_training.neighbour_choice import choose_neighbours
-    from pocketrec_training.recipe.load import load_recipe
-            >>> recipe = load_recipe(Path("shop.toml"))
-            >>> tables = build_tables(recipe, Path("data"), Path("tables"))
-            >>> report = train(recipe=recipe, data=Path("data"), out=Path("run"))
-            >>> report.recipe, report.epochs
-            ('shop', 2)
+        >>> from pocketrec_training.data.ingest import build_tables
+        >>> from pocketrec_training.recipe.load import load_recipe
+        >>> recipe = load_recipe(Path("shop.toml"))
+        >>> tables = build_tables(recipe, Path("data"), Path("tables"))
+        >>> report = train(recipe=recipe, data=Path("data"), out=Path("run"))
+        >>> report.recipe, report.epochs
+        ('shop', 2)
     """
     return _train(recipe, data, out, minutes, warm_start, final, logs, warn)
 
