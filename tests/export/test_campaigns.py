@@ -104,7 +104,9 @@ def test_a_release_carries_campaigns_and_the_next_of_its_catalogue_keeps_or_repl
     named = [item.sponsored and item.sponsored.campaign for item in slate.items]
     assert named == [None, slate.items[1].item_id, None, None, None]
     offers = SponsoredPlacements(next_one).at(NOW, {})
-    assert {each.campaign for each in offers} == {*everything} - {"i07"}  # withdrawn: passed over
+    assert {each.campaign_id for each in offers} == {*everything} - {
+        "i07"
+    }  # withdrawn: passed over
     changes = ["--catalogue", str(tmp_path / "changes.json"), "--base", base]
     more = ["export", *words, *changes, "--campaigns"]
     words_on = ["device", "recommend", "--home", str(tmp_path / "phone"), "--bundle", kept]

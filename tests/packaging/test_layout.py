@@ -33,7 +33,7 @@ def test_no_folder_shows_more_than_20_entries(repository: Path):
             shown[str(folder)].add(entry.name)
     crowded = {}
     for folder, entries in shown.items():
-        read = [name for name in entries - PLUMBING if not name.startswith(".")]
+        read = [one for one in entries - PLUMBING if not one.startswith(".")]
         if len(read) > MOST and not any(PurePosixPath(folder).is_relative_to(of) for of in LISTS):
             crowded[folder] = len(read)
     assert crowded == {}

@@ -1,6 +1,7 @@
 """What other tests rely on in `Conversions`."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conversions import Conversions
@@ -8,10 +9,11 @@ from conversions import Conversions
 
 def test_kept_within_kept_changes_nothing(tmp_path: Path):
     keras = pytest.importorskip("keras", reason="needs the train extra")
-    from pocketrec_export.models import convert
+    from pocketrec_export.models import convert as module
     from pocketrec_export.models.freeze import freeze
 
-    model = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(2)])
+    convert: Any = module  # the conversions put another `freeze` in its place
+    model: Any = keras.Sequential([keras.Input((4,), name="x"), keras.layers.Dense(2)])
     conversions = Conversions(tmp_path / "conversions")
     with conversions.kept():
         outer = convert.freeze

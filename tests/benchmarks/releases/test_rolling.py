@@ -1,11 +1,14 @@
 """The benchmark on a small made-up shop, whose things are news for two weeks."""
 
+from typing import Any, get_args
+
 import numpy as np
 import pytest
 
 from benchmarks.harness import Options, document
 from benchmarks.releases import rolling
 from benchmarks.releases.rolling import FINAL, WITHOUT
+from pocketrec_training.metrics.cases import Setting
 
 DAY = 86_400
 RECIPE = """
@@ -40,7 +43,7 @@ deep = [8]
 heads = ["engage"]
 head_weights = [1.0]
 """
-TUNED = {
+TUNED: dict[Setting, dict[str, dict[str, float]]] = {
     "new_to_user": {"popularity": {"half_life_days": 0.0}},
     "all": {"popularity": {"half_life_days": 0.0}, "personal_frequency": {}},
 }
@@ -85,8 +88,9 @@ def test_figures_are_means_over_the_cases_of_all_weeks():
     """Three cases in the first week and one in the second."""
     nothing = np.zeros(3), np.zeros(1)
     first, second = np.array([0.2, 0.4, 0.6]), np.array([1.0])
-    found = {}
-    for setting in ("new_to_user", "all"):
+    found: dict[tuple[Setting, str], list[dict[str, Any]]] = {}
+    settings: tuple[Setting, ...] = get_args(Setting)
+    for setting in settings:
         for method, factor in ((FINAL, 1.0), (WITHOUT, 0.5), ("popularity", 0.0), ("ease", 0.8)):
             found[setting, method] = [
                 {"ndcg": factor * values, "recall": zero}

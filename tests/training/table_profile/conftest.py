@@ -239,7 +239,7 @@ def book_crossing(folder: Path) -> list[Path]:
         (f"03454510{n:02}", f"{title(n)} é", f"Author {n % 9}", 1960 + n, "Press", "http://x", "y")
         for n in range(1, N_ITEMS + 1)
     ]
-    how = {"mark": ";", "quoting": csv.QUOTE_ALL, "encoding": "cp1252"}
+    how: dict[str, Any] = {"mark": ";", "quoting": csv.QUOTE_ALL, "encoding": "cp1252"}
     head = "ISBN;Book-Title;Book-Author;Year-Of-Publication;Publisher;Image-URL-S;Image-URL-M"
     return [
         save(folder / "BX-Book-Ratings.csv", "User-ID;ISBN;Book-Rating", rows, **how),

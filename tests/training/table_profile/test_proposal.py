@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -59,4 +60,4 @@ def test_without_time_the_split_is_random():
     ("high", "like"), [(5.0, 4.0), (4.5, 4.0), (10.0, 8.0), (100.0, 80.0), (1.0, 1.0)]
 )
 def test_likes_begin_at_four_fifths_of_the_scale(high, like):
-    assert like_value(SimpleNamespace(high=high)) == like
+    assert like_value(cast(Any, SimpleNamespace(high=high))) == like

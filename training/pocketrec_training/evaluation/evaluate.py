@@ -118,7 +118,8 @@ def evaluate(
     page = out / "evaluation.html"
     write_atomic(out / "evaluation.json", canonical_json(found))
     write_atomic(
-        page, render(question.trained.recipe.name, found, before and before.details).encode()
+        page,
+        render(question.trained.recipe.name, found, before.details if before else None).encode(),
     )
     if question.fold == TEST and question.all_methods:
         write_gain(run, gain)

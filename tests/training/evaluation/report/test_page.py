@@ -2,6 +2,7 @@
 
 import copy
 import re
+from typing import Any
 
 import pytest
 
@@ -56,7 +57,7 @@ EXAMPLE = {
     "next": [{"title": "Heat", "hit": True, "place": "place 1 of 1,682"}],
     "more": 2,
 }
-FOUND = {
+FOUND: dict[str, Any] = {
     "protocol": {
         "cases": 943,
         "split": "test",
