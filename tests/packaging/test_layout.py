@@ -29,8 +29,8 @@ def test_no_folder_shows_more_than_20_entries(repository: Path):
     shown: dict[str, set[str]] = defaultdict(set)
     for name in done.stdout.splitlines():
         path = PurePosixPath(name)
-        for entry, folder in zip((path, *path.parents), path.parents, strict=False):
-            shown[str(folder)].add(entry.name)
+        for entry, parent in zip((path, *path.parents), path.parents, strict=False):
+            shown[str(parent)].add(entry.name)
     crowded = {}
     for folder, entries in shown.items():
         read = [one for one in entries - PLUMBING if not one.startswith(".")]
