@@ -60,9 +60,10 @@ def test_every_benchmark_and_every_stored_result_is_on_the_page(runs: dict[str, 
     assert sections == set(runs)
     text = pages.page(runs)
     missing = [name for name in BENCHMARKS if f"### {name}\n" not in text]
+    (told,) = [line for line in text.splitlines() if line.startswith("Without a stored")] or [""]
     for name in missing:
         assert name not in runs
-        assert f"Without a stored result: `{name}`" in text
+        assert f"`{name}`" in told
 
 
 def test_commands_of_the_page_name_benchmarks(runs: dict[str, Run]):
