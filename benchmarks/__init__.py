@@ -11,10 +11,14 @@ from typing import NamedTuple
 
 
 class Benchmark(NamedTuple):
-    """A module of this package with `run(options) -> Result`, and its claim."""
+    """A module of this package with `run(options) -> Result`, and its claim.
+
+    in_sets: whether it can run some of its data sets only (`--only`).
+    """
 
     module: str
     claim: str
+    in_sets: bool = False
 
 
 # By the name of the command.
@@ -50,6 +54,10 @@ BENCHMARKS = {
     "rolling": Benchmark(
         "releases.rolling",
         "A shop's log week after week, with and without the final fit, beside baselines.",
+    "own-data": Benchmark(
+        "quality.own_data",
+        "Public files to a slate with the recipe of init; never below the best baseline.",
+        in_sets=True,
     ),
     "epoch-time": Benchmark(
         "releases.epoch_time",

@@ -50,12 +50,16 @@ class Options:
         depend on
             the machine; None leaves the recipe's own, by default none.
         seed: seed of whatever the benchmark draws itself.
+        only: names of the data sets to run; empty: all.
+        earlier: a result of this benchmark, whose rows of other data sets stay.
     """
 
     work: Path
     data: Path | None = None
     minutes: float | None = None
     seed: int = 7
+    only: tuple[str, ...] = ()
+    earlier: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

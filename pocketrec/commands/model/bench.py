@@ -69,6 +69,13 @@ NAMES = "\n".join(f"  {name:15} {one.claim}" for name, one in BENCHMARKS.items()
     help="Random seed.",
 )
 @click.option(
+    "--only",
+    metavar="NAME,NAME",
+    default="",
+    help="Data sets of `own-data` to run; the others keep their rows in the file of --json."
+    "  [default: all]",
+)
+@click.option(
     "--json",
     "json_path",
     type=click.Path(path_type=Path),
@@ -76,16 +83,31 @@ NAMES = "\n".join(f"  {name:15} {one.claim}" for name, one in BENCHMARKS.items()
     help="File for the figures; with `all` a folder for one NAME.json each.",
 )
 def command(
-    name: str, data: Path | None, minutes: float | None, work: Path, seed: int, json_path: Path
+    name: str,
+    data: Path | None,
+    minutes: float | None,
+    work: Path,
+    seed: int,
+    only: str,
+    json_path: Path,
 ) -> None:
     """Run one benchmark, or all of them; each writes one JSON object."""
     if not BENCHMARKS:
         raise InputError(NOT_HERE)
+    if only and not (name in BENCHMARKS and BENCHMARKS[name].in_sets):
+        raise InputError(f"--only: {name} runs as a whole. Leave the option out.")
     from benchmarks.harness import Options, document
 
     for each in BENCHMARKS if name == "all" else (name,):
         module = importlib.import_module(f"benchmarks.{BENCHMARKS[each].module}")
-        options = Options(work=work / each, data=data, minutes=minutes, seed=seed)
+        options = Options(
+            work=work / each,
+            data=data,
+            minutes=minutes,
+            seed=seed,
+            only=tuple(part for part in only.split(",") if part),
+            earlier=json_path if only and json_path.is_file() else None,
+        )
         result = module.run(options)
         path = json_path / f"{each}.json" if name == "all" else json_path
         path.parent.mkdir(parents=True, exist_ok=True)
