@@ -54,6 +54,7 @@ BENCHMARKS = {
     "rolling": Benchmark(
         "releases.rolling",
         "A shop's log week after week, with and without the final fit, beside baselines.",
+    ),
     "own-data": Benchmark(
         "quality.own_data",
         "Public files to a slate with the recipe of init; never below the best baseline.",

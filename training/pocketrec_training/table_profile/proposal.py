@@ -16,7 +16,8 @@ MOST_NEIGHBOURS = 20_000
 """Items, above which the fit of neighbours needs too much memory."""
 REPEATED = 0.1
 """Share of events that repeat an item, above which repeats are recommended."""
-DAY_S = 86_400
+DAY_S, WEEK, LONG = 86_400, 7, 60
+"""Seconds of a day; days of data from which popularity has half-lives, and long ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,9 @@ def propose(log: TableProfile, facts: EventFacts, *, has_time: bool) -> Proposal
         *_events(log),
         Setting(key="split.min_user_events", value=least),
         *_sizes(facts, log.sample.n_rows),
-        *_neighbours(facts, split.value == "leave_last"),
-        *_rules(facts, by_time=split.value != "random"),
+        *_neighbours(facts),
+        *_ranker(facts, ordered=split.value != "random"),
+        *_rules(facts),
     ]
     return Proposal(split=split, settings=tuple(settings))
 
@@ -135,25 +137,29 @@ def _sizes(facts: EventFacts, n_rows: int) -> list[Setting]:
     ]
 
 
-def _neighbours(facts: EventFacts, ordered: bool) -> list[Setting]:
+def _neighbours(facts: EventFacts) -> list[Setting]:
     if facts.n_items > MOST_NEIGHBOURS:
         return []
     return [
-        Setting(
-            key="neighbours.kind",
-            value="next" if ordered else "together",
-            why="events have an order" if ordered else "the order is not known",
-        ),
+        Setting(key="neighbours.kind", value="auto", why="the best kind on validation"),
         Setting(key="neighbours.per_item", value=max(1, min(32, facts.n_items - 1))),
     ]
 
 
-def _rules(facts: EventFacts, *, by_time: bool) -> list[Setting]:
-    found = []
+def _ranker(facts: EventFacts, *, ordered: bool) -> list[Setting]:
+    """Let the ranker start from simple methods, and know what is popular now."""
+    why = "it starts from a mix of simple methods, fitted on validation"
+    found = [Setting(key="ranker.blend", value=True, why=why)]
     days = ((facts.last_ts or 0) - (facts.first_ts or 0)) / DAY_S
-    if days >= 60 and by_time:
+    if days >= WEEK and ordered:
         why = f"the data span {days:,.0f} days, and popularity changes"
-        found.append(Setting(key="ranker.popularity_days", value=[30, 7], why=why))
+        half_lives = [30, 7] if days >= LONG else [7, 1]
+        found.append(Setting(key="ranker.popularity_days", value=half_lives, why=why))
+    return found
+
+
+def _rules(facts: EventFacts) -> list[Setting]:
+    found = []
     if facts.repeat_share > REPEATED:
         why = f"{facts.repeat_share:.0%} of the events repeat an item of the user"
         found.append(Setting(key="rerank.repeats", value=True, why=why))
