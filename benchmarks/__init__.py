@@ -31,6 +31,10 @@ BENCHMARKS = {
         "readers.fuzz_bundle",
         "No damaged or hostile bundle does more to a reader than be refused.",
     ),
+    "fuzz-tables": Benchmark(
+        "readers.fuzz_tables",
+        "No damaged table ends `pocketrec data` in more than a refusal with a reason.",
+    ),
     "golden-mutations": Benchmark(
         "readers.golden_mutations",
         "Golden vectors catch faults of a client, one by one, and name the stage.",

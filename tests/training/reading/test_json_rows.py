@@ -85,3 +85,7 @@ def test_a_damaged_line_is_set_aside(read, line, reason):
 def test_what_is_cut_off_is_refused_with_the_line(read, text, words):
     with pytest.raises(TableInvalidError, match=words):
         read(text, "i.json")
+
+
+def test_json_in_a_file_of_another_ending_is_recognised(read):
+    assert read('{"a": 1}\n{"a": 2}\n', "i.txt").rows == [("1",), ("2",)]

@@ -110,7 +110,8 @@ def kind_of(file: InputFile) -> Kind:
     kind = KINDS.get(ending(name), "text")
     if kind in ("parquet", "xlsx"):
         raise TableInvalidError(f"{file.name}: is not a {kind} file, whose name it has.")
-    return kind
+    # A row of a text table may begin with a bracket, but not with an object.
+    return "json" if start.startswith((b'{"', b"{\n", b'[{"', b"[\n")) else kind
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from pocketrec_training.errors import TableInvalidError
+from pocketrec_training.reading.batch import sample
 from pocketrec_training.reading.files import InputFile
 from pocketrec_training.reading.json_rows import LIST
 from pocketrec_training.reading.raw_table import (
@@ -40,9 +41,11 @@ def parquet_table(
             filename=True,
             file_row_number=True,
         )
+        names = [name for name in found.columns if name not in (_FILE_COLUMN, _ROW_COLUMN)]
+        # DuckDB reads pages when a query needs them: read all now, so that no later query fails.
+        found.aggregate([found[name].hash().max().name(name) for name in names]).to_pyarrow()
     except duckdb.Error as err:
         raise unreadable(path.name, err) from err
-    names = [name for name in found.columns if name not in (_FILE_COLUMN, _ROW_COLUMN)]
     nested = {name: kind for name in names if (kind := _nested(found[name]))}
     texts = {f"c{k}": _as_text(found[name]) for k, name in enumerate(names)}
     base = path if path.is_dir() else files[0].path.parent
@@ -64,9 +67,9 @@ def parquet_table(
 
 
 def unreadable(file: str, err: duckdb.Error) -> TableInvalidError:
-    """Return the error of a Parquet file that DuckDB cannot read; rows are read late."""
+    """Return the error of a Parquet file that DuckDB cannot read."""
     first_line = str(err).partition("\n")[0]
-    return TableInvalidError(f"{file}: cannot be read as Parquet: {first_line}")
+    return TableInvalidError(f"{file}: cannot be read as Parquet: {sample(first_line)}")
 
 
 def _nested(column: ir.Value) -> str:

@@ -7,6 +7,7 @@ import tomllib
 import warnings
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -71,7 +72,7 @@ def parse_recipe(value: object, where: str, *, warn: Callable[[str], None] | Non
         for text in texts:
             (warn or _warn)(text)
     try:
-        recipe = TypeAdapter(Recipe).validate_json(json.dumps(value, default=str), strict=True)
+        recipe = _adapter().validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as err:
         lines = [f"{where}: {_explain(dict(e))}" for e in err.errors()]
         raise RecipeInvalidError("\n".join(lines)) from err
@@ -87,7 +88,12 @@ def parse_recipe(value: object, where: str, *, warn: Callable[[str], None] | Non
 
 def recipe_json(recipe: Recipe) -> bytes:
     """Encode a recipe as indented JSON, for `RUN/recipe.json`."""
-    return TypeAdapter(Recipe).dump_json(recipe, indent=2)
+    return _adapter().dump_json(recipe, indent=2)
+
+
+@cache
+def _adapter() -> TypeAdapter[Recipe]:
+    return TypeAdapter(Recipe)  # built once: it takes as long as reading a small table
 
 
 def _warn(text: str) -> None:
