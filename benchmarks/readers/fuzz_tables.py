@@ -93,10 +93,9 @@ def run(options: Options, cases: int = CASES) -> Result:
 
 
 def judge(case: TableCase, folder: Path, *, build: bool = False) -> tuple[str, str]:
-    """Read one case in an empty folder below `folder`; its outcome, and the detail of a fault."""
-    place = folder / "case"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
+    """Read one case in a folder below `folder`; its outcome, and the detail of a fault."""
+    # A new name each time: DuckDB keeps pages of a file by its path and time.
+    place = Path(tempfile.mkdtemp(dir=folder))
     (place / case.name).write_bytes(case.content)
     value = {
         "name": "case",
@@ -118,6 +117,8 @@ def judge(case: TableCase, folder: Path, *, build: bool = False) -> tuple[str, s
         if isinstance(err, KeyboardInterrupt):
             raise
         return "traceback", "".join(traceback.format_exception(err))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
     return "read", ""
 
 

@@ -3,7 +3,7 @@
 import io
 import zipfile
 from dataclasses import dataclass, replace
-from pathlib import Path
+from itertools import count
 from xml.sax.saxutils import escape
 
 import ibis
@@ -30,6 +30,7 @@ def connection():
 @pytest.fixture
 def read(tmp_path, connection):
     """Return a function: write files, read them as one table."""
+    numbers = count()
 
     def read(content: bytes | str | dict[str, bytes], name: str = "i.csv", **keys: object) -> Found:
         files = content if isinstance(content, dict) else {name: content}
@@ -38,7 +39,9 @@ def read(tmp_path, connection):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data.encode() if isinstance(data, str) else data)
         spec = replace(TableSpec(file=name), **keys)
-        raw = read_table(connection, tmp_path / name, spec, tmp_path / "scratch")
+        # A new name each time: DuckDB keeps pages of a file by its path and time.
+        scratch = tmp_path / f".scratch-{next(numbers)}"
+        raw = read_table(connection, tmp_path / name, spec, scratch)
         values = [f"c{k}" for k in range(len(raw.names))]
         rows = raw.table.order_by("place").to_pyarrow().to_pylist()
         good = [row for row in rows if row["broken"] is None]
@@ -90,8 +93,3 @@ def workbook(rows: list[list[object]]) -> bytes:
 @pytest.fixture
 def make_workbook():
     return workbook
-
-
-@pytest.fixture
-def folder(tmp_path) -> Path:
-    return tmp_path

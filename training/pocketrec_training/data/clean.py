@@ -35,7 +35,7 @@ def _column(raw: RawTable, name: str, key: str) -> ir.StringValue:
     if text is None or value is None:
         known = raw.names
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f' Set columns.{key} = "{close[0]}" in the recipe?' if close else ""
+        hint = f' Set columns.{key} = "{sample(close[0])}" in the recipe?' if close else ""
         if key == "timestamp":
             hint += (
                 ' For a table without times, set columns.timestamp = "" and split.kind = "random".'
