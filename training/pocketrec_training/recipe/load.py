@@ -74,7 +74,8 @@ def parse_recipe(value: object, where: str, *, warn: Callable[[str], None] | Non
     try:
         recipe = _adapter().validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as err:
-        lines = [f"{where}: {_explain(dict(e))}" for e in err.errors()]
+        found = _of_one_form([dict(each) for each in err.errors()])
+        lines = [f"{where}: {_explain(each)}" for each in found]
         raise RecipeInvalidError("\n".join(lines)) from err
     assert isinstance(value, dict)
     chosen = value.get("ranker", {}).keys() & {"heads", "head_weights"}
@@ -121,6 +122,21 @@ def _not_finite(value: object) -> list[str]:
     return sorted(problems)
 
 
+def _of_one_form(errors: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep the errors of the form that was meant, if a key may be a text or a table."""
+    kept = []
+    for error in errors:
+        loc = error["loc"]
+        forms = [at for at, part in enumerate(loc) if part in ("str", "TableFile")]
+        if not forms:
+            kept.append(error)
+            continue
+        inner = len(loc) > forms[0] + 1 or isinstance(error["input"], dict)
+        if inner == (loc[forms[0]] == "TableFile"):
+            kept.append(error | {"loc": loc[: forms[0]] + loc[forms[0] + 1 :]})
+    return kept
+
+
 def _explain(error: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in error["loc"])
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
@@ -142,6 +158,7 @@ def _keys(parents: list[str]) -> list[str]:
             kind = get_args(kind)[1]
             continue
         kind = next((f.type for f in fields(kind) if f.name == parent), None)
+        kind = next(filter(is_dataclass, get_args(kind)), kind)  # a text or a table
         if not is_dataclass(kind) and get_origin(kind) is not dict:
             return []
     return [f.name for f in fields(kind)]
