@@ -4,6 +4,7 @@ import io
 import zipfile
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 from xml.sax.saxutils import escape
 
 import ibis
@@ -32,7 +33,7 @@ def read(tmp_path, connection):
     """Return a function: write files, read them as one table."""
     numbers = count()
 
-    def read(content: bytes | str | dict[str, bytes], name: str = "i.csv", **keys: object) -> Found:
+    def read(content: bytes | str | dict[str, bytes], name: str = "i.csv", **keys: Any) -> Found:
         files = content if isinstance(content, dict) else {name: content}
         for file, data in files.items():
             path = tmp_path / file

@@ -172,17 +172,10 @@ class TextRows:
         numbers: list[int] = []
         broken = block.broken
         last = block.first + len(block.lines) - 1
-        for number, line in enumerate(block.lines, block.first):
-            if self._open:
-                found, number = self._continued(line)
-                if found is None:
-                    continue
-            elif not line.strip():
-                continue
-            else:
-                found = self._split(line)
-            if found is Fault.OPEN:
-                self._open, self._opened = [line], number
+        for at, line in enumerate(block.lines, block.first):
+            number = self._opened or at
+            found = self._continued(line) if self._open else self._begun(line, at)
+            if found is None:
                 continue
             reason = self._fault(found, line)
             if not reason:
@@ -204,24 +197,32 @@ class TextRows:
             self.names, list(zip(*rows, strict=True)) or self._no_columns(), numbers, broken
         )
 
-    def _continued(self, line: str) -> tuple[list[str] | None, int]:
+    def _begun(self, line: str, number: int) -> list[str] | Fault | None:
+        """Split a line that begins a record; None if it is blank or leaves a quote open."""
+        found = self._split(line) if line.strip() else None
+        if found is Fault.OPEN:
+            self._open, self._opened = [line], number
+            return None
+        return found
+
+    def _continued(self, line: str) -> list[str] | None:
         """Add a line to the open record; its fields once it is complete."""
         self._open.append(line)
         if len(self._open) > MAX_RECORD_LINES:
             raise self._open_quote()
         if '"' not in line:
-            return None, 0
+            return None
         record = "\n".join(self._open)
         if len(record) > MAX_RECORD:
             raise self._open_quote()
         found = self._split(record)
         if found is Fault.OPEN:
-            return None, 0
+            return None
         if self._fault(found, record):
             raise self._open_quote()
         assert not isinstance(found, Fault)
-        number, self._open, self._opened = self._opened, [], 0
-        return found, number
+        self._open, self._opened = [], 0
+        return found
 
     def _fault(self, found: list[str] | Fault, record: str) -> str:
         """Say why a record is not a row; empty if it is one."""
