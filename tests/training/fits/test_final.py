@@ -25,7 +25,7 @@ from pocketrec_training.towers.user_vectors import user_vectors
 from pocketrec_training.train import train
 from pocketrec_training.trained import load_trained
 
-USERS, RING, EVENTS = 40, 60, 20
+USERS, RING, EVENTS, START = 40, 60, 20, 1_600_000_000
 NEW, BEFORE = "new", "the old one"
 RECIPE = """
 name = "ring"
@@ -79,7 +79,7 @@ def ran(tmp_path_factory, uncompiled, two_folds) -> Ran:
                 item = BEFORE
             elif at == EVENTS - 1 and user < 30:
                 item = NEW
-            lines.append(f"u{user:02d},{item},{at * 100_000 + user * 100}")
+            lines.append(f"u{user:02d},{item},{START + at * 100_000 + user * 100}")
     (folder / "i.csv").write_text("\n".join(lines))
     (folder / "r.toml").write_text(RECIPE)
     recipe = load_recipe(folder / "r.toml")
@@ -145,7 +145,7 @@ def test_final_towers_run_a_quarter_of_the_chosen_epochs(ran):
     assert final.epochs == final.epochs_planned == max(1, -(-best // 4))
     assert final.retrieval_stopped_by == "epochs"
     assert final.new_items == 1
-    assert final.last_ts == 100_000 * (EVENTS - 1) + 100 * (USERS - 1)
+    assert final.last_ts == START + 100_000 * (EVENTS - 1) + 100 * (USERS - 1)
     assert final.alignment.max_score_change < 1e-3
 
 

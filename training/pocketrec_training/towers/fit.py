@@ -123,7 +123,8 @@ def fit_towers(
             _save(checkpoint, fit, state)
             if on_epoch is not None:
                 on_epoch(epoch, state.curve[-1])
-            bar.advance(epoch + 1, f"loss {state.curve[-1]['loss']:.3f}  NDCG@10 {ndcg:.4f}")
+            validated = f"NDCG@10 {ndcg:.4f}" if cases else "all events"
+            bar.advance(epoch + 1, f"loss {state.curve[-1]['loss']:.3f}  {validated}")
     fit.restore(state.best)
     return FittedTowers(
         user_tower=fit.user_tower,
