@@ -219,7 +219,9 @@ def scratch(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         table = "\n".join(["customer,sku,bought_at", *rows])
         (folder / day / "interactions.csv").write_text(table + "\n")
         (folder / day / "items.csv").write_text(
-            "sku,name\n" + "".join(f"s{n},Mug {n}\n" for n in range(5))
+            "sku,name\n"
+            + "".join(f"s{n},Mug {n}\n" for n in range(5))
+            + "".join(f"{each},Film\n" for each in OURS.values())  # what the phones interact with
         )
     return folder
 
