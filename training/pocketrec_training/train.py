@@ -19,13 +19,17 @@ from pocketrec_training.fits.report import TrainReport, read_report
 from pocketrec_training.fits.save import save_fit
 from pocketrec_training.neighbour_choice import choose_neighbours
 from pocketrec_training.recipe.load import recipe_json
-from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.recipe.schema import Recipe, uses_time
 from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.stopping import cap_warning
 from pocketrec_training.towers.fit import prepare_process
 from pocketrec_training.trained import load_trained
 from pocketrec_training.warm_start.start import check_fits
 
+NO_TIMES = (
+    "no times are used (columns.timestamp, split.kind): sequence and recency features are off. "
+    "Held-out items are a seeded draw, so figures cannot be compared with those of a split in time."
+)
 TOWERS_SHARE = 0.75
 """Part of `--minutes` that the two towers get where the recipe has no caps of its own."""
 
@@ -97,6 +101,8 @@ def _train(
     spec = feature_spec(settled, data.items)
     if tied := tie_warning(recipe, data):
         warn(tied)
+    if not uses_time(recipe):
+        warn(NO_TIMES)
     towers_cap, ranker_cap = _caps(recipe, minutes)
     work = run_dir.parent / f".{run_dir.name}.work"
     _claim(work, recipe, data_dir, warm_start, final=final)

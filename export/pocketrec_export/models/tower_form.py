@@ -100,7 +100,7 @@ def _all_biases(tower: UserTower, block: int, ones: Any) -> Any:
     """
     length = tower.length
     later = np.full((1, length), HIDDEN, np.float32)  # r[1 .. l]: not seen
-    if tower.placing == "absolute":
+    if tower.placing in ("absolute", "none"):
         row = np.concatenate([np.zeros((1, 1), np.float32), later], axis=1)
         row = np.concatenate([row, np.zeros((1, length - 1), np.float32)], axis=1)
     else:
@@ -116,6 +116,6 @@ def _biases_at(tower: UserTower, block: int, n: Any) -> Any:
     """Biases of the pairs from place n, f32 [H or 1, 1, l]."""
     apart = n - np.arange(tower.length, dtype=np.int32)  # [l]
     bias = ops.where(apart >= 0, 0.0, HIDDEN)[None]
-    if tower.placing != "absolute":
+    if tower.placing in ("relative", "both"):
         bias = bias + ops.take(tower.distances[block], ops.maximum(apart, 0), axis=1)
     return ops.expand_dims(bias, 1)

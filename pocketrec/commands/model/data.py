@@ -78,7 +78,7 @@ def _show(report: "DataReport") -> None:
     click.echo(f"{report.dataset}: {report.licence}")
     click.echo(
         f"{report.interactions:,} interactions of {report.users:,} users with {report.items:,} "
-        f"items, {first} to {last}"
+        f"items, {f'{first} to {last}' if report.last_ts else 'without times'}"
     )
     if report.time is not None and (how := report.time.sentence()):
         click.echo(f"times: {how}")

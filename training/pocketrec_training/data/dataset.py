@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from pocketrec_bundle.encoding.strict_json import shown
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import (
+    BOUNDS,
+    CONTEXT,
     MISSING,
     NEIGHBOUR_PAIR,
     NUMERIC,
@@ -26,13 +28,22 @@ from pocketrec_bundle.items.audience import UNRATED, Audience
 from pocketrec_bundle.units import DAY_S
 from pocketrec_training.data import columns as col
 from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
-from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.recipe.schema import Recipe, uses_time
 from pocketrec_training.recipe.tables import Split
 
 MAX_CATEGORIES = 8
 """Category slots of one item; further categories of an item are dropped, rarest first."""
 
 TRAIN, VALID, TEST = 0, 1, 2
+
+OF_TIME = (
+    *("hour", "weekday", "session_depth", "seconds_since_last", "seconds_since_first"),
+    *("seconds_since_had", "recent_had", "last_cosine", "recent_taste", "neighbour_recent"),
+)
+"""Columns of the ranker that depend on times or on the order of events.
+
+A release of data without times lacks them, so phones, whose events have times, compute the same.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +161,7 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
     rows = np.array([row_of[i] for i in table[col.ITEM_ID]], np.int32)
     events = np.array([codes[e] for e in table[col.EVENT]], np.int32)
     ts = np.asarray(table[col.TS], np.int64)
+    timed = uses_time(recipe)
     # Equal time stamps say nothing about order: a hash breaks the tie, so that no order of ids or
     # of the file (which may follow the baskets or the ratings) can leak into the test.
     tie = np.array(
@@ -159,8 +171,16 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
         ],
         np.uint32,
     )
-    order = np.lexsort((tie, ts, users))
     offsets = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))])
+    if timed:
+        order = np.lexsort((tie, ts, users))
+        fold = folds(recipe, offsets, ts[order])
+    else:
+        drawn = random_folds(recipe.split, users, tie)
+        order = np.lexsort((tie, drawn, users))
+        fold = drawn[order]
+        # One moment a fold: all that a user has in training, then what is held out.
+        ts = ts.max() + drawn.astype(np.int64)
     rows, events, ts = rows[order], events[order], ts[order]
     return Dataset(
         items=items,
@@ -169,7 +189,7 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
         rows=rows,
         events=events,
         ts=ts,
-        fold=folds(recipe, offsets, ts),
+        fold=fold,
     )
 
 
@@ -242,6 +262,7 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
             f"needed of each item, but there are {len(items)} items. Set it to at most "
             f"{len(items) - 1}."
         )
+    timed = uses_time(recipe)
     names = sorted({name for categories in items.categories for name in categories})
     widest = max((len(c) for c in items.categories), default=1)
     ranker, per_item = recipe.ranker, min(recipe.neighbours.per_item, len(items) - 1)
@@ -255,12 +276,18 @@ def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
         head_weights=ranker.head_weights,
         candidates=ranker.candidates,
         numeric=(*NUMERIC, *(f"popularity_{days}_days" for days in ranker.popularity_days)),
-        pair=(
-            *PAIR,
-            *(NEIGHBOUR_PAIR if per_item else ()),
-            *(REPEAT_PAIR if recipe.rerank.repeats else ()),
+        context=CONTEXT if timed else tuple(n for n in CONTEXT if n not in OF_TIME),
+        pair=tuple(
+            name
+            for name in (
+                *PAIR,
+                *(NEIGHBOUR_PAIR if per_item else ()),
+                *(REPEAT_PAIR if recipe.rerank.repeats else ()),
+            )
+            if timed or name not in OF_TIME
         ),
-        recent=ranker.recent,
+        # Without times no event is more recent than another: as many as there may be.
+        recent=ranker.recent if timed else BOUNDS["recent"][1],
         neighbours=per_item,
         neighbour_decay=recipe.neighbours.decay,
         neighbour_candidates=ranker.neighbour_candidates if per_item else 0,
@@ -338,6 +365,33 @@ def _numbers(column: Any) -> NDArray[np.float32]:
 def least_events(split: Split) -> int:
     """Fewest events of a user whose last two `leave_last` holds out: one stays before them."""
     return max(split.min_user_events, 3)
+
+
+def random_folds(
+    split: Split, users: NDArray[np.int64], drawn: NDArray[np.uint32]
+) -> NDArray[np.int8]:
+    """Hold out a share of each user's items, all events of an item together.
+
+    Users with fewer than `least_events` items keep them all for training. Of others at least one
+    item is held out for validation and one for the test, and one stays.
+
+    Args:
+        split: gives the shares.
+        users: int64 [n], of each event.
+        drawn: uint32 [n], a random number of each event's user and item.
+    """
+    fold = np.full(len(users), TRAIN, np.int8)
+    order = np.lexsort((drawn, users))
+    for part in np.split(order, np.flatnonzero(np.diff(users[order])) + 1):
+        items, item_of_event = np.unique(drawn[part], return_inverse=True)
+        if len(items) < least_events(split):
+            continue
+        n_test = max(1, round(split.test_share * len(items)))
+        n_valid = max(1, min(round(split.valid_share * len(items)), len(items) - n_test - 1))
+        n_test = min(n_test, len(items) - n_valid - 1)
+        fold[part[item_of_event < n_test + n_valid]] = VALID
+        fold[part[item_of_event < n_test]] = TEST
+    return fold
 
 
 def folds(recipe: Recipe, offsets: NDArray[np.int64], ts: NDArray[np.int64]) -> NDArray[np.int8]:

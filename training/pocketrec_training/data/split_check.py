@@ -9,10 +9,18 @@ from typing import get_args
 
 import numpy as np
 
-from pocketrec_training.data.dataset import TEST, TRAIN, VALID, Dataset, folds, least_events
+from pocketrec_training.data.dataset import (
+    TEST,
+    TRAIN,
+    VALID,
+    Dataset,
+    folds,
+    least_events,
+    random_folds,
+)
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.recipe.bounds import SplitKind
-from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.recipe.schema import Recipe, uses_time
 from pocketrec_training.recipe.tables import Split
 
 FOLDS = {"validation": VALID, "test": TEST}
@@ -149,6 +157,12 @@ def _rule(split: Split, data: Dataset) -> str:
                 f"three baskets and {split.min_user_events} events (split.min_user_events); the "
                 f"longest history has {longest} events in {_most_baskets(data)} baskets."
             )
+        case "random":
+            return (
+                "It takes a share of the items of each user with at least "
+                f"{least_events(split)} items (max(split.min_user_events = "
+                f"{split.min_user_events}, 3)); the longest history has {longest} events."
+            )
         case _:
             return (
                 f"It takes the latest {split.valid_share + split.test_share:.0%} of all events "
@@ -179,7 +193,10 @@ def _alternatives(recipe: Recipe, data: Dataset) -> dict[str, int]:
     found: dict[str, tuple[int, str]] = {}
     if all(data.held_out(fold) for fold in FOLDS.values()):
         found[recipe.split.kind] = (0, "")  # not one to change to
-    for split in _others(recipe.split):
+    for split in _others(recipe.split) if uses_time(recipe) else []:
+        if split.kind == "random":
+            found.setdefault("random", _drawn(recipe.split, split, data))
+            continue
         made = replace(data, fold=folds(replace(recipe, split=split), data.offsets, data.ts))
         n_valid, n_test = (len(made.held_out(fold)) for fold in FOLDS.values())
         if split.kind in found or not (n_valid and n_test and _most_trained(made) > 1):
@@ -194,6 +211,17 @@ def _alternatives(recipe: Recipe, data: Dataset) -> dict[str, int]:
         told += f", {tied:.0%} of them tied)" if tied > MOST_TIED else ")"
         found[split.kind] = (min(n_valid, n_test), told)
     return {told: n for n, told in sorted(found.values(), reverse=True) if n}
+
+
+def _drawn(present: Split, split: Split, data: Dataset) -> tuple[int, str]:
+    """Return the number of cases of a random split, and the split in words."""
+    tie = data.rows.astype(np.uint32)
+    fold = random_folds(split, data.event_users, tie)
+    n = len(np.unique(data.event_users[fold == TEST]))
+    told = 'split.kind = "random"'
+    if split.min_user_events != present.min_user_events:
+        told += f" and split.min_user_events = {split.min_user_events}"
+    return n, f"{told} (without times, {n} validation and {n} test cases)"
 
 
 def _others(split: Split) -> list[Split]:

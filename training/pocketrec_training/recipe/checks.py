@@ -19,6 +19,15 @@ def check_together(recipe: Recipe, where: str) -> None:
             f"{where}: columns.timestamp_unit is of numbers and columns.timestamp_format of texts. "
             "Set one of them."
         )
+    if not recipe.columns.timestamp and split.kind != "random":
+        raise RecipeInvalidError(
+            f'{where}: columns.timestamp is empty, but split.kind = "{split.kind}" needs times. '
+            'Set split.kind = "random", or name the column of times.'
+        )
+    if split.kind == "random" and not (split.valid_share and split.test_share):
+        raise RecipeInvalidError(
+            f'{where}: split.kind = "random" needs split.valid_share and split.test_share above 0'
+        )
     lists: dict[str, tuple[object, ...]] = {
         "events.types": events.types,
         "ranker.heads": ranker.heads,

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pocketrec_training.errors import RecipeInvalidError
 from pocketrec_training.recipe.checks import check_heads, check_together, check_useful, has_likes
 from pocketrec_training.recipe.renamed_keys import rename_keys
-from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.recipe.schema import Recipe, uses_time, without_order
 
 _ONE_VALUE = ("string_type", "literal_error", "float_type", "int_type", "bool_type")
 """Errors of a list where one value is needed."""
@@ -56,6 +56,7 @@ def parse_recipe(value: object, where: str, *, warn: Callable[[str], None] | Non
     """Check a parsed recipe.
 
     A recipe without `ranker.heads` gets the heads that its events can train: "like" needs likes.
+    Without times, the settings that use them or the order of events are off (`without_order`).
 
     Args:
         value: the parsed TOML or JSON.
@@ -83,6 +84,8 @@ def parse_recipe(value: object, where: str, *, warn: Callable[[str], None] | Non
         recipe = replace(
             recipe, ranker=replace(recipe.ranker, heads=("engage",), head_weights=(1.0,))
         )
+    if not uses_time(recipe):
+        recipe = without_order(recipe)
     check_together(recipe, where)
     return recipe
 

@@ -3,7 +3,7 @@
 Types only; load.py reads a recipe, tables.py has the settings of the tables.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal, get_args
 
 from annotated_types import Ge, Le, Len, Lt
@@ -51,7 +51,7 @@ class RetrievalConfig:
     heads: Positive = 2
     ffn: Positive = 2
     attention: Literal["softmax", "gated", "hstu"] = "softmax"
-    positions: Literal["absolute", "relative", "both"] = "both"
+    positions: Literal["absolute", "relative", "both", "none"] = "both"
     max_history: Annotated[int, Ge(2), Le(BOUNDS["max_history"][1])] = 50
     dropout: Share = 0.3
     id_dropout: Share = 0.1
@@ -304,3 +304,21 @@ class Recipe:
     rerank: RerankConfig = field(default_factory=RerankConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     tune: TuneConfig = field(default_factory=TuneConfig)
+
+
+def uses_time(recipe: Recipe) -> bool:
+    """Whether the models may use when events were, and in which order.
+
+    They may not if the table has no times, or if the split holds out events of any time.
+    """
+    return bool(recipe.columns.timestamp) and recipe.split.kind != "random"
+
+
+def without_order(recipe: Recipe) -> Recipe:
+    """Return the recipe without the settings that use times or the order of events."""
+    return replace(
+        recipe,
+        retrieval=replace(recipe.retrieval, positions="none"),
+        neighbours=replace(recipe.neighbours, kind="together"),
+        ranker=replace(recipe.ranker, popularity_days=()),
+    )

@@ -88,7 +88,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """How interactions are held out, always by time."""
+    """How interactions are held out: by time, or by a seeded draw."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
     kind: SplitKind = "leave_last"

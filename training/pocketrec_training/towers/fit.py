@@ -101,7 +101,14 @@ def fit_towers(
             with counted.counting():
                 fit.begin_epoch()
                 parts = list(
-                    batches(data, spec.max_history, config.batch, rng, baskets=fit.baskets)
+                    batches(
+                        data,
+                        spec.max_history,
+                        config.batch,
+                        rng,
+                        baskets=fit.baskets,
+                        shuffles=fit.shuffles,
+                    )
                 )
             pace = (1.0 - state.done) / ((planned - epoch) * len(parts))
             losses = []

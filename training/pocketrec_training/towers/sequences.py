@@ -200,15 +200,20 @@ def batches(
     rng: np.random.Generator,
     *,
     baskets: bool = False,
+    shuffles: bool = False,
 ) -> Iterator[Windows]:
     """Yield one epoch of shuffled batches, in the shapes of `batch_shapes`.
 
     baskets: events of one moment come in a new order and are predicted from earlier moments only.
+    shuffles: events of one moment come in a new order and are predicted from those before them, so
+    that a history without times is learned as a set.
     """
     shapes = batch_shapes(data, max_history, batch)
     firsts = None
+    if baskets or shuffles:
+        data = shuffled_baskets(data, rng)
     if baskets:
-        data, firsts = shuffled_baskets(data, rng), basket_firsts(data)
+        firsts = basket_firsts(data)
     starts, stops = cut(data, max_history, rng)
     order = rng.permutation(len(starts))
     starts, stops = starts[order], stops[order]

@@ -14,7 +14,7 @@ from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import SLACK, STEPS_PER_OCTAVE
 from pocketrec_training.data.dataset import Dataset
-from pocketrec_training.recipe.schema import Recipe, RetrievalConfig
+from pocketrec_training.recipe.schema import Recipe, RetrievalConfig, uses_time
 from pocketrec_training.towers import losses
 from pocketrec_training.towers.data_parallel import parallel_step
 from pocketrec_training.towers.item_tower import build_item_tower
@@ -57,7 +57,8 @@ class TowerFit:
         """
         self.config = config = recipe.retrieval
         self.n_items = len(data.items)
-        self.baskets = recipe.split.kind != "leave_last"
+        self.shuffles = not uses_time(recipe)
+        self.baskets = recipe.split.kind != "leave_last" and not self.shuffles
         with strategy.scope() if strategy else nullcontext():
             self._build(config, spec, inputs, begin)
         self._drawn = _sampling(config, data.popularity())

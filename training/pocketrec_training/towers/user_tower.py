@@ -31,7 +31,9 @@ class UserTower(layers.Layer):
     attention mixes by SiLU of a projection and gates the feed-forward part too (Shazeer 2020);
     "hstu" is the block of Zhai et al. 2024, sec. 3: SiLU instead of softmax, no feed-forward part.
     positions: "absolute" adds a learned vector a place, "relative" a learned number a head and
-    distance to the scores (Shaw et al. 2018 in the form of T5), "both" does both.
+    distance to the scores (Shaw et al. 2018 in the form of T5), "both" does both, "none" neither.
+    With "none" the weights of the gaps begin at 0, and stay there if the data has no times: then a
+    device whose events have times computes the same.
     """
 
     def __init__(
@@ -64,7 +66,8 @@ class UserTower(layers.Layer):
         self.attention, self.placing = attention, positions
         near = keras.initializers.RandomNormal(stddev=0.02)
         self.event_table = layers.Embedding(n_events + 1, dim, embeddings_initializer=near)
-        self.gap_dense = layers.Dense(dim, kernel_initializer=near)
+        gaps = "zeros" if positions == "none" else near
+        self.gap_dense = layers.Dense(dim, kernel_initializer=gaps)
         self.dropout = layers.Dropout(dropout)
         self.parts = 3 if attention == "softmax" else 4  # query, key, value, gate
         self.norms = [_norm() for _ in range(blocks)]
@@ -103,11 +106,11 @@ class UserTower(layers.Layer):
         """Create the start token, the position weights and the blocks."""
         near = keras.initializers.RandomNormal(stddev=0.02)
         self.start = self.add_weight(shape=(1, 1, self.dim), initializer=near, name="start")
-        if self.placing != "relative":
+        if self.placing in ("absolute", "both"):
             self.positions = self.add_weight(
                 shape=(1, self.length, self.dim), initializer=near, name="positions"
             )
-        if self.placing != "absolute":
+        if self.placing in ("relative", "both"):
             shape = (len(self.mix), self.n_heads, self.length)
             self.distances = self.add_weight(shape=shape, initializer=near, name="distances")
         self.event_table.build()
@@ -136,7 +139,7 @@ class UserTower(layers.Layer):
         apart = place[:, None] - place[None]
         for block in range(len(self.mix)):
             bias = np.where(apart >= 0, 0.0, _NEGATIVE).astype(np.float32)[None]
-            if self.placing != "absolute":
+            if self.placing in ("relative", "both"):
                 bias = bias + ops.take(self.distances[block], np.maximum(apart, 0), axis=1)
             # bias: [H or 1, l + 1, l + 1]
             x = x + self.attend(block, x, bias, training)
@@ -155,7 +158,7 @@ class UserTower(layers.Layer):
         x = x + self.event_table(history_events) + self.gap_dense(gaps)
         start = self.start + ops.zeros_like(x[:, :1])  # [B, 1, d]
         x = ops.concatenate([start, x], axis=1)
-        if self.placing != "relative":
+        if self.placing in ("absolute", "both"):
             x = x + self.positions[:, : x.shape[1]]
         return x
 
