@@ -92,7 +92,7 @@ def test_other_models_stay_as_they_are():
     assert exported_form(model) is model
 
 
-@pytest.mark.parametrize("positions", ["absolute", "both"])
+@pytest.mark.parametrize("positions", ["absolute", "both", "none"])
 def test_no_file_holds_a_table_by_pairs_of_places(positions):
     files = convert(tower("gated", positions, 2), SIGNATURE, ("fp32",))
     by_engine = {made.engine: made.data for made in files}

@@ -224,12 +224,12 @@ def test_order_that_most_last_events_lack_is_refused(tables):
         check_split(recipe, load_dataset(recipe, data), "data")
 
 
-def test_ties_that_no_split_avoids_are_told_with_the_cases_that_are_left(tables):
+def test_ties_that_no_split_in_time_avoids_leave_the_random_one(tables):
     recipe, data = tables("", lambda u, n: side_by_side(u, n) if u < 2 else u)
     told = tie_warning(recipe, load_dataset(recipe, data))
     assert "93.3% of the validation cases and 93.3% of the test cases" in told
-    assert "too few cases: split.kind = " in told
-    assert '"last_basket" (2 validation and 2 test cases)' in told
+    assert 'Use split.kind = "random" (without times, 30 validation and 30 test cases)' in told
+    assert "last_basket" not in told
 
 
 def test_splits_in_time_have_no_ties_to_warn_of(tables):

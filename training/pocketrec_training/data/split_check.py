@@ -188,7 +188,7 @@ def _advice(others: dict[str, int]) -> str:
 def _alternatives(recipe: Recipe, data: Dataset) -> dict[str, int]:
     """Return the splits that give cases, in words, and the cases of the smaller fold.
 
-    The splits with the most cases are first.
+    The splits with the most cases are first, a random one is last.
     """
     found: dict[str, tuple[int, str]] = {}
     if all(data.held_out(fold) for fold in FOLDS.values()):
@@ -210,7 +210,8 @@ def _alternatives(recipe: Recipe, data: Dataset) -> dict[str, int]:
         told += f" ({n_valid} validation and {n_test} test cases"
         told += f", {tied:.0%} of them tied)" if tied > MOST_TIED else ")"
         found[split.kind] = (min(n_valid, n_test), told)
-    return {told: n for n, told in sorted(found.values(), reverse=True) if n}
+    drawn = found.pop("random", (0, ""))  # the last choice: it gives up the times
+    return {told: n for n, told in [*sorted(found.values(), reverse=True), drawn] if n}
 
 
 def _drawn(present: Split, split: Split, data: Dataset) -> tuple[int, str]:
