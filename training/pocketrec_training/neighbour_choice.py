@@ -23,7 +23,7 @@ from pocketrec_training.metrics.cases import Cases, Setting, evaluation_settings
 from pocketrec_training.metrics.ranks import rank_targets
 from pocketrec_training.neighbours import MOST_ITEMS, neighbours_by
 from pocketrec_training.progress import Progress
-from pocketrec_training.recipe.schema import NeighboursConfig, Recipe
+from pocketrec_training.recipe.schema import NeighboursConfig, Recipe, uses_time
 
 CASES, TRIES = 500, 8
 """Validation cases that decide, and parameter sets of each kind that are tried at most."""
@@ -78,7 +78,7 @@ def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
     config = recipe.neighbours
     if config.kind != "auto":
         return None
-    settled = replace(config, kind="next")
+    settled = replace(config, kind="next" if uses_time(recipe) else "together")
     if not min(config.per_item, len(data.items) - 1) or len(data.items) > MOST_ITEMS:
         return NeighbourChoice(config=replace(settled, per_item=0), tried={}, cases=0)
     shown: Setting = "all" if recipe.rerank.repeats else "new_to_user"
@@ -89,8 +89,11 @@ def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
     cases = some(settings[setting], CASES, recipe.seed)
     found: dict[Kind, tuple[float, NeighboursConfig]] = {}
     budget = max(3, min(TRIES, int(WORK / len(data.items) ** 3)))
-    with Progress("neighbours", len(KINDS)) as bar:
-        for kind, ladders in KINDS.items():
+    kinds = {
+        kind: ladders for kind, ladders in KINDS.items() if kind != "next" or uses_time(recipe)
+    }
+    with Progress("neighbours", len(kinds)) as bar:
+        for kind, ladders in kinds.items():
             gain = _gain(replace(settled, kind=kind), recipe.retrieval.max_history, data, cases)
             best = climb(ladders, gain, budget)
             value = max(value for _, value in best.tried)

@@ -31,7 +31,7 @@ def recipe(**changes: object) -> Recipe:
         "events": {"types": ["rating"]},
         "split": {"kind": "random", "valid_share": 0.2, "test_share": 0.3},
         "retrieval": {"dim": 4, "blocks": 1, "heads": 1, "max_history": 8},
-        "neighbours": {"per_item": 2},
+        "neighbours": {"per_item": 2, "kind": "next"},
         "ranker": {"popularity_days": [7], "candidates": 100},
         "rerank": {"repeats": True, "slate": 5},
     }

@@ -19,7 +19,7 @@ from pocketrec_training.fits.report import FinalReport, TrainReport
 from pocketrec_training.fits.save import Fitted
 from pocketrec_training.neighbours import fit_neighbours
 from pocketrec_training.ranker.cross_fit import load_cross_fit
-from pocketrec_training.recipe.schema import Recipe
+from pocketrec_training.recipe.schema import Recipe, uses_time
 from pocketrec_training.towers.fit import fit_towers
 from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.trained import all_train, load_trained
@@ -61,6 +61,8 @@ def fit_final(
 
     first = load_trained(run_dir)
     everything, spec = all_train(data), first.spec
+    if not uses_time(first.recipe):  # times stand for the folds, see `load_dataset`
+        everything = replace(everything, ts=np.full_like(data.ts, data.ts.max()))
     recipe = final_recipe(first.recipe, report)
     keras.utils.set_random_seed(recipe.seed)
     towers = fit_towers(

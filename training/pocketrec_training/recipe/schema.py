@@ -316,9 +316,10 @@ def uses_time(recipe: Recipe) -> bool:
 
 def without_order(recipe: Recipe) -> Recipe:
     """Return the recipe without the settings that use times or the order of events."""
+    kind = recipe.neighbours.kind
     return replace(
         recipe,
         retrieval=replace(recipe.retrieval, positions="none"),
-        neighbours=replace(recipe.neighbours, kind="together"),
+        neighbours=replace(recipe.neighbours, kind="together" if kind == "next" else kind),
         ranker=replace(recipe.ranker, popularity_days=()),
     )
