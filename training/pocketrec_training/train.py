@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from pocketrec_bundle.disk.files import replace_dir, sha256_file, write_atomic, write_failed
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import feature_spec, load_dataset
+from pocketrec_training.data.split_cases import split_cases
 from pocketrec_training.data.split_check import check_heads, check_split, tie_warning
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.experiment_log import ExperimentLog
@@ -99,6 +101,8 @@ def _train(
     if choice is not None:
         settled = replace(recipe, neighbours=choice.config)
     spec = feature_spec(settled, data.items)
+    for name, cases in split_cases(data).items():
+        print(cases.sentence(name), file=sys.stderr)  # noqa: T201
     if tied := tie_warning(recipe, data):
         warn(tied)
     if not uses_time(recipe):
