@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 MOST = 20
-PLUMBING = {"__init__.py", "__main__.py", "conftest.py", "errors.py", "py.typed"}  # in most folders
+PLUMBING = {"__init__.py", "__main__.py", "conf.py", "conftest.py", "errors.py", "py.typed"}
+# Tools or most folders have these names.
 # Folders of many files of one kind, which nobody reads in order.
 LISTS = (
     "benchmarks/results",  # a file for each benchmark, written by it
