@@ -46,9 +46,8 @@ class Options:
     Attributes:
         work: folder for everything the benchmark writes; outside version control.
         data: folder with the raw data set; None lets the registry fetch it.
-        minutes: cap of the training (`pocketrec_training.counted_time`), so that its figures
-        depend on
-            the machine; None leaves the recipe's own, by default none.
+        minutes: cap of the training, so that its figures depend on the machine; None leaves the
+            recipe's own, by default none.
         seed: seed of whatever the benchmark draws itself.
         only: names of the data sets to run; empty: all.
         earlier: a result of this benchmark, whose rows of other data sets stay.

@@ -48,7 +48,7 @@ from pocketrec_server.repository.publish import (
 )
 from pocketrec_server.repository.rollout import find, rolled_back
 from pocketrec_server.repository.state import exists
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 
 STEPS: tuple[tuple[Any, str], ...] = (
     (os, "replace"),

@@ -37,7 +37,7 @@ from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 
 DEVICES, FAULTY, RATE_S = 10_000, 1_000, 5.0
 ITEMS, DIM, CHANGED = 600, 16, 0.01

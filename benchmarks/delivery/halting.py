@@ -28,7 +28,7 @@ from pocketrec_bundle.settings.rollout import FailureLimit
 from pocketrec_server.halting.circuit_breaker import judged, needed, why_halt
 from pocketrec_server.halting.networks import JUDGED, MOST_NETWORKS, last_networks
 from pocketrec_server.halting.outcomes import MAX_BATCH, Health
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 
 CARRIERS, HOMES, PER_HOUR = 5, 50_000, 600
 LIMIT = FailureLimit(of=100, share=0.05)

@@ -29,7 +29,7 @@ from benchmarks.support.children.fuzz import READY, VERSIONS
 from benchmarks.support.command_line import ChildFailedError
 from benchmarks.support.mutations import MUTATORS
 from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 
 CASES = 100_000
 CHILD = [

@@ -26,7 +26,7 @@ from benchmarks.harness import Cell, Options, Result
 from benchmarks.support.table_mutations import FORMS, TableCase, table_cases
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.reading import decode
 from pocketrec_training.reading.raw_table import BROKEN, LINE, PLACE, RawTable
 from pocketrec_training.reading.spec import TableSpec, table_spec

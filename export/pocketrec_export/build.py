@@ -42,7 +42,7 @@ from pocketrec_export.models.convert import (
 )
 from pocketrec_export.report import ExportReport, ShippedVariant
 from pocketrec_training.data.dataset import Dataset, load_dataset
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.run_folder import Fit, RunFolder
 from pocketrec_training.trained import TrainedRun, load_trained

@@ -8,8 +8,8 @@ from typing import Any
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_export.gates.rows import GateRow, interval, shown
 from pocketrec_export.report import ExportReport
+from pocketrec_training.monitoring.stopping import cap_warning, final_told, stopped_told
 from pocketrec_training.run_folder import RunFolder
-from pocketrec_training.stopping import cap_warning, final_told, stopped_told
 
 _CLOCKED = "latency ratio"
 KEPT = (

@@ -66,7 +66,7 @@ def write_run(folder: Path, settings: dict) -> Path:
     keras = pytest.importorskip("keras", reason="needs the train extra")
     from pocketrec_bundle.disk.files import canonical_json
     from pocketrec_training.data.dataset import feature_spec, load_dataset, load_items
-    from pocketrec_training.neighbours import fit_neighbours, save_neighbours
+    from pocketrec_training.neighbours.fit import fit_neighbours, save_neighbours
     from pocketrec_training.ranker.model import build_ranker
     from pocketrec_training.recipe.load import parse_recipe, recipe_json
     from pocketrec_training.towers.item_content import item_inputs

@@ -14,13 +14,13 @@ pytest.importorskip("keras", reason="needs the train extra")
 import keras
 
 from pocketrec.cli import main
-from pocketrec_training.counted_time import CountedTime
 from pocketrec_training.data.dataset import VALID
 from pocketrec_training.data.ingest import build_tables
+from pocketrec_training.monitoring.counted_time import CountedTime
+from pocketrec_training.monitoring.stopping import cap_warning, stopped_told
 from pocketrec_training.ranker import epochs as ranker_epochs
 from pocketrec_training.ranker.epochs import RankerFit
 from pocketrec_training.recipe.load import load_recipe, parse_recipe
-from pocketrec_training.stopping import cap_warning, stopped_told
 from pocketrec_training.towers.fit import fit_towers
 from pocketrec_training.towers.step import TowerFit
 from pocketrec_training.train import train

@@ -14,16 +14,16 @@ from pocketrec_training.data.dataset import feature_spec, load_dataset
 from pocketrec_training.data.split_cases import split_cases
 from pocketrec_training.data.split_check import check_heads, check_split, tie_warning
 from pocketrec_training.errors import RunInvalidError
-from pocketrec_training.experiment_log import ExperimentLog
 from pocketrec_training.fits.evaluation import fit_evaluation
 from pocketrec_training.fits.final import MINUTES_SHARE, fit_final
 from pocketrec_training.fits.report import TrainReport, read_report
 from pocketrec_training.fits.save import save_fit
-from pocketrec_training.neighbour_choice import choose_neighbours
+from pocketrec_training.monitoring.experiment_log import ExperimentLog
+from pocketrec_training.monitoring.stopping import cap_warning
+from pocketrec_training.neighbours.choose import choose_neighbours
 from pocketrec_training.recipe.load import recipe_json
 from pocketrec_training.recipe.schema import Recipe, uses_time
 from pocketrec_training.run_folder import RunFolder
-from pocketrec_training.stopping import cap_warning
 from pocketrec_training.towers.fit import prepare_process
 from pocketrec_training.trained import load_trained
 from pocketrec_training.warm_start.start import check_fits

@@ -13,8 +13,8 @@ from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_training.data.dataset import TRAIN, Dataset, Items, load_items
 from pocketrec_training.errors import RunInvalidError
-from pocketrec_training.neighbours import load_neighbours
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
+from pocketrec_training.neighbours.fit import load_neighbours
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.recipe.schema import Recipe

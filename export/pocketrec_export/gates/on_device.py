@@ -17,7 +17,7 @@ from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases
 from pocketrec_training.metrics.ranks import NOBODY
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

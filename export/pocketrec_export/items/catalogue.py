@@ -31,7 +31,7 @@ from pocketrec_training.data.dataset import (
     popularity_columns,
     split_categories,
 )
-from pocketrec_training.progress import SHOWN_EVERY, Progress
+from pocketrec_training.monitoring.progress import SHOWN_EVERY, Progress
 from pocketrec_training.run_folder import Fit
 from pocketrec_training.trained import TrainedRun, load_trained
 

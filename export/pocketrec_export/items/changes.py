@@ -22,7 +22,7 @@ from pocketrec_bundle.features import MISSING
 from pocketrec_bundle.items.audience import MAX_AGE, UNRATED, Audience
 from pocketrec_bundle.items.catalogue import MAX_ID, MAX_PRICE
 from pocketrec_training.data.dataset import Items, split_categories
-from pocketrec_training.progress import SHOWN_EVERY, Progress
+from pocketrec_training.monitoring.progress import SHOWN_EVERY, Progress
 
 MAX_JSON_BYTES = 256 << 20
 """Of a JSON file, which is in memory as a whole."""

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.quantize import quantize_rows
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 
 POINTS_A_CELL = 64
 """Vectors a cell on which centroids are trained; more of them hardly move a centroid."""

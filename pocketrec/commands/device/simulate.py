@@ -88,7 +88,7 @@ def simulate(
     from pocketrec_edge.simulator.device_session import Plan
     from pocketrec_edge.simulator.fleet import run_class
     from pocketrec_edge.simulator.report import summarise
-    from pocketrec_training.progress import Progress
+    from pocketrec_training.monitoring.progress import Progress
 
     if bundle is None and server is None:
         raise InputError("nothing to run: give --bundle, --server or both.")

@@ -60,9 +60,9 @@ def command(
     smaller.
     """
     load_tensorflow()
-    from pocketrec_training.experiment_log import experiment_logs
-    from pocketrec_training.progress import logged_to
-    from pocketrec_training.stopping import final_told, stopped_told
+    from pocketrec_training.monitoring.experiment_log import experiment_logs
+    from pocketrec_training.monitoring.progress import logged_to
+    from pocketrec_training.monitoring.stopping import final_told, stopped_told
     from pocketrec_training.train import train
 
     def warn(text: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pocketrec_training.data.dataset import VALID, load_dataset
 from pocketrec_training.data.ingest import append_tables, build_tables
 from pocketrec_training.errors import RunInvalidError
-from pocketrec_training.experiment_log import experiment_logs
+from pocketrec_training.monitoring.experiment_log import experiment_logs
 from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.towers.item_content import item_inputs
 from pocketrec_training.towers.item_tower import build_item_tower

@@ -25,7 +25,7 @@ from pocketrec_training.cold_start.arrival_rates import arrival_rates, recent_ra
 from pocketrec_training.cold_start.content_features import ContentFeatures
 from pocketrec_training.cold_start.neighbour_average import NeighbourAverage
 from pocketrec_training.data.dataset import Dataset, Items
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 
 ItemTower = Callable[[Items], Floats32]
 """From items to the item tower's vectors without their ids, float32 [n, d]."""

@@ -19,7 +19,7 @@ from pocketrec_bundle.features import FeatureSpec, tower_inputs, used_rows
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.content_vectors import ContentVectors
 from pocketrec_training.data.dataset import Dataset, Items
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.trained import TrainedRun
 
 SAMPLE = 1000

@@ -11,7 +11,7 @@ from pocketrec_training.evaluation.question import Question
 from pocketrec_training.evaluation.retrieval import CUTS, SHIPPED, Results
 from pocketrec_training.metrics.cases import Cases
 from pocketrec_training.metrics.ranks import BlockScorer, RankedTargets, rank_targets
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 
 

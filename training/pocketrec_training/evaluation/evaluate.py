@@ -34,11 +34,11 @@ from pocketrec_training.evaluation.result import Evaluation, evaluation_of
 from pocketrec_training.evaluation.retrieval import newcomer_segment, retrieval_figures, what_ships
 from pocketrec_training.metrics.case_file import write_cases
 from pocketrec_training.metrics.cases import Setting
-from pocketrec_training.progress import logged_to
+from pocketrec_training.monitoring.progress import logged_to
+from pocketrec_training.monitoring.stopping import cap_warning, stopped_told
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.fit import learning_cases
 from pocketrec_training.run_folder import RunFolder
-from pocketrec_training.stopping import cap_warning, stopped_told
 
 STAGES = (
     "epochs",

@@ -9,11 +9,11 @@ import numpy as np
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import VALID, Dataset
 from pocketrec_training.data.split_check import tied_last_share
-from pocketrec_training.experiment_log import ExperimentLog
 from pocketrec_training.fits.report import TrainReport
 from pocketrec_training.fits.save import Fitted
 from pocketrec_training.metrics.cases import evaluation_settings
-from pocketrec_training.neighbours import fit_neighbours
+from pocketrec_training.monitoring.experiment_log import ExperimentLog
+from pocketrec_training.neighbours.fit import fit_neighbours
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.ranker.fit import fit_ranker
 from pocketrec_training.recipe.schema import Recipe

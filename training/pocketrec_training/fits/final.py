@@ -13,11 +13,11 @@ import keras
 import numpy as np
 
 from pocketrec_training.data.dataset import TRAIN, Dataset
-from pocketrec_training.experiment_log import ExperimentLog
 from pocketrec_training.fits.final_ranker import fit_final_ranker
 from pocketrec_training.fits.report import FinalReport, TrainReport
 from pocketrec_training.fits.save import Fitted
-from pocketrec_training.neighbours import fit_neighbours
+from pocketrec_training.monitoring.experiment_log import ExperimentLog
+from pocketrec_training.neighbours.fit import fit_neighbours
 from pocketrec_training.ranker.cross_fit import load_cross_fit
 from pocketrec_training.recipe.schema import Recipe, uses_time
 from pocketrec_training.towers.fit import fit_towers

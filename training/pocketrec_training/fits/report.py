@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from pocketrec_training.counted_time import StoppedBy
+from pocketrec_training.monitoring.counted_time import StoppedBy
 from pocketrec_training.ranker.gain import RankerGain
 from pocketrec_training.ranker.leakage import LeakCheck
 from pocketrec_training.warm_start.align import Alignment

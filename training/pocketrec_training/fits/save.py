@@ -15,7 +15,7 @@ from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_training.data import columns as col
 from pocketrec_training.fits.report import FinalReport, TrainReport
-from pocketrec_training.neighbours import save_neighbours
+from pocketrec_training.neighbours.fit import save_neighbours
 from pocketrec_training.ranker.cross_fit import CrossFit, save_cross_fit
 from pocketrec_training.recipe.load import recipe_json
 from pocketrec_training.recipe.schema import Recipe

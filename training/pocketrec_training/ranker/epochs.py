@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats64
-from pocketrec_training.counted_time import Clock, CountedTime, StoppedBy
 from pocketrec_training.errors import TrainingDivergedError
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.counted_time import Clock, CountedTime, StoppedBy
+from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.ranker.blend import fit_blend, set_blend
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator, CandidateLists
 from pocketrec_training.ranker.feature_transform import MIN_SHARE, SHARE
@@ -77,8 +77,8 @@ class RankerFit:
             lists: to learn from.
             validation: to choose the epoch by; if empty, the last epoch is kept.
             epochs: maximum number of epochs.
-            minutes: cap, without set-up and compilation (`pocketrec_training.counted_time`); 0 =
-                no cap. One epoch is always completed.
+            minutes: cap, without set-up and compilation (`monitoring.counted_time`); 0 = no cap. One
+                epoch is always completed.
         """
         ranker = build_ranker(self.config, self.spec)
         logits = keras.Model(ranker.inputs, ranker.get_layer("logits").output)

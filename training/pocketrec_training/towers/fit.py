@@ -13,11 +13,11 @@ import numpy as np
 
 from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_bundle.features import FeatureSpec
-from pocketrec_training.counted_time import Clock, CountedTime, StoppedBy
 from pocketrec_training.data.dataset import VALID, Dataset
 from pocketrec_training.errors import TrainingDivergedError
 from pocketrec_training.metrics.cases import evaluation_settings, some
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.counted_time import Clock, CountedTime, StoppedBy
+from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.towers.data_parallel import mirrored
 from pocketrec_training.towers.item_content import item_inputs
@@ -66,7 +66,7 @@ def fit_towers(
         data: sequences with their folds.
         checkpoint: file of unfinished work.
         minutes: cap of the stage, earlier tries included, set-up and compilation not
-            (`pocketrec_training.counted_time`); 0 = none.
+            (`pocketrec_training.monitoring.counted_time`); 0 = none.
         begin: called with the new user tower and item tower before training (a warm start).
         on_epoch: called with the epoch's number and its point of the curve after each epoch, when
             the checkpoint is written; an exception of it ends the training.

@@ -24,7 +24,7 @@ from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import TEST, Dataset, feature_spec, load_dataset
 from pocketrec_training.data.split_check import check_split
 from pocketrec_training.errors import RecipeInvalidError, RunInvalidError, TrainingDivergedError
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.recipe.load import recipe_json
 from pocketrec_training.recipe.schema import Recipe, TuneConfig
 from pocketrec_training.recipe.toml import recipe_toml

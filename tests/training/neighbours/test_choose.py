@@ -8,8 +8,8 @@ import pytest
 from pocketrec_training.baselines.item_matrix import together
 from pocketrec_training.baselines.neighbours import cosines
 from pocketrec_training.data.dataset import TRAIN, VALID
-from pocketrec_training.neighbour_choice import choose_neighbours, weights_of
-from pocketrec_training.neighbours import MOST_ITEMS, neighbours_by
+from pocketrec_training.neighbours.choose import choose_neighbours, weights_of
+from pocketrec_training.neighbours.fit import MOST_ITEMS, neighbours_by
 from pocketrec_training.recipe.schema import NeighboursConfig
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pocketrec_training.data.dataset import TRAIN
 from pocketrec_training.errors import RunInvalidError
-from pocketrec_training.neighbours import (
+from pocketrec_training.neighbours.fit import (
     MOST_ITEMS,
     fit_neighbours,
     load_neighbours,

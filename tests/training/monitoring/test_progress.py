@@ -1,4 +1,4 @@
-from pocketrec_training.progress import LOGGED_EVERY_S, Progress, logged_to
+from pocketrec_training.monitoring.progress import LOGGED_EVERY_S, Progress, logged_to
 
 
 def test_steps_are_logged_with_their_notes_and_repeats_only_now_and_then(tmp_path):

@@ -14,7 +14,7 @@ from pocketrec_training.baselines.neighbours import cosines
 from pocketrec_training.baselines.slist import next_item_tables, ridge
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.errors import RunInvalidError
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.recipe.schema import NeighboursConfig
 
 MOST_ITEMS = baselines.MOST_ITEMS

@@ -21,8 +21,8 @@ from pocketrec_training.data.dataset import VALID, Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases, Setting, evaluation_settings, some
 from pocketrec_training.metrics.ranks import rank_targets
-from pocketrec_training.neighbours import MOST_ITEMS, neighbours_by
-from pocketrec_training.progress import Progress
+from pocketrec_training.monitoring.progress import Progress
+from pocketrec_training.neighbours.fit import MOST_ITEMS, neighbours_by
 from pocketrec_training.recipe.schema import NeighboursConfig, Recipe, uses_time
 
 CASES, TRIES = 500, 8

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow.core.util import event_pb2
 
 from pocketrec_training.errors import LogUnavailableError
-from pocketrec_training.experiment_log import experiment_logs
+from pocketrec_training.monitoring.experiment_log import experiment_logs
 from pocketrec_training.recipe.load import parse_recipe
 
 RECIPE = parse_recipe({"name": "t", "data": {"dataset": "d"}}, "t")
