@@ -77,8 +77,8 @@ class RankerFit:
             lists: to learn from.
             validation: to choose the epoch by; if empty, the last epoch is kept.
             epochs: maximum number of epochs.
-            minutes: cap, without set-up and compilation (`monitoring.counted_time`); 0 = no cap. One
-                epoch is always completed.
+            minutes: cap, without set-up and compilation (`monitoring.counted_time`); 0 = no cap.
+                One epoch is always completed.
         """
         ranker = build_ranker(self.config, self.spec)
         logits = keras.Model(ranker.inputs, ranker.get_layer("logits").output)
