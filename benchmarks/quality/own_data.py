@@ -25,6 +25,7 @@ from benchmarks.demo import WIDTH, empty
 from benchmarks.harness import Cell, Options, Result, commit
 from benchmarks.support import command_line
 from benchmarks.support.own_data.sets import SETS, OwnSet, chosen
+from pocketrec_training.run_folder import RunFolder
 
 SHIPPED, METRIC = "shipped_bundle", "ndcg@10"
 LEAST_RATIO = 0.98
@@ -90,7 +91,7 @@ def measured(files: list[Path], folder: Path, minutes: float | None) -> dict[str
         command_line.call(*words, shows_progress=words[0] in ("train", "export"))
     spent = time.monotonic() - started
     scored = bundle
-    if (run_dir / "final").is_dir():
+    if RunFolder(run_dir).shipped == "final":
         scored = folder / "evaluation-bundle"
         command_line.call("export", run_dir, "--out", scored, "--fit", "evaluation")
     judge = ("evaluate", run_dir, "--data", data, "--out", report, "--bundle", scored)

@@ -65,7 +65,8 @@ def news(folder: Path, seed: int, n_users: int = 1500, n_articles: int = 900) ->
 
 def _zipf(n: int) -> Floats64:
     share: NDArray[np.float64] = 1 / np.arange(1, n + 1, dtype=np.float64)
-    return share / share.sum()
+    share /= share.sum()
+    return share
 
 
 def write(path: Path, header: tuple[str, ...], rows: Iterable[Sequence[str | int]]) -> Path:
