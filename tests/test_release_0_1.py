@@ -279,7 +279,8 @@ def test_the_recipe_with_every_key_of_then_is_read(kept, do, tmp_path):
     raw, out = folder / "raw", tmp_path / "tables"
     do("data", raw / "shop.toml", "--source", raw, "--out", out)
     old = json.loads((folder / "tables" / "data_report.json").read_bytes())
-    assert json.loads((out / "data_report.json").read_bytes()) == old
+    now = json.loads((out / "data_report.json").read_bytes())
+    assert {key: now[key] for key in old} == old  # later versions report more
 
 
 @OLD_NAMES
