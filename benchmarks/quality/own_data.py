@@ -47,9 +47,8 @@ def run(options: Options, sets: dict[str, OwnSet] = SETS, console: Console | Non
             console.print(f"{name}: its files are not below --data; left out")
             continue
         console.print(f"{name}: {', '.join(path.name for path in files)}")
-        rows[name] = {"set": name, "title": each.title, "real": each.real} | _row(
-            files, folder, options
-        )
+        facts: Row = {"set": name, "title": each.title, "real": each.real}
+        rows[name] = {**facts, **_row(files, folder, options)}
     lines = [rows[name] for name in sets if name in rows]
     console.print(table(lines))
     return Result(name="own-data", seed=options.seed, rows=lines, figures=figures(lines))

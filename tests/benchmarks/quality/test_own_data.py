@@ -40,6 +40,7 @@ class Commands:
             (out / "evaluation.json").write_text(json.dumps(found))
         if words[0] == "compare":
             away = self.differences[Path(words[1]).parent.name]
+            assert away is not None
             found = {"a": 0.5, "b": 0.5 + away, "difference": away, "low": away - 0.01}
             metrics = {"ndcg@10": found | {"high": away + 0.01}}
             return json.dumps({"settings": {"all": {"metrics": metrics}}})
