@@ -6,6 +6,7 @@ import ibis
 from ibis.expr import types as ir
 
 from pocketrec_bundle.items.catalogue import MAX_ID
+from pocketrec_training.data import columns as col
 from pocketrec_training.data.event_words import UNKNOWN_EVENT
 from pocketrec_training.data.item_fields import FIELDS, item_fields
 from pocketrec_training.data.samples import Samples
@@ -21,6 +22,12 @@ _MAX_VALUE = 1e300
 """As servers take values in events."""
 
 
+FOLD_WORDS = {
+    0: ("train", "training", "tr", "0"),
+    1: ("valid", "validation", "val", "dev", "eval", "1"),
+    2: ("test", "testing", "te", "2"),
+}
+"""What `split.column` can say, in small letters, of each fold."""
 _TITLES = ("title", "categories", "regions")
 """Keys of columns whose words mean themselves: an item may be called "None"."""
 _PLAIN = ("user", "item", "timestamp", "event", "value", "item_id")
@@ -35,7 +42,8 @@ def _column(raw: RawTable, name: str, key: str) -> ir.StringValue:
     if text is None or value is None:
         known = raw.names
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f' Set columns.{key} = "{sample(close[0])}" in the recipe?' if close else ""
+        where = key if "." in key else f"columns.{key}"
+        hint = f' Set {where} = "{sample(close[0])}" in the recipe?' if close else ""
         if key == "timestamp":
             hint += (
                 ' For a table without times, set columns.timestamp = "" and split.kind = "random".'
@@ -43,7 +51,7 @@ def _column(raw: RawTable, name: str, key: str) -> ir.StringValue:
         if raw.header and not sniff_header([raw.names]):
             hint = f" Its first row looks like data: if so, set {raw.key}.header = false."
         raise TableInvalidError(
-            f"{raw.file}: no column {name!r} for columns.{key} (it has {_shown(known)})." + hint
+            f"{raw.file}: no column {name!r} for {where} (it has {_shown(known)})." + hint
         )
     if raw.twice(name):
         raise TableInvalidError(
@@ -73,19 +81,28 @@ def time_samples(recipe: Recipe, raw: RawTable) -> Samples:
     return Samples(table=raw.table, text=text, file=raw.file)
 
 
-def clean_interactions(recipe: Recipe, raw: RawTable, rule: TimeRule, now_utc: int) -> ir.Table:
+def clean_interactions(
+    recipe: Recipe, raw: RawTable, rule: TimeRule, now_utc: int, fold: int | None = None
+) -> ir.Table:
     """Return the canonical columns of interactions, `reason` (null where good) and `row`.
+
+    With a split that is given they have `fold` too.
 
     Args:
         recipe: names the columns and events.
         raw: texts.
         rule: how times are read.
         now_utc: unix seconds; times more than a day later are bad.
+        fold: of all rows, where each fold has a file; None: as `split.column` says.
 
     Raises:
         TableInvalidError: a column that the recipe names is not there.
     """
     names, events = recipe.columns, recipe.events
+    given = {}
+    fold_problem: ir.Value = ibis.null("string")
+    if recipe.split.kind == "given":
+        given[col.FOLD], fold_problem = _given(recipe, raw, fold)
     user = _column(raw, names.user, "user")
     item = _column(raw, names.item, "item")
     time_text = _column(raw, names.timestamp, "timestamp")
@@ -109,6 +126,7 @@ def clean_interactions(recipe: Recipe, raw: RawTable, rule: TimeRule, now_utc: i
         (user.length() > MAX_ID, f"user id longer than {MAX_ID} characters"),
         (item.length() > MAX_ID, f"item id longer than {MAX_ID} characters"),
         (problem.notnull(), problem),
+        (fold_problem.notnull(), fold_problem),
         (value_text.notnull() & (value.isnull() | ~value_ok), "value is not a number"),
         (event.isnull(), "event missing"),
         (~event.isin(list(events.types)), UNKNOWN_EVENT),
@@ -125,7 +143,25 @@ def clean_interactions(recipe: Recipe, raw: RawTable, rule: TimeRule, now_utc: i
         file=raw.table[FILE],
         line=raw.table[LINE],
         **{PLACE: raw.table[PLACE]},
+        **given,
     )
+
+
+def _given(recipe: Recipe, raw: RawTable, fold: int | None) -> tuple[ir.Value, ir.Value]:
+    """Return the fold of each row, int8, and what is wrong with it."""
+    if fold is not None:
+        return ibis.literal(fold, "int8"), ibis.null("string")
+    word = _column(raw, recipe.split.column, "split.column").lower()
+    found = ibis.cases(
+        *((word.isin(words), number) for number, words in FOLD_WORDS.items()),
+        else_=ibis.null("int64"),
+    ).cast("int8")
+    problem = ibis.cases(
+        (word.isnull(), "split missing"),
+        (found.isnull(), "split is not train, valid or test"),
+        else_=ibis.null("string"),
+    )
+    return found, problem
 
 
 def clean_items(recipe: Recipe, raw: RawTable) -> ir.Table:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from pocketrec_training.data.clean import clean_interactions, clean_items, time_samples
+from pocketrec_training.data.dataset import TEST, TRAIN, VALID
 from pocketrec_training.data.event_words import check_events
 from pocketrec_training.data.item_fields import nulled_counts, nulled_sentences
 from pocketrec_training.data.quarantine import count_reasons, refuse_too_many
@@ -110,7 +112,14 @@ def stage(
             samples = time_samples(recipe, raw)
             with _readable(path):
                 rule = used = decide_time(samples, names, earlier, now_utc)
-        rows = clean_interactions(recipe, raw, used, now_utc)
+        first = TRAIN if source.test is not None else None
+        rows = clean_interactions(recipe, raw, used, now_utc, first)
+        for fold, held_out in ((VALID, source.valid), (TEST, source.test)):
+            if held_out is None:
+                continue
+            spec = source.spec(recipe, "interactions")
+            more = read_table(connection, held_out, spec, scratch / f"fold_{fold}")
+            rows = ibis.union(rows, clean_interactions(recipe, more, used, now_utc, fold))
         tables["interactions"] = _made(connection, "interactions", rows, path)
     if (path := source.items) is not None:
         raw = read_table(connection, path, source.spec(recipe, "items"), scratch / "items")

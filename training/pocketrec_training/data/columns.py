@@ -12,6 +12,8 @@ YEAR = "year"
 REGIONS = "regions"
 AGE_RATING = "age_rating"
 REASON = "reason"
+FOLD = "fold"
+"""Of interactions, only if the recipe's split is given: 0 train, 1 validation, 2 test."""
 
 INTERACTIONS = (USER_ID, ITEM_ID, EVENT, VALUE, TS)
 AUDIENCE = (REGIONS, AGE_RATING)

@@ -151,7 +151,7 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
     items = load_items(data_dir)
     row_of = {item_id: row for row, item_id in enumerate(items.ids)}
     path = data_dir / col.INTERACTIONS_FILE
-    table = _fetch(path, col.INTERACTIONS)
+    table = _fetch(path, (*col.INTERACTIONS, col.FOLD), optional=(col.FOLD,))
     codes = {name: code for code, name in enumerate(recipe.events.types)}
     _check_belongs(path, {*table[col.EVENT]}, {*table[col.ITEM_ID]}, codes.keys(), row_of.keys())
     # Not as a numpy array of texts, which pads every id to the longest one.
@@ -176,7 +176,7 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
         order = np.lexsort((tie, ts, users))
         fold = folds(recipe, offsets, ts[order])
     else:
-        drawn = random_folds(recipe.split, users, tie)
+        drawn = _untimed_folds(recipe.split, table, users, tie, path)
         order = np.lexsort((tie, drawn, users))
         fold = drawn[order]
         # One moment a fold: all that a user has in training, then what is held out.
@@ -365,6 +365,31 @@ def _numbers(column: Any) -> NDArray[np.float32]:
 def least_events(split: Split) -> int:
     """Fewest events of a user whose last two `leave_last` holds out: one stays before them."""
     return max(split.min_user_events, 3)
+
+
+def _untimed_folds(
+    split: Split,
+    table: dict[str, Any],
+    users: NDArray[np.int64],
+    drawn: NDArray[np.uint32],
+    path: Path,
+) -> NDArray[np.int8]:
+    """Return the fold of each event of a split that does not go by time."""
+    if split.kind == "random":
+        return random_folds(split, users, drawn)
+    if col.FOLD not in table:
+        raise TableInvalidError(
+            f"{path}: no column {col.FOLD!r}, since it was not made with split.kind = "
+            '"given". Run `pocketrec data` again with this recipe.'
+        )
+    fold = np.array(table[col.FOLD], np.int8)
+    if (fold == VALID).any():
+        return fold
+    # A validation fold is needed to choose epochs, and is drawn from training alone.
+    train = np.flatnonzero(fold == TRAIN)
+    part = random_folds(split, users[train], drawn[train])
+    fold[train[part == VALID]] = VALID
+    return fold
 
 
 def random_folds(

@@ -65,7 +65,8 @@ class Deliveries:
 
 def delivery_of(source: Source) -> str:
     """SHA-256 over the contents of a delivery's files."""
-    files = {"interactions": source.interactions, "items": source.items, "users": source.users}
+    names = ("interactions", "items", "users", "valid", "test")
+    files = {name: getattr(source, name) for name in names}
     digests = {name: _digest(path) for name, path in files.items() if path is not None}
     return hashlib.sha256(canonical_json(digests)).hexdigest()
 
@@ -85,6 +86,8 @@ def _reading(recipe: Recipe) -> str:
         "columns": columns,
         "events": asdict(recipe.events),
     }
+    if recipe.split.column:
+        rules["fold"] = recipe.split.column
     data, unset = asdict(recipe.data), asdict(DataConfig())
     own = {k: data[k] for k in _SPEC_KEYS if data[k] != unset[k]}
     own |= {k: v for k in ("interactions", "items", "users") if isinstance(v := data[k], dict)}

@@ -20,6 +20,7 @@ from ibis.expr import types as ir
 from pocketrec_bundle.disk.files import canonical_json, restore_dir
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.cleaned import stage
+from pocketrec_training.data.dataset import TRAIN, VALID
 from pocketrec_training.data.deliveries import Deliveries, delivery_of
 from pocketrec_training.data.item_fields import last_of_each, saved_fields
 from pocketrec_training.data.joins import Join, check_join
@@ -213,7 +214,8 @@ def _build(
     good, known_items = [], []
     n_good = 0
     if "interactions" in staged:
-        good.append(_good(staged["interactions"]).select(*col.INTERACTIONS))
+        given = (col.FOLD,) if recipe.split.kind == "given" else ()
+        good.append(_good(staged["interactions"]).select(*col.INTERACTIONS, *given))
         n_good = int(good[0].count().execute())
     joins: dict[str, Join] = {}
     if "items" in staged:
@@ -243,6 +245,8 @@ def _build(
         first=kept[col.TS].min(),
         last=kept[col.TS].max(),
     ).execute()
+    if recipe.split.kind == "given":
+        notes += _given_notes(recipe, kept)
     users, used = int(facts["users"][0]), int(facts["used"][0])
     if users < 2 or used < 2:
         raise TableInvalidError(
@@ -276,6 +280,27 @@ def _build(
         nulled=_sums(old.nulled if old else {}, cleaned.nulled),
         joins=joins,
     )
+
+
+def _given_notes(recipe: Recipe, kept: ir.Table) -> list[str]:
+    """Say what of a given split a person should know."""
+    counts = kept.group_by(col.FOLD).aggregate(n=kept.count()).execute()
+    rows = dict(zip(counts[col.FOLD].tolist(), counts["n"].tolist(), strict=True))
+    notes = []
+    if not rows.get(VALID):
+        notes.append(
+            "the given split has no validation interactions: training holds out "
+            f"{recipe.split.valid_share:.0%} of each user's training items (split.valid_share)"
+        )
+    pairs = kept.select(col.USER_ID, col.ITEM_ID, col.FOLD).distinct()
+    train = pairs.filter(pairs[col.FOLD] == TRAIN)
+    held_out = pairs.filter(pairs[col.FOLD] != TRAIN)
+    if both := int(held_out.semi_join(train, (col.USER_ID, col.ITEM_ID)).count().execute()):
+        notes.append(
+            f"{both:,} held-out pairs of user and item are in the training interactions too; they "
+            "are no cases of new items"
+        )
+    return notes
 
 
 def _rule_of(recipe: Recipe, old: DataReport | None) -> TimeRule | None:

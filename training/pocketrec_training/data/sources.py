@@ -40,6 +40,8 @@ class Source:
     interactions: Path | None
     items: Path | None
     users: Path | None = None
+    valid: Path | None = None
+    test: Path | None = None
 
     def spec(self, recipe: Recipe, table: TableName) -> TableSpec:
         """Return how a table's file is written; plain tables of known data sets need no key."""
@@ -80,7 +82,8 @@ def resolve(recipe: Recipe, source: Path | None = None) -> Source:
         for name, path in paths.items():
             if not table_files(path):
                 raise TableInvalidError(
-                    f"{path}: no such file, folder of tables or glob (data.{name})."
+                    f"{path}: no such file, folder of tables or glob "
+                    f"({'split' if name in ('valid', 'test') else 'data'}.{name})."
                 )
         return _own(recipe, paths)
     known = REGISTRY.get(data.dataset)
@@ -118,8 +121,9 @@ def resolve_day(recipe: Recipe, folder: Path) -> Source:
 
 
 def _paths(recipe: Recipe, base: Path) -> dict[str, Path]:
-    specs = {name: table_spec(recipe.data, name) for name in TABLES}
-    return {name: base / spec.file for name, spec in specs.items() if spec.file}
+    files: dict[str, str] = {name: table_spec(recipe.data, name).file for name in TABLES}
+    files |= {"valid": recipe.split.valid, "test": recipe.split.test}
+    return {name: base / file for name, file in files.items() if file}
 
 
 def _own(recipe: Recipe, paths: dict[str, Path]) -> Source:
@@ -130,6 +134,8 @@ def _own(recipe: Recipe, paths: dict[str, Path]) -> Source:
         interactions=paths.get("interactions"),
         items=paths.get("items"),
         users=paths.get("users"),
+        valid=paths.get("valid"),
+        test=paths.get("test"),
     )
 
 

@@ -163,6 +163,8 @@ def _rule(split: Split, data: Dataset) -> str:
                 f"{least_events(split)} items (max(split.min_user_events = "
                 f"{split.min_user_events}, 3)); the longest history has {longest} events."
             )
+        case "given":
+            return "It takes the interactions that your files or split.column hold out."
         case _:
             return (
                 f"It takes the latest {split.valid_share + split.test_share:.0%} of all events "
@@ -194,6 +196,8 @@ def _alternatives(recipe: Recipe, data: Dataset) -> dict[str, int]:
     if all(data.held_out(fold) for fold in FOLDS.values()):
         found[recipe.split.kind] = (0, "")  # not one to change to
     for split in _others(recipe.split) if uses_time(recipe) else []:
+        if split.kind == "given":
+            continue  # nobody gave one
         if split.kind == "random":
             found.setdefault("random", _drawn(recipe.split, split, data))
             continue
@@ -228,12 +232,16 @@ def _drawn(present: Split, split: Split, data: Dataset) -> tuple[int, str]:
 def _others(split: Split) -> list[Split]:
     """Return every kind of split, then those that go by user with the least `min_user_events`."""
     default = Split()
-    shares = {
-        "valid_share": split.valid_share or default.valid_share,
-        "test_share": split.test_share or default.test_share,
-    }
+    valid_share = split.valid_share or default.valid_share
+    test_share = split.test_share or default.test_share
     return [
-        replace(split, kind=kind, min_user_events=least, **shares)
+        replace(
+            split,
+            kind=kind,
+            min_user_events=least,
+            valid_share=valid_share,
+            test_share=test_share,
+        )
         for least in (split.min_user_events, min(3, split.min_user_events))
         for kind in get_args(SplitKind)
     ]

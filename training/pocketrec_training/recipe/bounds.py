@@ -21,7 +21,7 @@ Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 MAX_NAME = MAX_TEXT - 20
 """Characters; a release's name adds a time and the digest of a catalogue's change."""
 Variant = Literal["fp32", "fp16", "dynamic", "int8", "selective"]
-SplitKind = Literal["leave_last", "global_time", "last_basket", "random"]
+SplitKind = Literal["leave_last", "global_time", "last_basket", "random", "given"]
 TimeUnit = Literal["auto", "s", "ms", "us", "ns", "days", "excel"]
 FORBID = {"extra": "forbid"}
 """For `__pydantic_config__`: an unknown key is an error."""

@@ -19,10 +19,11 @@ def check_together(recipe: Recipe, where: str) -> None:
             f"{where}: columns.timestamp_unit is of numbers and columns.timestamp_format of texts. "
             "Set one of them."
         )
-    if not recipe.columns.timestamp and split.kind != "random":
+    _check_given(recipe, where)
+    if not recipe.columns.timestamp and split.kind not in ("random", "given"):
         raise RecipeInvalidError(
             f'{where}: columns.timestamp is empty, but split.kind = "{split.kind}" needs times. '
-            'Set split.kind = "random", or name the column of times.'
+            'Set split.kind = "random" or "given", or name the column of times.'
         )
     if split.kind == "random" and not (split.valid_share and split.test_share):
         raise RecipeInvalidError(
@@ -140,6 +141,29 @@ def check_heads(recipe: Recipe, where: str) -> None:
         f"a like. Set {mend}; or bring likes (events.types, with events.like_value or "
         "columns.event)."
     )
+
+
+def _check_given(recipe: Recipe, where: str) -> None:
+    """Check the keys of a split that somebody else made."""
+    split = recipe.split
+    if split.kind != "given":
+        for key in ("column", "valid", "test"):
+            if getattr(split, key):
+                raise RecipeInvalidError(
+                    f'{where}: split.{key} needs split.kind = "given" (it is "{split.kind}")'
+                )
+        return
+    if recipe.data.dataset:
+        raise RecipeInvalidError(
+            f'{where}: split.kind = "given" needs files of your own (data.interactions)'
+        )
+    if bool(split.column) == bool(split.test):
+        raise RecipeInvalidError(
+            f'{where}: split.kind = "given" needs split.column, the column that says train, valid '
+            "or test, or split.test, the file of test interactions"
+        )
+    if split.column and split.valid:
+        raise RecipeInvalidError(f"{where}: split.valid is a file and needs split.test, not column")
 
 
 def _check_rules(rerank: RerankConfig, format_version: int, where: str) -> None:

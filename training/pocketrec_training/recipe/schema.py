@@ -311,7 +311,7 @@ def uses_time(recipe: Recipe) -> bool:
 
     They may not if the table has no times, or if the split holds out events of any time.
     """
-    return bool(recipe.columns.timestamp) and recipe.split.kind != "random"
+    return bool(recipe.columns.timestamp) and recipe.split.kind not in ("random", "given")
 
 
 def without_order(recipe: Recipe) -> Recipe:

@@ -88,10 +88,20 @@ class Events:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """How interactions are held out: by time, or by a seeded draw."""
+    """How interactions are held out: by time, by a seeded draw, or as somebody else did it.
+
+    Attributes:
+        column: for "given", the column of the interactions that says train, valid or test.
+        valid, test: for "given", files of the held-out interactions, written as
+            `data.interactions`, which then has the training interactions alone. Without `valid`,
+            and without such rows, validation is drawn from training.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
     kind: SplitKind = "leave_last"
     valid_share: Share = 0.1
     test_share: Share = 0.1
     min_user_events: Positive = 5
+    column: str = ""
+    valid: str = ""
+    test: str = ""
