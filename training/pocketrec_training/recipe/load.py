@@ -161,7 +161,9 @@ def _keys(parents: list[str]) -> list[str]:
             kind = get_args(kind)[1]
             continue
         kind = next((f.type for f in fields(kind) if f.name == parent), None)
+        if get_origin(kind) is dict:
+            continue
         kind = next(filter(is_dataclass, get_args(kind)), kind)  # a text or a table
-        if not is_dataclass(kind) and get_origin(kind) is not dict:
+        if not is_dataclass(kind):
             return []
     return [f.name for f in fields(kind)]
