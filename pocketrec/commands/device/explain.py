@@ -28,7 +28,7 @@ def explain(
 ) -> None:
     """Explain the slate stage by stage, or ITEM_ID, in the slate or not.
 
-    What an event of the history gave an item is its score less its score without the event: the
+    The gain from an event of the history is the item's score less its score without the event: the
     models run once for each event. Nothing is logged.
     """
     from pocketrec.explanation import lines

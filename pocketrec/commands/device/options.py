@@ -14,7 +14,7 @@ from pocketrec_edge.sync import server_address
 
 
 def require_phone(home: Path, bundle: Path | None = None) -> None:
-    """Refuse a folder that is no phone: a mistyped --home must not found an empty one.
+    """Refuse a folder without a phone: a mistyped --home must not found an empty one.
 
     Args:
         home: the folder; with a bundle to answer from it may be a new one.

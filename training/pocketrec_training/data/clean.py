@@ -60,7 +60,7 @@ def _column(raw: RawTable, name: str, key: str) -> ir.StringValue:
     if key in _PLAIN and name in raw.nested:
         place, kind = raw.nested[name]
         raise TableInvalidError(
-            f"{place}: column {name!r} (columns.{key}) holds {kind}, which is no text or number. "
+            f"{place}: column {name!r} (columns.{key}) holds {kind}, not a text or a number. "
             "Name another column, or write its value as a column of its own."
         )
     return text.strip().nullif("") if key in _TITLES else value

@@ -18,7 +18,7 @@ _MOST = 8
 def check_events(
     staged: ir.Table, events: Events, *, file: str, n_rows: int, allowed: float
 ) -> str:
-    """Return a sentence about unknown event types; empty: there are none.
+    """Return a sentence about unknown event types; empty: all are known.
 
     Args:
         staged: cleaned interactions with their reasons.

@@ -32,7 +32,7 @@ DATE = (
 """A date that ends in its year, perhaps with a time of day."""
 _ISO = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}"
 _LARGEST = 1e14
-"""Seconds; a larger number is no time and may not fit an integer."""
+"""Seconds; a larger number cannot be a time and may not fit an integer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ def unix_seconds(text: ir.StringValue, rule: TimeRule) -> ir.IntegerValue:
 
 
 def counted_seconds(text: ir.StringValue, unit: str) -> ir.IntegerValue:
-    """Read numbers of a unit as unix seconds; null where the text is no number."""
+    """Read numbers of a unit as unix seconds; null where the text is not a number."""
     number = text.try_cast("float64")
     match unit:
         case "excel":

@@ -59,7 +59,7 @@ class Question:
 
     @property
     def unseen(self) -> CrossFit | None:
-        """The rankers that answer in place of the one that ships, which saw these events."""
+        """The rankers that answer instead of the one that ships, which saw these events."""
         return self.cross_fit if self.fold == VALID else None
 
     @property

@@ -132,7 +132,7 @@ def _best_baseline(table: Mapping[str, Any]) -> str:
 def newcomer_segment(
     rival: str, newcomers: Cases | None, fresh: Mapping[str, RankedTargets]
 ) -> dict[str, Any]:
-    """Return the segment of users without history; empty if there are none."""
+    """Return the segment of users without history; empty if all have a history."""
     if newcomers is None:
         return {}
     return segments.by_history(newcomers, fresh, what_ships(fresh), rival)

@@ -140,4 +140,4 @@ def _block(first: int, lines: list[str], held: int) -> Block:
     if held <= MAX_LINE:
         return Block(first, lines)
     broken = [Broken(first, f"line longer than {MAX_LINE} characters", lines[0][:SAMPLE])]
-    return Block(first, ["", *lines[1:]], broken=broken)  # an empty line is no row
+    return Block(first, ["", *lines[1:]], broken=broken)  # an empty line holds no row

@@ -43,7 +43,7 @@ class InputFile:
 
 
 def table_files(path: Path) -> list[InputFile]:
-    """Return the files of a table, in the order of their names; empty if there are none.
+    """Return the files of a table, in the order of their names; empty if nothing is there.
 
     Args:
         path: a file, a folder whose files are searched at any depth, or a glob such as

@@ -17,7 +17,7 @@ LIST = "\x1f"
 """Unit separator: no name in a list has it (it is removed), so all names stay whole."""
 MAX_COLUMNS = 2000
 ROWS = 50_000
-"""Rows of a batch, if the file is no lines."""
+"""Rows of a batch, if the file is not in lines."""
 _BLANKS = re.compile(r"[\s,]*")
 _text: Any = str
 _DECODER = json.JSONDecoder(parse_int=_text, parse_float=_text, parse_constant=_text)

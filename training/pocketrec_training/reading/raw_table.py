@@ -35,7 +35,7 @@ class RawTable:
     nested: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def text(self, name: str) -> ir.StringValue | None:
-        """Return the column of a name as it is, None if there is none; of two, the first."""
+        """Return the column of a name as it is, None if the table lacks it; of two, the first."""
         return self.table[f"c{self.names.index(name)}"] if name in self.names else None
 
     def value(self, name: str) -> ir.StringValue | None:

@@ -30,7 +30,7 @@ def read_table(connection: Backend, path: Path, spec: TableSpec, scratch: Path) 
             as the table is used.
 
     Raises:
-        TableInvalidError: there is no file, or one cannot be read; see the readers.
+        TableInvalidError: no file is there, or one cannot be read; see the readers.
     """
     files = table_files(path)
     if not files:

@@ -24,7 +24,7 @@ class ColumnProfile:
         empty_share: share of the sample's rows without a value.
         counts: value -> how often.
         numeric_share: share of the values that are finite numbers.
-        low, high: of the numbers; nan if there are none.
+        low, high: of the numbers; nan without numbers.
         whole: whether all numbers are integers, also written as `1.0`.
         words: median number of words of the distinct values.
         length: median number of characters of the distinct values.

@@ -77,7 +77,7 @@ def read_sample(path: Path) -> TableSample:
     """Read rows of a table: a file, a folder or a glob, compressed or not.
 
     Raises:
-        TableInvalidError: there is no file, it is empty, or its format is not supported.
+        TableInvalidError: the file is missing or empty, or its format is not supported.
     """
     files = table_files(path)
     if not files:

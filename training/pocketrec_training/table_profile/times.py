@@ -50,7 +50,7 @@ class TimeForm:
     Attributes:
         told: in words, for the table that is printed.
         unit: of numbers: "s", "ms", "us", "ns", "days" or "excel"; empty for texts.
-        formats: of texts, as in strptime; empty: ISO 8601; two: day and month cannot be told apart.
+        formats: of texts, as in strptime; empty: ISO 8601; two: day and month look alike.
         by_name: whether the values are times only because the column's name says so.
         is_recent: whether most values are between 1990 and 2100.
     """
