@@ -12,7 +12,14 @@ from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.evaluation.same_data import check_same_data
 from pocketrec_training.recipe.load import parse_recipe
 
-RECIPE = parse_recipe({"name": "s", "data": {"interactions": "i.csv"}}, "s.toml")
+RECIPE = parse_recipe(
+    {
+        "name": "s",
+        "data": {"interactions": "i.csv"},
+        "columns": {"timestamp_unit": "s"},
+    },
+    "s.toml",
+)
 
 
 @pytest.fixture
