@@ -20,7 +20,7 @@ logging.getLogger("alembic").setLevel(logging.WARNING)
 _ROOT = Path(__file__).parent.parent
 sys.path[:0] = [
     str(_ROOT / room)
-    for room in ("bundle", "training", "export", "edge_runtime", "sync_server", "")
+    for room in ("bundle", "training", "export", "edge_runtime", "sync_server", "experiments", "")
 ]
 _PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
 

@@ -14,6 +14,7 @@ PLACES = {
     "pocketrec_export": "export/pocketrec_export",
     "pocketrec_edge": "edge_runtime/pocketrec_edge",
     "pocketrec_server": "sync_server/pocketrec_server",
+    "pocketrec_experiments": "experiments/pocketrec_experiments",
     "pocketrec": "pocketrec",
     "benchmarks": "benchmarks",
 }
@@ -25,7 +26,8 @@ ALLOWED = {
     "pocketrec_training": {"pocketrec_bundle"},
     "pocketrec_export": {"pocketrec_bundle", "pocketrec_training", "pocketrec_edge"},
     "pocketrec_edge": {"pocketrec_bundle"},
-    "pocketrec_server": {"pocketrec_bundle"},
+    "pocketrec_server": {"pocketrec_bundle", "pocketrec_experiments"},  # its statistics only
+    "pocketrec_experiments": {"pocketrec_bundle"},
     "pocketrec": set(ROOMS),
     "benchmarks": set(ROOMS),
 }
@@ -37,6 +39,7 @@ THIRD_PARTY = {
     "pocketrec_training": None,
     "pocketrec_export": None,
     "pocketrec_server": None,
+    "pocketrec_experiments": None,
     "pocketrec": None,
     "benchmarks": None,
 }
@@ -152,3 +155,17 @@ def test_importing_the_servers_events_loads_no_pyarrow(repository: Path, module:
 def test_importing_the_command_line_loads_no_room_but_errors(repository: Path):
     names = loaded(repository, "import pocketrec.cli")
     assert names <= {"pocketrec", "click", "pocketrec_bundle", "numpy"}
+
+
+def test_the_server_imports_only_the_statistics_of_experiments(repository: Path):
+    for path in files(repository, "pocketrec_server"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and "experiments" in (node.module or ""):
+                name = node.module or ""
+                ours = name.partition(".")[0] != "pocketrec_experiments"
+                assert ours or name.startswith("pocketrec_experiments.statistics"), (path, name)
+
+
+def test_importing_the_statistics_of_experiments_loads_numpy_only(repository: Path):
+    names = loaded(repository, "import pocketrec_experiments.statistics")
+    assert names <= {"numpy", "pocketrec_bundle", "pocketrec_experiments"}

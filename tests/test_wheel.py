@@ -20,8 +20,18 @@ OURS = {
     "pocketrec_export",
     "pocketrec_edge",
     "pocketrec_server",
+    "pocketrec_experiments",
 }
-ROOMS = ("bundle", "training", "export", "edge_runtime", "sync_server", "benchmarks", "tests")
+ROOMS = (
+    "bundle",
+    "training",
+    "export",
+    "edge_runtime",
+    "sync_server",
+    "experiments",
+    "benchmarks",
+    "tests",
+)
 
 
 @pytest.fixture(scope="module")

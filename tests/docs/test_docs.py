@@ -14,7 +14,7 @@ from pocketrec import reference
 
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 MENTION = re.compile(
-    r"`((?:bundle|training|export|edge_runtime|sync_server|pocketrec|benchmarks|docs|recipes|tests)"
+    r"`((?:bundle|training|export|edge_runtime|sync_server|experiments|pocketrec|benchmarks|docs|recipes|tests)"
     r"/[\w./-]+\.\w+)`"
 )
 MODULE = re.compile(r"`(pocketrec(?:_\w+)?(?:\.\w+)+)`")

@@ -41,7 +41,15 @@ def test_no_file_but_pyproject_states_the_version(repository: Path):
     names = re.compile(
         r"""^\s*(__version__|VERSION|version)\s*[:=].*["']\d+\.\d+\.\d+["']""", re.MULTILINE
     )
-    rooms = ("bundle", "training", "export", "edge_runtime", "sync_server", "pocketrec")
+    rooms = (
+        "bundle",
+        "training",
+        "export",
+        "edge_runtime",
+        "sync_server",
+        "experiments",
+        "pocketrec",
+    )
     paths = [path for room in rooms for path in (repository / room).rglob("*.py")]
     assert paths
     assert [path for path in paths if names.search(path.read_text())] == []
