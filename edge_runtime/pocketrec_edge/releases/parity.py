@@ -21,6 +21,7 @@ TOP = {"user_tower": 100, "ranker": 10}
 HUGE, DENORMAL = 1e9, 1e-42
 _TIMED = 20
 _TIE = 1e-6
+_SMALLEST = 1e-30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +124,11 @@ def spearman(one: NDArray[Any], two: NDArray[Any]) -> float:
     """Return Spearman's rank correlation with mean ranks for ties; 1 if either side is constant.
 
     Scores that differ by less than a millionth of their range tie, because their order is noise.
+    Positive scores are compared by their logarithms: where one item is nearly certain, all others
+    lie within a millionth of its probability, and an equal model in fp32 had a correlation of .98.
     """
+    if min(one.min(initial=0.0), two.min(initial=0.0)) >= 0.0:
+        one, two = (np.log(np.maximum(scores, _SMALLEST, dtype=np.float64)) for scores in (one, two))
     first, second = _ranks(one), _ranks(two)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 1.0
