@@ -39,10 +39,10 @@ class Week:
         """Return one case a user: the week's items, given all events before the week."""
         return held_out_cases(self.asked, TEST, setting)
 
-    def seen_by(self, trained: TrainedRun) -> Dataset:
-        """Return `asked` with the folds that a fit of the log learned by, the week as TEST."""
+    def counted(self, log: Dataset) -> Dataset:
+        """Return `asked` with the folds of the log, the week as TEST."""
         fold = self.asked.fold.copy()
-        fold[fold == TRAIN] = trained.learned_from(self.log).fold
+        fold[fold == TRAIN] = log.fold
         return replace(self.asked, fold=fold)
 
 
@@ -86,8 +86,9 @@ def load_week(recipe: Recipe, before: Path, with_week: Path, start: int) -> Week
 
 def of_fit(trained: TrainedRun, week: Week, setting: Setting) -> BlockScorer:
     """Return both stages of a fit as a method."""
-    seen = week.seen_by(trained)
-    return two_stage(trained, seen, trained.candidates(seen), setting)
+    released, log = trained.as_released(week.log)
+    seen = week.counted(log)
+    return two_stage(released, seen, released.candidates(seen), setting)
 
 
 def of_baseline(name: str, parameters: dict[str, dict[str, float]], week: Week) -> BlockScorer:

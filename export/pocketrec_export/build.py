@@ -89,13 +89,13 @@ def export_bundle(
     named = None if name is None else check_release_name(name)
     fit = fit or RunFolder(run).shipped
     evaluation = load_trained(run)
-    trained = load_trained(run, fit=fit) if fit == "final" else evaluation
-    recipe = trained.recipe
+    recipe = evaluation.recipe
     told = checked_gain(recipe, run, force=force)
     version = recipe.export.format_version
     with BundleWriter(out, force=force, format_version=version) as writer:
         log = load_dataset(recipe, run)
-        data = trained.learned_from(log)
+        fitted = load_trained(run, fit=fit) if fit == "final" else evaluation
+        trained, data = fitted.as_released(log)
         add_content(writer, trained, data, campaigns)
         last_ts = int(data.ts.max())
         facts: dict[str, Any] = {
@@ -110,9 +110,13 @@ def export_bundle(
         with TemporaryDirectory(dir=writer.blob_dir.parent) as scratch:
             measured, unmade = _measured(Path(scratch), trained, data, draft)
             files = [*(m.figures for m in measured), *unmade]
-            quality: Measures = PairQuality(draft, measured, trained, log, blank)
-            if trained.fit == "final":
-                quality = quality_of_two_fits(quality, Path(scratch), evaluation, log)
+            quality = quality_of_two_fits(
+                PairQuality(draft, measured, trained, log, blank),
+                Path(scratch),
+                evaluation,
+                log,
+                measured if fit == "evaluation" else None,
+            )
             choices = _chosen(files, quality, recipe)
         refused = [choice.target for choice in choices if not choice.passed]
         if refused and not force:

@@ -103,6 +103,11 @@ class RunFolder:
         return self.path / "neighbours.npz"
 
     @property
+    def later_neighbours(self) -> Path:
+        """Neighbours of training and validation events; missing in a final fit and in old runs."""
+        return self.path / "neighbours_with_validation.npz"
+
+    @property
     def folds(self) -> Path:
         """The fold of each user of the cross-fitted rankers; missing without such rankers."""
         return self.path / "ranker_folds.json"

@@ -11,7 +11,7 @@ import pocketrec_training.ranker.model as ranker_model
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
-from pocketrec_training.data.dataset import TRAIN, Dataset, Items, load_items
+from pocketrec_training.data.dataset import Dataset, Items, load_items
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.neighbours.fit import load_neighbours
@@ -36,6 +36,7 @@ class TrainedRun:
 
     Attributes:
         item_vectors: float32 [n_items, d] in canonical row order.
+        later_neighbours: those of `as_released`.
         fit: which of the run's fits this is.
     """
 
@@ -47,11 +48,26 @@ class TrainedRun:
     item_tower: keras.Model
     ranker: keras.Model
     neighbours: Neighbours | None
+    later_neighbours: Neighbours | None
     fit: Fit = "evaluation"
 
-    def learned_from(self, data: Dataset) -> Dataset:
-        """Return the data with the folds of this fit: all events train a final fit."""
-        return all_train(data) if self.fit == "final" else data
+    def as_released(self, log: Dataset) -> "tuple[TrainedRun, Dataset]":
+        """Return this fit as it answers after its events: with neighbours and counts of them all.
+
+        What is counted needs no validation. So the neighbours and the popularity of an evaluation
+        fit count the validation events too, as baselines that answer test cases do. Towers and
+        ranker are the same.
+
+        Args:
+            log: sequences with the folds of the evaluation fit.
+
+        Returns:
+            The fit, and the log with the counted events in the training fold: all for a final fit,
+            otherwise all but the test events.
+        """
+        if self.fit == "final":
+            return self, log.all_train()
+        return replace(self, neighbours=self.later_neighbours), log.with_validation()
 
     def candidates(self, data: Dataset) -> CandidateGenerator:
         """Return the run's candidate generator over the sequences of `data`."""
@@ -78,11 +94,6 @@ class TrainedRun:
         return vectors
 
 
-def all_train(data: Dataset) -> Dataset:
-    """Return the data with every event in the training fold."""
-    return replace(data, fold=np.full(len(data.fold), TRAIN, np.int8))
-
-
 def load_trained(run_dir: Path, *, fit: Fit = "evaluation") -> TrainedRun:
     """Load a fit of a run.
 
@@ -96,6 +107,9 @@ def load_trained(run_dir: Path, *, fit: Fit = "evaluation") -> TrainedRun:
         models = {name: load_model(run.model(name)) for name in MODELS}
         vectors = np.load(run.item_vectors, allow_pickle=False)
         neighbours = load_neighbours(run.neighbours) if spec.neighbours else None
+        later = neighbours
+        if neighbours is not None and run.later_neighbours.is_file():
+            later = load_neighbours(run.later_neighbours)
     except (OSError, ValueError, KeyError) as err:
         raise RunInvalidError(f"{run.path}: damaged ({err}). Train again.") from err
     return TrainedRun(
@@ -104,6 +118,7 @@ def load_trained(run_dir: Path, *, fit: Fit = "evaluation") -> TrainedRun:
         items=load_items(run_dir),
         item_vectors=vectors,
         neighbours=neighbours,
+        later_neighbours=later,
         fit=fit,
         **models,
     )

@@ -1,10 +1,11 @@
-"""The gates of a final fit: it learned from the validation events, so it has no losses on them.
+"""The gates of a release, whose neighbours and counts know the validation events.
 
-Losses are those of the evaluation fit, converted in the same way: both fits have one recipe, one
-architecture and one conversion.
+Losses are those of the evaluation fit with what it learned and counted of the training events
+alone. A final fit's models learned from the validation events too, so those of the evaluation fit
+are converted in the same way: both fits have one recipe, one architecture and one conversion.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ from pocketrec_training.trained import TrainedRun
 
 
 class TwoFits:
-    """Measures of a final fit: slates and times are its own, losses the evaluation fit's."""
+    """Measures of a release: slates and times are its own, losses the evaluation fit's."""
 
-    def __init__(self, final: Measures, make_evaluation: Callable[[], Measures]) -> None:
+    def __init__(self, release: Measures, make_evaluation: Callable[[], Measures]) -> None:
         """Keep both; the second is made when the first loss is asked for."""
-        self._final, self._make_evaluation = final, make_evaluation
+        self._release, self._make_evaluation = release, make_evaluation
 
     @cached_property
     def _evaluation(self) -> Measures:
@@ -37,19 +38,19 @@ class TwoFits:
     @property
     def skips_cells(self) -> bool:
         """Whether a search skips cells of the item index."""
-        return self._final.skips_cells
+        return self._release.skips_cells
 
     def latency(self, file: FileFigures) -> Estimate:
-        """Return a file's time over that of its fp32 file, of the final fit."""
-        return self._final.latency(file)
+        """Return a file's time over that of its fp32 file, of the release."""
+        return self._release.latency(file)
 
     def slate_overlap(self, tower: FileFigures, ranker: FileFigures) -> float:
-        """Return the share of the final fit's exact golden slates that a pair shows too."""
-        return self._final.slate_overlap(tower, ranker)
+        """Return the share of the release's exact golden slates that a pair shows too."""
+        return self._release.slate_overlap(tower, ranker)
 
     def index_slate_overlap(self) -> float:
         """Return the share that the final fit's exact models show through the item index."""
-        return self._final.index_slate_overlap()
+        return self._release.index_slate_overlap()
 
     def losses(self, tower: FileFigures, ranker: FileFigures) -> Losses | None:
         """Return the evaluation fit's losses with files of the same variants."""
@@ -61,15 +62,20 @@ class TwoFits:
 
 
 def quality_of_two_fits(
-    final: Measures, scratch: Path, evaluation: TrainedRun, data: Dataset
+    release: Measures,
+    scratch: Path,
+    evaluation: TrainedRun,
+    data: Dataset,
+    measured: Sequence[MeasuredModel] | None = None,
 ) -> Measures:
-    """Return the final fit's measures with the losses of the evaluation fit.
+    """Return a release's measures with the losses of the evaluation fit.
 
     Args:
-        final: measures of the files that ship.
+        release: measures of the files that ship.
         scratch: folder for the evaluation fit's files.
-        evaluation: the other fit of the same run.
+        evaluation: of the same run.
         data: with the folds of the evaluation fit.
+        measured: the evaluation fit's model files, if they are those that ship; None: convert them.
     """
 
     def make() -> Measures:
@@ -81,10 +87,10 @@ def quality_of_two_fits(
             "created_utc": 0,
         }
         draft = Bundle(writer.manifest(**facts), writer.blob_dir)
-        models = _OnDemand(scratch, evaluation, data)
+        models = _OnDemand(scratch, evaluation, data) if measured is None else measured
         return PairQuality(draft, models, evaluation, data, [])
 
-    return TwoFits(final, make)
+    return TwoFits(release, make)
 
 
 class _OnDemand(dict[FileKey, MeasuredModel]):

@@ -311,7 +311,7 @@ def test_validation_events_are_counted_for_the_test_and_not_for_validation(plant
 
 
 def test_popularity_halves_by_age_before_the_last_event_counted(shop):
-    both = tuning.with_validation(shop)
+    both = shop.with_validation()
     assert (both.fold == VALID).sum() == 0
     assert ((both.fold == TEST) == (shop.fold == TEST)).all()
     counted = shop.fold != TEST

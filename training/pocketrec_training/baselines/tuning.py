@@ -1,6 +1,5 @@
 """Choose each baseline's parameters on validation cases, then fit it for the cases to answer."""
 
-import dataclasses
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pocketrec_training.baselines.item_matrix import EXACT_ITEMS
 from pocketrec_training.baselines.ladder import Parameters, SearchResult, climb
 from pocketrec_training.baselines.parts import BestScorers, PartScorers, Remembering
 from pocketrec_training.baselines.scorer import Baseline, Scorer
-from pocketrec_training.data.dataset import TRAIN, VALID, Dataset
+from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases, Setting
 from pocketrec_training.metrics.ranks import BlockScorer, rank_targets
@@ -82,12 +81,6 @@ def tune(
                 there.add(name)
                 yield tuned
                 del tuned  # and with it the fitted method, before the next one is fitted
-
-
-def with_validation(data: Dataset) -> Dataset:
-    """Return the dataset with its validation events in the training fold."""
-    fold = np.where(data.fold == VALID, np.int8(TRAIN), data.fold)
-    return dataclasses.replace(data, fold=fold)
 
 
 def block_scorer(data: Dataset, scorer: Scorer) -> BlockScorer:
@@ -162,7 +155,7 @@ def _tune_one(
         trying(name, "fitted on train + validation")
     if refit or baseline.parts:
         del build
-        counted = with_validation(data) if refit else data
+        counted = data.with_validation() if refit else data
         build = baseline.fit(counted, *(parts.final[part, first] for part in baseline.parts))
     made: dict[tuple[tuple[str, float], ...], Scorer] = {}
     for cases, climbed in zip(settings, found, strict=True):

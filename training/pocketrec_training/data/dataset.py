@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,14 @@ class Dataset:
     def event_users(self) -> NDArray[np.int64]:
         """User of each event, int64 [n_events]."""
         return np.repeat(np.arange(self.n_users), np.diff(self.offsets))
+
+    def with_validation(self) -> "Dataset":
+        """Return these events with those of the validation fold in the training fold."""
+        return replace(self, fold=np.where(self.fold == VALID, np.int8(TRAIN), self.fold))
+
+    def all_train(self) -> "Dataset":
+        """Return these events, all in the training fold."""
+        return replace(self, fold=np.full(len(self.fold), TRAIN, np.int8))
 
     def first_seen(self) -> NDArray[np.int64]:
         """Time of each item's first event, int64 [n_items]; the largest number if it has none."""

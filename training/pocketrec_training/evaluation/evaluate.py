@@ -98,7 +98,8 @@ def evaluate(
     with threadpool_limits(1, "blas"), logged_to(out / "evaluate.log"):
         before = None if previous is None else _previous(previous, data, split, users)
         question = read_question(run, data, split, methods, users)
-        candidates = question.trained.candidates(question.data)
+        trained, counted = question.answering()
+        candidates = trained.candidates(counted)
         if shipped is not None:
             shipped.check(question.data)
         answers = answer_all(question, candidates, shipped)
@@ -150,7 +151,7 @@ def _found(
         "left_out": answers.left_out,
     }
     found["ranking"] = ranking = ranking_figures(question, candidates)
-    found["importance"] = _importance(question, candidates)
+    found["importance"] = _importance(question)
     found["training"] = question.training.get("curve", [])
     found["stages"] = {k: question.training[k] for k in STAGES if k in question.training}
     found["stages"]["told"] = _told_of_training(question)
@@ -164,7 +165,8 @@ def _found(
     return found
 
 
-def _importance(question: Question, candidates: CandidateGenerator) -> list[dict[str, Any]]:
+def _importance(question: Question) -> list[dict[str, Any]]:
+    candidates = question.trained.candidates(question.data)
     cases = learning_cases(question.trained.recipe, candidates)[1][:IMPORTANCE_CASES]
     held, cross_fit = candidates.lists_for(cases), question.cross_fit
     if not held.real.any() or held.labels[..., 0][held.real].sum() <= 0:

@@ -57,6 +57,12 @@ class Question:
         """The recipe's seed."""
         return self.trained.recipe.seed
 
+    def answering(self) -> tuple[TrainedRun, Dataset]:
+        """Return the run and the data that its lists count, see `TrainedRun.as_released`."""
+        if self.fold == VALID:
+            return self.trained, self.data
+        return self.trained.as_released(self.data)
+
     @property
     def unseen(self) -> CrossFit | None:
         """The rankers that answer instead of the one that ships, which saw these events."""

@@ -22,7 +22,7 @@ from pocketrec_training.ranker.cross_fit import load_cross_fit
 from pocketrec_training.recipe.schema import Recipe, uses_time
 from pocketrec_training.towers.fit import fit_towers
 from pocketrec_training.towers.item_content import item_inputs
-from pocketrec_training.trained import all_train, load_trained
+from pocketrec_training.trained import load_trained
 from pocketrec_training.warm_start.start import align_towers, copy_weights
 
 EPOCHS_SHARE = 0.25
@@ -60,7 +60,7 @@ def fit_final(
             log.log(epoch, {"final/loss": point["loss"]})
 
     first = load_trained(run_dir)
-    everything, spec = all_train(data), first.spec
+    everything, spec = data.all_train(), first.spec
     if not uses_time(first.recipe):  # times stand for the folds, see `load_dataset`
         everything = replace(everything, ts=np.full_like(data.ts, data.ts.max()))
     recipe = final_recipe(first.recipe, report)

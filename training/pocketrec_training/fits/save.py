@@ -31,6 +31,8 @@ class Fitted(Generic[Report]):
     Attributes:
         item_vectors: float32 [n_items, d].
         models: in the order of `MODELS`.
+        later_neighbours: fitted on the validation events too, for what comes after them; None in a
+            final fit.
         cross_fit: rankers for validation figures; None in a final fit.
     """
 
@@ -40,6 +42,7 @@ class Fitted(Generic[Report]):
     item_vectors: Floats32
     neighbours: Neighbours | None
     models: tuple[keras.Model, keras.Model, keras.Model]
+    later_neighbours: Neighbours | None = None
     cross_fit: CrossFit | None = None
 
 
@@ -68,6 +71,8 @@ def save_fit(
     np.save(partial.item_vectors, fitted.item_vectors)
     if fitted.neighbours is not None:
         save_neighbours(partial.neighbours, fitted.neighbours)
+    if fitted.later_neighbours is not None:
+        save_neighbours(partial.later_neighbours, fitted.later_neighbours)
     for name, model in zip(MODELS, fitted.models, strict=True):
         model.save(partial.model(name))
     if fitted.cross_fit is not None:
