@@ -75,7 +75,7 @@ def test_bundle_has_the_vectors_and_the_name_of_its_fit(bundles, two_fits: Path,
 
 
 def test_popularity_of_the_final_fit_counts_all_events(bundles):
-    """12 users with 5 + 6 + ... + 16 = 126 events; an evaluation fit counts all but the test event of each."""
+    """12 users with 126 events; an evaluation fit counts all but the test event of each user."""
     counted = {fit: bundle.numeric[np.arange(40)][:, 0].sum() for fit, bundle in bundles.items()}
     assert counted == {"final": 126, "evaluation": 126 - 12}
 

@@ -128,7 +128,9 @@ def spearman(one: NDArray[Any], two: NDArray[Any]) -> float:
     lie within a millionth of its probability, and an equal model in fp32 had a correlation of .98.
     """
     if min(one.min(initial=0.0), two.min(initial=0.0)) >= 0.0:
-        one, two = (np.log(np.maximum(scores, _SMALLEST, dtype=np.float64)) for scores in (one, two))
+        one, two = (
+            np.log(np.maximum(scores, _SMALLEST, dtype=np.float64)) for scores in (one, two)
+        )
     first, second = _ranks(one), _ranks(two)
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 1.0

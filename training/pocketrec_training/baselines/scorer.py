@@ -32,8 +32,8 @@ class Baseline:
         parts: names of the methods that a hybrid mixes, each with its own tuned parameters.
         budget: parameter sets that are tried at most.
         large_budget: the same for catalogues above `EXACT_ITEMS`, of a slow method; 0 = `budget`.
-        cubic: a fit takes time that grows with n_items^3, so that large catalogues get a smaller
-            budget.
+        cubic: a fit takes time that grows with n_items^3, so that it is tuned on the most popular
+            items of large catalogues.
         only_all: scores only items that the user knows, so it is left out for new items.
         most_items: largest catalogue that it can hold in memory, 0 = any.
         needs: a module of the extra `train` that may be missing.

@@ -12,16 +12,16 @@ from pocketrec_training.baselines.item_matrix import EXACT_ITEMS
 from pocketrec_training.baselines.ladder import Parameters, SearchResult, climb
 from pocketrec_training.baselines.parts import BestScorers, PartScorers, Remembering
 from pocketrec_training.baselines.scorer import Baseline, Scorer
-from pocketrec_training.data.dataset import Dataset
+from pocketrec_training.data.dataset import VALID, Dataset
 from pocketrec_training.metrics import ranking as metrics
-from pocketrec_training.metrics.cases import Cases, Setting
+from pocketrec_training.metrics.cases import Cases, Setting, held_out_cases, some
 from pocketrec_training.metrics.ranks import BlockScorer, rank_targets
 
 TUNED_AT = 20
 METRIC = f"ndcg@{TUNED_AT}"
-WORK, LEAST = 6e12, 3
-"""Methods with a matrix of items by items take time that grows with n_items^3: so many of these
-units are spent on trying parameter sets, but at least `LEAST` sets are tried."""
+TUNING_ITEMS = 3_000
+"""Methods with a matrix of items by items take time that grows with n_items^3. In catalogues above
+`EXACT_ITEMS` their parameters are chosen on the cases of so many of the most popular items."""
 
 FittedOn = Literal["train", "train+valid"]
 
@@ -33,6 +33,7 @@ class TunedBaseline:
     Attributes:
         tried: NDCG@20 on validation of each parameter set; empty if there was only one.
         at_edge: parameters whose best value is at the edge of the values tried, see `SearchResult`.
+        tuned_items: the parameters were chosen on the cases of so many items.
         fitted_on: the folds that `score` has counted.
         score: the method in its best setting.
     """
@@ -42,6 +43,7 @@ class TunedBaseline:
     parameters: Parameters
     tried: tuple[tuple[Parameters, float], ...]
     at_edge: tuple[str, ...]
+    tuned_items: int
     fitted_on: FittedOn
     score: BlockScorer
 
@@ -77,10 +79,14 @@ def tune(
         settings = [c for c in valid if c.setting == "all" or not baseline.only_all]
         # Parts are tuned for each setting, so a hybrid is another method in each.
         for group in [[cases] for cases in settings] if baseline.parts else [settings]:
-            for tuned in _tune_one(data, baselines, name, group, parts, refit, trying):
-                there.add(name)
-                yield tuned
-                del tuned  # and with it the fitted method, before the next one is fitted
+            try:
+                for tuned in _tune_one(data, baselines, name, group, parts, refit, trying):
+                    there.add(name)
+                    yield tuned
+                    del tuned  # and with it the fitted method, before the next one is fitted
+            except np.linalg.LinAlgError as err:  # chosen on fewer items or events
+                there.discard(name)
+                yield f"{name} left out: {err}, fitted on all items"
 
 
 def block_scorer(data: Dataset, scorer: Scorer) -> BlockScorer:
@@ -117,8 +123,11 @@ def _tune_one(
     if not settings:
         return
     baseline, first = baselines[name], settings[0].setting
-    build = baseline.fit(data, *(parts.on_validation[part, first] for part in baseline.parts))
-    best = BestScorers(keep=parts.wants(name))
+    world, asked = data, settings
+    if baseline.cubic and len(data.items) > EXACT_ITEMS:
+        world, asked = popular_cases(data, settings)
+    build = baseline.fit(world, *(parts.on_validation[part, first] for part in baseline.parts))
+    best = BestScorers(keep=parts.wants(name) and world is data)
     gains: dict[tuple[tuple[str, float], ...], list[float]] = {}
 
     def gain(parameters: Parameters, place: int) -> float:
@@ -127,15 +136,15 @@ def _tune_one(
             trying(name, f"parameter set {len(gains) + 1}")
             try:
                 scorer = best.watched(build(**parameters))
-                ranked = rank_targets(block_scorer(data, scorer), data, settings, 0)
+                ranked = rank_targets(block_scorer(world, scorer), world, asked, 0)
             except np.linalg.LinAlgError:  # singular with these parameters: worse than any other
-                gains[key] = [-1.0] * len(settings)
+                gains[key] = [-1.0] * len(asked)
                 return -1.0
             gains[key] = [
                 float(metrics.at_k(found.ranks, TUNED_AT, cases.offsets)[METRIC].mean())
-                for cases, found in zip(settings, ranked, strict=True)
+                for cases, found in zip(asked, ranked, strict=True)
             ]
-            told = zip(settings, gains[key], strict=True)
+            told = zip(asked, gains[key], strict=True)
             best.offer(scorer, {cases.setting: value for cases, value in told})
         return gains[key][place]
 
@@ -147,6 +156,8 @@ def _tune_one(
             found.append(climb(baseline.ladders, partial(gain, place=place), tries, known))
         else:
             found.append(SearchResult(best={}, tried=(), at_edge=()))
+    if world is not data and (parts.wants(name) or not refit):
+        build = baseline.fit(data)
     if parts.wants(name):
         for cases, climbed in zip(settings, found, strict=True):
             scorer = best.of(cases.setting) or Remembering(build(**climbed.best))
@@ -170,6 +181,7 @@ def _tune_one(
             parameters=climbed.best,
             tried=climbed.tried,
             at_edge=climbed.at_edge,
+            tuned_items=len(world.items),
             fitted_on="train+valid" if refit else "train",
             score=block_scorer(data, made[key]),
         )
@@ -177,7 +189,14 @@ def _tune_one(
 
 def budget(baseline: Baseline, n_items: int) -> int:
     """Return how many parameter sets are tried for a catalogue of this size."""
-    if not baseline.cubic:
-        large = baseline.large_budget if n_items > EXACT_ITEMS else 0
-        return large or baseline.budget
-    return min(baseline.budget, max(LEAST, int(WORK / n_items**3)))
+    return (baseline.large_budget if n_items > EXACT_ITEMS else 0) or baseline.budget
+
+
+def popular_cases(data: Dataset, settings: list[Cases]) -> tuple[Dataset, list[Cases]]:
+    """Return the events of the `TUNING_ITEMS` most popular items, and as many of their cases."""
+    small = data.of_popular(TUNING_ITEMS)
+    cases = [
+        some(held_out_cases(small, VALID, each.setting), len(each), TUNING_ITEMS)
+        for each in settings
+    ]
+    return small, cases

@@ -114,6 +114,23 @@ class Dataset:
         """Return these events, all in the training fold."""
         return replace(self, fold=np.full(len(self.fold), TRAIN, np.int8))
 
+    def of_popular(self, n: int) -> "Dataset":
+        """Return the events of the n items with most training events; rows keep their order."""
+        counts = np.bincount(self.rows[self.fold == TRAIN], minlength=len(self.items))
+        rows = np.sort(np.argsort(-counts, kind="stable")[:n])
+        row_of = np.full(len(self.items), -1, np.int32)
+        row_of[rows] = np.arange(len(rows), dtype=np.int32)
+        kept = row_of[self.rows] >= 0
+        return Dataset(
+            items=self.items.pick(rows),
+            user_ids=self.user_ids,
+            offsets=np.concatenate([[0], np.cumsum(kept)])[self.offsets].astype(np.int64),
+            rows=row_of[self.rows[kept]],
+            events=self.events[kept],
+            ts=self.ts[kept],
+            fold=self.fold[kept],
+        )
+
     def first_seen(self) -> NDArray[np.int64]:
         """Time of each item's first event, int64 [n_items]; the largest number if it has none."""
         first = np.full(len(self.items), np.iinfo(np.int64).max)

@@ -106,5 +106,6 @@ def _told(tuned: TunedBaseline) -> dict[str, Any]:
         "parameters": dict(tuned.parameters),
         "tried": [{"parameters": dict(p), "ndcg@20": value} for p, value in tuned.tried],
         "at_edge": list(tuned.at_edge),
+        "tuned_items": tuned.tuned_items,
         "fitted_on": tuned.fitted_on,
     }

@@ -2,7 +2,8 @@
 
 Which linear item model is best depends on the data: the next item where order matters, sets of
 items where it does not, plain cosines where people take nearly the same few items. Each is tried as
-it would ship, with a few weights an item, and asked as a device asks it.
+it would ship, with a few weights an item, and asked as a device asks it. In a large catalogue the
+most popular items decide.
 """
 
 from collections.abc import Callable
@@ -14,9 +15,10 @@ from scipy.sparse import csr_matrix
 
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
+from pocketrec_training.baselines.item_matrix import EXACT_ITEMS
 from pocketrec_training.baselines.ladder import Ladder, Parameters, climb
 from pocketrec_training.baselines.scorer import faded
-from pocketrec_training.baselines.tuning import METRIC, TUNED_AT, WORK
+from pocketrec_training.baselines.tuning import METRIC, TUNED_AT, popular_cases
 from pocketrec_training.data.dataset import VALID, Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases, Setting, evaluation_settings, some
@@ -87,15 +89,18 @@ def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
         return NeighbourChoice(config=settled, tried={}, cases=0)
     setting = shown if shown in settings else next(iter(settings))
     cases = some(settings[setting], CASES, recipe.seed)
+    if len(data.items) > EXACT_ITEMS:
+        data, (cases,) = popular_cases(data, [cases])
+    if not len(cases):
+        return NeighbourChoice(config=settled, tried={}, cases=0)
     found: dict[Kind, tuple[float, NeighboursConfig]] = {}
-    budget = max(3, min(TRIES, int(WORK / len(data.items) ** 3)))
     kinds = {
         kind: ladders for kind, ladders in KINDS.items() if kind != "next" or uses_time(recipe)
     }
     with Progress("neighbours", len(kinds)) as bar:
         for kind, ladders in kinds.items():
             gain = _gain(replace(settled, kind=kind), recipe.retrieval.max_history, data, cases)
-            best = climb(ladders, gain, budget)
+            best = climb(ladders, gain, TRIES)
             value = max(value for _, value in best.tried)
             found[kind] = value, _with(replace(settled, kind=kind), best.best)
             bar.advance(len(found), f"{kind}: NDCG@{TUNED_AT} {value:.4f}")
