@@ -44,7 +44,7 @@ SLOWEST = (
     "training/test_caps.py",
     "training/towers/test_data_parallel.py",
     "training/towers/test_precision.py",
-    "training/data/test_split_check.py",
+    "training/data/splits/test_check.py",
     "pocketrec/test_full_disk.py",
     "benchmarks/phone/test_export.py",
     "benchmarks/releases/test_catalogue.py",

@@ -42,7 +42,8 @@ from pocketrec_edge.releases.verify import FileCheck, verify
 from pocketrec_export.gates import on_device
 from pocketrec_export.items.content import add_items
 from pocketrec_export.items.index_builder import sort_into_cells
-from pocketrec_training.data.dataset import VALID, Dataset, Items, load_dataset, release_popularity
+from pocketrec_training.data.dataset import VALID, Dataset, Items, load_dataset
+from pocketrec_training.data.features.columns import release_popularity
 from pocketrec_training.metrics.cases import held_out_cases
 from pocketrec_training.trained import TrainedRun, load_trained
 

@@ -28,7 +28,8 @@ from benchmarks.support.cold_start.split import ColdSplit, split
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.cold_start.content_vectors import ContentVectors
 from pocketrec_training.cold_start.score_calibration import fit_users, vectors_of_users
-from pocketrec_training.data.dataset import Items, feature_spec
+from pocketrec_training.data.dataset import Items
+from pocketrec_training.data.features.columns import feature_spec
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.metrics.ranking import interval
 from pocketrec_training.recipe.load import load_recipe

@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import Options, Result
-from pocketrec_training.data.dataset import TRAIN, Dataset, Items, feature_spec, load_dataset
+from pocketrec_training.data.dataset import TRAIN, Dataset, Items, load_dataset
+from pocketrec_training.data.features.columns import feature_spec
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.recipe.load import load_recipe, parse_recipe
 from pocketrec_training.recipe.schema import Recipe

@@ -19,8 +19,9 @@ import keras
 import numpy as np
 
 from pocketrec_bundle.disk.files import write_atomic
-from pocketrec_training.data.dataset import VALID, feature_spec, load_dataset
-from pocketrec_training.data.split_check import check_split
+from pocketrec_training.data.dataset import VALID, load_dataset
+from pocketrec_training.data.features.columns import feature_spec
+from pocketrec_training.data.splits.check import check_split
 from pocketrec_training.metrics.cases import evaluation_settings, some
 from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.towers.item_content import item_inputs

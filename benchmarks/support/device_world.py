@@ -29,7 +29,8 @@ from pocketrec_export.items.content import add_items
 from pocketrec_export.items.index_builder import BuiltIndex, build_index
 from pocketrec_export.items.nprobe import choose_probes
 from pocketrec_training.cold_start.score_calibration import vectors_of_users
-from pocketrec_training.data.dataset import Items, load_dataset, release_popularity
+from pocketrec_training.data.dataset import Items, load_dataset
+from pocketrec_training.data.features.columns import release_popularity
 from pocketrec_training.trained import load_trained
 
 NEAREST = 10

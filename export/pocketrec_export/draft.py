@@ -15,7 +15,8 @@ from pocketrec_export.items.index_builder import BuiltIndex, build_index
 from pocketrec_export.items.nprobe import choose_probes
 from pocketrec_export.rules import release_rules
 from pocketrec_training.cold_start.score_calibration import fit_users, vectors_of_users
-from pocketrec_training.data.dataset import Dataset, release_popularity
+from pocketrec_training.data.dataset import Dataset
+from pocketrec_training.data.features.columns import release_popularity
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.trained import TrainedRun
 

@@ -65,7 +65,8 @@ def write_run(folder: Path, settings: dict) -> Path:
     duckdb = pytest.importorskip("duckdb", reason="needs the train extra")
     keras = pytest.importorskip("keras", reason="needs the train extra")
     from pocketrec_bundle.disk.files import canonical_json
-    from pocketrec_training.data.dataset import feature_spec, load_dataset, load_items
+    from pocketrec_training.data.dataset import load_dataset, load_items
+    from pocketrec_training.data.features.columns import feature_spec
     from pocketrec_training.neighbours.fit import fit_neighbours, save_neighbours
     from pocketrec_training.ranker.model import build_ranker
     from pocketrec_training.recipe.load import parse_recipe, recipe_json

@@ -21,7 +21,9 @@ N_USERS, N_ITEMS, N_EVENTS, DIM = 60, 40, 14, 8
 def world():
     """(recipe, spec, data): 60 users who walk along a ring of 40 items, kind and pace their own."""
     pytest.importorskip("keras", reason="needs the train extra")
-    from pocketrec_training.data.dataset import Dataset, Items, feature_spec, folds
+    from pocketrec_training.data.dataset import Dataset, Items
+    from pocketrec_training.data.features.columns import feature_spec
+    from pocketrec_training.data.folds import folds
     from pocketrec_training.recipe.load import parse_recipe
 
     recipe = parse_recipe(

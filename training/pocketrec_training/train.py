@@ -10,9 +10,10 @@ from pathlib import Path
 
 from pocketrec_bundle.disk.files import replace_dir, sha256_file, write_atomic, write_failed
 from pocketrec_training.data import columns as col
-from pocketrec_training.data.dataset import feature_spec, load_dataset
-from pocketrec_training.data.split_cases import split_cases
-from pocketrec_training.data.split_check import check_heads, check_split, tie_warning
+from pocketrec_training.data.dataset import load_dataset
+from pocketrec_training.data.features.columns import feature_spec
+from pocketrec_training.data.splits.cases import split_cases
+from pocketrec_training.data.splits.check import check_heads, check_split, tie_warning
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.fits.evaluation import fit_evaluation
 from pocketrec_training.fits.final import MINUTES_SHARE, fit_final

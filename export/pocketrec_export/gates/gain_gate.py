@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pocketrec_export.errors import GateRefusedError
-from pocketrec_training.data.split_check import asks_for_no_test
+from pocketrec_training.data.splits.check import asks_for_no_test
 from pocketrec_training.evaluation.baseline_gain import read_gain
 from pocketrec_training.recipe.schema import Recipe
 

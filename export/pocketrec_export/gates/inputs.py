@@ -12,9 +12,8 @@ from pocketrec_bundle.ranker_features import ItemColumns, Request, padded, ranke
 from pocketrec_edge.releases.parity import Inputs
 from pocketrec_export.golden import answers as golden
 from pocketrec_export.models.freeze import as_function, run_keras, tower_signature
-from pocketrec_training.data.dataset import (
-    TRAIN,
-    Dataset,
+from pocketrec_training.data.dataset import TRAIN, Dataset
+from pocketrec_training.data.features.columns import (
     category_codes,
     numeric_columns,
     release_popularity,

@@ -25,12 +25,8 @@ from pocketrec_export.items.content import add_items
 from pocketrec_export.items.index_builder import sort_into_cells
 from pocketrec_export.items.item_table import ItemTable
 from pocketrec_training.cold_start.score_calibration import lifted_vectors
-from pocketrec_training.data.dataset import (
-    Items,
-    load_dataset,
-    popularity_columns,
-    split_categories,
-)
+from pocketrec_training.data.dataset import Items, load_dataset, split_categories
+from pocketrec_training.data.features.columns import popularity_columns
 from pocketrec_training.monitoring.progress import SHOWN_EVERY, Progress
 from pocketrec_training.run_folder import Fit
 from pocketrec_training.trained import TrainedRun, load_trained

@@ -22,7 +22,8 @@ from pocketrec_bundle.versions import item_files
 from pocketrec_bundle.writer import BundleWriter
 from pocketrec_export.items.cohorts import cohort_lists
 from pocketrec_export.items.index_builder import BuiltIndex, by_id
-from pocketrec_training.data.dataset import Items, category_codes, numeric_columns
+from pocketrec_training.data.dataset import Items
+from pocketrec_training.data.features.columns import category_codes, numeric_columns
 from pocketrec_training.monitoring.progress import SHOWN_EVERY, Progress
 
 

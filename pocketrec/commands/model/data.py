@@ -13,7 +13,12 @@ from pocketrec.next_command import beside, print_next
 from pocketrec.recipe_file import read_recipe
 
 if TYPE_CHECKING:  # the room is imported by the command that uses it
-    from pocketrec_training.data.ingest import DataReport
+    from pocketrec_training.data.report import AppendReport, DataReport
+    from pocketrec_training.data.splits.cases import FoldCases
+    from pocketrec_training.recipe.schema import Recipe
+
+MOST_COUNTED = 10_000_000
+"""Interactions above which cases are not counted: it takes about 500 bytes of memory for each."""
 
 
 @click.command(
@@ -45,12 +50,14 @@ def command(
         raise click.UsageError("RECIPE and --out are needed (or --list).")
     from pocketrec_training.data.ingest import append_tables, build_tables
 
+    rules = read_recipe(recipe)
     if append:
         if source is None:
             raise click.UsageError("--append needs --source, the folder of the new files.")
-        added = append_tables(read_recipe(recipe), out, source, tell=_tell)
+        added = append_tables(rules, out, source, tell=_tell)
+        cases = _cases(rules, out, added.report)
         if as_json:
-            click.echo(json.dumps(asdict(added)))
+            _echo_json(added, cases)
             return
         click.echo(
             "these files are in the tables already; nothing changed"
@@ -58,13 +65,14 @@ def command(
             else f"added {added.interactions:,} interactions and {added.new_items:,} items; "
             f"{added.duplicates:,} duplicates dropped, {added.quarantined:,} rows quarantined"
         )
-        _show(added.report)
+        _show(added.report, cases)
     else:
-        report = build_tables(read_recipe(recipe), out, source, tell=_tell)
+        report = build_tables(rules, out, source, tell=_tell)
+        cases = _cases(rules, out, report)
         if as_json:
-            click.echo(json.dumps(asdict(report)))
+            _echo_json(report, cases)
             return
-        _show(report)
+        _show(report, cases)
     print(f"written: {out}", file=sys.stderr)  # noqa: T201
     print_next("train", recipe, "--data", out, "--out", beside(out, "data", "run"))
 
@@ -73,7 +81,25 @@ def _tell(sentence: str) -> None:
     print(f"note: {sentence}", file=sys.stderr)  # noqa: T201
 
 
-def _show(report: "DataReport") -> None:
+def _cases(recipe: "Recipe", out: Path, report: "DataReport") -> "dict[str, FoldCases]":
+    """Count the cases of the recipe's split; nothing for tables that are too large."""
+    if report.interactions > MOST_COUNTED:
+        return {}
+    from pocketrec_training.data.dataset import load_dataset
+    from pocketrec_training.data.splits.cases import split_cases
+
+    return split_cases(load_dataset(recipe, out))
+
+
+def _echo_json(
+    report: "DataReport | AppendReport",
+    cases: "dict[str, FoldCases]",
+) -> None:
+    found = {fold: asdict(each) for fold, each in cases.items()}
+    click.echo(json.dumps({**asdict(report), "cases": found}))
+
+
+def _show(report: "DataReport", cases: "dict[str, FoldCases]") -> None:
     first, last = (datetime.fromtimestamp(t, UTC).date() for t in (report.first_ts, report.last_ts))
     click.echo(f"{report.dataset}: {report.licence}")
     click.echo(
@@ -84,6 +110,8 @@ def _show(report: "DataReport") -> None:
         click.echo(f"times: {how}")
     for table, join in report.joins.items():
         click.echo(f"{join.matched:,} of {join.used:,} interacted {table} are in the {table} table")
+    for name, found in cases.items():
+        click.echo(found.sentence(name))
     for name, count in report.nulled.items():
         click.echo(f"{count:,} values of {name} unreadable, their items kept")
     click.echo(f"{report.duplicates:,} duplicates dropped, {report.quarantined:,} rows quarantined")
@@ -93,7 +121,7 @@ def _show(report: "DataReport") -> None:
 
 
 def _show_known(as_json: bool) -> None:
-    from pocketrec_training.data.sources import REGISTRY
+    from pocketrec_training.data.known_sets import REGISTRY
 
     if as_json:
         keep = ("title", "licence", "url", "size_mb", "files")

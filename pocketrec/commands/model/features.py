@@ -23,7 +23,7 @@ def command(recipe: Path, data: Path, out: Path, as_json: bool) -> None:
     The features of an interaction use earlier events of its user only (a point-in-time join). They
     equal those from the device's event log at that time.
     """
-    from pocketrec_training.data.offline_features import write_features
+    from pocketrec_training.data.features.offline import write_features
 
     report = write_features(read_recipe(recipe), data, out)
     if as_json:

@@ -18,17 +18,22 @@ from hypothesis import strategies as st
 
 from pocketrec.cli import main
 from pocketrec_training.data.ingest import append_tables, build_tables
+from pocketrec_training.data.joins import Join
 from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.recipe.load import parse_recipe
 from pocketrec_training.recipe.schema import Recipe
 
 TABLES = ("interactions.parquet", "items.parquet", "quarantine.jsonl", "data_report.json")
-SECOND = {"interactions.csv": ["c,z,5,4"], "items.csv": ["x,Xylophone II,11"]}
+SECOND = {"interactions.csv": ["c,z,5,4"], "items.csv": ["x,Xylophone II,11", "z,Zither,3"]}
 FIRST = {
     "interactions.csv": ["a,x,1,5", "b,y,2,3"],
     "items.csv": ["x,Xylophone,9.5", "y,Yo-yo,2"],
 }
-HEADS = {"interactions.csv": "user,item,time,stars", "items.csv": "sku,name,gbp"}
+HEADS = {
+    "interactions.csv": "user,item,time,stars",
+    "items.csv": "sku,name,gbp",
+    "users.csv": "user,age",
+}
 
 
 def recipe(**data: object) -> Recipe:
@@ -77,13 +82,16 @@ interaction = st.tuples(
     users, names, st.sampled_from(["1", "2", "900", "soon", ""]), st.sampled_from(["5", "-0", "?"])
 )
 item = st.tuples(names, st.sampled_from(["X", "Y, Z", ""]), st.sampled_from(["1", "2.5", "", "?"]))
-day = st.tuples(st.lists(interaction, max_size=6), st.lists(item, max_size=3))
+interactions_of_a_day = st.lists(interaction, max_size=6).filter(
+    lambda rows: 2 * sum(time == "soon" for _, _, time, _ in rows) <= len(rows)  # else refused
+)
+day = st.tuples(interactions_of_a_day, st.lists(item, max_size=3))
 
 
 @given(days=st.lists(day, min_size=1, max_size=3))
 @settings(max_examples=8, deadline=None)
 def test_deliveries_give_the_tables_of_one_run_over_all_files(days):
-    chosen = recipe(max_bad_share=1.0)
+    chosen = recipe(max_bad_share=1.0, allow_unmatched=True)
     parts = [FIRST] + [
         {
             "interactions.csv": [csv_line(row) for row in interactions],
@@ -100,11 +108,11 @@ def test_deliveries_give_the_tables_of_one_run_over_all_files(days):
             added = append_tables(chosen, root / "grown", deliver(root / str(number), part))
             assert added.rows_in == len(part["interactions.csv"])
             assert added.report.interactions == before["interactions"] + added.interactions
-        everything = {name: [line for part in parts for line in part[name]] for name in HEADS}
+        everything = {name: [line for part in parts for line in part[name]] for name in FIRST}
         whole = build_tables(chosen, root / "whole", deliver(root / "all", everything))
         assert without_places(root / "grown") == without_places(root / "whole")
-        assert asdict(replace(added.report, examples={})) == asdict(
-            replace(whole, examples={}, joins={})  # how many ids match is counted by a build alone
+        assert asdict(replace(added.report, examples={}, joins={})) == asdict(
+            replace(whole, examples={}, joins={})  # ids that match are counted of a delivery
         )
         bad = (root / "whole" / "quarantine.jsonl").read_text().splitlines()
         assert len(bad) == whole.quarantined == sum(whole.reasons.values())
@@ -161,7 +169,7 @@ def test_the_same_delivery_again_changes_nothing(tmp_path):
     before = contents(out)
     again = append_tables(recipe(), out, tmp_path / "1")
     assert again.known
-    assert again.report == added.report
+    assert again.report == replace(added.report, joins={})  # nothing was joined
     assert append_tables(recipe(), out, tmp_path / "0").known
     assert contents(out) == before
 
@@ -171,6 +179,7 @@ def test_the_same_delivery_again_changes_nothing(tmp_path):
     [
         ({}, {}, "none of interactions.csv, items.csv"),
         ({"interactions.csv": ["a,x,never,1"]}, {}, "1 of 1 times cannot be right"),
+        ({"interactions.csv": ["a,X,3,1"]}, {}, "the earlier items: 0 of 1 items of the inter"),
         (SECOND, {"events": {"like_value": 3.0}}, r"other \[data\], \[columns\] or \[events\]"),
     ],
 )
@@ -185,6 +194,59 @@ def test_unusable_delivery_is_refused_and_the_tables_stay(tmp_path, files, chang
     with pytest.raises(TableInvalidError, match=message):
         append_tables(chosen, out, deliver(tmp_path / "1", files))
     assert contents(out) == before
+
+
+def test_a_delivery_may_interact_with_items_that_an_earlier_one_described(tmp_path):
+    out = tmp_path / "out"
+    build_tables(recipe(), out, deliver(tmp_path / "0", FIRST))
+    notes: list[str] = []
+    day = {"interactions.csv": ["a,y,3,1", "a,z,4,1"], "items.csv": ["w,W,1"]}
+    added = append_tables(recipe(), out, deliver(tmp_path / "1", day), tell=notes.append)
+    assert added.report.joins == {"items": Join(used=2, matched=1)}
+    assert notes[0].startswith("items.csv and the earlier items: 1 of 2 items of the interactions")
+    # z is in the tables now, but only because of its interaction: nothing describes it.
+    lone = deliver(tmp_path / "2", {"interactions.csv": ["b,z,5,1"]})
+    with pytest.raises(TableInvalidError, match="the earlier items: 0 of 1 items"):
+        append_tables(recipe(), out, lone)
+    append_tables(recipe(allow_unmatched=True), out, lone)
+
+
+USERS = {"users.csv": ["a,30", "b,40"]}
+
+
+def test_users_are_checked_in_each_delivery(tmp_path):
+    given = recipe(users="users.csv")
+    out = tmp_path / "out"
+    notes: list[str] = []
+    first = FIRST | {"users.csv": ["a,30", ",40"]}
+    with pytest.raises(TableInvalidError, match="users: user id missing: 1"):
+        build_tables(given, out, deliver(tmp_path / "bad", first))
+    first = FIRST | {"users.csv": ["a,30"]}
+    report = build_tables(given, out, deliver(tmp_path / "0", first), tell=notes.append)
+    assert report.joins["users"] == Join(used=2, matched=1)
+    assert notes[0].startswith("users.csv: 1 of 2 users of the interactions are in it")
+    added = append_tables(
+        given, out, deliver(tmp_path / "1", {"interactions.csv": ["b,y,4,1"]} | USERS)
+    )
+    assert added.report.joins["users"] == Join(used=1, matched=1)
+    only = append_tables(given, out, deliver(tmp_path / "2", {"users.csv": ["d,1"]}))
+    assert (only.interactions, only.report.joins) == (0, {})
+    added = append_tables(given, out, deliver(tmp_path / "3", {"interactions.csv": ["d,x,6,1"]}))
+    assert added.report.joins["users"] == Join(used=1, matched=1)
+    strangers = deliver(tmp_path / "4", {"interactions.csv": ["A,x,7,1", "B,x,7,1", "a,x,7,1"]})
+    with pytest.raises(TableInvalidError, match="In small letters, 2 of these 2 match"):
+        append_tables(given, out, strangers)
+
+
+def test_the_column_of_a_user_in_the_table_of_users_has_a_key_of_its_own(tmp_path):
+    given = recipe(users="users.csv")
+    given = replace(given, columns=replace(given.columns, user_id="uid"))
+    source = deliver(tmp_path / "0", FIRST | {"users.csv": ["a,30"]})
+    with pytest.raises(TableInvalidError, match=r"no column 'uid' for columns\.user_id"):
+        build_tables(given, tmp_path / "out", source)
+    (source / "users.csv").write_text("uid,age\na,30\nb,40\n")
+    report = build_tables(given, tmp_path / "out", source)
+    assert report.joins["users"] == Join(used=2, matched=2)
 
 
 def test_append_without_tables_says_what_to_run(tmp_path):
@@ -231,7 +293,7 @@ def test_killed_append_leaves_the_old_folder_or_the_new_one(tmp_path, repository
     main(append, standalone_mode=False)
     grown = contents(out)
     shutil.rmtree(out)
-    everything = {name: FIRST[name] + SECOND[name] for name in HEADS}
+    everything = {name: FIRST[name] + SECOND[name] for name in FIRST}
     main([*words, str(deliver(tmp_path / "2", everything))], standalone_mode=False)
     assert contents(out) == grown
 
@@ -249,4 +311,6 @@ def test_append_command_reports_what_came_in(tmp_path, runner):
     words += ["--append", "--source", str(deliver(tmp_path / "1", SECOND))]
     assert "added 1 interactions and 1 items" in runner.invoke(main, words).stdout
     assert "nothing changed" in runner.invoke(main, words).stdout
-    assert json.loads(runner.invoke(main, [*words, "--json"]).stdout)["known"] is True
+    found = json.loads(runner.invoke(main, [*words, "--json"]).stdout)
+    assert found["known"] is True
+    assert found["cases"]["test"]["users"] == 0

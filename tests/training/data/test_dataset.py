@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 
 from pocketrec_bundle.items.catalogue import MAX_ID
 from pocketrec_training.data import columns as col
-from pocketrec_training.data.dataset import Items, feature_spec, load_dataset
+from pocketrec_training.data.dataset import Items, load_dataset
+from pocketrec_training.data.features.columns import feature_spec
 from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
 from pocketrec_training.recipe.load import parse_recipe
 

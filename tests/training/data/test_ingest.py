@@ -236,7 +236,7 @@ def test_tables_from_before_regions_are_read_and_added_to(tmp_path):
 def reading_before_regions(given) -> str:
     """As `ingested.json` had it when recipes had no regions and age ratings."""
     columns = asdict(given.columns)
-    del columns["regions"], columns["age_rating"]
+    del columns["regions"], columns["age_rating"], columns["user_id"]
     if columns["timestamp_unit"] == "auto":
         del columns["timestamp_unit"]
     rules = {"dataset": "", "columns": columns, "events": asdict(given.events)}

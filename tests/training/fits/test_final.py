@@ -12,7 +12,8 @@ import pytest
 
 pytest.importorskip("keras", reason="needs the train extra")
 
-from pocketrec_training.data.dataset import TEST, TRAIN, VALID, load_dataset, release_popularity
+from pocketrec_training.data.dataset import TEST, TRAIN, VALID, load_dataset
+from pocketrec_training.data.features.columns import release_popularity
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.fits.final_ranker import final_cases, fit_final_ranker
 from pocketrec_training.fits.report import TrainReport, read_report

@@ -35,7 +35,11 @@ def test_a_like_is_an_event_that_was_liked(world, make_candidates):
 def test_features_are_those_of_the_device(world, make_candidates):
     from pocketrec_bundle.features import used_rows
     from pocketrec_bundle.ranker_features import ItemColumns, Request, ranker_features
-    from pocketrec_training.data.dataset import category_codes, numeric_columns, release_popularity
+    from pocketrec_training.data.features.columns import (
+        category_codes,
+        numeric_columns,
+        release_popularity,
+    )
 
     _, spec, data = world
     candidates = make_candidates(data)

@@ -1,7 +1,7 @@
 """Data: two tables become arrays.
 
 In: the tables of `reading/`. Out: canonical Parquet tables, then a `Dataset`.
-Read in this order: columns.py; ingest.py with cleaned.py, clean.py, time_rule.py, item_fields.py,
-joins.py and quarantine.py; dataset.py, split_check.py; then point_in_time.py and
-offline_features.py. sources.py fetches public data sets.
+Read in this order: columns.py; ingest.py with report.py, cleaned.py, clean.py, times/,
+item_fields.py, joins.py and quarantine.py; dataset.py with folds.py, splits/; then features/.
+sources.py finds the files, known_sets.py converts public data sets.
 """

@@ -10,8 +10,8 @@ from pocketrec_training.data import columns as col
 from pocketrec_training.data.event_words import UNKNOWN_EVENT
 from pocketrec_training.data.item_fields import FIELDS, item_fields
 from pocketrec_training.data.samples import Samples
-from pocketrec_training.data.time_rule import time_problem
-from pocketrec_training.data.timestamps import TimeRule, unix_seconds
+from pocketrec_training.data.times.forms import TimeRule, unix_seconds
+from pocketrec_training.data.times.rule import time_problem
 from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.reading.batch import sample
 from pocketrec_training.reading.raw_table import BROKEN, FILE, LINE, PLACE, TEXT, RawTable
@@ -30,7 +30,7 @@ FOLD_WORDS = {
 """What `split.column` can say, in small letters, of each fold."""
 _TITLES = ("title", "categories", "regions")
 """Keys of columns whose words mean themselves: an item may be called "None"."""
-_PLAIN = ("user", "item", "timestamp", "event", "value", "item_id")
+_PLAIN = ("user", "item", "timestamp", "event", "value", "item_id", "user_id")
 """Keys of columns that hold one value a row."""
 
 
@@ -182,6 +182,29 @@ def clean_items(recipe: Recipe, raw: RawTable) -> ir.Table:
     return raw.table.select(
         item_id=item.cast("string"),
         **item_fields(texts, names.categories_separator),
+        reason=reason,
+        row=_as_text(raw),
+        file=raw.table[FILE],
+        line=raw.table[LINE],
+        **{PLACE: raw.table[PLACE]},
+    )
+
+
+def clean_users(recipe: Recipe, raw: RawTable) -> ir.Table:
+    """Return the ids of users, `reason`, `row` and its place.
+
+    Raises:
+        TableInvalidError: the column of the id is not there.
+    """
+    names = recipe.columns
+    user = _column(raw, names.user_id or names.user, "user_id")
+    reason = ibis.cases(
+        (raw.table[BROKEN].notnull(), raw.table[BROKEN]),
+        (user.isnull(), "user id missing"),
+        else_=ibis.null("string"),
+    )
+    return raw.table.select(
+        user_id=user.cast("string"),
         reason=reason,
         row=_as_text(raw),
         file=raw.table[FILE],

@@ -10,15 +10,20 @@ import ibis
 from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
-from pocketrec_training.data.clean import clean_interactions, clean_items, time_samples
+from pocketrec_training.data.clean import (
+    clean_interactions,
+    clean_items,
+    clean_users,
+    time_samples,
+)
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID
 from pocketrec_training.data.event_words import check_events
 from pocketrec_training.data.item_fields import nulled_counts, nulled_sentences
 from pocketrec_training.data.quarantine import count_reasons, refuse_too_many
 from pocketrec_training.data.samples import Samples
 from pocketrec_training.data.sources import Source
-from pocketrec_training.data.time_rule import decide_time, refuse_wild_times
-from pocketrec_training.data.timestamps import TimeRule, check_format
+from pocketrec_training.data.times.forms import TimeRule, check_format
+from pocketrec_training.data.times.rule import decide_time, refuse_wild_times
 from pocketrec_training.reading.parquet import unreadable
 from pocketrec_training.reading.table import read_table
 from pocketrec_training.recipe.schema import Recipe
@@ -29,7 +34,7 @@ class Cleaned:
     """The cleaned tables of one delivery.
 
     Attributes:
-        tables: "interactions" and "items", those that are there, with reasons of bad rows.
+        tables: "interactions", "items" and "users", those that are there, with reasons of bad rows.
         files: their names in messages.
         n_rows: rows of each.
         reasons: "table: reason" to number of bad rows.
@@ -125,6 +130,10 @@ def stage(
         raw = read_table(connection, path, source.spec(recipe, "items"), scratch / "items")
         files["items"] = raw.file
         tables["items"] = _made(connection, "items", clean_items(recipe, raw), path)
+    if (path := source.users) is not None:
+        raw = read_table(connection, path, source.spec(recipe, "users"), scratch / "users")
+        files["users"] = raw.file
+        tables["users"] = _made(connection, "users", clean_users(recipe, raw), path)
     counted: dict[str, tuple[int, str]] = {}
     for name, table in tables.items():
         counted |= count_reasons(table, name)

@@ -3,7 +3,6 @@
 import zlib
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.strict_json import shown
-from pocketrec_bundle.errors import BundleInvalidError
-from pocketrec_bundle.features import (
-    BOUNDS,
-    CONTEXT,
-    MISSING,
-    NEIGHBOUR_PAIR,
-    NUMERIC,
-    PAIR,
-    REPEAT_PAIR,
-    FeatureSpec,
-    History,
-)
+from pocketrec_bundle.features import MISSING, History
 from pocketrec_bundle.items.audience import UNRATED, Audience
 from pocketrec_bundle.units import DAY_S
 from pocketrec_training.data import columns as col
-from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
+from pocketrec_training.data.folds import TEST as TEST
+from pocketrec_training.data.folds import TRAIN as TRAIN
+from pocketrec_training.data.folds import VALID as VALID
+from pocketrec_training.data.folds import folds, given_folds, random_folds
+from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.recipe.schema import Recipe, uses_time
 from pocketrec_training.recipe.tables import Split
-
-MAX_CATEGORIES = 8
-"""Category slots of one item; further categories of an item are dropped, rarest first."""
-
-TRAIN, VALID, TEST = 0, 1, 2
-
-OF_TIME = (
-    *("hour", "weekday", "session_depth", "seconds_since_last", "seconds_since_first"),
-    *("seconds_since_had", "recent_had", "last_cosine", "recent_taste", "neighbour_recent"),
-)
-"""Columns of the ranker that depend on times or on the order of events.
-
-A release of data without times lacks them, so phones, whose events have times, compute the same.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +145,7 @@ class Dataset:
 def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
     """Load the tables that `pocketrec data` wrote and mark the held-out events.
 
-    `pocketrec_training.data.split_check` checks whether any event is held out.
+    `pocketrec_training.data.splits.check` checks whether any event is held out.
 
     Raises:
         TableInvalidError: the tables are not there, do not belong together, or have events that the
@@ -273,95 +251,6 @@ def split_categories(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split("|") if part)
 
 
-def feature_spec(recipe: Recipe, items: Items) -> FeatureSpec:
-    """Derive the feature spec of a recipe: its vocabularies come from the items.
-
-    Raises:
-        RecipeInvalidError: a device would refuse the spec, or the recipe has more hard negatives
-            than there are other items.
-    """
-    hard = recipe.retrieval.hard_negatives
-    if hard >= len(items):
-        raise RecipeInvalidError(
-            f"recipe {recipe.name!r}: retrieval.hard_negatives: {hard} nearest other items are "
-            f"needed of each item, but there are {len(items)} items. Set it to at most "
-            f"{len(items) - 1}."
-        )
-    timed = uses_time(recipe)
-    names = sorted({name for categories in items.categories for name in categories})
-    widest = max((len(c) for c in items.categories), default=1)
-    ranker, per_item = recipe.ranker, min(recipe.neighbours.per_item, len(items) - 1)
-    spec = FeatureSpec(
-        dim=recipe.retrieval.dim,
-        max_history=recipe.retrieval.max_history,
-        event_types=recipe.events.types,
-        categories=tuple(names),
-        max_categories=max(1, min(widest, MAX_CATEGORIES)),
-        heads=ranker.heads,
-        head_weights=ranker.head_weights,
-        candidates=ranker.candidates,
-        numeric=(*NUMERIC, *(f"popularity_{days}_days" for days in ranker.popularity_days)),
-        context=CONTEXT if timed else tuple(n for n in CONTEXT if n not in OF_TIME),
-        pair=tuple(
-            name
-            for name in (
-                *PAIR,
-                *(NEIGHBOUR_PAIR if per_item else ()),
-                *(REPEAT_PAIR if recipe.rerank.repeats else ()),
-            )
-            if timed or name not in OF_TIME
-        ),
-        # Without times no event is more recent than another: as many as there may be.
-        recent=ranker.recent if timed else BOUNDS["recent"][1],
-        neighbours=per_item,
-        neighbour_decay=recipe.neighbours.decay,
-        neighbour_candidates=ranker.neighbour_candidates if per_item else 0,
-        own_candidates=ranker.own_candidates if recipe.rerank.repeats else 0,
-    )
-    try:
-        return FeatureSpec.from_json(spec.to_json())
-    except BundleInvalidError as err:
-        raise RecipeInvalidError(
-            f"recipe {recipe.name!r}: a device would refuse it, {err}"
-        ) from err
-
-
-def category_codes(spec: FeatureSpec, categories: list[tuple[str, ...]]) -> NDArray[np.int32]:
-    """Encode categories, int32 [n_items, C]; 0 = padding, unknown names are left out."""
-    code = {name: i + 1 for i, name in enumerate(spec.categories)}
-    # Millions of items share some thousand combinations, and each is encoded once.
-    place: dict[tuple[str, ...], int] = {}
-    at = np.array([place.setdefault(names, len(place)) for names in categories], np.int64)
-    out = np.zeros((len(place), spec.max_categories), np.int32)
-    for row, names in enumerate(place):
-        known = [code[name] for name in names if name in code][: spec.max_categories]
-        out[row, : len(known)] = known
-    return out[at]
-
-
-def popularity_columns(spec: FeatureSpec) -> dict[str, float]:
-    """Return the half-life in days of each popularity column of `numeric`; 0 = none."""
-    names = [name for name in spec.numeric if name.startswith("popularity")]
-    return {name: 0.0 if name == "popularity" else float(name.split("_")[1]) for name in names}
-
-
-def release_popularity(spec: FeatureSpec, data: Dataset) -> NDArray[np.float32]:
-    """Return the popularity columns of a release made from `data`, float32 [n_items, P]."""
-    return np.stack([data.popularity(days) for days in popularity_columns(spec).values()], axis=1)
-
-
-def numeric_columns(
-    spec: FeatureSpec, items: Items, popularity: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Return the raw numeric columns in the spec's order, float32 [n_items, M].
-
-    popularity: float32 [n_items, P], see `release_popularity`.
-    """
-    column = {"year": items.year, "price": items.price}
-    column |= dict(zip(popularity_columns(spec), popularity.T, strict=True))
-    return np.stack([column[name] for name in spec.numeric], axis=1).astype(np.float32)
-
-
 def _fetch(path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()) -> dict[str, Any]:
     if not path.is_file():
         raise TableInvalidError(f"{path}: not there. Run `pocketrec data` first.")
@@ -387,11 +276,6 @@ def _numbers(column: Any) -> NDArray[np.float32]:
     return np.where(np.isnan(numbers), MISSING, numbers).astype(np.float32)
 
 
-def least_events(split: Split) -> int:
-    """Fewest events of a user whose last two `leave_last` holds out: one stays before them."""
-    return max(split.min_user_events, 3)
-
-
 def _untimed_folds(
     split: Split,
     table: dict[str, Any],
@@ -407,76 +291,4 @@ def _untimed_folds(
             f"{path}: no column {col.FOLD!r}, since it was not made with split.kind = "
             '"given". Run `pocketrec data` again with this recipe.'
         )
-    fold = np.array(table[col.FOLD], np.int8)
-    if (fold == VALID).any():
-        return fold
-    # A validation fold is needed to choose epochs, and is drawn from training alone.
-    train = np.flatnonzero(fold == TRAIN)
-    part = random_folds(split, users[train], drawn[train])
-    fold[train[part == VALID]] = VALID
-    return fold
-
-
-def random_folds(
-    split: Split, users: NDArray[np.int64], drawn: NDArray[np.uint32]
-) -> NDArray[np.int8]:
-    """Hold out a share of each user's items, all events of an item together.
-
-    Users with fewer than `least_events` items keep them all for training. Of others at least one
-    item is held out for validation and one for the test, and one stays.
-
-    Args:
-        split: gives the shares.
-        users: int64 [n], of each event.
-        drawn: uint32 [n], a random number of each event's user and item.
-    """
-    fold = np.full(len(users), TRAIN, np.int8)
-    order = np.lexsort((drawn, users))
-    for part in np.split(order, np.flatnonzero(np.diff(users[order])) + 1):
-        items, item_of_event = np.unique(drawn[part], return_inverse=True)
-        if len(items) < least_events(split):
-            continue
-        n_test = max(1, round(split.test_share * len(items)))
-        n_valid = max(1, min(round(split.valid_share * len(items)), len(items) - n_test - 1))
-        n_test = min(n_test, len(items) - n_valid - 1)
-        fold[part[item_of_event < n_test + n_valid]] = VALID
-        fold[part[item_of_event < n_test]] = TEST
-    return fold
-
-
-def folds(recipe: Recipe, offsets: NDArray[np.int64], ts: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Return the fold of each event by the recipe's split; offsets, ts: as in `Dataset`."""
-    split = recipe.split
-    fold = np.full(len(ts), TRAIN, np.int8)
-    if split.kind == "leave_last":
-        eligible = np.diff(offsets) >= least_events(split)
-        fold[offsets[1:][eligible] - 1] = TEST
-        fold[offsets[1:][eligible] - 2] = VALID
-        return fold
-    if split.kind == "last_basket":
-        return _last_baskets(split.min_user_events, offsets, ts)
-    times = np.append(np.sort(ts), np.iinfo(np.int64).max)  # the end: nothing is held out
-    n = len(ts)
-    test_from = times[int(n * (1 - split.test_share))]
-    valid_from = times[int(n * (1 - split.test_share - split.valid_share))]
-    fold[ts >= valid_from] = VALID
-    fold[ts >= test_from] = TEST
-    return fold
-
-
-def _last_baskets(
-    least: int, offsets: NDArray[np.int64], ts: NDArray[np.int64]
-) -> NDArray[np.int8]:
-    """Hold out whole baskets: events of one user with one time stamp stay together.
-
-    Users with fewer than three baskets or `least` events keep them all for training.
-    """
-    fold = np.full(len(ts), TRAIN, np.int8)
-    for start, stop in pairwise(offsets):
-        times = np.unique(ts[start:stop])
-        if stop - start < least or len(times) < 3:
-            continue
-        part = fold[start:stop]
-        part[ts[start:stop] == times[-1]] = TEST
-        part[ts[start:stop] == times[-2]] = VALID
-    return fold
+    return given_folds(split, np.array(table[col.FOLD], np.int8), users, drawn)

@@ -79,7 +79,7 @@ def _digest(path: Path) -> str | dict[str, str]:
 
 def _reading(recipe: Recipe) -> str:
     # Without those that are not set, folders from before them can be added to.
-    unset = {**dict.fromkeys(col.AUDIENCE, ""), "timestamp_unit": "auto"}
+    unset = {**dict.fromkeys((*col.AUDIENCE, col.USER_ID), ""), "timestamp_unit": "auto"}
     columns = {k: v for k, v in asdict(recipe.columns).items() if v != unset.get(k)}
     rules = {
         "dataset": recipe.data.dataset,

@@ -7,10 +7,8 @@ A new day's files join an existing folder by the same code (`append_tables`): th
 one run over all files, one after the other.
 """
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import ibis
@@ -22,57 +20,16 @@ from pocketrec_training.data import columns as col
 from pocketrec_training.data.cleaned import stage
 from pocketrec_training.data.dataset import TRAIN, VALID
 from pocketrec_training.data.deliveries import Deliveries, delivery_of
-from pocketrec_training.data.item_fields import last_of_each, saved_fields
-from pocketrec_training.data.joins import Join, check_join
+from pocketrec_training.data.item_fields import FIELDS, described, last_of_each, saved_fields
+from pocketrec_training.data.joins import check_joins
 from pocketrec_training.data.quarantine import bad_rows, saved_rows, write_quarantine
+from pocketrec_training.data.report import AppendReport, DataReport, saved_report, write_report
 from pocketrec_training.data.sources import Source, resolve, resolve_day
 from pocketrec_training.data.staging import scratch_folder, staged
-from pocketrec_training.data.timestamps import TimeRule
+from pocketrec_training.data.times.forms import TimeRule
 from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.reading.raw_table import PLACE
 from pocketrec_training.recipe.schema import Recipe
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataReport:
-    """What went in, what came out, and why rows were put aside; saved as `data_report.json`.
-
-    Attributes:
-        examples: for each of `reasons`, the file and line of the first such row.
-        time: how times were read; None in folders of earlier versions, and without times.
-        nulled: item field to number of values that could not be used; their items stay.
-        joins: table to how the ids of the interactions match it; only of `build_tables`, not saved.
-    """
-
-    dataset: str
-    licence: str
-    source: str
-    rows_in: int
-    interactions: int
-    duplicates: int
-    quarantined: int
-    reasons: dict[str, int]
-    users: int
-    items: int
-    first_ts: int
-    last_ts: int
-    examples: dict[str, str] = field(default_factory=dict)
-    time: TimeRule | None = None
-    nulled: dict[str, int] = field(default_factory=dict)
-    joins: dict[str, Join] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppendReport:
-    """What one delivery brought; `known` means it was in the folder already, nothing changed."""
-
-    known: bool
-    rows_in: int
-    interactions: int
-    duplicates: int
-    quarantined: int
-    new_items: int
-    report: DataReport
 
 
 def build_tables(
@@ -95,7 +52,7 @@ def build_tables(
     Raises:
         TableInvalidError: a file or column is missing, a table is empty or has one user or item,
             more rows than `data.max_bad_share` are bad, times are implausible or ambiguous, or most
-            items of the interactions are not in the table of items.
+            items (or users) of the interactions are not in the table that describes them.
         RecipeInvalidError: `columns.timestamp_format` is not a format.
         DatasetUnavailableError: the registered data set cannot be fetched.
     """
@@ -132,7 +89,7 @@ def append_tables(
         DatasetUnavailableError: a known data set's files are not in `source`.
     """
     restore_dir(out)
-    old = _saved_report(out)
+    old = saved_report(out)
     ingested = Deliveries.load(out, recipe)
     found = resolve_day(recipe, source)
     delivery = delivery_of(found)
@@ -158,20 +115,6 @@ def append_tables(
     )
 
 
-def _saved_report(folder: Path) -> DataReport:
-    path = folder / col.REPORT_FILE
-    try:
-        saved = json.loads(path.read_bytes())
-        time = saved.get("time")
-        return DataReport(**{**saved, "time": TimeRule(**time) if time else None})
-    except OSError as err:
-        raise TableInvalidError(
-            f"{path}: not there, so nothing to append to. Run `pocketrec data` without --append."
-        ) from err
-    except (ValueError, TypeError) as err:
-        raise TableInvalidError(f"{path}: damaged ({err}). Build the folder again.") from err
-
-
 def _write(
     recipe: Recipe,
     found: Source,
@@ -184,8 +127,7 @@ def _write(
     now = int(time.time()) if now_utc is None else now_utc
     with staged(out) as folder:
         report = _build(recipe, found, folder, old, out, tell, now)
-        saved = {name: value for name, value in asdict(report).items() if name != "joins"}
-        (folder / col.REPORT_FILE).write_bytes(canonical_json(saved))
+        write_report(report, folder)
         (folder / col.INGESTED_FILE).write_bytes(canonical_json(ingested.to_json()))
     return report
 
@@ -201,38 +143,34 @@ def _build(
 ) -> DataReport:
     """Write the tables to `folder`; with `old`, those in `before` are their beginning."""
     connection: Backend = ibis.duckdb.connect()
-    named = source.interactions or source.items
+    named = source.interactions or source.items or source.users or source.valid or source.test
     assert named is not None
     with scratch_folder(folder) as scratch:
         cleaned = stage(connection, recipe, source, scratch, _rule_of(recipe, old), now_utc)
         if old is None and cleaned.n_rows["interactions"] == 0:
             raise TableInvalidError(f"{named.name}: the table has no rows.")
         notes = cleaned.check(recipe, named.name)
-    staged = cleaned.tables
+    usable = {
+        name: table.filter(table[col.REASON].isnull()) for name, table in cleaned.tables.items()
+    }
+    saved = {} if old is None else _saved_ids(connection, recipe, before)
+    joins, told = check_joins(
+        usable, saved, files=cleaned.files, allowed=recipe.data.allow_unmatched
+    )
+    notes += told
 
-    bad = [bad_rows(table, name) for name, table in staged.items()]
+    bad = [bad_rows(table, name) for name, table in cleaned.tables.items()]
     good, known_items = [], []
     n_good = 0
-    if "interactions" in staged:
+    if "interactions" in usable:
         given = (col.FOLD,) if recipe.split.kind == "given" else ()
-        good.append(_good(staged["interactions"]).select(*col.INTERACTIONS, *given))
+        good.append(usable["interactions"].select(*col.INTERACTIONS, *given))
         n_good = int(good[0].count().execute())
-    joins: dict[str, Join] = {}
-    if "items" in staged:
-        listed = _good(staged["items"])
-        known_items.append(listed.select(*col.ITEMS, PLACE))
-        if old is None:
-            joins["items"], told = check_join(
-                good[0].select(col.ITEM_ID),
-                listed.select(col.ITEM_ID),
-                what="items",
-                file=cleaned.files["items"],
-                allowed=recipe.data.allow_unmatched,
-            )
-            notes += [told] if told else []
+    if "items" in usable:
+        known_items.append(usable["items"].select(*col.ITEMS, PLACE))
     if old is not None:
         good.append(connection.read_parquet(str(before / col.INTERACTIONS_FILE)))
-        known_items.append(saved_fields(connection.read_parquet(str(before / col.ITEMS_FILE))))
+        known_items.append(_saved_items(connection, before))
         bad.append(saved_rows(connection, before))
         n_good += old.interactions + old.duplicates
     kept = connection.create_table("kept", _union(good).distinct())
@@ -257,6 +195,9 @@ def _build(
         folder / col.INTERACTIONS_FILE
     )
     items.order_by(col.ITEM_ID).to_parquet(folder / col.ITEMS_FILE)
+    ids = [each["users"].select(col.USER_ID) for each in (usable, saved) if "users" in each]
+    if ids:
+        _union(ids).distinct().order_by(col.USER_ID).to_parquet(folder / col.USERS_FILE)
     write_quarantine(connection, _union(bad), folder)
     for note in notes:
         tell(note)
@@ -280,6 +221,22 @@ def _build(
         nulled=_sums(old.nulled if old else {}, cleaned.nulled),
         joins=joins,
     )
+
+
+def _saved_items(connection: Backend, folder: Path) -> ir.Table:
+    return saved_fields(connection.read_parquet(str(folder / col.ITEMS_FILE)))
+
+
+def _saved_ids(connection: Backend, recipe: Recipe, folder: Path) -> dict[str, ir.Table]:
+    """Return the items and users that the tables of earlier deliveries described."""
+    found = {}
+    if recipe.data.items:
+        items, names = _saved_items(connection, folder), recipe.columns
+        has_fields = any(getattr(names, name) for name in FIELDS)
+        found["items"] = described(items) if has_fields else items
+    if (path := folder / col.USERS_FILE).is_file():
+        found["users"] = connection.read_parquet(str(path))
+    return found
 
 
 def _given_notes(recipe: Recipe, kept: ir.Table) -> list[str]:
@@ -314,10 +271,6 @@ def _rule_of(recipe: Recipe, old: DataReport | None) -> TimeRule | None:
 
 def _sums(one: dict[str, int], two: dict[str, int]) -> dict[str, int]:
     return {key: one.get(key, 0) + two.get(key, 0) for key in sorted({*one, *two})}
-
-
-def _good(staged: ir.Table) -> ir.Table:
-    return staged.filter(staged[col.REASON].isnull())
 
 
 def _union(tables: list[ir.Table]) -> ir.Table:

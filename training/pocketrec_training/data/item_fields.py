@@ -116,6 +116,11 @@ def saved_fields(items: ir.Table) -> ir.Table:
     return items.select(*col.ITEMS, **{PLACE: ibis.literal(-1, "int64")})
 
 
+def described(saved: ir.Table) -> ir.Table:
+    """Return the rows of `saved_fields` with a field; interactions alone named the others."""
+    return saved.filter(ibis.or_(*(saved[name].notnull() for name in FIELDS)))
+
+
 def _names(texts: ir.StringValue, separator: str) -> ir.StringValue:
     """Return names joined by "|": trimmed, each once in the source's order; null without any.
 

@@ -1,11 +1,13 @@
-"""How many ids of the interactions are in the table that describes them, and why not more."""
+"""How many ids of the interactions are in the tables that describe them, and why not more."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import ibis
 from ibis.expr import types as ir
 
 from pocketrec_bundle.encoding.strict_json import shown
+from pocketrec_training.data import columns as col
 from pocketrec_training.errors import TableInvalidError
 
 MIN_MATCHED = 0.5
@@ -32,6 +34,45 @@ class Join:
 
     used: int
     matched: int
+
+
+def check_joins(
+    good: Mapping[str, ir.Table],
+    saved: Mapping[str, ir.Table],
+    *,
+    files: Mapping[str, str],
+    allowed: bool,
+) -> tuple[dict[str, Join], list[str]]:
+    """Check the items and users of a delivery's interactions, as `check_join` does.
+
+    Args:
+        good: the delivery's usable rows, by table. Without interactions nothing is checked.
+        saved: those that earlier deliveries described, by table.
+        files: names of the delivery's tables.
+        allowed: `data.allow_unmatched`.
+
+    Returns:
+        Counts by table, and sentences on ids that do not match.
+
+    Raises:
+        TableInvalidError: fewer than half of the items or users match and that is not allowed.
+    """
+    joins: dict[str, Join] = {}
+    notes = []
+    for name, key in (("items", col.ITEM_ID), ("users", col.USER_ID)):
+        known = [table[name].select(key) for table in (good, saved) if name in table]
+        if "interactions" not in good or not known:
+            continue
+        file = files.get(name, f"the earlier {name}")
+        joins[name], told = check_join(
+            good["interactions"].select(key),
+            known[0] if len(known) == 1 else ibis.union(*known),
+            what=name,
+            file=f"{file} and the earlier {name}" if len(known) > 1 else file,
+            allowed=allowed,
+        )
+        notes += [told] if told else []
+    return joins, notes
 
 
 def check_join(

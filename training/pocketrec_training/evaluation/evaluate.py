@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from pocketrec_bundle.disk.files import canonical_json, write_atomic
 from pocketrec_training.data.dataset import TEST
-from pocketrec_training.data.split_check import tie_warning
+from pocketrec_training.data.splits.check import tie_warning
 from pocketrec_training.evaluation.answers import Answers, answer_all
 from pocketrec_training.evaluation.baseline_gain import (
     BaselineGain,

@@ -8,7 +8,7 @@ import numpy as np
 
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data.dataset import VALID, Dataset
-from pocketrec_training.data.split_check import tied_last_share
+from pocketrec_training.data.splits.check import tied_last_share
 from pocketrec_training.fits.report import TrainReport
 from pocketrec_training.fits.save import Fitted
 from pocketrec_training.metrics.cases import evaluation_settings

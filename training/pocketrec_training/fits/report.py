@@ -56,7 +56,7 @@ class TrainReport:
         ranker_stopped_by: what ended that fit, "epochs" or "minutes".
         ranker_gain: over retrieval's order, on lists not learned from.
         reproducible: no cap cut a stage of either fit, so seed and data alone decide.
-        tied_last_share: see `pocketrec_training.data.split_check`.
+        tied_last_share: see `pocketrec_training.data.splits.check`.
         leak_check: which of the ranker's features were tried with another future.
         alignment: how far items moved, after a warm start.
         final: the fit that ships; None with `--no-final`.

@@ -19,9 +19,8 @@ from pocketrec_bundle.features import FeatureSpec, History, used_rows
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours, votes_of
 from pocketrec_bundle.ranker_features import ItemColumns, Request, ranker_features
-from pocketrec_training.data.dataset import (
-    TRAIN,
-    Dataset,
+from pocketrec_training.data.dataset import TRAIN, Dataset
+from pocketrec_training.data.features.columns import (
     category_codes,
     numeric_columns,
     release_popularity,

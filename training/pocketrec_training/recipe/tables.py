@@ -56,7 +56,11 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
-    """Names of the source's columns; an empty text means the source has none."""
+    """Names of the source's columns; an empty text means the source has none.
+
+    Attributes:
+        user_id: of the table of users; empty: as `user`.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
     user: str = "user_id"
@@ -65,6 +69,7 @@ class Columns:
     event: str = ""
     value: str = ""
     item_id: str = "item_id"
+    user_id: str = ""
     title: str = ""
     categories: str = ""
     categories_separator: str = "|"

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketrec_training.data.dataset import TEST, VALID, folds
+from pocketrec_training.data.dataset import TEST, VALID
+from pocketrec_training.data.folds import folds
 from pocketrec_training.recipe.bounds import SplitKind
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.recipe.tables import Split

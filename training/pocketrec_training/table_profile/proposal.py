@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from pocketrec_training.data.split_check import FEW_CASES, MOST_TIED
+from pocketrec_training.data.splits.check import FEW_CASES, MOST_TIED
 from pocketrec_training.table_profile import names
 from pocketrec_training.table_profile.columns import ColumnProfile
 from pocketrec_training.table_profile.facts import EventFacts

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.features import FeatureSpec
-from pocketrec_training.data.dataset import Items, category_codes
+from pocketrec_training.data.dataset import Items
+from pocketrec_training.data.features.columns import category_codes
 
 MAX_TITLE_WORDS = 12
 MAX_TITLE_TOKENS = 2 * MAX_TITLE_WORDS - 1

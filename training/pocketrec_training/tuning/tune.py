@@ -21,8 +21,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pocketrec_bundle.disk.files import write_atomic
 from pocketrec_training.data import columns as col
-from pocketrec_training.data.dataset import TEST, Dataset, feature_spec, load_dataset
-from pocketrec_training.data.split_check import check_split
+from pocketrec_training.data.dataset import TEST, Dataset, load_dataset
+from pocketrec_training.data.features.columns import feature_spec
+from pocketrec_training.data.splits.check import check_split
 from pocketrec_training.errors import RecipeInvalidError, RunInvalidError, TrainingDivergedError
 from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.recipe.load import recipe_json

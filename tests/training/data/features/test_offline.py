@@ -9,15 +9,15 @@ import pytest
 import pocketrec_bundle.ranker_features as device
 from pocketrec.cli import main
 from pocketrec_bundle.features import CONTEXT
-from pocketrec_training.data.dataset import (
+from pocketrec_training.data.dataset import load_dataset
+from pocketrec_training.data.features.columns import (
     category_codes,
     feature_spec,
-    load_dataset,
     numeric_columns,
     release_popularity,
 )
+from pocketrec_training.data.features.offline import write_features
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.data.offline_features import write_features
 from pocketrec_training.errors import DatasetUnavailableError
 from pocketrec_training.recipe.load import load_recipe
 

@@ -7,8 +7,8 @@ import ibis
 import pytest
 
 from pocketrec_training.data.samples import Samples
-from pocketrec_training.data.time_rule import decide_time, refuse_wild_times, time_problem
-from pocketrec_training.data.timestamps import TimeRule, unix_seconds
+from pocketrec_training.data.times.forms import TimeRule, unix_seconds
+from pocketrec_training.data.times.rule import decide_time, refuse_wild_times, time_problem
 from pocketrec_training.errors import RecipeInvalidError, TableInvalidError
 from pocketrec_training.reading.raw_table import LINE, PLACE
 from pocketrec_training.recipe.load import parse_recipe
@@ -189,6 +189,15 @@ def test_a_few_wild_times_cost_their_rows_only(samples):
     refuse_wild_times(column, rule, reasons, 100, 0.01, NOW)
     with pytest.raises(TableInvalidError, match="1 of 100 times cannot be right"):
         refuse_wild_times(column, rule, reasons, 100, 0.009, NOW)
+
+
+def test_mostly_wild_times_are_refused_whatever_the_recipe_allows(samples):
+    column = samples("1", "2", "3", str(T0))
+    rule, _ = read(column)
+    with pytest.raises(TableInvalidError, match="3 of 4 times cannot be right"):
+        refuse_wild_times(column, rule, counts(column, rule), 4, 1.0, NOW)
+    column = samples("1", "2", str(T0), str(T0 + 1))
+    refuse_wild_times(column, rule, counts(column, rule), 4, 1.0, NOW)
 
 
 def test_declared_times_may_be_old_but_not_to_come(samples):

@@ -7,7 +7,7 @@ import pytest
 
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID, load_dataset
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.data.split_check import check_split
+from pocketrec_training.data.splits.check import check_split
 from pocketrec_training.errors import RecipeInvalidError, RunInvalidError, TableInvalidError
 from pocketrec_training.metrics.cases import held_out_cases
 from pocketrec_training.recipe.load import load_recipe, parse_recipe

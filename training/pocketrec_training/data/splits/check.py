@@ -9,15 +9,8 @@ from typing import get_args
 
 import numpy as np
 
-from pocketrec_training.data.dataset import (
-    TEST,
-    TRAIN,
-    VALID,
-    Dataset,
-    folds,
-    least_events,
-    random_folds,
-)
+from pocketrec_training.data.dataset import TEST, TRAIN, VALID, Dataset
+from pocketrec_training.data.folds import folds, least_events, random_folds
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.recipe.bounds import SplitKind
 from pocketrec_training.recipe.schema import Recipe, uses_time

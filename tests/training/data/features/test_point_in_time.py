@@ -11,8 +11,13 @@ from ibis.backends.sql.compilers.pyspark import PySparkCompiler
 
 import pocketrec_bundle.ranker_features as device
 from pocketrec_bundle.features import CONTEXT, FeatureSpec
-from pocketrec_training.data.dataset import category_codes, split_categories
-from pocketrec_training.data.point_in_time import CONTEXT_COLUMNS, category_shares, context_features
+from pocketrec_training.data.dataset import split_categories
+from pocketrec_training.data.features.columns import category_codes
+from pocketrec_training.data.features.point_in_time import (
+    CONTEXT_COLUMNS,
+    category_shares,
+    context_features,
+)
 from pocketrec_training.errors import TableInvalidError
 
 TYPES = ("rating", "like")

@@ -16,20 +16,23 @@ class FoldCases:
         without_history: those of them who have no event before these.
         targets: different items that users with history are asked for.
         repeats: targets that are in the user's history.
+        tied: users with history whose first event of the fold has the time of the event before.
     """
 
     users: int
     without_history: int
     targets: int
     repeats: int
+    tied: int
 
     def sentence(self, name: str) -> str:
         """Return one line for the terminal."""
-        return (
+        told = (
             f"{name}: {self.users - self.without_history:,} users with history and "
             f"{self.without_history:,} without; {self.targets - self.repeats:,} items new to the "
             f"user, {self.repeats:,} repeats"
         )
+        return f"{told}; {self.tied:,} cases tied in time" if self.tied else told
 
 
 def split_cases(data: Dataset) -> dict[str, FoldCases]:
@@ -42,7 +45,7 @@ def split_cases(data: Dataset) -> dict[str, FoldCases]:
 
 
 def _cases(data: Dataset, fold: int) -> FoldCases:
-    users = without = targets = repeats = 0
+    users = without = targets = repeats = tied = 0
     for start, stop in zip(data.offsets[:-1], data.offsets[1:], strict=True):
         held = np.flatnonzero(data.fold[start:stop] == fold)
         if not len(held):
@@ -51,7 +54,11 @@ def _cases(data: Dataset, fold: int) -> FoldCases:
         if held[0] == 0:
             without += 1
             continue
+        first = start + held[0]
+        tied += int(data.ts[first] == data.ts[first - 1])
         wanted = np.unique(data.rows[start:stop][held])
         targets += len(wanted)
-        repeats += int(np.isin(wanted, data.rows[start : start + held[0]]).sum())
-    return FoldCases(users=users, without_history=without, targets=targets, repeats=repeats)
+        repeats += int(np.isin(wanted, data.rows[start:first]).sum())
+    return FoldCases(
+        users=users, without_history=without, targets=targets, repeats=repeats, tied=tied
+    )

@@ -12,7 +12,7 @@ from ibis.expr import types as ir
 
 from pocketrec_bundle.units import DAY_S
 from pocketrec_training.data.samples import Samples
-from pocketrec_training.data.timestamps import (
+from pocketrec_training.data.times.forms import (
     COMPACT,
     DATE,
     EXCEL_1970,
@@ -32,6 +32,8 @@ BEFORE_1970 = "timestamp before 1970"
 BEFORE_1990 = "timestamp before 1990"
 FUTURE = "timestamp in the future"
 WILD = (UNREADABLE, BEFORE_1970, BEFORE_1990, FUTURE)
+MOST_WILD = 0.5
+"""Share of wild times above which the unit or the format is wrong, whatever the recipe allows."""
 
 
 def decide_time(
@@ -143,7 +145,7 @@ def refuse_wild_times(
         rule: how it was read.
         reasons: "interactions: reason" -> rows.
         n_rows: rows of the file.
-        allowed: `data.max_bad_share`.
+        allowed: `data.max_bad_share`; at most `MOST_WILD` is allowed.
         now_utc: unix seconds, as for the reasons.
 
     Raises:
@@ -151,7 +153,7 @@ def refuse_wild_times(
     """
     found = {why: reasons.get(f"interactions: {why}", 0) for why in WILD}
     n_wild = sum(found.values())
-    if n_wild <= allowed * n_rows:
+    if n_wild <= min(allowed, MOST_WILD) * n_rows:
         return
     seconds = unix_seconds(samples.text, rule)
     problem = time_problem(samples.text, seconds, rule, now_utc)

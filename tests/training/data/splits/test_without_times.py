@@ -11,9 +11,10 @@ import keras
 
 from pocketrec_bundle.features import History, tower_inputs
 from pocketrec_bundle.ranker_features import ItemColumns, Request, ranker_features
-from pocketrec_training.data.dataset import TEST, TRAIN, VALID, feature_spec, load_dataset
+from pocketrec_training.data.dataset import TEST, TRAIN, VALID, load_dataset
+from pocketrec_training.data.features.columns import feature_spec
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.data.split_check import check_split
+from pocketrec_training.data.splits.check import check_split
 from pocketrec_training.errors import RecipeInvalidError, RunInvalidError
 from pocketrec_training.recipe.load import parse_recipe
 from pocketrec_training.recipe.schema import Recipe

@@ -11,7 +11,7 @@ pytest.importorskip("keras", reason="needs the train extra")
 from pocketrec.cli import main
 from pocketrec_training.data.dataset import TEST, VALID, load_dataset
 from pocketrec_training.data.ingest import build_tables
-from pocketrec_training.data.split_check import (
+from pocketrec_training.data.splits.check import (
     check_heads,
     check_split,
     tie_warning,

@@ -1,7 +1,7 @@
 """The offline feature store: the point-in-time features of a data folder, as Parquet.
 
-What is computed, and how it equals the device, is in `pocketrec_training.data.point_in_time`; this
-file gives it the tables and writes what it finds.
+What is computed, and how it equals the device, is in point_in_time.py; this file gives it the
+tables and writes what it finds.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,8 +14,9 @@ from ibis.expr import types as ir
 from pocketrec_bundle.disk.files import canonical_json, restore_dir
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_training.data import columns as col
-from pocketrec_training.data.dataset import Dataset, feature_spec, load_dataset
-from pocketrec_training.data.point_in_time import category_shares, context_features
+from pocketrec_training.data.dataset import Dataset, load_dataset
+from pocketrec_training.data.features.columns import feature_spec
+from pocketrec_training.data.features.point_in_time import category_shares, context_features
 from pocketrec_training.data.staging import staged
 from pocketrec_training.recipe.schema import Recipe
 

@@ -1,6 +1,6 @@
 """Read time stamps in the forms that exports of real shops have, as unix seconds UTC.
 
-`time_rule.py` decides how the column of a file set is read; this module reads by that rule.
+`rule.py` decides how the column of a file set is read; this module reads by that rule.
 """
 
 from dataclasses import dataclass

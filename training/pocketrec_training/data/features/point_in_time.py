@@ -66,7 +66,7 @@ def context_features(spec: FeatureSpec, events: ir.Table, items: ir.Table) -> ir
         raise TableInvalidError(
             f"feature_spec.json: context {', '.join(unknown)} has no offline column (there are "
             f"{', '.join(CONTEXT_COLUMNS)}). Add it to CONTEXT_COLUMNS of "
-            "training/pocketrec_training/data/point_in_time.py, as its twin in "
+            "training/pocketrec_training/data/features/point_in_time.py, as its twin in "
             "bundle/pocketrec_bundle/ranker_features.py."
         )
     placed = _placed(events)
