@@ -175,7 +175,7 @@ def timed(key: str, seconds: int) -> SyncPolicy:
 
 
 def test_the_rollout_policy_s_tables_and_limits_are_the_reader_s(page):
-    section = page.partition("\n## Rollout policy\n")[2]
+    section = page.partition("\n## Rollout policy\n")[2].partition("\n## ")[0]
     releases, _, sync = section.partition("`sync` is when")
     for text, kind in ((releases, Stage), (sync, SyncPolicy)):
         cells = "".join(re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE))

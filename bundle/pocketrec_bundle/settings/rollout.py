@@ -26,6 +26,7 @@ MAX_BYTES = 64 << 10
 MAX_STAGES = 32
 MAX_CLASSES = 16
 MAX_RAMP = 16
+RAMP_FORM = f"a list of at most {MAX_RAMP} pairs of unix seconds and percent, both rising"
 ACTIVE, PAUSED, KILLED = STATES = ("active", "paused", "killed")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -96,8 +97,7 @@ class Stage:
 
     def percent_at(self, now_utc: float) -> float:
         """Return the percentage of all devices that may install the release at a time."""
-        reached = [percent for begins, percent in self.ramp if begins <= now_utc]
-        return reached[-1] if reached else self.percent
+        return percent_at(self.ramp, self.percent, now_utc)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,7 +205,8 @@ def _stage(where: str, value: object) -> Stage:
     _insist(where, "manifest", "64 hex digits", _matches(SHA256, fields["manifest"]))
     _insist(where, "name", "a short text", is_text(fields["name"]))
     _insist(where, "percent", "a number 0..100", is_number(fields["percent"], 0, 100))
-    ramp = _ramp(where, fields["ramp"], fields["percent"])
+    _insist(where, "ramp", RAMP_FORM, is_ramp(fields["ramp"], fields["percent"]))
+    ramp = tuple((begins, percent) for begins, percent in fields["ramp"])
     _insist(where, "state", f"one of {', '.join(STATES)}", fields["state"] in STATES)
     _insist_integers(where, fields)
     until = fields["until_utc"]
@@ -226,16 +227,24 @@ def _stage(where: str, value: object) -> Stage:
     return Stage(**fields | read)
 
 
-def _ramp(where: str, value: object, percent: float) -> tuple[tuple[int, float], ...]:
-    wanted = f"a list of at most {MAX_RAMP} pairs of unix seconds and percent, both rising"
-    _insist(where, "ramp", wanted, isinstance(value, list) and len(value) <= MAX_RAMP)
+def is_ramp(value: object, percent: float) -> bool:
+    """Whether a value is a list of (unix seconds, percent) steps, both rising from `percent`."""
+    if not isinstance(value, list) or len(value) > MAX_RAMP:
+        return False
     last = (-1, percent)
-    for step in value:  # type: ignore[attr-defined]  # it is a list
-        pair = isinstance(step, list) and len(step) == 2
-        sound = pair and is_integer(step[0], last[0] + 1, MAX_UTC)
-        _insist(where, "ramp", wanted, sound and is_number(step[1], last[1], 100))
+    for step in value:
+        if not isinstance(step, list) or len(step) != 2:
+            return False
+        if not is_integer(step[0], last[0] + 1, MAX_UTC) or not is_number(step[1], last[1], 100):
+            return False
         last = (step[0], step[1])
-    return tuple((step[0], step[1]) for step in value)  # type: ignore[attr-defined]
+    return True
+
+
+def percent_at(ramp: tuple[tuple[int, float], ...], percent: float, now_utc: float) -> float:
+    """Return the percentage that a ramp from `percent` has reached at a time."""
+    reached = [each for begins, each in ramp if begins <= now_utc]
+    return reached[-1] if reached else percent
 
 
 def _app(where: str, value: object) -> AppVersions:
