@@ -39,6 +39,7 @@ COMMANDS = {
     "refresh": ("repository", "Sign metadata again before it expires."),
     "prune": ("repository", "Remove files that no phone needs any more."),
     "rollout": ("repository", "Stage, pause, kill, roll back and halt releases."),
+    "experiment": ("experiment", "Start, watch and end signed experiments on a channel."),
     "serve": ("server", "Run the sync server."),
     "events": ("server", "Export or count uploaded events, or erase those of one device."),
     "db": ("server", "Check or upgrade the server's database."),

@@ -99,6 +99,7 @@ BEFORE = {
     "docs/ml-engineer.md": (*REPOSITORY, *SERVER, *EVENTS),
     "docs/device/privacy.md": PHONE,
     "docs/device/simulator.md": (*REPOSITORY, *PHONE, *SERVER),
+    "docs/server/experiments.md": REPOSITORY,
 }
 # Words of the pages that stand for the reader's own.
 OURS = {"ITEM_ID": "item 7", "ANOTHER": "item 14"}

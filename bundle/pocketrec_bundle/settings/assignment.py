@@ -6,8 +6,9 @@ with another text behind them, so the draws are independent.
 
 import hashlib
 
+from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
-from pocketrec_bundle.settings.experiments import Experiment, Holdout
+from pocketrec_bundle.settings.experiments import Holdout
 
 _BYTES = 6
 
@@ -47,7 +48,7 @@ def drawn_arm(experiment: Experiment, bucket_id: bytes) -> Arm:
     """Return the arm of an enrolled device: the first whose cumulative share is above its number.
 
     Example:
-        >>> from pocketrec_bundle.settings.experiments import RUNNING
+        >>> from pocketrec_bundle.settings.experiment import RUNNING
         >>> arms = tuple(Arm(name=name, share=0.5) for name in ("control", "treatment"))
         >>> experiment = Experiment(
         ...     id="blend", hypothesis="", salt="00" * 16, layer="ranking", segment=(0.0, 1.0),

@@ -1,6 +1,7 @@
 """One channel of a repository: its policy, the manifests of its releases, the deltas to them.
 
 channels/CHANNEL/policy.json        the rollout policy, see `pocketrec_bundle.settings.rollout`
+channels/CHANNEL/experiments.json   the experiments, see `pocketrec_bundle.settings.experiments`
 channels/CHANNEL/<sha256>.json      the manifest of each live release; its custom fields are TIMES
 channels/CHANNEL/deltas/...         see deltas.py
 """
@@ -16,6 +17,7 @@ from tuf.api.metadata import TargetFile
 from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.manifest import Manifest, parse_manifest
+from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
 from pocketrec_server.errors import RepositoryInvalidError
 from pocketrec_server.repository import blobs, deltas
@@ -52,6 +54,7 @@ class Channel:
             )
         self.name, self._repo, self._state = name, repo, state
         self._policy_path = f"channels/{name}/policy.json"
+        self._experiments_path = f"channels/{name}/experiments.json"
 
     @property
     def targets(self) -> Mapping[str, TargetFile]:
@@ -64,6 +67,22 @@ class Channel:
         if target is None:
             return RolloutPolicy(channel=self.name)
         return RolloutPolicy.from_bytes(blobs.read(self._repo, target))
+
+    def experiments(self) -> Experiments:
+        """Read the channel's experiments. Before the first one the target does not exist."""
+        target = self.targets.get(self._experiments_path)
+        if target is None:
+            return Experiments(channel=self.name)
+        return Experiments.from_bytes(blobs.read(self._repo, target))
+
+    def set_experiments(self, experiments: Experiments) -> None:
+        """Set the channel's experiments, beside its policy.
+
+        Raises:
+            BundleInvalidError: devices would reject them.
+        """
+        path, data = self._experiments_path, experiments.to_bytes()
+        self._state.edit(self.name).targets[path] = blobs.store(self._repo, path, data)
 
     @property
     def first_percent(self) -> float:
@@ -108,6 +127,8 @@ class Channel:
     def set_policy(self, policy: RolloutPolicy, new_deltas: Mapping[str, TargetFile]) -> None:
         """Set the policy, the manifests of its releases, and the deltas that lead to them.
 
+        The channel's experiments stay as they are.
+
         Args:
             policy: the new policy.
             new_deltas: new deltas, by path.
@@ -117,6 +138,8 @@ class Channel:
             BundleInvalidError: devices would reject the policy.
         """
         targets = {self._policy_path: blobs.store(self._repo, self._policy_path, policy.to_bytes())}
+        if (experiments := self.targets.get(self._experiments_path)) is not None:
+            targets[self._experiments_path] = experiments
         for stage in policy.releases:
             path = self._manifest_path(stage.manifest)
             if path not in self.targets:

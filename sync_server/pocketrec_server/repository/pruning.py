@@ -104,4 +104,4 @@ def _named(repo: Path, path: Path) -> Iterator[Path]:
 
 
 def _is_manifest(path: str) -> bool:
-    return path.count("/") == 2 and not path.endswith("/policy.json")
+    return path.count("/") == 2 and not path.endswith(("/policy.json", "/experiments.json"))

@@ -219,7 +219,8 @@ def publish(
         before, metadata = place.policy(), current.targets[channel]
         _check_release(place, before, halts_in(repo, current, channel), sha, manifest, name, older)
         share = place.first_percent if percent is None else percent
-        policy = with_newest(before, sha, manifest.name, share, max(keep, KEEP))
+        used = place.experiments().releases()
+        policy = with_newest(before, sha, manifest.name, share, max(keep, KEEP), used)
         if policy == before and not is_due(channel, metadata):
             return _report(manifest, channel, share, metadata, [], {}, changed=False)
         try:

@@ -1,6 +1,7 @@
 """Change the releases in a channel's rollout policy, as a publish or an operator does; no I/O."""
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 from pocketrec_bundle.errors import InputError
@@ -12,7 +13,12 @@ _PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
 
 def with_newest(
-    policy: RolloutPolicy, sha: str, name: str, percent: float, spare: int
+    policy: RolloutPolicy,
+    sha: str,
+    name: str,
+    percent: float,
+    spare: int,
+    used: Collection[str] = (),
 ) -> RolloutPolicy:
     """Make a release the newest of a policy.
 
@@ -26,9 +32,13 @@ def with_newest(
         percent: share of the devices that are offered the release, 0..100.
         spare: minimum number of older releases to keep for rollback. All releases that are still
             offered are kept too.
+        used: manifests of releases that arms of open experiments name; they are kept.
 
     Returns:
         The new policy; the given one if the release is its newest already, with this percent.
+
+    Raises:
+        InputError: open experiments use all releases that a policy can have.
     """
     known = next((stage for stage in policy.releases if stage.manifest == sha), None)
     limit = policy.releases[0].most_failures if policy.releases else None
@@ -40,7 +50,16 @@ def with_newest(
     others = (stage for stage in policy.releases if stage.manifest != sha)
     changed = replace(policy, releases=(newest, *others))
     n = max(len(offered(changed)), 1 + spare)
-    return replace(policy, releases=changed.releases[: min(n, MAX_STAGES)])
+    kept = [s for at, s in enumerate(changed.releases) if at < n or s.manifest in used]
+    while len(kept) > MAX_STAGES:
+        unused = [at for at, s in enumerate(kept) if at and s.manifest not in used]
+        if not unused:
+            raise InputError(
+                f"{policy.channel}: open experiments use all {MAX_STAGES} releases that a policy "
+                "can have. Stop one first: pocketrec experiment stop ID"
+            )
+        kept.pop(unused[-1])
+    return replace(policy, releases=tuple(kept))
 
 
 def offered(policy: RolloutPolicy) -> tuple[Stage, ...]:

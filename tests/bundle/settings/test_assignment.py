@@ -18,8 +18,9 @@ from pocketrec_bundle.settings.assignment import (
     place_in,
     unit,
 )
+from pocketrec_bundle.settings.experiment import KILLED, PAUSED, RUNNING, Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
-from pocketrec_bundle.settings.experiments import KILLED, PAUSED, RUNNING, Experiment, Holdout
+from pocketrec_bundle.settings.experiments import Holdout
 
 BUCKET = bytes(range(16))
 N = 4000

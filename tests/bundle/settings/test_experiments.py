@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from pocketrec_bundle.encoding.strict_json import MAX_UTC
 from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
+from pocketrec_bundle.settings.experiment import MAX_ARMS, MAX_GUARDRAILS, STATES, Experiment
 from pocketrec_bundle.settings.experiment_arms import (
     MAX_FLAGS,
     MAX_HEADS,
@@ -16,12 +17,8 @@ from pocketrec_bundle.settings.experiment_arms import (
     weights_of,
 )
 from pocketrec_bundle.settings.experiments import (
-    MAX_ARMS,
     MAX_BYTES,
     MAX_EXPERIMENTS,
-    MAX_GUARDRAILS,
-    STATES,
-    Experiment,
     Experiments,
     Holdout,
     overlap,

@@ -6,6 +6,15 @@ from pathlib import Path
 import pytest
 
 from pocketrec_bundle.settings.assignment import is_enrolled, place_in, unit
+from pocketrec_bundle.settings.experiment import (
+    MAX_ARMS,
+    MAX_GUARDRAILS,
+    MAX_HYPOTHESIS,
+    MIN_ARMS,
+    RUNNING,
+    STATES,
+    Experiment,
+)
 from pocketrec_bundle.settings.experiment_arms import (
     MAX_FLAGS,
     MAX_HEADS,
@@ -16,17 +25,10 @@ from pocketrec_bundle.settings.experiment_arms import (
     Guardrail,
 )
 from pocketrec_bundle.settings.experiments import (
-    MAX_ARMS,
     MAX_BYTES,
     MAX_EXPERIMENTS,
-    MAX_GUARDRAILS,
-    MAX_HYPOTHESIS,
     MAX_PAUSE_S,
-    MIN_ARMS,
     MIN_PAUSE_S,
-    RUNNING,
-    STATES,
-    Experiment,
     Experiments,
 )
 

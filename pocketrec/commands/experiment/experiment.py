@@ -1,0 +1,68 @@
+"""`pocketrec experiment`: start, watch and end signed experiments of a channel."""
+
+import time
+from pathlib import Path
+
+import click
+
+from pocketrec.commands.experiment import table
+from pocketrec.commands.experiment.changes import holdout, kill, pause, ramp, resume, ship, stop
+from pocketrec.commands.experiment.plan_file import read_plan
+from pocketrec.commands.repository.keys_options import BY, KEYS, REASON, REPO, note_of
+from pocketrec.commands.repository.rollout_options import CHANNEL, JSON, signers_of
+
+
+@click.group(epilog="Example: pocketrec experiment status --repo work/repo --channel stable")
+def command() -> None:
+    """Start, watch and end experiments. Devices follow at their next sync.
+
+    Each device assigns itself to an arm, by a hash of its own random id. The keys of the channel,
+    snapshot and timestamp sign changes.
+    """
+
+
+@command.command(
+    epilog="Example: pocketrec experiment start blend.toml --repo work/repo --keys work/keys"
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@REPO
+@KEYS
+@CHANNEL
+@click.option("--new-salt", is_flag=True, help="Draw the arms of an open experiment again.")
+@BY
+@REASON
+@JSON
+def start(
+    file: Path,
+    repo: Path,
+    keys: tuple[Path, ...],
+    channel: str,
+    new_salt: bool,
+    by: str | None,
+    reason: str,
+    as_json: bool,
+) -> None:
+    """Start the experiment in FILE (TOML), or change an open one.
+
+    An open experiment keeps its devices and arms; its text, end, guardrails and a rising percentage
+    may change. A change of arms, shares, layer, segment or eligibility needs --new-salt.
+    """
+    from pocketrec_server.experiments import signing
+
+    note, signers = note_of(by, reason), signers_of(repo, keys)
+    plan = read_plan(file, int(time.time()))
+    signing.start(repo, signers, channel, plan, new_salt=new_salt, note=note)
+    table.say(repo, channel, as_json)
+
+
+@command.command(epilog="Example: pocketrec experiment status --repo work/repo --channel stable")
+@REPO
+@CHANNEL
+@JSON
+def status(repo: Path, channel: str, as_json: bool) -> None:
+    """Print the experiments of a channel, newest first."""
+    table.say(repo, channel, as_json)
+
+
+for subcommand in (ramp, pause, resume, stop, kill, ship, holdout):
+    command.add_command(subcommand)

@@ -1,0 +1,87 @@
+"""Print the experiments of a channel, as plain values or as lines of text."""
+
+import json
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from pocketrec_bundle.settings.experiments import Experiments
+
+
+def read(repo: Path, channel: str) -> dict[str, Any]:
+    """Read the experiments of a channel, with their state now.
+
+    Raises:
+        InputError: the channel is unknown.
+        RepositoryInvalidError: nothing is published, or metadata is damaged.
+    """
+    from pocketrec_server.experiments.signing import read_experiments
+
+    return facts(read_experiments(repo, channel), time.time())
+
+
+def say(repo: Path, channel: str, as_json: bool) -> None:
+    """Print the experiments of a channel. Raises the errors of `read`."""
+    found = read(repo, channel)
+    click.echo(json.dumps(found) if as_json else "\n".join(lines(found)))
+
+
+def facts(found: "Experiments", now_utc: float) -> dict[str, Any]:
+    """Return experiments as plain values, with `standing` and `percent_now` of each."""
+    value = found.to_json()
+    for one, each in zip(value["experiments"], found.experiments, strict=True):
+        one["percent_now"] = each.percent_at(now_utc)
+        one["standing"] = each.state
+        if each.state in ("running", "paused"):
+            if now_utc < each.from_utc:
+                one["standing"] = "scheduled"
+            elif now_utc >= each.until_utc:
+                one["standing"] = "over"
+    return value
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of a channel's experiments, newest first."""
+    if not found["experiments"]:
+        yield f"{found['channel']}: no experiments"
+    else:
+        head = ("experiment", "state", "layer", "segment", "enrolled", "from", "until", "arms")
+        rows = [head, *(_row(one) for one in found["experiments"])]
+        widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
+        for row in rows:
+            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            yield "  ".join(cells).rstrip()
+    if found["holdout"]:
+        yield f"{found['holdout']['share'] * 100:g}% of the devices are in no experiment (holdout)"
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    low, high = one["segment"]
+    standing = f"{one['standing']} {one['winner']}" if one["winner"] else one["standing"]
+    return (
+        one["id"],
+        standing,
+        one["layer"],
+        f"{low:g}..{high:g}",
+        f"{one['percent_now']:g}%",
+        _moment(one["from_utc"]),
+        _moment(one["until_utc"]),
+        ", ".join(_arm(arm) for arm in one["arms"]),
+    )
+
+
+def _arm(arm: dict[str, Any]) -> str:
+    parts = [key for key in ("rules", "head_weights", "campaigns") if arm[key] is not None]
+    parts += [f"release {arm['release'][:12]}"] if arm["release"] else []
+    parts += [f"{name}={value}" for name, value in arm["flags"].items()]
+    changes = f" ({', '.join(parts)})" if parts else ""
+    return f"{arm['name']} {arm['share'] * 100:g}%{changes}"
+
+
+def _moment(utc: int) -> str:
+    return datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%dT%H:%MZ")

@@ -1,0 +1,98 @@
+"""Check the arms of an experiment against the channel's releases, before anything is signed."""
+
+from pathlib import Path
+
+from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES, parse_json
+from pocketrec_bundle.errors import BundleInvalidError, InputError
+from pocketrec_bundle.features import FeatureSpec
+from pocketrec_bundle.reader import verify_file
+from pocketrec_bundle.settings.campaigns import Campaigns
+from pocketrec_bundle.settings.experiment import Experiment
+from pocketrec_bundle.settings.experiment_arms import Arm, weights_of
+from pocketrec_bundle.settings.halts import Halts
+from pocketrec_bundle.settings.rollout import ACTIVE, RolloutPolicy, Stage
+from pocketrec_bundle.settings.rules import Rules
+from pocketrec_server.errors import RepositoryInvalidError
+from pocketrec_server.repository import blobs
+from pocketrec_server.repository.channel import Channel
+from pocketrec_server.repository.rollout import offered
+
+_SPEC = "feature_spec.json"
+
+
+def check_arms(repo: Path, channel: Channel, experiment: Experiment, halts: Halts) -> None:
+    """Refuse arms that no device could use.
+
+    Rules, head weights and campaigns have to fit the arm's release; without one, every release that
+    the channel offers.
+
+    Raises:
+        InputError: a release is not offered, or it lacks what an arm names.
+        RepositoryInvalidError: a file of a release is missing or was changed.
+    """
+    policy = channel.policy()
+    live = [stage for stage in offered(policy) if is_live(stage, halts)]
+    for arm in experiment.arms:
+        where = f"{experiment.id}, arm {arm.name}"
+        stages = live
+        if arm.release is not None:
+            stages = [_named(where, policy, arm.release, halts)]
+        elif not live:
+            raise InputError(f"{where}: the channel {policy.channel} offers no release.")
+        for stage in stages if _overrides(arm) else ():
+            _check_fit(where, arm, stage, _spec_of(repo, channel, stage))
+
+
+def is_live(stage: Stage, halts: Halts) -> bool:
+    """Return whether devices may install a release, its share and its dates aside."""
+    return stage.state == ACTIVE and halts.reason(stage.manifest) is None
+
+
+def why_unusable(stage: Stage) -> str:
+    """Describe a release that is not live."""
+    state = stage.state if stage.state != ACTIVE else "halted"
+    return f"release {stage.name} is {state}, so no device would install it."
+
+
+def _overrides(arm: Arm) -> bool:
+    return any(part is not None for part in (arm.rules, arm.head_weights, arm.campaigns))
+
+
+def _named(where: str, policy: RolloutPolicy, manifest: str, halts: Halts) -> Stage:
+    stage = next((one for one in policy.releases if one.manifest == manifest), None)
+    if stage is None:
+        names = ", ".join(one.name for one in policy.releases) or "none"
+        raise InputError(
+            f"{where}: release {manifest[:12]} is not on channel {policy.channel}, which has "
+            f"{names}. Publish it first: pocketrec publish BUNDLE --percent 0"
+        )
+    if not is_live(stage, halts):
+        state = stage.state if stage.state != ACTIVE else "halted"
+        raise InputError(
+            f"{where}: release {stage.name} is {state}, so no device would install it."
+        )
+    return stage
+
+
+def _check_fit(where: str, arm: Arm, stage: Stage, spec: FeatureSpec) -> None:
+    try:
+        if arm.rules is not None:
+            Rules.from_json(arm.rules, spec)
+        if arm.head_weights is not None:
+            weights_of(arm.head_weights, spec)
+        if arm.campaigns is not None:
+            Campaigns.from_json(arm.campaigns)
+    except BundleInvalidError as err:
+        raise InputError(f"{where}: does not fit release {stage.name}: {err}") from err
+
+
+def _spec_of(repo: Path, channel: Channel, stage: Stage) -> FeatureSpec:
+    entry = channel.manifest(stage).entry(_SPEC)
+    path = blobs.file_path(repo, entry.sha256)
+    try:
+        verify_file(entry, path)
+        return FeatureSpec.from_json(parse_json(_SPEC, path.read_bytes(), MAX_JSON_BYTES))
+    except (BundleInvalidError, OSError) as err:
+        raise RepositoryInvalidError(
+            f"{stage.name}: {err}. Restore the repository from a backup."
+        ) from err

@@ -1,0 +1,164 @@
+"""`pocketrec experiment` as an operator types it, on a real repository."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pocketrec.cli import main
+from pocketrec.commands.experiment.plan_file import read_plan
+from pocketrec_bundle.errors import InputError
+from pocketrec_server.experiments.signing import read_experiments
+from pocketrec_server.repository.keys import load_signers, make_keys
+from pocketrec_server.repository.publish import found_repository, publish
+
+NOW = 1_800_000_000
+FILE = """
+id = "blend"
+hypothesis = "more likes"
+layer = "ranking"
+days = 14
+percent = 10
+[eligible]
+app_least = "1.2"
+users = "new"
+[[arms]]
+name = "control"
+share = 0.5
+[[arms]]
+name = "variety"
+share = 0.5
+rules = "variety.json"
+head_weights = {like = 1.5}
+flags = {big_cards = true}
+[[guardrails]]
+metric = "ctr"
+worse_by = 0.05
+alpha = 0.01
+"""
+RULES = {"version": 1, "depth": 20, "rules": [{"kind": "mmr", "relevance": 0.7}]}
+
+
+@pytest.fixture
+def file(tmp_path) -> Path:
+    (tmp_path / "variety.json").write_text(json.dumps(RULES))
+    (tmp_path / "blend.toml").write_text(FILE)
+    return tmp_path / "blend.toml"
+
+
+@pytest.fixture(scope="module")
+def founded(tiny_release, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("founded")
+    make_keys(folder / "keys")
+    found_repository(folder / "repo", load_signers(folder / "keys"))
+    publish(tiny_release, folder / "repo", load_signers(folder / "keys"), "stable")
+    return folder
+
+
+def changed(file: Path, *changes: tuple[str, str]) -> Path:
+    text = file.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text)
+    return file
+
+
+def test_a_file_becomes_a_plan(file):
+    plan = read_plan(file, NOW)
+    assert plan["until_utc"] == NOW + 14 * 86_400 and "from_utc" not in plan
+    assert plan["eligible"] == {"app": {"least": "1.2", "below": None}, "users": "new"}
+    assert plan["arms"][1]["rules"] == RULES
+    changed(file, ("days = 14", "from = 2027-01-02\nuntil = 2027-01-03T12:00:00+01:00"))
+    changed(file, ("percent = 10", "percent = 10\nramp = [[2027-01-02T06:00:00Z, 50]]"))
+    plan = read_plan(file, NOW)
+    assert plan["from_utc"] == 1_798_848_000  # date -u -d 2027-01-02 +%s
+    assert plan["until_utc"] == 1_798_848_000 + 35 * 3600
+    assert plan["ramp"] == [[1_798_848_000 + 6 * 3600, 50]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "match"),
+    [
+        ("hypothesis", "hypotesis", "unknown key 'hypotesis'; did you mean 'hypothesis'"),
+        ("app_least", "app_last", "eligible: unknown key 'app_last'; did you mean 'app_least'"),
+        ("days = 14", "", "give one of `until` .* and `days`"),
+        ("days = 14", "days = 14\nuntil = 2027-01-01", "give one of `until` .* and `days`"),
+        ("days = 14", 'until = "2027-01-01"', "expected a time such as"),
+        ("days = 14", "days = 0", "a number above 0"),
+        ("percent = 10", "percent = 10\nramp = [50]", "expected pairs"),
+        ('"variety.json"', '"missing.json"', r"arm 2: rules: .*missing.json: No such file"),
+        ('"variety.json"', '"blend.toml"', "not JSON"),
+        ("[[arms]]", "[arms]", "not TOML"),
+        ("layer", 'layer = "a"\nlayer', "not TOML"),
+    ],
+)
+def test_a_wrong_file_names_what_to_change(file, old, new, match):
+    with pytest.raises(InputError, match=match):
+        read_plan(changed(file, (old, new)), NOW)
+
+
+def test_a_missing_file_is_bad_input(tmp_path):
+    with pytest.raises(InputError, match="No such file"):
+        read_plan(tmp_path / "no.toml", NOW)
+
+
+def test_an_experiment_from_start_to_ship(founded, file, runner):
+    repo, keys = founded / "repo", founded / "keys"
+
+    def run(*words, code=0):
+        signed = () if words[0] == "status" else ("--keys", str(keys), "--by", "alice")
+        done = runner.invoke(main, ["experiment", *map(str, words), "--repo", str(repo), *signed])
+        assert done.exit_code == code, (done.output, done.exception)
+        return done.stdout if code == 0 else done.stderr
+
+    assert run("status") == "stable: no experiments\n"
+    run("holdout", 0.05)
+    assert "blend       running  ranking  0..1     10%" in run("start", file)
+    (one,) = read_experiments(repo, "stable").experiments
+    assert [arm.name for arm in one.arms] == ["control", "variety"]
+    found = json.loads(run("ramp", "blend", "--percent", 50, "--json"))
+    assert found["experiments"][0]["percent_now"] == 50 and found["holdout"]["share"] == 0.05
+    assert "Give --percent" in run("ramp", "blend", code=2)
+    assert "paused" in run("pause", "blend")
+    run("resume", "blend")
+    changed(file, ("percent = 10", "percent = 50"), ("layer = ", "segment = [0.0, 0.5]\nlayer = "))
+    assert "segment would change" in run("start", file, code=2)
+    run("start", file, "--new-salt")
+    assert read_experiments(repo, "stable").experiments[0].salt != one.salt
+    text = run("ship", "blend", "variety", "--reason", "4% more likes")
+    assert "shipped variety" in text
+    assert "control 50%, variety 50% (rules, head_weights, big_cards=True)" in text
+    assert "5% of the devices are in no experiment (holdout)" in text
+    run("stop", "blend")
+    assert "stop needs running or paused or shipped" in run("stop", "blend", code=2)
+    run("kill", "blend")
+    history = runner.invoke(main, ["rollout", "history", "--repo", str(repo)]).stdout
+    actions = [line.split()[4] for line in history.splitlines()]
+    assert actions[:5] == [
+        f"experiment-{name}" for name in ("kill", "stop", "ship", "start", "resume")
+    ]
+    assert "(4% more likes)" in history
+
+
+def test_an_experiment_that_has_not_begun_or_is_over_says_so(founded):
+    from pocketrec.commands.experiment.table import facts
+    from pocketrec_bundle.settings.experiment import Experiment
+    from pocketrec_bundle.settings.experiment_arms import Arm
+    from pocketrec_bundle.settings.experiments import Experiments
+
+    arms = (Arm(name="a", share=0.5), Arm(name="b", share=0.5))
+    one = Experiment(
+        id="a",
+        hypothesis="",
+        salt="0" * 32,
+        layer="a",
+        segment=(0, 1),
+        state="running",
+        from_utc=10,
+        until_utc=20,
+        arms=arms,
+    )
+    found = Experiments(channel="stable", experiments=(one,))
+    standings = [facts(found, now)["experiments"][0]["standing"] for now in (9, 10, 20)]
+    assert standings == ["scheduled", "running", "over"]
