@@ -3,6 +3,7 @@
 The size and SHA-256 of every file are checked before any other code reads its bytes.
 """
 
+import hashlib
 import stat
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -62,6 +63,7 @@ class Bundle:
         cohorts: its cohort lists; None: it has none.
         audience: regions and age ratings of its items.
         item_count: number of items, N.
+        sha256: hash of the manifest, 64 hex digits; "" for a draft that has no manifest yet.
         unhashed: files that the caller must still hash, see `open_files`.
         damaged: damaged files, which are not used: name -> the error.
     """
@@ -72,8 +74,10 @@ class Bundle:
         blob_dir: Path,
         unhashed: tuple[FileEntry, ...] = (),
         damaged: Mapping[str, BundleInvalidError] = _NOTHING,
+        sha256: str = "",
     ) -> None:
         self.manifest, self.unhashed, self.damaged = manifest, unhashed, damaged
+        self.sha256 = sha256
         self._blob_dir = blob_dir
         self._arrays: dict[str, Array] = {}
         self.spec = FeatureSpec.from_json(self.json("feature_spec.json"))
@@ -248,7 +252,9 @@ def open_bundle(folder: Path, *, verify: bool = True) -> Bundle:
         >>> bundle.item_id(1), bundle.row_of("item 14")
         ('item 14', 1)
     """
-    return open_files(parse_manifest(manifest_of(folder)), folder / "files", verify=verify)
+    data = manifest_of(folder)
+    sha256 = hashlib.sha256(data).hexdigest()
+    return open_files(parse_manifest(data), folder / "files", sha256=sha256, verify=verify)
 
 
 def manifest_of(folder: Path) -> bytes:
@@ -272,6 +278,7 @@ def open_files(
     manifest: Manifest,
     blob_dir: Path,
     *,
+    sha256: str = "",
     verify: bool = True,
     all_models: bool = True,
     hash_large: bool = True,
@@ -282,6 +289,7 @@ def open_files(
     Args:
         manifest: a parsed manifest; on a device, a signed one.
         blob_dir: folder of content-addressed files.
+        sha256: hash of the manifest's bytes, for `Bundle.sha256`.
         verify: hash every file. False: check sizes only (the files were hashed at install).
         all_models: False: model files may be missing, as on a device.
         hash_large: False: large arrays and the catalogue are listed in `Bundle.unhashed`, and the
@@ -311,7 +319,7 @@ def open_files(
             unhashed.append(entry)
         else:
             hashed.add(entry.sha256)
-    return Bundle(manifest, blob_dir, tuple(unhashed), damaged)
+    return Bundle(manifest, blob_dir, tuple(unhashed), damaged, sha256)
 
 
 def verify_file(entry: FileEntry, path: Path, *, hash_it: bool = True) -> None:

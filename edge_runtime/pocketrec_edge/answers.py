@@ -121,6 +121,9 @@ class Answer:
         session: token for the next page; None if the request had no page.
         page: which page this is, from 1; None if the request had no page.
         unranked: of a search, the results that may not be shown or are unknown, in their order.
+        request: random id of the logged request, for `Device.feedback`; of a page shown before,
+            that of its first request. None if nothing was logged.
+        arms: arm of this device by experiment; experiments that did not apply are left out.
 
     Example:
         >>> from pocketrec_edge.device import Device
@@ -129,7 +132,7 @@ class Answer:
         >>> answer.items[0].title, answer.items[0].reason, answer.page
         ('Title 1', 'popular now', 1)
         >>> sorted(answer.plain())[:4]
-        ['engine', 'fault_codes', 'faults', 'history']
+        ['arms', 'engine', 'fault_codes', 'faults']
     """
 
     items: tuple[SlateItem, ...]
@@ -143,6 +146,8 @@ class Answer:
     session: str | None = None
     page: int | None = None
     unranked: tuple[str, ...] = ()
+    request: str | None = None
+    arms: dict[str, str] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """Return plain values for JSON: `faults` are texts, `fault_codes` their codes."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.answers import Answer
 from pocketrec_edge.events.paging import MAX_ITEMS, Session
+from pocketrec_edge.events.slate_events import new_request
 from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend import popular_list, surfaces
 from pocketrec_edge.recommend.filters import Filters
@@ -69,8 +70,10 @@ class SlateService:
             if 1 <= page <= len(opened.pages):
                 return self._shown_again(opened, page, now, faults, request.filters)
         answer = self._ranked(request, now, faults, bundle, recommender, opened)
-        if request.log_impressions:
-            answer = self._user.log.add_impressions(answer, now)
+        if answer.request is not None:
+            answer = self._user.log.add_slate(
+                answer, now, scene=request.scene, release=bundle.sha256
+            )
         self.last_faults = answer.faults
         return answer
 
@@ -90,8 +93,9 @@ class SlateService:
             session=request.session,
             may_show=request.filters is None and not is_search,
         )
-        if request.log_impressions:
-            answer = self._user.log.add_impressions(answer, now)
+        if request.log_impressions and answer.items:
+            answer = replace(answer, request=new_request())
+            answer = self._user.log.add_slate(answer, now, scene=request.scene, release="")
         return replace(answer, unranked=tuple(request.results) if is_search else ())
 
     def _ranked(
@@ -131,10 +135,11 @@ class SlateService:
         if opened is not None:
             items = items[: max(MAX_ITEMS - len(opened.shown()), 0)]
         items = log.count_showings(items, now, faults)
-        page = None
+        page, logged = None, new_request() if request.log_impressions else None
         if opened is not None:
             page = len(opened.pages) + 1
-            opened.pages += [items] if items else []  # the list may have ended
+            if items:  # else the list has ended
+                opened.add(items, logged)
             faults += self._keep(opened, now)
         ranked = {item.item_id for item in items}
         is_search = request.scene == surfaces.SEARCH
@@ -150,6 +155,7 @@ class SlateService:
             session=None if opened is None else opened.token,
             page=page,
             unranked=tuple(one for one in request.results if is_search and one not in ranked),
+            request=logged,
         )
 
     def _shown_again(
@@ -179,6 +185,7 @@ class SlateService:
             engine=recommender.engine,
             session=opened.token,
             page=page,
+            request=opened.requests[page - 1],
         )
 
     def _keep(self, opened: Session, now: int) -> list[Fault]:

@@ -6,6 +6,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pocketrec_edge.device_status import Interests
 from pocketrec_edge.events import interests, privacy
@@ -32,7 +33,16 @@ class UserActions:
         return [*self._running.faults, *self._user.faults]
 
     @one_at_a_time
-    def feedback(self, item_id: str, event: str, value: float | None = None) -> str:
+    def feedback(
+        self,
+        item_id: str,
+        event: str,
+        value: float | None = None,
+        *,
+        request: str | None = None,
+        place: int | None = None,
+        currency: str | None = None,
+    ) -> str:
         """Log what the user did; returns the event's id once it is on the disk.
 
         Where the clock was set back, the event counts as simultaneous with the last one, for it
@@ -41,7 +51,12 @@ class UserActions:
         Args:
             item_id: the app's own id; the release need not have it.
             event: one of `event_types()`; any name before the first release.
-            value: a number that goes with it, such as a rating.
+            value: a number that goes with it, such as a rating, seconds or an amount.
+            request: `Answer.request` of the slate that led to it, also many days later. An id that
+                the log does not have, such as one from before an erasure, is kept as it is.
+            place: of the item in that slate, from 1. None: the log looks it up; without a place
+                there, the item was not in that slate.
+            currency: of an amount, three capital letters (ISO 4217), such as "GBP".
 
         Raises:
             RequestInvalidError: the release has no such event, or an argument is of the wrong form.
@@ -49,11 +64,26 @@ class UserActions:
         """
         request_checks.check_item(item_id)
         request_checks.check_event(event, value, self.event_types() or None)
+        request_checks.check_source(request, place)
+        request_checks.check_currency(currency, value)
         value = None if value is None else float(value)  # SQLite cannot store NumPy's numbers
         log, now = self._user.log.opened(), int(self._clock())
         ts = max(now, log.last_interaction())
-        context = {"clock_utc": now} if now < ts else {}
-        return log.append(item_id, event, value=value, ts=ts, context=context)
+        context: dict[str, Any] = {"clock_utc": now} if now < ts else {}
+        if request is not None:
+            place = log.place_of(request, item_id) if place is None else int(place)
+            context |= {"request": request} | ({} if place is None else {"place": place})
+        if currency is not None:
+            context["currency"] = currency
+        return log.append(
+            item_id,
+            event,
+            value=value,
+            ts=ts,
+            context=context,
+            now=now,
+            pause_s=self._user.log.session_pause_s,
+        )
 
     @one_at_a_time
     def event_types(self) -> tuple[str, ...]:

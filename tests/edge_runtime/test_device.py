@@ -34,7 +34,7 @@ def test_install_then_recommend_feedback_status(small_release, tmp_path):
     ids = [i.item_id for i in after.items]
     assert before.items[0].item_id not in ids
     status = phone.status()
-    assert (status.active, status.plain()["interactions"], status.plain()["events"]) == (sha, 1, 21)
+    assert (status.active, status.plain()["interactions"], status.plain()["events"]) == (sha, 1, 23)
     assert status.faults == ()
 
 

@@ -94,7 +94,7 @@ def test_a_like_is_logged_and_the_list_reacts_at_once(home):
     assert marks
     phone = Device(home, engine="onnx")
     status = phone.status()
-    assert (status.plain()["interactions"], status.plain()["events"]) == (2, 2 + 3 * 5)
+    assert (status.plain()["interactions"], status.plain()["events"]) == (2, 2 + 3 * 6)
 
 
 def test_pages_explanations_other_events_and_mistakes(home):
@@ -111,7 +111,7 @@ def test_pages_explanations_other_events_and_mistakes(home):
     assert re.search(r"interactions +2$", status, re.MULTILINE)
     for screen in (first, status):
         assert "MiB resident" in screen and "retrieve" in screen and "offline" in screen
-    assert Device(home, engine="onnx").status().plain()["events"] == 2 + 4 * 5
+    assert Device(home, engine="onnx").status().plain()["events"] == 2 + 4 * 6
 
 
 def test_a_terminal_gets_a_prompt_and_a_fresh_screen(home):

@@ -3,18 +3,19 @@
 If an app uses the log itself (feedback, consent), `opened` raises the error.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.answers import Answer, SlateItem
 from pocketrec_edge.errors import EventLogError
+from pocketrec_edge.events.app_session import PAUSE_S
 from pocketrec_edge.events.cipher import Cipher
-from pocketrec_edge.events.event import shown_events
 from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.retention import Retention
+from pocketrec_edge.events.slate_events import Exposure, exposure_event, slate_events
 from pocketrec_edge.faults import Fault, FaultCode, add
 from pocketrec_edge.phone_home import PhoneHome
 
@@ -24,6 +25,7 @@ class AnswerLog:
 
     Attributes:
         log: the log; None if it could not be opened.
+        session_pause_s: seconds without a request or interaction that end a session of the app.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class AnswerLog:
     ) -> None:
         """Open the log, see `EventLog`; errors are in `faults`."""
         self.log: EventLog | None = None
+        self.session_pause_s = PAUSE_S
         self._fault: str | None = None
         try:
             self.log = EventLog(home.event_log, limits=limits, cipher=cipher, clock=clock)
@@ -114,14 +117,35 @@ class AnswerLog:
             return tuple(item for item in items if not item.sponsored)
         return items
 
-    def add_impressions(self, answer: Answer, now: int) -> Answer:
-        """Log the items of an answer as impressions; return the answer, with a fault on failure."""
+    def add_slate(
+        self,
+        answer: Answer,
+        now: int,
+        *,
+        scene: str,
+        release: str,
+        exposures: Sequence[Exposure] = (),
+    ) -> Answer:
+        """Log a slate: its request and its impressions, in one transaction.
+
+        Args:
+            answer: the slate; its `request` is set.
+            now: unix seconds.
+            scene: where the slate stands.
+            release: hash of the manifest, hex; "" if no release is open.
+            exposures: to arms that matter in this slate for the first time.
+
+        Returns:
+            The answer; without its `request` and with a fault if it was not logged.
+        """
         if self.log is None:
-            return answer
+            return replace(answer, request=None)
+        events = slate_events(answer, now, scene=scene, release=release)
+        events += [exposure_event(each, now) for each in exposures]
         try:
-            self.log.append_many(shown_events(answer, now))
+            self.log.append_many(events, now=now, pause_s=self.session_pause_s)
         except EventLogError as err:
             faults = [*answer.faults]
             add(faults, Fault(FaultCode.EVENT_LOG_NOT_WRITTEN, str(err)))
-            return replace(answer, faults=tuple(faults))
+            return replace(answer, faults=tuple(faults), request=None)
         return answer

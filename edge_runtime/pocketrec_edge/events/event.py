@@ -1,26 +1,25 @@
 """Events, and their rows in the log, encrypted if the app has a key."""
 
 import json
-import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from pocketrec_edge.answers import Answer
 from pocketrec_edge.events.cipher import Cipher, seal, unseal
 
-INTERACTION, IMPRESSION = "interaction", "impression"
+INTERACTION, IMPRESSION, REQUEST, EXPOSURE = "interaction", "impression", "request", "exposure"
 Row = tuple[str, str, int, str, str, float | None, str, bytes | None]
+_COMPACT = (",", ":")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An interaction or impression.
+    """One event; `slate_events.py` makes requests, impressions and exposures.
 
     Attributes:
-        id: random UUID, made on the device.
-        kind: interaction or impression.
-        item_id: the item.
-        event: the event type.
+        id: random id, made on the device; of an impression that of its request and its place.
+        kind: interaction, impression, request or exposure.
+        item_id: the item; "" for a request and an exposure.
+        event: the event type; of a request its scene, of an exposure its experiment.
         value: number of the event, such as a rating, or None.
         ts: time of the event, unix seconds.
         context: further fields, such as the place in the slate.
@@ -35,35 +34,6 @@ class Event:
     context: dict[str, Any]
 
 
-def shown_events(answer: Answer, now_utc: int) -> list[Event]:
-    """Return the impressions of an answer's items.
-
-    Args:
-        answer: the result of `Device.recommend`.
-        now_utc: unix seconds.
-    """
-    paged = {} if answer.page is None else {"session": answer.session, "page": answer.page}
-    return [
-        Event(
-            id=str(uuid.uuid4()),
-            kind=IMPRESSION,
-            item_id=item.item_id,
-            event="shown",
-            value=None,
-            ts=now_utc,
-            context={
-                "place": place,
-                "score": item.score,
-                "source": answer.source,
-                "propensity": item.propensity,
-                **({"sponsored": item.sponsored.campaign} if item.sponsored else {}),
-                **paged,
-            },
-        )
-        for place, item in enumerate(answer.items, 1)
-    ]
-
-
 def encode(event: Event, cipher: Cipher | None) -> Row:
     """Return the row of an event: id, kind, ts, item_id, event, value, context, sealed.
 
@@ -72,7 +42,8 @@ def encode(event: Event, cipher: Cipher | None) -> Row:
     """
     key = event.id, event.kind, event.ts
     if cipher is None:
-        return *key, event.item_id, event.event, event.value, json.dumps(event.context), None
+        context = json.dumps(event.context, separators=_COMPACT)
+        return *key, event.item_id, event.event, event.value, context, None
     content = event.item_id, event.event, event.value, event.context
     return *key, "", "", None, "", seal(cipher, content)
 

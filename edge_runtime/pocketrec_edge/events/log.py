@@ -1,4 +1,4 @@
-"""The event log: the user's interactions and impressions in one SQLite file in WAL mode.
+"""The event log: what the user did and was shown, in one SQLite file in WAL mode.
 
 An event is on the disk when `append` returns (synchronous = FULL). It stays until `retention.py`
 removes it, which is counted. It leaves the device only with consent.
@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,20 @@ import numpy as np
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.errors import EventLogError
-from pocketrec_edge.events import consent, feedback, frequency_cap, outbox, retention
+from pocketrec_edge.events import (
+    app_session,
+    consent,
+    feedback,
+    frequency_cap,
+    outbox,
+    retention,
+)
 from pocketrec_edge.events import release_outcomes as outcomes
 from pocketrec_edge.events import status as log_status
+from pocketrec_edge.events.app_session import AppSession
 from pocketrec_edge.events.cipher import Cipher, check_key, encrypt_all, unseal
 from pocketrec_edge.events.consent import Consent
-from pocketrec_edge.events.event import INTERACTION, Event, decode, encode
+from pocketrec_edge.events.event import IMPRESSION, INTERACTION, REQUEST, Event, decode, encode
 from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.events.frequency_cap import Showing
 from pocketrec_edge.events.outbox import Batch
@@ -43,12 +52,14 @@ from pocketrec_edge.private_files import make_file, make_folder
 
 _BUSY_MS = 2000
 _LEAST_FREE_BYTES = 64 << 10  # WAL opens with a shared-memory file of 32 KiB
+_OF_SESSION = (REQUEST, INTERACTION)
 _UNWRITABLE = (
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
 )
+LogRow = LogStatus | Consent | AppSession | Showing | tuple[Event, int]
 
 
 class EventLog:
@@ -137,8 +148,12 @@ class EventLog:
         kind: str = INTERACTION,
         context: dict[str, Any] | None = None,
         event_id: str | None = None,
+        now: int | None = None,
+        pause_s: int = app_session.PAUSE_S,
     ) -> str:
         """Store one event and return its id; an existing id is not stored again.
+
+        `now` and `pause_s` are those of `append_many`.
 
         Raises:
             EventLogError: the event could not be stored.
@@ -154,12 +169,26 @@ class EventLog:
                     ts=ts,
                     context=context or {},
                 )
-            ]
+            ],
+            now=now,
+            pause_s=pause_s,
         )
         return made.id
 
-    def append_many(self, events: list[Event]) -> None:
+    def append_many(
+        self,
+        events: list[Event],
+        *,
+        now: int | None = None,
+        pause_s: int = app_session.PAUSE_S,
+    ) -> None:
         """Store events in one transaction.
+
+        Args:
+            events: in the order in which they happened.
+            now: unix seconds by the device's clock: requests and interactions get the session of
+                the app that runs then. None: they are part of no session.
+            pause_s: seconds without a request or interaction that end a session.
 
         Raises:
             EventLogError: no event could be stored.
@@ -167,6 +196,9 @@ class EventLog:
         with self._writing():
             said_no = consent.current(self._connection).state == consent.WITHDRAWN
             uploaded = WITHHELD if said_no else UNSENT
+            if now is not None and any(event.kind in _OF_SESSION for event in events):
+                session = app_session.touch(self._connection, now, pause_s)
+                events = [_in_session(event, session) for event in events]
             self._connection.executemany(
                 "INSERT INTO event (id, kind, ts, item_id, event, value, context, sealed, uploaded)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
@@ -176,6 +208,22 @@ class EventLog:
         self._unchecked += len(events)
         if self._limits and self._unchecked >= self._limits.every:
             self._retain()
+
+    def place_of(self, request: str, item_id: str) -> int | None:
+        """Return the place of an item in a logged slate, from 1; None if it is not there.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            found = self._connection.execute(
+                "SELECT id, item_id, sealed FROM event WHERE id > ? AND id < ? AND kind = ?",
+                (f"{request}.", f"{request}/", IMPRESSION),  # "/" follows "." in ASCII
+            ).fetchall()
+            for event_id, shown, sealed in found:
+                if item_id == (shown if sealed is None else unseal(self._cipher, sealed)[0]):
+                    return int(event_id.rpartition(".")[2])
+        return None
 
     def history(self, bundle: Bundle) -> tuple[History, int]:
         """Return the interactions as rows of a release, and the number of unknown items.
@@ -359,8 +407,8 @@ class EventLog:
         with self._wrapped():
             return outbox.waits_until(self._connection, int(self._clock()))
 
-    def export_rows(self) -> Iterator[LogStatus | Consent | Showing | tuple[Event, int]]:
-        """Yield status, decisions on consent, showings, and events with their upload state.
+    def export_rows(self) -> Iterator[LogRow]:
+        """Yield status, decisions on consent, session, showings, and events with upload state.
 
         A snapshot of one moment, oldest first. Do not use this log until the iteration ends.
 
@@ -372,6 +420,8 @@ class EventLog:
             try:
                 yield self.status()
                 yield from consent.decisions(self._connection)
+                if (session := app_session.current(self._connection)) is not None:
+                    yield session
                 yield from frequency_cap.export_rows(self._connection, self._cipher)
                 for row in self._connection.execute(
                     "SELECT id, kind, ts, item_id, event, value, context, sealed, uploaded "
@@ -417,3 +467,10 @@ class EventLog:
         with suppress(OSError):
             return shutil.disk_usage(self._path.parent).free < _LEAST_FREE_BYTES
         return False
+
+
+def _in_session(event: Event, session: str) -> Event:
+    """Return an event with its session; impressions have that of their request."""
+    if event.kind not in _OF_SESSION:
+        return event
+    return replace(event, context=event.context | {"session": session})

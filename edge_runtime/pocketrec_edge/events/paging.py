@@ -32,11 +32,18 @@ class Session:
         token: random id of the session.
         used_utc: time of the last request, unix seconds.
         pages: items of each page, as shown.
+        requests: id of each page's request, for `Device.feedback`; None: nothing was logged.
     """
 
     token: str
     used_utc: int
     pages: list[tuple[SlateItem, ...]] = field(default_factory=list)
+    requests: list[str | None] = field(default_factory=list)
+
+    def add(self, items: tuple[SlateItem, ...], request: str | None) -> None:
+        """Append the next page; request: id of its logged request, or None."""
+        self.pages.append(items)
+        self.requests.append(request)
 
     def shown(self) -> list[str]:
         """Return the ids of all items shown."""
@@ -45,7 +52,12 @@ class Session:
     def plain(self) -> dict[str, Any]:
         """Return plain values, as `sessions.json` has them."""
         pages = [[item.plain() for item in page] for page in self.pages]
-        return {"token": self.token, "used_utc": self.used_utc, "pages": pages}
+        return {
+            "token": self.token,
+            "used_utc": self.used_utc,
+            "pages": pages,
+            "requests": self.requests,
+        }
 
 
 class Sessions:
@@ -95,7 +107,14 @@ class Sessions:
 
 def _session(value: Any) -> Session:
     pages = [tuple(SlateItem.of(item) for item in page) for page in value["pages"]]
-    session = Session(token=value["token"], used_utc=value["used_utc"], pages=pages)
+    requests = value.get("requests", [None] * len(pages))  # earlier versions wrote none
+    session = Session(
+        token=value["token"], used_utc=value["used_utc"], pages=pages, requests=[*requests]
+    )
+    if len(session.requests) != len(pages) or not all(
+        each is None or isinstance(each, str) for each in session.requests
+    ):
+        raise TypeError("a session needs one request for each page")
     if not isinstance(session.token, str) or type(session.used_utc) is not int:
         raise TypeError("a token or time of the wrong type")
     return session

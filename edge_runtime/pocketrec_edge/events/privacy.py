@@ -6,7 +6,7 @@ data, also without the key and from a damaged log, and leaves no copy of the byt
 
 Personal data in a phone's folder:
 
-    event log     interactions, impressions, showings and decisions on consent
+    event log     events, showings, the running session and decisions on consent
     install id    the random id of uploads
     interests     categories that the user chose
     sessions      pages shown recently; the export omits them, as the log has the impressions
@@ -29,11 +29,11 @@ from pocketrec_bundle.errors import InputError
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events import install_id, interests
 from pocketrec_edge.events import schema as event_schema
+from pocketrec_edge.events.app_session import AppSession
 from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.consent import Consent
-from pocketrec_edge.events.event import Event
 from pocketrec_edge.events.frequency_cap import Showing
-from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.events.log import EventLog, LogRow
 from pocketrec_edge.events.schema import REJECTED, SENT, UNSENT, WITHHELD, UnreadableError
 from pocketrec_edge.events.status import LogStatus
 from pocketrec_edge.phone_home import PhoneHome
@@ -126,15 +126,15 @@ def _log_of(home: PhoneHome) -> Path:
     return home.event_log
 
 
-def _line(
-    each: LogStatus | Consent | Showing | tuple[Event, int], home: PhoneHome, now: int
-) -> dict[str, Any]:
+def _line(each: LogRow, home: PhoneHome, now: int) -> dict[str, Any]:
     match each:
         case LogStatus():
             facts = {"type": "header", "format": FORMAT, "version": VERSION, "exported_utc": now}
             return {**facts, "install_id": install_id.existing(home), **asdict(each)}
         case Consent():
             return {"type": "consent", **asdict(each)}
+        case AppSession():
+            return {"type": "session", **asdict(each)}
         case Showing():
             return {"type": "showing", **asdict(each)}
         case event, uploaded:

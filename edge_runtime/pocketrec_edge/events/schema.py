@@ -1,7 +1,7 @@
 """Schema of the event log's SQLite file, and migration of older files.
 
 `PRAGMA user_version` by schema: 0 for a new file and the first schema, 1 without the table
-`showing`, 2 without `batch`, 3 for the current schema.
+`showing`, 2 without `batch`, 3 without `app_session`, 4 for the current schema.
 
 Rows are stored in insertion order (`seq`), which is nearly time order, so retention frees whole
 pages. The first schema ordered rows by random ids: removing the oldest tenth of 40,000 events freed
@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-VERSION = 3
+VERSION = 4
 _INCREMENTAL = 2  # PRAGMA auto_vacuum
 _WAL_BYTES = 1 << 20  # size of the WAL at rest
 # event.uploaded: WITHHELD is never to be sent, REJECTED was sent and the server did not want it.
@@ -41,6 +41,8 @@ _THIRD_TO_FOURTH = (
     "CREATE TABLE batch (id TEXT NOT NULL, events TEXT NOT NULL)",
     "CREATE TABLE upload_wait (from_utc INTEGER NOT NULL, until_utc INTEGER NOT NULL)",
 )
+_FOURTH_TO_FIFTH = ("CREATE TABLE app_session (id TEXT NOT NULL, used_utc INTEGER NOT NULL)",)
+_TABLES = ("consent", "tally", "key_check", "showing", "batch", "upload_wait", "app_session")
 
 
 class UnreadableError(sqlite3.DatabaseError):
@@ -113,7 +115,7 @@ def delete_all(connection: sqlite3.Connection) -> int:
     """
     with transaction(connection):
         events = connection.execute("DELETE FROM event").rowcount
-        for name in ("consent", "tally", "key_check", "showing", "batch", "upload_wait"):
+        for name in _TABLES:
             connection.execute(f"DELETE FROM {name}")  # noqa: S608
     scrub(connection)
     return events
@@ -156,6 +158,9 @@ def _migrate(connection: sqlite3.Connection, found: int) -> None:
             connection.execute(statement)
     if found < 3:
         for statement in _THIRD_TO_FOURTH:
+            connection.execute(statement)
+    if found < 4:
+        for statement in _FOURTH_TO_FIFTH:
             connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
 

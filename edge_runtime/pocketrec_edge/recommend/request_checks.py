@@ -8,6 +8,7 @@ after an app was written. Only the event of `feedback` must be one of the releas
 import difflib
 import math
 import operator
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ MAX_EVENT = 64
 MAX_VALUE = 1e300
 """Largest value of an event that a server accepts."""
 MAX_AGE = 1000
+_REQUEST = re.compile(r"[A-Za-z0-9_-]{8,58}")
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 def check_slate(
@@ -137,6 +140,42 @@ def check_event(event: str, value: float | None, known: Sequence[str] | None) ->
         )
     if value is not None and not (_is_number(value) and abs(float(value)) <= MAX_VALUE):
         raise RequestInvalidError(f"value={value!r:.80}: a value is a finite number, or None.")
+
+
+def check_source(request: str | None, place: int | None) -> None:
+    """Check which slate an event came from.
+
+    Raises:
+        RequestInvalidError: `request` is not an id of a request, or `place` is not a place in it.
+    """
+    if request is None:
+        if place is not None:
+            raise RequestInvalidError(
+                f"place={place!r:.80}: a place goes with a request; give `Answer.request`, too."
+            )
+        return
+    if not isinstance(request, str) or not _REQUEST.fullmatch(request):
+        raise RequestInvalidError(
+            f"request={request!r:.80}: expected the text that `Answer.request` holds."
+        )
+    if place is not None:
+        _check_count("place", place, MAX_K, "leave it out and the log looks it up")
+
+
+def check_currency(currency: str | None, value: float | None) -> None:
+    """Check the currency of an amount.
+
+    Raises:
+        RequestInvalidError: it is not three capital letters, or there is no value.
+    """
+    if currency is None:
+        return
+    if not isinstance(currency, str) or not _CURRENCY.fullmatch(currency):
+        raise RequestInvalidError(
+            f"currency={currency!r:.80}: expected three capital letters (ISO 4217), such as GBP."
+        )
+    if value is None:
+        raise RequestInvalidError(f"currency={currency!r}: it needs a value, the amount.")
 
 
 def check_consent(granted: bool, terms: str | None) -> None:

@@ -133,7 +133,12 @@ class Store:
         """
         manifest = self.read_manifest(sha)
         return open_files(
-            manifest, self.files, all_models=False, hash_large=hash_large, spare=spare
+            manifest,
+            self.files,
+            sha256=sha,
+            all_models=False,
+            hash_large=hash_large,
+            spare=spare,
         )
 
     def hash_rest(self, bundle: Bundle) -> Fault | None:

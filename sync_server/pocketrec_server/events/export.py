@@ -25,7 +25,6 @@ from pocketrec_bundle.disk.files import canonical_json, fsync_dir, write_atomic,
 from pocketrec_bundle.disk.locks import LockedFile
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.units import DAY_S
-from pocketrec_server.events.validation import KINDS
 from pocketrec_server.storage.database import snapshot
 from pocketrec_server.storage.tables import EVENT, EVENT_DAY, INSTALL, SETTING
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FORMAT = 1
+_KINDS = ("interaction", "impression")
 STATE_FILE = "export.json"
 ROWS = 50_000
 """Rows of a row group; about 20 MB in memory."""
@@ -85,7 +85,7 @@ def export_events(
     known = "raw" if salt is None else hashlib.sha256(salt).hexdigest()[:16]
     with _alone(out):
         state = _state(out, known)
-        counts = dict.fromkeys(KINDS, 0)
+        counts = dict.fromkeys(_KINDS, 0)
         written = kept = 0
         for day, changes in _days(engine, first, last):
             if state["days"].get(day_name(day)) == changes:
@@ -95,7 +95,7 @@ def export_events(
                 # Read the number in the snapshot of the rows: the one of `_days` may be older.
                 query = select(EVENT_DAY.c.changes).where(EVENT_DAY.c.day == day)
                 changes = connection.scalars(query).one()
-                for kind in KINDS:
+                for kind in _KINDS:
                     counts[kind] += _write_day(connection, out, kind, day, salt, schema)
             state["days"][day_name(day)] = changes
             write_atomic(out / STATE_FILE, canonical_json(state))

@@ -7,7 +7,8 @@ from pocketrec_bundle.encoding.strict_json import is_integer, is_number
 from pocketrec_bundle.items.catalogue import MAX_ID
 from pocketrec_bundle.units import DAY_S
 
-KINDS = ("interaction", "impression")
+KINDS = ("interaction", "impression", "request", "exposure")
+_WITHOUT_ITEM = ("request", "exposure")
 MAX_CONTEXT = 4096
 _TEXTS = {"id": 64, "item_id": MAX_ID, "event": 64}
 _KEYS = {*_TEXTS, "kind", "ts", "value", "context"}
@@ -51,12 +52,16 @@ def _why_bad(event: Any) -> str:
         return "not an object"
     if not event.keys() <= _KEYS:
         return f"has keys other than {', '.join(sorted(_KEYS))}"
+    kind = event.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        return f"kind must be one of {', '.join(KINDS)}"
     for key, limit in _TEXTS.items():
         value = event.get(key)
-        if not isinstance(value, str) or not 0 < len(value) <= limit or "\0" in value:
+        if key == "item_id" and kind in _WITHOUT_ITEM:
+            if value != "":
+                return f"item_id of a {kind} must be an empty text"
+        elif not isinstance(value, str) or not 0 < len(value) <= limit or "\0" in value:
             return f"{key} must be a text of 1..{limit} characters"
-    if event.get("kind") not in KINDS:
-        return f"kind must be one of {', '.join(KINDS)}"
     if not is_integer(event.get("ts"), 0, _MAX_TS):
         return "ts must be unix seconds"
     value = event.get("value")

@@ -10,11 +10,19 @@ from pocketrec_edge.events import schema as event_schema
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.status import LogStatus
 
-WITHOUT_BATCHES = "DROP TABLE batch; DROP TABLE upload_wait; PRAGMA user_version = 2"
+WITHOUT_SESSIONS = "DROP TABLE app_session; PRAGMA user_version = 3"
+WITHOUT_BATCHES = (
+    f"{WITHOUT_SESSIONS}; DROP TABLE batch; DROP TABLE upload_wait; PRAGMA user_version = 2"
+)
 WITHOUT_SHOWINGS = f"{WITHOUT_BATCHES}; DROP TABLE showing; PRAGMA user_version = 1"
 
 
-EARLIER = {"first": None, "second": WITHOUT_SHOWINGS, "third": WITHOUT_BATCHES}
+EARLIER = {
+    "first": None,
+    "second": WITHOUT_SHOWINGS,
+    "third": WITHOUT_BATCHES,
+    "fourth": WITHOUT_SESSIONS,
+}
 
 
 @pytest.fixture(params=list(EARLIER))
@@ -68,7 +76,8 @@ def test_killed_at_any_step_of_a_migration_the_log_is_the_old_or_the_new_one(
         names = {row[0] for row in left.execute("SELECT name FROM sqlite_master")}
         assert ("consent" in names) == (found > 0)
         assert ("showing" in names) == (found >= 2)
-        assert ("batch" in names) == (found == 3)
+        assert ("batch" in names) == (found >= 3)
+        assert ("app_session" in names) == (found == 4)
         assert "event_made" not in names
         assert left.execute("SELECT count(*) FROM event").fetchone() == (40,)
         left.close()
@@ -77,7 +86,7 @@ def test_killed_at_any_step_of_a_migration_the_log_is_the_old_or_the_new_one(
             break
     else:
         pytest.fail("the migration never got through")
-    assert versions == {old, 3}
+    assert versions == {old, 4}
 
 
 def test_an_old_log_that_cannot_be_written_is_read(
@@ -102,7 +111,7 @@ def test_a_log_of_a_newer_app_is_refused_and_left_alone(tmp_path):
     newer = sqlite3.connect(path)
     newer.execute("PRAGMA user_version = 9")
     newer.close()
-    with pytest.raises(EventLogError, match="version 9, and this app reads up to 3: update"):
+    with pytest.raises(EventLogError, match="version 9, and this app reads up to 4: update"):
         EventLog(path)
 
 

@@ -114,7 +114,7 @@ def test_the_file_holds_few_sessions_and_the_longest_unused_goes(tmp_path):
     tokens = []
     for at in range(MAX_SESSIONS + 2):
         session = sessions.open(None, NOW + at)
-        session.pages.append((shown(f"i{at}"),))
+        session.add((shown(f"i{at}"),), f"request-{at}")
         assert sessions.keep(session, NOW + at) is None
         tokens.append(session.token)
     again = Sessions(tmp_path / "s.json")
@@ -133,6 +133,9 @@ def test_the_file_holds_few_sessions_and_the_longest_unused_goes(tmp_path):
         b'[{"token": "a", "used_utc": 1.5, "pages": []}]',
         b'[{"token": "a", "used_utc": 1, "pages": [[{"item_id": 3}]]}]',
         b'[{"token": "a", "used_utc": 1, "pages": [7]}]',
+        b'[{"token": "a", "used_utc": 1, "pages": [], "requests": ["r"]}]',
+        b'[{"token": "a", "used_utc": 1, "pages": [[]], "requests": [7]}]',
+        b'[{"token": "a", "used_utc": 1, "pages": [[]], "requests": null}]',
         b" " * (MAX_FILE_BYTES + 1),
     ],
 )
@@ -162,15 +165,18 @@ def test_impressions_carry_page_and_propensity(small_release, tmp_path):
     phone.set_consent(True, "terms")  # the log hands out nothing else
     answer = phone.recommend(page=1)
     assert phone._log is not None
-    logged = {e.item_id: e.context for e in phone._log.pending(99)}
+    request, *shown_items = phone._log.pending(99)
+    logged = {e.item_id: e.context for e in shown_items}
     odds = [logged[item_id]["propensity"] for item_id in ids(answer)]
     assert odds[:2] == [1.0, 1.0] and set(odds[2:]) == {0.5, 0.5 / 20}
     assert odds == [item.propensity for item in answer.items]
-    assert {c["session"] for c in logged.values()} == {answer.session}
+    assert (request.id, request.context["page"]) == (answer.request, 1)
+    assert request.context["paging"] == answer.session
     places = [logged[item_id]["place"] for item_id in ids(answer)]
     assert all(two == one + 1 for one, two in pairwise(places))
-    phone.recommend(page=1, session=answer.session)
-    assert len(phone._log.pending(99)) == len(answer.items)  # seen again, logged once
+    again = phone.recommend(page=1, session=answer.session)
+    assert (again.source, again.request) == ("page", answer.request)
+    assert len(phone._log.pending(99)) == 1 + len(answer.items)  # seen again, logged once
     assert release.rules is None
 
 

@@ -42,19 +42,23 @@ def lines(path):
 
 def test_the_copy_holds_everything_under_a_header(phone, tmp_path):
     out = tmp_path / "copy.jsonl"
-    assert phone.export_data(out) == 11
-    header, consent, showing, *events = lines(out)
+    assert phone.export_data(out) == 12
+    header, consent, session, showing, *events = lines(out)
     assert (header["type"], header["format"], header["version"]) == (
         "header",
         "pocketrec-user-data",
         1,
     )
-    assert (header["events"], header["exported_utc"]) == (11, 10**9)
+    assert (header["events"], header["exported_utc"]) == (12, 10**9)
     assert header["install_id"] == install_id(PhoneHome(phone.home))
     assert consent == {"type": "consent", "state": "granted", "at": 10**9, "terms": "terms-zebra"}
     assert showing == {"type": "showing", "campaign": "campaign-okapi", "ts": 10**9}
     assert header["showings"] == 1
-    assert len(events) == 11
+    assert len(events) == 12
+    assert (session["type"], session["used_utc"]) == ("session", 10**9)
+    of_session = [event for event in events if "session" in event["context"]]
+    assert sorted(event["kind"] for event in of_session) == ["interaction", "request"]
+    assert {event["context"]["session"] for event in of_session} == {session["id"]}
     liked = next(event for event in events if event["kind"] == "interaction")
     assert (liked["item_id"], liked["event"], liked["value"], liked["ts"]) == (
         "item-250",
@@ -64,7 +68,7 @@ def test_the_copy_holds_everything_under_a_header(phone, tmp_path):
     )
     shown = [event for event in events if event["kind"] == "impression"]
     assert sorted(event["context"]["place"] for event in shown) == list(range(1, 11))
-    assert sorted(event["uploaded"] for event in events) == ["no"] * 10 + ["yes"]
+    assert sorted(event["uploaded"] for event in events) == ["no"] * 11 + ["yes"]
     assert out.stat().st_mode & 0o777 == 0o600
 
 
@@ -86,7 +90,15 @@ def test_nothing_erased_is_left_in_any_file_and_the_release_stays(phone, bytes_o
     event_id = log.pending(1)[0].id
     log.close()
     known = install_id(PhoneHome(home))
-    secrets = [b"item-250", b"terms-zebra", b"campaign-okapi", event_id.encode(), known.encode()]
+    session = sqlite3.connect(home / "events.sqlite").execute("SELECT id FROM app_session")
+    secrets = [
+        session.fetchone()[0].encode(),
+        b"item-250",
+        b"terms-zebra",
+        b"campaign-okapi",
+        event_id.encode(),
+        known.encode(),
+    ]
     found = bytes_of(home)
     assert all(secret in found for secret in secrets)
 
@@ -95,7 +107,7 @@ def test_nothing_erased_is_left_in_any_file_and_the_release_stays(phone, bytes_o
 
     erased = phone.erase()
 
-    assert (erased.events, erased.install_id) == (21, known)
+    assert (erased.events, erased.install_id) == (23, known)
     assert not (home / "sessions.json").exists()
     assert phone.recommend(page=2, session=page.session).session != page.session
     phone.erase()
@@ -134,9 +146,9 @@ def test_a_log_in_the_middle_of_a_write_is_not_half_erased(phone, monkeypatch):
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(EventLogError, match=r"locked.*repeat"):
         phone.erase()
-    assert phone.status().plain()["events"] == 11
+    assert phone.status().plain()["events"] == 12
     other.execute("ROLLBACK")
-    assert phone.erase().events == 11
+    assert phone.erase().events == 12
 
 
 def test_killed_at_any_step_an_erasure_is_finished_by_the_next(tmp_path, bytes_of, killed_at):
@@ -185,19 +197,19 @@ def test_the_commands(phone, tmp_path, runner):
         return runner.invoke(main, ["device", words[0], "--home", home, *words[1:]])
 
     done = ask("export-data", "--out", str(out), "--json")
-    assert json.loads(done.stdout) == {"events": 11}
+    assert json.loads(done.stdout) == {"events": 12}
     done = ask("export-data", "--out", str(out))
     assert (done.exit_code, "--force" in done.stderr) == (2, True)
     assert ask("export-data", "--out", str(out), "--force").exit_code == 0
-    assert lines(out)[0]["events"] == 11
+    assert lines(out)[0]["events"] == 12
 
     done = ask("erase")
     assert (done.exit_code, done.stdout, "Add --yes" in done.stderr) == (2, "", True)
-    assert phone.status().plain()["events"] == 11
+    assert phone.status().plain()["events"] == 12
     known = install_id(PhoneHome(phone.home))
     phone.close()
     done = ask("erase", "--yes")
-    assert (done.exit_code, done.stdout) == (0, "erased 11 events\n")
+    assert (done.exit_code, done.stdout) == (0, "erased 12 events\n")
     assert known in done.stderr
     assert json.loads(ask("erase", "--yes", "--json").stdout) == {
         "events": 0,

@@ -222,11 +222,13 @@ def test_a_slate_says_what_is_sponsored_and_how_to_label_it(phone, candidate_ids
 def test_impressions_of_sponsored_items_say_so_and_showings_are_never_sent(phone):
     phone.set_consent(True, "terms")
     answer = phone.recommend()
-    shown = {e.item_id: e.context for e in phone._log.pending(99)}
+    request, *shown_items = phone._log.pending(99)
+    assert (request.kind, request.id) == ("request", answer.request)
+    shown = {e.item_id: e.context for e in shown_items}
     told = [shown[item.item_id].get("sponsored") for item in answer.items]
     assert told == paid(answer)
     assert (
-        len(shown) == 10 and phone.status().plain()["pending"] == 10
+        len(shown) == 10 and phone.status().plain()["pending"] == 11
     )  # showings are not among them
     assert phone.status().plain()["showings"] == 2
 

@@ -196,7 +196,7 @@ def test_the_list_of_the_last_resort_turns_pages_and_shows_nothing_that_filters_
     found = phone.recommend(scene="search", results=["b", "a"])
     assert (found.items, found.unranked) == ((), ("b", "a"))
     assert phone.recommend(page=3, session=one.session).items == ()
-    assert phone.status().plain()["events"] == 6 + 3
+    assert phone.status().plain()["events"] == (2 + 6) + (1 + 3)  # requests and impressions
 
 
 def test_events_of_a_damaged_release_are_checked_by_the_names_that_were_noted(home):
