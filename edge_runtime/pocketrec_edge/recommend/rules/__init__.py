@@ -2,12 +2,20 @@
 
 In: scored candidates, the request's context, the list of rules. Out: a slate, each rule's effect on
 its items, and the probability of each item at its rank (propensity).
-Reading order: context.py, apply_rules.py; then the rules: relevance.py, removal.py, titles.py,
-selection.py, caps.py, sponsored.py, exploration.py, thompson.py. `reference.py` has them again in
-plain loops, which tests compare.
+Reading order: context.py, results.py, apply_rules.py; then the rules: relevance.py, removal.py,
+titles.py, selection.py, caps.py, sponsored.py, exploration.py, thompson.py. `reference.py` has them
+again in plain loops, which tests compare.
 """
 
-from pocketrec_edge.recommend.rules.apply_rules import RerankResult, apply
+from pocketrec_edge.recommend.rules.apply_rules import apply, place_probabilities
 from pocketrec_edge.recommend.rules.context import RequestContext, RuleCandidates
+from pocketrec_edge.recommend.rules.results import PlaceProbabilities, RerankResult
 
-__all__ = ["RequestContext", "RerankResult", "RuleCandidates", "apply"]
+__all__ = [
+    "PlaceProbabilities",
+    "RequestContext",
+    "RerankResult",
+    "RuleCandidates",
+    "apply",
+    "place_probabilities",
+]

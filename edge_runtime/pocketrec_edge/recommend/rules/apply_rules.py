@@ -4,8 +4,6 @@ Between two rules there is a list of candidates, best first, with their relevanc
 items out, puts them in another order or, the last one, draws others in.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,12 +31,13 @@ from pocketrec_edge.answers import RuleEffect
 from pocketrec_edge.recommend.index import units
 from pocketrec_edge.recommend.rules.caps import bands, within_cap
 from pocketrec_edge.recommend.rules.context import Positions, RequestContext, RuleCandidates
-from pocketrec_edge.recommend.rules.exploration import Draw, Random, explore
+from pocketrec_edge.recommend.rules.exploration import Draw, Random, explore, place_odds
 from pocketrec_edge.recommend.rules.relevance import freshened, relevance
 from pocketrec_edge.recommend.rules.removal import above_floor, distinct
+from pocketrec_edge.recommend.rules.results import PlaceProbabilities, RerankResult
 from pocketrec_edge.recommend.rules.selection import calibrated, category_marks, commonest, dpp, mmr
 from pocketrec_edge.recommend.rules.sponsored import EligibleCampaign, Placement, placements
-from pocketrec_edge.recommend.rules.thompson import explore_arms, posteriors
+from pocketrec_edge.recommend.rules.thompson import arm_place_odds, explore_arms, posteriors
 from pocketrec_edge.recommend.rules.titles import same_words
 
 MOVED, CAPPED, INSERTED = "moved", "capped", "inserted"
@@ -46,33 +45,6 @@ Thompson = CategoryThompson | BandThompson
 Exploring = Exploration | Thompson
 RESERVE = 2
 """A selection goes on to twice the slate, so that what a cap takes out has its next to follow."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RerankResult:
-    """The slate that re-ranking chose; all lists have one entry an item, in slate order.
-
-    Attributes:
-        positions: into the candidates.
-        touched: effects of the rules on the item.
-        propensities: probability of the item at its rank.
-        campaigns: the campaign that the item is shown for; None if it is not sponsored.
-    """
-
-    positions: list[int]
-    touched: list[tuple[RuleEffect, ...]]
-    propensities: list[float]
-    campaigns: list[EligibleCampaign | None]
-
-    @classmethod
-    def untouched(cls, positions: list[int]) -> "RerankResult":
-        """Return a slate without rules: no effects, propensity 1."""
-        return cls(
-            positions=positions,
-            touched=[()] * len(positions),
-            propensities=[1.0] * len(positions),
-            campaigns=[None] * len(positions),
-        )
 
 
 def apply(
@@ -87,6 +59,29 @@ def apply(
         elif context.rng is not None:
             return work.explored(rule, context.rng)
     return work.slate()
+
+
+def place_probabilities(
+    rules: Rules, candidates: RuleCandidates, context: RequestContext, k: int
+) -> PlaceProbabilities:
+    """Return the probability of each item at each place of the slate that `apply` draws.
+
+    An impression's propensity is one of these numbers. Off-policy evaluation needs the others too:
+    the items that a policy would show, and how likely the logging policy showed them.
+
+    Args:
+        rules: as for `apply`.
+        candidates: as for `apply`.
+        context: as for `apply`; its `rng` is not used.
+        k: slate size.
+    """
+    at = np.lexsort((candidates.rows, -candidates.scores))[: max(rules.depth, k)]
+    work = _Work(candidates, context, k, at)
+    for rule in rules.rules:
+        if isinstance(rule, EXPLORING):
+            return work.odds(rule)
+        work.step(rule)
+    return work.odds(None)
 
 
 class _Work:
@@ -143,15 +138,11 @@ class _Work:
 
     def explored(self, rule: Exploring, rng: Random) -> RerankResult:
         """End with a draw: others come from what follows the slate and no cap has put back."""
-        k = min(self._k, len(self._at))
-        pool = (k + np.flatnonzero(~self._held[k:]))[: rule.pool]
+        k, pool, arms = self._pool(rule)
         if isinstance(rule, Exploration):
             draw = explore(k, len(pool), rule.epsilon, rule.first, rng)
         else:
-            found, at = self._candidates, self._at[pool]
-            arms = self._arms(rule, found.categories[at], found.numeric[at])
-            pool = pool[arms > 0]
-            draw = self._drawn(rule, k, arms[arms > 0], rng)
+            draw = self._drawn(rule, k, arms, rng)
         order = np.arange(k)
         for after in np.flatnonzero(draw.other >= 0).tolist():
             order[after] = pool[draw.other[after]]
@@ -159,13 +150,52 @@ class _Work:
         self._take(order)
         return self.slate(draw.propensity.tolist())
 
+    def odds(self, rule: Exploring | None) -> PlaceProbabilities:
+        """End with the probability of each draw instead of a draw; None: nothing is drawn."""
+        k = min(self._k, len(self._at))
+        pool, odds = np.zeros(0, np.int64), np.ones((k, 1))
+        if rule is not None:
+            k, pool, arms = self._pool(rule)
+            if isinstance(rule, Exploration):
+                odds = place_odds(k, len(pool), rule.epsilon, rule.first)
+            else:
+                odds = arm_place_odds(k, *self._posteriors(rule, arms), rule.epsilon, rule.first)
+        place, column = np.nonzero(odds > 0)
+        items = np.concatenate([[0], self._at[pool]])[column]
+        items[column == 0] = self._at[place[column == 0]]
+        places, positions = list(range(k)), [-1] * k  # of the slate with sponsored items
+        for one, position in self._sponsored:
+            places.insert(one.place - 1, -1)
+            positions.insert(one.place - 1, position)
+        open_places = np.flatnonzero(np.array(places, np.int64) >= 0)
+        sponsored = np.flatnonzero(np.array(places, np.int64) < 0)
+        return PlaceProbabilities(
+            positions=np.concatenate([items, np.array(positions, np.int64)[sponsored]]),
+            places=1 + np.concatenate([open_places[place], sponsored]),
+            probabilities=np.concatenate([odds[place, column], np.ones(len(sponsored))]),
+        )
+
+    def _pool(self, rule: Exploring) -> tuple[int, Positions, Positions]:
+        """Return the number of places, the positions to draw from in the list, and their arms."""
+        k = min(self._k, len(self._at))
+        pool = (k + np.flatnonzero(~self._held[k:]))[: rule.pool]
+        if isinstance(rule, Exploration):
+            return k, pool, np.zeros(0, np.int64)
+        found, at = self._candidates, self._at[pool]
+        arms = self._arms(rule, found.categories[at], found.numeric[at])
+        return k, pool[arms > 0], arms[arms > 0]
+
     def _drawn(self, rule: Thompson, k: int, arms: Positions, rng: Random) -> Draw:
+        at, alphas, betas = self._posteriors(rule, arms)
+        return explore_arms(k, at, alphas, betas, rule.epsilon, rule.first, rng)
+
+    def _posteriors(self, rule: Thompson, arms: Positions) -> tuple[Positions, Floats64, Floats64]:
+        """Return each item's place in the arms, and both parameters of the arms."""
         codes, at = np.unique(arms, return_inverse=True)
         past, followed = np.zeros(0, np.int64), np.zeros(0, np.bool_)
         if (seen := self._context.feedback) is not None:
             past, followed = self._arms(rule, seen.categories, seen.numeric), seen.followed
-        alphas, betas = posteriors(past, followed, codes, rule.alpha, rule.beta)
-        return explore_arms(k, at, alphas, betas, rule.epsilon, rule.first, rng)
+        return at, *posteriors(past, followed, codes, rule.alpha, rule.beta)
 
     def _arms(self, rule: Thompson, categories: NDArray[np.int64], numeric: Floats32) -> Positions:
         """First category or band of items, 0: none."""

@@ -73,3 +73,24 @@ def explore(k: int, pool: int, epsilon: float, first: int, rng: Random) -> Draw:
         other[start:] = np.where(explores, rng.permutation(pool)[:n_open], -1)
         propensity[start:] = np.where(explores, epsilon / pool, 1 - epsilon)
     return Draw(other, propensity)
+
+
+def place_odds(k: int, pool: int, epsilon: float, first: int) -> NDArray[np.float64]:
+    """Return the probability of each item at each place under `explore`, float64 [k, 1 + pool].
+
+    Column 0 is the slate's own item of the place; column 1 + i is item i of the pool. Rows sum to
+    1.
+
+    Args:
+        k: places of the slate.
+        pool: items to draw from.
+        epsilon: 0..1.
+        first: the first place, from 1, that may be open.
+    """
+    odds = np.zeros((k, 1 + pool))
+    n_open = min(max(k - first + 1, 0), pool)
+    odds[:, 0] = 1.0
+    if n_open:
+        odds[k - n_open :, 0] = 1 - epsilon
+        odds[k - n_open :, 1:] = epsilon / pool
+    return odds

@@ -136,3 +136,35 @@ def explore_arms(
         other[place] = np.flatnonzero(arms == able[one])[rank - 1]
         propensity[place] = reached * odds[one]
     return Draw(other, propensity)
+
+
+def arm_place_odds(
+    k: int, arms: Positions, alphas: Floats64, betas: Floats64, epsilon: float, first: int
+) -> Floats64:
+    """Return the probability of each item at each place under `explore_arms`.
+
+    Args:
+        k: places of the slate.
+        arms: [pool], places in `alphas` of the arms of items outside the slate, best first.
+        alphas: [n], of each arm's posterior.
+        betas: [n].
+        epsilon: 0..1.
+        first: the first place, from 1, that may be open.
+
+    Returns:
+        float64 [k, 1 + pool]: column 0 is the slate's own item of the place, column 1 + i is item i
+        of the pool. Rows sum to 1.
+    """
+    found = np.zeros((k, 1 + len(arms)))
+    found[:, 0] = 1.0
+    sizes = np.bincount(arms, minlength=len(alphas))
+    n_open = min(max(k - first + 1, 0), int(sizes.max(initial=0)))
+    found[k - n_open :, 0] = 1 - epsilon if n_open else 1.0
+    for rank in range(n_open):  # the item of this rank in its arm
+        able = np.flatnonzero(sizes > rank)
+        odds = chances(alphas[able], betas[able])
+        items = [np.flatnonzero(arms == arm)[rank] for arm in able]
+        for at in range(rank, n_open):
+            reached = comb(at, rank) * epsilon ** (rank + 1) * (1 - epsilon) ** (at - rank)
+            found[k - n_open + at, 1 + np.array(items)] = reached * odds
+    return found
