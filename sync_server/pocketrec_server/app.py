@@ -26,6 +26,10 @@ from pocketrec_server.events.routes import event_routes
 from pocketrec_server.halting.circuit_breaker import CircuitBreaker
 from pocketrec_server.halting.routes import outcome_routes
 from pocketrec_server.http import metrics, openapi, request_log
+from pocketrec_server.monitoring.fleet import Fleet
+from pocketrec_server.monitoring.processes import Build, Processes
+from pocketrec_server.monitoring.slates import Slates
+from pocketrec_server.monitoring.stored import Stored
 from pocketrec_server.process import HINTS
 from pocketrec_server.repository import renewal
 from pocketrec_server.repository.expiry import expiries
@@ -58,8 +62,12 @@ def create_app(settings: Settings) -> Flask:
         signers = online_signers(settings.keys)
         brake = CircuitBreaker(repo, engine, signers)
     counted = metrics.Metrics()
+    slates, processes = Slates(repo, counted.registry), Processes()
+    gauges = [_expiry_gauge(repo), Fleet(repo, engine), Stored(repo, engine), processes, Build()]
     app.extensions[HINTS] = listening = Hints(repo)
     note = request_log.watch(app, counted, log_requests=settings.log_requests)
+    processes.attend()
+    app.before_request(processes.attend)  # in a server that forks after this call
     if settings.keys is not None:  # after `watch`, which configures the logs
         renewal.keep_fresh(repo, signers, threading.Event())
     served = Traffic(repo, engine)
@@ -75,12 +83,12 @@ def create_app(settings: Settings) -> Flask:
     ).attach(app)
     for routes in (
         files.blueprint(repo, served, settings.blobs_url),
-        event_routes(engine, counted.registry, settings.limits),
+        event_routes(engine, counted.registry, settings.limits, slates.count),
         hint_routes(listening, counted.registry),
         outcome_routes(repo, engine, counted.registry, brake),
         front.blueprint(),
         health.blueprint(repo, engine),
-        metrics.blueprint(counted, [_expiry_gauge(repo)]),
+        metrics.blueprint(counted, gauges),
         openapi.blueprint(),
         API,
         SITE,

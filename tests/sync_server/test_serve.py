@@ -4,6 +4,7 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -72,8 +73,14 @@ def test_a_worker_that_ends_is_replaced_and_what_it_counted_stays(
     while before[0] in children_of(child.pid) or len(children_of(child.pid)) < len(before):
         assert child.poll() is None and time.monotonic() < end
         time.sleep(0.05)
-    text = urllib3.request("GET", f"{address}/metrics", retries=5).data
-    assert b'route="/readyz",status="200"} 1.0' in text
+    numbers: list[bytes] = []
+    while len(numbers) < 2:  # the new worker takes the number of the old one when it is ready
+        text = urllib3.request("GET", f"{address}/metrics", retries=5).data
+        assert b'route="/readyz",status="200"} 1.0' in text
+        started = rb'^process_start_time_seconds\{worker="(\d+)"\}'
+        numbers = re.findall(started, text, re.MULTILINE)
+        assert time.monotonic() < end
+    assert numbers == [b"0", b"1"]
     assert "worker ended with 0 and is replaced" in [line["message"] for line in lines(tmp_path)]
 
 

@@ -9,6 +9,7 @@ follows it, see `seal.py`.
 
 import hashlib
 import io
+import logging
 import os
 import sqlite3
 import tarfile
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from pocketrec_bundle.disk.files import check_free, fsync_dir, write_failed
 from pocketrec_server.copies import inventory
@@ -28,6 +30,7 @@ from pocketrec_server.copies.inventory import TIMESTAMP
 from pocketrec_server.copies.seal import SealingWriter
 from pocketrec_server.errors import KeysInvalidError
 from pocketrec_server.repository.keys import Ask, Signers
+from pocketrec_server.storage.backup_time import note_backup
 from pocketrec_server.storage.tables import (
     ADMIN_SESSION,
     EVENT_QUOTA,
@@ -36,6 +39,7 @@ from pocketrec_server.storage.tables import (
     OUTCOME_QUOTA,
 )
 
+_LOG = logging.getLogger("pocketrec_server")
 DATABASE, REPOSITORY = "database.sqlite", "repository/"
 NEVER_SAVED = tuple(
     table.name
@@ -115,7 +119,17 @@ def back_up(
         raise write_failed(out, err) from err
     finally:
         partial.unlink(missing_ok=True)
+    if source is None or has_database:
+        _note(engine, report.created_utc)
     return report
+
+
+def _note(engine: Engine, now_utc: int) -> None:
+    """Store the time of the backup for `/metrics`; the backup is complete without it too."""
+    try:
+        note_backup(engine, now_utc)
+    except SQLAlchemyError as err:
+        _LOG.warning("the time of the backup was not stored in the database: %s", err)
 
 
 def _private(path: Path) -> BinaryIO:

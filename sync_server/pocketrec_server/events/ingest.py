@@ -42,13 +42,13 @@ class IngestReport:
     Attributes:
         accepted: ids of the stored events, new or known.
         rejected: places, ids and reasons of the rejected events.
-        new: times of the new events.
+        new: rows of the new events.
         again: whether the batch was known already; then it gets the same response as before.
     """
 
     accepted: list[str]
     rejected: list[dict[str, Any]]
-    new: list[int]
+    new: list[dict[str, Any]]
     again: bool
 
 
@@ -134,21 +134,24 @@ def _known(connection: Connection, install: int, batch: str | None) -> Row[Any] 
     ).one_or_none()
 
 
-def _insert(connection: Connection, install: int, rows: list[dict[str, Any]]) -> list[int]:
-    """Insert the rows with new ids; return their times."""
+def _insert(
+    connection: Connection, install: int, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Insert the rows with new ids; return these rows."""
     if not rows:
         return []
-    insert = dialect_of(connection).insert(EVENT).on_conflict_do_nothing().returning(EVENT.c.ts)
-    return list(connection.scalars(insert, [row | {"install": install} for row in rows]))
+    insert = dialect_of(connection).insert(EVENT).on_conflict_do_nothing().returning(EVENT.c.id)
+    new = set(connection.scalars(insert, [row | {"install": install} for row in rows]))
+    return [row for row in rows if row["id"] in new]
 
 
 def _count(
-    connection: Connection, new: list[int], rejected: list[dict[str, Any]], now: int
+    connection: Connection, new: list[dict[str, Any]], rejected: list[dict[str, Any]], now: int
 ) -> None:
     # In the order of their keys, so that two uploads with the same days cannot deadlock.
     days = [
         {"day": day, "events": n, "changes": 1}
-        for day, n in sorted(Counter(map(day_of, new)).items())
+        for day, n in sorted(Counter(day_of(row["ts"]) for row in new).items())
     ]
     reasons = [
         {"day": day_of(now), "reason": reason, "events": n}

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -16,6 +17,7 @@ from pocketrec_server.events.erasure import erase
 from pocketrec_server.events.ingest import IngestReport, store
 from pocketrec_server.events.quotas import HOUR_S, forget_past
 from pocketrec_server.events.rate_limit import LIMITS, Limits
+from pocketrec_server.events.validation import KINDS
 from pocketrec_server.http.content_coding import CODINGS, decoded
 from pocketrec_server.http.networks import network_of
 from pocketrec_server.http.openapi import COUNT, TEXT, array, described, record
@@ -25,17 +27,33 @@ _LAGS = (60, 3600, 6 * 3600, *(days * DAY_S for days in (1, 2, 7, 30)))
 _INSTALL_ID = {"type": "string", "pattern": f"^{uploads.INSTALL_ID.pattern}$"}
 
 
-def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = LIMITS) -> Blueprint:
+Count = Callable[[list[dict[str, Any]]], None]
+"""Takes the rows of new events."""
+
+
+def event_routes(
+    engine: Engine,
+    registry: CollectorRegistry,
+    limits: Limits = LIMITS,
+    count_new: Count = lambda _: None,
+) -> Blueprint:
     """Return the routes.
 
     Args:
         engine: the open database.
         registry: registry of the metrics.
         limits: limits of uploads and events.
+        count_new: called with the new events of each upload, after they were stored.
     """
     routes = Blueprint("events", __name__)
-    stored = Counter("pocketrec_events_stored", "New events stored.", registry=registry)
-    rejected = Counter("pocketrec_events_rejected", "Events rejected.", registry=registry)
+    stored = Counter(
+        "pocketrec_events_stored", "New events stored, by kind.", ["kind"], registry=registry
+    )
+    for kind in KINDS:  # from 0, so that the first event is an increase
+        stored.labels(kind)
+    rejected = Counter(
+        "pocketrec_events_rejected", "Events rejected, by reason.", ["reason"], registry=registry
+    )
     lag = Histogram(
         "pocketrec_event_lag_seconds",
         "Age of the newest event of an upload.",
@@ -80,10 +98,13 @@ def event_routes(engine: Engine, registry: CollectorRegistry, limits: Limits = L
         report = store(engine, batch, limits, now, network_of(request.remote_addr or ""))
         if sweep.is_due(now):
             forget_past(engine, now)
-        stored.inc(len(report.new))
+        for row in report.new:
+            stored.labels(row["kind"]).inc()
         if report.new:
-            lag.observe(max(0.0, now - max(report.new)))
-        rejected.inc(0 if report.again else len(report.rejected))
+            lag.observe(max(0.0, now - max(row["ts"] for row in report.new)))
+            count_new(report.new)
+        for rejection in () if report.again else report.rejected:
+            rejected.labels(rejection["reason"]).inc()
         return jsonify(_answer(batch, report))
 
     @routes.delete("/v1/installs/<install_id>")

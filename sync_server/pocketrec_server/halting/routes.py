@@ -28,8 +28,18 @@ def outcome_routes(
         brake: the circuit breaker; None if the server has no key of the role `brake`.
     """
     routes = Blueprint("outcomes", __name__)
-    counted = Counter("pocketrec_outcomes", "Outcomes counted.", registry=registry)
-    halted = Counter("pocketrec_halts", "Releases halted by failures.", registry=registry)
+    rejected = Counter(
+        "pocketrec_outcomes_rejected",
+        "Outcomes rejected, by reason.",
+        ["reason"],
+        registry=registry,
+    )
+    halted = Counter(
+        "pocketrec_halts",
+        "Releases halted by failures, by channel.",
+        ["channel"],
+        registry=registry,
+    )
 
     @routes.post("/v1/outcomes")
     @described(
@@ -50,9 +60,10 @@ def outcome_routes(
             abort(404, f"unknown channel {channel[:32]!r}")
         network = network_of(request.remote_addr or "")
         report = outcomes.count(engine, channel, known, reported, time.time(), network=network)
-        counted.inc(report.new)
+        for rejection in report.rejected:
+            rejected.labels(rejection["reason"]).inc()
         if report.to_judge and brake is not None:
-            halted.inc(len(brake.check(channel, report.to_judge)))
+            halted.labels(channel).inc(len(brake.check(channel, report.to_judge)))
         return jsonify(accepted=report.ids, rejected=report.rejected)
 
     return routes

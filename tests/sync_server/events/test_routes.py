@@ -80,8 +80,9 @@ def test_uploads_are_counted(client, registry):
         client.post("/v1/events", json=sent)
     client.post("/v1/events", json=sent | {"consent": False})
     value = registry.get_sample_value
-    assert value("pocketrec_events_stored_total") == 2
-    assert value("pocketrec_events_rejected_total") == 1
+    assert value("pocketrec_events_stored_total", {"kind": "interaction"}) == 2
+    assert value("pocketrec_events_stored_total", {"kind": "impression"}) == 0
+    assert value("pocketrec_events_rejected_total", {"reason": "ts must be unix seconds"}) == 1
     assert value("pocketrec_uploads_refused_total", {"status": "403"}) == 1
     assert value("pocketrec_event_lag_seconds_count") == 1
     assert 4000 <= value("pocketrec_event_lag_seconds_sum") < 5000

@@ -315,7 +315,7 @@ def test_the_server_halts_by_the_brake_alone_what_fails_too_often(tiny_repo, cli
     post_each(client, manifest, [LEFT], begin=8)
     reason = "38% of devices failed, the mean of 8 networks (self-test 3, reverted 1)"
     assert read_halts(repo, "stable").reason(manifest) == reason
-    assert b"pocketrec_halts_total 1.0" in client.get("/metrics").data
+    assert b'pocketrec_halts_total{channel="stable"} 1.0' in client.get("/metrics").data
     (entry,) = audit.entries(open_database(default_url(repo)), 9)
     assert (entry.actor, entry.action, entry.outcome) == ("server", "halt", "done")
     assert entry.details == {"reason": reason}
