@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup demo test lint lint-format lint-style lint-types lint-imports fmt bench docs lock lock-check newest wheel release clean
+.PHONY: setup demo test test-slow lint lint-format lint-style lint-types lint-imports fmt bench docs lock lock-check newest wheel release clean
 
 setup: .venv/stamp
 
@@ -19,7 +19,11 @@ demo: setup
 	$(BIN)/pocketrec bench demo --json benchmarks/out/demo.json
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+# The benchmarks' small twins, and tests that train or install for minutes; CI runs them too.
+test-slow: setup
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 # Also the hooks of .pre-commit-config.yaml.
 lint: lint-format lint-style lint-types lint-imports

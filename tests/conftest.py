@@ -67,10 +67,32 @@ SLOWEST = (
 )
 
 
+# What `make test-slow` runs: the benchmarks' twins, and files that train or install for minutes.
+SLOW = (
+    "benchmarks/delivery",
+    "benchmarks/phone",
+    "benchmarks/quality",
+    "benchmarks/readers",
+    "benchmarks/releases",
+    "edge_runtime/engines/test_environments.py",
+    "pocketrec/test_full_disk.py",
+    "test_release_0_1.py",
+    "training/data/test_split_check.py",
+    "training/test_caps.py",
+    "training/towers/test_data_parallel.py",
+    "training/towers/test_precision.py",
+    "training/tuning/test_tune.py",
+)
+
+
 def pytest_collection_modifyitems(items):
-    """Start with the slowest files, so that a run does not end with one worker waiting for one."""
+    """Mark slow files; start with the slowest, so that no worker waits for another at the end."""
     place = {ROOT / "tests" / name: n for n, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: place.get(item.path, len(place)))
+    slow = {ROOT / "tests" / name for name in SLOW}
+    for item in items:
+        if not slow.isdisjoint((item.path, *item.path.parents)):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")
