@@ -183,3 +183,34 @@ def violations(tab: Tab, axe: str) -> list[tuple[Any, list[str]]]:
     tab.run(f"{axe}; 0")
     found = tab.run("axe.run(document).then(found => found.violations)")
     return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
+
+
+_NAMES = """(() => {
+  const name = each => (each.getAttribute("aria-label") || (each.labels || [])[0]?.textContent
+    || each.textContent || "").trim().replace(/\\s+/g, " ");
+  const leads = new Map(), doubled = new Set();
+  for (const each of document.querySelectorAll("a, button, select, input:not([type=hidden])")) {
+    const to = each.tagName == "A" ? each.href : each;
+    if (leads.has(name(each)) && leads.get(name(each)) !== to) doubled.add(name(each));
+    leads.set(name(each), to);
+  }
+  return [...doubled];
+})()"""
+_SCROLLING = """[...document.querySelectorAll("*")].filter(each =>
+  each.scrollWidth > each.clientWidth
+  && ["auto", "scroll"].includes(getComputedStyle(each).overflowX)
+  && !(each.tabIndex === 0 && each.getAttribute("role") === "region"
+    && each.getAttribute("aria-label"))
+).map(each => each.outerHTML.slice(0, 100))"""
+
+
+def doubled_names(tab: Tab) -> list[str]:
+    """Names that several controls of the page share, or links to several addresses."""
+    found: list[str] = tab.run(_NAMES)
+    return found
+
+
+def unreachable(tab: Tab) -> list[str]:
+    """Parts of the page that scroll sideways, but that a keyboard or screen reader cannot reach."""
+    found: list[str] = tab.run(_SCROLLING)
+    return found

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from benchmarks.support.pictures.chromium import violations
+from benchmarks.support.pictures.chromium import doubled_names, unreachable, violations
 from pocketrec_bundle.settings.rollout import AppVersions, FailureLimit
 from pocketrec_server.halting import outcomes
 from pocketrec_server.repository.keys import load_signers
@@ -17,6 +17,7 @@ pytestmark = pytest.mark.browser
 PAGES = ("", "releases", "fleet", "history", "nothing")
 LONG = "catalogue-of-" + "aVeryLongNameWithoutAnyBreak" * 6
 OVER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+SCREENS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
 UNFOLD = "document.querySelectorAll('details').forEach(each => each.open = true)"
 
 
@@ -86,11 +87,13 @@ def test_axe_finds_nothing_on_any_page(axe, tab, crowded, start_server, token_of
     for address, paths in ((without_keys, ("", forms[0])), (with_keys, (*PAGES, *forms))):
         log_in(tab, address, crowded, token_of)
         for path in paths:
-            for width, scheme in ((1200, "light"), (390, "dark")):
+            tab.go(f"{address}/admin/{path}")
+            tab.run(UNFOLD)
+            assert doubled_names(tab) == [], path
+            for width, scheme in SCREENS:
                 tab.show_as(width, scheme)
-                tab.go(f"{address}/admin/{path}")
-                tab.run(UNFOLD)
                 assert violations(tab, axe) == [], (path, width, scheme)
+                assert unreachable(tab) == [], (path, width)
 
 
 def test_axe_finds_what_is_wrong(axe, tab, tiny_repo, start_server):
@@ -98,6 +101,11 @@ def test_axe_finds_what_is_wrong(axe, tab, tiny_repo, start_server):
     tab.go(f"{address}/admin/login")
     tab.run("document.querySelector('label').remove()")
     assert [found[0] for found in violations(tab, axe)] == ["label"]
+    tab.run("document.querySelector('button').after(document.querySelector('button').cloneNode(1))")
+    assert doubled_names(tab) == ["Log in"]
+    tab.run("document.querySelector('p').className = 'scroll'")
+    tab.run("document.querySelector('p').innerHTML = 'x'.repeat(999)")
+    assert len(unreachable(tab)) == 1
 
 
 def test_pages_of_an_empty_server_fit_and_have_no_fault(axe, tab, start_server, token_of, tmp_path):
