@@ -72,7 +72,7 @@ def create_app(settings: Settings) -> Flask:
         renewal.keep_fresh(repo, signers, threading.Event())
     served = Traffic(repo, engine)
     sessions = Sessions(engine)
-    pages = Pages(repo, sessions)
+    pages = Pages(repo, engine, sessions)
     Services(
         repo=repo,
         engine=engine,

@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Response, g, render_template, request
 from jinja2 import StrictUndefined
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
+from pocketrec_server.admin import attention
 from pocketrec_server.admin.banners import COMMAND, banner
 from pocketrec_server.admin.formatting import FILTERS
 from pocketrec_server.admin.statistics import DAYS, WINDOWS
@@ -58,8 +60,8 @@ def protected(response: Response) -> Response:
 class Pages:
     """Renders the pages of one server."""
 
-    def __init__(self, repo: Path, sessions: Sessions) -> None:
-        self._repo, self._sessions = repo, sessions
+    def __init__(self, repo: Path, engine: Engine, sessions: Sessions) -> None:
+        self._repo, self._engine, self._sessions = repo, engine, sessions
 
     def set_up(self, app: Flask) -> None:
         """Configure an app to render the pages."""
@@ -69,11 +71,15 @@ class Pages:
     def show(self, name: str, **values: Any) -> str:
         """Render a page for the current session; without a session it has no menu."""
         session = self._session()
+        now = time.time()
+        noticed = attention.entries(self._repo, self._engine, now) if session else []
         shared = {
             "here": name,
             "session": session,
             "csrf": session.form if session else "",
-            "banner": banner(self._repo, int(time.time())) if session else None,
+            "banner": banner(self._repo, int(now)) if session else None,
+            "noticed": noticed[: attention.MOST],
+            "n_noticed": len(noticed),
             "refresh": COMMAND,
             "days": DAYS,
             "choices": WINDOWS,

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 from sqlalchemy import Engine
 
+from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.rollout import ACTIVE, KILLED, PAUSED
 from pocketrec_server.admin import statistics
 from pocketrec_server.admin.formatting import count, exact, moment, size
@@ -139,6 +140,18 @@ def fleet(repo: Path, engine: Engine, days: int) -> dict[str, Any]:
         "rejected": figures.rejected,
         "installs": figures.installs,
     }
+
+
+def rows_of(repo: Path, engine: Engine, channel: str, days: int) -> list[Row]:
+    """Return the rows of one channel's releases, newest first.
+
+    Raises:
+        InputError: the channel is unknown.
+    """
+    for one in _channels(repo, engine, statistics.read(engine, days)):
+        if one.name == channel:
+            return one.rows
+    raise InputError(f"no channel {channel!r}")
 
 
 def _channels(

@@ -17,10 +17,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from pocketrec_bundle.errors import PocketRecError
-from pocketrec_server.admin import actions, pages, trail
+from pocketrec_server.admin import actions, pages, release, trail
 from pocketrec_server.admin.layout import protected
 from pocketrec_server.admin.services import services
-from pocketrec_server.admin.statistics import DAYS, WINDOWS
+from pocketrec_server.admin.statistics import WINDOWS, window
 from pocketrec_server.auth import audit
 from pocketrec_server.auth.authenticator import TooManyFailuresError
 from pocketrec_server.auth.sessions import COOKIE, PATH
@@ -38,6 +38,7 @@ _FORM_BYTES = 10_000
 SITE = Blueprint("admin_site", __name__, url_prefix=PATH, template_folder="templates")
 """Pages below /admin."""
 actions.add(SITE)
+release.add(SITE)
 
 
 @SITE.before_request
@@ -144,7 +145,7 @@ def log_out() -> AnyResponse:
 )
 def overview() -> str:
     """Show live releases and the health of the fleet."""
-    days, shared = _days(), services()
+    days, shared = window(request.args.get("days")), services()
     return shared.pages.show(
         "overview", days=days, **pages.overview(shared.repo, shared.engine, days)
     )
@@ -161,7 +162,7 @@ def overview() -> str:
 )
 def releases() -> str:
     """Show each channel with its releases and actions."""
-    days, shared = _days(), services()
+    days, shared = window(request.args.get("days")), services()
     done = audit.entry(shared.engine, request.args.get("done", 0, type=int))
     done = done if done and done.action in actions.LABELS else None
     content = pages.releases(shared.repo, shared.engine, shared.operations, days)
@@ -179,7 +180,7 @@ def releases() -> str:
 )
 def fleet() -> str:
     """Show installed releases and failures of devices."""
-    days, shared = _days(), services()
+    days, shared = window(request.args.get("days")), services()
     return shared.pages.show("fleet", days=days, **pages.fleet(shared.repo, shared.engine, days))
 
 
@@ -224,14 +225,6 @@ def database_failed(err: SQLAlchemyError) -> Response:
     """Report that the database is unavailable."""
     current_app.logger.error("database: %s", err)
     return services().pages.problem(503, "The database is unavailable. Try again in a minute.")
-
-
-def _days() -> int:
-    """Return the window of days in the query; respond 400 if it is not valid."""
-    text = request.args.get("days", str(DAYS))
-    if text not in map(str, WINDOWS):
-        abort(400, f"days must be one of {', '.join(map(str, WINDOWS))}")
-    return int(text)
 
 
 def _cursor(name: str) -> int | None:

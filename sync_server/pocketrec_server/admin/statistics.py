@@ -5,6 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from flask import abort
 from sqlalchemy import Engine, Select, func, select
 
 from pocketrec_bundle.settings.rollout import RolloutPolicy
@@ -17,6 +18,14 @@ from pocketrec_server.storage.tables import OUTCOME_DAY, REJECTED_DAY
 DAYS = 30
 WINDOWS = (7, DAYS, 90)
 """Windows in days that the pages offer; all figures of a page are of the selected window."""
+
+
+def window(text: str | None) -> int:
+    """Return the window of days that a query asks for; respond 400 if it is not valid."""
+    days = str(DAYS) if text is None else text
+    if days not in map(str, WINDOWS):
+        abort(400, f"days must be one of {', '.join(map(str, WINDOWS))}")
+    return int(days)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,13 +60,17 @@ def confirm_page(repo, action="kill"):
     return f"confirm?action={action}&channel=stable&manifest={manifest}"
 
 
+def release_page(repo, place=0):
+    return f"releases/stable/{read_policy(repo, 'stable').releases[place].manifest}"
+
+
 def test_full_pages_fit_wide_and_narrow_screens_light_and_dark(
     tab, crowded, start_server, token_of, tmp_path
 ):
     address, _ = start_server(crowded)
     log_in(tab, address, crowded, token_of)
     papers = set()
-    for path in (*PAGES, confirm_page(crowded)):
+    for path in (*PAGES, confirm_page(crowded), release_page(crowded, 1)):
         for width, scheme in ((1200, "light"), (360, "light"), (360, "dark")):
             tab.show_as(width, scheme)
             tab.go(f"{address}/admin/{path}")
@@ -83,7 +87,7 @@ def test_axe_finds_nothing_on_any_page(axe, tab, crowded, start_server, token_of
     with_keys, _ = start_server(crowded, "--keys", tmp_path / "keys")
     tab.go(f"{without_keys}/admin/login")
     assert violations(tab, axe) == []
-    forms = confirm_page(crowded), confirm_page(crowded, "unhalt"), "releases?done=1"
+    forms = confirm_page(crowded), confirm_page(crowded, "unhalt"), release_page(crowded)
     for address, paths in ((without_keys, ("", forms[0])), (with_keys, (*PAGES, *forms))):
         log_in(tab, address, crowded, token_of)
         for path in paths:

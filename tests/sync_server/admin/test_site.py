@@ -32,7 +32,7 @@ def engine(tiny_repo):
 
 def test_strangers_see_the_login_page_only(tiny_repo, engine, make_app):
     client = make_app(tiny_repo).test_client()
-    for path in ("", "releases", "fleet", "history", "audit.jsonl"):
+    for path in ("", "releases", f"releases/stable/{'0' * 64}", "fleet", "history", "audit.jsonl"):
         reply = client.get(f"/admin/{path}")
         assert (reply.status_code, reply.headers["Location"]) == (303, "/admin/login")
     assert client.post("/admin/actions").status_code == 303

@@ -1,0 +1,121 @@
+"""The attention line of every page: halted and failing releases, and too few reports to judge one.
+
+Expiring metadata has its own warning in the same place, see `banners.py`. Each entry links to the
+page of its release.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from pocketrec_bundle.errors import PocketRecError
+from pocketrec_bundle.settings.rollout import KILLED, Stage
+from pocketrec_bundle.units import DAY_S
+from pocketrec_server.admin.formatting import count, percent
+from pocketrec_server.halting.circuit_breaker import lacks, published
+from pocketrec_server.halting.outcomes import Health
+from pocketrec_server.repository import state
+from pocketrec_server.repository.roles import TARGETS, channels_of
+from pocketrec_server.repository.standing import LIVE, standings
+from pocketrec_server.storage.tables import OUTCOME_DAY
+
+WINDOW_DAYS = 7
+FEWEST_TOLD = 20
+"""Minimum reporting devices of a release before its failures are an entry."""
+FAILING = 0.05
+"""Share of failures from which a release without a failure limit is an entry."""
+MOST = 6
+BAD, WARN = "bad", "warn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One fact that needs a person.
+
+    Attributes:
+        level: BAD or WARN; the CSS class.
+        text: the fact, in one sentence without a full stop.
+        channel: channel of the release, or "": the entry has no page of its own.
+        manifest: SHA-256 of the release's manifest, or "".
+    """
+
+    level: str
+    text: str
+    channel: str = ""
+    manifest: str = ""
+
+
+def entries(repo: Path, engine: Engine, now_utc: float) -> list[Entry]:
+    """Return what needs attention, the worst first.
+
+    An error page shows them too, so a damaged repository or database is an entry, not an error.
+    """
+    found: list[Entry] = []
+    try:
+        names = _channels(repo)
+        healths = _recent(engine, int(now_utc) // DAY_S - WINDOW_DAYS + 1)
+        for name in names:
+            now = published(repo, name)
+            halted = {one.manifest for one in now.halts.halted}
+            stands = standings(now.policy, halted, now_utc)
+            for stage, standing in zip(now.policy.releases, stands, strict=True):
+                why = now.halts.reason(stage.manifest)
+                if why is not None and stage.state != KILLED:
+                    text = f"{stage.name} on {name} is halted: {why}"
+                    found.append(_entry(BAD, text, name, stage))
+                elif standing.state == LIVE:
+                    health = healths.get((name, stage.manifest), Health())
+                    found += _of_live(engine, name, stage, health)
+    except (PocketRecError, SQLAlchemyError):
+        return [*found, Entry(level=BAD, text="The repository or the database cannot be read")]
+    return sorted(found, key=lambda entry: entry.level != BAD)
+
+
+def _of_live(engine: Engine, channel: str, stage: Stage, health: Health) -> list[Entry]:
+    limit = stage.most_failures.share if stage.most_failures else FAILING
+    found = []
+    if health.told >= FEWEST_TOLD and health.failed_share > limit:
+        text = (
+            f"{stage.name} on {channel} fails: {percent(health.failed_share)} of "
+            f"{count(health.told)} reports in {WINDOW_DAYS} days"
+        )
+        found.append(_entry(BAD, text, channel, stage))
+    if (lacking := lacks(engine, channel, stage)) is not None:
+        text = f"{stage.name} on {channel}: {lacking.partition('. ')[0].rstrip('.')}"
+        found.append(_entry(WARN, text, channel, stage))
+    return found
+
+
+def _entry(level: str, text: str, channel: str, stage: Stage) -> Entry:
+    return Entry(level=level, text=text, channel=channel, manifest=stage.manifest)
+
+
+def _recent(engine: Engine, since_day: int) -> dict[tuple[str, str], Health]:
+    """Return the outcomes since a day, by channel and release."""
+    column = OUTCOME_DAY.c
+    query = (
+        select(column.channel, column.manifest, column.outcome, func.sum(column.devices))
+        .where(column.day >= since_day)
+        .group_by(column.channel, column.manifest, column.outcome)
+    )
+    sums: dict[tuple[str, str], dict[str, int]] = {}
+    with engine.connect() as connection:
+        for channel, manifest, outcome, devices in connection.execute(query):
+            sums.setdefault((channel, manifest), {})[outcome] = int(devices)
+    return {key: Health(**kinds) for key, kinds in sums.items()}
+
+
+def _channels(repo: Path) -> list[str]:
+    """Return the names of all channels, cached until the next publish; empty before the first."""
+    if not state.exists(repo):
+        return []
+    changed = (repo / "metadata" / "timestamp.json").stat()
+    return _named(repo, changed.st_ino, changed.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _named(repo: Path, _file: int, _changed_ns: int) -> list[str]:
+    return channels_of(state.load(repo).targets[TARGETS])
