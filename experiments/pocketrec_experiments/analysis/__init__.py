@@ -1,4 +1,23 @@
 """From exported events to the report of an experiment (Ibis on DuckDB, tea-tasting).
 
 In: a folder of `pocketrec events export` and the signed experiments. Out: a report.
+Read in this order: report.py has the steps. tables.py, population.py, activity.py (with
+attribution.py, currency.py), totals.py prepare tables; daily.py and looks.py are for peeking,
+fixed.py for one look; segments.py, novelty.py, arms.py add detail; verdict.py and notes.py write
+the words; page/ draws them.
 """
+
+from pocketrec_experiments.analysis.design import Design, Guard
+from pocketrec_experiments.analysis.report import Comparison, ExperimentReport, experiment_report
+from pocketrec_experiments.analysis.settings import Settings
+from pocketrec_experiments.analysis.verdict import Verdict
+
+__all__ = [
+    "Comparison",
+    "Design",
+    "ExperimentReport",
+    "Guard",
+    "Settings",
+    "Verdict",
+    "experiment_report",
+]

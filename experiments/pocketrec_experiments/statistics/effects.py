@@ -87,11 +87,7 @@ def effect(
         critical: half-width of the intervals in standard errors, such as a sequential bound; 0:
             the normal quantile of alpha.
     """
-    theta, centre = _adjustment(control + treatment, metric)
-    c = _adjusted_mean(control, metric, theta, centre)
-    t = _adjusted_mean(treatment, metric, theta, centre)
-    vc = _adjusted_variance(control, metric, theta) / control.n if control.n else math.nan
-    vt = _adjusted_variance(treatment, metric, theta) / treatment.n if treatment.n else math.nan
+    c, vc, t, vt = estimate(control, treatment, metric)
     se = math.sqrt(max(vc + vt, 0.0)) if math.isfinite(vc + vt) else math.nan
     width = critical or _NORMAL.inv_cdf(1 - alpha / 2)
     ratio, factor = math.nan, math.nan
@@ -116,6 +112,19 @@ def effect(
 
 
 _NAMES = tuple(Effect.__dataclass_fields__)
+
+
+def estimate(control: Sums, treatment: Sums, metric: Ratio) -> tuple[float, float, float, float]:
+    """Return the metric of control, its variance, that of treatment, its variance.
+
+    The variances are those of the estimates, not of one user. NaN where an arm has too few users.
+    """
+    theta, centre = _adjustment(control + treatment, metric)
+    c = _adjusted_mean(control, metric, theta, centre)
+    t = _adjusted_mean(treatment, metric, theta, centre)
+    vc = _adjusted_variance(control, metric, theta) / control.n if control.n else math.nan
+    vt = _adjusted_variance(treatment, metric, theta) / treatment.n if treatment.n else math.nan
+    return c, vc, t, vt
 
 
 def variance(sums: Sums, metric: Ratio) -> float:

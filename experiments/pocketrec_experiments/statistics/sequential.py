@@ -7,6 +7,7 @@ information. The joint distribution of the looks is integrated numerically (Armi
 Rowe 1969): the density of the score among paths that crossed no earlier bound, look by look.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -26,7 +27,8 @@ MOST_Z = 8.0
 MOST_LOOKS = 1000
 LEAST_SPENT = 1e-11
 """Error rate too small to spend: rounding of the numerical integration."""
-LEAST_NODES, MOST_NODES = 64, 1500
+_RULES = (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536)
+"""Numbers of quadrature nodes; few different ones, because a rule of 1536 takes a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,14 +182,20 @@ class _Path:
         high = min(top, middle + MOST_Z * root) if self._drift else top
         low = max(low, middle - MOST_Z * root) if self._drift else low
         spread = math.sqrt(added)
-        n = int(np.clip(math.ceil(4 * (high - low) / spread), LEAST_NODES, MOST_NODES))
-        x, weight = np.polynomial.legendre.leggauss(n)
+        n = min(math.ceil(4 * (high - low) / spread), _RULES[-1])
+        x, weight = _rule(next(each for each in _RULES if each >= n))
         nodes = (high + low) / 2 + (high - low) / 2 * x  # [n]
         weight = weight * (high - low) / 2
         gap = (nodes[:, None] - self._nodes - self._drift * added) / spread  # [n, before]
         density = np.exp(-0.5 * np.minimum(gap * gap, 1400.0)) / (spread * math.sqrt(2 * math.pi))
         self._mass = weight * (density @ self._mass)
         self._nodes, self._at = nodes, amount
+
+
+@functools.cache
+def _rule(n: int) -> tuple[Array, Array]:
+    """Return nodes and weights of Gauss and Legendre on -1..1."""
+    return np.polynomial.legendre.leggauss(n)
 
 
 def _check(

@@ -1,0 +1,60 @@
+"""Which impressions led to a click: by request id, else by user, item and time.
+
+An interaction that names its request is matched to the impression of that request and item. One
+without belongs to the latest impression of the same user and item in the window before it. An
+impression counts as clicked once, however many interactions follow.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import ibis
+
+from pocketrec_experiments.analysis.settings import Settings
+from pocketrec_experiments.analysis.tables import Events
+
+
+def clicked_impressions(events: Events, inside: Callable[[Any], Any], settings: Settings) -> Any:
+    """Return the impressions of the experiment's users with `clicked`, 0 or 1."""
+    connection = events.connection
+    t = events.interactions
+    clicks = t.filter(t.event.isin(settings.clicks)) if settings.clicks else t
+    shown = inside(events.impressions)
+    named = clicks.filter(clicks.request_id.notnull())
+    by_request = named.group_by("user_id", "request_id", "item_id").aggregate(
+        clicked_ts=named.ts.min()
+    )
+    joined = shown.left_join(by_request, ["user_id", "request_id", "item_id"])
+    directly = joined.clicked_ts.notnull() & (joined.clicked_ts - joined.ts <= settings.window_s)
+    columns = ["user_id", "item_id", "user", "ts", "day", "since"]
+    first = joined.select(*columns, clicked=directly.cast("int64"))
+    unnamed = clicks.filter(clicks.request_id.isnull())
+    if not _has_rows(unnamed):
+        return first
+    connection.create_table("shown", first, temp=True, overwrite=True)
+    first = connection.table("shown")
+    later = _by_time(first, unnamed, settings)
+    keys = ["user", "item_id", "ts"]
+    both = first.left_join(later, keys)
+    return both.select(
+        *[first[name] for name in columns],
+        clicked=ibis.greatest(first.clicked, both.by_time.fill_null(0)),
+    )
+
+
+def _by_time(shown: Any, clicks: Any, settings: Settings) -> Any:
+    """Return user, item_id, ts of the latest impression before each click that names none."""
+    users = shown.select("user_id", "user").distinct()
+    named = clicks.select("user_id", "item_id", click_ts=clicks.ts).inner_join(users, "user_id")
+    left = named.select("user", "item_id", "click_ts")
+    right = shown.select("user", "item_id", shown_ts=shown.ts)
+    matched = left.asof_join(
+        right, on=left.click_ts >= right.shown_ts, predicates=["user", "item_id"]
+    )
+    near = matched.shown_ts.notnull() & (matched.click_ts - matched.shown_ts <= settings.window_s)
+    kept = matched.filter(near).select("user", "item_id", ts=matched.shown_ts).distinct()
+    return kept.mutate(by_time=ibis.literal(1, "int64"))
+
+
+def _has_rows(table: Any) -> bool:
+    return len(table.limit(1).to_pyarrow()) > 0

@@ -1,0 +1,134 @@
+"""The tests for one look at the end, by tea-tasting: all metrics of the report, each treatment."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tea_tasting as tt
+
+from pocketrec_experiments.analysis.metrics import PAST, Metric
+from pocketrec_experiments.statistics import holm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A metric of a treatment against control, as if this were the only look.
+
+    Attributes:
+        metric: name.
+        control: of the control arm; adjusted by CUPED if `cuped`.
+        treatment: of the treatment arm.
+        relative: (treatment - control) / control; None without a control above 0.
+        relative_low: lower end of the interval.
+        relative_high: upper end of the interval.
+        low: lower end of the interval of the absolute difference.
+        high: upper end.
+        p: two-sided.
+        p_holm: adjusted for the number of metrics in the same table.
+        cuped: whether the users' past was used.
+    """
+
+    metric: str
+    control: float
+    treatment: float
+    relative: float | None
+    relative_low: float | None
+    relative_high: float | None
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    cuped: bool
+
+
+def outcomes(
+    totals: Any, metrics: Sequence[Metric], control: str, treatment: str, *, alpha: float
+) -> list[Outcome]:
+    """Test the metrics of one treatment; those without data in an arm are left out.
+
+    Args:
+        totals: a row a user, with `arm` and the quantities.
+        metrics: of the report.
+        control: name of the arm.
+        treatment: name of the arm.
+        alpha: 1 - coverage of the intervals.
+    """
+    pair = totals.filter(totals.arm.isin([control, treatment]))
+    usable = {m.name: m for m in metrics}
+    sums = _sums(pair, list(usable.values()))
+    asked, adjusted = {}, {}
+    for name, m in usable.items():
+        rows = [sums.get(arm) for arm in (control, treatment)]
+        if any(row is None or not _has_data(row, m) for row in rows):
+            continue
+        adjusted[name] = m.has_past and _has_past([row for row in rows if row], m)
+        asked[name] = _test(m, cuped=adjusted[name], alpha=alpha)
+    if not asked:
+        return []
+    result = tt.Experiment(asked, "arm").analyze(pair, control=control)
+    found = {name: result[name] for name in asked}
+    sound = {name: one for name, one in found.items() if math.isfinite(one.pvalue)}
+    corrected = dict(zip(sound, holm([one.pvalue for one in sound.values()]), strict=True))
+    return [
+        Outcome(
+            metric=name,
+            control=float(one.control),
+            treatment=float(one.treatment),
+            relative=_finite(one.rel_effect_size),
+            relative_low=_finite(one.rel_effect_size_ci_lower),
+            relative_high=_finite(one.rel_effect_size_ci_upper),
+            low=float(one.effect_size_ci_lower),
+            high=float(one.effect_size_ci_upper),
+            p=float(one.pvalue),
+            p_holm=corrected[name],
+            cuped=adjusted[name],
+        )
+        for name, one in sound.items()
+    ]
+
+
+def _test(metric: Metric, *, cuped: bool, alpha: float) -> Any:
+    ratio = metric.ratio(cuped=cuped)
+    return tt.RatioOfMeans(
+        ratio.numerator,
+        ratio.denominator,
+        ratio.past,
+        ratio.past_denominator,
+        confidence_level=1 - alpha,
+        equal_var=False,
+        use_t=True,
+    )
+
+
+def _sums(pair: Any, metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
+    names = sorted({name for m in metrics for name in m.ratio(cuped=True).quantities})
+    found = pair.group_by("arm").aggregate(
+        n=pair.count(),
+        **{name: pair[name].sum() for name in names},
+        **{f"var_{name}": pair[name].var() for name in names},
+    )
+    return {str(row["arm"]): row for row in found.to_pyarrow().to_pylist()}
+
+
+def _has_data(row: dict[str, float], metric: Metric) -> bool:
+    """Two users, a denominator and some variation."""
+    below = metric.denominator
+    varies = (row[f"var_{metric.numerator}"] or 0) > 0
+    return (
+        row["n"] >= 2
+        and (below is None or row[below] > 0)
+        and varies
+        and row[metric.numerator] != 0
+    )
+
+
+def _has_past(rows: Sequence[dict[str, float]], metric: Metric) -> bool:
+    above = PAST + metric.numerator
+    below = None if metric.denominator is None else PAST + metric.denominator
+    there = below is None or all(row[below] > 0 for row in rows)
+    return there and any((row[f"var_{above}"] or 0) > 0 for row in rows)
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
