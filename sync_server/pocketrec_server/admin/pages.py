@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.rollout import ACTIVE, KILLED, PAUSED
-from pocketrec_server.admin import statistics
+from pocketrec_server.admin import adoption, statistics
 from pocketrec_server.admin.formatting import count, exact, moment, size
 from pocketrec_server.admin.operations import (
     HALT,
@@ -34,8 +34,6 @@ from pocketrec_server.repository.channel_status import Release, live, name_of
 from pocketrec_server.repository.expiry import expiries
 from pocketrec_server.repository.standing import KEPT, is_restricted
 
-MOST_COLOURS, GREY = 5, 5
-INSTALLED = "installed"
 FAILURES = {
     "self_test_failed": "self-test failed",
     "reverted": "reverted",
@@ -134,7 +132,7 @@ def fleet(repo: Path, engine: Engine, days: int) -> dict[str, Any]:
     keys = [key for key in order if key in healths]
     keys += sorted(healths.keys() - set(keys))
     return {
-        "versions": _versions_plot(repo, figures, order),
+        "adopted": adoption.plots(repo, engine, figures.days),
         "failed": _failures_plot(figures),
         "rows": [(key[0], name_of(repo, *key), healths[key]) for key in keys],
         "rejected": figures.rejected,
@@ -255,33 +253,6 @@ def _bytes_plot(figures: Figures) -> dict[str, Any]:
 def _events_plot(figures: Figures) -> dict[str, Any]:
     series = [Series(label="events", colour=0, values=figures.events)]
     return _plot("Events stored, by day of the event", figures.days, series, count)
-
-
-def _versions_plot(repo: Path, figures: Figures, order: list[tuple[str, str]]) -> dict[str, Any]:
-    """Plot installs by release on all channels: the newest ones in own colours, others summed."""
-    sums: dict[str, list[int]] = {}
-    channel_of = {}
-    for (channel, manifest, kind), values in figures.outcomes.items():
-        if kind == INSTALLED:
-            known = sums.get(manifest, [0] * len(values))
-            sums[manifest] = [a + b for a, b in zip(known, values, strict=True)]
-            channel_of[manifest] = channel
-    live_now = sums.keys() & {manifest for _, manifest in order}
-    newest = sorted(live_now, key=lambda manifest: _began(sums[manifest]), reverse=True)
-    shown = newest[:MOST_COLOURS]
-    series = [
-        Series(label=name_of(repo, channel_of[sha], sha), colour=n, values=sums[sha])
-        for n, sha in enumerate(shown)
-    ]
-    if rest := [values for manifest, values in sums.items() if manifest not in shown]:
-        together = [sum(day) for day in zip(*rest, strict=True)]
-        series.append(Series(label="older", colour=GREY, values=together))
-    return _plot("Devices that installed a release, per day", figures.days, series[::-1], count)
-
-
-def _began(values: list[int]) -> tuple[int, int]:
-    """Return the day of the first install and the total of installs, to sort releases."""
-    return next((n for n, n in enumerate(values) if n), 0), sum(values)
 
 
 def _failures_plot(figures: Figures) -> dict[str, Any]:
