@@ -49,6 +49,7 @@ COMMANDS = {
     ),
     "backup": ("server", "Save a server's repository and database in one file."),
     "restore": ("server", "Restore a backup."),
+    "monitoring": ("server", "Write the Grafana dashboard and the Prometheus alerts of a server."),
     "admin": ("server", "Manage operators and their tokens; show the audit log."),
     "device": ("device", "Act as a phone: sync, recommend, explain, browse, simulate."),
     "bench": ("model", "Run one benchmark and write its figures as JSON."),

@@ -56,7 +56,7 @@ class Stored(Collector):
         )
         size.add_metric([], self._bytes(connection))
         backup = GaugeMetricFamily(
-            "pocketrec_backup_timestamp_seconds", "Time of the last backup; 0 if there is none."
+            "pocketrec_backup_timestamp_seconds", "Time of the last backup; 0 before the first."
         )
         backup.add_metric([], last_backup(connection))
         yield from (size, backup)
@@ -68,7 +68,7 @@ class Stored(Collector):
         installs.add_metric(["week"], week)
         upload = GaugeMetricFamily(
             "pocketrec_last_upload_timestamp_seconds",
-            "Time of the last upload of events; 0 if there is none.",
+            "Time of the last upload of events; 0 before the first.",
         )
         upload.add_metric([], last)
         yield from (installs, upload)
