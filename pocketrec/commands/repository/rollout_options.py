@@ -36,6 +36,14 @@ class Moment(click.ParamType[int]):
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
+class OptionalMoment(Moment):
+    """A time, or "" for none, which is converted to 0."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse the time."""
+        return 0 if value == "" else super().convert(value, param, ctx)
+
+
 class RampStep(click.ParamType[tuple[int, float]]):
     """A time and the percentage of devices from then on, such as 2026-12-01T08:00Z=25."""
 

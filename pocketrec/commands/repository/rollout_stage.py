@@ -12,7 +12,7 @@ from pocketrec.commands.repository.rollout_options import (
     JSON,
     PERCENT,
     RELEASE,
-    Moment,
+    OptionalMoment,
     RampStep,
     change_release,
     say,
@@ -41,8 +41,10 @@ if TYPE_CHECKING:
 @click.option("--app-least", help='Minimum version of the app; "" for any.')
 @click.option("--app-below", help='First version of the app that is too new; "" for no limit.')
 @click.option("--device-class", "classes", multiple=True, help='Repeatable; "" alone for all.')
-@click.option("--from", "begins", type=Moment(), help="Offer it from this time on.")
-@click.option("--until", "ends", type=Moment(), help="Offer it until this time.")
+@click.option(
+    "--from", "begins", type=OptionalMoment(), help='Offer it from this time on; "" for now.'
+)
+@click.option("--until", "ends", type=OptionalMoment(), help='Offer it until then; "" for no end.')
 @click.option(
     "--halt-above",
     type=FiniteRange(0, 1),
@@ -102,7 +104,7 @@ def stage(
         if begins is not None:
             changes["from_utc"] = begins
         if ends is not None:
-            changes["until_utc"] = ends
+            changes["until_utc"] = ends or None
         if halt_above is not None:
             changes["most_failures"] = FailureLimit(of=halt_of, share=halt_above)
         if no_halt:

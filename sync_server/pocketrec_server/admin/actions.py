@@ -1,4 +1,4 @@
-"""Views behind the site's buttons: a confirmation page that asks for a reason, then the action.
+"""Views of the site's buttons and forms: a confirmation that asks for a reason, then the change.
 
 The page carries the version of the channel's state that it shows. If the channel was changed since,
 the action is refused, because the operator decided on an outdated state.
@@ -11,6 +11,8 @@ from flask import Blueprint, abort, g, redirect, request, url_for
 
 from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_bundle.settings.rollout import CHANNEL, SHA256
+from pocketrec_server.admin import edits
+from pocketrec_server.admin.edits import Edit
 from pocketrec_server.admin.operations import (
     ACTIONS,
     HALT,
@@ -28,6 +30,8 @@ from pocketrec_server.auth.sessions import Session
 from pocketrec_server.auth.tokens import OPERATE
 from pocketrec_server.errors import ChannelChangedError
 from pocketrec_server.http.openapi import TEXT, Schema, described, record
+from pocketrec_server.repository.publish import read_policy
+from pocketrec_server.repository.rollout import find
 
 LABELS = {
     PERCENT: "Set percent",
@@ -68,11 +72,20 @@ _QUERY: dict[str, Schema] = {
     "percent": {"type": "number", "minimum": 0, "maximum": 100},
 }
 
+_PLACE: dict[str, Schema] = {key: _QUERY[key] for key in ("channel", "manifest")}
+_SETTINGS: dict[str, Schema] = {
+    name: {"type": "string", "maxLength": edits.MAX_FIELD}
+    for name in (*edits.RELEASE_FIELDS, *edits.SYNC_FIELDS)
+}
+
 
 def add(routes: Blueprint) -> None:
-    """Add the two views to the site."""
+    """Add the views to the site."""
     routes.get("/confirm")(confirm)
     routes.post("/actions")(act)
+    routes.get("/edit")(edit)
+    routes.get("/edit/confirm")(confirm_edit)
+    routes.post("/edits")(save)
 
 
 def _confirm_page(requested: Action, version: str = "", problem: str = "") -> str:
@@ -151,6 +164,113 @@ def act() -> Any:
     except PocketRecError as err:
         return services().pages.problem(409, str(err), back=url_for(".releases"))
     return redirect(url_for(".releases", done=number), 303)
+
+
+@described(
+    "A form with the settings of a release, or, without `manifest`, when devices sync.",
+    tag="site",
+    ok="text/html",
+    query=_PLACE,
+    more={303: "Log in first."},
+    pages=(400, 403, 404, 503),
+)
+def edit() -> str:
+    """Show the form of a release's settings, or of when devices sync."""
+    _insist_on_operator()
+    return _edit_page(_read_edit(request.args.get))
+
+
+@described(
+    "The effect of new settings, and a form to confirm them.",
+    tag="site",
+    ok="text/html",
+    query=_PLACE | _SETTINGS,
+    more={303: "Log in first."},
+    pages=(400, 403, 404, 503),
+)
+def confirm_edit() -> Any:
+    """Show the effect of new settings and ask for a reason, or show the form again."""
+    _insist_on_operator()
+    return _confirm_edit(_read_edit(request.args.get))
+
+
+@described(
+    "Sign confirmed settings, and redirect to a page with the result.",
+    tag="site",
+    ok="text/html",
+    status=303,
+    form=record(
+        optional=("manifest", *_SETTINGS),
+        csrf=TEXT,
+        version=TEXT,
+        reason=TEXT,
+        **(_PLACE | _SETTINGS),
+    ),
+    pages=(400, 403, 404, 409, 413, 415, 503),
+)
+def save() -> Any:
+    """Sign confirmed settings, then show the releases."""
+    _insist_on_operator()
+    requested = _read_edit(request.form.get)
+    reason, version = request.form.get("reason", "").strip(), request.form.get("version", "")
+    if not reason:
+        problem = "Enter a reason. The history shows it to other operators."
+        return _confirm_edit(requested, version, problem)
+    if len(reason) > MAX_REASON or not version:
+        abort(400, f"send a version, and a reason of at most {MAX_REASON} characters")
+    back = url_for(".edit", channel=requested.channel, manifest=requested.manifest)
+    try:
+        token = cast(Session, g.session).token
+        number = services().operations.edit(token, requested, version, reason)
+    except PocketRecError as err:
+        return services().pages.problem(409, str(err), back=back, back_label="Check it again")
+    return redirect(url_for(".releases", done=number), 303)
+
+
+def _edit_page(requested: Edit, problem: str = "") -> str:
+    """Render the form with the current settings, or with those that were sent."""
+    try:
+        policy = read_policy(services().repo, requested.channel)
+        fields = edits.texts(policy, requested.manifest)
+        name = find(policy, requested.manifest).name if requested.manifest else ""
+    except InputError as err:
+        abort(404, str(err))
+    fields |= requested.fields if problem else {}
+    return services().pages.show(
+        "edit", requested=requested, fields=fields, name=name, problem=problem
+    )
+
+
+def _confirm_edit(requested: Edit, version: str = "", problem: str = "") -> Any:
+    """Render the effect of new settings; bad or unchanged ones give their form with status 400."""
+    try:
+        preview = services().operations.preview_edit(requested)
+    except InputError as err:
+        return _edit_page(requested, str(err)), 400
+    if preview.before == preview.after:
+        return _edit_page(requested, "These are the current settings: nothing changes."), 400
+    page = services().pages.show(
+        "confirm_edit",
+        requested=requested,
+        preview=preview,
+        version=version or preview.version,
+        problem=problem,
+        longest=MAX_REASON,
+    )
+    return page, 400 if problem else 200
+
+
+def _read_edit(get: Any) -> Edit:
+    """Read channel, release and settings of a form or a query; respond 400 if not valid."""
+    channel, manifest = get("channel") or "", get("manifest") or ""
+    if not CHANNEL.fullmatch(channel):
+        abort(400, "channel must be a channel's name")
+    if manifest and not SHA256.fullmatch(manifest):
+        abort(400, "manifest must be 64 hex digits")
+    try:
+        return edits.read(channel, manifest, get)
+    except InputError as err:
+        abort(400, str(err))
 
 
 def _insist_on_operator() -> None:

@@ -1,7 +1,7 @@
 """The attention line of every page: halted and failing releases, and too few reports to judge one.
 
-Expiring metadata has its own warning in the same place, see `banners.py`. Each entry links to the
-page of its release.
+Each entry links to the page of its release. Signed metadata that has expired, or expires soon, has
+its own warning in the same place, because devices reject expired metadata.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,16 @@ from pocketrec_server.admin.formatting import count, percent
 from pocketrec_server.halting.circuit_breaker import lacks, published
 from pocketrec_server.halting.outcomes import Health
 from pocketrec_server.repository import state
-from pocketrec_server.repository.roles import TARGETS, channels_of
+from pocketrec_server.repository.expiry import expiries
+from pocketrec_server.repository.roles import (
+    ONLINE,
+    ROOT,
+    SNAPSHOT,
+    TARGETS,
+    TIMESTAMP,
+    channels_of,
+    lifetime,
+)
 from pocketrec_server.repository.standing import LIVE, standings
 from pocketrec_server.storage.tables import OUTCOME_DAY
 
@@ -28,6 +37,9 @@ FEWEST_TOLD = 20
 FAILING = 0.05
 """Share of failures from which a release without a failure limit is an entry."""
 MOST = 6
+COMMAND = "pocketrec refresh --repo repo/ --keys keys/"
+_PART = 6
+"""The warning begins with this part of a role's lifetime: 1 of 7 days for the timestamp."""
 BAD, WARN = "bad", "warn"
 
 
@@ -119,3 +131,39 @@ def _channels(repo: Path) -> list[str]:
 @lru_cache(maxsize=16)
 def _named(repo: Path, _file: int, _changed_ns: int) -> list[str]:
     return channels_of(state.load(repo).targets[TARGETS])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Banner:
+    """Roles to renew, with the seconds until they expire.
+
+    Attributes:
+        expired: expired roles, which devices reject; seconds below 0.
+        soon: roles that expire soon.
+        keys: keys that `pocketrec refresh` needs to renew all of them.
+        by_server: whether a server with these keys renews them automatically.
+    """
+
+    expired: tuple[tuple[str, int], ...]
+    soon: tuple[tuple[str, int], ...]
+    keys: tuple[str, ...]
+    by_server: bool
+
+
+def banner(repo: Path, now_utc: int) -> Banner | None:
+    """Return the warning of a repository; None if no role expires soon."""
+    left = {role: expires_utc - now_utc for role, expires_utc in sorted(expiries(repo).items())}
+    expired = tuple((role, s) for role, s in left.items() if s <= 0)
+    soon = tuple(
+        (role, s) for role, s in left.items() if 0 < s < lifetime(role).total_seconds() / _PART
+    )
+    if not expired and not soon:
+        return None
+    roles = [role for role, _ in expired + soon]
+    needed = dict.fromkeys([*roles, SNAPSHOT, TIMESTAMP])
+    return Banner(
+        expired=expired,
+        soon=soon,
+        keys=tuple("two of root" if role == ROOT else role for role in needed),
+        by_server=all(role in ONLINE for role in roles),
+    )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from pocketrec_server.admin import attention
-from pocketrec_server.admin.banners import COMMAND, banner
+from pocketrec_server.admin.attention import COMMAND, banner
 from pocketrec_server.admin.formatting import FILTERS
 from pocketrec_server.admin.statistics import DAYS, WINDOWS
 from pocketrec_server.auth.sessions import PATH, Session, Sessions
@@ -68,7 +68,7 @@ class Pages:
         app.jinja_env.undefined = StrictUndefined
         app.jinja_env.filters.update(FILTERS)
 
-    def show(self, name: str, **values: Any) -> str:
+    def show(self, name: str, /, **values: Any) -> str:
         """Render a page for the current session; without a session it has no menu."""
         session = self._session()
         now = time.time()

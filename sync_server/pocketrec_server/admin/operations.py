@@ -26,6 +26,7 @@ from pocketrec_bundle.settings.rollout import (
     RolloutPolicy,
     Stage,
 )
+from pocketrec_server.admin.edits import Edit, EditPreview
 from pocketrec_server.admin.statistics import devices_now
 from pocketrec_server.auth import audit
 from pocketrec_server.auth.tokens import Token
@@ -35,6 +36,7 @@ from pocketrec_server.halting.outcomes import healths
 from pocketrec_server.repository.channel_status import version_of
 from pocketrec_server.repository.history import Note, line
 from pocketrec_server.repository.keys import Signers
+from pocketrec_server.repository.policy_changes import difference
 from pocketrec_server.repository.publish import change_policy, halt, read_halts, read_policy, unhalt
 from pocketrec_server.repository.roles import BRAKE, SNAPSHOT, TIMESTAMP
 from pocketrec_server.repository.rollout import changed, find, rolled_back
@@ -42,7 +44,9 @@ from pocketrec_server.repository.rollout import changed, find, rolled_back
 PERCENT, PAUSE, RESUME, KILL, ROLLBACK = "percent", "pause", "resume", "kill", "rollback"
 HALT, UNHALT = "halt", "unhalt"
 ACTIONS = (PERCENT, PAUSE, RESUME, KILL, ROLLBACK, HALT, UNHALT)
-VERBS = {action: "stage" if action == PERCENT else action for action in ACTIONS}
+EDIT, WHEN = "edit", "when"
+"""Changes of settings by a form, see `edits.py`: of one release, or when devices sync."""
+VERBS = {action: action for action in (*ACTIONS, WHEN)} | {PERCENT: "stage", EDIT: "stage"}
 """Name of each action on the command line and in the signed history."""
 MAX_REASON = 200
 _STATES = {PAUSE: PAUSED, RESUME: ACTIVE, KILL: KILLED}
@@ -202,6 +206,55 @@ class Operations:
             self._do(requested, note, version)
         return number
 
+    def preview_edit(self, requested: Edit) -> EditPreview:
+        """Return the effect of new settings on the current state.
+
+        Raises:
+            InputError: the channel or release is unknown, or a setting is not valid.
+            RepositoryInvalidError: the repository is missing or damaged.
+        """
+        policy = read_policy(self._repo, requested.channel)
+        found = difference(policy, requested.changed(policy))
+        return EditPreview(
+            before=found.before,
+            after=found.after,
+            version=version_of(policy, read_halts(self._repo, requested.channel)),
+            may=self.may(EDIT, requested.channel),
+            command=requested.command(policy, ""),
+        )
+
+    def edit(self, token: Token, requested: Edit, version: str, reason: str) -> int:
+        """Sign new settings; return the number in the audit log. Arguments and errors: see `do`."""
+        channel, manifest = requested.channel, requested.manifest
+        policy = read_policy(self._repo, channel)
+        shown = self.preview_edit(requested)
+        details = {"from": shown.before, "to": shown.after, "reason": reason}
+        details |= {"release": find(policy, manifest).name} if manifest else {}
+        action, subject = EDIT if manifest else WHEN, f"{channel} {manifest}"
+        with audit.noted(self._engine, token, action, subject, **details) as number:
+            if not shown.may:
+                raise KeysInvalidError(
+                    f"the server has no key for this; run: {requested.command(policy, reason)}"
+                )
+
+            def change(now: RolloutPolicy) -> RolloutPolicy:
+                self._check(channel, version)
+                return requested.changed(now)
+
+            note = Note(by=line(f"{token.name} (site)"), reason=line(reason))
+            change_policy(self._repo, self._signers, channel, change, note, VERBS[action])
+        return number
+
+    def _check(self, channel: str, version: str) -> Halts:
+        """Return the halts of a channel, and refuse an action on an outdated state."""
+        policy, halts = read_policy(self._repo, channel), read_halts(self._repo, channel)
+        if version_of(policy, halts) != version:
+            raise ChannelChangedError(
+                f"{channel} was changed after this page was loaded, so nothing was done. "
+                "Check its current state, and decide again."
+            )
+        return halts
+
     def _do(self, requested: Action, note: Note, version: str) -> None:
         channel, manifest = requested.channel, requested.manifest
         find(read_policy(self._repo, channel), manifest)
@@ -209,13 +262,7 @@ class Operations:
             raise KeysInvalidError(f"the server has no key for this; run: {requested.command}")
 
         def check() -> Halts:
-            policy, halts = read_policy(self._repo, channel), read_halts(self._repo, channel)
-            if version_of(policy, halts) != version:
-                raise ChannelChangedError(
-                    f"{channel} was changed after this page was loaded, so nothing was done. "
-                    "Check its current state, and decide again."
-                )
-            return halts
+            return self._check(channel, version)
 
         def change(policy: RolloutPolicy) -> RolloutPolicy:
             return requested.changed(policy, check())

@@ -10,9 +10,9 @@ from markupsafe import Markup
 from sqlalchemy import Engine
 
 from pocketrec_bundle.errors import InputError
-from pocketrec_bundle.settings.rollout import ACTIVE, KILLED, PAUSED
+from pocketrec_bundle.settings.rollout import ACTIVE, KILLED, PAUSED, SyncPolicy
 from pocketrec_server.admin import adoption, statistics
-from pocketrec_server.admin.formatting import count, exact, moment, size
+from pocketrec_server.admin.formatting import count, exact, moment, size, span
 from pocketrec_server.admin.operations import (
     HALT,
     KILL,
@@ -80,11 +80,13 @@ class Channel:
         name: name of the channel.
         gets: releases that devices get if they sync now, each with its share of devices.
         rows: releases of the channel, newest first.
+        syncs: when its devices sync, as a sentence.
     """
 
     name: str
     gets: list[tuple[Release, float]]
     rows: list[Row]
+    syncs: str = ""
 
     @property
     def nothing(self) -> float:
@@ -178,8 +180,22 @@ def _channels(
         gets = [
             (release, release.standing.share) for release in one.releases if release.standing.share
         ]
-        shown.append(Channel(name=name, gets=gets, rows=rows))
+        shown.append(Channel(name=name, gets=gets, rows=rows, syncs=_syncs(one.policy.sync)))
     return shown
+
+
+def _syncs(sync: SyncPolicy) -> str:
+    """Describe when devices sync."""
+    parts = [
+        f"Devices sync every {span(sync.every_s)}",
+        f"with a random delay of at most {span(sync.spread_s)}",
+        "on unmetered networks" if sync.unmetered else "on any network",
+        "while charging" if sync.charging else "",
+        "not from {:02}:00 to {:02}:00 local time".format(*sync.quiet_hours)
+        if sync.quiet_hours
+        else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def word_of(release: Release) -> str:

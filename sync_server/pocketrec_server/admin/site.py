@@ -19,6 +19,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_server.admin import actions, pages, release, trail
 from pocketrec_server.admin.layout import protected
+from pocketrec_server.admin.operations import VERBS
 from pocketrec_server.admin.services import services
 from pocketrec_server.admin.statistics import WINDOWS, window
 from pocketrec_server.auth import audit
@@ -164,7 +165,7 @@ def releases() -> str:
     """Show each channel with its releases and actions."""
     days, shared = window(request.args.get("days")), services()
     done = audit.entry(shared.engine, request.args.get("done", 0, type=int))
-    done = done if done and done.action in actions.LABELS else None
+    done = done if done and done.action in VERBS else None
     content = pages.releases(shared.repo, shared.engine, shared.operations, days)
     return services().pages.show("releases", days=days, done=done, labels=actions.LABELS, **content)
 

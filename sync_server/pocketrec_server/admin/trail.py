@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from pocketrec_bundle.errors import PocketRecError
-from pocketrec_server.admin.operations import ACTIONS, VERBS
+from pocketrec_server.admin.operations import VERBS
 from pocketrec_server.auth import audit
 from pocketrec_server.repository import state
 from pocketrec_server.repository.history import Change, whole_history
@@ -117,7 +117,7 @@ def _noted(engine: Engine, signed: list[Change], before: int | None) -> Iterator
     for entry in audit.every(engine, before):
         channel, _, manifest = entry.subject.partition(" ")
         same = times.get((VERBS.get(entry.action, ""), channel, manifest), ())
-        is_done = entry.outcome == audit.DONE and entry.action in ACTIONS
+        is_done = entry.outcome == audit.DONE and entry.action in VERBS
         if not (is_done and any(0 <= utc - entry.at_utc <= _SAME_S for utc in same)):
             yield entry
 
@@ -146,8 +146,8 @@ def _of_entry(entry: audit.Entry) -> Line:
         at_utc=entry.at_utc,
         who=entry.actor,
         action=VERBS.get(entry.action, entry.action),
-        place=channel if entry.action in ACTIONS else "",
-        subject=(known["release"] or manifest[:12]) if entry.action in ACTIONS else entry.subject,
+        place=channel if entry.action in VERBS else "",
+        subject=(known["release"] or manifest[:12]) if entry.action in VERBS else entry.subject,
         before=known["from"],
         after=known["to"] or rest,
         reason=known["reason"],

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from pocketrec_server.admin import layout as admin_layout
-from pocketrec_server.admin.banners import banner
+from pocketrec_server.admin.attention import banner
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.renewal import refresh
 from pocketrec_server.repository.roles import lifetime
