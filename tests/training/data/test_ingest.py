@@ -179,6 +179,45 @@ def test_categories_are_trimmed_and_each_counts_once(tmp_path):
     assert report.nulled == {}
 
 
+def test_a_list_in_a_cell_is_several_categories(tmp_path):
+    (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
+    cells = ["['Sci-Fi', \"Children's\"]", '["War | Peace", "War"]', "[Drama, ]", "[REC] 2|Horror"]
+    items = [{"sku": f"i{n}", "genres": cell} for n, cell in enumerate([*cells, "[]"])]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, items)))
+    given = recipe(items="p.jsonl", allow_unmatched=True)
+    given = replace(given, columns=replace(given.columns, categories="genres", title="", price=""))
+    report = build_tables(given, tmp_path / "out", tmp_path)
+    assert [row[2] for row in rows(tmp_path / "out", "items.parquet")][:5] == [
+        "Sci-Fi|Children's",
+        "War / Peace|War",
+        "Drama",
+        "[REC] 2|Horror",
+        "",
+    ]
+    assert report.nulled == {}
+
+
+def test_rows_that_the_recipe_leaves_out_are_counted_and_are_not_bad(tmp_path):
+    (tmp_path / "i.csv").write_text(
+        f"{GOOD}a,x,1,5\nb,y,2,3\na,y,3,-1\n,y,soon,0\nb,x,4,\nb,x,5,1e-3\n"
+    )
+    given = recipe(above={"stars": 0}, max_bad_share=0.0)
+    report = build_tables(given, tmp_path / "out", tmp_path)
+    assert report.reasons == {"interactions: filtered by data.above.stars": 2}
+    assert (report.interactions, report.quarantined) == (4, 2)
+    saved = (tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()
+    assert {json.loads(line)["reason"] for line in saved} == {"filtered by data.above.stars"}
+    given = recipe(above={"starz": 0})
+    with pytest.raises(
+        TableInvalidError, match=r"'starz' for data\.above\.starz .* Is it \"stars\"\?"
+    ):
+        build_tables(given, tmp_path / "out", tmp_path)
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "i.csv").write_text(f"{GOOD}a,x,9,5\n")
+    with pytest.raises(TableInvalidError, match=r"made with other \[data\]"):
+        append_tables(recipe(), tmp_path / "out", tmp_path / "day")
+
+
 def test_a_price_below_0_is_unknown_as_on_the_device(tmp_path):
     (tmp_path / "i.csv").write_text(f"{GOOD}a,x,1,5\nb,y,2,3\n")
     (tmp_path / "p.csv").write_text("sku,name,gbp\nx,X,-5\ny,Y,0\n")

@@ -1,6 +1,7 @@
 """One raw file to rows of canonical columns, each with a reason where it cannot be used."""
 
 import difflib
+from collections.abc import Iterator
 
 import ibis
 from ibis.expr import types as ir
@@ -8,6 +9,7 @@ from ibis.expr import types as ir
 from pocketrec_bundle.items.catalogue import MAX_ID
 from pocketrec_training.data import columns as col
 from pocketrec_training.data.event_words import UNKNOWN_EVENT
+from pocketrec_training.data.folds import FOLD_WORDS
 from pocketrec_training.data.item_fields import FIELDS, item_fields
 from pocketrec_training.data.samples import Samples
 from pocketrec_training.data.times.forms import TimeRule, unix_seconds
@@ -21,13 +23,8 @@ from pocketrec_training.recipe.schema import Recipe
 _MAX_VALUE = 1e300
 """As servers take values in events."""
 
-
-FOLD_WORDS = {
-    0: ("train", "training", "tr", "0"),
-    1: ("valid", "validation", "val", "dev", "eval", "1"),
-    2: ("test", "testing", "te", "2"),
-}
-"""What `split.column` can say, in small letters, of each fold."""
+FILTERED = "filtered by data.above."
+"""Beginning of the reason of a row that the recipe leaves out; such a row is not a bad one."""
 _TITLES = ("title", "categories", "regions")
 """Keys of columns whose words mean themselves: an item may be called "None"."""
 _PLAIN = ("user", "item", "timestamp", "event", "value", "item_id", "user_id")
@@ -44,6 +41,8 @@ def _column(raw: RawTable, name: str, key: str) -> ir.StringValue:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         where = key if "." in key else f"columns.{key}"
         hint = f' Set {where} = "{sample(close[0])}" in the recipe?' if close else ""
+        if close and key.startswith("data.above."):
+            hint = f' Is it "{sample(close[0])}"?'
         if key == "timestamp":
             hint += (
                 ' For a table without times, set columns.timestamp = "" and split.kind = "random".'
@@ -121,6 +120,7 @@ def clean_interactions(
         problem = time_problem(time_text, ts, rule, now_utc)
     reason = ibis.cases(
         (raw.table[BROKEN].notnull(), raw.table[BROKEN]),
+        *_filters(recipe, raw),
         (user.isnull(), "user id missing"),
         (item.isnull(), "item id missing"),
         (user.length() > MAX_ID, f"user id longer than {MAX_ID} characters"),
@@ -145,6 +145,13 @@ def clean_interactions(
         **{PLACE: raw.table[PLACE]},
         **given,
     )
+
+
+def _filters(recipe: Recipe, raw: RawTable) -> Iterator[tuple[ir.BooleanValue, str]]:
+    """Yield which rows `data.above` leaves out, and the reason."""
+    for name, bound in recipe.data.above.items():
+        number = _column(raw, name, f"data.above.{name}").try_cast("float64")
+        yield (number <= bound).fill_null(False), FILTERED + name
 
 
 def _given(recipe: Recipe, raw: RawTable, fold: int | None) -> tuple[ir.Value, ir.Value]:

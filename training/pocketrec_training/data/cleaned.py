@@ -11,6 +11,7 @@ from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from pocketrec_training.data.clean import (
+    FILTERED,
     clean_interactions,
     clean_items,
     clean_users,
@@ -66,8 +67,10 @@ class Cleaned:
             TableInvalidError: times are implausible, event types unknown, or too many rows bad.
         """
         allowed, notes = recipe.data.max_bad_share, []
+        wrong = {why: n for why, n in self.reasons.items() if FILTERED not in why}
+        n_filtered = sum(self.reasons.values()) - sum(wrong.values())
         if "interactions" in self.tables:
-            n_rows, file = self.n_rows["interactions"], self.files["interactions"]
+            n_rows, file = self.n_rows["interactions"] - n_filtered, self.files["interactions"]
             if self.time is not None and self.samples is not None:
                 refuse_wild_times(
                     self.samples, self.time, self.reasons, n_rows, allowed, self.now_utc
@@ -75,8 +78,8 @@ class Cleaned:
             table, events = self.tables["interactions"], recipe.events
             if told := check_events(table, events, file=file, n_rows=n_rows, allowed=allowed):
                 notes.append(told)
-        n_rows = sum(self.n_rows.values())
-        refuse_too_many(allowed, name, self.reasons, self.examples, n_rows)
+        n_rows = sum(self.n_rows.values()) - n_filtered
+        refuse_too_many(allowed, name, wrong, self.examples, n_rows)
         if "items" in self.tables:
             notes += nulled_sentences(self.tables["items"], self.nulled)
         return notes

@@ -13,7 +13,7 @@ from pocketrec_training.reading.files import table_files
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.recipe.tables import DataConfig
 
-_SPEC_KEYS = ("separator", "quote", "header", "encoding", "null_values", "layout")
+_SPEC_KEYS = ("separator", "quote", "header", "encoding", "null_values", "layout", "above")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

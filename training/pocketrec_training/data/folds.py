@@ -9,6 +9,12 @@ from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.recipe.tables import Split
 
 TRAIN, VALID, TEST = 0, 1, 2
+FOLD_WORDS = {
+    TRAIN: ("train", "training", "tr", "0"),
+    VALID: ("valid", "validation", "val", "dev", "eval", "1"),
+    TEST: ("test", "testing", "te", "2"),
+}
+"""What `split.column` can say, in small letters, of each fold."""
 
 
 def least_events(split: Split) -> int:

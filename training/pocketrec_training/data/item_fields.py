@@ -8,6 +8,7 @@ from pocketrec_bundle.items.audience import MAX_AGE
 from pocketrec_bundle.items.catalogue import MAX_PRICE
 from pocketrec_training.data import columns as col
 from pocketrec_training.reading.json_rows import LIST
+from pocketrec_training.reading.list_cells import with_lists
 from pocketrec_training.reading.raw_table import LINE, PLACE
 
 MAX_TITLE, MAX_CATEGORIES = 10_000, 5_000
@@ -124,8 +125,10 @@ def described(saved: ir.Table) -> ir.Table:
 def _names(texts: ir.StringValue, separator: str) -> ir.StringValue:
     """Return names joined by "|": trimmed, each once in the source's order; null without any.
 
-    Names of a list keep the separator; a "|" within one becomes "/".
+    Names of a list keep the separator; a "|" within one becomes "/". A cell may be the text of a
+    list, such as `['Drama', 'War']`.
     """
+    texts = with_lists(texts)
     listed = texts.replace("|", "/").split(LIST)
     parts = ibis.ifelse(texts.startswith(LIST), listed, texts.split(separator or "|"))
     parts = parts.map(lambda name: name.strip())

@@ -1,6 +1,6 @@
 """Settings of the tables: where they are, their columns and events, and the split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Len
@@ -37,6 +37,8 @@ class DataConfig:
         separator: empty: by the file's ending and content.
         quote: "auto": double quotes in comma and semicolon files, whole quoted fields in others.
         header: whether the first line names the columns; without, they are "1", "2" and so on.
+        above: column of the interactions to a number. Rows whose number is not above it are left
+            out, such as returns, which have a quantity below 0.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
@@ -50,6 +52,7 @@ class DataConfig:
     encoding: str = "utf-8"
     null_values: tuple[str, ...] = NULL_VALUES
     layout: TableLayout = "rows"
+    above: dict[str, float] = field(default_factory=dict)
     max_bad_share: Share = 0.01
     allow_unmatched: bool = False
 

@@ -25,7 +25,7 @@ class EventFacts:
     """Facts of the sampled interactions.
 
     Attributes:
-        n: interactions with a user and an item.
+        n: interactions with a user and an item, without those left out.
         n_users, n_items: distinct.
         users_by_events: band of events -> users: "1", "2-4", "5-19", "20+".
         first_ts, last_ts: unix seconds; None without time.
@@ -37,6 +37,7 @@ class EventFacts:
         one_time: whether all events have one time.
         repeat_share: share of events that repeat an earlier item of the user.
         length_90: number of events of a user that 90% of the users do not exceed.
+        n_left_out: rows that the recipe leaves out, such as returns.
     """
 
     n: int
@@ -52,14 +53,22 @@ class EventFacts:
     one_time: bool
     repeat_share: float
     length_90: int
+    n_left_out: int = 0
 
 
-def event_facts(log: TableProfile) -> EventFacts:
-    """Count the interactions of a sample."""
+def event_facts(log: TableProfile, left_out: NDArray[np.bool_] | None = None) -> EventFacts:
+    """Count the interactions of a sample.
+
+    Args:
+        log: has the sample.
+        left_out: rows not to count, bool [n]; None: all count.
+    """
     columns = log.sample.columns
     users, n_users, known_user = _codes(columns[log.roles["user"].column])
     items, n_items, known_item = _codes(columns[log.roles["item"].column])
     good = known_user & known_item
+    if left_out is not None:
+        good &= ~left_out
     ts = _times(log)[good]
     users, items = users[good], items[good]
     counts = np.bincount(users, minlength=n_users)
@@ -72,6 +81,7 @@ def event_facts(log: TableProfile) -> EventFacts:
     has_time = len(times) > 0
     return EventFacts(
         n=len(users),
+        n_left_out=0 if left_out is None else int(left_out.sum()),
         n_users=len(counts),
         n_items=n_items,
         users_by_events={

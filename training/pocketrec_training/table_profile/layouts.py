@@ -22,7 +22,7 @@ def one_item_a_row(sample: TableSample) -> TableSample:
         several = sum(" " in value for value in some)
         if several and all(_SHOWN.fullmatch(value) for value in some):
             return _chosen(sample, name)
-    return _user_items(sample) if _is_user_items(sample) else sample
+    return user_items(sample) if _is_user_items(sample) else sample
 
 
 def _chosen(sample: TableSample, shown: str) -> TableSample:
@@ -51,7 +51,8 @@ def _is_user_items(sample: TableSample) -> bool:
     return counted >= 0.9 * (len(users) - 1) and len({len(line) for line in lines}) > 2
 
 
-def _user_items(sample: TableSample) -> TableSample:
+def user_items(sample: TableSample) -> TableSample:
+    """Return a row for each item of the lines."""
     users: list[str] = []
     items: list[str] = []
     for line in sample.lines:

@@ -36,6 +36,9 @@ VALUE = _words(
 )
 RATING = _words("rating ratings overall stars star score bookrating myscore grade")
 PLAYS = _words("hours plays playcount listens weight playtime playtimeforever")
+QUANTITY = _words("quantity qty units")
+INVOICE = _words("invoice invoiceno order orderno receipt transaction")
+SPLIT = _words("split fold set subset partition phase usage")
 PURCHASE = _words("quantity qty units invoice order")
 EVENT = _words(
     """

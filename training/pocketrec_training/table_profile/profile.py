@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pocketrec_training.data.folds import TEST, VALID
+from pocketrec_training.data.joins import MIN_MATCHED
 from pocketrec_training.table_profile.columns import ColumnProfile
 from pocketrec_training.table_profile.facts import EventFacts, event_facts
 from pocketrec_training.table_profile.items import separator_of
 from pocketrec_training.table_profile.joins import JoinFacts, join_facts
 from pocketrec_training.table_profile.proposal import Proposal, propose
-from pocketrec_training.table_profile.tables import TableProfile, profile_tables
+from pocketrec_training.table_profile.returns import Returns, find_returns
+from pocketrec_training.table_profile.tables import HOLDS, TableProfile, profile_tables
 
+_HELD_OUT = (("valid", HOLDS[VALID]), ("test", HOLDS[TEST]))
 USUAL_SEPARATOR = {".csv": ",", ".tsv": "\t"}
 
 
@@ -24,7 +28,9 @@ class Profile:
         tables: in the order of the files.
         log: the table of interactions; one of `tables`.
         items, users: the tables that describe them; None without one.
-        facts: of the interactions.
+        held_out: "valid" and "test" -> the file of these interactions, if the files are a split.
+        returns: rows that look like returns; None without any.
+        facts: of the interactions that the recipe keeps.
         item_join, user_join: how many interacted items (users) are in these tables.
         proposal: split and other settings.
     """
@@ -34,10 +40,18 @@ class Profile:
     log: TableProfile
     items: TableProfile | None
     users: TableProfile | None
+    held_out: dict[str, TableProfile]
+    returns: Returns | None
     facts: EventFacts
     item_join: JoinFacts | None
     user_join: JoinFacts | None
     proposal: Proposal
+
+    @property
+    def matched_users(self) -> TableProfile | None:
+        """The table of users if at least half of the interacting users are in it."""
+        good = self.user_join is not None and self.user_join.share >= MIN_MATCHED
+        return self.users if good else None
 
     @property
     def category_separator(self) -> str:
@@ -49,8 +63,8 @@ class Profile:
     @property
     def bad_share(self) -> float:
         """Share of the rows of both tables that `pocketrec data` cannot use."""
-        bad = self.log.sample.n_sampled - self.facts.n + self.facts.unreadable_times
-        rows = self.log.sample.n_sampled
+        rows = self.log.sample.n_sampled - self.facts.n_left_out
+        bad = rows - self.facts.n + self.facts.unreadable_times
         return bad / rows if rows else 0.0
 
     def dialect_keys(self, table: TableProfile) -> dict[str, tuple[object, str]]:
@@ -82,17 +96,28 @@ def profile_files(paths: Sequence[Path]) -> Profile:
     log = next(table for table in tables if table.holds == "interactions")
     items = next((table for table in tables if table.holds == "items"), None)
     users = next((table for table in tables if table.holds == "users"), None)
-    facts = event_facts(log)
+    held_out = {
+        name: table for table in tables for name, holds in _HELD_OUT if table.holds == holds
+    }
+    returns = find_returns(log)
+    facts = event_facts(log, returns.rows if returns else None)
     return Profile(
         name=recipe_name(log.sample.path),
         tables=tables,
         log=log,
         items=items,
         users=users,
+        held_out=held_out,
+        returns=returns,
         facts=facts,
         item_join=_join(log.column("item"), items.column("item_id") if items else None),
         user_join=_join(log.column("user"), users.column("user") if users else None),
-        proposal=propose(log, facts, has_time=facts.first_ts is not None),
+        proposal=propose(
+            log,
+            facts,
+            has_time=facts.first_ts is not None,
+            files={name: table.sample.path for name, table in held_out.items()},
+        ),
     )
 
 

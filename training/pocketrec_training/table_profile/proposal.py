@@ -1,7 +1,10 @@
 """Which split, events and sizes a recipe gets, and why."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 
 from pocketrec_training.data.splits.check import FEW_CASES, MOST_TIED
 from pocketrec_training.table_profile import names
@@ -42,19 +45,52 @@ class Proposal:
     settings: tuple[Setting, ...]
 
 
-def propose(log: TableProfile, facts: EventFacts, *, has_time: bool) -> Proposal:
-    """Choose the settings for a table of interactions."""
-    split = propose_split(facts, has_time=has_time)
+def propose(
+    log: TableProfile,
+    facts: EventFacts,
+    *,
+    has_time: bool,
+    files: Mapping[str, Path] = MappingProxyType({}),
+) -> Proposal:
+    """Choose the settings for a table of interactions.
+
+    Args:
+        log: the interactions, all or those of training.
+        facts: of them.
+        has_time: whether they have times.
+        files: "valid" and "test" -> file of held-out interactions; empty if the files are no split.
+    """
+    given = _given(log, files)
+    split = given[0] if given else propose_split(facts, has_time=has_time)
     least = 5 if facts.users_by_events["5-19"] + facts.users_by_events["20+"] >= FEW_CASES else 3
     settings = [
         *_events(log),
+        *given[1:],
         Setting(key="split.min_user_events", value=least),
         *_sizes(facts, log.sample.n_rows),
         *_neighbours(facts),
-        *_ranker(facts, ordered=split.value != "random"),
+        *_ranker(facts, ordered=split.value not in ("random", "given")),
         *_rules(facts),
     ]
     return Proposal(split=split, settings=tuple(settings))
+
+
+def _given(log: TableProfile, files: Mapping[str, Path]) -> list[Setting]:
+    """Return `split.kind` and its keys if somebody has split the interactions already."""
+    kind = "split.kind"
+    if files:
+        names_of = " and ".join(path.name for path in files.values())
+        why = f"held out: {names_of}; times are not used"
+        found = [
+            Setting(key=f"split.{name}", value=path.as_posix()) for name, path in files.items()
+        ]
+        return [Setting(key=kind, value="given", why=why), *found]
+    if (choice := log.roles.get("split")) is None:
+        return []
+    return [
+        Setting(key=kind, value="given", why="a column says it; times are not used"),
+        Setting(key="split.column", value=choice.column, why=choice.why),
+    ]
 
 
 def propose_split(facts: EventFacts, *, has_time: bool) -> Setting:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,6 +68,9 @@ def _data(profile: Profile) -> Iterator[str]:
             yield _line("items", log.sample.path.as_posix(), "the same file describes its items")
     elif items and not profile.dialect_keys(items):
         yield _line("items", items.sample.path.as_posix(), f"{items.sample.n_rows:,} rows")
+    users = profile.matched_users
+    if users and not profile.dialect_keys(users):
+        yield _line("users", users.sample.path.as_posix(), f"{users.sample.n_rows:,} rows")
     bad = profile.bad_share
     if bad > 0.005:
         allowed = min(1.0, math.ceil(100 * (1.1 * bad + 0.005)) / 100)
@@ -76,12 +80,16 @@ def _data(profile: Profile) -> Iterator[str]:
 def _dialects(profile: Profile) -> Iterator[str]:
     """Yield the tables of files that are not written in the usual way."""
     log, items = profile.log, profile.log if profile.log.item_roles else profile.items
-    for section, table in (("interactions", log), ("items", items)):
+    tables = (("interactions", log), ("items", items), ("users", profile.matched_users))
+    for section, table in tables:
         if table is None or not (keys := profile.dialect_keys(table)):
             continue
         yield from ("", f"[data.{section}]", _line("file", table.sample.path.as_posix(), ""))
         for key, (value, why) in keys.items():
             yield _line(key, value, why)
+    if profile.returns:
+        why = "rows that are not above it are left out, such as returns"
+        yield from ("", "[data.above]", _line(_key(profile.returns.column), 0, why))
 
 
 def _columns(profile: Profile) -> Iterator[str]:
@@ -99,6 +107,10 @@ def _columns(profile: Profile) -> Iterator[str]:
             yield _line(role, choice.column, choice.why)
         if role == "timestamp":
             yield from _time_keys(profile)
+    if users := profile.matched_users:
+        key = users.roles["user"].column
+        if key != log.roles["user"].column:
+            yield _line("user_id", key, "in the table of users")
     roles = log.item_roles or (profile.items.roles if profile.items else {})
     for role, choice in roles.items():
         yield _line(role, choice.column, choice.why)
@@ -139,6 +151,11 @@ def _line(key: str, value: object, why: str) -> str:
     comment = f"# {printable(why)}"
     short = f"{line}  {comment}"
     return short if len(short) <= WIDTH else f"{comment}\n{line}"
+
+
+def _key(name: str) -> str:
+    """Return a name as a key of TOML, quoted if it has to be."""
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def printable(text: str) -> str:

@@ -33,6 +33,8 @@ def _lines(profile: Profile) -> Iterator[str]:
     bands = ", ".join(f"{band}: {n:,}" for band, n in facts.users_by_events.items())
     yield f"{'users':<9}{facts.n_users:,}; by number of events {bands}"
     yield f"{'repeats':<9}{facts.repeat_share:.1%} of the events repeat an item of the user"
+    if profile.returns:
+        yield f"{'returns':<9}{profile.returns.sentence()}"
     split = profile.proposal.split
     yield f"{'split':<9}{split.value}: {split.why}"
     for key, values in questions(profile):
@@ -60,6 +62,8 @@ def profile_json(profile: Profile) -> dict[str, Any]:
             "users_by_events": facts.users_by_events,
         },
         "settings": {each.key: each.value for each in settings_of(profile)},
+        "returns": profile.returns
+        and {"column": profile.returns.column, "rows": profile.returns.n},
         "questions": dict(questions(profile)),
     }
 

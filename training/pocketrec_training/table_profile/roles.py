@@ -1,10 +1,12 @@
-"""The role of each column of a table of interactions: user, item, timestamp, event, value."""
+"""The role of each column of interactions: user, item, timestamp, event, value, split."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from pocketrec_training.data.folds import FOLD_WORDS, TEST, TRAIN
 from pocketrec_training.table_profile import names
 from pocketrec_training.table_profile.columns import ColumnProfile
 
@@ -50,6 +52,8 @@ def interaction_roles(
     roles: Roles = {}
     if found := _time(columns, named=named):
         roles["timestamp"] = found
+    if named and (found := _split(columns)):
+        roles["split"] = found
     if found := _event(columns, named=named):
         roles["event"] = found
     if found := _value(columns, named=named, ids=joins):
@@ -98,6 +102,21 @@ def _should_be_time(column: ColumnProfile) -> bool:
 def _has_other_name(name: str) -> bool:
     words = names.USER | names.ITEM | names.SESSION | names.VALUE
     return names.is_named(name, words)
+
+
+def _split(columns: Sequence[ColumnProfile]) -> Choice | None:
+    """Return the column that says train and test of each row."""
+    for column in columns:
+        if not names.is_named(column.name, names.SPLIT):
+            continue
+        counts = Counter[int]()
+        for value, n in column.counts.items():
+            counts[next((f for f, words in FOLD_WORDS.items() if value.lower() in words), -1)] += n
+        # Numbers alone are as likely the folds of a cross-validation.
+        if {TRAIN, TEST} <= counts.keys() and -1 not in counts and not column.is_numeric:
+            told = ", ".join(f"{FOLD_WORDS[fold][0]} {n:,}" for fold, n in sorted(counts.items()))
+            return Choice(column=column.name, why=told)
+    return None
 
 
 def _event(columns: Sequence[ColumnProfile], *, named: bool) -> Choice | None:

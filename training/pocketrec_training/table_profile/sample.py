@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.reading.files import InputFile, ending, kind_of, opened, table_files
+from pocketrec_training.reading.list_cells import list_parts
 from pocketrec_training.reading.sniff import (
     Dialect,
     sniff_encoding,
@@ -28,6 +29,8 @@ PART_BYTES = 8 << 20
 MAX_ROWS = 600_000
 MAX_COLUMNS = 1000
 SNIFFED_BYTES = 1 << 20
+LISTS_LOOKED_AT = 2000
+"""Values that show whether a column's texts are lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,8 @@ class TableSample:
         columns: name -> values, all of one length. Without a header the names are "1", "2", ...
         n_rows: rows of the table; estimated if not `whole`.
         whole: whether `columns` has all rows.
-        lists: columns whose values are lists; their elements are joined by "|".
+        lists: columns whose values are lists, also as text (`['a', 'b']`); their elements are
+            joined by "|".
         objects: columns whose values are JSON objects.
         layout: "rows", or a layout with several items in a line, which `columns` no longer has.
         lines: of a table without header and commas, the lines as they are.
@@ -79,6 +83,10 @@ def read_sample(path: Path) -> TableSample:
     Raises:
         TableInvalidError: the file is missing or empty, or its format is not supported.
     """
+    return _with_lists(_of_kind(path))
+
+
+def _of_kind(path: Path) -> TableSample:
     files = table_files(path)
     if not files:
         raise TableInvalidError(f"{path}: no such file, nor a folder of tables.")
@@ -96,6 +104,23 @@ def read_sample(path: Path) -> TableSample:
     if found.n_sampled == 0:
         raise TableInvalidError(f"{path}: the table has no rows.")
     return replace(found, n_rows=round(found.n_rows / share), whole=found.whole and share == 1.0)
+
+
+def _with_lists(sample: TableSample) -> TableSample:
+    """Join the elements of lists that are written as texts."""
+    columns = {}
+    for name, values in sample.columns.items():
+        some = [value for value in values[:LISTS_LOOKED_AT] if value]
+        n_lists = sum(list_parts(value) is not None for value in some)
+        if n_lists and n_lists >= 0.95 * len(some):
+            parts = map(list_parts, values)
+            columns[name] = [
+                value if found is None else "|".join(found)
+                for value, found in zip(values, parts, strict=True)
+            ]
+    if not columns:
+        return sample
+    return replace(sample, columns=sample.columns | columns, lists=sample.lists | columns.keys())
 
 
 def _parts(files: Sequence[InputFile]) -> tuple[list[_Part], float]:

@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pocketrec_training.data.folds import TEST, TRAIN, VALID
 from pocketrec_training.errors import TableInvalidError
 from pocketrec_training.table_profile import names
 from pocketrec_training.table_profile.columns import ColumnProfile, profile_columns
+from pocketrec_training.table_profile.held_out import split_files
 from pocketrec_training.table_profile.items import is_text, item_roles
 from pocketrec_training.table_profile.joins import agreement
-from pocketrec_training.table_profile.layouts import one_item_a_row
+from pocketrec_training.table_profile.layouts import one_item_a_row, user_items
 from pocketrec_training.table_profile.roles import Choice, Roles, can_be_id, interaction_roles
 from pocketrec_training.table_profile.sample import TableSample, read_sample
+
+HOLDS = {VALID: "validation interactions", TEST: "test interactions"}
+"""What files of a split hold, beside the training interactions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +24,7 @@ class TableProfile:
     """One file: its rows, the facts of its columns, and what it is used for.
 
     Attributes:
-        holds: "interactions", "items", "users" or empty (not used).
+        holds: "interactions", "items", "users", one of `HOLDS`, or empty (not used).
         roles: role -> column.
         item_roles: of a file of interactions that describes its items too.
         why: why the file is not used.
@@ -52,7 +57,32 @@ def profile_tables(paths: Sequence[Path]) -> list[TableProfile]:
         TableInvalidError: a file cannot be read, or none has a user and an item in each row.
     """
     samples = [one_item_a_row(read_sample(path)) for path in paths]
-    tables = [TableProfile(sample=each, columns=profile_columns(each)) for each in samples]
+    every = [TableProfile(sample=each, columns=profile_columns(each)) for each in samples]
+    folds = {path: fold for fold, path in split_files(paths).items()}
+    held_out = [table for table in every if folds.get(table.sample.path, TRAIN) != TRAIN]
+    if not held_out:
+        return _of_tables(every)
+    found = _of_tables([table for table in every if all(table is not each for each in held_out)])
+    log = next(table for table in found if table.holds == "interactions")
+    if log.sample.path not in folds or not all(_alike(log, table) for table in held_out):
+        return _of_tables(every)  # the names mean something else
+    by_path = {table.sample.path: table for table in found}
+    for table in held_out:
+        path = table.sample.path
+        if log.sample.layout == "user_items" != table.sample.layout:
+            sample = user_items(table.sample)
+            table = TableProfile(sample=sample, columns=profile_columns(sample))
+        by_path[path] = _with(table, holds=HOLDS[folds[path]], roles=log.roles)
+    return [by_path[table.sample.path] for table in every]
+
+
+def _alike(log: TableProfile, other: TableProfile) -> bool:
+    """Return whether two files may be parts of one table; short ones hide a layout of lines."""
+    names_of = [[column.name for column in table.columns] for table in (log, other)]
+    return log.sample.layout == "user_items" or names_of[0] == names_of[1]
+
+
+def _of_tables(tables: Sequence[TableProfile]) -> list[TableProfile]:
     roles = [_roles(table, [o for o in tables if o is not table]) for table in tables]
     scores = [_score(table, found) for table, found in zip(tables, roles, strict=True)]
     best = max(range(len(tables)), key=scores.__getitem__)
