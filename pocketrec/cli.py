@@ -89,6 +89,7 @@ EXTRA_OF = {
             "pydantic",
             "scipy",
             "sklearn",
+            "tea_tasting",
             "threadpoolctl",
             "tensorflow",
             "tf2onnx",

@@ -60,6 +60,7 @@ PARSED = {
     "mirror --repo repo/ --to /srv": "writes outside the scratch folder",
     "device recommend --bundle work/bundle --home phone --offline": "needs the guide's own bundle",
     "device simulate": "simulates for minutes",
+    "experiment report": "needs exposures, and tests/experiments/analysis/test_page.py runs it",
 }
 
 RECIPE = """name = "shop"
@@ -100,6 +101,7 @@ BEFORE = {
     "docs/device/privacy.md": PHONE,
     "docs/device/simulator.md": (*REPOSITORY, *PHONE, *SERVER),
     "docs/server/experiments.md": REPOSITORY,
+    "docs/server/experiment-report.md": (*REPOSITORY, *SERVER),
 }
 # Words of the pages that stand for the reader's own.
 OURS = {"ITEM_ID": "item 7", "ANOTHER": "item 14"}

@@ -18,8 +18,6 @@ from pocketrec_experiments.statistics import (
     sequential_bounds,
 )
 
-LEAST_GROWTH = 1e-6
-"""Information is taken to grow at least by this share from one look to the next."""
 LEAST_USERS = 2
 
 
@@ -114,7 +112,7 @@ def guard_looks(
         if day <= _planned_days(design) and min(c.n, t.n) >= LEAST_USERS:
             seen = compare(c, t)
             if math.isfinite(seen.z):
-                found[day] = (seen, float(c.n + t.n))
+                found[day] = (seen, (max(abs(seen.limit), seen.se) / seen.se) ** 2)
     bounds = _bounds(list(found), [n for _, n in found.values()], design, guard.alpha, sides=1)
     return [
         GuardLook(day=day, margin=seen, bound=bound, is_crossed=seen.z > bound)
@@ -144,9 +142,7 @@ def _bounds(
     if not days:
         return []
     planned = _planned_days(design)
-    rising = list(
-        itertools.accumulate(amounts, lambda before, now: max(now, before * (1 + LEAST_GROWTH)))
-    )
+    rising = list(itertools.accumulate(amounts, max))
     found = sequential_bounds(
         [day / planned for day in days], alpha=alpha, sides=sides, information=rising
     )

@@ -15,13 +15,15 @@ class Margin:
         control: metric of the control.
         treatment: metric of the treatment.
         limit: the worst tolerated value of the treatment: control changed by `worse_by`.
+        se: standard error of treatment - limit.
         z: standard errors by which the treatment is beyond the limit; positive is worse. NaN if
-            the data cannot give it.
+            nothing varies or an arm has too few users.
     """
 
     control: float
     treatment: float
     limit: float
+    se: float
     z: float
 
 
@@ -41,10 +43,6 @@ def margin(
     factor = 1 - worse_by if is_higher_better else 1 + worse_by
     beyond = factor * c - t if is_higher_better else t - factor * c
     variance = vt + factor**2 * vc
-    if not math.isfinite(variance):
-        z = math.nan
-    elif variance <= 0:
-        z = 0.0 if beyond <= 0 else math.inf
-    else:
-        z = beyond / math.sqrt(variance)
-    return Margin(control=c, treatment=t, limit=factor * c, z=z)
+    se = math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else math.nan
+    z = beyond / se if se > 0 else math.nan
+    return Margin(control=c, treatment=t, limit=factor * c, se=se, z=z)

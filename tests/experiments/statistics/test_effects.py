@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pocketrec_bundle.errors import InputError
-from pocketrec_experiments.statistics import Ratio, Sums, effect, sample_ratio
+from pocketrec_experiments.statistics import Ratio, Sums, effect, margin, sample_ratio
 from pocketrec_experiments.statistics.multiplicity import benjamini_hochberg, holm
 from pocketrec_experiments.statistics.power import plan
 from pocketrec_experiments.statistics.ratio_mismatch import chi_square_tail
@@ -173,3 +173,29 @@ def test_adjusted_p_values_are_those_of_scipy_and_never_smaller(p_values):
     )
     for raw, adjusted in zip(p_values, holm(p_values), strict=True):
         assert raw <= adjusted <= min(1.0, len(p_values) * max(p_values))
+
+
+def test_the_margin_of_a_guardrail_by_hand():
+    # control: mean 10, var 4, n 100; treatment: mean 11, var 9, n 50. Tolerated: 5% more.
+    rng = np.random.default_rng(0)
+
+    def arm(mean: float, variance: float, n: int) -> Sums:
+        values = rng.normal(size=n)
+        values = (values - values.mean()) / values.std(ddof=1) * variance**0.5 + mean
+        return Sums.of_rows(("ms",), values)
+
+    control, treatment = arm(10, 4, 100), arm(11, 9, 50)
+    metric = Ratio(numerator="ms")
+    found = margin(control, treatment, metric, worse_by=0.05, is_higher_better=False)
+    assert found.limit == pytest.approx(10.5)
+    assert found.se == pytest.approx(math.sqrt(9 / 50 + 1.05**2 * 4 / 100))
+    assert found.z == pytest.approx((11 - 10.5) / found.se)
+    other = margin(control, treatment, metric, worse_by=0.05, is_higher_better=True)
+    assert other.limit == pytest.approx(9.5)
+    assert other.z == pytest.approx((9.5 - 11) / math.sqrt(9 / 50 + 0.95**2 * 4 / 100))
+
+
+def test_a_margin_without_users_has_no_z():
+    nothing = Sums.of_rows(("ms",), [])
+    found = margin(nothing, nothing, Ratio(numerator="ms"), worse_by=0, is_higher_better=False)
+    assert math.isnan(found.z)

@@ -1,12 +1,13 @@
 """Group-sequential bounds against published tables, and against simulated paths."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from pocketrec_bundle.errors import InputError
-from pocketrec_experiments.statistics import sequential_bounds
+from pocketrec_experiments.statistics import sequential, sequential_bounds
 from pocketrec_experiments.statistics.power import inflation, plan
 from pocketrec_experiments.statistics.sequential import crossing_probability, spending
 
@@ -55,6 +56,22 @@ def test_looks_beyond_the_plan_spend_nothing():
     assert bounds.z[2] == 8.0
 
 
+def test_looks_without_new_information_are_one_test_at_a_time():
+    # Equal information: Z is the same at each look, so P(Z > c_k) is what was spent up to then.
+    bounds = sequential_bounds([0.3, 0.6, 1.0], alpha=0.05, information=[5.0, 5.0, 5.0])
+    expected = [NormalDist().inv_cdf(1 - spending(t, 0.025)) for t in bounds.fractions]
+    assert bounds.z == pytest.approx(expected, abs=0.01)
+
+
+def test_bounds_do_not_depend_on_the_number_of_nodes(monkeypatch):
+    fractions = [0.2, 0.202, 0.21, 0.5, 0.9, 1.0]
+    for sides in (1, 2):
+        few = sequential_bounds(fractions, sides=sides).z
+        monkeypatch.setattr(sequential, "_RULES", (1536, 2048))
+        assert sequential_bounds(fractions, sides=sides).z == pytest.approx(few, abs=1e-6)
+        monkeypatch.undo()
+
+
 def test_earlier_bounds_do_not_depend_on_later_looks():
     assert sequential_bounds([0.1, 0.35]).z == sequential_bounds([0.1, 0.35, 0.9]).z[:2]
 
@@ -99,6 +116,7 @@ def test_spending_begins_at_nothing():
         ([0.5], {"alpha": 1.0}),
         ([0.5], {"sides": 3}),
         ([0.5], {"information": [1.0, 2.0]}),
+        ([0.5, 0.6], {"information": [2.0, 1.0]}),
     ],
 )
 def test_looks_that_do_not_rise_are_refused(fractions, more):

@@ -1,0 +1,200 @@
+"""`pocketrec experiment report` and `power`: what an experiment found, and how long it must run."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pocketrec.commands.repository.rollout_options import CHANNEL, JSON
+from pocketrec.finite import FiniteRange
+
+if TYPE_CHECKING:
+    from pocketrec_bundle.settings.experiments import Experiments
+
+
+@click.command(
+    epilog="Example: pocketrec experiment report blend --events work/events --repo work/repo"
+)
+@click.argument("experiment", metavar="ID")
+@click.option(
+    "--events",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of `pocketrec events export`.",
+)
+@click.option(
+    "--experiments",
+    "file",
+    type=click.Path(path_type=Path),
+    help="The channel's experiments.json.",
+)
+@click.option("--repo", type=click.Path(path_type=Path), help="The repository, in its place.")
+@CHANNEL
+@click.option(
+    "--metric",
+    default="conversion",
+    show_default=True,
+    help="Decides: conversion, ctr, revenue, ...",
+)
+@click.option(
+    "--conversion",
+    "conversions",
+    multiple=True,
+    metavar="EVENT",
+    help="Event that is a conversion; its value is revenue; repeatable.  [default: purchase]",
+)
+@click.option(
+    "--click",
+    "clicks",
+    multiple=True,
+    metavar="EVENT",
+    help="Event that is a click on an impression; repeatable.  [default: all]",
+)
+@click.option(
+    "--winsorise",
+    type=FiniteRange(0.5, 1),
+    default=0.99,
+    show_default=True,
+    help="Quantile of the buyers above which a user's revenue is cut.",
+)
+@click.option("--alpha", type=FiniteRange(0.0001, 0.5), default=0.05, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write the report as an HTML page.")
+@JSON
+def report(
+    experiment: str,
+    events: Path,
+    file: Path | None,
+    repo: Path | None,
+    channel: str,
+    metric: str,
+    conversions: tuple[str, ...],
+    clicks: tuple[str, ...],
+    winsorise: float,
+    alpha: float,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Compare the arms of the experiment ID on exported events, the verdict first.
+
+    Look as often as you like: the verdict uses group-sequential bounds. It is made by intention to
+    treat; users with a forced arm and bots are left out.
+    """
+    if (file is None) == (repo is None):
+        raise click.UsageError("Give one of --experiments and --repo.")
+    from pocketrec_experiments.analysis import Design, Settings, experiment_report
+
+    settings = Settings(metric=metric, winsorise=winsorise, alpha=alpha, clicks=clicks)
+    if conversions:
+        settings = dataclasses.replace(settings, conversions=conversions)
+    signed = _signed(file, repo, channel)
+    found = experiment_report(
+        design=Design.of(signed, experiment), events=events, settings=settings
+    )
+    if out is not None:
+        from pocketrec_bundle.disk.files import write_atomic
+        from pocketrec_experiments.analysis.page import render
+
+        write_atomic(out, render(found).encode())
+    if as_json:
+        click.echo(json.dumps(found.to_json()))
+        return
+    from pocketrec_experiments.analysis.terminal import show
+
+    show(found, width=None if sys.stdout.isatty() else 100)
+    if out is not None:
+        click.echo(f"written: {out}")
+
+
+def _signed(file: Path | None, repo: Path | None, channel: str) -> "Experiments":
+    if file is not None:
+        from pocketrec_bundle.settings.experiments import Experiments
+
+        return Experiments.from_bytes(file.read_bytes())
+    assert repo is not None
+    from pocketrec_server.experiments.signing import read_experiments
+
+    return read_experiments(repo, channel)
+
+
+@click.command(
+    epilog="Example: pocketrec experiment power --mean 0.05 --effect 0.1 --users-per-day 2000"
+)
+@click.option("--mean", type=FiniteRange(min=0), required=True, help="Metric of control now.")
+@click.option(
+    "--sd",
+    type=FiniteRange(min=0),
+    help="Standard deviation between users.  [default: of a share, sqrt(mean (1 - mean))]",
+)
+@click.option(
+    "--correlation",
+    type=FiniteRange(-0.999, 0.999),
+    default=0.0,
+    show_default=True,
+    help="Of the metric with each user's past, for CUPED.",
+)
+@click.option(
+    "--effect",
+    type=FiniteRange(-1, 10),
+    required=True,
+    help="Smallest relative effect to find; 0.1 is 10%.",
+)
+@click.option("--users-per-day", type=FiniteRange(min=0), help="New users of both arms a day.")
+@click.option(
+    "--share",
+    type=FiniteRange(0.01, 0.99),
+    default=0.5,
+    show_default=True,
+    help="Of the treatment among the users of both arms.",
+)
+@click.option("--power", "chance", type=FiniteRange(0.5, 0.999), default=0.8, show_default=True)
+@click.option("--alpha", type=FiniteRange(0.0001, 0.2), default=0.05, show_default=True)
+@click.option(
+    "--looks",
+    type=click.IntRange(1, 365),
+    default=28,
+    show_default=True,
+    help="Looks at the data; 1: only at the end.",
+)
+@JSON
+def power(
+    mean: float,
+    sd: float | None,
+    correlation: float,
+    effect: float,
+    users_per_day: float | None,
+    share: float,
+    chance: float,
+    alpha: float,
+    looks: int,
+    as_json: bool,
+) -> None:
+    """Print the users and days that an experiment needs, before it starts."""
+    from pocketrec_experiments.statistics import plan
+
+    if sd is None and not mean < 1:
+        raise click.UsageError("Give --sd: a mean of 1 or more is not a share.")
+    variance = (mean * (1 - mean) if sd is None else sd**2) * (1 - correlation**2)
+    found = plan(
+        mean=mean,
+        variance=variance,
+        relative=effect,
+        users_per_day=users_per_day,
+        share=share,
+        power=chance,
+        alpha=alpha,
+        looks=looks,
+    )
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(found)))
+        return
+    click.echo(
+        f"{found.users:,} users in both arms find a change of {effect:+.1%} with {chance:.0%}."
+    )
+    if looks > 1:
+        more = found.inflation - 1
+        click.echo(f"{looks} looks need {more:.1%} more users than one look at the end.")
+    if found.days is not None:
+        click.echo(f"{found.days} days; run whole weeks: {found.weeks_days} days.")
