@@ -3,8 +3,9 @@
 The names below are the library; each is imported from its room when it is first used, so that
 `import pocketrec` loads no room and a phone needs neither TensorFlow nor Flask.
 
-Tables become a run (`train`, `evaluate`), a run a bundle (`export_bundle`, `open_bundle`), a bundle
-a signed release (`publish`, `create_app`), and a release a slate (`Device`, `Answer`, `Fault`).
+Tables become a run (`load_recipe`, `build_tables`, `train`, `evaluate`), a run a bundle
+(`export_bundle`, `open_bundle`), a bundle a signed release (`make_keys`, `load_signers`,
+`found_repository`, `publish`, `create_app`), and a release a slate (`Device`, `Answer`, `Fault`).
 The other names are types of arguments and answers, such as `Filters` and `Evaluation`. Errors are
 `PocketRecError`. The command line is `pocketrec.cli`.
 """
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from pocketrec_export.build import export_bundle
     from pocketrec_export.report import ExportReport
     from pocketrec_server.app import create_app
-    from pocketrec_server.repository.publish import PublishReport
+    from pocketrec_server.repository.keys import load_signers, make_keys
+    from pocketrec_server.repository.publish import PublishReport, found_repository
     from pocketrec_server.settings import Settings
+    from pocketrec_training.data.ingest import build_tables
     from pocketrec_training.evaluation.evaluate import evaluate
     from pocketrec_training.evaluation.result import Evaluation
     from pocketrec_training.fits.report import TrainReport
+    from pocketrec_training.recipe.load import load_recipe
     from pocketrec_training.train import train
 
 __all__ = [
@@ -45,9 +49,14 @@ __all__ = [
     "Settings",
     "Status",
     "TrainReport",
+    "build_tables",
     "create_app",
     "evaluate",
     "export_bundle",
+    "found_repository",
+    "load_recipe",
+    "load_signers",
+    "make_keys",
     "open_bundle",
     "publish",
     "train",
@@ -67,9 +76,14 @@ _PLACES = {
     "Settings": "pocketrec_server.settings",
     "Status": "pocketrec_edge.device_status",
     "TrainReport": "pocketrec_training.fits.report",
+    "build_tables": "pocketrec_training.data.ingest",
     "create_app": "pocketrec_server.app",
     "evaluate": "pocketrec_training.evaluation.evaluate",
     "export_bundle": "pocketrec_export.build",
+    "found_repository": "pocketrec_server.repository.publish",
+    "load_recipe": "pocketrec_training.recipe.load",
+    "load_signers": "pocketrec_server.repository.keys",
+    "make_keys": "pocketrec_server.repository.keys",
     "open_bundle": "pocketrec_bundle.reader",
     "publish": "pocketrec.publishing",
     "train": "pocketrec_training.train",

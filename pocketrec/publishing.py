@@ -62,8 +62,7 @@ def publish(
         PocketRecError: the disk is full; devices still see the old release.
 
     Example:
-        >>> from pocketrec_server.repository.keys import load_signers, make_keys
-        >>> from pocketrec_server.repository.publish import found_repository
+        >>> from pocketrec import found_repository, load_signers, make_keys
         >>> key_files = make_keys(Path("keys"))
         >>> signers = load_signers(Path("keys"))
         >>> channels = found_repository(Path("repo"), signers)

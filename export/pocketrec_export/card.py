@@ -8,7 +8,9 @@ from typing import Any
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_export.gates.rows import GateRow, interval, shown
 from pocketrec_export.report import ExportReport
+from pocketrec_training.data.splits.check import no_times_told
 from pocketrec_training.monitoring.stopping import cap_warning, final_told, stopped_told
+from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.run_folder import RunFolder
 
 _CLOCKED = "latency ratio"
@@ -51,14 +53,16 @@ def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
     data = json.loads(path.read_bytes()) if path.is_file() else {}
     export = _without_times(asdict(report))
     gain = training.get("ranker_gain_sentence", "")
+    no_times = no_times_told(load_recipe(RunFolder(run_dir).recipe).split.kind)
     card = {
         "fit": report.fit,
         "export": export,
         "training": {k: training[k] for k in KEPT if k in training} | {"ranker_gain": gain},
         "final": {k: training["final"][k] for k in KEPT_OF_FINAL} if report.fit == "final" else {},
         "data": data,
+        "no_times": no_times,
     }
-    verdicts = "".join(f"- {line}\n" for line in (export["baseline_gain"], gain) if line)
+    verdicts = "".join(f"- {line}\n" for line in (export["baseline_gain"], gain, no_times) if line)
     ended = "".join(f"- {text}\n" for text in (stopped_told(training), _capped(training)) if text)
     files = "\n".join(
         f"| {r['model']} | {r['engine']} | {r['variant']} | {r['bytes']} | {r['max_error']:.2e} "

@@ -102,7 +102,15 @@ def test_importing_the_library_loads_no_room(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "missing", "extra"),
-    [("train", "keras", "train"), ("create_app", "flask", "server"), ("publish", "tuf", "server")],
+    [
+        ("train", "keras", "train"),
+        ("load_recipe", "pydantic", "train"),
+        ("build_tables", "ibis", "train"),
+        ("create_app", "flask", "server"),
+        ("publish", "tuf", "server"),
+        ("make_keys", "cryptography", "server"),
+        ("found_repository", "tuf", "server"),
+    ],
 )
 def test_a_name_whose_extra_is_not_installed_names_the_extra(tmp_path, name, missing, extra):
     code = f"import sys; sys.modules[{missing!r}] = None; from pocketrec import {name}"
@@ -195,6 +203,9 @@ def test_the_example_of_a_name_of_the_phone_runs(shop, name):
 
 def test_the_examples_of_the_server_run(shop):
     pytest.importorskip("flask", reason="needs the server extra")
+    run_example(pocketrec.make_keys)
+    run_example(pocketrec.load_signers)
+    run_example(pocketrec.found_repository)
     run_example(pocketrec.publish)
     run_example(pocketrec.create_app)
     run_example(pocketrec.PublishReport)
@@ -221,6 +232,8 @@ def test_every_argument_of_a_step_is_a_keyword(name):
 
 def test_the_examples_from_tables_to_a_release_run_one_after_the_other(shop, uncompiled):
     pytest.importorskip("tensorflow", reason="needs the train extra")
+    run_example(pocketrec.load_recipe)
+    run_example(pocketrec.build_tables)
     with uncompiled():
         run_example(pocketrec.train)
         run_example(pocketrec.evaluate)

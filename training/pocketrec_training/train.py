@@ -13,7 +13,12 @@ from pocketrec_training.data import columns as col
 from pocketrec_training.data.dataset import load_dataset
 from pocketrec_training.data.features.columns import feature_spec
 from pocketrec_training.data.splits.cases import split_cases
-from pocketrec_training.data.splits.check import check_heads, check_split, tie_warning
+from pocketrec_training.data.splits.check import (
+    check_heads,
+    check_split,
+    no_times_told,
+    tie_warning,
+)
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.fits.evaluation import fit_evaluation
 from pocketrec_training.fits.final import MINUTES_SHARE, fit_final
@@ -23,16 +28,12 @@ from pocketrec_training.monitoring.experiment_log import ExperimentLog
 from pocketrec_training.monitoring.stopping import cap_warning
 from pocketrec_training.neighbours.choose import choose_neighbours
 from pocketrec_training.recipe.load import recipe_json
-from pocketrec_training.recipe.schema import Recipe, uses_time
+from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.run_folder import RunFolder
 from pocketrec_training.towers.fit import prepare_process
 from pocketrec_training.trained import load_trained
 from pocketrec_training.warm_start.start import check_fits
 
-NO_TIMES = (
-    "no times are used (columns.timestamp, split.kind): sequence and recency features are off. "
-    "Held-out items are a seeded draw, so figures cannot be compared with those of a split in time."
-)
 TOWERS_SHARE = 0.75
 """Part of `--minutes` that the two towers get where the recipe has no caps of its own."""
 
@@ -73,8 +74,7 @@ def train(
         FeatureLeakError: a ranker feature knows the future; the towers stay in the unfinished work.
 
     Example:
-        >>> from pocketrec_training.data.ingest import build_tables
-        >>> from pocketrec_training.recipe.load import load_recipe
+        >>> from pocketrec import build_tables, load_recipe
         >>> recipe = load_recipe(Path("shop.toml"))
         >>> tables = build_tables(recipe, Path("data"), Path("tables"))
         >>> report = train(recipe=recipe, data=Path("data"), out=Path("run"))
@@ -106,8 +106,8 @@ def _train(
         print(cases.sentence(name), file=sys.stderr)  # noqa: T201
     if tied := tie_warning(recipe, data):
         warn(tied)
-    if not uses_time(recipe):
-        warn(NO_TIMES)
+    if without := no_times_told(recipe.split.kind):
+        warn(without)
     towers_cap, ranker_cap = _caps(recipe, minutes)
     work = run_dir.parent / f".{run_dir.name}.work"
     _claim(work, recipe, data_dir, warm_start, final=final)

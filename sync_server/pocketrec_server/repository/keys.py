@@ -163,8 +163,18 @@ class Signers:
 def load_signers(*folders: Path, ask: Ask = lambda _: None) -> Signers:
     """Return the signers in folders; if a key is in several folders, the first one counts.
 
+    Args:
+        folders: of keys.
+        ask: returns the passphrase of an encrypted key.
+
     Raises:
         KeysInvalidError: a folder is missing.
+
+    Example:
+        >>> files = make_keys(Path("signing"), channels=["stable"])
+        >>> signers = load_signers(Path("signing"))
+        >>> "targets" in signers, "beta" in signers
+        (True, False)
     """
     for folder in folders:
         if not folder.is_dir():
@@ -204,6 +214,11 @@ def make_keys(
 
     Raises:
         InputError: a key exists already; keys are never overwritten.
+
+    Example:
+        >>> files = make_keys(Path("new-keys"), channels=["stable"], root_keys=2)
+        >>> [file.name for file in files][:4]
+        ['root-1.pem', 'root-2.pem', 'targets.pem', 'stable.pem']
     """
     if not THRESHOLD <= root_keys <= MOST_ROOT_KEYS:
         raise InputError(

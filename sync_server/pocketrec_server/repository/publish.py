@@ -119,6 +119,12 @@ def found_repository(
         InputError: the folder holds a repository, the remains of one, or other files; or a channel
             name is not valid.
         KeysInvalidError: keys are missing; the message names all of them.
+
+    Example:
+        >>> from pocketrec import load_signers, make_keys
+        >>> files = make_keys(Path("shop-keys"))
+        >>> found_repository(Path("shop-repo"), load_signers(Path("shop-keys")), ["stable"])
+        ['stable']
     """
     for name in channels:
         check_channel(name)

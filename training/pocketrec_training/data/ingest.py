@@ -55,6 +55,12 @@ def build_tables(
             items (or users) of the interactions are not in the table that describes them.
         RecipeInvalidError: `columns.timestamp_format` is not a format.
         DatasetUnavailableError: the registered data set cannot be fetched.
+
+    Example:
+        >>> from pocketrec import load_recipe
+        >>> report = build_tables(load_recipe(Path("shop.toml")), Path("data"), Path("tables"))
+        >>> report.users, report.items, report.quarantined, report.joins["items"].matched
+        (40, 30, 0, 30)
     """
     found = resolve(recipe, source)
     first = Deliveries.first(recipe, delivery_of(found))

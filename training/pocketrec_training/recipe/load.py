@@ -34,6 +34,11 @@ def load_recipe(path: Path, *, warn: Callable[[str], None] | None = None) -> Rec
         RecipeInvalidError: the file cannot be read or parsed; a key is unknown, has the wrong type
             or is out of bounds. TOML only, because such runs exist: a value that cannot give a
             useful release.
+
+    Example:
+        >>> recipe = load_recipe(Path("shop.toml"))
+        >>> recipe.name, recipe.columns.title, recipe.events.like_value
+        ('shop', 'title', 4.0)
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -126,6 +126,22 @@ def changed(**parts) -> dict:
     return found
 
 
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("random", "held-out items are a seeded draw of each user"),
+        ("given", "held-out interactions are those of your column or files"),
+        ("leave_last", ""),
+    ],
+)
+def test_a_run_without_times_says_so_in_the_verdict(kind, told):
+    page = render("shop", changed(protocol={"split_kind": kind}))
+    verdict = page[page.index('id="verdict"') : page.index('id="pictures"')]
+    assert ("No times." in verdict) == ("sequence and recency features are off" in verdict)
+    assert ("No times." in verdict) == bool(told)
+    assert told in verdict
+
+
 def test_the_verdict_comes_first_then_pictures_users_and_tables():
     page = render("shop", FOUND)
     marks = (

@@ -128,6 +128,22 @@ def tie_warning(recipe: Recipe, data: Dataset) -> str:
     )
 
 
+def no_times_told(kind: str) -> str:
+    """Return what to tell a person about a split that uses no times; empty if it uses them.
+
+    Tables without times have such a split: no other is accepted.
+    """
+    if kind not in ("random", "given"):
+        return ""
+    drawn = "the held-out items are a seeded draw of each user's items"
+    if kind == "given":
+        drawn = "the held-out interactions are those of your column or files"
+    return (
+        f'no times are used (split.kind = "{kind}"): sequence and recency features are off, and '
+        f"{drawn}. Figures cannot be compared with those of a split in time."
+    )
+
+
 def _held_out_events(data: Dataset, fold: int) -> tuple[int, int]:
     """Number of events of a fold, and of the users that have them."""
     chosen = data.fold == fold

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pocketrec_training.data.splits.check import no_times_told
 from pocketrec_training.evaluation.report.tables import label
 
 Kind = Literal["good", "unsure", "bad"]
@@ -21,6 +22,8 @@ class Verdict:
 def verdicts(found: Mapping[str, Any]) -> list[Verdict]:
     """Return the lines, the comparison with the best baseline first."""
     lines = [_against_baseline(found["baseline_gain"])]
+    if told := no_times_told(found["protocol"]["split_kind"]):
+        lines.append(Verdict(kind="unsure", word="No times", text=told[0].upper() + told[1:]))
     stages = found.get("stages", {})
     if "retrieval_stopped_by" in stages:
         lines.append(_training(stages))
