@@ -30,7 +30,7 @@ def lines(found: Found, table: Path, home: Path) -> list[str]:
         f"New film  {_new_film(found)}",
         f"Tables    all figures {table}, evaluation {report}",
         f"Next      pocketrec device browse --home {home}"
-        " (like films, see the list react); two tables of your own: docs/ml-engineer.md",
+        " (like films, see the list react); your own files: docs/bring-your-own-data.md",
     ]
 
 

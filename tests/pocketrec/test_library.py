@@ -296,6 +296,6 @@ def test_a_user_of_mypy_sees_dataclasses(tmp_path, repository):
 
 def test_every_package_says_that_it_is_typed(repository):
     packages = [path.parent for path in repository.glob("*/pocketrec_*/__init__.py")]
-    assert len(packages) == 5
+    assert len(packages) == 6
     for package in (*packages, repository / "pocketrec"):
         assert (package / "py.typed").is_file(), package
