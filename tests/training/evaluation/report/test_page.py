@@ -126,6 +126,18 @@ def changed(**parts) -> dict:
     return found
 
 
+def test_a_ranker_is_compared_with_what_it_started_from():
+    gain = STAGES["ranker_gain"] | {"verdict": "not decided", "blend": 0.15}
+    gain |= {"difference": -0.03, "low": -0.05, "high": 0.01}
+    page = render("shop", changed(stages={"ranker_gain": gain}))
+    assert "NDCG@10 0.1200 against 0.1500, difference -0.0300 (-20.0%)" in page
+    assert "the release keeps the blend&#39;s order" in page
+    hurt = changed(stages={"ranker_gain": STAGES["ranker_gain"] | {"verdict": "hurts"}})
+    assert "so the release keeps retrieval&#39;s order: NDCG@10 0.1200 against 0.1000" in render(
+        "shop", hurt
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "told"),
     [

@@ -92,20 +92,27 @@ _RANKER: dict[str, tuple[Kind, str, str]] = {
     "helps": ("good", "Helps", "The ranker helps"),
     "no clear gain": ("unsure", "Not decided", "The ranker may or may not help"),
     "not decided": ("unsure", "Too few users", "Too few users to decide whether the ranker helps"),
-    "hurts": ("bad", "Hurts", "The ranker hurts, so the release keeps retrieval's order"),
+    "hurts": ("bad", "Hurts", "The ranker hurts, so the release keeps {start}'s order"),
     "learned nothing": (
         "bad",
         "No ranker",
-        "The ranker learned nothing, so the release keeps retrieval's order",
+        "The ranker learned nothing, so the release keeps {start}'s order",
     ),
 }
 
 
 def _ranker(gain: Mapping[str, Any]) -> Verdict:
     kind, word, text = _RANKER[gain["verdict"]]
-    told = compared(gain["retrieval"], gain["ranker"], gain["low"], gain["high"])
+    # The interval is of the difference to what the ranker started from.
+    blend = gain.get("blend")
+    start, before = ("retrieval", gain["retrieval"]) if blend is None else ("the blend", blend)
+    told = compared(before, gain["ranker"], gain["low"], gain["high"])
     users = f"{gain['users']:,} validation users it did not learn from"
-    return Verdict(kind=kind, word=word, text=f"{text}: {told}, over {users}.")
+    kept = gain["verdict"] == "not decided" and blend is not None and gain["ranker"] < blend
+    end = f"; the release keeps {start}'s order" if kept else ""
+    return Verdict(
+        kind=kind, word=word, text=f"{text.format(start=start)}: {told}, over {users}{end}."
+    )
 
 
 def _previous(gain: Mapping[str, Any]) -> Verdict:
