@@ -108,6 +108,10 @@ BENCHMARKS = {
         "delivery.faults",
         "A publish, an install, a sync, killed at every step: nothing is lost.",
     ),
+    "experiment": Benchmark(
+        "experiments.experiment",
+        "Daily looks keep their error rate, CUPED narrows, a report takes a minute.",
+    ),
     "warm-start": Benchmark(
         "releases.warm_start",
         "The next release: afresh, warm, and rotated back; quality and delta of each.",

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.support.drawn_events import EXPERIMENT, SALT, START_UTC
+from benchmarks.experiments.drawn_events import EXPERIMENT, SALT, START_UTC
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis import Design
 

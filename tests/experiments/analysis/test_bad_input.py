@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.support.drawn_events import START_UTC
+from benchmarks.experiments.drawn_events import START_UTC
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis import Settings, experiment_report
 from pocketrec_experiments.errors import EventsInvalidError

@@ -7,7 +7,7 @@ import re
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.support.drawn_events import EXPERIMENT, SALT, START_UTC, Drawn, write_events
+from benchmarks.experiments.drawn_events import EXPERIMENT, SALT, START_UTC, Drawn, write_events
 from benchmarks.support.pictures.chromium import violations
 from pocketrec.cli import main
 from pocketrec_bundle.settings.experiment import Experiment

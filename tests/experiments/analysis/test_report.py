@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.support.drawn_events import START_UTC, Drawn, write_events
+from benchmarks.experiments.drawn_events import START_UTC, Drawn, write_events
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis import Guard, Settings, experiment_report

@@ -1,0 +1,82 @@
+"""The small twin of `experiment`: few tests, few users."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tea_tasting", reason="needs the train extra")
+
+from benchmarks.experiments import experiment, false_winners, narrowing
+from benchmarks.harness import Options, document
+
+DATA = Path(__file__).parents[3] / "data"
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    work = tmp_path_factory.mktemp("bench") / "work"
+    return experiment.run(Options(work=work, seed=3), on_sums=200, through_events=2, users=100)
+
+
+def test_the_twin_has_every_figure_of_the_claim(result):
+    assert set(document(result)["figures"]) == {
+        "aa_false_winners",
+        "aa_false_winners_events",
+        "cuped_narrowing_error",
+        "report_s_10m_events",
+        "report_events",
+        "report_peak_bytes",
+    }
+    assert result.figures["cuped_narrowing_error"] < 0.05
+    assert result.figures["report_events"] > 10_000
+    assert 1e7 < result.figures["report_peak_bytes"] < 4e9
+
+
+def test_peeking_without_bounds_finds_more_false_winners(result):
+    for row in result.rows[:2]:
+        assert row["bounds"] < row["naive"]
+        assert row["once"] < row["naive"]
+    # 4 standard errors of a share of .05 among 200.
+    assert result.figures["aa_false_winners"] < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 200)
+
+
+def test_a_real_difference_is_no_false_winner(monkeypatch):
+    """The simulation can fail: arms that differ cross the bounds."""
+    real = false_winners._arm
+
+    def shifted(rng, metric):
+        shifted.calls += 1
+        totals, squares = real(rng, metric)
+        return (totals * 1.5, squares * 2.25) if shifted.calls % 2 else (totals, squares)
+
+    shifted.calls = 0
+    monkeypatch.setattr(false_winners, "_arm", shifted)
+    assert false_winners.on_sums(20, "revenue", 1).bounds > 0.9
+
+
+def test_retail_customers_are_narrowed_as_their_correlation_says(tmp_path):
+    """A drawn shop in the file's layout: each customer buys for amounts of their own."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(2)
+    n = 400
+    level = rng.lognormal(3.0, 0.7, n)
+    days = pd.date_range("2010-05-05", "2010-06-25", periods=8)
+    lines = pd.DataFrame(
+        {
+            "Customer ID": np.repeat(np.arange(n), len(days)).astype(float),
+            "StockCode": "85048",
+            "InvoiceDate": np.tile(days.strftime("%Y-%m-%d %H:%M:%S"), n),
+            "Quantity": 1,
+            "Price": np.repeat(level, len(days)) * rng.lognormal(0.0, 1.0, n * len(days)),
+        }
+    )
+    path = tmp_path / narrowing.FILE
+    path.parent.mkdir()
+    lines.to_parquet(path)
+    found = narrowing.retail(tmp_path, tmp_path / "events", "2010-05-31", 4)
+    assert found.users == n
+    assert found.rho > 0.3
+    assert found.error < 0.05
