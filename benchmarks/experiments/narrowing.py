@@ -4,6 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from benchmarks.experiments.drawn_events import EXPERIMENT, SALT
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis import Design, ExperimentReport, Settings, experiment_report
+from pocketrec_experiments.analysis.fixed import Outcome
 from pocketrec_experiments.statistics import Ratio, Sums, effect
 
 USERS = 20_000
@@ -53,9 +55,10 @@ def drawn(rho: float, seed: int, users: int = USERS) -> Narrowing:
     now = rho * past + math.sqrt(1 - rho**2) * rng.normal(size=users)
     rows = np.stack([10 + now, 10 + past], axis=1)
     half = users // 2
-    arms = [Sums.of_rows(("now", "past"), part) for part in (rows[:half], rows[half:])]
-    plain = effect(*arms, Ratio(numerator="now"))
-    cuped = effect(*arms, Ratio(numerator="now", past="past"))
+    names = ("now", "past")
+    one, two = Sums.of_rows(names, rows[:half]), Sums.of_rows(names, rows[half:])
+    plain = effect(one, two, Ratio(numerator="now"))
+    cuped = effect(one, two, Ratio(numerator="now", past="past"))
     return Narrowing(
         source=f"drawn, rho {rho}",
         users=users,
@@ -120,17 +123,17 @@ def _purchases(lines: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _write(folder: Path, bought: pd.DataFrame, known: object, arms: object, begins: int) -> None:
+def _write(folder: Path, bought: pd.DataFrame, known: Any, arms: Any, begins: int) -> None:
     interactions = pa.Table.from_pandas(bought.assign(event="purchase"), preserve_index=False)
     names = np.array(["control", "treatment"])
     exposures = pa.table(
         {
             "user_id": pa.array(known, pa.string()),
-            "experiment": [EXPERIMENT] * len(known),  # type: ignore[arg-type]
-            "arm": names[arms],  # type: ignore[index]
-            "salt": [SALT[:8]] * len(known),  # type: ignore[arg-type]
-            "forced": [False] * len(known),  # type: ignore[arg-type]
-            "ts": np.full(len(known), begins),  # type: ignore[arg-type]
+            "experiment": [EXPERIMENT] * len(known),
+            "arm": names[arms],
+            "salt": [SALT[:8]] * len(known),
+            "forced": [False] * len(known),
+            "ts": np.full(len(known), begins),
         }
     )
     for kind, table in (("interactions", interactions), ("exposures", exposures)):
@@ -151,7 +154,7 @@ def _report(events: Path, begins: int, past_days: int) -> ExperimentReport:
     return experiment_report(design=design, events=events, settings=settings)
 
 
-def _revenue(report: ExperimentReport) -> "object":
+def _revenue(report: ExperimentReport) -> Outcome:
     return next(o for o in report.comparisons[0].outcomes if o.metric == "revenue")
 
 
