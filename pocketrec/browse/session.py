@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pocketrec import explanation, facts
 from pocketrec_bundle.errors import InputError, PocketRecError
-from pocketrec_edge.answers import SlateItem
+from pocketrec_edge.answers import Answer, SlateItem
 from pocketrec_edge.device import Device
 
 PLACED = ("l", "b", "e")
@@ -135,6 +135,7 @@ class Session:
         before = self._first_page
         self.answer = self.device.recommend(self._k, page=1)
         self.items, self.page_start = self.answer.items, 0
+        self._requests = _requests(self.answer)
         self._first_page = [item.item_id for item in self.items]
         self.moved = changes(before, self._first_page) if before else []
 
@@ -148,15 +149,16 @@ class Session:
             self.messages = ["the list ends here"]
             return
         if answer.page == 1:  # the session has ended: a new list
-            self.items = ()
+            self.items, self._requests = (), {}
             self._first_page = [item.item_id for item in answer.items]
         self.page_start = len(self.items)
         self.answer, self.moved = answer, []
         self.items = (*self.items, *answer.items)
+        self._requests |= _requests(answer)
 
     def _act(self, command: Command) -> None:
         item, event = self._item(command.place), self._event(command)
-        self.device.feedback(item.item_id, event)
+        self.device.feedback(item.item_id, event, request=self._requests.get(item.item_id))
         self._begin()
         new = sum(each is None for each in self.moved)
         up = sum(each is not None and each > 0 for each in self.moved)
@@ -208,3 +210,10 @@ class Session:
         if not 1 <= place <= len(self.items):
             raise InputError(f"place {place}: the list has 1 to {len(self.items)}.")
         return self.items[place - 1]
+
+
+def _requests(answer: Answer) -> dict[str, str]:
+    """Return the request of each item of a logged answer."""
+    if answer.request is None:
+        return {}
+    return dict.fromkeys((item.item_id for item in answer.items), answer.request)

@@ -1,9 +1,9 @@
 """Retention: remove old events by age (storage limitation, GDPR article 5(1)(e)) and by size.
 
-Impressions are removed before interactions, and old events before new ones. Events that wait for
-an upload with consent stay until the hard limits; events removed by these are counted as lost.
-Showings of campaigns are needed for a day; they are removed after a month, or after `days` if that
-is less.
+Impressions and requests are removed before interactions and exposures, old events before new ones.
+Events that wait for an upload with consent stay until the hard limits; events removed by these are
+counted as lost. Showings of campaigns are needed for a day; they are removed after a month, or
+after `days` if that is less.
 """
 
 import sqlite3
@@ -136,7 +136,7 @@ def _shrink(connection: sqlite3.Connection, states: tuple[int, ...], limit: int,
         wanted = max(_LEAST_BATCH, left * (used - limit) // used // 2)
         batch = connection.execute(
             "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE uploaded IN (?, ?, ?, ?) "
-            "ORDER BY kind = 'interaction', ts, id LIMIT ?)",
+            "ORDER BY kind IN ('interaction', 'exposure'), ts, id LIMIT ?)",
             (*four, wanted),
         ).rowcount
         left -= batch

@@ -27,12 +27,16 @@ class Exposure:
         arm: name of the arm.
         salt: of the experiment, hex; its first 8 digits are logged.
         forced: a person chose the arm for testing; the analysis leaves such devices out.
+        app_version: of the app, if it is known; the report has segments by it.
+        device_class: as the publisher names classes, if it is known.
     """
 
     experiment: str
     arm: str
     salt: str
     forced: bool = False
+    app_version: str | None = None
+    device_class: str | None = None
 
 
 def new_request() -> str:
@@ -81,7 +85,12 @@ def slate_events(answer: Answer, now_utc: int, *, scene: str, release: str) -> l
 
 def exposure_event(exposure: Exposure, now_utc: int) -> Event:
     """Return the event of an exposure; now_utc: unix seconds."""
-    forced = {"forced": True} if exposure.forced else {}
+    more = {
+        "forced": exposure.forced or None,
+        "app_version": exposure.app_version,
+        "device_class": exposure.device_class,
+    }
+    context: dict[str, Any] = {"arm": exposure.arm, "salt": exposure.salt[:SALT_DIGITS]}
     return Event(
         id=uuid.uuid4().hex,
         kind=EXPOSURE,
@@ -89,7 +98,7 @@ def exposure_event(exposure: Exposure, now_utc: int) -> Event:
         event=exposure.experiment,
         value=None,
         ts=now_utc,
-        context={"arm": exposure.arm, "salt": exposure.salt[:SALT_DIGITS]} | forced,
+        context=context | {name: value for name, value in more.items() if value is not None},
     )
 
 

@@ -187,7 +187,7 @@ class _Phone:
             self._now += self._user.habits.act_s
             event = self._user.chooses(device.event_types())
             try:
-                device.feedback(item.item_id, event)
+                device.feedback(item.item_id, event, request=answer.request)
                 self._result.acts += 1
             except EventLogError as err:
                 self._fault(err)

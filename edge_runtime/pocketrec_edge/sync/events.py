@@ -146,7 +146,8 @@ def _post(
         "consent": True,
         "events": [asdict(event) for event in batch.events],
     }
-    data = gzip.compress(json.dumps(body).encode(), 6, mtime=0)
+    text = json.dumps(body, separators=(",", ":"))
+    data = gzip.compress(text.encode(), 6, mtime=0)
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     url = f"{server_url.rstrip('/')}/v1/events"
 

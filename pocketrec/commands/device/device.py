@@ -115,6 +115,8 @@ def recommend(
     click.echo(f"{answer.source}, ms: {stages}", err=True)
     if answer.session is not None:
         click.echo(f"page {answer.page} of session {answer.session}", err=True)
+    if answer.request is not None:
+        click.echo(f"request {answer.request}", err=True)
     say_faults(answer.faults)
 
 
@@ -125,12 +127,24 @@ def recommend(
 @click.argument("item_id")
 @click.option("--event", default="like", help="Event type of the recipe.", show_default=True)
 @click.option("--value", type=float, help="A number that goes with it, such as a rating.")
-def feedback(home: Path, as_json: bool, item_id: str, event: str, value: float | None) -> None:
+@click.option("--request", help="Request of the slate that led to it, from `recommend`.")
+@click.option("--place", type=int, help="Place in that slate, if not the logged one.")
+@click.option("--currency", help="Currency of an amount (ISO 4217), such as GBP.")
+def feedback(
+    home: Path,
+    as_json: bool,
+    item_id: str,
+    event: str,
+    value: float | None,
+    request: str | None,
+    place: int | None,
+    currency: str | None,
+) -> None:
     """Log what the user did with ITEM_ID."""
     from pocketrec_edge.device import Device
 
     device = Device(home)
-    made = device.feedback(item_id, event, value)
+    made = device.feedback(item_id, event, value, request=request, place=place, currency=currency)
     device.close()
     click.echo(json.dumps({"id": made}) if as_json else f"logged {event} of {item_id}")
 

@@ -38,6 +38,9 @@ def export(
 ) -> None:
     """Write Parquet files by kind and day. Days without changes are skipped.
 
+    The folders are interactions, impressions, requests and exposures; docs/server/events.md has
+    their columns.
+
     A recipe can use the folder OUT/interactions as `data.interactions`.
     """
     from pocketrec_server.events.export import export_events
@@ -49,7 +52,8 @@ def export(
         return
     click.echo(
         f"{done.days_written} days written ({done.interactions:,} interactions, "
-        f"{done.impressions:,} impressions), {done.days_kept} unchanged"
+        f"{done.impressions:,} impressions, {done.requests:,} requests, "
+        f"{done.exposures:,} exposures), {done.days_kept} unchanged"
     )
 
 

@@ -1,11 +1,13 @@
 """Export events to Parquet, one file per day and kind, for `pocketrec data` and other readers.
 
-Files: `<out>/interactions/day=2026-05-01/events.parquet` and `<out>/impressions/...`.
+Files: `<out>/interactions/day=2026-05-01/events.parquet`, and the same below `impressions`,
+`requests` and `exposures`; `export_tables.py` has their columns.
 
 - Rows are ordered by time and id, so equal events give equal bytes, in any order of upload.
 - Files are written atomically.
 - `export.json` records the change number of each exported day. A later run writes only the days
   that changed since, also if the previous run was killed.
+- A folder of format 1, which had other columns, is continued: all its days are written again.
 """
 
 import hashlib
@@ -25,14 +27,15 @@ from pocketrec_bundle.disk.files import canonical_json, fsync_dir, write_atomic,
 from pocketrec_bundle.disk.locks import LockedFile
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.units import DAY_S
+from pocketrec_server.events.export_tables import TABLES, ExportTable
 from pocketrec_server.storage.database import snapshot
 from pocketrec_server.storage.tables import EVENT, EVENT_DAY, INSTALL, SETTING
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = 1
-_KINDS = ("interaction", "impression")
+FORMAT = 2
+_OUTDATED = -1  # the change number of a day that an earlier format wrote
 STATE_FILE = "export.json"
 ROWS = 50_000
 """Rows of a row group; about 20 MB in memory."""
@@ -47,12 +50,16 @@ class ExportReport:
         days_kept: days that did not change.
         interactions: interactions written.
         impressions: impressions written.
+        requests: requests written.
+        exposures: exposures to arms of experiments written.
     """
 
     days_written: int
     days_kept: int
     interactions: int
     impressions: int
+    requests: int
+    exposures: int
 
 
 def export_events(
@@ -69,25 +76,25 @@ def export_events(
         engine: the database.
         out: output folder; created if missing.
         first: first day to export, in days since 1970-01-01 (UTC).
-        last: last day to export.
+        last: last day to export. Days of an earlier format are exported whatever both say.
         raw_ids: export install ids unchanged. By default `user_id` is a keyed hash of the install
             id (HMAC-SHA256 with a secret of the database, 128 bits), the same on every day.
 
     Raises:
-        InputError: the folder has the export of another database or with other ids, or another
-            export is writing to it.
+        InputError: the folder has the export of another database or with other ids, was written
+            by a newer version, or another export is writing to it.
         SQLAlchemyError: the database failed. Days that were exported before are kept.
         PocketRecError: the folder cannot be written. Days that were exported before are kept.
         ModuleNotFoundError: pyarrow is not installed; nothing was written.
     """
-    schema = _schema()
+    schemas = {table.kind: table.schema() for table in TABLES}
     salt = None if raw_ids else _salt(engine)
     known = "raw" if salt is None else hashlib.sha256(salt).hexdigest()[:16]
     with _alone(out):
         state = _state(out, known)
-        counts = dict.fromkeys(_KINDS, 0)
+        counts = dict.fromkeys(schemas, 0)
         written = kept = 0
-        for day, changes in _days(engine, first, last):
+        for day, changes in _days(engine, first, last, state):
             if state["days"].get(day_name(day)) == changes:
                 kept += 1
                 continue
@@ -95,8 +102,9 @@ def export_events(
                 # Read the number in the snapshot of the rows: the one of `_days` may be older.
                 query = select(EVENT_DAY.c.changes).where(EVENT_DAY.c.day == day)
                 changes = connection.scalars(query).one()
-                for kind in _KINDS:
-                    counts[kind] += _write_day(connection, out, kind, day, salt, schema)
+                for table in TABLES:
+                    rows = _write_day(connection, out, table, day, salt)
+                    counts[table.kind] += rows
             state["days"][day_name(day)] = changes
             write_atomic(out / STATE_FILE, canonical_json(state))
             written += 1
@@ -105,6 +113,8 @@ def export_events(
         days_kept=kept,
         interactions=counts["interaction"],
         impressions=counts["impression"],
+        requests=counts["request"],
+        exposures=counts["exposure"],
     )
 
 
@@ -119,14 +129,19 @@ def _salt(engine: Engine) -> bytes:
         return bytes.fromhex(connection.scalars(query).one())
 
 
-def _days(engine: Engine, first: int | None, last: int | None) -> list[tuple[int, int]]:
+def _days(
+    engine: Engine, first: int | None, last: int | None, state: dict[str, Any]
+) -> list[tuple[int, int]]:
+    """Return the days to look at, with their change numbers."""
     query = select(EVENT_DAY.c.day, EVENT_DAY.c.changes).order_by(EVENT_DAY.c.day)
-    if first is not None:
-        query = query.where(EVENT_DAY.c.day >= first)
-    if last is not None:
-        query = query.where(EVENT_DAY.c.day <= last)
     with engine.connect() as connection:
-        return [(row.day, row.changes) for row in connection.execute(query)]
+        days = [(row.day, row.changes) for row in connection.execute(query)]
+    return [
+        (day, changes)
+        for day, changes in days
+        if ((first is None or day >= first) and (last is None or day <= last))
+        or state["days"].get(day_name(day)) == _OUTDATED
+    ]
 
 
 def day_name(day: int) -> str:
@@ -134,50 +149,21 @@ def day_name(day: int) -> str:
     return str(np.datetime64(day, "D"))
 
 
-def _schema() -> "pa.Schema":
-    """Return the columns of an export."""
-    try:
-        import pyarrow as pa
-    except ModuleNotFoundError as err:
-        if err.name != "pyarrow":
-            raise
-        raise ModuleNotFoundError(
-            "the export needs pyarrow, which is not installed."
-            " Install it with: pip install 'pocketrec[events]'",
-            name="pyarrow",
-        ) from err
-    return pa.schema(
-        [
-            ("user_id", pa.string()),
-            ("item_id", pa.string()),
-            ("event", pa.string()),
-            ("value", pa.float64()),
-            ("timestamp", pa.int64()),
-            ("context", pa.string()),
-        ]
-    )
-
-
 def _write_day(
-    connection: Connection,
-    out: Path,
-    kind: str,
-    day: int,
-    salt: bytes | None,
-    schema: "pa.Schema",
+    connection: Connection, out: Path, table: ExportTable, day: int, salt: bytes | None
 ) -> int:
-    """Write the file of a day and kind; remove the file if there are no rows."""
+    """Write the file of a day and table; remove the file if there are no rows."""
     from pyarrow.parquet import ParquetWriter
 
-    path = out / f"{kind}s" / f"day={day_name(day)}" / "events.parquet"
+    path = out / table.folder / f"day={day_name(day)}" / "events.parquet"
     temporary = path.with_name(f".{path.name}.partial")
     rows = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for table in _tables(connection, kind, day, salt, schema):
-                writer.write_table(table, row_group_size=ROWS)
-                rows += len(table)
+        with ParquetWriter(temporary, table.schema(), compression="zstd") as writer:
+            for part in _parts(connection, table, day, salt):
+                writer.write_table(part, row_group_size=ROWS)
+                rows += len(part)
         if rows:
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -195,8 +181,8 @@ def _write_day(
     return rows
 
 
-def _tables(
-    connection: Connection, kind: str, day: int, salt: bytes | None, schema: "pa.Schema"
+def _parts(
+    connection: Connection, table: ExportTable, day: int, salt: bytes | None
 ) -> Iterator["pa.Table"]:
     """Yield a day's rows by time and event id, `ROWS` at a time.
 
@@ -208,6 +194,7 @@ def _tables(
     query = (
         select(
             INSTALL.c.install_id,
+            EVENT.c.id,
             EVENT.c.item_id,
             EVENT.c.event,
             EVENT.c.value,
@@ -215,19 +202,21 @@ def _tables(
             EVENT.c.context,
         )
         .join(INSTALL)
-        .where(EVENT.c.kind == kind, EVENT.c.ts >= start, EVENT.c.ts < start + DAY_S)
+        .where(EVENT.c.kind == table.kind, EVENT.c.ts >= start, EVENT.c.ts < start + DAY_S)
         .order_by(EVENT.c.ts, EVENT.c.id, INSTALL.c.install_id)
     )
     result = connection.execute(query, execution_options={"yield_per": ROWS})
     for rows in result.partitions():
-        ids, *columns = zip(*rows, strict=True)
         names = {
             install_id: install_id if salt is None else pseudonym(salt, install_id)
-            for install_id in set(ids)
+            for install_id in {row.install_id for row in rows}
         }
-        yield pa.table(
-            [[names[install_id] for install_id in ids], *map(list, columns)], schema=schema
-        )
+        columns: dict[str, list[Any]] = {column.name: [] for column in table.columns}
+        for row in rows:
+            columns["user_id"].append(names[row.install_id])
+            for name, value in table.values(row._mapping).items():
+                columns[name].append(value)
+        yield pa.table(columns, schema=table.schema())
 
 
 def _state(out: Path, ids: str) -> dict[str, Any]:
@@ -239,10 +228,17 @@ def _state(out: Path, ids: str) -> dict[str, Any]:
         known = state["format"], state["ids"], dict(state["days"])
     except (ValueError, KeyError, TypeError) as err:
         raise InputError(f"{path}: damaged ({err!r}). Choose another --out.") from err
-    if known[:2] != (FORMAT, ids):
+    if known[0] not in (1, FORMAT):
+        raise InputError(
+            f"{path}: format {known[0]!r:.40}, and this version writes {FORMAT}. Update PocketRec,"
+            " or choose another --out."
+        )
+    if known[1] != ids:
         raise InputError(
             f"{path}: holds the events of another database, or other ids. Choose another --out."
         )
+    if known[0] == 1:  # its files have other columns
+        return {"format": FORMAT, "ids": ids, "days": dict.fromkeys(known[2], _OUTDATED)}
     return dict(state)
 
 

@@ -6,10 +6,13 @@ from typing import Any
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number
 from pocketrec_bundle.items.catalogue import MAX_ID
 from pocketrec_bundle.units import DAY_S
+from pocketrec_server.events.export_tables import REQUEST_ID, are_arms
 
 KINDS = ("interaction", "impression", "request", "exposure")
 _WITHOUT_ITEM = ("request", "exposure")
 MAX_CONTEXT = 4096
+MAX_ARM = 64
+"""Characters of an arm's name and of the salt in an exposure."""
 _TEXTS = {"id": 64, "item_id": MAX_ID, "event": 64}
 _KEYS = {*_TEXTS, "kind", "ts", "value", "context"}
 _MAX_TS = 1 << 40
@@ -59,7 +62,7 @@ def _why_bad(event: Any) -> str:
         value = event.get(key)
         if key == "item_id" and kind in _WITHOUT_ITEM:
             if value != "":
-                return f"item_id of a {kind} must be an empty text"
+                return f"item_id must be an empty text for kind {kind}"
         elif not isinstance(value, str) or not 0 < len(value) <= limit or "\0" in value:
             return f"{key} must be a text of 1..{limit} characters"
     if not is_integer(event.get("ts"), 0, _MAX_TS):
@@ -70,4 +73,20 @@ def _why_bad(event: Any) -> str:
     context = event.get("context") or {}
     if not isinstance(context, dict) or len(json.dumps(context)) > MAX_CONTEXT:
         return f"context must be an object of at most {MAX_CONTEXT} bytes"
+    return _why_bad_form(event, context)
+
+
+def _why_bad_form(event: dict[str, Any], context: dict[str, Any]) -> str:
+    """Check what the analysis relies on: the ids of requests, and the arms of experiments."""
+    if event["kind"] == "request":
+        if not REQUEST_ID.fullmatch(event["id"]):
+            return "id of a request must be 8..58 letters, digits, - or _"
+        if "arms" in context and not are_arms(context["arms"]):
+            return "arms must be an object of texts by experiment"
+    if event["kind"] == "exposure":
+        for name in ("arm", "salt"):
+            if not isinstance(context.get(name), str) or not 0 < len(context[name]) <= MAX_ARM:
+                return f"{name} of an exposure must be a text of 1..{MAX_ARM} characters"
+        if not isinstance(context.get("forced", False), bool):
+            return "forced of an exposure must be true or false"
     return ""

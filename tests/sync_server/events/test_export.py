@@ -1,12 +1,14 @@
 """Exports of what devices sent, and the loop closed: `pocketrec data` reads what they did."""
 
 import fcntl
+import hashlib
 import json
 import random
 import shutil
 import signal
 import uuid
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import update
@@ -32,6 +34,7 @@ from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.recipe.load import parse_recipe
 
 DAY_S = 86_400
+FORMAT_1 = ["user_id", "item_id", "event", "value", "timestamp", "context"]
 DAY_19_000 = 19_000 * DAY_S  # 2022-01-08
 
 
@@ -61,7 +64,9 @@ def test_a_day_is_a_file_with_rows_by_time_and_ids_hashed(salted, tmp_path):
     send(salted, [event(3), event(2), shown, event(1, day=1)])
     send(salted, [event(3, item_id="other")], "install-2")
     done = export_events(salted, tmp_path / "out")
-    assert done == ExportReport(days_written=2, days_kept=0, interactions=4, impressions=1)
+    assert done == ExportReport(
+        days_written=2, days_kept=0, interactions=4, impressions=1, requests=0, exposures=0
+    )
     assert sorted(name for name in files(tmp_path / "out") if "parquet" in name) == [
         "impressions/day=2022-01-08/events.parquet",
         "interactions/day=2022-01-08/events.parquet",
@@ -71,7 +76,10 @@ def test_a_day_is_a_file_with_rows_by_time_and_ids_hashed(salted, tmp_path):
     one, two = (pseudonym(bytes(32), name) for name in ("install-1", "install-2"))
     # HMAC-SHA256 of "install-1" under 32 zero bytes, by another tool: openssl dgst -mac HMAC.
     assert one == "c8b638bdac53736530d04653e9652f85"
-    rows = [tuple(row.values()) for row in pq.read_table(path, partitioning=None).to_pylist()]
+    table = pq.read_table(path, partitioning=None)
+    assert table.column_names[:6] == FORMAT_1
+    rows = [tuple(row.values()) for row in table.select(FORMAT_1).to_pylist()]
+    assert table["ts"].to_pylist() == table["timestamp"].to_pylist()
     first, *same = rows
     assert first == (one, "i2", "like", 0.5, DAY_19_000 + 2, '{"n":2}')
     assert sorted(same) == sorted(
@@ -142,6 +150,112 @@ def test_another_database_other_ids_and_a_second_writer_are_refused(engine, tmp_
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(PocketRecError, match="file"):
         export_events(engine, tmp_path / "file" / "out")
+
+
+def write_format_1(engine, out, days):
+    """Write a folder as version 0.1 did: six columns, interactions and impressions."""
+    with engine.connect() as connection:
+        salt = connection.scalar(SETTING.select().with_only_columns(SETTING.c.value))
+    types = [pa.string(), pa.string(), pa.string(), pa.float64(), pa.int64(), pa.string()]
+    schema = pa.schema(list(zip(FORMAT_1, types, strict=True)))
+    for day in days:
+        for folder in ("interactions", "impressions"):
+            path = out / folder / f"day={day}" / "events.parquet"
+            path.parent.mkdir(parents=True)
+            row = ["u", "old item", "like", 1.0, DAY_19_000, "{}"]
+            pq.write_table(pa.table([[value] for value in row], schema=schema), path)
+    ids = hashlib.sha256(bytes.fromhex(salt)).hexdigest()[:16]
+    state = {"format": 1, "ids": ids, "days": dict.fromkeys(days, 1)}
+    (out / "export.json").write_text(json.dumps(state))
+
+
+def columns(out):
+    """Number of columns of each exported file."""
+    return {
+        f"{path.parent.parent.name}/{path.parent.name}": len(pq.read_schema(path))
+        for path in out.rglob("*.parquet")
+    }
+
+
+def test_a_folder_of_format_1_is_continued_and_none_of_its_columns_stay(engine, tmp_path):
+    out = tmp_path / "out"
+    days = ["2022-01-08", "2022-01-09", "2022-01-10"]
+    send(engine, [event(n, day=n) for n in range(3)])
+    write_format_1(engine, out, days)
+    # All its days are written again, whatever the range: a table has one set of columns.
+    done = export_events(engine, out, first=19_001, last=19_001)
+    assert (done.days_written, done.interactions, done.impressions) == (3, 3, 0)
+    assert columns(out) == {f"interactions/day={day}": 11 for day in days}
+    assert b"old item" not in b"".join(files(out).values())
+    assert json.loads((out / "export.json").read_bytes())["format"] == 2
+    assert export_events(engine, out) == ExportReport(
+        days_written=0, days_kept=3, interactions=0, impressions=0, requests=0, exposures=0
+    )
+
+
+def test_a_continued_folder_that_was_killed_is_finished_by_the_next_export(tmp_path):
+    url = f"sqlite:///{tmp_path / 'server.sqlite'}"
+    engine = open_database(url)
+    send(engine, [event(n, day=n) for n in range(3)])
+    out = tmp_path / "out"
+    killed = 0
+    for n in range(0, 200, 3):
+        shutil.rmtree(out, ignore_errors=True)
+        write_format_1(engine, out, ["2022-01-08", "2022-01-09", "2022-01-10"])
+        engine.dispose()
+        code = forked(lambda: export_events(open_database(url), out), n)
+        export_events(open_database(url), out, first=19_002, last=19_002)
+        assert set(columns(out).values()) == {11} and len(columns(out)) == 3
+        if code == 0:
+            break
+        killed += 1
+    assert code == 0 and killed > 3
+
+
+def test_a_folder_of_a_newer_version_is_refused(engine, tmp_path):
+    out = tmp_path / "out"
+    send(engine, [event(1)])
+    export_events(engine, out)
+    state = json.loads((out / "export.json").read_bytes())
+    (out / "export.json").write_text(json.dumps(state | {"format": 3}))
+    with pytest.raises(InputError, match=r"format 3, and this version writes 2\. Update PocketRec"):
+        export_events(engine, out)
+
+
+def test_values_of_the_wrong_form_are_null_and_stay_in_the_context(engine, tmp_path):
+    """Devices send what they like: a column has its type or null, and nothing is lost."""
+    odd = {"place": "1", "score": True, "propensity": 1.5, "source": "", "session": 7, "x": [1]}
+    tap = {"request": "a b", "place": 0, "session": ["s"], "currency": "pounds"}
+    asked = {"k": -1, "ms": "fast", "page": 2**40, "faults": "none", "release": None}
+    base = {"ts": DAY_19_000, "value": None}
+    send(
+        engine,
+        [
+            event(1, kind="impression", context=odd, **base),
+            event(2, context=tap, **base),
+            event(3, id="r" * 22, kind="request", item_id="", context=asked, **base),
+            event(4, id="r" * 22 + ".12", kind="impression", context={"place": 3}, **base),
+        ],
+    )
+    export_events(engine, tmp_path / "out")
+
+    def rows(folder):
+        (path,) = (tmp_path / "out" / folder).rglob("*.parquet")
+        return pq.read_table(path, partitioning=None).to_pylist()
+
+    bad, placed = rows("impressions")
+    assert json.loads(bad.pop("context")) == odd
+    assert {name for name, value in bad.items() if value is not None} == {
+        *("user_id", "item_id", "ts")
+    }
+    assert (placed["request_id"], placed["place"]) == ("r" * 22, 12)  # of its id
+    (acted,) = rows("interactions")
+    assert json.loads(acted.pop("context")) == tap
+    assert [acted[name] for name in ("request_id", "place", "session_id", "currency")] == [None] * 4
+    (request,) = rows("requests")
+    assert json.loads(request.pop("context")) == asked
+    assert (request["k"], request["ms"], request["page"], request["release"]) == (None,) * 4
+    assert (request["arms"], request["faults"], request["scene"]) == ([], [], "like")
 
 
 def test_killed_at_any_step_the_next_export_is_the_whole_one(tmp_path):

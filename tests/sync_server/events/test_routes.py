@@ -27,6 +27,16 @@ def event(n, **other):
     return {**base, "value": None, "ts": n, "context": {}, **other}
 
 
+def request(n, **other):
+    return event(n, id=f"request-{n}", kind="request", item_id="", event="home") | other
+
+
+def exposure(n, **other):
+    context = {"arm": "control", "salt": "0a1b2c3d"}
+    named = {"id": f"exposure-{n}", "kind": "exposure", "item_id": "", "event": "blend-2"}
+    return event(n, **named, context=context) | other
+
+
 def body(events, batch=None, **other):
     batch = batch or str(uuid.uuid4())
     said = {"schema": 1, "batch": batch, "install_id": "install-1", "consent": True}
@@ -102,12 +112,22 @@ def test_the_body_of_devices_from_before_batches_is_accepted(client, engine):
 
 def test_rejected_rows_come_back_with_their_reasons_and_are_counted_once(client, engine):
     bad = [
-        (7, "3", "not an object"),
+        (7, "6", "not an object"),
         (event(1, ts="x"), "event-1", "ts must be unix seconds"),
         (event(1, ts=True), "event-1", "ts must be unix seconds"),
         (event(1, id=""), "", "id must be a text of 1..64 characters"),
         (event(1, item_id="a\0b"), "event-1", "item_id must be a text of 1..256 characters"),
-        (event(1, kind="other"), "event-1", "kind must be one of interaction, impression"),
+        (event(1, kind="other"), "event-1", "kind must be one of interaction, impression, request"),
+        (event(1, kind=["request"]), "event-1", "kind must be one of interaction, impression"),
+        (event(1, kind="request"), "event-1", "item_id must be an empty text for kind request"),
+        (request(1, id="a.1"), "a.1", "id of a request must be 8..58 letters"),
+        (request(1, id="short"), "short", "id of a request must be 8..58 letters"),
+        (request(1, context={"arms": {"blend": 1}}), "request-1", "arms must be an object of"),
+        (request(1, context={"arms": ["a"]}), "request-1", "arms must be an object of texts"),
+        (exposure(1, item_id="i"), "exposure-1", "item_id must be an empty text for kind exposure"),
+        (exposure(1, context={"salt": "0a"}), "exposure-1", "arm of an exposure must be a text"),
+        (exposure(1, context={"arm": "a"}), "exposure-1", "salt of an exposure must be a text"),
+        (exposure(1, context={"arm": "a", "salt": "0a", "forced": 1}), "exposure-1", "forced of"),
         (event(1, value=True), "event-1", "value must be a finite number or null"),
         (event(1, value=10**400), "event-1", "value must be a finite number or null"),
         (event(1, context=[1]), "event-1", "context must be an object of at most 4096 bytes"),
@@ -115,21 +135,24 @@ def test_rejected_rows_come_back_with_their_reasons_and_are_counted_once(client,
         (event(1, surplus=1), "event-1", "has keys other than"),
         (event(2), "event-2", "duplicate id in the batch"),
     ]
-    good = [event(2), event(3, value=2, context={"x": "y" * 4000}), event(4, item_id="ä\U0001f600")]
+    good = [
+        *(event(2), event(3, value=2, context={"x": "y" * 4000}), event(4, item_id="ä\U0001f600")),
+        *(request(9, context={"arms": {"blend": "b"}, "k": 3}), request(10), exposure(9)),
+    ]
     sent = body([*good, *(row for row, _, _ in bad)])
     for _ in range(2):
         answer = client.post("/v1/events", json=sent).json
-        assert answer["accepted"] == 3
-        assert [row["place"] for row in answer["rejected"]] == list(range(3, 15))
+        assert answer["accepted"] == 6
+        assert [row["place"] for row in answer["rejected"]] == list(range(6, 6 + len(bad)))
         for row, (_, name, reason) in zip(answer["rejected"], bad, strict=True):
             assert row["id"] == name
             assert row["reason"].startswith(reason)
-    assert rows(engine, EVENT) == 3
+    assert rows(engine, EVENT) == 6
     with engine.connect() as connection:
         counted = dict(
             connection.execute(select(REJECTED_DAY.c.reason, REJECTED_DAY.c.events)).all()
         )
-    assert sum(counted.values()) == 12
+    assert sum(counted.values()) == len(bad)
     assert counted["ts must be unix seconds"] == 2
 
 

@@ -81,10 +81,12 @@ def _reading(recipe: Recipe) -> str:
     # Without those that are not set, folders from before them can be added to.
     unset = {**dict.fromkeys((*col.AUDIENCE, col.USER_ID), ""), "timestamp_unit": "auto"}
     columns = {k: v for k, v in asdict(recipe.columns).items() if v != unset.get(k)}
+    events = asdict(recipe.events)
+    del events["values"]  # what a number means does not change how it is read
     rules = {
         "dataset": recipe.data.dataset,
         "columns": columns,
-        "events": asdict(recipe.events),
+        "events": events,
     }
     if recipe.split.column:
         rules["fold"] = recipe.split.column

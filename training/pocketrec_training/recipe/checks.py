@@ -1,5 +1,6 @@
 """Checks of settings that concern more than one key, or that train but give no useful release."""
 
+import difflib
 from itertools import pairwise
 from typing import get_args
 
@@ -49,6 +50,7 @@ def check_together(recipe: Recipe, where: str) -> None:
         )
     if events.like_value is not None and "like" not in events.types:
         raise RecipeInvalidError(f"{where}: events.like_value needs 'like' in events.types")
+    _check_values(recipe, where)
     if recipe.retrieval.hard_negatives and recipe.retrieval.loss != "sampled":
         raise RecipeInvalidError(
             f"{where}: retrieval.hard_negatives needs retrieval.loss = 'sampled'"
@@ -89,6 +91,24 @@ def check_together(recipe: Recipe, where: str) -> None:
             f"{where}: columns.regions, columns.age_rating: export.format_version = 1 has neither"
         )
     _check_rules(recipe.rerank, recipe.export.format_version, where)
+
+
+def _check_values(recipe: Recipe, where: str) -> None:
+    """Check that `[events.NAME]` names event types, and that only amounts have a currency."""
+    types = recipe.events.types
+    for name, meaning in recipe.events.values.items():
+        if name not in types:
+            near = difflib.get_close_matches(name, types, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise RecipeInvalidError(
+                f"{where}: events.{name}: events.types has no {name!r}, only {', '.join(types)}."
+                f"{hint}"
+            )
+        if meaning.currency and meaning.value != "amount":
+            raise RecipeInvalidError(
+                f"{where}: events.{name}.currency: only amounts have a currency, and value is "
+                f'"{meaning.value}". Remove currency, or set value = "amount".'
+            )
 
 
 def has_likes(recipe: Recipe) -> bool:

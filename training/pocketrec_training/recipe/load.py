@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pocketrec_training.errors import RecipeInvalidError
 from pocketrec_training.recipe.checks import check_heads, check_together, check_useful, has_likes
+from pocketrec_training.recipe.event_values import with_event_values
 from pocketrec_training.recipe.renamed_keys import rename_keys
 from pocketrec_training.recipe.schema import Recipe, uses_time, without_order
 
@@ -77,6 +78,7 @@ def parse_recipe(value: object, where: str, *, warn: Callable[[str], None] | Non
         value, texts = rename_keys(value, where)
         for text in texts:
             (warn or _warn)(text)
+        value = with_event_values(value)
     try:
         recipe = _adapter().validate_json(json.dumps(value, default=str), strict=True)
     except ValidationError as err:

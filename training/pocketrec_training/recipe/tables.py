@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Len
+from pydantic import StringConstraints
 
 from pocketrec_bundle.features import LENGTHS
 from pocketrec_training.recipe.bounds import FORBID, Positive, Share, SplitKind, TimeUnit
@@ -85,13 +86,32 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventValue:
+    """What the number of an event type is.
+
+    Attributes:
+        value: an amount of money, seconds, or a rating.
+        currency: of amounts without a currency of their own, ISO 4217, such as "GBP".
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = FORBID
+    value: Literal["amount", "seconds", "rating"]
+    currency: Annotated[str, StringConstraints(pattern="^([A-Z]{3})?$")] = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Events:
-    """The closed vocabulary of events; a value >= `like_value` turns `default` into "like"."""
+    """The closed vocabulary of events; a value >= `like_value` turns `default` into "like".
+
+    Attributes:
+        values: by event type; a recipe writes it as `[events.NAME]`.
+    """
 
     __pydantic_config__: ClassVar[dict[str, str]] = FORBID
     default: str = "rating"
     types: Annotated[tuple[str, ...], Len(*LENGTHS["event_types"])] = ("rating", "like")
     like_value: float | None = None
+    values: dict[str, EventValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
