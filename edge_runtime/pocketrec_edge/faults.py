@@ -62,6 +62,10 @@ class FaultCode(StrEnum):
     """Pages shown before cannot be read; lists begin at page 1."""
     SESSION_NOT_KEPT = "session_not_kept"
     """The page could not be stored; it is remembered until the process ends."""
+    EXPERIMENTS_UNREADABLE = "experiments_unreadable"
+    """The experiments, or the memory of them, cannot be read; the release answers as it is."""
+    ARM_UNUSABLE = "arm_unusable"
+    """The arm of an experiment does not fit the release; control answers."""
 
 
 @dataclass(frozen=True, slots=True)

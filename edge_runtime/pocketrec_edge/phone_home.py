@@ -92,6 +92,26 @@ class PhoneHome:
         return self.folder / "policy.json"
 
     @property
+    def experiments(self) -> Path:
+        """The channel's experiments, as they were last read; no file if there are none."""
+        return self.folder / "experiments.json"
+
+    @property
+    def device_facts(self) -> Path:
+        """Facts of the last sync by which experiments choose: app version, device class."""
+        return self.folder / "device_facts.json"
+
+    @property
+    def arms(self) -> Path:
+        """Memory of experiments: forced arms, exposures, whether the user is new."""
+        return self.folder / "arms.json"
+
+    @property
+    def arms_lock(self) -> Path:
+        """Locked while the memory of experiments changes."""
+        return self.folder / "arms.lock"
+
+    @property
     def update_app(self) -> Path:
         """Releases that need a newer app."""
         return self.folder / "update_app.json"
@@ -128,6 +148,10 @@ class PhoneHome:
             self.refused,
             self.outcomes,
             self.policy,
+            self.experiments,
+            self.device_facts,
+            self.arms,
+            self.arms_lock,
             self.update_app,
             self.bucket_id,
             self.install_id,

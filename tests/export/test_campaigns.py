@@ -103,7 +103,7 @@ def test_a_release_carries_campaigns_and_the_next_of_its_catalogue_keeps_or_repl
     slate = Recommender(next_one, "onnx").recommend(Query(History.empty(), NOW, showings={}))
     named = [item.sponsored and item.sponsored.campaign for item in slate.items]
     assert named == [None, slate.items[1].item_id, None, None, None]
-    offers = SponsoredPlacements(next_one).at(NOW, {})
+    offers = SponsoredPlacements(next_one, next_one.campaigns).at(NOW, {})
     assert {each.campaign_id for each in offers} == {*everything} - {
         "i07"
     }  # withdrawn: passed over

@@ -13,14 +13,8 @@ from typing import Any
 from pocketrec_bundle.encoding.strict_json import MAX_TEXT, is_number, is_text
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec
-from pocketrec_bundle.settings.rollout import (
-    APP_VERSION,
-    DEVICE_CLASS,
-    MAX_CLASSES,
-    SHA256,
-    AppVersions,
-    version_of,
-)
+from pocketrec_bundle.settings.app_versions import APP_VERSION, AppVersions, version_of
+from pocketrec_bundle.settings.rollout import DEVICE_CLASS, MAX_CLASSES, SHA256
 
 FILE = "experiments.json"
 FORMAT = 1

@@ -18,6 +18,8 @@ from pocketrec_bundle.encoding.strict_json import (
     shown,
 )
 from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_bundle.settings.app_versions import APP_VERSION, version_of
+from pocketrec_bundle.settings.app_versions import AppVersions as AppVersions
 from pocketrec_bundle.units import DAY_S
 
 FILE = "policy.json"
@@ -32,26 +34,12 @@ ACTIVE, PAUSED, KILLED = STATES = ("active", "paused", "killed")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 CHANNEL = re.compile(r"[a-z][a-z0-9-]{0,31}")
 DEVICE_CLASS = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
-APP_VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){0,3}", re.ASCII)
 _INTEGERS = {
     "from_utc": (0, MAX_UTC),
     "of": (1, 10**9),
     "every_s": (60, 365 * DAY_S),
     "spread_s": (0, 7 * DAY_S),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppVersions:
-    """App versions that a release supports.
-
-    Attributes:
-        least: minimum version; None: any.
-        below: all supported versions are lower than this; None: any.
-    """
-
-    least: str | None = None
-    below: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,14 +178,6 @@ class RolloutPolicy:
             raise BundleInvalidError(f"{FILE}: a release stands twice", code="rollout")
         sync = _sync(f"{FILE}: sync", fields["sync"])
         return cls(channel=fields["channel"], releases=stages, sync=sync)
-
-
-def version_of(text: str) -> tuple[int, ...]:
-    """Return the numbers of a dotted version for comparison; 1.2 and 1.2.0 are equal."""
-    numbers = [int(part) for part in text.split(".")]
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers)
 
 
 def _stage(where: str, value: object) -> Stage:

@@ -23,7 +23,7 @@ from pocketrec_edge.recommend.contributions import Contribution, Without, larges
 from pocketrec_edge.recommend.index import search, units
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.policy_rerank import rerank
-from pocketrec_edge.recommend.query import Query, RankedCandidates
+from pocketrec_edge.recommend.query import NO_OVERRIDES, Overrides, Query, RankedCandidates
 from pocketrec_edge.recommend.rules.exploration import Random
 from pocketrec_edge.recommend.slate import Slate
 
@@ -143,6 +143,7 @@ def explain(
     *,
     item_id: str | None = None,
     rng: Random | None = None,
+    overrides: Overrides = NO_OVERRIDES,
 ) -> tuple[Slate, tuple[ItemExplanation, ...]]:
     """Make a slate and explain all of it, or one item of the release.
 
@@ -155,6 +156,7 @@ def explain(
         k: slate size, by default the policy's.
         item_id: this item alone, whether it is in the slate or not.
         rng: for releases that explore.
+        overrides: of the arms of experiments.
 
     Raises:
         InputError: the release has no such item.
@@ -166,7 +168,7 @@ def explain(
             "Give the id of one, as `device recommend` shows them."
         )
     k = max(1, k if k is not None else device.policy.slate)
-    query = Query(history, now_utc, k, rng=rng)
+    query = Query(history, now_utc, k, rng=rng, overrides=overrides)
     slate = device.recommend(query)
     rows = [item.row for item in slate.items] if item_id is None else [row]
     explaining = _Explaining(device, query, k, slate)
@@ -254,7 +256,7 @@ class _Explaining:
     def _steps(self) -> list[tuple[str, list[int]]]:
         """Rows of the first k after each step; each list repeats the steps before it."""
         found = [(SCORE, self._order[: self._k])]
-        rules = self._device.bundle.rules
+        rules = self._device.rules_of(self._query)
         if rules is None:
             policy = self._device.policy
             categories = self._device.items.categories[self._rows][:, 0]

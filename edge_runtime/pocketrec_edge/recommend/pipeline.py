@@ -275,6 +275,16 @@ class Recommender:
             raise EngineError("the ranker's answer is not finite, or of the wrong shape")
         return output[:n]
 
+    def final_scores(self, query: Query, probabilities: Floats32) -> Floats32:
+        """Return the weighted sum of the ranker's heads, float32 [n], with an arm's weights."""
+        weights = query.overrides.head_weights
+        spec = self.spec if weights is None else replace(self.spec, head_weights=weights)
+        return spec.final_scores(probabilities)
+
+    def rules_of(self, query: Query) -> Rules | None:
+        """Return the rules of a request, an arm's or the release's; None: the policy alone."""
+        return None if query.policy_alone else query.overrides.rules or self.bundle.rules
+
     def _ranked(
         self, query: Query, user: Floats32, ranked: RankedCandidates, votes: Votes | None
     ) -> RankedCandidates:
@@ -287,28 +297,24 @@ class Recommender:
             return ranked
         inputs = self.ranker_inputs(query, user, ranked.rows, ranked.vectors, votes)
         probabilities = self.probabilities(inputs)
-        final = self.spec.final_scores(probabilities)
+        final = self.final_scores(query, probabilities)
         return replace(ranked, scores=final, probabilities=probabilities)
 
     def _reranked(self, query: Query, ranked: RankedCandidates) -> RerankResult:
         """Choose the slate: by score for a search, by the rules, or by the policy alone."""
         if query.surface.kind == SEARCH:
             return RerankResult.untouched(np.lexsort((ranked.rows, -ranked.scores)).tolist())
-        if self.bundle.rules is None or query.policy_alone:
+        if (rules := self.rules_of(query)) is None:
             category = self.items.categories[ranked.rows][:, 0]
             chosen = rerank(self.policy, ranked.scores, ranked.vectors, category, self._size(query))
             return RerankResult.untouched(chosen)
-        return self.apply_rules(query, ranked)
+        return self.apply_rules(query, ranked, rules)
 
     def _size(self, query: Query) -> int:
         return query.k if query.k is not None else self.policy.slate
 
-    def apply_rules(
-        self, query: Query, ranked: RankedCandidates, rules: Rules | None = None
-    ) -> RerankResult:
-        """Apply rules to scored candidates; None: the release's rules, which it must have."""
-        rules = rules or self.bundle.rules
-        assert rules is not None
+    def apply_rules(self, query: Query, ranked: RankedCandidates, rules: Rules) -> RerankResult:
+        """Apply rules to scored candidates."""
         candidates, context = self._rule_inputs.candidates(ranked), self._rule_inputs.context(query)
         return apply(rules, candidates, context, self._size(query))
 

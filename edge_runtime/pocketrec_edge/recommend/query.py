@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from pocketrec_bundle.features import History
 from pocketrec_bundle.floats import Floats32
+from pocketrec_bundle.settings.campaigns import Campaigns
+from pocketrec_bundle.settings.rules import Rules
 from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.recommend.filters import Filters
 from pocketrec_edge.recommend.rules.exploration import Random
@@ -15,6 +17,24 @@ from pocketrec_edge.recommend.surfaces import Surface
 
 NO_ROWS = np.zeros(0, np.int32)
 HOME = Surface()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Overrides:
+    """Settings of an experiment's arm that replace those of the release; None: the release's own.
+
+    Attributes:
+        rules: applied in place of `rules.json`, also if the release has none.
+        head_weights: weight of each head, in the order of the feature spec.
+        campaigns: in place of `campaigns.json`.
+    """
+
+    rules: Rules | None = None
+    head_weights: tuple[float, ...] | None = None
+    campaigns: Campaigns | None = None
+
+
+NO_OVERRIDES = Overrides()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +57,7 @@ class Query:
             retrieval's order and a fault says so.
         policy_alone: re-rank by `policy.json` even if the release has rules, as apps do that do
             not know rules; golden slates are made so.
+        overrides: of the arms of experiments.
     """
 
     history: History
@@ -52,6 +73,7 @@ class Query:
     surface: Surface = HOME
     deadline_ms: float | None = None
     policy_alone: bool = False
+    overrides: Overrides = NO_OVERRIDES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

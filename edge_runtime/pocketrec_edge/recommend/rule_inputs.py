@@ -4,6 +4,7 @@ import numpy as np
 
 from pocketrec_bundle.ranker_features import ItemColumns
 from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.settings.campaigns import Campaigns
 from pocketrec_edge.recommend.index import Index
 from pocketrec_edge.recommend.query import Query, RankedCandidates
 from pocketrec_edge.recommend.rules import RequestContext, RuleCandidates
@@ -17,7 +18,8 @@ class RuleInputs:
 
     def __init__(self, bundle: Bundle, index: Index, items: ItemColumns, texts: Texts) -> None:
         self._columns, self._index, self._items = bundle.spec.numeric, index, items
-        self._texts, self._placements = texts, SponsoredPlacements(bundle)
+        self._texts, self._bundle = texts, bundle
+        self._placements = SponsoredPlacements(bundle, bundle.campaigns)
 
     def candidates(self, ranked: RankedCandidates) -> RuleCandidates:
         """Return scored candidates with their columns."""
@@ -33,7 +35,7 @@ class RuleInputs:
 
     def context(self, query: Query) -> RequestContext:
         """Return the user's past, the time, earlier pages and the campaigns that may be shown."""
-        items, history, campaigns = self._items, query.history, query.showings
+        items, history, showings = self._items, query.history, query.showings
         feedback = None if query.impressions is None else feedback_of(query.impressions, items)
         return RequestContext(
             now_utc=query.now_utc,
@@ -43,5 +45,14 @@ class RuleInputs:
             shown_vectors=self._index.vectors(query.shown),
             rng=query.rng,
             feedback=feedback,
-            campaigns=() if campaigns is None else self._placements.at(query.now_utc, campaigns),
+            campaigns=()
+            if showings is None
+            else self._placements_of(query.overrides.campaigns).at(query.now_utc, showings),
         )
+
+    def _placements_of(self, campaigns: Campaigns | None) -> SponsoredPlacements:
+        """Return the placements of an arm's campaigns, kept for the next request; None: own."""
+        campaigns = self._bundle.campaigns if campaigns is None else campaigns
+        if campaigns is not self._placements.campaigns:
+            self._placements = SponsoredPlacements(self._bundle, campaigns)
+        return self._placements

@@ -1,4 +1,4 @@
-"""Sponsored placements: the campaigns of a release that may be shown now, on this device.
+"""Sponsored placements: the campaigns that may be shown now, on this device.
 
 Frequency capping (a maximum of showings a campaign and day) is in `rules/sponsored.py`; the counts
 are in `events/frequency_cap.py`.
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from pocketrec_bundle.reader import Bundle
-from pocketrec_bundle.settings.campaigns import Campaign
+from pocketrec_bundle.settings.campaigns import Campaign, Campaigns
 from pocketrec_edge.answers import Sponsorship
 from pocketrec_edge.recommend.rules.sponsored import EligibleCampaign
 
@@ -23,15 +23,15 @@ def sponsorship(campaign: EligibleCampaign | None) -> Sponsorship | None:
 
 
 class SponsoredPlacements:
-    """The campaigns of one release; their items are looked up once, when first asked for."""
+    """Campaigns of a release or an arm; their items are looked up once, when first needed."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._bundle = bundle
+    def __init__(self, bundle: Bundle, campaigns: Campaigns) -> None:
+        self._bundle, self.campaigns = bundle, campaigns
 
     @cached_property
     def _known(self) -> list[tuple[int, Campaign]]:
         """Campaigns with the row of their item; a later catalogue may have taken it away."""
-        listed = self._bundle.campaigns.campaigns
+        listed = self.campaigns.campaigns
         found = [(self._bundle.row_of(each.item_id), each) for each in listed]
         return [(row, each) for row, each in found if row >= 0]
 

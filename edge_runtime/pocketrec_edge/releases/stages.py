@@ -141,10 +141,12 @@ def _ruled(
     device: Recommender, query: Query, rows: NDArray[Any], probabilities: Floats32
 ) -> NDArray[Any]:
     """Return the slate's rows by the rules from the first candidates, without exploration."""
+    rules = device.bundle.rules
+    assert rules is not None, "only releases with rules have this stage"
     scores = device.spec.final_scores(probabilities)
     first = replace(query, k=min(device.policy.slate, FIRST))
     ranked = RankedCandidates.by_retrieval(rows, device.index.vectors(rows), scores)
-    found = device.apply_rules(first, ranked)
+    found = device.apply_rules(first, ranked, rules)
     return rows[found.positions]
 
 

@@ -1,19 +1,11 @@
 """Choose a device's release by the rollout policy (FORMAT.md, "Rollout policy"). Pure functions."""
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 
+from pocketrec_bundle.settings.app_versions import fits
 from pocketrec_bundle.settings.halts import Halts
-from pocketrec_bundle.settings.rollout import (
-    APP_VERSION,
-    KILLED,
-    PAUSED,
-    AppVersions,
-    RolloutPolicy,
-    Stage,
-    version_of,
-)
+from pocketrec_bundle.settings.rollout import KILLED, PAUSED, RolloutPolicy, Stage
 
 _BUCKET_BYTES = 6
 
@@ -95,7 +87,7 @@ def why_not(
         return "it begins later"
     if stage.until_utc is not None and now_utc >= stage.until_utc:
         return "its time is over"
-    if not _fits(stage.app, info.app_version):
+    if not fits(stage.app, info.app_version):
         return f"not for version {info.app_version or 'unknown'} of the app"
     if stage.device_classes and info.device_class not in stage.device_classes:
         return f"not for device class {info.device_class or 'unknown'}"
@@ -115,20 +107,3 @@ def bucket(bucket_id: bytes, manifest: str) -> float:
     """Return the device's position in 0..1 for a release; it is offered below the rollout share."""
     digest = hashlib.sha256(bucket_id + bytes.fromhex(manifest)).digest()
     return int.from_bytes(digest[:_BUCKET_BYTES], "big") / (1 << 8 * _BUCKET_BYTES)
-
-
-def _fits(app: AppVersions, version: str | None) -> bool:
-    if app.least is None and app.below is None:
-        return True
-    numbers = _numbers(version)
-    if numbers is None:
-        return False
-    if app.least is not None and numbers < version_of(app.least):
-        return False
-    return app.below is None or numbers < version_of(app.below)
-
-
-def _numbers(version: str | None) -> tuple[int, ...] | None:
-    """Return the leading numbers of an app's version, such as 1.2.3-beta or 2.0 (build 7)."""
-    found = re.match(APP_VERSION, version or "")
-    return version_of(found[0]) if found else None

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from pocketrec_bundle.encoding.strict_json import MAX_UTC
 from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_bundle.settings.app_versions import version_of
 from pocketrec_bundle.settings.rollout import (
     MAX_BYTES,
     MAX_CLASSES,
@@ -16,7 +17,6 @@ from pocketrec_bundle.settings.rollout import (
     RolloutPolicy,
     Stage,
     SyncPolicy,
-    version_of,
 )
 
 SHA = "0a" * 32

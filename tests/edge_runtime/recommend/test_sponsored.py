@@ -288,7 +288,7 @@ def test_campaigns_that_do_not_run_and_items_that_are_gone_are_passed_over(relea
     )
     row = release.row_of("item-1")
     release.available[row], release.available[release.row_of("item-2")] = True, False
-    offers = SponsoredPlacements(release).at(NOW, {"runs": 2, "over": 1})
+    offers = SponsoredPlacements(release, release.campaigns).at(NOW, {"runs": 2, "over": 1})
     assert [(each.campaign_id, each.row, each.shown_today) for each in offers] == [("runs", row, 2)]
 
 

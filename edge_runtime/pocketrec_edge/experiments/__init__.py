@@ -1,0 +1,6 @@
+"""Experiments on the phone: the arm of this device, what it changes, when it mattered.
+
+In: the signed experiments of the last sync, the bucket id. Out: overrides of an answer, flags,
+exposures. Read in this order: signed_experiments.py, arm_memory.py, assigned.py, arm_settings.py,
+device_experiments.py. Rule: no sockets; whatever is broken, the release answers as it is.
+"""

@@ -1,0 +1,83 @@
+"""The arms of this device: assignment, eligibility, forced arms, winners. Pure functions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pocketrec_bundle.settings.app_versions import fits
+from pocketrec_bundle.settings.assignment import assigned_arm
+from pocketrec_bundle.settings.experiment import OPEN, PAUSED, SHIPPED, Experiment
+from pocketrec_bundle.settings.experiment_arms import ALL, NEW, Arm
+from pocketrec_bundle.settings.experiments import Experiments
+from pocketrec_edge.experiments.arm_memory import ArmMemory
+from pocketrec_edge.experiments.signed_experiments import DeviceFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assigned:
+    """An experiment with the arm of this device.
+
+    Attributes:
+        experiment: it runs, or an arm is shipped.
+        arm: of this device, or the winner.
+        forced: a person chose the arm; the analysis leaves this device out.
+    """
+
+    experiment: Experiment
+    arm: Arm
+    forced: bool = False
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether the arm is a winner that every device gets."""
+        return self.experiment.state == SHIPPED
+
+
+def assigned_arms(
+    experiments: Experiments,
+    bucket_id: bytes,
+    facts: DeviceFacts,
+    memory: ArmMemory,
+    now_utc: float,
+    is_new_user: Callable[[Experiment], bool | None],
+) -> tuple[Assigned, ...]:
+    """Return the arms that apply to this device now: running experiments first, then winners.
+
+    Args:
+        experiments: of the channel.
+        bucket_id: of the device.
+        facts: of the last sync.
+        memory: of the device.
+        now_utc: unix seconds by the device's clock.
+        is_new_user: whether the user was new when the experiment began; None: unknown, and the
+            device is not enrolled now. It is called for enrolled devices only.
+    """
+    running, winners = [], []
+    for one in experiments.experiments:
+        if (forced := one.arm(memory.forced.get(one.id, ""))) is not None and one.state in OPEN:
+            running.append(Assigned(experiment=one, arm=forced, forced=True))
+        elif one.state == SHIPPED and one.winner is not None and _fits(one, facts):
+            if (winner := one.arm(one.winner)) is not None:
+                winners.append(Assigned(experiment=one, arm=winner))
+        elif (arm := assigned_arm(one, experiments.holdout, bucket_id, now_utc)) is not None:
+            may_enter = one.state != PAUSED or memory.entered(one)
+            if may_enter and _fits(one, facts) and _has_users(one, is_new_user):
+                running.append(Assigned(experiment=one, arm=arm))
+    return (*running, *winners)
+
+
+def arm_release(assigned: tuple[Assigned, ...]) -> Assigned | None:
+    """Return the first running arm that names a release; None: the rollout policy decides."""
+    return next(
+        (one for one in assigned if one.arm.release is not None and not one.is_shipped), None
+    )
+
+
+def _fits(experiment: Experiment, facts: DeviceFacts) -> bool:
+    eligible = experiment.eligible
+    classes = eligible.device_classes
+    return fits(eligible.app, facts.app_version) and (not classes or facts.device_class in classes)
+
+
+def _has_users(experiment: Experiment, is_new_user: Callable[[Experiment], bool | None]) -> bool:
+    users = experiment.eligible.users
+    return users == ALL or is_new_user(experiment) is (users == NEW)

@@ -1,0 +1,244 @@
+"""The experiments of one phone, for its answers: arms, overrides, flags, exposures.
+
+The files are read again if a sync, or another process, replaced them: three calls of `stat`.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+from pocketrec_bundle.errors import BundleInvalidError, PocketRecError
+from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.settings.experiment import OPEN, Experiment
+from pocketrec_bundle.settings.experiment_arms import FlagValue
+from pocketrec_bundle.settings.experiments import SESSION_PAUSE_S, Experiments
+from pocketrec_edge.errors import RequestInvalidError
+from pocketrec_edge.events.slate_events import Exposure
+from pocketrec_edge.experiments.arm_memory import ArmMemory, Entry, change_memory, read_memory
+from pocketrec_edge.experiments.arm_settings import flag_of, matters_for_slate, overrides_of
+from pocketrec_edge.experiments.assigned import Assigned, assigned_arms
+from pocketrec_edge.experiments.signed_experiments import (
+    DeviceFacts,
+    read_experiments,
+    read_facts,
+)
+from pocketrec_edge.faults import Fault, FaultCode
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.recommend.query import NO_OVERRIDES, Overrides
+
+Stamp = tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SlateArms:
+    """What the experiments of a device mean for one slate.
+
+    Attributes:
+        overrides: settings that replace the release's.
+        arms: arm by experiment id, of running experiments.
+        exposures: to log with the slate.
+        faults: arms that do not fit the release.
+    """
+
+    overrides: Overrides = NO_OVERRIDES
+    arms: dict[str, str] = field(default_factory=dict)
+    exposures: tuple[Exposure, ...] = ()
+    faults: tuple[Fault, ...] = ()
+
+
+NO_ARMS = SlateArms()
+
+
+class DeviceExperiments:
+    """Experiments of one phone.
+
+    Attributes:
+        faults: the experiments or the memory cannot be read.
+    """
+
+    def __init__(
+        self,
+        home: PhoneHome,
+        *,
+        bucket_id: Callable[[], bytes],
+        first_event: Callable[[], int | None],
+    ) -> None:
+        """Set where the files are.
+
+        Args:
+            home: the phone's folder.
+            bucket_id: returns the device's random bytes; raises PocketRecError.
+            first_event: returns the time of the first logged event, unix seconds; None without
+                events; raises PocketRecError if the log cannot be read.
+        """
+        self._home, self._bucket_id, self._first_event = home, bucket_id, first_event
+        self._watched = tuple(map(str, (home.experiments, home.device_facts, home.arms)))
+        self._stamps: tuple[Stamp, ...] | None = None
+        self._signed: Experiments | None = None
+        self._facts, self._memory = DeviceFacts(), ArmMemory()
+        self._unwritten: set[Entry] = set()  # exposures, if the memory cannot be written
+        self._settings: tuple[object, Overrides, tuple[Fault, ...]] | None = None
+        self.faults: tuple[Fault, ...] = ()
+
+    @property
+    def session_pause_s(self) -> int:
+        """Seconds without a request or event that end a session of the app."""
+        self._refresh()
+        return SESSION_PAUSE_S if self._signed is None else self._signed.session_pause_s
+
+    def assigned(self, now_utc: float) -> tuple[Assigned, ...]:
+        """Return the arms that apply to this device now."""
+        self._refresh()
+        if self._signed is None or not self._signed.experiments:
+            return ()
+        try:
+            bucket_id = self._bucket_id()
+        except PocketRecError as err:
+            self._complain(str(err))
+            return ()
+        return assigned_arms(
+            self._signed, bucket_id, self._facts, self._memory, now_utc, self._is_new_user
+        )
+
+    def for_slate(self, bundle: Bundle | None, scene: str, now_utc: float) -> SlateArms:
+        """Return what the experiments mean for a slate; bundle: the release, if one answers."""
+        assigned = self.assigned(now_utc)
+        if not assigned:
+            return NO_ARMS
+        settings: tuple[Overrides, tuple[Fault, ...]] = NO_OVERRIDES, ()
+        if bundle is not None:
+            settings = self._overrides(assigned, bundle)
+        mattering = [one for one in assigned if matters_for_slate(one.experiment, scene)]
+        return SlateArms(
+            overrides=settings[0],
+            arms={one.experiment.id: one.arm.name for one in assigned if not one.is_shipped},
+            exposures=self._new_exposures(mattering),
+            faults=settings[1],
+        )
+
+    def flag(
+        self, name: str, default: FlagValue, now_utc: float
+    ) -> tuple[FlagValue, tuple[Exposure, ...], tuple[Fault, ...]]:
+        """Return a flag's value, exposures to log, and what is wrong with it."""
+        value, exposes, fault = flag_of(self.assigned(now_utc), name, default)
+        return value, self._new_exposures(exposes), () if fault is None else (fault,)
+
+    def note(self, exposures: Iterable[Exposure]) -> None:
+        """Remember exposures that were logged, so that they are logged once."""
+        entries = tuple((one.experiment, one.salt, one.arm, one.forced) for one in exposures)
+        if not entries:
+            return
+        try:
+            self._change(lambda memory: replace(memory, exposed=(*memory.exposed, *entries)))
+        except PocketRecError as err:  # until the process ends; the analysis takes the first one
+            self._unwritten.update(entries)
+            self._complain(str(err))
+
+    def forget_exposures(self) -> None:
+        """Log exposures again, because those that were logged are never sent.
+
+        Raises:
+            PocketRecError: the memory cannot be written.
+        """
+        self._unwritten.clear()
+        self._refresh()
+        if self._memory.exposed:
+            self._change(lambda memory: replace(memory, exposed=()))
+
+    def force(self, name: str, arm: str | None) -> None:
+        """Put this device into an arm for testing; None: the arm that it drew.
+
+        Raises:
+            RequestInvalidError: no such experiment is open, or it has no such arm.
+            PocketRecError: the memory cannot be written.
+        """
+        self._refresh()
+        if arm is not None:
+            known = (
+                {}
+                if self._signed is None
+                else {one.id: one for one in self._signed.experiments if one.state in OPEN}
+            )
+            if name not in known:
+                names = ", ".join(known) or "none; sync first"
+                raise RequestInvalidError(f"{name!r}: no such experiment is open; open: {names}.")
+            if known[name].arm(arm) is None:
+                arms = ", ".join(each.name for each in known[name].arms)
+                raise RequestInvalidError(f"{name}: has no arm {arm!r}; its arms: {arms}.")
+
+        def forced(memory: ArmMemory) -> ArmMemory:
+            others = {key: one for key, one in memory.forced.items() if key != name}
+            return replace(memory, forced=others if arm is None else others | {name: arm})
+
+        self._change(forced)
+
+    def _refresh(self) -> None:
+        stamps = tuple(map(_stamp, self._watched))
+        if stamps == self._stamps:
+            return
+        self._stamps, self.faults = stamps, ()
+        self._signed, self._memory, self._settings = None, ArmMemory(), None
+        try:
+            self._signed = read_experiments(self._home)
+        except (BundleInvalidError, OSError) as err:
+            self._complain(f"{err}; the next sync repairs it")
+        self._facts = read_facts(self._home)
+        try:
+            self._memory = read_memory(self._home)
+        except (ValueError, OSError) as err:
+            self._complain(str(err))
+
+    def _complain(self, text: str) -> None:
+        fault = Fault(FaultCode.EXPERIMENTS_UNREADABLE, text)
+        if fault not in self.faults:
+            self.faults = (*self.faults, fault)
+
+    def _change(self, change: Callable[[ArmMemory], ArmMemory]) -> None:
+        change_memory(self._home, change)
+        self._stamps = None
+        self._refresh()
+
+    def _overrides(
+        self, assigned: tuple[Assigned, ...], bundle: Bundle
+    ) -> tuple[Overrides, tuple[Fault, ...]]:
+        """Check the settings once for each release and set of arms, not for each answer."""
+        key = (bundle, [(one.experiment.id, one.experiment.salt, one.arm.name) for one in assigned])
+        if self._settings is None or self._settings[0] != key:
+            self._settings = (key, *overrides_of(assigned, bundle))
+        return self._settings[1:]
+
+    def _new_exposures(self, assigned: Iterable[Assigned]) -> tuple[Exposure, ...]:
+        found = []
+        for one in assigned:
+            entry = (one.experiment.id, one.experiment.salt, one.arm.name, one.forced)
+            known = entry in self._unwritten or entry in self._memory.exposed
+            if not known and not one.is_shipped:
+                found.append(
+                    Exposure(experiment=entry[0], salt=entry[1], arm=entry[2], forced=entry[3])
+                )
+        return tuple(found)
+
+    def _is_new_user(self, experiment: Experiment) -> bool | None:
+        """Return whether the user was new when it was first asked, and remember it."""
+        run = (experiment.id, experiment.salt)
+        if run in self._memory.new_user:
+            return self._memory.new_user[run]
+        try:
+            first = self._first_event()
+        except PocketRecError:  # a fault of the log already; the device is asked again
+            return None
+        is_new = first is None or first >= experiment.from_utc
+        try:
+            self._change(lambda memory: replace(memory, new_user={run: is_new} | memory.new_user))
+        except PocketRecError as err:
+            self._complain(str(err))
+        return is_new
+
+
+def _stamp(path: str) -> Stamp:
+    """Return a value that changes if a file is replaced; None without a file."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (a fifth of the time that a Path takes)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
