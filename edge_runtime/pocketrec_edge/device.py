@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from pocketrec_edge.device_status import Status, read_status
 from pocketrec_edge.events.cipher import Cipher
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.retention import Retention
+from pocketrec_edge.experiments.device_experiments import DeviceExperiments
+from pocketrec_edge.experiments.experiment_actions import ExperimentActions
 from pocketrec_edge.one_at_a_time import one_at_a_time
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend import request_checks, surfaces
@@ -29,6 +32,7 @@ from pocketrec_edge.releases.selftest import replay
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.running import Running
 from pocketrec_edge.slate_service import SlateRequest, SlateService
+from pocketrec_edge.sync.bucket_id import bucket_id
 from pocketrec_edge.user_actions import UserActions
 from pocketrec_edge.user_data import UserData
 
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
 _DEFAULT_LIMITS = Retention()
 
 
-class Device(UserActions):
+class Device(UserActions, ExperimentActions):
     """One phone: recommend offline, log what the user does, install releases, sync.
 
     Threads may share it; their requests run one after the other. Open one for as long as the app
@@ -106,12 +110,18 @@ class Device(UserActions):
         self._running = Running(
             self._home, self.store, engine=engine, threads=threads, clock=clock, bundle_dir=bundle
         )
+        self._experiments = DeviceExperiments(
+            self._home,
+            bucket_id=partial(bucket_id, self._home),
+            first_event=self._user.first_event,
+        )
         self._slates = SlateService(
             running=self._running,
             user=self._user,
             store=self.store.root,
             clock=clock,
             rng=SystemRandom() if rng is None else rng,
+            experiments=self._experiments,
         )
 
     def __enter__(self) -> "Device":
@@ -318,15 +328,23 @@ class Device(UserActions):
         now = int(self._clock())
         history, _ = self._user.log.history(self.bundle, faults)
         asked = self._user.with_interests(self.bundle, history, now)
-        rng = self._slates.rng
-        slate, items = explain(self._recommender, asked, now, k, item_id=item_id, rng=rng)
+        arms = self._experiments.for_slate(self.bundle, surfaces.HOME, now)
+        slate, items = explain(
+            self._recommender,
+            asked,
+            now,
+            k,
+            item_id=item_id,
+            rng=self._slates.rng,
+            overrides=arms.overrides,
+        )
         return Explanation(
             items=items,
             slate=tuple(item.item_id for item in slate.items),
             candidates=len(slate.candidates),
             source=slate.source,
             history=len(history),
-            faults=(*faults, *slate.faults),
+            faults=(*faults, *slate.faults, *arms.faults),
             release=self.bundle.manifest.name,
         )
 
@@ -337,6 +355,7 @@ class Device(UserActions):
         Faults are those that last, and those of the last slate.
         """
         self._running.refresh()
-        return read_status(
-            self._home, self.store, self._running, self._user, self._slates.last_faults
-        )
+        faults = (*self._slates.last_faults, *self._experiments.flag_faults)
+        arms = self._experiments.assigned(self._clock())
+        faults = (*self._experiments.faults, *faults)
+        return read_status(self._home, self.store, self._running, self._user, faults, arms)

@@ -1,12 +1,13 @@
 """The state of a phone: the answers of `Device.status` and `Device.interests`."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pocketrec_edge.answers import plain_faults
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events.status import LogStatus
+from pocketrec_edge.experiments.assigned import Assigned
 from pocketrec_edge.faults import Fault, FaultCode, add
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases import blocklist
@@ -30,6 +31,8 @@ class Status:
         engine: that runs the models; None if no release opens.
         log: what the event log holds; None if it cannot be read.
         faults: those that last, and those of the last slate.
+        arms: arm of this phone by running experiment.
+        forced: experiments whose arm `Device.force_arm` chose.
 
     Example:
         >>> from pocketrec_edge.device import Device
@@ -48,6 +51,8 @@ class Status:
     engine: str | None
     log: LogStatus | None
     faults: tuple[Fault, ...]
+    arms: dict[str, str] = field(default_factory=dict)
+    forced: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """Return plain values for JSON; the keys of `log` stand beside the others."""
@@ -82,8 +87,18 @@ def read_status(
     running: Running,
     user: UserData,
     last_faults: Iterable[Fault],
+    arms: tuple[Assigned, ...] = (),
 ) -> Status:
-    """Return the state of a phone; last_faults: of its last slate."""
+    """Return the state of a phone.
+
+    Args:
+        home: the phone's folder.
+        store: its releases.
+        running: the release that answers.
+        user: the user's data.
+        last_faults: of its last slate, and of experiments.
+        arms: of this phone.
+    """
     faults = [*running.faults, *user.faults]
     logged = None
     if (log := user.log.log) is not None:
@@ -107,4 +122,6 @@ def read_status(
         engine=recommender.engine if recommender else None,
         log=logged,
         faults=tuple(faults),
+        arms={one.experiment.id: one.arm.name for one in arms if not one.is_shipped},
+        forced=tuple(one.experiment.id for one in arms if one.forced),
     )

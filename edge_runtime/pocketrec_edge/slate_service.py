@@ -15,6 +15,7 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.answers import Answer
 from pocketrec_edge.events.paging import MAX_ITEMS, Session
 from pocketrec_edge.events.slate_events import new_request
+from pocketrec_edge.experiments.device_experiments import DeviceExperiments, SlateArms
 from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend import popular_list, surfaces
 from pocketrec_edge.recommend.filters import Filters
@@ -52,37 +53,53 @@ class SlateService:
         store: Path,
         clock: Callable[[], float],
         rng: Random,
+        experiments: DeviceExperiments,
     ) -> None:
         self._running, self._user, self._store = running, user, store
+        self._experiments = experiments
         self._clock, self.rng = clock, rng
         self.last_faults: tuple[Fault, ...] = ()
 
     def answer(self, request: SlateRequest) -> Answer:
         """Answer with a slate; whatever is broken is a fault of the answer."""
         self._running.refresh()
-        faults, now = self.lasting_faults(), int(self._clock())
         bundle, recommender = self._running.bundle, self._running.recommender
+        now = int(self._clock())
+        arms = self._experiments.for_slate(bundle, request.scene, now)
+        faults = self.lasting_faults()
         if recommender is None or bundle is None:
-            return self._without_release(request, now, tuple(faults))
+            return self._without_release(request, now, tuple(faults), arms)
         page, opened = request.page, None
         if page is not None:
             opened = self._user.sessions.open(request.session, now)
             if 1 <= page <= len(opened.pages):
                 return self._shown_again(opened, page, now, faults, request.filters)
-        answer = self._ranked(request, now, faults, bundle, recommender, opened)
-        if answer.request is not None:
-            answer = self._user.log.add_slate(
-                answer, now, scene=request.scene, release=bundle.sha256
-            )
+        answer = self._ranked(request, now, faults, bundle, recommender, opened, arms)
+        answer = self._logged(answer, request, now, bundle.sha256, arms)
         self.last_faults = answer.faults
         return answer
 
     def lasting_faults(self) -> list[Fault]:
-        """Faults of release, log and interests, which every answer has until they are repaired."""
-        return [*self._running.faults, *self._user.faults]
+        """Faults of release, user's data and experiments, which stay until they are repaired."""
+        return [*self._running.faults, *self._user.faults, *self._experiments.faults]
+
+    def _logged(
+        self, answer: Answer, request: SlateRequest, now: int, release: str, arms: SlateArms
+    ) -> Answer:
+        """Log a slate that has a request, with the exposures of its arms."""
+        if answer.request is None:
+            return answer
+        log = self._user.log
+        log.session_pause_s = self._experiments.session_pause_s
+        answer = log.add_slate(
+            answer, now, scene=request.scene, release=release, exposures=arms.exposures
+        )
+        if answer.request is not None:
+            self._experiments.note(arms.exposures)
+        return answer
 
     def _without_release(
-        self, request: SlateRequest, now: int, faults: tuple[Fault, ...]
+        self, request: SlateRequest, now: int, faults: tuple[Fault, ...], arms: SlateArms
     ) -> Answer:
         is_search = request.scene == surfaces.SEARCH
         answer = popular_list.answer(
@@ -93,9 +110,10 @@ class SlateService:
             session=request.session,
             may_show=request.filters is None and not is_search,
         )
+        answer = replace(answer, arms=arms.arms)
         if request.log_impressions and answer.items:
             answer = replace(answer, request=new_request())
-            answer = self._user.log.add_slate(answer, now, scene=request.scene, release="")
+            answer = self._logged(answer, request, now, "", arms)
         return replace(answer, unranked=tuple(request.results) if is_search else ())
 
     def _ranked(
@@ -106,13 +124,16 @@ class SlateService:
         bundle: Bundle,
         recommender: Recommender,
         opened: Session | None,
+        arms: SlateArms,
     ) -> Answer:
         """Run the recommender; of a list in pages, make the next page."""
         surface = surfaces.find(bundle, request.scene, request.item_id, request.results, faults)
         self._running.boot_counter.asked()
         log = self._user.log
         history, unknown = log.history(bundle, faults)
-        impressions, showings = log.shown_before(bundle, now, faults)
+        rules = arms.overrides.rules or bundle.rules
+        campaigns = arms.overrides.campaigns or bundle.campaigns
+        impressions, showings = log.shown_before(bundle, rules, campaigns, now, faults)
         query = Query(
             self._user.with_interests(bundle, history, now),
             now,
@@ -125,12 +146,13 @@ class SlateService:
             showings=showings if request.log_impressions else None,  # only seen slates count
             surface=surface,
             deadline_ms=request.deadline_ms,
+            overrides=arms.overrides,
         )
         slate = recommender.recommend(query)
         if slate.source == "model" or recommender.fault or request.deadline_ms is not None:
             self._running.boot_counter.answered()  # models that do not load here are no fault of it
         self._running.answered()
-        faults += slate.faults
+        faults += [*slate.faults, *arms.faults]
         items = slate.items
         if opened is not None:
             items = items[: max(MAX_ITEMS - len(opened.shown()), 0)]
@@ -156,6 +178,7 @@ class SlateService:
             page=page,
             unranked=tuple(one for one in request.results if is_search and one not in ranked),
             request=logged,
+            arms=arms.arms,
         )
 
     def _shown_again(

@@ -10,7 +10,8 @@ from typing import Any
 
 from pocketrec_edge.device_status import Interests
 from pocketrec_edge.events import interests, privacy
-from pocketrec_edge.events.consent import Consent
+from pocketrec_edge.events.consent import WITHDRAWN, Consent
+from pocketrec_edge.experiments.device_experiments import DeviceExperiments
 from pocketrec_edge.faults import Fault
 from pocketrec_edge.one_at_a_time import one_at_a_time
 from pocketrec_edge.recommend import popular_list, request_checks
@@ -26,11 +27,12 @@ class UserActions:
     store: Store
     _user: UserData
     _running: Running
+    _experiments: DeviceExperiments
     _clock: Callable[[], float]
 
     def _lasting_faults(self) -> list[Fault]:
-        """Faults of release, log and interests, until they are repaired."""
-        return [*self._running.faults, *self._user.faults]
+        """Faults of release, user's data and experiments, until they are repaired."""
+        return [*self._running.faults, *self._user.faults, *self._experiments.faults]
 
     @one_at_a_time
     def feedback(
@@ -82,7 +84,7 @@ class UserActions:
             ts=ts,
             context=context,
             now=now,
-            pause_s=self._user.log.session_pause_s,
+            pause_s=self._experiments.session_pause_s,
         )
 
     @one_at_a_time
@@ -132,7 +134,10 @@ class UserActions:
             EventLogError: it could not be noted.
         """
         request_checks.check_consent(granted, terms)
-        return self._user.log.opened().set_consent(granted, terms)
+        log = self._user.log.opened()
+        if granted and log.consent().state == WITHDRAWN:
+            self._experiments.forget_exposures()
+        return log.set_consent(granted, terms)
 
     def export_data(self, out: Path) -> int:
         """Write all that the device holds about its user, see `privacy.export_data`.
@@ -152,4 +157,6 @@ class UserActions:
             PocketRecError: install id, interests or the pages shown cannot be removed.
         """
         self._running.close()
-        return self._user.erase()
+        report = self._user.erase()
+        self._experiments.forget_exposures()
+        return report

@@ -65,6 +65,14 @@ class UserData:
         """Close the event log."""
         self.log.close()
 
+    def first_event(self) -> int | None:
+        """Return the time of the earliest event, unix seconds; None without any.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        return self.log.opened().first_event()
+
     def choose(self, names: Sequence[str], offered: Sequence[str]) -> None:
         """Store the chosen categories; they replace earlier ones.
 

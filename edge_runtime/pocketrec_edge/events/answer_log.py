@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import Bundle
+from pocketrec_bundle.settings.campaigns import Campaigns
+from pocketrec_bundle.settings.rules import Rules
 from pocketrec_edge.answers import Answer, SlateItem
 from pocketrec_edge.errors import EventLogError
 from pocketrec_edge.events.app_session import PAUSE_S
@@ -81,20 +83,25 @@ class AnswerLog:
         return History.empty(), 0
 
     def shown_before(
-        self, bundle: Bundle, now: int, faults: list[Fault]
+        self,
+        bundle: Bundle,
+        rules: Rules | None,
+        campaigns: Campaigns,
+        now: int,
+        faults: list[Fault],
     ) -> tuple[Impressions | None, dict[str, int] | None]:
-        """Return what the release's rules need: impressions, and the day's showings by campaign.
+        """Return what the rules of an answer need: impressions, the day's showings by campaign.
 
-        None for what the release does not use or the log cannot provide; showings are also None if
-        the log is read-only.
+        None for what the rules do not use or the log cannot provide; showings are also None if the
+        log is read-only.
         """
         impressions: Impressions | None = None
-        if self.log is None or bundle.rules is None:
+        if self.log is None or rules is None:
             return None, None
         try:
-            if bundle.rules.learns:
+            if rules.learns:
                 impressions = self.log.impressions(bundle)
-            if bundle.campaigns.campaigns and not self.log.fault:
+            if campaigns.campaigns and not self.log.fault:
                 return impressions, self.log.showings(now)
         except EventLogError as err:
             add(faults, Fault(FaultCode.EVENT_LOG_UNREADABLE, str(err)))
@@ -149,3 +156,11 @@ class AnswerLog:
             add(faults, Fault(FaultCode.EVENT_LOG_NOT_WRITTEN, str(err)))
             return replace(answer, faults=tuple(faults), request=None)
         return answer
+
+    def add_exposures(self, exposures: Sequence[Exposure], now: int) -> Fault | None:
+        """Log exposures that no slate made; return what prevented it, or None."""
+        try:
+            self.opened().append_many([exposure_event(each, now) for each in exposures])
+        except EventLogError as err:
+            return Fault(FaultCode.EVENT_LOG_NOT_WRITTEN, str(err))
+        return None

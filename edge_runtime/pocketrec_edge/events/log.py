@@ -259,6 +259,16 @@ class EventLog:
         self._known = state, (history, len(found) - len(known))
         return self._known[1]
 
+    def first_event(self) -> int | None:
+        """Return the time of the earliest event, unix seconds; None without any.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            found = self._connection.execute("SELECT min(ts) FROM event").fetchone()[0]
+            return None if found is None else int(found)
+
     def last_interaction(self) -> int:
         """Return the time of the latest interaction, unix seconds; 0 without any.
 

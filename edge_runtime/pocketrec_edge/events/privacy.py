@@ -10,6 +10,7 @@ Personal data in a phone's folder:
     install id    the random id of uploads
     interests     categories that the user chose
     sessions      pages shown recently; the export omits them, as the log has the impressions
+    arms          exposures to experiments, whether the user was new, arms forced for a test
 
 Releases, their metadata, release outcomes and the bucket id stay: they contain no personal data. No
 other candidates or slates are stored.
@@ -64,9 +65,9 @@ class ErasureReport:
 def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None = None) -> int:
     """Write all data about the user as JSON Lines; return the number of events.
 
-    The first line is a header with counts, so a truncated copy can be detected. The second line has
-    the interests, if the user chose any. Events are streamed. `out` is written atomically and is
-    readable by its owner only.
+    The first line is a header with counts, so a truncated copy can be detected. The next lines
+    have the interests and the memory of experiments, if there are any. Events are streamed. `out`
+    is written atomically and is readable by its owner only.
 
     Args:
         home: the phone's folder.
@@ -79,7 +80,7 @@ def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None =
         EventLogError: the log cannot be read, or not with this key.
         PocketRecError: the interests cannot be read, or `out` cannot be written.
     """
-    chosen = interests.read(home)
+    chosen, arms = interests.read(home), _memory_of_arms(home)
     log = EventLog(_log_of(home), cipher=cipher)
     events = 0
 
@@ -90,6 +91,8 @@ def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None =
             yield _encoded(_line(each, home, now))
             if chosen and isinstance(each, LogStatus):
                 yield _encoded({"type": "interests", "categories": chosen})
+            if arms is not None and isinstance(each, LogStatus):
+                yield _encoded({"type": "experiments", "memory": arms})
 
     with closing(log):
         write_atomic_parts(out, lines(), mode=0o600)
@@ -110,13 +113,21 @@ def erase(home: PhoneHome) -> ErasureReport:
     events = _empty(path) if path.exists() else 0
     known = install_id.existing(home)
     try:
-        for path in (home.install_id, home.interests, home.sessions):
+        for path in (home.install_id, home.interests, home.sessions, home.arms):
             _destroy(path)
             _destroy(path.with_name(f".{path.name}.partial"))
     except OSError as err:
         raise write_failed(home.folder, err) from err
     fsync_dir(home.folder)
     return ErasureReport(events=events, install_id=known)
+
+
+def _memory_of_arms(home: PhoneHome) -> Any:
+    """Return what the phone remembers of experiments; None without any, or if it is damaged."""
+    try:
+        return json.loads(home.arms.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 def _log_of(home: PhoneHome) -> Path:

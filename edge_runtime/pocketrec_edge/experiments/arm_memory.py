@@ -96,6 +96,16 @@ def change_memory(home: PhoneHome, change: Callable[[ArmMemory], ArmMemory]) -> 
         raise PocketRecError(f"{home.arms}: cannot be changed ({err.strerror or err}).") from err
 
 
+def forget_exposures(home: PhoneHome) -> None:
+    """Let exposures be logged again, because those that were logged are never sent.
+
+    Raises:
+        PocketRecError: the memory cannot be written.
+    """
+    if home.arms.exists():
+        change_memory(home, lambda memory: replace(memory, exposed=()))
+
+
 def _bounded(memory: ArmMemory) -> ArmMemory:
     """Keep the newest entries."""
     return replace(

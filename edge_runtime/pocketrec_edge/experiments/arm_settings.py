@@ -61,14 +61,11 @@ def flag_of(
     for one in assigned:
         if name in one.arm.flags:
             value = one.arm.flags[name]
-            if _kind(value) is _kind(default):
+            if _is_like(value, default):
                 return value, exposes, None
-            wanted = type(default).__name__
-            return (
-                default,
-                exposes,
-                _fault(one, f"flag {name} is {value!r}, the app wants {wanted}"),
-            )
+            control = one.experiment.control.flags.get(name, default)
+            fault = _fault(one, f"flag {name} is not a {type(default).__name__}: {value!r}")
+            return control if _is_like(control, default) else default, exposes, fault
     return default, exposes, None
 
 
@@ -100,5 +97,6 @@ def _fault(one: Assigned, why: str) -> Fault:
     return Fault(FaultCode.ARM_UNUSABLE, text)
 
 
-def _kind(value: FlagValue) -> type:
-    return float if type(value) is int else type(value)
+def _is_like(value: FlagValue, default: FlagValue) -> bool:
+    """Whether an app that knows a default can use a value; a whole number is a number too."""
+    return type(value) is type(default) or (type(value) is int and type(default) is float)

@@ -14,7 +14,13 @@ from pocketrec_bundle.settings.experiment_arms import FlagValue
 from pocketrec_bundle.settings.experiments import SESSION_PAUSE_S, Experiments
 from pocketrec_edge.errors import RequestInvalidError
 from pocketrec_edge.events.slate_events import Exposure
-from pocketrec_edge.experiments.arm_memory import ArmMemory, Entry, change_memory, read_memory
+from pocketrec_edge.experiments.arm_memory import (
+    ArmMemory,
+    Entry,
+    change_memory,
+    forget_exposures,
+    read_memory,
+)
 from pocketrec_edge.experiments.arm_settings import flag_of, matters_for_slate, overrides_of
 from pocketrec_edge.experiments.assigned import Assigned, assigned_arms
 from pocketrec_edge.experiments.signed_experiments import (
@@ -50,11 +56,7 @@ NO_ARMS = SlateArms()
 
 
 class DeviceExperiments:
-    """Experiments of one phone.
-
-    Attributes:
-        faults: the experiments or the memory cannot be read.
-    """
+    """Experiments of one phone."""
 
     def __init__(
         self,
@@ -78,7 +80,14 @@ class DeviceExperiments:
         self._facts, self._memory = DeviceFacts(), ArmMemory()
         self._unwritten: set[Entry] = set()  # exposures, if the memory cannot be written
         self._settings: tuple[object, Overrides, tuple[Fault, ...]] | None = None
-        self.faults: tuple[Fault, ...] = ()
+        self._flag_faults: dict[str, Fault] = {}
+        self._faults: tuple[Fault, ...] = ()
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Why experiments or memory cannot be read or written; empty if they can."""
+        self._refresh()
+        return self._faults
 
     @property
     def session_pause_s(self) -> int:
@@ -118,10 +127,18 @@ class DeviceExperiments:
 
     def flag(
         self, name: str, default: FlagValue, now_utc: float
-    ) -> tuple[FlagValue, tuple[Exposure, ...], tuple[Fault, ...]]:
-        """Return a flag's value, exposures to log, and what is wrong with it."""
+    ) -> tuple[FlagValue, tuple[Exposure, ...]]:
+        """Return a flag's value, and exposures to log."""
         value, exposes, fault = flag_of(self.assigned(now_utc), name, default)
-        return value, self._new_exposures(exposes), () if fault is None else (fault,)
+        self._flag_faults.pop(name, None)
+        if fault is not None:
+            self._flag_faults[name] = fault
+        return value, self._new_exposures(exposes)
+
+    @property
+    def flag_faults(self) -> tuple[Fault, ...]:
+        """Arms whose flags could not be used, of the flags that the app read."""
+        return tuple(self._flag_faults.values())
 
     def note(self, exposures: Iterable[Exposure]) -> None:
         """Remember exposures that were logged, so that they are logged once."""
@@ -135,15 +152,12 @@ class DeviceExperiments:
             self._complain(str(err))
 
     def forget_exposures(self) -> None:
-        """Log exposures again, because those that were logged are never sent.
-
-        Raises:
-            PocketRecError: the memory cannot be written.
-        """
+        """Log exposures again, because those that were logged are never sent."""
         self._unwritten.clear()
-        self._refresh()
-        if self._memory.exposed:
-            self._change(lambda memory: replace(memory, exposed=()))
+        try:
+            forget_exposures(self._home)
+        except PocketRecError as err:
+            self._complain(str(err))
 
     def force(self, name: str, arm: str | None) -> None:
         """Put this device into an arm for testing; None: the arm that it drew.
@@ -176,7 +190,7 @@ class DeviceExperiments:
         stamps = tuple(map(_stamp, self._watched))
         if stamps == self._stamps:
             return
-        self._stamps, self.faults = stamps, ()
+        self._stamps, self._faults = stamps, ()
         self._signed, self._memory, self._settings = None, ArmMemory(), None
         try:
             self._signed = read_experiments(self._home)
@@ -190,8 +204,8 @@ class DeviceExperiments:
 
     def _complain(self, text: str) -> None:
         fault = Fault(FaultCode.EXPERIMENTS_UNREADABLE, text)
-        if fault not in self.faults:
-            self.faults = (*self.faults, fault)
+        if fault not in self._faults:
+            self._faults = (*self._faults, fault)
 
     def _change(self, change: Callable[[ArmMemory], ArmMemory]) -> None:
         change_memory(self._home, change)
@@ -228,11 +242,16 @@ class DeviceExperiments:
         except PocketRecError:  # a fault of the log already; the device is asked again
             return None
         is_new = first is None or first >= experiment.from_utc
+
+        def decided(memory: ArmMemory) -> ArmMemory:
+            known = run in memory.new_user  # another process was first
+            return memory if known else replace(memory, new_user=memory.new_user | {run: is_new})
+
         try:
-            self._change(lambda memory: replace(memory, new_user={run: is_new} | memory.new_user))
+            self._change(decided)
         except PocketRecError as err:
             self._complain(str(err))
-        return is_new
+        return self._memory.new_user.get(run, is_new)
 
 
 def _stamp(path: str) -> Stamp:

@@ -20,6 +20,10 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.engines.select import ENGINES
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.cipher import Cipher
+from pocketrec_edge.events.consent import WITHDRAWN
+from pocketrec_edge.experiments import at_sync
+from pocketrec_edge.experiments.arm_memory import forget_exposures
+from pocketrec_edge.experiments.signed_experiments import keep_experiments, read_facts
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases import blocklist
 from pocketrec_edge.releases.store import Store
@@ -32,7 +36,13 @@ from pocketrec_edge.sync.http import PACE, Network, Pace
 from pocketrec_edge.sync.install import Phone, follow
 from pocketrec_edge.sync.metadata import TrustedMetadata, newer_specification
 from pocketrec_edge.sync.outcomes import send_outcomes
-from pocketrec_edge.sync.policy import choose_release, keep_release, remember, remembered
+from pocketrec_edge.sync.policy import (
+    choose_with_arm,
+    keep_release,
+    read_settings,
+    remember,
+    remembered,
+)
 from pocketrec_edge.sync.rollout import DeviceInfo, DeviceState
 from pocketrec_edge.sync.server_address import checked
 from pocketrec_edge.sync.sync_log import SyncLog
@@ -77,6 +87,8 @@ class SyncReport:
         outcomes_sent: release outcomes that the server accepted.
         events_fault: why some events were not sent, or None. They are kept; the sync still
             succeeds.
+        experiments_fault: why the channel's experiments cannot be used, or None; the phone then has
+            none, and the sync still succeeds.
         update_app: why the phone needs a newer app, or None.
         seconds: duration of the sync.
     """
@@ -98,6 +110,7 @@ class SyncReport:
     events_rejected: int = 0
     outcomes_sent: int = 0
     events_fault: str | None = None
+    experiments_fault: str | None = None
     update_app: str | None = None
     seconds: float = 0.0
 
@@ -155,6 +168,8 @@ def sync(
         raise InputError(f"engine {engine!r} is unknown; choose auto or {' or '.join(ENGINES)}.")
     with SyncLog(home, cipher) as log:
         if consent:
+            if log.create().consent().state == WITHDRAWN:
+                forget_exposures(home)  # those of the time without consent are never sent
             grant(log.create())
         store = Store(home.store, limit_bytes=storage_bytes)
         before, _ = store.active()
@@ -172,26 +187,33 @@ def sync(
         info = DeviceInfo(bucket_id=own_id, app_version=app_version, device_class=device_class)
         newer = too_new.read(home, too_new.this_app(app_version), now)
         state = DeviceState(
-            active=before, refused=blocklist.failed(home), too_new=frozenset(newer.why)
+            active=before,
+            refused=blocklist.failed(home),
+            too_new=frozenset(newer.why),
+            by_arm=read_facts(home).arm_release,
         )
         phone = Phone(
             home=home, store=store, info=info, state=state, self_test=self_test, engine=engine
         )
         with _alone(home), _sync_errors(server_url, home):
             trusted = TrustedMetadata(home, server_url, transfer)
-            look_up = partial(choose_release, channel=channel, info=info, state=state, now_utc=now)
+            fault: str | None = None
             try:
-                selection = trusted.check(root_path, look_up, now)
-                remember(home, selection.policy)
+                settings = trusted.check(root_path, partial(read_settings, channel=channel), now)
+                remember(home, settings.policy)
+                selection, fault = choose_with_arm(home, log, settings, info, state, now)
                 newer = too_new.keep_only(home, newer, selection.policy)
             except BundleTooNewError as err:
                 newer = too_new.note(home, newer, too_new.POLICY, f"channel {channel}: {err}")
                 selection = keep_release(home, channel, "the channel's policy needs a newer app")
+                keep_experiments(home, None)
             files = ReleaseFiles(trusted, transfer, store, channel)
             try:
                 changed = False
                 if too_new.POLICY not in newer.why:
                     selection, changed, newer = follow(phone, selection, files, newer, now)
+                    chosen = selection.choice
+                    at_sync.note_choice(home, chosen.manifest, by_arm=chosen.by_arm)
             except (NotReachedError, BusyError):
                 raise
             except (PocketRecError, RepositoryError, DownloadHTTPError):
@@ -224,6 +246,7 @@ def sync(
             events_rejected=events.rejected,
             outcomes_sent=outcomes_sent,
             events_fault=events.fault,
+            experiments_fault=fault,
             update_app=newer.reason,
             seconds=round(time.monotonic() - started, 3),
         )

@@ -3,16 +3,39 @@
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from tuf.api.exceptions import DownloadHTTPError, RepositoryError
+
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES
+from pocketrec_bundle.settings.experiments import MAX_BYTES as MAX_EXPERIMENTS_BYTES
 from pocketrec_bundle.settings.halts import MAX_BYTES as MAX_HALTS_BYTES
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import KILLED, MAX_BYTES, RolloutPolicy
 from pocketrec_edge.errors import SyncError
+from pocketrec_edge.experiments import at_sync
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import write_private
 from pocketrec_edge.sync.metadata import TrustedMetadata
-from pocketrec_edge.sync.rollout import Choice, DeviceInfo, DeviceState, choose
+from pocketrec_edge.sync.rollout import Choice, DeviceInfo, DeviceState, Preferred, choose
+from pocketrec_edge.sync.sync_log import SyncLog
+from pocketrec_edge.sync.transfer import BusyError, NotReachedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSettings:
+    """What a channel signs for its devices, besides releases.
+
+    Attributes:
+        policy: its rollout policy.
+        halts: its halted releases.
+        experiments: bytes of its experiments, not parsed; None: the channel has none.
+        experiments_fault: why the experiments could not be fetched, or None.
+    """
+
+    policy: RolloutPolicy
+    halts: Halts
+    experiments: bytes | None = None
+    experiments_fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +45,7 @@ class ReleaseChoice:
     policy: RolloutPolicy
     halts: Halts
     choice: Choice
+    preferred: Preferred | None = None
 
     @property
     def killed(self) -> frozenset[str]:
@@ -33,10 +57,11 @@ class ReleaseChoice:
         return next(s.name for s in self.policy.releases if s.manifest == manifest)
 
 
-def choose_release(
-    trusted: TrustedMetadata, channel: str, info: DeviceInfo, state: DeviceState, now_utc: int
-) -> ReleaseChoice:
-    """Read policy and halts, and choose a release.
+def read_settings(trusted: TrustedMetadata, channel: str) -> ChannelSettings:
+    """Read policy, halts and experiments.
+
+    Experiments that a server or mirror does not deliver as signed are a fault: kills and halts must
+    reach the device all the same.
 
     Raises:
         BundleTooNewError: the signed format needs a newer app.
@@ -51,17 +76,67 @@ def choose_release(
         raise SyncError(f"the policy of channel {channel!r} belongs to channel {policy.channel!r}.")
     stopped = trusted.read(f"halts/{channel}.json", MAX_HALTS_BYTES)
     halts = Halts() if stopped is None else Halts.from_bytes(stopped)
-    choice = choose(policy, halts, info, state, now_utc)
-    return ReleaseChoice(policy=policy, halts=halts, choice=choice)
+    try:
+        signed = trusted.read(f"channels/{channel}/experiments.json", MAX_EXPERIMENTS_BYTES)
+        return ChannelSettings(policy=policy, halts=halts, experiments=signed)
+    except (NotReachedError, BusyError):
+        raise
+    except (RepositoryError, DownloadHTTPError) as err:
+        return ChannelSettings(policy=policy, halts=halts, experiments_fault=f"experiments: {err}")
+
+
+def choose_with_arm(
+    home: PhoneHome,
+    log: SyncLog,
+    settings: ChannelSettings,
+    info: DeviceInfo,
+    state: DeviceState,
+    now: int,
+) -> tuple[ReleaseChoice, str | None]:
+    """Keep the experiments, then choose a release by this device's arm or by the policy.
+
+    Returns:
+        The choice, and why the experiments cannot be used, or None.
+
+    Raises:
+        PocketRecError: the experiments cannot be stored.
+    """
+    fault = at_sync.accept(
+        home,
+        settings.policy.channel,
+        settings.experiments,
+        app_version=info.app_version,
+        device_class=info.device_class,
+    )
+    found = at_sync.arm_of_sync(home, info.bucket_id, log.existing, now)
+    preferred = None
+    if found is not None and found.arm.release is not None:
+        why = f"arm {found.arm.name} of experiment {found.experiment.id}"
+        preferred = Preferred(manifest=found.arm.release, why=why)
+    selection = choose_release(settings, info, state, now, preferred)
+    return selection, settings.experiments_fault or fault
+
+
+def choose_release(
+    settings: ChannelSettings,
+    info: DeviceInfo,
+    state: DeviceState,
+    now_utc: int,
+    preferred: Preferred | None = None,
+) -> ReleaseChoice:
+    """Choose a release; preferred: that of the device's arm in an experiment."""
+    choice = choose(settings.policy, settings.halts, info, state, now_utc, preferred)
+    return ReleaseChoice(
+        policy=settings.policy, halts=settings.halts, choice=choice, preferred=preferred
+    )
 
 
 def choose_again(
     selection: ReleaseChoice, info: DeviceInfo, state: DeviceState, now_utc: int
 ) -> ReleaseChoice:
     """Choose again from the same policy, for example after a release needed a newer app."""
-    return replace(
-        selection, choice=choose(selection.policy, selection.halts, info, state, now_utc)
-    )
+    policy, halts, preferred = selection.policy, selection.halts, selection.preferred
+    return replace(selection, choice=choose(policy, halts, info, state, now_utc, preferred))
 
 
 def keep_release(home: PhoneHome, channel: str, why: str) -> ReleaseChoice:

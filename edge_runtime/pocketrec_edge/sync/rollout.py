@@ -1,7 +1,7 @@
 """Choose a device's release by the rollout policy (FORMAT.md, "Rollout policy"). Pure functions."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pocketrec_bundle.settings.app_versions import fits
 from pocketrec_bundle.settings.halts import Halts
@@ -33,11 +33,27 @@ class DeviceState:
         active: the active release.
         refused: releases that failed on this device.
         too_new: releases that need a newer app.
+        by_arm: the active release if only an arm of an experiment brought it; the device does not
+            keep it for being active.
     """
 
     active: str | None = None
     refused: frozenset[str] = field(default_factory=frozenset)
     too_new: frozenset[str] = field(default_factory=frozenset)
+    by_arm: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preferred:
+    """The release that an arm of an experiment names, the device's first choice.
+
+    Attributes:
+        manifest: its manifest hash.
+        why: the arm, for people.
+    """
+
+    manifest: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +64,35 @@ class Choice:
         manifest: its manifest hash; None: keep the installed release.
         why: the reason, for people.
         stopped: the active release is killed and has no replacement, so its models must not run.
+        by_arm: an arm of an experiment chose it.
     """
 
     manifest: str | None
     why: str
     stopped: bool = False
+    by_arm: bool = False
 
 
 def choose(
-    policy: RolloutPolicy, halts: Halts, info: DeviceInfo, state: DeviceState, now_utc: int
+    policy: RolloutPolicy,
+    halts: Halts,
+    info: DeviceInfo,
+    state: DeviceState,
+    now_utc: int,
+    preferred: Preferred | None = None,
 ) -> Choice:
-    """Return the policy's first release that this device may install."""
+    """Return the release of the device's arm, or the policy's first that it may install.
+
+    Only its percentage does not count for the release of an arm.
+    """
     passed_over: list[str] = []
+    for stage in policy.releases:
+        if preferred is not None and stage.manifest == preferred.manifest:
+            why = why_not(replace(stage, percent=100.0, ramp=()), halts, info, state, now_utc)
+            if why is None:
+                told = f"{stage.name}: {preferred.why}"
+                return Choice(manifest=stage.manifest, why=told, by_arm=True)
+            passed_over.append(f"{preferred.why}: {why}")
     for stage in policy.releases:
         why = why_not(stage, halts, info, state, now_utc)
         if why is None:
@@ -91,7 +124,7 @@ def why_not(
         return f"not for version {info.app_version or 'unknown'} of the app"
     if stage.device_classes and info.device_class not in stage.device_classes:
         return f"not for device class {info.device_class or 'unknown'}"
-    if stage.manifest == state.active:
+    if stage.manifest == state.active != state.by_arm:
         return None
     if stage.state == PAUSED:
         return "paused"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pocketrec import facts
+from pocketrec.commands.device.arm import arm
 from pocketrec.commands.device.browse import browse
 from pocketrec.commands.device.explain import explain
 from pocketrec.commands.device.filters import checked, filter_options
@@ -186,5 +187,5 @@ def _show(home: Path, engine: str, as_json: bool, ask: Callable[[Any], dict[str,
 
 
 command.add_command(sync, "sync")
-for each in (watch, explain, browse, simulate, interests, consent, export_data, erase):
+for each in (watch, explain, browse, simulate, arm, interests, consent, export_data, erase):
     command.add_command(each)

@@ -1,0 +1,87 @@
+"""The part of experiments in a sync: keep what was verified, find the release of an arm."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_bundle.settings.experiments import Experiments
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.experiments.assigned import Assigned, arm_release
+from pocketrec_edge.experiments.device_experiments import DeviceExperiments
+from pocketrec_edge.experiments.signed_experiments import (
+    keep_experiments,
+    keep_facts,
+    read_facts,
+)
+from pocketrec_edge.phone_home import PhoneHome
+
+
+def accept(
+    home: PhoneHome,
+    channel: str,
+    data: bytes | None,
+    *,
+    app_version: str | None,
+    device_class: str | None,
+) -> str | None:
+    """Keep the experiments of this sync; return why they cannot be used, or None.
+
+    Experiments that cannot be used do not end a sync: the device has none until the next one.
+
+    Args:
+        home: the phone's folder.
+        channel: that the device follows.
+        data: verified bytes of the target; None: the channel has no experiments.
+        app_version: of the app, for eligibility.
+        device_class: the publisher's name of the device class.
+
+    Raises:
+        PocketRecError: they cannot be written.
+        OSError: an earlier file cannot be removed.
+    """
+    fault = None
+    if data is not None:
+        try:
+            if (found := Experiments.from_bytes(data)).channel != channel:
+                fault = f"experiments of channel {channel!r} belong to channel {found.channel!r}"
+        except BundleInvalidError as err:
+            fault = str(err)
+    keep_experiments(home, None if fault else data)
+    facts = replace(read_facts(home), app_version=app_version, device_class=device_class)
+    keep_facts(home, facts)
+    return fault
+
+
+def arm_of_sync(
+    home: PhoneHome, bucket_id: bytes, log: Callable[[], EventLog | None], now_utc: float
+) -> Assigned | None:
+    """Return the arm that names the release of this device; None: the rollout policy decides.
+
+    Args:
+        home: the phone's folder.
+        bucket_id: of the device.
+        log: returns the event log, None if the phone has none; raises EventLogError.
+        now_utc: unix seconds.
+    """
+
+    def first_event() -> int | None:
+        found = log()
+        return None if found is None else found.first_event()
+
+    arms = DeviceExperiments(home, bucket_id=lambda: bucket_id, first_event=first_event)
+    return arm_release(arms.assigned(now_utc))
+
+
+def note_choice(home: PhoneHome, manifest: str | None, *, by_arm: bool) -> None:
+    """Note whether an arm or the policy chose the release that is active now.
+
+    Args:
+        home: the phone's folder.
+        manifest: of the chosen release; None: the device kept what it had, for the same reason.
+        by_arm: an arm chose it.
+
+    Raises:
+        PocketRecError: it cannot be written.
+    """
+    if manifest is not None:
+        keep_facts(home, replace(read_facts(home), arm_release=manifest if by_arm else None))
