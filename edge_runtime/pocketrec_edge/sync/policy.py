@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
-from tuf.api.exceptions import DownloadHTTPError, RepositoryError
+from tuf.api.exceptions import DownloadError, RepositoryError
 
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.manifest import MAX_MANIFEST_BYTES
@@ -18,7 +18,6 @@ from pocketrec_edge.private_files import write_private
 from pocketrec_edge.sync.metadata import TrustedMetadata
 from pocketrec_edge.sync.rollout import Choice, DeviceInfo, DeviceState, Preferred, choose
 from pocketrec_edge.sync.sync_log import SyncLog
-from pocketrec_edge.sync.transfer import BusyError, NotReachedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +59,8 @@ class ReleaseChoice:
 def read_settings(trusted: TrustedMetadata, channel: str) -> ChannelSettings:
     """Read policy, halts and experiments.
 
-    Experiments that a server or mirror does not deliver as signed are a fault: kills and halts must
-    reach the device all the same.
+    Experiments that a server or mirror does not deliver as signed are a fault, and the device then
+    has none: kills and halts must reach it all the same.
 
     Raises:
         BundleTooNewError: the signed format needs a newer app.
@@ -79,9 +78,7 @@ def read_settings(trusted: TrustedMetadata, channel: str) -> ChannelSettings:
     try:
         signed = trusted.read(f"channels/{channel}/experiments.json", MAX_EXPERIMENTS_BYTES)
         return ChannelSettings(policy=policy, halts=halts, experiments=signed)
-    except (NotReachedError, BusyError):
-        raise
-    except (RepositoryError, DownloadHTTPError) as err:
+    except (RepositoryError, DownloadError) as err:
         return ChannelSettings(policy=policy, halts=halts, experiments_fault=f"experiments: {err}")
 
 

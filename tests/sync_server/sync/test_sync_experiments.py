@@ -1,0 +1,355 @@
+"""Experiments reach devices by a sync, and never stand in the way of one; the parts are real."""
+
+import json
+import shutil
+import time
+from dataclasses import replace
+
+import pytest
+
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.settings.assignment import assigned_arm
+from pocketrec_bundle.settings.experiment import PAUSED
+from pocketrec_bundle.settings.experiments import Experiments
+from pocketrec_edge.device import Device
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.sync import policy as sync_policy
+from pocketrec_edge.sync.client import sync
+from pocketrec_server.experiments import signing
+from pocketrec_server.repository import blobs, state
+from pocketrec_server.repository.publish import (
+    change_policy,
+    halt,
+    publish,
+    read_policy,
+    refresh,
+)
+from pocketrec_server.repository.rollout import changed, find
+
+PATH = "channels/stable/experiments.json"
+RULES = {"version": 1, "depth": 8, "rules": []}
+
+
+class Site:
+    """Channel stable with release 0 for all, release 1 for nobody, and phones."""
+
+    def __init__(self, repo, signers, url, asked, folder):
+        self.repo, self.signers, self.url, self.asked = repo, signers, url, asked
+        self.folder = folder
+
+    def start(self, arm=None, name="blend", control=None, **more):
+        arms = [
+            {"name": "control", "share": 0.5} | (control or {}),
+            {"name": "treatment", "share": 0.5} | (arm or {"rules": RULES}),
+        ]
+        plan = {"id": name, "until_utc": int(time.time()) + 86_400, "arms": arms} | more
+        return signing.start(self.repo, self.signers, "stable", plan)
+
+    def move(self, action, name="blend"):
+        signing.move(self.repo, self.signers, "stable", name, action)
+
+    def change(self, release, **changes):
+        change_policy(
+            self.repo, self.signers, "stable", lambda p: changed(p, find(p, release), **changes)
+        )
+
+    def manifest(self, release):
+        return find(read_policy(self.repo, "stable"), release).manifest
+
+    def sync(self, home="phone", **more):
+        self.asked.clear()
+        root = self.repo / "metadata" / "1.root.json"
+        return sync(self.folder / home, self.url, lambda _: None, root_path=root, **more)
+
+    def has(self, home="phone"):
+        with Device(self.folder / home, engine="onnx") as device:
+            return None if device.bundle is None else device.bundle.manifest.name
+
+    def arms(self, home="phone"):
+        with Device(self.folder / home, engine="onnx") as device:
+            return device.recommend(1).arms
+
+    def phone(self, arm, home="phone"):
+        """A new phone that draws an arm of the one experiment."""
+        (one,) = signing.read_experiments(self.repo, "stable").experiments
+        for n in range(1000):
+            found = assigned_arm(one, None, n.to_bytes(16, "big"), time.time())
+            if found is not None and found.name == arm:
+                break
+        PhoneHome(self.folder / home).make()
+        PhoneHome(self.folder / home).bucket_id.write_text(f"{n:032x}")
+
+    def sign(self, data):
+        """Sign these bytes as the channel's experiments, whatever they are."""
+        current = state.load(self.repo)
+        current.edit("stable").targets[PATH] = blobs.store(self.repo, PATH, data)
+        current.write(self.repo, self.signers)
+
+
+@pytest.fixture
+def site(founded, named_releases, static_server, tmp_path):
+    repo, signers = founded
+    publish(named_releases[1], repo, signers, "stable", percent=0)
+    asked: list[str] = []
+    with static_server(repo, asked) as url:
+        yield Site(repo, signers, url, asked, tmp_path)
+
+
+def test_a_sync_brings_the_experiments_and_a_check_stays_one_request(site):
+    site.sync()
+    assert not PhoneHome(site.folder / "phone").experiments.exists()
+    site.start()
+    report = site.sync()
+    assert (report.status, report.experiments_fault) == ("current", None)
+    assert sum("experiments.json" in path for path in site.asked) == 1
+    kept = PhoneHome(site.folder / "phone").experiments.read_bytes()
+    assert Experiments.from_bytes(kept) == signing.read_experiments(site.repo, "stable")
+    assert list(site.arms()) == ["blend"]
+    assert site.sync().requests == 1
+    assert list(site.arms()) == ["blend"]
+    site.move("stop")
+    site.sync()
+    assert site.arms() == {}
+
+
+def test_the_arm_of_a_device_is_the_one_that_the_publisher_computes(site):
+    site.start()
+    (one,) = signing.read_experiments(site.repo, "stable").experiments
+    for n in range(3):
+        home = PhoneHome(site.folder / f"phone-{n}")
+        site.sync(f"phone-{n}")
+        device = bytes.fromhex(home.bucket_id.read_text())
+        found = assigned_arm(one, None, device, time.time())
+        assert found is not None and site.arms(f"phone-{n}") == {"blend": found.name}
+
+
+def test_a_release_of_an_arm_comes_to_its_devices_alone_and_goes_with_it(site):
+    site.start({"release": "1"})
+    for arm, release in (("control", "0"), ("treatment", "1")):
+        site.phone(arm, arm)
+        report = site.sync(arm)
+        assert (site.has(arm), site.arms(arm)) == (release, {"blend": arm})
+    assert report.why == "1: arm treatment of experiment blend"
+    assert site.sync("treatment").status == "current"
+    site.move("stop")
+    report = site.sync("treatment")
+    assert (report.status, site.has("treatment")) == ("updated", "0")
+    assert report.why == "1: for 0% of devices, not this one; 0: chosen"
+
+
+def test_a_device_that_the_policy_gives_the_same_release_keeps_it(site):
+    site.start({"release": "1"})
+    site.phone("treatment")
+    site.sync()
+    site.change("1", percent=100)
+    site.move("stop")
+    assert site.sync().status == "current"
+    site.change("1", percent=0)
+    assert site.sync().status == "current"  # it has it by the policy now
+    assert site.has() == "1"
+
+
+def kill(site):
+    site.change("1", state="killed")
+    return "killed"
+
+
+def pause(site):
+    site.change("1", state="paused")
+    return "paused"
+
+
+def stop_by_brake(site):
+    halt(site.repo, site.signers, "stable", site.manifest("1"), "bad")
+    return r"halted (bad)"
+
+
+def other_app(site):
+    site.change("1", app=replace(find(read_policy(site.repo, "stable"), "1").app, least="9"))
+    return "not for version unknown of the app"
+
+
+@pytest.mark.parametrize("exclude", [kill, pause, stop_by_brake, other_app])
+def test_an_arm_s_release_that_is_excluded_leaves_the_choice_to_the_policy(site, exclude):
+    site.start({"release": "1"})
+    why = exclude(site)
+    site.phone("treatment")
+    report = site.sync()
+    assert site.has() == "0"
+    assert report.why.startswith(f"arm treatment of experiment blend: {why}; ")
+    assert site.arms() == {"blend": "treatment"}
+
+
+def test_a_kill_reaches_a_device_in_an_arm(site):
+    site.start({"release": "1"})
+    site.phone("treatment")
+    site.sync()
+    assert site.has() == "1"
+    site.change("1", state="killed")
+    site.sync()
+    assert site.has() == "0"
+
+
+def test_a_release_that_failed_here_is_not_tried_again_for_an_arm(site):
+    site.start({"release": "1"})
+    site.phone("treatment")
+    site.sync(conditions=None)
+    shutil.rmtree(site.folder / "phone" / "store")
+    (site.folder / "phone" / "refused.json").unlink(missing_ok=True)
+    from pocketrec_edge.releases import blocklist
+
+    blocklist.block(PhoneHome(site.folder / "phone"), site.manifest("1"))
+    report = site.sync()
+    assert "it failed on this device" in report.why and site.has() == "0"
+
+
+def test_a_forced_arm_brings_its_release_with_the_next_sync(site):
+    site.start({"release": "1"}, percent=0)
+    site.sync()
+    with Device(site.folder / "phone", engine="onnx") as device:
+        device.force_arm("blend", "treatment")
+    assert site.has() == "0"
+    site.sync()
+    assert site.has() == "1"
+
+
+def test_the_shipped_release_reaches_all_by_the_policy(site):
+    site.start({"release": "1"})
+    site.phone("control")
+    site.sync()
+    signing.ship(site.repo, site.signers, "stable", "blend", "treatment")
+    report = site.sync()
+    assert (site.has(), report.why) == ("1", "1: chosen")
+    assert site.arms() == {}
+
+
+def test_new_users_are_found_at_the_sync_too(site):
+    with Device(site.folder / "phone", engine="onnx", clock=lambda: time.time() - 9999) as device:
+        device.feedback("item 1", "like")
+    site.start({"release": "1"}, control={"release": "1"}, eligible={"users": "new"})
+    site.sync()
+    assert site.has() == "0"
+    site.sync("other")
+    assert site.has("other") == "1"
+
+
+def test_app_version_and_class_of_the_sync_decide(site):
+    eligible = {"app": {"least": "2", "below": None}, "device_classes": ["tablet"]}
+    site.start(eligible=eligible)
+    site.sync(app_version="2.1", device_class="tablet")
+    assert list(site.arms()) == ["blend"]
+    site.sync(app_version="1.9", device_class="tablet")
+    assert site.arms() == {}
+
+
+def of_later_format(found):
+    return canonical_json({"format": 2, "a_new_key": 1})
+
+
+def not_json(found):
+    return b"{"
+
+
+def of_another_channel(found):
+    return Experiments(channel="beta", experiments=found.experiments).to_bytes()
+
+
+def overlapping(found):
+    value = found.to_json()
+    (one,) = value["experiments"]
+    value["experiments"].append(one | {"id": "second", "salt": "0" * 32})
+    return canonical_json(value)
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (of_later_format, "Update the app"),
+        (not_json, "not JSON"),
+        (of_another_channel, "belong to channel 'beta'"),
+        (overlapping, "overlap"),
+    ],
+)
+def test_experiments_that_cannot_be_used_are_a_fault_and_kills_still_arrive(site, made, told):
+    site.start()
+    site.sync()
+    assert list(site.arms()) == ["blend"]
+    site.sign(made(signing.read_experiments(site.repo, "stable")))
+    current = state.load(site.repo)
+    policy = read_policy(site.repo, "stable")
+    dead = changed(policy, find(policy, "0"), state="killed")
+    path = "channels/stable/policy.json"
+    current.edit("stable").targets[path] = blobs.store(site.repo, path, dead.to_bytes())
+    current.write(site.repo, site.signers)
+    report = site.sync()
+    assert report.experiments_fault is not None and told in report.experiments_fault
+    assert report.status == "stopped"
+    with Device(site.folder / "phone", engine="onnx") as device:
+        answer = device.recommend(1)
+    assert (answer.arms, answer.source) == ({}, "fallback")
+
+
+@pytest.mark.parametrize("attack", ["withheld", "cut short", "changed", "too large"])
+def test_a_mirror_that_damages_the_experiments_hides_no_kill(site, attack):
+    site.start()
+    site.sync()
+    site.move("pause")
+    site.change("0", state="killed")
+    for path in (site.repo / "targets/channels/stable").glob("*.experiments.json"):
+        if attack == "withheld":
+            path.unlink()
+        else:
+            n_bytes = path.stat().st_size
+            n_bytes = {"cut short": 9, "changed": n_bytes, "too large": 300 << 10}[attack]
+            path.write_bytes(b"?" * n_bytes)
+    report = site.sync()
+    assert report.status == "stopped"
+    assert report.experiments_fault is not None
+    assert not PhoneHome(site.folder / "phone").experiments.exists()
+
+
+def test_the_policy_of_a_channel_with_experiments_has_the_keys_of_version_0_1(site):
+    """An app of 0.1 refuses an unknown key, and would then miss kills."""
+    site.start({"release": "1"})
+    site.move("pause")
+    (one,) = signing.read_experiments(site.repo, "stable").experiments
+    assert one.state == PAUSED
+    target = state.load(site.repo).targets["stable"].targets["channels/stable/policy.json"]
+    value = json.loads(blobs.read(site.repo, target))
+    assert set(value) == {"format", "channel", "releases", "sync"}
+    assert {key for release in value["releases"] for key in release} == {
+        "manifest",
+        "name",
+        "percent",
+        "ramp",
+        "state",
+        "app",
+        "device_classes",
+        "from_utc",
+        "until_utc",
+        "most_failures",
+    }
+    assert set(value["sync"]) == {"unmetered", "charging", "quiet_hours", "every_s", "spread_s"}
+
+
+def test_an_app_without_experiments_syncs_from_such_a_channel(site, monkeypatch):
+    """As apps of 0.1 do: policy, halts and manifests are all that they ask for."""
+    read = sync_policy.TrustedMetadata.read
+
+    def without(self, path, most_bytes):
+        return None if path == PATH else read(self, path, most_bytes)
+
+    monkeypatch.setattr(sync_policy.TrustedMetadata, "read", without)
+    site.start({"release": "1"})
+    assert (site.sync().status, site.has()) == ("updated", "0")
+    assert not any("experiments" in path for path in site.asked)
+    site.change("1", percent=100)
+    assert (site.sync().status, site.has()) == ("updated", "1")
+    site.change("1", state="killed")
+    assert (site.sync().status, site.has()) == ("updated", "0")
+    halt(site.repo, site.signers, "stable", site.manifest("0"), "bad")
+    report = site.sync("new phone")
+    assert (site.has("new phone"), "halted (bad)" in report.why) == (None, True)
+    refresh(site.repo, site.signers, everything=True)
+    assert site.sync().status == "current"
+    assert not PhoneHome(site.folder / "phone").experiments.exists()
