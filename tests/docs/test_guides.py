@@ -100,8 +100,8 @@ BEFORE = {
     "docs/ml-engineer.md": (*REPOSITORY, *SERVER, *EVENTS),
     "docs/device/privacy.md": PHONE,
     "docs/device/simulator.md": (*REPOSITORY, *PHONE, *SERVER),
-    "docs/server/experiments.md": REPOSITORY,
     "docs/server/experiment-report.md": (*REPOSITORY, *SERVER),
+    "docs/server/experiments.md": (*REPOSITORY, *SERVER),
 }
 # Words of the pages that stand for the reader's own.
 OURS = {"ITEM_ID": "item 7", "ANOTHER": "item 14"}

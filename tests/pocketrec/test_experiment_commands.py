@@ -7,7 +7,14 @@ import pytest
 
 from pocketrec.cli import main
 from pocketrec.commands.experiment.plan_file import read_plan
+from pocketrec.commands.experiment.table import facts
 from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.settings.experiment import Experiment
+from pocketrec_bundle.settings.experiment_arms import Arm
+from pocketrec_bundle.settings.experiments import Experiments
+from pocketrec_edge.device import Device
+from pocketrec_edge.experiments.signed_experiments import keep_experiments
+from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_server.experiments.signing import read_experiments
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish
@@ -142,11 +149,6 @@ def test_an_experiment_from_start_to_ship(founded, file, runner):
 
 
 def test_an_experiment_that_has_not_begun_or_is_over_says_so(founded):
-    from pocketrec.commands.experiment.table import facts
-    from pocketrec_bundle.settings.experiment import Experiment
-    from pocketrec_bundle.settings.experiment_arms import Arm
-    from pocketrec_bundle.settings.experiments import Experiments
-
     arms = (Arm(name="a", share=0.5), Arm(name="b", share=0.5))
     one = Experiment(
         id="a",
@@ -162,3 +164,39 @@ def test_an_experiment_that_has_not_begun_or_is_over_says_so(founded):
     found = Experiments(channel="stable", experiments=(one,))
     standings = [facts(found, now)["experiments"][0]["standing"] for now in (9, 10, 20)]
     assert standings == ["scheduled", "running", "over"]
+
+
+def test_a_phone_shows_and_forces_its_arm(founded, tiny_release, tmp_path, runner):
+    home = tmp_path / "phone"
+
+    def run(*words, code=0):
+        done = runner.invoke(main, ["device", "arm", "--home", str(home), *words])
+        assert done.exit_code == code, (done.output, done.exception)
+        return done.stdout if code == 0 else done.stderr
+
+    with Device(home, engine="onnx") as device:
+        device.install(tiny_release)
+    assert json.loads(run("--json")) == {"arms": {}, "forced": []}
+    arms = (Arm(name="control", share=0.5), Arm(name="variety", share=0.5))
+    one = Experiment(
+        id="blend",
+        hypothesis="",
+        salt="0" * 32,
+        layer="a",
+        segment=(0, 1),
+        state="running",
+        from_utc=10,
+        until_utc=20,
+        arms=arms,
+    )
+    signed = Experiments(channel="stable", experiments=(one,))
+    keep_experiments(PhoneHome(home), signed.to_bytes())
+    assert run("blend", "variety").splitlines() == [
+        "arms          blend variety",
+        "forced        blend",
+    ]
+    assert "no arm 'x'" in run("blend", "x", code=2)
+    assert "no such experiment is open" in run("other", "x", code=2)
+    for words in (["blend"], ["--clear"], ["blend", "variety", "--clear"]):
+        run(*words, code=2)
+    assert json.loads(run("blend", "--clear", "--json")) == {"arms": {}, "forced": []}
