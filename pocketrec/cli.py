@@ -49,6 +49,7 @@ COMMANDS = {
     ),
     "backup": ("server", "Save a server's repository and database in one file."),
     "restore": ("server", "Restore a backup."),
+    "monitor": ("server", "Report how releases do in the field, from exported events."),
     "monitoring": ("server", "Write the Grafana dashboard and the Prometheus alerts of a server."),
     "admin": ("server", "Manage operators and their tokens; show the audit log."),
     "device": ("device", "Act as a phone: sync, recommend, explain, browse, simulate."),

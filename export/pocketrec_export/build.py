@@ -40,6 +40,7 @@ from pocketrec_export.models.convert import (
     ranker_signature,
     tower_signature,
 )
+from pocketrec_export.reference import reference
 from pocketrec_export.report import ExportReport, ShippedVariant
 from pocketrec_training.data.dataset import Dataset, load_dataset
 from pocketrec_training.monitoring.progress import Progress
@@ -145,7 +146,8 @@ def export_bundle(
             baseline_gain=told,
             fit=fit,
         )
-        for name, text in card.render(report, run).items():
+        learned = reference(draft, data, recipe.seed)
+        for name, text in card.render(report, run, learned).items():
             writer.add(name, text, "card")
         writer.finish(**facts)
     return report

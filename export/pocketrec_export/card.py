@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.reference import KEY, Reference
 from pocketrec_export.gates.rows import GateRow, interval, shown
 from pocketrec_export.report import ExportReport
 from pocketrec_training.data.splits.check import no_times_told
@@ -44,8 +45,14 @@ KEPT_OF_FINAL = (
 """Keys of the final fit's report that the card repeats."""
 
 
-def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
-    """Return `model_card.json` and `model_card.md`, without any time that differs between runs."""
+def render(report: ExportReport, run_dir: Path, reference: Reference) -> dict[str, bytes]:
+    """Return `model_card.json` and `model_card.md`, without any time that differs between runs.
+
+    Args:
+        report: of the export.
+        run_dir: folder of the run.
+        reference: distributions that `pocketrec monitor` compares the field with.
+    """
     training = RunFolder(run_dir).read_report()
     if report.fit != "final":
         training.pop("final", None)
@@ -61,6 +68,7 @@ def render(report: ExportReport, run_dir: Path) -> dict[str, bytes]:
         "final": {k: training["final"][k] for k in KEPT_OF_FINAL} if report.fit == "final" else {},
         "data": data,
         "no_times": no_times,
+        KEY: reference.to_json(),
     }
     verdicts = "".join(f"- {line}\n" for line in (export["baseline_gain"], gain, no_times) if line)
     ended = "".join(f"- {text}\n" for text in (stopped_told(training), _capped(training)) if text)

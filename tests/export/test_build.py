@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from pocketrec_bundle.disk.files import sha256_file
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.reader import open_bundle
+from pocketrec_bundle.reference import Reference
 from pocketrec_edge.engines.select import is_older
 from pocketrec_edge.releases.selftest import replay
 from pocketrec_export import build
 from pocketrec_export.build import export_bundle
 from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.golden import answers as golden
+from pocketrec_training.data.dataset import TRAIN, VALID, load_dataset
 from pocketrec_training.recipe.schema import Target
 from pocketrec_training.trained import load_trained
 
@@ -85,6 +88,22 @@ def test_the_card_has_every_file_and_every_gate_and_no_time(bundle_dir: Path):
     )
     assert all("ms" not in f for f in files)
     assert {g["check"] for g in report["gates"]} >= {"cosine", "overlap", "bytes", "NDCG@10 loss"}
+
+
+def test_the_card_has_the_distributions_of_the_training_data(run_dir: Path, bundle_dir: Path):
+    bundle = open_bundle(bundle_dir)
+    found = Reference.from_json(bundle.json("model_card.json")["reference"])
+    data = load_dataset(load_trained(run_dir).recipe, run_dir)
+    learned = (data.fold == TRAIN) | (data.fold == VALID)  # as the popularity of the release
+    assert found.interactions == sum(found.events.values()) == int(learned.sum())
+    assert found.until_utc == int(data.ts[learned].max())
+    of_items = Counter(
+        name for row in data.rows[learned] for name in {*data.items.categories[int(row)]}
+    )
+    assert found.categories == dict(of_items) and found.other_categories == 0
+    years = found.numeric["year"]
+    assert sum(years.counts) == found.interactions and years.edges[0] >= 1960
+    assert found.scores is not None and sum(found.scores.counts) == 5 * data.n_users
 
 
 def test_what_ended_the_training_is_in_the_manifest_and_on_the_card(

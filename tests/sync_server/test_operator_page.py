@@ -14,6 +14,7 @@ import urllib3
 from pocketrec_edge.sync.client import sync
 from pocketrec_server import process
 from pocketrec_server.app import create_app
+from pocketrec_server.monitoring.files import ALERTS, content_of
 from pocketrec_server.settings import Settings
 
 GROUPS = ("/admin/", "/v1/admin/")
@@ -45,6 +46,8 @@ def test_every_metric_is_in_the_table(repository, app):
     client = app.test_client()
     text = client.get("/metrics").text
     names = re.findall(r"^# TYPE (\w+) ", text, re.MULTILINE)
+    used = re.findall(r"pocketrec_\w+", content_of(ALERTS).decode())  # also of `pocketrec monitor`
+    names += [re.sub(r"_(bucket|count)$", "", name) for name in used]
     assert len(names) > 5
     assert [n for n in names if not n.endswith("_created") and f"`{n}`" not in page] == []
 

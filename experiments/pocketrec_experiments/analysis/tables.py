@@ -27,6 +27,9 @@ COLUMNS = {
         "ts": "int64",
         "request_id": "string",
         "item_id": "string",
+        "score": "float64",
+        "source": "string",
+        "sponsored": "string",
     },
     "interactions": {
         "user_id": "string",
@@ -76,21 +79,33 @@ class Events:
 
 
 @contextmanager
-def open_events(folder: Path, *, threads: int = 2, memory_mb: int = 2500) -> Iterator[Events]:
+def open_events(
+    folder: Path,
+    *,
+    any_of: tuple[str, ...] = ("exposures",),
+    threads: int = 2,
+    memory_mb: int = 2500,
+) -> Iterator[Events]:
     """Open an export. Tables that are not there have no rows.
 
     Args:
         folder: has `interactions/`, `impressions/`, `requests/`, `exposures/` with Parquet files.
+        any_of: tables of which at least one must have a file.
         threads: of DuckDB.
         memory_mb: of DuckDB; beyond, it spills into a temporary folder.
 
     Raises:
-        EventsInvalidError: the folder has no exposures, or a column is missing.
+        EventsInvalidError: the folder has none of these tables, or a column is missing.
     """
-    if not any((folder / "exposures").rglob("*.parquet")):
+    if not any(path for kind in any_of for path in (folder / kind).rglob("*.parquet")):
+        hint = (
+            " Devices log an exposure when an arm first matters."
+            if any_of == ("exposures",)
+            else ""
+        )
         raise EventsInvalidError(
-            f"{folder}: no exposures. Expected the folder of `pocketrec events export`, with"
-            " exposures/day=.../events.parquet. Devices log an exposure when an arm first matters."
+            f"{folder}: no {' or '.join(any_of)}. Expected the folder of `pocketrec events export`,"
+            f" with {any_of[0]}/day=.../events.parquet.{hint}"
         )
     with tempfile.TemporaryDirectory(prefix="pocketrec-report-") as spill:
         connection = ibis.duckdb.connect(

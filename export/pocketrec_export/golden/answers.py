@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.encoding.arrays import encode_array
@@ -133,6 +134,24 @@ def answered(draft: Bundle, blank: list[GoldenCase], *, force: bool = False) -> 
         apart = np.abs(again - recorded["probabilities"]).max(initial=0.0)
         golden = replace(golden, score_tolerance=max(golden.score_tolerance, _SLACK * float(apart)))
     return GoldenAnswers(golden=golden, edges=edges(draft), stages=recorded, left_out=left_out)
+
+
+def slate_scores(draft: Bundle, cases: list[GoldenCase]) -> NDArray[np.float64]:
+    """Return the scores of the slates of cases, answered by the default files; float64 [any].
+
+    Cases without a slate of the models are skipped, such as a user who has had every item.
+
+    Raises:
+        EngineError: a file does not load or run.
+    """
+    device = next(_devices(draft))
+    found: list[float] = []
+    for case in cases:
+        history = golden_history(device.bundle, case)
+        slate = device.recommend(Query(history, case.now_utc, policy_alone=True))
+        if not slate.faults:
+            found += [item.score for item in slate.items]
+    return np.array(found, np.float64)
 
 
 def add(writer: BundleWriter, made: GoldenAnswers) -> None:

@@ -1,5 +1,6 @@
 """Dashboard and alerts use metrics that a server has; promtool and Prometheus accept them."""
 
+import importlib
 import json
 import re
 import shutil
@@ -61,7 +62,8 @@ def metrics(tiny_repo):
     use(lambda path, body: client.post(path, json=body), tiny_repo)
     client.get("/metadata/timestamp.json")
     found = {}
-    for family in text_string_to_metric_families(client.get("/metrics").text):
+    exposed = client.get("/metrics").text + field_report()
+    for family in text_string_to_metric_families(exposed):
         found.setdefault(family.name, set())
         for sample in family.samples:
             found.setdefault(sample.name, set()).update(sample.labels)
@@ -69,6 +71,31 @@ def metrics(tiny_repo):
         for ending in endings.get(family.type, ()):  # no sample, if no device reported one
             found.setdefault(family.name + ending, set())
     return found
+
+
+def field_report():
+    """Metrics of `pocketrec monitor`, which come through node_exporter."""
+    monitoring = pytest.importorskip("pocketrec_experiments.monitoring.prometheus")
+    report = importlib.import_module("pocketrec_experiments.monitoring.report")
+    drift = importlib.import_module("pocketrec_experiments.monitoring.drift")
+    releases = importlib.import_module("pocketrec_experiments.monitoring.releases")
+    calibration = importlib.import_module("pocketrec_experiments.monitoring.calibration")
+    made = report.MonitorReport(
+        bundle="shop",
+        release="a",
+        from_utc=0,
+        until_utc=9,
+        days=1,
+        users=1,
+        interactions=1,
+        unknown_items_share=0.0,
+        releases=[releases.ReleaseFigures(release="a", impressions=1, coverage=0.5)],
+        adoption=None,
+        calibration=calibration.Calibration(release="a", tenths=(), error=0.1, lift=None),
+        drifts=[drift.Drift(what="events", state="stable", psi=0.1, jensen_shannon=0.1)],
+        notes=[],
+    )
+    return monitoring.exposition(made, 9)
 
 
 def use(post, repo):
