@@ -1,7 +1,10 @@
 """The cases of a split are counted by kind."""
 
+import json
+
 import numpy as np
 
+from pocketrec.cli import main
 from pocketrec_training.data.dataset import TEST, TRAIN, VALID, Dataset, Items
 from pocketrec_training.data.splits.cases import FoldCases, split_cases
 
@@ -32,3 +35,26 @@ def test_cases_are_counted_by_kind():
         "test: 1 users with history and 1 without; 1 items new to the user, 1 repeats"
     )
     assert found["validation"].sentence("validation").endswith("1 repeats; 1 cases tied in time")
+
+
+def test_data_prints_the_cases_and_reports_them_as_json(tmp_path, runner):
+    """Ann's and Bob's last two events are held out; Bob's have one time; Cy has too few."""
+    (tmp_path / "r.toml").write_text(
+        'name = "t"\n[data]\ninteractions = "i.csv"\n[columns]\nuser = "user"\nitem = "item"\n'
+        'timestamp = "time"\ntimestamp_unit = "s"\n[split]\nmin_user_events = 3\n'
+    )
+    rows = ["ann,a,1", "ann,b,2", "ann,a,3", "bob,a,1", "bob,b,5", "bob,c,5", "cy,a,9"]
+    (tmp_path / "i.csv").write_text("\n".join(["user,item,time", *rows]))
+    words = ["data", str(tmp_path / "r.toml"), "--source", str(tmp_path)]
+    words += ["--out", str(tmp_path / "out")]
+    found = json.loads(runner.invoke(main, [*words, "--json"]).stdout)["cases"]
+    assert found["test"] == {
+        "users": 2,
+        "without_history": 0,
+        "targets": 2,
+        "repeats": 1,
+        "tied": 1,
+    }
+    shown = runner.invoke(main, words).stdout
+    assert "test: 2 users with history and 0 without; 1 items new to the user, 1 repeats" in shown
+    assert "1 repeats; 1 cases tied in time\n" in shown
