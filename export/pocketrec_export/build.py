@@ -111,13 +111,9 @@ def export_bundle(
         with TemporaryDirectory(dir=writer.blob_dir.parent) as scratch:
             measured, unmade = _measured(Path(scratch), trained, data, draft)
             files = [*(m.figures for m in measured), *unmade]
-            quality = quality_of_two_fits(
-                PairQuality(draft, measured, trained, log, blank),
-                Path(scratch),
-                evaluation,
-                log,
-                measured if fit == "evaluation" else None,
-            )
+            quality: Measures = PairQuality(draft, measured, trained, log, blank)
+            if data is not log:
+                quality = quality_of_two_fits(quality, Path(scratch), evaluation, log)
             choices = _chosen(files, quality, recipe)
         refused = [choice.target for choice in choices if not choice.passed]
         if refused and not force:

@@ -14,6 +14,8 @@ from pocketrec_training.errors import RunInvalidError
 MODELS = ("user_tower", "item_tower", "ranker")
 """Names of the Keras models; each is saved as NAME.keras."""
 
+TOWERS = ("user_tower", "item_tower")
+
 Fit = Literal["evaluation", "final"]
 """The fit whose figures are reported, and the one on all events, which ships."""
 
@@ -41,6 +43,11 @@ class RunFolder:
     def final(self) -> "RunFolder":
         """The final fit; its folder is missing after `train --no-final` and in old runs."""
         return RunFolder(self.path / "final", self.path)
+
+    @property
+    def refit(self) -> "RunFolder":
+        """Towers and neighbours of training and validation events; missing without a final fit."""
+        return RunFolder(self.path / "refit", self.path)
 
     @property
     def shipped(self) -> Fit:
@@ -101,11 +108,6 @@ class RunFolder:
     def neighbours(self) -> Path:
         """Item neighbours; missing if the recipe asks for none."""
         return self.path / "neighbours.npz"
-
-    @property
-    def later_neighbours(self) -> Path:
-        """Neighbours of training and validation events; missing in a final fit and in old runs."""
-        return self.path / "neighbours_with_validation.npz"
 
     @property
     def folds(self) -> Path:

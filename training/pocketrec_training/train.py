@@ -22,6 +22,8 @@ from pocketrec_training.data.splits.check import (
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.fits.evaluation import fit_evaluation
 from pocketrec_training.fits.final import MINUTES_SHARE, fit_final
+from pocketrec_training.fits.refit import MINUTES_SHARE as REFIT_SHARE
+from pocketrec_training.fits.refit import fit_refit
 from pocketrec_training.fits.report import TrainReport, read_report
 from pocketrec_training.fits.save import save_fit
 from pocketrec_training.monitoring.experiment_log import ExperimentLog
@@ -52,17 +54,19 @@ def train(
     """Train both stages in two fits and write the run folder; resume an interrupted call.
 
     The evaluation fit holds back validation and test events, and its figures are reported. The
-    final fit learns from all events, and ships.
+    final fit learns from all events, and ships. With it comes a refit of the first on validation
+    events, which answers test cases (`fits/refit.py`).
 
     Args:
         recipe: settings of the recommender.
         data: folder that `pocketrec data` wrote.
         out: folder for the finished run. Unfinished work is beside it in `.NAME.work`.
         minutes: cap of both stages together, divided like the recipe's own caps, or 3 to 1 without
-            them. None: the recipe's caps. The final fit gets a fifth of each.
+            them. None: the recipe's caps. The final fit gets a fifth of each, the refit a
+            tenth of that of the towers.
         warm_start: run of the previous release. Training begins with its weights, and the new item
             space is rotated onto its space at the end, so item vectors move little.
-        final: make the final fit; without it the evaluation fit ships.
+        final: make the final fit and the refit; without it the evaluation fit ships.
         logs: receive the curves during training.
         warn: receives a sentence before training if the split does not fit the data, and after
             training if a cap cut it short.
@@ -116,7 +120,7 @@ def _train(
         previous = load_trained(warm_start, fit=RunFolder(warm_start).shipped)
         check_fits(previous, spec, data.items)
 
-    part = MINUTES_SHARE if final else 0.0
+    part, refit_part = (MINUTES_SHARE, REFIT_SHARE) if final else (0.0, 0.0)
     run = RunFolder(work / "finished")
     if run.path.is_dir():  # a killed call came so far
         report = read_report(run.report)
@@ -126,7 +130,7 @@ def _train(
             spec,
             data,
             work / "retrieval.npz",
-            caps=(towers_cap * (1.0 - part), ranker_cap * (1.0 - part)),
+            caps=(towers_cap * (1.0 - part - refit_part), ranker_cap * (1.0 - part)),
             previous=previous,
             logs=logs,
         )
@@ -134,6 +138,12 @@ def _train(
         report = replace(fitted.report, neighbour_choice=told)
         with _writing(run_dir):
             save_fit(replace(fitted, report=report), run.path, data_dir)
+    if final and not run.refit.path.is_dir():
+        with _writing(run_dir):
+            minutes_left = towers_cap * refit_part
+            whole = fit_refit(data, run.path, report, work / "refit.npz", minutes=minutes_left)
+            report = replace(report, reproducible=report.reproducible and whole)
+            write_atomic(run.report, json.dumps(asdict(report), indent=2).encode())
     if final and not run.final.path.is_dir():
         last = fit_final(
             data, run.path, report, work / "final.npz", minutes=towers_cap * part, logs=logs

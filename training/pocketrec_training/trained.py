@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ from pocketrec_training.neighbours.fit import load_neighbours
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
 from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.recipe.schema import Recipe
-from pocketrec_training.run_folder import MODELS, Fit, RunFolder
+from pocketrec_training.run_folder import MODELS, TOWERS, Fit, RunFolder
 from pocketrec_training.saved_model import load_model
 from pocketrec_training.towers import item_tower, user_tower
 from pocketrec_training.towers.item_content import item_inputs
@@ -36,8 +37,8 @@ class TrainedRun:
 
     Attributes:
         item_vectors: float32 [n_items, d] in canonical row order.
-        later_neighbours: those of `as_released`.
         fit: which of the run's fits this is.
+        refit: folder of an evaluation fit's refit; None: it has none.
     """
 
     recipe: Recipe
@@ -48,26 +49,31 @@ class TrainedRun:
     item_tower: keras.Model
     ranker: keras.Model
     neighbours: Neighbours | None
-    later_neighbours: Neighbours | None
     fit: Fit = "evaluation"
+    refit: Path | None = None
 
     def as_released(self, log: Dataset) -> "tuple[TrainedRun, Dataset]":
-        """Return this fit as it answers after its events: with neighbours and counts of them all.
+        """Return this fit as it answers test cases or ships, and the log with what it counts.
 
-        What is counted needs no validation. So the neighbours and the popularity of an evaluation
-        fit count the validation events too, as baselines that answer test cases do. Towers and
-        ranker are the same.
+        A run with a final fit also has a refit of its evaluation fit, with towers, neighbours and
+        popularity of the training and validation events. It answers test cases, as baselines do
+        that are fitted on both; the ranker is the evaluation fit's.
 
         Args:
             log: sequences with the folds of the evaluation fit.
 
         Returns:
-            The fit, and the log with the counted events in the training fold: all for a final fit,
-            otherwise all but the test events.
+            The fit, and the log with the events that it learned from in the training fold.
+
+        Raises:
+            RunInvalidError: the refit is damaged.
         """
         if self.fit == "final":
             return self, log.all_train()
-        return replace(self, neighbours=self.later_neighbours), log.with_validation()
+        if self.refit is None:
+            return self, log
+        parts = _read_parts(RunFolder(self.refit), TOWERS, self.spec)
+        return replace(self, refit=None, **parts), log.with_validation()
 
     def candidates(self, data: Dataset) -> CandidateGenerator:
         """Return the run's candidate generator over the sequences of `data`."""
@@ -104,21 +110,29 @@ def load_trained(run_dir: Path, *, fit: Fit = "evaluation") -> TrainedRun:
     run.check_finished()
     try:
         spec = FeatureSpec.from_json(json.loads(run.feature_spec.read_bytes()))
-        models = {name: load_model(run.model(name)) for name in MODELS}
-        vectors = np.load(run.item_vectors, allow_pickle=False)
-        neighbours = load_neighbours(run.neighbours) if spec.neighbours else None
-        later = neighbours
-        if neighbours is not None and run.later_neighbours.is_file():
-            later = load_neighbours(run.later_neighbours)
     except (OSError, ValueError, KeyError) as err:
-        raise RunInvalidError(f"{run.path}: damaged ({err}). Train again.") from err
+        raise _damaged(run.path, err) from err
+    refit = run.refit.path
     return TrainedRun(
         recipe=load_recipe(run.recipe),
         spec=spec,
         items=load_items(run_dir),
-        item_vectors=vectors,
-        neighbours=neighbours,
-        later_neighbours=later,
         fit=fit,
-        **models,
+        refit=refit if refit.is_dir() else None,
+        **_read_parts(run, MODELS, spec),
     )
+
+
+def _read_parts(run: RunFolder, names: tuple[str, ...], spec: FeatureSpec) -> dict[str, Any]:
+    """Read models by name, the item vectors and the neighbours of a fit."""
+    try:
+        parts: dict[str, Any] = {name: load_model(run.model(name)) for name in names}
+        parts["item_vectors"] = np.load(run.item_vectors, allow_pickle=False)
+        parts["neighbours"] = load_neighbours(run.neighbours) if spec.neighbours else None
+    except (OSError, ValueError, KeyError) as err:
+        raise _damaged(run.path, err) from err
+    return parts
+
+
+def _damaged(path: Path, err: Exception) -> RunInvalidError:
+    return RunInvalidError(f"{path}: damaged ({err}). Train again.")

@@ -1,11 +1,10 @@
-"""The gates of a release, whose neighbours and counts know the validation events.
+"""The gates of a fit that learned from the validation events, so it has no losses on them.
 
-Losses are those of the evaluation fit with what it learned and counted of the training events
-alone. A final fit's models learned from the validation events too, so those of the evaluation fit
-are converted in the same way: both fits have one recipe, one architecture and one conversion.
+Losses are those of the evaluation fit, converted in the same way: the fits have one recipe, one
+architecture and one conversion.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,6 @@ def quality_of_two_fits(
     scratch: Path,
     evaluation: TrainedRun,
     data: Dataset,
-    measured: Sequence[MeasuredModel] | None = None,
 ) -> Measures:
     """Return a release's measures with the losses of the evaluation fit.
 
@@ -75,7 +73,6 @@ def quality_of_two_fits(
         scratch: folder for the evaluation fit's files.
         evaluation: of the same run.
         data: with the folds of the evaluation fit.
-        measured: the evaluation fit's model files, if they are those that ship; None: convert them.
     """
 
     def make() -> Measures:
@@ -87,7 +84,7 @@ def quality_of_two_fits(
             "created_utc": 0,
         }
         draft = Bundle(writer.manifest(**facts), writer.blob_dir)
-        models = _OnDemand(scratch, evaluation, data) if measured is None else measured
+        models = _OnDemand(scratch, evaluation, data)
         return PairQuality(draft, models, evaluation, data, [])
 
     return TwoFits(release, make)

@@ -13,6 +13,7 @@ from pocketrec_training.metrics.cases import Cases
 from pocketrec_training.metrics.ranks import BlockScorer, RankedTargets, rank_targets
 from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
+from pocketrec_training.trained import TrainedRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +34,23 @@ class Answers:
 
 
 def answer_all(
-    question: Question, candidates: CandidateGenerator, shipped: ShippedMethod | None = None
+    question: Question,
+    trained: TrainedRun,
+    candidates: CandidateGenerator,
+    shipped: ShippedMethod | None = None,
 ) -> Answers:
     """Answer with both stages, with the towers alone, and with the tuned baselines.
+
+    Args:
+        question: what to answer.
+        trained: the fit that answers, see `Question.answering`.
+        candidates: its retrieval.
+        shipped: a bundle to score as well.
 
     Raises:
         InputError: no baseline answered in a setting, so there is nothing to compare with.
     """
-    trained, data, names = question.trained, question.data, list(question.tuned)
+    data, names = question.data, list(question.tuned)
     answers = Answers(results={cases.setting: (cases, {}) for cases in question.settings})
     if shipped is not None:
         for cases in question.settings:

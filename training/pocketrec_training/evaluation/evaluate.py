@@ -102,7 +102,7 @@ def evaluate(
         candidates = trained.candidates(counted)
         if shipped is not None:
             shipped.check(question.data)
-        answers = answer_all(question, candidates, shipped)
+        answers = answer_all(question, trained, candidates, shipped)
         write_cases(out, question.data, answers.results)
         gain = _gain(question, answers)
         found = _found(question, answers, candidates, gain)

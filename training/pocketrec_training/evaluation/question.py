@@ -58,7 +58,7 @@ class Question:
         return self.trained.recipe.seed
 
     def answering(self) -> tuple[TrainedRun, Dataset]:
-        """Return the run and the data that its lists count, see `TrainedRun.as_released`."""
+        """Return the fit that answers and the data that it counts: on test, the refit if any."""
         if self.fold == VALID:
             return self.trained, self.data
         return self.trained.as_released(self.data)

@@ -117,7 +117,6 @@ def fit_evaluation(
         report=report,
         item_vectors=table,
         neighbours=neighbours,
-        later_neighbours=fit_neighbours(recipe.neighbours, data.with_validation()),
         models=(user_tower, item_tower, fitted.ranker),
         cross_fit=fitted.cross_fit,
     )

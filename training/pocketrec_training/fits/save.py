@@ -20,6 +20,7 @@ from pocketrec_training.ranker.cross_fit import CrossFit, save_cross_fit
 from pocketrec_training.recipe.load import recipe_json
 from pocketrec_training.recipe.schema import Recipe
 from pocketrec_training.run_folder import MODELS, RunFolder
+from pocketrec_training.warm_start.start import AlignedTowers
 
 Report = TypeVar("Report", TrainReport, FinalReport)
 
@@ -31,8 +32,6 @@ class Fitted(Generic[Report]):
     Attributes:
         item_vectors: float32 [n_items, d].
         models: in the order of `MODELS`.
-        later_neighbours: fitted on the validation events too, for what comes after them; None in a
-            final fit.
         cross_fit: rankers for validation figures; None in a final fit.
     """
 
@@ -42,7 +41,6 @@ class Fitted(Generic[Report]):
     item_vectors: Floats32
     neighbours: Neighbours | None
     models: tuple[keras.Model, keras.Model, keras.Model]
-    later_neighbours: Neighbours | None = None
     cross_fit: CrossFit | None = None
 
 
@@ -71,10 +69,25 @@ def save_fit(
     np.save(partial.item_vectors, fitted.item_vectors)
     if fitted.neighbours is not None:
         save_neighbours(partial.neighbours, fitted.neighbours)
-    if fitted.later_neighbours is not None:
-        save_neighbours(partial.later_neighbours, fitted.later_neighbours)
     for name, model in zip(MODELS, fitted.models, strict=True):
         model.save(partial.model(name))
     if fitted.cross_fit is not None:
         save_cross_fit(partial.path, fitted.cross_fit)
+    replace_dir(partial.path, out)
+
+
+def save_refit(towers: AlignedTowers, neighbours: Neighbours | None, out: Path) -> None:
+    """Write what `TrainedRun.as_released` reads, in one step.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    partial = RunFolder(out.with_name(f".{out.name}.partial"))
+    shutil.rmtree(partial.path, ignore_errors=True)
+    partial.path.mkdir()
+    np.save(partial.item_vectors, towers.table)
+    if neighbours is not None:
+        save_neighbours(partial.neighbours, neighbours)
+    towers.user_tower.save(partial.model("user_tower"))
+    towers.item_tower.save(partial.model("item_tower"))
     replace_dir(partial.path, out)
