@@ -131,6 +131,20 @@ def test_diversity_is_distinct_items_per_impression(report, users):
     assert (outcome.control, outcome.treatment) == pytest.approx(tuple(shares), rel=1e-9)
 
 
+@pytest.mark.parametrize("metric", ["conversion", "revenue", "session_s", "depth"])
+def test_the_sums_of_the_days_are_those_of_the_users(folder, design_of, metric):
+    """Cumulative sums with caps give what one row a user gives."""
+    found = experiment_report(
+        design=design_of(days=6), events=folder, settings=Settings(metric=metric)
+    )
+    outcome = next(o for o in found.comparisons[0].outcomes if o.metric == metric)
+    look = found.comparisons[0].looks[-1].effect
+    assert look.control == pytest.approx(outcome.control, rel=1e-9)
+    assert look.treatment == pytest.approx(outcome.treatment, rel=1e-9)
+    # Student's t for one look against the normal distribution: nearly equal with 800 users.
+    assert (outcome.high - outcome.low) / 2 == pytest.approx(1.962 * look.se, rel=2e-3)
+
+
 def test_the_curves_end_at_the_totals(report, users):
     ours = users.groupby("arm")[["clicks", "impressions"]].sum()
     for arm, curve in report.curves.items():
