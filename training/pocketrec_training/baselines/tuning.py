@@ -21,7 +21,8 @@ TUNED_AT = 20
 METRIC = f"ndcg@{TUNED_AT}"
 TUNING_ITEMS = 3_000
 """Methods with a matrix of items by items take time that grows with n_items^3. In catalogues above
-`EXACT_ITEMS` their parameters are chosen on the cases of so many of the most popular items."""
+`EXACT_ITEMS` their parameters are chosen on the cases of so many of the most popular items; those
+of neighbours in any larger one."""
 
 FittedOn = Literal["train", "train+valid"]
 

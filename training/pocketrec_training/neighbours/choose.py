@@ -15,10 +15,9 @@ from scipy.sparse import csr_matrix
 
 from pocketrec_bundle.floats import Floats32
 from pocketrec_bundle.neighbours import Neighbours
-from pocketrec_training.baselines.item_matrix import EXACT_ITEMS
 from pocketrec_training.baselines.ladder import Ladder, Parameters, climb
 from pocketrec_training.baselines.scorer import faded
-from pocketrec_training.baselines.tuning import METRIC, TUNED_AT, popular_cases
+from pocketrec_training.baselines.tuning import METRIC, TUNED_AT, TUNING_ITEMS, popular_cases
 from pocketrec_training.data.dataset import VALID, Dataset
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.metrics.cases import Cases, Setting, evaluation_settings, some
@@ -89,7 +88,7 @@ def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
         return NeighbourChoice(config=settled, tried={}, cases=0)
     setting = shown if shown in settings else next(iter(settings))
     cases = some(settings[setting], CASES, recipe.seed)
-    if len(data.items) > EXACT_ITEMS:
+    if len(data.items) > TUNING_ITEMS:
         data, (cases,) = popular_cases(data, [cases])
     if not len(cases):
         return NeighbourChoice(config=settled, tried={}, cases=0)
