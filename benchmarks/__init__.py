@@ -88,6 +88,10 @@ BENCHMARKS = {
         "quality.rerank",
         "Each rule of re-ranking, setting by setting: NDCG beside diversity; milliseconds.",
     ),
+    "off-policy": Benchmark(
+        "quality.off_policy",
+        "Off-policy estimates against simulated truths and Open Bandit Data; coverage, error.",
+    ),
     "session": Benchmark(
         "phone.session",
         "A new user's first slates, by what is known; a like and the slate after it.",
