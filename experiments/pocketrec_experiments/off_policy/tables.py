@@ -1,0 +1,304 @@
+"""Exported events to logged slates: Ibis on DuckDB over the folder of `pocketrec events export`.
+
+A request can be evaluated if its context is in the log: a home slate, first page, from the models,
+nothing sponsored, all its impressions there. Others are counted by reason and left out, so a value
+is one of these requests. A reward belongs to the impression that the interaction names by request
+and item, else to the user's latest impression of the item within a window.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ibis
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec_bundle.errors import InputError
+from pocketrec_experiments.errors import EventsInvalidError
+from pocketrec_experiments.off_policy.logged import Floats64, Longs, sum_by
+
+Texts = NDArray[np.object_]
+
+COLUMNS = {
+    "requests": {
+        "user_id": "string",
+        "request_id": "string",
+        "ts": "int64",
+        "release": "string",
+        "scene": "string",
+        "source": "string",
+        "page": "int64",
+        "k": "int64",
+    },
+    "impressions": {
+        "user_id": "string",
+        "request_id": "string",
+        "place": "int64",
+        "item_id": "string",
+        "ts": "int64",
+        "propensity": "float64",
+        "sponsored": "string",
+    },
+    "interactions": {
+        "user_id": "string",
+        "item_id": "string",
+        "ts": "int64",
+        "event": "string",
+        "value": "float64",
+        "request_id": "string",
+    },
+}
+"""Columns that are read, with their types. All must be there."""
+WINDOW_S = 7 * 24 * 3600
+NO_RELEASE = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewards:
+    """What an impression earns.
+
+    Attributes:
+        events: event types that count; empty: all.
+        values: sum of the events' values; else 1 for an impression with any event.
+        window_s: latest time of an event after the impression, seconds.
+    """
+
+    events: tuple[str, ...] = ()
+    values: bool = False
+    window_s: int = WINDOW_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Past:
+    """One user's interactions, oldest first.
+
+    Attributes:
+        ts: int64 [n].
+        item_ids: texts [n].
+        events: texts [n].
+        request_ids: texts [n], "" where the interaction names no request.
+    """
+
+    ts: Longs
+    item_ids: Texts
+    events: Texts
+    request_ids: Texts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LoggedRequests:
+    """Requests that can be evaluated, and their impressions by request and place.
+
+    Attributes:
+        user: int64 [R], the number of the user, 0..U - 1.
+        request_ids: texts [R].
+        ts: int64 [R], unix seconds.
+        releases: texts [R], first hex digits of the manifest's hash.
+        in_arm: bool [R], an arm of an experiment may have changed the slate.
+        request: int64 [n], the request of each impression.
+        place: int64 [n], from 1; the places of a request are 1..k.
+        item_ids: texts [n].
+        propensity: float64 [n].
+        reward: float64 [n].
+        pasts: interactions of each user, before and after the requests.
+        left_out: number of requests that cannot be evaluated, by reason.
+    """
+
+    user: Longs
+    request_ids: Texts
+    ts: Longs
+    releases: Texts
+    in_arm: NDArray[np.bool_]
+    request: Longs
+    place: Longs
+    item_ids: Texts
+    propensity: Floats64
+    reward: Floats64
+    pasts: tuple[Past, ...]
+    left_out: dict[str, int]
+
+
+def read_requests(
+    folder: Path, rewards: Rewards | None = None, *, most: int | None = None
+) -> LoggedRequests:
+    """Read the requests of an export that can be evaluated.
+
+    Args:
+        folder: of `pocketrec events export`.
+        rewards: what an impression earns.
+        most: about so many requests: whole users, drawn by a hash of their ids; None: all.
+
+    Raises:
+        EventsInvalidError: a table is missing, or has no such column.
+        InputError: no event of `rewards.events` is in the export.
+    """
+    rewards = rewards or Rewards()
+    connection = ibis.duckdb.connect(threads=2)
+    try:
+        tables = {kind: _table(connection, folder, kind) for kind in COLUMNS}
+        if rewards.events:
+            _check_events(tables["interactions"], rewards.events)
+        requests = tables["requests"].order_by("user_id", "ts", "request_id").to_pandas()
+        impressions = _rewarded(tables, rewards)
+        shown = impressions.order_by("request_id", "place").to_pandas()
+        pasts = tables["interactions"].order_by("user_id", "ts").to_pandas()
+    finally:
+        connection.disconnect()
+    return _logged(requests, shown, pasts, most)
+
+
+def _table(connection: Any, folder: Path, kind: str) -> Any:
+    paths = sorted(str(path) for path in (folder / kind).rglob("*.parquet"))
+    if not paths:
+        raise EventsInvalidError(
+            f"{folder / kind}: no Parquet file. Expected the folder of `pocketrec events export`."
+        )
+    table = connection.read_parquet(paths, union_by_name=True, hive_partitioning=False)
+    columns = dict(COLUMNS[kind])
+    if missing := sorted(columns.keys() - set(table.columns)):
+        raise EventsInvalidError(
+            f"{folder / kind}: no column {', '.join(missing)} (it has "
+            f"{', '.join(sorted(table.columns))}). Export the events again."
+        )
+    chosen = {name: table[name].cast(of) for name, of in columns.items()}
+    if kind == "requests":
+        has_arms = "arms" in table.columns
+        chosen["in_arm"] = table.arms.length() > 0 if has_arms else ibis.literal(False)
+    return table.select(**chosen)
+
+
+def _check_events(interactions: Any, wanted: tuple[str, ...]) -> None:
+    known = set(interactions.event.as_table().distinct().to_pandas()["event"])
+    if lacking := [name for name in wanted if name not in known]:
+        raise InputError(
+            f"reward: no event {', '.join(lacking)} in the export; it has "
+            f"{', '.join(sorted(known)) or 'none'}."
+        )
+
+
+def _rewarded(tables: dict[str, Any], rewards: Rewards) -> Any:
+    """Return the impressions of known requests with their `reward`."""
+    shown, t = tables["impressions"].filter(_.request_id.notnull()), tables["interactions"]
+    counted = t.filter(t.event.isin(rewards.events)) if rewards.events else t
+    earned = counted.value.fill_null(0.0) if rewards.values else ibis.literal(1.0)
+    counted = counted.mutate(earned=earned)
+    named = counted.filter(counted.request_id.notnull()).select(
+        "user_id", "request_id", "item_id", "earned", at=_.ts
+    )
+    unnamed = counted.filter(counted.request_id.isnull()).select(
+        "user_id", "item_id", "earned", at=_.ts
+    )
+    keys = ["user_id", "item_id"]
+    brief = shown.select("user_id", "item_id", "request_id", shown_ts=_.ts)
+    by_name = named.inner_join(brief, ["user_id", "request_id", "item_id"])
+    by_time = unnamed.asof_join(brief, on=unnamed.at >= brief.shown_ts, predicates=keys)
+    both = ibis.union(
+        *(
+            part.filter(_.shown_ts.notnull() & (_.at - _.shown_ts <= rewards.window_s)).select(
+                "user_id", "request_id", "item_id", "earned"
+            )
+            for part in (by_name, by_time)
+        )
+    )
+    total = both.earned.sum() if rewards.values else both.earned.max()
+    sums = both.group_by("user_id", "request_id", "item_id").aggregate(reward=total)
+    found = shown.left_join(sums, ["user_id", "request_id", "item_id"])
+    columns = ["user_id", "request_id", "place", "item_id", "propensity", "sponsored"]
+    return found.select(*columns, reward=found.reward.fill_null(0.0))
+
+
+_ = ibis._
+
+
+def _logged(requests: Any, shown: Any, pasts: Any, most: int | None) -> LoggedRequests:
+    """Choose requests, number users and group impressions (pandas frames in, arrays out)."""
+    requests = requests.drop_duplicates("request_id")
+    at = {one: number for number, one in enumerate(requests["request_id"])}
+    request = np.array([at.get(one, -1) for one in shown["request_id"]], np.int64)
+    shown = shown[request >= 0]
+    request = request[request >= 0]
+    why = _reasons(requests, shown, request)
+    left_out = {reason: int((why == reason).sum()) for reason in np.unique(why).tolist() if reason}
+    chosen = np.flatnonzero(why == "")
+    users = requests["user_id"].to_numpy()
+    if most is not None and len(chosen) > most:
+        chosen = _of_some_users(users, chosen, most)
+    number = np.full(len(requests), -1, np.int64)
+    number[chosen] = np.arange(len(chosen))
+    rows = number[request] >= 0
+    names, user = np.unique(users[chosen].astype(str), return_inverse=True)
+    part = shown[rows]
+    kept = requests.iloc[chosen]
+    return LoggedRequests(
+        user=np.asarray(user, np.int64),
+        request_ids=_texts(kept["request_id"]),
+        ts=kept["ts"].to_numpy(np.int64),
+        releases=_texts(kept["release"]),
+        in_arm=kept["in_arm"].fillna(False).to_numpy(bool),
+        request=number[request[rows]],
+        place=part["place"].to_numpy(np.int64),
+        item_ids=_texts(part["item_id"]),
+        propensity=part["propensity"].to_numpy(np.float64),
+        reward=part["reward"].to_numpy(np.float64),
+        pasts=_pasts(pasts, names),
+        left_out=left_out,
+    )
+
+
+def _reasons(requests: Any, shown: Any, request: Longs) -> NDArray[np.str_]:
+    """Return why each request cannot be evaluated, "" if it can."""
+    n = len(requests)
+    place = shown["place"].fillna(0).to_numpy(np.int64)
+    propensity = shown["propensity"].to_numpy(np.float64)
+    sound = (propensity > 0) & (propensity <= 1)
+    n_shown = sum_by(request, np.ones(len(request)), n)
+    n_sound = sum_by(request, sound.astype(np.float64), n)
+    squares, sums = sum_by(request, place.astype(float) ** 2, n), sum_by(request, 1.0 * place, n)
+    k = n_shown
+    whole = (sums == k * (k + 1) / 2) & (squares == k * (k + 1) * (2 * k + 1) / 6)
+    wanted = requests["k"].fillna(0).to_numpy(np.int64)
+    sponsored = sum_by(request, shown["sponsored"].notna().to_numpy(np.float64), n)
+    found = np.full(n, "", dtype="<U40")
+    for reason, out in (
+        ("not a home slate", (requests["scene"] != "home").to_numpy(bool)),
+        ("a later page", (requests["page"].fillna(1) != 1).to_numpy(bool)),
+        ("not from the models", (requests["source"] != "model").to_numpy(bool)),
+        ("impressions are missing", (n_shown == 0) | (n_shown != wanted) | ~whole),
+        ("without a propensity", n_sound < n_shown),
+        ("with sponsored items", sponsored > 0),
+    ):
+        found[out & (found == "")] = reason
+    return found
+
+
+def _of_some_users(users: Texts, chosen: Longs, most: int) -> Longs:
+    """Return the requests of users in the order of a hash, until there are `most`."""
+    names, user = np.unique(users[chosen].astype(str), return_inverse=True)
+    order = sorted(range(len(names)), key=lambda at: hashlib.sha256(names[at].encode()).digest())
+    counts = np.bincount(user, minlength=len(names))[order].cumsum()
+    taken = np.zeros(len(names), np.bool_)
+    taken[order[: int(np.searchsorted(counts, most)) + 1]] = True
+    return chosen[taken[user]]
+
+
+def _pasts(interactions: Any, names: NDArray[np.str_]) -> tuple[Past, ...]:
+    users = interactions["user_id"].to_numpy().astype(str)
+    first, last = np.searchsorted(users, names, "left"), np.searchsorted(users, names, "right")
+    ts = interactions["ts"].to_numpy(np.int64)
+    items, events = _texts(interactions["item_id"]), _texts(interactions["event"])
+    requests = _texts(interactions["request_id"])
+    return tuple(
+        Past(
+            ts=ts[low:high],
+            item_ids=items[low:high],
+            events=events[low:high],
+            request_ids=requests[low:high],
+        )
+        for low, high in zip(first.tolist(), last.tolist(), strict=True)
+    )
+
+
+def _texts(column: Any) -> Texts:
+    return np.asarray(column.fillna(NO_RELEASE).to_numpy(), np.object_)
