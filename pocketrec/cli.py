@@ -40,6 +40,10 @@ COMMANDS = {
     "prune": ("repository", "Remove files that no phone needs any more."),
     "rollout": ("repository", "Stage, pause, kill, roll back and halt releases."),
     "experiment": ("experiment", "Start, watch and end signed experiments on a channel."),
+    "policy-value": (
+        "experiment",
+        "Estimate what another release, rules or weights would have earned.",
+    ),
     "serve": ("server", "Run the sync server."),
     "events": ("server", "Export or count uploaded events, or erase those of one device."),
     "db": ("server", "Check or upgrade the server's database."),

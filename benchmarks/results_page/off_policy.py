@@ -81,8 +81,9 @@ SECTIONS = (
         ),
         command="pocketrec bench off-policy --json FILE",
         data=(
-            "500 simulated logs of 500 users with 4 slates of 8 places, a fifth of the places"
-            " explored; Open Bandit Data (CC BY 4.0, ZOZO), small sample: 10,000 rows a policy."
+            "500 and 2,000 simulated logs of 500 users with 4 slates of 8 places, a fifth of the"
+            " places explored; Open Bandit Data (CC BY 4.0, ZOZO), small sample: 10,000 rows of"
+            " each policy."
         ),
         targets=_targets,
         tables=_tables,
@@ -90,6 +91,6 @@ SECTIONS = (
             "The examination of places is known in the simulated logs; `policy-value` fits it.",
             "A log of the sample has about 40 clicks: it shows agreement, not precision.",
         ),
-        guide="[Value of a policy](policy-value.md)",
+        guide="[Value of a policy](server/policy-value.md)",
     ),
 )

@@ -32,7 +32,12 @@ from pocketrec_edge.recommend.query import Query, RankedCandidates
 from pocketrec_edge.recommend.reasons import Reasons
 from pocketrec_edge.recommend.request_checks import check_k
 from pocketrec_edge.recommend.rule_inputs import RuleInputs
-from pocketrec_edge.recommend.rules import RerankResult, apply
+from pocketrec_edge.recommend.rules import (
+    PlaceProbabilities,
+    RerankResult,
+    apply,
+    place_probabilities,
+)
 from pocketrec_edge.recommend.slate import Slate
 from pocketrec_edge.recommend.sponsored_placements import sponsorship
 from pocketrec_edge.recommend.stage_clock import StageClock
@@ -317,6 +322,13 @@ class Recommender:
         """Apply rules to scored candidates."""
         candidates, context = self._rule_inputs.candidates(ranked), self._rule_inputs.context(query)
         return apply(rules, candidates, context, self._size(query))
+
+    def rule_probabilities(
+        self, query: Query, ranked: RankedCandidates, rules: Rules
+    ) -> PlaceProbabilities:
+        """Return the probability of each candidate at each place, over the draws of the rules."""
+        candidates, context = self._rule_inputs.candidates(ranked), self._rule_inputs.context(query)
+        return place_probabilities(rules, candidates, context, self._size(query))
 
     def _fallback(
         self,

@@ -97,8 +97,8 @@ class LoggedRequests:
         ts: int64 [R], unix seconds.
         releases: texts [R], first hex digits of the manifest's hash.
         in_arm: bool [R], an arm of an experiment may have changed the slate.
-        request: int64 [n], the request of each impression.
-        place: int64 [n], from 1; the places of a request are 1..k.
+        request: int64 [n], the request of each impression, not decreasing.
+        place: int64 [n], from 1; the places of a request are 1..k, in this order.
         item_ids: texts [n].
         propensity: float64 [n].
         reward: float64 [n].
@@ -142,8 +142,8 @@ def read_requests(
             _check_events(tables["interactions"], rewards.events)
         requests = tables["requests"].order_by("user_id", "ts", "request_id").to_pandas()
         impressions = _rewarded(tables, rewards)
-        shown = impressions.order_by("request_id", "place").to_pandas()
-        pasts = tables["interactions"].order_by("user_id", "ts").to_pandas()
+        shown = impressions.to_pandas()
+        pasts = tables["interactions"].order_by("user_id", "ts", "item_id", "event").to_pandas()
     finally:
         connection.disconnect()
     return _logged(requests, shown, pasts, most)
@@ -217,8 +217,9 @@ def _logged(requests: Any, shown: Any, pasts: Any, most: int | None) -> LoggedRe
     requests = requests.drop_duplicates("request_id")
     at = {one: number for number, one in enumerate(requests["request_id"])}
     request = np.array([at.get(one, -1) for one in shown["request_id"]], np.int64)
-    shown = shown[request >= 0]
-    request = request[request >= 0]
+    order = np.lexsort((shown["place"].fillna(0).to_numpy(), request))
+    order = order[request[order] >= 0]
+    shown, request = shown.iloc[order], request[order]
     why = _reasons(requests, shown, request)
     left_out = {reason: int((why == reason).sum()) for reason in np.unique(why).tolist() if reason}
     chosen = np.flatnonzero(why == "")
@@ -276,7 +277,8 @@ def _reasons(requests: Any, shown: Any, request: Longs) -> NDArray[np.str_]:
 def _of_some_users(users: Texts, chosen: Longs, most: int) -> Longs:
     """Return the requests of users in the order of a hash, until there are `most`."""
     names, user = np.unique(users[chosen].astype(str), return_inverse=True)
-    order = sorted(range(len(names)), key=lambda at: hashlib.sha256(names[at].encode()).digest())
+    digests = [hashlib.sha256(str(name).encode()).digest() for name in names.tolist()]
+    order = sorted(range(len(names)), key=digests.__getitem__)
     counts = np.bincount(user, minlength=len(names))[order].cumsum()
     taken = np.zeros(len(names), np.bool_)
     taken[order[: int(np.searchsorted(counts, most)) + 1]] = True

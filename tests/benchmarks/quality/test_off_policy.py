@@ -12,6 +12,7 @@ from benchmarks.quality import off_policy
 from benchmarks.support import open_bandit
 from benchmarks.support.simulated_slates import World
 
+LOGS = {"item-position": 12, "position-based": 12}
 RATES = {"random": [1 / 4] * 4, "bts": [0.4, 0.3, 0.2, 0.1]}
 CLICKS = [0.3, 0.2, 0.1, 0.05]
 
@@ -38,7 +39,7 @@ def sample(tmp_path_factory):
 @pytest.fixture(scope="module")
 def result(tmp_path_factory, sample):
     work = tmp_path_factory.mktemp("off-policy")
-    return off_policy.run(Options(work=work, data=sample), simulations=12, users=120, each=3)
+    return off_policy.run(Options(work=work, data=sample), logs=LOGS, users=120, each=3)
 
 
 def test_estimates_are_near_the_truth(result):

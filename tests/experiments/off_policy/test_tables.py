@@ -141,6 +141,17 @@ def test_requests_whose_context_is_not_logged_are_counted(export):
     assert found.left_out == dict.fromkeys(cases, 1)
 
 
+def test_impressions_are_in_the_order_of_their_requests(export):
+    """Whatever the ids of requests are, which are random."""
+    names = ["z9", "a1", "m5", "b2"]
+    requests = [REQUEST | {"request_id": name, "ts": 1000 + n} for n, name in enumerate(names)]
+    impressions = [one for name in sorted(names) for one in reversed(two_items(name))]
+    found = read_requests(export(requests, impressions, [taken("a", 1)]))
+    assert found.request_ids.tolist() == names
+    assert found.request.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert found.place.tolist() == [1, 2] * 4
+
+
 def test_an_impression_twice_or_at_a_wrong_place_is_not_whole(export):
     requests = [REQUEST, REQUEST | {"request_id": "r2"}]
     impressions = [*two_items("r1"), shown("r2", 1, "a"), shown("r2", 1, "b")]

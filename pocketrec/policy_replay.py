@@ -1,0 +1,248 @@
+"""Replay logged requests with a release: what it would have shown, place by place.
+
+The history of a request is the user's exported interactions before it. Chosen interests, filters
+and events that were not uploaded are not in an export. `Replay.agreement` measures the effect: the
+share of requests in which the replayed logging release gives each logged item its propensity.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pocketrec.replayed_rows import PolicyRows, place_features
+from pocketrec_bundle.features import History
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_bundle.settings.rules import NAMES
+from pocketrec_edge.errors import EngineError
+from pocketrec_edge.recommend.pipeline import Recommender
+from pocketrec_edge.recommend.query import NO_OVERRIDES, Overrides, Query
+from pocketrec_edge.recommend.query_policy import QueryPolicy, query_policy
+from pocketrec_edge.recommend.slate import Slate
+from pocketrec_experiments.errors import PolicyValueRefusedError
+from pocketrec_experiments.off_policy.logged import LoggedSlates, SlatePolicy
+from pocketrec_experiments.off_policy.tables import LoggedRequests, Past
+
+RELEASE_DIGITS = 16
+"""Hex digits of the manifest's hash in a logged request."""
+NEAR = 1e-6
+"""A replayed probability this close to the logged propensity agrees with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Replay:
+    """The policies of a target and of the logging releases in the requests of a log.
+
+    Attributes:
+        log: the logged slates; all three share the item codes.
+        target: what the target would show.
+        logging: what the logging releases showed; None if one is not at hand, or was changed by
+            an experiment.
+        agreement: share of the requests in which the replayed logging release gives each logged
+            item its propensity; NaN without `logging`.
+        unanswered: number of requests that the target's models did not answer; it shows nothing
+            there.
+    """
+
+    log: LoggedSlates
+    target: SlatePolicy
+    logging: SlatePolicy | None
+    agreement: float
+    unanswered: int
+
+
+class Release:
+    """A bundle with its models loaded."""
+
+    def __init__(self, folder: Path, engine: str = "auto") -> None:
+        """Open a bundle.
+
+        Raises:
+            BundleInvalidError: the bundle fails a check.
+            EngineError: a model cannot be loaded.
+        """
+        self.bundle = open_bundle(folder)
+        self.device = Recommender(self.bundle, engine)
+        if self.device.fault is not None:
+            raise EngineError(self.device.fault.text)
+        self.name = self.bundle.sha256[:RELEASE_DIGITS]
+        self._last: tuple[object, Query, Slate] | None = None
+
+    def learns(self, overrides: Overrides) -> bool:
+        """Whether the rules learn from the impressions of a device, unknown to a replay."""
+        rules = overrides.rules or self.bundle.rules
+        return rules is not None and rules.learns
+
+    def policy(
+        self, past: Past, request_id: str, ts: int, k: int, overrides: Overrides
+    ) -> QueryPolicy | None:
+        """Return what the release shows to a user at a time; None if its models do not answer.
+
+        The models run once for a request that is asked for twice, with and without other rules.
+        """
+        weights = Overrides(head_weights=overrides.head_weights)
+        key = request_id, ts, k, weights.head_weights
+        if self._last is None or self._last[0] != key:
+            query = Query(self.history(past, request_id, ts), ts, k, overrides=weights)
+            self._last = key, query, self.device.recommend(query)
+        _, query, slate = self._last
+        return query_policy(self.device, replace(query, overrides=overrides), slate)
+
+    def history(self, past: Past, request_id: str, ts: int) -> History:
+        """Return the interactions before a request as rows of the release.
+
+        Of the interactions in the second of the request, those that name it came after it.
+        """
+        codes = {name: code for code, name in enumerate(self.bundle.spec.event_types)}
+        n = int(np.searchsorted(past.ts, ts, side="right"))
+        known = [
+            (row, codes[event], at)
+            for item_id, event, at, of in zip(
+                past.item_ids[:n],
+                past.events[:n],
+                past.ts[:n].tolist(),
+                past.request_ids[:n],
+                strict=True,
+            )
+            if not (at == ts and of == request_id)
+            and event in codes
+            and (row := self.bundle.row_of(item_id)) >= 0
+        ]
+        rows, events, times = zip(*known, strict=True) if known else ((), (), ())
+        return History(
+            np.array(rows, np.int32), np.array(events, np.int32), np.array(times, np.int64)
+        )
+
+
+def replay(
+    requests: LoggedRequests,
+    target: Release,
+    overrides: Overrides = NO_OVERRIDES,
+    known: Sequence[Release] = (),
+    *,
+    by_place: bool = True,
+) -> Replay:
+    """Replay all requests with the target and, where they are at hand, the logging releases.
+
+    Args:
+        requests: the log.
+        target: the release to evaluate.
+        overrides: rules and weights in place of its own.
+        known: releases that may have logged; the target's without overrides is one of them.
+        by_place: whether the reward model has rates for each place; else for items alone.
+
+    Raises:
+        PolicyValueRefusedError: the target's rules learn from the impressions of a device.
+    """
+    if target.learns(overrides):
+        rules = overrides.rules or target.bundle.rules
+        assert rules is not None
+        raise PolicyValueRefusedError(
+            f"the target's rule {NAMES[type(rules.rules[-1])]} learns from the impressions of each "
+            "device, which an export does not hold in full. Evaluate it with the rule exploration, "
+            "or with an experiment.",
+            code="no_replay",
+        )
+    releases = {one.name: one for one in (target, *known) if not one.learns(NO_OVERRIDES)}
+    codes = ItemCodes(requests.item_ids)
+    n, k = len(requests.user), _places(requests)
+    shown, logged = PolicyRows(), PolicyRows()
+    scores = np.zeros((len(requests.request), 2))
+    first = np.searchsorted(requests.request, np.arange(n + 1))
+    unanswered, agrees = 0, np.zeros(n, np.bool_)
+    at_hand = [name in releases for name in requests.releases] & ~requests.in_arm
+    for at in range(n):
+        where = requests.pasts[requests.user[at]], requests.request_ids[at], int(requests.ts[at])
+        rows = slice(int(first[at]), int(first[at + 1]))
+        found = target.policy(*where, int(k[at]), overrides)
+        if found is None:
+            unanswered += 1
+        else:
+            own, its_scores = codes.of(target, found.rows), _scores(found, found.rows)
+            shown.add(at, found.places, own, found.probabilities, its_scores)
+            logged_rows = [target.bundle.row_of(item) for item in requests.item_ids[rows]]
+            scores[rows] = _scores(found, np.array(logged_rows, np.int32))
+        if at_hand[at]:
+            release = releases[requests.releases[at]]
+            its = release.policy(*where, int(k[at]), NO_OVERRIDES)
+            if its is not None:
+                own = codes.of(release, its.rows)
+                agrees[at] = _agrees(requests, codes, rows, own, its)
+                logged.add(at, its.places, own, its.probabilities, np.zeros((len(own), 0)))
+    complete = bool(at_hand.all()) and n > 0
+    return Replay(
+        log=LoggedSlates(
+            users=requests.user,
+            request=requests.request,
+            place=requests.place,
+            item=codes.logged,
+            reward=requests.reward,
+            propensity=requests.propensity,
+            features=place_features(requests.place, scores, by_place=by_place),
+        ),
+        target=shown.policy(by_place=by_place),
+        logging=logged.policy(by_place=None) if complete else None,
+        agreement=float(agrees.mean()) if complete else float("nan"),
+        unanswered=unanswered,
+    )
+
+
+class ItemCodes:
+    """One integer for each item id, in the log and in all releases."""
+
+    def __init__(self, logged: NDArray[np.object_]) -> None:
+        self._codes: dict[str, int] = {}
+        self._rows: dict[str, dict[int, int]] = {}
+        self.logged = np.array([self._code(one) for one in logged.tolist()], np.int64)
+
+    def of(self, release: Release, rows: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Return the codes of rows of a release, int64 [n]."""
+        known = self._rows.setdefault(release.name, {})
+        for row in rows.tolist():
+            if row not in known:
+                known[row] = self._code(release.bundle.item_id(row))
+        return np.array([known[row] for row in rows.tolist()], np.int64)
+
+    def _code(self, item_id: str) -> int:
+        return self._codes.setdefault(item_id, len(self._codes))
+
+
+def _places(requests: LoggedRequests) -> NDArray[np.int64]:
+    return np.bincount(requests.request, minlength=len(requests.user))
+
+
+def _scores(found: QueryPolicy, rows: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Return score and 1 of rows that are candidates, 0 and 0 of others: float64 [n, 2]."""
+    known: Mapping[int, float] = dict(
+        zip(found.candidates.tolist(), found.scores.tolist(), strict=True)
+    )
+    return np.array(
+        [(known.get(row, 0.0), float(row in known)) for row in rows.tolist()], np.float64
+    ).reshape(-1, 2)
+
+
+def _agrees(
+    requests: LoggedRequests,
+    codes: ItemCodes,
+    rows: slice,
+    own: NDArray[np.int64],
+    its: QueryPolicy,
+) -> bool:
+    odds = dict(
+        zip(
+            zip(own.tolist(), its.places.tolist(), strict=True),
+            its.probabilities.tolist(),
+            strict=True,
+        )
+    )
+    return all(
+        abs(odds.get((item, place), 0.0) - propensity) <= NEAR
+        for item, place, propensity in zip(
+            codes.logged[rows].tolist(),
+            requests.place[rows].tolist(),
+            requests.propensity[rows].tolist(),
+            strict=True,
+        )
+    )

@@ -1,0 +1,273 @@
+"""`pocketrec policy-value` on the logs of phones that explore, whose users' truth is known."""
+
+import dataclasses
+import functools
+import json
+import shutil
+import zlib
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("ibis", reason="needs the train extra")
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pocketrec.cli import main
+from pocketrec.policy_replay import Release, replay
+from pocketrec.policy_value import Question, policy_value
+from pocketrec_bundle.disk.files import canonical_json
+from pocketrec_bundle.reader import open_bundle
+from pocketrec_bundle.settings.rules import CategoryThompson, Exploration, Mmr, Rules
+from pocketrec_edge.device import Device
+from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.recommend.query import NO_OVERRIDES, Overrides
+from pocketrec_experiments.errors import PolicyValueRefusedError
+from pocketrec_experiments.off_policy import Limits
+from pocketrec_experiments.off_policy.tables import read_requests
+
+USERS, EACH, K, ETA = 36, 12, 5, 0.8
+START = 1_700_000_000
+LOGGING = Rules(rules=(Exploration(epsilon=0.4, pool=6, first=1),), depth=40)
+BOLDER = Rules(rules=(Exploration(epsilon=0.8, pool=6, first=1),), depth=40)
+OTHER_ORDER = Rules(rules=(Mmr(relevance=0.8),), depth=8)
+"""The best eight candidates: all of them are in the logged slate or its pool."""
+
+
+def attraction(item_id):
+    return (zlib.crc32(item_id.encode()) % 100) / 130
+
+
+def clicks(item_id, place):
+    return attraction(item_id) / place**ETA
+
+
+def write(folder, events):
+    """Write events as the server exports them: a table each, with the columns that are read."""
+    tables = {"requests": [], "impressions": [], "interactions": []}
+    for user, event in events:
+        row = {"user_id": user, "ts": event.ts} | event.context
+        if event.kind == "request":
+            own = {"request_id": event.id, "scene": event.event, "page": None} | row
+            tables["requests"].append(own | {"arms": [*row.get("arms", {}).items()]})
+        elif event.kind == "impression":
+            request = event.id.rpartition(".")[0]
+            own = {"item_id": event.item_id, "request_id": request, "sponsored": None}
+            tables["impressions"].append(own | row)
+        else:
+            own = {"item_id": event.item_id, "event": event.event, "value": event.value}
+            tables["interactions"].append(own | row | {"request_id": row.get("request")})
+    nulls = {"page": pa.int32(), "sponsored": pa.string(), "value": pa.float64()}
+    nulls["arms"] = pa.map_(pa.string(), pa.string())
+    for kind, rows in tables.items():
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        columns = {
+            name: pa.array([row.get(name) for row in rows], nulls.get(name)) for name in names
+        }
+        path = folder / kind / "day=2023-11-14" / "events.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table(columns), path)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
+
+    folder = tmp_path_factory.mktemp("explores") / "bundle"
+    write_tiny_bundle(folder, answers=True, rules=LOGGING)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory, bundle):
+    """The export of phones whose users click by attraction and place."""
+    base, found = tmp_path_factory.mktemp("phones"), []
+    ids = [open_bundle(bundle).item_id(row) for row in range(48)]
+    for user in range(USERS):
+        home, rng, now = base / f"p{user}", np.random.default_rng([3, user]), [START]
+        device = Device(home, bundle=bundle, engine="onnx", clock=lambda now=now: now[0], rng=rng)
+        device.set_consent(True)
+        device.feedback(ids[rng.integers(48)], "like")
+        for _ in range(EACH):
+            now[0] += 7200
+            answer = device.recommend(K, log_impressions=True)
+            assert answer.source == "model" and len(answer.items) == K
+            for place, item in enumerate(answer.items, 1):
+                if rng.random() < clicks(item.item_id, place):
+                    now[0] += 1  # an export has no order within a second
+                    device.feedback(item.item_id, "like", request=answer.request)
+        device.close()
+        log = EventLog(PhoneHome(home).event_log)
+        found += [(f"u{user:03}", event) for event in log.pending(10_000)]
+        log.close()
+    folder = base / "events"
+    write(folder, found)
+    return folder
+
+
+@functools.cache
+def truth(bundle, events, rules):
+    """Expected clicks a request of rules in the logged requests."""
+    overrides = NO_OVERRIDES if rules is None else Overrides(rules=rules)
+    release, requests = Release(bundle, "onnx"), read_requests(events)
+    found = replay(requests, release, overrides, by_place=True)
+    names = dict(zip(found.log.item.tolist(), requests.item_ids, strict=True))
+    target = found.target
+    total = sum(
+        odds * clicks(names[code], place)
+        for code, place, odds in zip(
+            target.item.tolist(), target.place.tolist(), target.probability, strict=True
+        )
+    )
+    return total / len(requests.user)
+
+
+def keys(rows):
+    return zip(rows.request.tolist(), rows.place.tolist(), rows.item.tolist(), strict=True)
+
+
+@pytest.fixture
+def rules_file(tmp_path):
+    def write_rules(rules):
+        path = tmp_path / "rules.json"
+        path.write_bytes(canonical_json(rules.to_json()))
+        return path
+
+    return write_rules
+
+
+def test_replay_gives_every_logged_item_its_propensity(bundle, events):
+    requests = read_requests(events)
+    found = replay(requests, Release(bundle, "onnx"))
+    assert found.agreement == 1.0 and found.unanswered == 0
+    assert len(requests.user) == USERS * EACH and not requests.left_out
+    odds = dict(zip(keys(found.logging), found.logging.probability.tolist(), strict=True))
+    for one, propensity in zip(keys(found.log), found.log.propensity.tolist(), strict=True):
+        assert odds[one] == pytest.approx(propensity)
+
+
+def test_the_logging_release_earns_what_it_logged(bundle, events):
+    found = policy_value(Question(bundle=bundle, events=events, engine="onnx"))
+    logged = dataclasses.astuple(found.value.logged)
+    assert dataclasses.astuple(found.value.ips) == pytest.approx(logged)
+    # the model takes the noise of the draws out of both sides
+    assert found.value.dr.value == pytest.approx(logged[0], abs=0.2 * found.value.dr.se)
+    assert found.value.supported == 1.0 and found.value.support_known
+
+
+def test_more_exploration_has_its_true_value(bundle, events, rules_file):
+    question = Question(bundle=bundle, events=events, rules=rules_file(BOLDER), engine="onnx")
+    found = policy_value(question)
+    expected = truth(bundle, events, BOLDER)
+    for name in ("ips", "snips", "dr"):
+        one = getattr(found.value, name)
+        assert one.low < expected < one.high
+    logged = truth(bundle, events, None)
+    assert abs(found.value.gain.value - (expected - logged)) < 3 * found.value.gain.se
+    assert found.value.support_known and found.agreement == 1.0
+
+
+def test_another_order_needs_the_position_based_assumption(bundle, events, rules_file):
+    question = Question(bundle=bundle, events=events, rules=rules_file(OTHER_ORDER), engine="onnx")
+    with pytest.raises(PolicyValueRefusedError, match="--assume position-based") as caught:
+        policy_value(question)
+    assert caught.value.code == "no_support"
+    found = policy_value(dataclasses.replace(question, assumption="position-based"))
+    expected = truth(bundle, events, OTHER_ORDER)
+    assert found.value.dr.low < expected < found.value.dr.high
+    assert abs(found.examination.eta - ETA) < 3 * found.examination.se
+    given = policy_value(dataclasses.replace(question, assumption="position-based", eta=ETA))
+    assert given.examination is None
+    assert given.value.dr.low < expected < given.value.dr.high
+
+
+def test_other_weights_are_another_order(bundle, events):
+    heads = Release(bundle, "onnx").bundle.spec.heads
+    question = Question(
+        bundle=bundle,
+        events=events,
+        weights={heads[0]: 0.0},
+        assumption="position-based",
+        engine="onnx",
+        limits=Limits(unsupported=1.0, effective=0),
+    )
+    found = policy_value(question)
+    assert found.value.gain.value != 0
+    with pytest.raises(ValueError, match="the release has no head fun"):
+        policy_value(dataclasses.replace(question, weights={"fun": 1.0}))
+
+
+def test_rules_that_learn_on_the_device_cannot_be_replayed(bundle, events, rules_file):
+    learns = Rules(
+        rules=(CategoryThompson(epsilon=0.2, pool=9, first=1, alpha=1.0, beta=9.0),), depth=40
+    )
+    with pytest.raises(PolicyValueRefusedError, match="category_thompson learns") as caught:
+        policy_value(Question(bundle=bundle, events=events, rules=rules_file(learns)))
+    assert caught.value.code == "no_replay" and caught.value.exit_code == 3
+
+
+def test_the_position_based_assumption_needs_the_logging_release(
+    bundle, events, tmp_path_factory, rules_file
+):
+    from pocketrec_export.conformance.tiny_bundle import write_tiny_bundle
+
+    other = tmp_path_factory.mktemp("other") / "bundle"
+    write_tiny_bundle(other, answers=True, rules=OTHER_ORDER, name="other")
+    question = Question(
+        bundle=other, events=events, assumption="position-based", eta=ETA, engine="onnx"
+    )
+    with pytest.raises(PolicyValueRefusedError, match="--logged"):
+        policy_value(question)
+    found = policy_value(dataclasses.replace(question, logged=(bundle,)))
+    assert found.agreement == 1.0 and found.target == "other"
+    # events of devices that the export lacks change histories, and the replay shows it
+    cut = tmp_path_factory.mktemp("half") / "events"
+    shutil.copytree(events, cut)
+    path = next(cut.glob("interactions/*/events.parquet"))
+    pq.write_table(pq.read_table(path).slice(0, 40), path)
+    with pytest.raises(PolicyValueRefusedError, match="gives the logged propensities in"):
+        policy_value(dataclasses.replace(question, events=cut, logged=(bundle,)))
+
+
+def test_the_command_prints_a_table_and_json(bundle, events, rules_file):
+    words = ["policy-value", str(bundle), "--events", str(events), "--engine", "onnx"]
+    words += ["--rules", str(rules_file(BOLDER)), "--reward", "like"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert "doubly robust" in done.output and "effective sample size" in done.output
+    done = CliRunner().invoke(main, [*words, "--json", "--requests", "300"])
+    found = json.loads(done.stdout)
+    assert 300 <= found["value"]["requests"] < 300 + EACH
+    assert found["value"]["dr"]["low"] < found["value"]["dr"]["high"]
+    assert found["assumption"] == "item-position" and found["left_out"] == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--reward", "rent"], 2, "no event rent in the export"),
+        (["--weights", "engage"], 2, "expected HEAD=WEIGHT"),
+        (["--weights", "engage=nan"], 2, "finite"),
+        (["--effective", "1000000"], 3, "weigh as many as"),
+    ],
+)
+def test_the_command_refuses(bundle, events, words, code, message):
+    base = ["policy-value", str(bundle), "--events", str(events), "--engine", "onnx"]
+    done = CliRunner().invoke(main, [*base, *words])
+    assert done.exit_code == code and message in done.output
+
+
+def test_events_without_exploration_are_refused(bundle, events, tmp_path, rules_file):
+    shutil.copytree(events, tmp_path / "events")
+    path = next((tmp_path / "events").glob("impressions/*/events.parquet"))
+    table = pq.read_table(path)
+    at = table.schema.get_field_index("propensity")
+    ones = pa.array(np.ones(len(table)))
+    pq.write_table(table.set_column(at, "propensity", ones), path)
+    words = ["policy-value", str(bundle), "--events", str(tmp_path / "events")]
+    words += ["--rules", str(rules_file(BOLDER)), "--engine", "onnx"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 3 and "no impression was explored" in done.output
