@@ -2,7 +2,8 @@
 
 In: logged slates with propensities, and the target policy's probability of each item at each place.
 Out: the target's reward a request (IPS, SNIPS, doubly robust) with intervals, or a refusal.
-Reading order: logged.py, weights.py, estimators.py, value.py.
+Reading order: logged.py, weights.py, examination.py, estimators.py, value.py; tables.py reads
+exports; interleaving.py compares two rankings that were merged into one slate.
 """
 
 from pocketrec_experiments.off_policy.estimators import (
