@@ -27,7 +27,8 @@ from pocketrec_experiments.off_policy.examination import (
     examination_curve,
     fit_examination,
 )
-from pocketrec_experiments.off_policy.tables import Rewards, read_requests
+from pocketrec_experiments.off_policy.exported import Rewards
+from pocketrec_experiments.off_policy.tables import read_requests
 
 ITEM_POSITION, POSITION_BASED = ASSUMPTIONS = ("item-position", "position-based")
 LEAST_AGREEMENT = 0.95

@@ -1,9 +1,8 @@
-"""Exported events to logged slates: Ibis on DuckDB over the folder of `pocketrec events export`.
+"""Exported events to logged slates that can be evaluated.
 
 A request can be evaluated if its context is in the log: a home slate, first page, from the models,
-nothing sponsored, all its impressions there. Others are counted by reason and left out, so a value
-is one of these requests. A reward belongs to the impression that the interaction names by request
-and item, else to the user's latest impression of the item within a window.
+nothing sponsored or interleaved, all its impressions there. Others are counted by reason and left
+out, so a value is one of these requests.
 """
 
 import hashlib
@@ -11,63 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ibis
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketrec_bundle.errors import InputError
-from pocketrec_experiments.errors import EventsInvalidError
+from pocketrec_experiments.off_policy.exported import Rewards, exported_tables
 from pocketrec_experiments.off_policy.logged import Floats64, Longs, sum_by
 
 Texts = NDArray[np.object_]
 
-COLUMNS = {
-    "requests": {
-        "user_id": "string",
-        "request_id": "string",
-        "ts": "int64",
-        "release": "string",
-        "scene": "string",
-        "source": "string",
-        "page": "int64",
-        "k": "int64",
-    },
-    "impressions": {
-        "user_id": "string",
-        "request_id": "string",
-        "place": "int64",
-        "item_id": "string",
-        "ts": "int64",
-        "propensity": "float64",
-        "sponsored": "string",
-    },
-    "interactions": {
-        "user_id": "string",
-        "item_id": "string",
-        "ts": "int64",
-        "event": "string",
-        "value": "float64",
-        "request_id": "string",
-    },
-}
-"""Columns that are read, with their types. All must be there."""
-WINDOW_S = 7 * 24 * 3600
 NO_RELEASE = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rewards:
-    """What an impression earns.
-
-    Attributes:
-        events: event types that count; empty: all.
-        values: sum of the events' values; else 1 for an impression with any event.
-        window_s: latest time of an event after the impression, seconds.
-    """
-
-    events: tuple[str, ...] = ()
-    values: bool = False
-    window_s: int = WINDOW_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,82 +85,12 @@ def read_requests(
         EventsInvalidError: a table is missing, or has no such column.
         InputError: no event of `rewards.events` is in the export.
     """
-    rewards = rewards or Rewards()
-    connection = ibis.duckdb.connect(threads=2)
-    try:
-        tables = {kind: _table(connection, folder, kind) for kind in COLUMNS}
-        if rewards.events:
-            _check_events(tables["interactions"], rewards.events)
-        requests = tables["requests"].order_by("user_id", "ts", "request_id").to_pandas()
-        impressions = _rewarded(tables, rewards)
-        shown = impressions.to_pandas()
-        pasts = tables["interactions"].order_by("user_id", "ts", "item_id", "event").to_pandas()
-    finally:
-        connection.disconnect()
+    with exported_tables(folder, rewards or Rewards()) as tables:
+        requests = tables["requests"].drop("arms").order_by("user_id", "ts", "request_id")
+        pasts = tables["interactions"].order_by("user_id", "ts", "item_id", "event")
+        frames = [one.to_pandas() for one in (requests, tables["impressions"], pasts)]
+    requests, shown, pasts = frames
     return _logged(requests, shown, pasts, most)
-
-
-def _table(connection: Any, folder: Path, kind: str) -> Any:
-    paths = sorted(str(path) for path in (folder / kind).rglob("*.parquet"))
-    if not paths:
-        raise EventsInvalidError(
-            f"{folder / kind}: no Parquet file. Expected the folder of `pocketrec events export`."
-        )
-    table = connection.read_parquet(paths, union_by_name=True, hive_partitioning=False)
-    columns = dict(COLUMNS[kind])
-    if missing := sorted(columns.keys() - set(table.columns)):
-        raise EventsInvalidError(
-            f"{folder / kind}: no column {', '.join(missing)} (it has "
-            f"{', '.join(sorted(table.columns))}). Export the events again."
-        )
-    chosen = {name: table[name].cast(of) for name, of in columns.items()}
-    if kind == "requests":
-        has_arms = "arms" in table.columns
-        chosen["in_arm"] = table.arms.length() > 0 if has_arms else ibis.literal(False)
-    return table.select(**chosen)
-
-
-def _check_events(interactions: Any, wanted: tuple[str, ...]) -> None:
-    known = set(interactions.event.as_table().distinct().to_pandas()["event"])
-    if lacking := [name for name in wanted if name not in known]:
-        raise InputError(
-            f"reward: no event {', '.join(lacking)} in the export; it has "
-            f"{', '.join(sorted(known)) or 'none'}."
-        )
-
-
-def _rewarded(tables: dict[str, Any], rewards: Rewards) -> Any:
-    """Return the impressions of known requests with their `reward`."""
-    shown, t = tables["impressions"].filter(_.request_id.notnull()), tables["interactions"]
-    counted = t.filter(t.event.isin(rewards.events)) if rewards.events else t
-    earned = counted.value.fill_null(0.0) if rewards.values else ibis.literal(1.0)
-    counted = counted.mutate(earned=earned)
-    named = counted.filter(counted.request_id.notnull()).select(
-        "user_id", "request_id", "item_id", "earned", at=_.ts
-    )
-    unnamed = counted.filter(counted.request_id.isnull()).select(
-        "user_id", "item_id", "earned", at=_.ts
-    )
-    keys = ["user_id", "item_id"]
-    brief = shown.select("user_id", "item_id", "request_id", shown_ts=_.ts)
-    by_name = named.inner_join(brief, ["user_id", "request_id", "item_id"])
-    by_time = unnamed.asof_join(brief, on=unnamed.at >= brief.shown_ts, predicates=keys)
-    both = ibis.union(
-        *(
-            part.filter(_.shown_ts.notnull() & (_.at - _.shown_ts <= rewards.window_s)).select(
-                "user_id", "request_id", "item_id", "earned"
-            )
-            for part in (by_name, by_time)
-        )
-    )
-    total = both.earned.sum() if rewards.values else both.earned.max()
-    sums = both.group_by("user_id", "request_id", "item_id").aggregate(reward=total)
-    found = shown.left_join(sums, ["user_id", "request_id", "item_id"])
-    columns = ["user_id", "request_id", "place", "item_id", "propensity", "sponsored"]
-    return found.select(*columns, reward=found.reward.fill_null(0.0))
-
-
-_ = ibis._
 
 
 def _logged(requests: Any, shown: Any, pasts: Any, most: int | None) -> LoggedRequests:
@@ -261,6 +142,7 @@ def _reasons(requests: Any, shown: Any, request: Longs) -> NDArray[np.str_]:
     whole = (sums == k * (k + 1) / 2) & (squares == k * (k + 1) * (2 * k + 1) / 6)
     wanted = requests["k"].fillna(0).to_numpy(np.int64)
     sponsored = sum_by(request, shown["sponsored"].notna().to_numpy(np.float64), n)
+    teams = sum_by(request, shown["team"].notna().to_numpy(np.float64), n)
     found = np.full(n, "", dtype="<U40")
     for reason, out in (
         ("not a home slate", (requests["scene"] != "home").to_numpy(bool)),
@@ -269,6 +151,7 @@ def _reasons(requests: Any, shown: Any, request: Longs) -> NDArray[np.str_]:
         ("impressions are missing", (n_shown == 0) | (n_shown != wanted) | ~whole),
         ("without a propensity", n_sound < n_shown),
         ("with sponsored items", sponsored > 0),
+        ("interleaved", teams > 0),
     ):
         found[out & (found == "")] = reason
     return found

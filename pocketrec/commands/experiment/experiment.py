@@ -7,6 +7,7 @@ import click
 
 from pocketrec.commands.experiment import table
 from pocketrec.commands.experiment.changes import holdout, kill, pause, ramp, resume, ship, stop
+from pocketrec.commands.experiment.interleaving import interleaving
 from pocketrec.commands.experiment.plan_file import read_plan
 from pocketrec.commands.experiment.report import power, report
 from pocketrec.commands.repository.keys_options import BY, KEYS, REASON, REPO, note_of
@@ -65,5 +66,5 @@ def status(repo: Path, channel: str, as_json: bool) -> None:
     table.say(repo, channel, as_json)
 
 
-for subcommand in (ramp, pause, resume, stop, kill, ship, holdout, report, power):
+for subcommand in (ramp, pause, resume, stop, kill, ship, holdout, report, power, interleaving):
     command.add_command(subcommand)

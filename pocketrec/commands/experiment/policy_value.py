@@ -149,7 +149,7 @@ def command(
     from pocketrec.policy_value import Question, policy_value
     from pocketrec.policy_value_table import lines, plain
     from pocketrec_experiments.off_policy import Limits
-    from pocketrec_experiments.off_policy.tables import Rewards
+    from pocketrec_experiments.off_policy.exported import Rewards
 
     found = policy_value(
         Question(

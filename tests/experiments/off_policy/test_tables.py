@@ -4,15 +4,19 @@ import json
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 pytest.importorskip("ibis", reason="needs the train extra")
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pocketrec.cli import main
 from pocketrec_bundle.errors import InputError
 from pocketrec_experiments.errors import EventsInvalidError
-from pocketrec_experiments.off_policy.tables import Rewards, read_requests
+from pocketrec_experiments.off_policy.exported import Rewards
+from pocketrec_experiments.off_policy.tables import read_requests
+from pocketrec_experiments.off_policy.teams import read_teams
 
 REQUEST = {
     "user_id": "u1",
@@ -175,6 +179,45 @@ def test_arms_are_marked_and_whole_users_are_drawn(export):
     assert 7 <= len(some.user) <= 9
     assert np.bincount(some.user).tolist() == [3, 3, 3]
     assert some.request_ids.tolist() == read_requests(folder, most=7).request_ids.tolist()
+
+
+def team_slates(each=1):
+    """Slates of an interleaved experiment: users 0..3 take b's item, user 4 takes a's."""
+    requests, impressions, interactions = [], [], []
+    for user in range(5 * each):
+        name, request = f"u{user}", f"r{user}"
+        own = {"user_id": name, "request_id": request, "arms": [("e", "interleaved")]}
+        requests.append(REQUEST | own)
+        for place, (item, arm) in enumerate((("x", "a"), ("y", "b")), 1):
+            context = json.dumps({"team": arm})
+            impressions.append(shown(request, place, item, user_id=name, context=context))
+        item = "x" if user % 5 == 4 else "y"
+        interactions.append(taken(item, 1001, user_id=name, request_id=request))
+    return requests, impressions, interactions
+
+
+def test_interleaved_slates_are_read_by_team_and_not_evaluated_otherwise(export):
+    folder = export(*team_slates())
+    found = read_teams(folder, "e")
+    assert found.arms == ("a", "b") and found.requests == 5
+    assert sorted(zip(found.users, found.team, found.reward, strict=True)) == [
+        (user, team, float(team == (user != 4))) for user in range(5) for team in (0, 1)
+    ]
+    assert read_requests(folder).left_out == {"interleaved": 5}
+    with pytest.raises(InputError, match="experiment other: impressions of 0 teams"):
+        read_teams(folder, "other")
+
+
+def test_the_command_names_the_preferred_arm(export):
+    words = ["experiment", "interleaving", "e", "--events", str(export(*team_slates(6)))]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("users prefer b\n") and "prefer a: 6 users" in done.output
+    found = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
+    assert found["wins"] == [6, 24] and found["arms"] == ["a", "b"]
+    assert found["share"]["low"] < 0.8 < found["share"]["high"]
+    done = CliRunner().invoke(main, [*words, "--reward", "buy"])
+    assert done.exit_code == 2 and "no event buy" in done.output
 
 
 def test_folders_of_another_kind_are_refused(export, tmp_path):
