@@ -22,8 +22,9 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from benchmarks.harness import Options, Result
-from benchmarks.support import command_line, demo_table, demo_verdict, phones
+from benchmarks.support import command_line, phones
 from benchmarks.support.cold_start import added_film
+from benchmarks.support.demo import demo_table, demo_verdict
 from pocketrec_bundle.errors import InputError, PocketRecError
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "ml100k.toml"

@@ -32,9 +32,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import Cell, Options, Result
-from benchmarks.support import command_line, device_world
-from benchmarks.support.device_search import MODULES, save
-from benchmarks.support.device_world import Source
+from benchmarks.support import command_line
+from benchmarks.support.device import device_world
+from benchmarks.support.device.device_search import MODULES, save
+from benchmarks.support.device.device_world import Source
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_edge.device import Device
 from pocketrec_edge.events.event import INTERACTION, Event
@@ -187,7 +188,7 @@ def search_rows(folder: Path, peers: tuple[str, ...], n: int, vectors: str) -> l
     """Search one index by all, in a child of one thread."""
     words = (str(folder), ",".join(peers), str(ROUNDS))
     found: list[dict[str, Any]] = child(
-        "benchmarks.support.device_search", *words, setting=ONE_THREAD
+        "benchmarks.support.device.device_search", *words, setting=ONE_THREAD
     )
     dim = int(np.load(folder / "vectors.npy", mmap_mode="r").shape[1])
     size = sum(

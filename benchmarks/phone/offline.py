@@ -18,7 +18,7 @@ from rich.table import Table
 
 from benchmarks.harness import Cell, Options, Result
 from benchmarks.phone import device
-from benchmarks.support import device_world
+from benchmarks.support.device import device_world
 from pocketrec_bundle.reader import open_bundle
 
 ITEMS, REQUESTS, MINUTES, ACT_EVERY = 1_000_000, 100_000, 10.0, 100

@@ -22,8 +22,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.harness import Cell, Options, Result
-from benchmarks.support import open_bandit
-from benchmarks.support.simulated_slates import Requests, World
+from benchmarks.support.off_policy import open_bandit
+from benchmarks.support.off_policy.simulated_slates import Requests, World
 from pocketrec_experiments.off_policy import (
     Estimate,
     LoggedSlates,

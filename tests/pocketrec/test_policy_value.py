@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pocketrec.cli import main
-from pocketrec.policy_replay import Release, replay
-from pocketrec.policy_value import Question, policy_value
+from pocketrec.policy.replay import Release, replay
+from pocketrec.policy.value import Question, policy_value
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.rules import CategoryThompson, Exploration, Mmr, Rules

@@ -146,8 +146,8 @@ def command(
     The logged slates must come from releases that explore (`rerank.explore`). Exits with 3 and the
     reason if the events cannot answer.
     """
-    from pocketrec.policy_value import Question, policy_value
-    from pocketrec.policy_value_table import lines, plain
+    from pocketrec.policy.table import lines, plain
+    from pocketrec.policy.value import Question, policy_value
     from pocketrec_experiments.off_policy import Limits
     from pocketrec_experiments.off_policy.exported import Rewards
 

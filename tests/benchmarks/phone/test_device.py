@@ -12,7 +12,8 @@ pytest.importorskip("keras", reason="needs the train extra")
 
 from benchmarks.harness import Options, document
 from benchmarks.phone import device, offline
-from benchmarks.support import busy, device_search, device_world
+from benchmarks.support import busy
+from benchmarks.support.device import device_search, device_world
 from pocketrec_export.items.index_builder import build_index
 
 RECIPE = """

@@ -9,8 +9,8 @@ pytest.importorskip("duckdb", reason="needs the train extra")
 
 from benchmarks.harness import Options, document
 from benchmarks.quality import off_policy
-from benchmarks.support import open_bandit
-from benchmarks.support.simulated_slates import World
+from benchmarks.support.off_policy import open_bandit
+from benchmarks.support.off_policy.simulated_slates import World
 
 LOGS = {"item-position": 12, "position-based": 12}
 RATES = {"random": [1 / 4] * 4, "bts": [0.4, 0.3, 0.2, 0.1]}

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from benchmarks.support import demo_table
+from benchmarks.support.demo import demo_table
 
 
 @pytest.mark.parametrize(("note", "expected"), [("41\n", 41.0), (None, None), ("", None)])

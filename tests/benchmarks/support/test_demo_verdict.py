@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.support import demo_table, demo_verdict
 from benchmarks.support.cold_start import added_film
+from benchmarks.support.demo import demo_table, demo_verdict
 
 GAIN = {
     "model_ndcg10": 0.116,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketrec_edge.recommend.interleaving import Choice, team_draft
+from pocketrec_edge.recommend.rules.interleaving import Choice, team_draft
 
 RANKING = st.lists(st.integers(0, 30), max_size=15, unique=True)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pocketrec_bundle.errors import InputError
-from pocketrec_edge.recommend.interleaving import team_draft
+from pocketrec_edge.recommend.rules.interleaving import team_draft
 from pocketrec_experiments.off_policy.interleaving import preference, sign_test
 
 

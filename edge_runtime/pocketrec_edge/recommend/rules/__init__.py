@@ -3,8 +3,8 @@
 In: scored candidates, the request's context, the list of rules. Out: a slate, each rule's effect on
 its items, and the probability of each item at its rank (propensity).
 Reading order: context.py, results.py, apply_rules.py; then the rules: relevance.py, removal.py,
-titles.py, selection.py, caps.py, sponsored.py, exploration.py, thompson.py. `reference.py` has them
-again in plain loops, which tests compare.
+titles.py, selection.py, caps.py, sponsored.py, exploration.py, thompson.py; interleaving.py merges
+two slates. `reference.py` has the rules again in plain loops, which tests compare.
 """
 
 from pocketrec_edge.recommend.rules.apply_rules import apply, place_probabilities

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.harness import percentiles
-from benchmarks.support.demo_table import Found, default_bytes
+from benchmarks.support.demo.demo_table import Found, default_bytes
 
 ENGINE = "litert"
 FRAME_MS = 16.7

@@ -1,9 +1,9 @@
 """Child process of `bench device`: one index searched by PocketRec and by its peers, in turn.
 
-Run as `python -m benchmarks.support.device_search FOLDER PEERS ROUNDS`, with one thread by the
-environment; prints one JSON list, a row a method. Each query goes to every method before the next
-one, so that a busy moment of the machine strikes all of them; exact searches go apart, since each
-of them empties the caches.
+Run as `python -m benchmarks.support.device.device_search FOLDER PEERS ROUNDS`, with one thread by
+the environment; prints one JSON list, a row a method. Each query goes to every method before the
+next one, so that a busy moment of the machine strikes all of them; exact searches go apart, since
+each of them empties the caches.
 
 Recall is of the exact best k by float32. A peer with a knob is set to the least setting that
 reaches PocketRec's recall on half of the queries; the recall printed is of the other half.

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pocketrec.replayed_rows import PolicyRows, place_features
+from pocketrec.policy.query_policy import QueryPolicy, query_policy
+from pocketrec.policy.rows import PolicyRows, place_features
 from pocketrec_bundle.features import History
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.rules import NAMES
 from pocketrec_edge.errors import EngineError
 from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import NO_OVERRIDES, Overrides, Query
-from pocketrec_edge.recommend.query_policy import QueryPolicy, query_policy
 from pocketrec_edge.recommend.slate import Slate
 from pocketrec_experiments.errors import PolicyValueRefusedError
 from pocketrec_experiments.off_policy.logged import LoggedSlates, SlatePolicy

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pocketrec.policy_replay import Release, Replay, replay
+from pocketrec.policy.replay import Release, Replay, replay
 from pocketrec_bundle.encoding.strict_json import MAX_JSON_BYTES, parse_json
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiment_arms import weights_of

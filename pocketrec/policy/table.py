@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from pocketrec.policy_value import Found
+from pocketrec.policy.value import Found
 from pocketrec_experiments.off_policy import Estimate
 
 WORDS = {

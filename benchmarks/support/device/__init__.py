@@ -1,0 +1,1 @@
+"""Large worlds and exact searches for the benchmark of the device."""
