@@ -28,7 +28,12 @@ from pocketrec_edge.recommend.query import NO_OVERRIDES, Overrides
 from pocketrec_experiments.errors import PolicyValueRefusedError
 from pocketrec_experiments.off_policy import Limits
 from pocketrec_experiments.off_policy.tables import read_requests
+from pocketrec_server.events.export import export_events
+from pocketrec_server.events.ingest import store
+from pocketrec_server.events.uploads import Upload
+from pocketrec_server.storage.database import open_database
 
+MAX_EVENTS = 500
 USERS, EACH, K, ETA = 36, 12, 5, 0.8
 START = 1_700_000_000
 LOGGING = Rules(rules=(Exploration(epsilon=0.4, pool=6, first=1),), depth=40)
@@ -45,31 +50,19 @@ def clicks(item_id, place):
     return attraction(item_id) / place**ETA
 
 
-def write(folder, events):
-    """Write events as the server exports them: a table each, with the columns that are read."""
-    tables = {"requests": [], "impressions": [], "interactions": []}
-    for user, event in events:
-        row = {"user_id": user, "ts": event.ts} | event.context
-        if event.kind == "request":
-            own = {"request_id": event.id, "scene": event.event, "page": None} | row
-            tables["requests"].append(own | {"arms": [*row.get("arms", {}).items()]})
-        elif event.kind == "impression":
-            request = event.id.rpartition(".")[0]
-            own = {"item_id": event.item_id, "request_id": request, "sponsored": None}
-            tables["impressions"].append(own | row)
-        else:
-            own = {"item_id": event.item_id, "event": event.event, "value": event.value}
-            tables["interactions"].append(own | row | {"request_id": row.get("request")})
-    nulls = {"page": pa.int32(), "sponsored": pa.string(), "value": pa.float64()}
-    nulls["arms"] = pa.map_(pa.string(), pa.string())
-    for kind, rows in tables.items():
-        names = list(dict.fromkeys(name for row in rows for name in row))
-        columns = {
-            name: pa.array([row.get(name) for row in rows], nulls.get(name)) for name in names
-        }
-        path = folder / kind / "day=2023-11-14" / "events.parquet"
-        path.parent.mkdir(parents=True)
-        pq.write_table(pa.table(columns), path)
+def export(folder, events):
+    """Store the events of each phone as the server does, and export them."""
+    engine = open_database(f"sqlite:///{folder / 'server.sqlite'}")
+    for user, listed in events.items():
+        rows = [dataclasses.asdict(event) for event in listed]
+        for start in range(0, len(rows), MAX_EVENTS):
+            batch = f"{user}-{start:08}"
+            part = rows[start : start + MAX_EVENTS]
+            kept = store(engine, Upload(install_id=user, batch=batch, events=part))
+            assert not kept.rejected
+    export_events(engine, folder / "events", raw_ids=True)
+    engine.dispose()
+    return folder / "events"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +77,7 @@ def bundle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def events(tmp_path_factory, bundle):
     """The export of phones whose users click by attraction and place."""
-    base, found = tmp_path_factory.mktemp("phones"), []
+    base, found = tmp_path_factory.mktemp("phones"), {}
     ids = [open_bundle(bundle).item_id(row) for row in range(48)]
     for user in range(USERS):
         home, rng, now = base / f"p{user}", np.random.default_rng([3, user]), [START]
@@ -101,11 +94,9 @@ def events(tmp_path_factory, bundle):
                     device.feedback(item.item_id, "like", request=answer.request)
         device.close()
         log = EventLog(PhoneHome(home).event_log)
-        found += [(f"u{user:03}", event) for event in log.pending(10_000)]
+        found[f"install-{user:03}"] = log.pending(10_000)
         log.close()
-    folder = base / "events"
-    write(folder, found)
-    return folder
+    return export(base, found)
 
 
 @functools.cache
