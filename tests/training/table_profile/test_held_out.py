@@ -26,15 +26,17 @@ T0 = 1_600_000_000
             {TRAIN: "ml.train.inter", VALID: "ml.valid.inter", TEST: "ml.test.inter"},
         ),
         (["news_train/log.tsv", "news_dev/log.tsv"], {TRAIN: "log.tsv", TEST: "log.tsv"}),
-        (["shop_train.csv", "blog_test.csv"], {}),
-        (["train.csv", "items.csv"], {}),
-        (["valid.csv", "test.csv"], {}),
-        (["trains.csv", "tests.csv"], {}),
+        (["shop_train.csv", "blog_test.csv"], None),
+        (["train.csv", "items.csv"], None),
+        (["valid.csv", "test.csv"], None),
+        (["trains.csv", "tests.csv"], None),
     ],
 )
 def test_files_are_a_split_if_their_names_differ_by_such_a_word_alone(names, found):
-    paths = split_files([Path(name) for name in names])
-    assert {fold: path.name for fold, path in paths.items()} == found
+    splits = split_files([Path(name) for name in names])
+    assert [{fold: path.name for fold, path in each.items()} for each in splits] == (
+        [found] if found else []
+    )
 
 
 def load(profile, folder):
@@ -91,6 +93,30 @@ def test_lines_of_users_are_read_as_given_where_short_ones_hide_their_layout(tmp
     build_tables(recipe, tmp_path / "out")
     data = load_dataset(recipe, tmp_path / "out")
     assert len({*data.event_users[data.fold == TEST]}) == 6
+
+
+def test_of_folders_for_train_and_test_the_items_are_those_of_train(tmp_path):
+    for name, n, first in (("shop_train", 6, 0), ("shop_dev", 2, 6)):
+        (tmp_path / name).mkdir()
+        lines = "".join(f"{u},{i},{t}\n" for u, i, t in rows(n, first))
+        (tmp_path / name / "log.csv").write_text("user,item,timestamp\n" + lines)
+        items = "".join(f"{n},Thing number {n}\n" for n in range(40))
+        (tmp_path / name / "goods.csv").write_text("item,title\n" + items)
+    files = [
+        tmp_path / folder / file
+        for file in ("goods.csv", "log.csv")
+        for folder in ("shop_dev", "shop_train")
+    ]
+    profile = profile_files(files)
+    assert [table.holds for table in profile.tables] == [
+        "",
+        "items",
+        "test interactions",
+        "interactions",
+    ]
+    recipe = load(profile, tmp_path)
+    assert recipe.split.test == (tmp_path / "shop_dev" / "log.csv").as_posix()
+    assert build_tables(recipe, tmp_path / "out").interactions == 320
 
 
 def test_a_column_that_says_train_and_test_is_the_split(tmp_path):

@@ -14,14 +14,14 @@ _OF_FILES = {
 }
 
 
-def split_files(paths: Sequence[Path]) -> dict[int, Path]:
-    """Return fold -> file where names differ by such a word alone; empty without train and test.
+def split_files(paths: Sequence[Path]) -> list[dict[int, Path]]:
+    """Return fold -> file for each group of names that differ by such a word alone.
 
     Of a training and a validation file the second is the test: it is all that is held out.
 
     >>> found = split_files([Path("ml.train.inter"), Path("ml.test.inter"), Path("ml.item")])
-    >>> {fold: path.name for fold, path in found.items()}
-    {0: 'ml.train.inter', 2: 'ml.test.inter'}
+    >>> [{fold: path.name for fold, path in each.items()} for each in found]
+    [{0: 'ml.train.inter', 2: 'ml.test.inter'}]
     """
     groups: dict[tuple[str, ...], dict[int, Path]] = {}
     for path in paths:
@@ -32,9 +32,8 @@ def split_files(paths: Sequence[Path]) -> dict[int, Path]:
                 rest = ("/".join(pieces[: at[0]]), "/".join(pieces[at[0] + 1 :]))
                 groups.setdefault(rest, {}).setdefault(_OF_FILES[pieces[at[0]]], path)
                 break
-    for found in groups.values():
-        if TRAIN in found and len(found) > 1:
-            if TEST not in found:
-                found[TEST] = found.pop(VALID)
-            return dict(sorted(found.items()))
-    return {}
+    splits = [found for found in groups.values() if TRAIN in found and len(found) > 1]
+    for found in splits:
+        if TEST not in found:
+            found[TEST] = found.pop(VALID)
+    return [dict(sorted(found.items())) for found in splits]

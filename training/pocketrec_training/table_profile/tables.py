@@ -58,22 +58,29 @@ def profile_tables(paths: Sequence[Path]) -> list[TableProfile]:
     """
     samples = [one_item_a_row(read_sample(path)) for path in paths]
     every = [TableProfile(sample=each, columns=profile_columns(each)) for each in samples]
-    folds = {path: fold for fold, path in split_files(paths).items()}
-    held_out = [table for table in every if folds.get(table.sample.path, TRAIN) != TRAIN]
-    if not held_out:
-        return _of_tables(every)
-    found = _of_tables([table for table in every if all(table is not each for each in held_out)])
+    splits = split_files(paths)
+    parts = {path for split in splits for fold, path in split.items() if fold != TRAIN}
+    found = _of_tables([table for table in every if table.sample.path not in parts])
     log = next(table for table in found if table.holds == "interactions")
-    if log.sample.path not in folds or not all(_alike(log, table) for table in held_out):
+    split = next((split for split in splits if split[TRAIN] == log.sample.path), {})
+    folds = {path: fold for fold, path in split.items() if fold != TRAIN}
+    held_out = [table for table in every if table.sample.path in folds]
+    if parts and not (held_out and all(_alike(log, table) for table in held_out)):
         return _of_tables(every)  # the names mean something else
     by_path = {table.sample.path: table for table in found}
-    for table in held_out:
-        path = table.sample.path
-        if log.sample.layout == "user_items" != table.sample.layout:
-            sample = user_items(table.sample)
-            table = TableProfile(sample=sample, columns=profile_columns(sample))
-        by_path[path] = _with(table, holds=HOLDS[folds[path]], roles=log.roles)
+    for table in every:
+        if (path := table.sample.path) in folds:
+            by_path[path] = _as_held_out(table, log, folds[path])
+        elif path in parts:
+            by_path[path] = _with(table, why="the file of the same name for training is used")
     return [by_path[table.sample.path] for table in every]
+
+
+def _as_held_out(table: TableProfile, log: TableProfile, fold: int) -> TableProfile:
+    if log.sample.layout == "user_items" != table.sample.layout:
+        sample = user_items(table.sample)
+        table = TableProfile(sample=sample, columns=profile_columns(sample))
+    return _with(table, holds=HOLDS[fold], roles=log.roles)
 
 
 def _alike(log: TableProfile, other: TableProfile) -> bool:
