@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pocketrec.self_test import self_tested
+from pocketrec_server.experiments.signing import misfits
 from pocketrec_server.repository import publish as repository
 from pocketrec_server.repository.history import NOBODY, Note
 from pocketrec_server.repository.keys import Signers
@@ -47,7 +48,8 @@ def publish(
             (extra `edge` or `onnx`). False: on a machine without a runtime, after
             `pocketrec verify` elsewhere.
         note: who makes the change, and why.
-        warn: receives a sentence if an engine of the bundle has no runtime here.
+        warn: receives a sentence if an engine of the bundle has no runtime here, and one for each
+            arm of an open experiment that does not fit the channel's releases now.
         tell: progress of the deltas: done, total, name of the next file.
 
     Raises:
@@ -74,7 +76,7 @@ def publish(
     """
     if self_test:
         self_tested(bundle, warn)
-    return repository.publish(
+    report = repository.publish(
         bundle,
         repo,
         signers,
@@ -86,3 +88,6 @@ def publish(
         note=note,
         tell=tell,
     )
+    for text in misfits(repo, channel):
+        warn(f"experiment {text}; devices of this arm answer as control")
+    return report

@@ -15,6 +15,7 @@ from pocketrec_bundle.errors import TOO_NEW, BundleInvalidError, BundleTooNewErr
 from pocketrec_bundle.golden.vectors import Golden
 from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.campaigns import Campaigns
+from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_bundle.settings.halts import Halts
 from pocketrec_bundle.settings.rollout import RolloutPolicy
 from pocketrec_bundle.settings.rules import Rules
@@ -64,8 +65,10 @@ def test_a_manifest_or_array_of_a_later_version_is_too_new(make_bundle, resign, 
         open_bundle(folder)
 
 
-@pytest.mark.parametrize("read", [RolloutPolicy.from_bytes, Halts.from_bytes])
-def test_a_policy_or_halts_of_a_later_format_are_too_new(read):
+@pytest.mark.parametrize(
+    "read", [RolloutPolicy.from_bytes, Halts.from_bytes, Experiments.from_bytes]
+)
+def test_a_policy_halts_or_experiments_of_a_later_format_are_too_new(read):
     with pytest.raises(BundleTooNewError):
         read(json.dumps({"format": 2, "stages": []}).encode())
     for other in (0, True, "2", None, 1.5):

@@ -40,6 +40,24 @@ def read_experiments(repo: Path, channel: str) -> Experiments:
     return Channel(repo, state.load(repo), channel).experiments()
 
 
+def misfits(repo: Path, channel: str) -> list[str]:
+    """Return why arms of open experiments do not fit the releases that the channel offers now.
+
+    A publish calls it: devices of such an arm answer as control, and report a fault.
+
+    Raises the errors of `read_experiments`.
+    """
+    current = state.load(repo)
+    place, found = Channel(repo, current, channel), []
+    for one in place.experiments().experiments:
+        if one.runs(max(time.time(), one.from_utc)):
+            try:
+                check_arms(repo, place, one, halts_in(repo, current, channel))
+            except InputError as err:
+                found.append(str(err))
+    return found
+
+
 def start(
     repo: Path,
     signers: Signers,

@@ -14,6 +14,9 @@ from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.golden.vectors import Golden, GoldenCase
 from pocketrec_bundle.manifest import FileEntry, Manifest, manifest_bytes, parse_manifest
+from pocketrec_bundle.settings.experiment import SHIPPED, Experiment
+from pocketrec_bundle.settings.experiment_arms import Arm, Guardrail
+from pocketrec_bundle.settings.experiments import Experiments, Holdout
 from pocketrec_bundle.settings.policy import Policy
 from pocketrec_bundle.settings.rollout import FailureLimit, RolloutPolicy, Stage
 
@@ -42,6 +45,35 @@ CASE = GoldenCase(
 GOLDEN = Golden(cases=(CASE, CASE), vector_tolerance=0.1, score_tolerance=0.2)
 FILE = FileEntry(name="a/b", sha256="0" * 64, bytes=1, kind="model", meta={"default": 1})
 MANIFEST = Manifest(name="n", recipe_name="r", created_utc=1, files=(FILE,))
+EXPERIMENTS = Experiments(
+    channel="stable",
+    holdout=Holdout(salt="f" * 32, share=0.1),
+    experiments=(
+        Experiment(
+            id="blend",
+            hypothesis="more",
+            salt="0" * 32,
+            layer="ranking",
+            segment=(0.0, 0.5),
+            state=SHIPPED,
+            from_utc=1,
+            until_utc=9,
+            ramp=((2, 100.0),),
+            arms=(
+                Arm(name="control", share=0.5, flags={"big": True}),
+                Arm(
+                    name="other",
+                    share=0.5,
+                    release="ab" * 32,
+                    rules={"version": 1, "depth": 9, "rules": []},
+                    head_weights={"like": 2.0},
+                ),
+            ),
+            guardrails=(Guardrail(metric="ctr", worse_by=0.1, alpha=0.05),),
+            winner="other",
+        ),
+    ),
+)
 ROLLOUT = RolloutPolicy(
     channel="stable",
     releases=(
@@ -87,7 +119,9 @@ def spoilt(draw, sound):
     return value
 
 
-@pytest.mark.parametrize("sound", [SPEC, POLICY, GOLDEN, ROLLOUT], ids=lambda s: type(s).__name__)
+@pytest.mark.parametrize(
+    "sound", [SPEC, POLICY, GOLDEN, ROLLOUT, EXPERIMENTS], ids=lambda s: type(s).__name__
+)
 def test_any_json_value_is_an_object_that_survives_json_or_is_refused(sound):
     kind = type(sound)
     assert kind.from_json(sound.to_json()) == sound

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from pocketrec_bundle.settings.halts import Halt, Halts
 from pocketrec_bundle.settings.rollout import AppVersions, RolloutPolicy, Stage
-from pocketrec_edge.sync.rollout import Choice, DeviceInfo, DeviceState, bucket, choose, why_not
+from pocketrec_edge.sync.rollout import (
+    Choice,
+    DeviceInfo,
+    DeviceState,
+    Preferred,
+    bucket,
+    choose,
+    why_not,
+)
 
 NOW = 1_700_000_000
 NEW, OLD, OLDEST = "0c" * 32, "0b" * 32, "0a" * 32
@@ -26,11 +34,17 @@ def stage(manifest: str = NEW, percent: float = 100, **changes) -> Stage:
 
 
 def chosen(
-    *stages: Stage, halts=NO_HALTS, here=None, at=NOW, bucket_id=bytes(16), **more
+    *stages: Stage,
+    halts=NO_HALTS,
+    here=None,
+    at=NOW,
+    bucket_id=bytes(16),
+    preferred=None,
+    **more,
 ) -> Choice:
     policy = RolloutPolicy(channel="stable", releases=stages)
     facts = DeviceInfo(bucket_id=bucket_id, **more)
-    return choose(policy, halts, facts, here or DeviceState(), at)
+    return choose(policy, halts, facts, here or DeviceState(), at, preferred)
 
 
 def halted(manifest: str) -> Halts:
@@ -232,3 +246,63 @@ def test_nothing_but_a_kill_or_a_rollback_takes_a_device_back_to_an_older_releas
             assert next(s.state for s in stages if s.manifest == found) == "active"
             had.append(found)
     assert had == sorted(had)  # releases are numbered in the order in which they came
+
+
+ARM = Preferred(manifest=OLD, why="arm b of experiment x")
+
+
+def test_the_release_of_an_arm_comes_first_whatever_its_percentage():
+    for percent in (0, 100):
+        found = chosen(stage(NEW), stage(OLD, percent), preferred=ARM)
+        assert (found.manifest, found.by_arm) == (OLD, True)
+        assert found.why == "old: arm b of experiment x"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"state": "killed"}, "killed"),
+        ({"state": "paused"}, "paused"),
+        ({"from_utc": NOW + 1}, "it begins later"),
+        ({"until_utc": NOW}, "its time is over"),
+        ({"app": AppVersions(least="2")}, "not for version 1 of the app"),
+        ({"device_classes": ("tablet",)}, "not for device class unknown"),
+    ],
+)
+def test_an_excluded_release_of_an_arm_leaves_the_choice_to_the_policy(change, why):
+    found = chosen(stage(NEW), stage(OLD, **change), preferred=ARM, app_version="1")
+    assert (found.manifest, found.by_arm) == (NEW, False)
+    assert found.why == f"arm b of experiment x: {why}; new: chosen"
+
+
+def test_a_release_of_an_arm_that_failed_needs_a_newer_app_or_is_halted_is_left_out():
+    for here in (DeviceState(refused=frozenset({OLD})), DeviceState(too_new=frozenset({OLD}))):
+        assert chosen(stage(NEW), stage(OLD), preferred=ARM, here=here).manifest == NEW
+    found = chosen(stage(NEW), stage(OLD), preferred=ARM, halts=halted(OLD))
+    assert found.manifest == NEW
+    here = DeviceState(active=OLD, by_arm=OLD)
+    found = chosen(stage(NEW, 0), stage(OLD), preferred=ARM, halts=halted(OLD), here=here)
+    assert found.manifest is None  # the policy has no other, so it stays
+
+
+def test_an_arm_of_a_release_that_the_channel_dropped_leaves_the_choice_to_the_policy():
+    assert chosen(stage(NEW), preferred=ARM) == chosen(stage(NEW))
+
+
+def test_a_device_does_not_keep_a_release_that_only_an_ended_arm_brought():
+    stages = (stage(OLD, 0), stage(OLDEST))
+    here = DeviceState(active=OLD)
+    assert chosen(*stages, here=here).manifest == OLD
+    assert chosen(*stages, here=DeviceState(active=OLD, by_arm=OLD)).manifest == OLDEST
+    kept = chosen(stage(OLD), stage(OLDEST), here=DeviceState(active=OLD, by_arm=OLD))
+    assert (kept.manifest, kept.by_arm) == (OLD, False)
+
+
+@given(IDS, st.sampled_from([NEW, OLD]), st.sampled_from(["active", "paused", "killed"]))
+def test_an_arm_never_brings_what_is_killed(bucket_id, manifest, state):
+    stages = (stage(NEW, 50, state=state), stage(OLD, 50))
+    preferred = Preferred(manifest=manifest, why="an arm")
+    found = chosen(*stages, preferred=preferred, bucket_id=bucket_id)
+    if state != "active":
+        assert found.manifest != NEW
+    assert found.by_arm is (found.manifest == manifest and found.why.endswith(": an arm"))

@@ -7,12 +7,14 @@ import shutil
 import sqlite3
 import tarfile
 import threading
+import time
 
 import pytest
 from sqlalchemy import select
 
 from pocketrec import cli
 from pocketrec_bundle.errors import InputError
+from pocketrec_edge.device import Device
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.releases.store import Store
 from pocketrec_edge.sync.client import sync
@@ -22,6 +24,7 @@ from pocketrec_server.copies import backup as backups
 from pocketrec_server.copies import seal
 from pocketrec_server.copies.restore import UNSIGNED_LIST, restore
 from pocketrec_server.errors import BackupInvalidError, KeysInvalidError
+from pocketrec_server.experiments import signing
 from pocketrec_server.halting import outcomes
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import publish
@@ -65,6 +68,9 @@ def test_a_restored_server_goes_on_where_the_other_stopped(
     tiny_repo, engine, start_server, tmp_path, back_up, public
 ):
     out = tmp_path / "saved" / "backup.tar"
+    arms = [{"name": name, "share": 0.5} for name in ("control", "treatment")]
+    plan = {"id": "blend", "until_utc": int(time.time()) + 9999, "arms": arms}
+    signing.start(tiny_repo, load_signers(tmp_path / "keys"), "stable", plan)
     report = back_up(tiny_repo, engine, out)
     assert report.database
     assert out.stat().st_mode & 0o077 == 0
@@ -77,6 +83,8 @@ def test_a_restored_server_goes_on_where_the_other_stopped(
     address, _ = start_server(back)
     root = tiny_repo / "metadata" / "1.root.json"
     assert sync(tmp_path / "phone", address, lambda _: None, root_path=root).status == "updated"
+    with Device(tmp_path / "phone", engine="onnx") as device:
+        assert list(device.recommend(1).arms) == ["blend"]
 
 
 def test_a_database_that_is_being_written_is_saved_at_one_moment(

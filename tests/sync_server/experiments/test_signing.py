@@ -1,10 +1,14 @@
 """Experiments in a real repository: signed beside the policy, kept by every other change."""
 
+import hashlib
 import json
+import shutil
 import time
 
 import pytest
 
+from pocketrec.publishing import publish as self_tested_publish
+from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_server.copies.mirror import Folder, mirror
@@ -37,6 +41,26 @@ def until():
 def soon(plan):
     """Return a function that makes a plan that ends in four weeks."""
     return lambda *words, **more: plan(*words, **{"until_utc": until()} | more)
+
+
+@pytest.fixture
+def resigned(tmp_path):
+    """Return a function that copies a bundle and renames its head `like`: the new folder."""
+
+    def make(bundle):
+        folder = tmp_path / "renamed"
+        shutil.copytree(bundle, folder)
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        (entry,) = [file for file in manifest["files"] if file["name"] == "feature_spec.json"]
+        spec = json.loads((folder / "files" / entry["sha256"]).read_bytes())
+        spec["heads"] = ["love" if head == "like" else head for head in spec["heads"]]
+        data = canonical_json(spec)
+        entry |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        (folder / "files" / entry["sha256"]).write_bytes(data)
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        return folder
+
+    return make
 
 
 def start(founded, value, **more):
@@ -272,3 +296,21 @@ def test_without_the_channel_s_key_nothing_changes(founded, soon, tmp_path):
     with pytest.raises(KeysInvalidError, match="stable"):
         signing.start(repo, load_signers(online), "stable", soon())
     assert (repo / "metadata/timestamp.json").read_bytes() == stamp
+
+
+def test_a_publish_names_the_arms_that_do_not_fit_any_more(
+    founded, named_releases, soon, tmp_path, resigned
+):
+    """A new release does not end an experiment; an arm that it cannot use is reported."""
+    repo, signers = founded
+    start(founded, soon(arm={"head_weights": {"like": 2.0}}))
+    warned: list[str] = []
+    tell = {"self_test": False, "repo": repo, "signers": signers, "warn": warned.append}
+    self_tested_publish(bundle=named_releases[1], **tell)
+    assert warned == []
+    self_tested_publish(bundle=resigned(named_releases[2]), **tell)
+    (text,) = warned
+    assert "blend, arm treatment: does not fit release evil: " in text
+    assert "no head like; it has engage, love" in text
+    assert text.endswith("; devices of this arm answer as control")
+    assert signing.read_experiments(repo, "stable").experiments[0].state == "running"
