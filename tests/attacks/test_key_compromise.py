@@ -4,6 +4,10 @@ from hashlib import sha256
 
 import pytest
 
+from pocketrec_bundle.encoding.strict_json import MAX_UTC
+from pocketrec_bundle.settings.experiment import Experiment
+from pocketrec_bundle.settings.experiment_arms import Arm
+from pocketrec_bundle.settings.experiments import MAX_BYTES, Experiments
 from pocketrec_bundle.settings.rollout import RolloutPolicy, Stage
 from pocketrec_edge.errors import SyncError
 from pocketrec_server.repository import blobs
@@ -141,3 +145,45 @@ def test_a_thief_of_a_channel_cannot_fill_a_phone_with_a_policy(site):
     with pytest.raises(SyncError, match="exceed"):
         site.sync()
     assert site.release_of() == "0"
+
+
+def experiments_of(site, hostile=b""):
+    arms = tuple(Arm(name=name, share=0.5, release="ab" * 32) for name in "ab")
+    one = Experiment(
+        id="evil",
+        hypothesis="",
+        salt="0" * 32,
+        layer="evil",
+        segment=(0, 1),
+        state="running",
+        from_utc=0,
+        until_utc=MAX_UTC,
+        arms=arms,
+    )
+    data = Experiments(channel="stable", experiments=(one,)).to_bytes() + hostile
+    path = "channels/stable/experiments.json"
+    return path, blobs.store(site.repo, path, data)
+
+
+def test_all_keys_of_the_server_start_no_experiment(site):
+    """The brake's role may sign halts only; a target of another path counts for nothing."""
+
+    def change(found):
+        path, target = experiments_of(site)
+        found.edit("brake").targets[path] = target
+
+    site.forge(site.thief("snapshot", "timestamp", "brake"), change)
+    assert site.sync().experiments_fault is None
+    assert not (site.folder / "phone" / "experiments.json").exists()
+
+
+def test_a_thief_of_a_channel_cannot_fill_a_phone_with_experiments(site):
+    def change(found):
+        path, target = experiments_of(site, b" " * MAX_BYTES)
+        found.edit("stable").targets[path] = target
+
+    site.forge(site.thief("stable", "snapshot", "timestamp"), change)
+    report = site.sync()
+    assert "exceed" in str(report.experiments_fault)
+    assert (report.status, report.bytes_down < 20_000) == ("current", True)
+    assert not (site.folder / "phone" / "experiments.json").exists()
