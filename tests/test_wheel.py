@@ -72,6 +72,7 @@ def foreign(tmp_path: Path) -> Path:
 def test_the_wheel_holds_names_of_the_project_only(wheel: Path):
     with zipfile.ZipFile(wheel) as packed:
         tops = {name.partition("/")[0] for name in packed.namelist()}
+        assert "pocketrec_server/monitoring/assets/pocketrec-alerts.yaml" in packed.namelist()
     assert {top for top in tops if not top.endswith(".dist-info")} == OURS
 
 

@@ -104,7 +104,10 @@ def use(post, repo):
     outcomes = [{"id": "0" * 32, "manifest": manifest, "outcome": "installed"}, {}]
     post("/v1/outcomes", {"consent": True, "channel": "stable", "outcomes": outcomes})
     event = {"id": "a", "kind": "interaction", "item_id": "x", "event": "like", "ts": 5}
-    upload = {"install_id": "some-install-id", "consent": True, "events": [event, {}]}
+    facts = {"release": manifest[:16], "source": "model", "ms": 7.5, "faults": ["deadline"]}
+    slate = {"id": "slate-of-a-test", "kind": "request", "item_id": "", "event": "home", "ts": 5}
+    events = [event, slate | {"context": facts}, {}]
+    upload = {"install_id": "some-install-id", "consent": True, "events": events}
     post("/v1/events", upload)
     post("/v1/events", upload | {"consent": False})
 
@@ -141,7 +144,7 @@ def test_every_metric_in_use_is_exported_with_these_labels(metrics):
         known = {label for of_metric in metrics.values() for label in of_metric} | OF_PROMETHEUS
         for names in GROUPED.findall(query):
             grouped = {one.strip() for one in names.split(",") if one.strip()}
-            labels |= {f"{place}: {one}" for one in grouped - known - {"source", "code"}}
+            labels |= {f"{place}: {one}" for one in grouped - known}
     assert (missing, labels) == (set(), set())
 
 
@@ -250,6 +253,7 @@ MUST_SHOW = {
     "State of releases",
     "Installs with uploads",
     "Events stored",
+    "Slates by source",
     "Processor",
     "Memory",
     "Database and disk",
