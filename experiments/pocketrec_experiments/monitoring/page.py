@@ -8,6 +8,10 @@ from pocketrec_experiments.monitoring.report import MonitorReport
 from pocketrec_experiments.monitoring.words import Table, headline, share, tables
 
 _WIDTH, _HEIGHT, _GAP = 640, 120, 2
+_POLICY = (
+    '<meta http-equiv="Content-Security-Policy" '
+    "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+)
 _STYLE = """
 :root { color-scheme: light dark; --text: #1a1a1a; --back: #fff; --line: #ccc; --a: #777;
  --b: #0b62c4 }
@@ -19,7 +23,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; p
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 caption, h2 { text-align: left; font-weight: 600; font-size: 1.2rem; margin: 1.5rem 0 .5rem }
 th, td { padding: .25rem .75rem; border-bottom: 1px solid var(--line); text-align: right }
-th:first-child, td:first-child, th[scope=row] { text-align: left; font-weight: 400 }
+th:first-child, th[scope=row] { text-align: left; font-weight: 400; white-space: nowrap }
 thead th { font-weight: 600 }
 .wide { overflow-x: auto }
 svg { max-width: 100%; height: auto }
@@ -37,6 +41,7 @@ def _parts(report: MonitorReport) -> Iterator[str]:
     title = f"PocketRec: {report.bundle} in the field"
     yield '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+    yield _POLICY
     yield f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n<body>\n<main>\n"
     yield f"<h1>{escape(title)}</h1>\n<p>{escape(headline(report))}</p>\n"
     yield f"<p>{escape(verdict(report))}</p>\n"

@@ -4,10 +4,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
+import ibis
+
 from pocketrec_experiments.monitoring.windowed import Windowed
 
 FALLBACKS = ("fallback", "none")
 """Sources without a model."""
+MOST_CODES = 30
+"""Fault codes with a count, the most frequent ones; devices can report any text."""
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 
@@ -78,7 +82,12 @@ def counted(events: Windowed, clicked: Any) -> dict[str, dict[str, Any]]:
     for row in _rows(times.group_by("release").aggregate(**quantiles)):
         found[row.pop("release")]["latency_ms"] = row
     codes = t.select("release", code=t.faults.unnest())
-    for row in _rows(codes.group_by("release", "code").aggregate(n=codes.count())):
+    by_code = codes.group_by("release", "code").aggregate(n=codes.count())
+    place = ibis.row_number().over(
+        ibis.window(group_by="release", order_by=[ibis.desc("n"), "code"])
+    )
+    most = by_code.mutate(place=place).filter(ibis._.place < MOST_CODES)
+    for row in _rows(most):
         found[row["release"]].setdefault("faults", {})[row["code"]] = row["n"]
     shown = clicked.group_by("release").aggregate(
         impressions=clicked.count(), clicks=clicked.clicked.sum(), items=clicked.item_id.nunique()

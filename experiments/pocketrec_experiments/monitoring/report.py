@@ -136,7 +136,7 @@ def monitor_report(
     with open_events(
         events, any_of=any_of, threads=settings.threads, memory_mb=settings.memory_mb
     ) as tables:
-        found = windowed(tables, days=settings.days, now_utc=now_utc)
+        found = windowed(tables, days=settings.days, now_utc=now_utc, always=known)
         clicked = clicked_impressions(found, clicks=settings.clicks, window_s=settings.window_s)
         adopted = adoption(found)
         items = item_counts(found, opened)

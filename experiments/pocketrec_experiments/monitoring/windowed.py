@@ -1,5 +1,6 @@
 """Events of the report's window, with the release and source of each impression."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,13 @@ from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.tables import Events
 from pocketrec_experiments.errors import EventsInvalidError
 
-UNKNOWN = "unknown"
-"""Release or source of events that name none, such as those of old clients."""
+MOST_RELEASES = 20
+"""Releases with figures of their own, those with most users; devices can report any name."""
+SOURCES = ("model", "retrieval", "fallback", "page", "none")
+"""Known sources of slates; others count as "other"."""
+OTHER, UNKNOWN = "other", "unknown"
+"""Releases beyond `MOST_RELEASES`, and unknown sources. Events that name neither, such as those of
+old clients."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +48,14 @@ class Windowed:
         return (self.until_utc - 1) // DAY_S - self.from_utc // DAY_S + 1
 
 
-def windowed(events: Events, *, days: int, now_utc: int) -> Windowed:
+def windowed(events: Events, *, days: int, now_utc: int, always: Collection[str] = ()) -> Windowed:
     """Cut the events to the last days before the newest one that is not in the future.
 
     Args:
         events: the export.
         days: length of the window.
         now_utc: unix seconds; later events are left out.
+        always: releases that keep their name however few users they have.
 
     Raises:
         EventsInvalidError: all events are later than `now_utc`, or there are none.
@@ -74,6 +81,13 @@ def windowed(events: Events, *, days: int, now_utc: int) -> Windowed:
         day=(requests.ts // DAY_S).cast("int64"),
         release=requests.release.fill_null(UNKNOWN),
         source=requests.source.fill_null(UNKNOWN),
+    )
+    by_users = requests.group_by("release").aggregate(users=requests.user_id.nunique())
+    first = by_users.order_by(ibis.desc("users"), "release").limit(MOST_RELEASES)
+    kept = [*first.to_pyarrow()["release"].to_pylist(), *always]
+    requests = requests.mutate(
+        release=requests.release.isin(kept).ifelse(requests.release, OTHER),
+        source=requests.source.isin([*SOURCES, UNKNOWN]).ifelse(requests.source, OTHER),
     )
     requests = connection.create_table("monitored_requests", requests, temp=True)
     shown = inside(events.impressions).rename(own_source="source")

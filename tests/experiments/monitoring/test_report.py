@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from benchmarks.support.pictures.chromium import violations
 from pocketrec import cli
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.reader import open_bundle
@@ -18,6 +19,7 @@ from pocketrec_experiments.monitoring.prometheus import exposition
 from pocketrec_experiments.monitoring.report import Published
 from pocketrec_experiments.monitoring.terminal import lines
 
+OVER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 FIRST_DAY = 20_000
 NOW = (FIRST_DAY + 40) * DAY_S
 OLD = "0123456789abcdef"
@@ -84,6 +86,19 @@ def test_slates_are_counted_by_release_and_source_with_latency_and_faults(export
     assert new.faults == {"ranker_failed": 1, "deadline": 1}
     assert (old.sources, old.latency_ms, old.faults) == ({"retrieval": 1}, {}, {"deadline": 1})
     assert (new.users, old.users) == (2, 1)
+
+
+def test_what_devices_invent_fills_no_report(export, report, release):
+    for n in range(60):
+        name = f"{n:016x}"
+        export.request("a", f"r{n}", name, at=n, source=f"source {n}", faults=[f"fault {n}"])
+        export.request("b", f"s{n}", OLD, at=n, faults=[f"fault {n}"])
+    export.request("c", "t", OLD)
+    export.request("c", "u", release)
+    found = by_release(report())
+    assert len(found) == 22 and {OLD, release, "other"} <= set(found)
+    assert found["other"].slates == 41 and found["other"].sources == {"other": 41}
+    assert len(found[OLD].faults) == 30
 
 
 def test_users_move_from_one_release_to_the_next(export, report, release):
@@ -246,7 +261,7 @@ def test_an_export_without_events_is_refused(export, report, tmp_path, bundle):
 
 def test_the_report_as_text_page_json_and_metrics(fill, export, report, release):
     fill(events=(300, 300))
-    export.request("x", "evil", '<script>"', source="<b>")
+    export.request("x", "evil", '<script>"', faults=["<b>"])
     made = report()
     text = "\n".join(lines(made))
     assert re.search(r"^events +large +0\.\d+", text, re.MULTILINE)
@@ -265,6 +280,18 @@ def test_the_report_as_text_page_json_and_metrics(fill, export, report, release)
     assert samples["pocketrec_drift_psi", "events"] > 0.25
     assert samples["pocketrec_field_installed_share", '<script>"'] == 0.5
     assert samples["pocketrec_field_coverage", release] == 1
+
+
+@pytest.mark.browser
+def test_axe_finds_nothing_and_the_page_fits_light_and_dark(fill, report, tab, axe, tmp_path):
+    fill(events=(300, 300))
+    (tmp_path / "page.html").write_text(page(report()))
+    tab.go((tmp_path / "page.html").as_uri())
+    for width, scheme in ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")):
+        tab.show_as(width, scheme)
+        assert tab.run(OVER) == 0, (width, scheme)
+        assert violations(tab, axe) == [], (width, scheme)
+    assert tab.complaints == []
 
 
 def test_the_command_writes_table_page_and_metrics(fill, export, bundle, release, tmp_path, runner):
