@@ -35,6 +35,11 @@ _WINDOW = {"days": {"enum": list(WINDOWS)}}
 _PLACES = ("overview", "releases", "fleet", "history")
 _OPEN = ("admin_site.log_in", "admin_site.show_login", "admin_site.style")
 _FORM_BYTES = 10_000
+_LONGEST = 200
+_FILTER = {
+    name: {"type": "string", "maxLength": _LONGEST}
+    for name in ("who", "action", "place", "source", "words")
+}
 
 SITE = Blueprint("admin_site", __name__, url_prefix=PATH, template_folder="templates")
 """Pages below /admin."""
@@ -190,15 +195,25 @@ def fleet() -> str:
     "Who did what, newest first.",
     tag="site",
     ok=_HTML,
-    query={"before": COUNT, "left": COUNT},
+    query={"before": COUNT, "left": COUNT} | _FILTER,
     more=_LOGIN,
     pages=(400, 503),
 )
 def history() -> str:
     """Show who changed what, newest first."""
     shared, before, left = services(), _cursor("before"), _cursor("left")
-    content = trail.page(shared.repo, shared.engine, PAGE_ENTRIES, before, left)
-    return services().pages.show("history", page=content, newest=before is None and left is None)
+    given = {name: request.args.get(name, "").strip() for name in _FILTER}
+    if any(len(text) > _LONGEST for text in given.values()):
+        abort(400, f"a filter has at most {_LONGEST} characters")
+    only = trail.Filter(**given)
+    content = trail.page(shared.repo, shared.engine, PAGE_ENTRIES, before, left, only)
+    return shared.pages.show(
+        "history",
+        page=content,
+        newest=before is None and left is None,
+        only=only,
+        given={name: text for name, text in given.items() if text},
+    )
 
 
 @SITE.get("/audit.jsonl")

@@ -18,6 +18,8 @@ from pocketrec_server.repository import state
 from pocketrec_server.repository.history import Change, whole_history
 
 SIGNED, NOTED = "signed", "noted"
+MOST_SCANNED = 20_000
+"""Maximum lines that one filtered page looks at; `older` then continues after them."""
 _SAME_S = 60
 
 
@@ -51,6 +53,39 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Which lines to show; "" shows all. Upper and lower case are equal.
+
+    Attributes:
+        who: text in the name of the person, token or actor.
+        action: name of the action.
+        place: name of the channel.
+        source: SIGNED or NOTED.
+        words: text in the subject, the states, the reason or the outcome.
+    """
+
+    who: str = ""
+    action: str = ""
+    place: str = ""
+    source: str = ""
+    words: str = ""
+
+    def matches(self, line: Line) -> bool:
+        """Return whether the page shows a line."""
+        text = "\n".join((line.subject, line.before, line.after, line.reason, line.outcome))
+        return (
+            self.who.lower() in line.who.lower()
+            and self.action.lower() in ("", line.action.lower())
+            and self.place in ("", line.place)
+            and self.source in ("", line.source)
+            and self.words.lower() in text.lower()
+        )
+
+
+ALL = Filter()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """One page of the history.
 
@@ -66,7 +101,12 @@ class Page:
 
 
 def page(
-    repo: Path, engine: Engine, most: int, before: int | None = None, left: int | None = None
+    repo: Path,
+    engine: Engine,
+    most: int,
+    before: int | None = None,
+    left: int | None = None,
+    only: Filter = ALL,
 ) -> Page:
     """Read a page of the history.
 
@@ -76,6 +116,7 @@ def page(
         most: maximum number of lines.
         before: number of an entry in the audit log; only older entries are shown.
         left: number of the oldest signed changes to show; newer ones are skipped.
+        only: lines to show. A page with few matches may be empty and still have an older one.
 
     Raises:
         SQLAlchemyError: the database failed.
@@ -84,15 +125,18 @@ def page(
     signed = every if left is None else every[max(0, len(every) - left) :]
     entries = _noted(engine, every, before)
     lines: list[Line] = []
-    n = 0
+    n = scanned = 0
     entry = next(entries, None)
-    while len(lines) < most and (n < len(signed) or entry is not None):
+    while len(lines) < most and scanned < MOST_SCANNED and (n < len(signed) or entry is not None):
+        scanned += 1
         if entry is None or (n < len(signed) and signed[n].when_utc >= entry.at_utc):
-            lines.append(_of_change(signed[n]))
+            one = _of_change(signed[n])
             n += 1
         else:
-            lines.append(_of_entry(entry))
+            one = _of_entry(entry)
             entry = next(entries, None)
+        if only.matches(one):
+            lines.append(one)
     more = entry is not None or n < len(signed)
     older = (entry.number + 1 if entry else 1, len(signed) - n) if more else None
     return Page(lines=lines, older=older, problem=problem)

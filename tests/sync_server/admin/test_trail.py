@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from pocketrec_server.admin.trail import NOTED, SIGNED, page
+from pocketrec_server.admin import trail
+from pocketrec_server.admin.trail import NOTED, SIGNED, Filter, page
 from pocketrec_server.auth import audit
 from pocketrec_server.repository.history import FOLDER, Note
 from pocketrec_server.repository.keys import load_signers
@@ -142,3 +143,46 @@ def test_the_page_is_paged_and_the_log_exported(alice, engine):
         assert alice.client.get(f"/admin/history?{query}").status_code == 400
     rows = alice.get("audit.jsonl").splitlines()
     assert len(rows) == 106 and '"log in"' in rows[-1]
+
+
+@pytest.mark.parametrize(
+    ("only", "actions"),
+    [
+        ({"who": "ALICE"}, ["pause", "stage", "log in"]),
+        ({"who": "alice (site)"}, ["stage"]),
+        ({"action": "Publish"}, ["publish", "publish"]),
+        ({"place": "stable", "source": NOTED}, ["pause"]),
+        ({"words": "slowly now"}, ["stage"]),
+        ({"words": "30%", "source": SIGNED}, []),
+        ({"words": "percent 30"}, ["stage"]),
+        ({"who": "nobody"}, []),
+    ],
+)
+def test_a_filter_shows_the_lines_that_match_and_pages_through_all(
+    alice, engine, tiny_repo, two_releases, only, actions
+):
+    alice.press("stable", "percent", two_releases[0], percent="30", reason="Slowly now")
+    alice.confirm("stable", "pause", two_releases[0], "0" * 16)
+    found = page(tiny_repo, engine, 100, only=Filter(**only)).lines
+    assert sorted(one.action for one in found) == sorted(actions)  # equal seconds have no order
+    text = alice.client.get("/admin/history", query_string=only).text
+    assert text.count('<td class="when">') == len(actions)
+    assert ("No line matches" in text) == (not actions)
+    first = page(tiny_repo, engine, 1, only=Filter(**only))
+    if len(actions) > 1:
+        assert first.older is not None
+        rest = page(tiny_repo, engine, 100, *first.older, Filter(**only)).lines
+        assert first.lines + rest == found
+
+
+def test_pages_keep_the_filter_and_say_when_they_stop_looking(alice, engine, monkeypatch):
+    for n in range(8):
+        with audit.noted(engine, None, "try", f"number {n}"):
+            pass
+    monkeypatch.setattr(trail, "MOST_SCANNED", 5)
+    text = alice.get("history?words=number+0&action=try")
+    assert "No line matches the filter here; older lines may." in text
+    (older,) = re.findall(r'href="/admin/(history\?before=[^"]*)"', text)
+    assert "words=number+0" in older and "action=try" in older
+    assert "number 0</b>" in alice.get(older.replace("&amp;", "&"))
+    assert alice.client.get(f"/admin/history?who={'x' * 201}").status_code == 400
