@@ -11,6 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from pocketrec_server import front
+from pocketrec_server.admin import attention
 from pocketrec_server.admin.api import API
 from pocketrec_server.admin.layout import Pages, is_of_site
 from pocketrec_server.admin.operations import Operations
@@ -30,6 +31,7 @@ from pocketrec_server.monitoring.fleet import Fleet
 from pocketrec_server.monitoring.processes import Build, Processes
 from pocketrec_server.monitoring.slates import Slates
 from pocketrec_server.monitoring.stored import Stored
+from pocketrec_server.notifications import watch
 from pocketrec_server.process import HINTS
 from pocketrec_server.repository import renewal
 from pocketrec_server.repository.expiry import expiries
@@ -80,7 +82,11 @@ def create_app(settings: Settings) -> Flask:
         sessions=sessions,
         operations=Operations(repo, engine, signers),
         pages=pages,
+        notifications=settings.notifications,
     ).attach(app)
+    if settings.notifications is not None:
+        notices = attention.notices
+        watch.watch(repo, engine, settings.notifications, notices, threading.Event())
     for routes in (
         files.blueprint(repo, served, settings.blobs_url),
         event_routes(engine, counted.registry, settings.limits, slates.count),

@@ -4,6 +4,7 @@ PocketRecError (bundle)
 ├── BackupInvalidError      a file is not a backup, or it is damaged or incomplete
 ├── ChannelChangedError     a channel was changed after the operator saw its state
 ├── DatabaseInvalidError    the database cannot be opened, or its tables are of another version
+├── DeliveryFailedError     a notification was not delivered; says whether another try can help
 ├── KeysInvalidError        a key file is missing or unreadable, or the passphrase is wrong
 ├── RepositoryInvalidError  the repository's metadata is damaged, foreign, or being written
 ├── ServeFailedError        the server cannot start
@@ -23,6 +24,18 @@ class ChannelChangedError(PocketRecError):
 
 class DatabaseInvalidError(PocketRecError):
     """The database cannot be opened, or its tables are of another version."""
+
+
+class DeliveryFailedError(PocketRecError):
+    """A notification was not delivered.
+
+    Attributes:
+        final: another try would fail too.
+    """
+
+    def __init__(self, why: str, *, final: bool = False) -> None:
+        super().__init__(why)
+        self.final = final
 
 
 class KeysInvalidError(PocketRecError):

@@ -7,6 +7,8 @@ from pathlib import Path
 from pocketrec_bundle.errors import InputError
 from pocketrec_server.events.rate_limit import LIMITS, Limits
 from pocketrec_server.events.uploads import MAX_EVENTS
+from pocketrec_server.notifications import settings as notifications
+from pocketrec_server.notifications.settings import Notifications
 from pocketrec_server.repository.place import check_served
 
 
@@ -22,6 +24,7 @@ class Settings:
         behind_proxy: trust the client address and scheme that one proxy in front adds.
         log_requests: log one JSON line per request on stderr.
         limits: limits of uploads and events.
+        notifications: whom to notify; None: nobody.
 
     Example:
         >>> settings = Settings(repo=Path("repo"), behind_proxy=True)
@@ -36,6 +39,7 @@ class Settings:
     behind_proxy: bool = False
     log_requests: bool = True
     limits: Limits = LIMITS
+    notifications: Notifications | None = None
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
@@ -50,6 +54,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         raise InputError("POCKETREC_REPO is not set. Set it to the folder of the repository.")
     keys = environ.get("POCKETREC_SERVER_KEYS")
     check_served(Path(repo))
+    notify = environ.get("POCKETREC_NOTIFICATIONS")
     return Settings(
         repo=Path(repo),
         database_url=environ.get("POCKETREC_DATABASE", ""),
@@ -57,6 +62,7 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         blobs_url=environ.get("POCKETREC_BLOBS_URL", ""),
         behind_proxy=environ.get("POCKETREC_BEHIND_PROXY") == "1",
         log_requests=environ.get("POCKETREC_LOG_REQUESTS") != "0",
+        notifications=notifications.read(Path(notify), environ) if notify else None,
         limits=Limits(
             per_minute=_number(environ, "POCKETREC_UPLOADS_PER_MINUTE", 1, LIMITS.per_minute),
             day_events=_number(environ, "POCKETREC_EVENTS_PER_DAY", MAX_EVENTS, LIMITS.day_events),

@@ -52,6 +52,11 @@ import click
     help="Rate limit of events of all installs.",
 )
 @click.option(
+    "--notifications",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TOML file: whom to notify by webhook and e-mail of what needs attention.",
+)
+@click.option(
     "--log/--no-log", default=True, show_default=True, help="Log a JSON line per request."
 )
 def command(
@@ -68,13 +73,17 @@ def command(
     events_per_day: int,
     network_events_per_hour: int,
     all_events_per_day: int,
+    notifications: Path | None,
     log: bool,
 ) -> None:
     """Serve signed metadata, files, event uploads, the admin site, health and metrics.
 
     --port 0 takes a free port. SIGTERM ends the server after it has sent its responses.
     """
+    import os
+
     from pocketrec_server.events.rate_limit import Limits
+    from pocketrec_server.notifications.settings import read
     from pocketrec_server.serve import serve, transport_warning
     from pocketrec_server.settings import Settings
 
@@ -91,6 +100,7 @@ def command(
             network_hour_events=network_events_per_hour,
             all_day_events=all_events_per_day,
         ),
+        notifications=read(notifications, os.environ) if notifications else None,
     )
     if warning := transport_warning(host, behind_proxy=behind_proxy):
         click.echo(f"warning: {warning}", err=True)

@@ -14,9 +14,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.rollout import KILLED, Stage
 from pocketrec_bundle.units import DAY_S
-from pocketrec_server.admin.formatting import count, percent
+from pocketrec_server.admin.formatting import count, percent, span
 from pocketrec_server.halting.circuit_breaker import lacks, published
 from pocketrec_server.halting.outcomes import Health
+from pocketrec_server.notifications import outbox
+from pocketrec_server.notifications.message import Notice
+from pocketrec_server.notifications.settings import (
+    EXPIRING,
+    FAILING,
+    HALTED,
+    LOW_SAMPLE,
+    UNREADABLE,
+)
 from pocketrec_server.repository import state
 from pocketrec_server.repository.expiry import expiries
 from pocketrec_server.repository.roles import (
@@ -34,13 +43,14 @@ from pocketrec_server.storage.tables import OUTCOME_DAY
 WINDOW_DAYS = 7
 FEWEST_TOLD = 20
 """Minimum reporting devices of a release before its failures are an entry."""
-FAILING = 0.05
+FAILING_SHARE = 0.05
 """Share of failures from which a release without a failure limit is an entry."""
 MOST = 6
 COMMAND = "pocketrec refresh --repo repo/ --keys keys/"
 _PART = 6
 """The warning begins with this part of a role's lifetime: 1 of 7 days for the timestamp."""
 BAD, WARN = "bad", "warn"
+_UNREADABLE = "The repository or the database cannot be read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +60,18 @@ class Entry:
     Attributes:
         level: BAD or WARN; the CSS class.
         text: the fact, in one sentence without a full stop.
-        channel: channel of the release, or "": the entry has no page of its own.
+        kind: what it is about, see `notifications.settings`.
+        channel: channel of the release, or "".
         manifest: SHA-256 of the release's manifest, or "".
+        page: page of the site to link to if it is not that of a release, or "".
     """
 
     level: str
     text: str
+    kind: str
     channel: str = ""
     manifest: str = ""
+    page: str = ""
 
 
 def entries(repo: Path, engine: Engine, now_utc: float) -> list[Entry]:
@@ -67,6 +81,9 @@ def entries(repo: Path, engine: Engine, now_utc: float) -> list[Entry]:
     """
     found: list[Entry] = []
     try:
+        if n := outbox.failed_since(engine, int(now_utc) - DAY_S):
+            text = f"{count(n)} notifications of the last day were not delivered"
+            found.append(Entry(level=WARN, kind="", text=text, page="notifications"))
         names = _channels(repo)
         healths = _recent(engine, int(now_utc) // DAY_S - WINDOW_DAYS + 1)
         for name in names:
@@ -77,32 +94,32 @@ def entries(repo: Path, engine: Engine, now_utc: float) -> list[Entry]:
                 why = now.halts.reason(stage.manifest)
                 if why is not None and stage.state != KILLED:
                     text = f"{stage.name} on {name} is halted: {why}"
-                    found.append(_entry(BAD, text, name, stage))
+                    found.append(_entry(BAD, HALTED, text, name, stage))
                 elif standing.state == LIVE:
                     health = healths.get((name, stage.manifest), Health())
                     found += _of_live(engine, name, stage, health)
     except (PocketRecError, SQLAlchemyError):
-        return [*found, Entry(level=BAD, text="The repository or the database cannot be read")]
+        return [*found, Entry(level=BAD, kind=UNREADABLE, text=_UNREADABLE)]
     return sorted(found, key=lambda entry: entry.level != BAD)
 
 
 def _of_live(engine: Engine, channel: str, stage: Stage, health: Health) -> list[Entry]:
-    limit = stage.most_failures.share if stage.most_failures else FAILING
+    limit = stage.most_failures.share if stage.most_failures else FAILING_SHARE
     found = []
     if health.told >= FEWEST_TOLD and health.failed_share > limit:
         text = (
             f"{stage.name} on {channel} fails: {percent(health.failed_share)} of "
             f"{count(health.told)} reports in {WINDOW_DAYS} days"
         )
-        found.append(_entry(BAD, text, channel, stage))
+        found.append(_entry(BAD, FAILING, text, channel, stage))
     if (lacking := lacks(engine, channel, stage)) is not None:
         text = f"{stage.name} on {channel}: {lacking.partition('. ')[0].rstrip('.')}"
-        found.append(_entry(WARN, text, channel, stage))
+        found.append(_entry(WARN, LOW_SAMPLE, text, channel, stage))
     return found
 
 
-def _entry(level: str, text: str, channel: str, stage: Stage) -> Entry:
-    return Entry(level=level, text=text, channel=channel, manifest=stage.manifest)
+def _entry(level: str, kind: str, text: str, channel: str, stage: Stage) -> Entry:
+    return Entry(level=level, kind=kind, text=text, channel=channel, manifest=stage.manifest)
 
 
 def _recent(engine: Engine, since_day: int) -> dict[tuple[str, str], Health]:
@@ -167,3 +184,27 @@ def banner(repo: Path, now_utc: int) -> Banner | None:
         keys=tuple("two of root" if role == ROOT else role for role in needed),
         by_server=all(role in ONLINE for role in roles),
     )
+
+
+def notices(repo: Path, engine: Engine, now_utc: float) -> list[Notice]:
+    """Return what notifications report: the entries of the line, and expiring metadata."""
+    found = [
+        Notice(
+            kind=entry.kind,
+            level=entry.level,
+            text=entry.text,
+            channel=entry.channel,
+            manifest=entry.manifest,
+        )
+        for entry in entries(repo, engine, now_utc)
+        if entry.kind
+    ]
+    if (warning := banner(repo, int(now_utc))) is not None:
+        for level, word, roles in (
+            (BAD, "Expired metadata", warning.expired),
+            (WARN, "Metadata expires soon", warning.soon),
+        ):
+            named = ", ".join(f"{role} ({span(left)})" for role, left in roles)
+            if named:
+                found.append(Notice(kind=EXPIRING, level=level, text=f"{word}: {named}"))
+    return found

@@ -10,6 +10,7 @@ from pocketrec_server.admin.layout import Pages
 from pocketrec_server.admin.operations import Operations
 from pocketrec_server.auth.authenticator import Authenticator
 from pocketrec_server.auth.sessions import Sessions
+from pocketrec_server.notifications.settings import Notifications
 
 _NAME = "pocketrec-admin"
 
@@ -25,6 +26,7 @@ class Services:
         sessions: browser sessions.
         operations: actions on channels.
         pages: renders the site.
+        notifications: settings of notifications; None: nobody is notified.
     """
 
     repo: Path
@@ -33,6 +35,7 @@ class Services:
     sessions: Sessions
     operations: Operations
     pages: Pages
+    notifications: Notifications | None = None
 
     def attach(self, app: Flask) -> None:
         """Attach the services to an app, and configure it to render the pages."""

@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from pocketrec_bundle.errors import PocketRecError
-from pocketrec_server.admin import actions, pages, release, trail
+from pocketrec_server.admin import actions, notices, pages, release, trail
 from pocketrec_server.admin.layout import protected
 from pocketrec_server.admin.operations import VERBS
 from pocketrec_server.admin.services import services
@@ -32,7 +32,7 @@ PAGE_ENTRIES = 100
 _HTML = "text/html"
 _LOGIN = {303: "Log in first."}
 _WINDOW = {"days": {"enum": list(WINDOWS)}}
-_PLACES = ("overview", "releases", "fleet", "history")
+_PLACES = ("overview", "releases", "fleet", "history", "notifications")
 _OPEN = ("admin_site.log_in", "admin_site.show_login", "admin_site.style")
 _FORM_BYTES = 10_000
 _LONGEST = 200
@@ -45,6 +45,7 @@ SITE = Blueprint("admin_site", __name__, url_prefix=PATH, template_folder="templ
 """Pages below /admin."""
 actions.add(SITE)
 release.add(SITE)
+notices.add(SITE)
 
 
 @SITE.before_request

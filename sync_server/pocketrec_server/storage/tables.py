@@ -207,3 +207,29 @@ SERVED_DAY = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("full_bytes", BigInteger, nullable=False),
 )
+
+# Entries of the attention line that were notified: `ended_utc` is NULL while one is open. `key`:
+# kind, channel, manifest and level.
+NOTICE = Table(
+    "notice",
+    METADATA,
+    Column("key", String(192), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("began_utc", BigInteger, nullable=False),
+    Column("seen_utc", BigInteger, nullable=False),
+    Column("ended_utc", BigInteger),
+)
+
+# Messages to send, or sent: `message` is JSON, `next_utc` the time of the next or the last try.
+DELIVERY = Table(
+    "delivery",
+    METADATA,
+    Column("number", Integer, primary_key=True),
+    Column("at_utc", BigInteger, nullable=False),
+    Column("transport", String(16), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_utc", BigInteger, nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("error", Text, nullable=False),
+)
