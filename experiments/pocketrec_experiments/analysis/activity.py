@@ -11,6 +11,7 @@ import ibis
 
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.attribution import clicked_impressions
+from pocketrec_experiments.analysis.currency import named_currencies
 from pocketrec_experiments.analysis.design import Design
 from pocketrec_experiments.analysis.metrics import QUANTITIES
 from pocketrec_experiments.analysis.population import Population
@@ -109,6 +110,7 @@ def _impressions(inside: _Inside, events: Events, settings: Settings) -> Any:
 
 
 def _interactions(t: Any, settings: Settings, currency: str | None) -> Any:
+    t = named_currencies(t, settings)
     bought = t.event.isin(settings.conversions)
     ours = bought if currency is None else bought & (t.currency.isnull() | (t.currency == currency))
     return t.group_by("user", "day", "since").aggregate(

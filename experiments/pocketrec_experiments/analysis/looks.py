@@ -31,7 +31,7 @@ class Look:
         treatment_users: users of the treatment.
         effect: with intervals that hold for all looks together (repeated confidence intervals,
             Jennison and Turnbull 1989).
-        bound: |z| beyond it ends the experiment.
+        bound: a larger absolute value of z ends the experiment.
         is_crossed: whether it is.
     """
 

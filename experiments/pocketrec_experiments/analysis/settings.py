@@ -14,6 +14,7 @@ class Settings:
     Attributes:
         metric: the metric that decides; all others inform.
         conversions: events that count as a conversion; their value is revenue.
+        currency: of amounts that name none; None: of the most frequent currency.
         clicks: events that count as a click on an impression; empty: all interactions.
         alpha: error rate of the verdict over all looks and arms.
         winsorise: quantile of the buyers' revenue above which a user's revenue is cut.
@@ -28,6 +29,7 @@ class Settings:
 
     metric: str = "conversion"
     conversions: tuple[str, ...] = (CONVERSION,)
+    currency: str | None = None
     clicks: tuple[str, ...] = ()
     alpha: float = 0.05
     winsorise: float = 0.99

@@ -40,7 +40,8 @@ class Bounds:
 
     Attributes:
         fractions: share of the planned information at each look.
-        z: a look ends the experiment if |Z| (two-sided) or Z (one-sided) is beyond it.
+        z: a look ends the experiment if Z (one-sided) or its absolute value (two-sided) is
+            beyond it.
         spent: error rate spent up to and including each look.
     """
 

@@ -13,6 +13,7 @@ from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
     from pocketrec_bundle.settings.experiments import Experiments
+    from pocketrec_experiments.analysis import Settings
 
 
 @click.command(
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
     default="conversion",
     show_default=True,
     help="Decides: conversion, ctr, revenue, ...",
+)
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    help="Events whose value is an amount in this recipe are the conversions.",
 )
 @click.option(
     "--conversion",
@@ -70,6 +76,7 @@ def report(
     repo: Path | None,
     channel: str,
     metric: str,
+    recipe: Path | None,
     conversions: tuple[str, ...],
     clicks: tuple[str, ...],
     winsorise: float,
@@ -87,6 +94,8 @@ def report(
     from pocketrec_experiments.analysis import Design, Settings, experiment_report
 
     settings = Settings(metric=metric, winsorise=winsorise, alpha=alpha, clicks=clicks)
+    if recipe is not None:
+        settings = _with_amounts(settings, recipe)
     if conversions:
         settings = dataclasses.replace(settings, conversions=conversions)
     signed = _signed(file, repo, channel)
@@ -106,6 +115,26 @@ def report(
     show(found, width=None if sys.stdout.isatty() else 100)
     if out is not None:
         click.echo(f"written: {out}")
+
+
+def _with_amounts(settings: "Settings", path: Path) -> "Settings":
+    """Take conversions and their currency from `[events.NAME]` of a recipe."""
+    from pocketrec_bundle.errors import InputError
+    from pocketrec_training.recipe.load import load_recipe
+
+    values = load_recipe(path).events.values
+    amounts = {name: each.currency for name, each in values.items() if each.value == "amount"}
+    if not amounts:
+        raise InputError(
+            f'{path}: no event type has `value = "amount"`. Add [events.NAME] with it, or name the'
+            " conversions with --conversion."
+        )
+    currencies = {currency for currency in amounts.values() if currency}
+    return dataclasses.replace(
+        settings,
+        conversions=tuple(amounts),
+        currency=currencies.pop() if len(currencies) == 1 else None,
+    )
 
 
 def _signed(file: Path | None, repo: Path | None, channel: str) -> "Experiments":

@@ -166,6 +166,17 @@ def test_purchases_in_another_currency_count_without_their_amount(export, design
     assert noted(report, "Revenue is in GBP; purchases in JPY (1) count without their amount.")
 
 
+def test_amounts_without_a_currency_are_in_the_given_one(export, design_of, tmp_path):
+    crowd(export)
+    for i in range(6):
+        export.interaction(f"u{i}", "a", 90, "purchase", value=5.0)
+    export.interaction("u6", "a", 90, "purchase", value=7000.0, currency="JPY")
+    settings = Settings(least_users=2, past_days=7, currency="GBP")
+    report = experiment_report(design=design_of(), events=export.write(tmp_path), settings=settings)
+    assert report.currency == "GBP"
+    assert sum(arm.revenue for arm in report.arms) == 30.0
+
+
 def test_clicks_without_a_request_belong_to_the_latest_impression(export, design_of, tmp_path):
     crowd(export)
     week = 7 * DAY_S

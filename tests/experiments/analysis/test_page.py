@@ -149,6 +149,37 @@ def test_a_wrong_name_is_refused_with_those_there_are(folder, signed, words, cod
     assert said in done.output
 
 
+RECIPE = """
+name = "shop"
+[data]
+interactions = "i.csv"
+items = "p.csv"
+[columns]
+user = "user"
+item = "item"
+timestamp = "time"
+item_id = "item"
+title = "title"
+[events]
+default = "click"
+types = ["click", "purchase"]
+"""
+
+
+def test_a_recipe_says_which_events_are_amounts(folder, signed, tmp_path):
+    recipe = tmp_path / "shop.toml"
+    recipe.write_text(RECIPE + '[events.purchase]\nvalue = "amount"\ncurrency = "EUR"\n')
+    words = ("report", EXPERIMENT, "--events", folder, "--experiments", signed, "--json")
+    done = run(*words, "--recipe", recipe)
+    assert done.exit_code == 0, done.output
+    settings = json.loads(done.output)["settings"]
+    assert (settings["conversions"], settings["currency"]) == (["purchase"], "EUR")
+    recipe.write_text(RECIPE)
+    done = run(*words, "--recipe", recipe)
+    assert done.exit_code == 2
+    assert "no event type has" in done.output
+
+
 def test_one_source_of_experiments_is_needed(folder):
     done = run("report", EXPERIMENT, "--events", folder)
     assert done.exit_code == 2
