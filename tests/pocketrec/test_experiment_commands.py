@@ -8,6 +8,7 @@ import pytest
 from pocketrec.cli import main
 from pocketrec.commands.experiment.plan_file import read_plan
 from pocketrec.commands.experiment.table import facts
+from pocketrec_bundle.encoding.strict_json import MAX_UTC
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.experiment import Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
@@ -186,7 +187,7 @@ def test_a_phone_shows_and_forces_its_arm(founded, tiny_release, tmp_path, runne
         segment=(0, 1),
         state="running",
         from_utc=10,
-        until_utc=20,
+        until_utc=MAX_UTC,
         arms=arms,
     )
     signed = Experiments(channel="stable", experiments=(one,))
@@ -199,4 +200,5 @@ def test_a_phone_shows_and_forces_its_arm(founded, tiny_release, tmp_path, runne
     assert "no such experiment is open" in run("other", "x", code=2)
     for words in (["blend"], ["--clear"], ["blend", "variety", "--clear"]):
         run(*words, code=2)
-    assert json.loads(run("blend", "--clear", "--json")) == {"arms": {}, "forced": []}
+    found = json.loads(run("blend", "--clear", "--json"))
+    assert (list(found["arms"]), found["forced"]) == (["blend"], [])

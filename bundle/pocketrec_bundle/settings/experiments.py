@@ -56,9 +56,10 @@ class Experiments:
         """Return the experiment of an id; None without one."""
         return next((each for each in self.experiments if each.id == name), None)
 
-    def releases(self) -> frozenset[str]:
-        """Return the manifests that arms of open experiments name."""
-        arms = (arm for one in self.experiments if one.state in OPEN for arm in one.arms)
+    def releases(self, now_utc: float) -> frozenset[str]:
+        """Return the manifests that arms of experiments name, unless these have ended."""
+        is_open = [o for o in self.experiments if o.state in OPEN and now_utc < o.until_utc]
+        arms = (arm for one in is_open for arm in one.arms)
         return frozenset(arm.release for arm in arms if arm.release is not None)
 
     def to_json(self) -> dict[str, Any]:

@@ -53,7 +53,8 @@ def assigned_arms(
     """
     running, winners = [], []
     for one in experiments.experiments:
-        if (forced := one.arm(memory.forced.get(one.id, ""))) is not None and one.state in OPEN:
+        forced = one.arm(memory.forced.get(one.id, ""))
+        if forced is not None and one.state in OPEN and now_utc < one.until_utc:
             running.append(Assigned(experiment=one, arm=forced, forced=True))
         elif one.state == SHIPPED and one.winner is not None and _fits(one, facts):
             if (winner := one.arm(one.winner)) is not None:

@@ -97,5 +97,6 @@ def say_report(report: "SyncReport", *, as_json: bool) -> None:
             f"{report.events_rejected} events were rejected; `device status` has the reasons",
             err=True,
         )
-    if report.events_fault:
-        click.echo(f"fault: {report.events_fault}", err=True)
+    for fault in (report.experiments_fault, report.events_fault):
+        if fault:
+            click.echo(f"fault: {fault}", err=True)

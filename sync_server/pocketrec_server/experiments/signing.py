@@ -185,7 +185,7 @@ def _roll_out(place: Channel, winner: Arm, manifest: str, halts: Halts) -> None:
     stage = find(policy, manifest)
     if not is_live(stage, halts):
         raise InputError(f"arm {winner.name}: {why_unusable(stage)}")
-    used = place.experiments().releases()
+    used = place.experiments().releases(time.time())
     place.set_policy(with_newest(policy, manifest, stage.name, 100.0, KEEP, used), {})
 
 

@@ -5,6 +5,7 @@ timestamp into place makes the change visible. If the process is killed before t
 old state; run the change again.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -225,7 +226,7 @@ def publish(
         before, metadata = place.policy(), current.targets[channel]
         _check_release(place, before, halts_in(repo, current, channel), sha, manifest, name, older)
         share = place.first_percent if percent is None else percent
-        used = place.experiments().releases()
+        used = place.experiments().releases(time.time())
         policy = with_newest(before, sha, manifest.name, share, max(keep, KEEP), used)
         if policy == before and not is_due(channel, metadata):
             return _report(manifest, channel, share, metadata, [], {}, changed=False)

@@ -307,6 +307,15 @@ def test_a_flag_of_another_type_is_a_fault_and_the_default(phone, experiment, na
     assert len(phone.events("exposure")) == 1
 
 
+def test_control_s_value_stands_in_for_a_flag_of_another_type(phone, experiment):
+    one = experiment(treatment={"flags": {"columns": "three"}})
+    one = replace(one, arms=(replace(one.control, flags={"columns": 4}), one.arms[1]))
+    phone.has(one)
+    phone.draws("treatment", one)
+    assert phone.device.flag("columns", 2) == 4
+    assert [fault.code for fault in phone.device.status().faults] == ["arm_unusable"]
+
+
 @pytest.mark.parametrize(("name", "default"), [(1, True), ("big", None), ("big", [1])])
 def test_a_flag_needs_a_name_and_a_plain_default(phone, name, default):
     with pytest.raises(RequestInvalidError, match="expected a name"):
@@ -352,6 +361,8 @@ def test_a_forced_arm_ends_with_its_experiment(phone, experiment):
     for state in (STOPPED, KILLED):
         phone.has(replace(one, state=state))
         assert phone.device.recommend(1).arms == {}
+    phone.has(replace(one, until_utc=NOW))
+    assert phone.device.recommend(1).arms == {}
     phone.has(replace(one, arms=(one.control, Arm(name="other", share=0.5))))
     assert phone.device.status().forced == ()
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.settings.assignment import assigned_arm
@@ -25,6 +26,8 @@ from pocketrec_server.repository.publish import (
     refresh,
 )
 from pocketrec_server.repository.rollout import changed, find
+from pocketrec_server.storage.database import default_url, open_database
+from pocketrec_server.storage.tables import EVENT
 
 PATH = "channels/stable/experiments.json"
 RULES = {"version": 1, "depth": 8, "rules": []}
@@ -353,3 +356,21 @@ def test_an_app_without_experiments_syncs_from_such_a_channel(site, monkeypatch)
     refresh(site.repo, site.signers, everything=True)
     assert site.sync().status == "current"
     assert not PhoneHome(site.folder / "phone").experiments.exists()
+
+
+def test_requests_and_exposures_of_an_arm_reach_the_server(site, start_server):
+    made = site.start()
+    site.phone("treatment")
+    address, _ = start_server(site.repo)
+    root = site.repo / "metadata" / "1.root.json"
+    with Device(site.folder / "phone", engine="onnx") as device:
+        device.sync(address, root=root, consent=True)
+        answer = device.recommend(2)
+        device.feedback(answer.items[0].item_id, "like", request=answer.request)
+        report = device.sync(address)
+    assert (report.events_sent, report.events_rejected) == (1 + 2 + 1 + 1, 0)
+    with open_database(default_url(site.repo)).connect() as connection:
+        rows = connection.execute(select(EVENT.c.kind, EVENT.c.event, EVENT.c.context)).all()
+    found = {kind: (event, json.loads(context)) for kind, event, context in rows}
+    assert found["exposure"] == ("blend", {"arm": "treatment", "salt": made.salt[:8]})
+    assert found["request"][1]["arms"] == {"blend": "treatment"}
