@@ -61,7 +61,7 @@ def metrics(tiny_repo):
     client = app.test_client()
     use(lambda path, body: client.post(path, json=body), tiny_repo)
     client.get("/metadata/timestamp.json")
-    found = {}
+    found: dict[str, set[str]] = {}
     exposed = client.get("/metrics").text + field_report()
     for family in text_string_to_metric_families(exposed):
         found.setdefault(family.name, set())
