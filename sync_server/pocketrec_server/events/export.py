@@ -214,7 +214,7 @@ def _parts(
         columns: dict[str, list[Any]] = {column.name: [] for column in table.columns}
         for row in rows:
             columns["user_id"].append(names[row.install_id])
-            for name, value in table.values(row._mapping).items():
+            for name, value in table.values(row._asdict()).items():
                 columns[name].append(value)
         yield pa.table(columns, schema=table.schema())
 

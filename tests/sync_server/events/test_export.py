@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import signal
+import tomllib
 import uuid
 
 import pyarrow as pa
@@ -370,3 +371,42 @@ def test_the_loop_closes(tmp_path, start_server, tiny_repo):
     assert len(found) == len(did) == report.interactions
     assert set(found) == did
     assert (report.users, report.quarantined) == (4, 0)
+
+
+def test_init_reads_the_exported_interactions_without_a_question(tmp_path, runner):
+    url = f"sqlite:///{tmp_path / 'server.sqlite'}"
+    engine = open_database(url)
+    for user in range(30):
+        events = []
+        for n in range(20):
+            request = f"{user:011}{n:011}"
+            context = {"request": request, "place": n % 5 + 1, "session": f"s{user}-{n // 4}"}
+            bought = n % 4 == 3
+            context |= {"currency": "GBP"} if bought else {}
+            made = event(n, day=n, id=f"tap-{n}", item_id=f"i{(user * 7 + n * 3) % 40}")
+            made |= {
+                "event": "purchase" if bought else "view",
+                "value": 9.5 + n if bought else None,
+            }
+            asked = {"id": request, "kind": "request", "item_id": "", "event": "home"}
+            events += [made | {"context": context}, made | asked | {"value": None, "context": {}}]
+        send(engine, events, f"install-{user}")
+    export_events(engine, tmp_path / "out")
+    recipe = tmp_path / "shop.toml"
+    words = ["init", str(tmp_path / "out" / "interactions"), "--out", str(recipe)]
+    done = runner.invoke(main, words)
+    assert done.exit_code == 0, done.output
+    written = tomllib.loads(recipe.read_text())
+    columns = written["columns"]
+    assert columns.pop("value", "value") == "value"
+    assert columns == {
+        "user": "user_id",
+        "item": "item_id",
+        "timestamp": "timestamp",
+        "event": "event",
+    }
+    assert written["events"]["types"] == ["view", "purchase"]
+    words = ["data", str(recipe), "--out", str(tmp_path / "data")]
+    done = runner.invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert pq.read_table(tmp_path / "data" / "interactions.parquet").num_rows == 30 * 20
