@@ -374,3 +374,19 @@ def test_requests_and_exposures_of_an_arm_reach_the_server(site, start_server):
     found = {kind: (event, json.loads(context)) for kind, event, context in rows}
     assert found["exposure"] == ("blend", {"arm": "treatment", "salt": made.salt[:8]})
     assert found["request"][1]["arms"] == {"blend": "treatment"}
+
+
+def test_a_consent_given_with_a_sync_sends_the_exposure_again(site, start_server):
+    """What was logged while consent was withdrawn is never sent."""
+    site.start()
+    address, _ = start_server(site.repo)
+    root = site.repo / "metadata" / "1.root.json"
+    with Device(site.folder / "phone", engine="onnx") as device:
+        device.sync(address, root=root)
+        device.set_consent(True)
+        device.set_consent(False)
+        device.recommend(1)
+        assert device.sync(address).events_sent == 0
+        assert device.sync(address, consent=True).events_sent == 0
+        device.recommend(1)
+        assert device.sync(address).events_sent == 1 + 1 + 1  # request, impression, exposure
