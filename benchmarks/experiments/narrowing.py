@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from benchmarks.experiments.drawn_events import EXPERIMENT, SALT
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis import Design, ExperimentReport, Settings, experiment_report
-from pocketrec_experiments.analysis.fixed import Outcome
+from pocketrec_experiments.analysis.compare.fixed import Outcome
 from pocketrec_experiments.statistics import Ratio, Sums, effect
 
 USERS = 20_000

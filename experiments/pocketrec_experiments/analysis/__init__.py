@@ -2,9 +2,9 @@
 
 In: a folder of `pocketrec events export` and the signed experiments. Out: a report.
 Read in this order: report.py has the steps. tables.py, population.py, activity.py (with
-attribution.py, currency.py), totals.py prepare tables; daily.py and looks.py are for peeking,
-fixed.py for one look; segments.py, novelty.py, arms.py add detail; verdict.py and notes.py write
-the words; page/ draws them.
+attribution.py, currency.py), totals.py prepare tables; daily.py sums them up by day. compare/ tests
+the arms, arms.py describes them; verdict.py and notes.py write the words; page/ and terminal.py
+show them. baseline.py plans an experiment from past events.
 """
 
 from pocketrec_experiments.analysis.design import Design, Guard

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from pocketrec_experiments.analysis.arms import ArmFigures
-from pocketrec_experiments.analysis.novelty import Novelty
+from pocketrec_experiments.analysis.compare.novelty import Novelty
 from pocketrec_experiments.analysis.population import Population
 from pocketrec_experiments.analysis.settings import Settings
 from pocketrec_experiments.analysis.totals import LARGE_SHARE, Outliers

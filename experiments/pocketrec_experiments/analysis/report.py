@@ -9,16 +9,16 @@ from typing import Any
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.activity import user_days
 from pocketrec_experiments.analysis.arms import ArmFigures, arm_figures
+from pocketrec_experiments.analysis.compare.fixed import Outcome, outcomes
+from pocketrec_experiments.analysis.compare.looks import GuardLook, Look, guard_looks, looks
+from pocketrec_experiments.analysis.compare.novelty import Novelty, novelty
+from pocketrec_experiments.analysis.compare.segments import Segment, segments
 from pocketrec_experiments.analysis.currency import main_currency
 from pocketrec_experiments.analysis.daily import DailySums, daily_sums
 from pocketrec_experiments.analysis.design import Design
-from pocketrec_experiments.analysis.fixed import Outcome, outcomes
-from pocketrec_experiments.analysis.looks import GuardLook, Look, guard_looks, looks
 from pocketrec_experiments.analysis.metrics import METRICS, metric_of
 from pocketrec_experiments.analysis.notes import notes
-from pocketrec_experiments.analysis.novelty import Novelty, novelty
 from pocketrec_experiments.analysis.population import population
-from pocketrec_experiments.analysis.segments import Segment, segments
 from pocketrec_experiments.analysis.settings import Settings
 from pocketrec_experiments.analysis.tables import open_events
 from pocketrec_experiments.analysis.totals import add_diversity, user_totals

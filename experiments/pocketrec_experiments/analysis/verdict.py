@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pocketrec_experiments.analysis.arms import ArmFigures
-from pocketrec_experiments.analysis.looks import GuardLook, Look, first_crossing
+from pocketrec_experiments.analysis.compare.looks import GuardLook, Look, first_crossing
 from pocketrec_experiments.analysis.metrics import METRICS, Metric
 from pocketrec_experiments.statistics import SampleRatio
 

@@ -9,7 +9,8 @@ from pocketrec.commands.experiment import table
 from pocketrec.commands.experiment.changes import holdout, kill, pause, ramp, resume, ship, stop
 from pocketrec.commands.experiment.interleaving import interleaving
 from pocketrec.commands.experiment.plan_file import read_plan
-from pocketrec.commands.experiment.report import power, report
+from pocketrec.commands.experiment.power import power
+from pocketrec.commands.experiment.report import report
 from pocketrec.commands.repository.keys_options import BY, KEYS, REASON, REPO, note_of
 from pocketrec.commands.repository.rollout_options import CHANNEL, JSON, signers_of
 

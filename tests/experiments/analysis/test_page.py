@@ -204,3 +204,27 @@ def test_power_of_a_mean_needs_its_spread():
     done = run("power", "--mean", 20, "--effect", 0.1)
     assert done.exit_code == 2
     assert "--sd" in done.output
+
+
+def test_power_measures_an_export(folder):
+    done = run("power", "--events", folder, "--metric", "ctr", "--effect", 0.05, "--days", 7)
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("ctr in 7 days: mean 0.")
+    assert "after CUPED" in done.output
+    plain = json.loads(
+        run(
+            "power", "--events", folder, "--metric", "ctr", "--effect", 0.05, "--days", 7, "--json"
+        ).output
+    )
+    now = plain["baseline"]
+    assert now["users"] <= 900
+    assert now["users_per_day"] == pytest.approx(now["users"] / 7)
+    reach = (1.959964 + 0.841621) ** 2 * 4 * now["variance"] / (0.05 * now["mean"]) ** 2
+    assert plain["users"] == pytest.approx(reach * plain["inflation"], abs=1)
+
+
+def test_power_of_an_export_with_few_users_is_refused(export, tmp_path):
+    export.request("u", "r", 0)
+    done = run("power", "--events", export.write(tmp_path), "--effect", 0.1)
+    assert done.exit_code == 2
+    assert "1 users in the newest 28 days" in done.output

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from pocketrec_experiments.analysis.fixed import Outcome
-from pocketrec_experiments.analysis.looks import Look
+from pocketrec_experiments.analysis.compare.fixed import Outcome
+from pocketrec_experiments.analysis.compare.looks import Look
 from pocketrec_experiments.analysis.metrics import METRICS, Metric
 from pocketrec_experiments.analysis.page.axes import Labels
 from pocketrec_experiments.analysis.page.charts import (

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pocketrec_bundle.units import DAY_S
-from pocketrec_experiments.analysis.fixed import Outcome
+from pocketrec_experiments.analysis.compare.fixed import Outcome
 from pocketrec_experiments.analysis.metrics import METRICS
 from pocketrec_experiments.analysis.page.pictures import tone
 from pocketrec_experiments.analysis.report import Comparison, ExperimentReport
