@@ -31,7 +31,12 @@ from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
 from pocketrec_server.auth import tokens
 from pocketrec_server.repository.keys import Signers, load_signers, make_keys
-from pocketrec_server.repository.publish import change_policy, found_repository, publish
+from pocketrec_server.repository.publish import (
+    change_policy,
+    found_repository,
+    publish,
+    read_policy,
+)
 from pocketrec_server.repository.rollout import changed
 from pocketrec_server.storage.database import default_url, open_database
 
@@ -170,10 +175,14 @@ def photograph(address: str, work: Path, out: Path) -> None:
         tab.type("#token", token)
         tab.click("button")
         halt_something(tab, address)
-        for name in PAGES:
+        newest = read_policy(work / "repo", "stable").releases[0].manifest
+        for name, path in [
+            *zip(PAGES, PAGES, strict=True),
+            ("release", f"releases/stable/{newest}"),
+        ]:
             for width, scheme in SCREENS:
                 tab.show_as(width, scheme)
-                tab.go(f"{address}/admin/{name}")
+                tab.go(f"{address}/admin/{path}")
                 height = tab.run("document.documentElement.scrollHeight")
                 tab.show_as(width, scheme, min(height, MOST_HIGH))
                 tab.photograph(out / f"admin-{name or 'overview'}-{scheme}-{width}.png")

@@ -46,7 +46,9 @@ HALT, UNHALT = "halt", "unhalt"
 ACTIONS = (PERCENT, PAUSE, RESUME, KILL, ROLLBACK, HALT, UNHALT)
 EDIT, WHEN = "edit", "when"
 """Changes of settings by a form, see `edits.py`: of one release, or when devices sync."""
-VERBS = {action: action for action in (*ACTIONS, WHEN)} | {PERCENT: "stage", EDIT: "stage"}
+EXPERIMENT_ACTIONS = ("pause", "resume", "stop", "kill", "ship")
+_SAME = (*ACTIONS, WHEN, *(f"experiment-{action}" for action in EXPERIMENT_ACTIONS))
+VERBS = {action: action for action in _SAME} | {PERCENT: "stage", EDIT: "stage"}
 """Name of each action on the command line and in the signed history."""
 MAX_REASON = 200
 _STATES = {PAUSE: PAUSED, RESUME: ACTIVE, KILL: KILLED}
@@ -144,12 +146,12 @@ class Operations:
     """Actions on the channels of one repository, with the keys of the server."""
 
     def __init__(self, repo: Path, engine: Engine, signers: Signers) -> None:
-        self._repo, self._engine, self._signers = repo, engine, signers
+        self._repo, self._engine, self.signers = repo, engine, signers
 
     def may(self, action: str, channel: str) -> bool:
         """Return whether the server has the keys for an action."""
         role = BRAKE if action in (HALT, UNHALT) else channel
-        return all(name in self._signers for name in (role, SNAPSHOT, TIMESTAMP))
+        return all(name in self.signers for name in (role, SNAPSHOT, TIMESTAMP))
 
     def preview(self, requested: Action) -> Preview:
         """Return the effect of an action on the current state.
@@ -242,7 +244,7 @@ class Operations:
                 return requested.changed(now)
 
             note = Note(by=line(f"{token.name} (site)"), reason=line(reason))
-            change_policy(self._repo, self._signers, channel, change, note, VERBS[action])
+            change_policy(self._repo, self.signers, channel, change, note, VERBS[action])
         return number
 
     def _check(self, channel: str, version: str) -> Halts:
@@ -269,14 +271,14 @@ class Operations:
 
         if requested.action == HALT:
             reason = note.reason or "by an operator"  # devices show it, so no name
-            if halt(self._repo, self._signers, channel, manifest, reason, check, by=note.by):
+            if halt(self._repo, self.signers, channel, manifest, reason, check, by=note.by):
                 forget_networks(self._engine, channel, manifest)
         elif requested.action == UNHALT:
-            if unhalt(self._repo, self._signers, channel, manifest, check, note=note):
+            if unhalt(self._repo, self.signers, channel, manifest, check, note=note):
                 forget_networks(self._engine, channel, manifest)
         else:
             verb = VERBS[requested.action]
-            change_policy(self._repo, self._signers, channel, change, note, verb)
+            change_policy(self._repo, self.signers, channel, change, note, verb)
 
 
 def _setting(requested: Action, policy: RolloutPolicy) -> str:

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.settings.rollout import ACTIVE, KILLED, PAUSED, SyncPolicy
-from pocketrec_server.admin import adoption, statistics
+from pocketrec_server.admin import adoption, cohorts, statistics
 from pocketrec_server.admin.formatting import count, exact, moment, size, span
 from pocketrec_server.admin.operations import (
     HALT,
@@ -30,7 +30,7 @@ from pocketrec_server.delivery.traffic import DELTA, FULL, METADATA, RELEASE, Su
 from pocketrec_server.halting import outcomes
 from pocketrec_server.halting.circuit_breaker import lacks
 from pocketrec_server.halting.outcomes import Health
-from pocketrec_server.repository.channel_status import Release, live, name_of
+from pocketrec_server.repository.channel_status import LiveChannel, Release, live, name_of
 from pocketrec_server.repository.expiry import expiries
 from pocketrec_server.repository.standing import KEPT, is_restricted
 
@@ -134,6 +134,7 @@ def fleet(repo: Path, engine: Engine, days: int) -> dict[str, Any]:
     keys = [key for key in order if key in healths]
     keys += sorted(healths.keys() - set(keys))
     return {
+        "cohorts": [(one.policy.channel, _cohorts_of(one)) for one in live(repo)],
         "adopted": adoption.plots(repo, engine, figures.days),
         "failed": _failures_plot(figures),
         "rows": [(key[0], name_of(repo, *key), healths[key]) for key in keys],
@@ -182,6 +183,13 @@ def _channels(
         ]
         shown.append(Channel(name=name, gets=gets, rows=rows, syncs=_syncs(one.policy.sync)))
     return shown
+
+
+def _cohorts_of(channel: LiveChannel) -> list[cohorts.Cohort]:
+    """Return the cohorts of a channel; empty if it treats all devices alike."""
+    halted = {one.stage.manifest for one in channel.releases if one.halted is not None}
+    found = cohorts.cohorts(channel.policy, halted, time.time())
+    return found if len(found) > 1 else []
 
 
 def _syncs(sync: SyncPolicy) -> str:

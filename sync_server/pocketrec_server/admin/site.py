@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from pocketrec_bundle.errors import PocketRecError
-from pocketrec_server.admin import actions, notices, pages, release, trail
+from pocketrec_server.admin import actions, experiments, notices, pages, release, trail
 from pocketrec_server.admin.layout import protected
 from pocketrec_server.admin.operations import VERBS
 from pocketrec_server.admin.services import services
@@ -32,7 +32,7 @@ PAGE_ENTRIES = 100
 _HTML = "text/html"
 _LOGIN = {303: "Log in first."}
 _WINDOW = {"days": {"enum": list(WINDOWS)}}
-_PLACES = ("overview", "releases", "fleet", "history", "notifications")
+_PLACES = ("overview", "releases", "experiments", "fleet", "history", "notifications")
 _OPEN = ("admin_site.log_in", "admin_site.show_login", "admin_site.style")
 _FORM_BYTES = 10_000
 _LONGEST = 200
@@ -46,6 +46,7 @@ SITE = Blueprint("admin_site", __name__, url_prefix=PATH, template_folder="templ
 actions.add(SITE)
 release.add(SITE)
 notices.add(SITE)
+experiments.add(SITE)
 
 
 @SITE.before_request
@@ -77,7 +78,7 @@ def protect(response: Response) -> Response:
 @described("Style sheet of the site.", tag="site", ok="text/css")
 def style() -> AnyResponse:
     """Return the style sheet."""
-    text = (Path(__file__).parent / "static" / "admin.css").read_text()
+    text = (Path(__file__).parent / "templates" / "admin.css").read_text()
     return Response(text, content_type="text/css", headers={"Cache-Control": "max-age=300"})
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.support.pictures.chromium import doubled_names, unreachable, violations
 from pocketrec_bundle.settings.rollout import AppVersions, FailureLimit
+from pocketrec_server.experiments.signing import start
 from pocketrec_server.halting import outcomes
 from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import change_policy, halt, publish, read_policy, refresh
@@ -14,7 +15,7 @@ from pocketrec_server.repository.rollout import changed
 from pocketrec_server.storage.database import default_url, open_database
 
 pytestmark = pytest.mark.browser
-PAGES = ("", "releases", "fleet", "history", "nothing")
+PAGES = ("", "releases", "experiments", "fleet", "history", "notifications", "nothing")
 LONG = "catalogue-of-" + "aVeryLongNameWithoutAnyBreak" * 6
 OVER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SCREENS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark")]
@@ -37,6 +38,10 @@ def crowded(tiny_repo, renamed_release, tmp_path):
         return changed(policy, stage, app=AppVersions(least="2.0"), ramp=ramp, most_failures=limit)
 
     change_policy(tiny_repo, signers, "stable", settings)
+    arms = [{"name": "control", "share": 0.5}]
+    arms.append({"name": "treatment", "share": 0.5, "flags": {"theme": LONG[:100]}})
+    plan = {"id": "blend", "hypothesis": LONG, "arms": arms, "until_utc": int(time.time()) + 9**6}
+    start(tiny_repo, signers, "stable", plan)
     engine = open_database(default_url(tiny_repo))
     known = [stage.manifest for stage in read_policy(tiny_repo, "stable").releases]
     known += [f"{at:064x}" for at in range(200)]
@@ -70,7 +75,8 @@ def test_full_pages_fit_wide_and_narrow_screens_light_and_dark(
     address, _ = start_server(crowded)
     log_in(tab, address, crowded, token_of)
     papers = set()
-    for path in (*PAGES, confirm_page(crowded), release_page(crowded, 1)):
+    edit = f"edit?channel=stable&manifest={release_page(crowded)[-64:]}"
+    for path in (*PAGES, confirm_page(crowded), release_page(crowded, 1), edit):
         for width, scheme in ((1200, "light"), (360, "light"), (360, "dark")):
             tab.show_as(width, scheme)
             tab.go(f"{address}/admin/{path}")
@@ -82,22 +88,41 @@ def test_full_pages_fit_wide_and_narrow_screens_light_and_dark(
     assert [text for text in tab.complaints if "404" not in text] == []
 
 
-def test_axe_finds_nothing_on_any_page(axe, tab, crowded, start_server, token_of, tmp_path):
-    without_keys, _ = start_server(crowded)
-    with_keys, _ = start_server(crowded, "--keys", tmp_path / "keys")
-    tab.go(f"{without_keys}/admin/login")
+def check(tab, axe, address, paths):
+    """Each page on wide and narrow screens, light and dark, with everything unfolded."""
+    for path in paths:
+        tab.go(f"{address}/admin/{path}")
+        tab.run(UNFOLD)
+        assert doubled_names(tab) == [], path
+        for width, scheme in SCREENS:
+            tab.show_as(width, scheme)
+            assert violations(tab, axe) == [], (path, width, scheme)
+            assert unreachable(tab) == [], (path, width)
+
+
+@pytest.mark.parametrize("paths", [PAGES[:3], PAGES[3:]], ids=["first", "last"])
+def test_axe_finds_nothing_on_any_page(axe, tab, crowded, start_server, token_of, tmp_path, paths):
+    address, _ = start_server(crowded, "--keys", tmp_path / "keys")
+    log_in(tab, address, crowded, token_of)
+    check(tab, axe, address, paths)
+
+
+@pytest.mark.parametrize("keys", [True, False], ids=["with keys", "without keys"])
+def test_axe_finds_nothing_on_any_form(axe, tab, crowded, start_server, token_of, tmp_path, keys):
+    address, _ = start_server(crowded, *(["--keys", tmp_path / "keys"] if keys else []))
+    tab.go(f"{address}/admin/login")
     assert violations(tab, axe) == []
-    forms = confirm_page(crowded), confirm_page(crowded, "unhalt"), release_page(crowded)
-    for address, paths in ((without_keys, ("", forms[0])), (with_keys, (*PAGES, *forms))):
-        log_in(tab, address, crowded, token_of)
-        for path in paths:
-            tab.go(f"{address}/admin/{path}")
-            tab.run(UNFOLD)
-            assert doubled_names(tab) == [], path
-            for width, scheme in SCREENS:
-                tab.show_as(width, scheme)
-                assert violations(tab, axe) == [], (path, width, scheme)
-                assert unreachable(tab) == [], (path, width)
+    log_in(tab, address, crowded, token_of)
+    release = f"channel=stable&manifest={release_page(crowded)[-64:]}"
+    forms = [
+        confirm_page(crowded),
+        confirm_page(crowded, "unhalt"),
+        release_page(crowded),
+        f"edit?{release}",
+        "edit?channel=stable",
+        "experiments/confirm?channel=stable&experiment=blend&action=stop",
+    ]
+    check(tab, axe, address, forms if keys else forms[:1])
 
 
 def test_axe_finds_what_is_wrong(axe, tab, tiny_repo, start_server):
@@ -117,7 +142,7 @@ def test_pages_of_an_empty_server_fit_and_have_no_fault(axe, tab, start_server, 
     repo.mkdir()
     address, _ = start_server(repo)
     log_in(tab, address, repo, token_of)
-    for path in PAGES[:4]:
+    for path in PAGES[:-1]:
         tab.show_as(390, "light")
         tab.go(f"{address}/admin/{path}")
         assert tab.run(OVER) == 0

@@ -1,0 +1,164 @@
+"""The page of experiments: what it shows, what its buttons sign, and the command without a key."""
+
+import html
+import json
+import re
+import shlex
+import time
+
+import pytest
+
+from pocketrec.cli import main
+from pocketrec_bundle.settings.experiment import Experiment
+from pocketrec_bundle.settings.experiment_arms import Arm
+from pocketrec_server.admin.experiments import bounds, exposed
+from pocketrec_server.experiments.signing import read_experiments, start
+from pocketrec_server.repository.history import policy_history
+from pocketrec_server.repository.keys import load_signers
+from pocketrec_server.storage.database import default_url, open_database, writing
+from pocketrec_server.storage.tables import EVENT, INSTALL
+
+ARMS = [
+    {"name": "control", "share": 0.5},
+    {"name": "treatment", "share": 0.5, "flags": {"big": True}},
+]
+
+
+@pytest.fixture
+def engine(tiny_repo):
+    return open_database(default_url(tiny_repo))
+
+
+@pytest.fixture
+def running(tiny_repo, two_releases, tmp_path):
+    plan = {"id": "blend", "hypothesis": "bigger <b>titles</b>", "arms": ARMS}
+    plan["until_utc"] = int(time.time()) + 28 * 86_400
+    plan["guardrails"] = [{"metric": "conversion", "worse_by": 0.05, "alpha": 0.01}]
+    return start(tiny_repo, load_signers(tmp_path / "keys"), "stable", plan)
+
+
+def expose(engine, one, arm, n, first, **more):
+    with writing(engine) as connection:
+        for at in range(first, first + n):
+            row = {"number": at, "install_id": f"i{at}", "first_utc": 1, "last_utc": 1}
+            row |= {"tokens": 1, "tokens_utc": 1, "quota_day": 1, "quota_used": 1}
+            connection.execute(INSTALL.insert().values(**row))
+            context = {"arm": arm, "salt": one.salt[:8]} | more
+            event = {"install": at, "id": "e", "kind": "exposure", "item_id": "", "event": one.id}
+            event |= {"value": None, "ts": one.from_utc + 5, "context": json.dumps(context)}
+            connection.execute(EVENT.insert().values(**event))
+
+
+def confirm(person, action, **more):
+    sent = {"channel": "stable", "experiment": "blend", "action": action} | more
+    page = person.client.get("/admin/experiments/confirm", query_string=sent)
+    assert page.status_code == 200, page.text
+    return page.text, sent
+
+
+def press(person, action, reason="because", **more):
+    page, sent = confirm(person, action, **more)
+    (version,) = re.findall(r'name="version" value="([^"]+)"', page)
+    data = sent | {"csrf": person.csrf(), "reason": reason, "version": version}
+    return person.client.post("/admin/experiments/actions", data=data)
+
+
+def test_an_experiment_is_listed_with_arms_devices_bounds_and_guardrails(alice, engine, running):
+    expose(engine, running, "control", 6, 1)
+    expose(engine, running, "treatment", 5, 10)
+    expose(engine, running, "treatment", 3, 20, forced=True)
+    expose(engine, running, "control", 3, 30, salt="0" * 8)
+    page = alice.get("experiments")
+    assert "bigger &lt;b&gt;titles" in page
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page))
+    assert "control 50% 6 nothing differs" in text
+    assert "treatment 50% 5 flag big = True" in text
+    assert "conversion not worse by more than 5% (alpha 0.01)" in text
+    assert "do not match the shares" not in text
+    assert exposed(engine, "blend", "f" * 32, running.from_utc, 0) == {}
+
+
+def test_devices_that_do_not_match_the_shares_are_a_warning(alice, engine, running):
+    expose(engine, running, "control", 60, 1)
+    expose(engine, running, "treatment", 20, 100)
+    assert "do not match the shares" in alice.get("experiments")
+
+
+def test_the_bounds_are_those_of_the_published_tables():
+    """Two looks at half and at the end: 2.963 and 1.969 (Lan and DeMets 1983)."""
+    arms = (Arm(name="control", share=0.5), Arm(name="treatment", share=0.5))
+    facts = {"id": "x", "hypothesis": "", "salt": "a" * 32, "layer": "l", "segment": (0.0, 1.0)}
+    one = Experiment(**facts, state="running", from_utc=1000, until_utc=3000, arms=arms)
+    assert bounds(one, 2000) == pytest.approx((2.963, 1.969), abs=1e-3)
+    assert bounds(one, 9999) == pytest.approx((1.96, 1.96), abs=1e-3)
+    assert bounds(one, 500) is None
+
+
+def test_buttons_sign_with_the_key_and_the_history_has_them_once(alice, tiny_repo, running):
+    reply = press(alice, "stop", "enough data")
+    assert reply.status_code == 303
+    assert read_experiments(tiny_repo, "stable").find("blend").state == "stopped"
+    assert "experiment-stop of blend: done" in alice.client.get(reply.headers["Location"]).text
+    change = policy_history(tiny_repo, "stable")[0]
+    assert (change.action, change.by) == ("experiment-stop", "alice (site)")
+    assert alice.get("history").count("enough data") == 1
+    assert press(alice, "ship", arm="treatment").status_code == 303
+    found = read_experiments(tiny_repo, "stable").find("blend")
+    assert (found.state, found.winner) == ("shipped", "treatment")
+    assert "<b>shipped</b>" in alice.get("experiments")
+
+
+def test_an_outdated_page_and_an_impossible_action_sign_nothing(alice, tiny_repo, running):
+    page, sent = confirm(alice, "kill")
+    (version,) = re.findall(r'name="version" value="([^"]+)"', page)
+    press(alice, "pause")
+    data = sent | {"csrf": alice.csrf(), "reason": "x", "version": version}
+    reply = alice.client.post("/admin/experiments/actions", data=data)
+    assert (reply.status_code, "was changed after" in reply.text) == (409, True)
+    assert read_experiments(tiny_repo, "stable").find("blend").state == "paused"
+    query = "channel=stable&experiment=blend&action=pause"
+    assert alice.client.get(f"/admin/experiments/confirm?{query}").status_code == 409
+
+
+@pytest.mark.parametrize(("action", "arm"), [("stop", ""), ("ship", "treatment")])
+def test_without_the_key_the_page_shows_a_command_that_does_it(
+    tiny_repo, engine, running, make_app, token_of, log_in, runner, tmp_path, action, arm
+):
+    keyless = log_in(make_app(tiny_repo), token_of(engine)[0])
+    page, _ = confirm(keyless, action, **({"arm": arm} if arm else {}))
+    (command,) = re.findall(r'<code class="command"[^>]*>(.*?)</code>', page)
+    there = {"repo/": str(tiny_repo), "keys/": str(tmp_path / "keys"), "TEXT": "because"}
+    words = [there.get(word, word) for word in shlex.split(html.unescape(command))]
+    done = runner.invoke(main, words[1:])
+    assert done.exit_code == 0, done.output
+    state = read_experiments(tiny_repo, "stable").find("blend").state
+    assert state == {"stop": "stopped", "ship": "shipped"}[action]
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("channel=stable&experiment=blend&action=start", 400),
+        ("channel=stable&experiment=blend&action=ship", 400),
+        ("channel=stable&experiment=blend&action=stop&arm=control", 400),
+        ("channel=stable&experiment=other&action=stop", 404),
+        ("channel=nothing&experiment=blend&action=stop", 404),
+        ("channel=stable&experiment=blend&action=ship&arm=third", 409),
+    ],
+)
+def test_unknown_actions_experiments_and_arms_are_refused(alice, running, query, status):
+    assert alice.client.get(f"/admin/experiments/confirm?{query}").status_code == status
+
+
+def test_readers_see_experiments_and_change_none(
+    tiny_repo, engine, running, make_app, token_of, log_in
+):
+    reader = log_in(make_app(tiny_repo), token_of(engine, "read")[0])
+    page = reader.get("experiments")
+    assert "blend" in page and "experiments/confirm" not in page
+    query = "channel=stable&experiment=blend&action=stop"
+    assert reader.client.get(f"/admin/experiments/confirm?{query}").status_code == 403
+
+
+def test_a_server_without_experiments_says_how_to_start_one(alice):
+    assert "pocketrec experiment start" in alice.get("experiments")
