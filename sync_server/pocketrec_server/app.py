@@ -10,7 +10,6 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from pocketrec_server import front
 from pocketrec_server.admin import attention
 from pocketrec_server.admin.api import API
 from pocketrec_server.admin.layout import Pages, is_of_site
@@ -26,7 +25,7 @@ from pocketrec_server.events import uploads
 from pocketrec_server.events.routes import event_routes
 from pocketrec_server.halting.circuit_breaker import CircuitBreaker
 from pocketrec_server.halting.routes import outcome_routes
-from pocketrec_server.http import metrics, openapi, request_log
+from pocketrec_server.http import front, metrics, openapi, request_log
 from pocketrec_server.monitoring.fleet import Fleet
 from pocketrec_server.monitoring.processes import Build, Processes
 from pocketrec_server.monitoring.slates import Slates
