@@ -106,12 +106,14 @@ def test_a_session_ends_after_a_pause_and_goes_on_in_a_later_process(phone, tmp_
     with closing(EventLog(phone._home.event_log, cipher=phone._cipher)) as log:  # a new process
         log.append("item 2", "like", ts=clock.now + 9, now=clock.now + 9)
     assert session(INTERACTION) == second
-    phone._user.log.session_pause_s = 60  # as a signed setting may say
     clock.now += 9 + 61
-    phone.recommend(2)
-    assert session() not in (first, second)
+    log = phone._user.log.opened()
+    log.append(
+        "item 3", "like", ts=clock.now, now=clock.now, pause_s=60
+    )  # as a signed setting says
+    assert session(INTERACTION) not in (first, second)
     phone.recommend(2, log_impressions=False)
-    assert len({e.context["session"] for e in logged(phone, REQUEST)}) == 3
+    assert len({e.context["session"] for e in logged(phone, REQUEST)}) == 2
 
 
 def test_what_an_app_stores_itself_is_part_of_no_session(phone):
