@@ -122,6 +122,6 @@ def read_status(
         engine=recommender.engine if recommender else None,
         log=logged,
         faults=tuple(faults),
-        arms={one.experiment.id: one.arm.name for one in arms if not one.is_shipped},
+        arms={one.experiment.id: one.reported for one in arms if not one.is_shipped},
         forced=tuple(one.experiment.id for one in arms if one.forced),
     )

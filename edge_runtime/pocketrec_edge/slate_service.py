@@ -15,7 +15,9 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.answers import Answer
 from pocketrec_edge.events.paging import MAX_ITEMS, Session
 from pocketrec_edge.events.slate_events import new_request
-from pocketrec_edge.experiments.device_experiments import DeviceExperiments, SlateArms
+from pocketrec_edge.experiments.device_experiments import DeviceExperiments
+from pocketrec_edge.experiments.interleaved_slate import interleaved_slate
+from pocketrec_edge.experiments.slate_arms import SlateArms
 from pocketrec_edge.faults import Fault
 from pocketrec_edge.recommend import popular_list, surfaces
 from pocketrec_edge.recommend.filters import Filters
@@ -148,7 +150,11 @@ class SlateService:
             deadline_ms=request.deadline_ms,
             overrides=arms.overrides,
         )
-        slate = recommender.recommend(query)
+        identity = new_request()
+        if arms.versus is None:
+            slate = recommender.recommend(query)
+        else:
+            slate = interleaved_slate(recommender, query, arms.versus, identity)
         if slate.source == "model" or recommender.fault or request.deadline_ms is not None:
             self._running.boot_counter.answered()  # models that do not load here are no fault of it
         self._running.answered()
@@ -157,7 +163,7 @@ class SlateService:
         if opened is not None:
             items = items[: max(MAX_ITEMS - len(opened.shown()), 0)]
         items = log.count_showings(items, now, faults)
-        page, logged = None, new_request() if request.log_impressions else None
+        page, logged = None, identity if request.log_impressions else None
         if opened is not None:
             page = len(opened.pages) + 1
             if items:  # else the list has ended

@@ -34,6 +34,8 @@ RUNNING, PAUSED, STOPPED, KILLED, SHIPPED = STATES = (
 )
 OPEN = (RUNNING, PAUSED)
 """States in which an experiment has devices in its arms."""
+INTERLEAVED = "interleaved"
+"""The arm that a device reports for a slate that is merged from both arms."""
 ID = LAYER = ARM
 SALT = re.compile(r"[0-9a-f]{32}")
 
@@ -57,6 +59,7 @@ class Experiment:
         arms: 2..8; the first one is control.
         guardrails: when the server halts it.
         winner: the shipped arm's name; None unless the state is `SHIPPED`.
+        interleave: merge the slates of both arms into one, see `pocketrec_edge.experiments`.
     """
 
     id: str
@@ -73,6 +76,7 @@ class Experiment:
     eligible: Eligible = field(default_factory=Eligible)
     guardrails: tuple[Guardrail, ...] = ()
     winner: str | None = None
+    interleave: bool = False
 
     @property
     def control(self) -> Arm:
@@ -116,6 +120,10 @@ def experiment_of(where: str, value: object) -> Experiment:
     insist(where, "percent", "a number 0..100", is_number(fields["percent"], 0, 100))
     insist(where, "ramp", RAMP_FORM, is_ramp(fields["ramp"], fields["percent"]))
     arms = _arms(where, fields["arms"])
+    insist(where, "interleave", "true or false", type(fields["interleave"]) is bool)
+    if fields["interleave"]:
+        wanted = f"two that name rules and head_weights only, none of them {INTERLEAVED}"
+        insist(where, "arms of an interleaved experiment", wanted, _can_interleave(arms))
     rails = fields["guardrails"]
     sound = isinstance(rails, list) and len(rails) <= MAX_GUARDRAILS
     insist(where, "guardrails", f"a list of at most {MAX_GUARDRAILS}", sound)
@@ -134,6 +142,12 @@ def experiment_of(where: str, value: object) -> Experiment:
                 for number, one in enumerate(rails, 1)
             ),
         }
+    )
+
+
+def _can_interleave(arms: tuple[Arm, ...]) -> bool:
+    return len(arms) == 2 and not any(
+        arm.release or arm.campaigns or arm.flags or arm.name == INTERLEAVED for arm in arms
     )
 
 

@@ -67,6 +67,7 @@ def slate_events(answer: Answer, now_utc: int, *, scene: str, release: str) -> l
                 "score": float(f"{item.score:.7g}"),  # float32 has no more digits
                 "propensity": item.propensity,
                 **({"sponsored": item.sponsored.campaign} if item.sponsored else {}),
+                **({"team": item.team} if item.team else {}),
             },
         )
         for place, item in enumerate(answer.items, 1)

@@ -2,5 +2,6 @@
 
 In: the signed experiments of the last sync, the bucket id. Out: overrides of an answer, flags,
 exposures. Read in this order: signed_experiments.py, arm_memory.py, assigned.py, arm_settings.py,
-device_experiments.py. Rule: no sockets; whatever is broken, the release answers as it is.
+slate_arms.py, device_experiments.py,
+interleaved_slate.py. Rule: no sockets; whatever is broken, the release answers as it is.
 """

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pocketrec_bundle.settings.app_versions import fits
 from pocketrec_bundle.settings.assignment import assigned_arm
-from pocketrec_bundle.settings.experiment import OPEN, PAUSED, SHIPPED, Experiment
+from pocketrec_bundle.settings.experiment import INTERLEAVED, OPEN, PAUSED, SHIPPED, Experiment
 from pocketrec_bundle.settings.experiment_arms import ALL, NEW, Arm
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_edge.experiments.arm_memory import ArmMemory
@@ -25,6 +25,16 @@ class Assigned:
     experiment: Experiment
     arm: Arm
     forced: bool = False
+
+    @property
+    def interleaves(self) -> bool:
+        """Whether slates are merged from both arms, instead of the arm of this device."""
+        return self.experiment.interleave and not (self.forced or self.is_shipped)
+
+    @property
+    def reported(self) -> str:
+        """The arm that is logged and shown."""
+        return INTERLEAVED if self.interleaves else self.arm.name
 
     @property
     def is_shipped(self) -> bool:

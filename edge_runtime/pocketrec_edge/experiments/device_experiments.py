@@ -5,7 +5,7 @@ The files are read again if a sync, or another process, replaced them: three cal
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from pocketrec_bundle.errors import BundleInvalidError, PocketRecError
 from pocketrec_bundle.reader import Bundle
@@ -28,31 +28,17 @@ from pocketrec_edge.experiments.signed_experiments import (
     read_experiments,
     read_facts,
 )
+from pocketrec_edge.experiments.slate_arms import NO_ARMS, SlateArms, versus_of, with_arm
 from pocketrec_edge.faults import Fault, FaultCode
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.recommend.query import NO_OVERRIDES, Overrides
+from pocketrec_edge.recommend.surfaces import SEARCH
 
 Stamp = tuple[int, int] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SlateArms:
-    """What the experiments of a device mean for one slate.
-
-    Attributes:
-        overrides: settings that replace the release's.
-        arms: arm by experiment id, of running experiments.
-        exposures: to log with the slate.
-        faults: arms that do not fit the release.
-    """
-
-    overrides: Overrides = NO_OVERRIDES
-    arms: dict[str, str] = field(default_factory=dict)
-    exposures: tuple[Exposure, ...] = ()
-    faults: tuple[Fault, ...] = ()
-
-
-NO_ARMS = SlateArms()
+MOST_SETTINGS = 8
+"""Checked settings that are kept: two for an interleaved experiment, and those of flags."""
 
 
 class DeviceExperiments:
@@ -79,7 +65,7 @@ class DeviceExperiments:
         self._signed: Experiments | None = None
         self._facts, self._memory = DeviceFacts(), ArmMemory()
         self._unwritten: set[Entry] = set()  # exposures, if the memory cannot be written
-        self._settings: tuple[object, Overrides, tuple[Fault, ...]] | None = None
+        self._settings: dict[object, tuple[Overrides, tuple[Fault, ...]]] = {}
         self._flag_faults: dict[str, Fault] = {}
         self._faults: tuple[Fault, ...] = ()
 
@@ -114,15 +100,24 @@ class DeviceExperiments:
         assigned = self.assigned(now_utc)
         if not assigned:
             return NO_ARMS
+        mixed = next((one for one in assigned if one.interleaves and scene != SEARCH), None)
+        # Another interleaved experiment of this slate, or of a search, leaves control's settings.
+        counted = [one for one in assigned if not one.interleaves or one is mixed]
         settings: tuple[Overrides, tuple[Fault, ...]] = NO_OVERRIDES, ()
+        versus = None
         if bundle is not None:
-            settings = self._overrides(assigned, bundle)
-        mattering = [one for one in assigned if matters_for_slate(one.experiment, scene)]
+            settings = self._overrides(with_arm(assigned, 0), bundle)
+            if mixed is not None:
+                overrides, faults = self._overrides(with_arm(assigned, 1, of=mixed), bundle)
+                versus = versus_of(mixed, overrides)
+                settings = settings[0], tuple(dict.fromkeys((*settings[1], *faults)))
+        mattering = [one for one in counted if matters_for_slate(one.experiment, scene)]
         return SlateArms(
             overrides=settings[0],
-            arms={one.experiment.id: one.arm.name for one in assigned if not one.is_shipped},
+            arms={one.experiment.id: one.reported for one in counted if not one.is_shipped},
             exposures=self._new_exposures(mattering),
             faults=settings[1],
+            versus=versus,
         )
 
     def flag(
@@ -191,7 +186,7 @@ class DeviceExperiments:
         if stamps == self._stamps:
             return
         self._stamps, self._faults = stamps, ()
-        self._signed, self._memory, self._settings = None, ArmMemory(), None
+        self._signed, self._memory, self._settings = None, ArmMemory(), {}
         try:
             self._signed = read_experiments(self._home)
         except (BundleInvalidError, OSError) as err:
@@ -216,15 +211,20 @@ class DeviceExperiments:
         self, assigned: tuple[Assigned, ...], bundle: Bundle
     ) -> tuple[Overrides, tuple[Fault, ...]]:
         """Check the settings once for each release and set of arms, not for each answer."""
-        key = (bundle, [(one.experiment.id, one.experiment.salt, one.arm.name) for one in assigned])
-        if self._settings is None or self._settings[0] != key:
-            self._settings = (key, *overrides_of(assigned, bundle))
-        return self._settings[1:]
+        key = (
+            bundle,
+            *((one.experiment.id, one.experiment.salt, one.arm.name) for one in assigned),
+        )
+        if key not in self._settings:
+            if len(self._settings) >= MOST_SETTINGS:
+                self._settings.clear()
+            self._settings[key] = overrides_of(assigned, bundle)
+        return self._settings[key]
 
     def _new_exposures(self, assigned: Iterable[Assigned]) -> tuple[Exposure, ...]:
         found = []
         for one in assigned:
-            entry = (one.experiment.id, one.experiment.salt, one.arm.name, one.forced)
+            entry = (one.experiment.id, one.experiment.salt, one.reported, one.forced)
             known = entry in self._unwritten or entry in self._memory.exposed
             if not known and not one.is_shipped:
                 found.append(

@@ -6,11 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.settings.experiment import INTERLEAVED
 from pocketrec_experiments.off_policy.exported import Rewards, exported_tables
 from pocketrec_experiments.off_policy.logged import Floats64, Longs
-
-INTERLEAVED = "interleaved"
-"""The arm of a request whose slate is merged from both arms of an experiment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

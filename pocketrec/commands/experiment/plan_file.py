@@ -25,6 +25,7 @@ KEYS = (
     "eligible",
     "arms",
     "guardrails",
+    "interleave",
 )
 ELIGIBLE = ("app_least", "app_below", "device_classes", "users")
 _FILES = ("rules", "campaigns")

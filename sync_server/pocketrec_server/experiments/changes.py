@@ -15,7 +15,7 @@ from pocketrec_bundle.settings.experiment import (
 from pocketrec_bundle.settings.experiment_arms import Arm
 from pocketrec_bundle.settings.experiments import MAX_EXPERIMENTS, Experiments, Holdout
 
-_DRAWN = ("layer", "segment", "from_utc", "eligible", "arms")
+_DRAWN = ("layer", "segment", "from_utc", "eligible", "arms", "interleave")
 """Settings that decide which device is in which arm, or what an arm is."""
 
 

@@ -20,6 +20,7 @@ _DEFAULTS: dict[str, Any] = {
     "ramp": [],
     "eligible": {},
     "guardrails": [],
+    "interleave": False,
 }
 _ELIGIBLE: dict[str, Any] = {"app": {}, "device_classes": [], "users": "all"}
 _APP: dict[str, Any] = {"least": None, "below": None}

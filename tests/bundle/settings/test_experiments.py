@@ -63,6 +63,7 @@ SOUND = {
     "arms": [CONTROL, TREATMENT],
     "guardrails": [{"metric": "ctr", "worse_by": 0.05, "alpha": 0.01}],
     "winner": None,
+    "interleave": False,
 }
 HOLDOUT = {"salt": "f" * 32, "share": 0.05}
 
@@ -121,6 +122,7 @@ def test_a_channel_of_defaults_is_sound():
         *({"guardrails": value} for value in (None, {}, [{}], [{"metric": "ctr"}])),
         {"guardrails": [SOUND["guardrails"][0]] * (MAX_GUARDRAILS + 1)},
         *({"winner": value} for value in ("control", "", 0)),
+        *({"interleave": value} for value in (None, 1, "true", True)),  # the arms name more
         {"state": "shipped"},
         {"state": "shipped", "winner": "nobody"},
         {"more": 1},
@@ -128,6 +130,32 @@ def test_a_channel_of_defaults_is_sound():
 )
 def test_an_experiment_that_is_not_as_it_should_be_is_refused(change):
     refused(target(SOUND | change), r"experiments\.json: experiment 1")
+
+
+RULED = {"release": None, "campaigns": None, "flags": {}}
+
+
+def test_two_arms_of_rules_and_weights_can_be_interleaved():
+    one = SOUND | {"interleave": True, "arms": [CONTROL | RULED, TREATMENT | RULED]}
+    made = Experiments.from_bytes(json.dumps(target(one)).encode())
+    assert made.experiments[0].interleave
+    assert Experiments.from_bytes(made.to_bytes()) == made
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "interleaved"},
+        {"release": "0a" * 32},
+        {"flags": {"big": True}},
+        {"campaigns": {"version": 1, "campaigns": []}},
+    ],
+)
+def test_arms_that_cannot_be_interleaved_are_refused(change):
+    arms = [CONTROL | RULED, TREATMENT | RULED | change]
+    refused(target(SOUND | {"interleave": True, "arms": arms}), "arms of an interleaved experiment")
+    third = [CONTROL | RULED | {"name": f"a{n}", "share": 0.25} for n in range(4)]
+    refused(target(SOUND | {"interleave": True, "arms": third}), "arms of an interleaved")
 
 
 @pytest.mark.parametrize(
