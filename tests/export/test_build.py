@@ -25,7 +25,7 @@ from pocketrec_export import build
 from pocketrec_export.build import export_bundle
 from pocketrec_export.errors import GateRefusedError
 from pocketrec_export.golden import answers as golden
-from pocketrec_training.data.dataset import TRAIN, VALID, load_dataset
+from pocketrec_training.data.dataset import TRAIN, load_dataset
 from pocketrec_training.recipe.schema import Target
 from pocketrec_training.trained import load_trained
 
@@ -93,8 +93,9 @@ def test_the_card_has_every_file_and_every_gate_and_no_time(bundle_dir: Path):
 def test_the_card_has_the_distributions_of_the_training_data(run_dir: Path, bundle_dir: Path):
     bundle = open_bundle(bundle_dir)
     found = Reference.from_json(bundle.json("model_card.json")["reference"])
-    data = load_dataset(load_trained(run_dir).recipe, run_dir)
-    learned = (data.fold == TRAIN) | (data.fold == VALID)  # as the popularity of the release
+    trained = load_trained(run_dir)
+    data = load_dataset(trained.recipe, run_dir)
+    learned = trained.as_released(data)[1].fold == TRAIN
     assert found.interactions == sum(found.events.values()) == int(learned.sum())
     assert found.until_utc == int(data.ts[learned].max())
     of_items = Counter(

@@ -31,6 +31,13 @@ def test_rank_measures_by_hand():
     assert tied == pytest.approx(1.5 / np.sqrt(1.5 * 2.0))  # ranks 1.5, 1.5, 3 and 1, 2, 3
 
 
+def test_scores_far_below_the_largest_tie_and_small_ones_do_not():
+    """ONNX Runtime's sigmoid is 0 where Keras has 1e-9."""
+    keras = np.array([0.9, 2e-5, 1e-5, 3e-9, 2e-9, 1e-9])
+    assert spearman(keras, np.array([0.9, 2e-5, 1e-5, 0.0, 0.0, 0.0])) == pytest.approx(1.0)
+    assert spearman(keras, np.array([0.9, 1e-5, 2e-5, 0.0, 0.0, 0.0])) < 0.95
+
+
 def test_likeness_by_hand():
     truth = [np.array([[3.0, 4.0]]), np.array([[1.0, 0.0]])]
     answers = [np.array([[3.0, 4.0]]), np.array([[1.0, 1.0]])]
