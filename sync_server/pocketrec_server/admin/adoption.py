@@ -19,6 +19,8 @@ from pocketrec_server.repository.channel_status import live, name_of
 from pocketrec_server.storage.tables import OUTCOME_DAY
 
 MOST_COLOURS, GREY = 5, 5
+MOST_COLUMNS = 10
+"""Maximum releases with an own column in the table; older ones are summed in one column."""
 INSTALLED, REVERTED = "installed", "reverted"
 _DIGITS = 4
 
@@ -95,8 +97,11 @@ def _shown(repo: Path, channel: str, one: Adoption) -> dict[str, Any]:
         together = [sum(values) for values in zip(*rest, strict=True)]
         series.append(Series(label="older", colour=GREY, values=_percents(together)))
     title = f"Adoption on {channel}: share of reporting devices by version"
+    columns = dict(list(one.shares.items())[:MOST_COLUMNS])
+    if rest := [values for manifest, values in one.shares.items() if manifest not in columns]:
+        columns["older"] = [sum(values) for values in zip(*rest, strict=True)]
     rows = [
-        (day, n_devices, [percent(values[n]) for values in one.shares.values()])
+        (day, n_devices, [percent(values[n]) for values in columns.values()])
         for n, (day, n_devices) in enumerate(zip(one.days, one.devices, strict=True))
     ]
     return {
@@ -104,7 +109,7 @@ def _shown(repo: Path, channel: str, one: Adoption) -> dict[str, Any]:
         "legend": [(each.colour, each.label) for each in series],
         "svg": stacked_bars(title, one.days, series[::-1], lambda value: percent(value / 100)),
         "channel": channel,
-        "names": list(names.values()),
+        "names": [names.get(manifest, manifest) for manifest in columns],
         "rows": rows[::-1],
     }
 

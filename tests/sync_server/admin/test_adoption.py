@@ -64,3 +64,19 @@ def test_the_page_has_a_plot_and_the_same_figures_as_a_table(alice, tiny_repo, t
     assert svg.count(": tiny 75%, second 25%</title>") == 3
     assert svg.count(": tiny 100%</title>") == 3
     assert plots(tiny_repo, engine, range(5)) == []
+
+
+def test_many_releases_are_ten_columns_and_one_for_the_older_ones(alice, tiny_repo, two_releases):
+    engine = open_database(default_url(tiny_repo))
+    known = [f"{at:064x}" for at in range(14)]
+    told = [{"id": f"{at:032x}", "manifest": known[at], "outcome": "installed"} for at in range(14)]
+    for at, one in enumerate(told):
+        more = [one | {"id": f"{at:016x}{n:016x}"} for n in range(14 - at)]
+        now = time.time() - (14 - at) * DAY_S
+        outcomes.count(engine, "stable", known, more, now, network=f"10.0.{at}.0/24")
+    (one,) = plots(
+        tiny_repo, engine, range(int(time.time()) // DAY_S - 3, int(time.time()) // DAY_S)
+    )
+    assert len(one["names"]) == 11 and one["names"][-1] == "older"
+    assert {len(shares) for _, _, shares in one["rows"]} == {11}
+    assert one["rows"][0][2][-1] == "28.6%"  # of 14 devices, 4 stayed with the 4 oldest releases
