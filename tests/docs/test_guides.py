@@ -60,6 +60,9 @@ PARSED = {
     "mirror --repo repo/ --to /srv": "writes outside the scratch folder",
     "device recommend --bundle work/bundle --home phone --offline": "needs the guide's own bundle",
     "device simulate": "simulates for minutes",
+    "experiment interleaving": "needs exposures, and tests/pocketrec/test_interleaving.py runs it",
+    "policy-value": "needs exploration, and tests/pocketrec/test_policy_value.py runs it",
+    "serve --repo repo/ --notifications": "needs the reader's secrets",
     "experiment report": "needs exposures, and tests/experiments/analysis/test_page.py runs it",
 }
 
@@ -102,6 +105,10 @@ BEFORE = {
     "docs/device/simulator.md": (*REPOSITORY, *PHONE, *SERVER),
     "docs/server/experiment-report.md": (*REPOSITORY, *SERVER),
     "docs/server/experiments.md": (*REPOSITORY, *SERVER),
+    "docs/server/events.md": (*REPOSITORY, *SERVER, *EVENTS),
+    "docs/server/monitoring.md": (*REPOSITORY, *SERVER, *EVENTS),
+    "docs/server/notifications.md": REPOSITORY,
+    "docs/server/policy-value.md": (*REPOSITORY, *SERVER, *EVENTS),
 }
 # Words of the pages that stand for the reader's own.
 OURS = {"ITEM_ID": "item 7", "ANOTHER": "item 14"}
@@ -340,6 +347,10 @@ def parse(words: list[str]) -> None:
 
 def test_commands_that_are_not_run_are_parsed(all_blocks, scratch, monkeypatch):
     monkeypatch.chdir(scratch)
+    for folder in ("events", "work/events"):
+        (scratch / folder).mkdir(exist_ok=True)
+    for file in ("notifications.toml", "variety.json"):
+        (scratch / file).touch()
     # `--offline` acts when it is parsed, for the rest of the process.
     monkeypatch.setattr("pocketrec.commands.device.options.forbid_sockets", lambda: None)
     wrong = []
