@@ -5,6 +5,7 @@ import functools
 import json
 import shutil
 import zlib
+from operator import itemgetter
 
 import numpy as np
 import pytest
@@ -81,7 +82,9 @@ def events(tmp_path_factory, bundle):
     ids = [open_bundle(bundle).item_id(row) for row in range(48)]
     for user in range(USERS):
         home, rng, now = base / f"p{user}", np.random.default_rng([3, user]), [START]
-        device = Device(home, bundle=bundle, engine="onnx", clock=lambda now=now: now[0], rng=rng)
+        device = Device(
+            home, bundle=bundle, engine="onnx", clock=functools.partial(itemgetter(0), now), rng=rng
+        )
         device.set_consent(True)
         device.feedback(ids[rng.integers(48)], "like")
         for _ in range(EACH):
@@ -133,7 +136,7 @@ def rules_file(tmp_path):
 def test_replay_gives_every_logged_item_its_propensity(bundle, events):
     requests = read_requests(events)
     found = replay(requests, Release(bundle, "onnx"))
-    assert found.agreement == 1.0 and found.unanswered == 0
+    assert found.agreement == 1.0 and found.unanswered == 0 and found.logging is not None
     assert len(requests.user) == USERS * EACH and not requests.left_out
     odds = dict(zip(keys(found.logging), found.logging.probability.tolist(), strict=True))
     for one, propensity in zip(keys(found.log), found.log.propensity.tolist(), strict=True):
@@ -169,6 +172,7 @@ def test_another_order_needs_the_position_based_assumption(bundle, events, rules
     found = policy_value(dataclasses.replace(question, assumption="position-based"))
     expected = truth(bundle, events, OTHER_ORDER)
     assert found.value.dr.low < expected < found.value.dr.high
+    assert found.examination is not None
     assert abs(found.examination.eta - ETA) < 3 * found.examination.se
     given = policy_value(dataclasses.replace(question, assumption="position-based", eta=ETA))
     assert given.examination is None

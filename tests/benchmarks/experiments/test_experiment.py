@@ -1,5 +1,6 @@
 """The small twin of `experiment`: few tests, few users."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -43,14 +44,12 @@ def test_peeking_without_bounds_finds_more_false_winners(result):
 
 def test_a_real_difference_is_no_false_winner(monkeypatch):
     """The simulation can fail: arms that differ cross the bounds."""
-    real = false_winners._arm
+    real, turns = false_winners._arm, itertools.cycle((True, False))
 
     def shifted(rng, metric):
-        shifted.calls += 1
         totals, squares = real(rng, metric)
-        return (totals * 1.5, squares * 2.25) if shifted.calls % 2 else (totals, squares)
+        return (totals * 1.5, squares * 2.25) if next(turns) else (totals, squares)
 
-    shifted.calls = 0
     monkeypatch.setattr(false_winners, "_arm", shifted)
     assert false_winners.on_sums(20, "revenue", 1).bounds > 0.9
 

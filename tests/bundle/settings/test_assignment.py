@@ -5,6 +5,7 @@ printf HEX | xxd -r -p | sha256sum, the first 12 digits over 2^48.
 """
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -29,9 +30,13 @@ BUCKETS = st.binary(min_size=16, max_size=16)
 
 
 def experiment(
-    *, salt: str = "00" * 16, layer: str = "ranking", shares=(0.5, 0.5), **more
+    *,
+    salt: str = "00" * 16,
+    layer: str = "ranking",
+    shares: tuple[float, ...] = (0.5, 0.5),
+    **more: Any,
 ) -> Experiment:
-    values = {
+    values: dict[str, Any] = {
         "id": "blend",
         "hypothesis": "",
         "segment": (0.0, 1.0),
@@ -52,7 +57,7 @@ def test_numbers_of_a_device_are_those_of_the_page():
 
 
 def test_the_page_s_device_is_where_the_page_says():
-    tenth = {"segment": (0.0, 0.1)}
+    tenth: dict[str, Any] = {"segment": (0.0, 0.1)}
     assert is_enrolled(experiment(percent=76, **tenth), BUCKET, 0)
     assert not is_enrolled(experiment(percent=75, **tenth), BUCKET, 0)
     assert drawn_arm(experiment(), BUCKET).name == "1"
@@ -106,7 +111,7 @@ def test_arms_of_two_experiments_are_independent(other):
 
 
 def test_layers_are_independent():
-    half = {"segment": (0.0, 0.5)}
+    half: dict[str, Any] = {"segment": (0.0, 0.5)}
     one, two = experiment(**half), experiment(layer="other", **half)
     found = Counter(
         f"{is_enrolled(one, each, 0):d}{is_enrolled(two, each, 0):d}" for each in DEVICES

@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -26,7 +27,7 @@ from pocketrec_bundle.settings.experiments import (
 from pocketrec_bundle.settings.rollout import MAX_CLASSES, MAX_RAMP, AppVersions
 
 SALT = "0123456789abcdef" * 2
-CONTROL = {
+CONTROL: dict[str, Any] = {
     "name": "control",
     "share": 0.5,
     "release": None,
@@ -35,7 +36,7 @@ CONTROL = {
     "campaigns": None,
     "flags": {},
 }
-TREATMENT = {
+TREATMENT: dict[str, Any] = {
     "name": "treatment",
     "share": 0.5,
     "release": "0a" * 32,
@@ -44,7 +45,7 @@ TREATMENT = {
     "campaigns": {"version": 1, "campaigns": []},
     "flags": {"big_cards": True, "columns": 2, "title": "For you"},
 }
-SOUND = {
+SOUND: dict[str, Any] = {
     "id": "blend-2",
     "hypothesis": "More variety, more likes",
     "salt": SALT,
@@ -68,7 +69,7 @@ SOUND = {
 HOLDOUT = {"salt": "f" * 32, "share": 0.05}
 
 
-def target(*experiments: dict[str, object], **changes: object) -> dict[str, object]:
+def target(*experiments: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return {
         "format": 1,
         "channel": "stable",
@@ -76,6 +77,11 @@ def target(*experiments: dict[str, object], **changes: object) -> dict[str, obje
         "holdout": HOLDOUT,
         "experiments": list(experiments),
     } | changes
+
+
+def each(key: str, *values: Any) -> list[dict[str, Any]]:
+    """Changes of one key: one to each of the values."""
+    return [{key: value} for value in values]
 
 
 def refused(value: object, match: str) -> None:
@@ -107,22 +113,22 @@ def test_a_channel_of_defaults_is_sound():
 @pytest.mark.parametrize(
     "change",
     [
-        *({"id": value} for value in (None, "", "Blend", "-a", "a" * 33, "a_b", "a\n")),
-        *({"hypothesis": value} for value in (None, 1, "x" * 501)),
-        *({"salt": value} for value in (None, SALT[:-1], SALT.upper(), SALT + "\n")),
-        *({"layer": value} for value in (None, "", "a b", "é")),
-        *({"segment": value} for value in (None, [0], [0, 0], [0.5, 0.4], [-0.1, 1], [0, 1.1])),
-        *({"segment": value} for value in ([0, 0.5, 1], [False, True], "01", {"0": 1})),
-        *({"state": value} for value in ("", "Running", None, "active", [])),
-        *({"from_utc": value} for value in (-1, 5.0, None, MAX_UTC + 1)),
-        *({"until_utc": value} for value in (5, None, "9", True, MAX_UTC + 1)),
-        *({"percent": value} for value in (-1, 101, True, None, float("nan"))),
-        *({"ramp": value} for value in (None, [[6, 9]], [[7, 20], [6, 30]], [[6, 101]], [[6]])),
+        *each("id", None, "", "Blend", "-a", "a" * 33, "a_b", "a\n"),
+        *each("hypothesis", None, 1, "x" * 501),
+        *each("salt", None, SALT[:-1], SALT.upper(), SALT + "\n"),
+        *each("layer", None, "", "a b", "é"),
+        *each("segment", None, [0], [0, 0], [0.5, 0.4], [-0.1, 1], [0, 1.1]),
+        *each("segment", [0, 0.5, 1], [False, True], "01", {"0": 1}),
+        *each("state", "", "Running", None, "active", []),
+        *each("from_utc", -1, 5.0, None, MAX_UTC + 1),
+        *each("until_utc", 5, None, "9", True, MAX_UTC + 1),
+        *each("percent", -1, 101, True, None, float("nan")),
+        *each("ramp", None, [[6, 9]], [[7, 20], [6, 30]], [[6, 101]], [[6]]),
         {"ramp": [[second, 20] for second in range(MAX_RAMP + 1)]},
-        *({"guardrails": value} for value in (None, {}, [{}], [{"metric": "ctr"}])),
+        *each("guardrails", None, {}, [{}], [{"metric": "ctr"}]),
         {"guardrails": [SOUND["guardrails"][0]] * (MAX_GUARDRAILS + 1)},
-        *({"winner": value} for value in ("control", "", 0)),
-        *({"interleave": value} for value in (None, 1, "true", True)),  # the arms name more
+        *each("winner", "control", "", 0),
+        *each("interleave", None, 1, "true", True),  # the arms name more
         {"state": "shipped"},
         {"state": "shipped", "winner": "nobody"},
         {"more": 1},
@@ -132,7 +138,7 @@ def test_an_experiment_that_is_not_as_it_should_be_is_refused(change):
     refused(target(SOUND | change), r"experiments\.json: experiment 1")
 
 
-RULED = {"release": None, "campaigns": None, "flags": {}}
+RULED: dict[str, Any] = {"release": None, "campaigns": None, "flags": {}}
 
 
 def test_two_arms_of_rules_and_weights_can_be_interleaved():
@@ -161,16 +167,16 @@ def test_arms_that_cannot_be_interleaved_are_refused(change):
 @pytest.mark.parametrize(
     "change",
     [
-        *({"name": value} for value in (None, "", "Control", "a b")),
-        *({"share": value} for value in (0, -0.5, 1.1, True, "0.5", None)),
-        *({"release": value} for value in ("", "spring", "0A" * 32, "0a" * 31, 1)),
-        *({"rules": value} for value in ([], {}, {"version": 1, "depth": 1}, "mmr")),
+        *each("name", None, "", "Control", "a b"),
+        *each("share", 0, -0.5, 1.1, True, "0.5", None),
+        *each("release", "", "spring", "0A" * 32, "0a" * 31, 1),
+        *each("rules", [], {}, {"version": 1, "depth": 1}, "mmr"),
         {"rules": {"version": 1, "depth": 1, "rules": [], "more": 1}},
-        *({"campaigns": value} for value in ([], {}, {"version": 1})),
-        *({"head_weights": value} for value in ({}, [], {"": 1}, {"a": "1"}, {"a": 1001}, 1)),
+        *each("campaigns", [], {}, {"version": 1}),
+        *each("head_weights", {}, [], {"": 1}, {"a": "1"}, {"a": 1001}, 1),
         {"head_weights": {f"h{n}": 1 for n in range(MAX_HEADS + 1)}},
-        *({"flags": value} for value in (None, [], {"": 1}, {"1a": 1}, {"a": None}, {"a": [1]})),
-        *({"flags": value} for value in ({"a": "x" * 201}, {"é": 1}, {"a": 1e16})),
+        *each("flags", None, [], {"": 1}, {"1a": 1}, {"a": None}, {"a": [1]}),
+        *each("flags", {"a": "x" * 201}, {"é": 1}, {"a": 1e16}),
         {"flags": {f"f{n}": 1 for n in range(MAX_FLAGS + 1)}},
         {"more": 1},
     ],
@@ -197,11 +203,11 @@ def test_arms_that_do_not_share_the_devices_are_refused(arms, match):
 @pytest.mark.parametrize(
     "change",
     [
-        *({"app": value} for value in (None, {}, {"least": "x", "below": None})),
+        *each("app", None, {}, {"least": "x", "below": None}),
         {"app": {"least": "2", "below": "2.0"}},
-        *({"device_classes": value} for value in (None, "phone", ["Phone"], [1])),
+        *each("device_classes", None, "phone", ["Phone"], [1]),
         {"device_classes": ["phone"] * (MAX_CLASSES + 1)},
-        *({"users": value} for value in (None, "", "old", True)),
+        *each("users", None, "", "old", True),
         {"more": 1},
     ],
 )
@@ -214,9 +220,9 @@ def test_wrong_eligibility_is_refused(change):
 @pytest.mark.parametrize(
     "change",
     [
-        *({"metric": value} for value in (None, "", "revenue")),
-        *({"worse_by": value} for value in (-0.1, 11, None, True)),
-        *({"alpha": value} for value in (0, 0.3, None)),
+        *each("metric", None, "", "revenue"),
+        *each("worse_by", -0.1, 11, None, True),
+        *each("alpha", 0, 0.3, None),
     ],
 )
 def test_a_wrong_guardrail_is_refused(change):
@@ -231,9 +237,9 @@ def test_a_wrong_guardrail_is_refused(change):
         *(None, [], {}, target() | {"more": 1}, target() | {"format": 0}),
         *(target(channel=value) for value in ("Stable", "", None)),
         *(target(session_pause_s=value) for value in (59, 86_401, 60.0, None)),
-        *(target(holdout=value) for value in ({}, 0.1, HOLDOUT | {"share": 1.1})),
+        *(target(**one) for one in each("holdout", {}, 0.1, HOLDOUT | {"share": 1.1})),
         *(target(holdout=HOLDOUT | {"salt": value}) for value in ("", None, "F" * 32)),
-        *(target(experiments=value) for value in (None, {}, [{}])),
+        *(target(**one) for one in each("experiments", None, {}, [{}])),
         target(*({"id": f"e{n}"} for n in range(MAX_EXPERIMENTS + 1))),
     ],
 )

@@ -10,6 +10,7 @@ from pocketrec_edge.answers import Answer, SlateItem
 from pocketrec_edge.events.slate_events import new_request
 
 SLATES = 100
+SESSION = "0b0f0f7c-8c0f-4c0e-8c0a-0a0b0c0d0e0f"
 
 
 def slates(k, *, paged):
@@ -36,8 +37,9 @@ def slates(k, *, paged):
             stage_ms={"total": float(rng.random() * 30)},
             request=new_request(),
         )
-        page = {"session": "0b0f0f7c-8c0f-4c0e-8c0a-0a0b0c0d0e0f", "page": 1 + n % 5}
-        yield replace(answer, **page) if paged else answer
+        if paged:
+            answer = replace(answer, session=SESSION, page=1 + n % 5)
+        yield answer
 
 
 @pytest.mark.parametrize("paged", [False, True])

@@ -74,9 +74,11 @@ class Phone:
 
     def events(self, kind: str) -> list[Any]:
         """Events of a kind in the log, in the order in which they were logged."""
-        found = self.device._log._connection.execute("SELECT id FROM event ORDER BY seq").fetchall()
+        log = self.device._log
+        assert log is not None
+        found = log._connection.execute("SELECT id FROM event ORDER BY seq").fetchall()
         order = [row[0] for row in found]
-        rows = [row[0] for row in self.device._log.export_rows() if isinstance(row, tuple)]
+        rows = [row[0] for row in log.export_rows() if isinstance(row, tuple)]
         logged = [event for event in rows if event.kind == kind]
         return sorted(logged, key=lambda event: order.index(event.id))
 

@@ -90,7 +90,7 @@ def test_any_arm_has_settings_that_fit_or_is_a_fault(bundle, treatment, control)
         assert (found.campaigns is None) == (treatment["campaigns"] is None)
     own, broken = overrides_of((Assigned(experiment=one, arm=one.control),), bundle)
     if broken:
-        assert own.rules is own.head_weights is own.campaigns is None
+        assert (own.rules, own.head_weights, own.campaigns) == (None, None, None)
 
 
 @given(SETTINGS)

@@ -3,6 +3,7 @@
 import os
 import stat
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -47,7 +48,7 @@ def test_a_memory_survives_the_disk(home):
 
 def test_a_memory_stays_small(home):
     for n in range(MAX_KEPT + 5):
-        change_memory(home, lambda memory, n=n: exposed(n, memory))
+        change_memory(home, partial(exposed, n))
     found = read_memory(home)
     assert [entry[0] for entry in found.exposed] == [f"e{n}" for n in range(5, MAX_KEPT + 5)]
     longest = ArmMemory(
@@ -67,7 +68,7 @@ def test_two_processes_lose_nothing(home):
         child = os.fork()
         if child == 0:
             for n in range(first, first + 10):
-                change_memory(home, lambda memory, n=n: exposed(n, memory))
+                change_memory(home, partial(exposed, n))
             os._exit(0)
         children.append(child)
     assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]

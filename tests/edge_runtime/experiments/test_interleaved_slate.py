@@ -48,8 +48,8 @@ def test_both_arms_are_merged_by_the_draw_of_salt_and_request(phone, mixed):
         assert answer.arms == {"blend": "interleaved"} and not answer.faults
         seed = bytes.fromhex(mixed.salt) + answer.request.encode()
         names = {item: n for n, item in enumerate(dict.fromkeys(first + second))}
-        rows = [[names[item] for item in slate] for slate in (first, second)]
-        wanted = team_draft(*rows, 6, seed)
+        control, treatment = ([names[item] for item in slate] for slate in (first, second))
+        wanted = team_draft(control, treatment, 6, seed)
         assert ids(answer) == [(first, second)[one.team][one.at] for one in wanted]
         assert [item.team for item in answer.items] == [
             ("control", "treatment")[one.team] for one in wanted

@@ -21,7 +21,7 @@ def test_a_merged_slate_is_fair(first, second, k, seed):
     for team in (0, 1):
         places = [one.at for one in slate if one.team == team]
         assert places == sorted(places)  # each team's order is kept
-        shown = set()
+        shown: set[int] = set()
         for one, item in zip(slate, items, strict=True):
             if one.team == team:  # the best of the team that is not there yet
                 better = rankings[team][: one.at]

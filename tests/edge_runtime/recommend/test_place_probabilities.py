@@ -14,6 +14,7 @@ from pocketrec_bundle.settings.rules import (
     CategoryThompson,
     Exploration,
     Mmr,
+    Rule,
     Rules,
     Sponsored,
 )
@@ -27,7 +28,7 @@ from pocketrec_edge.recommend.rules.sponsored import EligibleCampaign
 from pocketrec_edge.recommend.rules.thompson import Feedback
 
 SEED = st.integers(0, 2**32 - 1)
-DRAWS = {
+DRAWS: dict[str, Rule | None] = {
     "uniform": Exploration(epsilon=0.3, pool=5, first=2),
     "categories": CategoryThompson(epsilon=0.4, pool=9, first=1, alpha=1.0, beta=9.0),
     "bands": BandThompson(
@@ -70,11 +71,11 @@ def request_of(seed, n):
 
 
 def rules_of(drawing, sponsored):
-    listed = [Mmr(relevance=0.8), CategoryCap(place=0, limit=2)]
+    listed: list[Rule] = [Mmr(relevance=0.8), CategoryCap(place=0, limit=2)]
     if sponsored:
         listed.append(Sponsored(places=(2, 5), relevance=0.0, per_day=3))
-    if DRAWS[drawing] is not None:
-        listed.append(DRAWS[drawing])
+    if (draws := DRAWS[drawing]) is not None:
+        listed.append(draws)
     return Rules(rules=tuple(listed), depth=50)
 
 

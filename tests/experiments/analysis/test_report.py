@@ -79,10 +79,10 @@ def test_figures_of_the_arms_are_those_of_pandas(report, users, frames):
 
 def test_the_last_look_is_the_effect_on_the_users_totals(report, users):
     names = ("clicks", "impressions", "past_clicks", "past_impressions")
-    sums = [
+    control, treatment = (
         Sums.of_rows(names, users.loc[users["arm"] == arm, list(names)].to_numpy())
         for arm in ("control", "treatment")
-    ]
+    )
     metric = Ratio(
         numerator="clicks",
         denominator="impressions",
@@ -90,7 +90,7 @@ def test_the_last_look_is_the_effect_on_the_users_totals(report, users):
         past_denominator="past_impressions",
     )
     look = report.comparisons[0].looks[-1]
-    expected = effect(*sums, metric, critical=look.bound)
+    expected = effect(control, treatment, metric, critical=look.bound)
     assert look.day == 6
     for name in ("control", "treatment", "difference", "se", "low", "high", "relative", "p"):
         assert getattr(look.effect, name) == pytest.approx(getattr(expected, name), rel=1e-9), name

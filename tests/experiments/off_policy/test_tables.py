@@ -1,6 +1,7 @@
 """Exported tables to requests: which can be evaluated, and what an impression earned."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from pocketrec_experiments.off_policy.exported import Rewards
 from pocketrec_experiments.off_policy.tables import read_requests
 from pocketrec_experiments.off_policy.teams import read_teams
 
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "user_id": "u1",
     "request_id": "r1",
     "ts": 1000,
@@ -124,7 +125,7 @@ def test_rewards_of_some_events_and_their_values(export):
 
 
 def test_requests_whose_context_is_not_logged_are_counted(export):
-    cases = {
+    cases: dict[str, dict[str, Any]] = {
         "not a home slate": {"scene": "search"},
         "a later page": {"page": 2},
         "not from the models": {"source": "fallback"},
@@ -137,7 +138,7 @@ def test_requests_whose_context_is_not_logged_are_counted(export):
     for number, (reason, changes) in enumerate(cases.items()):
         request = f"x{number}"
         requests.append(REQUEST | {"request_id": request} | changes)
-        worse = {"propensity": None} if reason.startswith("without") else {}
+        worse: dict[str, Any] = {"propensity": None} if reason.startswith("without") else {}
         worse |= {"sponsored": "c1"} if reason.startswith("with s") else {}
         impressions += [shown(request, 1, "a", **worse), shown(request, 2, "b")]
     found = read_requests(export(requests, impressions, [taken("a", 1)]))

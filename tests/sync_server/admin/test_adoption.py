@@ -78,5 +78,5 @@ def test_many_releases_are_ten_columns_and_one_for_the_older_ones(alice, tiny_re
         tiny_repo, engine, range(int(time.time()) // DAY_S - 3, int(time.time()) // DAY_S)
     )
     assert len(one["names"]) == 11 and one["names"][-1] == "older"
-    assert {len(shares) for _, _, shares in one["rows"]} == {11}
+    assert {len(row[2]) for row in one["rows"]} == {11}
     assert one["rows"][0][2][-1] == "28.6%"  # of 14 devices, 4 stayed with the 4 oldest releases

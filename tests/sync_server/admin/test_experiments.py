@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import time
+from typing import Any
 
 import pytest
 
@@ -31,10 +32,17 @@ def engine(tiny_repo):
 
 @pytest.fixture
 def running(tiny_repo, two_releases, tmp_path):
-    plan = {"id": "blend", "hypothesis": "bigger <b>titles</b>", "arms": ARMS}
+    plan: dict[str, Any] = {"id": "blend", "hypothesis": "bigger <b>titles</b>", "arms": ARMS}
     plan["until_utc"] = int(time.time()) + 28 * 86_400
     plan["guardrails"] = [{"metric": "conversion", "worse_by": 0.05, "alpha": 0.01}]
     return start(tiny_repo, load_signers(tmp_path / "keys"), "stable", plan)
+
+
+def signed(repo):
+    """The experiment of the channel as it is signed now."""
+    found = read_experiments(repo, "stable").find("blend")
+    assert found is not None
+    return found
 
 
 def expose(engine, one, arm, n, first, **more):
@@ -87,8 +95,17 @@ def test_devices_that_do_not_match_the_shares_are_a_warning(alice, engine, runni
 def test_the_bounds_are_those_of_the_published_tables():
     """Two looks at half and at the end: 2.963 and 1.969 (Lan and DeMets 1983)."""
     arms = (Arm(name="control", share=0.5), Arm(name="treatment", share=0.5))
-    facts = {"id": "x", "hypothesis": "", "salt": "a" * 32, "layer": "l", "segment": (0.0, 1.0)}
-    one = Experiment(**facts, state="running", from_utc=1000, until_utc=3000, arms=arms)
+    one = Experiment(
+        id="x",
+        hypothesis="",
+        salt="a" * 32,
+        layer="l",
+        segment=(0.0, 1.0),
+        state="running",
+        from_utc=1000,
+        until_utc=3000,
+        arms=arms,
+    )
     assert bounds(one, 2000) == pytest.approx((2.963, 1.969), abs=1e-3)
     assert bounds(one, 9999) == pytest.approx((1.96, 1.96), abs=1e-3)
     assert bounds(one, 500) is None
@@ -97,13 +114,13 @@ def test_the_bounds_are_those_of_the_published_tables():
 def test_buttons_sign_with_the_key_and_the_history_has_them_once(alice, tiny_repo, running):
     reply = press(alice, "stop", "enough data")
     assert reply.status_code == 303
-    assert read_experiments(tiny_repo, "stable").find("blend").state == "stopped"
+    assert signed(tiny_repo).state == "stopped"
     assert "experiment-stop of blend: done" in alice.client.get(reply.headers["Location"]).text
     change = policy_history(tiny_repo, "stable")[0]
     assert (change.action, change.by) == ("experiment-stop", "alice (site)")
     assert alice.get("history").count("enough data") == 1
     assert press(alice, "ship", arm="treatment").status_code == 303
-    found = read_experiments(tiny_repo, "stable").find("blend")
+    found = signed(tiny_repo)
     assert (found.state, found.winner) == ("shipped", "treatment")
     assert "<b>shipped</b>" in alice.get("experiments")
 
@@ -115,7 +132,7 @@ def test_an_outdated_page_and_an_impossible_action_sign_nothing(alice, tiny_repo
     data = sent | {"csrf": alice.csrf(), "reason": "x", "version": version}
     reply = alice.client.post("/admin/experiments/actions", data=data)
     assert (reply.status_code, "was changed after" in reply.text) == (409, True)
-    assert read_experiments(tiny_repo, "stable").find("blend").state == "paused"
+    assert signed(tiny_repo).state == "paused"
     query = "channel=stable&experiment=blend&action=pause"
     assert alice.client.get(f"/admin/experiments/confirm?{query}").status_code == 409
 
@@ -131,7 +148,7 @@ def test_without_the_key_the_page_shows_a_command_that_does_it(
     words = [there.get(word, word) for word in shlex.split(html.unescape(command))]
     done = runner.invoke(main, words[1:])
     assert done.exit_code == 0, done.output
-    state = read_experiments(tiny_repo, "stable").find("blend").state
+    state = signed(tiny_repo).state
     assert state == {"stop": "stopped", "ship": "shipped"}[action]
 
 

@@ -4,6 +4,7 @@ import hashlib
 import html
 import json
 import re
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,14 @@ from pocketrec_server.repository.keys import load_signers
 from pocketrec_server.repository.publish import change_policy, publish, read_policy
 from pocketrec_server.repository.rollout import changed
 
-GATE = {"target": "android", "model": "user_tower", "check": "cosine", "value": 0.99987}
+GATE: dict[str, Any] = {
+    "target": "android",
+    "model": "user_tower",
+    "check": "cosine",
+    "value": 0.99987,
+}
 GATE |= {"limit": 0.9999, "passed": False, "warned": False, "key": "export.cosine", "note": ""}
-CARD = {
+CARD: dict[str, Any] = {
     "fit": "final",
     "training": {"valid_ndcg10": 0.79159, "seed": 7, "ranker_gain": "NDCG@10 +0.1383"},
     "final": {"epochs": 4},

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import time
+from functools import partial
 
 import pytest
 
@@ -64,7 +65,8 @@ def resigned(tmp_path):
 
 
 def start(founded, value, **more):
-    return signing.start(*founded, "stable", value, **more)
+    repo, signers = founded
+    return signing.start(repo, signers, "stable", value, **more)
 
 
 def test_a_channel_has_no_target_before_its_first_experiment(founded):
@@ -100,8 +102,14 @@ def test_the_same_again_signs_nothing(founded, soon):
     assert (repo / "metadata/timestamp.json").read_bytes() == stamp
 
 
+def release_1_is(change, policy):
+    """The policy with release 1 changed."""
+    return changed(policy, find(policy, "1"), **change)
+
+
 def second_release(founded, named_releases):
-    publish(named_releases[1], *founded, "stable", percent=20)
+    repo, signers = founded
+    publish(named_releases[1], repo, signers, "stable", percent=20)
 
 
 def other_change(founded, named_releases):
@@ -128,12 +136,14 @@ def a_refresh(founded, named_releases):
 
 
 def a_first_stage(founded, named_releases):
-    set_first_percent(*founded, "stable", 5)
+    repo, signers = founded
+    set_first_percent(repo, signers, "stable", 5)
 
 
 def a_rotation(founded, named_releases):
-    rotate(*founded, ["stable"])
-    rotate(*founded, ["targets", "snapshot"])
+    repo, signers = founded
+    rotate(repo, signers, ["stable"])
+    rotate(repo, signers, ["targets", "snapshot"])
 
 
 def a_prune(founded, named_releases):
@@ -195,7 +205,7 @@ def test_an_arm_of_a_release_that_the_channel_lacks_is_refused(founded, named_re
         start(founded, soon(arm={"release": "spring"}))
     second_release(founded, named_releases)
     for change in ({"state": "killed"}, {"state": "paused"}):
-        change_policy(repo, signers, "stable", lambda p, c=change: changed(p, find(p, "1"), **c))
+        change_policy(repo, signers, "stable", partial(release_1_is, change))
         with pytest.raises(InputError, match=f"release 1 is {change['state']}, so no device"):
             start(founded, soon(arm={"release": "1"}))
     change_policy(repo, signers, "stable", lambda p: changed(p, find(p, "1"), state="active"))

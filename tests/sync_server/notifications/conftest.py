@@ -28,6 +28,8 @@ def running(server):
 class Receiver(BaseHTTPRequestHandler):
     """Keeps each request, and answers as `server.answers` says; None: not at all."""
 
+    server: "HookServer"
+
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.received.append((self.path, dict(self.headers), body))
@@ -45,18 +47,28 @@ class Receiver(BaseHTTPRequestHandler):
         pass
 
 
+class HookServer(ThreadingHTTPServer):
+    webhook: Webhook
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Receiver)
+        self.received: list[tuple[str, dict[str, str], bytes]] = []
+        self.answers: list[int | None] = [204]
+        self.released = threading.Event()
+
+
 @pytest.fixture
 def receiver():
     """An HTTP server: `received` requests, `answers` to give (the last one stays)."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    server.received, server.answers, server.released = [], [204], threading.Event()
-    with running(server) as one:
-        one.webhook = Webhook(url=f"http://127.0.0.1:{server.server_port}/hook?team=1", secret=KEY)
+    with running(HookServer()) as one:
+        one.webhook = Webhook(url=f"http://127.0.0.1:{one.server_port}/hook?team=1", secret=KEY)
         yield one
 
 
 class Post(socketserver.StreamRequestHandler):
     """Speaks as much SMTP (RFC 5321) as a client needs; `server.replies` replaces answers."""
+
+    server: "MailServer"
 
     def say(self, text):
         self.wfile.write(f"{text}\r\n".encode())
@@ -88,20 +100,25 @@ class Post(socketserver.StreamRequestHandler):
                 self.say("250 fine")
 
 
-class Server(socketserver.ThreadingTCPServer):
+class MailServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = daemon_threads = True
+    mail: Mail
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Post)
+        self.heard: list[str] = []
+        self.mails: list[bytes] = []
+        self.replies: dict[str, str] = {}
+        self.released = threading.Event()
 
 
 @pytest.fixture
 def post():
     """A mail server: `heard` lines, `mails`, and `replies` by line or verb in place of success."""
-    server = Server(("127.0.0.1", 0), Post)
-    server.heard, server.mails, server.replies = [], [], {}
-    server.released = threading.Event()
-    with running(server) as one:
+    with running(MailServer()) as one:
         one.mail = Mail(
             host="127.0.0.1",
-            port=server.server_address[1],
+            port=one.server_address[1],
             security="none",
             sender="pocketrec@example.org",
             recipients=("oncall@example.org", "bob@example.org"),

@@ -300,8 +300,7 @@ def documented_keys():
     text = (Path(__file__).parents[3] / "docs" / "device" / "privacy.md").read_text()
     section = text.partition("\n## What leaves the phone\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", section, re.MULTILINE)
-    rows = {kind: set(re.findall(r"`(\w+)`", keys)) for kind, keys in rows}
-    return {kind: keys - {"sync", "feedback"} for kind, keys in rows.items()}
+    return {kind: {*re.findall(r"`(\w+)`", keys)} - {"sync", "feedback"} for kind, keys in rows}
 
 
 def test_what_leaves_is_what_the_guide_lists(small_release, tmp_path, url, database):
@@ -310,7 +309,7 @@ def test_what_leaves_is_what_the_guide_lists(small_release, tmp_path, url, datab
     with phone(tmp_path / "phone", small_release, clock) as device:
         first = device.recommend(3, page=1)
         sponsor = Sponsorship(campaign="spring", label="Ad")
-        items = (replace(first.items[0], sponsored=sponsor), *first.items[1:])
+        items = (replace(first.items[0], sponsored=sponsor, team="b"), *first.items[1:])
         full = replace(first, items=items, request="R" * 22, arms={"blend-2": "b"})
         full = replace(full, faults=(Fault(FaultCode.DEADLINE, "too late"),))
         exposure = Exposure(

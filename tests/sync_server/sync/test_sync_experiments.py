@@ -14,8 +14,8 @@ from pocketrec_bundle.settings.experiment import PAUSED
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_edge.device import Device
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.sync import policy as sync_policy
 from pocketrec_edge.sync.client import sync
+from pocketrec_edge.sync.metadata import TrustedMetadata
 from pocketrec_server.experiments import signing
 from pocketrec_server.repository import blobs, state
 from pocketrec_server.repository.publish import (
@@ -337,12 +337,12 @@ def test_the_policy_of_a_channel_with_experiments_has_the_keys_of_version_0_1(si
 
 def test_an_app_without_experiments_syncs_from_such_a_channel(site, monkeypatch):
     """As apps of 0.1 do: policy, halts and manifests are all that they ask for."""
-    read = sync_policy.TrustedMetadata.read
+    read = TrustedMetadata.read
 
     def without(self, path, most_bytes):
         return None if path == PATH else read(self, path, most_bytes)
 
-    monkeypatch.setattr(sync_policy.TrustedMetadata, "read", without)
+    monkeypatch.setattr(TrustedMetadata, "read", without)
     site.start({"release": "1"})
     assert (site.sync().status, site.has()) == ("updated", "0")
     assert not any("experiments" in path for path in site.asked)

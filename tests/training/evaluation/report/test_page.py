@@ -30,7 +30,7 @@ SEGMENT = dict.fromkeys(
     ("ndcg@10", "recall@20", "best_baseline_ndcg@10", "best_baseline_recall@20", "low", "high"),
     0.08,
 )
-STAGES = {
+STAGES: dict[str, Any] = {
     "epochs": 9,
     "epochs_planned": 20,
     "retrieval_stopped_by": "patience",
