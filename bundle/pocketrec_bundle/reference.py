@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pocketrec_bundle.encoding.strict_json import is_integer, is_number
-from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.features import FeatureSpec
 
 KEY = "reference"
@@ -118,7 +118,7 @@ class Reference:
         """Read what `to_json` returned.
 
         Raises:
-            BundleInvalidError: it has another form, or a newer format.
+            InputError: it has another form, or a newer format.
         """
         try:
             if value["format"] != FORMAT:
@@ -133,7 +133,7 @@ class Reference:
                 scores=None if value["scores"] is None else _histogram(value["scores"]),
             )
         except (KeyError, TypeError, ValueError) as err:
-            if isinstance(err, BundleInvalidError):
+            if isinstance(err, InputError):
                 raise
             raise _bad(f"{type(err).__name__}: {err}") from err
 
@@ -228,5 +228,5 @@ def _count(value: Any) -> int:
     return int(value)
 
 
-def _bad(why: str) -> BundleInvalidError:
-    return BundleInvalidError(f"model_card.json: {KEY}: {why}")
+def _bad(why: str) -> InputError:
+    return InputError(f"model_card.json: {KEY}: {why}")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pocketrec_bundle.disk.files import canonical_json
-from pocketrec_bundle.errors import BundleInvalidError
+from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.reference import Histogram, Reference, category_counts, reference_of
 
@@ -91,12 +91,12 @@ def test_training_data_is_counted_by_event_category_and_feature(made):
     ],
 )
 def test_another_form_is_refused(made, change):
-    with pytest.raises(BundleInvalidError, match=r"model_card.json: reference"):
+    with pytest.raises(InputError, match=r"model_card.json: reference"):
         Reference.from_json(made.to_json() | change)
 
 
 def test_a_missing_key_is_refused(made):
     value = made.to_json()
     del value["scores"]
-    with pytest.raises(BundleInvalidError, match="scores"):
+    with pytest.raises(InputError, match="scores"):
         Reference.from_json(value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pocketrec_bundle.errors import BundleInvalidError, InputError
+from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.reader import Bundle, open_bundle
 from pocketrec_bundle.reference import KEY, Reference
 from pocketrec_experiments.analysis.tables import open_events
@@ -179,7 +179,7 @@ def _reference(bundle: Bundle) -> tuple[Reference | None, str]:
         )
     try:
         return Reference.from_json(card[KEY]), ""
-    except BundleInvalidError as err:
+    except InputError as err:
         return None, f"drift is missing: {err}"
 
 

@@ -41,6 +41,8 @@ FAULT_CODES = (
     "interests_unreadable",
     "sessions_unreadable",
     "session_not_kept",
+    "experiments_unreadable",
+    "arm_unusable",
 )
 """Codes of docs/device/fault-codes.md; a test compares them with the device's."""
 MAX_MS = 600_000.0
