@@ -33,6 +33,7 @@ READERS = (
     ("browse", "--server", "http://127.0.0.1:1"),
     ("status",),
     ("feedback", "x"),
+    ("arm", "test", "b"),
     ("interests",),
     ("interests", "--clear"),
     ("consent",),
