@@ -132,7 +132,7 @@ def test_axe_finds_what_is_wrong(axe, tab, tiny_repo, start_server):
     assert [found[0] for found in violations(tab, axe)] == ["label"]
     tab.run("document.querySelector('button').after(document.querySelector('button').cloneNode(1))")
     assert doubled_names(tab) == ["Log in"]
-    tab.run("document.querySelector('p').className = 'scroll'")
+    tab.run("document.querySelector('p').style = 'overflow-x: auto; white-space: nowrap'")
     tab.run("document.querySelector('p').innerHTML = 'x'.repeat(999)")
     assert len(unreachable(tab)) == 1
 
