@@ -278,7 +278,9 @@ def reading_before_regions(given) -> str:
     del columns["regions"], columns["age_rating"], columns["user_id"]
     if columns["timestamp_unit"] == "auto":
         del columns["timestamp_unit"]
-    rules = {"dataset": "", "columns": columns, "events": asdict(given.events)}
+    events = asdict(given.events)
+    del events["values"]
+    rules = {"dataset": "", "columns": columns, "events": events}
     return hashlib.sha256(canonical_json(rules)).hexdigest()
 
 
