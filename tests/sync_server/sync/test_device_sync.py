@@ -20,7 +20,10 @@ def test_a_device_syncs_and_answers_from_the_new_release_at_once(
         device.feedback("item 14", "like")
         publish(named_releases[1], repo, signers, "stable")
         second = device.sync(address, consent=True)
-        assert (second.status, second.events_sent) == ("updated", 1 + 1 + 3)  # a tap, a request, impressions
+        assert (second.status, second.events_sent) == (
+            "updated",
+            1 + 1 + 3,
+        )  # a tap, a request, impressions
         assert device.bundle is not None and device.bundle.manifest.name == "1"
         assert device.recommend(3).release == "1"
         assert device.sync(address).status == "current"

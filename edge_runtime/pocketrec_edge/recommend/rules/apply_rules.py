@@ -51,14 +51,19 @@ def apply(
     rules: Rules, candidates: RuleCandidates, context: RequestContext, k: int
 ) -> RerankResult:
     """Choose a slate of at most k items; equal scores count in the order of rows."""
-    at = np.lexsort((candidates.rows, -candidates.scores))[: max(rules.depth, k)]
-    work = _Work(candidates, context, k, at)
+    work = _Work(candidates, context, k, _entering(rules, candidates, k))
     for rule in rules.rules:
         if not isinstance(rule, EXPLORING):
             work.step(rule)
         elif context.rng is not None:
             return work.explored(rule, context.rng)
     return work.slate()
+
+
+def _entering(rules: Rules, candidates: RuleCandidates, k: int) -> Positions:
+    """Return the places of the candidates that enter, best first, integer [<= max(depth, k)]."""
+    at = np.lexsort((candidates.rows, -candidates.scores))
+    return at[: max(rules.depth, k)]
 
 
 def place_probabilities(
@@ -75,8 +80,7 @@ def place_probabilities(
         context: as for `apply`; its `rng` is not used.
         k: slate size.
     """
-    at = np.lexsort((candidates.rows, -candidates.scores))[: max(rules.depth, k)]
-    work = _Work(candidates, context, k, at)
+    work = _Work(candidates, context, k, _entering(rules, candidates, k))
     for rule in rules.rules:
         if isinstance(rule, EXPLORING):
             return work.odds(rule)
