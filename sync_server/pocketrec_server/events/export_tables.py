@@ -126,6 +126,11 @@ def _is_finite(value: Any) -> bool:
     return is_number(value, -1e300, 1e300)
 
 
+def _real(value: int | float | None) -> float | None:
+    """Return a number as float: Arrow refuses integers above 2**53 in a column of doubles."""
+    return None if value is None else float(value)
+
+
 def _is_probability(value: Any) -> bool:
     return is_number(value, 0, 1)
 
@@ -171,8 +176,8 @@ def _impression(row: Row) -> dict[str, Any]:
         "place": place,
         "item_id": row["item_id"],
         "ts": row["ts"],
-        "score": context.take("score", _is_finite),
-        "propensity": context.take("propensity", _is_probability),
+        "score": _real(context.take("score", _is_finite)),
+        "propensity": _real(context.take("propensity", _is_probability)),
         "sponsored": context.take("sponsored", _is_text),
         "source": context.take("source", _is_text),
         "page": context.take("page", _is_place),
@@ -192,7 +197,7 @@ def _request(row: Row) -> dict[str, Any]:
         "page": context.take("page", _is_place),
         "paging": context.take("paging", _is_text),
         "k": context.take("k", _is_count),
-        "ms": context.take("ms", _is_finite),
+        "ms": _real(context.take("ms", _is_finite)),
         "session_id": context.take("session", _is_text),
         "arms": sorted((context.take("arms", are_arms) or {}).items()),
         "faults": context.take("faults", _are_codes) or [],

@@ -12,6 +12,8 @@ import uuid
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import update
 
 from benchmarks.support.kill_steps import forked
@@ -27,8 +29,10 @@ from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import RETRY
 from pocketrec_server.events.erasure import erase
 from pocketrec_server.events.export import ExportReport, export_events, pseudonym
+from pocketrec_server.events.export_tables import TABLES
 from pocketrec_server.events.ingest import store
 from pocketrec_server.events.uploads import Upload
+from pocketrec_server.events.validation import checked
 from pocketrec_server.storage.database import open_database, writing
 from pocketrec_server.storage.tables import SETTING
 from pocketrec_training.data.ingest import build_tables
@@ -89,6 +93,39 @@ def test_a_day_is_a_file_with_rows_by_time_and_ids_hashed(salted, tmp_path):
             (two, "other", "like", 0.75, DAY_19_000 + 3, '{"n":3}'),
         ]
     )
+
+
+def test_numbers_larger_than_a_double_holds_exactly_are_exported(engine, tmp_path):
+    shown = event(1, kind="impression", value=None, context={"score": 2**53 + 1})
+    asked = event(2, kind="request", value=None, id="request-2", item_id="")
+    send(engine, [shown, asked | {"context": {"ms": 2**60 + 1, "k": 2**60}}])
+    done = export_events(engine, tmp_path / "out")
+    assert (done.impressions, done.requests) == (1, 1)
+    day = "day=2022-01-08/events.parquet"
+    (row,) = pq.read_table(tmp_path / "out" / "impressions" / day, partitioning=None).to_pylist()
+    assert row["score"] == float(2**53)
+    (row,) = pq.read_table(tmp_path / "out" / "requests" / day, partitioning=None).to_pylist()
+    assert (row["ms"], row["k"], row["context"]) == (float(2**60), None, f'{{"k":{2**60}}}')
+
+
+_NAMES = sorted(
+    {column.name for table in TABLES for column in table.columns}
+    | {"request", "session", "release", "source", "paging", "arms", "faults", "arm", "salt"}
+)
+_NUMBERS = st.integers() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False)
+_SCALARS = st.none() | st.booleans() | _NUMBERS | st.text('aZ0-"\0é漢😀')
+_VALUES = _SCALARS | st.lists(_SCALARS, max_size=3) | st.dictionaries(st.text("ab"), _SCALARS)
+
+
+@given(context=st.dictionaries(st.sampled_from(_NAMES), _VALUES))
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.kind)
+def test_every_context_that_an_upload_may_have_fits_the_columns(table, context):
+    without = "" if table.kind in ("request", "exposure") else "i"
+    sent = event(1, kind=table.kind, id="request-1", item_id=without, value=None, context=context)
+    for row in checked([sent])[0]:
+        values = table.values(row) | {"user_id": "u"}
+        made = pa.table({key: [value] for key, value in values.items()}, schema=table.schema())
+        assert made.num_rows == 1
 
 
 def test_equal_events_give_equal_bytes_in_whatever_order_they_came(salted, tmp_path):
