@@ -19,7 +19,7 @@ from pocketrec_server.notifications.message import (
     message,
     parse,
 )
-from pocketrec_server.notifications.settings import Notifications
+from pocketrec_server.notifications.settings import UNREADABLE, Notifications
 from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import DELIVERY, NOTICE
 
@@ -59,15 +59,20 @@ class Delivery:
 def observe(
     engine: Engine, notices: Iterable[Notice], settings: Notifications, now_utc: int
 ) -> None:
-    """Compare the present notices with the open ones, and queue a message for each difference."""
-    present = {one.key: one for one in notices if one.kind in settings.kinds}
+    """Compare the present notices with the open ones, and queue a message for each difference.
+
+    A look that could not read everything ends no notice: the others are unknown, not absent.
+    """
+    seen = list(notices)
+    is_complete = all(one.kind != UNREADABLE for one in seen)
+    present = {one.key: one for one in seen if one.kind in settings.kinds}
     with writing(engine) as connection:
         for key, notice in sorted(present.items()):
             if _opens(connection, key, notice, now_utc):
                 _queue(connection, message(BEGAN, notice, now_utc, settings.site), settings)
         column = NOTICE.c
         old = select(NOTICE).where(column.ended_utc.is_(None), column.seen_utc <= now_utc - GONE_S)
-        for row in connection.execute(old).all():
+        for row in connection.execute(old).all() if is_complete else ():
             over = update(NOTICE).where(column.key == row.key, column.ended_utc.is_(None))
             if (
                 row.key not in present
