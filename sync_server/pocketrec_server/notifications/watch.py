@@ -48,6 +48,8 @@ def watch(
                 once(repo, engine, settings, look, int(time.time()))
             except (PocketRecError, SQLAlchemyError) as err:
                 _LOG.error("notifications: %s", err)
+            except Exception:  # noqa: BLE001  # the last handler: the thread must live on
+                _LOG.exception("notifications: bug")
 
     thread = threading.Thread(target=run, name="notifications", daemon=True)
     thread.start()

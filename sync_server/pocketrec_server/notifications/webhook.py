@@ -38,7 +38,8 @@ def send(webhook: Webhook, message: Message, now_utc: int, timeout_s: float = TI
     """Send a message.
 
     Raises:
-        DeliveryFailedError: no connection, no answer in time, or a status other than 2xx.
+        DeliveryFailedError: no connection, no answer in time, a status other than 2xx, or a URL
+            to which no request can be sent.
     """
     parts = urlsplit(webhook.url)
     body = message.to_text().encode()
@@ -64,6 +65,8 @@ def send(webhook: Webhook, message: Message, now_utc: int, timeout_s: float = TI
         response.read(_MOST_READ)
     except (OSError, http.client.HTTPException) as err:
         raise DeliveryFailedError(f"{host}: {err or type(err).__name__}") from err
+    except ValueError as err:  # UnicodeError: a host such as "hooks..example.org"
+        raise DeliveryFailedError(f"{host}: {err}", final=True) from err
     finally:
         connection.close()
     status = response.status

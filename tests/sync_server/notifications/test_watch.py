@@ -56,6 +56,18 @@ def test_a_notice_is_sent_once_on_each_transport_and_again_when_it_is_over(
     assert {one.state for one in outbox.newest(engine, 9)} == {SENT}
 
 
+@pytest.mark.parametrize("kinds", [("halted", "unreadable"), ("halted",)])
+def test_what_cannot_be_read_is_not_resolved(engine, receiver, tmp_path, kinds):
+    settings = Notifications(webhook=receiver.webhook, mail=None, kinds=kinds)
+    unread = Notice(kind="unreadable", level="bad", text="cannot be read")
+    once(tmp_path, engine, settings, seen(HALT), NOW)
+    once(tmp_path, engine, settings, seen(unread), NOW + GONE_S)
+    once(tmp_path, engine, settings, seen(HALT), NOW + 2 * GONE_S)
+    assert "ended" not in [one["state"] for one in bodies(receiver) if one["kind"] == "halted"]
+    once(tmp_path, engine, settings, seen(), NOW + 3 * GONE_S)
+    assert [one["state"] for one in bodies(receiver) if one["kind"] == "halted"][-1] == "ended"
+
+
 def test_a_text_that_changes_is_no_new_notice_and_other_kinds_are_left_out(
     engine, receiver, tmp_path
 ):
@@ -156,6 +168,30 @@ def test_a_halt_on_a_running_server_reaches_the_webhook_and_the_mailbox(
     assert said["text"] == "second on stable is halted: odd slates"
     assert said["link"].endswith(f"/admin/releases/stable/{two_releases[0]}")
     assert b"second on stable is halted" in post.mails[0]
+
+
+def test_a_bug_is_logged_with_its_traceback_and_the_thread_looks_again(
+    engine, hook, receiver, tmp_path, caplog
+):
+    looks = itertools.count()
+
+    def look(repo, engine, now):
+        if next(looks) == 0:
+            raise RuntimeError("odd notice")
+        return (HALT,)
+
+    stop = threading.Event()
+    thread = watch(tmp_path, engine, hook, look, stop, every_s=0.02)
+    try:
+        end = time.monotonic() + 60
+        while not receiver.received and thread.is_alive() and time.monotonic() < end:
+            time.sleep(0.02)
+    finally:
+        stop.set()
+        thread.join()
+    assert [one["state"] for one in bodies(receiver)] == ["began"]
+    (record,) = [one for one in caplog.records if one.exc_info]
+    assert record.exc_info is not None and "odd notice" in str(record.exc_info[1])
 
 
 def test_the_page_shows_settings_without_secrets_deliveries_and_sends_a_test(

@@ -76,6 +76,14 @@ def test_no_answer_and_no_connection_fail_and_can_be_tried_again(receiver):
     assert not caught.value.final
 
 
+@pytest.mark.parametrize("host", ["hooks..example.org", f"{'a' * 64}.example.org"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_host_that_no_request_can_have_fails_for_good(scheme, host):
+    with pytest.raises(DeliveryFailedError, match=r"example\.org: ") as caught:
+        send(Webhook(url=f"{scheme}://{host}/", secret="x" * 16), MESSAGE, 1)
+    assert caught.value.final
+
+
 def test_an_answer_that_is_not_http_is_a_failure():
     with socket.create_server(("127.0.0.1", 0)) as noise:
         url = f"http://127.0.0.1:{noise.getsockname()[1]}/"
