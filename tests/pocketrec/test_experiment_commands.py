@@ -1,6 +1,9 @@
 """`pocketrec experiment` as an operator types it, on a real repository."""
 
 import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,11 +19,11 @@ from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_edge.device import Device
 from pocketrec_edge.experiments.signed_experiments import keep_experiments
 from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_server.experiments import signing
 from pocketrec_server.experiments.signing import read_experiments
 from pocketrec_server.repository.keys import load_signers, make_keys
 from pocketrec_server.repository.publish import found_repository, publish
 
-NOW = 1_800_000_000
 FILE = """
 id = "blend"
 hypothesis = "more likes"
@@ -73,13 +76,14 @@ def changed(file: Path, *changes: tuple[str, str]) -> Path:
 
 
 def test_a_file_becomes_a_plan(file):
-    plan = read_plan(file, NOW)
-    assert plan["until_utc"] == NOW + 14 * 86_400 and "from_utc" not in plan
+    plan = read_plan(file)
+    assert plan["length_s"] == 14 * 86_400
+    assert "from_utc" not in plan and "until_utc" not in plan
     assert plan["eligible"] == {"app": {"least": "1.2", "below": None}, "users": "new"}
     assert plan["arms"][1]["rules"] == RULES
     changed(file, ("days = 14", "from = 2027-01-02\nuntil = 2027-01-03T12:00:00+01:00"))
     changed(file, ("percent = 10", "percent = 10\nramp = [[2027-01-02T06:00:00Z, 50]]"))
-    plan = read_plan(file, NOW)
+    plan = read_plan(file)
     assert plan["from_utc"] == 1_798_848_000  # date -u -d 2027-01-02 +%s
     assert plan["until_utc"] == 1_798_848_000 + 35 * 3600
     assert plan["ramp"] == [[1_798_848_000 + 6 * 3600, 50]]
@@ -103,12 +107,12 @@ def test_a_file_becomes_a_plan(file):
 )
 def test_a_wrong_file_names_what_to_change(file, old, new, match):
     with pytest.raises(InputError, match=match):
-        read_plan(changed(file, (old, new)), NOW)
+        read_plan(changed(file, (old, new)))
 
 
 def test_a_missing_file_is_bad_input(tmp_path):
     with pytest.raises(InputError, match="No such file"):
-        read_plan(tmp_path / "no.toml", NOW)
+        read_plan(tmp_path / "no.toml")
 
 
 def test_an_experiment_from_start_to_ship(founded, file, runner):
@@ -147,6 +151,44 @@ def test_an_experiment_from_start_to_ship(founded, file, runner):
         f"experiment-{name}" for name in ("kill", "stop", "ship", "start", "resume")
     ]
     assert "(4% more likes)" in history
+
+
+def test_an_edit_of_an_open_experiment_keeps_what_the_file_does_not_name(
+    tiny_release, file, runner, tmp_path
+):
+    repo, keys = tmp_path / "repo", tmp_path / "keys"
+    make_keys(keys)
+    signers = load_signers(keys)
+    found_repository(repo, signers)
+    publish(tiny_release, repo, signers, "stable")
+
+    def run(*words):
+        signed = ("--repo", str(repo), "--keys", str(keys))
+        done = runner.invoke(main, ["experiment", *map(str, words), *signed])
+        assert done.exit_code == 0, (done.output, done.exception)
+        (one,) = read_experiments(repo, "stable").experiments
+        return one, done.stderr
+
+    changed(file, ("percent = 10\n", ""))
+    yesterday = int(time.time()) - 80_000
+    plan = read_plan(file) | {"percent": 20}
+    first = signing.start(repo, signers, "stable", plan, now_utc=yesterday)
+    assert first.until_utc == yesterday + 14 * 86_400
+    ramped, _ = run("ramp", "blend", "--percent", 30, "--ramp", f"{day(yesterday + 9e5)}=60")
+    paused, _ = run("pause", "blend")
+    assert run("start", file) == (paused, "blend: nothing changed\n")
+    assert (paused.percent, paused.ramp, paused.state) == (30, ramped.ramp, "paused")
+    changed(file, ("days = 14", "days = 15\npercent = 40"), ("more likes", "more"))
+    after, said = run("start", file)
+    assert after == replace(
+        paused, until_utc=yesterday + 15 * 86_400, percent=40, hypothesis="more"
+    )
+    until = f"until {day(first.until_utc)} to {day(after.until_utc)}"
+    assert said == f"blend: changed hypothesis, {until}, percent 30 to 40\n"
+
+
+def day(utc):
+    return datetime.fromtimestamp(utc, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def test_an_experiment_that_has_not_begun_or_is_over_says_so(founded):

@@ -1,6 +1,5 @@
 """`pocketrec experiment`: start, watch and end signed experiments of a channel."""
 
-import time
 from pathlib import Path
 
 import click
@@ -47,14 +46,18 @@ def start(
 ) -> None:
     """Start the experiment in FILE (TOML), or change an open one.
 
-    An open experiment keeps its devices and arms; its text, end, guardrails and a rising percentage
-    may change. A change of arms, shares, layer, segment or eligibility needs --new-salt.
+    An open experiment keeps its devices, arms and state; its text, end, guardrails and a rising
+    percentage may change. Percentage and ramp stay unless FILE names them. A change of arms,
+    shares, layer, segment or eligibility needs --new-salt.
     """
     from pocketrec_server.experiments import signing
 
     note, signers = note_of(by, reason), signers_of(repo, keys)
-    plan = read_plan(file, int(time.time()))
-    signing.start(repo, signers, channel, plan, new_salt=new_salt, note=note)
+    plan = read_plan(file)
+    before = signing.read_experiments(repo, channel).find(str(plan.get("id")))
+    after = signing.start(repo, signers, channel, plan, new_salt=new_salt, note=note)
+    if before is not None:
+        click.echo(table.difference(before, after), err=True)
     table.say(repo, channel, as_json)
 
 

@@ -33,12 +33,11 @@ _FILES = ("rules", "campaigns")
 MAX_BYTES = 1 << 20
 
 
-def read_plan(path: Path, now_utc: int) -> dict[str, Any]:
+def read_plan(path: Path) -> dict[str, Any]:
     """Return an experiment as `pocketrec_server.experiments` reads it.
 
     Args:
-        path: of the TOML file.
-        now_utc: unix seconds; `days` count from here if the file has no `from`.
+        path: of the TOML file. `days` become `length_s`, because an open experiment began earlier.
 
     Raises:
         InputError: the file, or one that it names, cannot be read, or a key is unknown or wrong.
@@ -46,16 +45,15 @@ def read_plan(path: Path, now_utc: int) -> dict[str, Any]:
     given = _toml(path)
     _check_keys(f"{path}", given, KEYS)
     plan = {key: given[key] for key in KEYS if key in given and key not in ("from", "days")}
-    begins = now_utc
     if "from" in given:
-        begins = plan["from_utc"] = _moment(f"{path}: from", given["from"])
+        plan["from_utc"] = _moment(f"{path}: from", given["from"])
     if ("until" in given) == ("days" in given):
         raise InputError(f"{path}: give one of `until` (a time) and `days` (a number).")
     plan.pop("until", None)
     if "until" in given:
         plan["until_utc"] = _moment(f"{path}: until", given["until"])
     else:
-        plan["until_utc"] = begins + _days(f"{path}: days", given["days"])
+        plan["length_s"] = _days(f"{path}: days", given["days"])
     if "ramp" in given:
         plan["ramp"] = _ramp(f"{path}: ramp", given["ramp"])
     if "eligible" in given:

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pocketrec_bundle.settings.experiment import Experiment
     from pocketrec_bundle.settings.experiments import Experiments
 
 
@@ -58,6 +60,29 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
             yield "  ".join(cells).rstrip()
     if found["holdout"]:
         yield f"{found['holdout']['share'] * 100:g}% of the devices are in no experiment (holdout)"
+
+
+def difference(before: "Experiment", after: "Experiment") -> str:
+    """Return a line with the settings of an experiment that changed; short ones with both values.
+
+    Example: `blend: changed percent 10 to 50, until 2026-12-01T08:00Z to 2026-12-08T08:00Z`.
+    """
+    found = []
+    for name in (field.name for field in fields(before)):
+        old, new = getattr(before, name), getattr(after, name)
+        if old == new:
+            continue
+        if name.endswith("_utc"):
+            found.append(f"{name.removesuffix('_utc')} {_moment(old)} to {_moment(new)}")
+        elif name in ("state", "percent", "layer", "winner"):
+            found.append(f"{name} {_short(old)} to {_short(new)}")
+        else:
+            found.append(name)
+    return f"{after.id}: changed {', '.join(found)}" if found else f"{after.id}: nothing changed"
+
+
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.settings.experiment import (
     KILLED,
@@ -13,7 +14,12 @@ from pocketrec_bundle.settings.experiment import (
     Experiment,
 )
 from pocketrec_bundle.settings.experiment_arms import Arm
-from pocketrec_bundle.settings.experiments import MAX_EXPERIMENTS, Experiments, Holdout
+from pocketrec_bundle.settings.experiments import (
+    MAX_BYTES,
+    MAX_EXPERIMENTS,
+    Experiments,
+    Holdout,
+)
 
 _DRAWN = ("layer", "segment", "from_utc", "eligible", "arms", "interleave")
 """Settings that decide which device is in which arm, or what an arm is."""
@@ -53,8 +59,8 @@ def started(
 ) -> Experiments:
     """Return the experiments with a new or a changed one.
 
-    An open experiment keeps its salt, so that devices keep their arms, and may change its text, its
-    end, guardrails and a rising percentage. An experiment that has ended starts with a new salt.
+    An open experiment keeps its salt, so that devices keep their arms, and its state. It may change
+    its text, end, guardrails and a rising percentage. One that has ended starts with a new salt.
 
     Args:
         before: of the channel.
@@ -67,11 +73,13 @@ def started(
             channel's others.
     """
     known = before.find(planned.id)
-    if known is not None and _is_open(known, now_utc) and not new_salt:
-        return changed(before, _continued(known, planned, now_utc))
     others = tuple(one for one in before.experiments if one.id != planned.id)
+    listed = (planned, *others)
+    if known is not None and _is_open(known, now_utc) and not new_salt:
+        planned = _continued(known, planned, now_utc)
+        listed = tuple(planned if one.id == planned.id else one for one in before.experiments)
     _check_targets(others, planned, now_utc)
-    return checked(replace(before, experiments=_with_room((planned, *others), now_utc)))
+    return checked(_with_room(replace(before, experiments=listed), planned.id, now_utc))
 
 
 def moved(before: Experiments, name: str, action: str) -> Experiments:
@@ -173,7 +181,7 @@ def checked(experiments: Experiments) -> Experiments:
 
 
 def _continued(known: Experiment, planned: Experiment, now_utc: int) -> Experiment:
-    planned = replace(planned, salt=known.salt)
+    planned = replace(planned, salt=known.salt, state=known.state)
     differing = [key for key in _DRAWN if getattr(known, key) != getattr(planned, key)]
     if differing:
         raise InputError(
@@ -220,19 +228,29 @@ def _set_by(experiment: Experiment) -> set[str]:
     return found | {f"flag {name}" for arm in experiment.arms for name in arm.flags}
 
 
-def _with_room(listed: tuple[Experiment, ...], now_utc: int) -> tuple[Experiment, ...]:
-    """Drop the oldest experiments that no longer matter to a device, if there are too many."""
-    kept = list(listed)
-    while len(kept) > MAX_EXPERIMENTS:
+def _with_room(experiments: Experiments, name: str, now_utc: int) -> Experiments:
+    """Drop the oldest experiments that no longer matter to a device, if there are too many.
+
+    Args:
+        experiments: of the channel, the newest first; too many, or too many bytes.
+        name: of the experiment that is started; it is kept.
+        now_utc: unix seconds.
+    """
+    kept = list(experiments.experiments)
+    while True:
+        fits = replace(experiments, experiments=tuple(kept))
+        n_bytes = len(canonical_json(fits.to_json()))
+        if len(kept) <= MAX_EXPERIMENTS and n_bytes <= MAX_BYTES:
+            return fits
         ended = [
             at
             for at, one in enumerate(kept)
-            if at and one.state != SHIPPED and not (one.state in OPEN and now_utc < one.until_utc)
+            if one.id != name and one.state != SHIPPED and not _is_open(one, now_utc)
         ]
         if not ended:
+            full = f"{len(kept)} experiments that are open or shipped, with {n_bytes} bytes"
             raise InputError(
-                f"{listed[0].id}: the channel has {MAX_EXPERIMENTS} experiments that are open or "
-                "shipped. Stop one first; a shipped one belongs in the next release."
+                f"{name}: with it the channel has {full}; at most {MAX_EXPERIMENTS} and "
+                f"{MAX_BYTES} bytes fit. Stop one first; a shipped one belongs in the next release."
             )
         kept.pop(ended[-1])
-    return tuple(kept)

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pocketrec_bundle.encoding.strict_json import is_integer
 from pocketrec_bundle.errors import BundleInvalidError, InputError
 from pocketrec_bundle.settings.experiment import RUNNING, Experiment, experiment_of
 from pocketrec_bundle.settings.experiment_arms import FILE
@@ -11,6 +12,7 @@ from pocketrec_bundle.units import DAY_S
 
 BACKDATED_S = DAY_S
 """Maximum age of a new experiment's begin: a later one hides that a clock is wrong."""
+_LONGEST_S = 366 * DAY_S
 REQUIRED = ("id", "until_utc", "arms")
 _DEFAULTS: dict[str, Any] = {
     "hypothesis": "",
@@ -40,7 +42,8 @@ def completed(
 
     Args:
         plan: keys of `Experiment` without salt, state and winner; `REQUIRED` have no defaults.
-            `release` of an arm is a name or the first digits of a manifest's hash.
+            `release` of an arm is a name or the first digits of a manifest's hash. `length_s`,
+            seconds from the begin to the end, may replace `until_utc`.
         salt: 32 hex digits.
         now_utc: unix seconds; the experiment begins then if the plan has no `from_utc`.
         manifest_of: returns the manifest's hash of a release; raises InputError.
@@ -49,7 +52,9 @@ def completed(
         InputError: a key is missing, unknown, of the wrong type or out of bounds, or a release is
             unknown.
     """
-    value = _filled("experiment", plan, {"from_utc": now_utc} | _DEFAULTS, REQUIRED)
+    value = _filled(
+        "experiment", _with_end(plan, now_utc), {"from_utc": now_utc} | _DEFAULTS, REQUIRED
+    )
     name = value["id"]
     eligible = _filled(f"{name}: eligible", value["eligible"], _ELIGIBLE)
     eligible["app"] = _filled(f"{name}: eligible.app", eligible["app"], _APP)
@@ -85,6 +90,17 @@ def check_times(experiment: Experiment, now_utc: int, *, is_new: bool) -> None:
             f"{experiment.id}: begins {days:.1f} days before now. Devices would report no exposure "
             "of that time. Leave `from` out to begin now, or check the clock of this machine."
         )
+
+
+def _with_end(plan: Mapping[str, Any], begins_utc: int) -> Mapping[str, Any]:
+    """Return a plan with `until_utc` in place of `length_s`."""
+    if "length_s" not in plan:
+        return plan
+    begins, length = plan.get("from_utc", begins_utc), plan["length_s"]
+    if type(begins) is not int or not is_integer(length, 1, _LONGEST_S):
+        raise InputError(f"experiment: length_s must be an integer 1..{_LONGEST_S}.")
+    rest = {key: value for key, value in plan.items() if key != "length_s"}
+    return {"until_utc": begins + length} | rest
 
 
 def _check_end(name: str, until_utc: int, now_utc: int) -> None:

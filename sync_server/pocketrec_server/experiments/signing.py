@@ -70,6 +70,8 @@ def start(
 ) -> Experiment:
     """Start an experiment, or change the open one of the same id.
 
+    An open one keeps its state, and its percentage and ramp if the plan does not name them.
+
     Args:
         repo: folder of the repository.
         signers: the available signers.
@@ -92,8 +94,14 @@ def start(
         known = before.find(str(plan.get("id")))
         is_open = known is not None and known.runs(max(now, known.from_utc)) and not new_salt
         begins = known.from_utc if known is not None and is_open else now
+        kept: dict[str, Any] = {}
+        if known is not None and is_open:
+            kept = {"percent": known.percent, "ramp": [list(step) for step in known.ramp]}
         planned = completed(
-            plan, secrets.token_hex(16), begins, lambda name: find(policy, name).manifest
+            kept | dict(plan),
+            secrets.token_hex(16),
+            begins,
+            lambda name: find(policy, name).manifest,
         )
         check_times(planned, now, is_new=not is_open)
         after = changes.started(before, planned, now, new_salt=new_salt)

@@ -96,6 +96,33 @@ def test_independent_experiments_that_set_the_same_are_refused(plan):
     assert len(started(first, later, NOW).experiments) == 2
 
 
+def test_a_later_end_that_meets_an_independent_experiment_is_refused(plan):
+    end = NOW + 28 * 86_400
+    first = started(EMPTY, planned(plan()), NOW)
+    after = plan("other", layer="other", from_utc=end, until_utc=end + 86_400)
+    both = started(first, planned(after, SALTS[1]), NOW)
+    with pytest.raises(InputError, match="blend: sets flag big, as other of layer other does"):
+        started(both, planned(plan(until_utc=end + 60)), NOW + 5)
+    shorter = started(both, planned(plan(until_utc=end - 60)), NOW + 5)
+    assert [one.id for one in shorter.experiments] == ["other", "blend"]
+
+
+def test_an_open_experiment_stays_paused(plan):
+    first = moved(started(EMPTY, planned(plan()), NOW), "blend", "pause")
+    (after,) = started(first, planned(plan(hypothesis="more"), SALTS[1]), NOW + 5).experiments
+    assert (after.state, after.hypothesis) == ("paused", "more")
+
+
+def test_a_plan_may_give_its_length(plan):
+    value = plan()
+    del value["until_utc"]
+    assert planned(value | {"length_s": 60}).until_utc == NOW + 60
+    assert planned(value | {"length_s": 60, "from_utc": NOW + 9}).until_utc == NOW + 69
+    for wrong in (0, 1.5, "60", 367 * 86_400):
+        with pytest.raises(InputError, match="length_s must be an integer"):
+            planned(value | {"length_s": wrong})
+
+
 def test_an_open_experiment_keeps_its_arms(plan):
     first = started(EMPTY, planned(plan(percent=10)), NOW)
     longer = planned(plan(percent=20, until_utc=NOW + 40 * 86_400, hypothesis="more"), SALTS[1])
@@ -224,5 +251,22 @@ def test_the_oldest_ended_experiment_makes_room(plan):
     assert len(names) == MAX_EXPERIMENTS
     assert names[0] == "more" and names[-1] == "e0" and "e1" not in names
     listed = tuple(replace(one, state="shipped", winner="control") for one in found.experiments)
-    with pytest.raises(InputError, match="16 experiments that are open or shipped"):
+    with pytest.raises(InputError, match="17 experiments that are open or shipped"):
         started(replace(found, experiments=listed), one_more, NOW)
+
+
+def test_ended_experiments_make_room_for_the_bytes_of_a_new_one(plan):
+    campaigns = {"version": 1, "campaigns": ["x" * 97] * 600}  # 60 kB of 256 kB
+
+    def large(n):
+        value = plan(f"e{n}", arm={"campaigns": campaigns}, segment=[n / 9, (n + 1) / 9])
+        return planned(value, SALTS[n])
+
+    found = EMPTY
+    for n in range(4):
+        found = started(found, large(n), NOW)
+    with pytest.raises(InputError, match=r"e4: with it the channel has 5 .* at most 16 and 262144"):
+        started(found, large(4), NOW)
+    found = moved(moved(found, "e2", "stop"), "e1", "stop")
+    found = started(found, large(4), NOW)
+    assert [one.id for one in found.experiments] == ["e4", "e3", "e2", "e0"]
