@@ -1,6 +1,6 @@
 """The page of experiments: state, arms, devices by arm, bounds, and the buttons to end one."""
 
-import json
+import math
 import shlex
 import time
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ from functools import lru_cache
 from typing import Any, cast
 
 from flask import Blueprint, abort, g, redirect, request, url_for
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, case, distinct, func, select
 
 from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_bundle.settings.experiment import ID, Experiment
 from pocketrec_bundle.settings.experiment_arms import Arm
 from pocketrec_bundle.settings.rollout import CHANNEL
+from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.statistics import sample_ratio, sequential_bounds
 from pocketrec_server.admin.operations import EDIT, EXPERIMENT_ACTIONS, MAX_REASON
 from pocketrec_server.admin.services import services
@@ -28,7 +29,9 @@ from pocketrec_server.repository.history import Note, line
 from pocketrec_server.storage.tables import EVENT
 
 SHIP = "ship"
-MOST_EXPOSURES = 200_000
+ALPHA = 0.05
+"""Two-sided error rate of all looks at all treatments, the default of the report."""
+MOST_LOOKS = 1000
 _STATES = {"running": ("pause", "stop", "kill"), "paused": ("resume", "stop", "kill")}
 _FIELDS: dict[str, Schema] = {
     "channel": {"type": "string", "pattern": f"^{CHANNEL.pattern}$"},
@@ -47,7 +50,7 @@ class Row:
         percent: enrolled share of its segment now, 0..100.
         arms: each arm with what differs, and its exposed devices.
         mismatch: p-value of the sample ratio; None without exposed devices.
-        bounds: |z| that decides at a look now, and at the end, two-sided 5%; None before it begins.
+        bounds: |z| that decides today and at the end, see `bounds`.
         actions: possible actions, each with an arm or "".
     """
 
@@ -208,8 +211,9 @@ def _command(channel: str, name: str, action: str, arm: str, reason: str) -> str
 
 def _row(one: Experiment, channel: str, now: float) -> Row:
     shared = services()
-    counts = exposed(shared.engine, one.id, one.salt, one.from_utc, int(now) // 60)
-    devices = [counts.get(arm.name, 0) for arm in one.arms]
+    names, times = tuple(arm.name for arm in one.arms), (one.from_utc, one.until_utc)
+    counts = exposed(shared.engine, one.id, one.salt, names, times, int(now) // 60)
+    devices = [counts[name] for name in names]
     shares = [arm.share for arm in one.arms]
     testable = any(devices) and min(shares) > 0
     actions = [(action, "") for action in _STATES.get(one.state, ())]
@@ -226,36 +230,60 @@ def _row(one: Experiment, channel: str, now: float) -> Row:
 
 
 def bounds(one: Experiment, now: float) -> tuple[float, float] | None:
-    """Return |z| that decides at one look now, and then at the end; None before the begin."""
-    passed = (now - one.from_utc) / (one.until_utc - one.from_utc)
-    if passed <= 0:
+    """Return |z| that decides today, and at the end, with a look on each day as in the report.
+
+    None before the begin, and for a plan of more than MOST_LOOKS days.
+    """
+    planned = max(1, math.ceil((one.until_utc - one.from_utc) / DAY_S))
+    if now <= one.from_utc or planned > MOST_LOOKS:
         return None
-    if passed >= 1:
-        (end,) = sequential_bounds([1.0]).z
-        return end, end
-    now_z, end_z = sequential_bounds([passed, 1.0]).z
-    return now_z, end_z
+    z = _daily(planned, len(one.arms) - 1)
+    return z[min(planned, math.ceil((now - one.from_utc) / DAY_S)) - 1], z[-1]
 
 
 @lru_cache(maxsize=64)
-def exposed(engine: Engine, name: str, salt: str, from_utc: int, _minute: int) -> dict[str, int]:
+def _daily(planned: int, treatments: int) -> tuple[float, ...]:
+    fractions = [day / planned for day in range(1, planned + 1)]
+    return sequential_bounds(fractions, alpha=ALPHA / treatments).z
+
+
+@lru_cache(maxsize=64)
+def exposed(
+    engine: Engine,
+    name: str,
+    salt: str,
+    arms: tuple[str, ...],
+    times: tuple[int, int],
+    _minute: int,
+) -> dict[str, int]:
     """Count the devices with consent that were exposed to each arm; cached for a minute.
 
-    Forced devices and exposures of an earlier salt do not count. At most MOST_EXPOSURES are read.
+    Forced devices and exposures of an earlier salt do not count. LIKE finds the keys, because
+    PostgreSQL rejects JSON with a NUL character, which an upload may have.
+
+    Args:
+        engine: the database.
+        name: id of the experiment.
+        salt: of the experiment.
+        arms: names of its arms.
+        times: its begin and end, unix seconds; the end is exclusive.
     """
     column = EVENT.c
-    query = (
-        select(column.install, column.context)
-        .where(column.ts >= from_utc, column.kind == "exposure", column.event == name)
-        .limit(MOST_EXPOSURES)
+    of_arm = [
+        func.count(distinct(case((column.context.contains(f'"arm":"{arm}"'), column.install))))
+        for arm in arms
+    ]
+    query = select(*of_arm).where(
+        column.kind == "exposure",
+        column.event == name,
+        column.ts >= times[0],
+        column.ts < times[1],
+        column.context.contains(f'"salt":"{salt[:8]}"'),
+        ~column.context.contains('"forced":true'),
     )
-    arms: dict[str, set[int]] = {}
     with engine.connect() as connection:
-        for install, context in connection.execute(query):
-            facts = json.loads(context)
-            if facts.get("salt") == salt[:8] and not facts.get("forced"):
-                arms.setdefault(str(facts.get("arm")), set()).add(install)
-    return {arm: len(installs) for arm, installs in arms.items()}
+        counts = connection.execute(query).one()
+    return dict(zip(arms, counts, strict=True))
 
 
 def _differs(arm: Arm, channel: str) -> str:

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -53,7 +54,8 @@ def expose(engine, one, arm, n, first, **more):
             connection.execute(INSTALL.insert().values(**row))
             context = {"arm": arm, "salt": one.salt[:8]} | more
             event = {"install": at, "id": "e", "kind": "exposure", "item_id": "", "event": one.id}
-            event |= {"value": None, "ts": one.from_utc + 5, "context": json.dumps(context)}
+            text = json.dumps(context, separators=(",", ":"))  # as an upload is stored
+            event |= {"value": None, "ts": one.from_utc + 5, "context": text}
             connection.execute(EVENT.insert().values(**event))
 
 
@@ -83,7 +85,10 @@ def test_an_experiment_is_listed_with_arms_devices_bounds_and_guardrails(alice, 
     assert "treatment 50% 5 flag big = True" in text
     assert "conversion not worse by more than 5% (alpha 0.01)" in text
     assert "do not match the shares" not in text
-    assert exposed(engine, "blend", "f" * 32, running.from_utc, 0) == {}
+    arms, times = ("control", "treatment"), (running.from_utc, running.until_utc)
+    assert exposed(engine, "blend", "f" * 32, arms, times, 0) == dict.fromkeys(arms, 0)
+    before = (running.from_utc, running.from_utc + 5)  # the end is exclusive
+    assert exposed(engine, "blend", running.salt, arms, before, 0) == dict.fromkeys(arms, 0)
 
 
 def test_devices_that_do_not_match_the_shares_are_a_warning(alice, engine, running):
@@ -93,7 +98,7 @@ def test_devices_that_do_not_match_the_shares_are_a_warning(alice, engine, runni
 
 
 def test_the_bounds_are_those_of_the_published_tables():
-    """Two looks at half and at the end: 2.963 and 1.969 (Lan and DeMets 1983)."""
+    """Daily looks: 2.963 and 1.969 of 2; 2.359 and 2.014 end 4 (Lan and DeMets 1983)."""
     arms = (Arm(name="control", share=0.5), Arm(name="treatment", share=0.5))
     one = Experiment(
         id="x",
@@ -103,12 +108,18 @@ def test_the_bounds_are_those_of_the_published_tables():
         segment=(0.0, 1.0),
         state="running",
         from_utc=1000,
-        until_utc=3000,
+        until_utc=1000 + 2 * 86_400,
         arms=arms,
     )
     assert bounds(one, 2000) == pytest.approx((2.963, 1.969), abs=1e-3)
-    assert bounds(one, 9999) == pytest.approx((1.96, 1.96), abs=1e-3)
+    assert bounds(one, 1e9) == pytest.approx((1.969, 1.969), abs=1e-3)
     assert bounds(one, 500) is None
+    four = replace(one, until_utc=1000 + 4 * 86_400)
+    assert bounds(four, 1000 + 2.5 * 86_400) == pytest.approx((2.359, 2.014), abs=2e-3)
+    third = Arm(name="third", share=0.0)
+    short = replace(one, until_utc=3000, arms=(*arms, third))  # one look, 0.05 / 2 a treatment
+    assert bounds(short, 2000) == pytest.approx((2.2414, 2.2414), abs=1e-3)
+    assert bounds(replace(one, until_utc=1000 + 1001 * 86_400), 2000) is None
 
 
 def test_buttons_sign_with_the_key_and_the_history_has_them_once(alice, tiny_repo, running):
