@@ -228,7 +228,14 @@ class DeviceExperiments:
             known = entry in self._unwritten or entry in self._memory.exposed
             if not known and not one.is_shipped:
                 found.append(
-                    Exposure(experiment=entry[0], salt=entry[1], arm=entry[2], forced=entry[3])
+                    Exposure(
+                        experiment=entry[0],
+                        salt=entry[1],
+                        arm=entry[2],
+                        forced=entry[3],
+                        app_version=self._facts.app_version,
+                        device_class=self._facts.device_class,
+                    )
                 )
         return tuple(found)
 

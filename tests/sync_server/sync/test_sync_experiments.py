@@ -5,6 +5,7 @@ import shutil
 import time
 from dataclasses import replace
 
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import select
 
@@ -16,6 +17,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.metadata import TrustedMetadata
+from pocketrec_server.events.export import export_events
 from pocketrec_server.experiments import signing
 from pocketrec_server.repository import blobs, state
 from pocketrec_server.repository.publish import (
@@ -374,6 +376,27 @@ def test_requests_and_exposures_of_an_arm_reach_the_server(site, start_server):
     found = {kind: (event, json.loads(context)) for kind, event, context in rows}
     assert found["exposure"] == ("blend", {"arm": "treatment", "salt": made.salt[:8]})
     assert found["request"][1]["arms"] == {"blend": "treatment"}
+
+
+def test_app_version_and_class_of_an_exposure_reach_the_export(site, start_server, tmp_path):
+    site.start()
+    address, _ = start_server(site.repo)
+    root = site.repo / "metadata" / "1.root.json"
+    with Device(site.folder / "phone", engine="onnx") as device:
+        app = {"app_version": "2.1", "device_class": "tablet"}
+        device.sync(address, root=root, consent=True, **app)
+        device.recommend(1)
+        device.sync(address, **app)
+    engine = open_database(default_url(site.repo))
+    export_events(engine, tmp_path / "export")
+    engine.dispose()
+    files = [*(tmp_path / "export" / "exposures").rglob("*.parquet")]
+    (row,) = [row for path in files for row in pq.read_table(path).to_pylist()]
+    assert (row["experiment"], row["app_version"], row["device_class"]) == (
+        "blend",
+        "2.1",
+        "tablet",
+    )
 
 
 def test_a_consent_given_with_a_sync_sends_the_exposure_again(site, start_server):
