@@ -11,6 +11,7 @@ from pocketrec_edge.experiments.device_experiments import DeviceExperiments
 from pocketrec_edge.experiments.signed_experiments import (
     keep_experiments,
     keep_facts,
+    read_experiments,
     read_facts,
 )
 from pocketrec_edge.phone_home import PhoneHome
@@ -21,6 +22,7 @@ def accept(
     channel: str,
     data: bytes | None,
     *,
+    stay: bool = False,
     app_version: str | None,
     device_class: str | None,
 ) -> str | None:
@@ -32,6 +34,7 @@ def accept(
         home: the phone's folder.
         channel: that the device follows.
         data: verified bytes of the target; None: the channel has no experiments.
+        stay: the target could not be fetched now; those of this channel stay.
         app_version: of the app, for eligibility.
         device_class: the publisher's name of the device class.
 
@@ -46,10 +49,20 @@ def accept(
                 fault = f"experiments of channel {channel!r} belong to channel {found.channel!r}"
         except BundleInvalidError as err:
             fault = str(err)
-    keep_experiments(home, None if fault else data)
+    if not (stay and _channel_here(home) == channel):
+        keep_experiments(home, None if fault else data)
     facts = replace(read_facts(home), app_version=app_version, device_class=device_class)
     keep_facts(home, facts)
     return fault
+
+
+def _channel_here(home: PhoneHome) -> str | None:
+    """Return the channel of the stored experiments; None if there are none that can be read."""
+    try:
+        found = read_experiments(home)
+    except (BundleInvalidError, OSError):
+        return None
+    return None if found is None else found.channel
 
 
 def arm_of_sync(
@@ -78,7 +91,7 @@ def note_choice(home: PhoneHome, manifest: str | None, *, by_arm: bool) -> None:
     Args:
         home: the phone's folder.
         manifest: of the chosen release; None: the device kept what it had, for the same reason.
-        by_arm: an arm chose it.
+        by_arm: only an arm brings it, see `rollout.Choice`.
 
     Raises:
         PocketRecError: it cannot be written.

@@ -88,7 +88,7 @@ class SyncReport:
         events_fault: why some events were not sent, or None. They are kept; the sync still
             succeeds.
         experiments_fault: why the channel's experiments cannot be used, or None; the phone then has
-            none, and the sync still succeeds.
+            none, or the last ones if the network failed. The sync still succeeds.
         update_app: why the phone needs a newer app, or None.
         seconds: duration of the sync.
     """

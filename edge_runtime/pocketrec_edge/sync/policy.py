@@ -18,6 +18,7 @@ from pocketrec_edge.private_files import write_private
 from pocketrec_edge.sync.metadata import TrustedMetadata
 from pocketrec_edge.sync.rollout import Choice, DeviceInfo, DeviceState, Preferred, choose
 from pocketrec_edge.sync.sync_log import SyncLog
+from pocketrec_edge.sync.transfer import BusyError, NotReachedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +30,15 @@ class ChannelSettings:
         halts: its halted releases.
         experiments: bytes of its experiments, not parsed; None: the channel has none.
         experiments_fault: why the experiments could not be fetched, or None.
+        experiments_stay: the network failed or the server is busy, so that those of the last sync
+            stay.
     """
 
     policy: RolloutPolicy
     halts: Halts
     experiments: bytes | None = None
     experiments_fault: str | None = None
+    experiments_stay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,8 @@ def read_settings(trusted: TrustedMetadata, channel: str) -> ChannelSettings:
     """Read policy, halts and experiments.
 
     Experiments that a server or mirror does not deliver as signed are a fault, and the device then
-    has none: kills and halts must reach it all the same.
+    has none: kills and halts must reach it all the same. If the network fails or the server is
+    busy, the device keeps those of the last sync.
 
     Raises:
         BundleTooNewError: the signed format needs a newer app.
@@ -79,7 +84,13 @@ def read_settings(trusted: TrustedMetadata, channel: str) -> ChannelSettings:
         signed = trusted.read(f"channels/{channel}/experiments.json", MAX_EXPERIMENTS_BYTES)
         return ChannelSettings(policy=policy, halts=halts, experiments=signed)
     except (RepositoryError, DownloadError) as err:
-        return ChannelSettings(policy=policy, halts=halts, experiments_fault=f"experiments: {err}")
+        stay = isinstance(err, (NotReachedError, BusyError))
+        return ChannelSettings(
+            policy=policy,
+            halts=halts,
+            experiments_fault=f"experiments: {err}",
+            experiments_stay=stay,
+        )
 
 
 def choose_with_arm(
@@ -102,6 +113,7 @@ def choose_with_arm(
         home,
         settings.policy.channel,
         settings.experiments,
+        stay=settings.experiments_stay,
         app_version=info.app_version,
         device_class=info.device_class,
     )

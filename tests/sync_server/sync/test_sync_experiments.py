@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler
 
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +18,7 @@ from pocketrec_edge.device import Device
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.client import sync
 from pocketrec_edge.sync.metadata import TrustedMetadata
+from pocketrec_edge.sync.transfer import Retry
 from pocketrec_server.events.export import export_events
 from pocketrec_server.experiments import signing
 from pocketrec_server.repository import blobs, state
@@ -311,6 +313,34 @@ def test_a_mirror_that_damages_the_experiments_hides_no_kill(site, attack):
     assert report.status == "stopped"
     assert report.experiments_fault is not None
     assert not PhoneHome(site.folder / "phone").experiments.exists()
+
+
+@pytest.mark.parametrize("answer", ["503", "none"])
+def test_a_server_that_is_busy_takes_no_experiments_away(site, monkeypatch, answer):
+    """They are of the last sync, verified then; 404 and wrong bytes are another case."""
+    site.start()
+    site.sync()
+    home = PhoneHome(site.folder / "phone")
+    before, arms = home.experiments.read_bytes(), site.arms()
+    site.move("pause")
+    send_head = SimpleHTTPRequestHandler.send_head
+
+    def busy(handler):
+        if "experiments.json" not in handler.path:
+            return send_head(handler)
+        if answer == "503":
+            handler.send_error(503)
+        handler.close_connection = True
+        return None
+
+    quickly = Retry(tries=2, sleep=lambda _: None)
+    with monkeypatch.context() as patch:
+        patch.setattr(SimpleHTTPRequestHandler, "send_head", busy)
+        report = site.sync(retry=quickly)
+        assert (report.status, report.experiments_fault is None) == ("current", False)
+        assert (home.experiments.read_bytes(), site.arms()) == (before, arms)
+    assert site.sync().experiments_fault is None
+    assert home.experiments.read_bytes() != before
 
 
 def test_the_policy_of_a_channel_with_experiments_has_the_keys_of_version_0_1(site):
