@@ -64,7 +64,8 @@ class Choice:
         manifest: its manifest hash; None: keep the installed release.
         why: the reason, for people.
         stopped: the active release is killed and has no replacement, so its models must not run.
-        by_arm: an arm of an experiment chose it.
+        by_arm: only an arm of an experiment brings it; False if the device had it already by the
+            policy.
     """
 
     manifest: str | None
@@ -91,7 +92,8 @@ def choose(
             why = why_not(replace(stage, percent=100.0, ramp=()), halts, info, state, now_utc)
             if why is None:
                 told = f"{stage.name}: {preferred.why}"
-                return Choice(manifest=stage.manifest, why=told, by_arm=True)
+                had = stage.manifest == state.active != state.by_arm  # by the policy, before
+                return Choice(manifest=stage.manifest, why=told, by_arm=not had)
             passed_over.append(f"{preferred.why}: {why}")
     for stage in policy.releases:
         why = why_not(stage, halts, info, state, now_utc)

@@ -156,6 +156,20 @@ def test_a_device_that_the_policy_gives_the_same_release_keeps_it(site):
     assert site.has() == "1"
 
 
+def test_a_device_keeps_a_release_that_the_policy_gave_before_an_arm_named_it(site):
+    site.change("1", percent=100)
+    site.sync()
+    site.start({"release": "1"}, control={"release": "1"})
+    site.change("1", percent=0)
+    report = site.sync()
+    assert "of experiment blend" in report.why
+    site.change("1", state="paused")
+    site.sync()
+    assert site.has() == "1"
+    site.move("stop")
+    assert (site.sync().status, site.has()) == ("current", "1")
+
+
 def kill(site):
     site.change("1", state="killed")
     return "killed"
