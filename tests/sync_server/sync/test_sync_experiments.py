@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
 from http.server import SimpleHTTPRequestHandler
 
 import pyarrow.parquet as pq
@@ -427,10 +428,10 @@ def test_app_version_and_class_of_an_exposure_reach_the_export(site, start_serve
     address, _ = start_server(site.repo)
     root = site.repo / "metadata" / "1.root.json"
     with Device(site.folder / "phone", engine="onnx") as device:
-        app = {"app_version": "2.1", "device_class": "tablet"}
-        device.sync(address, root=root, consent=True, **app)
+        sync_app = partial(device.sync, address, app_version="2.1", device_class="tablet")
+        sync_app(root=root, consent=True)
         device.recommend(1)
-        device.sync(address, **app)
+        sync_app()
     engine = open_database(default_url(site.repo))
     export_events(engine, tmp_path / "export")
     engine.dispose()
