@@ -1,5 +1,6 @@
 """Calibration in the field: click share by tenth of the score."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,19 @@ class Calibration:
     tenths: tuple[Tenth, ...]
     error: float | None
     lift: float | None
+
+    def by_chance(self) -> float:
+        """Return the error that calibrated scores have on average at this number of impressions.
+
+        A share of n clicks differs by sqrt(2 p (1 - p) / (pi n)) on average (normal approximation).
+        """
+        total = sum(each.impressions for each in self.tenths)
+        off = (
+            each.impressions * math.sqrt(2 * p * (1 - p) / (math.pi * each.impressions))
+            for each in self.tenths
+            for p in [min(1.0, max(0.0, each.score))]
+        )
+        return sum(off) / max(1, total)
 
 
 def calibration(clicked: Any, release: str) -> Calibration | None:

@@ -36,6 +36,15 @@ def _metrics(report: MonitorReport, now_utc: int) -> Iterator[tuple[str, str, li
         [({**mine, "what": d.what}, d.psi) for d in report.drifts if d.psi is not None],
     )
     yield (
+        "pocketrec_drift_psi_above_chance",
+        "Population stability index less that of samples of these sizes without drift.",
+        [
+            ({**mine, "what": d.what}, d.psi - d.by_chance)
+            for d in report.drifts
+            if d.psi is not None and d.by_chance is not None
+        ],
+    )
+    yield (
         "pocketrec_drift_jensen_shannon",
         "Jensen-Shannon divergence in bits, by distribution.",
         [
@@ -55,6 +64,14 @@ def _metrics(report: MonitorReport, now_utc: int) -> Iterator[tuple[str, str, li
         "pocketrec_calibration_error",
         "Mean difference of score and click share, 0..1.",
         [] if error is None else [(mine, error)],
+    )
+    above = None
+    if report.calibration is not None and error is not None:
+        above = error - report.calibration.by_chance()
+    yield (
+        "pocketrec_calibration_error_above_chance",
+        "Calibration error less that of calibrated scores with as many impressions.",
+        [] if above is None else [(mine, above)],
     )
     each = report.releases
     yield (

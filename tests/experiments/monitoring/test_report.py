@@ -1,6 +1,7 @@
 """The report against exports whose figures a pencil can follow."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -14,6 +15,7 @@ from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.errors import EventsInvalidError
 from pocketrec_experiments.monitoring import Settings, monitor_report
+from pocketrec_experiments.monitoring.calibration import Calibration, Tenth
 from pocketrec_experiments.monitoring.page import page, verdict
 from pocketrec_experiments.monitoring.prometheus import exposition
 from pocketrec_experiments.monitoring.report import Published
@@ -209,6 +211,13 @@ def test_calibration_compares_scores_with_clicks_by_tenth(export, report, releas
     assert found.lift is None  # nobody clicked the lowest tenth
 
 
+def test_the_calibration_error_by_chance_is_that_of_binomial_shares():
+    """Mean |share - 1/2| of 100 fair coins: 0.0398 = C(100, 50) / 2**101 (de Moivre)."""
+    tenth = Tenth(impressions=100, score=0.5, clicks=50, click_share=0.5)
+    found = Calibration(release="a", tenths=(tenth,) * 10, error=0.0, lift=1.0)
+    assert found.by_chance() == pytest.approx(math.comb(100, 50) / 2**101, rel=0.01)
+
+
 def test_scores_that_are_not_probabilities_have_no_calibration_error(fill, report):
     fill(score=lambda n: n / 100 - 3)
     assert report().calibration.error is None
@@ -278,6 +287,9 @@ def test_the_report_as_text_page_json_and_metrics(fill, export, report, release)
     }
     assert samples["pocketrec_monitor_timestamp_seconds", None] == 7
     assert samples["pocketrec_drift_psi", "events"] > 0.25
+    (mix,) = [one for one in made.drifts if one.what == "events"]
+    above = samples["pocketrec_drift_psi_above_chance", "events"]
+    assert above == mix.psi - mix.by_chance < samples["pocketrec_drift_psi", "events"]
     assert samples["pocketrec_field_installed_share", '<script>"'] == 0.5
     assert samples["pocketrec_field_coverage", release] == 1
 

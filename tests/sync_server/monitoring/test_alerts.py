@@ -92,7 +92,9 @@ def field_report():
         releases=[releases.ReleaseFigures(release="a", impressions=1, coverage=0.5)],
         adoption=None,
         calibration=calibration.Calibration(release="a", tenths=(), error=0.1, lift=None),
-        drifts=[drift.Drift(what="events", state="stable", psi=0.1, jensen_shannon=0.1)],
+        drifts=[
+            drift.Drift(what="events", state="stable", psi=0.1, jensen_shannon=0.1, by_chance=0.01)
+        ],
         notes=[],
     )
     return monitoring.exposition(made, 9)
