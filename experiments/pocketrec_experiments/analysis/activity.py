@@ -1,8 +1,9 @@
 """What each user did on each day, in the arm and before it.
 
 One row a user and day with activity, keyed by the days since the experiment's start and since the
-user's own exposure; days before the exposure are one row with day -1. Clicks count at the time of
-the impression, so that a day's clicks belong to the same day's impressions.
+user's own exposure; days before the exposure are one row with day -1. A click counts at the time of
+its impression. Nothing after the exposure is in day -1: a session in progress is split there, and a
+click after the exposure on an impression from before it does not count.
 """
 
 from typing import Any
@@ -121,7 +122,10 @@ def _interactions(t: Any, settings: Settings, currency: str | None) -> Any:
 
 
 def _sessions(inside: _Inside, events: Events) -> Any:
-    """Sessions at the day of their first event."""
+    """Sessions at the day of their first event; one in progress is split at the exposure.
+
+    Its second part begins at the exposure. Otherwise an effect on its length would be in the past.
+    """
     both = ibis.union(
         *[
             t.select("user_id", "ts", "session_id").filter(t.session_id.notnull())
@@ -129,9 +133,13 @@ def _sessions(inside: _Inside, events: Events) -> Any:
         ]
     )
     t = inside(both)
-    each = t.group_by("user", "session_id").aggregate(
-        day=t.day.argmin(t.ts), since=t.since.argmin(t.ts), length=t.ts.max() - t.ts.min()
+    parts = t.group_by("user", "session_id", "exposed", is_past=t.day == PAST_DAY).aggregate(
+        day=t.day.min(), since=t.since.min(), first=t.ts.min(), last=t.ts.max()
     )
+    began = parts["first"].min().over(ibis.window(group_by=[parts.user, parts.session_id]))
+    is_second = ~parts.is_past & (began < parts.exposed)
+    start = ibis.ifelse(is_second, parts.exposed, parts["first"])
+    each = parts.mutate(length=parts["last"] - start)
     return each.group_by("user", "day", "since").aggregate(
         sessions=each.count(), session_s=each.length.sum()
     )

@@ -2,7 +2,8 @@
 
 An interaction that names its request is matched to the impression of that request and item. One
 without belongs to the latest impression of the same user and item in the window before it. An
-impression counts as clicked once, however many interactions follow.
+impression counts as clicked once, however many interactions follow. An impression from before the
+exposure counts as clicked only by a click before the exposure.
 """
 
 from collections.abc import Callable
@@ -25,8 +26,10 @@ def clicked_impressions(events: Events, inside: Callable[[Any], Any], settings: 
         clicked_ts=named.ts.min()
     )
     joined = shown.left_join(by_request, ["user_id", "request_id", "item_id"])
-    directly = joined.clicked_ts.notnull() & (joined.clicked_ts - joined.ts <= settings.window_s)
-    columns = ["user_id", "item_id", "user", "ts", "day", "since"]
+    in_time = joined.clicked_ts - joined.ts <= settings.window_s
+    before = (joined.ts >= joined.exposed) | (joined.clicked_ts < joined.exposed)
+    directly = joined.clicked_ts.notnull() & in_time & before
+    columns = ["user_id", "item_id", "user", "ts", "exposed", "day", "since"]
     first = joined.select(*columns, clicked=directly.cast("int64"))
     unnamed = clicks.filter(clicks.request_id.isnull())
     if not _has_rows(unnamed):
@@ -44,14 +47,15 @@ def clicked_impressions(events: Events, inside: Callable[[Any], Any], settings: 
 
 def _by_time(shown: Any, clicks: Any, settings: Settings) -> Any:
     """Return user, item_id, ts of the latest impression before each click that names none."""
-    users = shown.select("user_id", "user").distinct()
+    users = shown.select("user_id", "user", "exposed").distinct()
     named = clicks.select("user_id", "item_id", click_ts=clicks.ts).inner_join(users, "user_id")
-    left = named.select("user", "item_id", "click_ts")
+    left = named.select("user", "item_id", "exposed", "click_ts")
     right = shown.select("user", "item_id", shown_ts=shown.ts)
     matched = left.asof_join(
         right, on=left.click_ts >= right.shown_ts, predicates=["user", "item_id"]
     )
     near = matched.shown_ts.notnull() & (matched.click_ts - matched.shown_ts <= settings.window_s)
+    near = near & ((matched.shown_ts >= matched.exposed) | (matched.click_ts < matched.exposed))
     kept = matched.filter(near).select("user", "item_id", ts=matched.shown_ts).distinct()
     return kept.mutate(by_time=ibis.literal(1, "int64"))
 
