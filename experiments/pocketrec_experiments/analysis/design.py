@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.settings.experiment import OPEN, RUNNING
 from pocketrec_bundle.settings.experiments import Experiments
 
 
@@ -33,6 +34,9 @@ class Design:
         from_utc: unix seconds of the start.
         until_utc: unix seconds of the planned end.
         guards: guardrails.
+        state: running, paused, stopped, killed or shipped.
+        winner: the shipped arm.
+        ended_utc: unix seconds of the end before the planned one; None: it is not known.
     """
 
     id: str
@@ -42,6 +46,20 @@ class Design:
     until_utc: int
     hypothesis: str = ""
     guards: tuple[Guard, ...] = ()
+    state: str = RUNNING
+    winner: str | None = None
+    ended_utc: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether devices are still in the arms."""
+        return self.state in OPEN
+
+    @property
+    def data_until_utc(self) -> int:
+        """Events from here on are not analysed: the known or the planned end."""
+        known = self.until_utc if self.ended_utc is None else self.ended_utc
+        return min(known, self.until_utc)
 
     @property
     def control(self) -> str:
@@ -54,17 +72,27 @@ class Design:
         return list(self.arms)[1:]
 
     @classmethod
-    def of(cls, signed: Experiments, name: str) -> "Design":
+    def of(cls, signed: Experiments, name: str, ended_utc: int | None = None) -> "Design":
         """Return the design of an experiment of a channel.
 
+        Args:
+            signed: experiments of the channel.
+            name: of the experiment.
+            ended_utc: unix seconds at which it was stopped, killed or shipped; None: not known.
+
         Raises:
-            InputError: the channel has no such experiment.
+            InputError: the channel has no such experiment, or it ended before its start.
         """
         found = signed.find(name)
         if found is None:
             there = ", ".join(each.id for each in signed.experiments) or "none"
             raise InputError(
                 f"channel {signed.channel}: no experiment {name!r}; its experiments: {there}."
+            )
+        if ended_utc is not None and ended_utc <= found.from_utc:
+            raise InputError(
+                f"experiment {name}: its end {ended_utc} is not after its start {found.from_utc}"
+                " (unix seconds)."
             )
         return cls(
             id=found.id,
@@ -77,4 +105,7 @@ class Design:
                 Guard(metric=each.metric, worse_by=each.worse_by, alpha=each.alpha)
                 for each in found.guardrails
             ),
+            state=found.state,
+            winner=found.winner,
+            ended_utc=ended_utc,
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pocketrec_experiments.analysis.arms import ArmFigures
 from pocketrec_experiments.analysis.compare.novelty import Novelty
+from pocketrec_experiments.analysis.design import Design
 from pocketrec_experiments.analysis.population import Population
 from pocketrec_experiments.analysis.settings import Settings
 from pocketrec_experiments.analysis.totals import LARGE_SHARE, Outliers
@@ -11,6 +12,7 @@ from pocketrec_experiments.statistics import SampleRatio, sample_ratio
 
 
 def notes(
+    design: Design,
     found: Population,
     outliers: Outliers,
     settings: Settings,
@@ -21,7 +23,7 @@ def notes(
     currency: str | None,
 ) -> list[str]:
     """Return the notes, those that change a figure first."""
-    told = [*_outliers(outliers, arms), *_left_out(found)]
+    told = [*_end(design), *_outliers(outliers, arms), *_left_out(found)]
     if other_currencies:
         listed = ", ".join(f"{name} ({n:,})" for name, n in other_currencies.items())
         told.append(f"Revenue is in {currency}; purchases in {listed} count without their amount.")
@@ -43,6 +45,17 @@ def notes(
         " upload later change the figures of earlier days."
     )
     return told
+
+
+def _end(design: Design) -> list[str]:
+    if design.is_open:
+        return []
+    if design.ended_utc is not None:
+        return [f"The experiment is {design.state}; events from its end on are left out."]
+    return [
+        f"The experiment is {design.state}, and its end is not known (--until). Later days count"
+        " by arm although devices may have left the arms."
+    ]
 
 
 def _outliers(outliers: Outliers, arms: Sequence[ArmFigures]) -> list[str]:

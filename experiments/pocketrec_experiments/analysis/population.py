@@ -48,7 +48,7 @@ def population(events: Events, design: Design) -> Population:
     per_user = t.group_by("user_id").aggregate(
         forced=t.forced.fill_null(False).any(),
         salted=right.any(),
-        inside=(right & t.ts.between(design.from_utc, design.until_utc - 1)).any(),
+        inside=(right & t.ts.between(design.from_utc, design.data_until_utc - 1)).any(),
         known=(right & t.arm.isin(list(design.arms))).any(),
         n_arms=t.arm.nunique(where=right & t.arm.isin(list(design.arms))),
         arm=t.arm.argmin(t.ts, where=_counts(t, design, salt)),
@@ -89,7 +89,7 @@ def population(events: Events, design: Design) -> Population:
 def _counts(t: Any, design: Design, salt: str) -> Any:
     """Exposures that put a user into an arm."""
     right = t.salt.isnull() | (t.salt == salt)
-    inside = t.ts.between(design.from_utc, design.until_utc - 1)
+    inside = t.ts.between(design.from_utc, design.data_until_utc - 1)
     return right & inside & t.arm.isin(list(design.arms))
 
 
@@ -97,7 +97,7 @@ def _end(events: Events, users: Any, design: Design) -> int:
     """Return the end of the last day that has events of most users."""
     counts: dict[int, int] = {}
     for t in (events.requests, events.interactions, events.exposures):
-        inside = t.filter(t.ts.between(design.from_utc, design.until_utc - 1))
+        inside = t.filter(t.ts.between(design.from_utc, design.data_until_utc - 1))
         inside = inside.semi_join(users, "user_id")
         days = inside.group_by(day=((inside.ts - design.from_utc) // DAY_S)).aggregate(
             n=ibis._.count()
@@ -105,7 +105,7 @@ def _end(events: Events, users: Any, design: Design) -> int:
         for row in days.to_pyarrow().to_pylist():
             counts[int(row["day"])] = counts.get(int(row["day"]), 0) + int(row["n"])
     if not counts:
-        return design.until_utc
+        return design.data_until_utc
     middle = sorted(counts.values())[len(counts) // 2]
     last = max(day for day, n in counts.items() if n >= QUIET * middle)
-    return min(design.until_utc, design.from_utc + (last + 1) * DAY_S)
+    return min(design.data_until_utc, design.from_utc + (last + 1) * DAY_S)

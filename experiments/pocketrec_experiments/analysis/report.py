@@ -22,7 +22,7 @@ from pocketrec_experiments.analysis.population import population
 from pocketrec_experiments.analysis.settings import Settings
 from pocketrec_experiments.analysis.tables import open_events
 from pocketrec_experiments.analysis.totals import add_diversity, user_totals
-from pocketrec_experiments.analysis.verdict import Verdict, judged, no_verdict
+from pocketrec_experiments.analysis.verdict import Verdict, judged, no_verdict, with_state
 from pocketrec_experiments.statistics import SampleRatio, sample_ratio
 
 
@@ -125,6 +125,8 @@ def experiment_report(
             revenue_cap=outliers.revenue_cap,
         )
         refusal = no_verdict(ratio, arms, settings.least_users)
+        if refusal is not None:
+            refusal = with_state(refusal, design)
         comparisons = [
             _compared(
                 connection,
@@ -140,7 +142,7 @@ def experiment_report(
             for arm in design.treatments
         ]
         novelties = {each.arm: each.novelty for each in comparisons}
-        told = notes(found, outliers, settings, ratio, arms, novelties, others, currency)
+        told = notes(design, found, outliers, settings, ratio, arms, novelties, others, currency)
     return ExperimentReport(
         design=design,
         settings=settings,
@@ -181,13 +183,9 @@ def _compared(
         guard.metric: guard_looks(control[guard.metric], treatment[guard.metric], guard, design)
         for guard in design.guards
     }
-    verdict = refusal or judged(
-        arm,
-        metric,
-        made,
-        guards,
-        planned_days=_planned(design),
-        is_over=end_utc >= design.until_utc,
+    is_over = end_utc >= design.until_utc
+    verdict = refusal or with_state(
+        judged(arm, metric, made, guards, planned_days=_planned(design), is_over=is_over), design
     )
     return Comparison(
         arm=arm,
@@ -202,7 +200,7 @@ def _compared(
     )
 
 
-_ORDER = ("guardrail", "better", "worse", "running", "no difference", "too few users")
+_ORDER = ("guardrail", "better", "worse", "running", "ended", "no difference", "too few users")
 
 
 def _first(comparisons: list[Comparison]) -> Verdict:

@@ -1,16 +1,19 @@
 """The first line of the report: which arm is better, in words, or why there is no verdict yet."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.arms import ArmFigures
 from pocketrec_experiments.analysis.compare.looks import GuardLook, Look, first_crossing
+from pocketrec_experiments.analysis.design import Design
 from pocketrec_experiments.analysis.metrics import METRICS, Metric
 from pocketrec_experiments.statistics import SampleRatio
 
 BETTER, WORSE, BROKEN = "better", "worse", "guardrail"
-RUNNING, NO_DIFFERENCE = "running", "no difference"
+RUNNING, NO_DIFFERENCE, ENDED = "running", "no difference", "ended"
 MISMATCH, TOO_FEW = "mismatch", "too few users"
+LOOKS = " The interval holds although you look every day."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +120,26 @@ def judged(
         kind=RUNNING,
         word="Keep running",
         sentence=f"{arm}: {metric.title.lower()} {_change(metric, last)} after day {last.day} of"
-        f" {planned_days}. The interval holds although you look every day.",
+        f" {planned_days}.{LOOKS}",
         arm=arm,
+    )
+
+
+def with_state(verdict: Verdict, design: Design) -> Verdict:
+    """Add to a verdict that the experiment was stopped, killed or shipped."""
+    if design.is_open:
+        return verdict
+    end = "The experiment ended"
+    if design.ended_utc is not None:
+        end += f" on day {(design.ended_utc - 1 - design.from_utc) // DAY_S + 1}"
+    end += f": {design.state}{f' {design.winner}' if design.winner else ''}."
+    if design.ended_utc is None:
+        end += " Days after the end may mix arms; give the end with --until."
+    if verdict.kind != RUNNING:
+        return replace(verdict, sentence=f"{verdict.sentence} {end}")
+    sentence = verdict.sentence.removesuffix(LOOKS)
+    return replace(
+        verdict, kind=ENDED, word="Ended without a verdict", sentence=f"{sentence} {end}"
     )
 
 

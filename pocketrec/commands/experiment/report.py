@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketrec.commands.repository.rollout_options import CHANNEL, JSON
+from pocketrec.commands.repository.rollout_options import CHANNEL, JSON, Moment
 from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 )
 @click.option("--repo", type=click.Path(path_type=Path), help="The repository, in its place.")
 @CHANNEL
+@click.option(
+    "--until",
+    type=Moment(),
+    help="When it was stopped, killed or shipped; later events are left out.",
+)
 @click.option(
     "--metric",
     default="conversion",
@@ -75,6 +80,7 @@ def report(
     file: Path | None,
     repo: Path | None,
     channel: str,
+    until: int | None,
     metric: str,
     recipe: Path | None,
     conversions: tuple[str, ...],
@@ -100,7 +106,7 @@ def report(
         settings = dataclasses.replace(settings, conversions=conversions)
     signed = _signed(file, repo, channel)
     found = experiment_report(
-        design=Design.of(signed, experiment), events=events, settings=settings
+        design=Design.of(signed, experiment, until), events=events, settings=settings
     )
     if out is not None:
         from pocketrec_bundle.disk.files import write_atomic
