@@ -103,10 +103,14 @@ def judged(
         good = rose == (metric.is_higher_better is not False)
         words = f"{arm} is {'better' if good else 'worse'} than control"
         later = "" if crossing is last else f" The bound was first crossed on day {crossing.day}."
+        agrees = (last.effect.difference > 0) == rose
+        described = last if agrees else crossing
+        if not agrees:
+            later += f" The latest look disagrees: on day {last.day} it {_change(metric, last)}."
         return Verdict(
             kind=BETTER if good else WORSE,
             word=words,
-            sentence=f"{metric.title} {_change(metric, last)}.{later}",
+            sentence=f"{metric.title} {_change(metric, described)}.{later}",
             arm=arm,
         )
     if is_over:
