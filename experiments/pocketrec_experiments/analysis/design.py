@@ -21,6 +21,11 @@ class Guard:
     worse_by: float
     alpha: float
 
+    @property
+    def name(self) -> str:
+        """Metric and limit, such as "slate_ms:0.05": a metric may have several limits."""
+        return f"{self.metric}:{self.worse_by}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:

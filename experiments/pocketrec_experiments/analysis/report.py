@@ -34,7 +34,7 @@ class Comparison:
         arm: the treatment.
         verdict: what to do about it.
         looks: daily looks at the deciding metric.
-        guards: daily looks at each guardrail of the design.
+        guards: daily looks at each guardrail of the design, by `Guard.name`.
         outcomes: all metrics, tested as if the last look were the only one.
         segments: the deciding metric in parts of the population.
         novelty: the deciding metric by days since exposure.
@@ -180,7 +180,7 @@ def _compared(
     alpha = settings.alpha / len(design.treatments)
     made = looks(control[metric.name], treatment[metric.name], metric, design, alpha=alpha)
     guards = {
-        guard.metric: guard_looks(control[guard.metric], treatment[guard.metric], guard, design)
+        guard.name: guard_looks(control[guard.metric], treatment[guard.metric], guard, design)
         for guard in design.guards
     }
     is_over = end_utc >= design.until_utc

@@ -78,16 +78,17 @@ def judged(
     is_over: bool,
 ) -> Verdict:
     """Judge one treatment by its guardrails, then by the deciding metric."""
-    for name, seen in guards.items():
+    for seen in guards.values():
         broken = next((look for look in seen if look.is_crossed), None)
         if broken is not None:
+            watched = METRICS[broken.metric]
             return Verdict(
                 kind=BROKEN,
                 word=f"Stop {arm}",
-                sentence=f"{METRICS[name].title} is beyond its limit since day {broken.day}:"
-                f" {shown(METRICS[name], broken.margin.treatment)} against"
-                f" {shown(METRICS[name], broken.margin.control)} in control; tolerated:"
-                f" {shown(METRICS[name], broken.margin.limit)}.",
+                sentence=f"{watched.title} is beyond its limit since day {broken.day}:"
+                f" {shown(watched, broken.margin.treatment)} against"
+                f" {shown(watched, broken.margin.control)} in control; tolerated:"
+                f" {shown(watched, broken.margin.limit)}.",
                 arm=arm,
             )
     if not made:

@@ -10,6 +10,7 @@ from benchmarks.experiments.drawn_events import START_UTC, Drawn, write_events
 from pocketrec_bundle.errors import InputError
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis import Guard, Settings, experiment_report
+from pocketrec_experiments.analysis.page.tables import tables
 from pocketrec_experiments.errors import EventsInvalidError
 from pocketrec_experiments.statistics import Ratio, Sums, effect
 
@@ -160,7 +161,7 @@ def test_the_report_is_json(report):
 
 
 def test_guardrails_of_equal_arms_hold(report):
-    seen = report.comparisons[0].guards["slate_ms"]
+    seen = report.comparisons[0].guards["slate_ms:0.1"]
     assert [look.day for look in seen] == [1, 2, 3, 4, 5, 6]
     assert not any(look.is_crossed for look in seen)
     assert seen[-1].margin.limit == pytest.approx(1.1 * seen[-1].margin.control)
@@ -203,6 +204,22 @@ def test_a_broken_guardrail_comes_before_a_better_metric(better, design_of):
     assert found.verdict.kind == "guardrail"
     assert found.verdict.word == "Stop treatment"
     assert "Slate latency is beyond its limit since day" in found.verdict.sentence
+
+
+def test_two_guardrails_on_one_metric_are_both_judged(better, design_of):
+    """The latency grows by half: beyond the first limit, within the second."""
+    guards = tuple(Guard(metric="slate_ms", worse_by=limit, alpha=0.01) for limit in (0.1, 2.0))
+    found = experiment_report(
+        design=design_of(days=6, guards=guards), events=better, settings=Settings(metric="ctr")
+    )
+    assert found.verdict.kind == "guardrail"
+    looked = found.comparisons[0].guards
+    assert [any(look.is_crossed for look in seen) for seen in looked.values()] == [True, False]
+    limits = next(table for table in tables(found) if table.name == "limits-treatment")
+    assert [(row[1], row[-1][:6]) for row in limits.rows] == [
+        ("10.0%", "broken"),
+        ("200.0%", "holds"),
+    ]
 
 
 @pytest.mark.parametrize(

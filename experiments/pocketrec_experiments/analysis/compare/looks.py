@@ -47,6 +47,7 @@ class Look:
 class GuardLook:
     """One day's look at one guardrail of one treatment."""
 
+    metric: str
     day: int
     margin: Margin
     bound: float
@@ -115,7 +116,7 @@ def guard_looks(
                 found[day] = (seen, (max(abs(seen.limit), seen.se) / seen.se) ** 2)
     bounds = _bounds(list(found), [n for _, n in found.values()], design, guard.alpha, sides=1)
     return [
-        GuardLook(day=day, margin=seen, bound=bound, is_crossed=seen.z > bound)
+        GuardLook(metric=metric.name, day=day, margin=seen, bound=bound, is_crossed=seen.z > bound)
         for (day, (seen, _)), bound in zip(found.items(), bounds, strict=True)
     ]
 

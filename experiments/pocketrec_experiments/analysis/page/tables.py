@@ -107,7 +107,7 @@ def _outcome(o: Outcome) -> list[str]:
 def _guards(report: ExperimentReport, one: Comparison) -> Table:
     rows = []
     for guard in report.design.guards:
-        seen = one.guards.get(guard.metric)
+        seen = one.guards.get(guard.name)
         if not seen:
             continue
         metric, last = METRICS[guard.metric], seen[-1]
