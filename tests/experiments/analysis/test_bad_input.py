@@ -1,5 +1,7 @@
 """Events of forced devices, bots, wrong clocks, empty arms: each has a defined result."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from benchmarks.experiments.drawn_events import START_UTC
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis import Settings, experiment_report
+from pocketrec_experiments.analysis.page import render
 from pocketrec_experiments.errors import EventsInvalidError
 
 FEW = Settings(least_users=2, past_days=7)
@@ -235,3 +238,17 @@ def test_an_export_of_another_layout_is_refused(export, design_of, tmp_path):
     pq.write_table(pa.table({"who": ["u"], "ts": [1]}), path)
     with pytest.raises(EventsInvalidError, match=r"exposures: no column arm, experiment, user_id"):
         experiment_report(design=design_of(), events=folder)
+
+
+def test_faults_that_only_the_treatment_has_stay_in_the_table(export, design_of, tmp_path):
+    for i in range(400):
+        user, arm = f"u{i}", ("control", "treatment")[i % 2]
+        export.exposure(user, arm, i)
+        export.request(user, f"r{i}", i, faults=["model_failed"] if i % 8 == 1 else [])
+    report = experiment_report(design=design_of(), events=export.write(tmp_path), settings=FEW)
+    found = next(o for o in report.comparisons[0].outcomes if o.metric == "failures")
+    assert (found.control, found.treatment) == (0.0, 0.25)
+    assert found.relative is None and found.relative_low is None and found.relative_high is None
+    assert 0 < found.low < 0.25 < found.high and found.p < 1e-6
+    assert "failures" in json.dumps(report.to_json(), allow_nan=False)
+    assert "Requests with a fault" in render(report)

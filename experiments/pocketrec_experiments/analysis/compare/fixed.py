@@ -45,7 +45,10 @@ class Outcome:
 def outcomes(
     totals: Any, metrics: Sequence[Metric], control: str, treatment: str, *, alpha: float
 ) -> list[Outcome]:
-    """Test the metrics of one treatment; those without data in an arm are left out.
+    """Test the metrics of one treatment; those without data are left out.
+
+    A metric that is 0 in one arm stays: it has an absolute difference, and no relative one if it is
+    0 in control.
 
     Args:
         totals: a row a user, with `arm` and the quantities.
@@ -60,7 +63,8 @@ def outcomes(
     asked, adjusted = {}, {}
     for name, m in usable.items():
         rows = [sums.get(arm) for arm in (control, treatment)]
-        if any(row is None or not _has_data(row, m) for row in rows):
+        there = [row for row in rows if row is not None and _has_data(row, m)]
+        if len(there) < 2 or not any(_varies(row, m) for row in there):
             continue
         adjusted[name] = m.has_past and _has_past([row for row in rows if row], m)
         asked[name] = _test(m, cuped=adjusted[name], alpha=alpha)
@@ -112,15 +116,14 @@ def _sums(pair: Any, metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
 
 
 def _has_data(row: dict[str, float], metric: Metric) -> bool:
-    """Two users, a denominator and some variation."""
+    """Two users, a denominator, and some variation unless the metric is 0."""
     below = metric.denominator
-    varies = (row[f"var_{metric.numerator}"] or 0) > 0
-    return (
-        row["n"] >= 2
-        and (below is None or row[below] > 0)
-        and varies
-        and row[metric.numerator] != 0
-    )
+    known = _varies(row, metric) or row[metric.numerator] == 0
+    return row["n"] >= 2 and (below is None or row[below] > 0) and known
+
+
+def _varies(row: dict[str, float], metric: Metric) -> bool:
+    return (row[f"var_{metric.numerator}"] or 0) > 0 and row[metric.numerator] != 0
 
 
 def _has_past(rows: Sequence[dict[str, float]], metric: Metric) -> bool:
