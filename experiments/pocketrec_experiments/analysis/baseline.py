@@ -136,6 +136,7 @@ def _everyone(events: Events, days: int) -> tuple[Population, Design]:
     found = Population(
         users=events.connection.table("users"),
         end_utc=end,
+        is_over=True,
         forced=0,
         other_salt=0,
         off_clock=0,

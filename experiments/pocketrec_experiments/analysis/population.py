@@ -11,8 +11,10 @@ from pocketrec_experiments.analysis.tables import Events
 
 SALT_DIGITS = 8
 QUIET = 0.1
-"""The last day has at least this share of the median day's exposed events; later days are those of
-a few devices with a clock in the future."""
+"""The last day has at least this share of the median day's users; later days are those of a few
+devices with a clock in the future."""
+EARLY_S = 2 * 3600
+"""A day is complete if its users are active until at most this much before the usual time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +24,7 @@ class Population:
     Attributes:
         users: table user_id, user (int64), arm, exposed (unix seconds), and the segment columns.
         end_utc: events from here on are not in the data, or after the planned end.
+        is_over: the data reaches the planned end, and its last day is complete.
         forced: users left out because an arm was forced on their device.
         other_salt: users left out because they were exposed to an earlier draw only.
         off_clock: users left out because they were exposed outside the experiment's times.
@@ -31,6 +34,7 @@ class Population:
 
     users: Any
     end_utc: int
+    is_over: bool
     forced: int
     other_salt: int
     off_clock: int
@@ -79,9 +83,11 @@ def population(events: Events, design: Design) -> Population:
         .to_pylist()[0]
     )
     kept = connection.table("users")
+    end_utc, is_over = _end(events, kept, design)
     return Population(
         users=kept,
-        end_utc=_end(events, kept, design),
+        end_utc=end_utc,
+        is_over=is_over,
         **{name: int(value or 0) for name, value in counts.items()},
     )
 
@@ -93,19 +99,45 @@ def _counts(t: Any, design: Design, salt: str) -> Any:
     return right & inside & t.arm.isin(list(design.arms))
 
 
-def _end(events: Events, users: Any, design: Design) -> int:
-    """Return the end of the last day that has events of most users."""
-    counts: dict[int, int] = {}
-    for t in (events.requests, events.interactions, events.exposures):
-        inside = t.filter(t.ts.between(design.from_utc, design.data_until_utc - 1))
-        inside = inside.semi_join(users, "user_id")
-        days = inside.group_by(day=((inside.ts - design.from_utc) // DAY_S)).aggregate(
-            n=ibis._.count()
+def _end(events: Events, users: Any, design: Design) -> tuple[int, bool]:
+    """Return the end of the last day that has most users, and whether the plan is over.
+
+    A device counts once a day, however many events it sends: a bot cannot move the end. The last
+    day is complete if users are active after it, or until as late as on other days.
+    """
+    until = design.data_until_utc
+    days = _days(events, users, design.from_utc, until)
+    if not days:
+        return until, False
+    middle = sorted(n for n, _ in days.values())[len(days) // 2]
+    full = {day: late for day, (n, late) in days.items() if n >= QUIET * middle}
+    last = max(full)
+    end_utc = min(until, design.from_utc + (last + 1) * DAY_S)
+    if end_utc < design.until_utc:
+        return end_utc, False
+    after = _days(events, users, until, until + DAY_S).get(0, (0, 0.0))[0]
+    others = sorted(late for day, late in full.items() if day != last)
+    usual = (
+        min(others[len(others) // 2], until - 1 - design.from_utc - last * DAY_S) if others else 0
+    )
+    return end_utc, after >= QUIET * middle or full[last] >= usual - EARLY_S
+
+
+def _days(
+    events: Events, users: Any, from_utc: int, until_utc: int
+) -> dict[int, tuple[int, float]]:
+    """Return the users of each day, and the second of the day when 95% of them are done."""
+    seen = ibis.union(
+        *(
+            t.select("user_id", "ts")
+            for t in (events.requests, events.interactions, events.exposures)
         )
-        for row in days.to_pyarrow().to_pylist():
-            counts[int(row["day"])] = counts.get(int(row["day"]), 0) + int(row["n"])
-    if not counts:
-        return design.data_until_utc
-    middle = sorted(counts.values())[len(counts) // 2]
-    last = max(day for day, n in counts.items() if n >= QUIET * middle)
-    return min(design.data_until_utc, design.from_utc + (last + 1) * DAY_S)
+    )
+    inside = seen.filter(seen.ts.between(from_utc, until_utc - 1)).semi_join(users, "user_id")
+    inside = inside.mutate(
+        day=(inside.ts - from_utc) // DAY_S, second=(inside.ts - from_utc) % DAY_S
+    )
+    each = inside.group_by("user_id", "day").aggregate(late=inside.second.max())
+    found = each.group_by("day").aggregate(n=each.count(), late=each.late.quantile(0.95))
+    rows = found.to_pyarrow().to_pylist()
+    return {int(row["day"]): (int(row["n"]), float(row["late"])) for row in rows}

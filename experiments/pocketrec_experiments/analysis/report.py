@@ -137,6 +137,7 @@ def experiment_report(
                 arm,
                 refusal,
                 found.end_utc,
+                found.is_over,
                 opened.segments,
             )
             for arm in design.treatments
@@ -173,6 +174,7 @@ def _compared(
     arm: str,
     refusal: Verdict | None,
     end_utc: int,
+    is_over: bool,
     columns: tuple[str, ...],
 ) -> Comparison:
     metric = metric_of(settings.metric)
@@ -183,7 +185,6 @@ def _compared(
         guard.name: guard_looks(control[guard.metric], treatment[guard.metric], guard, design)
         for guard in design.guards
     }
-    is_over = end_utc >= design.until_utc
     verdict = refusal or with_state(
         judged(arm, metric, made, guards, planned_days=_planned(design), is_over=is_over), design
     )
