@@ -135,9 +135,11 @@ class UserActions:
         """
         request_checks.check_consent(granted, terms)
         log = self._user.log.opened()
-        if granted and log.consent().state == WITHDRAWN:
-            self._experiments.forget_exposures()
-        return log.set_consent(granted, terms)
+        renewed = granted and log.consent().state == WITHDRAWN
+        decision = log.set_consent(granted, terms)
+        if renewed:  # only now, for another process may log exposures until the consent is there
+            self._experiments.log_again()
+        return decision
 
     def export_data(self, out: Path) -> int:
         """Write all that the device holds about its user, see `privacy.export_data`.
@@ -158,5 +160,5 @@ class UserActions:
         """
         self._running.close()
         report = self._user.erase()
-        self._experiments.forget_exposures()
+        self._experiments.log_again()
         return report

@@ -5,7 +5,7 @@ changed under a lock, because the app and a sync in another process may both wri
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,23 +34,39 @@ class ArmMemory:
 
     Attributes:
         forced: arm by experiment id, set by `Device.force_arm`.
-        exposed: exposures that are in the event log, oldest first.
+        exposed: exposures that were logged, oldest first; the device keeps its arm in a pause.
+        again: of them, those to log again, because the logged event is never sent.
         new_user: whether the user was new when a run of an experiment was first looked at.
     """
 
     forced: dict[str, str] = field(default_factory=dict)
     exposed: tuple[Entry, ...] = ()
+    again: tuple[Entry, ...] = ()
     new_user: dict[Run, bool] = field(default_factory=dict)
 
     def entered(self, experiment: Experiment) -> bool:
         """Whether an exposure to the experiment is logged, under its present salt."""
         return any(entry[:2] == (experiment.id, experiment.salt) for entry in self.exposed)
 
+    def is_logged(self, entry: Entry) -> bool:
+        """Whether an exposure is logged and need not be logged again."""
+        return entry in self.exposed and entry not in self.again
+
+    def with_logged(self, entries: Iterable[Entry]) -> "ArmMemory":
+        """Return the memory with exposures that are logged now."""
+        new = tuple(entries)
+        return replace(
+            self,
+            exposed=(*(one for one in self.exposed if one not in new), *new),
+            again=tuple(one for one in self.again if one not in new),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
             "forced": self.forced,
             "exposed": [list(entry) for entry in self.exposed],
+            "again": [list(entry) for entry in self.again],
             "new_user": [[*run, is_new] for run, is_new in self.new_user.items()],
         }
 
@@ -96,37 +112,51 @@ def change_memory(home: PhoneHome, change: Callable[[ArmMemory], ArmMemory]) -> 
         raise PocketRecError(f"{home.arms}: cannot be changed ({err.strerror or err}).") from err
 
 
-def forget_exposures(home: PhoneHome) -> None:
+def log_again(home: PhoneHome, lost: Callable[[Entry], bool] = lambda _: True) -> None:
     """Let exposures be logged again, because those that were logged are never sent.
+
+    Args:
+        home: the phone's folder.
+        lost: whether an exposure is one of them; without it all are.
 
     Raises:
         PocketRecError: the memory cannot be written.
     """
+
+    def marked(memory: ArmMemory) -> ArmMemory:
+        again = (one for one in memory.exposed if one in memory.again or lost(one))
+        return replace(memory, again=tuple(again))
+
     if home.arms.exists():
-        change_memory(home, lambda memory: replace(memory, exposed=()))
+        change_memory(home, marked)
 
 
 def _bounded(memory: ArmMemory) -> ArmMemory:
     """Keep the newest entries."""
+    exposed = memory.exposed[-MAX_KEPT:]
     return replace(
         memory,
         forced=dict(list(memory.forced.items())[-MAX_KEPT:]),
-        exposed=memory.exposed[-MAX_KEPT:],
+        exposed=exposed,
+        again=tuple(one for one in memory.again if one in exposed),
         new_user=dict(list(memory.new_user.items())[-MAX_KEPT:]),
     )
 
 
 def _parsed(value: Any) -> ArmMemory:
     forced = {_text(ID, key): _text(ARM, arm) for key, arm in value["forced"].items()}
-    exposed = tuple(
-        (_text(ID, name), _text(SALT, salt), _text(ARM, arm), bool(is_forced))
-        for name, salt, arm, is_forced in value["exposed"]
+    exposed, again = (
+        tuple(
+            (_text(ID, name), _text(SALT, salt), _text(ARM, arm), bool(is_forced))
+            for name, salt, arm, is_forced in entries
+        )
+        for entries in (value["exposed"], value.get("again", []))
     )
     new_user = {
         (_text(ID, name), _text(SALT, salt)): bool(is_new)
         for name, salt, is_new in value["new_user"]
     }
-    return ArmMemory(forced=forced, exposed=exposed, new_user=new_user)
+    return ArmMemory(forced=forced, exposed=exposed, again=again, new_user=new_user)
 
 
 def _text(form: Any, value: object) -> str:

@@ -18,7 +18,7 @@ from pocketrec_edge.experiments.arm_memory import (
     ArmMemory,
     Entry,
     change_memory,
-    forget_exposures,
+    log_again,
     read_memory,
 )
 from pocketrec_edge.experiments.arm_settings import flag_of, matters_for_slate, overrides_of
@@ -141,16 +141,16 @@ class DeviceExperiments:
         if not entries:
             return
         try:
-            self._change(lambda memory: replace(memory, exposed=(*memory.exposed, *entries)))
+            self._change(lambda memory: memory.with_logged(entries))
         except PocketRecError as err:  # until the process ends; the analysis takes the first one
             self._unwritten.update(entries)
             self._complain(str(err))
 
-    def forget_exposures(self) -> None:
+    def log_again(self) -> None:
         """Log exposures again, because those that were logged are never sent."""
         self._unwritten.clear()
         try:
-            forget_exposures(self._home)
+            log_again(self._home)
         except PocketRecError as err:
             self._complain(str(err))
 
@@ -225,7 +225,7 @@ class DeviceExperiments:
         found = []
         for one in assigned:
             entry = (one.experiment.id, one.experiment.salt, one.reported, one.forced)
-            known = entry in self._unwritten or entry in self._memory.exposed
+            known = entry in self._unwritten or self._memory.is_logged(entry)
             if not known and not one.is_shipped:
                 found.append(
                     Exposure(

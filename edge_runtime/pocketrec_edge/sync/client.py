@@ -20,9 +20,7 @@ from pocketrec_bundle.reader import Bundle
 from pocketrec_edge.engines.select import ENGINES
 from pocketrec_edge.errors import SyncError
 from pocketrec_edge.events.cipher import Cipher
-from pocketrec_edge.events.consent import WITHDRAWN
 from pocketrec_edge.experiments import at_sync
-from pocketrec_edge.experiments.arm_memory import forget_exposures
 from pocketrec_edge.experiments.signed_experiments import keep_experiments, read_facts
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.releases import blocklist
@@ -166,11 +164,10 @@ def sync(
     started, now = time.monotonic(), int(clock())
     if engine not in ("auto", *ENGINES):
         raise InputError(f"engine {engine!r} is unknown; choose auto or {' or '.join(ENGINES)}.")
+    consent_fault: str | None = None
     with SyncLog(home, cipher) as log:
         if consent:
-            if log.create().consent().state == WITHDRAWN:
-                forget_exposures(home)  # those of the time without consent are never sent
-            grant(log.create())
+            consent_fault = grant(log.create(), home)
         store = Store(home.store, limit_bytes=storage_bytes)
         before, _ = store.active()
         policy, own_id = remembered(home, channel).sync, bucket_id(home)
@@ -246,7 +243,7 @@ def sync(
             events_rejected=events.rejected,
             outcomes_sent=outcomes_sent,
             events_fault=events.fault,
-            experiments_fault=fault,
+            experiments_fault=fault or consent_fault,
             update_app=newer.reason,
             seconds=round(time.monotonic() - started, 3),
         )

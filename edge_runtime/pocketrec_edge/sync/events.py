@@ -17,9 +17,10 @@ from pocketrec_bundle.encoding.strict_json import is_integer
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_edge.errors import EventLogError, SyncError
 from pocketrec_edge.events import install_id
-from pocketrec_edge.events.consent import GRANTED
+from pocketrec_edge.events.consent import GRANTED, WITHDRAWN
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import Batch
+from pocketrec_edge.experiments.arm_memory import log_again
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.http import Network, Reply, retry_after_s
 from pocketrec_edge.sync.server_address import checked
@@ -51,14 +52,24 @@ class UploadReport:
     fault: str | None = None
 
 
-def grant(log: EventLog) -> None:
-    """Record the user's consent.
+def grant(log: EventLog, home: PhoneHome) -> str | None:
+    """Record the user's consent; return why exposures cannot be logged again, or None.
+
+    Exposures of the time without consent are never sent. They are marked after the consent is
+    recorded, because another process may log one until then.
 
     Raises:
         EventLogError: it could not be recorded.
     """
-    if log.consent().state != GRANTED:  # keeps the terms that were agreed to before
+    before = log.consent().state
+    if before != GRANTED:  # keeps the terms that were agreed to before
         log.set_consent(True)
+    if before == WITHDRAWN:
+        try:
+            log_again(home)
+        except PocketRecError as err:
+            return f"exposures of before the consent are not sent: {err}"
+    return None
 
 
 def send_events(sync_log: SyncLog, server_url: str, network: Network, retry: Retry) -> UploadReport:

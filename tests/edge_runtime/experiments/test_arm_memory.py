@@ -15,7 +15,7 @@ from pocketrec_edge.experiments.arm_memory import (
     MAX_KEPT,
     ArmMemory,
     change_memory,
-    forget_exposures,
+    log_again,
     read_memory,
 )
 from pocketrec_edge.phone_home import PhoneHome
@@ -36,14 +36,22 @@ def test_a_memory_survives_the_disk(home):
     assert read_memory(home) == ArmMemory()
     made = ArmMemory(
         forced={"blend": "treatment"},
-        exposed=(("blend", SALT, "treatment", True),),
+        exposed=(("blend", SALT, "treatment", True), ("other", SALT, "a", False)),
+        again=(("other", SALT, "a", False),),
         new_user={("blend", SALT): False},
     )
     assert change_memory(home, lambda _: made) == made == read_memory(home)
     if POSIX:
         assert stat.S_IMODE(home.arms.stat().st_mode) == 0o600
-    forget_exposures(home)
-    assert read_memory(home) == replace(made, exposed=())
+    log_again(home)
+    assert read_memory(home) == replace(made, again=made.exposed)
+    assert read_memory(home).with_logged(made.exposed) == replace(made, again=())
+
+
+def test_a_memory_of_before_exposures_were_marked_is_read(home):
+    home.make()
+    home.arms.write_text(f'{{"exposed":[["e1","{SALT}","a",false]],"forced":{{}},"new_user":[]}}')
+    assert read_memory(home) == exposed(1, ArmMemory())
 
 
 def test_a_memory_stays_small(home):

@@ -9,9 +9,11 @@ from pocketrec_bundle.settings.experiment import KILLED, PAUSED, SHIPPED, STOPPE
 from pocketrec_bundle.settings.experiment_arms import Arm, Eligible
 from pocketrec_bundle.settings.experiments import Holdout
 from pocketrec_bundle.settings.rollout import AppVersions
-from pocketrec_edge.errors import RequestInvalidError
+from pocketrec_edge.errors import RequestInvalidError, SyncError
+from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.experiments.signed_experiments import DeviceFacts, keep_facts
 from pocketrec_edge.faults import FaultCode
+from pocketrec_edge.sync.events import grant
 
 NOW = 1_700_000_000
 HOUR_S = 3600
@@ -378,6 +380,63 @@ def test_exposures_are_logged_again_after_a_withdrawn_consent(phone, experiment)
     phone.device.set_consent(True)
     phone.device.recommend(1)
     assert len(phone.events("exposure")) == 2
+
+
+def test_a_consent_renewed_in_a_pause_takes_no_device_out_of_its_arm(phone, experiment):
+    one = experiment(treatment={"rules": NO_RULES})
+    phone.has(one)
+    phone.device.set_consent(False)
+    arms = phone.device.recommend(1).arms
+    phone.has(replace(one, state=PAUSED))
+    phone.device.set_consent(True)
+    assert phone.device.recommend(1).arms == arms != {}
+    phone.device.recommend(1)
+    assert len(phone.events("exposure")) == 2  # the second one is sent
+
+
+@pytest.mark.parametrize("way", ["set_consent", "sync"])
+def test_an_exposure_logged_while_the_consent_is_recorded_is_not_lost(
+    phone, experiment, monkeypatch, way
+):
+    """Another process logs one just before; it is never sent."""
+    phone.has(experiment(treatment={"rules": NO_RULES}))
+    phone.device.set_consent(False)
+    other = phone.opened()
+    grants = EventLog.set_consent
+
+    def late(log, granted, terms=None):
+        other.recommend(1)
+        return grants(log, granted, terms)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EventLog, "set_consent", late)
+        if way == "sync":
+            with pytest.raises(SyncError, match="no trusted root"):
+                phone.device.sync("http://127.0.0.1:9", consent=True)
+        else:
+            phone.device.set_consent(True)
+    other.close()
+    assert len(phone.events("exposure")) == 1
+    phone.device.recommend(1)
+    assert len(phone.events("exposure")) == 2
+
+
+def test_a_memory_that_cannot_be_marked_is_a_fault_and_the_consent_stands(
+    phone, experiment, monkeypatch
+):
+    phone.has(experiment(treatment={"rules": NO_RULES}))
+    phone.device.set_consent(False)
+    phone.device.recommend(1)
+
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pocketrec_edge.experiments.arm_memory.write_private", refuse)
+    log = EventLog(phone.home.event_log)
+    told = grant(log, phone.home)
+    assert told is not None and "No space left" in told
+    assert log.consent().state == "granted"
+    log.close()
 
 
 def test_a_copy_of_the_data_has_the_memory_and_erasure_removes_it(phone, experiment, tmp_path):
