@@ -4,13 +4,23 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import BENCHMARKS
-from benchmarks.results_page import cold, delivery, line, off_policy, phone, quality, readers, work
+from benchmarks.results_page import (
+    cold,
+    delivery,
+    line,
+    off_policy,
+    own_data,
+    phone,
+    quality,
+    readers,
+    work,
+)
 from benchmarks.results_page.section import Run, Section, read_run
 from benchmarks.results_page.table import targets_markdown
 
 GROUPS: Mapping[str, tuple[Section, ...]] = {
     "The whole line": line.SECTIONS,
-    "Quality": (*quality.SECTIONS, *cold.SECTIONS),
+    "Quality": (*quality.SECTIONS, *cold.SECTIONS, *own_data.SECTIONS),
     "Experiments": off_policy.SECTIONS,
     "The phone": phone.SECTIONS,
     "Delivery": delivery.SECTIONS,
