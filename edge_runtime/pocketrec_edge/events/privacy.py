@@ -11,9 +11,11 @@ Personal data in a phone's folder:
     interests     categories that the user chose
     sessions      pages shown recently; the export omits them, as the log has the impressions
     arms          exposures to experiments, whether the user was new, arms forced for a test
+    bucket id     random bytes that draw the arms; the export omits them, as they say nothing else
 
-Releases, their metadata, release outcomes and the bucket id stay: they contain no personal data. No
-other candidates or slates are stored.
+Arms of several experiments can tell devices apart, so a bucket id that stayed would link the new
+install id to the erased one. Releases, their metadata and release outcomes stay: they contain no
+personal data. No other candidates or slates are stored.
 """
 
 import json
@@ -107,13 +109,13 @@ def erase(home: PhoneHome) -> ErasureReport:
     Raises:
         InputError: `home` is not a phone's folder.
         EventLogError: another process uses the log, or it cannot be written.
-        PocketRecError: install id, interests or sessions cannot be removed.
+        PocketRecError: install id, bucket id, interests or sessions cannot be removed.
     """
     path = _log_of(home)
     events = _empty(path) if path.exists() else 0
     known = install_id.existing(home)
     try:
-        for path in (home.install_id, home.interests, home.sessions, home.arms):
+        for path in (home.install_id, home.interests, home.sessions, home.arms, home.bucket_id):
             _destroy(path)
             _destroy(path.with_name(f".{path.name}.partial"))
     except OSError as err:

@@ -1,4 +1,7 @@
-"""Random bytes that assign this device to a share of the fleet. They are never sent."""
+"""Random bytes that assign this device to a share of the fleet. They are never sent.
+
+An erasure removes them, because the arms that they draw are sent and could tell whose they are.
+"""
 
 import os
 import re

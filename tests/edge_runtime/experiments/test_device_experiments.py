@@ -446,8 +446,11 @@ def test_a_copy_of_the_data_has_the_memory_and_erasure_removes_it(phone, experim
     lines = [json.loads(line) for line in (tmp_path / "copy.jsonl").read_text().splitlines()]
     (memory,) = [line["memory"] for line in lines if line["type"] == "experiments"]
     assert memory["exposed"][0][0] == "blend"
+    before = phone.home.bucket_id.read_bytes()
     phone.device.erase()
-    assert not phone.home.arms.exists()
+    assert not phone.home.arms.exists() and not phone.home.bucket_id.exists()
+    phone.device.recommend(1)
+    assert phone.home.bucket_id.read_bytes() != before  # its arms tell nobody whose it was
 
 
 def damage(path, data=b"{"):
