@@ -156,7 +156,7 @@ def _bounds(one: Comparison, metric: Metric) -> list[Picture]:
         Picture(
             title=title,
             caption="Bounds of O'Brien and Fleming's kind: high in the first days, near 2 at the"
-            " end. Beyond a bound the verdict is final.",
+            " end. Beyond a bound the verdict stands, unless late events change earlier days.",
             drawn=line_chart(labels, lines, limits=(-Z_LIMIT, Z_LIMIT), zero=True),
         )
     ]

@@ -165,7 +165,10 @@ def _looks(report: ExperimentReport, one: Comparison) -> Table:
     return Table(
         name=f"looks-{one.arm}",
         title=f"{one.arm}: {metric.title.lower()} at the end of each day",
-        note="All events up to that day, adjusted by CUPED. Beyond the bound the verdict is final.",
+        note=(
+            "All events up to that day, adjusted by CUPED. Beyond the bound the verdict stands,"
+            " unless late events change earlier days."
+        ),
         columns=["day", "date", "users", "control", one.arm, "change", "z", "bound"],
         rows=[
             [
