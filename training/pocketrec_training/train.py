@@ -25,7 +25,7 @@ from pocketrec_training.fits.final import MINUTES_SHARE, fit_final
 from pocketrec_training.fits.refit import MINUTES_SHARE as REFIT_SHARE
 from pocketrec_training.fits.refit import fit_refit
 from pocketrec_training.fits.report import TrainReport, read_report
-from pocketrec_training.fits.save import save_fit
+from pocketrec_training.fits.save import save_fit, save_refit
 from pocketrec_training.monitoring.experiment_log import ExperimentLog
 from pocketrec_training.monitoring.stopping import cap_warning
 from pocketrec_training.neighbours.choose import choose_neighbours
@@ -139,11 +139,13 @@ def _train(
         with _writing(run_dir):
             save_fit(replace(fitted, report=report), run.path, data_dir)
     if final and not run.refit.path.is_dir():
+        refit = fit_refit(
+            data, run.path, report, work / "refit.npz", minutes=towers_cap * refit_part
+        )
+        report = replace(report, reproducible=report.reproducible and refit.whole)
         with _writing(run_dir):
-            minutes_left = towers_cap * refit_part
-            whole = fit_refit(data, run.path, report, work / "refit.npz", minutes=minutes_left)
-            report = replace(report, reproducible=report.reproducible and whole)
             write_atomic(run.report, json.dumps(asdict(report), indent=2).encode())
+            save_refit(refit.towers, refit.neighbours, run.refit.path)
     if final and not run.final.path.is_dir():
         last = fit_final(
             data, run.path, report, work / "final.npz", minutes=towers_cap * part, logs=logs

@@ -7,15 +7,15 @@ keeps the ranker of the evaluation fit, so its towers are rotated onto that fit'
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from pocketrec_bundle.neighbours import Neighbours
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.fits.report import TrainReport
-from pocketrec_training.fits.save import save_refit
 from pocketrec_training.neighbours.fit import fit_neighbours
 from pocketrec_training.recipe.schema import Recipe, uses_time
 from pocketrec_training.towers.fit import FittedTowers, fit_towers
@@ -30,27 +30,37 @@ MINUTES_SHARE = 0.1
 """Part of the towers' cap that the refit gets."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refit:
+    """The towers and neighbours of a refit; whole: no cap cut it short."""
+
+    towers: AlignedTowers
+    neighbours: Neighbours | None
+    whole: bool
+
+
 def fit_refit(
     data: Dataset, run_dir: Path, report: TrainReport, checkpoint: Path, *, minutes: float
-) -> bool:
-    """Write the refit of an evaluation fit; return whether no cap cut it short.
+) -> Refit:
+    """Make the refit of an evaluation fit.
 
     Args:
         data: sequences with the folds of the evaluation fit.
-        run_dir: folder of the evaluation fit, which gets the refit.
+        run_dir: folder of the evaluation fit.
         report: its report.
         checkpoint: file of the towers' unfinished work.
         minutes: cap of the towers, 0 = none.
 
     Raises:
         TrainingDivergedError: an epoch ended with figures that are not finite.
-        OSError: it can't be written.
     """
     first, counted = load_trained(run_dir), data.with_validation()
     towers, aligned = continued_towers(first, data, counted, report, checkpoint, minutes)
-    neighbours = fit_neighbours(first.recipe.neighbours, counted)
-    save_refit(aligned, neighbours, run_dir / "refit")
-    return towers.stopped_by != "minutes"
+    return Refit(
+        towers=aligned,
+        neighbours=fit_neighbours(first.recipe.neighbours, counted),
+        whole=towers.stopped_by != "minutes",
+    )
 
 
 def continued_towers(

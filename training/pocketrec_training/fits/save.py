@@ -57,9 +57,7 @@ def save_fit(
     Raises:
         OSError: it can't be written.
     """
-    partial = RunFolder(out.with_name(f".{out.name}.partial"))
-    shutil.rmtree(partial.path, ignore_errors=True)
-    partial.path.mkdir()
+    partial = _partial(out)
     partial.recipe.write_bytes(recipe_json(fitted.recipe))
     partial.feature_spec.write_bytes(canonical_json(fitted.spec.to_json()))
     partial.report.write_text(json.dumps(asdict(fitted.report), indent=2))
@@ -76,15 +74,21 @@ def save_fit(
     replace_dir(partial.path, out)
 
 
+def _partial(out: Path) -> RunFolder:
+    """Return an empty folder beside `out`, to take its place when it is complete."""
+    partial = RunFolder(out.with_name(f".{out.name}.partial"))
+    shutil.rmtree(partial.path, ignore_errors=True)
+    partial.path.mkdir()
+    return partial
+
+
 def save_refit(towers: AlignedTowers, neighbours: Neighbours | None, out: Path) -> None:
     """Write what `TrainedRun.as_released` reads, in one step.
 
     Raises:
         OSError: it can't be written.
     """
-    partial = RunFolder(out.with_name(f".{out.name}.partial"))
-    shutil.rmtree(partial.path, ignore_errors=True)
-    partial.path.mkdir()
+    partial = _partial(out)
     np.save(partial.item_vectors, towers.table)
     if neighbours is not None:
         save_neighbours(partial.neighbours, neighbours)
