@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 from pocketrec_bundle.errors import BundleInvalidError, BundleTooNewError
@@ -79,6 +80,11 @@ def is_number(value: object, low: float = -MAX_NUMBER, high: float = MAX_NUMBER)
 def is_text(value: object, longest: int = MAX_TEXT) -> bool:
     """Whether a value is a text of at most `longest` characters."""
     return isinstance(value, str) and len(value) <= longest
+
+
+def matches(form: re.Pattern[str], value: object) -> bool:
+    """Whether a value is a text of a form."""
+    return isinstance(value, str) and form.fullmatch(value) is not None
 
 
 def shown(value: object) -> str:

@@ -4,7 +4,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from pocketrec_bundle.encoding.strict_json import MAX_UTC, is_integer, is_number, is_text, shown
+from pocketrec_bundle.encoding.strict_json import (
+    MAX_UTC,
+    is_integer,
+    is_number,
+    is_text,
+    matches,
+    shown,
+)
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.settings.experiment_arms import (
     ARM,
@@ -16,7 +23,6 @@ from pocketrec_bundle.settings.experiment_arms import (
     guardrail_of,
     insist,
     keyed,
-    matches,
 )
 from pocketrec_bundle.settings.rollout import RAMP_FORM, is_ramp, percent_at
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pocketrec_bundle.encoding.strict_json import MAX_TEXT, is_number, is_text
+from pocketrec_bundle.encoding.strict_json import MAX_TEXT, is_number, is_text, matches
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.settings.app_versions import APP_VERSION, AppVersions, version_of
@@ -177,8 +177,3 @@ def insist(where: str, key: str, wanted: str, holds: object) -> None:
     """Refuse a value unless a check holds."""
     if not holds:
         raise BundleInvalidError(f"{where}: {key} must be {wanted}", code="experiments")
-
-
-def matches(form: re.Pattern[str], value: object) -> bool:
-    """Whether a value is a text of a form."""
-    return isinstance(value, str) and form.fullmatch(value) is not None

@@ -9,10 +9,16 @@ from itertools import combinations
 from typing import Any
 
 from pocketrec_bundle.disk.files import canonical_json
-from pocketrec_bundle.encoding.strict_json import is_integer, is_number, parse_json, refuse_newer
+from pocketrec_bundle.encoding.strict_json import (
+    is_integer,
+    is_number,
+    matches,
+    parse_json,
+    refuse_newer,
+)
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.settings.experiment import OPEN, SALT, Experiment, experiment_of
-from pocketrec_bundle.settings.experiment_arms import FILE, FORMAT, insist, keyed, matches
+from pocketrec_bundle.settings.experiment_arms import FILE, FORMAT, insist, keyed
 from pocketrec_bundle.settings.rollout import CHANNEL
 
 MAX_BYTES = 256 << 10

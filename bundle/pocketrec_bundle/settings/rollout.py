@@ -13,6 +13,7 @@ from pocketrec_bundle.encoding.strict_json import (
     is_integer,
     is_number,
     is_text,
+    matches,
     parse_json,
     refuse_newer,
     shown,
@@ -161,7 +162,7 @@ class RolloutPolicy:
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
             raise BundleInvalidError(f"{FILE}: of another format than {FORMAT}", code="rollout")
         fields = _object(FILE, value, cls)
-        if not _matches(CHANNEL, fields["channel"]):
+        if not matches(CHANNEL, fields["channel"]):
             raise BundleInvalidError(
                 f"{FILE}: channel {shown(fields['channel'])} is not a channel's name",
                 code="rollout",
@@ -182,7 +183,7 @@ class RolloutPolicy:
 
 def _stage(where: str, value: object) -> Stage:
     fields = _object(where, value, Stage)
-    _insist(where, "manifest", "64 hex digits", _matches(SHA256, fields["manifest"]))
+    _insist(where, "manifest", "64 hex digits", matches(SHA256, fields["manifest"]))
     _insist(where, "name", "a short text", is_text(fields["name"]))
     _insist(where, "percent", "a number 0..100", is_number(fields["percent"], 0, 100))
     _insist(where, "ramp", RAMP_FORM, is_ramp(fields["ramp"], fields["percent"]))
@@ -194,7 +195,7 @@ def _stage(where: str, value: object) -> Stage:
     _insist(where, "until_utc", "null or later than from_utc", later)
     classes = fields["device_classes"]
     some = isinstance(classes, list) and len(classes) <= MAX_CLASSES
-    sound = some and all(_matches(DEVICE_CLASS, one) for one in classes)
+    sound = some and all(matches(DEVICE_CLASS, one) for one in classes)
     _insist(where, "device_classes", f"a list of at most {MAX_CLASSES} names", sound)
     limit = fields["most_failures"]
     if limit is not None:
@@ -230,7 +231,7 @@ def percent_at(ramp: tuple[tuple[int, float], ...], percent: float, now_utc: flo
 def _app(where: str, value: object) -> AppVersions:
     fields = _object(where, value, AppVersions)
     for key, text in fields.items():
-        _insist(where, key, "a version as 1.2", text is None or _matches(APP_VERSION, text))
+        _insist(where, key, "a version as 1.2", text is None or matches(APP_VERSION, text))
     app = AppVersions(**fields)
     if app.least and app.below and version_of(app.least) >= version_of(app.below):
         raise BundleInvalidError(f"{where}: least must be before below", code="rollout")
@@ -268,7 +269,3 @@ def _insist_integers(where: str, fields: dict[str, Any]) -> None:
         low, high = _INTEGERS[key]
         wanted = f"an integer {low}..{high}"
         _insist(where, key, wanted, is_integer(fields[key], low, high))
-
-
-def _matches(form: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and form.fullmatch(value) is not None

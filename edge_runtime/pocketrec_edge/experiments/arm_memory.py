@@ -11,9 +11,10 @@ from typing import Any
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.disk.locks import LockedFile
+from pocketrec_bundle.encoding.strict_json import matches
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_bundle.settings.experiment import ID, SALT, Experiment
-from pocketrec_bundle.settings.experiment_arms import ARM, matches
+from pocketrec_bundle.settings.experiment_arms import ARM
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.private_files import write_private
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pocketrec_bundle.encoding.strict_json import is_integer, is_number
+from pocketrec_bundle.encoding.strict_json import is_integer, is_number, matches
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -136,11 +136,11 @@ def _is_probability(value: Any) -> bool:
 
 
 def _is_currency(value: Any) -> bool:
-    return isinstance(value, str) and _CURRENCY.fullmatch(value) is not None
+    return matches(_CURRENCY, value)
 
 
 def _is_request(value: Any) -> bool:
-    return isinstance(value, str) and REQUEST_ID.fullmatch(value) is not None
+    return matches(REQUEST_ID, value)
 
 
 def are_arms(value: Any) -> bool:
