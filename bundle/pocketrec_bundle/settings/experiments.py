@@ -85,7 +85,10 @@ class Experiments:
         Raises:
             BundleInvalidError: a device would refuse it.
         """
-        data = canonical_json(self.to_json())
+        try:
+            data = canonical_json(self.to_json())
+        except ValueError as err:  # an infinite number within an arm's rules or campaigns
+            raise BundleInvalidError(f"{FILE}: {err}", code="experiments") from err
         Experiments.from_bytes(data)
         return data
 

@@ -350,3 +350,12 @@ def test_any_sound_target_comes_back_as_it_was_written(one, holdout):
         holdout = None
     made = Experiments(channel="beta", experiments=(one,), holdout=holdout)
     assert Experiments.from_bytes(made.to_bytes()) == made
+
+
+def test_infinite_number_within_an_arm_is_refused_when_it_is_signed():
+    rules = TREATMENT["rules"] | {"rules": [{"kind": "mmr", "relevance": float("inf")}]}
+    arms = [CONTROL, TREATMENT | {"rules": rules}]
+    found = Experiments.from_json(target(SOUND | {"arms": arms}))
+    with pytest.raises(BundleInvalidError, match=r"experiments\.json: .*float") as caught:
+        found.to_bytes()
+    assert caught.value.code == "experiments"
