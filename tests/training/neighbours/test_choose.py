@@ -5,9 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pocketrec_bundle.neighbours import Neighbours
+from pocketrec_training.baselines import tuning
 from pocketrec_training.baselines.item_matrix import together
 from pocketrec_training.baselines.neighbours import cosines
-from pocketrec_training.data.dataset import TRAIN, VALID
+from pocketrec_training.data.dataset import TRAIN, VALID, Dataset
+from pocketrec_training.neighbours import choose
 from pocketrec_training.neighbours.choose import choose_neighbours, weights_of
 from pocketrec_training.neighbours.fit import MOST_ITEMS, neighbours_by
 from pocketrec_training.recipe.schema import NeighboursConfig
@@ -63,6 +66,34 @@ def test_cosines_are_shared_users_over_the_root_of_both_counts(world):
     shared = len(users[a] & users[b])
     assert table[a, b] == pytest.approx(shared / np.sqrt(len(users[a]) * len(users[b])))
     assert table[a, a] == 0
+
+
+def test_shrunk_cosines_count_less_with_few_shared_users(world):
+    _, _, data = world
+    overlap = together(data)
+    plain, shrunk = cosines(overlap).toarray(), cosines(overlap, 3.0).toarray()
+    shared = overlap.toarray()
+    assert shrunk == pytest.approx(plain * shared / (shared + 3.0))
+
+
+def test_the_kind_is_chosen_on_all_items_and_its_settings_on_the_popular_ones(
+    auto, world, monkeypatch
+):
+    """Among the few most popular items the cut to `per_item` weights would cost nothing."""
+    _, _, data = world
+    monkeypatch.setattr(tuning, "TUNING_ITEMS", len(data.items) // 2)
+    monkeypatch.setattr(choose, "TUNING_ITEMS", len(data.items) // 2)
+    asked: list[int] = []
+
+    def fitted(config: NeighboursConfig, data: Dataset) -> Neighbours:
+        asked.append(len(data.items))
+        return neighbours_by(config, data)
+
+    monkeypatch.setattr(choose, "neighbours_by", fitted)
+    choice = choose_neighbours(auto, data)
+    assert choice is not None
+    assert asked.count(len(data.items)) == len(choice.tried)
+    assert asked.count(len(data.items) // 2) > len(choice.tried)
 
 
 def test_the_sparse_matrix_has_the_weights_that_ship(world):

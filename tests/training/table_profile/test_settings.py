@@ -43,7 +43,7 @@ def settings(tmp_path):
 def test_neighbours_and_the_start_of_the_ranker_are_chosen_on_validation(settings):
     found = settings()
     assert found["neighbours.kind"] == "auto"
-    assert found["neighbours.per_item"] == 32
+    assert found["neighbours.per_item"] == 64
     assert found["ranker.blend"] is True
 
 

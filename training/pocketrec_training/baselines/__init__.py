@@ -29,6 +29,7 @@ _HALF_LIVES = (*_DAYS, 365.0, 0.0)
 times only count the events."""
 _DECAYS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99, 1.0)
 _SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+_SHRINKS = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4)
 _WEIGHTS = (0.0, 0.01, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
 
 
@@ -63,6 +64,7 @@ BASELINES: dict[str, Baseline] = {
                 rungs=(5, 10, 20, 50, 100, 200, 500, 1000, 0), start=0, also=(200,), open_low=True
             ),
             "decay": Ladder(rungs=_DECAYS, start=1.0, also=(0.9,)),
+            "shrink": Ladder(rungs=_SHRINKS, start=0.0, also=(3.0, 100.0), open_high=True),
         },
         most_items=MOST_ITEMS,
     ),

@@ -1,5 +1,6 @@
 """Item-kNN: items with similar sets of users."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,13 @@ def item_knn(data: Dataset) -> Build:
     """Cosine between items' user sets, summed over the history (Sarwar et al. 2001).
 
     Parameters: neighbours, only so many of each item's nearest count, 0 = all; decay, weight of an
-    event of the history against the next one.
+    event of the history against the next one; shrink, see `cosines`.
     """
-    cosine = compact(cosines(together(data)))
+    overlap = together(data)
+    cosine = lru_cache(maxsize=1)(lambda shrink: compact(cosines(overlap, shrink)))
 
-    def build(neighbours: int = 0, decay: float = 1.0) -> Scorer:
-        kept = _nearest(cosine, int(neighbours))
+    def build(neighbours: int = 0, decay: float = 1.0, shrink: float = 0.0) -> Scorer:
+        kept = _nearest(cosine(shrink), int(neighbours))
 
         def score(asked: Asked) -> Floats32:
             found = faded(asked, kept.shape[0], decay) @ kept
@@ -31,11 +33,19 @@ def item_knn(data: Dataset) -> Build:
     return build
 
 
-def cosines(overlap: csr_matrix) -> csr_matrix:
-    """Return the cosines of the sets of users of two items, float32 [n, n], from `together`."""
+def cosines(overlap: csr_matrix, shrink: float = 0.0) -> csr_matrix:
+    """Return the cosines of the sets of users of two items, float32 [n, n], from `together`.
+
+    With `shrink` a cosine that n shared users support counts n / (n + shrink) of its size (the
+    shrunk correlation of Koren 2008, eq. 2): few users are no proof, and a cut to the largest of a
+    row keeps what many support.
+    """
     lengths = np.sqrt(np.maximum(overlap.diagonal().astype(np.float64), 1.0))
     scale = diags(1.0 / lengths)
-    cosine = csr_matrix(scale @ overlap.astype(np.float64) @ scale).astype(np.float32)
+    shared = overlap.astype(np.float64)
+    supported = shared.copy()
+    supported.data = shared.data**2 / (shared.data + shrink)
+    cosine = csr_matrix(scale @ supported @ scale).astype(np.float32)
     cosine.setdiag(0.0)
     cosine.eliminate_zeros()
     return cosine

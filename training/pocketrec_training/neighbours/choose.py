@@ -1,9 +1,10 @@
 """Choose the item neighbours of a release on validation cases (`neighbours.kind = "auto"`).
 
 Which linear item model is best depends on the data: the next item where order matters, sets of
-items where it does not, plain cosines where people take nearly the same few items. Each is tried as
-it would ship, with a few weights an item, and asked as a device asks it. In a large catalogue the
-most popular items decide.
+items where it does not, cosines where people take nearly the same few items. Each is tried as it
+would ship, with a few weights an item, and asked as a device asks it. In a large catalogue the
+settings of each kind are chosen on the most popular items, and the kind on all: the cut to a few
+weights costs one kind more than another there.
 """
 
 from collections.abc import Callable
@@ -30,6 +31,7 @@ CASES, TRIES = 500, 8
 """Validation cases that decide, and parameter sets of each kind that are tried at most."""
 _L2 = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 200.0, 300.0, 1e3, 3e3, 1e4)
 _DECAYS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+_SHRINKS = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3)
 Kind = Literal["next", "together", "cosine"]
 KINDS: dict[Kind, dict[str, Ladder]] = {
     "next": {
@@ -40,7 +42,10 @@ KINDS: dict[Kind, dict[str, Ladder]] = {
         "l2": Ladder(rungs=_L2, start=300.0, also=(10.0,), open_low=True, open_high=True),
         "decay": Ladder(rungs=_DECAYS, start=0.99),
     },
-    "cosine": {"decay": Ladder(rungs=_DECAYS, start=0.99)},
+    "cosine": {
+        "shrink": Ladder(rungs=_SHRINKS, start=0.0, also=(3.0, 100.0), open_high=True),
+        "decay": Ladder(rungs=_DECAYS, start=0.99),
+    },
 }
 
 
@@ -64,10 +69,10 @@ class NeighbourChoice:
             return f"neighbours: {self.config.kind}, as no validation case can decide"
         others = ", ".join(f"{kind} {value:.4f}" for kind, value in self.tried.items())
         chosen = self.config
-        l2 = "" if chosen.kind == "cosine" else f", l2 {chosen.l2:g}"
+        key = "shrink" if chosen.kind == "cosine" else "l2"
         return (
-            f"neighbours: {chosen.kind} (decay {chosen.decay:g}{l2}), the best of {others}: "
-            f"NDCG@{TUNED_AT} on {self.cases} validation cases"
+            f"neighbours: {chosen.kind} (decay {chosen.decay:g}, {key} {getattr(chosen, key):g}), "
+            f"the best of {others}: NDCG@{TUNED_AT} on {self.cases} validation cases"
         )
 
 
@@ -88,9 +93,10 @@ def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
         return NeighbourChoice(config=settled, tried={}, cases=0)
     setting = shown if shown in settings else next(iter(settings))
     cases = some(settings[setting], CASES, recipe.seed)
+    world, asked, last = data, cases, recipe.retrieval.max_history
     if len(data.items) > TUNING_ITEMS:
-        data, (cases,) = popular_cases(data, [cases])
-    if not len(cases):
+        world, (asked,) = popular_cases(data, [cases])
+    if not len(asked):
         return NeighbourChoice(config=settled, tried={}, cases=0)
     found: dict[Kind, tuple[float, NeighboursConfig]] = {}
     kinds = {
@@ -98,10 +104,12 @@ def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
     }
     with Progress("neighbours", len(kinds)) as bar:
         for kind, ladders in kinds.items():
-            gain = _gain(replace(settled, kind=kind), recipe.retrieval.max_history, data, cases)
-            best = climb(ladders, gain, TRIES)
+            config = replace(settled, kind=kind)
+            best = climb(ladders, _gain(config, last, world, asked), TRIES)
             value = max(value for _, value in best.tried)
-            found[kind] = value, _with(replace(settled, kind=kind), best.best)
+            if world is not data:
+                value = _gain(config, last, data, cases)(best.best)
+            found[kind] = value, _with(config, best.best)
             bar.advance(len(found), f"{kind}: NDCG@{TUNED_AT} {value:.4f}")
     _, chosen = max(found.values(), key=lambda one: one[0])
     tried: dict[str, float] = {kind: value for kind, (value, _) in found.items()}
@@ -110,19 +118,22 @@ def choose_neighbours(recipe: Recipe, data: Dataset) -> NeighbourChoice | None:
 
 def _with(config: NeighboursConfig, parameters: Parameters) -> NeighboursConfig:
     return replace(
-        config, l2=parameters.get("l2", config.l2), decay=parameters.get("decay", config.decay)
+        config,
+        l2=parameters.get("l2", config.l2),
+        shrink=parameters.get("shrink", config.shrink),
+        decay=parameters.get("decay", config.decay),
     )
 
 
 def _gain(
     config: NeighboursConfig, last: int, data: Dataset, cases: Cases
 ) -> Callable[[Parameters], float]:
-    fitted: dict[tuple[float, float], csr_matrix] = {}
+    fitted: dict[tuple[float, ...], csr_matrix] = {}
 
     def gain(parameters: Parameters) -> float:
         made = _with(config, parameters)
-        # Only "next" fits with the decay; the others are fitted once for each l2.
-        key = (made.l2, made.decay if made.kind == "next" else 0.0)
+        # Only "next" fits with the decay; the others are fitted once for all of them.
+        key = (made.l2, made.shrink, made.decay if made.kind == "next" else 0.0)
         if key not in fitted:
             fitted.clear()
             fitted[key] = weights_of(neighbours_by(made, data))

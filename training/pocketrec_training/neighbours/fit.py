@@ -47,7 +47,7 @@ def neighbours_by(config: NeighboursConfig, data: Dataset) -> Neighbours:
     if config.kind == "together":
         weights = ease_weights(data, config.l2)
     elif config.kind == "cosine":
-        weights = cosines(together(data)).toarray()
+        weights = cosines(together(data), config.shrink).toarray()
     else:
         weights = next_item_weights(data, config.decay, config.l2)
     return strongest(weights, min(config.per_item, len(data.items) - 1))

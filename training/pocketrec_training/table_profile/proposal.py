@@ -178,7 +178,7 @@ def _neighbours(facts: EventFacts) -> list[Setting]:
         return []
     return [
         Setting(key="neighbours.kind", value="auto", why="the best kind on validation"),
-        Setting(key="neighbours.per_item", value=max(1, min(32, facts.n_items - 1))),
+        Setting(key="neighbours.per_item", value=max(1, min(64, facts.n_items - 1))),
     ]
 
 
