@@ -7,12 +7,14 @@ from benchmarks import BENCHMARKS
 from benchmarks.results_page import (
     cold,
     delivery,
+    experiments,
     line,
     off_policy,
     own_data,
     phone,
     quality,
     readers,
+    rolling,
     work,
 )
 from benchmarks.results_page.section import Run, Section, read_run
@@ -20,8 +22,8 @@ from benchmarks.results_page.table import targets_markdown
 
 GROUPS: Mapping[str, tuple[Section, ...]] = {
     "The whole line": line.SECTIONS,
-    "Quality": (*quality.SECTIONS, *cold.SECTIONS, *own_data.SECTIONS),
-    "Experiments": off_policy.SECTIONS,
+    "Quality": (*quality.SECTIONS, *cold.SECTIONS, *own_data.SECTIONS, *rolling.SECTIONS),
+    "Experiments": (*experiments.SECTIONS, *off_policy.SECTIONS),
     "The phone": phone.SECTIONS,
     "Delivery": delivery.SECTIONS,
     "Readers of a bundle": readers.SECTIONS,
