@@ -14,10 +14,10 @@ from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.attribution import clicked_impressions
 from pocketrec_experiments.analysis.currency import named_currencies
 from pocketrec_experiments.analysis.design import Design
-from pocketrec_experiments.analysis.metrics import QUANTITIES
 from pocketrec_experiments.analysis.population import Population
 from pocketrec_experiments.analysis.settings import Settings
 from pocketrec_experiments.analysis.tables import Events
+from pocketrec_experiments.statistics.metrics import QUANTITIES
 
 FALLBACKS = ("fallback", "none")
 """Sources of a slate that no model made."""

@@ -12,13 +12,13 @@ from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.activity import user_days
 from pocketrec_experiments.analysis.currency import main_currency
 from pocketrec_experiments.analysis.design import Design
-from pocketrec_experiments.analysis.metrics import PAST, metric_of
 from pocketrec_experiments.analysis.population import Population
 from pocketrec_experiments.analysis.settings import Settings
 from pocketrec_experiments.analysis.tables import Events, open_events
 from pocketrec_experiments.analysis.totals import user_totals
 from pocketrec_experiments.statistics import Sums
 from pocketrec_experiments.statistics.effects import variance
+from pocketrec_experiments.statistics.metrics import PAST, metric_of
 
 ALL = "all"
 

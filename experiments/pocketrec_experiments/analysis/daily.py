@@ -14,8 +14,8 @@ import numpy as np
 
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.activity import PAST_DAY
-from pocketrec_experiments.analysis.metrics import PAST, Metric
 from pocketrec_experiments.statistics import Sums
+from pocketrec_experiments.statistics.metrics import PAST, Metric
 
 _PAIR = "{}__{}"
 

@@ -16,7 +16,6 @@ from pocketrec_experiments.analysis.compare.segments import Segment, segments
 from pocketrec_experiments.analysis.currency import main_currency
 from pocketrec_experiments.analysis.daily import DailySums, daily_sums
 from pocketrec_experiments.analysis.design import Design
-from pocketrec_experiments.analysis.metrics import METRICS, metric_of
 from pocketrec_experiments.analysis.notes import notes
 from pocketrec_experiments.analysis.population import population
 from pocketrec_experiments.analysis.settings import Settings
@@ -24,6 +23,7 @@ from pocketrec_experiments.analysis.tables import open_events
 from pocketrec_experiments.analysis.totals import add_diversity, user_totals
 from pocketrec_experiments.analysis.verdict import Verdict, judged, no_verdict, with_state
 from pocketrec_experiments.statistics import SampleRatio, sample_ratio
+from pocketrec_experiments.statistics.metrics import METRICS, metric_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

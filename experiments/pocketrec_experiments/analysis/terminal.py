@@ -4,9 +4,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pocketrec_experiments.analysis.metrics import METRICS
 from pocketrec_experiments.analysis.report import Comparison, ExperimentReport
 from pocketrec_experiments.analysis.verdict import shown
+from pocketrec_experiments.statistics.metrics import METRICS
 
 _COLOURS = {"good": "green", "unsure": "yellow", "bad": "red"}
 

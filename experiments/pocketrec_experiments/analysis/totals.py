@@ -8,9 +8,9 @@ from typing import Any
 import ibis
 
 from pocketrec_experiments.analysis.activity import PAST_DAY
-from pocketrec_experiments.analysis.metrics import PAST, QUANTITIES
 from pocketrec_experiments.analysis.population import Population
 from pocketrec_experiments.analysis.settings import Settings
+from pocketrec_experiments.statistics.metrics import PAST, QUANTITIES
 
 LARGE_SHARE = 0.2
 """A user with more of the revenue than this is mentioned in the report."""

@@ -7,8 +7,8 @@ from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.arms import ArmFigures
 from pocketrec_experiments.analysis.compare.looks import GuardLook, Look, first_crossing
 from pocketrec_experiments.analysis.design import Design
-from pocketrec_experiments.analysis.metrics import METRICS, Metric
 from pocketrec_experiments.statistics import SampleRatio
+from pocketrec_experiments.statistics.metrics import METRICS, Metric
 
 BETTER, WORSE, BROKEN = "better", "worse", "guardrail"
 RUNNING, NO_DIFFERENCE, ENDED = "running", "no difference", "ended"

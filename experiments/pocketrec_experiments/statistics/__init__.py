@@ -2,8 +2,8 @@
 
 In: sums over the users of each arm. Out: effects with intervals, and sequential bounds.
 Read in this order: sums.py, effects.py, margin.py, ratio_mismatch.py, sequential.py,
-multiplicity.py, power.py. Rule of the folder: no table and no file is read here, so the server
-computes the same figures.
+multiplicity.py, power.py, metrics.py. Rule of the folder: no table and no file is read here, so the
+server computes the same figures.
 """
 
 from pocketrec_experiments.statistics.effects import Effect, Ratio, effect

@@ -3,9 +3,9 @@
 import numpy as np
 
 from pocketrec_experiments.analysis.compare.looks import looks
-from pocketrec_experiments.analysis.metrics import METRICS
 from pocketrec_experiments.analysis.verdict import judged
 from pocketrec_experiments.statistics import Sums
+from pocketrec_experiments.statistics.metrics import METRICS
 
 
 def sums(metric, users, shares):

@@ -7,8 +7,8 @@ from typing import Any
 
 import tea_tasting as tt
 
-from pocketrec_experiments.analysis.metrics import PAST, Metric
 from pocketrec_experiments.statistics import holm
+from pocketrec_experiments.statistics.metrics import PAST, Metric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.design import Design, Guard
-from pocketrec_experiments.analysis.metrics import METRICS, Metric
 from pocketrec_experiments.statistics import (
     Effect,
     Margin,
@@ -17,6 +16,7 @@ from pocketrec_experiments.statistics import (
     margin,
     sequential_bounds,
 )
+from pocketrec_experiments.statistics.metrics import METRICS, Metric
 
 LEAST_USERS = 2
 

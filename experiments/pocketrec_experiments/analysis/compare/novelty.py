@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pocketrec_bundle.units import DAY_S
-from pocketrec_experiments.analysis.metrics import Metric
 from pocketrec_experiments.statistics import Effect, Ratio, Sums, effect
+from pocketrec_experiments.statistics.metrics import Metric
 
 LEAST_USERS = 50
 CLEAR_Z = 2.58

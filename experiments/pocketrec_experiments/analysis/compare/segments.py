@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pocketrec_experiments.analysis.metrics import Metric
 from pocketrec_experiments.statistics import Effect, Sums, effect
+from pocketrec_experiments.statistics.metrics import Metric
 
 MOST_PARTS = 12
 LEAST_USERS = 50

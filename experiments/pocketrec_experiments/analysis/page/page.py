@@ -6,10 +6,10 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from pocketrec_experiments.analysis.metrics import METRICS
 from pocketrec_experiments.analysis.page.pictures import pictures
 from pocketrec_experiments.analysis.page.tables import tables
 from pocketrec_experiments.analysis.report import ExperimentReport
+from pocketrec_experiments.statistics.metrics import METRICS
 
 _PLACE = resources.files("pocketrec_experiments.analysis.page").joinpath("templates")
 

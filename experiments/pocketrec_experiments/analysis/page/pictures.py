@@ -6,7 +6,6 @@ from markupsafe import Markup
 
 from pocketrec_experiments.analysis.compare.fixed import Outcome
 from pocketrec_experiments.analysis.compare.looks import Look
-from pocketrec_experiments.analysis.metrics import METRICS, Metric
 from pocketrec_experiments.analysis.page.axes import Labels
 from pocketrec_experiments.analysis.page.charts import (
     Band,
@@ -16,6 +15,7 @@ from pocketrec_experiments.analysis.page.charts import (
     line_chart,
 )
 from pocketrec_experiments.analysis.report import Comparison, ExperimentReport
+from pocketrec_experiments.statistics.metrics import METRICS, Metric
 
 STYLES = ("rival", "model", "second", "other", "other", "other", "other", "other")
 WIDEST = 3.0

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.compare.fixed import Outcome
-from pocketrec_experiments.analysis.metrics import METRICS
 from pocketrec_experiments.analysis.page.pictures import tone
 from pocketrec_experiments.analysis.report import Comparison, ExperimentReport
 from pocketrec_experiments.analysis.verdict import shown
+from pocketrec_experiments.statistics.metrics import METRICS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pocketrec_bundle.errors import InputError
-from pocketrec_experiments.statistics import Ratio
+from pocketrec_experiments.statistics.effects import Ratio
 
 PAST = "past_"
 
