@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pocketrec_training.baselines.ease import ease_weights
 from pocketrec_training.data.dataset import TRAIN
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.neighbours.fit import (
@@ -42,6 +43,30 @@ def test_weights_are_those_of_least_squares(world, decay):
     _, _, data = world
     found = next_item_weights(data, decay, 3.0)
     assert found == pytest.approx(dense_next(data, decay, 3.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_dropout_is_that_of_many_drawn_histories(world, dropout):
+    """Ridge regression of each item on histories with items left out at random, many times over."""
+    _, _, data = world
+    n, l2, draws = len(data.items), 3.0, 400
+    taken = np.zeros((data.n_users, n))
+    trained = data.fold == TRAIN
+    taken[data.event_users[trained], data.rows[trained]] = 1
+    rng = np.random.default_rng(0)
+    gram, right = np.zeros((n, n)), np.zeros((n, n))
+    for _ in range(draws if dropout else 1):
+        seen = taken * (rng.random(taken.shape) >= dropout) / (1 - dropout)
+        gram += seen.T @ seen
+        right += seen.T @ taken
+    gram, right = gram / (draws if dropout else 1), right / (draws if dropout else 1)
+    wanted = np.zeros((n, n))
+    for item in range(n):
+        others = np.arange(n) != item
+        left = gram[np.ix_(others, others)] + l2 * np.eye(n - 1)
+        wanted[others, item] = np.linalg.solve(left, right[others, item])
+    found = ease_weights(data, l2, dropout)
+    assert found == pytest.approx(wanted, abs=0.02 if dropout else 1e-5)
 
 
 def test_the_walk_along_the_ring_is_found(world):

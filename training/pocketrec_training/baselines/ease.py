@@ -1,6 +1,7 @@
 """EASE: a linear autoencoder over items, solved in closed form."""
 
 import numpy as np
+from scipy.sparse import csr_matrix, diags
 
 from pocketrec_bundle.floats import Floats32
 from pocketrec_training.baselines.item_matrix import ItemMatrix, float32, inverse, together
@@ -26,9 +27,15 @@ def ease(data: Dataset) -> Build:
     return build
 
 
-def ease_weights(data: Dataset, l2: float) -> Floats32:
-    """Return B, float32 [n_items, n_items]; row = item of the history, column = item scored."""
-    return _weights(together(data), l2)
+def ease_weights(data: Dataset, l2: float, dropout: float = 0.0) -> Floats32:
+    """Return B, float32 [n_items, n_items]; row = item of the history, column = item scored.
+
+    With `dropout` the model sees each history without this share of it (EDLAE: Steck 2020, sec. 3):
+    in expectation a penalty of dropout / (1 - dropout) on an item for each user who has it.
+    """
+    gram = together(data)
+    counts = gram.diagonal().astype(np.float64)
+    return _weights(csr_matrix(gram + diags(dropout / (1 - dropout) * counts)), l2)
 
 
 def _weights(gram: ItemMatrix, l2: float) -> Floats32:

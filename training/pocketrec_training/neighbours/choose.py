@@ -27,11 +27,12 @@ from pocketrec_training.monitoring.progress import Progress
 from pocketrec_training.neighbours.fit import MOST_ITEMS, neighbours_by
 from pocketrec_training.recipe.schema import NeighboursConfig, Recipe, uses_time
 
-CASES, TRIES = 500, 8
+CASES, TRIES = 500, 12
 """Validation cases that decide, and parameter sets of each kind that are tried at most."""
 _L2 = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 200.0, 300.0, 1e3, 3e3, 1e4)
 _DECAYS = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 _SHRINKS = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3)
+_DROPOUTS = (0.0, 0.2, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95)
 Kind = Literal["next", "together", "cosine"]
 KINDS: dict[Kind, dict[str, Ladder]] = {
     "next": {
@@ -40,6 +41,7 @@ KINDS: dict[Kind, dict[str, Ladder]] = {
     },
     "together": {
         "l2": Ladder(rungs=_L2, start=300.0, also=(10.0,), open_low=True, open_high=True),
+        "dropout": Ladder(rungs=_DROPOUTS, start=0.0, also=(0.5, 0.8)),
         "decay": Ladder(rungs=_DECAYS, start=0.99),
     },
     "cosine": {
@@ -69,9 +71,10 @@ class NeighbourChoice:
             return f"neighbours: {self.config.kind}, as no validation case can decide"
         others = ", ".join(f"{kind} {value:.4f}" for kind, value in self.tried.items())
         chosen = self.config
-        key = "shrink" if chosen.kind == "cosine" else "l2"
+        assert chosen.kind != "auto"
+        settings = ", ".join(f"{key} {getattr(chosen, key):g}" for key in KINDS[chosen.kind])
         return (
-            f"neighbours: {chosen.kind} (decay {chosen.decay:g}, {key} {getattr(chosen, key):g}), "
+            f"neighbours: {chosen.kind} ({settings}), "
             f"the best of {others}: NDCG@{TUNED_AT} on {self.cases} validation cases"
         )
 
@@ -120,6 +123,7 @@ def _with(config: NeighboursConfig, parameters: Parameters) -> NeighboursConfig:
     return replace(
         config,
         l2=parameters.get("l2", config.l2),
+        dropout=parameters.get("dropout", config.dropout),
         shrink=parameters.get("shrink", config.shrink),
         decay=parameters.get("decay", config.decay),
     )
@@ -133,7 +137,7 @@ def _gain(
     def gain(parameters: Parameters) -> float:
         made = _with(config, parameters)
         # Only "next" fits with the decay; the others are fitted once for all of them.
-        key = (made.l2, made.shrink, made.decay if made.kind == "next" else 0.0)
+        key = (made.l2, made.dropout, made.shrink, made.decay if made.kind == "next" else 0.0)
         if key not in fitted:
             fitted.clear()
             fitted[key] = weights_of(neighbours_by(made, data))

@@ -45,7 +45,7 @@ def fit_neighbours(config: NeighboursConfig, data: Dataset) -> Neighbours | None
 def neighbours_by(config: NeighboursConfig, data: Dataset) -> Neighbours:
     """Fit the kind of the recipe, which must not be "auto", and cut it to `per_item` weights."""
     if config.kind == "together":
-        weights = ease_weights(data, config.l2)
+        weights = ease_weights(data, config.l2, config.dropout)
     elif config.kind == "cosine":
         weights = cosines(together(data), config.shrink).toarray()
     else:

@@ -83,9 +83,10 @@ class NeighboursConfig:
     Attributes:
         kind: "next" predicts the next item from a history; "together" ignores the order; "cosine"
             compares the items' sets of users; "auto" is the best of them on validation cases, with
-            its `l2`, `shrink` and `decay`.
+            its own settings.
         per_item: neighbours of each item; 0 = no neighbours.
         l2: penalty of the ridge regression of "next" and "together".
+        dropout: share of each history that "together" hides from itself in the fit, in expectation.
         shrink: users; n shared users make n / (n + shrink) of a "cosine" count.
         decay: weight of an event relative to the next event of the history.
     """
@@ -94,6 +95,7 @@ class NeighboursConfig:
     kind: Literal["next", "together", "cosine", "auto"] = "next"
     per_item: Annotated[int, Ge(0), Le(MAX_NEIGHBOURS)] = 0
     l2: Above0 = 200.0
+    dropout: Annotated[float, Ge(0.0), Lt(1.0)] = 0.0
     shrink: Annotated[float, Ge(0.0)] = 0.0
     decay: Annotated[float, Ge(0.0), Lt(1.0)] = 0.8
 
