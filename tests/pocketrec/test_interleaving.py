@@ -37,12 +37,13 @@ BLEND = Experiment(
     arms=(Arm(name="plain", share=0.5, rules=PLAIN), Arm(name="varied", share=0.5, rules=VARIED)),
     interleave=True,
 )
+SIGNED = Experiments(channel="stable", experiments=(BLEND,)).to_bytes()
 
 
 def opened(folder, bundle):
     home = PhoneHome(folder)
     home.make()
-    keep_experiments(home, Experiments(channel="stable", experiments=(BLEND,)).to_bytes())
+    keep_experiments(home, SIGNED)
     return Device(folder, bundle=bundle, engine="onnx", clock=lambda: NOW)
 
 
@@ -74,11 +75,13 @@ def events(tmp_path_factory, tiny_release):
         assert not store(engine, upload).rejected
     export_events(engine, base / "events")
     engine.dispose()
+    (base / "events" / "experiments.json").write_bytes(SIGNED)
     return base / "events"
 
 
 def test_the_command_finds_the_arm_that_users_prefer(events):
-    words = ["experiment", "interleaving", "blend", "--events", str(events), "--reward", "like"]
+    signed = ["--experiments", str(events / "experiments.json"), "--reward", "like"]
+    words = ["experiment", "interleaving", "blend", "--events", str(events), *signed]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
     assert done.output.startswith("users prefer varied")

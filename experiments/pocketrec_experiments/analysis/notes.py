@@ -23,7 +23,7 @@ def notes(
     currency: str | None,
 ) -> list[str]:
     """Return the notes, those that change a figure first."""
-    told = [*_end(design), *_outliers(outliers, arms), *_left_out(found)]
+    told = [*_end(design), *_outliers(outliers, arms), *users_left_out(found)]
     if other_currencies:
         listed = ", ".join(f"{name} ({n:,})" for name, n in other_currencies.items())
         told.append(f"Revenue is in {currency}; purchases in {listed} count without their amount.")
@@ -79,7 +79,8 @@ def _outliers(outliers: Outliers, arms: Sequence[ArmFigures]) -> list[str]:
     return told
 
 
-def _left_out(found: Population) -> list[str]:
+def users_left_out(found: Population) -> list[str]:
+    """Return which users do not count and why, one sentence each."""
     reasons = (
         (found.forced, "with a forced arm are left out"),
         (found.other_salt, "of an earlier draw (another salt) are left out"),

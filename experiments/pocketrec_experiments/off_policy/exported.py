@@ -59,11 +59,13 @@ class Rewards:
         events: event types that count; empty: all.
         values: sum of the events' values; else 1 for an impression with any event.
         window_s: latest time of an event after the impression, seconds.
+        until_utc: events from here on do not count, unix seconds; None: all do.
     """
 
     events: tuple[str, ...] = ()
     values: bool = False
     window_s: int = WINDOW_S
+    until_utc: int | None = None
 
 
 @contextmanager
@@ -127,6 +129,8 @@ def _rewarded(tables: dict[str, Any], rewards: Rewards) -> Any:
     """Return the impressions of known requests with their `reward`."""
     shown, t = tables["impressions"].filter(_.request_id.notnull()), tables["interactions"]
     counted = t.filter(t.event.isin(rewards.events)) if rewards.events else t
+    if rewards.until_utc is not None:
+        counted = counted.filter(counted.ts < rewards.until_utc)
     earned = counted.value.fill_null(0.0) if rewards.values else ibis.literal(1.0)
     counted = counted.mutate(earned=earned)
     named = counted.filter(counted.request_id.notnull()).select(

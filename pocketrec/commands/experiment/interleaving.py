@@ -8,13 +8,23 @@ from typing import Any
 
 import click
 
+from pocketrec.commands.experiment.signed_options import (
+    EXPERIMENTS,
+    SIGNED_IN,
+    UNTIL,
+    interleaves,
+    signed_experiments,
+)
+from pocketrec.commands.repository.rollout_options import CHANNEL, JSON
 from pocketrec.finite import FiniteRange
 
 DAY_S = 24 * 3600
 ALPHA = 0.05
 
 
-@click.command(epilog="Example: pocketrec experiment interleaving blend --events work/events")
+@click.command(
+    epilog="Example: pocketrec experiment interleaving blend --events work/events --repo work/repo"
+)
 @click.argument("experiment", metavar="ID")
 @click.option(
     "--events",
@@ -22,6 +32,10 @@ ALPHA = 0.05
     required=True,
     help="Folder of `pocketrec events export`.",
 )
+@EXPERIMENTS
+@SIGNED_IN
+@CHANNEL
+@UNTIL
 @click.option(
     "--reward",
     metavar="EVENT,EVENT",
@@ -35,24 +49,47 @@ ALPHA = 0.05
     show_default=True,
     help="Latest time of a rewarding event after the impression.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@JSON
 def interleaving(
-    experiment: str, events: Path, reward: str, window_days: float, as_json: bool
+    experiment: str,
+    events: Path,
+    file: Path | None,
+    repo: Path | None,
+    channel: str,
+    until: int | None,
+    reward: str,
+    window_days: float,
+    as_json: bool,
 ) -> None:
     """Count the users who prefer each arm of an experiment with `interleave = true`.
 
     A user prefers the arm whose items earned more rewards in slates that mix both. Look once, at
-    the planned end: the p-value holds for one look.
+    the planned end: the p-value holds for one look. Users with a forced arm, and slates of an
+    earlier draw or outside the experiment's times, are left out.
     """
+    from pocketrec_bundle.errors import InputError
+    from pocketrec_experiments.analysis import Design
     from pocketrec_experiments.off_policy.exported import Rewards
     from pocketrec_experiments.off_policy.interleaving import preference
     from pocketrec_experiments.off_policy.teams import read_teams
 
     named = tuple(one.strip() for one in reward.split(",") if one.strip())
     rewards = Rewards(events=named, window_s=round(window_days * DAY_S))
-    teams = read_teams(events, experiment, rewards)
+    signed = signed_experiments(file, repo, channel)
+    design = Design.of(signed, experiment, until)
+    if not interleaves(signed, experiment):
+        raise InputError(
+            f"experiment {experiment}: does not interleave its arms. Use `pocketrec experiment "
+            "report`."
+        )
+    teams = read_teams(events, design, rewards)
     found = preference(teams.users, teams.team, teams.reward)
-    plain = {"experiment": experiment, "arms": list(teams.arms), "requests": teams.requests}
+    plain = {
+        "experiment": experiment,
+        "arms": list(teams.arms),
+        "requests": teams.requests,
+        "left_out": list(teams.left_out),
+    }
     plain = _finite(plain | asdict(found))
     click.echo(json.dumps(plain) if as_json else "\n".join(_lines(plain)))
 
@@ -76,7 +113,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines.append(f"sign test: p = {found['p']:.3g}")
     better = second if wins > losses else first
     verdict = f"users prefer {better}" if found["p"] < ALPHA else "no preference is shown"
-    return [verdict, *lines]
+    return [verdict, *lines, *found["left_out"]]
 
 
 def _finite(value: Any) -> Any:

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pocketrec.commands.repository.rollout_options import CHANNEL, JSON, Moment
+from pocketrec.commands.experiment.signed_options import (
+    EXPERIMENTS,
+    SIGNED_IN,
+    UNTIL,
+    interleaves,
+    signed_experiments,
+)
+from pocketrec.commands.repository.rollout_options import CHANNEL, JSON
 from pocketrec.finite import FiniteRange
 
 if TYPE_CHECKING:
-    from pocketrec_bundle.settings.experiments import Experiments
     from pocketrec_experiments.analysis import Settings
 
 
@@ -26,19 +32,10 @@ if TYPE_CHECKING:
     required=True,
     help="Folder of `pocketrec events export`.",
 )
-@click.option(
-    "--experiments",
-    "file",
-    type=click.Path(path_type=Path),
-    help="The channel's experiments.json.",
-)
-@click.option("--repo", type=click.Path(path_type=Path), help="The repository, in its place.")
+@EXPERIMENTS
+@SIGNED_IN
 @CHANNEL
-@click.option(
-    "--until",
-    type=Moment(),
-    help="When it was stopped, killed or shipped; later events are left out.",
-)
+@UNTIL
 @click.option(
     "--metric",
     default="conversion",
@@ -95,19 +92,22 @@ def report(
     Look as often as you like: the verdict uses group-sequential bounds. It is made by intention to
     treat; users with a forced arm and bots are left out.
     """
-    if (file is None) == (repo is None):
-        raise click.UsageError("Give one of --experiments and --repo.")
+    from pocketrec_bundle.errors import InputError
     from pocketrec_experiments.analysis import Design, Settings, experiment_report
 
+    signed = signed_experiments(file, repo, channel)
+    design = Design.of(signed, experiment, until)
+    if interleaves(signed, experiment):
+        raise InputError(
+            f"experiment {experiment}: interleaves its arms, so no device is in one of them. Use "
+            "`pocketrec experiment interleaving`."
+        )
     settings = Settings(metric=metric, winsorise=winsorise, alpha=alpha, clicks=clicks)
     if recipe is not None:
         settings = _with_amounts(settings, recipe)
     if conversions:
         settings = dataclasses.replace(settings, conversions=conversions)
-    signed = _signed(file, repo, channel)
-    found = experiment_report(
-        design=Design.of(signed, experiment, until), events=events, settings=settings
-    )
+    found = experiment_report(design=design, events=events, settings=settings)
     if out is not None:
         from pocketrec_bundle.disk.files import write_atomic
         from pocketrec_experiments.analysis.page import render
@@ -141,14 +141,3 @@ def _with_amounts(settings: "Settings", path: Path) -> "Settings":
         conversions=tuple(amounts),
         currency=currencies.pop() if len(currencies) == 1 else None,
     )
-
-
-def _signed(file: Path | None, repo: Path | None, channel: str) -> "Experiments":
-    if file is not None:
-        from pocketrec_bundle.settings.experiments import Experiments
-
-        return Experiments.from_bytes(file.read_bytes())
-    assert repo is not None
-    from pocketrec_server.experiments.signing import read_experiments
-
-    return read_experiments(repo, channel)

@@ -2,64 +2,21 @@
 
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.experiments.drawn_events import EXPERIMENT, SALT, START_UTC
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis import Design
 
-SCHEMAS = {
-    "requests": pa.schema(
-        [
-            ("request_id", pa.string()),
-            ("user_id", pa.string()),
-            ("ts", pa.int64()),
-            ("source", pa.string()),
-            ("ms", pa.float64()),
-            ("session_id", pa.string()),
-            ("faults", pa.list_(pa.string())),
-        ]
-    ),
-    "impressions": pa.schema(
-        [
-            ("user_id", pa.string()),
-            ("request_id", pa.string()),
-            ("item_id", pa.string()),
-            ("ts", pa.int64()),
-        ]
-    ),
-    "interactions": pa.schema(
-        [
-            ("user_id", pa.string()),
-            ("item_id", pa.string()),
-            ("ts", pa.int64()),
-            ("event", pa.string()),
-            ("value", pa.float64()),
-            ("currency", pa.string()),
-            ("request_id", pa.string()),
-            ("session_id", pa.string()),
-        ]
-    ),
-    "exposures": pa.schema(
-        [
-            ("user_id", pa.string()),
-            ("experiment", pa.string()),
-            ("arm", pa.string()),
-            ("salt", pa.string()),
-            ("forced", pa.bool_()),
-            ("ts", pa.int64()),
-        ]
-    ),
-}
+TABLES = ("requests", "impressions", "interactions", "exposures")
 
 
 class Export:
     """Rows of an export, by hand. Times are seconds after the start of the experiment."""
 
-    def __init__(self) -> None:
-        self.rows: dict[str, list[dict]] = {kind: [] for kind in SCHEMAS}
+    def __init__(self, write_tables) -> None:
+        self.rows: dict[str, list[dict]] = {kind: [] for kind in TABLES}
+        self._write = write_tables
 
     def exposure(self, user, arm="control", at=0, **more):
         row = {"experiment": EXPERIMENT, "arm": arm, "salt": SALT[:8], "forced": False}
@@ -78,17 +35,12 @@ class Export:
         self.rows[kind].append({"user_id": user, "ts": START_UTC + int(at)} | row)
 
     def write(self, folder: Path) -> Path:
-        for kind, rows in self.rows.items():
-            if rows:
-                path = folder / kind / "day=2026-01-01" / "events.parquet"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMAS[kind]), path)
-        return folder
+        return self._write(folder, self.rows)
 
 
 @pytest.fixture
-def export() -> Export:
-    return Export()
+def export(write_tables) -> Export:
+    return Export(write_tables)
 
 
 @pytest.fixture(scope="session")

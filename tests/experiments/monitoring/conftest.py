@@ -6,8 +6,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from pocketrec_bundle.disk.files import canonical_json
@@ -16,46 +14,15 @@ from pocketrec_bundle.reference import KEY, reference_of
 from pocketrec_bundle.units import DAY_S
 
 FIRST_DAY = 20_000
-SCHEMAS = {
-    "requests": pa.schema(
-        [
-            ("user_id", pa.string()),
-            ("request_id", pa.string()),
-            ("ts", pa.int64()),
-            ("release", pa.string()),
-            ("source", pa.string()),
-            ("ms", pa.float64()),
-            ("faults", pa.list_(pa.string())),
-        ]
-    ),
-    "impressions": pa.schema(
-        [
-            ("user_id", pa.string()),
-            ("request_id", pa.string()),
-            ("item_id", pa.string()),
-            ("ts", pa.int64()),
-            ("score", pa.float64()),
-            ("source", pa.string()),
-            ("sponsored", pa.string()),
-        ]
-    ),
-    "interactions": pa.schema(
-        [
-            ("user_id", pa.string()),
-            ("item_id", pa.string()),
-            ("ts", pa.int64()),
-            ("event", pa.string()),
-            ("request_id", pa.string()),
-        ]
-    ),
-}
+TABLES = ("requests", "impressions", "interactions")
 
 
 class Export:
     """Rows of an export; `day` counts from the first day, `at` is the second of the day."""
 
-    def __init__(self) -> None:
-        self.rows: dict[str, list[dict]] = {kind: [] for kind in SCHEMAS}
+    def __init__(self, write_tables) -> None:
+        self.rows: dict[str, list[dict]] = {kind: [] for kind in TABLES}
+        self._write = write_tables
 
     def request(self, user, name, release, day=0, at=0, source="model", ms=10.0, faults=()):
         self._add("requests", user, day, at, request_id=name, release=release, source=source)
@@ -72,16 +39,12 @@ class Export:
         self.rows[kind].append({"user_id": user, "ts": (FIRST_DAY + day) * DAY_S + at} | row)
 
     def write(self, folder: Path) -> Path:
-        for kind, rows in self.rows.items():
-            path = folder / kind / "day=2024-10-04" / "events.parquet"
-            path.parent.mkdir(parents=True)
-            pq.write_table(pa.Table.from_pylist(rows, SCHEMAS[kind]), path)
-        return folder
+        return self._write(folder, self.rows)
 
 
 @pytest.fixture
-def export():
-    return Export()
+def export(write_tables):
+    return Export(write_tables)
 
 
 @pytest.fixture

@@ -5,19 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 pytest.importorskip("ibis", reason="needs the train extra")
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pocketrec.cli import main
 from pocketrec_bundle.errors import InputError
 from pocketrec_experiments.errors import EventsInvalidError
 from pocketrec_experiments.off_policy.exported import Rewards
 from pocketrec_experiments.off_policy.tables import read_requests
-from pocketrec_experiments.off_policy.teams import read_teams
 
 REQUEST: dict[str, Any] = {
     "user_id": "u1",
@@ -29,15 +26,6 @@ REQUEST: dict[str, Any] = {
     "page": None,
     "k": 2,
     "arms": [],
-}
-TYPES = {
-    "requests": {"page": pa.int32(), "arms": pa.map_(pa.string(), pa.string())},
-    "impressions": {
-        "sponsored": pa.string(),
-        "propensity": pa.float64(),
-        "request_id": pa.string(),
-    },
-    "interactions": {"request_id": pa.string(), "value": pa.float64()},
 }
 
 
@@ -59,23 +47,14 @@ def taken(item, ts, **changes):
 
 
 @pytest.fixture
-def export(tmp_path):
+def export(tmp_path, write_tables):
     """Return a function that writes tables as the server exports them, a file a day."""
 
     def write(requests, impressions, interactions):
         rows = {"requests": requests, "impressions": impressions, "interactions": interactions}
-        for kind, listed in rows.items():
-            for day in (0, 1):
-                part = listed[day::2] or listed[:0]
-                if not part:
-                    continue
-                path = tmp_path / kind / f"day=2026-05-0{day + 1}" / "events.parquet"
-                path.parent.mkdir(parents=True)
-                table = pa.Table.from_pylist(part)
-                for name, of in TYPES[kind].items():
-                    at = table.schema.get_field_index(name)
-                    table = table.set_column(at, name, pa.array([row[name] for row in part], of))
-                pq.write_table(table, path)
+        for day in (0, 1):
+            part = {kind: listed[day::2] for kind, listed in rows.items()}
+            write_tables(tmp_path, part, f"2026-05-0{day + 1}")
         return tmp_path
 
     return write
@@ -180,45 +159,6 @@ def test_arms_are_marked_and_whole_users_are_drawn(export):
     assert 7 <= len(some.user) <= 9
     assert np.bincount(some.user).tolist() == [3, 3, 3]
     assert some.request_ids.tolist() == read_requests(folder, most=7).request_ids.tolist()
-
-
-def team_slates(each=1):
-    """Slates of an interleaved experiment: users 0..3 take b's item, user 4 takes a's."""
-    requests, impressions, interactions = [], [], []
-    for user in range(5 * each):
-        name, request = f"u{user}", f"r{user}"
-        own = {"user_id": name, "request_id": request, "arms": [("e", "interleaved")]}
-        requests.append(REQUEST | own)
-        for place, (item, arm) in enumerate((("x", "a"), ("y", "b")), 1):
-            context = json.dumps({"team": arm})
-            impressions.append(shown(request, place, item, user_id=name, context=context))
-        item = "x" if user % 5 == 4 else "y"
-        interactions.append(taken(item, 1001, user_id=name, request_id=request))
-    return requests, impressions, interactions
-
-
-def test_interleaved_slates_are_read_by_team_and_not_evaluated_otherwise(export):
-    folder = export(*team_slates())
-    found = read_teams(folder, "e")
-    assert found.arms == ("a", "b") and found.requests == 5
-    assert sorted(zip(found.users, found.team, found.reward, strict=True)) == [
-        (user, team, float(team == (user != 4))) for user in range(5) for team in (0, 1)
-    ]
-    assert read_requests(folder).left_out == {"interleaved": 5}
-    with pytest.raises(InputError, match="experiment other: impressions of 0 teams"):
-        read_teams(folder, "other")
-
-
-def test_the_command_names_the_preferred_arm(export):
-    words = ["experiment", "interleaving", "e", "--events", str(export(*team_slates(6)))]
-    done = CliRunner().invoke(main, words)
-    assert done.exit_code == 0, done.output
-    assert done.output.startswith("users prefer b\n") and "prefer a: 6 users" in done.output
-    found = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
-    assert found["wins"] == [6, 24] and found["arms"] == ["a", "b"]
-    assert found["share"]["low"] < 0.8 < found["share"]["high"]
-    done = CliRunner().invoke(main, [*words, "--reward", "buy"])
-    assert done.exit_code == 2 and "no event buy" in done.output
 
 
 def test_folders_of_another_kind_are_refused(export, tmp_path):
