@@ -5,6 +5,7 @@ and events that were not uploaded are not in an export. `Replay.agreement` measu
 share of requests in which the replayed logging release gives each logged item its propensity.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,21 +37,22 @@ class Replay:
     """The policies of a target and of the logging releases in the requests of a log.
 
     Attributes:
-        log: the logged slates; all three share the item codes.
+        log: the logged slates that the target answers with its models; all three policies share
+            the requests and the item codes.
         target: what the target would show.
         logging: what the logging releases showed; None if one is not at hand, or was changed by
             an experiment.
         agreement: share of the requests in which the replayed logging release gives each logged
             item its propensity; NaN without `logging`.
-        unanswered: number of requests that the target's models did not answer; it shows nothing
-            there.
+        unanswered: number of requests that are left out because the target's models did not
+            answer, by the source of its answer.
     """
 
     log: LoggedSlates
     target: SlatePolicy
     logging: SlatePolicy | None
     agreement: float
-    unanswered: int
+    unanswered: dict[str, int]
 
 
 class Release:
@@ -77,8 +79,10 @@ class Release:
 
     def policy(
         self, past: Past, request_id: str, ts: int, k: int, overrides: Overrides
-    ) -> QueryPolicy | None:
-        """Return what the release shows to a user at a time; None if its models do not answer.
+    ) -> tuple[QueryPolicy | None, str]:
+        """Return what the release shows to a user at a time, and the source of its answer.
+
+        The policy is None if its models do not answer.
 
         The models run once for a request that is asked for twice, with and without other rules.
         """
@@ -88,7 +92,8 @@ class Release:
             query = Query(self.history(past, request_id, ts), ts, k, overrides=weights)
             self._last = key, query, self.device.recommend(query)
         _, query, slate = self._last
-        return query_policy(self.device, replace(query, overrides=overrides), slate)
+        policy = query_policy(self.device, replace(query, overrides=overrides), slate)
+        return policy, slate.source
 
     def history(self, past: Past, request_id: str, ts: int) -> History:
         """Return the interactions before a request as rows of the release.
@@ -151,41 +156,46 @@ def replay(
     shown, logged = PolicyRows(), PolicyRows()
     scores = np.zeros((len(requests.request), 2))
     first = np.searchsorted(requests.request, np.arange(n + 1))
-    unanswered, agrees = 0, np.zeros(n, np.bool_)
+    unanswered: Counter[str] = Counter()
+    number = np.full(n, -1, np.int64)  # of the answered requests
+    agrees: list[bool] = []
     at_hand = [name in releases for name in requests.releases] & ~requests.in_arm
     for at in range(n):
         where = requests.pasts[requests.user[at]], requests.request_ids[at], int(requests.ts[at])
         rows = slice(int(first[at]), int(first[at + 1]))
-        found = target.policy(*where, int(k[at]), overrides)
+        found, source = target.policy(*where, int(k[at]), overrides)
         if found is None:
-            unanswered += 1
-        else:
-            own, its_scores = codes.of(target, found.rows), _scores(found, found.rows)
-            shown.add(at, found.places, own, found.probabilities, its_scores)
-            logged_rows = [target.bundle.row_of(item) for item in requests.item_ids[rows]]
-            scores[rows] = _scores(found, np.array(logged_rows, np.int32))
+            unanswered[source] += 1
+            continue
+        number[at] = len(agrees)
+        own, its_scores = codes.of(target, found.rows), _scores(found, found.rows)
+        shown.add(len(agrees), found.places, own, found.probabilities, its_scores)
+        logged_rows = [target.bundle.row_of(item) for item in requests.item_ids[rows]]
+        scores[rows] = _scores(found, np.array(logged_rows, np.int32))
+        its = None
         if at_hand[at]:
             release = releases[requests.releases[at]]
-            its = release.policy(*where, int(k[at]), NO_OVERRIDES)
-            if its is not None:
-                own = codes.of(release, its.rows)
-                agrees[at] = _agrees(requests, codes, rows, own, its)
-                logged.add(at, its.places, own, its.probabilities, np.zeros((len(own), 0)))
-    complete = bool(at_hand.all()) and n > 0
+            its, _ = release.policy(*where, int(k[at]), NO_OVERRIDES)
+        if its is not None:
+            own = codes.of(release, its.rows)
+            logged.add(len(agrees), its.places, own, its.probabilities, np.zeros((len(own), 0)))
+        agrees.append(its is not None and _agrees(requests, codes, rows, own, its))
+    answered, kept = number >= 0, number[requests.request] >= 0
+    complete = bool(at_hand[answered].all()) and len(agrees) > 0
     return Replay(
         log=LoggedSlates(
-            users=requests.user,
-            request=requests.request,
-            place=requests.place,
-            item=codes.logged,
-            reward=requests.reward,
-            propensity=requests.propensity,
-            features=place_features(requests.place, scores, by_place=by_place),
+            users=requests.user[answered],
+            request=number[requests.request[kept]],
+            place=requests.place[kept],
+            item=codes.logged[kept],
+            reward=requests.reward[kept],
+            propensity=requests.propensity[kept],
+            features=place_features(requests.place[kept], scores[kept], by_place=by_place),
         ),
         target=shown.policy(by_place=by_place),
         logging=logged.policy(by_place=None) if complete else None,
-        agreement=float(agrees.mean()) if complete else float("nan"),
-        unanswered=unanswered,
+        agreement=float(np.mean(agrees)) if complete else float("nan"),
+        unanswered=dict(unanswered),
     )
 
 

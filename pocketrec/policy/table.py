@@ -54,8 +54,8 @@ def lines(found: Found) -> Iterator[str]:
         )
     if found.agreement is not None:
         yield f"requests replayed with the logged propensities: {found.agreement:.1%}"
-    if found.unanswered:
-        yield f"requests that the target's models did not answer: {found.unanswered:,}"
+    for source, n in found.unanswered.items():
+        yield f"left out, answered by the target's {source}: {n:,} requests"
     for reason, n in found.left_out.items():
         yield f"left out, {reason}: {n:,} requests"
 

@@ -79,7 +79,8 @@ class Found:
         assumption: one of `ASSUMPTIONS`.
         value: the estimates.
         agreement: see `Replay`; None where the logging release is not at hand.
-        unanswered: requests that the target's models did not answer.
+        unanswered: requests that are left out because the target's models did not answer, by the
+            source of its answer.
         left_out: requests that cannot be evaluated, by reason.
         examination: the fitted curve; None: given, or not used.
     """
@@ -89,7 +90,7 @@ class Found:
     assumption: str
     value: PolicyValue
     agreement: float | None
-    unanswered: int
+    unanswered: dict[str, int]
     left_out: dict[str, int]
     examination: Examination | None
 
@@ -114,6 +115,7 @@ def policy_value(question: Question) -> Found:
         )
     by_place = question.assumption == ITEM_POSITION
     replayed = replay(requests, target, overrides, known, by_place=by_place)
+    _check_answered(replayed, len(requests.user), question.limits)
     fitted: Examination | None = None
     if by_place:
         # A logging policy that is not replayed as it was would prove wrong support.
@@ -138,6 +140,19 @@ def policy_value(question: Question) -> Found:
         left_out=requests.left_out,
         examination=fitted,
     )
+
+
+def _check_answered(replayed: Replay, n_requests: int, limits: Limits) -> None:
+    """Refuse a target that answers only a part of the requests: others may earn less."""
+    share = sum(replayed.unanswered.values()) / n_requests
+    if share > limits.unsupported:
+        sources = ", ".join(f"{n:,} by {source}" for source, n in replayed.unanswered.items())
+        raise PolicyValueRefusedError(
+            f"no support: the target's models did not answer {share:.1%} of the requests "
+            f"({sources}); at most {limits.unsupported:.1%} may be left out. Check its models with "
+            "`pocketrec verify`, or allow more with --unsupported.",
+            code="no_support",
+        )
 
 
 def _overrides(question: Question, target: Release) -> Overrides:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from pocketrec.cli import main
 from pocketrec.policy.replay import Release, replay
+from pocketrec.policy.table import lines
 from pocketrec.policy.value import Question, policy_value
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.reader import open_bundle
@@ -25,6 +26,7 @@ from pocketrec_bundle.settings.rules import CategoryThompson, Exploration, Mmr, 
 from pocketrec_edge.device import Device
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.phone_home import PhoneHome
+from pocketrec_edge.recommend.pipeline import Recommender
 from pocketrec_edge.recommend.query import NO_OVERRIDES, Overrides
 from pocketrec_experiments.errors import PolicyValueRefusedError
 from pocketrec_experiments.off_policy import Limits
@@ -136,7 +138,7 @@ def rules_file(tmp_path):
 def test_replay_gives_every_logged_item_its_propensity(bundle, events):
     requests = read_requests(events)
     found = replay(requests, Release(bundle, "onnx"))
-    assert found.agreement == 1.0 and found.unanswered == 0 and found.logging is not None
+    assert found.agreement == 1.0 and found.unanswered == {} and found.logging is not None
     assert len(requests.user) == USERS * EACH and not requests.left_out
     odds = dict(zip(keys(found.logging), found.logging.probability.tolist(), strict=True))
     for one, propensity in zip(keys(found.log), found.log.propensity.tolist(), strict=True):
@@ -150,6 +152,43 @@ def test_the_logging_release_earns_what_it_logged(bundle, events):
     # the model takes the noise of the draws out of both sides
     assert found.value.dr.value == pytest.approx(logged[0], abs=0.2 * found.value.dr.se)
     assert found.value.supported == 1.0 and found.value.support_known
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Let the models of releases fail in requests of one or more of six hours."""
+
+    def fail(hours):
+        whole = Recommender.recommend
+
+        def recommend(device, query):
+            slate = whole(device, query)
+            fails = query.now_utc // 7200 % 6 in hours
+            return dataclasses.replace(slate, source="fallback") if fails else slate
+
+        monkeypatch.setattr(Recommender, "recommend", recommend)
+
+    return fail
+
+
+def test_requests_that_the_target_does_not_answer_are_left_out(bundle, events, failing):
+    question = Question(bundle=bundle, events=events, engine="onnx")
+    whole = policy_value(question)
+    failing({1})
+    with pytest.raises(
+        PolicyValueRefusedError, match=r"did not answer 16\.\d% .*72 by fallback"
+    ) as caught:
+        policy_value(question)
+    assert caught.value.code == "no_support"
+    question = dataclasses.replace(question, limits=Limits(unsupported=0.2))
+    found = policy_value(question)
+    assert found.unanswered == {"fallback": 72}
+    assert found.value.requests == whole.value.requests - 72
+    assert found.value.supported == 1.0 and found.agreement == 1.0
+    # of the answered requests, the target earns what it logged: none counts as 0
+    assert found.value.ips.value == pytest.approx(found.value.logged.value)
+    assert abs(found.value.ips.value - whole.value.ips.value) < 3 * whole.value.ips.se
+    assert "left out, answered by the target's fallback: 72 requests" in list(lines(found))
 
 
 def test_more_exploration_has_its_true_value(bundle, events, rules_file):

@@ -101,7 +101,8 @@ class Weights(click.ParamType[dict[str, float]]):
     type=FiniteRange(0, 1),
     default=0.05,
     show_default=True,
-    help="Refuse if the logging policy could not show more of the target's places.",
+    help="Refuse if the logging policy could not show more of the target's places, or the "
+    "target's models did not answer more of the requests.",
 )
 @click.option(
     "--effective",
