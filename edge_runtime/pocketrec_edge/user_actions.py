@@ -48,7 +48,7 @@ class UserActions:
         """Log what the user did; returns the event's id once it is on the disk.
 
         Where the clock was set back, the event counts as simultaneous with the last one, for it
-        came after it; `clock_utc` of its context has what the clock said.
+        came after it; `clock_utc` of its context has what the clock said, which an experiment uses.
 
         Args:
             item_id: the app's own id; the release need not have it.

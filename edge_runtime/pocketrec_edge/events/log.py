@@ -32,7 +32,15 @@ from pocketrec_edge.events import status as log_status
 from pocketrec_edge.events.app_session import AppSession
 from pocketrec_edge.events.cipher import Cipher, check_key, encrypt_all, unseal
 from pocketrec_edge.events.consent import Consent
-from pocketrec_edge.events.event import IMPRESSION, INTERACTION, REQUEST, Event, decode, encode
+from pocketrec_edge.events.event import (
+    EXPOSURE,
+    IMPRESSION,
+    INTERACTION,
+    REQUEST,
+    Event,
+    decode,
+    encode,
+)
 from pocketrec_edge.events.feedback import Impressions
 from pocketrec_edge.events.frequency_cap import Showing
 from pocketrec_edge.events.outbox import Batch
@@ -208,6 +216,16 @@ class EventLog:
         self._unchecked += len(events)
         if self._limits and self._unchecked >= self._limits.every:
             self._retain()
+
+    def has(self, event_id: str) -> bool:
+        """Whether an event is in the log.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            query = "SELECT 1 FROM event WHERE id = ?"
+            return self._connection.execute(query, (event_id,)).fetchone() is not None
 
     def place_of(self, request: str, item_id: str) -> int | None:
         """Return the place of an item in a logged slate, from 1; None if it is not there.
@@ -416,6 +434,20 @@ class EventLog:
         """
         with self._wrapped():
             return outbox.waits_until(self._connection, int(self._clock()))
+
+    def exposures(self) -> list[tuple[Event, int]]:
+        """Return the logged exposures with their upload state, oldest first.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            rows = self._connection.execute(
+                "SELECT id, kind, ts, item_id, event, value, context, sealed, uploaded "
+                "FROM event WHERE kind = ? ORDER BY ts, id",
+                (EXPOSURE,),
+            ).fetchall()
+            return [(decode(row[:-1], self._cipher), int(row[-1])) for row in rows]
 
     def export_rows(self) -> Iterator[LogRow]:
         """Yield status, decisions on consent, session, showings, and events with upload state.

@@ -29,6 +29,7 @@ class Exposure:
         forced: a person chose the arm for testing; the analysis leaves such devices out.
         app_version: of the app, if it is known; the report has segments by it.
         device_class: as the publisher names classes, if it is known.
+        again: it was logged before, and the server never got it.
     """
 
     experiment: str
@@ -37,6 +38,7 @@ class Exposure:
     forced: bool = False
     app_version: str | None = None
     device_class: str | None = None
+    again: bool = False
 
 
 def new_request() -> str:
@@ -90,6 +92,7 @@ def exposure_event(exposure: Exposure, now_utc: int) -> Event:
         "forced": exposure.forced or None,
         "app_version": exposure.app_version,
         "device_class": exposure.device_class,
+        "again": exposure.again or None,
     }
     context: dict[str, Any] = {"arm": exposure.arm, "salt": exposure.salt[:SALT_DIGITS]}
     return Event(

@@ -36,13 +36,19 @@ class ArmMemory:
     Attributes:
         forced: arm by experiment id, set by `Device.force_arm`.
         exposed: exposures that were logged, oldest first; the device keeps its arm in a pause.
-        again: of them, those to log again, because the logged event is never sent.
+        again: of them, those to log again as if for the first time, because what was logged
+            without consent, or was erased, is never sent.
+        sent: of them, those that the server accepted.
+        lost: of them, those to log again and to mark, because the server rejected the logged event
+            or retention removed it.
         new_user: whether the user was new when a run of an experiment was first looked at.
     """
 
     forced: dict[str, str] = field(default_factory=dict)
     exposed: tuple[Entry, ...] = ()
     again: tuple[Entry, ...] = ()
+    sent: tuple[Entry, ...] = ()
+    lost: tuple[Entry, ...] = ()
     new_user: dict[Run, bool] = field(default_factory=dict)
 
     def entered(self, experiment: Experiment) -> bool:
@@ -51,7 +57,7 @@ class ArmMemory:
 
     def is_logged(self, entry: Entry) -> bool:
         """Whether an exposure is logged and need not be logged again."""
-        return entry in self.exposed and entry not in self.again
+        return entry in self.exposed and entry not in (*self.again, *self.lost)
 
     def with_logged(self, entries: Iterable[Entry]) -> "ArmMemory":
         """Return the memory with exposures that are logged now."""
@@ -60,6 +66,7 @@ class ArmMemory:
             self,
             exposed=(*(one for one in self.exposed if one not in new), *new),
             again=tuple(one for one in self.again if one not in new),
+            lost=tuple(one for one in self.lost if one not in new),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +75,8 @@ class ArmMemory:
             "forced": self.forced,
             "exposed": [list(entry) for entry in self.exposed],
             "again": [list(entry) for entry in self.again],
+            "sent": [list(entry) for entry in self.sent],
+            "lost": [list(entry) for entry in self.lost],
             "new_user": [[*run, is_new] for run, is_new in self.new_user.items()],
         }
 
@@ -113,23 +122,14 @@ def change_memory(home: PhoneHome, change: Callable[[ArmMemory], ArmMemory]) -> 
         raise PocketRecError(f"{home.arms}: cannot be changed ({err.strerror or err}).") from err
 
 
-def log_again(home: PhoneHome, lost: Callable[[Entry], bool] = lambda _: True) -> None:
-    """Let exposures be logged again, because those that were logged are never sent.
-
-    Args:
-        home: the phone's folder.
-        lost: whether an exposure is one of them; without it all are.
+def log_again(home: PhoneHome) -> None:
+    """Let all exposures be logged again, because those that were logged are never sent.
 
     Raises:
         PocketRecError: the memory cannot be written.
     """
-
-    def marked(memory: ArmMemory) -> ArmMemory:
-        again = (one for one in memory.exposed if one in memory.again or lost(one))
-        return replace(memory, again=tuple(again))
-
     if home.arms.exists():
-        change_memory(home, marked)
+        change_memory(home, lambda memory: replace(memory, again=memory.exposed, sent=(), lost=()))
 
 
 def _bounded(memory: ArmMemory) -> ArmMemory:
@@ -140,24 +140,31 @@ def _bounded(memory: ArmMemory) -> ArmMemory:
         forced=dict(list(memory.forced.items())[-MAX_KEPT:]),
         exposed=exposed,
         again=tuple(one for one in memory.again if one in exposed),
+        sent=tuple(one for one in memory.sent if one in exposed),
+        lost=tuple(one for one in memory.lost if one in exposed),
         new_user=dict(list(memory.new_user.items())[-MAX_KEPT:]),
     )
 
 
 def _parsed(value: Any) -> ArmMemory:
     forced = {_text(ID, key): _text(ARM, arm) for key, arm in value["forced"].items()}
-    exposed, again = (
+    exposed, again, sent, lost = (
         tuple(
             (_text(ID, name), _text(SALT, salt), _text(ARM, arm), bool(is_forced))
             for name, salt, arm, is_forced in entries
         )
-        for entries in (value["exposed"], value.get("again", []))
+        for entries in (
+            value["exposed"],
+            *(value.get(key, []) for key in ("again", "sent", "lost")),
+        )
     )
     new_user = {
         (_text(ID, name), _text(SALT, salt)): bool(is_new)
         for name, salt, is_new in value["new_user"]
     }
-    return ArmMemory(forced=forced, exposed=exposed, again=again, new_user=new_user)
+    return ArmMemory(
+        forced=forced, exposed=exposed, again=again, sent=sent, lost=lost, new_user=new_user
+    )
 
 
 def _text(form: Any, value: object) -> str:

@@ -212,7 +212,7 @@ class DeviceExperiments:
     ) -> tuple[Overrides, tuple[Fault, ...]]:
         """Check the settings once for each release and set of arms, not for each answer."""
         key = (
-            bundle,
+            bundle.sha256,
             *((one.experiment.id, one.experiment.salt, one.arm.name) for one in assigned),
         )
         if key not in self._settings:
@@ -235,6 +235,7 @@ class DeviceExperiments:
                         forced=entry[3],
                         app_version=self._facts.app_version,
                         device_class=self._facts.device_class,
+                        again=entry in self._memory.lost,
                     )
                 )
         return tuple(found)

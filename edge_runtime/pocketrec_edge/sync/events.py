@@ -21,6 +21,7 @@ from pocketrec_edge.events.consent import GRANTED, WITHDRAWN
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import Batch
 from pocketrec_edge.experiments.arm_memory import log_again
+from pocketrec_edge.experiments.lost_exposures import note_sent
 from pocketrec_edge.phone_home import PhoneHome
 from pocketrec_edge.sync.http import Network, Reply, retry_after_s
 from pocketrec_edge.sync.server_address import checked
@@ -84,7 +85,13 @@ def send_events(sync_log: SyncLog, server_url: str, network: Network, retry: Ret
         return UploadReport(fault=str(err))
     if log is None:
         return UploadReport()
-    return _upload(log, lambda batch: _post(batch, home, server_url, network, retry, log))
+    done = _upload(log, lambda batch: _post(batch, home, server_url, network, retry, log))
+    try:
+        if log.consent().state == GRANTED and not log.fault:
+            note_sent(log, home)
+    except PocketRecError as err:
+        return replace(done, fault=done.fault or f"exposures may not be sent: {err}")
+    return done
 
 
 def erase_on_server(home: PhoneHome, server_url: str, network: Network) -> int | None:

@@ -154,8 +154,10 @@ def _are_codes(value: Any) -> bool:
 
 def _interaction(row: Row) -> dict[str, Any]:
     context = _Context(row["context"])
+    clock = context.take("clock_utc", lambda value: is_integer(value, 0, row["ts"]))
     return {
-        **{name: row[name] for name in ("item_id", "event", "value", "ts")},
+        **{name: row[name] for name in ("item_id", "event", "value")},
+        "ts": row["ts"] if clock is None else clock,
         "timestamp": row["ts"],
         "currency": context.take("currency", _is_currency),
         "request_id": context.take("request", _is_request),

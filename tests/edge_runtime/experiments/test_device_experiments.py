@@ -5,12 +5,15 @@ from dataclasses import replace
 
 import pytest
 
+from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.experiment import KILLED, PAUSED, SHIPPED, STOPPED
 from pocketrec_bundle.settings.experiment_arms import Arm, Eligible
 from pocketrec_bundle.settings.experiments import Holdout
 from pocketrec_bundle.settings.rollout import AppVersions
 from pocketrec_edge.errors import RequestInvalidError, SyncError
 from pocketrec_edge.events.log import EventLog
+from pocketrec_edge.experiments import device_experiments
+from pocketrec_edge.experiments.arm_settings import overrides_of
 from pocketrec_edge.experiments.signed_experiments import DeviceFacts, keep_facts
 from pocketrec_edge.faults import FaultCode
 from pocketrec_edge.sync.events import grant
@@ -53,6 +56,24 @@ def test_rules_of_an_arm_replace_those_of_the_release(phone, experiment):
     phone.draws("treatment", one)
     assert phone.device.explain(k=5).items[0].steps[0].rule == "score"
     assert len(phone.device.explain(k=5).items[0].steps) == 1
+
+
+def test_settings_are_checked_once_for_a_release_however_often_it_is_opened(
+    phone, experiment, monkeypatch
+):
+    """A cache of bundles would keep each opened one in memory."""
+    phone.has(experiment(treatment={"rules": NO_RULES}))
+    checked = []
+
+    def count(assigned, bundle):
+        checked.append(bundle.sha256)
+        return overrides_of(assigned, bundle)
+
+    monkeypatch.setattr(device_experiments, "overrides_of", count)
+    for _ in range(3):
+        arms = phone.device._experiments.for_slate(open_bundle(phone.bundle), "home", NOW)
+        assert arms.arms and not arms.faults
+    assert len(checked) == 1
 
 
 def test_weights_of_heads_change_the_score(phone, experiment):

@@ -3,17 +3,13 @@
 import json
 import re
 import sqlite3
-import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from flask import Flask
-from prometheus_client import CollectorRegistry
 from sqlalchemy import func, select
-from werkzeug.serving import make_server
 
 from benchmarks.support.impression_bytes import events_before
 from pocketrec_bundle.units import DAY_S
@@ -31,30 +27,10 @@ from pocketrec_edge.sync.transfer import Retry
 from pocketrec_server.events import validation
 from pocketrec_server.events.export import export_events
 from pocketrec_server.events.export_tables import TABLES
-from pocketrec_server.events.routes import event_routes
-from pocketrec_server.storage.database import open_database
 from pocketrec_server.storage.tables import EVENT
 
 NOW = 1_780_000_000
 WITHOUT_SESSIONS = "DROP TABLE app_session; PRAGMA user_version = 3"
-
-
-@pytest.fixture
-def database(tmp_path):
-    return open_database(f"sqlite:///{tmp_path / 'server.sqlite'}")
-
-
-@pytest.fixture
-def url(database):
-    app = Flask("test")
-    app.register_blueprint(event_routes(database, CollectorRegistry()))
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
 
 
 @pytest.fixture
@@ -229,8 +205,9 @@ def test_what_an_old_phone_logged_is_uploaded_and_mapped(tiny_release, tmp_path,
     }
     assert {row["context"] for row in before} == {"{}"}
     (liked,) = found["interactions"]
-    assert liked["context"] == f'{{"clock_utc":{NOW - 9},"room":"kitchen"}}'
-    assert (liked["request_id"], liked["session_id"], liked["ts"]) == (None, None, NOW)
+    assert liked["context"] == '{"room":"kitchen"}'
+    assert (liked["request_id"], liked["session_id"]) == (None, None)
+    assert (liked["ts"], liked["timestamp"]) == (NOW - 9, NOW)
 
 
 @pytest.mark.parametrize("days", [-400, -3, 3, 400])
@@ -257,11 +234,24 @@ def test_a_clock_that_is_off_by_days_moves_a_slate_and_its_taps_together(
     assert len({row["session_id"] for row in found["requests"]}) == 2
     taps = [row for row in found["interactions"] if row["request_id"] == off.request]
     assert {row["item_id"] for row in taps} == {item.item_id for item in off.items}
-    assert all(row["ts"] >= NOW for row in taps)  # never before an earlier interaction
-    said = [json.loads(row["context"]).get("clock_utc") for row in taps]
-    assert sorted(at for at in said if at is not None) == (
-        [NOW + days * DAY_S] if days < 0 else [NOW + 60]
-    )
+    during, after = sorted(taps, key=lambda row: row["item_id"] == off.items[1].item_id)
+    assert (during["ts"], after["ts"]) == (NOW + days * DAY_S, NOW + 60)
+    # In a history none is before an earlier interaction.
+    assert during["timestamp"] == NOW + max(days, 0) * DAY_S
+    assert after["timestamp"] == max(during["timestamp"], NOW + 60)
+    assert all(json.loads(row["context"]) == {} for row in taps)
+
+
+@pytest.mark.parametrize("clock_utc", [-1, NOW + 1, 1.5, "now", True])
+def test_a_clock_that_no_device_sends_stays_in_the_context(
+    tiny_release, tmp_path, url, database, clock_utc
+):
+    with phone(tmp_path / "phone", tiny_release, Clock(NOW)) as device:
+        context = {"clock_utc": clock_utc}
+        device._user.log.opened().append("item 1", "like", ts=NOW, context=context)
+    assert upload(tmp_path / "phone", url).sent == 1
+    (row,) = tables(database, tmp_path / "out")["interactions"]
+    assert (row["ts"], json.loads(row["context"])) == (NOW, context)
 
 
 def test_double_and_late_uploads_count_once_on_their_own_day(tiny_release, tmp_path, url, database):
@@ -315,7 +305,7 @@ def test_what_leaves_is_what_the_guide_lists(small_release, tmp_path, url, datab
         exposure = Exposure(
             experiment="blend-2", arm="b", salt="ff" * 16, forced=True, app_version="1.2"
         )
-        exposure = replace(exposure, device_class="low")
+        exposure = replace(exposure, device_class="low", again=True)
         device._user.log.add_slate(full, NOW, scene="home", release="ab" * 32, exposures=[exposure])
         device.feedback(items[1].item_id, "like", 2.0, request="R" * 22, currency="GBP")
         clock.now -= 5

@@ -13,22 +13,16 @@ from sqlalchemy import select
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.settings.assignment import assigned_arm
-from pocketrec_bundle.settings.experiment import PAUSED
 from pocketrec_bundle.settings.experiments import Experiments
 from pocketrec_edge.device import Device
 from pocketrec_edge.phone_home import PhoneHome
-from pocketrec_edge.sync.client import sync
-from pocketrec_edge.sync.metadata import TrustedMetadata
 from pocketrec_edge.sync.transfer import Retry
 from pocketrec_server.events.export import export_events
 from pocketrec_server.experiments import signing
 from pocketrec_server.repository import blobs, state
 from pocketrec_server.repository.publish import (
-    change_policy,
     halt,
-    publish,
     read_policy,
-    refresh,
 )
 from pocketrec_server.repository.rollout import changed, find
 from pocketrec_server.storage.database import default_url, open_database
@@ -36,71 +30,6 @@ from pocketrec_server.storage.tables import EVENT
 
 PATH = "channels/stable/experiments.json"
 RULES = {"version": 1, "depth": 8, "rules": []}
-
-
-class Site:
-    """Channel stable with release 0 for all, release 1 for nobody, and phones."""
-
-    def __init__(self, repo, signers, url, asked, folder):
-        self.repo, self.signers, self.url, self.asked = repo, signers, url, asked
-        self.folder = folder
-
-    def start(self, arm=None, name="blend", control=None, **more):
-        arms = [
-            {"name": "control", "share": 0.5} | (control or {}),
-            {"name": "treatment", "share": 0.5} | (arm or {"rules": RULES}),
-        ]
-        plan = {"id": name, "until_utc": int(time.time()) + 86_400, "arms": arms} | more
-        return signing.start(self.repo, self.signers, "stable", plan)
-
-    def move(self, action, name="blend"):
-        signing.move(self.repo, self.signers, "stable", name, action)
-
-    def change(self, release, **changes):
-        change_policy(
-            self.repo, self.signers, "stable", lambda p: changed(p, find(p, release), **changes)
-        )
-
-    def manifest(self, release):
-        return find(read_policy(self.repo, "stable"), release).manifest
-
-    def sync(self, home="phone", **more):
-        self.asked.clear()
-        root = self.repo / "metadata" / "1.root.json"
-        return sync(self.folder / home, self.url, lambda _: None, root_path=root, **more)
-
-    def has(self, home="phone"):
-        with Device(self.folder / home, engine="onnx") as device:
-            return None if device.bundle is None else device.bundle.manifest.name
-
-    def arms(self, home="phone"):
-        with Device(self.folder / home, engine="onnx") as device:
-            return device.recommend(1).arms
-
-    def phone(self, arm, home="phone"):
-        """A new phone that draws an arm of the one experiment."""
-        (one,) = signing.read_experiments(self.repo, "stable").experiments
-        for n in range(1000):
-            found = assigned_arm(one, None, n.to_bytes(16, "big"), time.time())
-            if found is not None and found.name == arm:
-                break
-        PhoneHome(self.folder / home).make()
-        PhoneHome(self.folder / home).bucket_id.write_text(f"{n:032x}")
-
-    def sign(self, data):
-        """Sign these bytes as the channel's experiments, whatever they are."""
-        current = state.load(self.repo)
-        current.edit("stable").targets[PATH] = blobs.store(self.repo, PATH, data)
-        current.write(self.repo, self.signers)
-
-
-@pytest.fixture
-def site(founded, named_releases, static_server, tmp_path):
-    repo, signers = founded
-    publish(named_releases[1], repo, signers, "stable", percent=0)
-    asked: list[str] = []
-    with static_server(repo, asked) as url:
-        yield Site(repo, signers, url, asked, tmp_path)
 
 
 def test_a_sync_brings_the_experiments_and_a_check_stays_one_request(site):
@@ -356,53 +285,6 @@ def test_a_server_that_is_busy_takes_no_experiments_away(site, monkeypatch, answ
         assert (home.experiments.read_bytes(), site.arms()) == (before, arms)
     assert site.sync().experiments_fault is None
     assert home.experiments.read_bytes() != before
-
-
-def test_the_policy_of_a_channel_with_experiments_has_the_keys_of_version_0_1(site):
-    """An app of 0.1 refuses an unknown key, and would then miss kills."""
-    site.start({"release": "1"})
-    site.move("pause")
-    (one,) = signing.read_experiments(site.repo, "stable").experiments
-    assert one.state == PAUSED
-    target = state.load(site.repo).targets["stable"].targets["channels/stable/policy.json"]
-    value = json.loads(blobs.read(site.repo, target))
-    assert set(value) == {"format", "channel", "releases", "sync"}
-    assert {key for release in value["releases"] for key in release} == {
-        "manifest",
-        "name",
-        "percent",
-        "ramp",
-        "state",
-        "app",
-        "device_classes",
-        "from_utc",
-        "until_utc",
-        "most_failures",
-    }
-    assert set(value["sync"]) == {"unmetered", "charging", "quiet_hours", "every_s", "spread_s"}
-
-
-def test_an_app_without_experiments_syncs_from_such_a_channel(site, monkeypatch):
-    """As apps of 0.1 do: policy, halts and manifests are all that they ask for."""
-    read = TrustedMetadata.read
-
-    def without(self, path, most_bytes):
-        return None if path == PATH else read(self, path, most_bytes)
-
-    monkeypatch.setattr(TrustedMetadata, "read", without)
-    site.start({"release": "1"})
-    assert (site.sync().status, site.has()) == ("updated", "0")
-    assert not any("experiments" in path for path in site.asked)
-    site.change("1", percent=100)
-    assert (site.sync().status, site.has()) == ("updated", "1")
-    site.change("1", state="killed")
-    assert (site.sync().status, site.has()) == ("updated", "0")
-    halt(site.repo, site.signers, "stable", site.manifest("0"), "bad")
-    report = site.sync("new phone")
-    assert (site.has("new phone"), "halted (bad)" in report.why) == (None, True)
-    refresh(site.repo, site.signers, everything=True)
-    assert site.sync().status == "current"
-    assert not PhoneHome(site.folder / "phone").experiments.exists()
 
 
 def test_requests_and_exposures_of_an_arm_reach_the_server(site, start_server):
