@@ -125,8 +125,9 @@ class Answer:
         page: which page this is, from 1; None if the request had no page.
         unranked: of a search, the results that may not be shown or are unknown, in their order.
         request: random id of the logged request, for `Device.feedback`; of a page shown before,
-            that of its first request. None if nothing was logged.
-        arms: arm of this device by experiment; experiments that did not apply are left out.
+            that of its first request, while the log has it. None if nothing was logged.
+        arms: arm of this device by experiment; experiments that did not apply are left out. Of a
+            page shown before, those of its first showing.
 
     Example:
         >>> from pocketrec_edge.device import Device

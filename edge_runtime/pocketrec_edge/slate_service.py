@@ -167,7 +167,7 @@ class SlateService:
         if opened is not None:
             page = len(opened.pages) + 1
             if items:  # else the list has ended
-                opened.add(items, logged)
+                opened.add(items, logged, arms.arms)
             faults += self._keep(opened, now)
         ranked = {item.item_id for item in items}
         is_search = request.scene == surfaces.SEARCH
@@ -214,7 +214,8 @@ class SlateService:
             engine=recommender.engine,
             session=opened.token,
             page=page,
-            request=opened.requests[page - 1],
+            request=self._user.log.known(opened.requests[page - 1]),
+            arms=opened.arms[page - 1],
         )
 
     def _keep(self, opened: Session, now: int) -> list[Fault]:

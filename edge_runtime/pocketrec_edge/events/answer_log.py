@@ -157,6 +157,14 @@ class AnswerLog:
             return replace(answer, faults=tuple(faults), request=None)
         return answer
 
+    def known(self, request: str | None) -> str | None:
+        """Return a request's id if the log has it; None: it was not logged, or cannot be read."""
+        try:
+            found = request is not None and self.opened().has(request)
+        except EventLogError:
+            return None
+        return request if found else None
+
     def add_exposures(self, exposures: Sequence[Exposure], now: int) -> Fault | None:
         """Log exposures that no slate made; return what prevented it, or None."""
         try:

@@ -6,6 +6,7 @@ again is returned unchanged. A new page has only items that no earlier page has 
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,17 +34,22 @@ class Session:
         used_utc: time of the last request, unix seconds.
         pages: items of each page, as shown.
         requests: id of each page's request, for `Device.feedback`; None: nothing was logged.
+        arms: of this device when each page was made, by experiment.
     """
 
     token: str
     used_utc: int
     pages: list[tuple[SlateItem, ...]] = field(default_factory=list)
     requests: list[str | None] = field(default_factory=list)
+    arms: list[dict[str, str]] = field(default_factory=list)
 
-    def add(self, items: tuple[SlateItem, ...], request: str | None) -> None:
-        """Append the next page; request: id of its logged request, or None."""
+    def add(
+        self, items: tuple[SlateItem, ...], request: str | None, arms: Mapping[str, str]
+    ) -> None:
+        """Append the next page; request: id of its logged request, or None; arms: see `Answer`."""
         self.pages.append(items)
         self.requests.append(request)
+        self.arms.append(dict(arms))
 
     def shown(self) -> list[str]:
         """Return the ids of all items shown."""
@@ -57,6 +63,7 @@ class Session:
             "used_utc": self.used_utc,
             "pages": pages,
             "requests": self.requests,
+            "arms": self.arms,
         }
 
 
@@ -108,13 +115,20 @@ class Sessions:
 def _session(value: Any) -> Session:
     pages = [tuple(SlateItem.of(item) for item in page) for page in value["pages"]]
     requests = value.get("requests", [None] * len(pages))  # earlier versions wrote none
+    arms = [dict(each) for each in value.get("arms", [{}] * len(pages))]
     session = Session(
-        token=value["token"], used_utc=value["used_utc"], pages=pages, requests=[*requests]
+        token=value["token"],
+        used_utc=value["used_utc"],
+        pages=pages,
+        requests=[*requests],
+        arms=arms,
     )
-    if len(session.requests) != len(pages) or not all(
+    if not len(session.requests) == len(arms) == len(pages) or not all(
         each is None or isinstance(each, str) for each in session.requests
     ):
         raise TypeError("a session needs one request for each page")
+    if not all(isinstance(text, str) for each in arms for text in (*each, *each.values())):
+        raise TypeError("arms must be texts")
     if not isinstance(session.token, str) or type(session.used_utc) is not int:
         raise TypeError("a token or time of the wrong type")
     return session

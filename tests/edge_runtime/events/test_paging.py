@@ -9,7 +9,8 @@ from pocketrec_bundle.reader import open_bundle
 from pocketrec_bundle.settings.rules import Exploration, Rules
 from pocketrec_edge.answers import SlateItem
 from pocketrec_edge.device import Device
-from pocketrec_edge.errors import EngineError
+from pocketrec_edge.errors import EngineError, EventLogError
+from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.paging import LIFE_S, MAX_FILE_BYTES, MAX_SESSIONS, Sessions
 
 NOW = 1_700_000_000
@@ -114,7 +115,7 @@ def test_the_file_holds_few_sessions_and_the_longest_unused_goes(tmp_path):
     tokens = []
     for at in range(MAX_SESSIONS + 2):
         session = sessions.open(None, NOW + at)
-        session.add((shown(f"i{at}"),), f"request-{at}")
+        session.add((shown(f"i{at}"),), f"request-{at}", {"blend": "a"})
         assert sessions.keep(session, NOW + at) is None
         tokens.append(session.token)
     again = Sessions(tmp_path / "s.json")
@@ -136,6 +137,9 @@ def test_the_file_holds_few_sessions_and_the_longest_unused_goes(tmp_path):
         b'[{"token": "a", "used_utc": 1, "pages": [], "requests": ["r"]}]',
         b'[{"token": "a", "used_utc": 1, "pages": [[]], "requests": [7]}]',
         b'[{"token": "a", "used_utc": 1, "pages": [[]], "requests": null}]',
+        b'[{"token": "a", "used_utc": 1, "pages": [[]], "arms": []}]',
+        b'[{"token": "a", "used_utc": 1, "pages": [[]], "arms": [7]}]',
+        b'[{"token": "a", "used_utc": 1, "pages": [[]], "arms": [{"blend": 7}]}]',
         b" " * (MAX_FILE_BYTES + 1),
     ],
 )
@@ -154,6 +158,26 @@ def test_a_home_that_cannot_be_written_still_pages_in_memory(phone, tmp_path):
     one = phone.recommend(page=1)
     assert "cannot be written" in one.faults[0].text
     assert not {*ids(one)} & {*ids(phone.recommend(page=2, session=one.session))}
+
+
+def test_a_page_shown_again_names_its_request_only_if_the_log_has_it(
+    small_release, tmp_path, monkeypatch
+):
+    """Feedback on a request that nobody logged would be attributed to nothing."""
+    with Device(tmp_path, bundle=small_release) as phone:
+        one = phone.recommend(page=1)
+        again = phone.recommend(page=1, session=one.session)
+        assert again.request == one.request is not None
+
+        def refuse(*_args, **_more):
+            raise EventLogError("the disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(EventLog, "append_many", refuse)
+            two = phone.recommend(page=2, session=one.session)
+        assert two.request is None and len(two.items) == 10
+        again = phone.recommend(page=2, session=one.session)
+        assert (again.request, ids(again)) == (None, ids(two))
 
 
 def test_impressions_carry_page_and_propensity(small_release, tmp_path):

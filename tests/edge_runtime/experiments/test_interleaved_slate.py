@@ -96,6 +96,7 @@ def test_a_page_that_is_shown_again_keeps_its_teams(phone, mixed):
     one = phone.device.recommend(4, page=1)
     again = phone.device.recommend(4, page=1, session=one.session)
     assert [item.team for item in again.items] == [item.team for item in one.items] != [None] * 4
+    assert (again.arms, again.request) == (one.arms, one.request) and one.arms
     two = phone.device.recommend(4, page=2, session=one.session)
     assert not {*ids(two)} & {*ids(one)} and {item.team for item in two.items} != {None}
     assert json.loads(json.dumps(one.plain()))["items"][0]["team"] == one.items[0].team
