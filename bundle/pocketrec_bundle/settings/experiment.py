@@ -130,9 +130,7 @@ def experiment_of(where: str, value: object) -> Experiment:
     if fields["interleave"]:
         wanted = f"two that name rules and head_weights only, none of them {INTERLEAVED}"
         insist(where, "arms of an interleaved experiment", wanted, _can_interleave(arms))
-    rails = fields["guardrails"]
-    sound = isinstance(rails, list) and len(rails) <= MAX_GUARDRAILS
-    insist(where, "guardrails", f"a list of at most {MAX_GUARDRAILS}", sound)
+    rails = _guardrails(where, fields["guardrails"])
     names, winner = [arm.name for arm in arms], fields["winner"]
     right = winner in names if fields["state"] == SHIPPED else winner is None
     insist(where, "winner", "an arm's name if the state is shipped, else null", right)
@@ -143,10 +141,7 @@ def experiment_of(where: str, value: object) -> Experiment:
             "ramp": tuple((second, percent) for second, percent in fields["ramp"]),
             "eligible": eligible_of(f"{where}: eligible", fields["eligible"]),
             "arms": arms,
-            "guardrails": tuple(
-                guardrail_of(f"{where}: guardrail {number}", one)
-                for number, one in enumerate(rails, 1)
-            ),
+            "guardrails": rails,
         }
     )
 
@@ -155,6 +150,20 @@ def _can_interleave(arms: tuple[Arm, ...]) -> bool:
     return len(arms) == 2 and not any(
         arm.release or arm.campaigns or arm.flags or arm.name == INTERLEAVED for arm in arms
     )
+
+
+def _guardrails(where: str, listed: Any) -> tuple[Guardrail, ...]:
+    sound = isinstance(listed, list) and len(listed) <= MAX_GUARDRAILS
+    insist(where, "guardrails", f"a list of at most {MAX_GUARDRAILS}", sound)
+    rails = tuple(
+        guardrail_of(f"{where}: guardrail {number}", one) for number, one in enumerate(listed, 1)
+    )
+    if len({(rail.metric, rail.worse_by) for rail in rails}) < len(rails):
+        raise BundleInvalidError(
+            f"{where}: two guardrails have the same metric and worse_by; keep one of them",
+            code="experiments",
+        )
+    return rails
 
 
 def _arms(where: str, listed: Any) -> tuple[Arm, ...]:

@@ -14,10 +14,13 @@ from pocketrec_bundle.encoding.strict_json import MAX_TEXT, is_number, is_text, 
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.features import FeatureSpec
 from pocketrec_bundle.settings.app_versions import APP_VERSION, AppVersions, version_of
+from pocketrec_bundle.settings.form import Form
 from pocketrec_bundle.settings.rollout import DEVICE_CLASS, MAX_CLASSES, SHA256
 
 FILE = "experiments.json"
 FORMAT = 1
+_FORM = Form(code="experiments", format=FORMAT)
+keyed, insist = _FORM.keyed, _FORM.insist
 MAX_FLAGS = 32
 MAX_HEADS = 16
 MAX_WEIGHT = 1000
@@ -164,16 +167,3 @@ def guardrail_of(where: str, value: object) -> Guardrail:
     insist(where, "worse_by", "a number 0..10", is_number(fields["worse_by"], 0, 10))
     insist(where, "alpha", "a number 0.0001..0.2", is_number(fields["alpha"], 0.0001, 0.2))
     return Guardrail(**fields)
-
-
-def keyed(where: str, value: object, kind: type) -> dict[str, Any]:
-    """Check that a value is an object with exactly the keys of a dataclass, and return it."""
-    if not isinstance(value, dict) or value.keys() != kind.__dataclass_fields__.keys():  # type: ignore[attr-defined]
-        raise BundleInvalidError(f"{where}: keys differ from format {FORMAT}", code="experiments")
-    return value
-
-
-def insist(where: str, key: str, wanted: str, holds: object) -> None:
-    """Refuse a value unless a check holds."""
-    if not holds:
-        raise BundleInvalidError(f"{where}: {key} must be {wanted}", code="experiments")

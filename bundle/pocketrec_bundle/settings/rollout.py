@@ -21,10 +21,13 @@ from pocketrec_bundle.encoding.strict_json import (
 from pocketrec_bundle.errors import BundleInvalidError
 from pocketrec_bundle.settings.app_versions import APP_VERSION, version_of
 from pocketrec_bundle.settings.app_versions import AppVersions as AppVersions
+from pocketrec_bundle.settings.form import Form
 from pocketrec_bundle.units import DAY_S
 
 FILE = "policy.json"
 FORMAT = 1
+_FORM = Form(code="rollout", format=FORMAT)
+_keyed, _insist = _FORM.keyed, _FORM.insist
 MAX_BYTES = 64 << 10
 MAX_STAGES = 32
 MAX_CLASSES = 16
@@ -161,7 +164,7 @@ class RolloutPolicy:
         refuse_newer(FILE, value, FORMAT, "format")
         if not isinstance(value, dict) or not is_integer(value.get("format"), FORMAT, FORMAT):
             raise BundleInvalidError(f"{FILE}: of another format than {FORMAT}", code="rollout")
-        fields = _object(FILE, value, cls)
+        fields = _keyed(FILE, value, cls)
         if not matches(CHANNEL, fields["channel"]):
             raise BundleInvalidError(
                 f"{FILE}: channel {shown(fields['channel'])} is not a channel's name",
@@ -182,7 +185,7 @@ class RolloutPolicy:
 
 
 def _stage(where: str, value: object) -> Stage:
-    fields = _object(where, value, Stage)
+    fields = _keyed(where, value, Stage)
     _insist(where, "manifest", "64 hex digits", matches(SHA256, fields["manifest"]))
     _insist(where, "name", "a short text", is_text(fields["name"]))
     _insist(where, "percent", "a number 0..100", is_number(fields["percent"], 0, 100))
@@ -199,7 +202,7 @@ def _stage(where: str, value: object) -> Stage:
     _insist(where, "device_classes", f"a list of at most {MAX_CLASSES} names", sound)
     limit = fields["most_failures"]
     if limit is not None:
-        limit = _object(f"{where}: most_failures", limit, FailureLimit)
+        limit = _keyed(f"{where}: most_failures", limit, FailureLimit)
         _insist_integers(where, limit)
         _insist(where, "share", "a number 0..1", is_number(limit["share"], 0, 1))
         limit = FailureLimit(**limit)
@@ -229,7 +232,7 @@ def percent_at(ramp: tuple[tuple[int, float], ...], percent: float, now_utc: flo
 
 
 def _app(where: str, value: object) -> AppVersions:
-    fields = _object(where, value, AppVersions)
+    fields = _keyed(where, value, AppVersions)
     for key, text in fields.items():
         _insist(where, key, "a version as 1.2", text is None or matches(APP_VERSION, text))
     app = AppVersions(**fields)
@@ -239,7 +242,7 @@ def _app(where: str, value: object) -> AppVersions:
 
 
 def _sync(where: str, value: object) -> SyncPolicy:
-    fields = _object(where, value, SyncPolicy)
+    fields = _keyed(where, value, SyncPolicy)
     for key in ("unmetered", "charging"):
         _insist(where, key, "true or false", type(fields[key]) is bool)
     _insist_integers(where, fields)
@@ -250,18 +253,6 @@ def _sync(where: str, value: object) -> SyncPolicy:
         _insist(where, "quiet_hours", "null or two hours 0..23 that differ", sound)
         hours = tuple(hours)
     return SyncPolicy(**fields | {"quiet_hours": hours})
-
-
-def _object(where: str, value: object, kind: type) -> dict[str, Any]:
-    """Check that a value is an object with exactly the keys of a dataclass, and return it."""
-    if not isinstance(value, dict) or value.keys() != kind.__dataclass_fields__.keys():  # type: ignore[attr-defined]
-        raise BundleInvalidError(f"{where}: keys differ from format {FORMAT}", code="rollout")
-    return value
-
-
-def _insist(where: str, key: str, wanted: str, holds: object) -> None:
-    if not holds:
-        raise BundleInvalidError(f"{where}: {key} must be {wanted}", code="rollout")
 
 
 def _insist_integers(where: str, fields: dict[str, Any]) -> None:

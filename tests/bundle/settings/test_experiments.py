@@ -231,6 +231,14 @@ def test_a_wrong_guardrail_is_refused(change):
     refused(target(SOUND | {"guardrails": [rail | change]}), "guardrail 1")
 
 
+def test_two_guardrails_of_one_metric_need_two_limits():
+    """A report names a guardrail by metric and limit, so two alike would be one."""
+    rail = {"metric": "ctr", "worse_by": 0.1, "alpha": 0.01}
+    Experiments.from_json(target(SOUND | {"guardrails": [rail, rail | {"worse_by": 0.2}]}))
+    twice = {"guardrails": [rail, rail | {"alpha": 0.05}]}
+    refused(target(SOUND | twice), "two guardrails have the same metric and worse_by")
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -338,6 +346,7 @@ def experiments(draw) -> Experiment:
                     alpha=st.floats(0.001, 0.2),
                 ),
                 max_size=2,
+                unique_by=lambda rail: (rail.metric, rail.worse_by),
             ).map(tuple)
         ),
         winner=names[0] if state == "shipped" else None,

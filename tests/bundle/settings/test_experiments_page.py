@@ -70,7 +70,7 @@ def test_stated_bounds_are_the_reader_s(page):
     assert f"`experiments`: a list of at most {MAX_EXPERIMENTS}, the newest first" in page
     assert f"`arms` | a list of {MIN_ARMS}..{MAX_ARMS};" in page
     assert f"a text of at most {MAX_HYPOTHESIS} characters" in page
-    assert f"`guardrails` | a list of at most {MAX_GUARDRAILS} |" in page
+    assert f"`guardrails` | a list of at most {MAX_GUARDRAILS}; no two" in page
     assert f"1..{MAX_HEADS} numbers -{MAX_WEIGHT}..{MAX_WEIGHT} by head" in page
     assert f"an object of at most {MAX_FLAGS}:" in page
     for names in (STATES, METRICS, USERS):
