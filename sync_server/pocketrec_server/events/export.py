@@ -4,7 +4,7 @@ Files: `<out>/interactions/day=2026-05-01/events.parquet`, and the same below `i
 `requests` and `exposures`; `export_tables.py` has their columns.
 
 - Rows are ordered by time and id, so equal events give equal bytes, in any order of upload.
-- Files are written atomically.
+- Files are written atomically, those of a day once all of them are ready.
 - `export.json` records the change number of each exported day. A later run writes only the days
   that changed since, also if the previous run was killed.
 - A folder of format 1, which had other columns, is continued: all its days are written again.
@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from sqlalchemy import Connection, Engine, select
 
 from pocketrec_bundle.disk.files import canonical_json, fsync_dir, write_atomic, write_failed
 from pocketrec_bundle.disk.locks import LockedFile
-from pocketrec_bundle.errors import InputError
+from pocketrec_bundle.errors import InputError, PocketRecError
 from pocketrec_bundle.units import DAY_S
 from pocketrec_server.events.export_tables import TABLES, ExportTable
 from pocketrec_server.storage.database import snapshot
@@ -84,7 +84,8 @@ def export_events(
         InputError: the folder has the export of another database or with other ids, was written
             by a newer version, or another export is writing to it.
         SQLAlchemyError: the database failed. Days that were exported before are kept.
-        PocketRecError: the folder cannot be written. Days that were exported before are kept.
+        PocketRecError: the folder cannot be written, or an event does not fit its columns. Days
+            that were exported before are kept.
         ModuleNotFoundError: pyarrow is not installed; nothing was written.
     """
     schemas = {table.kind: table.schema() for table in TABLES}
@@ -102,9 +103,8 @@ def export_events(
                 # Read the number in the snapshot of the rows: the one of `_days` may be older.
                 query = select(EVENT_DAY.c.changes).where(EVENT_DAY.c.day == day)
                 changes = connection.scalars(query).one()
-                for table in TABLES:
-                    rows = _write_day(connection, out, table, day, salt)
-                    counts[table.kind] += rows
+                for kind, rows in _write_day(connection, out, day, salt).items():
+                    counts[kind] += rows
             state["days"][day_name(day)] = changes
             write_atomic(out / STATE_FILE, canonical_json(state))
             written += 1
@@ -149,36 +149,66 @@ def day_name(day: int) -> str:
     return str(np.datetime64(day, "D"))
 
 
-def _write_day(
-    connection: Connection, out: Path, table: ExportTable, day: int, salt: bytes | None
+def _write_day(connection: Connection, out: Path, day: int, salt: bytes | None) -> dict[str, int]:
+    """Write the files of a day once all tables are ready; return the rows by kind.
+
+    Raises:
+        PocketRecError: the folder cannot be written, or an event does not fit its columns.
+    """
+    paths = {
+        table: out / table.folder / f"day={day_name(day)}" / "events.parquet" for table in TABLES
+    }
+    rows = {}
+    try:
+        for table, path in paths.items():
+            try:
+                rows[table.kind] = _write_table(connection, _partial(path), table, day, salt)
+            except OSError as err:
+                raise write_failed(path, err) from err
+        for table, path in paths.items():
+            try:
+                _publish(path, rows[table.kind])
+            except OSError as err:
+                raise write_failed(path, err) from err
+    finally:
+        for path in paths.values():
+            with suppress(OSError):
+                _partial(path).unlink(missing_ok=True)
+    return rows
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _write_table(
+    connection: Connection, temporary: Path, table: ExportTable, day: int, salt: bytes | None
 ) -> int:
-    """Write the file of a day and table; remove the file if there are no rows."""
     from pyarrow.parquet import ParquetWriter
 
-    path = out / table.folder / f"day={day_name(day)}" / "events.parquet"
-    temporary = path.with_name(f".{path.name}.partial")
     rows = 0
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with ParquetWriter(temporary, table.schema(), compression="zstd") as writer:
-            for part in _parts(connection, table, day, salt):
-                writer.write_table(part, row_group_size=ROWS)
-                rows += len(part)
-        if rows:
-            with temporary.open("rb") as stream:
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-            fsync_dir(path.parent)
-        else:
-            temporary.unlink()
-            path.unlink(missing_ok=True)
-            with suppress(OSError):  # the folder holds other files
-                path.parent.rmdir()
-            fsync_dir(path.parent.parent)
-    except OSError as err:
-        temporary.unlink(missing_ok=True)
-        raise write_failed(path, err) from err
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    with ParquetWriter(temporary, table.schema(), compression="zstd") as writer:
+        for part in _parts(connection, table, day, salt):
+            writer.write_table(part, row_group_size=ROWS)
+            rows += len(part)
     return rows
+
+
+def _publish(path: Path, rows: int) -> None:
+    """Put a table's file in its place; remove the old one if there are no rows."""
+    temporary = _partial(path)
+    if rows:
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        fsync_dir(path.parent)
+        return
+    temporary.unlink()
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # the folder holds other files
+        path.parent.rmdir()
+    fsync_dir(path.parent.parent)
 
 
 def _parts(
@@ -188,8 +218,6 @@ def _parts(
 
     Sorting by install id first would reveal the order of the ids behind the pseudonyms.
     """
-    import pyarrow as pa
-
     start = day * DAY_S
     query = (
         select(
@@ -205,18 +233,42 @@ def _parts(
         .where(EVENT.c.kind == table.kind, EVENT.c.ts >= start, EVENT.c.ts < start + DAY_S)
         .order_by(EVENT.c.ts, EVENT.c.id, INSTALL.c.install_id)
     )
-    result = connection.execute(query, execution_options={"yield_per": ROWS})
-    for rows in result.partitions():
-        names = {
-            install_id: install_id if salt is None else pseudonym(salt, install_id)
-            for install_id in {row.install_id for row in rows}
-        }
-        columns: dict[str, list[Any]] = {column.name: [] for column in table.columns}
-        for row in rows:
-            columns["user_id"].append(names[row.install_id])
-            for name, value in table.values(row._asdict()).items():
-                columns[name].append(value)
-        yield pa.table(columns, schema=table.schema())
+    with connection.execute(query, execution_options={"yield_per": ROWS}) as result:
+        for rows in result.partitions():
+            names = {
+                install_id: install_id if salt is None else pseudonym(salt, install_id)
+                for install_id in {row.install_id for row in rows}
+            }
+            yield _as_table(table, [(row, names[row.install_id]) for row in rows])
+
+
+def _as_table(table: ExportTable, rows: Sequence[tuple[Any, str]]) -> "pa.Table":
+    """Convert stored events to a table; rows: an event and its user id.
+
+    Raises:
+        PocketRecError: an event does not fit the columns.
+    """
+    import pyarrow as pa
+
+    try:
+        values = [{"user_id": user, **table.values(row._asdict())} for row, user in rows]
+        columns = {name: [one[name] for one in values] for name in table.schema().names}
+        made = pa.table(columns, schema=table.schema())
+        for field in made.schema:
+            if not field.nullable and made[field.name].null_count:
+                raise ValueError(f"column {field.name} is null")
+    except (pa.ArrowException, ValueError, TypeError, AttributeError, OverflowError) as err:
+        if len(rows) > 1:  # the event to name is in one half
+            middle = len(rows) // 2
+            for part in (rows[:middle], rows[middle:]):
+                _as_table(table, part)
+        row = rows[0][0]
+        raise PocketRecError(
+            f"{table.folder}: event {row.id} of install {row.install_id} does not fit the columns"
+            f" ({err}); its day was not exported. An upload cannot store it: restore the database"
+            f" from a backup, or run `pocketrec events erase --install-id {row.install_id}`."
+        ) from err
+    return made
 
 
 def _state(out: Path, ids: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import random
+import re
 import shutil
 import signal
 import tomllib
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from benchmarks.support.kill_steps import forked
 from pocketrec.cli import main
@@ -294,6 +295,45 @@ def test_values_of_the_wrong_form_are_null_and_stay_in_the_context(engine, tmp_p
     assert json.loads(request.pop("context")) == asked
     assert (request["k"], request["ms"], request["page"], request["release"]) == (None,) * 4
     assert (request["arms"], request["faults"], request["scene"]) == ([], [], "like")
+
+
+@pytest.mark.parametrize(
+    ("column", "stored", "found"),
+    [
+        ("context", '{"sponsored":"\\ud800"}', "surrogates not allowed"),
+        ("context", "[]", "no attribute|indices"),
+        ("context", "{", "Expecting property name"),
+        ("value", "much", "much"),
+        ("item_id", b"\xff\xfe", "utf-?8|UTF8"),
+    ],
+)
+def test_a_stored_event_that_does_not_fit_is_named_and_nothing_is_half_written(
+    engine, tmp_path, column, stored, found
+):
+    """No upload stores it; a database that was changed by hand or is damaged may have it."""
+    if engine.dialect.name != "sqlite" and column != "context":
+        pytest.skip("its columns have types")
+    out = tmp_path / "out"
+    shown = [event(n, kind="impression", value=None, context={}) for n in range(7)]
+    taps = [event(n + 10) for n in range(5)]
+    send(engine, [*shown, *taps])
+    export_events(engine, out)
+    before = files(out)
+    send(engine, [event(30), event(31, kind="impression", value=None)], install="install-2")
+    kind = "interaction" if column == "value" else "impression"
+    with writing(engine) as connection:
+        name = "event-11" if kind == "interaction" else "event-5"
+        connection.execute(
+            text(f"UPDATE event SET {column} = :stored WHERE id = :name"),  # noqa: S608
+            {"stored": stored, "name": name},
+        )
+    with pytest.raises(PocketRecError, match=f"{kind}s: event {name} of install install-1") as e:
+        export_events(engine, out)
+    assert re.search(found, str(e.value)) and "events erase --install-id install-1" in str(e.value)
+    assert files(out) == before
+    erase(engine, "install-1")
+    done = export_events(engine, out)
+    assert (done.interactions, done.impressions) == (1, 1)
 
 
 def test_killed_at_any_step_the_next_export_is_the_whole_one(tmp_path):
