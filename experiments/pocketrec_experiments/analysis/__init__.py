@@ -1,10 +1,10 @@
 """From exported events to the report of an experiment (Ibis on DuckDB, tea-tasting).
 
 In: a folder of `pocketrec events export` and the signed experiments. Out: a report.
-Read in this order: report.py has the steps. tables.py, population.py, activity.py (with
-attribution.py, currency.py), totals.py prepare tables; daily.py sums them up by day. compare/ tests
-the arms, arms.py describes them; verdict.py and notes.py write the words; page/ and terminal.py
-show them. baseline.py plans an experiment from past events.
+Read in this order: report.py has the steps. tables.py, population.py and totals.py (with bots.py),
+activity.py (with attribution.py, currency.py) prepare tables; daily.py sums them up by day.
+compare/ tests the arms, arms.py describes them; verdict.py and notes.py write the words; page/ and
+terminal.py show them. baseline.py plans an experiment from past events.
 """
 
 from pocketrec_experiments.analysis.design import Design, Guard

@@ -1,9 +1,9 @@
 """What each user did on each day, in the arm and before it.
 
 One row a user and day with activity, keyed by the days since the experiment's start and since the
-user's own exposure; days before the exposure are one row with day -1. A click counts at the time of
-its impression. Nothing after the exposure is in day -1: a session in progress is split there, and a
-click after the exposure on an impression from before it does not count.
+user's own exposure; days before the exposure are one row with day -1. Nothing after the exposure is
+in day -1: a session in progress is split there, and a click after the exposure on an impression
+from before it does not count.
 """
 
 from typing import Any
@@ -46,7 +46,7 @@ def user_days(
     inside = _Inside(found, design, settings)
     parts = [
         _requests(inside(events.requests)),
-        _impressions(inside, events, settings),
+        *_impressions(inside, events, settings),
         _interactions(inside(events.interactions), settings, currency),
         _sessions(inside, events),
     ]
@@ -62,13 +62,13 @@ class _Inside:
 
     def __init__(self, found: Population, design: Design, settings: Settings) -> None:
         self._users = found.users.select("user_id", "user", "exposed")
-        self._from, self._until = design.from_utc, found.end_utc
+        self._from, self.until_utc = design.from_utc, found.end_utc
         self._past_s = settings.past_days * DAY_S
 
     def __call__(self, table: Any) -> Any:
         joined = table.inner_join(self._users, "user_id")
         low = joined.exposed - self._past_s
-        kept = joined.filter((joined.ts >= low) & (joined.ts < self._until))
+        kept = joined.filter((joined.ts >= low) & (joined.ts < self.until_utc))
         return self.dated(kept)
 
     def dated(self, table: Any) -> Any:
@@ -103,10 +103,16 @@ def _requests(t: Any) -> Any:
     )
 
 
-def _impressions(inside: _Inside, events: Events, settings: Settings) -> Any:
+def _impressions(inside: _Inside, events: Events, settings: Settings) -> tuple[Any, Any]:
+    """Return the impressions by day, and the clicks on them by the day of the click."""
     shown = clicked_impressions(events, inside, settings)
-    return shown.group_by("user", "day", "since").aggregate(
-        impressions=shown.count(), clicks=shown.clicked.sum()
+    clicks = shown.filter(shown.clicked_ts.notnull())
+    clicks = clicks.select("user", "exposed", ts=clicks.clicked_ts)
+    clicks = inside.dated(clicks.filter(clicks.ts < inside.until_utc))
+    keys = ["user", "day", "since"]
+    return (
+        shown.group_by(*keys).aggregate(impressions=shown.count()),
+        clicks.group_by(*keys).aggregate(clicks=clicks.count()),
     )
 
 

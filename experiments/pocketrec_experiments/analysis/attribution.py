@@ -2,7 +2,8 @@
 
 An interaction that names its request is matched to the impression of that request and item. One
 without belongs to the latest impression of the same user and item in the window before it. An
-impression counts as clicked once, however many interactions follow. An impression from before the
+impression counts as clicked once, by the first interaction, at the time of that interaction: a
+later click does not change what a look at an earlier day saw. An impression from before the
 exposure counts as clicked only by a click before the exposure.
 """
 
@@ -16,7 +17,10 @@ from pocketrec_experiments.analysis.tables import Events
 
 
 def clicked_impressions(events: Events, inside: Callable[[Any], Any], settings: Settings) -> Any:
-    """Return the impressions of the experiment's users with `clicked`, 0 or 1."""
+    """Return the impressions of the experiment's users with `clicked_ts`, null without a click.
+
+    A click is never before its impression: a phone whose clock was set back counts it then.
+    """
     connection = events.connection
     t = events.interactions
     clicks = t.filter(t.event.isin(settings.clicks)) if settings.clicks else t
@@ -30,7 +34,8 @@ def clicked_impressions(events: Events, inside: Callable[[Any], Any], settings: 
     before = (joined.ts >= joined.exposed) | (joined.clicked_ts < joined.exposed)
     directly = joined.clicked_ts.notnull() & in_time & before
     columns = ["user_id", "item_id", "user", "ts", "exposed", "day", "since"]
-    first = joined.select(*columns, clicked=directly.cast("int64"))
+    at = ibis.greatest(joined.clicked_ts, joined.ts)
+    first = joined.select(*columns, clicked_ts=ibis.ifelse(directly, at, ibis.null("int64")))
     unnamed = clicks.filter(clicks.request_id.isnull())
     if not _has_rows(unnamed):
         return first
@@ -41,12 +46,15 @@ def clicked_impressions(events: Events, inside: Callable[[Any], Any], settings: 
     both = first.left_join(later, keys)
     return both.select(
         *[first[name] for name in columns],
-        clicked=ibis.greatest(first.clicked, both.by_time.fill_null(0)),
+        clicked_ts=ibis.least(first.clicked_ts, both.by_time),
     )
 
 
 def _by_time(shown: Any, clicks: Any, settings: Settings) -> Any:
-    """Return user, item_id, ts of the latest impression before each click that names none."""
+    """Return user, item_id, ts of the latest impression before each click that names none.
+
+    `by_time` is the time of the first such click.
+    """
     users = shown.select("user_id", "user", "exposed").distinct()
     named = clicks.select("user_id", "item_id", click_ts=clicks.ts).inner_join(users, "user_id")
     left = named.select("user", "item_id", "exposed", "click_ts")
@@ -56,8 +64,8 @@ def _by_time(shown: Any, clicks: Any, settings: Settings) -> Any:
     )
     near = matched.shown_ts.notnull() & (matched.click_ts - matched.shown_ts <= settings.window_s)
     near = near & ((matched.shown_ts >= matched.exposed) | (matched.click_ts < matched.exposed))
-    kept = matched.filter(near).select("user", "item_id", ts=matched.shown_ts).distinct()
-    return kept.mutate(by_time=ibis.literal(1, "int64"))
+    kept = matched.filter(near).rename(ts="shown_ts")
+    return kept.group_by("user", "item_id", "ts").aggregate(by_time=kept.click_ts.min())
 
 
 def _has_rows(table: Any) -> bool:

@@ -6,7 +6,9 @@ from typing import Any
 import ibis
 
 from pocketrec_bundle.units import DAY_S
+from pocketrec_experiments.analysis.bots import bots_of
 from pocketrec_experiments.analysis.design import Design
+from pocketrec_experiments.analysis.settings import Settings
 from pocketrec_experiments.analysis.tables import Events
 
 SALT_DIGITS = 8
@@ -42,8 +44,8 @@ class Population:
     in_two_arms: int
 
 
-def population(events: Events, design: Design) -> Population:
-    """Find the users, their arms and the end of the data."""
+def population(events: Events, design: Design, settings: Settings) -> Population:
+    """Find the users, their arms and the end of the data; settings: who is a bot."""
     connection = events.connection
     t = events.exposures
     t = t.filter(t.experiment == design.id)
@@ -83,7 +85,7 @@ def population(events: Events, design: Design) -> Population:
         .to_pylist()[0]
     )
     kept = connection.table("users")
-    end_utc, is_over = _end(events, kept, design)
+    end_utc, is_over = _end(events, kept, design, settings)
     return Population(
         users=kept,
         end_utc=end_utc,
@@ -99,14 +101,22 @@ def _counts(t: Any, design: Design, salt: str) -> Any:
     return right & inside & t.arm.isin(list(design.arms))
 
 
-def _end(events: Events, users: Any, design: Design) -> tuple[int, bool]:
+def _end(events: Events, users: Any, design: Design, settings: Settings) -> tuple[int, bool]:
     """Return the end of the last day that has most users, and whether the plan is over.
 
-    A device counts once a day, however many events it sends: a bot cannot move the end. The last
-    day is complete if users are active after it, or until as late as on other days.
+    Bots do not count, and a device counts once a day, however many events it sends: neither can
+    move the end. The last day is complete if users are active after it, or until as late as on
+    other days.
     """
     until = design.data_until_utc
-    days = _days(events, users, design.from_utc, until)
+    connection = events.connection
+    active = _active(events, users, design.from_utc, until)
+    connection.create_table("active", active, temp=True, overwrite=True)
+    active = connection.table("active")
+    bots, _ = bots_of(active, "user_id", settings)
+    connection.create_table("active_bots", bots, temp=True, overwrite=True)
+    bots = connection.table("active_bots")
+    days = _days(active.anti_join(bots, "user_id"))
     if not days:
         return until, False
     middle = sorted(n for n, _ in days.values())[len(days) // 2]
@@ -115,18 +125,17 @@ def _end(events: Events, users: Any, design: Design) -> tuple[int, bool]:
     end_utc = min(until, design.from_utc + (last + 1) * DAY_S)
     if end_utc < design.until_utc:
         return end_utc, False
-    after = _days(events, users, until, until + DAY_S).get(0, (0, 0.0))[0]
+    after = _days(_active(events, users.anti_join(bots, "user_id"), until, until + DAY_S))
     others = sorted(late for day, late in full.items() if day != last)
     usual = (
         min(others[len(others) // 2], until - 1 - design.from_utc - last * DAY_S) if others else 0
     )
-    return end_utc, after >= QUIET * middle or full[last] >= usual - EARLY_S
+    n_after = after.get(0, (0, 0.0))[0]
+    return end_utc, n_after >= QUIET * middle or full[last] >= usual - EARLY_S
 
 
-def _days(
-    events: Events, users: Any, from_utc: int, until_utc: int
-) -> dict[int, tuple[int, float]]:
-    """Return the users of each day, and the second of the day when 95% of them are done."""
+def _active(events: Events, users: Any, from_utc: int, until_utc: int) -> Any:
+    """Return a row a user and day: n events, and the second of the day of the last one."""
     seen = ibis.union(
         *(
             t.select("user_id", "ts")
@@ -137,7 +146,11 @@ def _days(
     inside = inside.mutate(
         day=(inside.ts - from_utc) // DAY_S, second=(inside.ts - from_utc) % DAY_S
     )
-    each = inside.group_by("user_id", "day").aggregate(late=inside.second.max())
-    found = each.group_by("day").aggregate(n=each.count(), late=each.late.quantile(0.95))
+    return inside.group_by("user_id", "day").aggregate(n=inside.count(), late=inside.second.max())
+
+
+def _days(active: Any) -> dict[int, tuple[int, float]]:
+    """Return the users of each day, and the second of the day when 95% of them are done."""
+    found = active.group_by("day").aggregate(n=active.count(), late=active.late.quantile(0.95))
     rows = found.to_pyarrow().to_pylist()
     return {int(row["day"]): (int(row["n"]), float(row["late"])) for row in rows}

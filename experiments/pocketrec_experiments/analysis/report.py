@@ -108,7 +108,7 @@ def experiment_report(
     metric_of(settings.metric)
     with open_events(events, threads=settings.threads, memory_mb=settings.memory_mb) as opened:
         connection = opened.connection
-        found = population(opened, design)
+        found = population(opened, design, settings)
         currency, others = main_currency(opened, settings)
         user_days(opened, found, design, settings, currency)
         outliers = user_totals(connection, found, settings)

@@ -8,6 +8,7 @@ from typing import Any
 import ibis
 
 from pocketrec_experiments.analysis.activity import PAST_DAY
+from pocketrec_experiments.analysis.bots import bots_of
 from pocketrec_experiments.analysis.population import Population
 from pocketrec_experiments.analysis.settings import Settings
 from pocketrec_experiments.statistics.metrics import PAST, QUANTITIES
@@ -42,17 +43,14 @@ class Outliers:
 def user_totals(connection: Any, found: Population, settings: Settings) -> Outliers:
     """Create `kept_users`, `kept_days` and `totals` (a row a user, also without any event).
 
-    Bots: more than `bot_events` events on a day and more than `bot_ratio` times the 99% quantile of
-    all users' busiest days. Revenue: at least the user with the most is cut, to the next one.
+    Bots: see `bots_of`, over the days since exposure. Revenue: at least the user with the most is
+    cut, to the next one.
     """
     days = connection.table("user_days")
     busy = (
         days.filter(days.day != PAST_DAY).group_by("user", "day").aggregate(n=days.n_events.sum())
     )
-    peaks = busy.group_by("user").aggregate(peak=busy.n.max())
-    usual = peaks.aggregate(q=peaks.peak.quantile(0.99)).to_pyarrow().to_pylist()[0]["q"] or 0.0
-    limit = max(float(settings.bot_events), settings.bot_ratio * float(usual))
-    bots = peaks.filter(peaks.peak > limit).select("user")
+    bots, limit = bots_of(busy, "user", settings)
     connection.create_table("bots", bots, temp=True, overwrite=True)
     bots = connection.table("bots")
     flagged = found.users.semi_join(bots, "user").group_by("arm").aggregate(n=ibis._.count())

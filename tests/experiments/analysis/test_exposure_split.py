@@ -46,3 +46,32 @@ def test_clicks_after_the_exposure_are_not_in_the_past(export, tmp_path, design_
     assert [arm.clicks for arm in report.arms] == [100, 0]
     assert abs(effect.control - 0.5) < 0.01
     assert abs(effect.treatment) < 0.01
+
+
+def test_a_click_of_a_later_day_does_not_change_an_earlier_look(export, tmp_path, design_of):
+    """One named and one unnamed click a day after the impression; others after the end."""
+
+    def first_look(folder):
+        report = experiment_report(
+            design=design_of(days=3), events=folder, settings=Settings(metric="ctr")
+        )
+        return report, report.comparisons[0].looks[0]
+
+    for n in range(400):
+        user, arm = f"u{n}", ("control", "treatment")[n % 2]
+        export.exposure(user, arm, 0)
+        for item, name in (("a", f"r{n}"), ("b", None), ("c", f"q{n}")):
+            export.impression(user, item, 10, request_id=name)
+        if n % 5 == 0:
+            export.interaction(user, "c", 20, request_id=f"q{n}")
+        for day in (1, 2):
+            export.request(user, f"late{day}-{n}", day * DAY_S)
+    before, look = first_look(export.write(tmp_path / "before"))
+    for n in range(1, 400, 2):  # of the treatment alone
+        export.interaction(f"u{n}", "a", DAY_S + 100, request_id=f"r{n}")
+        export.interaction(f"u{n}", "b", DAY_S + 100)
+        export.interaction(f"u{n}", "c", 4 * DAY_S, request_id=f"q{n}")
+    after, same = first_look(export.write(tmp_path / "after"))
+    assert (look.day, look.effect) == (same.day, same.effect)
+    assert [arm.clicks for arm in before.arms] == [40, 40]
+    assert [arm.clicks for arm in after.arms] == [40, 40 + 400]

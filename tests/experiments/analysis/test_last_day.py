@@ -47,3 +47,20 @@ def test_a_short_last_day_is_complete_once_users_come_after_it(export, design_of
         design=design_of(days=4), events=export.write(tmp_path), settings=FEW
     )
     assert report.verdict.kind == "no difference"
+
+
+def test_bots_do_not_move_the_end(export, design_of, tmp_path):
+    """Most users come on one day only, so two bots with clocks ahead are a tenth of a day."""
+    for i in range(300):
+        at = i // 20 * DAY_S + i
+        export.exposure(f"u{i}", ("control", "treatment")[i % 2], at)
+        export.request(f"u{i}", f"r{i}", at)
+    for bot in ("b1", "b2"):
+        export.exposure(bot, "control", DAY_S)
+        for n in range(60):
+            export.request(bot, f"{bot}-{n}", 25 * DAY_S + n)
+    settings = Settings(least_users=2, metric="ctr", bot_events=50)
+    report = experiment_report(
+        design=design_of(days=30), events=export.write(tmp_path), settings=settings
+    )
+    assert report.days == 15
