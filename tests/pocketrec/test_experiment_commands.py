@@ -101,6 +101,7 @@ def test_a_file_becomes_a_plan(file):
         ("percent = 10", "percent = 10\nramp = [50]", "expected pairs"),
         ('"variety.json"', '"missing.json"', r"arm 2: rules: .*missing.json: No such file"),
         ('"variety.json"', '"blend.toml"', "not JSON"),
+        ('"variety.json"', r'"variety\u0000.json"', "arm 2: rules: not the path of a file"),
         ("[[arms]]", "[arms]", "not TOML"),
         ("layer", 'layer = "a"\nlayer', "not TOML"),
     ],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import ibis
 
 from pocketrec_experiments.errors import EventsInvalidError
@@ -95,7 +96,8 @@ def open_events(
         memory_mb: of DuckDB; beyond, it spills into a temporary folder.
 
     Raises:
-        EventsInvalidError: the folder has none of these tables, or a column is missing.
+        EventsInvalidError: the folder has none of these tables, a column is missing, or a file
+            is damaged.
     """
     if not any(path for kind in any_of for path in (folder / kind).rglob("*.parquet")):
         hint = (
@@ -115,14 +117,31 @@ def open_events(
             preserve_insertion_order=False,
         )
         try:
-            found = {kind: _table(connection, folder, kind) for kind in COLUMNS}
-            yield Events(
-                connection=connection,
-                segments=found["exposures"][1],
-                **{kind: table for kind, (table, _) in found.items()},
-            )
+            with readable(folder):
+                found = {kind: _table(connection, folder, kind) for kind in COLUMNS}
+                yield Events(
+                    connection=connection,
+                    segments=found["exposures"][1],
+                    **{kind: table for kind, (table, _) in found.items()},
+                )
         finally:
             connection.disconnect()
+
+
+@contextmanager
+def readable(folder: Path) -> Iterator[None]:
+    """Name the folder in what DuckDB says of its files, which are read late.
+
+    Raises:
+        EventsInvalidError: a file is damaged, or a column has values of another type.
+    """
+    try:
+        yield
+    except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException) as err:
+        raise EventsInvalidError(
+            f"{folder}: cannot be read ({str(err).splitlines()[0]}). Export the events again with"
+            " `pocketrec events export`."
+        ) from err
 
 
 def _table(connection: Any, folder: Path, kind: str) -> tuple[Any, tuple[str, ...]]:

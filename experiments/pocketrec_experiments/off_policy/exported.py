@@ -13,6 +13,7 @@ from typing import Any
 import ibis
 
 from pocketrec_bundle.errors import InputError
+from pocketrec_experiments.analysis.tables import readable
 from pocketrec_experiments.errors import EventsInvalidError
 
 _ = ibis._
@@ -77,15 +78,16 @@ def exported_tables(folder: Path, rewards: Rewards) -> Iterator[dict[str, Any]]:
         rewards: what an impression earns.
 
     Raises:
-        EventsInvalidError: a table is missing, or has no such column.
+        EventsInvalidError: a table is missing, has no such column, or is damaged.
         InputError: no event of `rewards.events` is in the export.
     """
     connection = ibis.duckdb.connect(threads=THREADS)
     try:
-        tables = {kind: _table(connection, folder, kind) for kind in COLUMNS}
-        if rewards.events:
-            _check_events(tables["interactions"], rewards.events)
-        yield tables | {"impressions": _rewarded(tables, rewards)}
+        with readable(folder):
+            tables = {kind: _table(connection, folder, kind) for kind in COLUMNS}
+            if rewards.events:
+                _check_events(tables["interactions"], rewards.events)
+            yield tables | {"impressions": _rewarded(tables, rewards)}
     finally:
         connection.disconnect()
 

@@ -14,6 +14,8 @@ from pocketrec_experiments.statistics.sequential import crossing_probability, se
 
 _NORMAL = NormalDist()
 WEEK_DAYS = 7
+MOST_USERS, MOST_DAYS = 10**12, 36_525
+"""A plan beyond these is refused: a number in it must be wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ def plan(
         looks: equally spaced looks; 1: one look at the end.
 
     Raises:
-        InputError: a number is out of its range.
+        InputError: a number is out of its range, or no experiment can be that large.
 
     >>> from pocketrec_experiments.statistics import plan
     >>> plan(mean=0.05, variance=0.05 * 0.95, relative=0.1, looks=1).users
@@ -86,8 +88,19 @@ def plan(
             )
     factor = inflation(looks, alpha, power)
     reach = _NORMAL.inv_cdf(1 - alpha / 2) + _NORMAL.inv_cdf(power)
-    n = factor * reach**2 * variance * (1 / share + 1 / (1 - share)) / (relative * mean) ** 2
+    shift = (relative * mean) ** 2
+    n = factor * reach**2 * variance * (1 / share + 1 / (1 - share)) / shift if shift else math.inf
+    if not n <= MOST_USERS:
+        raise InputError(
+            f"power: a change of {relative:g} on a mean of {mean:g} needs more than"
+            f" {MOST_USERS:.0e} users. Look for a larger effect, or check mean and spread."
+        )
     users = math.ceil(n)
+    if users_per_day is not None and users > MOST_DAYS * users_per_day:
+        raise InputError(
+            f"power: {users:,} users at {users_per_day:g} a day take more than {MOST_DAYS:,} days."
+            " Look for a larger effect, or check the users a day."
+        )
     days = None if users_per_day is None else max(1, math.ceil(users / users_per_day))
     weeks = None if days is None else WEEK_DAYS * math.ceil(days / WEEK_DAYS)
     return Plan(

@@ -127,6 +127,8 @@ def _arm(path: Path, number: int, value: object) -> object:
 
 
 def _json(path: Path, where: str) -> Any:
+    if "\0" in str(path):
+        raise InputError(f"{where}: not the path of a file.")
     try:
         with path.open("rb") as stream:
             return parse_json(str(path), stream.read(MAX_BYTES + 1), MAX_BYTES)

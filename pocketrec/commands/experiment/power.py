@@ -90,7 +90,7 @@ def power(
         assert mean is not None
         if sd is None and not mean < 1:
             raise click.UsageError("Give --sd: a mean of 1 or more is not a share.")
-        variance = (mean * (1 - mean) if sd is None else sd**2) * (1 - correlation**2)
+        variance = (mean * (1 - mean) if sd is None else sd * sd) * (1 - correlation**2)
     found = plan(
         mean=mean,
         variance=variance,

@@ -252,3 +252,17 @@ def test_faults_that_only_the_treatment_has_stay_in_the_table(export, design_of,
     assert 0 < found.low < 0.25 < found.high and found.p < 1e-6
     assert "failures" in json.dumps(report.to_json(), allow_nan=False)
     assert "Requests with a fault" in render(report)
+
+
+@pytest.mark.parametrize("ts", ["yesterday", None], ids=["wrong type", "damaged"])
+def test_files_that_cannot_be_read_are_named(export, design_of, tmp_path, ts):
+    crowd(export)
+    folder = export.write(tmp_path)
+    path = next((folder / "exposures").rglob("*.parquet"))
+    if ts is None:
+        path.write_bytes(path.read_bytes()[:-9])
+    else:
+        rows = [row | {"ts": ts} for row in pq.read_table(path, partitioning=None).to_pylist()]
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    with pytest.raises(EventsInvalidError, match=r"cannot be read .* Export the events again"):
+        experiment_report(design=design_of(), events=folder, settings=FEW)

@@ -206,6 +206,12 @@ def test_power_of_a_mean_needs_its_spread():
     assert "--sd" in done.output
 
 
+@pytest.mark.parametrize("words", [("--mean", 0.5, "--sd", 1e200), ("--mean", 1e-200)])
+def test_power_refuses_numbers_that_no_experiment_has(words):
+    done = run("power", *words, "--effect", 0.1, "--looks", 1)
+    assert done.exit_code == 2 and "more than 1e+12 users" in done.output
+
+
 def test_power_measures_an_export(folder):
     done = run("power", "--events", folder, "--metric", "ctr", "--effect", 0.05, "--days", 7)
     assert done.exit_code == 0, done.output

@@ -170,3 +170,6 @@ def test_folders_of_another_kind_are_refused(export, tmp_path):
     (folder / "requests" / "day=2026-05-01" / "events.parquet").unlink()
     with pytest.raises(EventsInvalidError, match="no column k, page"):
         read_requests(folder)
+    (folder / "requests" / "old.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(EventsInvalidError, match=r"cannot be read .* Export the events again"):
+        read_requests(folder)

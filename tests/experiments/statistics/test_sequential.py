@@ -145,3 +145,17 @@ def test_a_plan_out_of_range_names_the_number(wrong):
     settings = {"mean": 1.0, "variance": 1.0, "relative": 0.1} | wrong
     with pytest.raises(InputError, match=f"power: {next(iter(wrong))}"):
         plan(**settings)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"relative": 1e-200}, "more than 1e.12 users"),
+        ({"variance": math.inf}, "more than 1e.12 users"),
+        ({"users_per_day": 1e-300}, "more than 36,525 days"),
+    ],
+)
+def test_a_plan_that_no_experiment_can_have_is_refused(wrong, match):
+    settings = {"mean": 1.0, "variance": 1.0, "relative": 0.1, "looks": 1} | wrong
+    with pytest.raises(InputError, match=match):
+        plan(**settings)
