@@ -5,17 +5,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from pocketrec_experiments.analysis.page.axes import (
+from pocketrec_bundle.encoding.svg_axes import (
     LETTER,
     WIDTH,
-    Labels,
     legend,
     number,
     shortened,
-    svg,
     text,
     ticks,
 )
+from pocketrec_experiments.analysis.page.axes import Labels, svg
 
 LEFT, RIGHT, BOTTOM, HEIGHT = 66, 24, 44, 210
 ROW = 26

@@ -1,7 +1,7 @@
 """The evaluation as one HTML page that needs nothing beside it.
 
 In: what `evaluation.json` holds, and that of a previous evaluation. Out: the text of the page.
-Read in this order: page.py, verdict.py, pictures.py, plots.py, axes.py, tables.py.
+Read in this order: page.py, verdict.py, pictures.py, plots.py, tables.py.
 Rule: every text of the data is escaped; the page loads nothing and runs one script, which sorts.
 """
 

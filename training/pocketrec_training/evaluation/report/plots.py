@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from pocketrec_training.evaluation.report.axes import (
+from pocketrec_bundle.encoding.svg_axes import (
     LETTER,
     WIDTH,
+    frame,
     legend,
     number,
     shortened,
-    svg,
     text,
     ticks,
 )
@@ -78,7 +78,10 @@ def line_plot(
         top_x = top_y = max(top_x, top_y)
     low_y = 0.0 if zero else min(y for _, y in points)
     whole = all(float(x).is_integer() for x, _ in points)
-    xs, ys = ticks(top_x, min(5, int(top_x)) if whole and top_x >= 1 else 5), ticks(top_y, 5, low_y)
+    xs, ys = (
+        ticks(0.0, top_x, min(5, int(top_x)) if whole and top_x >= 1 else 5),
+        ticks(low_y, top_y),
+    )
     named = [(each.name, each.style) for each in series if each.style != "other"]
     parts, head = legend(named if len(named) > 1 else [], LEFT)
     head = max(head, 12.0)
@@ -105,7 +108,12 @@ def line_plot(
         + text(0, 0, labels.y, "middle")
         + "</g>"
     )
-    return svg(labels.name, labels.title, labels.description, parts, foot + BOTTOM)
+    return _framed(labels, parts, foot + BOTTOM)
+
+
+def _framed(labels: Labels, parts: Sequence[str], height: float) -> Markup:
+    framed = frame(labels.name, labels.title, labels.description, parts, height)
+    return Markup(framed)  # noqa: S704 - every text is escaped
 
 
 _DRAWN = ("guide", "other", "rival", "second", "model")
@@ -139,7 +147,7 @@ def row_plot(
     """
     marks = [mark for row in rows for mark in row.marks]
     ends = [each for m in marks for each in (m.low, m.value, m.high) if each is not None]
-    xs = ticks(max([*ends, 0.0]), 4, min([*ends, 0.0]))
+    xs = ticks(min([*ends, 0.0]), max([*ends, 0.0]), 4)
     names = [shortened(row.name, LONGEST_NAME) for row in rows]
     left = 14 + LETTER * max(map(len, names), default=0)
     parts, head = legend(list(named), 4)
@@ -176,4 +184,4 @@ def row_plot(
                 f'<circle class="{mark.style}" cx="{place(mark.value):.1f}" cy="{y:.1f}" r="4.5"/>'
             )
     parts.append(text((left + WIDTH) / 2, foot + 38, labels.x, "middle"))
-    return svg(labels.name, labels.title, labels.description, parts, foot + BOTTOM)
+    return _framed(labels, parts, foot + BOTTOM)
