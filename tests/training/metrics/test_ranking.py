@@ -67,3 +67,30 @@ def test_interval_holds_the_mean_and_shrinks_with_cases():
     few, many = (metrics.interval(rng.normal(size=n), 1) for n in (50, 5000))
     assert few["low"] < few["value"] < few["high"]
     assert many["high"] - many["low"] < few["high"] - few["low"]
+
+
+def test_value_ndcg_by_hand():
+    # Case 0: value 8 at place 1 and 2 at place 0; case 1: 5 beyond the list; case 2: no value.
+    found = metrics.value_ndcg(
+        np.array([1, 0, 30, 0]), np.array([8.0, 2.0, 5.0, 0.0]), np.array([0, 2, 3, 4]), 20
+    )
+    assert found[0] == pytest.approx((2 + 8 / np.log2(3)) / (8 + 2 / np.log2(3)))
+    assert found[1] == 0
+    assert np.isnan(found[2])
+    assert not len(metrics.value_ndcg(np.zeros(0, int), np.zeros(0), np.zeros(1, int), 20))
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12))
+@settings(deadline=None, max_examples=30)
+def test_value_ndcg_equals_scikit_learn_and_equal_values_give_ndcg(seed, k):
+    rng = np.random.default_rng(seed)
+    scores = rng.permutation(12).astype(float)
+    gains = np.where(rng.random(12) < 0.4, rng.integers(1, 50, 12), 0).astype(float)
+    gains[rng.integers(12)] = 7.0
+    valued = np.flatnonzero(gains)
+    places = (-scores).argsort().argsort()[valued]
+    ends = np.array([0, len(places)])
+    found = metrics.value_ndcg(places, gains[valued], ends, k)[0]
+    assert found == pytest.approx(sk.ndcg_score(gains[None], scores[None], k=k))
+    plain = metrics.value_ndcg(places, np.full(len(places), 3.0), ends, k)[0]
+    assert plain == pytest.approx(metrics.at_k(places, k, ends)[f"ndcg@{k}"][0])

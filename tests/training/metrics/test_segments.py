@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -41,3 +43,28 @@ def test_recall_by_kind_of_target_counts_that_kind_only():
     assert list(found) == ["new items", "1 to 4 events", "100 to 499 events"]
     assert (rare["low"], rare["high"]) == (-1, -1)  # of 0 - 1 in its only case
     assert (usual["cases"], usual["recall@20"]) == (2, 0.5)
+
+
+def test_hits_are_counted_in_all_groups_of_training_events():
+    seen = np.array([100.0, 3, 0])
+    found = segments.hits_by_events(CASES, PLACED, seen, "model", "rival")
+    assert list(found) == ["0", "1-4", "5-19", "20+"]
+    counts = {
+        name: (s["cases"], s["targets"], s["hits@20"], s["best_baseline_hits@20"])
+        for name, s in found.items()
+    }
+    assert counts == {
+        "0": (2, 2, 2, 0),
+        "1-4": (1, 1, 0, 1),
+        "5-19": (0, 0, 0, 0),
+        "20+": (2, 2, 1, 1),
+    }
+    assert (found["5-19"]["low"], found["5-19"]["high"]) == (0, 0)
+    assert found["20+"]["low"] == found["20+"]["high"] == 0  # one hit each, in the same case
+    assert found["0"]["low"] >= 0 and 2 <= found["0"]["high"] <= 3
+
+
+def test_every_target_is_in_one_group():
+    bounds = list(segments.FEW_EVENTS.values())
+    assert bounds[0][0] == 0 and bounds[-1][1] is None
+    assert all(one[1] == two[0] for one, two in itertools.pairwise(bounds))

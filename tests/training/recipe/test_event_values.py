@@ -11,6 +11,7 @@ pytest.importorskip("pydantic", reason="needs the train extra")
 
 from pocketrec_training.data.deliveries import _reading
 from pocketrec_training.errors import RecipeInvalidError
+from pocketrec_training.recipe.event_values import has_weights, weights
 from pocketrec_training.recipe.load import parse_recipe, recipe_json
 from pocketrec_training.recipe.tables import EventValue
 
@@ -48,6 +49,15 @@ def test_meanings_do_not_change_how_tables_are_read():
     recipe = parse_recipe(SHOP, "shop.toml")
     plain = replace(recipe, events=replace(recipe.events, values={}))
     assert _reading(recipe) == _reading(plain)
+
+
+def test_amounts_and_seconds_are_weights_and_ratings_and_counts_are_not():
+    events = parse_recipe(SHOP, "shop.toml").events
+    assert weights(events) == {"amount GBP": ("purchase",), "seconds": ("play",)}
+    both = replace(events, values=events.values | {"view": EventValue(value="seconds")})
+    assert weights(both)["seconds"] == ("play", "view")
+    for values in ({}, {"types": EventValue(value="rating")}):
+        assert not has_weights(replace(events, values=values))
 
 
 @pytest.mark.parametrize(

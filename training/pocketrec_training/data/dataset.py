@@ -20,6 +20,7 @@ from pocketrec_training.data.folds import TRAIN as TRAIN
 from pocketrec_training.data.folds import VALID as VALID
 from pocketrec_training.data.folds import folds, given_folds, random_folds
 from pocketrec_training.errors import TableInvalidError
+from pocketrec_training.recipe.event_values import has_weights
 from pocketrec_training.recipe.schema import Recipe, uses_time
 from pocketrec_training.recipe.tables import Split
 
@@ -63,7 +64,8 @@ class Dataset:
     """Interactions of each user, oldest first, in compressed rows.
 
     User u owns positions offsets[u]:offsets[u+1] of `rows` (item rows), `events` (codes), `ts`
-    (unix seconds) and `fold` (TRAIN, VALID or TEST).
+    (unix seconds) and `fold` (TRAIN, VALID or TEST). `values` is float64, nan where an event has
+    none; None if the recipe has no event type whose value is an amount or seconds.
     """
 
     items: Items
@@ -73,6 +75,7 @@ class Dataset:
     events: NDArray[np.int32]
     ts: NDArray[np.int64]
     fold: NDArray[np.int8]
+    values: NDArray[np.float64] | None = None
 
     @property
     def n_users(self) -> int:
@@ -107,6 +110,7 @@ class Dataset:
             events=self.events[kept],
             ts=self.ts[kept],
             fold=self.fold[kept],
+            values=None if self.values is None else self.values[kept],
         )
 
     def first_seen(self) -> NDArray[np.int64]:
@@ -185,6 +189,7 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
         # One moment a fold: all that a user has in training, then what is held out.
         ts = ts.max() + drawn.astype(np.int64)
     rows, events, ts = rows[order], events[order], ts[order]
+    values = _values(table[col.VALUE])[order] if has_weights(recipe.events) else None
     return Dataset(
         items=items,
         user_ids=user_ids,
@@ -193,6 +198,7 @@ def load_dataset(recipe: Recipe, data_dir: Path) -> Dataset:
         events=events,
         ts=ts,
         fold=fold,
+        values=values,
     )
 
 
@@ -269,6 +275,10 @@ def _fetch(path: Path, names: tuple[str, ...], optional: tuple[str, ...] = ()) -
             "`pocketrec data` again."
         )
     return {name: arrays[name] for name in names if name in arrays}
+
+
+def _values(column: Any) -> NDArray[np.float64]:
+    return np.ma.filled(np.ma.asarray(column, dtype=np.float64), np.nan)
 
 
 def _numbers(column: Any) -> NDArray[np.float32]:

@@ -49,6 +49,33 @@ RANKING = ("recall", "precision", "hr", "ndcg", "mrr")
 """Names of what `at_k` returns, in its order."""
 
 
+def value_ndcg(
+    ranks: NDArray[np.int64], gains: Floats64, offsets: NDArray[np.int64], k: int
+) -> Floats64:
+    """Return NDCG@k of each case with the targets' values as gains, float64 [n].
+
+    NDCG = sum of gain / log2(place + 2) over hits / the same sum for the best possible order; nan
+    for a case without value.
+
+    Args:
+        ranks: 0-based ranks of the targets among all candidates.
+        gains: value of each target, 0 or more.
+        offsets: int64 [n + 1]; case i owns ranks[offsets[i]:offsets[i + 1]], at least one.
+        k: length of the list.
+    """
+    if len(offsets) < 2:
+        return np.zeros(0)
+    owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    best = np.empty(len(gains), np.int64)  # place of each target if all stood in order of value
+    best[np.lexsort((-gains, owners))] = np.arange(len(gains)) - offsets[owners]
+    found, ideal = (
+        np.bincount(owners, np.where(at < k, gains / np.log2(at + 2.0), 0.0))
+        for at in (ranks, best)
+    )
+    values: Floats64 = np.divide(found, ideal, out=np.full(len(found), np.nan), where=ideal > 0)
+    return values
+
+
 def ndcg_by_list(
     scores: NDArray[Any], labels: NDArray[Any], real: NDArray[np.bool_], k: int = 10
 ) -> Floats64:

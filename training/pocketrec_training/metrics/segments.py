@@ -16,6 +16,10 @@ BY_USER = (1, 5, 10, 20, 50, 200)
 BY_ITEM = (1, 5, 20, 100, 500)
 """Where a new segment begins, in events; below the first are those without any."""
 
+FEW_EVENTS = {"0": (0, 1), "1-4": (1, 5), "5-19": (5, 20), "20+": (20, None)}
+"""Groups of `hits_by_events`: from so many training events of the item to fewer than so many."""
+HITS_AT = 20
+
 GAIN, HITS = "ndcg@10", "recall@20"
 
 
@@ -75,6 +79,49 @@ def by_target(
             **_both(values, HITS, model, rival),
             "best_baseline": rival,
             **_interval(values[model], values[rival], seed),
+        }
+    return found
+
+
+def hits_by_events(
+    cases: Cases,
+    ranked: Mapping[str, RankedTargets],
+    seen: NDArray[Any],
+    model: str,
+    rival: str,
+    seed: int = 7,
+) -> dict[str, dict[str, Any]]:
+    """Count hits of target items by the items' training events, in all groups of `FEW_EVENTS`.
+
+    Returns:
+        Of each group the cases with such a target, the targets, those among the first 20
+        (`hits@20`, `best_baseline_hits@20`), and `low` to `high`: the 95% interval of the
+        difference in hits, cases redrawn.
+
+    Args:
+        cases: what was asked.
+        ranked: the ranks of each method's targets.
+        seen: training events of each item, float [n_items].
+        model: its hits come first.
+        rival: the baseline beside it.
+        seed: of the interval.
+    """
+    counts = seen[cases.targets]
+    owners = np.repeat(np.arange(len(cases)), np.diff(cases.offsets))
+    found = {}
+    for name, (start, end) in FEW_EVENTS.items():
+        part = (counts >= start) & (counts < (np.inf if end is None else end))
+        hits, others = (part & (ranked[method].ranks < HITS_AT) for method in (model, rival))
+        more = np.bincount(owners, hits * 1.0 - others, len(cases)).astype(np.float64)
+        low, high = paired_bootstrap(more[:, None], seed)
+        found[name] = {
+            "cases": len(np.unique(owners[part])),
+            "targets": int(part.sum()),
+            f"hits@{HITS_AT}": int(hits.sum()),
+            f"best_baseline_hits@{HITS_AT}": int(others.sum()),
+            "best_baseline": rival,
+            "low": float(low[0]) * len(cases),
+            "high": float(high[0]) * len(cases),
         }
     return found
 

@@ -29,3 +29,22 @@ def with_event_values(recipe: dict[str, Any]) -> dict[str, Any]:
         return recipe
     rest = {name: value for name, value in events.items() if name not in named}
     return recipe | {"events": rest | {"values": values | named}}
+
+
+def weights(events: Events) -> dict[str, tuple[str, ...]]:
+    """Return event types whose values add up, by their unit: "amount", "amount GBP", "seconds".
+
+    Ratings are left out: two of 3 are not worth one of 6. So are types without `[events.NAME]`,
+    whose value may be a number of pieces.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for name, about in events.values.items():
+        if about.value != "rating" and name in events.types:
+            unit = f"{about.value} {about.currency}".strip()
+            found[unit] = (*found.get(unit, ()), name)
+    return found
+
+
+def has_weights(events: Events) -> bool:
+    """Whether there is such a type."""
+    return bool(weights(events))
