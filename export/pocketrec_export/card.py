@@ -7,9 +7,11 @@ from typing import Any
 
 from pocketrec_bundle.disk.files import canonical_json
 from pocketrec_bundle.reference import KEY, Reference
+from pocketrec_export.card_quality import sections
 from pocketrec_export.gates.rows import GateRow, interval, shown
 from pocketrec_export.report import ExportReport
 from pocketrec_training.data.splits.check import no_times_told
+from pocketrec_training.evaluation.quality import read_quality
 from pocketrec_training.monitoring.stopping import cap_warning, final_told, stopped_told
 from pocketrec_training.recipe.load import load_recipe
 from pocketrec_training.run_folder import RunFolder
@@ -56,6 +58,7 @@ def render(report: ExportReport, run_dir: Path, reference: Reference) -> dict[st
     training = RunFolder(run_dir).read_report()
     if report.fit != "final":
         training.pop("final", None)
+    quality = read_quality(run_dir)
     path = RunFolder(run_dir).data_report
     data = json.loads(path.read_bytes()) if path.is_file() else {}
     export = _without_times(asdict(report))
@@ -68,6 +71,7 @@ def render(report: ExportReport, run_dir: Path, reference: Reference) -> dict[st
         "final": {k: training["final"][k] for k in KEPT_OF_FINAL} if report.fit == "final" else {},
         "data": data,
         "no_times": no_times,
+        "quality": asdict(quality) if quality else {},
         KEY: reference.to_json(),
     }
     verdicts = "".join(f"- {line}\n" for line in (export["baseline_gain"], gain, no_times) if line)
@@ -99,7 +103,7 @@ def render(report: ExportReport, run_dir: Path, reference: Reference) -> dict[st
 rounding decides their order
 - Edge cases that this release cannot show: {"; ".join(report.golden_unmade) or "none"}
 
-## What each target gets
+{sections(quality)}## What each target gets
 The smallest pair of files within the recipe's budgets.
 
 | target | engine | user tower | ranker | bytes | gates |

@@ -119,6 +119,11 @@ class RunFolder:
         """How the run compares with the best baseline; `evaluate` writes it."""
         return self.path / "baseline_gain.json"
 
+    @property
+    def quality(self) -> Path:
+        """Figures of heads and items of the last test evaluation; `evaluate` writes it."""
+        return self.path / "quality.json"
+
     def model(self, name: str) -> Path:
         """Path of one of `MODELS`."""
         return self.path / f"{name}.keras"

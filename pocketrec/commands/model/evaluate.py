@@ -90,11 +90,9 @@ def command(
                 f"{chosen['method']}, {chosen['setting']}: {names} at the edge of the values tried"
             )
             click.echo(f"{told}; others might be better", err=True)
-    for head, m in found["ranking"].items():
-        click.echo(
-            f"head {head}: ROC-AUC {m['roc_auc']:.4f}, PR-AUC {m['pr_auc']:.4f}, F1 {m['f1']:.4f}, "
-            f"log loss {m['log_loss']:.4f}, ECE {m['ece']:.4f}"
-        )
+    _item_hits(found)
+    _values(found)
+    _heads(found)
     click.echo(f"written: {evaluation.report}")
     print_next("export", run, "--out", beside(run, "run", "bundle"))
 
@@ -107,4 +105,46 @@ def _table(title: str, methods: dict[str, Any]) -> None:
         click.echo(
             f"{name:<21}{m['ndcg@10']['value']:>9.4f}{f'[{low:.4f}, {high:.4f}]':>18}"
             f"{m['hr@10']['value']:>9.4f}{m['recall@20']['value']:>11.4f}{m['mrr@10']['value']:>9.4f}"
+        )
+
+
+def _item_hits(found: dict[str, Any]) -> None:
+    for setting, groups in found["item_hits"].items():
+        click.echo(
+            f"{setting.replace('_', ' ')}: hits in the first 20 by the item's training events"
+        )
+        rival = groups["0"]["best_baseline"]
+        click.echo(f"{'events':<21}{'cases':>9}{'items':>9}{'ships':>9}{rival:>21}")
+        for name, m in groups.items():
+            click.echo(
+                f"{name:<21}{m['cases']:>9,}{m['targets']:>9,}{m['hits@20']:>9,}"
+                f"{m['best_baseline_hits@20']:>21,}"
+            )
+
+
+def _values(found: dict[str, Any]) -> None:
+    for unit, settings in found.get("value_ndcg", {}).items():
+        for setting, m in settings.items():
+            click.echo(
+                f"{setting.replace('_', ' ')}: NDCG@20 weighted by {unit}, {m['cases']:,} cases"
+            )
+            for method, each in m["ndcg@20"].items():
+                between = f"[{each['low']:.4f}, {each['high']:.4f}]"
+                click.echo(f"{method:<21}{each['value']:>9.4f}{between:>18}")
+
+
+def _heads(found: dict[str, Any]) -> None:
+    if not found["ranking"]:
+        return
+    click.echo(f"heads of the ranker; threshold of F1: {found['protocol']['threshold']}")
+    click.echo(
+        f"{'head':<12}{'candidates':>11}{'positive':>9}{'ROC-AUC':>9}{'95%':>18}{'PR-AUC':>9}"
+        f"{'log loss':>9}{'ECE':>8}{'F1':>8}{'at':>8}"
+    )
+    for head, m in found["ranking"].items():
+        between = "[{low:.4f}, {high:.4f}]".format(**m["intervals"]["roc_auc"])
+        f1, at = ("-" if m[key] is None else f"{m[key]:.4f}" for key in ("f1", "threshold"))
+        click.echo(
+            f"{head:<12}{m['cases']:>11,}{m['positives']:>9,}{m['roc_auc']:>9.4f}{between:>18}"
+            f"{m['pr_auc']:>9.4f}{m['log_loss']:>9.4f}{m['ece']:>8.4f}{f1:>8}{at:>8}"
         )

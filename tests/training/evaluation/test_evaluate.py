@@ -8,7 +8,7 @@ import pytest
 
 from pocketrec_bundle.errors import InputError
 from pocketrec_training.baselines import BASELINES
-from pocketrec_training.data.dataset import VALID, load_dataset
+from pocketrec_training.data.dataset import TEST, VALID, load_dataset
 from pocketrec_training.data.ingest import build_tables
 from pocketrec_training.errors import RunInvalidError
 from pocketrec_training.evaluation import evaluate as evaluation
@@ -38,19 +38,29 @@ def shop(tmp_path_factory, uncompiled):
     """A run on baskets with repeats and late newcomers, split by time; folder with run and data."""
     folder = tmp_path_factory.mktemp("shop")
     rng = np.random.default_rng(0)
-    lines = ["who,what,when"]
+    lines = ["who,what,when,paid"]
     for user in range(60):
         mine = rng.choice(30, 6, replace=False)
         for week in range(10) if user < 54 else (9,):
             day = week * 7 + int(rng.integers(0, 7))
-            lines += [f"u{user},i{item},{day * DAY}" for item in rng.choice(mine, 2, False)]
-            lines += [f"u{user},i{rng.integers(0, 30)},{day * DAY}"]
+            lines += [f"u{user},i{i},{day * DAY},{i / 2}" for i in rng.choice(mine, 2, False)]
+            lines += [f"u{user},i{(item := rng.integers(0, 30))},{day * DAY},{item / 2}"]
     (folder / "i.csv").write_text("\n".join(lines))
     value = {
         "name": "shop",
         "data": {"interactions": "i.csv"},
-        "columns": {"user": "who", "item": "what", "timestamp": "when", "timestamp_unit": "s"},
-        "events": {"default": "purchase", "types": ["purchase"]},
+        "columns": {
+            "user": "who",
+            "item": "what",
+            "timestamp": "when",
+            "timestamp_unit": "s",
+            "value": "paid",
+        },
+        "events": {
+            "default": "purchase",
+            "types": ["purchase"],
+            "purchase": {"value": "amount", "currency": "EUR"},
+        },
         "split": {"kind": "global_time", "valid_share": 0.2, "test_share": 0.2},
         "retrieval": {"dim": 8, "blocks": 1, "max_history": 20, "epochs": 1},
         "ranker": {
@@ -180,7 +190,7 @@ def test_validation_figures_come_from_rankers_that_did_not_learn_from_the_user(
     monkeypatch.setattr(question, "load_cross_fit", spied)
     monkeypatch.setattr(question, "load_trained", lambda _: trained)
     monkeypatch.setattr(trained.ranker, "predict_on_batch", never)
-    monkeypatch.setattr(evaluation, "feature_importance", lambda *_: [])
+    monkeypatch.setattr(evaluation, "measured_importance", lambda *_: ([], ""))
     evaluate(
         run=run,
         data=shop / "data",
@@ -227,6 +237,40 @@ def test_segments_are_those_of_what_ships(found, shop):
     )
     values = cases.per_case("two_stage", (10,))["ndcg@10"]
     assert both == pytest.approx(values.sum())
+
+
+def test_hits_by_the_items_events_count_every_target_and_hit(found, shop):
+    for setting, cases in read_cases(shop / "report").items():
+        groups = found["item_hits"][setting].values()
+        assert sum(m["targets"] for m in groups) == cases.offsets[-1]
+        assert sum(m["hits@20"] for m in groups) == (cases.ranks["two_stage"] < 20).sum()
+        (name,) = {m["best_baseline"] for m in groups}
+        rival = cases.ranks[name]
+        assert sum(m["best_baseline_hits@20"] for m in groups) == (rival < 20).sum()
+
+
+def test_amounts_weigh_the_items_of_a_case(found, shop):
+    """The amount of an item is its number / 2, and a user may have bought it more than once."""
+    assert found["value_ndcg"].keys() == {"amount EUR"}
+    data = load_dataset(load_recipe(shop / "run" / "recipe.json"), shop / "data")
+    cases = evaluation_settings(data, TEST)[0]
+    ranks = read_cases(shop / "report")["new_to_user"].ranks["popularity"]
+    values = []
+    for at, (user, end) in enumerate(cases.pairs):
+        held = slice(int(data.offsets[user]) + end, int(data.offsets[user + 1]))
+        worth = [
+            sum(int(data.items.ids[row][1:]) / 2 for row in data.rows[held] if row == target)
+            for target in cases.targets_of(at)
+        ]
+        places = ranks[cases.offsets[at] : cases.offsets[at + 1]]
+        got = sum(w / np.log2(p + 2) for w, p in zip(worth, places, strict=True) if p < 20)
+        best = sum(w / np.log2(p + 2) for p, w in enumerate(sorted(worth, reverse=True)[:20]))
+        if best:
+            values.append(got / best)
+    told = found["value_ndcg"]["amount EUR"]["new_to_user"]
+    assert told["cases"] == len(values)
+    assert told["ndcg@20"]["popularity"]["value"] == pytest.approx(np.mean(values))
+    assert "weighted by amount EUR" in (shop / "report" / "evaluation.html").read_text()
 
 
 def test_parameters_and_what_was_tried_are_reported(found):

@@ -11,11 +11,9 @@ import keras
 
 from pocketrec_training.data.dataset import TEST, VALID
 from pocketrec_training.errors import TrainingDivergedError
-from pocketrec_training.evaluation.importance import feature_importance, shuffled
 from pocketrec_training.metrics import ranking as metrics
 from pocketrec_training.ranker import fit as ranker_fit
 from pocketrec_training.ranker.calibration import platt
-from pocketrec_training.ranker.candidate_lists import feature_names
 from pocketrec_training.ranker.cross_fit import FOLDS
 from pocketrec_training.ranker.epochs import RankerFit, score
 from pocketrec_training.ranker.fit import fit_ranker, learning_cases, ndcg10
@@ -211,21 +209,3 @@ def test_ndcg_by_hand(world, make_candidates):
     plain = -np.tile(np.arange(20.0), (3, 1))
     two = (1 + 1 / np.log2(7)) / (1 + 1 / np.log2(3))
     assert ndcg10(plain, known) == pytest.approx((0.5 + two + 0) / 3)
-
-
-def test_a_feature_that_decides_is_the_most_important(fitted):
-    ranker, candidates, lists = fitted
-    found = feature_importance(ranker, candidates, lists, seed=1)
-    assert {one["feature"] for one in found} == set(feature_names(candidates.spec))
-    by_name = {one["feature"]: one["auc_loss"] for one in found}
-    assert found[0]["auc_loss"] > 0.02
-    assert by_name["pair.times_had"] == 0  # nobody met what is left after the seen filter
-
-
-def test_shuffling_moves_one_feature_and_no_other(fitted):
-    _, candidates, lists = fitted
-    changed = shuffled(candidates, lists, "pair.last_cosine", np.random.default_rng(0))
-    at = candidates.spec.pair.index("last_cosine")
-    moved = (changed.pair != lists.pair).any(axis=(0, 1))
-    assert moved.tolist() == [i == at for i in range(len(moved))]
-    assert sorted(changed.pair[..., at].ravel()) == sorted(lists.pair[..., at].ravel())

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from threadpoolctl import threadpool_limits
 
 from pocketrec_bundle.disk.files import canonical_json, write_atomic
-from pocketrec_training.data.dataset import TEST
+from pocketrec_training.data.dataset import TEST, VALID
 from pocketrec_training.data.splits.check import tie_warning
 from pocketrec_training.evaluation.answers import Answers, answer_all
 from pocketrec_training.evaluation.baseline_gain import (
@@ -24,20 +24,22 @@ from pocketrec_training.evaluation.baseline_gain import (
     write_gain,
 )
 from pocketrec_training.evaluation.examples import example_users
-from pocketrec_training.evaluation.importance import feature_importance
+from pocketrec_training.evaluation.importance import measured_importance
 from pocketrec_training.evaluation.methods import ShippedMethod
 from pocketrec_training.evaluation.previous import Previous, previous_gain, read_previous
+from pocketrec_training.evaluation.quality import write_quality
 from pocketrec_training.evaluation.question import Question, read_question
 from pocketrec_training.evaluation.ranking import ranking_figures
 from pocketrec_training.evaluation.report import render
 from pocketrec_training.evaluation.result import Evaluation, evaluation_of
 from pocketrec_training.evaluation.retrieval import newcomer_segment, retrieval_figures, what_ships
+from pocketrec_training.evaluation.validation_lists import ValidationLists, validation_lists
+from pocketrec_training.evaluation.value_ndcg import value_figures
 from pocketrec_training.metrics.case_file import write_cases
 from pocketrec_training.metrics.cases import Setting
 from pocketrec_training.monitoring.progress import logged_to
 from pocketrec_training.monitoring.stopping import cap_warning, stopped_told
 from pocketrec_training.ranker.candidate_lists import CandidateGenerator
-from pocketrec_training.ranker.fit import learning_cases
 from pocketrec_training.run_folder import RunFolder
 
 STAGES = (
@@ -51,8 +53,6 @@ STAGES = (
     "ranker_gain",
 )
 """What of the training's report the evaluation repeats."""
-IMPORTANCE_CASES = 200
-"""Validation lists, not learned from, over which features are shuffled; 30 passes over them."""
 
 
 def evaluate(
@@ -71,7 +71,8 @@ def evaluate(
     Progress is also written to `evaluate.log` there.
 
     After the test split with all baselines, `baseline_gain.json` in the run folder tells
-    `pocketrec export` how the run stands to the best of them.
+    `pocketrec export` how the run stands to the best of them, and `quality.json` has the figures
+    that the model card repeats.
 
     Args:
         run: a finished run.
@@ -124,6 +125,7 @@ def evaluate(
     )
     if question.fold == TEST and question.all_methods:
         write_gain(run, gain)
+        write_quality(run, found)
     return evaluation_of(found, gain, page)
 
 
@@ -142,7 +144,10 @@ def _found(
 ) -> dict[str, Any]:
     """Return what `evaluation.json` holds."""
     trained, data, seed = question.trained, question.data, question.seed
-    found = retrieval_figures(trained, data, answers.results, question.split)
+    seen = candidates.data.popularity()
+    found = retrieval_figures(trained, data, seen, answers.results, question.split)
+    if values := value_figures(question, answers.results):
+        found["value_ndcg"] = values
     found["protocol"] |= {"ranker": _ranker_told(question), "sample": _sample(question)}
     found["segments"] |= newcomer_segment(found["best_baseline"], question.newcomers, answers.fresh)
     found["baselines"] = {
@@ -150,29 +155,30 @@ def _found(
         "chosen": answers.chosen,
         "left_out": answers.left_out,
     }
-    found["ranking"] = ranking = ranking_figures(question, candidates)
-    found["importance"] = _importance(question)
+    validation = validation_lists(question)
+    found["ranking"], left_out = ranking_figures(question, candidates, validation)
+    found["importance"], shuffled = measured_importance(question, validation)
+    found["protocol"] |= {
+        "threshold": _threshold_told(question, validation),
+        "importance": shuffled,
+    }
     found["training"] = question.training.get("curve", [])
     found["stages"] = {k: question.training[k] for k in STAGES if k in question.training}
     found["stages"]["told"] = _told_of_training(question)
     cases, ranked = next(iter(answers.results.values()))
     ours = ranked[what_ships(ranked)]
     found["examples"] = example_users(data, cases, ours, trained.spec.event_types, seed)
-    found["notes"] = _notes(question)
-    if ranking:  # no head, where retrieval found none of the targets
-        found["figures"]["auc"] = next(iter(ranking.values()))["roc_auc"]
+    found["notes"] = _notes(question) + left_out
+    if found["ranking"]:  # no head, where retrieval found none of the targets
+        found["figures"]["auc"] = next(iter(found["ranking"].values()))["roc_auc"]
     found["baseline_gain"] = {**asdict(gain), "sentence": gain.sentence()}
     return found
 
 
-def _importance(question: Question) -> list[dict[str, Any]]:
-    candidates = question.trained.candidates(question.data)
-    cases = learning_cases(question.trained.recipe, candidates)[1][:IMPORTANCE_CASES]
-    held, cross_fit = candidates.lists_for(cases), question.cross_fit
-    if not held.real.any() or held.labels[..., 0][held.real].sum() <= 0:
-        return []
-    asked = question.trained.ranker if cross_fit is None else cross_fit.rankers[0]
-    return feature_importance(asked, candidates, held, question.seed)
+def _threshold_told(question: Question, validation: ValidationLists) -> str:
+    """Say how the thresholds of F1 were chosen."""
+    others = "; each user has the threshold of other users" if question.fold == VALID else ""
+    return f"the highest F1 on {validation.told}{others}"
 
 
 def _ranker_told(question: Question) -> str:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pocketrec_training.baselines import BASELINES
 from pocketrec_training.data.dataset import Dataset
 from pocketrec_training.metrics import beyond_accuracy, segments
@@ -24,20 +27,27 @@ Results = dict[str, tuple[Cases, dict[str, RankedTargets]]]
 
 
 def retrieval_figures(
-    trained: TrainedRun, data: Dataset, results: Results, split: str
+    trained: TrainedRun, data: Dataset, seen: NDArray[Any], results: Results, split: str
 ) -> dict[str, Any]:
-    """Return tables, curves and segments of all methods; the first setting is the main one."""
+    """Return tables, curves and segments of all methods; the first setting is the main one.
+
+    Args:
+        trained: the run.
+        data: its sequences.
+        seen: events of each item that the fit which answers has learned from, float [n_items].
+        results: cases and ranks by setting.
+        split: "test" or "valid".
+    """
     seed = trained.recipe.seed
     tables = {
         setting: {name: _retrieval(cases, p, len(data.items), seed) for name, p in ranked.items()}
         for setting, (cases, ranked) in results.items()
     }
-    main = next(iter(results))
+    main, total = next(iter(results)), seen.sum(dtype=np.float64)
     cases, ranked = results[main]
     rival, ours = _best_baseline(tables[main]), what_ships(ranked)
     retrieval = tables[main]
     categories = beyond_accuracy.category_vectors(data.items.categories)
-    counts = data.popularity()
     return {
         "protocol": {
             "split": split,
@@ -54,6 +64,7 @@ def retrieval_figures(
             },
             "cases_sha256": {s: each.digest(data) for s, (each, _) in results.items()},
             "recall": "hits / held-out items of the case",
+            "item_hits": f"the fit that answers has learned from {int(total):,} events",
             "ranking": f"the {trained.spec.candidates} unmet items that retrieval returns for each "
             "case, as on the device; positive is what the user met (head like: and liked) next",
             "seed": seed,
@@ -78,7 +89,13 @@ def retrieval_figures(
             for setting, (each, answers) in results.items()
         },
         "segments": segments.by_history(cases, ranked, ours, rival, seed),
-        "target_segments": segments.by_target(cases, ranked, counts, ours, rival, seed),
+        "target_segments": segments.by_target(cases, ranked, seen, ours, rival, seed),
+        "item_hits": {
+            setting: segments.hits_by_events(
+                each, answers, seen, ours, _best_baseline(tables[setting]), seed
+            )
+            for setting, (each, answers) in results.items()
+        },
         "figures": {
             "recall20": retrieval["two_tower"]["recall@20"]["value"],
             "ndcg10": retrieval["two_tower"]["ndcg@10"]["value"],

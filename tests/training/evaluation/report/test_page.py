@@ -57,6 +57,14 @@ EXAMPLE = {
     "next": [{"title": "Heat", "hit": True, "place": "place 1 of 1,682"}],
     "more": 2,
 }
+
+
+def feature(name: str, loss: float) -> dict[str, Any]:
+    other = {"auc_loss": -loss, "log_loss_gain": 0.0}
+    return {"feature": name, "ndcg10_loss": loss, "low": loss - 0.01, "high": loss + 0.01, **other}
+
+
+HITS = {"best_baseline": "ease", "hits@20": 3, "best_baseline_hits@20": 5, "low": -4.2, "high": 0.3}
 FOUND: dict[str, Any] = {
     "protocol": {
         "cases": 943,
@@ -64,6 +72,10 @@ FOUND: dict[str, Any] = {
         "split_kind": "leave_last",
         "candidates": "all <unmet> items",
         "ranking": "as retrieval offers",
+        "ranker": "the one that <ships>",
+        "threshold": "the highest F1 on 90 validation lists",
+        "importance": "Each feature is shuffled 3 times",
+        "item_hits": "the fit that answers has learned from 80,000 events",
         "settings": {"all": {"cases": 900, "candidates": "all items"}},
     },
     "baseline_gain": {
@@ -88,6 +100,11 @@ FOUND: dict[str, Any] = {
     "best_baseline": "transitions",
     "segments": {"under 50 events": {"users": 400, **SEGMENT}},
     "target_segments": {"new items": {"cases": 30, "targets": 40, **SEGMENT}},
+    "item_hits": {
+        "new_to_user": {
+            name: {"cases": 30, "targets": 40, **HITS} for name in ("0", "1-4", "5-19", "20+")
+        }
+    },
     "baselines": {
         "tuned_on": "NDCG@10 of validation",
         "left_out": ["als: implicit is not installed"],
@@ -104,14 +121,22 @@ FOUND: dict[str, Any] = {
     "ranking": {
         "engage": {
             **dict.fromkeys(("roc_auc", "pr_auc", "f1", "log_loss", "ece"), 0.5),
+            "intervals": {
+                name: {"low": 0.4321, "high": 0.6}
+                for name in ("roc_auc", "pr_auc", "f1", "log_loss")
+            },
+            "threshold": 0.0123,
+            "lists": 5,
             "cases": 10,
+            "positives": 1,
             "positive_share": 0.1,
             "reliability": [{"predicted": 0.1, "observed": 0.2}, {"predicted": 0.8, "observed": 1}],
         }
     },
     "importance": [
-        {"feature": "price", "auc_loss": 0.01, "ndcg10_loss": 0.002},
-        {"feature": "year", "auc_loss": 0.03, "ndcg10_loss": -0.002},
+        feature("numeric.price", 0.002),
+        feature("item_vectors", 0.001),
+        feature("numeric.year", -0.002),
     ],
     "training": [{"loss": 5.0, "ndcg10": 0.02}, {"loss": 4.0, "ndcg10": 0.09}],
     "stages": STAGES,
@@ -216,6 +241,62 @@ def test_a_previous_evaluation_stands_beside_the_run():
     assert page.count('class="previous') == 1 + 2 * len(METHODS)  # the legend, interval and point
 
 
+def test_each_head_has_its_counts_threshold_and_intervals():
+    page = render("shop", FOUND)
+    part = page[page.index('id="ranking"') :]
+    row = re.sub(r"<[^>]+>", " ", part[part.index("<tbody>") : part.index("</tbody>")]).split()
+    assert row[:5] == ["engage", "5", "10", "1", "0.5000"]
+    assert row[5] == "0.4321"
+    assert row[-2:] == ["0.0123", "0.5000"]
+    assert "the threshold has the highest F1 on 90 validation lists" in part
+    assert "the one that &lt;ships&gt;" in part
+
+
+def test_a_head_without_a_threshold_has_a_dash():
+    ranking = copy.deepcopy(FOUND["ranking"])
+    ranking["engage"] |= {"f1": None, "threshold": None}
+    del ranking["engage"]["intervals"]["f1"]
+    part = render("shop", changed(ranking=ranking))
+    part = part[part.index('id="ranking"') :]
+    row = re.sub(r"<[^>]+>", " ", part[part.index("<tbody>") : part.index("</tbody>")]).split()
+    assert row[-5:] == ["-", "-", "-", "-", "0.5000"]
+
+
+def test_importance_is_a_picture_of_bars_with_intervals_and_a_table():
+    page = render("shop", FOUND)
+    start = page.index('aria-labelledby="importance-plot-title')
+    plot = page[start : page.index("</svg>", start)]
+    assert plot.count("<rect") == plot.count("over whisker") == 3
+    assert "The largest loss is that of price: 0.0020 of NDCG@10" in plot
+    bars = [float(x) for x in re.findall(r'<rect class="model" x="([0-9.]+)"', plot)]
+    assert bars[2] < bars[0] == bars[1]  # a negative loss goes to the left of 0
+    assert "Each feature is shuffled 3 times" in page
+    many = [feature(f"pair.f{i}", 0.02 - i / 1000) for i in range(20)]
+    page = render("shop", changed(importance=many))
+    assert "5 more are in the table below" in page
+    assert page.count("user and item</td>") == 20
+
+
+def test_hits_are_counted_by_the_items_training_events():
+    page = render("shop", FOUND)
+    part = page[page.index('id="item-hits-new-to-user"') :]
+    rows = part[part.index("<tbody>") : part.index("</tbody>")].split("<tr>")[1:]
+    cells = [re.sub(r"<[^>]+>", " ", row).split() for row in rows]
+    assert ">ease hits</th>" in part
+    assert [row[0] for row in cells] == ["0", "1-4", "5-19", "20+"]
+    assert cells[0][1:] == ["30", "40", "3", "5", "-2", "-4", "+0"]
+
+
+def test_values_are_shown_where_there_are_some():
+    assert "weighted by" not in render("shop", FOUND)
+    each = {"event_types": ["purchase"], "cases": 12, "total": 80.0}
+    each["ndcg@20"] = {name: measured(at) for name, at in METHODS.items()}
+    page = render("shop", {**FOUND, "value_ndcg": {"amount GBP": {"new_to_user": each}}})
+    part = page[page.index("NDCG@20 weighted by amount GBP") :]
+    assert "(purchase); new to user 12 cases with a value" in part
+    assert '<td class="best" data-v="0.11">0.1100</td>' in part
+
+
 def test_reports_of_little_data_have_a_page_too():
     little = changed(training=[], importance=[], notes=[])
     little |= {"ranking": {}, "segments": {}, "target_segments": {}, "stages": {}}
@@ -246,13 +327,13 @@ def test_axe_finds_nothing_and_the_page_fits_light_and_dark(shown, axe):
 def test_tables_are_sorted_by_click_and_by_key(shown):
     table = "document.querySelector('[aria-labelledby=importance] table')"
     names = f"[...{table}.tBodies[0].rows].map(row => row.cells[0].textContent).join()"
-    head = f"{table}.tHead.rows[0].cells[1]"
-    assert shown.run(names) == "price,year"
+    head = f"{table}.tHead.rows[0].cells[5]"  # ROC-AUC lost
+    assert shown.run(names) == "price,item vectors,year"
     shown.run(f"{head}.querySelector('button').click()")
-    assert shown.run(names) == "year,price"  # numbers: the largest first
+    assert shown.run(names) == "year,item vectors,price"  # numbers: the largest first
     assert shown.run(f"{head}.getAttribute('aria-sort')") == "descending"
     shown.run(f"{head}.querySelector('button').focus()")
     shown.press("Enter")
-    assert shown.run(names) == "price,year"
+    assert shown.run(names) == "price,item vectors,year"
     assert shown.run(f"{head}.getAttribute('aria-sort')") == "ascending"
     assert shown.complaints == []

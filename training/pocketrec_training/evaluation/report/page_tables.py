@@ -38,7 +38,10 @@ def tables(found: Mapping[str, Any], previous: Mapping[str, Any] | None = None) 
             )
         )
     made += [_beyond(setting, each) for setting, each in found["beyond_accuracy"].items()]
-    made += [_users(found), _items(found), _baselines(found), _ranking(found), _importance(found)]
+    made += [_users(found), _items(found)]
+    made += [_item_hits(found, setting) for setting in found.get("item_hits", {})]
+    made += [_values(unit, each) for unit, each in found.get("value_ndcg", {}).items()]
+    made += [_baselines(found), _ranking(found), _importance(found)]
     return [each for each in made if each.rows]
 
 
@@ -128,6 +131,69 @@ def _items(found: Mapping[str, Any]) -> Table:
     )
 
 
+def _item_hits(found: Mapping[str, Any], setting: str) -> Table:
+    groups = found["item_hits"][setting]
+    rival = label(groups["0"]["best_baseline"])
+    return table(
+        f"item-hits-{setting}".replace("_", "-"),
+        f"Hits in the first 20, {label(setting)}",
+        "Held-out items of all cases and how many of them stand in the first 20, by the item's "
+        f"number of training events ({found['protocol']['item_hits']}). The difference in hits has "
+        "its paired 95% interval.",
+        [
+            Column(name="training events"),
+            Column(name="cases"),
+            Column(name="items"),
+            Column(name="hits"),
+            Column(name=f"{rival} hits"),
+            Column(name="difference", signed=True, digits=0),
+            Column(name="95% from", signed=True, digits=0),
+            Column(name="95% to", signed=True, digits=0),
+        ],
+        [
+            [
+                kind,
+                s["cases"],
+                s["targets"],
+                s["hits@20"],
+                s["best_baseline_hits@20"],
+                float(s["hits@20"] - s["best_baseline_hits@20"]),
+                s["low"],
+                s["high"],
+            ]
+            for kind, s in groups.items()
+        ],
+    )
+
+
+def _values(unit: str, settings: Mapping[str, Any]) -> Table:
+    cases = ", ".join(f"{label(s)} {m['cases']:,} cases" for s, m in settings.items())
+    types = ", ".join(next(iter(settings.values()))["event_types"])
+    columns = [Column(name="method")]
+    for setting in settings:
+        columns += [
+            Column(name=f"{label(setting)} NDCG@20", better="high"),
+            Column(name="95% from"),
+            Column(name="95% to"),
+        ]
+    methods = list(dict.fromkeys(m for each in settings.values() for m in each["ndcg@20"]))
+    values = []
+    for method in methods:
+        row: list[Any] = [label(method)]
+        for each in settings.values():
+            m = each["ndcg@20"].get(method, {})
+            row += [m.get("value"), m.get("low"), m.get("high")]
+        values.append(row)
+    return table(
+        f"value-{unit}".replace(" ", "-").lower(),
+        f"NDCG@20 weighted by {unit}",
+        f"The gain of a held-out item is the {unit} of its events ({types}); {cases} with a value.",
+        columns,
+        values,
+        MODELS,
+    )
+
+
 def _baselines(found: Mapping[str, Any]) -> Table:
     told = found["baselines"]
     left_out = "".join(f" {each}." for each in told["left_out"])
@@ -155,16 +221,27 @@ def _baselines(found: Mapping[str, Any]) -> Table:
 
 
 def _ranking(found: Mapping[str, Any]) -> Table:
-    keys = ("roc_auc", "pr_auc", "f1", "log_loss", "ece", "cases")
+    figures = (("ROC-AUC", "roc_auc"), ("PR-AUC", "pr_auc"), ("log loss", "log_loss"), ("F1", "f1"))
+    columns = [Column(name=each) for each in ("head", "lists", "candidates", "positive")]
+    for name, _ in figures:
+        columns += [Column(name=each) for each in (name, "95% from", "95% to")]
+    columns += [Column(name="threshold"), Column(name="ECE")]
+    values = []
+    for head, m in found["ranking"].items():
+        row = [head, m["lists"], m["cases"], m["positives"]]
+        for _, key in figures:
+            between = m["intervals"].get(key, {})
+            row += [m[key], between.get("low"), between.get("high")]
+        values.append([*row, m["threshold"], m["ece"]])
+    told = found["protocol"]
     return table(
         "ranking",
-        "Ranking",
-        f"{found['protocol']['ranking']}.",
-        [
-            Column(name=each)
-            for each in ("head", "ROC-AUC", "PR-AUC", "F1", "log loss", "ECE", "candidates")
-        ],
-        [[head, *(m[key] for key in keys)] for head, m in found["ranking"].items()],
+        "Heads of the ranker",
+        f"Candidates: {told['ranking']}. Ranker: {told['ranker']}. F1 is that of candidates with a "
+        f"probability of the threshold or more; the threshold has {told['threshold']}. PR-AUC of a "
+        "random order is the share of positive candidates. Intervals redraw whole lists.",
+        columns,
+        values,
     )
 
 
@@ -172,8 +249,41 @@ def _importance(found: Mapping[str, Any]) -> Table:
     return table(
         "importance",
         "What the ranker reads",
-        "Loss when a feature is shuffled, on validation lists; features that say the same share "
-        "it.",
-        [Column(name="feature"), Column(name="ROC-AUC lost"), Column(name="NDCG@10 lost")],
-        [[one["feature"], one["auc_loss"], one["ndcg10_loss"]] for one in found["importance"]],
+        f"{found['protocol']['importance']}.",
+        [
+            Column(name="feature"),
+            Column(name="of", words=True),
+            Column(name="NDCG@10 lost"),
+            Column(name="95% from"),
+            Column(name="95% to"),
+            Column(name="ROC-AUC lost"),
+            Column(name="log loss gained"),
+        ],
+        [
+            [
+                *feature_words(one["feature"]),
+                one["ndcg10_loss"],
+                one["low"],
+                one["high"],
+                one["auc_loss"],
+                one["log_loss_gain"],
+            ]
+            for one in found["importance"]
+        ],
     )
+
+
+_INPUTS = {"context": "user", "numeric": "item", "pair": "user and item"}
+
+
+def feature_words(name: str) -> tuple[str, str]:
+    """Return the name of a feature as the page shows it, and what it is of.
+
+    >>> feature_words("pair.times_had"), feature_words("item_vectors")
+    (('times had', 'user and item'), ('item vectors', 'a group of columns'))
+    """
+    group, _, column = name.partition(".")
+    return (label(column), _INPUTS.get(group, group)) if column else (label(group), GROUP)
+
+
+GROUP = "a group of columns"

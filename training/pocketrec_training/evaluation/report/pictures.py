@@ -16,6 +16,8 @@ from pocketrec_training.evaluation.report.plots import (
 )
 from pocketrec_training.evaluation.report.tables import label
 
+MOST_FEATURES = 15
+"""Bars of the picture of importance."""
 SHIPS = ("two_stage", "shipped_bundle")
 
 
@@ -35,6 +37,7 @@ def pictures(found: Mapping[str, Any], previous: Mapping[str, Any] | None = None
         made.append(_recall(setting, curves, found["best_baseline"]))
     made += _learning(found)
     made += [_calibration(head, m) for head, m in found["ranking"].items() if m.get("reliability")]
+    made += _importance(found)
     made += _exposure(found)
     return made + _segments(found)
 
@@ -152,6 +155,36 @@ def _calibration(head: str, m: Mapping[str, Any]) -> Picture:
         caption=f"{told} Each point is a tenth of the candidates.",
         drawn=line_plot(labels, series, square=True),
     )
+
+
+def _importance(found: Mapping[str, Any]) -> list[Picture]:
+    """Draw the features with the largest losses; the table has all."""
+    shown = found["importance"][:MOST_FEATURES]
+    if not shown:
+        return []
+    title = "What the ranker reads"
+    rows = [
+        Row(
+            name=label(one["feature"].rpartition(".")[2]),
+            marks=[Mark(value=one["ndcg10_loss"], low=one["low"], high=one["high"])],
+        )
+        for one in shown
+    ]
+    first = shown[0]
+    told = (
+        f"The largest loss is that of {rows[0].name}: {first['ndcg10_loss']:.4f} of NDCG@10, 95% "
+        f"interval {first['low']:.4f} to {first['high']:.4f}."
+    )
+    labels = Labels(name="importance-plot", title=title, description=told, x="loss of NDCG@10")
+    left = len(found["importance"]) - len(shown)
+    return [
+        Picture(
+            title=title,
+            caption=f"{told} {found['protocol']['importance']}."
+            + (f" {left} more are in the table below." if left else ""),
+            drawn=row_plot(labels, rows, bars=True),
+        )
+    ]
 
 
 def _safe(name: str) -> str:

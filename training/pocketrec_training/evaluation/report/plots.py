@@ -143,7 +143,7 @@ def row_plot(
         labels: texts of the plot.
         rows: from top to bottom.
         named: (name, style) entries of the legend.
-        bars: draw each mark as a bar from 0.
+        bars: draw each mark as a bar from 0, with its interval over it.
     """
     marks = [mark for row in rows for mark in row.marks]
     ends = [each for m in marks for each in (m.low, m.value, m.high) if each is not None]
@@ -168,18 +168,20 @@ def row_plot(
         for place_in_row, mark in enumerate(row.marks):
             y = middle + apart * (place_in_row - (len(row.marks) - 1) / 2)
             if bars:
-                width = max(place(mark.value) - place(0), 0.5)
+                start, end = sorted((place(0), place(mark.value)))
                 parts.append(
-                    f'<rect class="{mark.style}" x="{place(0):.1f}" y="{y - 7:.1f}" '
-                    f'width="{width:.1f}" height="14"/>'
+                    f'<rect class="{mark.style}" x="{start:.1f}" y="{y - 7:.1f}" '
+                    f'width="{max(end - start, 0.5):.1f}" height="14"/>'
                 )
-                continue
             if mark.low is not None and mark.high is not None:
                 low, high = place(mark.low), place(mark.high)
+                style = "over" if bars else mark.style
                 parts.append(
-                    f'<path class="{mark.style} whisker" d="M{low:.1f},{y - 4:.1f}v8m0,-4'
+                    f'<path class="{style} whisker" d="M{low:.1f},{y - 4:.1f}v8m0,-4'
                     f'H{high:.1f}m0,-4v8"/>'
                 )
+            if bars:
+                continue
             parts.append(
                 f'<circle class="{mark.style}" cx="{place(mark.value):.1f}" cy="{y:.1f}" r="4.5"/>'
             )
