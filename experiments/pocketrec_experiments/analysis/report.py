@@ -13,7 +13,7 @@ from pocketrec_experiments.analysis.compare.fixed import Outcome, outcomes
 from pocketrec_experiments.analysis.compare.looks import GuardLook, Look, guard_looks, looks
 from pocketrec_experiments.analysis.compare.novelty import Novelty, novelty
 from pocketrec_experiments.analysis.compare.segments import Segment, segments
-from pocketrec_experiments.analysis.currency import main_currency
+from pocketrec_experiments.analysis.currency import main_currency, note_of_amounts
 from pocketrec_experiments.analysis.daily import DailySums, daily_sums
 from pocketrec_experiments.analysis.design import Design
 from pocketrec_experiments.analysis.notes import notes
@@ -144,6 +144,7 @@ def experiment_report(
         ]
         novelties = {each.arm: each.novelty for each in comparisons}
         told = notes(design, found, outliers, settings, ratio, arms, novelties, others, currency)
+        told += note_of_amounts(opened, settings)
     return ExperimentReport(
         design=design,
         settings=settings,
