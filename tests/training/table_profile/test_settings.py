@@ -43,8 +43,23 @@ def settings(tmp_path):
 def test_neighbours_and_the_start_of_the_ranker_are_chosen_on_validation(settings):
     found = settings()
     assert found["neighbours.kind"] == "auto"
-    assert found["neighbours.per_item"] == 64
+    assert found["neighbours.per_item"] == 128
+    assert settings(n_items=5_001)["neighbours.per_item"] == 64
     assert found["ranker.blend"] is True
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs", "fast"), [(100_000, 30, False), (500_000, 16, True), (9_000_000, 4, True)]
+)
+def test_many_events_get_few_epochs_of_larger_averaged_steps(tmp_path, rows, epochs, fast):
+    log = tmp_path / "log.csv"
+    log.write_text("user,item,ts\n" + "".join(f"u{n},i{n % 3},{T0 + n}\n" for n in range(9)))
+    table = profile_files([log]).log
+    table = replace(table, sample=replace(table.sample, n_rows=rows))
+    found = {each.key: each.value for each in propose(table, FACTS, has_time=True).settings}
+    assert found["retrieval.epochs"] == epochs
+    assert found["retrieval.batch"] == 64
+    assert ("retrieval.learning_rate" in found, "retrieval.average" in found) == (fast, fast)
 
 
 def test_a_small_catalogue_has_at_most_all_its_other_items_as_neighbours(settings):

@@ -13,8 +13,12 @@ from pocketrec_training.table_profile.facts import EventFacts
 from pocketrec_training.table_profile.roles import is_rating
 from pocketrec_training.table_profile.tables import TableProfile
 
-EVENT_STEPS = 4_000_000
+EVENT_STEPS = 8_000_000
 """Events that all epochs together read: about five minutes on two cores."""
+MANY_EVENTS = 500_000
+"""From here on there are few epochs, which learn faster and end in an average of the weights."""
+FEW_ITEMS = 5_000
+"""Items, up to which 128 neighbours of each take 3 MB at most."""
 MOST_NEIGHBOURS = 20_000
 """Items, above which the fit of neighbours needs too much memory."""
 REPEATED = 0.1
@@ -159,6 +163,10 @@ def _sizes(facts: EventFacts, n_rows: int) -> list[Setting]:
     history = next((each for each in (10, 20, 50, 100) if facts.length_90 <= each), 100)
     small = n_rows < 20_000
     epochs = max(4, min(30, EVENT_STEPS // n_rows))
+    many = [
+        Setting(key="retrieval.learning_rate", value=0.002, why="few epochs, so larger steps"),
+        Setting(key="retrieval.average", value=0.999),
+    ]
     return [
         Setting(key="retrieval.dim", value=32 if small else 64, why=f"{n_rows:,} interactions"),
         Setting(key="retrieval.blocks", value=1 if small else 2),
@@ -167,9 +175,10 @@ def _sizes(facts: EventFacts, n_rows: int) -> list[Setting]:
             value=history,
             why=f"90% of the users have at most {facts.length_90:,} events",
         ),
-        Setting(key="retrieval.batch", value=64 if n_rows < 500_000 else 256),
+        Setting(key="retrieval.batch", value=64),
         Setting(key="retrieval.epochs", value=epochs, why="at most; training stops earlier"),
         Setting(key="retrieval.patience", value=max(2, min(6, epochs // 3))),
+        *(many if n_rows >= MANY_EVENTS else ()),
     ]
 
 
@@ -178,7 +187,11 @@ def _neighbours(facts: EventFacts) -> list[Setting]:
         return []
     return [
         Setting(key="neighbours.kind", value="auto", why="the best kind on validation"),
-        Setting(key="neighbours.per_item", value=max(1, min(64, facts.n_items - 1))),
+        Setting(
+            key="neighbours.per_item",
+            value=max(1, min(128 if facts.n_items <= FEW_ITEMS else 64, facts.n_items - 1)),
+            why="5 bytes each in the release; fewer rank a little worse",
+        ),
     ]
 
 
