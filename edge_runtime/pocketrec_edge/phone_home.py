@@ -112,6 +112,16 @@ class PhoneHome:
         return self.folder / "arms.lock"
 
     @property
+    def sums(self) -> Path:
+        """Random ids and numbers of uploads of sums, one for each experiment."""
+        return self.folder / "sums.json"
+
+    @property
+    def sums_lock(self) -> Path:
+        """Locked while sums are sent, so that an experiment has one id."""
+        return self.folder / "sums.lock"
+
+    @property
     def update_app(self) -> Path:
         """Releases that need a newer app."""
         return self.folder / "update_app.json"
@@ -152,6 +162,8 @@ class PhoneHome:
             self.device_facts,
             self.arms,
             self.arms_lock,
+            self.sums,
+            self.sums_lock,
             self.update_app,
             self.bucket_id,
             self.install_id,

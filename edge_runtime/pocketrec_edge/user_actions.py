@@ -10,7 +10,7 @@ from typing import Any
 
 from pocketrec_edge.device_status import Interests
 from pocketrec_edge.events import interests, privacy
-from pocketrec_edge.events.consent import WITHDRAWN, Consent
+from pocketrec_edge.events.consent import KEEPS_EVENTS, Consent
 from pocketrec_edge.experiments.device_experiments import DeviceExperiments
 from pocketrec_edge.faults import Fault
 from pocketrec_edge.one_at_a_time import one_at_a_time
@@ -122,21 +122,25 @@ class UserActions:
         )
 
     @one_at_a_time
-    def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
+    def set_consent(
+        self, granted: bool, terms: str | None = None, *, only_sums: bool = False
+    ) -> Consent:
         """Store whether the user agrees that events are sent; without consent none are sent.
 
         Args:
             granted: False withdraws: what was not sent by now never will be.
             terms: version of the text that the user was shown.
+            only_sums: the user agrees to sums of experiments only: no event is ever sent.
 
         Raises:
-            RequestInvalidError: `granted` is not a bool, or `terms` is not a text.
+            RequestInvalidError: `granted` is not a bool, `terms` is not a text, or `only_sums`
+                is not a bool or comes with a withdrawal.
             EventLogError: it could not be noted.
         """
-        request_checks.check_consent(granted, terms)
+        request_checks.check_consent(granted, terms, only_sums)
         log = self._user.log.opened()
-        renewed = granted and log.consent().state == WITHDRAWN
-        decision = log.set_consent(granted, terms)
+        renewed = granted and log.consent().state in KEEPS_EVENTS
+        decision = log.set_consent(granted, terms, only_sums=only_sums)
         if renewed:  # only now, for another process may log exposures until the consent is there
             self._experiments.log_again()
         return decision

@@ -202,7 +202,7 @@ class EventLog:
             EventLogError: no event could be stored.
         """
         with self._writing():
-            said_no = consent.current(self._connection).state == consent.WITHDRAWN
+            said_no = consent.current(self._connection).state in consent.KEEPS_EVENTS
             uploaded = WITHHELD if said_no else UNSENT
             if now is not None and any(event.kind in _OF_SESSION for event in events):
                 session = app_session.touch(self._connection, now, pause_s)
@@ -348,17 +348,31 @@ class EventLog:
         with self._wrapped():
             return consent.current(self._connection)
 
-    def set_consent(self, granted: bool, terms: str | None = None) -> Consent:
+    def decisions(self) -> list[Consent]:
+        """Return all decisions on uploads, oldest first.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            return consent.decisions(self._connection)
+
+    def set_consent(
+        self, granted: bool, terms: str | None = None, *, only_sums: bool = False
+    ) -> Consent:
         """Record the user's decision. Events not sent before a withdrawal are never sent.
 
         Args:
             granted: True consents, False withdraws.
             terms: version of the consent text that the user saw.
+            only_sums: consent to sums of experiments only; no event of now or before is ever sent.
 
         Raises:
             EventLogError: it cannot be recorded. Do not sync after a withdrawal that failed.
         """
-        state = consent.GRANTED if granted else consent.WITHDRAWN
+        state = consent.WITHDRAWN
+        if granted:
+            state = consent.SUMS if only_sums else consent.GRANTED
         with self._writing():
             if consent.current(self._connection).state != consent.GRANTED:
                 outcomes.drop_pending(PhoneHome(self._path.parent))
@@ -434,6 +448,20 @@ class EventLog:
         """
         with self._wrapped():
             return outbox.waits_until(self._connection, int(self._clock()))
+
+    def events_since(self, ts: int) -> list[Event]:
+        """Return the events of all kinds from a time on, oldest first; ts: unix seconds.
+
+        Raises:
+            EventLogError: the log cannot be read.
+        """
+        with self._wrapped():
+            rows = self._connection.execute(
+                "SELECT id, kind, ts, item_id, event, value, context, sealed "
+                "FROM event WHERE ts >= ? ORDER BY ts, seq",
+                (ts,),
+            )
+            return [decode(row, self._cipher) for row in rows]
 
     def exposures(self) -> list[tuple[Event, int]]:
         """Return the logged exposures with their upload state, oldest first.

@@ -11,6 +11,7 @@ Personal data in a phone's folder:
     interests     categories that the user chose
     sessions      pages shown recently; the export omits them, as the log has the impressions
     arms          exposures to experiments, whether the user was new, arms forced for a test
+    sums          random ids under which sums of experiments are sent, and the last sums
     bucket id     random bytes that draw the arms; the export omits them, as they say nothing else
 
 Arms of several experiments can tell devices apart, so a bucket id that stayed would link the new
@@ -52,24 +53,26 @@ _BUSY_S = 2.0
 class ErasureReport:
     """The result of an erasure.
 
-    Uploaded events stay on the server. To erase them there, use `install_id`, which the phone no
-    longer has.
+    Uploaded events and sums stay on the server. To erase them there, use `install_id` and
+    `sums_ids`, which the phone no longer has.
 
     Attributes:
         events: number of events erased; None if a damaged log was destroyed unread.
         install_id: the id of the uploads; None if the phone never uploaded.
+        sums_ids: ids under which sums of experiments were sent.
     """
 
     events: int | None
     install_id: str | None
+    sums_ids: tuple[str, ...] = ()
 
 
 def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None = None) -> int:
     """Write all data about the user as JSON Lines; return the number of events.
 
     The first line is a header with counts, so a truncated copy can be detected. The next lines
-    have the interests and the memory of experiments, if there are any. Events are streamed. `out`
-    is written atomically and is readable by its owner only.
+    have the interests, the memory of experiments and of sums, if there are any. Events are
+    streamed. `out` is written atomically and is readable by its owner only.
 
     Args:
         home: the phone's folder.
@@ -82,7 +85,7 @@ def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None =
         EventLogError: the log cannot be read, or not with this key.
         PocketRecError: the interests cannot be read, or `out` cannot be written.
     """
-    chosen, arms = interests.read(home), _memory_of_arms(home)
+    chosen, arms, sums = interests.read(home), _memory(home.arms), _memory(home.sums)
     log = EventLog(_log_of(home), cipher=cipher)
     events = 0
 
@@ -95,6 +98,8 @@ def export_data(home: PhoneHome, out: Path, *, now: int, cipher: Cipher | None =
                 yield _encoded({"type": "interests", "categories": chosen})
             if arms is not None and isinstance(each, LogStatus):
                 yield _encoded({"type": "experiments", "memory": arms})
+            if sums is not None and isinstance(each, LogStatus):
+                yield _encoded({"type": "sums", "memory": sums})
 
     with closing(log):
         write_atomic_parts(out, lines(), mode=0o600)
@@ -113,21 +118,35 @@ def erase(home: PhoneHome) -> ErasureReport:
     """
     path = _log_of(home)
     events = _empty(path) if path.exists() else 0
-    known = install_id.existing(home)
+    known, sums_ids = install_id.existing(home), _sums_ids(home)
     try:
-        for path in (home.install_id, home.interests, home.sessions, home.arms, home.bucket_id):
+        for path in (
+            home.install_id,
+            home.interests,
+            home.sessions,
+            home.arms,
+            home.sums,
+            home.bucket_id,
+        ):
             _destroy(path)
             _destroy(path.with_name(f".{path.name}.partial"))
     except OSError as err:
         raise write_failed(home.folder, err) from err
     fsync_dir(home.folder)
-    return ErasureReport(events=events, install_id=known)
+    return ErasureReport(events=events, install_id=known, sums_ids=sums_ids)
 
 
-def _memory_of_arms(home: PhoneHome) -> Any:
-    """Return what the phone remembers of experiments; None without any, or if it is damaged."""
+def _sums_ids(home: PhoneHome) -> tuple[str, ...]:
     try:
-        return json.loads(home.arms.read_bytes())
+        return tuple(str(run["id"]) for run in _memory(home.sums)["runs"])
+    except (KeyError, TypeError):
+        return ()
+
+
+def _memory(path: Path) -> Any:
+    """Return a JSON file of the phone's memory; None without it, or if it is damaged."""
+    try:
+        return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -178,14 +178,19 @@ def check_currency(currency: str | None, value: float | None) -> None:
         raise RequestInvalidError(f"currency={currency!r}: it needs a value, the amount.")
 
 
-def check_consent(granted: bool, terms: str | None) -> None:
+def check_consent(granted: bool, terms: str | None, only_sums: bool = False) -> None:
     """Check a decision on consent: "no" and other texts are true in Python.
 
     Raises:
-        RequestInvalidError: `granted` is not a bool, or `terms` is not a text.
+        RequestInvalidError: `granted` is not a bool, `terms` is not a text, or `only_sums` is not a
+            bool or comes with a withdrawal.
     """
     if not isinstance(granted, bool):
         raise RequestInvalidError(f"granted={granted!r:.80}: a decision is True or False.")
+    if not isinstance(only_sums, bool) or (only_sums and not granted):
+        raise RequestInvalidError(
+            f"only_sums={only_sums!r:.80}: expected False, or True with granted=True."
+        )
     if terms is not None and not isinstance(terms, str):
         raise RequestInvalidError(f"terms={terms!r:.80}: a version of the terms is a text.")
 

@@ -43,6 +43,7 @@ from pocketrec_edge.sync.policy import (
 )
 from pocketrec_edge.sync.rollout import DeviceInfo, DeviceState
 from pocketrec_edge.sync.server_address import checked
+from pocketrec_edge.sync.sums import send_sums
 from pocketrec_edge.sync.sync_log import SyncLog
 from pocketrec_edge.sync.transfer import (
     DELTA,
@@ -83,6 +84,7 @@ class SyncReport:
         events_sent: events that the server accepted.
         events_rejected: events that the server rejected; they are not sent again.
         outcomes_sent: release outcomes that the server accepted.
+        sums_sent: bodies with sums of an experiment that the server stored.
         events_fault: why some events were not sent, or None. They are kept; the sync still
             succeeds.
         experiments_fault: why the channel's experiments cannot be used, or None; the phone then has
@@ -107,6 +109,7 @@ class SyncReport:
     events_sent: int = 0
     events_rejected: int = 0
     outcomes_sent: int = 0
+    sums_sent: int = 0
     events_fault: str | None = None
     experiments_fault: str | None = None
     update_app: str | None = None
@@ -217,10 +220,12 @@ def sync(
                 send_outcomes(log, server_url, channel, network)
                 # Without this, events wait until the release is fixed.
                 send_events(log, server_url, network, retry)
+                send_sums(log, server_url, network, now)
                 raise
             trusted.forget_others()
         outcomes_sent = send_outcomes(log, server_url, channel, network)
         events = send_events(log, server_url, network, retry)
+        sums_sent = send_sums(log, server_url, network, now)
         after, _ = store.active()
         status = UPDATED if changed or after != before else CURRENT
         if after == before and (selection.choice.stopped or newer.why):
@@ -242,6 +247,7 @@ def sync(
             events_sent=events.sent,
             events_rejected=events.rejected,
             outcomes_sent=outcomes_sent,
+            sums_sent=sums_sent,
             events_fault=events.fault,
             experiments_fault=fault or consent_fault,
             update_app=newer.reason,

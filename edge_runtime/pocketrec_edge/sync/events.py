@@ -17,7 +17,7 @@ from pocketrec_bundle.encoding.strict_json import is_integer
 from pocketrec_bundle.errors import PocketRecError
 from pocketrec_edge.errors import EventLogError, SyncError
 from pocketrec_edge.events import install_id
-from pocketrec_edge.events.consent import GRANTED, WITHDRAWN
+from pocketrec_edge.events.consent import GRANTED, KEEPS_EVENTS
 from pocketrec_edge.events.log import EventLog
 from pocketrec_edge.events.outbox import Batch
 from pocketrec_edge.experiments.arm_memory import log_again
@@ -65,7 +65,7 @@ def grant(log: EventLog, home: PhoneHome) -> str | None:
     before = log.consent().state
     if before != GRANTED:  # keeps the terms that were agreed to before
         log.set_consent(True)
-    if before == WITHDRAWN:
+    if before in KEEPS_EVENTS:
         try:
             log_again(home)
         except PocketRecError as err:

@@ -21,16 +21,27 @@ from pocketrec_bundle.errors import InputError
     default=None,
     help="The user agrees that events are sent, or no longer; without either, show the state.",
 )
+@click.option(
+    "--only-sums",
+    is_flag=True,
+    help="With --grant: the user agrees to sums of experiments only; no event is sent.",
+)
 @click.option("--terms", help="Version of the text that the user was shown.")
-def consent(home: Path, as_json: bool, granted: bool | None, terms: str | None) -> None:
+def consent(
+    home: Path, as_json: bool, granted: bool | None, only_sums: bool, terms: str | None
+) -> None:
     """Note whether events may leave the phone; what a withdrawal finds unsent never will."""
     from pocketrec_edge.events.log import EventLog
     from pocketrec_edge.phone_home import PhoneHome
 
     if granted is None and terms is not None:
         raise InputError("--terms says what was agreed to: add --grant or --withdraw.")
+    if only_sums and not granted:
+        raise InputError("--only-sums says what was agreed to: add --grant.")
     log = EventLog(PhoneHome(home).event_log)
-    decision = log.consent() if granted is None else log.set_consent(granted, terms)
+    decision = (
+        log.consent() if granted is None else log.set_consent(granted, terms, only_sums=only_sums)
+    )
     log.close()
     if as_json:
         click.echo(json.dumps(asdict(decision)))
@@ -77,23 +88,37 @@ def erase(home: Path, as_json: bool, yes: bool, server: str | None) -> None:
 
     if not yes:
         raise InputError(f"{home}: this erases all data of its user. Add --yes to do it.")
-    there = None
+    there = sums_there = None
     if server:
         from pocketrec_edge.sync.events import erase_on_server
         from pocketrec_edge.sync.http import Network
+        from pocketrec_edge.sync.sums import erase_sums_on_server
 
         there = erase_on_server(PhoneHome(home), server, Network())
+        sums_there = erase_sums_on_server(PhoneHome(home), server, Network())
     erased = privacy.erase(PhoneHome(home))
     if as_json:
-        click.echo(json.dumps(asdict(erased) | {"erased_on_server": there}))
+        click.echo(
+            json.dumps(
+                asdict(erased) | {"erased_on_server": there, "sums_erased_on_server": sums_there}
+            )
+        )
         return
     events = "a damaged log" if erased.events is None else f"{erased.events} events"
     click.echo(f"erased {events}")
     if there is not None:
         click.echo(f"the server erased {there} events")
-    elif erased.install_id:
+    if sums_there is not None:
+        click.echo(f"the server erased the sums of {sums_there} experiments")
+    if there is None and erased.install_id:
         click.echo(
             f"what was sent is on the server still, under install id {erased.install_id}: give it"
             " to the operator to have that erased too",
+            err=True,
+        )
+    if sums_there is None and erased.sums_ids:
+        click.echo(
+            f"sums are on the server still, under {', '.join(erased.sums_ids)}; it deletes them"
+            " with DELETE /v1/sums/ID, or 90 days after their experiment",
             err=True,
         )

@@ -214,5 +214,7 @@ def test_the_commands(phone, tmp_path, runner):
     assert json.loads(ask("erase", "--yes", "--json").stdout) == {
         "events": 0,
         "install_id": None,
+        "sums_ids": [],
         "erased_on_server": None,
+        "sums_erased_on_server": None,
     }
