@@ -78,6 +78,7 @@ SLOW = (
     "edge_runtime/engines/test_environments.py",
     "pocketrec/test_full_disk.py",
     "test_release_0_1.py",
+    "sync_server/sums",
     "training/data/splits/test_check.py",
     "training/test_caps.py",
     "training/towers/test_data_parallel.py",

@@ -37,6 +37,7 @@ from pocketrec_server.repository.expiry import expiries
 from pocketrec_server.repository.keys import load_signers, online_signers
 from pocketrec_server.settings import Settings
 from pocketrec_server.storage.database import default_url, open_database
+from pocketrec_server.sums.routes import sums_routes
 
 
 def create_app(settings: Settings) -> Flask:
@@ -89,6 +90,7 @@ def create_app(settings: Settings) -> Flask:
     for routes in (
         files.blueprint(repo, served, settings.blobs_url),
         event_routes(engine, counted.registry, settings.limits, slates.count),
+        sums_routes(repo, engine, counted.registry, settings.limits),
         hint_routes(listening, counted.registry),
         outcome_routes(repo, engine, counted.registry, brake),
         front.blueprint(),

@@ -25,7 +25,6 @@ _DEFAULTS: dict[str, Any] = {
     "interleave": False,
 }
 _ELIGIBLE: dict[str, Any] = {"app": {}, "device_classes": [], "users": "all"}
-_GUARDRAIL = ("metric", "worse_by", "alpha")
 _APP: dict[str, Any] = {"least": None, "below": None}
 _ARM: dict[str, Any] = {
     "release": None,
@@ -66,11 +65,6 @@ def completed(
         _filled(f"{name}: arm {number}", arm, _ARM, ("name", "share"))
         for number, arm in enumerate(arms, 1)
     ]
-    if isinstance(value["guardrails"], list):
-        value["guardrails"] = [
-            _filled(f"{name}: guardrail {number}", rail, {}, _GUARDRAIL)
-            for number, rail in enumerate(value["guardrails"], 1)
-        ]
     for arm in arms:
         if isinstance(arm["release"], str):
             arm["release"] = manifest_of(arm["release"])

@@ -152,6 +152,33 @@ OUTCOME_SEEN = Table(
     Column("day", Integer, nullable=False, index=True),
 )
 
+# Sums of an experiment from one device: `id` is the device's random id for the experiment, `seq`
+# the number of its newest body, `body` the rest of it, `until_utc` the experiment's planned end.
+EXPERIMENT_SUMS = Table(
+    "experiment_sums",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("channel", String(32), nullable=False),
+    Column("experiment", String(32), nullable=False, index=True),
+    Column("salt", String(32), nullable=False),
+    Column("arm", String(32), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("received_utc", BigInteger, nullable=False),
+    Column("until_utc", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+# What was shown of an experiment on a day: figures of many devices, as JSON, with their noise.
+SUMS_RELEASE = Table(
+    "sums_release",
+    METADATA,
+    Column("channel", String(32), primary_key=True),
+    Column("experiment", String(32), primary_key=True),
+    Column("salt", String(32), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("content", Text, nullable=False),
+)
+
 # Values that are created once for a database, such as the salt of exported ids.
 SETTING = Table(
     "setting",
