@@ -12,7 +12,7 @@ import ibis
 
 from pocketrec_bundle.units import DAY_S
 from pocketrec_experiments.analysis.attribution import clicked_impressions
-from pocketrec_experiments.analysis.currency import is_amount, named_currencies
+from pocketrec_experiments.analysis.currency import named_currencies
 from pocketrec_experiments.analysis.design import Design
 from pocketrec_experiments.analysis.population import Population
 from pocketrec_experiments.analysis.settings import Settings
@@ -22,7 +22,7 @@ from pocketrec_experiments.statistics.metrics import QUANTITIES
 FALLBACKS = ("fallback", "none")
 """Sources of a slate that no model made."""
 MOST_MS = 60_000.0
-"""A slate's latency is cut here, and at 0: a phone that slept in between is not a slow phone."""
+"""A slate's latency is cut here: a phone that slept in between is not a slow phone."""
 PAST_DAY = -1
 _COLUMNS = (*(name for name in QUANTITIES if name != "converted"), "conversions", "n_events")
 
@@ -96,7 +96,7 @@ def _requests(t: Any) -> Any:
     return t.group_by("user", "day", "since").aggregate(
         requests=t.count(),
         n_events=t.count(),
-        slate_ms=t.ms.clip(0.0, MOST_MS).sum().fill_null(0.0),
+        slate_ms=ibis.least(t.ms, MOST_MS).sum().fill_null(0.0),
         timed=t.ms.count(),
         fallbacks=t.source.isin(FALLBACKS).fill_null(False).sum(),
         failures=(t.faults.length().fill_null(0) > 0).sum(),
@@ -123,7 +123,7 @@ def _interactions(t: Any, settings: Settings, currency: str | None) -> Any:
     return t.group_by("user", "day", "since").aggregate(
         n_events=t.count(),
         conversions=bought.sum(),
-        revenue=t.value.sum(where=ours & is_amount(t.value)).fill_null(0.0),
+        revenue=t.value.sum(where=ours & t.value.notnull()).fill_null(0.0),
     )
 
 

@@ -21,7 +21,7 @@ class ArmFigures:
         sessions: app sessions that began in the arm.
         buyers: users with a conversion.
         revenue: of all users, after the cut.
-        items: different items shown to anyone in the arm.
+        items: different items shown to anyone in the arm; None: not known (sums).
         p95_ms: 95% quantile of a slate's latency; None without any.
     """
 
@@ -35,7 +35,7 @@ class ArmFigures:
     sessions: int
     buyers: int
     revenue: float
-    items: int
+    items: int | None
     p95_ms: float | None
 
 

@@ -5,9 +5,6 @@ from typing import Any
 from pocketrec_experiments.analysis.settings import Settings
 from pocketrec_experiments.analysis.tables import Events
 
-MOST_AMOUNT = 1e12
-"""A larger amount is no price: devices send any number, and its square has to be finite."""
-
 
 def main_currency(events: Events, settings: Settings) -> tuple[str | None, dict[str, int]]:
     """Return the most frequent currency of conversions, and the number of those in others."""
@@ -25,16 +22,3 @@ def named_currencies(interactions: Any, settings: Settings) -> Any:
     if settings.currency is None:
         return interactions
     return interactions.mutate(currency=interactions.currency.fill_null(settings.currency))
-
-
-def is_amount(value: Any) -> Any:
-    """Return a column: whether a value is there and can be a price."""
-    return value.notnull() & (value.abs() <= MOST_AMOUNT)
-
-
-def note_of_amounts(events: Events, settings: Settings) -> list[str]:
-    """Return a sentence on conversions whose value is no price; none without any."""
-    t = events.interactions
-    odd = t.filter(t.event.isin(settings.conversions) & t.value.notnull() & ~is_amount(t.value))
-    n = int(odd.count().to_pyarrow().as_py())
-    return [f"{n:,} amounts beyond {MOST_AMOUNT:.0e} count without revenue."] if n else []

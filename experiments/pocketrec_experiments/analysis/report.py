@@ -13,7 +13,7 @@ from pocketrec_experiments.analysis.compare.fixed import Outcome, outcomes
 from pocketrec_experiments.analysis.compare.looks import GuardLook, Look, guard_looks, looks
 from pocketrec_experiments.analysis.compare.novelty import Novelty, novelty
 from pocketrec_experiments.analysis.compare.segments import Segment, segments
-from pocketrec_experiments.analysis.currency import main_currency, note_of_amounts
+from pocketrec_experiments.analysis.currency import main_currency
 from pocketrec_experiments.analysis.daily import DailySums, daily_sums
 from pocketrec_experiments.analysis.design import Design
 from pocketrec_experiments.analysis.notes import notes
@@ -56,7 +56,7 @@ class ExperimentReport:
     Attributes:
         design: the experiment as planned.
         settings: rules of the analysis.
-        source: "events": computed from raw events.
+        source: "events": computed from raw events; "sums": from sums of devices.
         days: days with data.
         planned_days: days of the plan.
         end_utc: events before this time are in the report.
@@ -67,6 +67,8 @@ class ExperimentReport:
         curves: the deciding metric by arm at the end of each day; None before it has data.
         notes: what was left out or cut, and why.
         currency: of the revenue; None if the events name none.
+        k: devices that an arm must have to be shown; None: from events.
+        epsilon: of the noise on the sums, for each metric and day; None: no noise.
     """
 
     design: Design
@@ -82,11 +84,24 @@ class ExperimentReport:
     curves: dict[str, list[float | None]]
     notes: list[str]
     currency: str | None
+    k: int | None = None
+    epsilon: float | None = None
+
+    @property
+    def source_line(self) -> str:
+        """Say what the report was computed from."""
+        n = sum(arm.exposed for arm in self.arms)
+        if self.source == "events":
+            return f"Computed from raw events of {n:,} users."
+        noise = "no noise"
+        if self.epsilon is not None:
+            noise = f"Laplace noise with epsilon {self.epsilon:g} for each metric and day"
+        return f"Computed from sums of {n:,} devices; arms from k = {self.k} devices on; {noise}."
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON values; numbers that do not exist are null."""
+        """Return plain JSON values, the source first; numbers that do not exist are null."""
         plain: dict[str, Any] = _finite(dataclasses.asdict(self))
-        return plain
+        return {name: plain[name] for name in ("source", "k", "epsilon")} | plain
 
 
 def experiment_report(
@@ -144,25 +159,25 @@ def experiment_report(
         ]
         novelties = {each.arm: each.novelty for each in comparisons}
         told = notes(design, found, outliers, settings, ratio, arms, novelties, others, currency)
-        told += note_of_amounts(opened, settings)
     return ExperimentReport(
         design=design,
         settings=settings,
         source="events",
         days=daily.n_days,
-        planned_days=_planned(design),
+        planned_days=planned_days(design),
         end_utc=found.end_utc,
-        verdict=refusal or _first(comparisons),
+        verdict=refusal or first_verdict(comparisons),
         arms=arms,
         ratio=ratio,
         comparisons=comparisons,
-        curves=_curves(daily, settings.metric),
+        curves=curves(daily, settings.metric),
         notes=told,
         currency=currency,
     )
 
 
-def _planned(design: Design) -> int:
+def planned_days(design: Design) -> int:
+    """Return the days of the plan, at least 1."""
     return max(1, math.ceil((design.until_utc - design.from_utc) / DAY_S))
 
 
@@ -187,7 +202,8 @@ def _compared(
         for guard in design.guards
     }
     verdict = refusal or with_state(
-        judged(arm, metric, made, guards, planned_days=_planned(design), is_over=is_over), design
+        judged(arm, metric, made, guards, planned_days=planned_days(design), is_over=is_over),
+        design,
     )
     return Comparison(
         arm=arm,
@@ -205,11 +221,13 @@ def _compared(
 _ORDER = ("guardrail", "better", "worse", "running", "ended", "no difference", "too few users")
 
 
-def _first(comparisons: list[Comparison]) -> Verdict:
+def first_verdict(comparisons: list[Comparison]) -> Verdict:
+    """Return the verdict of the first treatment that has a decision."""
     return min((each.verdict for each in comparisons), key=lambda v: _ORDER.index(v.kind))
 
 
-def _curves(daily: DailySums, name: str) -> dict[str, list[float | None]]:
+def curves(daily: DailySums, name: str) -> dict[str, list[float | None]]:
+    """Return a metric by arm at the end of each day; None before it has data."""
     ratio = METRICS[name].ratio(cuped=False)
     made: dict[str, list[float | None]] = {}
     for arm, by_metric in daily.by_arm.items():

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from pocketrec_bundle.errors import InputError
-
-CONVERSION = "purchase"
+from pocketrec_bundle.settings.experiment_sums import CLICK_WINDOW_S, CONVERSIONS, PAST_DAYS
+from pocketrec_experiments.statistics.device_rows import BOT_EVENTS, BOT_RATIO, WINSORISE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,15 +28,15 @@ class Settings:
     """
 
     metric: str = "conversion"
-    conversions: tuple[str, ...] = (CONVERSION,)
+    conversions: tuple[str, ...] = CONVERSIONS
     currency: str | None = None
     clicks: tuple[str, ...] = ()
     alpha: float = 0.05
-    winsorise: float = 0.99
-    window_s: int = 7 * 86_400
-    past_days: int = 28
-    bot_events: int = 1000
-    bot_ratio: float = 10.0
+    winsorise: float = WINSORISE
+    window_s: int = CLICK_WINDOW_S
+    past_days: int = PAST_DAYS
+    bot_events: int = BOT_EVENTS
+    bot_ratio: float = BOT_RATIO
     least_users: int = 100
     threads: int = 2
     memory_mb: int = 2500

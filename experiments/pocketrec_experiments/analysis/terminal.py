@@ -18,6 +18,7 @@ def show(report: ExperimentReport, *, width: int | None = None) -> None:
     for verdict in (report.verdict, *others):
         line = Text(f"{verdict.word}. ", style=f"bold {_COLOURS[verdict.tone]}")
         console.print(line.append(verdict.sentence, style="not bold default"))
+    console.print(Text(report.source_line))
     console.print(_arms(report))
     for each in report.comparisons:
         console.print(_outcomes(each))

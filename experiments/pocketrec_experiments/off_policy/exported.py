@@ -13,7 +13,6 @@ from typing import Any
 import ibis
 
 from pocketrec_bundle.errors import InputError
-from pocketrec_experiments.analysis.currency import is_amount
 from pocketrec_experiments.analysis.tables import readable
 from pocketrec_experiments.errors import EventsInvalidError
 
@@ -59,8 +58,7 @@ class Rewards:
 
     Attributes:
         events: event types that count; empty: all.
-        values: sum of the events' values, 0 for those beyond `MOST_AMOUNT`; else 1 for an
-            impression with any event.
+        values: sum of the events' values; else 1 for an impression with any event.
         window_s: latest time of an event after the impression, seconds.
         until_utc: events from here on do not count, unix seconds; None: all do.
     """
@@ -135,8 +133,7 @@ def _rewarded(tables: dict[str, Any], rewards: Rewards) -> Any:
     counted = t.filter(t.event.isin(rewards.events)) if rewards.events else t
     if rewards.until_utc is not None:
         counted = counted.filter(counted.ts < rewards.until_utc)
-    price = is_amount(counted.value).ifelse(counted.value, 0.0).fill_null(0.0)
-    earned = price if rewards.values else ibis.literal(1.0)
+    earned = counted.value.fill_null(0.0) if rewards.values else ibis.literal(1.0)
     counted = counted.mutate(earned=earned)
     named = counted.filter(counted.request_id.notnull()).select(
         "user_id", "request_id", "item_id", "earned", at=_.ts

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from pocketrec.commands.experiment.signed_options import (
     EXPERIMENTS,
@@ -29,8 +30,12 @@ if TYPE_CHECKING:
 @click.option(
     "--events",
     type=click.Path(path_type=Path),
-    required=True,
     help="Folder of `pocketrec events export`.",
+)
+@click.option(
+    "--sums",
+    type=click.Path(path_type=Path),
+    help="File or folder of `pocketrec events export-sums`, in place of --events.",
 )
 @EXPERIMENTS
 @SIGNED_IN
@@ -73,7 +78,8 @@ if TYPE_CHECKING:
 @JSON
 def report(
     experiment: str,
-    events: Path,
+    events: Path | None,
+    sums: Path | None,
     file: Path | None,
     repo: Path | None,
     channel: str,
@@ -87,13 +93,18 @@ def report(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Compare the arms of the experiment ID on exported events, the verdict first.
+    """Compare the arms of the experiment ID on exported events or sums, the verdict first.
 
     Look as often as you like: the verdict uses group-sequential bounds. It is made by intention to
-    treat; users with a forced arm and bots are left out.
+    treat; users with a forced arm and bots are left out. With --sums, devices and server have fixed
+    what a click and a conversion are, and where revenue is cut.
     """
+    if (events is None) == (sums is None):
+        raise click.UsageError("Give one of --events and --sums.")
+    if sums is not None:
+        _refuse_rules_of_events()
     from pocketrec_bundle.errors import InputError
-    from pocketrec_experiments.analysis import Design, Settings, experiment_report
+    from pocketrec_experiments.analysis import Design, Settings, experiment_report, sums_report
 
     signed = signed_experiments(file, repo, channel)
     design = Design.of(signed, experiment, until)
@@ -107,7 +118,11 @@ def report(
         settings = _with_amounts(settings, recipe)
     if conversions:
         settings = dataclasses.replace(settings, conversions=conversions)
-    found = experiment_report(design=design, events=events, settings=settings)
+    if events is not None:
+        found = experiment_report(design=design, events=events, settings=settings)
+    else:
+        assert sums is not None
+        found = sums_report(design=design, sums=sums, settings=settings)
     if out is not None:
         from pocketrec_bundle.disk.files import write_atomic
         from pocketrec_experiments.analysis.page import render
@@ -121,6 +136,20 @@ def report(
     show(found, width=None if sys.stdout.isatty() else 100)
     if out is not None:
         click.echo(f"written: {out}")
+
+
+def _refuse_rules_of_events() -> None:
+    """Refuse options that say how events are counted; sums are counted already."""
+    context = click.get_current_context()
+    for name, option in (
+        ("recipe", "--recipe"),
+        ("conversions", "--conversion"),
+        ("clicks", "--click"),
+        ("winsorise", "--winsorise"),
+        ("until", "--until"),
+    ):
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} needs --events: sums are counted already.")
 
 
 def _with_amounts(settings: "Settings", path: Path) -> "Settings":

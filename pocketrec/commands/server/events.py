@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pocketrec.commands.server.database_options import DATABASE, JSON, REPO, opened
+from pocketrec.finite import FiniteRange
 from pocketrec_bundle.errors import InputError
 
 _DAY = click.DateTime(["%Y-%m-%d"])
@@ -54,6 +55,57 @@ def export(
         f"{done.days_written} days written ({done.interactions:,} interactions, "
         f"{done.impressions:,} impressions, {done.requests:,} requests, "
         f"{done.exposures:,} exposures), {done.days_kept} unchanged"
+    )
+
+
+@command.command(
+    "export-sums", epilog="Example: pocketrec events export-sums --repo work/repo --out work/sums"
+)
+@REPO
+@DATABASE
+@JSON
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to update.")
+@click.option(
+    "--k",
+    type=click.IntRange(min=50),
+    default=50,
+    show_default=True,
+    help="Devices that an arm must have to be shown.",
+)
+@click.option(
+    "--epsilon",
+    type=FiniteRange(0.001, 100),
+    help="Add Laplace noise; the privacy budget of each metric and day.  [default: no noise]",
+)
+def export_sums(
+    repo: Path | None,
+    database: str,
+    as_json: bool,
+    out: Path,
+    k: int,
+    epsilon: float | None,
+) -> None:
+    """Write sums of experiments, one JSON file a day, for `experiment report --sums`.
+
+    The first export of a day (UTC) fixes its figures, noise included; others repeat them. Arms with
+    fewer devices than --k are not shown.
+    """
+    from pocketrec_server.sums.export import export_sums as export_files
+
+    with opened(repo, database) as engine:
+        done = export_files(engine, out, now=time.time(), k=k, epsilon=epsilon)
+    if done.other_settings:
+        click.echo(
+            f"{done.other_settings} experiments keep the k and epsilon of today's first export;"
+            " new ones apply tomorrow",
+            err=True,
+        )
+    if as_json:
+        click.echo(json.dumps(asdict(done)))
+        return
+    click.echo(
+        f"{done.written} files written, {done.kept} unchanged; {done.experiments} experiments, "
+        f"{done.hidden} arms of fewer devices than --k"
     )
 
 

@@ -1,13 +1,15 @@
 """The tests for one look at the end, by tea-tasting: all metrics of the report, each treatment."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import tea_tasting as tt
+from tea_tasting.aggr import Aggregates
 
-from pocketrec_experiments.statistics import holm
+from pocketrec_experiments.statistics import Sums, holm
 from pocketrec_experiments.statistics.metrics import PAST, Metric
 
 
@@ -71,7 +73,56 @@ def outcomes(
     if not asked:
         return []
     result = tt.Experiment(asked, "arm").analyze(pair, control=control)
-    found = {name: result[name] for name in asked}
+    return _outcomes({name: result[name] for name in asked}, adjusted)
+
+
+def outcomes_of_sums(
+    control: Mapping[str, Sums],
+    treatment: Mapping[str, Sums],
+    metrics: Sequence[Metric],
+    *,
+    alpha: float,
+    cuped: bool,
+) -> list[Outcome]:
+    """Test the metrics of one treatment on sums over users; see `outcomes`.
+
+    Args:
+        control: sums of the arm, by metric.
+        treatment: likewise.
+        metrics: of the report.
+        alpha: 1 - coverage of the intervals.
+        cuped: whether the sums have the users' past.
+    """
+    found, adjusted = {}, {}
+    for m in metrics:
+        pair = control[m.name], treatment[m.name]
+        rows = [_row(sums) for sums in pair]
+        if not all(_has_data(row, m) for row in rows) or not any(_varies(row, m) for row in rows):
+            continue
+        adjusted[m.name] = cuped and m.has_past and _has_past(rows, m)
+        arms = dict(zip(("control", "treatment"), map(_aggregates, pair), strict=True))
+        test = _test(m, cuped=adjusted[m.name], alpha=alpha)
+        found[m.name] = test.analyze(arms, "control", "treatment")
+    return _outcomes(found, adjusted)
+
+
+def _row(sums: Sums) -> dict[str, float]:
+    row = {"n": float(sums.n)}
+    for name, total in zip(sums.names, sums.totals, strict=True):
+        row |= {name: float(total), f"var_{name}": sums.covariance(name, name)}
+    return row
+
+
+def _aggregates(sums: Sums) -> Any:
+    return Aggregates(
+        count_=sums.n,
+        mean_={name: sums.mean(name) for name in sums.names},
+        var_={name: sums.covariance(name, name) for name in sums.names},
+        cov_={pair: sums.covariance(*pair) for pair in combinations(sums.names, 2)},
+    )
+
+
+def _outcomes(found: dict[str, Any], adjusted: dict[str, bool]) -> list[Outcome]:
     sound = {name: one for name, one in found.items() if math.isfinite(one.pvalue)}
     corrected = dict(zip(sound, holm([one.pvalue for one in sound.values()]), strict=True))
     return [

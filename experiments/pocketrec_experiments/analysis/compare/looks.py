@@ -102,11 +102,16 @@ def looks(
 
 
 def guard_looks(
-    control: Sequence[Sums], treatment: Sequence[Sums], guard: Guard, design: Design
+    control: Sequence[Sums],
+    treatment: Sequence[Sums],
+    guard: Guard,
+    design: Design,
+    *,
+    cuped: bool = True,
 ) -> list[GuardLook]:
     """Return the daily looks at a guardrail: is the treatment worse by more than the limit?"""
     metric = METRICS[guard.metric]
-    ratio = metric.ratio(cuped=True)
+    ratio = metric.ratio(cuped=cuped)
     compare = _comparison(ratio, guard, higher=bool(metric.is_higher_better))
     found = {}
     for day, (c, t) in enumerate(zip(control, treatment, strict=True), 1):

@@ -1,6 +1,7 @@
 """The deciding metric in parts of the population."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,24 @@ def segments(
                 made.append(
                     Segment(by=by, name=name, control_users=c.n, treatment_users=t_.n, effect=seen)
                 )
+    return made
+
+
+def segments_of_sums(
+    control: Mapping[str, Mapping[str, Sums]],
+    treatment: Mapping[str, Mapping[str, Sums]],
+    metric: Metric,
+    alpha: float,
+) -> list[Segment]:
+    """Return the effect among new and existing users, from sums by part and metric."""
+    made = []
+    for name in sorted(control.keys() & treatment.keys()):
+        c, t = control[name][metric.name], treatment[name][metric.name]
+        seen = effect(c, t, metric.ratio(cuped=True), alpha=alpha)
+        if min(c.n, t.n) >= LEAST_USERS and math.isfinite(seen.se):
+            made.append(
+                Segment(by="users", name=name, control_users=c.n, treatment_users=t.n, effect=seen)
+            )
     return made
 
 

@@ -65,7 +65,7 @@ def _arms(report: ExperimentReport) -> Table:
                 )
             ),
             f"{arm.revenue:,.2f}",
-            f"{arm.items:,}",
+            "" if arm.items is None else f"{arm.items:,}",
             "" if arm.p95_ms is None else f"{arm.p95_ms:,.1f}",
         ]
         for arm in report.arms
