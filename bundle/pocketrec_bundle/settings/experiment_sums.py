@@ -1,8 +1,8 @@
-"""Sums of one device in one arm of an experiment: the body that leaves the phone (FORMAT.md).
+"""Sums of one device in one arm of an experiment: the body that leaves the phone.
 
-All numbers are integers within limits, so a body has no fractions, NaN or infinity. The phone cuts
-a number to its limit; the server refuses a larger one. Every body has `BODY_BYTES` bytes, so its
-size says nothing about the user.
+`docs/device/what-leaves.md` has its keys. All numbers are integers within limits, so a body has no
+fractions, NaN or infinity. The phone cuts a number to its limit; the server refuses a larger one.
+Every body has `BODY_BYTES` bytes, so its size says nothing about the user.
 """
 
 import json

@@ -33,7 +33,7 @@ from pocketrec_experiments.statistics.device_rows import (
 from pocketrec_experiments.statistics.metrics import PAST, QUANTITIES
 from pocketrec_experiments.statistics.noise import LIMITS, noisy
 from pocketrec_server.events.export import day_name
-from pocketrec_server.storage.database import writing
+from pocketrec_server.storage.database import dialect_of, writing
 from pocketrec_server.storage.tables import EXPERIMENT_SUMS, SUMS_RELEASE
 
 FORMAT, VERSION = "pocketrec-experiment-sums", 1
@@ -89,7 +89,9 @@ def release(
         if stored is None:
             made = _made(connection, run, int(now), k, epsilon)
             stored = json.dumps(made, separators=(",", ":"))
-            connection.execute(table.insert(), key | {"content": stored})
+            insert = dialect_of(connection).insert(table).on_conflict_do_nothing()
+            connection.execute(insert, key | {"content": stored})
+            stored = connection.scalars(query).one()  # another process may have been faster
     found: dict[str, Any] = json.loads(stored)
     return found
 

@@ -1,6 +1,7 @@
 """Uploads of sums against bad input, repetition, disorder and time; the parts are real."""
 
 import json
+import sqlite3
 import threading
 from contextlib import closing
 from dataclasses import replace
@@ -341,3 +342,18 @@ def test_numbers_beyond_their_limits_are_cut_on_the_phone(site, tap_of):
     assert DeviceSums.from_json(
         {key: row[key] for key in DeviceSums.__dataclass_fields__} | {"schema": 1, "consent": True}
     )
+
+
+def test_sums_do_not_fall_when_the_log_loses_events(site, slate_of):
+    phone, at = site.phone(), site.start_utc + 100
+    old = slate_of(at, "s", items="abc", clicked="a", bought=("b", 9.5))
+    phone.log(phone.exposed(at), *old, consent=True, only_sums=True)
+    assert phone.send(at + 60) == 1
+    with closing(sqlite3.connect(phone.home.event_log, isolation_level=None)) as connection:
+        connection.execute("DELETE FROM event WHERE kind != 'exposure'")  # as retention does
+    phone.log(*slate_of(at + DAY_S, "t", items="defgh"))
+    assert phone.send(at + DAY_S + 60) == 1
+    (row,) = rows(site)
+    assert (row["sums"]["impressions"], row["sums"]["clicks"]) == (5, 2)
+    assert (row["sums"]["requests"], row["sums"]["revenue_cents"]) == (1, 950)
+    assert row["seq"] == 2
